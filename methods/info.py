@@ -58,7 +58,8 @@ class MethodInfo:
         paper: citation: authors, title, venue, year, arXiv number.
         target: name in this module of the class or factory that builds it.
         summary: one line for ``harness list methods``.
-        defaults: every hyper-parameter it accepts with its default; ``...`` stands for a required one.
+        defaults: every optional hyper-parameter that it accepts, with its default.
+        required: hyper-parameters without a default (SGD's ``lr``).
         options: hyper-parameters with a closed list of values, such as ``("released", "paper")``.
         search_space: the ranges that a sweep draws from.
         needs: what the task must provide (``teacher``, ``feature``, ``mask``, ``target_data``, …).
@@ -73,7 +74,8 @@ class MethodInfo:
     paper: str
     target: str
     summary: str
-    defaults: Mapping[str, Value | type(...)] = field(default_factory=dict)  # type: ignore[valid-type]
+    defaults: Mapping[str, Value] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
     options: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
     search_space: Mapping[str, Range] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
@@ -82,9 +84,6 @@ class MethodInfo:
     def __post_init__(self) -> None:
         for name in ("defaults", "options", "search_space"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
-        unknown = (set(self.options) | set(self.search_space)) - set(self.defaults)
+        unknown = (set(self.options) | set(self.search_space)) - set(self.defaults) - set(self.required)
         if unknown:
-            raise ValueError(f"method '{self.name}': {sorted(unknown)} have a range but no default")
-
-
-REQUIRED = ...
+            raise ValueError(f"method '{self.name}': {sorted(unknown)} have a range but no such hyper-parameter")
