@@ -1,0 +1,67 @@
+"""One array that a method computed beside the array it should have computed.
+
+Each family of methods compares itself with reference vectors in ``methods.<family>.vectors`` and returns these
+records; ``methods.conformance`` turns them into passes and misses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LOSS = {"rtol": 1e-5, "atol": 1e-6}
+"""Tolerances of losses and forward passes, as the vectors' README states them."""
+
+GRADIENT = {"rtol": 1e-4, "atol": 1e-6}
+"""Tolerances of gradients and of parameter trajectories, as the vectors' README states them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """An array beside its reference.
+
+    Attributes:
+        label: what the array is, in the words of the vector's keys (``grad_student``, ``param.12.conv``).
+        got: what our implementation computes.
+        expected: what the reference holds.
+        rtol: tolerance relative to the expected value.
+        atol: absolute tolerance.
+    """
+
+    label: str
+    got: NDArray[np.generic]
+    expected: NDArray[np.generic]
+    rtol: float
+    atol: float
+
+    @property
+    def same_shape(self) -> bool:
+        """Whether both arrays have one shape; nothing is broadcast."""
+        return np.shape(self.got) == np.shape(self.expected)
+
+    @property
+    def largest_error(self) -> float:
+        """Largest absolute difference; infinite where shapes differ or only one side is NaN or infinite."""
+        if not self.same_shape:
+            return float("inf")
+        got, expected = self._double()
+        if got.size == 0:
+            return 0.0
+        with np.errstate(invalid="ignore"):
+            difference = np.abs(got - expected)
+        alike = (got == expected) | (np.isnan(got) & np.isnan(expected))
+        difference = np.where(alike, 0.0, difference)
+        return float(np.where(np.isnan(difference), np.inf, difference).max())
+
+    @property
+    def passed(self) -> bool:
+        """Whether every element lies within ``atol + rtol·|expected|`` of its reference."""
+        if not self.same_shape:
+            return False
+        got, expected = self._double()
+        return bool(np.allclose(got, expected, rtol=self.rtol, atol=self.atol, equal_nan=True))
+
+    def _double(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        return np.asarray(self.got, dtype=np.float64), np.asarray(self.expected, dtype=np.float64)
