@@ -1,0 +1,63 @@
+"""Errors that a user can act on: one clear message, exit code 2, no traceback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class HarnessError(Exception):
+    """Wrong usage or an invalid file; the command line prints the message alone and exits with ``exit_code``."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in which file something stands; lines and columns count from 1."""
+
+    file: Path
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in a suite file, and what would be right."""
+
+    place: Place
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+class SuiteError(HarnessError):
+    """A suite, benchmark or claims file is invalid; holds every problem found."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = problems
+        super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class MissingData(HarnessError):
+    """A data set or weights file is not where it is looked for."""
+
+
+def choices(valid: object, given: str | None = None, most: int = 12) -> str:
+    """Words for the valid choices, the nearest to ``given`` first."""
+    from difflib import get_close_matches
+
+    names = (
+        [str(name) for name in valid]
+        if isinstance(valid, list | tuple | set | frozenset | dict)
+        else [str(valid)]
+    )
+    names = sorted(set(names))
+    near = get_close_matches(given, names, n=3, cutoff=0.5) if given else []
+    listed = near + [name for name in names if name not in near]
+    text = ", ".join(listed[:most]) + (f", … ({len(listed)} in all)" if len(listed) > most else "")
+    return f"did you mean '{near[0]}'? valid: {text}" if near else f"valid: {text or 'none'}"
