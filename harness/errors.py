@@ -43,7 +43,7 @@ class SuiteError(HarnessError):
         super().__init__("\n".join(str(problem) for problem in problems))
 
 
-class MissingData(HarnessError):
+class MissingDataError(HarnessError):
     """A data set or weights file is not where it is looked for."""
 
 
@@ -51,11 +51,7 @@ def choices(valid: object, given: str | None = None, most: int = 12) -> str:
     """Words for the valid choices, the nearest to ``given`` first."""
     from difflib import get_close_matches
 
-    names = (
-        [str(name) for name in valid]
-        if isinstance(valid, list | tuple | set | frozenset | dict)
-        else [str(valid)]
-    )
+    names = [str(name) for name in valid] if isinstance(valid, list | tuple | set | frozenset | dict) else [str(valid)]
     names = sorted(set(names))
     near = get_close_matches(given, names, n=3, cutoff=0.5) if given else []
     listed = near + [name for name in names if name not in near]

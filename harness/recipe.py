@@ -13,12 +13,8 @@ from harness.records import Key
 COMMON_KEYS: Mapping[str, Key] = MappingProxyType(
     {
         "steps": Key("int", None, "optimizer steps; give this or epochs", low=1, optional=True),
-        "epochs": Key(
-            "float", None, "passes over the training data; give this or steps", low=0, optional=True
-        ),
-        "max_steps": Key(
-            "int", None, "cap on the steps, whatever steps and epochs say", low=1, optional=True
-        ),
+        "epochs": Key("float", None, "passes over the training data; give this or steps", low=0, optional=True),
+        "max_steps": Key("int", None, "cap on the steps, whatever steps and epochs say", low=1, optional=True),
         "batch_size": Key("int", 32, "items (or sequences) a step, over all devices", low=1),
         "eval_batch": Key("int", 256, "items a batch in evaluation", low=1),
         "optimizer": Key("dict", {}, "hyper-parameters shared by a family of optimizers: {adam: {lr: 1e-3}}"),
@@ -28,9 +24,7 @@ COMMON_KEYS: Mapping[str, Key] = MappingProxyType(
             "learning rate over the steps",
             choices=("constant", "cosine", "step", "linear", "inverse-sqrt"),
         ),
-        "warmup": Key(
-            "float", 0.0, "share of the steps with linear warm-up (a whole number > 1: steps)", low=0
-        ),
+        "warmup": Key("float", 0.0, "share of the steps with linear warm-up (a whole number > 1: steps)", low=0),
         "milestones": Key("list", [], "for schedule step: shares of the steps at which gamma is applied"),
         "gamma": Key("float", 0.1, "for schedule step: factor at a milestone", low=0),
         "min_lr_ratio": Key(
