@@ -1,7 +1,7 @@
 """One array that a method computed beside the array it should have computed.
 
-Each family of methods compares itself with reference vectors in ``methods.<family>.vectors`` and returns these
-records; ``methods.conformance`` turns them into passes and misses.
+Each family of methods compares itself with reference vectors in ``methods.<family>.vectors`` and returns
+these records; ``methods.conformance`` turns them into passes and misses.
 """
 
 from __future__ import annotations

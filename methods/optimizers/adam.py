@@ -1,0 +1,52 @@
+"""Adam with an L2 penalty as torch has it: the baseline that the AdamP page prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from methods.info import Choice, MethodInfo, Uniform
+
+
+def adam(
+    params: Iterable[Any],
+    lr: float | Tensor = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    **options: Any,
+) -> torch.optim.Adam:
+    """``torch.optim.Adam``; ``weight_decay`` is an L2 penalty in the gradient, not decoupled.
+
+    Args:
+        params: tensors, named tensors or parameter groups.
+        lr: learning rate.
+        betas: decay rates of the first and second moment.
+        eps: added to the root of the second moment.
+        weight_decay: L2 penalty.
+        options: implementation flags of ``torch.optim.Adam`` (``foreach``, ``fused``, ``maximize``, …).
+
+    Raises:
+        ValueError: torch refuses an option.
+    """
+    return torch.optim.Adam(params, lr, (betas[0], betas[1]), eps, weight_decay, **options)
+
+
+INFO = MethodInfo(
+    name="adam",
+    title="Adam",
+    slot="optimizer",
+    role="baseline",
+    family="adam",
+    paper="Kingma, Ba: Adam: A Method for Stochastic Optimization, ICLR 2015, arXiv 1412.6980; torch.optim.Adam",
+    target="adam",
+    summary="Adam with an L2 penalty in the gradient",
+    defaults={"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
+    search_space={
+        "lr": Uniform(1e-5, 1e-1, log=True),
+        "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),
+    },
+)

@@ -1,0 +1,276 @@
+"""AdamP: Adam whose updates are projected onto the tangent space of scale-invariant weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, _use_grad_for_differentiable
+
+from methods.info import Choice, MethodInfo, Uniform
+from methods.optimizers.projection import (
+    ROWS,
+    VIEWS,
+    Rows,
+    Views,
+    decide,
+    is_eligible,
+    measure,
+    per_row,
+    refuse_unsupported,
+    rule_of,
+    validate_lr,
+    validate_rule,
+)
+
+
+class AdamP(Optimizer):
+    """Adam with the radial part of the update removed where the weight is scale-invariant.
+
+    Per tensor, with ``p`` Adam's bias-corrected direction: where the raw gradient is nearly orthogonal to every
+    row of the weight (or to the weight as a whole), ``p`` loses its component along it and the decoupled weight
+    decay is multiplied by ``wd_ratio``. Tensors of one dimension are never projected. Heo et al., "AdamP: Slowing
+    Down the Slowdown for Momentum Optimizers on Scale-invariant Weights", ICLR 2021, algorithm 2; views,
+    thresholds and decay as in the released code 0.3.0.
+
+    Args:
+        params: tensors, named tensors or parameter groups, as any ``torch.optim`` optimizer takes them.
+        lr: learning rate, a float or a tensor of one element.
+        betas: decay rates of the first and second moment, each in [0, 1).
+        eps: added to the root of the second moment, and to the norms of the projection.
+        weight_decay: decoupled decay, as in AdamW; here 0 by default as in the released code (AdamW: 0.01).
+        delta: the projection fires below the cosine ``delta/√(row length)``; 0 never, infinity always.
+        wd_ratio: factor of the weight decay where it fires.
+        nesterov: use ``β₁·m + (1-β₁)·g`` as numerator.
+        project: False decides and weakens the decay, but leaves the update alone.
+        views: views to try: ``both`` (channel, then layer), ``channel`` or ``layer``.
+        rows: ``all`` rows of a view must pass, or ``each`` decides for itself.
+        record: keep the view that fired (0 none, 1 channel, 2 layer) per tensor; read by :meth:`fired_views`.
+        maximize: ascend instead of descend.
+        foreach: batched implementation; None takes it wherever it applies.
+        capturable: keep the step count on the parameter's device, for CUDA graphs.
+        differentiable: let autograd run through the step.
+
+    Raises:
+        ValueError: an option is outside its range.
+        RuntimeError: in ``step``, a gradient is sparse or a parameter complex.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        delta: float = 0.1,
+        wd_ratio: float = 0.1,
+        nesterov: bool = False,
+        *,
+        project: bool = True,
+        views: Views = "both",
+        rows: Rows = "all",
+        record: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        validate_lr(lr)
+        for index, beta in enumerate(betas):
+            if not 0.0 <= beta < 1.0:
+                raise ValueError(f"betas[{index}] must lie in [0, 1), not {beta}")
+        if not weight_decay >= 0.0:
+            raise ValueError(f"weight_decay must be at least 0, not {weight_decay}")
+        validate_rule(delta, wd_ratio, eps, views, rows)
+        if differentiable and foreach:
+            raise ValueError("foreach=True has no autograd: use foreach=False or None with differentiable=True")
+        defaults = {
+            "lr": lr,
+            "betas": (betas[0], betas[1]),
+            "eps": eps,
+            "weight_decay": weight_decay,
+            "delta": delta,
+            "wd_ratio": wd_ratio,
+            "nesterov": nesterov,
+            "project": project,
+            "views": views,
+            "rows": rows,
+            "record": record,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, defaults)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+
+    def fired_views(self) -> dict[Tensor, Tensor]:
+        """The view that fired in the last step, per eligible tensor, as tensors of shape () on its device.
+
+        Values: 0 none, 1 channel, 2 layer. Empty without ``record=True``.
+        """
+        return {p: state["fired_view"] for p, state in self.state.items() if "fired_view" in state}
+
+    # torch.compile recognises a method of this name and keeps its effect on the state out of the graph.
+    def _init_group(
+        self,
+        group: dict[str, Any],
+        params: list[Tensor],
+        grads: list[Tensor],
+        exp_avgs: list[Tensor],
+        exp_avg_sqs: list[Tensor],
+        steps: list[Tensor],
+        fired: list[Tensor],
+    ) -> None:
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            refuse_unsupported("AdamP", p, p.grad)
+            state = self.state[p]
+            if "step" not in state:
+                device = p.device if group["capturable"] else "cpu"
+                state["step"] = torch.zeros((), dtype=torch.float32, device=device)
+                state["exp_avg"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+                state["exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+            if group["record"] and is_eligible(p) and "fired_view" not in state:
+                state["fired_view"] = torch.zeros((), dtype=p.dtype, device=p.device)
+            params.append(p)
+            grads.append(p.grad)
+            exp_avgs.append(state["exp_avg"])
+            exp_avg_sqs.append(state["exp_avg_sq"])
+            steps.append(state["step"])
+            if group["record"] and is_eligible(p):
+                fired.append(state["fired_view"])
+
+    @_use_grad_for_differentiable
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step.
+
+        Args:
+            closure: reevaluates the model and returns the loss.
+
+        Returns:
+            What the closure returned, or None.
+
+        Raises:
+            RuntimeError: a gradient is sparse or a parameter complex.
+        """
+        self._accelerator_graph_capture_health_check()
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params: list[Tensor] = []
+            grads: list[Tensor] = []
+            exp_avgs: list[Tensor] = []
+            exp_avg_sqs: list[Tensor] = []
+            steps: list[Tensor] = []
+            fired: list[Tensor] = []
+            self._init_group(group, params, grads, exp_avgs, exp_avg_sqs, steps, fired)
+            if params:
+                _update(params, grads, exp_avgs, exp_avg_sqs, steps, fired, group)
+        return loss
+
+
+def bias_correction(beta: float, count: Tensor) -> float | Tensor:
+    """``1 - βᵗ`` without the cancellation that float32 suffers at small t.
+
+    A count on the host gives a float, so that no kernel has to wait for it; one on a device, or under
+    ``torch.compile``, stays a tensor.
+    """
+    if count.is_cpu and not torch.compiler.is_compiling():
+        return 1 - beta ** float(count)
+    if beta == 0.0:
+        return 1.0
+    return -torch.expm1(count * math.log(beta))
+
+
+def _update(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    exp_avgs: Sequence[Tensor],
+    exp_avg_sqs: Sequence[Tensor],
+    steps: Sequence[Tensor],
+    fired: Sequence[Tensor],
+    options: Mapping[str, Any],
+) -> None:
+    """Update one parameter group tensor by tensor; autograd and torch.compile can follow it."""
+    beta1, beta2 = options["betas"]
+    lr, eps, weight_decay = options["lr"], options["eps"], options["weight_decay"]
+    rule = rule_of(options)
+    records = iter(fired)
+    for w, g, m, v, count in zip(params, grads, exp_avgs, exp_avg_sqs, steps, strict=True):
+        count += 1
+        if options["maximize"]:
+            g = -g
+        m.lerp_(g, 1 - beta1)
+        v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+        correction1, correction2 = bias_correction(beta1, count), bias_correction(beta2, count)
+        numerator = m.lerp(g, 1 - beta1) if options["nesterov"] else m
+        if options["differentiable"]:
+            # the next step changes m and w in place, and autograd needs them as they are now
+            numerator, origin = numerator.clone(), w.clone()
+        else:
+            origin = w
+        p = numerator / (v.sqrt() / correction2**0.5 + eps)
+        step = lr / correction1
+        if is_eligible(w):
+            decision = decide(measure(origin, g, p), w[0].numel(), rule)
+            factor = 1 - lr * weight_decay * decision.ratio + step * decision.radial
+            w.copy_(origin * per_row(factor, w) - step * p)
+            if options["record"]:
+                next(records).copy_(decision.view)
+        else:
+            w.copy_(origin * (1 - lr * weight_decay) - step * p)
+
+
+INFO = MethodInfo(
+    name="adamp",
+    title="AdamP",
+    slot="optimizer",
+    role="method",
+    family="adam",
+    paper="Heo, Chun, Oh, Han, Yun, Kim, Uh, Ha: AdamP: Slowing Down the Slowdown for Momentum Optimizers on "
+    "Scale-invariant Weights, ICLR 2021, arXiv 2006.08217",
+    target="AdamP",
+    summary="Adam with decoupled decay whose updates lose their radial part on scale-invariant weights",
+    defaults={
+        "lr": 1e-3,
+        "betas": (0.9, 0.999),
+        "eps": 1e-8,
+        "weight_decay": 0.0,
+        "delta": 0.1,
+        "wd_ratio": 0.1,
+        "nesterov": False,
+        "project": True,
+        "views": "both",
+        "rows": "all",
+        "record": False,
+        "maximize": False,
+    },
+    options={
+        "nesterov": (False, True),
+        "project": (True, False),
+        "views": VIEWS,
+        "rows": ROWS,
+        "record": (False, True),
+        "maximize": (False, True),
+    },
+    search_space={
+        "lr": Uniform(1e-5, 1e-1, log=True),
+        "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),
+        "delta": Choice((0.0, 0.1, float("inf"))),
+        "wd_ratio": Choice((0.1, 1.0)),
+    },
+    diagnostics=("projected_share", "projected_share.channel", "projected_share.layer"),
+)

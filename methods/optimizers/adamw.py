@@ -1,0 +1,52 @@
+"""AdamW as torch has it: the baseline that decides AdamP's claims, since both decouple the decay."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from methods.info import Choice, MethodInfo, Uniform
+
+
+def adamw(
+    params: Iterable[Any],
+    lr: float | Tensor = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    **options: Any,
+) -> torch.optim.AdamW:
+    """``torch.optim.AdamW`` with AdamP's default decay of 0 (torch: 0.01), so that arms never differ by a default.
+
+    Args:
+        params: tensors, named tensors or parameter groups.
+        lr: learning rate.
+        betas: decay rates of the first and second moment.
+        eps: added to the root of the second moment.
+        weight_decay: decoupled decay.
+        options: implementation flags of ``torch.optim.AdamW`` (``foreach``, ``fused``, ``maximize``, …).
+
+    Raises:
+        ValueError: torch refuses an option.
+    """
+    return torch.optim.AdamW(params, lr, (betas[0], betas[1]), eps, weight_decay, **options)
+
+
+INFO = MethodInfo(
+    name="adamw",
+    title="AdamW",
+    slot="optimizer",
+    role="baseline",
+    family="adam",
+    paper="Loshchilov, Hutter: Decoupled Weight Decay Regularization, ICLR 2019, arXiv 1711.05101; torch.optim.AdamW",
+    target="adamw",
+    summary="Adam with decoupled weight decay",
+    defaults={"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
+    search_space={
+        "lr": Uniform(1e-5, 1e-1, log=True),
+        "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),
+    },
+)

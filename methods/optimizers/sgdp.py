@@ -1,0 +1,266 @@
+"""SGDP: momentum SGD whose updates are projected onto the tangent space of scale-invariant weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+from torch.optim.optimizer import Optimizer, _use_grad_for_differentiable
+
+from methods.info import Choice, MethodInfo, Uniform
+from methods.optimizers.projection import (
+    ROWS,
+    VIEWS,
+    Rows,
+    Views,
+    decide,
+    is_eligible,
+    measure,
+    per_row,
+    refuse_unsupported,
+    rule_of,
+    validate_lr,
+    validate_rule,
+)
+
+Buffer = Literal["released", "paper"]
+BUFFERS: tuple[Buffer, ...] = ("released", "paper")
+
+
+class SGDP(Optimizer):
+    """Momentum SGD with the radial part of the update removed where the weight is scale-invariant.
+
+    Per tensor: ``buf ← μ·buf + (1-dampening)·g``, starting from zero, so dampening acts from the first step on
+    (``torch.optim.SGD`` starts at ``g``). The direction is ``buf``, or ``g + μ·buf`` with ``nesterov``. Where the
+    raw gradient is nearly orthogonal to every row of the weight (or to the weight as a whole), the direction
+    loses its component along it. The decoupled decay ``lr·weight_decay/(1-momentum)``, the steady shrink of SGD's
+    L2 penalty at the same ``weight_decay``, is multiplied by ``wd_ratio`` there. Tensors of one dimension are
+    never projected. Heo et al., "AdamP: Slowing Down the Slowdown for Momentum Optimizers on Scale-invariant
+    Weights", ICLR 2021, algorithm 1; views, thresholds and decay as in the released code 0.3.0.
+
+    Args:
+        params: tensors, named tensors or parameter groups, as any ``torch.optim`` optimizer takes them.
+        lr: learning rate, a float or a tensor of one element.
+        momentum: μ in [0, 1).
+        dampening: of the gradient as it enters the buffer; allowed together with ``nesterov``.
+        weight_decay: decoupled decay.
+        nesterov: use ``g + μ·buf`` as direction.
+        eps: floor of the norms in the cosine, and added to the norm in the projection.
+        delta: the projection fires below the cosine ``delta/√(row length)``; 0 never, infinity always.
+        wd_ratio: factor of the weight decay where it fires.
+        buffer: without ``nesterov`` the released code projects the momentum buffer itself (``released``); the
+            paper projects the update only (``paper``). With ``nesterov`` the two agree.
+        project: False decides and weakens the decay, but leaves the update alone.
+        views: views to try: ``both`` (channel, then layer), ``channel`` or ``layer``.
+        rows: ``all`` rows of a view must pass, or ``each`` decides for itself.
+        record: keep the view that fired (0 none, 1 channel, 2 layer) per tensor; read by :meth:`fired_views`.
+        maximize: ascend instead of descend.
+        foreach: batched implementation; None takes it wherever it applies.
+        capturable: accepted for symmetry; SGDP keeps no step count, so every step can be captured.
+        differentiable: let autograd run through the step.
+
+    Raises:
+        ValueError: an option is outside its range.
+        RuntimeError: in ``step``, a gradient is sparse or a parameter complex.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        eps: float = 1e-8,
+        delta: float = 0.1,
+        wd_ratio: float = 0.1,
+        *,
+        buffer: Buffer = "released",
+        project: bool = True,
+        views: Views = "both",
+        rows: Rows = "all",
+        record: bool = False,
+        maximize: bool = False,
+        foreach: bool | None = None,
+        capturable: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        validate_lr(lr)
+        if not 0.0 <= momentum < 1.0:
+            raise ValueError(f"momentum must lie in [0, 1), not {momentum}: the decay is divided by 1 - momentum")
+        if not weight_decay >= 0.0:
+            raise ValueError(f"weight_decay must be at least 0, not {weight_decay}")
+        if buffer not in BUFFERS:
+            raise ValueError(f"buffer must be one of {', '.join(BUFFERS)}, not {buffer!r}")
+        validate_rule(delta, wd_ratio, eps, views, rows)
+        if differentiable and foreach:
+            raise ValueError("foreach=True has no autograd: use foreach=False or None with differentiable=True")
+        defaults = {
+            "lr": lr,
+            "momentum": momentum,
+            "dampening": dampening,
+            "weight_decay": weight_decay,
+            "nesterov": nesterov,
+            "eps": eps,
+            "delta": delta,
+            "wd_ratio": wd_ratio,
+            "buffer": buffer,
+            "project": project,
+            "views": views,
+            "rows": rows,
+            "record": record,
+            "maximize": maximize,
+            "foreach": foreach,
+            "capturable": capturable,
+            "differentiable": differentiable,
+        }
+        super().__init__(params, defaults)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        for group in self.param_groups:
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+
+    def fired_views(self) -> dict[Tensor, Tensor]:
+        """The view that fired in the last step, per eligible tensor, as tensors of shape () on its device.
+
+        Values: 0 none, 1 channel, 2 layer. Empty without ``record=True``.
+        """
+        return {p: state["fired_view"] for p, state in self.state.items() if "fired_view" in state}
+
+    # torch.compile recognises a method of this name and keeps its effect on the state out of the graph.
+    def _init_group(
+        self,
+        group: dict[str, Any],
+        params: list[Tensor],
+        grads: list[Tensor],
+        buffers: list[Tensor],
+        fired: list[Tensor],
+    ) -> None:
+        for p in group["params"]:
+            if p.grad is None:
+                continue
+            refuse_unsupported("SGDP", p, p.grad)
+            state = self.state[p]
+            if "momentum_buffer" not in state:
+                state["momentum_buffer"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+            if group["record"] and is_eligible(p) and "fired_view" not in state:
+                state["fired_view"] = torch.zeros((), dtype=p.dtype, device=p.device)
+            params.append(p)
+            grads.append(p.grad)
+            buffers.append(state["momentum_buffer"])
+            if group["record"] and is_eligible(p):
+                fired.append(state["fired_view"])
+
+    @_use_grad_for_differentiable
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Take one step.
+
+        Args:
+            closure: reevaluates the model and returns the loss.
+
+        Returns:
+            What the closure returned, or None.
+
+        Raises:
+            RuntimeError: a gradient is sparse or a parameter complex.
+        """
+        self._accelerator_graph_capture_health_check()
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            params: list[Tensor] = []
+            grads: list[Tensor] = []
+            buffers: list[Tensor] = []
+            fired: list[Tensor] = []
+            self._init_group(group, params, grads, buffers, fired)
+            if params:
+                _update(params, grads, buffers, fired, group)
+        return loss
+
+
+def _update(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    buffers: Sequence[Tensor],
+    fired: Sequence[Tensor],
+    options: Mapping[str, Any],
+) -> None:
+    """Update one parameter group tensor by tensor; autograd and torch.compile can follow it."""
+    lr, momentum = options["lr"], options["momentum"]
+    decay = lr * options["weight_decay"] / (1 - momentum)
+    rule = rule_of(options)
+    rewrites_buffer = options["buffer"] == "released" and not options["nesterov"] and options["project"]
+    records = iter(fired)
+    for w, g, buffer in zip(params, grads, buffers, strict=True):
+        if options["maximize"]:
+            g = -g
+        buffer.mul_(momentum).add_(g, alpha=1 - options["dampening"])
+        p = g + momentum * buffer if options["nesterov"] else buffer
+        origin = w
+        if options["differentiable"]:
+            # the next step changes buffer and w in place, and autograd needs them as they are now
+            p, origin = p.clone(), w.clone()
+        if is_eligible(w):
+            decision = decide(measure(origin, g, p), w[0].numel(), rule)
+            factor = 1 - decay * decision.ratio + lr * decision.radial
+            updated = origin * per_row(factor, w) - lr * p
+            if rewrites_buffer:
+                buffer.sub_(origin * per_row(decision.radial, w))
+            w.copy_(updated)
+            if options["record"]:
+                next(records).copy_(decision.view)
+        else:
+            w.copy_(origin * (1 - decay) - lr * p)
+
+
+INFO = MethodInfo(
+    name="sgdp",
+    title="SGDP",
+    slot="optimizer",
+    role="method",
+    family="sgd",
+    paper="Heo, Chun, Oh, Han, Yun, Kim, Uh, Ha: AdamP: Slowing Down the Slowdown for Momentum Optimizers on "
+    "Scale-invariant Weights, ICLR 2021, arXiv 2006.08217",
+    target="SGDP",
+    summary="momentum SGD with decoupled decay whose updates lose their radial part on scale-invariant weights",
+    required=("lr",),
+    defaults={
+        "momentum": 0.0,
+        "dampening": 0.0,
+        "weight_decay": 0.0,
+        "nesterov": False,
+        "eps": 1e-8,
+        "delta": 0.1,
+        "wd_ratio": 0.1,
+        "buffer": "released",
+        "project": True,
+        "views": "both",
+        "rows": "all",
+        "record": False,
+        "maximize": False,
+    },
+    options={
+        "nesterov": (False, True),
+        "buffer": BUFFERS,
+        "project": (True, False),
+        "views": VIEWS,
+        "rows": ROWS,
+        "record": (False, True),
+        "maximize": (False, True),
+    },
+    search_space={
+        "lr": Uniform(1e-4, 1.0, log=True),
+        "weight_decay": Choice((0.0, 1e-6, 1e-5, 1e-4, 1e-3)),
+        "momentum": Uniform(0.8, 0.99),
+        "delta": Choice((0.0, 0.1, float("inf"))),
+        "wd_ratio": Choice((0.1, 1.0)),
+    },
+    diagnostics=("projected_share", "projected_share.channel", "projected_share.layer"),
+)

@@ -1,0 +1,56 @@
+"""AdamP and SGDP beside the trajectories that the released code computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from methods.comparison import GRADIENT, Comparison
+from methods.optimizers.adamp import AdamP
+from methods.optimizers.sgdp import SGDP
+
+PREFIXES: tuple[str, ...] = ("adamp", "sgdp")
+OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {"adamp": AdamP, "sgdp": SGDP}
+
+
+def compare(name: str, case: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> list[Comparison]:
+    """Run the optimizer of a case through its gradients; one comparison per step and parameter.
+
+    Args:
+        name: name of the case; it starts with one of ``PREFIXES``.
+        case: ``hp``, the hyper-parameters by their names here, and ``steps``.
+        arrays: ``init.<p>``, and per step t from 1, or 0, on ``grad.<t>.<p>`` and ``param.<t>.<p>``.
+
+    Raises:
+        KeyError: the case or its file lacks a key.
+        ValueError: the optimizer refuses a hyper-parameter.
+    """
+    build = next(OPTIMIZERS[prefix] for prefix in PREFIXES if name.startswith(prefix))
+    names = [key.removeprefix("init.") for key in arrays if key.startswith("init.")]
+    if not names:
+        raise KeyError("init.<parameter>")
+    weights = {p: torch.nn.Parameter(_tensor(arrays[f"init.{p}"])) for p in names}
+    optimizer = build(weights.values(), **_options(case["hp"]))
+    first = 0 if f"grad.0.{names[0]}" in arrays else 1
+    comparisons = []
+    for t in range(first, first + int(case["steps"])):
+        for p, weight in weights.items():
+            weight.grad = _tensor(arrays[f"grad.{t}.{p}"])
+        optimizer.step()
+        for p, weight in weights.items():
+            key = f"param.{t}.{p}"
+            comparisons.append(Comparison(key, weight.detach().numpy().copy(), arrays[key], **GRADIENT))
+    return comparisons
+
+
+def _tensor(array: NDArray[np.generic]) -> Tensor:
+    return torch.from_numpy(np.array(array))
+
+
+def _options(hp: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in hp.items()}
