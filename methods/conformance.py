@@ -1,0 +1,174 @@
+"""Whether the methods compute what the papers' own released code computes.
+
+A folder of reference vectors holds ``index.json`` (each case's kind and hyper-parameters) and one ``<case>.npz``
+per case. Each family of methods knows how to run its own cases (``methods.<family>.vectors``); a case that no
+family knows is a miss, as is anything that cannot be read.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from methods.comparison import Comparison
+
+FAMILIES: tuple[str, ...] = ("optimizers", "norms", "distillation", "alignment")
+
+Arrays = Mapping[str, NDArray[np.generic]]
+Compare = Callable[[str, Mapping[str, Any], Arrays], list[Comparison]]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The outcome of one reference vector.
+
+    Attributes:
+        name: name of the case.
+        largest_error: largest absolute difference over all its arrays; NaN where nothing could be compared.
+        passed: whether every array lies within its tolerance.
+        detail: what was compared, or why it missed.
+    """
+
+    name: str
+    largest_error: float
+    passed: bool
+    detail: str
+
+
+class VectorError(Exception):
+    """A vector cannot be read or run; the message says which and why."""
+
+
+def check(directory: Path) -> list[Line]:
+    """Run every case listed in ``directory/index.json`` with our implementation.
+
+    Args:
+        directory: folder of ``index.json`` and one ``.npz`` per case.
+
+    Returns:
+        One line per case, in the order of the index; a single missed line named ``index.json`` where the index
+        itself is missing, malformed or empty. Nothing is raised for bad vectors.
+    """
+    try:
+        index = _read_index(Path(directory))
+    except VectorError as error:
+        return [_miss("index.json", str(error))]
+    routes = _routes()
+    return [_check_case(Path(directory), name, case, routes) for name, case in index.items()]
+
+
+def _read_index(directory: Path) -> dict[str, Any]:
+    path = directory / "index.json"
+    try:
+        index = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise VectorError(f"there is no {path}; it lists the cases and their hyper-parameters") from None
+    except OSError as error:
+        raise VectorError(f"{path} cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:
+        raise VectorError(f"{path} is not valid JSON: {error}") from None
+    if not isinstance(index, dict) or not index:
+        raise VectorError(f"{path} must map the name of at least one case to its kind and hyper-parameters")
+    return index
+
+
+def _routes() -> dict[str, Compare | str]:
+    """Prefix of a case name to the function that runs it, or to the reason why it cannot."""
+    routes: dict[str, Compare | str] = {}
+    for family in FAMILIES:
+        module_name = f"methods.{family}.vectors"
+        try:
+            module = importlib.import_module(module_name)
+        except ImportError as error:
+            # its prefixes are unknown; cases of this family then count as unknown, with this reason beside
+            routes[f"\0{family}"] = f"{module_name} cannot be imported: {error}"
+            continue
+        for prefix in module.PREFIXES:
+            if prefix in routes:
+                raise RuntimeError(f"two families claim the vectors '{prefix}…'; one of them is {module_name}")
+            routes[prefix] = module.compare
+    return routes
+
+
+def _check_case(directory: Path, name: str, case: Any, routes: Mapping[str, Compare | str]) -> Line:
+    try:
+        compare = _route(name, routes)
+        if not isinstance(case, Mapping):
+            raise VectorError("its entry in index.json must be a mapping of its kind and hyper-parameters")
+        comparisons = _compare(compare, name, case, _read_arrays(directory, name))
+    except VectorError as error:
+        return _miss(name, str(error))
+    return _summary(name, comparisons)
+
+
+def _route(name: str, routes: Mapping[str, Compare | str]) -> Compare:
+    matching = [prefix for prefix in routes if name == prefix or name.startswith(prefix)]
+    if matching:
+        found = routes[max(matching, key=len)]
+        if not isinstance(found, str):
+            return found
+    known = ", ".join(sorted(prefix for prefix in routes if not prefix.startswith("\0")))
+    broken = "; ".join(reason for reason in routes.values() if isinstance(reason, str))
+    raise VectorError(f"unknown case; known ones start with {known}" + (f" ({broken})" if broken else ""))
+
+
+def _read_arrays(directory: Path, name: str) -> dict[str, NDArray[np.generic]]:
+    path = directory / f"{name}.npz"
+    if path.parent.resolve() != directory.resolve():
+        raise VectorError("the name of a case must be a plain file name")
+    try:
+        # pickles could run code, and no vector needs one
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise VectorError(f"{path.name} is not a .npz archive")
+            return {key: archive[key] for key in archive.files}
+    except FileNotFoundError:
+        raise VectorError(f"there is no {path.name} beside index.json") from None
+    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise VectorError(f"{path.name} cannot be read: {_reason(error)}") from None
+    except AttributeError:
+        # np.load returns a bare array, which is no context manager, for a .npy under this name
+        raise VectorError(f"{path.name} is not a .npz archive") from None
+
+
+def _compare(compare: Compare, name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
+    try:
+        comparisons = compare(name, case, arrays)
+    except KeyError as error:
+        raise VectorError(f"the vector lacks the key {error}") from None
+    except Exception as error:
+        # whatever a foreign vector breaks inside a method is a miss of that vector, not an end of the run
+        raise VectorError(f"the vector cannot be run: {_reason(error)}") from error
+    if not comparisons:
+        raise VectorError("the vector holds nothing to compare")
+    return comparisons
+
+
+def _summary(name: str, comparisons: list[Comparison]) -> Line:
+    largest = max(comparison.largest_error for comparison in comparisons)
+    missed = [comparison for comparison in comparisons if not comparison.passed]
+    if not missed:
+        return Line(name, largest, True, f"{len(comparisons)} arrays")
+    worst = max(missed, key=lambda comparison: comparison.largest_error)
+    if worst.same_shape:
+        what = f"off by {worst.largest_error:.3g} (rtol {worst.rtol:g}, atol {worst.atol:g})"
+    else:
+        what = f"has shape {np.shape(worst.got)}, expected {np.shape(worst.expected)}"
+    return Line(name, largest, False, f"{len(missed)} of {len(comparisons)} arrays miss; {worst.label} {what}")
+
+
+def _miss(name: str, reason: str) -> Line:
+    return Line(name, float("nan"), False, reason)
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
