@@ -80,44 +80,52 @@ def _read_index(directory: Path) -> dict[str, Any]:
     return index
 
 
-def _routes() -> dict[str, Compare | str]:
-    """Prefix of a case name to the function that runs it, or to the reason why it cannot."""
-    routes: dict[str, Compare | str] = {}
+@dataclass(frozen=True, slots=True)
+class _Routes:
+    """Which function runs a case, by the prefix of its name; and why families are missing, if any are."""
+
+    by_prefix: Mapping[str, Compare]
+    missing: tuple[str, ...]
+
+    def find(self, name: str) -> Compare:
+        matching = [prefix for prefix in self.by_prefix if _starts(name, prefix)]
+        if matching:
+            return self.by_prefix[max(matching, key=len)]
+        known = ", ".join(sorted(self.by_prefix))
+        raise VectorError("; ".join((f"unknown case; known ones start with {known}", *self.missing)))
+
+
+def _starts(name: str, prefix: str) -> bool:
+    """Whether the prefix is a whole word of the name: ``kd`` starts ``kd_0`` but not ``kdx_0``."""
+    return name.startswith(prefix) and not name[len(prefix) : len(prefix) + 1].isalpha()
+
+
+def _routes() -> _Routes:
+    routes: dict[str, Compare] = {}
+    missing = []
     for family in FAMILIES:
         module_name = f"methods.{family}.vectors"
         try:
             module = importlib.import_module(module_name)
         except ImportError as error:
-            # its prefixes are unknown; cases of this family then count as unknown, with this reason beside
-            routes[f"\0{family}"] = f"{module_name} cannot be imported: {error}"
+            missing.append(f"{module_name} cannot be imported: {error}")
             continue
-        for prefix in module.PREFIXES:
+        for prefix in (prefix.rstrip("_") for prefix in module.PREFIXES):
             if prefix in routes:
                 raise RuntimeError(f"two families claim the vectors '{prefix}…'; one of them is {module_name}")
             routes[prefix] = module.compare
-    return routes
+    return _Routes(routes, tuple(missing))
 
 
-def _check_case(directory: Path, name: str, case: Any, routes: Mapping[str, Compare | str]) -> Line:
+def _check_case(directory: Path, name: str, case: Any, routes: _Routes) -> Line:
     try:
-        compare = _route(name, routes)
+        compare = routes.find(name)
         if not isinstance(case, Mapping):
             raise VectorError("its entry in index.json must be a mapping of its kind and hyper-parameters")
         comparisons = _compare(compare, name, case, _read_arrays(directory, name))
     except VectorError as error:
         return _miss(name, str(error))
     return _summary(name, comparisons)
-
-
-def _route(name: str, routes: Mapping[str, Compare | str]) -> Compare:
-    matching = [prefix for prefix in routes if name == prefix or name.startswith(prefix)]
-    if matching:
-        found = routes[max(matching, key=len)]
-        if not isinstance(found, str):
-            return found
-    known = ", ".join(sorted(prefix for prefix in routes if not prefix.startswith("\0")))
-    broken = "; ".join(reason for reason in routes.values() if isinstance(reason, str))
-    raise VectorError(f"unknown case; known ones start with {known}" + (f" ({broken})" if broken else ""))
 
 
 def _read_arrays(directory: Path, name: str) -> dict[str, NDArray[np.generic]]:
