@@ -1,0 +1,328 @@
+"""One benchmark, n paired seeds: estimates, intervals and tests of the mean paired difference.
+
+Everywhere `differences` holds one number a seed, method minus baseline, signed so that up is the claimed
+direction. Rules for NaN, infinities, tiny n and equal values: `harness.stats.records`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from harness.stats.records import (
+    EQUAL_RTOL,
+    Floats,
+    Inference,
+    Interval,
+    Moments,
+    as_values,
+    check_alpha,
+    moments,
+    no_information,
+    paired_arrays,
+)
+
+EXACT_SIGN_FLIPS = 20
+
+
+def t_quantile(df: float, probability: float) -> float:
+    """Quantile of Student's t with `df` degrees of freedom (not necessarily whole)."""
+    from scipy import special
+
+    return float(special.stdtrit(df, probability))
+
+
+def t_tail(df: float, t: float) -> float:
+    """P(T ≥ t) of Student's t with `df` degrees of freedom."""
+    from scipy import special
+
+    return float(special.stdtr(df, -t))
+
+
+def _equal_differences(found: Moments, alpha: float) -> Inference:
+    """The sign-flip test and its inversion, which need no scale (rule for equal differences)."""
+    smallest = 2.0 ** (1 - found.n)
+    p = smallest if found.mean != 0.0 else 1.0
+    if smallest > alpha:
+        return Inference(found.mean, -math.inf, math.inf, p, found.n, found.dropped)
+    return Inference(found.mean, found.mean, found.mean, p, found.n, found.dropped)
+
+
+def paired_t(differences: ArrayLike, alpha: float = 0.05) -> Inference:
+    """Mean paired difference, its 1 - alpha interval and the two-sided p of Student's paired t test.
+
+    Assumes independent seeds and differences close to normal; measured coverage of the nominal 95 % on skewed
+    data is .88 to .91 at three to ten seeds, hence `distribution_sensitive`. Source: Student (1908).
+    """
+    check_alpha(alpha)
+    found = moments(differences)
+    if not found.usable:
+        return no_information(found)
+    if found.sd == 0.0:
+        return _equal_differences(found, alpha)
+    half = t_quantile(found.n - 1, 1 - alpha / 2) * found.standard_error
+    p = min(1.0, 2 * t_tail(found.n - 1, abs(found.mean / found.standard_error)))
+    return Inference(found.mean, found.mean - half, found.mean + half, p, found.n, found.dropped)
+
+
+def _finite_for_flipping(values: Floats) -> Floats:
+    """Scaled values with ±inf as the limit of ever larger ones: one outweighs every finite sum."""
+    finite = np.where(np.isfinite(values), values, 0.0)
+    scale = float(np.max(np.abs(finite), initial=0.0)) or 1.0
+    unit = finite / scale
+    beyond = 2.0 * float(np.sum(np.abs(unit))) + 1.0
+    return np.where(np.isinf(values), np.sign(values) * beyond, unit)
+
+
+def sign_flip_p(differences: ArrayLike, *, resamples: int = 99_999, seed: int = 0) -> float:
+    """Two-sided p of the sign-flip (one-sample permutation) test of the sum.
+
+    Assumes only that, under the null, each difference is as likely to be +x as -x. Exact over all 2^n flips for
+    up to 20 values that are not zero; beyond that Monte Carlo with `resamples` draws from `seed` and
+    p = (hits + 1) / (resamples + 1). Never below 2^(1-n). Infinite values count as the limit of ever larger
+    ones, so a diverged arm loses its pair to any finite sum. n = 0 or all zero: 1. Source: Fisher (1935).
+    """
+    values = as_values(differences)
+    values = _finite_for_flipping(values[~np.isnan(values)])
+    values = values[values != 0.0]
+    if len(values) == 0:
+        return 1.0
+    # sums that differ only by rounding are ties and count against the claim
+    threshold = abs(float(values.sum())) - 1e-12 * float(np.abs(values).sum())
+    if len(values) <= EXACT_SIGN_FLIPS:
+        sums = values[:1]  # |sum| is unchanged when every sign flips, so the first sign stays fixed
+        for value in values[1:]:
+            sums = np.concatenate([sums + value, sums - value])
+        return float(np.mean(np.abs(sums) >= threshold))
+    rng = np.random.default_rng(seed)
+    hits, left = 0, resamples
+    while left > 0:
+        rows = min(left, 1 + 2_000_000 // len(values))
+        flips = rng.integers(0, 2, size=(rows, len(values)), dtype=np.int8) * 2 - 1
+        hits += int(np.count_nonzero(np.abs(flips @ values) >= threshold))
+        left -= rows
+    return (hits + 1) / (resamples + 1)
+
+
+def distribution_sensitive(differences: ArrayLike, alpha: float = 0.05) -> bool:
+    """Whether the t test rejects on a shape the sign-flip test does not support.
+
+    True when the paired t rejects at alpha while the sign-flip p exceeds max(alpha, 2^(1-n)); with five or fewer
+    seeds also when not all differences have one sign (a zero has none). False whenever the t test does not
+    reject, so for fewer than two values and for infinite ones.
+    """
+    tested = paired_t(differences, alpha)
+    if tested.p > alpha:
+        return False
+    values = as_values(differences)
+    values = values[~np.isnan(values)]
+    if tested.n <= 5 and not (np.all(values > 0) or np.all(values < 0)):
+        return True
+    return sign_flip_p(values) > max(alpha, 2.0 ** (1 - tested.n)) * (1 + 1e-12)
+
+
+def studentised_bootstrap(
+    differences: ArrayLike, alpha: float = 0.05, *, resamples: int = 9_999, seed: int = 0
+) -> Inference:
+    """Equal-tailed bootstrap-t interval of the mean and the p value that inverts it.
+
+    For five or more values; below that the few distinct resamples mean nothing: whole line, p = 1. Resamples
+    whose values are all equal have an infinite t and widen the interval. `resamples` draws from `seed`.
+    Source: Efron (1981); Hall (1988).
+    """
+    check_alpha(alpha)
+    found = moments(differences)
+    if not found.usable or found.n < 5:
+        return no_information(found)
+    if found.sd == 0.0:
+        return _equal_differences(found, alpha)
+    rng = np.random.default_rng(seed)
+    centred = (found.values - found.mean) / found.sd
+    drawn = centred[rng.integers(0, found.n, size=(resamples, found.n))]
+    means = drawn.mean(axis=1)
+    spread = drawn.std(axis=1, ddof=1)
+    endless = np.where(means == 0.0, 0.0, np.copysign(np.inf, means))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t_stars = np.where(np.ptp(drawn, axis=1) > EQUAL_RTOL, means * math.sqrt(found.n) / spread, endless)
+    lower, upper = np.quantile(t_stars, [alpha / 2, 1 - alpha / 2], method="inverted_cdf")
+    t = found.mean / found.standard_error
+    tail = min(int(np.count_nonzero(t_stars >= t)), int(np.count_nonzero(t_stars <= t)))
+    p = min(1.0, 2 * (tail + 1) / (resamples + 1))
+    low, high = found.mean - upper * found.standard_error, found.mean - lower * found.standard_error
+    return Inference(found.mean, float(low), float(high), p, found.n, found.dropped)
+
+
+def hedges_d(differences: ArrayLike) -> float:
+    """Standardised paired effect d_z = mean / sd with Hedges' exact small-sample correction.
+
+    J(ν) = Γ(ν/2) / (√(ν/2) Γ((ν-1)/2)), ν = n - 1, makes it unbiased for normal differences. The mean of d_z does
+    not exist at n = 2: NaN below three values and for infinite ones. Equal differences: ±inf, or 0 when all are
+    zero. Source: Hedges (1981), eq. 6e.
+    """
+    found = moments(differences)
+    if not found.usable or found.n < 3:
+        return math.nan
+    if found.sd == 0.0:
+        return math.copysign(math.inf, found.mean) if found.mean != 0.0 else 0.0
+    nu = found.n - 1
+    correction = math.exp(math.lgamma(nu / 2) - math.lgamma((nu - 1) / 2) - 0.5 * math.log(nu / 2))
+    return correction * found.mean / found.sd
+
+
+def minimum_detectable_effect(differences: ArrayLike, alpha: float = 0.05, power: float = 0.8) -> float:
+    """The true mean difference that n seeds as noisy as these detect with the given power.
+
+    (t_{1-α/2} + t_power) · s / √n with n - 1 degrees of freedom, in the unit of the differences. Against the
+    exact non-central t it is 5 % too small at n = 3, 2 % at 4, below 1.2 % from 5 on; `seeds_for_power` is exact.
+    Fewer than two or infinite values: inf. Equal differences: 0. Source: Bloom (1995).
+    """
+    check_alpha(alpha)
+    check_alpha(power, "power")
+    found = moments(differences)
+    if not found.usable:
+        return math.inf
+    nu = found.n - 1
+    return (t_quantile(nu, 1 - alpha / 2) + t_quantile(nu, power)) * found.standard_error
+
+
+def paired_t_power(effect: float, sd: float, n: int, alpha: float = 0.05) -> float:
+    """Power of the two-sided paired t test for a true mean `effect`, sd of the differences `sd`, n seeds.
+
+    Exact for normal differences: both tails of the non-central t. n < 2: 0. sd = 0: 1 for an effect other than
+    zero, alpha for none. Source: Owen (1965).
+    """
+    from scipy import special
+
+    check_alpha(alpha)
+    if n < 2 or math.isnan(effect) or math.isnan(sd) or sd == math.inf:
+        return 0.0
+    if sd < 0:
+        raise ValueError(f"sd: {sd!r} is negative")
+    if effect == 0.0:
+        return alpha
+    shift = abs(effect) / sd * math.sqrt(n) if sd > 0 else math.inf
+    critical = t_quantile(n - 1, 1 - alpha / 2)
+    if shift > critical + 40.0:  # beyond every digit of a double, where the series would lose them
+        return 1.0
+    power = 1.0 - float(special.nctdtr(n - 1, shift, critical))
+    # the wrong tail is below 1e-10 here, where its series loses its digits
+    return power + (float(special.nctdtr(n - 1, shift, -critical)) if shift < 4.0 else 0.0)
+
+
+def seeds_for_power(
+    effect: float, sd: float = 1.0, alpha: float = 0.05, power: float = 0.8, *, maximum: int = 1_000_000
+) -> int | None:
+    """Fewest paired seeds (two or more) whose t test finds a true mean `effect` with the given power.
+
+    `sd` is the sd of the paired differences, in the unit of `effect`. None when `maximum` seeds are too few, as
+    for no effect, NaN or an infinite sd. Source: non-central t, as in `paired_t_power`.
+    """
+    check_alpha(power, "power")
+    if paired_t_power(effect, sd, maximum, alpha) < power:
+        return None
+    low, high = 1, 2
+    while paired_t_power(effect, sd, high, alpha) < power:
+        low, high = high, min(2 * high, maximum)
+    while high - low > 1:
+        middle = (low + high) // 2
+        if paired_t_power(effect, sd, middle, alpha) < power:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def non_inferiority(differences: ArrayLike, margin: float, alpha: float = 0.05) -> Inference:
+    """One-sided t test of "worse by `margin` or more": p small means not worse than the margin allows.
+
+    H0: mean ≤ -margin. Not inferior exactly when p ≤ alpha, equivalently low ≥ -margin, with [low, high] the
+    1 - 2·alpha interval. The margin (unit of the differences, ≥ 0) is fixed before the results.
+    Source: Lakens (2017). Raises ValueError for a negative margin.
+    """
+    check_alpha(alpha)
+    _check_margin(margin)
+    return _one_sided(moments(differences), -margin, alpha)
+
+
+def equivalence(values: ArrayLike, target: float, margin: float, alpha: float = 0.05) -> Inference:
+    """Two one-sided t tests (TOST) that the mean lies within `target` ± `margin`.
+
+    p is the larger of the two; equivalent exactly when p ≤ alpha, that is when the 1 - 2·alpha interval
+    [low, high] lies inside the margin. The margin (unit of the values, ≥ 0) must not be computed from these same
+    values: with max(fixed, 2 sd of ten seeds) the level is 13 % instead of 5 %. Source: Schuirmann (1987).
+    Raises ValueError for a negative margin or a target that is not finite.
+    """
+    check_alpha(alpha)
+    _check_margin(margin)
+    if not math.isfinite(target):
+        raise ValueError(f"target: {target!r} is not finite")
+    found = moments(values, "values")
+    above = _one_sided(found, target - margin, alpha)
+    mirrored = moments(-found.values)
+    below = _one_sided(mirrored, -(target + margin), alpha)
+    return Inference(above.estimate, above.low, above.high, max(above.p, below.p), above.n, above.dropped)
+
+
+def _check_margin(margin: float) -> None:
+    if not 0.0 <= margin < math.inf:
+        raise ValueError(f"margin: {margin!r} is not a finite number of at least 0")
+
+
+def _one_sided(found: Moments, bound: float, alpha: float) -> Inference:
+    """t test of H0: mean ≤ bound, with the 1 - 2·alpha interval."""
+    if not found.usable:
+        return no_information(found)
+    if found.sd == 0.0:
+        equal = _equal_differences(found, 2 * alpha) if alpha < 0.5 else no_information(found)
+        p = 2.0**-found.n if found.mean > bound else 1.0
+        return Inference(equal.estimate, equal.low, equal.high, p, equal.n, equal.dropped)
+    half = t_quantile(found.n - 1, 1 - alpha) * found.standard_error
+    p = t_tail(found.n - 1, (found.mean - bound) / found.standard_error)
+    return Inference(found.mean, found.mean - half, found.mean + half, p, found.n, found.dropped)
+
+
+def paired_correlation(method: ArrayLike, baseline: ArrayLike, alpha: float = 0.05) -> Interval:
+    """Pearson correlation of the two arms over seeds: what pairing is worth.
+
+    Var(method - baseline) falls by 2·r·s_m·s_b against unpaired runs. Pairs with a side that is not finite are
+    dropped and counted. Below two pairs or with a constant side NaN; below four pairs the interval is [-1, 1].
+    Fisher's z interval assumes bivariate normal values. Source: Fisher (1921).
+    """
+    check_alpha(alpha)
+    a, b = paired_arrays(method, baseline)
+    kept = np.isfinite(a) & np.isfinite(b)
+    dropped = int(len(a) - kept.sum())
+    first, second = moments(a[kept]), moments(b[kept])
+    if first.n < 2 or first.sd == 0.0 or second.sd == 0.0:
+        return Interval(math.nan, -1.0, 1.0, first.n, dropped)
+    za, zb = (first.values - first.mean) / first.sd, (second.values - second.mean) / second.sd
+    r = float(np.clip(np.sum(za * zb) / (first.n - 1), -1.0, 1.0))
+    if first.n < 4:
+        return Interval(r, -1.0, 1.0, first.n, dropped)
+    if abs(r) == 1.0:
+        return Interval(r, r, r, first.n, dropped)
+    from scipy import special
+
+    half = float(special.ndtri(1 - alpha / 2)) / math.sqrt(first.n - 3)
+    z = math.atanh(r)
+    return Interval(r, math.tanh(z - half), math.tanh(z + half), first.n, dropped)
+
+
+def log_ratio(method: ArrayLike, baseline: ArrayLike) -> Floats:
+    """log(method / baseline) a seed, for times and other positive scales; differences of it are relative.
+
+    Below 0 means that the method's value is smaller. NaN, to be dropped as a missing pair, where a side is NaN,
+    zero, negative or both are infinite.
+    """
+    a, b = paired_arrays(method, baseline)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((a > 0) & (b > 0), np.log(a) - np.log(b), np.nan)
+
+
+def seeds_won(differences: ArrayLike) -> tuple[int, int]:
+    """(seeds with a difference above zero, seeds compared). Ties are not won; ±inf counts; NaN is dropped."""
+    values = as_values(differences)
+    values = values[~np.isnan(values)]
+    return int(np.count_nonzero(values > 0)), len(values)

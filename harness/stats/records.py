@@ -1,0 +1,157 @@
+"""What the tests return, and the rules for values that are missing, infinite or all equal.
+
+The same rules hold in every function of `harness.stats` unless its docstring says otherwise:
+
+- A NaN is a pair with a missing side. It is dropped and counted (`dropped`); `n` counts what is left.
+- An infinite difference (a diverged arm) has no mean and no variance. Functions built on moments keep the
+  infinite estimate, return the whole line as interval and p = 1; `sign_flip_p` can use it.
+- n = 0 gives estimate NaN, n = 1 the value itself; both give the whole line and p = 1.
+- *Equal differences*, meaning a spread within 1e-9 of the largest magnitude, show no noise and give the t
+  statistic no scale. The exact sign-flip test and its inversion take its place: p = 2^(1-n) (1 when all are
+  zero) and the interval is the single value if 2^(1-n) <= alpha, else the whole line.
+- p and e are never below what the data can show; alpha outside (0, 1) is a ValueError.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+EQUAL_RTOL = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate and its interval, in the unit of the data; `n` values used, `dropped` NaN left out."""
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """An estimate, its interval and the p value of the test named by the function that made it."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+    n: int
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class TwoWayInference:
+    """A mean over seeds × items; `n` seeds, `items` items, and the sd that each source of noise contributes."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+    n: int
+    items: int
+    seed_sd: float
+    item_sd: float
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BudgetBand:
+    """A tuning curve: arrays of equal length, one entry a budget; `n` configurations were tried."""
+
+    budgets: NDArray[np.int64]
+    estimate: Floats
+    low: Floats
+    high: Floats
+    n: int
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Mean and sample sd (ddof = 1) of the values that are not NaN; `sd` is 0 for equal values."""
+
+    values: Floats
+    mean: float
+    sd: float
+    dropped: int
+
+    @property
+    def n(self) -> int:
+        """How many values were used."""
+        return len(self.values)
+
+    @property
+    def standard_error(self) -> float:
+        """sd / √n, NaN below two values."""
+        return self.sd / math.sqrt(self.n) if self.n >= 2 else math.nan
+
+    @property
+    def usable(self) -> bool:
+        """Whether a variance can be estimated at all: two or more values, all finite."""
+        return self.n >= 2 and math.isfinite(self.mean) and math.isfinite(self.sd)
+
+
+def as_values(values: ArrayLike, name: str = "differences") -> Floats:
+    """A one-dimensional float array. Raises ValueError for any other shape."""
+    array = np.asarray(values, dtype=np.float64)
+    if array.ndim != 1:
+        raise ValueError(f"{name}: expected one dimension, got shape {array.shape}")
+    return array
+
+
+def check_alpha(alpha: float, name: str = "alpha") -> None:
+    """Raise ValueError unless 0 < alpha < 1."""
+    if not 0.0 < alpha < 1.0:
+        raise ValueError(f"{name}: {alpha!r} is not between 0 and 1 (both excluded)")
+
+
+def moments(values: ArrayLike, name: str = "differences") -> Moments:
+    """Mean and sd by the module's rules; scaled by the largest magnitude, so that squares never overflow."""
+    array = as_values(values, name)
+    kept = array[~np.isnan(array)]
+    dropped = len(array) - len(kept)
+    if len(kept) == 0:
+        return Moments(kept, math.nan, math.nan, dropped)
+    if not np.isfinite(kept).all():
+        with np.errstate(invalid="ignore"):
+            return Moments(kept, float(np.sum(kept[np.isinf(kept)])), math.nan, dropped)
+    scale = float(np.max(np.abs(kept))) or 1.0
+    unit = kept / scale
+    mean = float(unit.mean())
+    if float(np.ptp(unit)) <= EQUAL_RTOL:
+        sd = 0.0 if len(kept) > 1 else math.nan
+    else:
+        sd = float(np.sqrt(np.sum((unit - mean) ** 2) / (len(unit) - 1)))
+    return Moments(kept, mean * scale, sd * scale, dropped)
+
+
+def no_information(found: Moments) -> Inference:
+    """The answer where no test is possible: the whole line and p = 1."""
+    return Inference(found.mean, -math.inf, math.inf, 1.0, found.n, found.dropped)
+
+
+def as_probabilities(p: ArrayLike, name: str = "p") -> Floats:
+    """One-dimensional p values in [0, 1], NaN allowed. Raises ValueError for anything outside."""
+    array = as_values(p, name)
+    wrong = (array < 0.0) | (array > 1.0)
+    if wrong.any():
+        raise ValueError(f"{name}: {array[wrong][0]!r} is not a probability; valid: 0 to 1, or NaN for no test")
+    return array
+
+
+def paired_arrays(first: Sequence[float] | ArrayLike, second: Sequence[float] | ArrayLike) -> tuple[Floats, Floats]:
+    """Two float arrays of one length. Raises ValueError when the lengths differ."""
+    a, b = as_values(first, "first"), as_values(second, "second")
+    if a.shape != b.shape:
+        raise ValueError(f"paired values: {len(a)} on one side and {len(b)} on the other; one entry a seed on both")
+    return a, b
