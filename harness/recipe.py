@@ -17,7 +17,11 @@ COMMON_KEYS: Mapping[str, Key] = MappingProxyType(
         "max_steps": Key("int", None, "cap on the steps, whatever steps and epochs say", low=1, optional=True),
         "batch_size": Key("int", 32, "items (or sequences) a step, over all devices", low=1),
         "eval_batch": Key("int", 256, "items a batch in evaluation", low=1),
-        "optimizer": Key("dict", {}, "hyper-parameters shared by a family of optimizers: {adam: {lr: 1e-3}}"),
+        "slots": Key("dict", {}, "methods for the slots that an arm leaves open: {optimizer: sgd}"),
+        "optimizer": Key("dict", {}, "hyper-parameters by family or method: {adam: {lr: 1e-3}}"),
+        "norm": Key("dict", {}, "hyper-parameters by family or method"),
+        "objective": Key("dict", {}, "hyper-parameters by family or method"),
+        "adaptation": Key("dict", {}, "hyper-parameters by family or method"),
         "schedule": Key(
             "str",
             "constant",
@@ -50,8 +54,10 @@ COMMON_KEYS: Mapping[str, Key] = MappingProxyType(
     }
 )
 
+# What of these reaches a trial stands in its slots.
+SLOT_KEYS = ("slots", "optimizer", "norm", "objective", "adaptation")
 # How a trial is run, not what it computes: left out of the identity.
-_NOT_IDENTITY = ("timeout_seconds",)
+_NOT_IDENTITY = (*SLOT_KEYS, "timeout_seconds")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +69,6 @@ class Recipe:
     max_steps: int | None = None
     batch_size: int = 32
     eval_batch: int = 256
-    optimizer: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     schedule: str = "constant"
     warmup: float = 0.0
     milestones: tuple[float, ...] = ()
@@ -89,18 +94,15 @@ class Recipe:
 
 def recipe_from(values: Mapping[str, Any]) -> Recipe:
     """A recipe from resolved values, the task's own keys gathered under ``task``."""
-    common = {name: value for name, value in values.items() if name in COMMON_KEYS}
+    common = {name: value for name, value in values.items() if name in COMMON_KEYS and name not in SLOT_KEYS}
     if "milestones" in common:
         common["milestones"] = tuple(common["milestones"])
     return Recipe(**common, task={name: value for name, value in values.items() if name not in COMMON_KEYS})
 
 
 def identity_of(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The recipe without what changes only how a trial is run, not what it computes.
-
-    ``optimizer`` is left out too: what of it reaches the trial stands in its slot.
-    """
-    return {name: value for name, value in values.items() if name not in (*_NOT_IDENTITY, "optimizer")}
+    """The recipe without what changes only how a trial is run, and without what stands in its slots."""
+    return {name: value for name, value in values.items() if name not in _NOT_IDENTITY}
 
 
-assert {f.name for f in fields(Recipe)} == {*COMMON_KEYS, "task"}
+assert {f.name for f in fields(Recipe)} == {*COMMON_KEYS, "task"} - set(SLOT_KEYS)

@@ -1,0 +1,268 @@
+"""Checks a loaded suite as a whole: names that must exist, keys that must be declared, claims that must be bound."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from harness import registry
+from harness.errors import HarnessError, Problem, choices
+from harness.recipe import COMMON_KEYS, SLOT_KEYS
+from harness.records import Key
+from harness.suite import keys
+from harness.suite.load import LoadedBenchmark, Suite
+from harness.suite.models import SLOTS, Binding, ScaleBlock
+from harness.suite.resolve import CellError, content, setting
+
+MAX_PRIMARY = 5
+
+
+def check_suite(suite: Suite) -> list[Problem]:
+    """Every problem of a suite that its single files do not show."""
+    problems = [*_benchmarks(suite), *_arms(suite)]
+    if not problems:  # cells resolve only where the parts are sound
+        problems = list(_cells(suite))
+    return [*problems, *_claims(suite)]
+
+
+def _benchmarks(suite: Suite) -> Iterator[Problem]:
+    for name, benchmark in suite.benchmarks.items():
+        model, node = benchmark.model, benchmark.node
+        tasks = registry.entries("task")
+        if model.task not in tasks:
+            yield Problem(node.find(("task",)), keys.unknown("task", model.task, {t: Key("any") for t in tasks}))
+            continue
+        for scale in ("paper", "small", "mini"):
+            block: ScaleBlock | None = getattr(model, scale)
+            if block is not None:
+                yield from _block(suite, benchmark, scale, block, tasks[model.task])
+        if model.reference_arm is not None and model.reference_arm not in suite.model.arms:
+            yield Problem(node.find(("reference_arm",)), _no_arm(suite, model.reference_arm))
+        yield from _sources(benchmark)
+        for arm in benchmark.used.arms or ():
+            if arm not in suite.model.arms:
+                yield Problem(suite.node.find(("benchmarks", name, "arms")), _no_arm(suite, arm))
+
+
+def _no_arm(suite: Suite, name: str) -> str:
+    return f"no arm '{name}' in suite '{suite.name}'; {choices(suite.model.arms, name)}"
+
+
+def _block(
+    suite: Suite, benchmark: LoadedBenchmark, scale: str, block: ScaleBlock, task: registry.Entry
+) -> Iterator[Problem]:
+    node = benchmark.node
+    paper = benchmark.model.paper or ScaleBlock()
+    for part in ("data", "model"):
+        values: Mapping[str, Any] = getattr(block, part)
+        name = values.get("name", getattr(paper, part).get("name"))
+        known = registry.entries(part)  # type: ignore[arg-type]
+        if name not in known:
+            place = node.find((scale, part, "name"))
+            given = f"no {part} '{name}'" if name else f"'{part}' needs a name"
+            yield Problem(place, f"{given}; {choices(known, str(name))}")
+            continue
+        yield from _values(
+            node, (scale, part), {k: v for k, v in values.items() if k != "name"}, known[name].keys, part
+        )
+    yield from _values(node, (scale, "recipe"), block.recipe, {**COMMON_KEYS, **task.keys}, "recipe key")
+    merged = {**paper.recipe, **block.recipe}
+    if ("steps" not in merged) and ("epochs" not in merged):
+        yield Problem(node.find((scale, "recipe")), "the recipe needs a length: 'steps' or 'epochs'")
+    if block.recipe.get("steps") is not None and block.recipe.get("epochs") is not None:
+        yield Problem(node.find((scale, "recipe", "epochs")), "give 'steps' or 'epochs', not both")
+    for other in block.stands_for:
+        if other not in suite.benchmarks:
+            yield Problem(
+                node.find((scale, "stands_for")), f"no benchmark '{other}'; {choices(suite.benchmarks, other)}"
+            )
+        elif getattr(suite.benchmarks[other].model, scale) is not None:
+            yield Problem(node.find((scale, "stands_for")), f"'{other}' has its own block for {scale}")
+    for arm in block.arms or ():
+        if arm not in suite.model.arms:
+            yield Problem(node.find((scale, "arms")), _no_arm(suite, arm))
+    for metric in block.competent:
+        if metric not in benchmark.model.metrics:
+            yield Problem(
+                node.find((scale, "competent", metric)),
+                f"no metric '{metric}'; {choices(benchmark.model.metrics, metric)}",
+            )
+
+
+def _values(
+    node: Any, path: tuple[str, ...], values: Mapping[str, Any], declared: Mapping[str, Key], what: str
+) -> Iterator[Problem]:
+    for name, value in values.items():
+        if name not in declared:
+            yield Problem(node.find((*path, name)), keys.unknown(what, name, declared))
+        elif message := keys.wrong(name, value, declared[name]):
+            yield Problem(node.find((*path, name)), message)
+        elif name in SLOT_KEYS and what == "recipe key":
+            yield from _shared_hyper_parameters(node, (*path, name), name, value)
+
+
+def _shared_hyper_parameters(
+    node: Any, path: tuple[str, ...], slot: str, value: Mapping[str, Any]
+) -> Iterator[Problem]:
+    """``optimizer: {adam: {lr: …}}``: families and methods that exist, hyper-parameters that they take."""
+    methods = registry.entries("method")
+    if slot == "slots":
+        for name in value:
+            if name not in SLOTS:
+                yield Problem(node.find((*path, name)), f"no slot '{name}'; {choices(list(SLOTS), name)}")
+        return
+    known: dict[str, dict[str, Key]] = {}
+    for entry in methods.values():
+        if entry.info["slot"] == slot:
+            for group in (entry.info["family"], entry.name):
+                known.setdefault(group, {}).update(entry.keys)
+    for group, given in value.items():
+        if group not in known:
+            yield Problem(node.find((*path, group)), f"no family or method '{group}'; {choices(known, group)}")
+        elif not isinstance(given, dict):
+            yield Problem(node.find((*path, group)), f"'{group}': a mapping of hyper-parameters is expected")
+        else:
+            yield from _values(node, (*path, group), given, known[group], "hyper-parameter")
+
+
+def _sources(benchmark: LoadedBenchmark) -> Iterator[Problem]:
+    """Every leaf of a published recipe says where it is from."""
+    paper, node = benchmark.model.paper, benchmark.node
+    if paper is None:
+        return
+    listed = set(benchmark.model.sources)
+    leaves = {
+        f"{part}.{leaf}"
+        for part in ("data", "model", "recipe")
+        for leaf in _leaves(getattr(paper, part))
+        if leaf != "name"
+    }
+    for leaf in sorted(leaves):
+        parents = {".".join(leaf.split(".")[:n]) for n in range(2, leaf.count(".") + 2)}
+        if not parents & listed:
+            place = node.find(("paper", *leaf.split(".")))
+            yield Problem(place, f"'{leaf}' has no entry in 'sources:' (trust and place of this published value)")
+    for source in sorted(listed):
+        if not any(leaf == source or leaf.startswith(source + ".") for leaf in leaves):
+            yield Problem(
+                node.find(("sources", source)), f"'{source}' is no leaf of 'paper'; {choices(leaves, source)}"
+            )
+
+
+def _leaves(value: Any, prefix: str = "") -> list[str]:
+    if isinstance(value, dict) and value:
+        return [leaf for key, below in value.items() for leaf in _leaves(below, f"{prefix}{key}.")]
+    return [prefix[:-1]]
+
+
+def _arms(suite: Suite) -> Iterator[Problem]:
+    methods = registry.entries("method")
+    for name, arm in suite.model.arms.items():
+        for slot in SLOTS:
+            value = getattr(arm, slot)
+            for path, one in _methods(value, (slot,)):
+                place = suite.node.find(("arms", name, *path))
+                method = one if isinstance(one, str) else one.get("name") if isinstance(one, dict) else None
+                if method not in methods:
+                    fitting = [m for m, e in methods.items() if e.info["slot"] == slot]
+                    yield Problem(place, f"no {slot} '{method}'; {choices(fitting, str(method))}")
+                    continue
+                if methods[method].info["slot"] != slot:
+                    problem = f"the method '{method}' fills the slot '{methods[method].info['slot']}', not '{slot}'"
+                    yield Problem(place, problem)
+                    continue
+                own = {k: v for k, v in one.items() if k != "name"} if isinstance(one, dict) else {}
+                yield from _values(suite.node, ("arms", name, *path), own, methods[method].keys, "hyper-parameter")
+
+
+def _methods(value: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:
+    if value is None:
+        return []
+    if isinstance(value, dict) and "name" not in value:
+        return [((*path, place), one) for place, one in value.items()]
+    return [(path, value)]
+
+
+def _cells(suite: Suite) -> Iterator[Problem]:
+    """Every arm resolves on every benchmark at every scale."""
+    used: set[str] = set()
+    for name, benchmark in suite.benchmarks.items():
+        for scale in ("paper", "small", "mini"):
+            base = setting(suite, name, scale)
+            if base is None:
+                continue
+            for arm in base.arms if base.arms is not None else suite.model.arms:
+                used.add(arm)
+                try:
+                    resolved = content(base, suite.model.arms[arm])
+                except CellError as error:
+                    place = suite.node.find(("arms", arm, *error.path))
+                    yield Problem(place, f"on benchmark '{name}' at {scale}: {error}")
+                    continue
+                except HarnessError as error:
+                    yield Problem(benchmark.node.find((scale,)), f"arm '{arm}' at {scale}: {error}")
+                    continue
+                yield from _resolved(suite, arm, name, scale, resolved.recipe)
+
+
+def _resolved(suite: Suite, arm: str, benchmark: str, scale: str, recipe: Mapping[str, Any]) -> Iterator[Problem]:
+    task = registry.entry("task", suite.benchmarks[benchmark].model.task)
+    declared = {**COMMON_KEYS, **task.keys}
+    for key in (*suite.model.arms[arm].set, *suite.benchmarks[benchmark].used.set):
+        head = key.split(".")[0]
+        if head in ("data", "model"):
+            continue
+        path = ("arms", arm, "set", key) if key in suite.model.arms[arm].set else ("benchmarks", benchmark, "set", key)
+        if head not in declared:
+            yield Problem(suite.node.find(path), keys.unknown("recipe key", head, declared))
+        elif message := keys.wrong(head, recipe[head], declared[head]):
+            yield Problem(suite.node.find(path), message)
+
+
+def _claims(suite: Suite) -> Iterator[Problem]:
+    seen: dict[str, int] = {}
+    primary: dict[tuple[Any, ...], int] = {}
+    for number, binding in enumerate(suite.model.claims):
+        path = ("claims", number)
+        if binding.id in seen:
+            yield Problem(suite.node.find((*path, "id")), f"the claim '{binding.id}' is bound twice")
+        seen[binding.id] = number
+        if binding.id not in suite.facts:
+            yield Problem(
+                suite.node.find((*path, "id")), f"no claim '{binding.id}'; {choices(suite.facts, binding.id)}"
+            )
+        yield from _binding(suite, number, binding)
+        if binding.primary:
+            primary.setdefault((tuple(binding.benchmarks), binding.arm, tuple(binding.against[:1])), number)
+    for claim in suite.facts:
+        if claim not in seen:
+            yield Problem(
+                suite.node.find(("claims",)), f"the claim '{claim}' is neither bound nor unbound with a reason"
+            )
+    if len(primary) > MAX_PRIMARY:
+        last = list(primary.values())[MAX_PRIMARY]
+        problem = f"{len(primary)} primary contrasts; at most {MAX_PRIMARY} (Holm inside them)"
+        yield Problem(suite.node.find(("claims", last, "primary")), problem)
+
+
+def _binding(suite: Suite, number: int, binding: Binding) -> Iterator[Problem]:
+    path = ("claims", number)
+    for name in binding.benchmarks:
+        if name not in suite.benchmarks:
+            place = suite.node.find((*path, "benchmarks"))
+            yield Problem(place, f"no benchmark '{name}' in this suite; {choices(suite.benchmarks, name)}")
+    gates = (
+        binding.mechanism if isinstance(binding.mechanism, list) else [binding.mechanism] if binding.mechanism else []
+    )
+    named = [("arm", binding.arm), *(("against", arm) for arm in binding.against)]
+    named += [("baselines", arm) for arm in binding.baselines]
+    named += [("mechanism", arm) for gate in gates for arm in (gate.arm, gate.relative_to)]
+    for key, arm in named:
+        if arm is not None and arm not in suite.model.arms:
+            yield Problem(suite.node.find((*path, key)), _no_arm(suite, arm))
+    if binding.metric is not None:
+        for name in binding.benchmarks:
+            known = suite.benchmarks[name].model.metrics if name in suite.benchmarks else {}
+            if known and binding.metric not in known and not binding.metric.startswith("mechanism."):
+                problem = f"benchmark '{name}' has no metric '{binding.metric}'; {choices(known, binding.metric)}"
+                yield Problem(suite.node.find((*path, "metric")), problem)

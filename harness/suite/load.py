@@ -1,0 +1,184 @@
+"""Loading a suite: its file, what it inherits, its benchmarks and its claims, checked as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from harness.errors import HarnessError, Place, Problem, SuiteError, choices
+from harness.suite import yamlfile
+from harness.suite.explain import explain
+from harness.suite.models import Benchmark, Fact, FactFile, SuiteFile, UsedBenchmark
+from harness.suite.yamlfile import Node
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedBenchmark:
+    """A benchmark with the places of its keys."""
+
+    name: str
+    model: Benchmark
+    node: Node
+    used: UsedBenchmark
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """A whole suite, valid in itself: every name it uses exists and every claim is bound or unbound."""
+
+    path: Path
+    model: SuiteFile
+    node: Node
+    benchmarks: Mapping[str, LoadedBenchmark]
+    facts: Mapping[str, Fact]
+
+    @property
+    def name(self) -> str:
+        """The suite's name, unique in a database."""
+        return self.model.suite
+
+
+def load_suite(which: str | Path) -> Suite:
+    """Load a suite by path, or by name where it is shipped, and check it as a whole.
+
+    Raises:
+        SuiteError: with every problem found, each at its place.
+    """
+    from harness.suite.check import check_suite
+
+    path = find_suite(which)
+    node = _inherited(path)
+    model = _validate(SuiteFile, node)
+    benchmarks = {name: _benchmark(path, model, node, name, used) for name, used in model.benchmarks.items()}
+    suite = Suite(path, model, node, benchmarks, _facts(path, model, node))
+    problems = check_suite(suite)
+    if problems:
+        raise SuiteError(problems)
+    return suite
+
+
+def find_suite(which: str | Path) -> Path:
+    """The file of a suite given by path or by the name of a shipped one."""
+    path = Path(which)
+    if path.exists() or path.is_symlink() or path.suffix in (".yaml", ".yml"):
+        return path
+    shipped = shipped_suites()
+    if str(which) in shipped:
+        return shipped[str(which)]
+    raise HarnessError(f"no suite file '{which}' and no shipped suite of that name; {choices(shipped, str(which))}")
+
+
+@cache
+def shipped_folder() -> Path:
+    """The folder of the installed ``suites`` package, found without importing it."""
+    spec = find_spec("suites")
+    if spec is None or not spec.submodule_search_locations:
+        raise HarnessError("the package 'suites' is not installed beside 'harness'; install the project again")
+    return Path(next(iter(spec.submodule_search_locations)))
+
+
+def shipped_suites() -> dict[str, Path]:
+    """Every shipped suite file by name."""
+    return {path.stem: path for path in sorted(shipped_folder().glob("*.yaml"))}
+
+
+def _inherited(path: Path, seen: tuple[Path, ...] = (), asked: Place | None = None) -> Node:
+    """A file on top of what it inherits, depth first, later parents over earlier ones."""
+    try:
+        real = path.resolve(strict=False)
+    except (OSError, RuntimeError) as error:
+        raise SuiteError([Problem(asked or Place(path, 1, 1), f"cannot be followed: {error}")]) from error
+    if real in seen:
+        loop = " → ".join(p.name for p in (*seen[seen.index(real) :], real))
+        raise SuiteError([Problem(asked or Place(path, 1, 1), f"inheritance goes round in a circle: {loop}")])
+    if asked is not None and not path.exists():
+        raise SuiteError([Problem(asked, f"inherits '{path}', which does not exist")])
+    node = yamlfile.read(path)
+    parents = node.value.get("inherits")
+    merged: Node | None = None
+    for parent in [] if parents is None else parents.value if isinstance(parents.value, list) else [parents]:
+        if not isinstance(parent.value, str):
+            raise SuiteError([Problem(parent.place, "inherits: the path of a file, or a list of paths")])
+        if "\0" in parent.value:
+            raise SuiteError([Problem(parent.place, "a path cannot contain a null character")])
+        below = _inherited(path.parent / parent.value, (*seen, real), parent.place)
+        merged = below if merged is None else yamlfile.merge(merged, below)
+    if merged is None:
+        return node
+    for key in ("abstract", "inherits"):  # neither is handed down
+        merged.value.pop(key, None)
+    return yamlfile.merge(merged, node)
+
+
+def _validate(model: type[Model], node: Node) -> Model:
+    try:
+        return model.model_validate(node.plain())
+    except ValidationError as error:
+        raise SuiteError([explain(model, node, detail) for detail in error.errors()]) from error
+
+
+def _benchmark(path: Path, suite: SuiteFile, suite_node: Node, name: str, used: UsedBenchmark) -> LoadedBenchmark:
+    place = suite_node.find(("benchmarks", name))
+    if used.define is not None:
+        node = suite_node.value["benchmarks"].value[name].value["define"]
+        return LoadedBenchmark(name, used.define, node, used)
+    if used.file is not None:
+        found = path.parent / used.file
+    else:
+        tried = [root / "benchmarks" / suite.suite / f"{name}.yaml" for root in (path.parent, shipped_folder())]
+        found = next((file for file in tried if file.exists()), tried[0])
+        if not found.exists():
+            shipped = {file.stem for root in tried for file in root.parent.glob("*.yaml")}
+            problem = f"no benchmark '{name}': {found} does not exist; {choices(shipped, name)}"
+            raise SuiteError([Problem(place, problem)])
+    if not found.exists():
+        raise SuiteError([Problem(suite_node.find(("benchmarks", name, "file")), f"no such file: {found}")])
+    node = _inherited(found)
+    model = _validate(Benchmark, node)
+    problems = []
+    if used.file is None and model.benchmark != name:
+        problems.append(Problem(node.find(("benchmark",)), f"is named '{model.benchmark}', the file says '{name}'"))
+    if model.abstract:
+        problems.append(Problem(place, f"benchmark '{name}' is abstract: it is only inherited from"))
+    if problems:
+        raise SuiteError(problems)
+    return LoadedBenchmark(name, model, node, used)
+
+
+def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
+    """The claims by id: inline, from the named file, or from ``claims/<suite>.yaml`` beside the suite."""
+    if isinstance(suite.facts, list) and suite.facts:
+        listed, where = suite.facts, node.value["facts"]
+    else:
+        named = suite.facts if isinstance(suite.facts, str) else None
+        file = path.parent / (named or f"claims/{suite.suite}.yaml")
+        if named is None and not file.exists():
+            return {}
+        where = yamlfile.read(file, top=list)
+        listed = _validate(FactFile, where).root
+    facts: dict[str, Fact] = {}
+    problems = []
+    for number, fact in enumerate(listed):
+        if fact.id in facts:
+            problems.append(Problem(where.find((number, "id")), f"the claim '{fact.id}' stands twice"))
+        if fact.suite != suite.suite:
+            problems.append(
+                Problem(where.find((number, "suite")), f"belongs to suite '{fact.suite}', not '{suite.suite}'")
+            )
+        facts[fact.id] = fact
+    if problems:
+        raise SuiteError(problems)
+    return facts
+
+
+def problem_at(node: Node, path: tuple[Any, ...], message: str) -> Problem:
+    """A problem at the place of a path."""
+    return Problem(node.find(path), message)

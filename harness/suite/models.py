@@ -1,0 +1,250 @@
+"""The typed form of suite, benchmark and claims files. A misspelt key is an error, never ignored."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints, field_validator, model_validator
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f/\\]+$")]
+Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)]
+ScaleName = Literal["mini", "small", "paper"]
+SlotName = Literal["optimizer", "norm", "objective", "adaptation"]
+SLOTS: tuple[SlotName, ...] = ("optimizer", "norm", "objective", "adaptation")
+SCALES: tuple[str, ...] = ("smoke", "mini", "small", "paper")
+
+
+class Strict(BaseModel):
+    """Frozen, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Paper(Strict):
+    """The paper of a suite."""
+
+    title: str
+    authors: str = ""
+    venue: str = ""
+    year: int | None = None
+    arxiv: str = ""
+    url: str = ""
+    code: str = ""
+
+
+class Seeds(Strict):
+    """How many seeds: at least, for cells of primary contrasts, at most."""
+
+    min: Annotated[int, Field(ge=1, le=1000)] = 3
+    primary: Annotated[int, Field(ge=1, le=1000)] | None = None
+    max: Annotated[int, Field(ge=1, le=1000)] = 12
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Seeds:
+        if not self.min <= (self.primary or self.min) <= self.max:
+            raise ValueError(f"min ≤ primary ≤ max is expected, not {self.min}, {self.primary}, {self.max}")
+        return self
+
+
+class Arm(Strict):
+    """What fills the slots, plus overrides of recipe keys."""
+
+    role: Literal["method", "baseline", "ablation"]
+    about: str = ""
+    optimizer: str | dict[str, Any] | None = None
+    norm: str | dict[str, Any] | None = None
+    objective: str | dict[str, Any] | None = None
+    adaptation: str | dict[str, Any] | None = None
+    set: dict[str, Any] = {}
+    protocol: Literal["published", "tuned"] = "published"
+
+
+class Metric(Strict):
+    """A final metric: unit and direction as in the claims; the floor is the smallest difference worth having."""
+
+    unit: str
+    better: Literal["higher", "lower"]
+    split: Literal["test", "validation"] = "test"
+    floor: Annotated[float, Field(ge=0)] | None = None
+    trivial: float | None = None
+    perfect: float | None = None
+    smallest: Annotated[float, Field(gt=0)] | None = None
+
+
+class ScaleBlock(Strict):
+    """What a scale changes against ``paper``; under ``paper`` itself, everything."""
+
+    about: str = ""
+    data: dict[str, Any] = {}
+    model: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
+    stands_for: list[Name] = []
+    competent: dict[str, float] = {}
+    arms: list[Name] | None = None
+
+
+class Source(Strict):
+    """Where a leaf of a published recipe comes from."""
+
+    trust: Literal["published", "upstream", "derived", "third-party", "unknown: our choice"]
+    place: str
+
+
+class Benchmark(Strict):
+    """Task, data, model, recipe and metrics, at each scale."""
+
+    benchmark: Name
+    title: str
+    description: str = ""
+    inherits: str | list[str] = []
+    abstract: bool = False
+    task: str
+    metrics: Annotated[dict[Identifier, Metric], Field(min_length=1)]
+    reference_arm: Name | None = None
+    sources: dict[str, Source] = {}
+    paper: ScaleBlock | None = None
+    small: ScaleBlock | None = None
+    mini: ScaleBlock | None = None
+
+
+class UsedBenchmark(Strict):
+    """How a suite uses a benchmark: its file (or an inline definition), arms and overrides of recipe keys."""
+
+    file: str | None = None
+    define: Benchmark | None = None
+    arms: list[Name] | None = None
+    set: dict[str, Any] = {}
+
+
+class Gate(Strict):
+    """Does the cause act? ``metric`` of ``arm`` (as a ratio to ``relative_to``) compared with ``value``."""
+
+    metric: Annotated[str, StringConstraints(pattern=r"^mechanism\.")]
+    arm: Name
+    relative_to: Name | None = None
+    op: Literal[">=", "<=", ">", "<"]
+    value: float
+
+
+class Threshold(Strict):
+    """Scope ``at_least: k``: the effect exists in at least k benchmarks."""
+
+    at_least: Annotated[int, Field(ge=1)]
+
+
+class Binding(Strict):
+    """A claim bound to benchmarks and arms, or unbound with a reason."""
+
+    id: Identifier
+    unbound: Annotated[str, StringConstraints(min_length=12)] | None = None
+    benchmarks: list[Name] = []
+    arm: Name | None = None
+    against: list[Name] = []
+    metric: Identifier | None = None
+    scope: Literal["each", "all", "mean", "no_worse"] | Threshold = "each"
+    primary: bool = False
+    protocol: Literal["published", "tuned"] = "published"
+    on_divergence: Literal["worst", "invalid"] = "invalid"
+    mechanism: Gate | list[Gate] | None = None
+    m: Annotated[float, Field(gt=0)] | None = None
+    margin: Annotated[float, Field(gt=0)] | None = None
+    check: Identifier | None = None
+    baselines: list[Name] = []
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _bound_or_not(self) -> Binding:
+        if self.unbound is not None:
+            given = self.model_fields_set - {"id", "unbound", "note"}
+            if given:
+                raise ValueError(f"an unbound claim takes no {', '.join(sorted(given))}")
+        elif self.check is None and not (self.benchmarks and self.arm):
+            raise ValueError("a claim is bound by 'benchmarks' and 'arm', by 'check', or has 'unbound: reason'")
+        return self
+
+
+class Judging(Strict):
+    """The pre-registered design: fixed before results, stored with every verdict."""
+
+    alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
+    kappa: Annotated[float, Field(gt=0, le=1)] = 0.5
+    g: Annotated[float, Field(gt=0)] = 2.0
+    stand_in_smallest_sd: Annotated[float, Field(gt=0)] = 0.2
+    tolerated_failures: Annotated[float, Field(ge=0, le=1)] = 0.2
+
+
+class Published(Strict):
+    """Numbers as printed."""
+
+    method: float | None = None
+    baseline: float | None = None
+    difference: float | None = None
+    computed_difference: float | None = None
+    gain_difference: float | None = None
+
+
+class Fact(Strict):
+    """One claim of a paper as its fact file has it."""
+
+    id: Identifier
+    suite: str
+    benchmark: str
+    model: str = ""
+    metric: str
+    unit: str
+    better: Literal["higher", "lower"]
+    method: str
+    baseline: str
+    published: Published
+    gain_difference: float | None = None
+    setting: str | None = None
+    kind: Literal["difference", "absolute", "ordering", "identity", "provenance", "reference", "mechanism"]
+    statement: str
+    source: str = ""
+    trust: Literal["published", "derived", "third-party"] = "published"
+
+    @property
+    def direction(self) -> int:
+        """+1 where the claim says that the method's number is higher, −1 where lower (statistics.md)."""
+        p = self.published
+        gain = p.gain_difference if p.gain_difference is not None else self.gain_difference
+        if self.setting == "mixed" and gain:
+            return 1 if gain > 0 else -1
+        printed = p.difference if p.difference else p.computed_difference
+        if printed:
+            return 1 if printed > 0 else -1
+        return 1 if self.better == "higher" else -1
+
+    @property
+    def effect(self) -> float | None:
+        """Δ: the published difference in the metric's unit, signed; None where none is printed."""
+        p = self.published
+        if self.setting == "mixed":
+            return p.gain_difference if p.gain_difference is not None else self.gain_difference
+        return p.difference or (p.computed_difference if p.computed_difference is not None else p.difference)
+
+
+class FactFile(RootModel[list[Fact]]):
+    """A claims file: a copy of the fact file's entries of one suite."""
+
+
+class SuiteFile(Strict):
+    """One paper's arms, benchmarks, bindings of its claims."""
+
+    suite: Identifier
+    title: str
+    description: str = ""
+    inherits: str | list[str] = []
+    paper: Paper | None = None
+    seeds: Seeds = Seeds()
+    arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    benchmarks: Annotated[dict[Name, UsedBenchmark], Field(min_length=1)]
+    claims: list[Binding] = []
+    facts: str | list[Fact] = []
+    judge: Judging = Judging()
+
+    @field_validator("benchmarks", mode="before")
+    @classmethod
+    def _empty_means_default(cls, value: Any) -> Any:
+        """``imagenet-resnet18:`` with nothing after it takes the benchmark as its file has it."""
+        return {k: {} if v is None else v for k, v in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,260 @@
+"""Reading YAML 1.2 within limits, keeping the place of every value.
+
+The text is read event by event, without recursion, and nothing but mappings with text keys, lists, text, numbers,
+booleans and null ever comes out: no tags, no objects. Limits: 2 MB, depth 50, 100,000 nodes after aliases.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from harness.errors import Place, Problem, SuiteError
+
+MAX_BYTES = 2_000_000
+MAX_DEPTH = 50
+MAX_NODES = 100_000
+
+Path_ = tuple[str | int, ...]
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_INF = re.compile(r"([-+]?)\.(inf|Inf|INF)")
+_CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
+
+
+@dataclass(slots=True)
+class Node:
+    """A value with its place. ``key_places`` has where each key of a mapping stands."""
+
+    place: Place
+    value: Any
+    key_places: dict[str, Place] = field(default_factory=dict)
+    size: int = 1
+    height: int = 1
+
+    def plain(self) -> Any:
+        """The value as dicts, lists and scalars."""
+        if isinstance(self.value, dict):
+            return {key: child.plain() for key, child in self.value.items()}
+        if isinstance(self.value, list):
+            return [child.plain() for child in self.value]
+        return self.value
+
+    def find(self, path: Path_) -> Place:
+        """The place of the value at a path; of its nearest parent where it is missing."""
+        node, place = self, self.place
+        for step in path:
+            if isinstance(node.value, dict) and step in node.value:
+                place, node = node.key_places[str(step)], node.value[step]
+            elif isinstance(node.value, list) and isinstance(step, int) and step < len(node.value):
+                node = node.value[step]
+                place = node.place
+            else:
+                break
+        return place
+
+
+def read(path: Path, top: type = dict) -> Node:
+    """Read one YAML file whose top is a mapping (or, with ``top=list``, a list).
+
+    Raises:
+        SuiteError: the file cannot be read, is no such YAML, or is beyond the limits.
+    """
+    return parse(_text(path), path, top)
+
+
+def parse(text: str, path: Path, top: type = dict) -> Node:
+    """Parse YAML text; ``path`` is only for messages. Raises SuiteError."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+    yaml = YAML(typ="safe", pure=True)
+    builder = _Builder(path)
+    try:
+        for event in yaml.parse(text):
+            builder.take(event)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        raise _error(_place(path, mark), f"not valid YAML: {error.problem or error.context}") from error
+    except YAMLError as error:
+        first = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise _error(Place(path, 1, 1), f"not valid YAML: {first}") from error
+    except (ValueError, RecursionError, AttributeError, TypeError, IndexError, KeyError) as error:
+        # The parser itself gives up in its own ways on hostile text (a surrogate, a bad escape, a stray directive).
+        raise _error(Place(path, 1, 1), f"not valid YAML: {type(error).__name__}: {error}") from error
+    return builder.root(top)
+
+
+def _text(path: Path) -> str:
+    start = Place(path, 1, 1)
+    try:
+        if path.is_dir():
+            raise _error(start, "is a folder; a YAML file is expected")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise _error(start, "no such file") from error
+    except OSError as error:
+        raise _error(start, f"cannot be read: {error.strerror or error}") from error
+    if len(data) > MAX_BYTES:
+        raise _error(start, f"larger than {MAX_BYTES:,} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise _error(Place(path, line, 1), "is not UTF-8 text; save it as UTF-8") from error
+
+
+def _place(path: Path, mark: Any) -> Place:
+    return Place(path, 1, 1) if mark is None else Place(path, mark.line + 1, mark.column + 1)
+
+
+def _error(place: Place, message: str) -> SuiteError:
+    return SuiteError([Problem(place, message)])
+
+
+class _Builder:
+    """Builds nodes from the parser's events with a stack of open collections."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.stack: list[tuple[Node, str | None]] = []  # an open collection and its anchor
+        self.keys: list[tuple[str, Place] | None] = []  # the key that waits for its value, per open mapping
+        self.anchors: dict[str, Node] = {}
+        self.open_anchors: set[str] = set()
+        self.top: Node | None = None
+        self.nodes = 0
+        self.documents = 0
+
+    def root(self, top: type) -> Node:
+        if self.top is None:
+            raise _error(Place(self.path, 1, 1), "the file is empty")
+        if not isinstance(self.top.value, top):
+            wanted = "a mapping (key: value)" if top is dict else "a list (- item)"
+            raise _error(self.top.place, f"the top of the file must be {wanted}")
+        return self.top
+
+    def take(self, event: Any) -> None:
+        kind = type(event).__name__
+        place = _place(self.path, event.start_mark)
+        if kind == "DocumentStartEvent":
+            self.documents += 1
+            if self.documents > 1:
+                raise _error(place, "more than one YAML document in the file")
+        elif kind in ("MappingStartEvent", "SequenceStartEvent"):
+            self._check_tag(event, place)
+            node = Node(place, {} if kind == "MappingStartEvent" else [])
+            if len(self.stack) >= MAX_DEPTH:
+                raise _error(place, f"nested deeper than {MAX_DEPTH} levels")
+            self._count(place, 1)
+            if event.anchor:
+                self.open_anchors.add(event.anchor)
+            self.stack.append((node, event.anchor))
+            self.keys.append(None)
+        elif kind in ("MappingEndEvent", "SequenceEndEvent"):
+            node, anchor = self.stack.pop()
+            self.keys.pop()
+            if anchor:
+                self.open_anchors.discard(anchor)
+                self.anchors[anchor] = node
+            self._add(node)
+        elif kind == "ScalarEvent":
+            self._check_tag(event, place)
+            self._scalar(event, place)
+        elif kind == "AliasEvent":
+            self._alias(event, place)
+
+    def _check_tag(self, event: Any, place: Place) -> None:
+        tag = str(event.tag) if event.tag is not None else None
+        if tag is not None and tag not in _CORE_TAGS and tag != "!":
+            raise _error(place, f"the tag '{tag}' is not allowed; only plain values are")
+
+    def _scalar(self, event: Any, place: Place) -> None:
+        if self._waits_for_key():
+            self._key(event.value, place)
+            return
+        if any("\ud800" <= character <= "\udfff" for character in event.value):
+            raise _error(place, "half a surrogate pair is no text")
+        plain = event.style is None and not (event.tag and str(event.tag).endswith(":str"))
+        node = Node(place, _resolve(event.value, place) if plain else event.value)
+        if event.anchor:
+            self.anchors[event.anchor] = node
+        self._count(place, 1)
+        self._add(node)
+
+    def _alias(self, event: Any, place: Place) -> None:
+        if event.anchor in self.open_anchors:
+            raise _error(place, f"the alias '*{event.anchor}' refers to itself")
+        node = self.anchors.get(event.anchor)
+        if node is None:
+            raise _error(place, f"the alias '*{event.anchor}' has no anchor before it")
+        if self._waits_for_key():
+            raise _error(place, "an alias cannot be a key")
+        if len(self.stack) + node.height > MAX_DEPTH:
+            raise _error(place, f"nested deeper than {MAX_DEPTH} levels")
+        self._count(place, node.size)
+        self._add(node)
+
+    def _waits_for_key(self) -> bool:
+        return bool(self.stack) and isinstance(self.stack[-1][0].value, dict) and self.keys[-1] is None
+
+    def _key(self, text: str, place: Place) -> None:
+        parent = self.stack[-1][0]
+        if text in parent.value:
+            raise _error(place, f"the key '{text}' stands twice; first at {parent.key_places[text]}")
+        self.keys[-1] = (text, place)
+
+    def _count(self, place: Place, new: int) -> None:
+        self.nodes += new
+        if self.nodes > MAX_NODES:
+            raise _error(place, f"more than {MAX_NODES:,} values (aliases counted where they are used)")
+
+    def _add(self, node: Node) -> None:
+        if not self.stack:
+            self.top = node
+            return
+        parent = self.stack[-1][0]
+        if isinstance(parent.value, dict):
+            waiting = self.keys[-1]
+            if waiting is None:
+                raise _error(node.place, "a key must be text, not a mapping or a list")
+            parent.value[waiting[0]] = node
+            parent.key_places[waiting[0]] = waiting[1]
+            self.keys[-1] = None
+        else:
+            parent.value.append(node)
+        parent.size += node.size
+        parent.height = max(parent.height, node.height + 1)
+
+
+def _resolve(text: str, place: Place) -> Any:
+    """A plain scalar by the YAML 1.2 core schema: ``1e-3`` is a number, ``no`` is text."""
+    if text in ("", "~", "null", "Null", "NULL"):
+        return None
+    if text in ("true", "True", "TRUE"):
+        return True
+    if text in ("false", "False", "FALSE"):
+        return False
+    if _INT.fullmatch(text):
+        if len(text) > 100:
+            raise _error(place, "a whole number of more than 100 digits")
+        return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    if infinite := _INF.fullmatch(text):
+        return float(infinite.group(1) + "inf")
+    return float("nan") if text in (".nan", ".NaN", ".NAN") else text
+
+
+def merge(base: Node, over: Node, skip: tuple[str, ...] = ()) -> Node:
+    """``over`` on top of ``base``: mappings key by key, anything else replaced; every value keeps its place."""
+    if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
+        return over
+    merged = Node(over.place, dict(base.value), dict(base.key_places))
+    for key, node in over.value.items():
+        below = base.value.get(key)
+        merged.value[key] = merge(below, node) if below is not None and key not in skip else node
+        merged.key_places[key] = over.key_places[key]
+    return merged
