@@ -1,0 +1,1 @@
+"""What methods are measured on: suites, benchmarks, claims, tasks, data sources, models, checks."""

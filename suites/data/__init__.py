@@ -1,0 +1,1 @@
+"""Data sources and layouts; one family a module, each yields a type of ``suites.data.types``."""

@@ -1,0 +1,101 @@
+"""What data sources yield: images with labels, and token sequences, by split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.generic]
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFiles:
+    """Images that stay in their files because they do not fit into memory; decoded when a batch asks.
+
+    Attributes:
+        paths: one file an item.
+        size: side of the square that a batch holds, pixels.
+        resize: the shorter side before the centre crop of ``size``, pixels.
+    """
+
+    paths: tuple[Path, ...]
+    size: int
+    resize: int
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """(N, 3, size, size), as of an array."""
+        return (len(self.paths), 3, self.size, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSplit:
+    """Images of one split.
+
+    Attributes:
+        images: (N, C, H, W), ``uint8`` in 0–255 or ``float32`` in about 0–1, or files.
+        labels: (N,) class numbers.
+        items: (N,) number of each item in the whole source, so that per-item scores of two seeds can be matched.
+    """
+
+    images: Array | ImageFiles
+    labels: Labels
+    items: Labels
+
+    def __post_init__(self) -> None:
+        if not len(self.images) == len(self.labels) == len(self.items):
+            raise ValueError(
+                f"a split holds {len(self.images)} images, {len(self.labels)} labels and {len(self.items)} item numbers"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Labelled images by split: ``train``, ``test``, and where there are any ``validation``, ``gallery``.
+
+    Attributes:
+        splits: by name; a ``gallery`` is what the queries of ``test`` are compared with (retrieval).
+        classes: names; labels count from 0 in this order.
+        mean, std: per channel in the units 0–1: the field's published constants, or None for those of the training split.
+    """
+
+    splits: Mapping[str, ImageSplit]
+    classes: tuple[str, ...]
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+
+    @property
+    def channels(self) -> int:
+        """Colour channels."""
+        return int(self.splits["train"].images.shape[1])
+
+    @property
+    def size(self) -> int:
+        """Height in pixels."""
+        return int(self.splits["train"].images.shape[2])
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Running text as token numbers.
+
+    Attributes:
+        splits: (tokens,) by name: ``train``, ``validation``, ``test``.
+        vocabulary: words; a token's number is its place here.
+        documents: per split, where each document starts.
+    """
+
+    splits: Mapping[str, Labels]
+    vocabulary: tuple[str, ...]
+    documents: Mapping[str, Labels] = field(default_factory=dict)

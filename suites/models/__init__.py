@@ -1,0 +1,1 @@
+"""Models: one family a module, each builds an ``nn.Module`` from a ``ModelRequest``."""

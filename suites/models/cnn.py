@@ -1,0 +1,80 @@
+"""A plain convolutional network with BatchNorm: every convolution is scale-invariant, the linear head is not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+from harness.records import Key, ModelInfo
+
+if TYPE_CHECKING:
+    from harness.contracts import ModelRequest
+
+NORMS = ("batch", "group", "none")
+
+
+class ConvNet(nn.Module):
+    """3×3 convolutions, each with norm and ReLU; global average pooling; a linear head.
+
+    Input (B, channels, H, W), output (B, classes). ``features`` gives the pooled activations (B, widths[-1]).
+    """
+
+    def __init__(
+        self, channels: int, classes: int, widths: Sequence[int], strides: Sequence[int], norm: str = "batch"
+    ) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before = channels
+        for width, stride in zip(widths, strides, strict=True):
+            layers += [nn.Conv2d(before, width, 3, stride, 1, bias=norm == "none"), _norm(norm, width), nn.ReLU()]
+            before = width
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(before, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled activations (B, widths[-1])."""
+        return self.body(images).mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class logits (B, classes)."""
+        return self.head(self.features(images))
+
+
+def _norm(kind: str, width: int) -> nn.Module:
+    if kind == "batch":
+        return nn.BatchNorm2d(width)
+    return nn.GroupNorm(min(8, width), width) if kind == "group" else nn.Identity()
+
+
+def build(request: ModelRequest) -> ConvNet:
+    """The network for ``facts``: ``channels`` and ``classes``.
+
+    Raises:
+        HarnessError: widths and strides differ in number, or a width cannot be cut into groups.
+    """
+    keys, facts = request.parameters, request.facts
+    widths, strides = [int(width) for width in keys["widths"]], [int(stride) for stride in keys["strides"]]
+    if not widths or len(widths) != len(strides):
+        raise HarnessError(f"bn-cnn: {len(widths)} widths and {len(strides)} strides; give one stride a width")
+    if keys["norm"] == "group" and any(width % min(8, width) for width in widths):
+        raise HarnessError(f"bn-cnn: with norm 'group' widths above 8 must be multiples of 8, got {widths}")
+    return ConvNet(int(facts["channels"]), int(facts["classes"]), widths, strides, str(keys["norm"]))
+
+
+INFO = ModelInfo(
+    name="bn-cnn",
+    target="build",
+    summary="3×3 convolutions with BatchNorm and ReLU, average pooling, a linear head",
+    source="Ioffe & Szegedy, Batch Normalization, ICML 2015, arXiv 1502.03167",
+    keys=MappingProxyType(
+        {
+            "widths": Key("list", [32, 64, 64], "channels of each convolution"),
+            "strides": Key("list", [1, 2, 1], "stride of each convolution"),
+            "norm": Key("str", "batch", "after each convolution", choices=NORMS),
+        }
+    ),
+)

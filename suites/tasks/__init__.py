@@ -1,0 +1,1 @@
+"""Tasks: how a kind of benchmark trains and is scored; one a module."""

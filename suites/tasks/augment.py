@@ -1,0 +1,132 @@
+"""Augmentation of whole batches: random numbers are drawn at once, so that it costs microseconds an image.
+
+Every function takes the generator it draws from; on another device than the CPU the numbers are drawn on the CPU
+and moved, so that a seed means the same everywhere.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional as F
+
+AUGMENTATIONS = ("none", "shift", "crop-flip", "imagenet")
+
+
+def augment(images: Tensor, kind: str, generator: Generator) -> Tensor:
+    """Augmented copies of (B, C, H, W) images.
+
+    ``shift`` moves by up to an eighth of the side, ``crop-flip`` crops from four pixels of padding and mirrors half of
+    them (He et al. 2016, section 4.2), ``imagenet`` crops 8–100 % of the area at an aspect of 3/4–4/3, resizes and
+    mirrors half (Szegedy et al. 2015).
+
+    Raises:
+        ValueError: ``kind`` is not one of ``AUGMENTATIONS``.
+    """
+    if kind == "none":
+        return images
+    if kind == "shift":
+        return translate(images, max(1, images.shape[-1] // 8), generator)
+    if kind == "crop-flip":
+        return mirror(translate(images, 4, generator), generator)
+    if kind == "imagenet":
+        return mirror(resized_crop(images, generator), generator)
+    raise ValueError(f"no augmentation '{kind}'; valid: {', '.join(AUGMENTATIONS)}")
+
+
+def translate(images: Tensor, most: int, generator: Generator) -> Tensor:
+    """Move each image by up to ``most`` pixels along both axes; zeros come in."""
+    batch, _, height, width = images.shape
+    moves = torch.randint(0, 2 * most + 1, (2, batch), generator=generator).to(images.device)
+    padded = F.pad(images, (most, most, most, most))
+    rows = moves[0, :, None] + torch.arange(height, device=images.device)
+    columns = moves[1, :, None] + torch.arange(width, device=images.device)
+    items = torch.arange(batch, device=images.device)[:, None, None]
+    # Indexing moves the channels last: (B, H, W, C).
+    return padded[items, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+def mirror(images: Tensor, generator: Generator) -> Tensor:
+    """Mirror each image left to right with probability one half."""
+    flipped = torch.rand(images.shape[0], generator=generator).to(images.device) < 0.5
+    return torch.where(flipped[:, None, None, None], images.flip(-1), images)
+
+
+def crop_boxes(batch: int, generator: Generator) -> Tensor:
+    """Random boxes (B, 4) as shares of the image: top, left, height, width; area 8–100 %, aspect 3/4–4/3.
+
+    A box that does not fit is cut to the image, where torchvision draws again.
+    """
+    area = torch.empty(batch).uniform_(0.08, 1.0, generator=generator)
+    aspect = torch.empty(batch).uniform_(math.log(3 / 4), math.log(4 / 3), generator=generator).exp()
+    width = (area * aspect).sqrt().clamp(max=1.0)
+    height = (area / aspect).sqrt().clamp(max=1.0)
+    place = torch.rand(2, batch, generator=generator)
+    return torch.stack([place[0] * (1 - height), place[1] * (1 - width), height, width], dim=1)
+
+
+def resized_crop(images: Tensor, generator: Generator) -> Tensor:
+    """A random box of each image (``crop_boxes``), resized to the whole image bilinearly."""
+    boxes = crop_boxes(images.shape[0], generator).to(images.device, images.dtype)
+    top, left, height, width = boxes.unbind(1)
+    zero = torch.zeros_like(top)
+    # affine_grid maps the output's [-1, 1] to the box: scale by its size, shift to its centre.
+    matrix = torch.stack(
+        [
+            torch.stack([width, zero, 2 * left + width - 1], dim=1),
+            torch.stack([zero, height, 2 * top + height - 1], dim=1),
+        ],
+        dim=1,
+    )
+    grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def mix_batch(
+    images: Tensor, generator: Generator, *, cutmix: float, mixup: float, probability: float
+) -> tuple[Tensor, Tensor, float]:
+    """CutMix or mixup with a shuffled copy of the batch.
+
+    Args:
+        images: (B, C, H, W).
+        generator: source of the draws; the same number of draws whatever the outcome.
+        cutmix: α of the Beta(α, α) draw of the kept area (Yun et al. 2019); 0: off.
+        mixup: α of the Beta(α, α) draw of the weight (Zhang et al. 2018); 0: off. With both on, a coin decides.
+        probability: share of the batches that are mixed.
+
+    Returns:
+        The mixed images, the partner (B,) of each item, and the weight of each item's own label.
+    """
+    coins = torch.rand(2, generator=generator)
+    partner = torch.randperm(images.shape[0], generator=generator).to(images.device)
+    use_cutmix = cutmix > 0 and (mixup <= 0 or bool(coins[1] < 0.5))
+    alpha = cutmix if use_cutmix else mixup
+    weight = _beta(alpha, generator)
+    centre = torch.rand(2, generator=generator)
+    if bool(coins[0] >= probability):
+        return images, partner, 1.0
+    if not use_cutmix:
+        return images * weight + images[partner] * (1 - weight), partner, weight
+    height, width = images.shape[-2:]
+    side = math.sqrt(1 - weight)
+    rows = _interval(float(centre[0]), side, height)
+    columns = _interval(float(centre[1]), side, width)
+    mixed = images.clone()
+    mixed[:, :, rows, columns] = images[partner][:, :, rows, columns]
+    pasted = (rows.stop - rows.start) * (columns.stop - columns.start) / (height * width)
+    return mixed, partner, 1 - pasted
+
+
+def _interval(centre: float, side: float, length: int) -> slice:
+    middle, half = int(centre * length), int(side * length) // 2
+    return slice(max(0, middle - half), min(length, middle + half))
+
+
+def _beta(alpha: float, generator: Generator) -> float:
+    """A draw from Beta(α, α) as a ratio of two gamma draws."""
+    import numpy as np
+
+    seed = int(torch.randint(0, 2**62, (1,), generator=generator))
+    return float(np.random.default_rng(seed).beta(alpha, alpha))

@@ -1,0 +1,180 @@
+"""Image classification: images to class logits, cross-entropy, top-1 accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.contracts import Evaluation, Probe, StepResult, Task
+from harness.errors import HarnessError
+from harness.records import Key, TaskInfo
+from suites.data.types import Images
+from suites.tasks.augment import AUGMENTATIONS, augment, mix_batch
+from suites.tasks.common import (
+    ImageBatches,
+    calibrate_batch_norms,
+    channel_statistics,
+    evaluating,
+    freeze_batch_norms,
+)
+
+# Enough images for statistics of 64 channels to settle; a whole pass over ImageNet would cost an epoch.
+CALIBRATION_IMAGES = 2048
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images (B, C, H, W), labels (B,), the labels that were mixed in and the weight of an item's own label."""
+
+    images: Tensor
+    labels: Tensor
+    mixed_labels: Tensor
+    weight: float
+
+
+class Classification(Task):
+    """Cross-entropy on class labels.
+
+    ``frozen_bn`` is the negative control of AdamP: BatchNorm layers run in evaluation mode for the whole training.
+    Their statistics are those of the initial network on up to 2,048 training images without augmentation
+    (``calibrate_batch_norms``), so activations start as normalised as otherwise, but a convolution's scale is no
+    longer divided out and its weight is not scale-invariant. γ and β still learn.
+    """
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="classification",
+        target="Classification",
+        summary="image classification by cross-entropy, scored by top-1 accuracy",
+        slots=("optimizer", "norm"),
+        metrics=("top1-accuracy", "top5-accuracy", "loss", "trivial.top1-accuracy"),
+        reads=("images",),
+        keys=MappingProxyType(
+            {
+                "label_smoothing": Key("float", 0.0, "share of the target spread over all classes", low=0, high=1),
+                "augment": Key("str", "none", "of training images, in whole batches", choices=AUGMENTATIONS),
+                "cutmix": Key("float", 0.0, "α of CutMix; 0: off", low=0),
+                "mixup": Key("float", 0.0, "α of mixup; 0: off", low=0),
+                "mix_probability": Key("float", 1.0, "share of the batches that are mixed", low=0, high=1),
+                "frozen_bn": Key("bool", False, "BatchNorm with the statistics of the initial network throughout"),
+            }
+        ),
+    )
+
+    data: Images
+    model: nn.Module
+
+    def build(self) -> nn.Module:
+        """Load the images, build the network."""
+        self.data = self.context.load_data()
+        self.options = self.recipe.task
+        mean, std = channel_statistics(self.data)
+        self.splits = {name: ImageBatches(split, mean, std, self.device) for name, split in self.data.splits.items()}
+        if len(self.splits["train"]) < self.recipe.batch_size:
+            raise HarnessError(
+                f"batch_size {self.recipe.batch_size} exceeds the {len(self.splits['train'])} training images"
+            )
+        self.majority = int(np.bincount(self.data.splits["train"].labels).argmax())
+        facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
+        self.model = self.context.build_model(facts).to(self.device)
+        if self.recipe.memory_layout == "channels_last":
+            self.model = self.model.to(memory_format=torch.channels_last)
+        if self.options["frozen_bn"]:
+            calibrate_batch_norms(self.model, self._calibration())
+            freeze_batch_norms(self.model)
+        return self.model
+
+    def steps_per_epoch(self) -> int:
+        """Whole batches; the rest of an epoch is dropped, since BatchNorm suffers from tiny batches."""
+        return len(self.splits["train"]) // self.recipe.batch_size
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Batches of a fresh permutation; each batch's augmentation has its own place in the stream."""
+        train, size = self.splits["train"], self.recipe.batch_size
+        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch)).to(self.device)
+        for index in range(self.steps_per_epoch()):
+            images, labels = train.take(order[index * size : (index + 1) * size])
+            yield self._augmented(images, labels, self.streams.torch("augment", epoch, index))
+
+    def _augmented(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Batch:
+        options = self.options
+        images = augment(images, options["augment"], generator)
+        partner, weight = torch.arange(len(labels), device=labels.device), 1.0
+        if options["cutmix"] > 0 or options["mixup"] > 0:
+            images, partner, weight = mix_batch(
+                images,
+                generator,
+                cutmix=options["cutmix"],
+                mixup=options["mixup"],
+                probability=options["mix_probability"],
+            )
+        return Batch(self._laid_out(images), labels, labels[partner], weight)
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        if self.recipe.memory_layout == "channels_last":
+            return images.to(memory_format=torch.channels_last)
+        return images
+
+    def _calibration(self) -> Iterator[Tensor]:
+        train = self.splits["train"]
+        order = torch.randperm(len(train), generator=self.streams.torch("order", "calibration")).to(self.device)
+        size = self.recipe.batch_size
+        for start in range(0, min(len(train), CALIBRATION_IMAGES) - size + 1, size):
+            yield self._laid_out(train.take(order[start : start + size])[0])
+
+    def training_step(self, batch: Batch, step: int) -> StepResult:
+        """Cross-entropy of one batch, mixed labels weighted as their images are."""
+        if self.options["frozen_bn"]:
+            freeze_batch_norms(self.model)  # whoever called train() since
+        logits = self.model(batch.images)
+        smoothing = self.options["label_smoothing"]
+        loss = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
+        if batch.weight < 1:
+            other = F.cross_entropy(logits, batch.mixed_labels, label_smoothing=smoothing)
+            loss = batch.weight * loss + (1 - batch.weight) * other
+        return StepResult(loss)
+
+    def evaluate(self, split: str) -> Evaluation:
+        """Accuracies in percent, mean cross-entropy, the majority share, and which items were right."""
+        if split not in self.splits:
+            return Evaluation({})
+        part = self.splits[split]
+        with evaluating(self.model):
+            logits = torch.cat([self.model(self._laid_out(part.take(p)[0])) for p in self._places(len(part))]).float()
+        scores = score(logits, part.labels, self.majority)
+        correct = (logits.argmax(1) == part.labels).cpu().numpy()
+        return Evaluation(scores, {"item": self.data.splits[split].items, "correct": correct})
+
+    def _places(self, count: int) -> tuple[Tensor, ...]:
+        return torch.arange(count, device=self.device).split(self.recipe.eval_batch)
+
+    def probe(self, model: nn.Module) -> Probe | None:
+        """Norms, angular updates and projected shares of the weights."""
+        from methods.optimizers.probes import WeightProbe, roles_of
+
+        return WeightProbe(list(model.named_parameters()), roles_of(model))
+
+
+def score(logits: Tensor, labels: Tensor, majority: int) -> dict[str, float]:
+    """Final metrics of logits (N, classes) against labels (N,), percent 0–100.
+
+    The trivial predictor always names ``majority``, the class seen most often in training.
+    """
+    metrics = {
+        "top1-accuracy": 100 * float((logits.argmax(1) == labels).double().mean()),
+        "loss": float(F.cross_entropy(logits, labels)),
+        "trivial.top1-accuracy": 100 * float((labels == majority).double().mean()),
+    }
+    if logits.shape[1] >= 10:
+        five = logits.topk(5, dim=1).indices
+        metrics["top5-accuracy"] = 100 * float((five == labels[:, None]).any(1).double().mean())
+    return metrics
+
+
+INFO = Classification.info
