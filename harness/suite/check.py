@@ -36,6 +36,10 @@ def _benchmarks(suite: Suite) -> Iterator[Problem]:
             block: ScaleBlock | None = getattr(model, scale)
             if block is not None:
                 yield from _block(suite, benchmark, scale, block, tasks[model.task])
+        reported = {metric: Key("any") for metric in tasks[model.task].info["metrics"]}
+        for metric in model.metrics:
+            if metric not in reported:
+                yield Problem(node.find(("metrics", metric)), keys.unknown("metric", metric, reported))
         if model.reference_arm is not None and model.reference_arm not in suite.model.arms:
             yield Problem(node.find(("reference_arm",)), _no_arm(suite, model.reference_arm))
         yield from _sources(benchmark)

@@ -34,13 +34,14 @@ def wrong(name: str, value: Any, key: Key) -> str | None:
         fits = isinstance(value, _TYPES[key.type]) and (key.type == "bool" or not isinstance(value, bool))
         if not fits:
             return f"'{name}' is {value!r}; {_WORDS[key.type]} is expected"
-    if isinstance(value, float) and not math.isfinite(value) and key.type != "any":
-        # an infinite delta is a legitimate limit case; NaN never is
-        if math.isnan(value) or key.low is not None or key.high is not None:
-            return f"'{name}' is {value!r}; a finite number is expected"
+    if isinstance(value, float) and math.isnan(value):
+        return f"'{name}' is not a number"
     if key.choices and value not in key.choices:
         return f"'{name}' is {value!r}; {choices([str(c) for c in key.choices], str(value))}"
     if isinstance(value, int | float) and not isinstance(value, bool):
+        # infinity is a legitimate limit (a threshold that always fires) where no limits are declared
+        if math.isinf(value) and (key.low is not None or key.high is not None):
+            return f"'{name}' is infinite; a finite number is expected"
         if key.low is not None and value < key.low:
             return f"'{name}' is {value}; at least {key.low:g} is expected"
         if key.high is not None and value > key.high:

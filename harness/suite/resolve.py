@@ -166,7 +166,7 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
         recipe, data, model = _with(key, value, recipe, data, model)
     task = registry.entry("task", base.task)
     recipe = {**defaults(COMMON_KEYS), **defaults(task.keys), **recipe}
-    slots = {slot: value for slot, value in _filled(task, arm, recipe).items()}
+    slots = _filled(task, arm, recipe)
     return Content(base.task, _complete("data", data), _complete("model", model), recipe, slots)
 
 

@@ -1,0 +1,193 @@
+"""The fingerprint of the code that a trial's numbers depend on.
+
+It hashes the syntax trees, comments and docstrings removed, of the first-party modules that are reached by import
+from a trial's roots: its methods, task, data source, model and the training loop. Re-export-only ``__init__`` files
+are looked through, not followed, so that editing SGDP re-runs nothing of AdamP.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+FIRST_PARTY = ("harness", "methods", "suites", "reports")
+LOOP = "harness.training"
+
+
+@dataclass(frozen=True, slots=True)
+class _Module:
+    """A module's digest and the first-party modules that it imports."""
+
+    digest: str
+    imports: tuple[str, ...]
+
+
+def fingerprint(roots: Iterable[str]) -> str:
+    """sha256 over the modules reached from the roots (dotted names, or paths of ``.py`` files)."""
+    closure = reached(tuple(sorted({*roots, LOOP})))
+    text = "\n".join(f"{name} {_module(name).digest}" for name in closure)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@cache
+def reached(roots: tuple[str, ...]) -> tuple[str, ...]:
+    """Every first-party module reached by import from the roots, sorted."""
+    found: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        waiting.extend(_module(name).imports)
+    return tuple(sorted(found))
+
+
+def forget() -> None:
+    """Drop what is cached about sources (tests that edit files in one process)."""
+    for cached in (reached, _module, _file, _re_exports):
+        cached.cache_clear()
+
+
+@cache
+def _module(name: str) -> _Module:
+    path = Path(name) if name.endswith(".py") else _file(name)
+    if path is None:
+        return _Module("missing", ())
+    tree = ast.parse(path.read_bytes())
+    package = "" if name.endswith(".py") else name if path.name == "__init__.py" else name.rpartition(".")[0]
+    imports = sorted(set(_imports(tree, package, path)))
+    if name.endswith(".py"):
+        package_siblings = [
+            str(path.parent / f"{i}.py") for i in _plain_names(tree) if (path.parent / f"{i}.py").exists()
+        ]
+        imports = sorted({*imports, *package_siblings})
+    _strip(tree)
+    return _Module(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imports))
+
+
+def _plain_names(tree: ast.AST) -> Iterator[str]:
+    """Top-level names imported absolutely (a user's file may import its neighbours)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def _strip(tree: ast.AST) -> None:
+    """Remove docstrings: they say, they do not do."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body
+            if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+                if isinstance(body[0].value.value, str):
+                    node.body = body[1:] or [ast.Pass()]
+
+
+@cache
+def _file(name: str) -> Path | None:
+    """The source file of a module, found without importing it or running its parents' code."""
+    top, *rest = name.split(".")
+    spec = find_spec(top)
+    if spec is None:
+        return None
+    if not rest:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    for root in spec.submodule_search_locations or ():
+        base = Path(root).joinpath(*rest)
+        for candidate in (base.with_suffix(".py"), base / "__init__.py"):
+            if candidate.is_file():
+                return candidate
+    return None
+
+
+def _first_party(name: str) -> bool:
+    return name.split(".")[0] in FIRST_PARTY
+
+
+def _imports(tree: ast.AST, package: str, path: Path) -> Iterator[str]:
+    for node in _running(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                if _first_party(alias.name):
+                    yield from _reached_by_name(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            base = _absolute(node, package)
+            if base and _first_party(base):
+                for alias in node.names:
+                    yield from _reached_from(base, alias.name)
+
+
+def _running(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node but those under ``if TYPE_CHECKING:``, which never run."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for child in ast.iter_child_nodes(node):
+            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
+                waiting.extend(child.orelse)
+            else:
+                waiting.append(child)
+
+
+def _absolute(node: ast.ImportFrom, package: str) -> str | None:
+    if not node.level:
+        return node.module
+    if not package:
+        return None
+    parts = package.split(".")
+    parts = parts[: len(parts) - (node.level - 1)]
+    return ".".join([*parts, node.module] if node.module else parts)
+
+
+def _reached_by_name(name: str) -> Iterator[str]:
+    """``import a.b.c`` reaches c; a package only where its ``__init__`` does more than re-export."""
+    if _re_exports(name) is None and _file(name) is not None:
+        yield name
+
+
+def _reached_from(base: str, name: str) -> Iterator[str]:
+    """``from base import name``: a submodule, or where a re-exporting package has the name from."""
+    if _file(f"{base}.{name}") is not None:
+        yield from _reached_by_name(f"{base}.{name}")
+        return
+    exports = _re_exports(base)
+    if exports is None:
+        if _file(base) is not None:
+            yield base
+    elif name in exports:
+        yield exports[name]
+
+
+@cache
+def _re_exports(name: str) -> dict[str, str] | None:
+    """Where a package's ``__init__`` has its names from, if it does nothing but re-export; None otherwise."""
+    path = _file(name)
+    if path is None or path.name != "__init__.py":
+        return None
+    found: dict[str, str] = {}
+    for node in ast.parse(path.read_bytes()).body:
+        if isinstance(node, ast.ImportFrom):
+            base = _absolute(node, name)
+            if base:
+                found.update({alias.asname or alias.name: base for alias in node.names})
+        elif not _says_only(node):
+            return None
+    return found
+
+
+def _says_only(node: ast.stmt) -> bool:
+    """A docstring, an import, ``__all__`` or ``__version__``."""
+    if isinstance(node, ast.Import):
+        return True
+    if isinstance(node, ast.Expr):
+        return isinstance(node.value, ast.Constant)
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+    return bool(targets) and all(isinstance(t, ast.Name) and t.id.startswith("__") for t in targets)

@@ -1,0 +1,25 @@
+"""Where things lie: the database, the data, the cache."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def default_database() -> Path:
+    """``HARNESS_DB``, else ``results/harness.duckdb`` below the current folder."""
+    return Path(os.environ.get("HARNESS_DB") or "results/harness.duckdb")
+
+
+def data_root() -> Path:
+    """``HARNESS_DATA``, else the user's cache folder for data."""
+    given = os.environ.get("HARNESS_DATA")
+    return Path(given) if given else cache_root() / "data"
+
+
+def cache_root() -> Path:
+    """``HARNESS_CACHE``, else the user's cache folder: unpacked archives, decoded images."""
+    from platformdirs import user_cache_path
+
+    given = os.environ.get("HARNESS_CACHE")
+    return Path(given) if given else user_cache_path("paper-harness", appauthor=False)
