@@ -1,0 +1,100 @@
+"""Puts a trial together from its spec: data, model, methods, with the initial weights that its pair shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness import registry
+from harness.contracts import DataRequest, ModelRequest, Slot, Task, TrialContext
+from harness.paths import data_root
+from harness.recipe import recipe_from
+from harness.seeds import Streams
+
+
+@dataclass(frozen=True, slots=True)
+class Initialisation:
+    """How a trial's network begins: the arm's own model, and the reference whose weights it takes over."""
+
+    spec: Mapping[str, Any]
+    streams: Streams
+    device: torch.device
+    slots: Mapping[str, Slot]
+    prerequisites: Mapping[str, Path]
+
+    def build(self, facts: Mapping[str, Any]) -> nn.Module:
+        """The arm's model; every parameter and buffer that the reference arm's model has in equal name and shape is
+        copied from it, so that an arm's extra layers do not shift the initial weights of the rest.
+        """
+        model = self._model(self.spec["model"], self.slots, facts)
+        reference = self.spec.get("reference")
+        if reference is not None:
+            slots = filled(reference["slots"])
+            share_weights(self._model(reference["model"], slots, facts), model)
+        if self.spec["recipe"].get("memory_layout") == "channels_last":
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.to(self.device)
+
+    def _model(self, part: Mapping[str, Any], slots: Mapping[str, Slot], facts: Mapping[str, Any]) -> nn.Module:
+        torch.manual_seed(self.streams.number("init"))
+        norms = {name.partition(".")[2] or "all": slot for name, slot in slots.items() if name.split(".")[0] == "norm"}
+        parameters = {key: value for key, value in part.items() if key != "name"}
+        request = ModelRequest(parameters, facts, norms, self.prerequisites)
+        built: nn.Module = registry.entry("model", part["name"]).load()(request)
+        return built
+
+
+def share_weights(source: nn.Module, target: nn.Module) -> list[str]:
+    """Copy every parameter and buffer of equal name and shape; returns their names."""
+    have = source.state_dict()
+    shared = []
+    with torch.no_grad():
+        for name, tensor in target.state_dict().items():
+            if name in have and have[name].shape == tensor.shape and have[name].dtype == tensor.dtype:
+                tensor.copy_(have[name])
+                shared.append(name)
+    return shared
+
+
+def filled(slots: Mapping[str, Any]) -> dict[str, Slot]:
+    """The methods of a spec's slots, loaded; a slot given per place becomes ``slot.place``."""
+    found = {}
+    for slot, value in slots.items():
+        places = {slot: value} if "name" in value else {f"{slot}.{place}": one for place, one in value.items()}
+        for name, one in places.items():
+            hyper = {key: tuple(v) if isinstance(v, list) else v for key, v in one.items() if key != "name"}
+            found[name] = Slot(one["name"], registry.entry("method", one["name"]).load(), hyper)
+    return found
+
+
+def assemble(
+    spec: Mapping[str, Any], folder: Path, device: torch.device, prerequisites: Mapping[str, Path] | None = None
+) -> Task:
+    """The task of a trial, with everything that it may use, not yet built."""
+    streams = Streams(int(spec["seed"]))
+    slots = filled(spec["slots"])
+    started = Initialisation(spec, streams, device, slots, prerequisites or {})
+
+    def load_data() -> Any:
+        parameters = {key: value for key, value in spec["data"].items() if key not in ("name", "content")}
+        request = DataRequest(parameters, data_root(), streams)
+        return registry.entry("data", spec["data"]["name"]).load()(request)
+
+    context = TrialContext(
+        recipe=recipe_from(spec["recipe"]),
+        load_data=load_data,
+        build_model=started.build,
+        slots=slots,
+        streams=streams,
+        device=device,
+        scale=spec["scale"],
+        folder=folder,
+        prerequisites=prerequisites or {},
+    )
+    task: Task = registry.entry("task", spec["task"]).load()(context)
+    return task

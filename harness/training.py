@@ -1,0 +1,279 @@
+"""The shared loop: trains any task under its recipe and gathers series, final results and the mechanism's traces.
+
+Every random number is a function of (stream, seed, step), so the numbers do not depend on what ran before in the
+process, on the executor, or on the order of trials.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.assembly import assemble
+from harness.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.recipe import Recipe
+from harness.schedules import evenly, factor, log_spaced
+
+LOGGED_STEPS = 200
+LARGEST_ITEMS = 200_000  # values; larger per-item outputs are not kept
+
+
+class DivergedError(Exception):
+    """The loss is NaN or infinite."""
+
+    def __init__(self, step: int, loss: float) -> None:
+        self.step = step
+        super().__init__(f"loss is {loss} at step {step}")
+
+
+class OutOfTimeError(Exception):
+    """The trial ran past its deadline."""
+
+
+@dataclass(slots=True)
+class Series:
+    """One metric over the training, as columns."""
+
+    split: str
+    name: str
+    step: list[int] = field(default_factory=list)
+    epoch: list[float] = field(default_factory=list)
+    value: list[float] = field(default_factory=list)
+    elapsed_seconds: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a training leaves: ``results`` are (split, metric, value)."""
+
+    status: str
+    results: list[tuple[str, str, float]]
+    series: list[Series]
+    artifacts: list[Artifact]
+    steps: int
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a training needs from outside: where to compute and write, whom to tell, when to stop."""
+
+    folder: Path
+    device: torch.device
+    beat: Callable[[int, int, float], None]
+    deadline: float = math.inf  # of time.monotonic()
+    prerequisites: Mapping[str, Path] = field(default_factory=dict)
+
+
+def settle(recipe: Recipe) -> None:
+    """Threads and determinism of this process, as the recipe has them."""
+    torch.set_num_threads(recipe.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    torch.set_default_dtype(torch.float32)
+
+
+def train(spec: Mapping[str, Any], around: Surroundings) -> Outcome:
+    """Run a trial's content to its end.
+
+    Raises:
+        OutOfTimeError: the deadline passed; checked between steps.
+        Exception: whatever the task raises.
+    """
+    task = assemble(spec, around.folder, around.device, around.prerequisites)
+    settle(task.recipe)
+    torch.manual_seed(task.streams.number("init"))
+    model = task.build()
+    loop = _Loop(task, model, around)
+    return loop.run()
+
+
+def build_optimizer(task: Task, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer slot over the task's parameter groups; a group's ``lr_scale`` multiplies its learning rate."""
+    slot = task.context.slots["optimizer"]
+    groups = []
+    for group in task.parameter_groups(model):
+        own = {key: value for key, value in group.items() if key != "lr_scale"}
+        if "lr_scale" in group:
+            own["lr"] = slot.hyper_parameters["lr"] * group["lr_scale"]
+        groups.append(own)
+    built: torch.optim.Optimizer = slot.build(groups)
+    return built
+
+
+class _Loop:
+    """One training, from the first step to the final scores."""
+
+    def __init__(self, task: Task, model: nn.Module, around: Surroundings) -> None:
+        self.task, self.model, self.around = task, model, around
+        self.recipe = task.recipe
+        self.optimizer = build_optimizer(task, model)
+        self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.per_epoch = max(1, task.steps_per_epoch())
+        self.total = self.recipe.total_steps(self.per_epoch)
+        self.scaler = torch.amp.GradScaler(around.device.type, enabled=self.recipe.precision == "float16")
+        self.probe: Probe | None = task.probe(model) if self.recipe.diagnostics != "off" else None
+        self.series: dict[tuple[str, str], Series] = {}
+        self.best: tuple[float, dict[str, Tensor]] | None = None
+        self.started = time.perf_counter()
+        self.last_beat = 0.0
+        self.probing = False
+
+    def run(self) -> Outcome:
+        logged = evenly(self.total, min(self.total, LOGGED_STEPS)) | {0}
+        probed = log_spaced(self.total) if self.probe is not None else set()
+        evaluated = evenly(self.total, min(self.total, self.recipe.evaluations))
+        try:
+            for step, batch in self._batches():
+                self.probing = step in probed
+                result = self._step(step, batch)
+                if step in logged:
+                    self._log_step(step, result)
+                if step in evaluated:
+                    self._evaluate(step)
+                self._beat(step, result.loss)
+        except DivergedError as error:
+            return Outcome("diverged", self._mechanisms(), list(self.series.values()), [], error.step, str(error))
+        return self._finish()
+
+    def _batches(self) -> Iterator[tuple[int, Any]]:
+        step = 0
+        epoch = 0
+        while step < self.total:
+            before = step
+            for batch in self.task.batches(epoch):
+                if step >= self.total:
+                    return
+                if time.monotonic() > self.around.deadline:
+                    raise OutOfTimeError(f"out of time at step {step} of {self.total}")
+                yield step, batch
+                step += 1
+            if step == before:
+                raise ValueError("the task yields no batch: is the batch larger than the training data?")
+            epoch += 1
+
+    def _step(self, step: int, batch: Any) -> StepResult:
+        self.model.train()
+        torch.manual_seed(self.task.streams.number("noise", step))  # dropout and the like
+        rate = factor(self.recipe, step, self.total)
+        for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = base * rate
+        with self._autocast():
+            result = self.task.optimize(batch, step, lambda r: self._update(step, r))
+        return result
+
+    def _update(self, step: int, result: StepResult) -> None:
+        """Backward and optimizer step, outside autocast."""
+        value = float(result.loss.detach())
+        if not math.isfinite(value):
+            raise DivergedError(step, value)
+        with torch.autocast(self.around.device.type, enabled=False):
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(result.loss).backward()
+            if self.recipe.clip_norm is not None or self.probing:
+                self.scaler.unscale_(self.optimizer)
+            if self.recipe.clip_norm is not None:
+                norm = nn.utils.clip_grad_norm_(self._parameters(), self.recipe.clip_norm)
+                if self.probing:
+                    self._append("train", "gradient_norm", step, float(norm))
+            if self.probing and self.probe is not None:
+                self.probe.before_step()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            if self.probing and self.probe is not None:
+                for name, quantity in self.probe.after_step(self.optimizer).items():
+                    self._append("train", f"mechanism.{name}", step, float(quantity))
+
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.recipe.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.around.device.type, dtype=getattr(torch, self.recipe.precision))
+
+    def _log_step(self, step: int, result: StepResult) -> None:
+        self._append("train", "loss", step, float(result.loss.detach()))
+        self._append("train", "learning_rate", step, self.optimizer.param_groups[0]["lr"])
+        for name, value in result.logged.items():
+            self._append("train", name, step, float(value))
+
+    def _append(self, split: str, name: str, step: int, value: float) -> None:
+        series = self.series.setdefault((split, name), Series(split, name))
+        series.step.append(step + 1)
+        series.epoch.append((step + 1) / self.per_epoch)
+        series.value.append(value)
+        series.elapsed_seconds.append(time.perf_counter() - self.started)
+
+    def _score(self, split: str) -> Evaluation:
+        self.model.eval()
+        torch.manual_seed(self.task.streams.number("evaluation"))
+        with torch.no_grad():
+            return self.task.evaluate(split)
+
+    def _evaluate(self, step: int) -> None:
+        evaluation = self._score("validation")
+        for name, value in evaluation.metrics.items():
+            self._append("validation", name, step, value)
+        if self.recipe.select == "best_on_validation" and self.recipe.selection_metric is not None:
+            score = evaluation.metrics[self.recipe.selection_metric]
+            score = -score if self.recipe.selection_metric in ("loss", "perplexity") else score
+            if math.isfinite(score) and (self.best is None or score > self.best[0]):
+                weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+                self.best = (score, weights)
+
+    def _beat(self, step: int, loss: Tensor) -> None:
+        now = time.monotonic()
+        if now - self.last_beat >= 1.0:
+            self.last_beat = now
+            self.around.beat(step + 1, self.total, float(loss.detach()))
+
+    def _mechanisms(self) -> list[tuple[str, str, float]]:
+        quantities = {} if self.probe is None else dict(self.probe.summary())
+        if self.recipe.diagnostics != "off":
+            quantities.update(self.task.mechanisms())
+        return [("train", f"mechanism.{name}", float(value)) for name, value in quantities.items()]
+
+    def _finish(self) -> Outcome:
+        results = self._mechanisms()
+        if self.best is not None:
+            self.model.load_state_dict(self.best[1])
+        artifacts: list[Artifact] = []
+        for split in ("validation", "test"):
+            evaluation = self._score(split)
+            results += [(split, name, float(value)) for name, value in evaluation.metrics.items()]
+            if split == "test" and evaluation.items:
+                artifacts += self._keep_items(evaluation.items)
+        artifacts += self.task.artifacts()
+        return Outcome("done", _unique(results), list(self.series.values()), artifacts, self.total)
+
+    def _keep_items(self, items: Mapping[str, np.ndarray]) -> list[Artifact]:
+        """Per-item outputs, so that an interval can hold item noise too; left out above a size."""
+        kept = {name: array for name, array in items.items() if array.size <= LARGEST_ITEMS}
+        if not kept:
+            return []
+        path = self.around.folder / "items.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, **kept)  # type: ignore[arg-type]
+        return [Artifact("items", "npz", path, "per-item outputs on the test split")]
+
+
+def _unique(results: list[tuple[str, str, float]]) -> list[tuple[str, str, float]]:
+    """One value per (split, metric); reporting two is a mistake of the task."""
+    seen: dict[tuple[str, str], int] = defaultdict(int)
+    for split, metric, _ in results:
+        seen[split, metric] += 1
+    twice = [f"{split}.{metric}" for (split, metric), count in seen.items() if count > 1]
+    if twice:
+        raise ValueError(f"reported twice: {', '.join(twice)}")
+    return results
