@@ -1,0 +1,389 @@
+"""PowerNorm: running quadratic means in the forward pass, an averaged correction in the backward pass.
+
+Shen, Yao, Gholami, Mahoney, Keutzer, "PowerNorm: Rethinking Batch Normalization in Transformers", ICML 2020,
+arXiv 2003.07845, Algorithm 2. Where the released code differs from the paper, an option with the values
+``released`` (the default) and ``paper`` chooses.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from methods.info import MethodInfo, Uniform
+from methods.norms.options import check_option, resolve_warmup
+from methods.norms.probes import Deviations
+from methods.norms.sequence import (
+    check_groups,
+    check_sequence,
+    group_multiply,
+    group_rms_inverse,
+    group_scale,
+    group_scale_backward,
+    narrow,
+    valid_tokens,
+    widen,
+)
+from methods.norms.steps import STARTED_BACKWARD, StepStatistics, merge_means
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "recursion": ("released", "paper"),
+    "backward_statistic": ("released", "paper"),
+    "running_update": ("released", "paper"),
+    "population": ("released", "paper"),
+    "warmup_boundary": ("released", "aligned"),
+    "warmup_backward": ("released", "exact"),
+}
+
+
+class _Settings(NamedTuple):
+    """The constants of one call."""
+
+    eps: float
+    groups: int
+    alpha: float
+    recursion: str
+    backward_statistic: str
+    population: str
+    exact: bool
+    update: bool
+
+
+class _Average(NamedTuple):
+    """The backward pass's state: buffers that it changes in place."""
+
+    value: Tensor
+    before: Tensor
+    sums: Tensor
+    tokens: Tensor
+    phase: Tensor
+
+
+class _PowerNorm(torch.autograd.Function):
+    """Group scaling, division by a quadratic mean, gain and bias, with PowerNorm's backward."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        valid: Tensor | None,
+        before: Tensor,
+        warming: Tensor,
+        average: _Average,
+        settings: _Settings,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        inverse = group_rms_inverse(x, settings.groups, settings.eps) if settings.groups else None
+        scaled = x if inverse is None else group_multiply(x, inverse)
+        square = scaled.square()
+        positions = torch.full((), x.shape[0] * x.shape[1], dtype=torch.long, device=x.device)
+        everywhere = square.sum((0, 1))
+        if valid is None:
+            tokens, total = positions, everywhere
+        else:
+            tokens, total = valid.sum().to(torch.long), (square * valid).sum((0, 1))
+        batch = torch.where(tokens > 0, total / tokens.clamp(min=1), before)
+        divisor = torch.where(warming, batch, before)
+        norm = (divisor + settings.eps).rsqrt()
+        if settings.population == "released":
+            mean_square = everywhere / positions.clamp(min=1)
+        else:
+            mean_square = total / tokens.clamp(min=1)
+        ctx.save_for_backward(x, inverse, weight, valid, batch, norm, mean_square, warming, tokens)
+        ctx.average, ctx.settings = average, settings
+        ctx.mark_non_differentiable(batch, tokens)
+        return scaled * (norm * weight) + bias, batch, tokens
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        x, inverse, weight, valid, batch, norm, mean_square, warming, tokens = ctx.saved_tensors
+        average, settings = ctx.average, ctx.settings
+        scaled = x if inverse is None else group_multiply(x, inverse)
+        by_scaled = grad * scaled
+        grad_bias = grad.sum((0, 1))
+        grad_weight = by_scaled.sum((0, 1)) * norm
+        positions = torch.full_like(tokens, x.shape[0] * x.shape[1])
+        if valid is None or settings.population == "released":
+            counted, alignment = positions, weight * grad_weight
+        else:
+            counted, alignment = tokens, weight * (by_scaled * valid).sum((0, 1)) * norm
+        sums = torch.stack((alignment, mean_square * norm.square() * counted))
+        correction = _update_average(average, settings, sums, counted)
+
+        back = norm if settings.backward_statistic == "paper" else (batch + settings.eps).rsqrt()
+        from_grad, from_scaled = weight * back, correction * norm * back
+        if settings.exact:
+            through = weight * grad_weight * norm.square() / tokens.clamp(min=1)
+            from_grad = torch.where(warming, weight * norm, from_grad)
+            exactly = through if valid is None else through * valid
+            from_scaled = torch.where(warming, exactly, from_scaled)
+        grad_x = grad * from_grad - scaled * from_scaled
+        if inverse is not None:
+            grad_x = group_scale_backward(grad_x, scaled, inverse)
+        return grad_x, grad_weight, grad_bias, None, None, None, None, None
+
+
+def _update_average(average: _Average, settings: _Settings, sums: Tensor, tokens: Tensor) -> Tensor:
+    """Advance the averaged correction once a step and return the one that this backward subtracts.
+
+    Args:
+        average: the state.
+        settings: ``alpha`` and the form of the recursion.
+        sums: sums over tokens of g·ẑ and ẑ², (2, C).
+        tokens: how many tokens were summed.
+
+    Returns:
+        The coefficient of ẑ in g̃ = g − coefficient·ẑ, (C,).
+    """
+    first = average.phase != STARTED_BACKWARD
+    before = torch.where(first, average.value, average.before)
+    keep = 1 - settings.alpha
+    sums = torch.where(first, sums, average.sums + sums)
+    tokens = torch.where(first, tokens, average.tokens + tokens)
+    alignment, square = sums / tokens.clamp(min=1)
+    if settings.recursion == "released":
+        correction = keep * before
+        updated = before + (alignment - correction * square)
+    else:
+        correction = before
+        updated = before * (1 - keep * square) + keep * alignment
+    if settings.update:
+        # Gradients that a loss scaler is about to discard must not stay in the average.
+        sound = torch.isfinite(updated).all()
+        average.value.copy_(torch.where(sound, updated, average.value))
+        average.before.copy_(before)
+        average.sums.copy_(torch.where(sound, sums, torch.where(first, 0, average.sums)))
+        average.tokens.copy_(torch.where(sound, tokens, torch.where(first, 0, average.tokens)))
+        average.phase.fill_(STARTED_BACKWARD)
+    return correction
+
+
+class PowerNorm(StepStatistics):
+    """PowerNorm (ICML 2020, Algorithm 2) for activations (T, B, C), with group scaling as released.
+
+    In training, step k (from 1), ψ the per-channel mean of h² over the tokens that are not padding and h the
+    group-scaled input: ẑ = h/√(ψ+eps) while k ≤ ``warmup_steps`` and h/√(running+eps) afterwards, with the
+    running value from before the step; y = weight·ẑ + bias. Backward, with g = grad·weight and the average ν:
+    g̃ = g − (1−α_b)·ν·ẑ, ν ← ν + mean(g̃·ẑ), grad_h = g̃/√(ψ+eps). This is not the exact gradient, by design.
+    In evaluation the running value alone is used, and the gradient is exact.
+
+    Running value, ν and counter change once a step, however often checkpointing repeats the forward and however
+    many places share the module (see ``StepStatistics``; with ``use_reentrant=True`` a shared module counts each
+    call). They are per rank under DistributedDataParallel; build it with ``broadcast_buffers=False``. Set
+    ``update_statistics = False`` to look at a training-mode forward without leaving a trace. Half-precision
+    inputs are computed in float32. A loss scaler's factor is part of ν; after it changes, ν needs a few steps to
+    follow, and steps with infinite gradients leave ν as it is.
+
+    Args:
+        channels: C.
+        warmup_steps: steps that divide by the batch's own statistic. The released class has 10,000, its recipes
+            8,000 and, for the encoder's last norm, 1,000. 0: Algorithm 2 as in the paper.
+        warmup_fraction: the warm-up as a share of ``total_steps`` instead; whoever builds the model knows the
+            number of steps. Below published scales it should be 0.1: a run shorter than its warm-up
+            never uses the running statistic. Steps are training forwards, accumulated micro-batches too.
+        total_steps: steps of the run, needed with ``warmup_fraction``.
+        alpha_fwd: decay of the running statistic.
+        alpha_bkw: decay of the averaged correction.
+        eps: inside every square root.
+        groups: channel groups of the scaling; the released models use one a head, the class 1.
+        group_scaling: whether to scale at all (the paper's text does not).
+        recursion: ``released`` keeps ``ema_gz``, ``paper`` keeps ``nu`` = (1−α_b)·ema_gz; equal gradients.
+        backward_statistic: ``released`` divides gradients by the batch's statistic, ``paper`` by the one that
+            the forward used.
+        running_update: during warm-up ``released`` applies a cumulative mean and then the moving average,
+            ``paper`` the moving average alone.
+        population: ``released`` averages the backward's products over all positions, ``paper`` over the same
+            tokens as ψ.
+        warmup_boundary: ``released`` stops the cumulative mean one step before the batch's statistic leaves the
+            forward; ``aligned`` stops both together.
+        warmup_backward: ``released`` uses the approximation during warm-up too, ``exact`` the exact gradient.
+
+    Attributes:
+        record: whether forwards record what ``diagnostics`` reports.
+
+    Raises:
+        ValueError: an unknown option, groups that do not divide C, or a fraction without ``total_steps``.
+    """
+
+    running_phi: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        warmup_steps: int = 10_000,
+        warmup_fraction: float | None = None,
+        total_steps: int | None = None,
+        alpha_fwd: float = 0.9,
+        alpha_bkw: float = 0.9,
+        eps: float = 1e-5,
+        groups: int = 1,
+        group_scaling: bool = True,
+        recursion: str = "released",
+        backward_statistic: str = "released",
+        running_update: str = "released",
+        population: str = "released",
+        warmup_boundary: str = "released",
+        warmup_backward: str = "released",
+    ) -> None:
+        super().__init__(channels, {"running_phi": 1.0})
+        given = {
+            "recursion": recursion,
+            "backward_statistic": backward_statistic,
+            "running_update": running_update,
+            "population": population,
+            "warmup_boundary": warmup_boundary,
+            "warmup_backward": warmup_backward,
+        }
+        for name, value in given.items():
+            check_option("power", name, value, OPTIONS[name])
+        check_groups("power", channels, groups)
+        self.channels = channels
+        self.warmup_steps = resolve_warmup("power", warmup_steps, warmup_fraction, total_steps)
+        self.alpha_fwd, self.alpha_bkw, self.eps = alpha_fwd, alpha_bkw, eps
+        self.groups, self.group_scaling = groups, group_scaling
+        self.running_update, self.warmup_boundary = running_update, warmup_boundary
+        self._settings = _Settings(
+            eps=eps,
+            groups=groups if group_scaling else 0,
+            alpha=alpha_bkw,
+            recursion=recursion,
+            backward_statistic=backward_statistic,
+            population=population,
+            exact=warmup_backward == "exact",
+            update=True,
+        )
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self._average_name = "ema_gz" if recursion == "released" else "nu"
+        self.register_buffer(self._average_name, torch.zeros(channels))
+        self.register_buffer("_backward_before", torch.zeros(channels), persistent=False)
+        self.register_buffer("_backward_sums", torch.zeros(2, channels), persistent=False)
+        self.register_buffer("_backward_tokens", torch.zeros((), dtype=torch.long), persistent=False)
+        self.record = False
+        self._deviations = Deviations()
+
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: activations, (T, B, C).
+            padding_mask: (B, T), true = padding; padding is normalised but does not enter ψ.
+
+        Returns:
+            (T, B, C), in the type of x (float32 under autocast).
+
+        Raises:
+            ValueError: another shape of x or mask.
+        """
+        check_sequence("power", x, self.channels, padding_mask)
+        wide = widen(x)
+        weight, bias = self.weight.to(wide.dtype), self.bias.to(wide.dtype)
+        if not self.training:
+            scaled = group_scale(wide, self.groups, self.eps) if self.group_scaling else wide
+            norm = (self.running_phi.to(wide.dtype) + self.eps).rsqrt()
+            return narrow(scaled * (norm * weight) + bias, x)
+
+        step = self.open_step()
+        valid = valid_tokens(padding_mask, wide.dtype)
+        before = step.before[0].to(wide.dtype)
+        settings = self._settings._replace(update=self.update_statistics)
+        if self.record and not torch.compiler.is_compiling():
+            scaled = group_scale(wide, self.groups, self.eps) if self.group_scaling else wide
+            self._deviations.observe(scaled, valid, {"mean_square": before})
+        y, batch, tokens = _PowerNorm.apply(
+            wide, weight, bias, valid, before, step.number <= self.warmup_steps, self._average(), settings
+        )
+        self.close_forward(
+            step, batch.unsqueeze(0), tokens, merge_means, self._updated_for(step.number), y.requires_grad
+        )
+        return narrow(y, x)
+
+    def _average(self) -> _Average:
+        value: Tensor = getattr(self, self._average_name)
+        return _Average(value, self._backward_before, self._backward_sums, self._backward_tokens, self._phase)
+
+    def _updated_for(self, number: Tensor) -> Any:
+        def updated(before: Tensor, batch: Tensor, _: Tensor) -> Tensor:
+            running = before
+            if self.running_update == "released":
+                last = self.warmup_steps - (self.warmup_boundary == "released")
+                cumulative = before + (batch - before) / number
+                running = torch.where(number <= last, cumulative, before)
+            return running + (1 - self.alpha_fwd) * (batch - running)
+
+        return updated
+
+    def diagnostics(self) -> dict[str, Tensor | float]:
+        """What the mechanism tables read; deviations only of forwards made while ``record`` was true.
+
+        Returns:
+            ``batch_{mean,variance,mean_square}_deviation_{median,p99}`` (of the group-scaled input; the last is
+            ψ against the running statistic), ``nu_median`` and ``nu_p99`` of |(1−α_b)·ema_gz| over channels, and
+            ``after_warmup_share`` of the steps so far.
+        """
+        scale = 1 - self.alpha_bkw if self._average_name == "ema_gz" else 1.0
+        nu: Tensor = getattr(self, self._average_name).detach().float().abs() * scale
+        steps = self.iteration.float()
+        result: dict[str, Tensor | float] = dict(self._deviations.summary())
+        result["nu_median"], result["nu_p99"] = torch.quantile(nu, nu.new_tensor((0.5, 0.99))).unbind()
+        result["after_warmup_share"] = (steps - self.warmup_steps).clamp(min=0) / steps.clamp(min=1)
+        return result
+
+    def extra_repr(self) -> str:
+        """The hyper-parameters, for ``print``."""
+        return (
+            f"{self.channels}, warmup_steps={self.warmup_steps}, groups={self.groups}, "
+            f"alpha_fwd={self.alpha_fwd}, alpha_bkw={self.alpha_bkw}, eps={self.eps}"
+        )
+
+
+INFO = MethodInfo(
+    name="power",
+    title="PowerNorm",
+    slot="norm",
+    role="method",
+    family="sequence",
+    paper=(
+        "Shen, Yao, Gholami, Mahoney, Keutzer: PowerNorm: Rethinking Batch Normalization in Transformers, "
+        "ICML 2020, arXiv 2003.07845"
+    ),
+    target="PowerNorm",
+    summary="Running quadratic mean forward, averaged correction backward, group scaling first.",
+    defaults={
+        "warmup_steps": 10_000,
+        "warmup_fraction": None,
+        "total_steps": None,
+        "alpha_fwd": 0.9,
+        "alpha_bkw": 0.9,
+        "eps": 1e-5,
+        "groups": 1,
+        "group_scaling": True,
+        "recursion": "released",
+        "backward_statistic": "released",
+        "running_update": "released",
+        "population": "released",
+        "warmup_boundary": "released",
+        "warmup_backward": "released",
+    },
+    options=OPTIONS,
+    search_space={
+        "warmup_fraction": Uniform(0.01, 0.3, log=True),
+        "alpha_fwd": Uniform(0.8, 0.99),
+        "alpha_bkw": Uniform(0.8, 0.99),
+    },
+    diagnostics=(
+        "batch_mean_deviation_median",
+        "batch_mean_deviation_p99",
+        "batch_variance_deviation_median",
+        "batch_variance_deviation_p99",
+        "batch_mean_square_deviation_median",
+        "batch_mean_square_deviation_p99",
+        "nu_median",
+        "nu_p99",
+        "after_warmup_share",
+    ),
+)

@@ -1,0 +1,103 @@
+"""What the sequence norms share: layout (T, B, C), padding masks, working precision, group scaling."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+def check_sequence(name: str, x: Tensor, channels: int, padding_mask: Tensor | None) -> None:
+    """Refuse inputs of another layout.
+
+    Args:
+        name: the norm, for the message.
+        x: activations, (T, B, C).
+        channels: the C that the norm was built for.
+        padding_mask: (B, T), true = padding, or None.
+
+    Raises:
+        ValueError: the shapes are not (T, B, C) and (B, T).
+    """
+    if x.dim() != 3 or x.shape[-1] != channels:
+        raise ValueError(f"{name}: expected activations (T, B, {channels}), got {tuple(x.shape)}")
+    if padding_mask is not None and tuple(padding_mask.shape) != (x.shape[1], x.shape[0]):
+        raise ValueError(
+            f"{name}: expected a padding mask (B, T) = ({x.shape[1]}, {x.shape[0]}), true = padding, "
+            f"got {tuple(padding_mask.shape)}"
+        )
+
+
+def valid_tokens(padding_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:
+    """The complement of a padding mask (B, T) as weights (T, B, 1), 1 = token, 0 = padding."""
+    if padding_mask is None:
+        return None
+    return padding_mask.to(torch.bool).logical_not().t().unsqueeze(-1).to(dtype)
+
+
+def widen(x: Tensor) -> Tensor:
+    """Half-precision activations as float32: squares of float16 overflow from 256 on."""
+    return x.float() if x.dtype in HALF else x
+
+
+def narrow(y: Tensor, like: Tensor) -> Tensor:
+    """Give the result the type of the input; under autocast it stays float32, as torch's layer norm does."""
+    if like.dtype in HALF and not torch.is_autocast_enabled(like.device.type):
+        return y.to(like.dtype)
+    return y
+
+
+def check_groups(name: str, channels: int, groups: int) -> None:
+    """Refuse a number of groups that does not divide the channels (ValueError)."""
+    if groups < 1 or channels % groups:
+        raise ValueError(f"{name}: groups must divide the {channels} channels, got {groups}")
+
+
+def group_rms_inverse(x: Tensor, groups: int, eps: float) -> Tensor:
+    """1/√(mean of x² over each channel group + eps) for every token.
+
+    Args:
+        x: activations, (T, B, C).
+        groups: number of channel groups; divides C.
+        eps: added to the mean square.
+
+    Returns:
+        (T, B, groups, 1).
+    """
+    return (x.unflatten(-1, (groups, -1)).square().mean(-1, keepdim=True) + eps).rsqrt()
+
+
+def group_multiply(x: Tensor, factor: Tensor) -> Tensor:
+    """Multiply each channel group of (T, B, C) by its factor (T, B, groups, 1)."""
+    return (x.unflatten(-1, (factor.shape[-2], -1)) * factor).flatten(-2)
+
+
+def group_scale(x: Tensor, groups: int, eps: float) -> Tensor:
+    """GroupScaling: every channel group of every token divided by its root mean square.
+
+    Args:
+        x: activations, (T, B, C).
+        groups: number of channel groups (the released models: attention heads); divides C.
+        eps: added to the mean square.
+
+    Returns:
+        (T, B, C); the mean square of each group is 1 up to eps.
+    """
+    return group_multiply(x, group_rms_inverse(x, groups, eps))
+
+
+def group_scale_backward(grad: Tensor, scaled: Tensor, inverse: Tensor) -> Tensor:
+    """Gradient of group scaling.
+
+    Args:
+        grad: gradient of the scaled activations, (T, B, C).
+        scaled: the scaled activations, (T, B, C).
+        inverse: what ``group_rms_inverse`` returned, (T, B, groups, 1).
+
+    Returns:
+        Gradient of the activations, (T, B, C): with h = x·r it is r·(dh − h·mean(dh·h)).
+    """
+    groups = inverse.shape[-2]
+    grad, scaled = grad.unflatten(-1, (groups, -1)), scaled.unflatten(-1, (groups, -1))
+    return (inverse * (grad - scaled * (grad * scaled).mean(-1, keepdim=True))).flatten(-2)

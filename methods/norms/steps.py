@@ -1,0 +1,173 @@
+"""One update of running statistics a step, however often the module is called.
+
+A *step* is one forward and backward of the model. Two things call a normalization layer more often than that:
+gradient checkpointing, which repeats the forward during the backward, and modules shared by several places of
+a model. Here every call of a step sees the statistics from before the step; the calls' batch statistics are
+pooled, weighted by their tokens, and enter the running statistics once. A forward repeated by checkpointing
+is recognised because a backward is under way, and changes nothing.
+
+All decisions are tensors, so that no step waits for the device.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+STARTED_BACKWARD = 0
+"""The backward of the last step has begun: the next forward opens a step."""
+
+COLLECTING = 1
+"""Forwards have recorded a graph and wait for their backward: further forwards belong to the same step."""
+
+DETACHED = 2
+"""The last forward recorded no graph (or is repeated later): the next forward opens a step."""
+
+
+@torch.library.custom_op("paper_methods::backward_under_way", mutates_args=())
+def _backward_under_way(like: Tensor) -> Tensor:
+    # An operator rather than a Python test: compiled code would otherwise keep the answer of its first call.
+    return torch.full((), torch._C._current_graph_task_id() != -1, dtype=torch.bool, device=like.device)
+
+
+@_backward_under_way.register_fake
+def _(like: Tensor) -> Tensor:
+    return like.new_empty((), dtype=torch.bool)
+
+
+def backward_under_way(like: Tensor) -> Tensor:
+    """Whether autograd is running a backward in this thread, so that a forward is a checkpoint's repetition.
+
+    Args:
+        like: any tensor of the device on which the answer is wanted.
+
+    Returns:
+        Zero-dimensional boolean tensor.
+    """
+    if torch.compiler.is_compiling():
+        return _backward_under_way(like)
+    return torch.full((), torch._C._current_graph_task_id() != -1, dtype=torch.bool, device=like.device)
+
+
+class Step(NamedTuple):
+    """What a forward needs to know of its step.
+
+    Attributes:
+        number: k, counted from 1 (integer tensor without dimensions).
+        before: running statistics from before the step, (S, C).
+        opens: whether this forward opens the step.
+        counts: whether this forward may change anything.
+    """
+
+    number: Tensor
+    before: Tensor
+    opens: Tensor
+    counts: Tensor
+
+
+def merge_means(first: Tensor, first_tokens: Tensor, second: Tensor, second_tokens: Tensor) -> Tensor:
+    """Token-weighted mean of two statistics (S, C); the first where neither has tokens."""
+    share = second_tokens / (first_tokens + second_tokens).clamp(min=1)
+    return torch.where(share == 1, second, first + (second - first) * share)
+
+
+def merge_moments(first: Tensor, first_tokens: Tensor, second: Tensor, second_tokens: Tensor) -> Tensor:
+    """Mean and biased variance (rows of (2, C)) of two sets of tokens from those of each (Chan et al. 1983)."""
+    share = second_tokens / (first_tokens + second_tokens).clamp(min=1)
+    between = (share * (1 - share)) * (second[0] - first[0]).square()
+    merged = first + (second - first) * share
+    merged = torch.stack((merged[0], merged[1] + between))
+    return torch.where(share == 1, second, merged)
+
+
+class StepStatistics(nn.Module):
+    """Running statistics (S, C) updated once a step; base class of the norms that keep some.
+
+    Subclasses name their statistics; each becomes a persistent buffer (C,) beside ``iteration``, the number of
+    training steps seen. The state of a step under way is not part of ``state_dict``: save between steps.
+
+    Under DistributedDataParallel every rank keeps its own statistics, as in the released code: pass
+    ``broadcast_buffers=False``, or rank 0's are copied to the others before each forward.
+
+    Args:
+        channels: C.
+        initial: initial value of each statistic by the name of its buffer.
+    """
+
+    iteration: Tensor
+    _phase: Tensor
+    _before: Tensor
+    _pooled: Tensor
+    _pooled_tokens: Tensor
+
+    def __init__(self, channels: int, initial: dict[str, float]) -> None:
+        super().__init__()
+        self._statistics = tuple(initial)
+        for name, value in initial.items():
+            self.register_buffer(name, torch.full((channels,), value))
+        self.register_buffer("iteration", torch.zeros((), dtype=torch.long))
+        for name in ("_before", "_pooled"):
+            self.register_buffer(name, torch.zeros(len(initial), channels), persistent=False)
+        # Whole numbers, for a module in half precision cannot count to 100,000 in its own type.
+        self.register_buffer("_pooled_tokens", torch.zeros((), dtype=torch.long), persistent=False)
+        self.register_buffer("_phase", torch.zeros((), dtype=torch.long), persistent=False)
+        self.update_statistics = True
+
+    def running(self) -> Tensor:
+        """The running statistics, (S, C)."""
+        return torch.stack([getattr(self, name) for name in self._statistics])
+
+    @torch.no_grad()
+    def open_step(self) -> Step:
+        """Statistics and number of the step that this forward belongs to. Changes nothing yet."""
+        running = self.running()
+        if not self.update_statistics:
+            never = torch.zeros_like(self._phase, dtype=torch.bool)
+            return Step(self.iteration + 1, running, never, never)
+        counts = ~backward_under_way(running)
+        opens = counts & (self._phase != COLLECTING)
+        return Step(self.iteration + opens, torch.where(opens, running, self._before), opens, counts)
+
+    @torch.no_grad()
+    def close_forward(
+        self,
+        step: Step,
+        batch: Tensor,
+        tokens: Tensor,
+        merge: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+        update: Callable[[Tensor, Tensor, Tensor], Tensor],
+        records_graph: bool,
+    ) -> None:
+        """Let a forward's batch statistics enter the running ones.
+
+        Args:
+            step: what ``open_step`` returned to this forward.
+            batch: its batch statistics, (S, C).
+            tokens: how many tokens they stand for (tensor without dimensions); 0 leaves everything but
+                the counter as it is.
+            merge: pools two statistics by their tokens.
+            update: the new running statistics from (those before the step, the pooled ones, the tokens).
+            records_graph: whether a backward may follow.
+        """
+        if not self.update_statistics:
+            return
+        earlier_tokens = torch.where(step.opens, torch.zeros_like(self._pooled_tokens), self._pooled_tokens)
+        tokens = tokens.to(earlier_tokens.dtype)
+        pooled = merge(torch.where(step.opens, step.before, self._pooled), earlier_tokens, batch, tokens)
+        total = earlier_tokens + tokens
+        updated = update(step.before, pooled, total)
+        # An overflowed batch (a scaler probing its limits) must not poison the statistics for good.
+        sound = step.counts & torch.isfinite(updated).all()
+        usable = sound & (total > 0)
+        for row, name in enumerate(self._statistics):
+            buffer: Tensor = getattr(self, name)
+            buffer.copy_(torch.where(usable, updated[row], buffer))
+        self.iteration.copy_(step.number)
+        self._before.copy_(step.before)
+        self._pooled.copy_(torch.where(sound, pooled, torch.where(step.opens, step.before, self._pooled)))
+        self._pooled_tokens.copy_(torch.where(sound, total, earlier_tokens))
+        after = torch.full_like(self._phase, COLLECTING if records_graph else DETACHED)
+        self._phase.copy_(torch.where(step.opens, after, self._phase))
