@@ -45,6 +45,7 @@ COMMON_KEYS: Mapping[str, Key] = MappingProxyType(
             choices=("last", "best_on_validation"),
         ),
         "selection_metric": Key("str", None, "metric of select: best_on_validation", optional=True),
+        "selection_better": Key("str", "higher", "its direction", choices=("higher", "lower")),
         "evaluations": Key("int", 5, "evaluations on validation during training, evenly spaced", low=1),
         "diagnostics": Key("str", "summary", "mechanism probes", choices=("off", "summary", "layers")),
         "threads": Key("int", 1, "CPU threads of the trial: part of its identity", low=1, high=256),
@@ -78,6 +79,7 @@ class Recipe:
     precision: str = "float32"
     select: str = "last"
     selection_metric: str | None = None
+    selection_better: str = "higher"
     evaluations: int = 5
     diagnostics: str = "summary"
     threads: int = 1

@@ -21,6 +21,7 @@ from typing import Any, Literal
 
 from harness.errors import HarnessError, choices
 from harness.records import Key
+from harness.sourcefile import load_file
 
 Kind = Literal["method", "task", "data", "model"]
 KINDS: tuple[Kind, ...] = ("method", "task", "data", "model")
@@ -57,6 +58,8 @@ class Entry:
         Raises:
             HarnessError: the module cannot be imported or lacks the target.
         """
+        if self.module.endswith(".py"):
+            return getattr(load_file(Path(self.module)), self.target)
         try:
             return getattr(importlib.import_module(self.module), self.target)
         except (ImportError, AttributeError) as error:

@@ -227,7 +227,7 @@ class _Loop:
             self._append("validation", name, step, value)
         if self.recipe.select == "best_on_validation" and self.recipe.selection_metric is not None:
             score = evaluation.metrics[self.recipe.selection_metric]
-            score = -score if self.recipe.selection_metric in ("loss", "perplexity") else score
+            score = -score if self.recipe.selection_better == "lower" else score
             if math.isfinite(score) and (self.best is None or score > self.best[0]):
                 weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
                 self.best = (score, weights)
