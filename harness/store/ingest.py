@@ -1,0 +1,124 @@
+"""Take the journal into the database, each event exactly once.
+
+A batch of whole events and the counter ``ingested(segment, offset)`` are one transaction: whatever kills the
+process, either both are in the database or neither. Events of several segments are taken in the order of
+their times, so that what a rebuild makes equals what was there.
+"""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from harness.store.errors import StoreError
+from harness.store.events import Event
+from harness.store.fold import REJECTABLE, Batch
+from harness.store.journal import Segment, segments
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from duckdb import DuckDBPyConnection
+
+BATCH_BYTES = 8 << 20
+"""Bytes of journal in one transaction."""
+
+
+class _Entry(NamedTuple):
+    at: str
+    segment: str
+    end: int
+    size: int
+    event: Event | None
+
+
+def counters(connection: DuckDBPyConnection) -> dict[str, int]:
+    """How far each segment is ingested."""
+    return dict(connection.execute('SELECT segment, "offset" FROM ingested').fetchall())
+
+
+def behind(journal: Path, counted: dict[str, int]) -> list[Segment]:
+    """Segments that hold more than was ingested."""
+    return [segment for segment in segments(journal) if segment.behind(counted.get(segment.name, 0))]
+
+
+def ingest(connection: DuckDBPyConnection, journal: Path, seconds: float | None = None) -> bool:
+    """Ingest what is new; True when all of it is in, False when ``seconds`` ran out before.
+
+    Raises:
+        duckdb.Error: the database does not take it (a full disk, say); the last batch is not in.
+    """
+    started = time.monotonic()
+    counted = counters(connection)
+    streams = [_entries(segment, counted.get(segment.name, 0)) for segment in behind(journal, counted)]
+    for batch in _batches(heapq.merge(*streams, key=lambda entry: entry.at)):
+        _ingest_batch(connection, batch)
+        if seconds is not None and time.monotonic() - started > seconds:
+            return False
+    return True
+
+
+def _entries(segment: Segment, offset: int) -> Iterator[_Entry]:
+    at = ""
+    lines = segment.lines(offset)
+    while True:
+        try:
+            line = next(lines, None)
+        except StoreError:
+            return  # one damaged archive must not hold up the other segments; `check` names it
+        if line is None:
+            return
+        found = line.event.get("at") if line.event else None
+        # Inside a segment the order of lines rules, whatever the clock did meanwhile.
+        at = max(at, found) if isinstance(found, str) else at
+        yield _Entry(at, segment.name, line.end, line.end - offset, line.event)
+        offset = line.end
+
+
+def _batches(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
+    batch: list[_Entry] = []
+    size = 0
+    for entry in entries:
+        batch.append(entry)
+        size += entry.size
+        if size >= BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _ingest_batch(connection: DuckDBPyConnection, entries: list[_Entry]) -> None:
+    import duckdb
+
+    try:
+        _transact(connection, entries)
+    except (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, *REJECTABLE):
+        # One event that the tables do not take must not hold up the others: find it and set it aside.
+        for entry in entries:
+            try:
+                _transact(connection, [entry])
+            except (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, *REJECTABLE) as error:
+                _transact(connection, [entry], reason=str(error))
+
+
+def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str | None = None) -> None:
+    connection.execute("BEGIN")
+    try:
+        batch = Batch(connection, [entry.event for entry in entries if entry.event and reason is None])
+        for entry in entries:
+            if entry.event is None or reason is not None:
+                batch.reject(entry.event, entry.segment, entry.end, reason or "not a JSON object")
+            else:
+                try:
+                    batch.add(entry.event)
+                except REJECTABLE as error:
+                    batch.reject(entry.event, entry.segment, entry.end, f"{type(error).__name__}: {error}")
+            batch.mark(entry.segment, entry.end)
+        batch.write()
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise

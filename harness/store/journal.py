@@ -1,0 +1,280 @@
+"""The journal: append-only segments of JSON lines, one segment an owner's session.
+
+The journal is the record; the database is a view of it. A durable ``append`` returns once its line is on
+the disk. Threads that append at the same time share one ``fsync`` (group commit): whoever comes first
+syncs for all lines written so far, and those that come meanwhile wait for the next one, so that nobody waits
+longer than two syncs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import re
+import secrets
+import threading
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import IO, Any
+
+from harness.store.errors import StoreError
+from harness.store.events import PASSING, VERSION, Event, check_event, encode, utc_now
+from harness.store.locking import hold_segment, segment_is_held
+
+_CHUNK = 1 << 20
+_SUFFIX = ".jsonl"
+_ARCHIVED = ".jsonl.gz"
+
+
+class Journal:
+    """The writer of one segment; safe to use from several threads.
+
+    The segment stays locked while the writer lives, which is how others know its owner is alive.
+    """
+
+    def __init__(self, folder: Path, session: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", session)[:80] or "session"
+        self.path = folder / f"{moment}-{name}-{secrets.token_hex(2)}{_SUFFIX}"
+        self.segment = self.path.name.removesuffix(_SUFFIX)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
+        self._descriptor = os.open(self.path, flags, 0o666)
+        hold_segment(self._descriptor)
+        sync_folder(folder)
+        self._state = threading.Condition()
+        self._written = 0
+        self._synced = 0
+        self._syncing = False
+        self._broken: str | None = None
+        self._closed = False
+
+    @property
+    def written(self) -> int:
+        """Bytes of whole lines in the segment."""
+        return self._written
+
+    def append(self, event: Mapping[str, Any], durable: bool | None = None) -> int:
+        """Add an event; returns the offset after its line.
+
+        ``durable``: return only when the line is on the disk (default: all kinds but heartbeats). A line
+        survives the death of the process either way; only a durable one survives the machine's.
+
+        Raises:
+            StoreError: an event that is not well-formed, or a disk that does not take it.
+        """
+        check_event(event)
+        line = encode({"v": VERSION, "kind": event["kind"], "at": event.get("at") or utc_now(), **event})
+        if durable is None:
+            durable = event["kind"] not in PASSING
+        with self._state:
+            end = self._write(line)
+            if durable:
+                self._wait_for_disk(end)
+        return end
+
+    def _write(self, line: bytes) -> int:
+        self._refuse_if_unusable()
+        rest = memoryview(line)
+        try:
+            while rest:
+                rest = rest[os.write(self._descriptor, rest) :]
+        except OSError as error:
+            # Half a line would swallow the next one.
+            try:
+                os.ftruncate(self._descriptor, self._written)
+            except OSError:
+                self._broken = str(error)
+            raise StoreError(f"the journal {self.path} cannot be written: {error}") from error
+        self._written += len(line)
+        return self._written
+
+    def _wait_for_disk(self, end: int) -> None:
+        while self._synced < end:
+            self._refuse_if_unusable()
+            if self._syncing:
+                self._state.wait()
+                continue
+            self._syncing = True
+            upto = self._written
+            self._state.release()
+            try:
+                os.fsync(self._descriptor)
+            except OSError as error:
+                # After a failed fsync the kernel may have dropped the pages: nothing later can be trusted.
+                self._broken = str(error)
+            finally:
+                self._state.acquire()
+                self._syncing = False
+                if self._broken is None:
+                    self._synced = max(self._synced, upto)
+                self._state.notify_all()
+
+    def _refuse_if_unusable(self) -> None:
+        if self._broken is not None:
+            raise StoreError(f"the journal {self.path} can no longer be written: {self._broken}")
+        if self._closed:
+            raise StoreError(f"the journal {self.path} is closed")
+
+    def finish(self) -> None:
+        """Sync what was written and take no more; the segment stays held. Idempotent."""
+        with self._state:
+            if self._closed:
+                return
+            try:
+                self._wait_for_disk(self._written)
+            finally:
+                self._closed = True
+                while self._syncing:
+                    self._state.wait()
+                self._state.notify_all()
+
+    def close(self) -> None:
+        """Finish, and let go of the segment. Idempotent."""
+        try:
+            self.finish()
+        finally:
+            with self._state:
+                if self._descriptor >= 0:
+                    os.close(self._descriptor)
+                    self._descriptor = -1
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a segment: ``end`` is the offset after it; ``event`` is None if it cannot be read."""
+
+    end: int
+    event: Event | None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A segment on the disk, plain or archived. Offsets count uncompressed bytes in both."""
+
+    folder: Path
+    name: str
+
+    @property
+    def plain(self) -> Path:
+        """The file that an owner appends to."""
+        return self.folder / (self.name + _SUFFIX)
+
+    @property
+    def archived(self) -> Path:
+        """The compressed file that replaces it."""
+        return self.folder / (self.name + _ARCHIVED)
+
+    @property
+    def is_archived(self) -> bool:
+        """Whether only the compressed file is left."""
+        return not self.plain.exists()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether its owner still holds it."""
+        return segment_is_held(self.plain)
+
+    def behind(self, offset: int) -> bool:
+        """Whether bytes after ``offset`` exist, without reading them."""
+        try:
+            return self.plain.stat().st_size > offset
+        except FileNotFoundError:
+            # gzip's trailer holds the length modulo 2**32.
+            return _archived_size(self.archived) not in (offset % (1 << 32), None)
+
+    def lines(self, offset: int = 0) -> Iterator[Line]:
+        """Whole lines from ``offset`` on; a torn tail is left alone, since its writer may yet finish it.
+
+        Raises:
+            StoreError: an archive that is not a gzip file.
+        """
+        with self._open() as file:
+            try:
+                file.seek(offset)
+                yield from _lines(file, offset)
+            except EOFError:
+                return  # an archive cut short: what could be read was read; `check` says so
+            except (OSError, zlib.error) as error:
+                raise StoreError(f"the archived segment {self.archived} cannot be read: {error}") from error
+
+    def _open(self) -> IO[bytes]:
+        try:
+            return self.plain.open("rb")
+        except FileNotFoundError:
+            return gzip.open(self.archived, "rb")  # type: ignore[return-value]
+
+    def archive(self, end: int) -> None:
+        """Compress the first ``end`` bytes beside the file, make that durable, then remove the file.
+
+        ``end`` is where the last whole line ends: a torn tail was never acknowledged and goes.
+        """
+        if self.is_archived:
+            return
+        partial = self.archived.with_name(self.archived.name + ".partial")
+        with self.plain.open("rb") as source, partial.open("wb") as raw:
+            with gzip.GzipFile(self.plain.name, "wb", compresslevel=6, fileobj=raw, mtime=0) as target:
+                while end > 0 and (chunk := source.read(min(end, _CHUNK))):
+                    target.write(chunk)
+                    end -= len(chunk)
+            raw.flush()
+            os.fsync(raw.fileno())
+        partial.replace(self.archived)
+        sync_folder(self.folder)
+        self.plain.unlink()
+        sync_folder(self.folder)
+
+
+@cache
+def _archived_size(path: Path) -> int | None:
+    """Uncompressed bytes modulo 2**32; archives never change, so each is opened once."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-4, os.SEEK_END)
+            return int.from_bytes(file.read(4), "little")
+    except OSError:
+        return None
+
+
+def _lines(file: IO[bytes], offset: int) -> Iterator[Line]:
+    rest = b""
+    while chunk := file.read(_CHUNK):
+        *parts, rest = (rest + chunk).split(b"\n")
+        for part in parts:
+            offset += len(part) + 1
+            yield Line(offset, _event(part))
+
+
+def _event(line: bytes) -> Event | None:
+    try:
+        event = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("kind"), str) else None
+
+
+def segments(folder: Path) -> list[Segment]:
+    """All segments of a journal, plain and archived, oldest first."""
+    try:
+        names = [entry.name for entry in folder.iterdir()]
+    except FileNotFoundError:
+        return []
+    found = {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}
+    found |= {name.removesuffix(_ARCHIVED) for name in names if name.endswith(_ARCHIVED)}
+    return [Segment(folder, name) for name in sorted(found)]
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names in a folder durable: a new file's data without its name is lost."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # some network file systems do not sync folders
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

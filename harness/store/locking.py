@@ -1,0 +1,183 @@
+"""Who may open the database file, and for how long.
+
+DuckDB lets one process write and shuts all others out, even read-only ones. So everyone of ours passes
+three gates before opening the file:
+
+1. a mutex inside the process, because closing *any* descriptor of a file drops this process's POSIX lock
+   on it, which is the lock that DuckDB holds: nobody may copy the file while a connection is open here;
+2. the turnstile, a lock that a writer holds from the moment it begins to wait: readers that find it taken
+   turn away, so that a stream of readers cannot starve the writer;
+3. the lock itself, shared by readers, exclusive for writers.
+
+Gates 2 and 3 are ``flock`` locks: they belong to an open file description, so they exclude threads as well
+as processes, and the kernel drops them when their holder dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.store.errors import StoreHeldError
+from harness.store.paths import StorePaths
+
+_POLL_SECONDS = 0.002
+
+_gates: dict[Path, threading.Lock] = {}
+_gates_guard = threading.Lock()
+
+
+def _gate(paths: StorePaths) -> threading.Lock:
+    with _gates_guard:
+        return _gates.setdefault(paths.database, threading.Lock())
+
+
+def _forget_gates() -> None:
+    """A forked child inherits mutexes that no thread of its own will ever release."""
+    global _gates_guard
+    _gates_guard = threading.Lock()
+    _gates.clear()
+
+
+os.register_at_fork(after_in_child=_forget_gates)
+
+
+@contextlib.contextmanager
+def writing(paths: StorePaths, timeout: float = 10.0) -> Iterator[None]:
+    """Hold the database alone among our processes and threads.
+
+    Raises:
+        StoreHeldError: not free within ``timeout`` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    gate = _gate(paths)
+    if not gate.acquire(timeout=timeout):
+        raise _busy(paths, "another thread of this process")
+    try:
+        with (
+            _flock(paths.turnstile, fcntl.LOCK_EX, deadline, paths),
+            _flock(paths.lock, fcntl.LOCK_EX, deadline, paths),
+        ):
+            yield
+    finally:
+        gate.release()
+
+
+@contextlib.contextmanager
+def looking(paths: StorePaths, timeout: float = 0.1) -> Iterator[None]:
+    """Hold the database together with other readers of ours, for a short look.
+
+    Raises:
+        StoreHeldError: a writer of ours is at work or waits, and ``timeout`` seconds did not change that.
+    """
+    deadline = time.monotonic() + timeout
+    gate = _gate(paths)
+    if not gate.acquire(timeout=timeout):
+        raise _busy(paths, "another thread of this process")
+    try:
+        with contextlib.ExitStack() as held:
+            with _flock(paths.turnstile, fcntl.LOCK_SH, deadline, paths):
+                held.enter_context(_flock(paths.lock, fcntl.LOCK_SH, deadline, paths))
+            yield
+    finally:
+        gate.release()
+
+
+def _busy(paths: StorePaths, holder: str) -> StoreHeldError:
+    return StoreHeldError(f"{paths.database} is in use by {holder}", holder)
+
+
+@contextlib.contextmanager
+def _flock(path: Path, mode: int, deadline: float, paths: StorePaths) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise _busy(paths, lock_holder(path) or "another harness process") from None
+                time.sleep(_POLL_SECONDS)
+        try:
+            yield
+        finally:
+            # Explicit, because a child forked meanwhile shares the description and would keep the lock.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+    finally:
+        os.close(descriptor)
+
+
+def hold_segment(descriptor: int) -> None:
+    """Mark a segment as that of a living owner for as long as the descriptor is open."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def segment_is_held(path: Path) -> bool:
+    """Whether the owner of a segment lives."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def open_in_this_process(path: Path) -> bool:
+    """Whether some descriptor of this process is the file (known on Linux; elsewhere False)."""
+    try:
+        target = path.stat()
+        descriptors = os.listdir("/proc/self/fd")  # noqa: PTH208 - names only, no Path per descriptor
+    except OSError:
+        return False
+    for name in descriptors:
+        with contextlib.suppress(OSError):
+            found = os.fstat(int(name))
+            if (found.st_dev, found.st_ino) == (target.st_dev, target.st_ino):
+                return True
+    return False
+
+
+def holder_in(message: str) -> str | None:
+    """The holder that DuckDB's error names, with its command line where the system tells it."""
+    found = re.search(r"held in (?P<program>.*?) \(PID (?P<pid>\d+)\)", message)
+    if found is None:
+        return None
+    return _process(int(found["pid"]), found["program"])
+
+
+def lock_holder(path: Path) -> str | None:
+    """The process that locks a file, from the kernel's list of locks (Linux; elsewhere None)."""
+    try:
+        status = path.stat()
+        lines = Path("/proc/locks").read_text().splitlines()
+    except OSError:
+        return None
+    inode = f"{os.major(status.st_dev):02x}:{os.minor(status.st_dev):02x}:{status.st_ino}"
+    for line in lines:
+        fields = line.split()
+        if len(fields) >= 6 and fields[1] != "->" and fields[5] == inode and fields[4].isdigit():
+            return _process(int(fields[4]), "a process")
+    return None
+
+
+def _process(pid: int, program: str) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        command = b" ".join(word for word in words if word).decode(errors="replace")
+    except OSError:
+        command = ""
+    command = " ".join(command.split()) or program
+    return f"process {pid} ({command if len(command) <= 120 else command[:117] + '…'})"

@@ -1,0 +1,324 @@
+"""The owner of a run's journal, which keeps the database and its snapshot up to date.
+
+Several owners may live on one database. Each writes its own segment; all ingest all segments, under one
+lock, and the counters make that exactly once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from harness.store.errors import StoreError, StoreHeldError
+from harness.store.ingest import counters, ingest
+from harness.store.journal import Journal, Segment, segments
+from harness.store.locking import writing
+from harness.store.paths import StorePaths
+from harness.store.readers import final_statuses, open_reader
+from harness.store.schema import connect, open_for_writing
+from harness.store.snapshot import (
+    copy_for_snapshot,
+    publish_snapshot,
+    remove_partial_snapshots,
+    wal_bytes,
+)
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+T = TypeVar("T")
+
+HOLD_SECONDS = 0.1
+"""About how long one hold of the file may ingest before others get their turn."""
+
+
+def _tell(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+class Owner:
+    """Records a session's events and keeps the database behind them by a second at most.
+
+    Use as a context manager. ``record`` is safe from any thread and never waits for the database: when a
+    foreign process holds the file, the journal grows and the database follows when it is free again.
+
+    Args:
+        database: path of the file; made with its folder if it is missing.
+        run_id: the run this session executes; None for sessions without a run (claims, verdicts).
+        ingest_seconds: pause between two looks at the journal.
+        snapshot_seconds: shortest time between two snapshots.
+        tell: takes messages for the terminal (default: a line on standard error).
+
+    Raises:
+        StoreError: on entering, if the file is damaged, not ours, or of a newer schema.
+    """
+
+    def __init__(
+        self,
+        database: str | os.PathLike[str],
+        run_id: str | None = None,
+        *,
+        ingest_seconds: float = 0.75,
+        snapshot_seconds: float = 10.0,
+        tell: Callable[[str], None] = _tell,
+    ) -> None:
+        self.paths = StorePaths.of(database)
+        self.run_id = run_id
+        self._ingest_seconds = ingest_seconds
+        self._snapshot_seconds = snapshot_seconds
+        self._tell = tell
+        self._told: str | None = None
+        self._journal: Journal | None = None
+        self._ingested = -1
+        self._pause = ingest_seconds
+        self._snapshot_due = 0.0
+        self._unsnapshotted = True
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._work = threading.Lock()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def journal(self) -> Journal:
+        """The segment of this session.
+
+        Raises:
+            StoreError: the owner is not open.
+        """
+        if self._journal is None:
+            raise StoreError("the owner of the store is not open: use `with Owner(path) as owner:`")
+        return self._journal
+
+    def open(self) -> None:
+        """Make or migrate the database, take in what dead owners left, and start to work."""
+        try:
+            self.paths.database.parent.mkdir(parents=True, exist_ok=True)
+            self._hold(lambda connection: remove_partial_snapshots(self.paths))
+        except StoreHeldError as held:
+            self._tell_held(held)
+        except OSError as error:
+            raise StoreError(f"no database can be made at {self.paths.database}: {error}") from error
+        session = self.run_id or f"session-{secrets.token_hex(4)}"
+        try:
+            self._journal = Journal(self.paths.journal, session)
+        except OSError as error:
+            raise StoreError(f"no journal can be written in {self.paths.journal}: {error}") from error
+        self.record({"kind": "session", "run_id": self.run_id, "pid": os.getpid(), "host": socket.gethostname()})
+        with contextlib.suppress(StoreHeldError):
+            self._take_over()
+        self._thread = threading.Thread(target=self._keep_up, name="store-owner", daemon=True)
+        self._thread.start()
+
+    def record(self, event: Mapping[str, Any], durable: bool | None = None) -> None:
+        """Append an event to the journal (kinds and parts: ``events``).
+
+        Returns when the line is on the disk, except for heartbeats, which nobody waits for.
+
+        Raises:
+            StoreError: the event is not well-formed, or the disk does not take it.
+        """
+        self.journal.append(event, durable)
+
+    def finished(self, trial_ids: Iterable[str]) -> dict[str, str]:
+        """Those of the trials that have a result (``done``, ``diverged``), and which."""
+        wanted = list(trial_ids)
+        try:
+            with self._work:
+                self._ingest_all()
+                return self._hold(lambda connection: final_statuses(connection, wanted))
+        except StoreHeldError as held:
+            self._tell_held(held)
+            with open_reader(self.paths.database) as reader:
+                return reader.finished(wanted)
+
+    def flush(self) -> None:
+        """Bring the database up to date now.
+
+        Raises:
+            StoreHeldError: a foreign process holds the file; the journal has everything.
+        """
+        with self._work:
+            self._ingest_all()
+
+    def close(self, wait_seconds: float = 5.0) -> None:
+        """Ingest the rest, checkpoint, snapshot, archive the segment. Idempotent.
+
+        If the file stays held for ``wait_seconds``, the segment is left to the next owner.
+        """
+        if self._journal is None:
+            return
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        journal, self._journal = self._journal, None
+        deadline = time.monotonic() + wait_seconds
+        try:
+            journal.finish()
+            while not self._settle_own(journal):
+                if time.monotonic() > deadline:
+                    self._tell(
+                        f"{self.paths.database} is not up to date; everything is in {journal.path} "
+                        "and the next harness command that writes takes it in"
+                    )
+                    break
+                time.sleep(0.1)
+        finally:
+            journal.close()
+
+    # the file
+
+    def _hold(self, use: Callable[[DuckDBPyConnection], T], after: Callable[[], None] | None = None) -> T:
+        """Use the database alone; ``after`` runs under the same lock once the file is closed."""
+        with writing(self.paths):
+            with open_for_writing(self.paths) as connection:
+                outcome = use(connection)
+            if after is not None:
+                after()
+            return outcome
+
+    def _ingest_all(self) -> None:
+        done = False
+        while not done:
+            started = time.monotonic()
+            upto = self._journal.written if self._journal is not None else self._ingested
+            done = self._hold(lambda connection: ingest(connection, self.paths.journal, HOLD_SECONDS))
+            # A large file makes each hold longer; the share of time it is held stays small.
+            self._pause = max(self._ingest_seconds, 4 * (time.monotonic() - started))
+            self._unsnapshotted = True
+        self._ingested = upto
+
+    def _snapshot(self) -> None:
+        started = time.monotonic()
+        with writing(self.paths):
+            copy = copy_for_snapshot(self.paths)
+        if copy is not None:
+            publish_snapshot(self.paths, copy)
+            self._unsnapshotted = False
+            self._snapshot_due = time.monotonic() + max(self._snapshot_seconds, 20 * (time.monotonic() - started))
+
+    # the thread
+
+    def _keep_up(self) -> None:
+        while not self._stop.wait(self._pause):
+            with self._work:
+                self._tick()
+
+    def _tick(self) -> None:
+        try:
+            if self.journal.written != self._ingested:
+                self._ingest_all()
+            if self._unsnapshotted and time.monotonic() >= self._snapshot_due:
+                self._snapshot()
+            if self._told is not None:
+                self._tell(f"{self.paths.database} is free again and up to date")
+                self._told = None
+        except StoreHeldError as held:
+            self._tell_held(held)
+        except Exception as error:  # the thread must outlive whatever happens: the journal is safe
+            message = f"{self.paths.database} cannot be brought up to date ({error}); the journal goes on"
+            if self._told != message:
+                self._told = message
+                self._tell(message)
+
+    def _tell_held(self, held: StoreHeldError) -> None:
+        if self._told != held.holder:
+            self._told = held.holder
+            self._tell(f"{self.paths.database} is held by {held.holder}; the run goes on and catches up later")
+
+    # segments
+
+    def _take_over(self) -> None:
+        """Take in what owners left that are dead, say so in the journal, and archive their segments."""
+        dead = [segment for segment in segments(self.paths.journal) if not segment.is_archived]
+        dead = [segment for segment in dead if segment.plain != self.journal.path and not segment.is_alive]
+        self._ingest_all()
+        runs = {run_id for segment in dead if (run_id := _run_of(segment)) and run_id != self.run_id}
+        for run_id in sorted(runs):
+            left = self._hold(partial(_left_behind, run_id=run_id))
+            if left is not None:
+                self.record({"kind": "abandoned", "run_id": run_id, "trials": left})
+        if runs:
+            self._ingest_all()
+        if dead or not self.paths.snapshot.exists():
+            self._settle(dead)
+
+    def _settle_own(self, journal: Journal) -> bool:
+        own = Segment(self.paths.journal, journal.segment)
+        try:
+            self._ingest_all()
+            return self._settle([own])
+        except StoreHeldError as held:
+            self._tell_held(held)
+            return False
+        except StoreError as error:
+            self._tell(f"{error}; everything is in {journal.path}")
+            return True
+
+    def _settle(self, finished: list[Segment]) -> bool:
+        """Archive segments once file and snapshot contain them; False if one has to stay."""
+        self._snapshot()
+        with writing(self.paths):
+            if wal_bytes(self.paths) > 0:
+                return False
+            contained = [_counted(self.paths.database), _counted(self.paths.snapshot)]
+            settled = True
+            for segment in finished:
+                ends = [counted.get(segment.name, 0) for counted in contained]
+                if next(segment.lines(min(ends)), None) is None:
+                    segment.archive(min(ends))
+                else:
+                    settled = False
+            return settled
+
+
+def _counted(path: Path) -> dict[str, int]:
+    connection = connect(path, read_only=True)
+    try:
+        return counters(connection)
+    finally:
+        connection.close()
+
+
+def _run_of(segment: Segment) -> str | None:
+    first = next(segment.lines(), None)
+    run_id = first.event.get("run_id") if first is not None and first.event else None
+    return run_id if isinstance(run_id, str) else None
+
+
+def _left_behind(connection: DuckDBPyConnection, run_id: str) -> list[str] | None:
+    """Trials that a dead run left unfinished and no other running run asks for; None if it had ended."""
+    row = connection.execute(
+        "SELECT status FROM runs WHERE run_id = ? AND finished_at IS NULL AND status = 'running'", [run_id]
+    ).fetchone()
+    if row is None:
+        return None
+    rows = connection.execute(
+        """
+        SELECT DISTINCT trial_id FROM run_trials JOIN trials USING (trial_id)
+        WHERE run_id = $run AND status IN ('queued', 'running') AND trial_id NOT IN (
+            SELECT other.trial_id FROM run_trials AS other JOIN runs USING (run_id)
+            WHERE run_id <> $run AND runs.status = 'running'
+        )
+        ORDER BY trial_id
+        """,
+        {"run": run_id},
+    ).fetchall()
+    return [trial_id for (trial_id,) in rows]

@@ -1,0 +1,165 @@
+"""Questions that the rest of the program asks of the store, each one SQL statement."""
+
+from __future__ import annotations
+
+import abc
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Parameters = Sequence[Any] | dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Table:
+    """The answer to a query: names and SQL types of the columns, and the rows.
+
+    JSON columns come as their text; :meth:`dicts` parses them.
+    """
+
+    columns: list[str]
+    types: list[str]
+    rows: list[tuple[Any, ...]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(self.rows)
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """One dict a row, with JSON columns parsed."""
+        return [
+            {
+                column: json.loads(value) if kind == "JSON" and isinstance(value, str) else value
+                for column, kind, value in zip(self.columns, self.types, row, strict=True)
+            }
+            for row in self.rows
+        ]
+
+
+class Queries(abc.ABC):
+    """Named queries over :meth:`query` and :meth:`arrow`."""
+
+    @abc.abstractmethod
+    def query(self, sql: str, params: Parameters = ()) -> Table:
+        """The answer to a statement that reads."""
+
+    @abc.abstractmethod
+    def arrow(self, sql: str, params: Parameters = ()) -> pa.Table:
+        """The same as an Arrow table."""
+
+    def finished(self, trial_ids: Iterable[str]) -> dict[str, str]:
+        """Those of the trials that have a result, with their status (``done`` or ``diverged``)."""
+        return dict(self.query(FINISHED, [list(trial_ids)]).rows)
+
+    def statuses(self, trial_ids: Iterable[str]) -> dict[str, str]:
+        """Status of each stored trial among these."""
+        sql = "SELECT trial_id, status FROM trials WHERE trial_id = ANY(?)"
+        return dict(self.query(sql, [list(trial_ids)]).rows)
+
+    def trial(self, trial_id: str) -> dict[str, Any] | None:
+        """The row of a trial; ``trial_id`` may be the beginning of one if only one trial begins so."""
+        found = self.query("SELECT * FROM trials WHERE starts_with(trial_id, ?) LIMIT 2", [trial_id]).dicts()
+        return found[0] if len(found) == 1 else None
+
+    def trials(self, trial_ids: Iterable[str] | None = None, run_id: str | None = None) -> list[dict[str, Any]]:
+        """Rows of trials: these, those of a run, or all."""
+        if trial_ids is not None:
+            return self.query("SELECT * FROM trials WHERE trial_id = ANY(?)", [list(trial_ids)]).dicts()
+        if run_id is not None:
+            sql = "SELECT * FROM trials SEMI JOIN (FROM run_trials WHERE run_id = ?) USING (trial_id)"
+            return self.query(sql, [run_id]).dicts()
+        return self.query("SELECT * FROM trials ORDER BY suite, benchmark, arm, seed").dicts()
+
+    def results(self, trial_ids: Iterable[str]) -> Table:
+        """Final numbers: ``trial_id, split, metric, value``."""
+        sql = "SELECT trial_id, split, metric, value FROM results WHERE trial_id = ANY(?) ORDER BY ALL"
+        return self.query(sql, [list(trial_ids)])
+
+    def series(self, trial_ids: Iterable[str], names: Iterable[str] | None = None, split: str | None = None) -> Table:
+        """Series: ``trial_id, split, name, step, epoch, value, elapsed_seconds``, in order of steps."""
+        return self.query(
+            """
+            SELECT * FROM metrics
+            WHERE trial_id = ANY($ids) AND ($names IS NULL OR name = ANY($names)) AND ($split IS NULL OR split = $split)
+            ORDER BY trial_id, split, name, step
+            """,
+            {"ids": list(trial_ids), "names": None if names is None else list(names), "split": split},
+        )
+
+    def artifacts(self, trial_ids: Iterable[str]) -> list[dict[str, Any]]:
+        """Files that trials left."""
+        sql = "SELECT * FROM artifacts WHERE trial_id = ANY(?) ORDER BY trial_id, name"
+        return self.query(sql, [list(trial_ids)]).dicts()
+
+    def runs(self, suite: str | None = None) -> list[dict[str, Any]]:
+        """Runs, the newest first."""
+        sql = "SELECT * FROM runs WHERE $suite IS NULL OR suite = $suite ORDER BY started_at DESC, run_id"
+        return self.query(sql, {"suite": suite}).dicts()
+
+    def run(self, run_id: str) -> dict[str, Any] | None:
+        """The row of a run; ``run_id`` may be the beginning of one if only one run begins so."""
+        found = self.query("SELECT * FROM runs WHERE starts_with(run_id, ?) LIMIT 2", [run_id]).dicts()
+        return found[0] if len(found) == 1 else None
+
+    def run_trials(self, run_id: str) -> list[dict[str, Any]]:
+        """Which trials a run asked for, under which names, and which it found finished."""
+        sql = "SELECT * FROM run_trials WHERE run_id = ? ORDER BY benchmark, arm, trial_id"
+        return self.query(sql, [run_id]).dicts()
+
+    def claims(self, suite: str | None = None) -> list[dict[str, Any]]:
+        """Claims of a suite, or all."""
+        sql = "SELECT * FROM claims WHERE $suite IS NULL OR suite = $suite ORDER BY suite, claim_id"
+        return self.query(sql, {"suite": suite}).dicts()
+
+    def verdicts(self, claim_ids: Iterable[str] | None = None, scale: str | None = None) -> list[dict[str, Any]]:
+        """The latest verdict of each claim and scale."""
+        return self.query(
+            """
+            SELECT * FROM verdicts
+            WHERE ($ids IS NULL OR claim_id = ANY($ids)) AND ($scale IS NULL OR scale = $scale)
+            QUALIFY row_number() OVER (PARTITION BY claim_id, scale ORDER BY judged_at DESC) = 1
+            ORDER BY claim_id, scale
+            """,
+            {"ids": None if claim_ids is None else list(claim_ids), "scale": scale},
+        ).dicts()
+
+    def gates(self, scale: str | None = None) -> list[dict[str, Any]]:
+        """Mechanism gates as last measured."""
+        sql = "SELECT * FROM gates WHERE $scale IS NULL OR scale = $scale ORDER BY claim_id, scale, metric"
+        return self.query(sql, {"scale": scale}).dicts()
+
+    def progress(self, run_id: str | None = None) -> list[dict[str, Any]]:
+        """The last heartbeat of each trial that runs: ``trial_id, step, steps, loss, at``."""
+        sql = "SELECT * FROM progress"
+        if run_id is None:
+            return self.query(sql).dicts()
+        return self.query(f"{sql} SEMI JOIN (FROM run_trials WHERE run_id = ?) USING (trial_id)", [run_id]).dicts()
+
+    def events(self, run_id: str | None = None, kind: str | None = None) -> list[dict[str, Any]]:
+        """What happened, in order."""
+        sql = """
+            SELECT * FROM events
+            WHERE ($run IS NULL OR run_id = $run) AND ($kind IS NULL OR kind = $kind)
+            ORDER BY "at"
+        """
+        return self.query(sql, {"run": run_id, "kind": kind}).dicts()
+
+    def environments(self, environment_ids: Iterable[str]) -> dict[str, Any]:
+        """What is known of environments, by id."""
+        sql = "SELECT environment_id, info FROM environments WHERE environment_id = ANY(?)"
+        rows = self.query(sql, [list(environment_ids)]).dicts()
+        return {row["environment_id"]: row["info"] for row in rows}
+
+    def sweep_points(self, sweep_id: str, arm: str | None = None) -> list[dict[str, Any]]:
+        """Points of a sweep in the order they were asked for."""
+        sql = "SELECT * FROM sweep_points WHERE sweep_id = $id AND ($arm IS NULL OR arm = $arm) ORDER BY arm, number"
+        return self.query(sql, {"id": sweep_id, "arm": arm}).dicts()
+
+
+FINISHED = "SELECT trial_id, status FROM trials WHERE status IN ('done', 'diverged') AND trial_id = ANY(?)"

@@ -1,0 +1,333 @@
+"""The one way in which readers of ours open the database.
+
+A query first gets a short look at the file itself. Where that cannot be (a writer waits, a foreign process
+holds it, it is behind the journal) or takes longer than 200 ms, the reader makes a private copy of the
+snapshot, adds the journal's events after the snapshot's counter, and asks that. Either way an answer is
+two seconds old at most.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
+from harness.store.ingest import behind, counters, ingest
+from harness.store.locking import looking
+from harness.store.paths import StorePaths
+from harness.store.queries import FINISHED, Parameters, Queries, Table
+from harness.store.schema import (
+    SANDBOX,
+    Config,
+    connect,
+    open_for_writing,
+    refuse_newer,
+    schema_number,
+    schema_of,
+)
+from harness.store.snapshot import copy_database
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+    from duckdb import DuckDBPyConnection
+
+T = TypeVar("T")
+
+LOOK_SECONDS = 0.2
+"""Longest look at the file itself."""
+
+FRESH_SECONDS = 1.0
+"""A file ingested longer ago than this, and behind the journal, is not fresh enough; nor is a copy."""
+
+_STALE_SNAPSHOT_SECONDS = 60.0
+
+_ROWS_AT_ONCE = 5000
+
+
+class _SlowError(Exception):
+    """The look took too long."""
+
+
+class _StaleError(Exception):
+    """The file is behind the journal, or of an older schema."""
+
+
+def final_statuses(connection: DuckDBPyConnection, trial_ids: list[str]) -> dict[str, str]:
+    """Trials among these that have a result."""
+    return dict(connection.execute(FINISHED, [trial_ids]).fetchall())
+
+
+def open_reader(database: str | os.PathLike[str], *, sandbox: bool = False, consistent: bool = False) -> Reader:
+    """A reader of the database; use as a context manager.
+
+    Args:
+        database: path of the file.
+        sandbox: for SQL that a person typed: reading statements only, no files, settings locked.
+        consistent: all queries see one moment (a private copy), as a report needs.
+
+    Raises:
+        StoreError: there is no such database.
+    """
+    return Reader(StorePaths.of(database), sandbox=sandbox, consistent=consistent)
+
+
+class Reader(Queries):
+    """Answers queries; see :func:`open_reader`. Safe to use from one thread at a time.
+
+    ``source`` says where the last answer came from (``database`` or ``copy``), and ``holder`` who held the
+    file, if someone did.
+    """
+
+    def __init__(self, paths: StorePaths, *, sandbox: bool = False, consistent: bool = False) -> None:
+        self.paths = paths
+        self.sandbox = sandbox
+        self.consistent = consistent
+        self.source = "database"
+        self.holder: str | None = None
+        self._slow: set[str] = set()
+        self._copy: _PrivateCopy | None = None
+        if not paths.database.exists():
+            raise _missing(paths)
+        if paths.database.is_dir():
+            raise StoreError(f"{paths.database} is a folder, not a database; name the file with --db")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove the private copy, if there is one."""
+        if self._copy is not None:
+            self._copy.close()
+            self._copy = None
+
+    def query(self, sql: str, params: Parameters = ()) -> Table:
+        """The answer to one statement.
+
+        Raises:
+            StoreError: the statement is wrong, or (``sandbox``) does more than read.
+        """
+        return self._answer(sql, params, _table)
+
+    def arrow(self, sql: str, params: Parameters = ()) -> pa.Table:
+        """The answer as an Arrow table; raises as :meth:`query`."""
+        return self._answer(sql, params, lambda connection, _: connection.to_arrow_table())
+
+    def frame(self, sql: str, params: Parameters = ()) -> pd.DataFrame:
+        """The answer as a pandas frame; raises as :meth:`query`."""
+        return self._answer(sql, params, lambda connection, _: connection.df())
+
+    def _answer(self, sql: str, params: Parameters, take: Callable[[DuckDBPyConnection, float | None], T]) -> T:
+        if self.sandbox:
+            refuse_writing(sql)
+        if not self.consistent and sql not in self._slow:
+            try:
+                answer = self._look(sql, params, take)
+            except _SlowError:
+                self._slow.add(sql)
+            except _StaleError:
+                pass
+            except StoreHeldError as held:
+                self.holder = held.holder
+            else:
+                self.source, self.holder = "database", None
+                return answer
+        answer = self._ask_copy(sql, params, take)
+        self.source = "copy"
+        return answer
+
+    def _look(self, sql: str, params: Parameters, take: Callable[[DuckDBPyConnection, float | None], T]) -> T:
+        with looking(self.paths), _opened(self.paths.database, self._config()) as connection:
+            found = refuse_newer(self.paths.database, schema_of(connection), schema_number())
+            if found < schema_number() or self._is_behind(connection):
+                raise _StaleError
+            with _limited(connection, LOOK_SECONDS) as expired:
+                return _run(connection, sql, params, take, expired, time.monotonic() + LOOK_SECONDS)
+
+    def _is_behind(self, connection: DuckDBPyConnection) -> bool:
+        """Whether the journal holds events that nobody is about to ingest."""
+        age = time.time() - self.paths.database.stat().st_mtime
+        return age > FRESH_SECONDS and bool(behind(self.paths.journal, counters(connection)))
+
+    def _ask_copy(self, sql: str, params: Parameters, take: Callable[[DuckDBPyConnection, float | None], T]) -> T:
+        if self._copy is None:
+            self._copy = _PrivateCopy(self.paths, self._config())
+        elif not self.consistent:
+            self._copy.refresh()
+        return _run(self._copy.connection, sql, params, take)
+
+    def _config(self) -> Config:
+        return SANDBOX if self.sandbox else {}
+
+
+class _PrivateCopy:
+    """A copy of the database in a folder of its own, brought up to date from the journal."""
+
+    def __init__(self, paths: StorePaths, config: Config) -> None:
+        self._source = paths
+        self._config = config
+        self._folder = tempfile.TemporaryDirectory(prefix="harness-reader-", ignore_cleanup_errors=True)
+        self._paths = StorePaths.of(Path(self._folder.name) / "copy.duckdb")
+        try:
+            self._fill()
+            self._catch_up()
+            self.connection = connect(self._paths.database, read_only=True, config=config)
+        except BaseException:
+            self._folder.cleanup()
+            raise
+        self._refreshed = time.monotonic()
+
+    def _fill(self) -> None:
+        """Copy the newest whole database there is; none is fine, since the journal can make it."""
+        snapshot, database = self._source.snapshot, self._source.database
+        copies = [self._copy_snapshot, self._copy_file]
+        if _age(snapshot) - _age(database) > _STALE_SNAPSHOT_SECONDS:
+            copies.reverse()
+        for copy in copies:
+            try:
+                copy()
+                with _opened(self._paths.database, {}) as connection:
+                    refuse_newer(database, schema_of(connection), schema_number())
+                return
+            except (FileNotFoundError, StoreHeldError, StoreDamagedError):
+                self._paths.database.unlink(missing_ok=True)
+                self._paths.wal.unlink(missing_ok=True)
+
+    def _copy_snapshot(self) -> None:
+        shutil.copyfile(self._source.snapshot, self._paths.database)
+
+    def _copy_file(self) -> None:
+        with looking(self._source, timeout=2.0):
+            copy_database(self._source, self._paths.database)
+
+    def _catch_up(self) -> None:
+        with open_for_writing(self._paths) as connection:
+            ingest(connection, self._source.journal)
+
+    def refresh(self) -> None:
+        """Add the journal's news, unless that was done a moment ago."""
+        if time.monotonic() - self._refreshed < FRESH_SECONDS:
+            return
+        if behind(self._source.journal, counters(self.connection)):
+            self.connection.close()
+            self._catch_up()
+            self.connection = connect(self._paths.database, read_only=True, config=self._config)
+        self._refreshed = time.monotonic()
+
+    def close(self) -> None:
+        self.connection.close()
+        self._folder.cleanup()
+
+
+def refuse_writing(sql: str) -> None:
+    """Let through one statement that reads.
+
+    Raises:
+        StoreError: no statement, several, or one that does anything else.
+    """
+    import duckdb
+
+    try:
+        statements = duckdb.extract_statements(sql)
+    except duckdb.Error as error:
+        raise _sql_error(error) from error
+    if len(statements) != 1:
+        raise StoreError(f"one statement at a time: here are {len(statements)}")
+    allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+    kind = statements[0].type
+    if kind not in allowed:
+        raise StoreError(
+            f"this database is only read: {kind.name} is refused. "
+            "SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN are allowed"
+        )
+
+
+def _run(
+    connection: DuckDBPyConnection,
+    sql: str,
+    params: Parameters,
+    take: Callable[[DuckDBPyConnection, float | None], T],
+    expired: threading.Event | None = None,
+    deadline: float | None = None,
+) -> T:
+    import duckdb
+
+    try:
+        given = dict(params) if isinstance(params, dict) else list(params)
+        return take(connection.execute(sql, given) if given else connection.execute(sql), deadline)
+    except duckdb.Error as error:
+        if expired is not None and expired.is_set():
+            raise _SlowError from error
+        raise _sql_error(error) from error
+
+
+def _sql_error(error: Exception) -> StoreError:
+    text = " ".join(line.strip() for line in str(error).strip().splitlines() if set(line.strip()) - {"^"})
+    if "disabled by configuration" in text or "configuration has been locked" in text:
+        return StoreError(f"a query reads this database and nothing else, and changes no setting: {text}")
+    return StoreError(f"the query failed: {text}")
+
+
+def _table(connection: DuckDBPyConnection, deadline: float | None) -> Table:
+    described = connection.description or []
+    rows: list[tuple[Any, ...]] = []
+    while chunk := connection.fetchmany(_ROWS_AT_ONCE):
+        rows.extend(chunk)
+        if deadline is not None and time.monotonic() > deadline:
+            raise _SlowError
+    return Table([column[0] for column in described], [str(column[1]) for column in described], rows)
+
+
+@contextlib.contextmanager
+def _opened(path: Path, config: Config) -> Iterator[DuckDBPyConnection]:
+    connection = connect(path, read_only=True, config=config)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextlib.contextmanager
+def _limited(connection: DuckDBPyConnection, seconds: float) -> Iterator[threading.Event]:
+    """Interrupt what runs on the connection after a while; the event says whether that happened."""
+    expired = threading.Event()
+
+    def interrupt() -> None:
+        expired.set()
+        connection.interrupt()
+
+    timer = threading.Timer(seconds, interrupt)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield expired
+    finally:
+        timer.cancel()
+        timer.join()
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except FileNotFoundError:
+        return float("inf")
+
+
+def _missing(paths: StorePaths) -> StoreError:
+    told = f"there is no database at {paths.database}"
+    if paths.journal.is_dir() and any(paths.journal.iterdir()):
+        return StoreError(f"{told}, but its journal is there: `harness db rebuild --db {paths.database}` makes it")
+    return StoreError(f"{told}; `harness run SUITE` makes one, --db or HARNESS_DB names another")

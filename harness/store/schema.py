@@ -1,0 +1,223 @@
+"""Opening the database file: created, migrated, or refused with a message that says what to do.
+
+Every function here that opens ``paths.database`` expects its caller to hold the lock (``locking``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
+from harness.store.journal import sync_folder
+from harness.store.locking import holder_in
+from harness.store.paths import StorePaths
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+Config = dict[str, str]
+
+WRITER: Config = {"threads": "1"}
+"""Ingesting is cheap, and the cores belong to the trials."""
+
+SANDBOX: Config = {
+    "enable_external_access": "false",
+    "python_enable_replacements": "false",
+    "autoload_known_extensions": "false",
+    "autoinstall_known_extensions": "false",
+    "allow_community_extensions": "false",
+    "lock_configuration": "true",
+}
+"""What a person's SQL runs under: no file but the database, no Python variable, no way to change that."""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """One numbered step of the schema."""
+
+    number: int
+    name: str
+    sql: str
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """The steps that make the schema, in order; ``0002_more.sql`` is number 2, called ``more``."""
+    steps = []
+    for entry in files("harness.store").joinpath("migrations").iterdir():
+        if found := re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name):
+            steps.append(Migration(int(found[1]), found[2], entry.read_text(encoding="utf-8")))
+    return tuple(sorted(steps, key=lambda step: step.number))
+
+
+def schema_number() -> int:
+    """The schema this program writes."""
+    return migrations()[-1].number
+
+
+def connect(path: Path, *, read_only: bool = False, config: Config | None = None) -> DuckDBPyConnection:
+    """Open a DuckDB file, with DuckDB's errors told apart.
+
+    Raises:
+        StoreHeldError: a process that does not take part in our locks has it open.
+        StoreDamagedError: DuckDB cannot make sense of the file or of its write-ahead log.
+        StoreError: anything else: no permission, not a database, a newer DuckDB.
+    """
+    import duckdb
+
+    try:
+        return duckdb.connect(str(path), read_only=read_only, config=dict(config or {}))
+    except duckdb.ConnectionException as error:
+        holder = f"this process itself (process {os.getpid()})"
+        raise StoreHeldError(f"{path} is held by {holder}: close its other connection", holder) from error
+    except duckdb.IOException as error:
+        raise _io_error(path, str(error)) from error
+    except duckdb.Error as error:
+        raise _damaged(path, str(error)) from error
+
+
+def _io_error(path: Path, text: str) -> StoreError:
+    if "Could not set lock" in text:
+        holder = holder_in(text) or "another process"
+        return StoreHeldError(f"{path} is held by {holder}", holder)
+    if "version number" in text:
+        return StoreError(f"{path} was written by a newer DuckDB than the installed one: {_first(text)}")
+    if "not a valid DuckDB" in text:
+        return StoreError(f"{path} is not a DuckDB database; name another with --db or HARNESS_DB")
+    if re.search(r"corrupt|checksum|WAL", text, re.IGNORECASE):
+        return _damaged(path, text)
+    return StoreError(f"{path} cannot be opened: {_first(text)}")
+
+
+def _damaged(path: Path, text: str) -> StoreDamagedError:
+    return StoreDamagedError(
+        f"{path} is damaged ({_first(text)}); nothing is lost: "
+        f"`harness db rebuild --db {path}` makes it again from the journal"
+    )
+
+
+def _first(text: str) -> str:
+    return text.strip().splitlines()[0][:300] if text.strip() else "no reason given"
+
+
+def schema_of(connection: DuckDBPyConnection) -> int | None:
+    """The number of the schema in a file: 0 for an empty one, None for a database of somebody else."""
+    tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
+    if not tables:
+        return 0
+    if "schema_version" not in tables:
+        return None
+    row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
+    return int(row[0]) if row and row[0] is not None else 0
+
+
+def refuse_newer(path: Path, found: int | None, known: int) -> int:
+    """The schema's number, if this program can work with it.
+
+    Raises:
+        StoreError: the file is another program's, or a newer version's.
+    """
+    if found is None:
+        raise StoreError(f"{path} is a DuckDB database, but not one of harness; name another with --db or HARNESS_DB")
+    if found > known:
+        raise StoreError(
+            f"{path} has schema {found} and this harness knows schemas up to {known}: "
+            "a newer version wrote it. Upgrade harness, or name another database with --db or HARNESS_DB"
+        )
+    return found
+
+
+@contextlib.contextmanager
+def open_for_writing(paths: StorePaths, steps: Sequence[Migration] | None = None) -> Iterator[DuckDBPyConnection]:
+    """The database at the newest schema, created or migrated first; a checkpoint empties the WAL at the end.
+
+    Before a migration the file is copied to ``<db>.backup-schema<N>-<time>``; each step is one transaction.
+
+    Raises:
+        StoreError: see :func:`connect` and :func:`refuse_newer`.
+    """
+    steps = migrations() if steps is None else tuple(steps)
+    if not paths.database.exists():
+        _create(paths, steps)
+    connection = connect(paths.database, config=WRITER)
+    try:
+        found = refuse_newer(paths.database, schema_of(connection), steps[-1].number)
+        if found < steps[-1].number:
+            if found > 0:
+                connection.close()  # never copy the file while this process has it open
+                back_up(paths, f"schema{found}")
+                connection = connect(paths.database, config=WRITER)
+            migrate(connection, steps)
+        yield connection
+    finally:
+        connection.close()
+
+
+def migrate(connection: DuckDBPyConnection, steps: Sequence[Migration]) -> None:
+    """Apply the steps that a database lacks, each in a transaction of its own.
+
+    Raises:
+        StoreError: a step failed; the database is as before that step.
+    """
+    import duckdb
+
+    connection.execute(
+        "CREATE TABLE IF NOT EXISTS schema_version"
+        " (version INTEGER NOT NULL PRIMARY KEY, name VARCHAR NOT NULL, applied_at TIMESTAMP NOT NULL)"
+    )
+    found = schema_of(connection) or 0
+    for step in steps:
+        if step.number <= found:
+            continue
+        connection.execute("BEGIN")
+        try:
+            connection.execute(step.sql)
+            moment = datetime.now(UTC).replace(tzinfo=None)
+            connection.execute("INSERT INTO schema_version VALUES (?, ?, ?)", [step.number, step.name, moment])
+            connection.execute("COMMIT")
+        except duckdb.Error as error:
+            with contextlib.suppress(duckdb.Error):
+                connection.execute("ROLLBACK")
+            raise StoreError(
+                f"migration {step.number} ({step.name}) failed and was undone: {_first(str(error))}"
+            ) from error
+
+
+def _create(paths: StorePaths, steps: Sequence[Migration]) -> None:
+    """Make the file under another name first: a process killed half-way must not leave half a database."""
+    paths.database.parent.mkdir(parents=True, exist_ok=True)
+    if paths.wal.exists():  # of a file that is gone; replaying it into the new one would mix the two
+        paths.wal.replace(paths.wal.with_name(f"{paths.wal.name}.stray-{_stamp()}"))
+    fresh = paths.database.with_name(f"{paths.database.name}.new-{os.getpid()}")
+    for leftover in (fresh, fresh.with_name(fresh.name + ".wal")):
+        leftover.unlink(missing_ok=True)
+    connection = connect(fresh, config=WRITER)
+    try:
+        migrate(connection, steps)
+    finally:
+        connection.close()
+    fresh.replace(paths.database)
+    sync_folder(paths.database.parent)
+
+
+def back_up(paths: StorePaths, reason: str) -> Path:
+    """Copy the file, and its WAL if there is one, to ``<db>.backup-<reason>-<time>``."""
+    target = paths.database.with_name(f"{paths.database.name}.backup-{reason}-{_stamp()}")
+    shutil.copyfile(paths.database, target)
+    if paths.wal.exists():
+        shutil.copyfile(paths.wal, target.with_name(target.name + ".wal"))
+    return target
+
+
+def _stamp() -> str:
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")

@@ -1,0 +1,81 @@
+"""Whole copies of the database file, for readers and for safety."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from pathlib import Path
+
+from harness.store.errors import StoreHeldError
+from harness.store.locking import lock_holder, open_in_this_process
+from harness.store.paths import StorePaths
+
+
+def copy_database(paths: StorePaths, target: Path) -> None:
+    """Copy the file, and its WAL if there is one, to ``target``.
+
+    The caller holds the lock and no connection: closing the descriptor used here drops every POSIX lock
+    that this process has on the file, DuckDB's included. A read lock keeps foreign writers out meanwhile.
+
+    Raises:
+        StoreHeldError: this process or a foreign writer has the file open.
+    """
+    if open_in_this_process(paths.database):
+        holder = f"this process itself (process {os.getpid()})"
+        raise StoreHeldError(f"{paths.database} is held by {holder}: close its other connection", holder)
+    with paths.database.open("rb") as source:
+        try:
+            fcntl.lockf(source, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = lock_holder(paths.database) or "another process"
+            raise StoreHeldError(f"{paths.database} is held by {holder}", holder) from error
+        with target.open("wb") as copy:
+            shutil.copyfileobj(source, copy, 1 << 22)
+        if wal_bytes(paths) > 0:
+            shutil.copyfile(paths.wal, target.with_name(target.name + ".wal"))
+
+
+def wal_bytes(paths: StorePaths) -> int:
+    """Size of DuckDB's write-ahead log; 0 after a checkpoint."""
+    try:
+        return paths.wal.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
+def copy_for_snapshot(paths: StorePaths) -> Path | None:
+    """The first half of a snapshot, under the lock: a copy beside it. None while the WAL is not empty."""
+    if wal_bytes(paths) > 0:
+        return None
+    partial = paths.snapshot.with_name(f"{paths.snapshot.name}.partial-{os.getpid()}")
+    copy_database(paths, partial)
+    return partial
+
+
+def publish_snapshot(paths: StorePaths, partial: Path) -> None:
+    """The second half, which needs no lock: make the copy durable and rename it into place."""
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    partial.replace(paths.snapshot)
+
+
+def remove_partial_snapshots(paths: StorePaths) -> None:
+    """Remove what owners left that were killed while copying; the caller holds the lock."""
+    prefix = f"{paths.snapshot.name}.partial-"
+    for entry in paths.database.parent.iterdir():
+        if entry.name.startswith(prefix) and not _lives(entry.name.removeprefix(prefix)):
+            entry.unlink(missing_ok=True)
+
+
+def _lives(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except PermissionError:
+        return True
+    except (ValueError, ProcessLookupError):
+        return False
+    return True
