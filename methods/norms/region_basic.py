@@ -1,0 +1,163 @@
+"""RN-B, basic Region Normalization: hole and rest normalised apart, by a given mask.
+
+Yu, Guo, Jin, Wu, Chen, Li, Zhang, Liu, "Region Normalization for Image Inpainting", AAAI 2020,
+arXiv 1911.10375. Where the released code differs from the paper, an option with the values ``released`` (the
+default) and ``paper`` chooses.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from methods.info import MethodInfo
+from methods.norms.options import check_option
+from methods.norms.probes import RegionShift
+from methods.norms.regions import (
+    HOLE,
+    VALID,
+    Regions,
+    Rules,
+    both_sums,
+    check_image,
+    core_backward,
+    hole_mask,
+    pick,
+    region_statistics,
+)
+from methods.norms.sequence import widen
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "shift": ("released", "paper"),
+    "epsilon": ("released", "paper"),
+    "statistics": ("released", "paper"),
+}
+
+
+class _RegionBasic(torch.autograd.Function):
+    """The normalised regions with gain 1+γ_r and shift, and the exact backward from saved statistics."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, inside: Tensor, gamma: Tensor, shift: Tensor, rules: Rules) -> Tensor:
+        regions = region_statistics(x, inside, rules)
+        ctx.save_for_backward(x, inside, gamma, *regions)
+        ctx.rules = rules
+        scale = regions.inverse * (1 + gamma)
+        return (x - pick(inside, regions.mean)) * pick(inside, scale) + pick(inside, shift)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, inside, gamma, *saved = ctx.saved_tensors
+        regions = Regions(*saved)
+        core = (x - pick(inside, regions.mean)) * pick(inside, regions.inverse)
+        sums = both_sums(grad, inside, ctx.rules.per_image)
+        by_core = both_sums(grad * core, inside, ctx.rules.per_image)
+        scaled = regions._replace(inverse=regions.inverse * (1 + gamma))
+        grad_x = core_backward(grad, core, inside, scaled, sums, by_core)
+        return grad_x, None, by_core.sum(1, keepdim=True), sums.sum(1, keepdim=True), None
+
+
+class RegionNormBasic(nn.Module):
+    """RN-B (AAAI 2020, section "Basic RN") for feature maps (B, C, H, W) with a given hole mask.
+
+    Each region r (hole, rest) is normalised by its own mean and biased variance, per channel and over the whole
+    batch, in evaluation too: (x−μ_r)/√(σ_r²+eps/f_r)·(1+γ_r), f_r the region's share of the positions. Then the
+    shift. An image's output therefore depends on its batch. An empty region contributes nothing. No
+    statistics are kept, so checkpointing and evaluation mode change nothing. Half-precision inputs are computed
+    in float32.
+
+    Args:
+        channels: C.
+        eps: see above.
+        shift: ``released`` adds β_hole + β_valid at every position, ``paper`` each β in its own region.
+        epsilon: ``released`` adds eps/f_r, which follows from its way of computing, ``paper`` eps.
+        statistics: ``released`` pools the batch, ``paper`` normalises image by image, as the paper, which
+            presents RN as a generalisation of instance normalization.
+
+    Attributes:
+        record: whether forwards record what ``diagnostics`` reports.
+
+    Raises:
+        ValueError: an unknown option.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        eps: float = 1e-5,
+        shift: str = "released",
+        epsilon: str = "released",
+        statistics: str = "released",
+    ) -> None:
+        super().__init__()
+        for name, value in {"shift": shift, "epsilon": epsilon, "statistics": statistics}.items():
+            check_option("region-basic", name, value, OPTIONS[name])
+        self.channels, self.shift = channels, shift
+        self.rules = Rules(eps, fixed_eps=epsilon == "paper", per_image=statistics == "paper")
+        self.hole_gamma = nn.Parameter(torch.zeros(channels))
+        self.hole_beta = nn.Parameter(torch.zeros(channels))
+        self.valid_gamma = nn.Parameter(torch.zeros(channels))
+        self.valid_beta = nn.Parameter(torch.zeros(channels))
+        self.record = False
+        self._region_shift = RegionShift()
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: feature maps, (B, C, H, W).
+            mask: (B or 1, 1, H', W'), 1 = hole; resized with nearest. Required.
+
+        Returns:
+            (B, C, H, W), in the type of x.
+
+        Raises:
+            ValueError: no mask, or another shape of x or mask.
+        """
+        check_image("region-basic", x, self.channels)
+        if mask is None:
+            raise ValueError("region-basic: needs the mask (B, 1, H, W), 1 = hole; got none")
+        inside = hole_mask("region-basic", mask, x)
+        wide = widen(x)
+        if self.record and not torch.compiler.is_compiling():
+            self._region_shift.observe(wide, inside)
+        gamma = self._pair(self.hole_gamma, self.valid_gamma, wide.dtype)
+        if self.shift == "released":
+            everywhere = self.hole_beta + self.valid_beta
+            shift = self._pair(everywhere, everywhere, wide.dtype)
+        else:
+            shift = self._pair(self.hole_beta, self.valid_beta, wide.dtype)
+        return _RegionBasic.apply(wide, inside, gamma, shift, self.rules).to(x.dtype)
+
+    def _pair(self, hole: Tensor, valid: Tensor, dtype: torch.dtype) -> Tensor:
+        ordered = [hole, valid] if HOLE < VALID else [valid, hole]
+        return torch.stack(ordered).to(dtype).reshape(2, 1, self.channels, 1, 1)
+
+    def diagnostics(self) -> dict[str, Tensor | float]:
+        """``hole_share``, ``mean_shift`` and ``std_ratio`` of the last forward made while ``record`` was true."""
+        return dict(self._region_shift.summary())
+
+    def extra_repr(self) -> str:
+        """The hyper-parameters, for ``print``."""
+        return f"{self.channels}, shift={self.shift}, {self.rules}"
+
+
+INFO = MethodInfo(
+    name="region-basic",
+    title="RN-B",
+    slot="norm",
+    role="method",
+    family="image",
+    paper=(
+        "Yu, Guo, Jin, Wu, Chen, Li, Zhang, Liu: Region Normalization for Image Inpainting, AAAI 2020, arXiv 1911.10375"
+    ),
+    target="RegionNormBasic",
+    summary="Hole and rest normalised apart by the given mask, an affine map for each.",
+    defaults={"eps": 1e-5, "shift": "released", "epsilon": "released", "statistics": "released"},
+    options=OPTIONS,
+    needs=("mask",),
+    diagnostics=("hole_share", "mean_shift", "std_ratio"),
+)

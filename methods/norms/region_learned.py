@@ -1,0 +1,140 @@
+"""RN-L, learnable Region Normalization: the regions come from a spatial attention map.
+
+Yu, Guo, Jin, Wu, Chen, Li, Zhang, Liu, "Region Normalization for Image Inpainting", AAAI 2020,
+arXiv 1911.10375. Where the released code differs from the paper, an option with the values ``released`` (the
+default) and ``paper`` chooses.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from methods.info import MethodInfo, Uniform
+from methods.norms.options import check_option
+from methods.norms.probes import RegionShift
+from methods.norms.regions import Rules, check_image, hole_mask, normalize_regions
+from methods.norms.sequence import widen
+
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "epsilon": ("released", "paper"),
+    "statistics": ("released", "paper"),
+}
+
+
+class RegionNormLearned(nn.Module):
+    """RN-L (AAAI 2020, section "Learnable RN") for feature maps (B, C, H, W); no mask is needed.
+
+    map = sigmoid(conv7×7([mean over C, max over C])), without bias; the region is map ≥ ``threshold``, through
+    which no gradient flows. Both regions are normalised as in RN-B without affine map; then
+    out = core·(1+γ)+β with pixel-wise γ and β from two 7×7 convolutions of the map. While no position reaches
+    the threshold this is batch normalization with batch statistics, then the pixel-wise map. Statistics are those
+    of the batch in evaluation too. Half-precision inputs are normalised in float32.
+
+    The released network passes its ``threshold`` to the residual blocks' layers only; the decoder's keep 0.8. The
+    released initialisation (weights ×0.1, biases from N(1e-4, 1)) is the network's affair.
+
+    Args:
+        channels: C.
+        threshold: at or above it a position belongs to the region.
+        eps: see RN-B.
+        epsilon: ``released`` adds eps/f_r, ``paper`` eps.
+        statistics: ``released`` pools the batch, ``paper`` normalises image by image.
+
+    Attributes:
+        record: whether forwards record what ``diagnostics`` reports.
+
+    Raises:
+        ValueError: an unknown option.
+    """
+
+    kernel = 7
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        threshold: float = 0.8,
+        eps: float = 1e-5,
+        epsilon: str = "released",
+        statistics: str = "released",
+    ) -> None:
+        super().__init__()
+        for name, value in {"epsilon": epsilon, "statistics": statistics}.items():
+            check_option("region-learned", name, value, OPTIONS[name])
+        self.channels, self.threshold = channels, threshold
+        self.rules = Rules(eps, fixed_eps=epsilon == "paper", per_image=statistics == "paper")
+        padding = self.kernel // 2
+        self.attention = nn.Conv2d(2, 1, self.kernel, padding=padding, bias=False)
+        self.gamma_conv = nn.Conv2d(1, 1, self.kernel, padding=padding)
+        self.beta_conv = nn.Conv2d(1, 1, self.kernel, padding=padding)
+        self.record = False
+        self._region_shift = RegionShift()
+        self._region: dict[str, Tensor] = {}
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: feature maps, (B, C, H, W).
+            mask: (B or 1, 1, H', W'), 1 = hole; only compared with the learned region while ``record`` is true.
+
+        Returns:
+            (B, C, H, W), in the type of x.
+
+        Raises:
+            ValueError: another shape of x.
+        """
+        check_image("region-learned", x, self.channels)
+        summary = torch.cat((x.mean(1, keepdim=True), x.max(1, keepdim=True).values), 1)
+        attention = torch.sigmoid(self.attention(summary))
+        inside = attention.detach() >= self.threshold
+        wide = widen(x)
+        if self.record and not torch.compiler.is_compiling():
+            self._observe(wide, inside, mask)
+        core = normalize_regions(wide, inside, self.rules)
+        return (core * (1 + self.gamma_conv(attention)) + self.beta_conv(attention)).to(x.dtype)
+
+    @torch.no_grad()
+    def _observe(self, x: Tensor, inside: Tensor, mask: Tensor | None) -> None:
+        self._region = {"region_share": inside.float().mean()}
+        if mask is None:
+            self._region_shift.observe(x, inside)
+            return
+        hole = hole_mask("region-learned", mask, x)
+        self._region_shift.observe(x, hole)
+        for name, other in (("hole_iou", hole), ("valid_iou", ~hole)):
+            union = (inside | other).sum()
+            self._region[name] = (inside & other).sum() / union.clamp(min=1)
+
+    def diagnostics(self) -> dict[str, Tensor | float]:
+        """What the last forward made while ``record`` was true found.
+
+        Returns:
+            ``region_share`` (of positions at or above the threshold); with a mask ``hole_iou`` and
+            ``valid_iou`` (overlap of the learned region with the hole and with its complement), and
+            ``hole_share``, ``mean_shift``, ``std_ratio`` of the hole, or of the learned region without a mask.
+        """
+        return {**self._region_shift.summary(), **self._region}
+
+    def extra_repr(self) -> str:
+        """The hyper-parameters, for ``print``."""
+        return f"{self.channels}, threshold={self.threshold}, {self.rules}"
+
+
+INFO = MethodInfo(
+    name="region-learned",
+    title="RN-L",
+    slot="norm",
+    role="method",
+    family="image",
+    paper=(
+        "Yu, Guo, Jin, Wu, Chen, Li, Zhang, Liu: Region Normalization for Image Inpainting, AAAI 2020, arXiv 1911.10375"
+    ),
+    target="RegionNormLearned",
+    summary="Regions from a thresholded attention map normalised apart, then a pixel-wise affine map.",
+    defaults={"threshold": 0.8, "eps": 1e-5, "epsilon": "released", "statistics": "released"},
+    options=OPTIONS,
+    search_space={"threshold": Uniform(0.3, 0.9)},
+    diagnostics=("region_share", "hole_iou", "valid_iou", "hole_share", "mean_shift", "std_ratio"),
+)

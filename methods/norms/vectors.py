@@ -1,0 +1,113 @@
+"""Our norms beside the reference vectors of the released code."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from methods.comparison import GRADIENT, LOSS, Comparison
+from methods.norms.powernorm import PowerNorm
+from methods.norms.region_basic import RegionNormBasic
+from methods.norms.region_learned import RegionNormLearned
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+PREFIXES = ("powernorm", "rn_b", "rn_l")
+"""Beginnings of the names of the cases that ``compare`` knows."""
+
+
+def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
+    """Run one case.
+
+    Args:
+        name: the case's name; begins with one of ``PREFIXES``.
+        case: its entry of ``index.json``: hyper-parameters.
+        arrays: its arrays by key (``vectors/README.md``).
+
+    Returns:
+        One comparison for every output that the case holds.
+
+    Raises:
+        ValueError: a name of another family.
+    """
+    if name.startswith("powernorm"):
+        return _powernorm(case, arrays)
+    if name.startswith("rn_b"):
+        norm: nn.Module = RegionNormBasic(_channels(arrays), **_given(case, eps="eps"))
+        own = {key: key for key in ("hole_gamma", "hole_beta", "valid_gamma", "valid_beta")}
+        return _region(norm, own, arrays, _tensor(arrays, "mask"))
+    if name.startswith("rn_l"):
+        norm = RegionNormLearned(_channels(arrays), **_given(case, threshold="threshold", eps="eps"))
+        keys = {"sa.conv1.weight": "attention.weight"}
+        for conv in ("gamma_conv", "beta_conv"):
+            keys |= {f"sa.{conv}.{part}": f"{conv}.{part}" for part in ("weight", "bias")}
+        return _region(norm, keys, arrays, None)
+    raise ValueError(f"no norm for the case '{name}'; known beginnings: {', '.join(PREFIXES)}")
+
+
+def _tensor(arrays: Arrays, key: str) -> Tensor:
+    return torch.from_numpy(np.array(arrays[key]))
+
+
+def _channels(arrays: Arrays) -> int:
+    return int(arrays["x"].shape[1])
+
+
+def _given(case: Mapping[str, Any], **names: str) -> dict[str, Any]:
+    return {ours: case[theirs] for ours, theirs in names.items() if theirs in case}
+
+
+def _check(label: str, got: Tensor, arrays: Arrays) -> Comparison:
+    tolerance = GRADIENT if label.startswith(("grad", "ema_gz")) else LOSS
+    return Comparison(label, got.detach().numpy(), arrays[label], **tolerance)
+
+
+def _load(norm: nn.Module, arrays: Arrays, keys: Mapping[str, str]) -> dict[str, nn.Parameter]:
+    """Fill a norm's parameters from the arrays; returns them by their key in the arrays."""
+    own = dict(norm.named_parameters())
+    for key, name in keys.items():
+        with torch.no_grad():
+            own[name].copy_(_tensor(arrays, key))
+    return {key: own[name] for key, name in keys.items()}
+
+
+def _powernorm(case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
+    names = {"alpha_fwd": "alpha_fwd", "alpha_bkw": "alpha_bkw", "eps": "eps"}
+    names |= {"warmup_steps": "warmup_iters", "groups": "group_num"}
+    norm = PowerNorm(len(arrays["weight"]), **_given(case, **names))
+    _load(norm, arrays, {"weight": "weight", "bias": "bias"})
+    found: list[Comparison] = []
+    for step in range(sum(key.startswith("x.") for key in arrays)):
+        x = _tensor(arrays, f"x.{step}").requires_grad_()
+        mask = _tensor(arrays, f"mask.{step}") if f"mask.{step}" in arrays else None
+        norm.zero_grad(set_to_none=True)
+        out = norm(x, mask)
+        out.backward(_tensor(arrays, f"grad_out.{step}"))
+        got = {"out": out, "grad_x": x.grad, "grad_weight": norm.weight.grad, "grad_bias": norm.bias.grad}
+        got |= {"running_phi": norm.running_phi, "ema_gz": norm.ema_gz}
+        for label, value in got.items():
+            if f"{label}.{step}" in arrays and isinstance(value, Tensor):
+                # A copy: the next step changes the buffers in place.
+                found.append(_check(f"{label}.{step}", value.detach().clone(), arrays))
+    if "eval_x" in arrays:
+        norm.eval()
+        found.append(_check("eval_out", norm(_tensor(arrays, "eval_x")), arrays))
+    return found
+
+
+def _region(norm: nn.Module, keys: Mapping[str, str], arrays: Arrays, mask: Tensor | None) -> list[Comparison]:
+    parameters = _load(norm, arrays, keys)
+    x = _tensor(arrays, "x").requires_grad_()
+    out = norm(x, mask)
+    found = [_check("out", out, arrays)]
+    if "grad_out" in arrays:
+        out.backward(_tensor(arrays, "grad_out"))
+        for key, value in {"x": x, **parameters}.items():
+            if f"grad_{key}" in arrays and value.grad is not None:
+                found.append(_check(f"grad_{key}", value.grad, arrays))
+    return found
