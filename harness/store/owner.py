@@ -305,10 +305,10 @@ def _run_of(segment: Segment) -> str | None:
 
 def _left_behind(connection: DuckDBPyConnection, run_id: str) -> list[str] | None:
     """Trials that a dead run left unfinished and no other running run asks for; None if it had ended."""
-    row = connection.execute(
+    running = connection.execute(
         "SELECT status FROM runs WHERE run_id = ? AND finished_at IS NULL AND status = 'running'", [run_id]
-    ).fetchone()
-    if row is None:
+    ).fetchall()
+    if not running:
         return None
     rows = connection.execute(
         """

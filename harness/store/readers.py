@@ -14,10 +14,10 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.ingest import behind, counters, ingest
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 T = TypeVar("T")
+R_co = TypeVar("R_co", covariant=True)
 
 LOOK_SECONDS = 0.2
 """Longest look at the file itself."""
@@ -51,6 +52,12 @@ FRESH_SECONDS = 1.0
 _STALE_SNAPSHOT_SECONDS = 60.0
 
 _ROWS_AT_ONCE = 5000
+
+
+class _Take(Protocol[R_co]):
+    """Runs a statement and takes its answer in some form."""
+
+    def __call__(self, connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit) -> R_co: ...
 
 
 class _SlowError(Exception):
@@ -124,13 +131,13 @@ class Reader(Queries):
 
     def arrow(self, sql: str, params: Parameters = ()) -> pa.Table:
         """The answer as an Arrow table; raises as :meth:`query`."""
-        return self._answer(sql, params, lambda connection, _: connection.to_arrow_table())
+        return self._answer(sql, params, _arrow)
 
     def frame(self, sql: str, params: Parameters = ()) -> pd.DataFrame:
         """The answer as a pandas frame; raises as :meth:`query`."""
-        return self._answer(sql, params, lambda connection, _: connection.df())
+        return self._answer(sql, params, _frame)
 
-    def _answer(self, sql: str, params: Parameters, take: Callable[[DuckDBPyConnection, float | None], T]) -> T:
+    def _answer(self, sql: str, params: Parameters, take: _Take[T]) -> T:
         if self.sandbox:
             refuse_writing(sql)
         if not self.consistent and sql not in self._slow:
@@ -149,20 +156,19 @@ class Reader(Queries):
         self.source = "copy"
         return answer
 
-    def _look(self, sql: str, params: Parameters, take: Callable[[DuckDBPyConnection, float | None], T]) -> T:
+    def _look(self, sql: str, params: Parameters, take: _Take[T]) -> T:
         with looking(self.paths), _opened(self.paths.database, self._config()) as connection:
             found = refuse_newer(self.paths.database, schema_of(connection), schema_number())
             if found < schema_number() or self._is_behind(connection):
                 raise _StaleError
-            with _limited(connection, LOOK_SECONDS) as expired:
-                return _run(connection, sql, params, take, expired, time.monotonic() + LOOK_SECONDS)
+            return _run(connection, sql, params, take, LOOK_SECONDS)
 
     def _is_behind(self, connection: DuckDBPyConnection) -> bool:
         """Whether the journal holds events that nobody is about to ingest."""
         age = time.time() - self.paths.database.stat().st_mtime
         return age > FRESH_SECONDS and bool(behind(self.paths.journal, counters(connection)))
 
-    def _ask_copy(self, sql: str, params: Parameters, take: Callable[[DuckDBPyConnection, float | None], T]) -> T:
+    def _ask_copy(self, sql: str, params: Parameters, take: _Take[T]) -> T:
         if self._copy is None:
             self._copy = _PrivateCopy(self.paths, self._config())
         elif not self.consistent:
@@ -259,19 +265,20 @@ def _run(
     connection: DuckDBPyConnection,
     sql: str,
     params: Parameters,
-    take: Callable[[DuckDBPyConnection, float | None], T],
-    expired: threading.Event | None = None,
-    deadline: float | None = None,
+    take: _Take[T],
+    seconds: float | None = None,
 ) -> T:
     import duckdb
 
-    try:
-        given = dict(params) if isinstance(params, dict) else list(params)
-        return take(connection.execute(sql, given) if given else connection.execute(sql), deadline)
-    except duckdb.Error as error:
-        if expired is not None and expired.is_set():
-            raise _SlowError from error
-        raise _sql_error(error) from error
+    given = dict(params) if isinstance(params, dict) else list(params)
+    # A cursor of its own: a connection with an answer that was not read to its end takes no other statement.
+    with contextlib.closing(connection.cursor()) as cursor, _limited(cursor, seconds) as limit:
+        try:
+            return take(cursor, sql, given, limit)
+        except duckdb.Error as error:
+            if limit.expired:
+                raise _SlowError from error
+            raise _sql_error(error) from error
 
 
 def _sql_error(error: Exception) -> StoreError:
@@ -281,14 +288,24 @@ def _sql_error(error: Exception) -> StoreError:
     return StoreError(f"the query failed: {text}")
 
 
-def _table(connection: DuckDBPyConnection, deadline: float | None) -> Table:
+def _table(connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit) -> Table:
+    # An empty list of parameters is not the same as none: it has DuckDB prepare the statement.
+    connection.execute(sql, params) if params else connection.execute(sql)
     described = connection.description or []
     rows: list[tuple[Any, ...]] = []
     while chunk := connection.fetchmany(_ROWS_AT_ONCE):
         rows.extend(chunk)
-        if deadline is not None and time.monotonic() > deadline:
+        if limit.expired:
             raise _SlowError
     return Table([column[0] for column in described], [str(column[1]) for column in described], rows)
+
+
+def _arrow(connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit) -> pa.Table:
+    return connection.sql(sql, params=params or None).to_arrow_table()
+
+
+def _frame(connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit) -> pd.DataFrame:
+    return connection.sql(sql, params=params or None).df()
 
 
 @contextlib.contextmanager
@@ -300,20 +317,29 @@ def _opened(path: Path, config: Config) -> Iterator[DuckDBPyConnection]:
         connection.close()
 
 
+class _Limit:
+    """Whether a query's time is up."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._deadline = None if seconds is None else time.monotonic() + seconds
+
+    @property
+    def expired(self) -> bool:
+        return self._deadline is not None and time.monotonic() >= self._deadline
+
+
 @contextlib.contextmanager
-def _limited(connection: DuckDBPyConnection, seconds: float) -> Iterator[threading.Event]:
-    """Interrupt what runs on the connection after a while; the event says whether that happened."""
-    expired = threading.Event()
-
-    def interrupt() -> None:
-        expired.set()
-        connection.interrupt()
-
-    timer = threading.Timer(seconds, interrupt)
+def _limited(connection: DuckDBPyConnection, seconds: float | None) -> Iterator[_Limit]:
+    """Interrupt what runs on the connection when its time is up."""
+    limit = _Limit(seconds)
+    if seconds is None:
+        yield limit
+        return
+    timer = threading.Timer(seconds, connection.interrupt)
     timer.daemon = True
     timer.start()
     try:
-        yield expired
+        yield limit
     finally:
         timer.cancel()
         timer.join()

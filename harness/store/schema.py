@@ -117,8 +117,8 @@ def schema_of(connection: DuckDBPyConnection) -> int | None:
         return 0
     if "schema_version" not in tables:
         return None
-    row = connection.execute("SELECT max(version) FROM schema_version").fetchone()
-    return int(row[0]) if row and row[0] is not None else 0
+    ((number,),) = connection.execute("SELECT max(version) FROM schema_version").fetchall()
+    return 0 if number is None else int(number)
 
 
 def refuse_newer(path: Path, found: int | None, known: int) -> int:
