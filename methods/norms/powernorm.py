@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from methods.info import MethodInfo, Uniform
 from methods.norms.options import check_option, resolve_warmup
-from methods.norms.probes import Deviations
+from methods.norms.probes import DEVIATIONS, Deviations
 from methods.norms.sequence import (
     check_groups,
     check_sequence,
@@ -375,15 +375,5 @@ INFO = MethodInfo(
         "alpha_fwd": Uniform(0.8, 0.99),
         "alpha_bkw": Uniform(0.8, 0.99),
     },
-    diagnostics=(
-        "batch_mean_deviation_median",
-        "batch_mean_deviation_p99",
-        "batch_variance_deviation_median",
-        "batch_variance_deviation_p99",
-        "batch_mean_square_deviation_median",
-        "batch_mean_square_deviation_p99",
-        "nu_median",
-        "nu_p99",
-        "after_warmup_share",
-    ),
+    diagnostics=(*DEVIATIONS, "nu_median", "nu_p99", "after_warmup_share"),
 )

@@ -99,3 +99,9 @@ class RegionShift:
     def summary(self) -> dict[str, Tensor]:
         """Mean shift in standard deviations of the valid region and ratio of deviations, means over channels."""
         return dict(self._last)
+
+
+DEVIATIONS = tuple(
+    f"batch_{quantity}_deviation_{level}" for quantity in Deviations.names for level in ("median", "p99")
+)
+"""Names of what ``Deviations.summary`` reports."""

@@ -1,0 +1,122 @@
+"""Batch normalization of feature maps, with running or batch statistics in evaluation.
+
+Ioffe, Szegedy, "Batch Normalization", ICML 2015, arXiv 1502.03167, Algorithms 1 and 2.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from methods.info import MethodInfo, Uniform
+from methods.norms.options import check_option
+from methods.norms.probes import DEVIATIONS, Deviations, RegionShift
+from methods.norms.regions import check_image, hole_mask
+from methods.norms.steps import backward_under_way
+
+STATISTICS = ("running", "batch")
+
+
+class BatchNormImage(nn.Module):
+    """Full-spatial batch normalization (ICML 2015) for (B, C, H, W); a hole mask changes nothing.
+
+    With ``statistics="batch"`` it normalises by the batch in evaluation too, as Region Normalization does: the
+    baseline to pair it with. With ``"running"`` evaluation uses the running values. A forward repeated by
+    gradient checkpointing does not count.
+
+    Args:
+        channels: C.
+        eps: added to the variance.
+        momentum: weight of the batch in the running values.
+        statistics: ``running`` or ``batch``, what evaluation normalises by.
+
+    Attributes:
+        record: whether forwards record what ``diagnostics`` reports.
+
+    Raises:
+        ValueError: another value of ``statistics``.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+
+    def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1, statistics: str = "running") -> None:
+        super().__init__()
+        check_option("batch-image", "statistics", statistics, STATISTICS)
+        self.channels, self.eps, self.momentum, self.statistics = channels, eps, momentum, statistics
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.register_buffer("running_mean", torch.zeros(channels))
+        self.register_buffer("running_var", torch.ones(channels))
+        self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
+        self.record = False
+        self._deviations, self._region_shift = Deviations(), RegionShift()
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: feature maps, (B, C, H, W).
+            mask: (B or 1, 1, H', W'), 1 = hole; only the diagnostics read it.
+
+        Returns:
+            (B, C, H, W).
+
+        Raises:
+            ValueError: another shape of x, or one value a channel where the batch's statistics are wanted.
+        """
+        check_image("batch-image", x, self.channels)
+        if self.record and not torch.compiler.is_compiling():
+            self._observe(x, mask)
+        if not self.training:
+            running = self.statistics == "running"
+            mean, variance = (self.running_mean, self.running_var) if running else (None, None)
+            return functional.batch_norm(x, mean, variance, self.weight, self.bias, not running, 0.0, self.eps)
+        with torch.no_grad():
+            counts = ~backward_under_way(x)
+            mean, variance = self.running_mean.clone(), self.running_var.clone()
+        y = functional.batch_norm(x, mean, variance, self.weight, self.bias, True, self.momentum, self.eps)
+        with torch.no_grad():
+            self.running_mean.copy_(torch.where(counts, mean, self.running_mean))
+            self.running_var.copy_(torch.where(counts, variance, self.running_var))
+            self.num_batches_tracked.add_(counts)
+        return y
+
+    def _observe(self, x: Tensor, mask: Tensor | None) -> None:
+        if mask is not None:
+            self._region_shift.observe(x, hole_mask("batch-image", mask, x))
+        if self.training:
+            mean, variance = self.running_mean, self.running_var
+            references = {"mean": mean, "variance": variance, "mean_square": variance + mean.square()}
+            self._deviations.observe(x.movedim(1, -1), None, references)
+
+    def diagnostics(self) -> dict[str, Tensor | float]:
+        """What forwards made while ``record`` was true found.
+
+        Returns:
+            ``batch_{mean,variance,mean_square}_deviation_{median,p99}`` of training forwards and, with masks,
+            ``hole_share``, ``mean_shift``, ``std_ratio`` of the last one.
+        """
+        return {**self._deviations.summary(), **self._region_shift.summary()}
+
+    def extra_repr(self) -> str:
+        """The hyper-parameters, for ``print``."""
+        return f"{self.channels}, statistics={self.statistics}, momentum={self.momentum}, eps={self.eps}"
+
+
+INFO = MethodInfo(
+    name="batch-image",
+    title="BatchNorm",
+    slot="norm",
+    role="baseline",
+    family="image",
+    paper="Ioffe, Szegedy: Batch Normalization, ICML 2015, arXiv 1502.03167",
+    target="BatchNormImage",
+    summary="Full-spatial batch normalization; evaluation by running or by batch statistics.",
+    defaults={"eps": 1e-5, "momentum": 0.1, "statistics": "running"},
+    options={"statistics": STATISTICS},
+    search_space={"momentum": Uniform(0.01, 0.3, log=True)},
+    diagnostics=(*DEVIATIONS, "hole_share", "mean_shift", "std_ratio"),
+)

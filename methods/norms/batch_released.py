@@ -1,0 +1,68 @@
+"""The batch normalization of PowerNorm's released comparison, which is not plain batch normalization.
+
+Shen et al., "PowerNorm", ICML 2020, arXiv 2003.07845, compare with BN; the released arm scales each token by its
+root mean square first, fills padding with the mean of the tokens, and has a momentum of 0.05.
+"""
+
+from __future__ import annotations
+
+from methods.info import MethodInfo, Uniform
+from methods.norms.masked_batch import MaskedBatchNorm
+from methods.norms.options import check_option
+from methods.norms.probes import DEVIATIONS
+
+OPTIONS: dict[str, tuple[str, ...]] = {"scaling": ("released", "paper"), "padding": ("released", "paper")}
+
+
+class BatchNormReleased(MaskedBatchNorm):
+    """BN as in PowerNorm's released code (ICML 2020) for (T, B, C); see ``MaskedBatchNorm`` for what is kept.
+
+    In evaluation padding is normalised like any token: its outputs depend on nothing but itself.
+
+    Args:
+        channels: C.
+        momentum: weight of the batch in the running values.
+        eps: added to the variance and to the tokens' mean squares.
+        scaling: ``released`` divides each token by its root mean square first, ``paper`` does not.
+        padding: ``released`` replaces padding by the mean of the tokens and counts it in the variance (padding
+            becomes the bias), ``paper`` leaves it out.
+
+    Raises:
+        ValueError: an unknown option.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        momentum: float = 0.05,
+        eps: float = 1e-5,
+        scaling: str = "released",
+        padding: str = "released",
+    ) -> None:
+        check_option("batch-released", "scaling", scaling, OPTIONS["scaling"])
+        check_option("batch-released", "padding", padding, OPTIONS["padding"])
+        super().__init__(
+            channels,
+            "batch-released",
+            momentum=momentum,
+            eps=eps,
+            scaling=scaling == "released",
+            fill=padding == "released",
+        )
+
+
+INFO = MethodInfo(
+    name="batch-released",
+    title="BatchNorm (PowerNorm's release)",
+    slot="norm",
+    role="baseline",
+    family="sequence",
+    paper="Shen et al.: PowerNorm, ICML 2020, arXiv 2003.07845 (the released BN arm)",
+    target="BatchNormReleased",
+    summary="Token RMS, then batch normalization with padding filled by the mean: BN as PowerNorm's code has it.",
+    defaults={"momentum": 0.05, "eps": 1e-5, "scaling": "released", "padding": "released"},
+    options=OPTIONS,
+    search_space={"momentum": Uniform(0.01, 0.3, log=True)},
+    diagnostics=DEVIATIONS,
+)

@@ -1,0 +1,41 @@
+"""Batch normalization of sequences over the tokens that are not padding, and nothing besides.
+
+Ioffe and Szegedy, "Batch Normalization", ICML 2015, arXiv 1502.03167, Algorithm 1.
+"""
+
+from __future__ import annotations
+
+from methods.info import MethodInfo, Uniform
+from methods.norms.masked_batch import MaskedBatchNorm
+from methods.norms.probes import DEVIATIONS
+
+
+class BatchNormVanilla(MaskedBatchNorm):
+    """Masked batch normalization (ICML 2015, Algorithm 1) for (T, B, C): statistics over tokens, not padding.
+
+    Padding is normalised by the tokens' statistics and enters none. See ``MaskedBatchNorm`` for what is kept
+    and when.
+
+    Args:
+        channels: C.
+        momentum: weight of the batch in the running values.
+        eps: added to the variance.
+    """
+
+    def __init__(self, channels: int, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
+        super().__init__(channels, "batch-vanilla", momentum=momentum, eps=eps, scaling=False, fill=False)
+
+
+INFO = MethodInfo(
+    name="batch-vanilla",
+    title="BatchNorm (masked)",
+    slot="norm",
+    role="baseline",
+    family="sequence",
+    paper="Ioffe, Szegedy: Batch Normalization, ICML 2015, arXiv 1502.03167",
+    target="BatchNormVanilla",
+    summary="Batch normalization over the tokens that are not padding.",
+    defaults={"momentum": 0.1, "eps": 1e-5},
+    search_space={"momentum": Uniform(0.01, 0.3, log=True)},
+    diagnostics=DEVIATIONS,
+)

@@ -1,0 +1,74 @@
+"""Group scaling alone: the first half of the released PowerNorm, as a norm of its own.
+
+Shen et al., "PowerNorm", ICML 2020, arXiv 2003.07845: the released code scales groups of channels before PowerNorm.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from methods.info import MethodInfo
+from methods.norms.sequence import check_groups, check_sequence, group_scale, narrow, widen
+
+
+class GroupRMSNorm(nn.Module):
+    """GroupScaling of PowerNorm's release (ICML 2020) with gain and bias for (T, B, C): RMSNorm by group.
+
+    Each group of channels of each token is divided by √(mean of x² + eps). It separates what PowerNorm owes to
+    this scaling from what it owes to its statistics. Tokens do not touch each other; the padding mask changes nothing.
+
+    Args:
+        channels: C.
+        groups: channel groups; set it to the number of attention heads to match the released models.
+        eps: added to the mean square.
+
+    Raises:
+        ValueError: groups that do not divide C.
+    """
+
+    def __init__(self, channels: int, *, groups: int = 1, eps: float = 1e-5) -> None:
+        super().__init__()
+        check_groups("group-rms", channels, groups)
+        self.channels, self.groups, self.eps = channels, groups, eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: activations, (T, B, C).
+            padding_mask: (B, T), true = padding; changes nothing.
+
+        Returns:
+            (T, B, C), in the type of x (float32 under autocast).
+
+        Raises:
+            ValueError: another shape of x or mask.
+        """
+        check_sequence("group-rms", x, self.channels, padding_mask)
+        wide = widen(x)
+        scaled = group_scale(wide, self.groups, self.eps)
+        return narrow(scaled * self.weight.to(wide.dtype) + self.bias.to(wide.dtype), x)
+
+    def diagnostics(self) -> dict[str, Tensor | float]:
+        """Nothing to report: no statistics are shared between tokens."""
+        return {}
+
+    def extra_repr(self) -> str:
+        """The hyper-parameters, for ``print``."""
+        return f"{self.channels}, groups={self.groups}, eps={self.eps}"
+
+
+INFO = MethodInfo(
+    name="group-rms",
+    title="GroupScaling",
+    slot="norm",
+    role="baseline",
+    family="sequence",
+    paper="Shen et al.: PowerNorm, ICML 2020, arXiv 2003.07845 (group scaling of the released code)",
+    target="GroupRMSNorm",
+    summary="PowerNorm's group scaling with gain and bias, without PowerNorm.",
+    defaults={"groups": 1, "eps": 1e-5},
+)

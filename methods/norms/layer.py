@@ -1,0 +1,73 @@
+"""Layer normalization of sequences.
+
+Ba, Kiros, Hinton, "Layer Normalization", 2016, arXiv 1607.06450, equation 4.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from methods.info import MethodInfo
+from methods.norms.probes import DEVIATIONS, Deviations
+from methods.norms.sequence import check_sequence, valid_tokens
+
+
+class LayerNorm(nn.LayerNorm):
+    """torch's layer normalization (2016, equation 4) over the channels of (T, B, C).
+
+    Each token is normalised by itself, so the padding mask changes nothing.
+
+    Args:
+        channels: C.
+        eps: added to the variance.
+
+    Attributes:
+        record: whether forwards record what ``diagnostics`` reports.
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        super().__init__(channels, eps=eps)
+        self.channels = channels
+        self.record = False
+        self._deviations = Deviations()
+
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: activations, (T, B, C).
+            padding_mask: (B, T), true = padding; only the diagnostics read it.
+
+        Returns:
+            (T, B, C).
+
+        Raises:
+            ValueError: another shape of x or mask.
+        """
+        check_sequence("layer", x, self.channels, padding_mask)
+        if self.record and self.training and not torch.compiler.is_compiling():
+            self._deviations.observe(x, valid_tokens(padding_mask, torch.float32), {})
+        return super().forward(x)
+
+    def diagnostics(self) -> dict[str, Tensor | float]:
+        """How the batch statistics of its input vary; only of training forwards made with ``record`` true.
+
+        Returns:
+            ``batch_{mean,variance,mean_square}_deviation_{median,p99}`` from the recorder's moving average.
+        """
+        return dict(self._deviations.summary())
+
+
+INFO = MethodInfo(
+    name="layer",
+    title="LayerNorm",
+    slot="norm",
+    role="baseline",
+    family="sequence",
+    paper="Ba, Kiros, Hinton: Layer Normalization, 2016, arXiv 1607.06450",
+    target="LayerNorm",
+    summary="Each token normalised by the mean and variance of its channels.",
+    defaults={"eps": 1e-5},
+    diagnostics=DEVIATIONS,
+)

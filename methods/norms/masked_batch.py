@@ -1,0 +1,84 @@
+"""Batch normalization of sequences: what ``batch-released`` and ``batch-vanilla`` share."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from methods.norms.moments import BatchMomentsNorm
+from methods.norms.probes import Deviations
+from methods.norms.sequence import check_sequence, group_scale, narrow, valid_tokens, widen
+from methods.norms.steps import StepStatistics, merge_moments
+
+
+class MaskedBatchNorm(StepStatistics):
+    """Batch normalization over the tokens (T, B, C) that are not padding.
+
+    Training: mean and biased variance of the batch; the running values move by ``momentum`` once a step (see
+    ``StepStatistics``), the variance unbiased as in torch. Evaluation: running values only. A batch of padding
+    alone, or of one token, gives the bias, not NaN, and the former leaves the running values as they are.
+
+    Args:
+        channels: C.
+        name: the registered name, for messages.
+        momentum: weight of the batch in the running values.
+        eps: added to the variance (and to the mean square of the scaling).
+        scaling: whether each token is first divided by its root mean square.
+        fill: whether padding is replaced by the mean of the tokens and counted in the variance.
+    """
+
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, channels: int, name: str, *, momentum: float, eps: float, scaling: bool, fill: bool) -> None:
+        super().__init__(channels, {"running_mean": 0.0, "running_var": 1.0})
+        self.channels, self.name = channels, name
+        self.momentum, self.eps = momentum, eps
+        self.scaling, self.fill = scaling, fill
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.record = False
+        self._deviations = Deviations()
+
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: activations, (T, B, C).
+            padding_mask: (B, T), true = padding.
+
+        Returns:
+            (T, B, C), in the type of x (float32 under autocast).
+
+        Raises:
+            ValueError: another shape of x or mask.
+        """
+        check_sequence(self.name, x, self.channels, padding_mask)
+        wide = widen(x)
+        scaled = group_scale(wide, 1, self.eps) if self.scaling else wide
+        weight, bias = self.weight.to(wide.dtype), self.bias.to(wide.dtype)
+        if not self.training:
+            norm = (self.running_var.to(wide.dtype) + self.eps).rsqrt() * weight
+            return narrow((scaled - self.running_mean.to(wide.dtype)) * norm + bias, x)
+        step = self.open_step()
+        valid = valid_tokens(padding_mask, wide.dtype)
+        if self.record and not torch.compiler.is_compiling():
+            mean, variance = step.before
+            references = {"mean": mean, "variance": variance, "mean_square": variance + mean.square()}
+            self._deviations.observe(scaled, valid, references)
+        y, batch, tokens = BatchMomentsNorm.apply(scaled, weight, bias, valid, self.fill, self.eps, self._phase)
+        self.close_forward(step, batch, tokens, merge_moments, self._updated, y.requires_grad)
+        return narrow(y, x)
+
+    def _updated(self, before: Tensor, batch: Tensor, tokens: Tensor) -> Tensor:
+        mean, variance = batch
+        unbiased = variance * (tokens / (tokens - 1).clamp(min=1))
+        return torch.lerp(before, torch.stack((mean, unbiased)).to(before.dtype), self.momentum)
+
+    def diagnostics(self) -> dict[str, Tensor | float]:
+        """``batch_{mean,variance,mean_square}_deviation_{median,p99}`` of forwards made with ``record`` true."""
+        return dict(self._deviations.summary())
+
+    def extra_repr(self) -> str:
+        """The hyper-parameters, for ``print``."""
+        return f"{self.channels}, momentum={self.momentum}, eps={self.eps}"

@@ -1,0 +1,113 @@
+"""Quadratic-mean and batch normalization of sequences with exact gradients, over the tokens that count."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from methods.norms.steps import STARTED_BACKWARD
+
+
+def _total(values: Tensor, valid: Tensor | None) -> Tensor:
+    return (values if valid is None else values * valid).sum((0, 1))
+
+
+def count_tokens(x: Tensor, valid: Tensor | None) -> Tensor:
+    """Number of tokens that count, an integer tensor without dimensions."""
+    if valid is None:
+        return torch.full((), x.shape[0] * x.shape[1], dtype=torch.long, device=x.device)
+    return valid.sum().to(torch.long)
+
+
+class QuadraticMeanNorm(torch.autograd.Function):
+    """y = x/√(ψ+eps)·weight + bias with ψ the mean of x² over the tokens that count; exact backward.
+
+    ``apply(x, weight, bias, valid, eps, phase)`` returns (y, ψ (1, C), number of tokens); the latter two without
+    gradient. ``phase`` is told that the backward has begun. Without tokens ψ is 0.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, valid: Tensor | None, eps: float, phase: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The normalised activations, the statistics and the number of tokens."""
+        tokens = count_tokens(x, valid)
+        psi = _total(x.square(), valid) / tokens.clamp(min=1)
+        norm = (psi + eps).rsqrt()
+        ctx.save_for_backward(x, weight, valid, norm, tokens)
+        ctx.phase = phase
+        batch = psi.unsqueeze(0)
+        ctx.mark_non_differentiable(batch, tokens)
+        return x * (norm * weight) + bias, batch, tokens
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the activations, the gain and the bias."""
+        x, weight, valid, norm, tokens = ctx.saved_tensors
+        grad_weight = (grad * x).sum((0, 1)) * norm
+        through = x * (weight * grad_weight * norm.square() / tokens.clamp(min=1))
+        grad_x = grad * (weight * norm) - (through if valid is None else through * valid)
+        ctx.phase.fill_(STARTED_BACKWARD)
+        return grad_x, grad_weight, grad.sum((0, 1)), None, None, None
+
+
+class BatchMomentsNorm(torch.autograd.Function):
+    """Batch normalization over the tokens that count, with exact backward.
+
+    ``apply(x, weight, bias, valid, fill, eps, phase)`` returns (y, mean and biased variance (2, C), number of
+    tokens behind them). With ``fill`` padding is replaced by the mean of the tokens and counted: the variance is
+    shared out over all positions and padding becomes ``bias``. ``phase`` as above. Without tokens both are 0.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        valid: Tensor | None,
+        fill: bool,
+        eps: float,
+        phase: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The normalised activations, the statistics and the number of tokens."""
+        tokens = count_tokens(x, valid)
+        mean = _total(x, valid) / tokens.clamp(min=1)
+        centred = x - mean
+        if fill and valid is not None:
+            centred = centred * valid
+            counted = count_tokens(x, None)
+        else:
+            counted = tokens
+        variance = _total(centred.square(), valid) / counted.clamp(min=1)
+        norm = (variance + eps).rsqrt()
+        batch = torch.stack((mean, variance))
+        ctx.save_for_backward(x, weight, valid, mean, norm, tokens, counted)
+        ctx.fill, ctx.phase = fill, phase
+        ctx.mark_non_differentiable(batch, counted)
+        return centred * (norm * weight) + bias, batch, counted
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the activations, the gain and the bias."""
+        x, weight, valid, mean, norm, tokens, counted = ctx.saved_tensors
+        core = (x - mean) * norm
+        grad_bias = grad.sum((0, 1))
+        if ctx.fill and valid is not None:
+            core = core * valid
+            grad_mean = _total(grad, valid)
+        else:
+            grad_mean = grad_bias
+        grad_weight = (grad * core).sum((0, 1))
+        # The mean is taken over the tokens, the variance over what was counted; they differ with ``fill``.
+        shared = grad_mean / tokens.clamp(min=1) + core * (grad_weight / counted.clamp(min=1))
+        if valid is None:
+            grad_x = grad - shared
+        elif ctx.fill:
+            grad_x = (grad - shared) * valid
+        else:
+            grad_x = grad - shared * valid
+        ctx.phase.fill_(STARTED_BACKWARD)
+        return grad_x * (norm * weight), grad_weight, grad_bias, None, None, None, None

@@ -1,0 +1,115 @@
+"""PN-V, the paper's ablation of PowerNorm: batch statistics forward, exact backward.
+
+Shen et al., "PowerNorm: Rethinking Batch Normalization in Transformers", ICML 2020, arXiv 2003.07845.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from methods.info import MethodInfo, Uniform
+from methods.norms.moments import QuadraticMeanNorm
+from methods.norms.probes import DEVIATIONS, Deviations
+from methods.norms.sequence import check_groups, check_sequence, group_scale, narrow, valid_tokens, widen
+from methods.norms.steps import StepStatistics, merge_means
+
+
+class PowerNormVanilla(StepStatistics):
+    """PN-V (ICML 2020) for (T, B, C). Only the paper's text defines it: no released code has it.
+
+    Training divides by √(ψ+eps), ψ the batch's per-channel mean square over the tokens that are not padding,
+    with the exact gradient through ψ. The running value, a moving average of ψ, is used in evaluation only and
+    moves once a step (see ``StepStatistics``).
+
+    Args:
+        channels: C.
+        alpha_fwd: decay of the running value.
+        eps: inside every square root.
+        groups: channel groups of the scaling.
+        group_scaling: whether groups are scaled first, as in the released PowerNorm, so that the two differ in
+            their statistics alone; the paper's text does not scale.
+
+    Attributes:
+        record: whether forwards record what ``diagnostics`` reports.
+
+    Raises:
+        ValueError: groups that do not divide C.
+    """
+
+    running_phi: Tensor
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        alpha_fwd: float = 0.9,
+        eps: float = 1e-5,
+        groups: int = 1,
+        group_scaling: bool = True,
+    ) -> None:
+        super().__init__(channels, {"running_phi": 1.0})
+        check_groups("power-vanilla", channels, groups)
+        self.channels, self.alpha_fwd, self.eps = channels, alpha_fwd, eps
+        self.groups, self.group_scaling = groups, group_scaling
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+        self.record = False
+        self._deviations = Deviations()
+
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: activations, (T, B, C).
+            padding_mask: (B, T), true = padding; padding is normalised but does not enter ψ.
+
+        Returns:
+            (T, B, C), in the type of x (float32 under autocast).
+
+        Raises:
+            ValueError: another shape of x or mask.
+        """
+        check_sequence("power-vanilla", x, self.channels, padding_mask)
+        wide = widen(x)
+        scaled = group_scale(wide, self.groups, self.eps) if self.group_scaling else wide
+        weight, bias = self.weight.to(wide.dtype), self.bias.to(wide.dtype)
+        if not self.training:
+            norm = (self.running_phi.to(wide.dtype) + self.eps).rsqrt()
+            return narrow(scaled * (norm * weight) + bias, x)
+        step = self.open_step()
+        valid = valid_tokens(padding_mask, wide.dtype)
+        if self.record and not torch.compiler.is_compiling():
+            self._deviations.observe(scaled, valid, {"mean_square": step.before[0]})
+        y, batch, tokens = QuadraticMeanNorm.apply(scaled, weight, bias, valid, self.eps, self._phase)
+        self.close_forward(step, batch, tokens, merge_means, self._updated, y.requires_grad)
+        return narrow(y, x)
+
+    def _updated(self, before: Tensor, batch: Tensor, _: Tensor) -> Tensor:
+        return torch.lerp(before, batch.to(before.dtype), 1 - self.alpha_fwd)
+
+    def diagnostics(self) -> dict[str, Tensor | float]:
+        """``batch_{mean,variance,mean_square}_deviation_{median,p99}`` of forwards made with ``record`` true."""
+        return dict(self._deviations.summary())
+
+    def extra_repr(self) -> str:
+        """The hyper-parameters, for ``print``."""
+        return f"{self.channels}, groups={self.groups}, alpha_fwd={self.alpha_fwd}, eps={self.eps}"
+
+
+INFO = MethodInfo(
+    name="power-vanilla",
+    title="PN-V",
+    slot="norm",
+    role="method",
+    family="sequence",
+    paper=(
+        "Shen, Yao, Gholami, Mahoney, Keutzer: PowerNorm: Rethinking Batch Normalization in Transformers, "
+        "ICML 2020, arXiv 2003.07845"
+    ),
+    target="PowerNormVanilla",
+    summary="PowerNorm's ablation: the batch's quadratic mean forward, its exact gradient backward.",
+    defaults={"alpha_fwd": 0.9, "eps": 1e-5, "groups": 1, "group_scaling": True},
+    search_space={"alpha_fwd": Uniform(0.8, 0.99)},
+    diagnostics=DEVIATIONS,
+)

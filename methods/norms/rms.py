@@ -1,0 +1,66 @@
+"""Root-mean-square normalization of sequences.
+
+Zhang, Sennrich, "Root Mean Square Layer Normalization", NeurIPS 2019, arXiv 1910.07467, equation 4.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from methods.info import MethodInfo
+from methods.norms.sequence import check_sequence
+
+
+class RMSNorm(nn.Module):
+    """RMSNorm (NeurIPS 2019, equation 4) over the channels of (T, B, C): x/√(mean x² + eps)·weight, no bias.
+
+    Each token is normalised by itself, so the padding mask changes nothing.
+
+    Args:
+        channels: C.
+        eps: added to the mean square.
+    """
+
+    def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.channels, self.eps = channels, eps
+        self.weight = nn.Parameter(torch.ones(channels))
+
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: activations, (T, B, C).
+            padding_mask: (B, T), true = padding; changes nothing.
+
+        Returns:
+            (T, B, C).
+
+        Raises:
+            ValueError: another shape of x or mask.
+        """
+        check_sequence("rms", x, self.channels, padding_mask)
+        return functional.rms_norm(x, (self.channels,), self.weight, self.eps)
+
+    def diagnostics(self) -> dict[str, Tensor | float]:
+        """Nothing to report: no statistics are shared between tokens."""
+        return {}
+
+    def extra_repr(self) -> str:
+        """The hyper-parameters, for ``print``."""
+        return f"{self.channels}, eps={self.eps}"
+
+
+INFO = MethodInfo(
+    name="rms",
+    title="RMSNorm",
+    slot="norm",
+    role="baseline",
+    family="sequence",
+    paper="Zhang, Sennrich: Root Mean Square Layer Normalization, NeurIPS 2019, arXiv 1910.07467",
+    target="RMSNorm",
+    summary="Each token divided by the root mean square of its channels, with a gain.",
+    defaults={"eps": 1e-5},
+)
