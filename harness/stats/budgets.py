@@ -113,7 +113,8 @@ def expected_best_band(
     estimate = np.array([expected_best(ranked, int(b)) for b in asked])
     low = np.array([_mean_of_best(points, pessimist, int(b)) for b in asked])
     high = np.array([_mean_of_best(points, optimist, int(b)) for b in asked])
-    return BudgetBand(asked, estimate, low, high, n, dropped)
+    # near B = N the U-statistic can leave a band built on draws with replacement; a wider band still covers
+    return BudgetBand(asked, estimate, np.fmin(low, estimate), np.fmax(high, estimate), n, dropped)
 
 
 def _mean_of_best(points: Floats, cdf: Floats, budget: int) -> float:

@@ -116,7 +116,7 @@ def check_alpha(alpha: float, name: str = "alpha") -> None:
 
 
 def moments(values: ArrayLike, name: str = "differences") -> Moments:
-    """Mean and sd by the module's rules; scaled by the largest magnitude, so that squares never overflow."""
+    """Mean and sd by the module's rules; scaled by a power of two, so that squares never overflow."""
     array = as_values(values, name)
     kept = array[~np.isnan(array)]
     dropped = len(array) - len(kept)
@@ -125,14 +125,14 @@ def moments(values: ArrayLike, name: str = "differences") -> Moments:
     if not np.isfinite(kept).all():
         with np.errstate(invalid="ignore"):
             return Moments(kept, float(np.sum(kept[np.isinf(kept)])), math.nan, dropped)
-    scale = float(np.max(np.abs(kept))) or 1.0
-    unit = kept / scale
+    exponent = math.frexp(float(np.max(np.abs(kept))))[1]
+    unit = np.ldexp(kept, -exponent)
     mean = float(unit.mean())
-    if float(np.ptp(unit)) <= EQUAL_RTOL:
+    if float(np.ptp(unit)) <= EQUAL_RTOL * float(np.max(np.abs(unit))):
         sd = 0.0 if len(kept) > 1 else math.nan
     else:
         sd = float(np.sqrt(np.sum((unit - mean) ** 2) / (len(unit) - 1)))
-    return Moments(kept, mean * scale, sd * scale, dropped)
+    return Moments(kept, math.ldexp(mean, exponent), math.ldexp(sd, exponent), dropped)
 
 
 def no_information(found: Moments) -> Inference:

@@ -58,7 +58,8 @@ def log_e_process(differences: ArrayLike, g: float = DEFAULT_G) -> Floats:
         return values.copy()
     with np.errstate(invalid="ignore"):
         magnitude = np.max(np.where(np.isfinite(values), np.abs(values), 0.0), axis=-1, keepdims=True)
-    values = values / np.where(magnitude > 0, magnitude, 1.0)
+    # a power of two scales without rounding, so a longer path repeats the moments of its prefixes
+    values = np.ldexp(values, -np.frexp(magnitude)[1])
     n, mean, square = _running(values)
     with np.errstate(divide="ignore", invalid="ignore"):
         signal = n * mean * mean

@@ -1,0 +1,247 @@
+"""Tuning curves: the U-statistic against every subset, its bias, and simultaneous coverage of the bands."""
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import special
+
+from harness.stats import best_of_difference, expected_best, expected_best_band, median_best_band, paired_t
+
+INF, NAN = math.inf, math.nan
+SCORES = st.lists(st.floats(-100, 100).map(lambda x: round(x, 2)), min_size=1, max_size=8)
+
+
+# simulations
+
+
+@pytest.mark.parametrize("budget", [1, 3, 8])
+def test_expected_best_is_unbiased_and_the_plug_in_is_not(budget):
+    draws = np.random.default_rng(budget).random((12_000, 10))
+    truth = budget / (budget + 1)  # best of B uniform draws
+    estimates = np.array([expected_best(row, budget) for row in draws])
+    assert estimates.mean() == pytest.approx(truth, abs=4 * estimates.std() / math.sqrt(len(estimates)))
+    cdf = np.arange(11) / 10
+    plug_in = (np.sort(draws, axis=1) * np.diff(cdf**budget)).sum(axis=1)
+    if budget > 1:
+        assert plug_in.mean() < truth - 0.02
+
+
+def test_expected_test_score_of_the_best_on_validation_is_unbiased():
+    rng = np.random.default_rng(4)
+    validation = rng.random((6_000, 9))
+    test = validation**2 + rng.normal(0, 0.1, validation.shape)
+    estimates = np.array([expected_best(v, 4, t) for v, t in zip(validation, test, strict=True)])
+    truth = 4 / 6  # E[U²] of the best of 4
+    assert estimates.mean() == pytest.approx(truth, abs=4 * estimates.std() / math.sqrt(len(estimates)))
+
+
+@pytest.mark.parametrize("levels", [0, 5])
+def test_expected_best_band_covers_the_whole_curve(levels):
+    """Uniform scores, and the same rounded down to a few levels (ties)."""
+    rng = np.random.default_rng(17)
+    budgets = [1, 2, 3, 5, 8, 13, 20, 50, 200]
+    b = np.array(budgets)
+    if levels:
+        cdf = np.arange(1, levels + 1) / levels
+        truth = np.array([(np.arange(levels) / levels * np.diff(cdf**one, prepend=0.0)).sum() for one in budgets])
+    else:
+        truth = b / (b + 1)
+    covered = []
+    for _ in range(1_200):
+        scores = rng.random(20)
+        scores = np.floor(scores * levels) / levels if levels else scores
+        band = expected_best_band(scores, 0.1, budgets, support=(0.0, 1.0))
+        covered.append(((band.low <= truth + 1e-12) & (truth <= band.high + 1e-12)).all())
+    assert np.mean(covered) >= 0.9
+
+
+def test_median_band_covers_the_whole_curve():
+    rng = np.random.default_rng(18)
+    budgets = [1, 2, 3, 5, 8, 13, 20, 50]
+    truth = 0.5 ** (1 / np.array(budgets))  # uniform scores
+    covered = []
+    for _ in range(3_000):
+        band = median_best_band(rng.random(25), 0.1, budgets)
+        covered.append(((band.low <= truth) & (truth <= band.high)).all())
+    assert 0.9 <= np.mean(covered) < 1.0
+
+
+def test_best_of_difference_level_and_power():
+    rng = np.random.default_rng(19)
+    null, real = [], []
+    for _ in range(1_500):
+        luck = rng.normal(0, 0.3, (5, 1))  # a study seed moves both arms
+        baseline = luck + rng.normal(0, 1, (5, 8))
+        null.append(best_of_difference(luck + rng.normal(0, 1, (5, 8)), baseline, 4).p <= 0.05)
+        real.append(best_of_difference(luck + rng.normal(2, 1, (5, 8)), baseline, 4).p <= 0.05)
+    assert np.mean(null) == pytest.approx(0.05, abs=0.018)
+    assert np.mean(real) > 0.9
+
+
+# known answers
+
+
+@given(SCORES, st.data())
+def test_expected_best_is_the_mean_over_all_subsets(scores, data):
+    budget = data.draw(st.integers(1, len(scores)))
+    best = [max(subset) for subset in itertools.combinations(scores, budget)]
+    assert expected_best(scores, budget) == pytest.approx(np.mean(best), abs=1e-9)
+
+
+@given(st.permutations(range(6)), st.integers(1, 6))
+def test_report_scores_the_winner_on_test(ranks, budget):
+    test = [0.3, -1.0, 2.0, 0.0, 5.0, 1.5]
+    winners = [max(subset, key=lambda i: ranks[i]) for subset in itertools.combinations(range(6), budget)]
+    assert expected_best(ranks, budget, test) == pytest.approx(np.mean([test[i] for i in winners]))
+
+
+def test_equal_validation_scores_share_their_test_score():
+    assert expected_best([1.0, 1.0, 0.0], 3, [4.0, 2.0, 9.0]) == pytest.approx(3.0)
+    assert expected_best([1.0, 1.0, 0.0], 3, [2.0, 4.0, 9.0]) == pytest.approx(3.0)
+
+
+def test_ends_of_the_curve():
+    scores = [3.0, 1.0, 2.0, 10.0]
+    assert expected_best(scores, 1) == pytest.approx(4.0)
+    assert expected_best(scores, 4) == pytest.approx(10.0)
+    assert expected_best(scores, 2) == pytest.approx((1 * 2 + 2 * 3 + 3 * 10) / 6)
+
+
+def test_many_configurations_stay_accurate():
+    scores = np.arange(1, 5_001) / 5_000
+    # the mean of the largest of a B-subset of 1..N is B (N + 1) / (B + 1)
+    for budget in (1, 70, 2_500, 5_000):
+        assert expected_best(scores, budget) == pytest.approx(budget * 5_001 / (budget + 1) / 5_000, rel=1e-9)
+
+
+def test_band_by_hand():
+    band = expected_best_band([0.2, 0.6], 0.5, [1, 2], support=(0.0, 1.0))
+    margin = float(special.smirnovi(2, 0.25))
+    pairs = np.sort(np.random.default_rng(0).random((200_000, 2)), axis=1)
+    assert np.mean((np.array([0.5, 1.0]) - pairs).max(axis=1) > margin) == pytest.approx(0.25, abs=0.005)
+    low_steps, high_steps = [margin, min(1.0, 0.5 + margin), 1.0], [0.0, max(0.0, 0.5 - margin), 1.0 - margin, 1.0]
+    for i, b in enumerate([1, 2]):
+        low = np.diff(np.array(low_steps) ** b, prepend=0.0) @ [0.0, 0.2, 0.6]
+        high = np.diff(np.array(high_steps) ** b, prepend=0.0) @ [0.0, 0.2, 0.6, 1.0]
+        assert (band.low[i], band.high[i]) == pytest.approx((low, high))
+
+
+def test_best_of_difference_is_a_paired_t_of_the_curves():
+    rng = np.random.default_rng(2)
+    method, baseline = rng.normal(1, 1, (4, 6)), rng.normal(0, 1, (4, 7))
+    by_hand = [expected_best(m, 3) - expected_best(b, 3) for m, b in zip(method, baseline, strict=True)]
+    assert best_of_difference(method, baseline, 3) == paired_t(by_hand)
+    in_order = [max(m[:3]) - max(b[:3]) for m, b in zip(method, baseline, strict=True)]
+    assert best_of_difference(method, baseline, 3, in_order=True) == paired_t(in_order)
+
+
+# properties
+
+
+@given(SCORES)
+def test_more_budget_never_hurts(scores):
+    curve = [expected_best(scores, b) for b in range(1, len(scores) + 1)]
+    assert all(later >= earlier - 1e-9 for earlier, later in itertools.pairwise(curve))
+
+
+@given(SCORES, st.floats(0.01, 50), st.floats(-50, 50))
+def test_unit_and_order_do_not_matter(scores, scale, shift):
+    budget = (len(scores) + 1) // 2
+    moved = [scale * s + shift for s in reversed(scores)]
+    assert expected_best(moved, budget) == pytest.approx(scale * expected_best(scores, budget) + shift, abs=1e-6)
+
+
+@given(SCORES, st.floats(0.01, 0.5))
+def test_bands_hold_their_estimates(scores, alpha):
+    for band in (expected_best_band(scores, alpha, support=(-100.0, 100.0)), median_best_band(scores, alpha)):
+        assert (band.low <= band.estimate + 1e-9).all()
+        assert (band.estimate <= band.high + 1e-9).all()
+        assert (band.low[:-1] <= band.low[1:] + 1e-9).all()
+        assert (band.high[:-1] <= band.high[1:] + 1e-9).all()
+        assert list(band.budgets) == list(range(1, len(scores) + 1))
+
+
+def test_more_configurations_narrow_the_band():
+    rng = np.random.default_rng(0)
+    widths = []
+    for n in (10, 100, 1_000):
+        band = expected_best_band(rng.random(n), budgets=[2], support=(0.0, 1.0))
+        widths.append(float(band.high[0] - band.low[0]))
+    assert widths[0] > 2 * widths[1] > 4 * widths[2]
+
+
+# awkward data
+
+
+def test_budget_beyond_the_data():
+    assert math.isnan(expected_best([1.0, 2.0], 3))
+    assert math.isnan(expected_best([], 1))
+    band = expected_best_band([0.5, 0.7, 0.6], budgets=[2, 30], support=(0.0, 1.0))
+    assert not math.isnan(band.estimate[0])
+    assert math.isnan(band.estimate[1])
+    assert 0.0 <= band.low[1] <= 0.7 < band.high[1] <= 1.0
+
+
+def test_without_a_known_range_a_mean_has_no_bound():
+    band = expected_best_band([0.5, 0.7, 0.6, 0.9])
+    assert (band.low == -INF).all()
+    assert (band.high == INF).all()
+    one_sided = expected_best_band([-0.5, -0.7, -0.6, -0.9], support=(-INF, 0.0))
+    assert (one_sided.low == -INF).all()
+    assert (one_sided.high < 0.0).all()
+
+
+def test_missing_and_diverged_configurations():
+    assert expected_best([1.0, NAN, 3.0], 2) == pytest.approx(3.0)
+    band = expected_best_band([0.1, NAN, 0.3], support=(0.0, 1.0))
+    assert (band.n, band.dropped, len(band.budgets)) == (2, 1, 2)
+    assert expected_best([1.0, -INF, 3.0], 1) == -INF
+    assert expected_best([1.0, -INF, 3.0], 2) == pytest.approx((1.0 + 2 * 3.0) / 3)  # its weight is zero
+    assert math.isnan(expected_best([INF, -INF], 1))
+
+
+def test_empty_and_single():
+    for band in (expected_best_band([]), median_best_band([])):
+        assert (band.n, len(band.budgets)) == (0, 0)
+    none = median_best_band([], budgets=[1, 2])
+    assert np.isnan(none.estimate).all()
+    assert (none.low == -INF).all()
+    one = expected_best_band([0.4], support=(0.0, 1.0))
+    assert one.low[0] < 0.4 < one.high[0]
+    empty = expected_best_band([], budgets=[1, 2], support=(0.0, 1.0))
+    assert (list(empty.low), list(empty.high)) == ([0.0, 0.0], [1.0, 1.0])
+
+
+def test_equal_scores():
+    band = expected_best_band([0.5] * 6, support=(0.0, 1.0))
+    assert band.estimate == pytest.approx(np.full(6, 0.5))
+    assert (band.low < 0.5).all()
+    assert (band.high > 0.5).all()
+
+
+def test_studies_that_fell_short_are_dropped_and_counted():
+    method = [[1.0, 2.0, 3.0], [2.0, NAN, 1.0], [4.0, 1.0, 0.0], [2.0, 2.5, 1.0]]
+    baseline = [[0.0, 1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.5, 0.1], [0.5, 0.0, 0.2]]
+    found = best_of_difference(method, baseline, 3)
+    assert (found.n, found.dropped) == (3, 1)
+    assert best_of_difference([], [], 2).n == 0
+    short = best_of_difference([[1.0], [2.0]], [[0.0], [1.0]], 2, in_order=True)
+    assert (short.n, short.dropped) == (0, 2)
+
+
+def test_wrong_arguments():
+    for wrong in (0, -1, 1.5):
+        with pytest.raises(ValueError, match="budget"):
+            expected_best([1.0, 2.0], wrong)
+    with pytest.raises(ValueError, match="support"):
+        expected_best_band([0.5, 1.5], support=(0.0, 1.0))
+    with pytest.raises(ValueError, match="support"):
+        expected_best_band([0.5], support=(1.0, 0.0))
+    with pytest.raises(ValueError, match="studies"):
+        best_of_difference([[1.0]], [], 1)
+    with pytest.raises(ValueError, match="report"):
+        expected_best([1.0, 2.0], 1, [1.0])

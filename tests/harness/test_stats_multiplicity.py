@@ -1,0 +1,352 @@
+"""Corrections and scopes: equality with statsmodels, and simulated error under dependence."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+from statsmodels.stats.multitest import multipletests
+
+from harness.stats import (
+    anytime_p,
+    benjamini_hochberg,
+    e_bh,
+    e_from_p,
+    holm,
+    intersection_union,
+    log_e_process,
+    paired_t,
+    partial_conjunction,
+    stratified_mean,
+    two_way_interval,
+)
+
+INF, NAN = math.inf, math.nan
+P = st.floats(0, 1).map(lambda x: round(x, 4))
+FAMILY = st.lists(P, min_size=1, max_size=12)
+
+
+def shared_baseline(rng, repeats, effects, n):
+    """Differences repeats × contrasts × n whose arms share one baseline: correlation ½ between contrasts."""
+    methods = rng.standard_normal((repeats, len(effects), n)) + np.array(effects)[:, None]
+    return methods - rng.standard_normal((repeats, 1, n))
+
+
+def t_test_p(differences):
+    n = differences.shape[-1]
+    t = differences.mean(axis=-1) / (differences.std(axis=-1, ddof=1) / math.sqrt(n))
+    return 2 * stats.t.sf(np.abs(t), n - 1)
+
+
+# simulations
+
+
+@pytest.mark.parametrize("effects", [[0.0] * 5, [0.0, 0.0, 3.0, 3.0, 0.0]])
+def test_holm_family_wise_error_with_a_shared_baseline(effects):
+    rng = np.random.default_rng(31)
+    null = np.array(effects) == 0
+    p = t_test_p(shared_baseline(rng, 8_000, effects, 6))
+    wrong = np.mean([(holm(row)[null] <= 0.05).any() for row in p])
+    assert wrong <= 0.055
+    assert np.mean((p[:, null] <= 0.05).any(axis=1)) > 0.08  # uncorrected, so there was something to control
+
+
+def test_benjamini_hochberg_false_discovery_rate_with_a_shared_baseline():
+    effects = [0.0] * 8 + [2.5] * 4
+    p = t_test_p(shared_baseline(np.random.default_rng(32), 8_000, effects, 6))
+    rejected = np.array([benjamini_hochberg(row) <= 0.05 for row in p])
+    false = rejected[:, :8].sum(axis=1) / np.maximum(rejected.sum(axis=1), 1)
+    assert false.mean() <= 0.05
+    assert rejected[:, 8:].mean() > 0.5
+
+
+@pytest.mark.parametrize(("target", "least", "most"), [(240.0, 0.9, 1.0), (20.0, 0.0, 0.1)])
+def test_e_bh_false_discovery_rate_at_own_stopping_times(target, least, most):
+    """Each contrast stops at E ≥ m/α = 240; stopping at the unadjusted 1/α = 20 throws the discoveries away."""
+    effects = [0.0] * 8 + [2.5] * 4
+    log_e = log_e_process(shared_baseline(np.random.default_rng(33), 8_000, effects, 30))
+    crossed = log_e >= math.log(target)
+    stop = np.where(crossed.any(axis=-1), crossed.argmax(axis=-1), crossed.shape[-1] - 1)
+    e = np.exp(np.take_along_axis(log_e, stop[..., None], axis=-1)[..., 0])
+    rejected = np.array([e_bh(row) <= 0.05 for row in e])
+    false = rejected[:, :8].sum(axis=1) / np.maximum(rejected.sum(axis=1), 1)
+    assert false.mean() <= 0.05
+    assert least <= rejected[:, 8:].mean() <= most
+
+
+def test_e_bh_survives_the_dependence_that_breaks_benjamini_hochberg():
+    """Uniform p values arranged so that exactly j of m fall where the j-th step looks (Guo & Rao 2008)."""
+    m, alpha, repeats = 10, 0.05, 20_000
+    rng = np.random.default_rng(34)
+    chances = alpha / np.arange(1, m + 1)
+    bins = rng.choice(m + 1, size=repeats, p=[1 - chances.sum(), *chances])
+    false_bh, false_e, all_p = 0, 0, []
+    for j in bins:
+        p = alpha + (1 - alpha) * rng.random(m)
+        if j:
+            p[rng.permutation(m)[:j]] = alpha / m * (j - 1 + rng.random(j))
+        false_bh += bool((benjamini_hochberg(p) <= alpha).any())
+        false_e += bool((e_bh(e_from_p(p)) <= alpha).any())
+        all_p.append(p[0])
+    assert stats.kstest(all_p, "uniform").pvalue > 0.001
+    assert false_bh / repeats == pytest.approx(chances.sum(), abs=0.01)  # .146: every rejection here is false
+    assert false_e / repeats <= alpha
+
+
+def test_holm_over_anytime_p_at_data_dependent_stops():
+    """Contrasts that share a baseline stop together once any of them is significant after correction."""
+    paths = shared_baseline(np.random.default_rng(35), 3_000, [0.0] * 4, 15)
+    p = np.exp(-np.maximum(np.maximum.accumulate(log_e_process(paths), axis=-1), 0.0))
+    smallest = p.min(axis=(1, 2)) * 4  # Holm's first step at the most favourable look
+    assert np.mean(smallest <= 0.05) <= 0.05
+    assert anytime_p(paths[0, 0]) == pytest.approx(p[0, 0, -1])
+
+
+def test_partial_conjunction_level_when_one_fewer_is_real():
+    rng = np.random.default_rng(36)
+    p = t_test_p(shared_baseline(rng, 8_000, [50.0, 0.0, 0.0, 0.0, 0.0], 6))
+    at_least_two = [partial_conjunction(row, 2) <= 0.05 for row in p]
+    assert 0.02 <= np.mean(at_least_two) <= 0.05
+    everywhere = [intersection_union(row) <= 0.05 for row in p]
+    assert np.mean(everywhere) <= 0.05
+    all_but_one = t_test_p(shared_baseline(rng, 8_000, [50.0, 50.0, 50.0, 0.0], 6))
+    assert np.mean([intersection_union(row) <= 0.05 for row in all_but_one]) == pytest.approx(0.05, abs=0.01)
+
+
+@pytest.mark.parametrize(("n", "sds"), [(3, [1.0, 1.0, 1.0, 1.0]), (3, [0.3, 1.0, 3.0]), (6, [0.3, 1.0, 3.0])])
+def test_stratified_mean_coverage(n, sds):
+    rng = np.random.default_rng(37)
+    covered = []
+    for _ in range(4_000):
+        found = stratified_mean([rng.normal(b, sd, n) for b, sd in enumerate(sds)])
+        covered.append(found.low <= (len(sds) - 1) / 2 <= found.high)
+    assert 0.94 <= np.mean(covered) <= 0.98
+
+
+def test_strata_in_units_of_their_own_sd_reject_far_too_often():
+    rng = np.random.default_rng(38)
+    own, other = [], []
+    for _ in range(3_000):
+        strata = rng.normal(0.0, 1.0, (5, 3))
+        unit = rng.normal(0.0, 1.0, (5, 3)).std(axis=1, ddof=1)
+        own.append(stratified_mean(list(strata / strata.std(axis=1, ddof=1, keepdims=True))).p <= 0.05)
+        other.append(stratified_mean(list(strata / unit[:, None])).p <= 0.05)
+    assert 0.21 <= np.mean(own) <= 0.27
+    assert np.mean(other) <= 0.06
+
+
+@pytest.mark.parametrize(
+    ("seeds", "seed_sd", "item_sd", "noise", "least"),
+    [(3, 0.0, 1.0, 1.0, 0.94), (3, 0.3, 1.0, 1.0, 0.91), (5, 0.2, 0.2, 1.0, 0.93), (6, 1.0, 0.0, 1.0, 0.935)],
+)
+def test_two_way_coverage(seeds, seed_sd, item_sd, noise, least):
+    rng = np.random.default_rng(39)
+    items, covered, seeds_only = 100, [], []
+    for _ in range(2_500):
+        matrix = (
+            0.4
+            + seed_sd * rng.standard_normal((seeds, 1))
+            + item_sd * rng.standard_normal((1, items))
+            + noise * rng.standard_normal((seeds, items))
+        )
+        found, naive = two_way_interval(matrix), paired_t(matrix.mean(axis=1))
+        covered.append(found.low <= 0.4 <= found.high)
+        seeds_only.append(naive.low <= 0.4 <= naive.high)
+    assert np.mean(covered) >= least
+    assert seed_sd > 0.1 or np.mean(seeds_only) < 0.9  # an interval over seeds alone forgets the items
+
+
+# known answers
+
+
+@settings(max_examples=25, deadline=None)  # statsmodels takes 50 ms for one Holm
+@given(FAMILY)
+def test_holm_equals_statsmodels(p):
+    assert holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
+
+
+@given(FAMILY)
+def test_benjamini_hochberg_equals_statsmodels(p):
+    assert benjamini_hochberg(p) == pytest.approx(multipletests(p, method="fdr_bh")[1], abs=1e-12)
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1, max_size=12), st.sampled_from([0.01, 0.05, 0.2]))
+def test_e_bh_is_the_textbook_procedure(e, alpha):
+    m, adjusted = len(e), e_bh(e)
+    ranked = sorted(e, reverse=True)
+    passing = [k for k in range(1, m + 1) if ranked[k - 1] >= m / (k * alpha) * (1 + 1e-9)]
+    expected = ranked[passing[-1] - 1] if passing else INF
+    assert [value >= expected for value in e] == [a <= alpha * (1 - 1e-12) for a in adjusted]
+
+
+def test_the_family_of_85_claims():
+    # three seeds, 85 tests: the smallest |d_z| that Holm's first step accepts
+    d = np.array([23.7, 23.9])
+    p = 2 * stats.t.sf(d * math.sqrt(3), 2)
+    family = np.ones(84)
+    assert holm([p[0], *family])[0] > 0.05 >= holm([p[1], *family])[0]
+
+
+def test_one_stratum_is_the_paired_t_and_two_are_welch():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(1, 1, 5), rng.normal(0.5, 3, 8)
+    one, t = stratified_mean([a]), paired_t(a)
+    assert (one.estimate, one.low, one.high, one.p) == pytest.approx((t.estimate, t.low, t.high, t.p))
+    two, welch = stratified_mean([a, b]), stats.ttest_ind(a, -b, equal_var=False)
+    interval = welch.confidence_interval(0.95)
+    assert two.p == pytest.approx(welch.pvalue)
+    assert (two.low, two.high) == pytest.approx((interval.low / 2, interval.high / 2))
+
+
+def test_two_way_mean_squares_equal_an_analysis_of_variance():
+    rng = np.random.default_rng(3)
+    seeds, items = 4, 6
+    matrix = rng.normal(size=(seeds, items)) + 2 * rng.normal(size=(seeds, 1)) + rng.normal(size=(1, items)) + 1
+    s, i = np.indices(matrix.shape)
+    table = anova_lm(ols("y ~ C(s) + C(i)", pd.DataFrame({"y": matrix.ravel(), "s": s.ravel(), "i": i.ravel()})).fit())
+    ms_s, ms_i, ms_e = table["mean_sq"]
+    found = two_way_interval(matrix)
+    total = ms_s + ms_i - ms_e
+    df = total**2 / (ms_s**2 / (seeds - 1) + ms_i**2 / (items - 1) + ms_e**2 / ((seeds - 1) * (items - 1)))
+    assert df > seeds - 1
+    error = math.sqrt((ms_s + ms_i - ms_e) / (seeds * items))
+    assert found.high - found.estimate == pytest.approx(stats.t.ppf(0.975, df) * error)
+    assert found.p == pytest.approx(2 * stats.t.sf(abs(matrix.mean()) / error, df))
+    assert found.seed_sd == pytest.approx(math.sqrt((ms_s - ms_e) / items))
+    assert found.item_sd == pytest.approx(math.sqrt((ms_i - ms_e) / seeds))
+
+
+def test_partial_conjunction_between_bonferroni_and_the_largest():
+    p = [0.04, 0.001, 0.02]
+    assert partial_conjunction(p, 1) == pytest.approx(0.003)
+    assert partial_conjunction(p, 2) == pytest.approx(0.04)
+    assert partial_conjunction(p, 3) == intersection_union(p) == 0.04
+    assert partial_conjunction([0.9, 0.8], 1) == 1.0
+
+
+# properties
+
+
+@given(FAMILY, st.randoms())
+def test_corrections_follow_the_input_order(p, random):
+    order = list(range(len(p)))
+    random.shuffle(order)
+    shuffled = [p[i] for i in order]
+    for correct in (holm, benjamini_hochberg):
+        adjusted = correct(p)
+        assert correct(shuffled) == pytest.approx(adjusted[order])
+        assert (adjusted >= np.array(p) - 1e-15).all()
+        assert (adjusted <= 1.0).all()
+        by_p = np.argsort(p, kind="stable")
+        assert (np.diff(adjusted[by_p]) >= -1e-15).all()
+    assert (benjamini_hochberg(p) <= holm(p) + 1e-12).all()
+
+
+@given(FAMILY, P, st.data())
+def test_a_smaller_p_never_hurts(p, smaller, data):
+    i = data.draw(st.integers(0, len(p) - 1))
+    better = [*p]
+    better[i] = min(p[i], smaller)
+    k = data.draw(st.integers(1, len(p)))
+    for correct in (holm, benjamini_hochberg):
+        assert (correct(better) <= correct(p) + 1e-12).all()
+    assert partial_conjunction(better, k) <= partial_conjunction(p, k)
+    assert intersection_union(better) <= intersection_union(p)
+    if k > 1:
+        assert partial_conjunction(p, k) >= sorted(p)[k - 1]
+
+
+@given(st.lists(st.lists(st.floats(-9, 9).map(lambda x: round(x, 2)), min_size=3, max_size=5), min_size=1, max_size=4))
+def test_stratified_mean_mirrors_and_scales(strata):
+    one = stratified_mean(strata)
+    flipped = stratified_mean([[-v for v in stratum] for stratum in strata])
+    scaled = stratified_mean([[v * 1e-3 for v in stratum] for stratum in strata])
+    assert (flipped.low, flipped.high, flipped.p) == pytest.approx((-one.high, -one.low, one.p), rel=1e-6, abs=1e-9)
+    assert (scaled.low, scaled.p) == pytest.approx((one.low * 1e-3, one.p), rel=1e-5, abs=1e-9)
+
+
+# directions and awkward data
+
+
+def test_a_significant_effect_the_wrong_way_does_not_support_a_claim():
+    assert intersection_union([0.001, 0.002], [1.0, -1.0]) == 1.0
+    assert intersection_union([0.001, 0.002], [1.0, 0.5]) == 0.002
+    assert partial_conjunction([0.001, 0.002, 0.9], 2, [1.0, -1.0, 0.1]) == 1.0
+    assert partial_conjunction([0.001, 0.002, 0.9], 2, [1.0, 1.0, 0.1]) == pytest.approx(0.004)
+    with pytest.raises(ValueError, match="estimates"):
+        intersection_union([0.1, 0.2], [1.0])
+
+
+def test_a_member_without_a_test_stays_in_the_family():
+    assert holm([0.01, NAN, 0.02]) == pytest.approx([0.03, NAN, 0.04], nan_ok=True)
+    assert benjamini_hochberg([0.01, NAN, 0.02]) == pytest.approx([0.03, NAN, 0.03], nan_ok=True)
+    assert e_bh([40.0, NAN]) == pytest.approx([0.05, NAN], nan_ok=True)
+    assert intersection_union([0.01, NAN]) == 1.0
+    assert partial_conjunction([0.01, NAN], 1) == pytest.approx(0.02)
+    assert list(e_bh([INF, 0.0])) == [0.0, 1.0]
+
+
+def test_empty_families():
+    for correct in (holm, benjamini_hochberg, e_bh):
+        assert correct([]).shape == (0,)
+    assert intersection_union([]) == 1.0
+    assert partial_conjunction([], 1) == 1.0
+    assert partial_conjunction([0.001], 2) == 1.0
+
+
+@pytest.mark.parametrize("wrong", [[-0.1], [1.1], [INF], [[0.1]]])
+def test_wrong_p(wrong):
+    for correct in (holm, benjamini_hochberg, intersection_union):
+        with pytest.raises(ValueError, match="p:"):
+            correct(wrong)
+
+
+def test_wrong_e_and_k():
+    with pytest.raises(ValueError, match="negative"):
+        e_bh([-1.0])
+    with pytest.raises(ValueError, match="k:"):
+        partial_conjunction([0.1], 0)
+
+
+def test_stratified_mean_of_awkward_strata():
+    good = [1.0, 1.2, 0.9]
+    nothing = stratified_mean([])
+    assert (nothing.p, nothing.n, math.isnan(nothing.estimate)) == (1.0, 0, True)
+    for bad in ([1.0, 2.0], [1.0, 2.0, NAN], [1.0, 2.0, INF], []):
+        found = stratified_mean([good, bad])
+        assert (found.low, found.high, found.p, found.n) == (-INF, INF, 1.0, 2)
+    assert stratified_mean([good, [1.0, 2.0, NAN]]).dropped == 1
+    one_constant = stratified_mean([good, [1.0, 1.0, 1.0]])
+    assert one_constant.low < one_constant.estimate < one_constant.high
+    constant = stratified_mean([[1.0] * 3, [2.0] * 3])
+    assert (constant.low, constant.high, constant.p) == (1.5, 1.5, 2.0**-5)
+    opposed = stratified_mean([[1.0] * 3, [-1.0] * 3])
+    assert (opposed.estimate, opposed.p) == (0.0, 1.0)
+
+
+def test_two_way_with_awkward_matrices():
+    matrix = np.random.default_rng(5).normal(1, 1, (4, 9))
+    whole = two_way_interval(matrix)
+    gap = matrix.copy()
+    gap[2, 3] = NAN
+    dropped, three = two_way_interval(gap), two_way_interval(matrix[[0, 1, 3]])
+    assert (dropped.n, dropped.dropped) == (3, 1)
+    assert (dropped.low, dropped.high) == (three.low, three.high)
+    unseen = np.column_stack([matrix, np.full(4, NAN)])
+    assert two_way_interval(unseen) == whole
+    for empty in (np.zeros((0, 3)), np.ones((1, 5)), np.ones((3, 1)), np.zeros((3, 4)), np.full((3, 3), INF)):
+        found = two_way_interval(empty)
+        assert (found.low, found.high, found.p) == (-INF, INF, 1.0)
+    with pytest.raises(ValueError, match="seeds × items"):
+        two_way_interval([1.0, 2.0])
+
+
+def test_two_way_approaches_the_seed_interval_when_items_agree():
+    by_seed = np.array([0.5, 1.0, 1.8, 0.9])
+    found, seeds_only = two_way_interval(np.repeat(by_seed[:, None], 50, axis=1)), paired_t(by_seed)
+    assert (found.low, found.high, found.p) == pytest.approx((seeds_only.low, seeds_only.high, seeds_only.p))
