@@ -67,7 +67,7 @@ class Images:
     Attributes:
         splits: by name; a ``gallery`` is what the queries of ``test`` are compared with (retrieval).
         classes: names; labels count from 0 in this order.
-        mean, std: per channel in the units 0–1: the field's published constants, or None for those of the training split.
+        mean, std: per channel in the units 0–1: published constants, or None: those of the training split.
     """
 
     splits: Mapping[str, ImageSplit]

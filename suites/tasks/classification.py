@@ -83,8 +83,6 @@ class Classification(Task):
         self.majority = int(np.bincount(self.data.splits["train"].labels).argmax())
         facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
         self.model = self.context.build_model(facts).to(self.device)
-        if self.recipe.memory_layout == "channels_last":
-            self.model = self.model.to(memory_format=torch.channels_last)
         if self.options["frozen_bn"]:
             calibrate_batch_norms(self.model, self._calibration())
             freeze_batch_norms(self.model)

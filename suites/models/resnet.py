@@ -1,0 +1,162 @@
+"""Residual networks: small ones for 8–64 pixel images, and the field's ImageNet models from torchvision."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.errors import HarnessError
+from harness.records import Key, ModelInfo
+
+if TYPE_CHECKING:
+    from harness.contracts import ModelRequest
+
+ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "mobilenet_v2")
+
+
+def _conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False), nn.BatchNorm2d(outputs)
+    )
+
+
+class BasicBlock(nn.Module):
+    """Two 3×3 convolutions and a shortcut (He et al. 2016, figure 5 left); (B, C, H, W) to (B, width, H/s, W/s)."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.first = _conv(inputs, width, stride=stride)
+        self.second = _conv(width, width)
+        self.shortcut = nn.Identity() if inputs == width and stride == 1 else _conv(inputs, width, 1, stride)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """ReLU(shortcut + convolutions)."""
+        return F.relu(self.second(F.relu(self.first(images))) + self.shortcut(images))
+
+
+class Bottleneck(nn.Module):
+    """1×1, 3×3, 1×1 convolutions around a quarter of the width, and a shortcut (He et al. 2016, figure 5 right)."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        inner = max(1, width // 4)
+        self.reduce = _conv(inputs, inner, 1)
+        self.spatial = _conv(inner, inner, stride=stride)
+        self.expand = _conv(inner, width, 1)
+        self.shortcut = nn.Identity() if inputs == width and stride == 1 else _conv(inputs, width, 1, stride)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """ReLU(shortcut + convolutions)."""
+        return F.relu(self.expand(F.relu(self.spatial(F.relu(self.reduce(images))))) + self.shortcut(images))
+
+
+class InvertedResidual(nn.Module):
+    """Expansion by four, depthwise 3×3, linear 1×1 (Sandler et al. 2018, figure 4); a shortcut where shapes agree."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        inner = 4 * inputs
+        self.expand = _conv(inputs, inner, 1)
+        self.spatial = _conv(inner, inner, stride=stride, groups=inner)
+        self.project = _conv(inner, width, 1)
+        self.residual = inputs == width and stride == 1
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Convolutions, plus the input where shapes agree."""
+        out = self.project(F.relu6(self.spatial(F.relu6(self.expand(images)))))
+        return images + out if self.residual else out
+
+
+BLOCKS: dict[str, Callable[[int, int, int], nn.Module]] = {
+    "basic": BasicBlock,
+    "bottleneck": Bottleneck,
+    "inverted": InvertedResidual,
+}
+CONVOLUTIONS = {"basic": 2, "bottleneck": 3, "inverted": 3}
+
+
+class SmallResNet(nn.Module):
+    """A 3×3 stem, three stages of blocks at widths w, 2w, 4w (halving the side twice), pooling, a linear head.
+
+    With basic blocks, depth 6n+2 and width 16 it is the CIFAR network of He et al. 2016, section 4.2, with 1×1
+    convolutions as shortcuts. Input (B, channels, H, W), output (B, classes).
+    """
+
+    def __init__(self, channels: int, classes: int, blocks: int, width: int, block: str) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [_conv(channels, width), nn.ReLU()]
+        before = width
+        for stage in range(3):
+            after = width * 2**stage
+            for index in range(blocks):
+                layers.append(BLOCKS[block](before, after, 2 if stage > 0 and index == 0 else 1))
+                before = after
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(before, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled activations (B, 4·width)."""
+        return self.body(images).mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class logits (B, classes)."""
+        return self.head(self.features(images))
+
+
+def build_small(request: ModelRequest) -> SmallResNet:
+    """A small network for ``facts``: ``channels`` and ``classes``.
+
+    Raises:
+        HarnessError: no whole number of blocks has this depth.
+    """
+    keys, facts = request.parameters, request.facts
+    block, depth = str(keys["block"]), int(keys["depth"])
+    step = 3 * CONVOLUTIONS[block]
+    if depth < step + 2 or (depth - 2) % step:
+        valid = ", ".join(str(step * n + 2) for n in (1, 2, 3))
+        raise HarnessError(f"resnet-cifar: depth {depth} with {block} blocks; valid: {step}n+2, so {valid}, …")
+    blocks = (depth - 2) // step
+    return SmallResNet(int(facts["channels"]), int(facts["classes"]), blocks, int(keys["width"]), block)
+
+
+def build_torchvision(request: ModelRequest) -> nn.Module:
+    """A torchvision architecture with random weights, for ``facts``: ``channels`` and ``classes``.
+
+    Raises:
+        HarnessError: the images do not have three channels, which these architectures take.
+    """
+    from torchvision import models
+
+    if int(request.facts["channels"]) != 3:
+        raise HarnessError(
+            f"torchvision: {request.parameters['arch']} takes 3 channels, got {request.facts['channels']}"
+        )
+    return getattr(models, str(request.parameters["arch"]))(weights=None, num_classes=int(request.facts["classes"]))
+
+
+INFOS = (
+    ModelInfo(
+        name="resnet-cifar",
+        target="build_small",
+        summary="small residual network for 8–64 pixel images: basic, bottleneck or inverted residual blocks",
+        source="He et al., Deep Residual Learning, CVPR 2016, arXiv 1512.03385; inverted: arXiv 1801.04381",
+        keys=MappingProxyType(
+            {
+                "depth": Key("int", 8, "layers with weights: 6n+2 (basic), 9n+2 (bottleneck, inverted)", low=8),
+                "width": Key("int", 16, "channels of the first stage", low=4),
+                "block": Key("str", "basic", "type of block", choices=tuple(BLOCKS)),
+            }
+        ),
+    ),
+    ModelInfo(
+        name="torchvision",
+        target="build_torchvision",
+        summary="an ImageNet architecture of torchvision with random weights",
+        source="He et al. 2016 (ResNet), Sandler et al. 2018 (MobileNetV2), as torchvision builds them",
+        keys=MappingProxyType({"arch": Key("str", "resnet18", "torchvision's name", choices=ARCHITECTURES)}),
+    ),
+)

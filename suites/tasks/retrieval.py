@@ -1,0 +1,256 @@
+"""Image retrieval by metric learning: classes of the test are unseen, scored by Recall@k."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from harness.contracts import Evaluation, Probe, StepResult, Task
+from harness.errors import HarnessError
+from harness.records import Key, TaskInfo
+from suites.data.types import Images
+from suites.tasks.augment import AUGMENTATIONS, augment
+from suites.tasks.common import (
+    ImageBatches,
+    calibrate_batch_norms,
+    channel_statistics,
+    evaluating,
+    freeze_batch_norms,
+)
+
+LOSSES = ("proxy-anchor", "triplet-semihard")
+RANKS = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images (B, C, H, W) and labels (B,) that count the training classes from 0."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class RetrievalNetwork(nn.Module):
+    """The embedding network and its loss, whose proxies are trained and saved with it."""
+
+    def __init__(self, embedding: nn.Module, criterion: nn.Module) -> None:
+        super().__init__()
+        self.embedding = embedding
+        self.criterion = criterion
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embeddings (B, dimension) of length one."""
+        return self.embedding(images)
+
+
+class Triplets(nn.Module):
+    """Triplet loss over the semi-hard triplets of a batch: the negative farther than the positive, within the margin.
+
+    Schroff et al. 2015, equation 3, on Euclidean distances of unit embeddings; mean over the triplets that were found.
+    """
+
+    def __init__(self, margin: float) -> None:
+        super().__init__()
+        from pytorch_metric_learning import losses, miners
+
+        self.miner = miners.TripletMarginMiner(margin=margin, type_of_triplets="semihard")
+        self.loss = losses.TripletMarginLoss(margin=margin)
+
+    def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
+        """Scalar loss of (B, dimension) embeddings; 0 where the batch holds no semi-hard triplet."""
+        return self.loss(embeddings, labels, self.miner(embeddings, labels))
+
+
+class Retrieval(Task):
+    """Metric learning on training classes, nearest neighbours by cosine similarity on others.
+
+    ``bn: frozen`` runs BatchNorm with fixed statistics: those of the pretrained backbone where there is one, else of
+    the initial network on one pass over the training images. Convolutions are then not scale-invariant.
+    """
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="retrieval",
+        target="Retrieval",
+        summary="metric learning, scored by Recall@k on classes unseen in training",
+        slots=("optimizer",),
+        metrics=(*(f"recall-at-{rank}" for rank in RANKS), "trivial.recall-at-1"),
+        reads=("images",),
+        keys=MappingProxyType(
+            {
+                "loss": Key("str", "proxy-anchor", "of the embeddings", choices=LOSSES),
+                "margin": Key("float", 0.1, "δ of Proxy-Anchor or margin of the triplets", low=0),
+                "alpha": Key("float", 32.0, "α of Proxy-Anchor", low=0),
+                "proxy_lr_scale": Key("float", 100.0, "learning rate of the proxies over that of the network", low=0),
+                "images_per_class": Key("int", 0, "of each class in a batch; 0: batches of a plain permutation", low=0),
+                "bn": Key("str", "training", "BatchNorm statistics in training", choices=("training", "frozen")),
+                "warm_epochs": Key("int", 0, "first epochs that train the embedding layer and proxies only", low=0),
+                "augment": Key("str", "none", "of training images, in whole batches", choices=AUGMENTATIONS),
+            }
+        ),
+    )
+
+    data: Images
+    model: RetrievalNetwork
+
+    def build(self) -> nn.Module:
+        """Load the images, build embedding network and loss.
+
+        Raises:
+            HarnessError: classes of the test occur in training, or a batch cannot be filled with whole classes.
+        """
+        self.data = self.context.load_data()
+        self.options = self.recipe.task
+        mean, std = channel_statistics(self.data)
+        self.splits = {name: ImageBatches(split, mean, std, self.device) for name, split in self.data.splits.items()}
+        self._check()
+        classes, self.train_labels = self.splits["train"].labels.unique(return_inverse=True)
+        self.by_class = [(self.train_labels == number).nonzero()[:, 0] for number in range(len(classes))]
+        embedding = self.context.build_model({"channels": self.data.channels, "size": self.data.size})
+        self.model = RetrievalNetwork(embedding, self._criterion(len(classes), embedding)).to(self.device)
+        if self.options["bn"] == "frozen":
+            if not getattr(embedding, "pretrained", False):
+                calibrate_batch_norms(embedding, self._calibration())
+            freeze_batch_norms(embedding)
+        return self.model
+
+    def _check(self) -> None:
+        train = self.splits["train"]
+        shared = set(train.labels.tolist()) & set(self.splits["test"].labels.tolist())
+        if shared:
+            raise HarnessError(
+                f"retrieval: {len(shared)} classes are both in train and in test; classes must be disjoint"
+            )
+        size, each = self.recipe.batch_size, int(self.options["images_per_class"])
+        if size > len(train):
+            raise HarnessError(f"batch_size {size} exceeds the {len(train)} training images")
+        if each and (size % each or size // each > len(train.labels.unique())):
+            raise HarnessError(
+                f"retrieval: batch_size {size} is not made of at most {len(train.labels.unique())} classes "
+                f"with images_per_class {each}"
+            )
+
+    def _criterion(self, classes: int, embedding: nn.Module) -> nn.Module:
+        if self.options["loss"] == "triplet-semihard":
+            return Triplets(self.options["margin"])
+        from pytorch_metric_learning.losses import ProxyAnchorLoss
+
+        dimension = embedding.project.out_features
+        # Its own place in the stream: proxies do not depend on how many numbers the network drew.
+        torch.manual_seed(self.streams.number("init", "proxies"))
+        return ProxyAnchorLoss(classes, dimension, margin=self.options["margin"], alpha=self.options["alpha"])
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """The network, and the proxies at ``proxy_lr_scale`` times its learning rate."""
+        assert isinstance(model, RetrievalNetwork)
+        groups: list[dict[str, Any]] = [{"params": list(model.embedding.parameters())}]
+        proxies = list(model.criterion.parameters())
+        if proxies:
+            groups.append({"params": proxies, "lr_scale": float(self.options["proxy_lr_scale"])})
+        return groups
+
+    def steps_per_epoch(self) -> int:
+        """Whole batches in the number of training images."""
+        return len(self.splits["train"]) // self.recipe.batch_size
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Batches of a fresh permutation, or of whole classes drawn batch by batch."""
+        train, size = self.splits["train"], self.recipe.batch_size
+        each = int(self.options["images_per_class"])
+        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch))
+        for index in range(self.steps_per_epoch()):
+            if each:
+                places = self._balanced(size // each, each, self.streams.torch("order", epoch, index))
+            else:
+                places = order[index * size : (index + 1) * size]
+            images, _ = train.take(places.to(self.device))
+            generator = self.streams.torch("augment", epoch, index)
+            yield Batch(augment(images, self.options["augment"], generator), self.train_labels[places])
+
+    def _balanced(self, classes: int, each: int, generator: torch.Generator) -> Tensor:
+        chosen = torch.randperm(len(self.by_class), generator=generator)[:classes].tolist()
+        return torch.cat([_some(self.by_class[number], each, generator) for number in chosen])
+
+    def _calibration(self) -> Iterator[Tensor]:
+        order = torch.randperm(len(self.splits["train"]), generator=self.streams.torch("order", "calibration"))
+        for places in order.to(self.device).split(self.recipe.batch_size):
+            if len(places) == self.recipe.batch_size:
+                yield self.splits["train"].take(places)[0]
+
+    def training_step(self, batch: Batch, step: int) -> StepResult:
+        """The metric-learning loss of one batch."""
+        if self.options["bn"] == "frozen":
+            freeze_batch_norms(self.model)  # whoever called train() since
+        if self.options["warm_epochs"]:
+            warm = step < int(self.options["warm_epochs"]) * self.steps_per_epoch()
+            self.model.embedding.body.requires_grad_(not warm)
+        return StepResult(self.model.criterion(self.model(batch.images), batch.labels))
+
+    def evaluate(self, split: str) -> Evaluation:
+        """Recall@k in percent, against the gallery where the split has one, else against the rest of the split."""
+        if split not in self.splits:
+            return Evaluation({})
+        queries = self._embed(split)
+        labels = self.splits[split].labels
+        if split == "test" and "gallery" in self.splits:
+            gallery, gallery_labels = self._embed("gallery"), self.splits["gallery"].labels
+        else:
+            gallery, gallery_labels = None, labels
+        found = neighbours(queries, gallery, max(RANKS), self.recipe.eval_batch)
+        hits = gallery_labels[found] == labels[:, None]
+        metrics = {f"recall-at-{rank}": 100 * float(hits[:, :rank].any(1).double().mean()) for rank in RANKS}
+        metrics["trivial.recall-at-1"] = chance(labels, gallery_labels, alone=gallery is None)
+        return Evaluation(metrics, {"item": self.data.splits[split].items, "correct": hits[:, 0].cpu().numpy()})
+
+    def _embed(self, split: str) -> Tensor:
+        part = self.splits[split]
+        places = torch.arange(len(part), device=self.device).split(self.recipe.eval_batch)
+        with evaluating(self.model):
+            return torch.cat([self.model(part.take(place)[0]) for place in places]).float()
+
+    def probe(self, model: nn.Module) -> Probe | None:
+        """Norms, angular updates and projected shares of the weights."""
+        from methods.optimizers.probes import WeightProbe, roles_of
+
+        return WeightProbe(list(model.named_parameters()), roles_of(model))
+
+
+def _some(places: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """``count`` of the places, none twice unless there are too few."""
+    order = torch.randperm(len(places), generator=generator)
+    return places[order.repeat(-(-count // len(places)))[:count].to(places.device)]
+
+
+def neighbours(queries: Tensor, gallery: Tensor | None, most: int, batch: int) -> Tensor:
+    """The ``most`` nearest of the gallery for each query, nearest first, by exact cosine similarity.
+
+    Args:
+        queries: (Q, D) of length one.
+        gallery: (G, D) of length one; None: the queries themselves, each without itself.
+        most: how many; fewer where the gallery is smaller.
+        batch: queries at a time.
+    """
+    others = queries if gallery is None else gallery
+    most = min(most, len(others) - (gallery is None))
+    found = []
+    for start in range(0, len(queries), batch):
+        similarity = queries[start : start + batch] @ others.T
+        if gallery is None:
+            rows = torch.arange(len(similarity), device=similarity.device)
+            similarity[rows, start + rows] = -torch.inf
+        found.append(similarity.topk(most, dim=1).indices)
+    return torch.cat(found)
+
+
+def chance(labels: Tensor, gallery: Tensor, *, alone: bool) -> float:
+    """Recall@1 in percent of a neighbour drawn at random, the query itself excluded where ``alone``."""
+    itself = int(alone)
+    counts = torch.bincount(gallery, minlength=int(labels.max()) + 1)[labels].double() - itself
+    return 100 * float((counts / (len(gallery) - itself)).mean())
+
+
+INFO = Retrieval.info
