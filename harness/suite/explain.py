@@ -36,7 +36,9 @@ def _real_path(node: Node, path: tuple[Any, ...]) -> list[Any]:
     """The path without the names of union members that pydantic mixes in."""
     found: list[Any] = []
     for position, step in enumerate(path):
-        if (isinstance(node.value, dict) and step in node.value) or (isinstance(node.value, list) and isinstance(step, int) and step < len(node.value)):
+        if (isinstance(node.value, dict) and step in node.value) or (
+            isinstance(node.value, list) and isinstance(step, int) and step < len(node.value)
+        ):
             node = node.value[step]
         elif position < len(path) - 1 or (isinstance(step, str) and step[:1].isupper()) or "[" in str(step):
             continue

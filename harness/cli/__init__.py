@@ -1,0 +1,14 @@
+"""The command line: one command a file, each a thin call of a function."""
+
+from __future__ import annotations
+
+import sys
+
+from harness.cli.group import harness as harness
+
+
+def main() -> None:
+    """Entry point of the console script ``harness``."""
+    from harness.cli.group import run_main
+
+    sys.exit(run_main(sys.argv[1:]))

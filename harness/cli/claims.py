@@ -1,0 +1,36 @@
+"""``harness claims``."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from harness.cli.options import database_option, selection, selection_options
+
+
+@click.command(name="claims", epilog="Example: harness claims adamp --format json")
+@click.argument("suites", nargs=-1, metavar="[SUITE…]")
+@selection_options
+@database_option
+@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(suites: tuple[str, ...], form: str, **options: Any) -> None:
+    """Judge a suite's claims from the stored trials (without a name: every shipped suite's)."""
+    from harness.claims import judge_now
+    from harness.cli.verdicts import print_claims, verdict_json
+    from harness.suite import load_suite, shipped_suites
+
+    chosen, _ = selection(
+        options["scale"], options["benchmarks"], options["arms"], options["seeds"], options["overrides"]
+    )
+    rows = []
+    for name in suites or tuple(shipped_suites()):
+        suite = load_suite(name)
+        plan, verdicts = judge_now(suite, chosen, options["database"])
+        if form == "json":
+            rows.append({"suite": suite.name, "scale": plan.scale, "verdicts": verdict_json(verdicts)})
+        else:
+            print_claims(suite, plan.scale, verdicts)
+    if form == "json":
+        click.echo(json.dumps(rows))

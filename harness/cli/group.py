@@ -1,0 +1,100 @@
+"""The command group: loads only the command that is asked for, and turns errors into one clear message."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from harness.errors import HarnessError
+
+# Command → its one-line help: a listing needs no import of the commands. A test compares it with their own.
+COMMANDS = {
+    "run": "Run a suite; what is already stored is reused.",
+    "plan": "Show the cells and trials of a suite; nothing is run.",
+    "validate": "Check suite files; every problem with its place.",
+    "report": "Write the HTML site of suites.",
+    "claims": "Judge a suite's claims from the stored trials.",
+    "list": "List suites, benchmarks, methods, tasks, data, models, runs or trials.",
+    "show": "Show one trial: its content, results and artifacts.",
+    "query": "Ask the database in SQL, read-only.",
+    "db": "Rebuild or check the database.",
+    "data": "Where data sets come from, and whether they are here.",
+    "conformance": "Check the methods against reference vectors.",
+    "doctor": "Versions, devices, Ray, data, database: what works here.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command's module."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"harness.cli.{'list_' if cmd_name == 'list' else cmd_name}")
+        found: click.Command = module.command
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest commands where there is none of that name."""
+        from harness.errors import choices
+
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            raise click.UsageError(f"no command '{args[0]}'; {choices(list(COMMANDS), args[0], most=20)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Example: harness run suites/adamp.yaml",
+)
+@click.option("--debug", is_flag=True, help="Show tracebacks.")
+@click.version_option(package_name="paper-harness", prog_name="harness")
+def harness(debug: bool) -> None:
+    """Find out whether a paper's method really beats its baseline."""
+
+
+def run_main(arguments: Sequence[str]) -> int:
+    """Run the command line and return its exit code: 0 done, 1 some trials failed, 2 wrong usage or invalid file."""
+    debug = "--debug" in arguments or bool(os.environ.get("HARNESS_DEBUG"))
+    rest = [argument for argument in arguments if argument != "--debug"]
+    try:
+        outcome: Any = harness.main(args=rest, prog_name="harness", standalone_mode=False)
+        return outcome if isinstance(outcome, int) else 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; what had finished is stored, and the same command goes on from there", err=True)
+        return 1
+    except HarnessError as error:
+        if debug:
+            raise
+        click.echo(f"error: {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of our output went away
+        return 0
+    except Exception as error:
+        if debug:
+            raise
+        click.echo(f"internal error: {type(error).__name__}: {error}\nrun again with --debug to see where", err=True)
+        return 1

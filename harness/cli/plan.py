@@ -1,0 +1,58 @@
+"""``harness plan``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.options import database_option, selection, selection_options
+
+
+@click.command(name="plan", epilog="Example: harness plan adamp --scale small")
+@click.argument("suite", metavar="SUITE")
+@selection_options
+@database_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def command(suite: str, **options: Any) -> None:
+    """Show the cells and trials of a suite, what is stored already, and what the rest costs; nothing is run."""
+    from harness.suite import load_suite
+
+    chosen, _ = selection(
+        options["scale"], options["benchmarks"], options["arms"], options["seeds"], options["overrides"]
+    )
+    show_plan(load_suite(suite), chosen, options["database"], options["as_json"])
+
+
+def show_plan(suite: Any, chosen: Any, database: Path, as_json: bool) -> None:
+    """Print a plan as a table or as JSON."""
+    from harness.estimate import estimate
+
+    found = estimate(suite, chosen, database)
+    if as_json:
+        click.echo(json.dumps(found.as_dict()))
+        return
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, title=f"{suite.name} at {chosen.scale}", title_justify="left")
+    for name in ("benchmark", "arm", "stand-in", "seeds", "stored", "core-seconds", "MB"):
+        table.add_column(name, justify="left" if name in ("benchmark", "arm", "stand-in") else "right")
+    for cell in found.cells:
+        guess = "~" if cell.guessed else ""
+        memory = f"{cell.memory_mb:.0f}" if cell.memory_mb else ""
+        table.add_row(
+            Text(cell.benchmark), Text(cell.arm), ", ".join(cell.stand_in) or "as published", str(cell.seeds),
+            str(cell.stored), f"{guess}{cell.core_seconds:.0f}", memory,
+        )  # fmt: skip
+    console = Console()
+    console.print(table)
+    for name in found.absent:
+        console.print(f"{name}: no such scale", style="dim", markup=False)
+    console.print(
+        f"{len(found.cells)} cells, {found.trials} trials, {found.reused} stored already; "
+        f"about {found.core_seconds:.0f} core-seconds to run" + (" (~: a guess)" if found.guessed else "")
+    )

@@ -1,0 +1,106 @@
+"""The verdict table in the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from harness.suite import Suite
+
+STYLES = {
+    "reproduced": "bold green", "direction confirmed": "green", "direction only": "green", "holds": "green",
+    "contradicted": "bold red", "direction reversed": "red", "fails": "bold red", "not reproduced": "red",
+    "no effect worth having": "yellow", "inactive": "magenta", "not run": "dim", "invalid": "yellow",
+}  # fmt: skip
+
+
+def design_of(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    """A verdict's design, whether it comes from the judge or from the database."""
+    design = verdict.get("design") or {}
+    found: dict[str, Any] = json.loads(design) if isinstance(design, str) else dict(design)
+    return found
+
+
+def verdict_json(verdicts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Verdicts as JSON data: times as text, infinities and NaN as null."""
+    return [_plain({**verdict, "design": design_of(verdict)}) for verdict in verdicts]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number as people read it: three significant digits, a true minus."""
+    if value is None or math.isnan(value):
+        return ""
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:+.{digits}g}".replace("-", "−")
+
+
+def print_verdicts(suite: Suite, scale: str, verdicts: list[dict[str, Any]]) -> None:
+    """Print one line a claim that was judged, and a count of those that were not run."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    judged = [verdict for verdict in verdicts if verdict["verdict"] != "not run"]
+    stand_in = any(verdict.get("stand_in") for verdict in judged)
+    note = " · stand-in: the published sizes do not apply" if stand_in else ""
+    table = Table(title=Text(f"{suite.name} at {scale}{note}"), title_justify="left", box=None, pad_edge=False)
+    for name, right in (("claim", 0), ("verdict", 0), ("effect", 1), ("95 % interval", 1), ("n", 1), ("adj. p", 1)):
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for verdict in judged:
+        table.add_row(*_row(verdict))
+    console.print(table)
+    missing = len(verdicts) - len(judged)
+    if missing:
+        console.print(f"{missing} more claims are not run here; 'harness claims {suite.name}' says why", style="dim")
+
+
+def _row(verdict: Mapping[str, Any]) -> list[Any]:
+    from rich.text import Text
+
+    word = str(verdict["verdict"])
+    low, high = verdict.get("ci_low"), verdict.get("ci_high")
+    interval = "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+    adjusted = verdict.get("adjusted_p")
+    return [
+        Text(str(verdict["claim_id"])),
+        Text(word, style=STYLES.get(word, "")),
+        number(verdict.get("difference")),
+        Text(interval),
+        str(verdict.get("n") or ""),
+        "" if adjusted is None or math.isnan(adjusted) else f"{adjusted:.3f}",
+    ]
+
+
+def print_claims(suite: Suite, scale: str, verdicts: list[dict[str, Any]]) -> None:
+    """The verdict table, then every claim that was not run with its reason."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    print_verdicts(suite, scale, verdicts)
+    missing = [verdict for verdict in verdicts if verdict["verdict"] == "not run"]
+    listed = {verdict["claim_id"] for verdict in verdicts}
+    table = Table(box=None, pad_edge=False, title="not run", title_justify="left")
+    table.add_column("claim", overflow="fold")
+    table.add_column("why", overflow="fold")
+    for verdict in missing:
+        table.add_row(Text(str(verdict["claim_id"])), Text(str(design_of(verdict).get("reason") or "")))
+    for name, fact in suite.facts.items():
+        if name not in listed:
+            table.add_row(Text(name), Text(f"{fact.kind}: listed with its source, never judged ({fact.source})"))
+    if table.row_count:
+        Console().print(table)

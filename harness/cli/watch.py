@@ -1,0 +1,159 @@
+"""What the terminal shows while trials run: a live table on a terminal, plain lines elsewhere, or nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from harness.dispatch import Watch
+from harness.executors.base import Outcome, Progress
+from harness.worker import Job
+
+
+class Silent:
+    """Tells nothing."""
+
+    def queued(self, jobs: int) -> None:
+        """Nothing."""
+
+    def started(self, job: Job) -> None:
+        """Nothing."""
+
+    def progressed(self, progress: list[Progress]) -> None:
+        """Nothing."""
+
+    def finished(self, job: Job, outcome: Outcome) -> None:
+        """Nothing."""
+
+
+class Counting(Silent):
+    """Counts trials and estimates what is left from the throughput so far."""
+
+    def __init__(self, suite: str) -> None:
+        self.suite = suite
+        self.total = self.done = self.failed = 0
+        self.began = time.monotonic()
+        self.running: dict[str, Job] = {}
+        self.newest: dict[str, Progress] = {}
+
+    def queued(self, jobs: int) -> None:
+        """More trials wait."""
+        self.total += jobs
+
+    def started(self, job: Job) -> None:
+        """A trial began."""
+        self.running[job.trial_id] = job
+
+    def progressed(self, progress: list[Progress]) -> None:
+        """Heartbeats."""
+        self.newest.update({one.trial_id: one for one in progress})
+
+    def finished(self, job: Job, outcome: Outcome) -> None:
+        """A trial ended."""
+        self.running.pop(job.trial_id, None)
+        self.newest.pop(job.trial_id, None)
+        self.done += 1
+        self.failed += outcome["status"] not in ("done", "diverged")
+
+    @property
+    def remaining(self) -> str:
+        """The time left at the rate so far."""
+        if not self.done:
+            return "…"
+        seconds = (time.monotonic() - self.began) / self.done * (self.total - self.done)
+        return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+class Plain(Counting):
+    """One line an ended trial, at most one a second; failures always."""
+
+    def __init__(self, suite: str) -> None:
+        super().__init__(suite)
+        self._last = 0.0
+
+    def finished(self, job: Job, outcome: Outcome) -> None:
+        """Print the trial that ended."""
+        super().finished(job, outcome)
+        bad = outcome["status"] != "done"
+        now = time.monotonic()
+        if bad or now - self._last >= 1.0 or self.done == self.total:
+            self._last = now
+            error = f": {str(outcome.get('error')).splitlines()[0]}" if bad else ""
+            wall = outcome.get("wall_seconds") or 0.0
+            line = f"[{self.done}/{self.total}] {job.label} {outcome['status']} {wall:.1f} s{error}"
+            print(f"{line} · {self.remaining} left", file=sys.stderr, flush=True)
+
+
+class Live(Counting):
+    """A live table of what runs, with progress, throughput, time left and failures as they happen."""
+
+    def __init__(self, suite: str) -> None:
+        from rich.console import Console
+        from rich.live import Live as RichLive
+
+        super().__init__(suite)
+        self._console = Console(stderr=True)
+        self._live = RichLive(self._table(), console=self._console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Live:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def _table(self) -> Any:
+        from rich.table import Table
+
+        elapsed = max(1e-9, time.monotonic() - self.began)
+        failed = f" · [red]{self.failed} failed[/red]" if self.failed else ""
+        title = f"{self.suite}: {self.done} of {self.total} trials{failed}"
+        caption = f"{self.done / elapsed * 60:.0f} trials a minute · {self.remaining} left"
+        table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=None)
+        for column in ("running", "seed", "step", "loss"):
+            table.add_column(column, justify="left" if column == "running" else "right")
+        for trial_id, job in self.running.items():
+            at = self.newest.get(trial_id)
+            name, _, seed = job.label.rpartition("/")
+            step = f"{at.step}/{at.steps}" if at else "…"
+            table.add_row(name, seed, step, f"{at.loss:.4g}" if at else "")
+        return table
+
+    def queued(self, jobs: int) -> None:
+        """More trials wait."""
+        super().queued(jobs)
+        self._live.update(self._table())
+
+    def started(self, job: Job) -> None:
+        """A trial began."""
+        super().started(job)
+        self._live.update(self._table())
+
+    def progressed(self, progress: list[Progress]) -> None:
+        """Heartbeats."""
+        super().progressed(progress)
+        self._live.update(self._table())
+
+    def finished(self, job: Job, outcome: Outcome) -> None:
+        """A trial ended; a failure is printed above the table."""
+        super().finished(job, outcome)
+        if outcome["status"] != "done":
+            first = str(outcome.get("error")).splitlines()[0]
+            self._console.print(f"{outcome['status']}: {job.label}: {first}", markup=False, highlight=False)
+        self._live.update(self._table())
+
+
+@contextlib.contextmanager
+def make_watch(suite: str, quiet: bool = False) -> Iterator[Watch]:
+    """The watch that fits the terminal."""
+    if quiet:
+        yield Silent()
+    elif sys.stderr.isatty() and not os.environ.get("CI"):
+        with Live(suite) as live:
+            yield live
+    else:
+        yield Plain(suite)

@@ -1,0 +1,222 @@
+"""One execution of a suite: plan, dispatch what is not yet there, judge. A run owns no results, it asks for trials."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.dispatch import Dispatcher, Policy, Watch
+from harness.environment import environment, environment_id, git_state
+from harness.errors import HarnessError, MissingDataError
+from harness.executors import Executor, InlineExecutor
+from harness.identity import require_data
+from harness.judge import claim_rows, judge
+from harness.plan import Plan, Selection, Trial, make_plan, sources_of
+from harness.store import FINAL, Owner, open_reader
+from harness.suite import Suite
+from harness.worker import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """How a suite is to be run (the options of ``harness run``)."""
+
+    database: Path
+    selection: Selection = field(default_factory=Selection)
+    executor: str = "ray"
+    address: str | None = None
+    gpus_per_trial: float | None = None
+    policy: Policy = field(default_factory=Policy)
+    time_budget: float | None = None
+    command: str = ""
+    own_methods: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run did: counts of trials by status, and which were reused."""
+
+    run_id: str
+    plan: Plan
+    reused: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    stopped: str | None = None
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial of the plan has a result."""
+        return not self.failures and self.stopped is None
+
+
+def new_run_id() -> str:
+    """A run's name: when it began, and four random bytes."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
+
+
+def now() -> str:
+    """This moment in UTC, as the store writes it."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat()
+
+
+def check_data(plan: Plan) -> None:
+    """Every data source of a plan is there.
+
+    Raises:
+        MissingDataError: one line for each missing source, with the path and the command that gets it.
+    """
+    missing = []
+    for source in sources_of(plan.trials):
+        try:
+            require_data(source)
+        except MissingDataError as error:
+            missing.append(str(error))
+    if missing:
+        raise MissingDataError("\n".join(missing))
+
+
+def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
+    """Run a suite; what is already stored is reused.
+
+    Raises:
+        HarnessError: before anything runs, where the plan, the data or the executor cannot be had.
+    """
+    plan = make_plan(suite, request.selection)
+    if not plan.trials:
+        raise HarnessError(f"nothing to run: no benchmark of '{suite.name}' has the scale '{plan.scale}'")
+    check_data(plan)
+    result = Result(new_run_id(), plan)
+    with Owner(request.database, result.run_id) as owner:
+        finished = owner.finished([trial.trial_id for trial in plan.trials])
+        result.reused = len(finished)
+        _announce(owner, suite, request, result, finished)
+        try:
+            _dispatch(owner, request, result, finished, watch)
+        except BaseException:
+            owner.record({"kind": "run", "run": {"run_id": result.run_id, "status": "cancelled", "finished_at": now()}})
+            raise
+        owner.flush()
+        _judge(owner, suite, request, result)
+        status = "done" if result.complete else "incomplete"
+        owner.record({"kind": "run", "run": {"run_id": result.run_id, "status": status, "finished_at": now()}})
+    return result
+
+
+def _announce(owner: Owner, suite: Suite, request: Request, result: Result, finished: Mapping[str, str]) -> None:
+    """Journal the environment, the run, its claims and the trials that it asks for."""
+    plan = result.plan
+    commit, dirty = git_state()
+    owner.record({"kind": "environment", "environment_id": environment_id(), "info": environment()})
+    run = {
+        "run_id": result.run_id, "suite": suite.name, "scale": plan.scale, "started_at": now(), "status": "running",
+        "git_commit": commit, "git_dirty": dirty, "command": request.command, "environment_id": environment_id(),
+        "spec": suite_spec(suite, plan),
+    }  # fmt: skip
+    owner.record({"kind": "run", "run": run})
+    owner.record({"kind": "claims", "suite": suite.name, "claims": claim_rows(suite)})
+    links = [
+        {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": link.trial_id in finished}
+        for link in plan.links
+    ]
+    trials = [trial_row(trial) for trial in plan.trials]
+    owner.record({"kind": "planned", "run_id": result.run_id, "trials": trials, "links": links})
+
+
+def trial_row(trial: Trial) -> dict[str, Any]:
+    """A trial's row as the journal's ``planned`` event takes it."""
+    return {
+        "trial_id": trial.trial_id, "spec_id": trial.spec_id, "fingerprint": trial.fingerprint, "suite": trial.suite,
+        "benchmark": trial.benchmark, "arm": trial.arm, "seed": trial.seed, "scale": trial.scale,
+        "stand_in": list(trial.stand_in), "spec": trial.spec,
+    }  # fmt: skip
+
+
+def suite_spec(suite: Suite, plan: Plan) -> dict[str, Any]:
+    """The whole resolved suite with descriptions and the licences of its data."""
+    from harness import registry
+
+    sources = {
+        name: {key: registry.entry("data", name).info[key] for key in ("home", "licence", "origin", "version")}
+        for name in sources_of(plan.trials)
+    }
+    benchmarks = {
+        name: {"title": suite.benchmarks[name].model.title, "about": setting.about, "task": setting.task,
+               "data": dict(setting.data), "model": dict(setting.model), "recipe": dict(setting.recipe),
+               "stand_in": list(setting.stand_in)}
+        for name, setting in plan.settings.items()
+    }  # fmt: skip
+    dumped = json.loads(suite.model.model_dump_json(exclude={"facts", "benchmarks"}))
+    return {**dumped, "benchmarks": benchmarks, "sources": sources, "absent": list(plan.absent)}
+
+
+def make_executor(request: Request) -> Executor:
+    """The executor that a request names."""
+    if request.executor == "inline":
+        return InlineExecutor()
+    from harness.executors.cluster import RayExecutor
+
+    state = request.database.with_name(request.database.name + ".sessions")
+    return RayExecutor(state, request.address, request.gpus_per_trial)
+
+
+def jobs_of(trials: list[Trial], request: Request) -> list[Job]:
+    """Trials as they travel to workers."""
+    artifacts = (request.database.parent / "artifacts").resolve()
+    return [
+        Job(
+            trial.trial_id,
+            trial.label,
+            trial.spec,
+            artifacts / trial.trial_id,
+            timeout_seconds=float(trial.spec["recipe"]["timeout_seconds"]),
+            own_methods=request.own_methods,
+        )
+        for trial in trials
+    ]
+
+
+def _dispatch(owner: Owner, request: Request, result: Result, finished: Mapping[str, str], watch: Watch) -> None:
+    missing = [trial for trial in result.plan.trials if trial.trial_id not in finished]
+    for status in finished.values():
+        result.counts[status] = result.counts.get(status, 0) + 1
+    if not missing:
+        return
+    stop_at = None if request.time_budget is None else time.monotonic() + request.time_budget
+    policy = Policy(request.policy.attempts, request.policy.fail_fast, request.policy.exclusive, stop_at)
+    executor = make_executor(request)
+    dispatcher = Dispatcher(owner, result.run_id, executor, policy, watch)
+    try:
+        dispatcher.submit(jobs_of(missing, request))
+        for job, outcome in dispatcher.outcomes():
+            status = outcome["status"]
+            result.counts[status] = result.counts.get(status, 0) + 1
+            if status not in FINAL:
+                result.failures.append((job.label, str(outcome.get("error"))))
+        result.stopped = dispatcher.stopped
+    except KeyboardInterrupt:
+        dispatcher.abandon()
+        raise
+    finally:
+        executor.close()
+
+
+def _judge(owner: Owner, suite: Suite, request: Request, result: Result) -> None:
+    with open_reader(request.database) as reader:
+        judgement = judge(suite, result.plan, reader, judged_at=datetime.now(UTC).replace(tzinfo=None))
+    record_judgement(owner.record, suite.name, result.plan.scale, judgement)
+    result.verdicts = judgement.verdicts
+
+
+def record_judgement(record: Callable[[Mapping[str, Any]], None], suite: str, scale: str, judgement: Any) -> None:
+    """Journal verdicts with the trials and gates they rest on."""
+    record(
+        {"kind": "verdicts", "suite": suite, "scale": scale, "verdicts": judgement.verdicts,
+         "trials": judgement.trials, "gates": judgement.gates}
+    )  # fmt: skip
