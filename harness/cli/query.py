@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,7 @@ def as_table(answer: Table) -> str:
     return "\n".join([*text, f"({count} row{'' if count == 1 else 's'})"]) + "\n"
 
 
-FORMS = {"table": as_table, "json": as_json, "csv": as_csv}
+FORMS: dict[str, Callable[[Table], str]] = {"table": as_table, "json": as_json, "csv": as_csv}
 
 
 def _plain(value: Any) -> Any:
@@ -113,7 +114,7 @@ def _cell(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, (list, tuple, dict)):
         return json.dumps(_plain(value), ensure_ascii=False)
-    return str(value)
+    return str(_plain(value)) if isinstance(value, float) else str(value)
 
 
 def _one_line(text: str) -> str:

@@ -10,6 +10,7 @@ from harness.store.owner import Owner
 from harness.store.paths import StorePaths, default_database
 from harness.store.queries import Queries, Table
 from harness.store.readers import Reader, open_reader
+from harness.store.rebuild import Problem, Rebuilt, check, rebuild
 from harness.store.tables import FINAL, STATUSES, TABLES
 
 __all__ = [
@@ -18,14 +19,18 @@ __all__ = [
     "TABLES",
     "Journal",
     "Owner",
+    "Problem",
     "Queries",
     "Reader",
+    "Rebuilt",
     "StoreDamagedError",
     "StoreError",
     "StoreHeldError",
     "StorePaths",
     "Table",
+    "check",
     "default_database",
     "open_reader",
+    "rebuild",
     "segments",
 ]

@@ -189,18 +189,20 @@ class Segment:
             # gzip's trailer holds the length modulo 2**32.
             return _archived_size(self.archived) not in (offset % (1 << 32), None)
 
-    def lines(self, offset: int = 0) -> Iterator[Line]:
+    def lines(self, offset: int = 0, *, strict: bool = False) -> Iterator[Line]:
         """Whole lines from ``offset`` on; a torn tail is left alone, since its writer may yet finish it.
 
         Raises:
-            StoreError: an archive that is not a gzip file.
+            StoreError: an archive that is damaged.
+            EOFError: an archive that was cut short, if ``strict``; otherwise its lines simply end.
         """
         with self._open() as file:
             try:
                 file.seek(offset)
                 yield from _lines(file, offset)
             except EOFError:
-                return  # an archive cut short: what could be read was read; `check` says so
+                if strict:
+                    raise
             except (OSError, zlib.error) as error:
                 raise StoreError(f"the archived segment {self.archived} cannot be read: {error}") from error
 

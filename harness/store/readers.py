@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -282,9 +283,12 @@ def _run(
 
 
 def _sql_error(error: Exception) -> StoreError:
-    text = " ".join(line.strip() for line in str(error).strip().splitlines() if set(line.strip()) - {"^"})
+    text = str(error).split("\nLINE ")[0]
+    text = " ".join(text.split())
     if "disabled by configuration" in text or "configuration has been locked" in text:
         return StoreError(f"a query reads this database and nothing else, and changes no setting: {text}")
+    if quoted := re.search(r'syntax error at or near "(at|offset)"', text):
+        text += f'; a column of that name is written with quotes: "{quoted[1]}"'
     return StoreError(f"the query failed: {text}")
 
 

@@ -197,7 +197,7 @@ def _create(paths: StorePaths, steps: Sequence[Migration]) -> None:
     """Make the file under another name first: a process killed half-way must not leave half a database."""
     paths.database.parent.mkdir(parents=True, exist_ok=True)
     if paths.wal.exists():  # of a file that is gone; replaying it into the new one would mix the two
-        paths.wal.replace(paths.wal.with_name(f"{paths.wal.name}.stray-{_stamp()}"))
+        paths.wal.replace(paths.wal.with_name(f"{paths.wal.name}.stray-{stamp()}"))
     fresh = paths.database.with_name(f"{paths.database.name}.new-{os.getpid()}")
     for leftover in (fresh, fresh.with_name(fresh.name + ".wal")):
         leftover.unlink(missing_ok=True)
@@ -212,12 +212,13 @@ def _create(paths: StorePaths, steps: Sequence[Migration]) -> None:
 
 def back_up(paths: StorePaths, reason: str) -> Path:
     """Copy the file, and its WAL if there is one, to ``<db>.backup-<reason>-<time>``."""
-    target = paths.database.with_name(f"{paths.database.name}.backup-{reason}-{_stamp()}")
+    target = paths.database.with_name(f"{paths.database.name}.backup-{reason}-{stamp()}")
     shutil.copyfile(paths.database, target)
     if paths.wal.exists():
         shutil.copyfile(paths.wal, target.with_name(target.name + ".wal"))
     return target
 
 
-def _stamp() -> str:
+def stamp() -> str:
+    """This moment, for the name of a file."""
     return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")

@@ -1,0 +1,298 @@
+"""Make the database again from its journal, and compare the two."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.store.errors import StoreError, StoreHeldError
+from harness.store.ingest import counters, ingest
+from harness.store.journal import Segment, segments
+from harness.store.locking import lock_holder, looking, open_in_this_process, writing
+from harness.store.paths import StorePaths
+from harness.store.schema import connect, open_for_writing, stamp
+from harness.store.snapshot import copy_database, copy_for_snapshot, publish_snapshot
+from harness.store.tables import TABLES
+
+if TYPE_CHECKING:
+    from duckdb import DuckDBPyConnection
+
+_FINISHED = "SELECT trial_id FROM trials WHERE status IN ('done', 'diverged')"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with a store; ``kind`` is file, schema, rows, counts or journal."""
+
+    kind: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}: {self.message}"
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """What a rebuild made: rows of each table, where the old file is, and what the journal lacks."""
+
+    rows: dict[str, int]
+    finished: int
+    backup: Path | None
+    problems: list[Problem] = field(default_factory=list)
+
+
+def rebuild(database: str | os.PathLike[str], *, force: bool = False) -> Rebuilt:
+    """Make the database again from archived and live segments; the old file is kept as a backup.
+
+    Living owners go on meanwhile: they wait for the lock and continue with the new file.
+
+    Args:
+        database: path of the file, which may be damaged or gone.
+        force: put the new file in place although the old one knows finished trials that the journal lacks.
+
+    Raises:
+        StoreError: there is no journal, or it lacks finished trials that the old file still shows.
+        StoreHeldError: a foreign process has the file open.
+    """
+    paths = StorePaths.of(database)
+    found = segments(paths.journal)
+    if not found:
+        raise StoreError(f"there is no journal in {paths.journal}: nothing to make {paths.database} from")
+    problems = [problem for segment in found if (problem := _damage(segment))]
+    fresh = StorePaths.of(paths.database.with_name(f"{paths.database.name}.rebuild-{os.getpid()}"))
+    try:
+        with writing(paths, timeout=30.0):
+            _refuse_held(paths)
+            _remove(fresh)
+            with open_for_writing(fresh) as connection:
+                ingest(connection, paths.journal)
+                rows = _counts(connection)
+                finished = {trial_id for (trial_id,) in connection.execute(_FINISHED).fetchall()}
+            _refuse_loss(paths, finished, force)
+            backup = _set_aside(paths)
+            fresh.database.replace(paths.database)
+            copy = copy_for_snapshot(paths)
+            if copy is not None:
+                publish_snapshot(paths, copy)
+    finally:
+        _remove(fresh)
+    return Rebuilt(rows, len(finished), backup, problems)
+
+
+def _remove(paths: StorePaths) -> None:
+    paths.database.unlink(missing_ok=True)
+    paths.wal.unlink(missing_ok=True)
+
+
+def _refuse_held(paths: StorePaths) -> None:
+    """A foreign process would go on writing into what is about to become the backup."""
+    if open_in_this_process(paths.database):
+        holder = f"this process itself (process {os.getpid()})"
+        raise StoreHeldError(f"{paths.database} is held by {holder}: close its other connection", holder)
+    with contextlib.suppress(FileNotFoundError), paths.database.open("r+b") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = lock_holder(paths.database) or "another process"
+            raise StoreHeldError(f"{paths.database} is held by {holder}: close it first", holder) from error
+
+
+def _refuse_loss(paths: StorePaths, finished: set[str], force: bool) -> None:
+    if force:
+        return
+    lost = _finished_in(paths) - finished
+    if lost:
+        raise StoreError(
+            f"{paths.database} shows {len(lost)} finished trials that its journal lacks "
+            f"(segments were removed?); they would be lost, so nothing was changed. --force does it anyway"
+        )
+
+
+def _finished_in(paths: StorePaths) -> set[str]:
+    """Finished trials of the old file, as far as it can still be read."""
+    import duckdb
+
+    if not paths.database.exists():
+        return set()
+    with tempfile.TemporaryDirectory(prefix="harness-rebuild-") as folder:
+        copy = Path(folder) / "old.duckdb"
+        copy_database(paths, copy)
+        try:
+            connection = connect(copy, read_only=True)
+        except StoreError:
+            return set()
+        try:
+            return {trial_id for (trial_id,) in connection.execute(_FINISHED).fetchall()}
+        except duckdb.Error:
+            return set()
+        finally:
+            connection.close()
+
+
+def _set_aside(paths: StorePaths) -> Path | None:
+    """Keep the old file under another name, without a moment in which there is no database."""
+    if not paths.database.exists():
+        return None
+    backup = paths.database.with_name(f"{paths.database.name}.backup-rebuild-{stamp()}")
+    try:
+        os.link(paths.database, backup)
+    except OSError:  # a file system without hard links
+        shutil.copyfile(paths.database, backup)
+    if paths.wal.exists():
+        paths.wal.replace(backup.with_name(backup.name + ".wal"))
+    return backup
+
+
+def _counts(connection: DuckDBPyConnection) -> dict[str, int]:
+    sql = " UNION ALL ".join(f"SELECT '{table}', count(*) FROM {table}" for table in TABLES)
+    return dict(connection.execute(sql).fetchall())
+
+
+def check(database: str | os.PathLike[str]) -> list[Problem]:
+    """What is wrong with a database and its journal; an empty list if nothing is.
+
+    The file is copied and the copy examined, so that nobody waits. The journal is read whole and ingested
+    into a new database, which is then compared.
+
+    Raises:
+        StoreError: there is no such database, or a foreign process holds it.
+    """
+    paths = StorePaths.of(database)
+    if not paths.database.is_file():
+        raise StoreError(f"there is no database at {paths.database}; name another with --db or HARNESS_DB")
+    problems = [problem for segment in segments(paths.journal) if (problem := _damage(segment))]
+    with tempfile.TemporaryDirectory(prefix="harness-check-", ignore_cleanup_errors=True) as folder:
+        copy = StorePaths.of(Path(folder) / "copy.duckdb")
+        with looking(paths, timeout=5.0):
+            copy_database(paths, copy.database)
+        try:
+            problems += _check_copy(paths, copy, StorePaths.of(Path(folder) / "fresh.duckdb"))
+        except StoreError as error:
+            told = str(error).replace(str(copy.database), str(paths.database))
+            problems.append(Problem("schema" if "schema" in told else "file", told))
+    return problems
+
+
+def _check_copy(paths: StorePaths, copy: StorePaths, fresh: StorePaths) -> list[Problem]:
+    import duckdb
+
+    try:
+        with open_for_writing(copy) as connection:
+            problems = _check_counters(connection, paths)
+            _ingest_alike(connection, paths.journal, fresh)
+            problems += _check_orphans(connection)
+            problems += _compare(connection, fresh)
+            return problems
+    except duckdb.Error as error:
+        first = str(error).splitlines()[0]
+        return [Problem("file", f"{paths.database} cannot be read through: {first}")]
+
+
+def _ingest_alike(connection: DuckDBPyConnection, journal: Path, fresh: StorePaths) -> None:
+    """Bring the copy and a new database to the same place in the journal, which may be growing."""
+    for _ in range(10):
+        with open_for_writing(fresh) as other:
+            ingest(other, journal)
+            ingest(connection, journal)
+            read = counters(other)
+        known = {segment.name for segment in segments(journal)}
+        if {name: end for name, end in counters(connection).items() if name in known} == read:
+            return
+
+
+def _check_counters(connection: DuckDBPyConnection, paths: StorePaths) -> list[Problem]:
+    found = {segment.name: segment for segment in segments(paths.journal)}
+    problems = []
+    for name, end in counters(connection).items():
+        if name not in found:
+            problems.append(Problem("journal", f"segment {name} is ingested but gone: a rebuild would lack it"))
+        elif found[name].behind(end) is False and _length(found[name]) < end:
+            problems.append(Problem("journal", f"segment {name} is shorter than what was ingested from it"))
+    return problems
+
+
+def _length(segment: Segment) -> int:
+    """Where the last whole line ends."""
+    end = 0
+    with contextlib.suppress(StoreError):
+        for line in segment.lines():
+            end = line.end
+    return end
+
+
+def _damage(segment: Segment) -> Problem | None:
+    """What is wrong with a segment. A torn last line of a plain one is not: nobody was told it was written."""
+    bad = 0
+    try:
+        for line in segment.lines(strict=True):
+            bad += line.event is None
+    except (StoreError, EOFError) as error:
+        return Problem("journal", f"segment {segment.name} cannot be read to its end: {error}")
+    if bad:
+        return Problem("journal", f"segment {segment.name} has {bad} unreadable lines; they are skipped")
+    return None
+
+
+_CHILDREN = {
+    "run_trials": ("trial_id", "trials"),
+    "metrics": ("trial_id", "trials"),
+    "results": ("trial_id", "trials"),
+    "artifacts": ("trial_id", "trials"),
+    "progress": ("trial_id", "trials"),
+    "verdict_trials": ("trial_id", "trials"),
+    "gates": ("claim_id", "verdicts"),
+}
+
+
+def _check_orphans(connection: DuckDBPyConnection) -> list[Problem]:
+    problems = []
+    for table, (column, parent) in _CHILDREN.items():
+        sql = f"SELECT count(*), min({column}) FROM {table} ANTI JOIN {parent} USING ({column})"
+        ((count, example),) = connection.execute(sql).fetchall()
+        if count:
+            what = f"{count} rows of {table} belong to no row of {parent}, {column} {example} for one"
+            problems.append(Problem("rows", what))
+    for table in ("metrics", "results"):
+        sql = f"SELECT count(DISTINCT trial_id) FROM {table} SEMI JOIN ({_UNFINISHED}) USING (trial_id)"
+        ((count,),) = connection.execute(sql).fetchall()
+        if count:
+            problems.append(Problem("rows", f"{count} unfinished trials have rows in {table}"))
+    return problems
+
+
+_UNFINISHED = "FROM trials WHERE status NOT IN ('done', 'diverged')"
+
+_COMPARED = {
+    "trials": "SELECT trial_id, status FROM {}",
+    "results": "FROM {}",
+    "metrics": "FROM {}",
+    "claims": "FROM {}",
+    "run_trials": "FROM {}",
+}
+"""Where rows are compared, not only counted. Which of two equal outcomes came first may differ."""
+
+
+def _compare(connection: DuckDBPyConnection, fresh: StorePaths) -> list[Problem]:
+    problems = []
+    path = str(fresh.database).replace("'", "''")
+    connection.execute(f"ATTACH '{path}' AS journal (READ_ONLY)")
+    for table in TABLES:
+        if table in ("ingested", "progress"):
+            continue
+        sql = f"SELECT (SELECT count(*) FROM {table}), (SELECT count(*) FROM journal.{table})"
+        ((here, there),) = connection.execute(sql).fetchall()
+        if here != there:
+            problems.append(Problem("counts", f"{table} has {here} rows and the journal makes {there}"))
+        elif table in _COMPARED:
+            rows = [_COMPARED[table].format(name) for name in (table, f"journal.{table}")]
+            sql = f"SELECT count(*) FROM (({rows[0]}) EXCEPT ALL ({rows[1]}))"
+            ((count,),) = connection.execute(sql).fetchall()
+            if count:
+                problems.append(Problem("counts", f"{count} rows of {table} differ from what the journal makes"))
+    return problems
