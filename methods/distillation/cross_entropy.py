@@ -1,0 +1,39 @@
+"""Cross-entropy: what every objective here is compared with."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from methods.distillation.inputs import Batch, Objective
+from methods.distillation.logits import cross_entropy
+from methods.distillation.probes import non_target_mass
+from methods.info import MethodInfo
+
+
+class CrossEntropy(Objective):
+    """Mean −log softmax(z)[y], or −Σ v·log softmax(z) for mixed labels with masses v."""
+
+    name: ClassVar[str] = "cross-entropy"
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """``cross_entropy``."""
+        return {"cross_entropy": cross_entropy(batch.logits, batch.labels)}
+
+    def probe(self, batch: Batch) -> dict[str, Tensor]:
+        """``student_non_target_mass``."""
+        return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
+
+
+INFO = MethodInfo(
+    name="cross-entropy",
+    title="cross-entropy",
+    slot="objective",
+    role="baseline",
+    family="distillation",
+    paper="the usual classification loss",
+    target="CrossEntropy",
+    summary="cross-entropy with the labels; no teacher, no smoothing",
+    diagnostics=("grad_norm_cross_entropy", "grad_share_cross_entropy", "student_non_target_mass"),
+)

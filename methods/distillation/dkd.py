@@ -1,0 +1,170 @@
+"""DKD: decoupled knowledge distillation."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods.distillation.inputs import Batch, Objective, check_positive
+from methods.distillation.logits import (
+    cross_entropy,
+    is_target,
+    others_log_softmax,
+    target_index,
+    target_log_odds,
+    widen,
+)
+from methods.distillation.probes import teacher_quantities
+from methods.info import MethodInfo, Uniform
+
+
+def tckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
+    """DKD's target term: T²·mean KL of the binary distributions (target, everything else).
+
+    Zhao et al. 2022 (arXiv 2203.08679), equation 7, first summand. Both log-probabilities come from the log-odds,
+    so neither is ever log 0.
+
+    Args:
+        student: logits (N, C).
+        teacher: logits (N, C), without gradient.
+        label: indices (N,) or masses (N, C), of which the heaviest class counts.
+        temperature: T > 0.
+
+    Returns:
+        A scalar.
+    """
+    target = target_index(label)
+    odds_s = target_log_odds(widen(student) / temperature, target)
+    odds_t = target_log_odds(widen(teacher.detach()) / temperature, target)
+    inside = torch.sigmoid(odds_t) * (F.logsigmoid(odds_t) - F.logsigmoid(odds_s))
+    outside = torch.sigmoid(-odds_t) * (F.logsigmoid(-odds_t) - F.logsigmoid(-odds_s))
+    return temperature**2 * (inside + outside).mean()
+
+
+def nckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
+    """DKD's non-target term: T²·mean KL of the distributions over the other classes (equation 7, second summand).
+
+    The released code subtracts 1000 from the target's logit; here the target is left out, which is its limit.
+
+    Args:
+        student: logits (N, C).
+        teacher: logits (N, C), without gradient.
+        label: indices (N,) or masses (N, C), of which the heaviest class counts.
+        temperature: T > 0.
+
+    Returns:
+        A scalar.
+    """
+    dropped = is_target(student, target_index(label))
+    log_s = others_log_softmax(widen(student) / temperature, dropped)
+    log_t = others_log_softmax(widen(teacher.detach()) / temperature, dropped)
+    soft = log_t.exp().masked_fill(dropped, 0.0)
+    return temperature**2 * (soft * (log_t - log_s)).sum(dim=1).mean()
+
+
+def dkd_loss(
+    student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0, alpha: float = 1.0, beta: float = 0.5
+) -> Tensor:
+    """alpha·``tckd_loss`` + beta·``nckd_loss``, a scalar; arguments as there."""
+    target = tckd_loss(student, teacher, label, temperature)
+    return alpha * target + beta * nckd_loss(student, teacher, label, temperature)
+
+
+class DKD(Objective):
+    """Cross-entropy + warm-up·(alpha·target term + beta·non-target term), both T²·KL.
+
+    The warm-up rises linearly to 1 over epochs, as mdistiller does for the CRD pairs (20 of 240 epochs), or over a
+    share of the training. alpha 0 leaves NCKD alone.
+
+    Args:
+        temperature: T > 0.
+        alpha: weight of the binary term.
+        beta: weight of the non-target term.
+        ce_weight: weight of cross-entropy.
+        warmup_epochs: epoch number (from 1) at which the weight reaches 1; 0: no warm-up by epochs.
+        warmup_fraction: share of the training after which it does; 0: none. Only one of the two may be set.
+
+    Raises:
+        ValueError: a temperature not above 0, a negative warm-up, or both kinds of warm-up.
+    """
+
+    name: ClassVar[str] = "dkd"
+    needs: ClassVar[tuple[str, ...]] = ("teacher",)
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 1.0,
+        alpha: float = 1.0,
+        beta: float = 0.5,
+        ce_weight: float = 1.0,
+        warmup_epochs: int = 0,
+        warmup_fraction: float = 0.0,
+    ) -> None:
+        super().__init__()
+        check_positive("dkd", temperature=temperature)
+        if warmup_epochs < 0 or not 0 <= warmup_fraction <= 1 or (warmup_epochs and warmup_fraction):
+            raise ValueError(
+                "dkd: set warmup_epochs (0 or more) or warmup_fraction (in [0, 1]), not both; "
+                f"got {warmup_epochs} and {warmup_fraction}"
+            )
+        self.temperature, self.alpha, self.beta, self.ce_weight = temperature, alpha, beta, ce_weight
+        self.warmup_epochs, self.warmup_fraction = warmup_epochs, warmup_fraction
+
+    def warmup(self, batch: Batch) -> float:
+        """The weight of the distillation terms at this point of the training, in [0, 1]."""
+        if self.warmup_epochs:
+            return min(1.0, batch.epoch / self.warmup_epochs)
+        return min(1.0, batch.progress / self.warmup_fraction) if self.warmup_fraction else 1.0
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """``cross_entropy``, ``target``, ``non_target``."""
+        assert batch.teacher_logits is not None
+        weight, given = self.warmup(batch), (batch.logits, batch.teacher_logits, batch.labels, self.temperature)
+        return {
+            "cross_entropy": self.ce_weight * cross_entropy(batch.logits, batch.labels),
+            "target": weight * self.alpha * tckd_loss(*given),
+            "non_target": weight * self.beta * nckd_loss(*given),
+        }
+
+    def probe(self, batch: Batch) -> dict[str, Tensor]:
+        """Non-target masses, their gap, the normalised KL."""
+        assert batch.teacher_logits is not None
+        return teacher_quantities(batch.logits, batch.teacher_logits, batch.labels)
+
+
+INFO = MethodInfo(
+    name="dkd",
+    title="DKD",
+    slot="objective",
+    role="baseline",
+    family="distillation",
+    paper="Zhao, Cui, Song, Qiu, Liang: Decoupled Knowledge Distillation, CVPR 2022, arXiv 2203.08679",
+    target="DKD",
+    summary="target and non-target knowledge distilled by two KL divergences with weights of their own",
+    defaults={
+        "temperature": 1.0,
+        "alpha": 1.0,
+        "beta": 0.5,
+        "ce_weight": 1.0,
+        "warmup_epochs": 0,
+        "warmup_fraction": 0.0,
+    },
+    search_space={"temperature": Uniform(1.0, 8.0), "beta": Uniform(0.25, 10.0, log=True)},
+    needs=("teacher",),
+    diagnostics=(
+        "grad_norm_cross_entropy",
+        "grad_norm_target",
+        "grad_norm_non_target",
+        "grad_share_cross_entropy",
+        "grad_share_target",
+        "grad_share_non_target",
+        "teacher_non_target_mass",
+        "student_non_target_mass",
+        "non_target_mass_gap",
+        "normalised_kl",
+    ),
+)

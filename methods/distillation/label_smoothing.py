@@ -1,0 +1,55 @@
+"""Label smoothing."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from methods.distillation.inputs import Batch, Objective
+from methods.distillation.logits import cross_entropy
+from methods.distillation.probes import non_target_mass
+from methods.info import MethodInfo, Uniform
+
+
+class LabelSmoothing(Objective):
+    """Cross-entropy with (1 − ε)·label + ε/C (Szegedy et al. 2016, section 7).
+
+    Args:
+        smoothing: ε in [0, 1).
+
+    Raises:
+        ValueError: ε outside [0, 1).
+    """
+
+    name: ClassVar[str] = "label-smoothing"
+
+    def __init__(self, *, smoothing: float = 0.1) -> None:
+        super().__init__()
+        if not 0 <= smoothing < 1:
+            raise ValueError(f"label-smoothing: smoothing must lie in [0, 1), got {smoothing}")
+        self.smoothing = smoothing
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """``cross_entropy``, with the smoothed labels."""
+        return {"cross_entropy": cross_entropy(batch.logits, batch.labels, self.smoothing)}
+
+    def probe(self, batch: Batch) -> dict[str, Tensor]:
+        """``student_non_target_mass``."""
+        return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
+
+
+INFO = MethodInfo(
+    name="label-smoothing",
+    title="label smoothing",
+    slot="objective",
+    role="baseline",
+    family="self-distillation",
+    paper="Szegedy, Vanhoucke, Ioffe, Shlens, Wojna: Rethinking the Inception Architecture for Computer Vision, "
+    "CVPR 2016, arXiv 1512.00567",
+    target="LabelSmoothing",
+    summary="cross-entropy with a share ε of each label spread over all classes",
+    defaults={"smoothing": 0.1},
+    search_space={"smoothing": Uniform(0.0, 0.3)},
+    diagnostics=("grad_norm_cross_entropy", "grad_share_cross_entropy", "student_non_target_mass"),
+)

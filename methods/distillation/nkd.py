@@ -1,0 +1,247 @@
+"""NKD: knowledge distillation with normalised non-target probabilities."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from methods.distillation.inputs import Batch, Loss, Objective, check_choice, check_positive
+from methods.distillation.kd import kd_loss
+from methods.distillation.logits import (
+    cross_entropy,
+    is_target,
+    others_log_softmax,
+    pick,
+    target_index,
+    target_log_odds,
+    widen,
+)
+from methods.distillation.probes import teacher_quantities
+from methods.info import MethodInfo, Uniform
+
+MASKS: tuple[str, ...] = ("others", "all")
+
+
+def nkd_target_loss(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
+    """NKD's target term −mean p_t[y]·log p_s[y] at temperature 1 (arXiv 2303.13005, equation 6, second summand).
+
+    Args:
+        student: logits (N, C).
+        teacher: logits (N, C), without gradient.
+        label: indices (N,) or masses (N, C), of which the heaviest class counts.
+
+    Returns:
+        A scalar.
+    """
+    target = target_index(label)
+    weight = torch.sigmoid(target_log_odds(widen(teacher.detach()), target))
+    return -(weight * F.logsigmoid(target_log_odds(widen(student), target))).mean()
+
+
+def nkd_non_target_loss(
+    student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0, normalise: bool = True
+) -> Tensor:
+    """NKD's non-target term −T²·mean Σ_{i≠y} T_i·log S_i (equation 6, third summand, without γ).
+
+    Args:
+        student: logits (N, C).
+        teacher: logits (N, C), without gradient.
+        label: indices (N,) or masses (N, C), of which the heaviest class counts.
+        temperature: T > 0.
+        normalise: whether T and S are made to sum to one over the other classes (NKD) or are the parts of the softmax
+            over all classes (what KD compares; the ablation of the paper's Table 5).
+
+    Returns:
+        A scalar.
+    """
+    student, teacher = widen(student) / temperature, widen(teacher.detach()) / temperature
+    dropped = is_target(student, target_index(label))
+    if normalise:
+        log_s, soft = others_log_softmax(student, dropped), others_log_softmax(teacher, dropped).exp()
+    else:
+        log_s, soft = student.log_softmax(dim=1), teacher.softmax(dim=1)
+    return -(temperature**2) * (soft.masked_fill(dropped, 0.0) * log_s).sum(dim=1).mean()
+
+
+def nkd_loss(
+    student: Tensor,
+    teacher: Tensor,
+    label: Tensor,
+    temperature: float = 1.0,
+    gamma: float = 1.5,
+    alpha: float = 1.0,
+) -> Tensor:
+    """NKD without cross-entropy: alpha·target term + gamma·non-target term, in one pass with its own backward.
+
+    Args:
+        student: logits (N, C), any floating type; computed in float32 or wider.
+        teacher: logits (N, C), without gradient.
+        label: indices (N,) or masses (N, C), of which the heaviest class counts.
+        temperature: T > 0 of the non-target term.
+        gamma: weight of the non-target term.
+        alpha: weight of the target term.
+
+    Returns:
+        A scalar; differentiable once, by ``student``.
+    """
+    target = target_index(label)
+    total, _, _ = _FusedNKD.apply(widen(student), widen(teacher.detach()), target, temperature, gamma, alpha)
+    return total
+
+
+class _FusedNKD(torch.autograd.Function):
+    """Loss and gradient from the same exponentials: ∂/∂z is a sum of softmaxes, known when the loss is.
+
+    With S, T the softened distributions over the others and p the student's softmax,
+    N·∂L/∂z_i = γ·T·(S_i − T_i) + α·p_t[y]·p_i for i ≠ y and −α·p_t[y]·(1 − p[y]) for i = y.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, student: Tensor, teacher: Tensor, target: Tensor, temperature: float, gamma: float, alpha: float
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        hit = is_target(student, target)
+        top_s = student.masked_fill(hit, -torch.inf).amax(dim=1, keepdim=True)
+        top_t = teacher.masked_fill(hit, -torch.inf).amax(dim=1, keepdim=True)
+        below_s, below_t = student - top_s, teacher - top_t
+        soft_s = (below_s / temperature).exp().masked_fill(hit, 0.0)
+        soft_t = (below_t / temperature).exp().masked_fill(hit, 0.0)
+        sum_s, sum_t = soft_s.sum(dim=1, keepdim=True), soft_t.sum(dim=1, keepdim=True)
+        # Written from the largest logit down, so that a common offset of the logits costs no digits.
+        rows = sum_s.log() - (soft_t * below_s).sum(dim=1, keepdim=True) / (temperature * sum_t)
+        if temperature == 1:
+            plain_s, mass_s, mass_t = soft_s, sum_s, sum_t
+        else:
+            plain_s = below_s.exp().masked_fill(hit, 0.0)
+            mass_s = plain_s.sum(dim=1, keepdim=True)
+            mass_t = below_t.exp().masked_fill(hit, 0.0).sum(dim=1, keepdim=True)
+        odds_s = pick(below_s, target)[:, None] - mass_s.log()
+        weight = alpha * torch.sigmoid(pick(below_t, target)[:, None] - mass_t.log())
+        target_term, non_target_term = -(weight * F.logsigmoid(odds_s)).mean(), gamma * temperature**2 * rows.mean()
+
+        count = student.shape[0]
+        pull = weight * torch.sigmoid(-odds_s)
+        gradient = (pull / mass_s) * plain_s + (gamma * temperature) * (soft_s / sum_s - soft_t / sum_t)
+        ctx.save_for_backward(torch.where(hit, -pull, gradient) / count)
+        ctx.mark_non_differentiable(target_term, non_target_term)
+        return target_term + non_target_term, target_term, non_target_term
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
+        (gradient,) = ctx.saved_tensors
+        return outer * gradient, None, None, None, None, None
+
+
+class NKD(Objective):
+    """Cross-entropy − alpha·p_t[y]·log p_s[y] − gamma·T²·Σ_{i≠y} N(T_i)·log N(S_i).
+
+    Released recipes: T 1, γ 1.5 (ImageNet; γ 1.0 for the DeiT pairs), T 3, γ 3.5 (CIFAR-100).
+
+    Args:
+        temperature: T > 0 of the non-target term; the target term has none.
+        gamma: weight of the non-target term; 0 leaves the target term alone.
+        alpha: weight of the target term; 0 leaves the non-target term alone (DKD's NCKD at weight γ).
+        ce_weight: weight of cross-entropy.
+        normalise: False compares the parts of the full softmax, as KD does.
+        mask: ``others`` as the paper; ``all`` lets the non-target term run over every class, plain KD cross-entropy, as
+            the released code did from 2023-07-17 to 2023-10-10.
+
+    Raises:
+        ValueError: a temperature not above 0, an unknown mask.
+    """
+
+    name: ClassVar[str] = "nkd"
+    needs: ClassVar[tuple[str, ...]] = ("teacher",)
+
+    def __init__(
+        self,
+        *,
+        temperature: float = 1.0,
+        gamma: float = 1.5,
+        alpha: float = 1.0,
+        ce_weight: float = 1.0,
+        normalise: bool = True,
+        mask: str = "others",
+    ) -> None:
+        super().__init__()
+        check_positive("nkd", temperature=temperature)
+        check_choice("nkd", "mask", mask, MASKS)
+        self.temperature, self.gamma, self.alpha, self.ce_weight = temperature, gamma, alpha, ce_weight
+        self.normalise, self.mask = normalise, mask
+
+    def losses(self, batch: Batch) -> Loss:
+        """One fused pass where nothing is ablated; the sum of ``terms`` otherwise."""
+        assert batch.teacher_logits is not None
+        if not self.normalise or self.mask == "all":
+            return super().losses(batch)
+        plain = self.ce_weight * cross_entropy(batch.logits, batch.labels)
+        distilled, target, non_target = _FusedNKD.apply(
+            widen(batch.logits),
+            widen(batch.teacher_logits.detach()),
+            target_index(batch.labels),
+            self.temperature,
+            self.gamma,
+            self.alpha,
+        )
+        terms = {"cross_entropy": plain.detach(), "target": target, "non_target": non_target}
+        return Loss(plain + distilled, terms)
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """``cross_entropy``, ``target``, ``non_target``."""
+        assert batch.teacher_logits is not None
+        student, teacher, labels = batch.logits, batch.teacher_logits, batch.labels
+        if self.mask == "all":
+            non_target = kd_loss(student, teacher, self.temperature)
+        else:
+            non_target = nkd_non_target_loss(student, teacher, labels, self.temperature, self.normalise)
+        return {
+            "cross_entropy": self.ce_weight * cross_entropy(student, labels),
+            "target": self.alpha * nkd_target_loss(student, teacher, labels),
+            "non_target": self.gamma * non_target,
+        }
+
+    def probe(self, batch: Batch) -> dict[str, Tensor]:
+        """Non-target masses, their gap, the normalised KL."""
+        assert batch.teacher_logits is not None
+        return teacher_quantities(batch.logits, batch.teacher_logits, batch.labels)
+
+
+INFO = MethodInfo(
+    name="nkd",
+    title="NKD",
+    slot="objective",
+    role="method",
+    family="distillation",
+    paper="Yang, Zeng, Li, Zhang, Yuan, Li: From Knowledge Distillation to Self-Knowledge Distillation: A Unified "
+    "Approach with Normalized Loss and Customized Soft Labels, ICCV 2023, arXiv 2303.13005",
+    target="NKD",
+    summary="the teacher's target probability, and its other classes made to sum to one, distilled separately",
+    defaults={
+        "temperature": 1.0,
+        "gamma": 1.5,
+        "alpha": 1.0,
+        "ce_weight": 1.0,
+        "normalise": True,
+        "mask": "others",
+    },
+    options={"normalise": (True, False), "mask": MASKS},
+    search_space={"temperature": Uniform(1.0, 6.0), "gamma": Uniform(0.25, 8.0, log=True)},
+    needs=("teacher",),
+    diagnostics=(
+        "grad_norm_cross_entropy",
+        "grad_norm_target",
+        "grad_norm_non_target",
+        "grad_share_cross_entropy",
+        "grad_share_target",
+        "grad_share_non_target",
+        "teacher_non_target_mass",
+        "student_non_target_mass",
+        "non_target_mass_gap",
+        "normalised_kl",
+    ),
+)

@@ -1,0 +1,86 @@
+"""Zipf labels: non-target classes in an order, the class of rank r with a mass of 1/r."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from methods.distillation.logits import pick, widen
+
+SOURCES: tuple[str, ...] = ("released", "paper", "unnormalised", "weak", "student", "teacher", "random", "uniform")
+GUARD = 1e-6
+"""Added to 1 − (sum over the targets), as in the released code."""
+
+
+def rank_scores(
+    student: Tensor, weak: Tensor, targets: Tensor, source: str, *, teacher: Tensor | None, noise: Tensor | None
+) -> Tensor:
+    """The scores by which classes are ranked, highest first, (N, C), without gradient.
+
+    Args:
+        student: logits (N, C).
+        weak: logits of the weak head, (N, C).
+        targets: (N, C), true at the target classes.
+        source: ``paper``: normalised weak + normalised student probabilities (arXiv 2303.13005, equation 12);
+            ``released``: the student's part is a log-probability, over one minus the target's; ``unnormalised``: the
+            sum of plain probabilities; ``weak`` or ``student``: one of them; ``teacher``: the teacher's logits;
+            ``random``: noise.
+        teacher: logits (N, C), for ``teacher``.
+        noise: (N, C), for ``random``.
+    """
+    if source == "teacher":
+        assert teacher is not None
+        return widen(teacher.detach())
+    if source == "random":
+        assert noise is not None
+        return noise
+    student, weak = widen(student.detach()), widen(weak.detach())
+    if source == "student":
+        return student
+    if source == "weak":
+        return weak
+    weak_part = weak.softmax(dim=1)
+    student_part = student.log_softmax(dim=1) if source == "released" else student.softmax(dim=1)
+    if source == "unnormalised":
+        return weak_part + student_part
+    return _over_rest(weak_part, targets) + _over_rest(student_part, targets)
+
+
+def _over_rest(part: Tensor, targets: Tensor) -> Tensor:
+    rest = 1 - part.masked_fill(~targets, 0.0).sum(dim=1, keepdim=True)
+    return part / (rest + GUARD)
+
+
+def zipf_masses(scores: Tensor, dropped: Tensor, *, over: str) -> Tensor:
+    """Labels over the classes that are not dropped, (N, C), each row of sum one.
+
+    Args:
+        scores: (N, C); the highest has rank 1.
+        dropped: (N, C), true for the classes to leave out.
+        over: ``all``: ranks count every class, then some are dropped (the released code and the paper's formula), so
+            that the rest is not 1/1 … 1/(C−1); ``others``: the kept classes are ranked among themselves.
+    """
+    if over == "others":
+        scores = scores.masked_fill(dropped, -torch.inf)
+    classes = scores.shape[1]
+    order = scores.argsort(dim=1, descending=True)
+    law = 1 / torch.arange(1, classes + 1, device=scores.device, dtype=scores.dtype)
+    masses = torch.zeros_like(scores).scatter(1, order, law.expand_as(scores)).masked_fill(dropped, 0.0)
+    return masses / masses.sum(dim=1, keepdim=True)
+
+
+def uniform_masses(dropped: Tensor, dtype: torch.dtype) -> Tensor:
+    """Equal masses on the classes that are not dropped, (N, C)."""
+    kept = (~dropped).to(dtype)
+    return kept / kept.sum(dim=1, keepdim=True)
+
+
+def two_heaviest(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The two classes of most mass, (N, 2), and their masses; of equal ones the lowest index first.
+
+    Args:
+        labels: masses (N, C).
+    """
+    first = labels.argmax(dim=1)
+    second = labels.scatter(1, first[:, None], -1.0).argmax(dim=1)
+    return torch.stack([first, second], dim=1), torch.stack([pick(labels, first), pick(labels, second)], dim=1)

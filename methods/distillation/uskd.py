@@ -1,0 +1,324 @@
+"""USKD: self-knowledge distillation with customised soft labels, without a teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from methods.distillation.inputs import Batch, Objective, RandomStream, check_choice
+from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index, widen
+from methods.distillation.probes import non_target_mass, spearman
+from methods.distillation.ranking import (
+    SOURCES,
+    rank_scores,
+    two_heaviest,
+    uniform_masses,
+    zipf_masses,
+)
+from methods.info import MethodInfo, Uniform
+
+SMOOTHINGS: tuple[str, ...] = ("squared", "linear", "none")
+FORMS: tuple[str, ...] = ("released", "paper")
+ZIPF: tuple[str, ...] = ("all", "others")
+WEAK_SMOOTHING = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class USKDOptions:
+    """How the soft labels of USKD are made.
+
+    Attributes:
+        rank: source of the order of the non-target classes, one of ``ranking.SOURCES``. ``released`` (default) and
+            ``paper`` differ: the released code forms the student's part from log-probabilities.
+        zero_mass: with label masses, ``released`` drops the second-heaviest class from the non-target set even where
+            its mass is zero, so that a one-hot vector and its index differ; ``paper`` keeps it there.
+        zipf_over: ``all`` or ``others``, see ``zipf_masses``.
+        smoothing: the target label: s² + v − mean s² (``squared``), s + v − mean s (``linear``), or v (``none``).
+        clamp: whether the target label is kept within [0, 1]; neither code nor paper does.
+    """
+
+    rank: str = "released"
+    zero_mass: str = "released"
+    zipf_over: str = "all"
+    smoothing: str = "squared"
+    clamp: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("uskd", "rank", self.rank, SOURCES)
+        check_choice("uskd", "zero_mass", self.zero_mass, FORMS)
+        check_choice("uskd", "zipf_over", self.zipf_over, ZIPF)
+        check_choice("uskd", "smoothing", self.smoothing, SMOOTHINGS)
+
+
+RELEASED = USKDOptions()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Targets:
+    """The classes that count as targets: (N, k) indices with their masses, and (N, C) what the non-target set lacks."""
+
+    classes: Tensor
+    masses: Tensor
+    dropped: Tensor
+
+
+def find_targets(labels: Tensor, logits: Tensor, zero_mass: str = "released") -> Targets:
+    """One target for indices (N,), the two heaviest classes for masses (N, C)."""
+    if labels.ndim == 1:
+        return Targets(labels[:, None], torch.ones_like(widen(logits[:, :1])), is_target(logits, labels))
+    classes, masses = two_heaviest(widen(labels))
+    dropped = is_target(logits, classes[:, 0])
+    second = is_target(logits, classes[:, 1])
+    if zero_mass == "paper":
+        second = second & (masses[:, 1:] > 0)
+    return Targets(classes, masses, dropped | second)
+
+
+def target_labels(probability: Tensor, masses: Tensor, smoothing: str = "squared", clamp: bool = False) -> Tensor:
+    """The soft labels P of the targets, (N, k); 0 where the mass is 0 (arXiv 2303.13005, equation 9).
+
+    Args:
+        probability: the student's at the targets, (N, k).
+        masses: the labels' at the targets, (N, k); 1 for unmixed ones.
+        smoothing: see ``USKDOptions``; the mean runs over all rows, those without mass included.
+        clamp: keep P in [0, 1].
+    """
+    power = {"squared": probability**2, "linear": probability, "none": torch.zeros_like(probability)}[smoothing]
+    soft = power + masses - power.mean(dim=0, keepdim=True)
+    return torch.where(masses == 0, 0.0, soft.clamp(0, 1) if clamp else soft)
+
+
+def uskd_target_loss(student: Tensor, targets: Targets, options: USKDOptions = RELEASED) -> Tensor:
+    """−mean Σ P·log softmax(z) over the targets; a scalar. P has no gradient."""
+    log_p = widen(student).log_softmax(dim=1).gather(1, targets.classes)
+    soft = target_labels(log_p.detach().exp(), targets.masses.to(log_p.dtype), options.smoothing, options.clamp)
+    return -(soft * log_p).sum(dim=1).mean()
+
+
+def uskd_non_target_loss(
+    student: Tensor,
+    weak: Tensor,
+    targets: Targets,
+    options: USKDOptions = RELEASED,
+    teacher: Tensor | None = None,
+    noise: Tensor | None = None,
+) -> Tensor:
+    """−mean Σ Z·log softmax(z over the non-target classes), Z the Zipf labels; a scalar."""
+    log_s = others_log_softmax(widen(student), targets.dropped)
+    if options.rank == "uniform":
+        soft = uniform_masses(targets.dropped, log_s.dtype)
+    else:
+        with torch.no_grad():
+            scores = rank_scores(student, weak, targets.dropped, options.rank, teacher=teacher, noise=noise)
+            soft = zipf_masses(scores, targets.dropped, over=options.zipf_over)
+    return -(soft * log_s).sum(dim=1).mean()
+
+
+def uskd_loss(
+    student: Tensor,
+    weak: Tensor,
+    label: Tensor,
+    alpha: float = 1.0,
+    beta: float = 0.1,
+    mu: float = 0.005,
+    options: USKDOptions = RELEASED,
+) -> Tensor:
+    """USKD without cross-entropy: alpha·target + beta·non-target + mu·weak.
+
+    Args:
+        student: logits (N, C), any floating type; computed in float32 or wider.
+        weak: logits of the weak head on an intermediate feature, (N, C).
+        label: indices (N,) or masses (N, C), of which the two heaviest classes count.
+        alpha: weight of the target term.
+        beta: weight of the non-target term.
+        mu: weight of the weak head's cross-entropy with labels smoothed by 0.1.
+        options: how the soft labels are made; ranks by teacher or at random need the module or the terms' functions.
+
+    Returns:
+        A scalar.
+
+    Raises:
+        ValueError: a rank source that needs more than student and weak logits.
+    """
+    if options.rank in ("teacher", "random"):
+        raise ValueError(f"uskd_loss: rank '{options.rank}' needs more inputs; use USKD or uskd_non_target_loss")
+    targets = find_targets(label, student, options.zero_mass)
+    target = uskd_target_loss(student, targets, options)
+    non_target = uskd_non_target_loss(student, weak, targets, options)
+    return alpha * target + beta * non_target + mu * cross_entropy(weak, label, WEAK_SMOOTHING)
+
+
+class USKD(Objective):
+    """Cross-entropy + alpha·target + beta·non-target + mu·weak (arXiv 2303.13005, equation 14).
+
+    The weak head is a linear layer on the globally pooled feature of the stage before last (of a ViT: the class token
+    after block L/2), which is not detached. It trains with the model and is never deployed. Released recipes:
+    1.0, 0.1, 0.005 on ImageNet, 0.1, 0.1, 0.1 on CIFAR-100. A weight of 0 switches a term off; the head still ranks.
+
+    Args:
+        feature_channels: F of the feature.
+        classes: C.
+        alpha: weight of the target term.
+        beta: weight of the non-target term.
+        mu: weight of the weak head's term.
+        ce_weight: weight of cross-entropy.
+        rank: see ``USKDOptions``, as are the next four. ``teacher`` (an ablation) needs ``teacher_logits``.
+        zero_mass: see there.
+        zipf_over: see there.
+        smoothing: see there.
+        clamp: see there.
+        rank_seed: seed of the ``random`` rank's own stream.
+
+    Raises:
+        ValueError: an unknown option.
+    """
+
+    name: ClassVar[str] = "uskd"
+    needs: ClassVar[tuple[str, ...]] = ("feature",)
+
+    def __init__(
+        self,
+        feature_channels: int,
+        classes: int,
+        *,
+        alpha: float = 1.0,
+        beta: float = 0.1,
+        mu: float = 0.005,
+        ce_weight: float = 1.0,
+        rank: str = "released",
+        zero_mass: str = "released",
+        zipf_over: str = "all",
+        smoothing: str = "squared",
+        clamp: bool = False,
+        rank_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.options = USKDOptions(rank, zero_mass, zipf_over, smoothing, clamp)
+        self.alpha, self.beta, self.mu, self.ce_weight = alpha, beta, mu, ce_weight
+        self.weak_head = nn.Linear(feature_channels, classes)
+        self.noise = RandomStream(rank_seed) if rank == "random" else None
+
+    def weak_logits(self, feature: Tensor) -> Tensor:
+        """The weak head's logits (N, C) of a pooled feature (N, F) or a map (N, F, H, W).
+
+        Raises:
+            ValueError: another shape.
+        """
+        pooled = feature.mean(dim=(2, 3)) if feature.ndim == 4 else feature
+        if pooled.ndim != 2 or pooled.shape[1] != self.weak_head.in_features:
+            raise ValueError(
+                f"uskd: feature must be (items, {self.weak_head.in_features}) or "
+                f"(items, {self.weak_head.in_features}, height, width), got {tuple(feature.shape)}"
+            )
+        logits: Tensor = self.weak_head(pooled)
+        return logits
+
+    def check(self, batch: Batch) -> None:
+        """As ``Objective.check``; ranks by teacher need teacher logits."""
+        super().check(batch)
+        if self.options.rank == "teacher" and batch.teacher_logits is None:
+            raise ValueError("uskd: rank 'teacher' needs teacher_logits in the batch")
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """``cross_entropy``, ``target``, ``non_target``, ``weak``."""
+        assert batch.feature is not None
+        student, labels = batch.logits, batch.labels
+        weak = self.weak_logits(batch.feature)
+        targets = find_targets(labels, student, self.options.zero_mass)
+        noise = None if self.noise is None else self.noise.uniform(tuple(student.shape), student)
+        non_target = uskd_non_target_loss(student, weak, targets, self.options, batch.teacher_logits, noise)
+        return {
+            "cross_entropy": self.ce_weight * cross_entropy(student, labels),
+            "target": self.alpha * uskd_target_loss(student, targets, self.options),
+            "non_target": self.beta * non_target,
+            "weak": self.mu * cross_entropy(weak, labels, WEAK_SMOOTHING),
+        }
+
+    def probe(self, batch: Batch) -> dict[str, Tensor]:
+        """Weak head's accuracy (percent), mean and largest P, and what the rank has to do with a teacher's order.
+
+        ``rank_teacher_spearman`` (of the rank in use) and ``weak_teacher_spearman`` (of the weak head alone) are means
+        over items of Spearman's correlation over the non-target classes; they appear where the batch has teacher
+        logits, which the loss itself never reads unless it ranks by them.
+        """
+        assert batch.feature is not None
+        student, labels = batch.logits, batch.labels
+        weak = widen(self.weak_logits(batch.feature))
+        targets = find_targets(labels, student, self.options.zero_mass)
+        probability = widen(student).softmax(dim=1).gather(1, targets.classes)
+        soft = target_labels(probability, targets.masses, self.options.smoothing, self.options.clamp)
+        present = soft[targets.masses > 0]
+        hits = weak.argmax(dim=1) == target_index(labels)
+        quantities = {
+            "weak_accuracy": 100 * hits.float().mean(),
+            "target_label_mean": present.mean(),
+            "target_label_max": present.max(),
+            "student_non_target_mass": non_target_mass(student, labels),
+        }
+        if batch.teacher_logits is not None:
+            target = is_target(student, target_index(labels))
+            teacher = widen(batch.teacher_logits)
+            quantities["weak_teacher_spearman"] = spearman(weak, teacher, target).mean()
+            if self.options.rank != "uniform":
+                noise = None if self.noise is None else self.noise.uniform(tuple(student.shape), student)
+                scores = rank_scores(student, weak, targets.dropped, self.options.rank, teacher=teacher, noise=noise)
+                quantities["rank_teacher_spearman"] = spearman(scores, teacher, target).mean()
+        return quantities
+
+
+INFO = MethodInfo(
+    name="uskd",
+    title="USKD",
+    slot="objective",
+    role="method",
+    family="self-distillation",
+    paper="Yang, Zeng, Li, Zhang, Yuan, Li: From Knowledge Distillation to Self-Knowledge Distillation: A Unified "
+    "Approach with Normalized Loss and Customized Soft Labels, ICCV 2023, arXiv 2303.13005",
+    target="USKD",
+    summary="soft labels without a teacher: the target's from the student, the others' from ranks by Zipf's law",
+    required=("feature_channels", "classes"),
+    defaults={
+        "alpha": 1.0,
+        "beta": 0.1,
+        "mu": 0.005,
+        "ce_weight": 1.0,
+        "rank": "released",
+        "zero_mass": "released",
+        "zipf_over": "all",
+        "smoothing": "squared",
+        "clamp": False,
+        "rank_seed": 0,
+    },
+    options={
+        "rank": SOURCES,
+        "zero_mass": FORMS,
+        "zipf_over": ZIPF,
+        "smoothing": SMOOTHINGS,
+        "clamp": (False, True),
+    },
+    search_space={
+        "alpha": Uniform(0.05, 2.0, log=True),
+        "beta": Uniform(0.02, 1.0, log=True),
+        "mu": Uniform(0.001, 0.5, log=True),
+    },
+    needs=("feature",),
+    diagnostics=(
+        "grad_norm_cross_entropy",
+        "grad_norm_target",
+        "grad_norm_non_target",
+        "grad_norm_weak",
+        "grad_share_cross_entropy",
+        "grad_share_target",
+        "grad_share_non_target",
+        "grad_share_weak",
+        "weak_accuracy",
+        "target_label_mean",
+        "target_label_max",
+        "student_non_target_mass",
+        "weak_teacher_spearman",
+        "rank_teacher_spearman",
+    ),
+)

@@ -1,0 +1,79 @@
+"""The distillation losses beside the losses and gradients that the released code computes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods.comparison import GRADIENT, LOSS, Comparison
+from methods.distillation.dkd import dkd_loss
+from methods.distillation.kd import KD, kd_loss
+from methods.distillation.nkd import nkd_loss
+from methods.distillation.ranking import two_heaviest
+from methods.distillation.uskd import uskd_loss
+from methods.distillation.wsld import wsld_loss
+
+PREFIXES: tuple[str, ...] = ("nkd", "dkd", "kd", "wsld", "uskd")
+
+Arrays = Mapping[str, NDArray[np.generic]]
+
+
+def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
+    """Run the bare loss of a case; one comparison for the loss and one per gradient that the file holds.
+
+    Args:
+        name: name of the case; it starts with one of ``PREFIXES``.
+        case: the hyper-parameters as the released code names them (``temp``, ``gamma``, ``alpha``, ``beta``, ``mu``).
+        arrays: ``student``, ``label`` or ``soft_label``, ``loss``, ``grad_<input>`` for inputs such as ``student``,
+            ``feature``, ``fc_weight``; ``teacher`` where there is one.
+
+    Raises:
+        KeyError: the case or its file lacks a key.
+    """
+    given = {key: _tensor(value) for key, value in arrays.items()}
+    gradients = [key for key in arrays if key.startswith("grad_")]
+    leaves = {key: given[key.removeprefix("grad_")].requires_grad_() for key in gradients}
+    label = given["label"].long() if "label" in given else given["soft_label"]
+    loss = _uskd(case, given, label) if name.startswith("uskd") else _with_teacher(name, case, given, label)
+    computed = torch.autograd.grad(loss, list(leaves.values()))
+    comparisons = [Comparison("loss", _array(loss), arrays["loss"], **LOSS)]
+    for key, gradient in zip(leaves, computed, strict=True):
+        comparisons.append(Comparison(key, _array(gradient), arrays[key], **GRADIENT))
+    if "ce_weight" in arrays:
+        weight = np.asarray(KD(temperature=case["temp"], alpha=case["alpha"]).ce_weight)
+        comparisons.append(Comparison("ce_weight", weight, arrays["ce_weight"], **LOSS))
+    if "top2_label" in arrays:
+        comparisons.append(Comparison("top2_label", _array(two_heaviest(label)[0]), arrays["top2_label"], 0.0, 0.0))
+    return comparisons
+
+
+def _with_teacher(name: str, case: Mapping[str, Any], given: Mapping[str, Tensor], label: Tensor) -> Tensor:
+    student, teacher, temperature = given["student"], given["teacher"], float(case["temp"])
+    if name.startswith("nkd"):
+        return nkd_loss(student, teacher, label, temperature, float(case["gamma"]))
+    if name.startswith("dkd"):
+        return dkd_loss(student, teacher, label, temperature, float(case["alpha"]), float(case["beta"]))
+    if name.startswith("wsld"):
+        return wsld_loss(student, teacher, label, temperature, float(case["alpha"]))
+    return float(case["alpha"]) * kd_loss(student, teacher, temperature)
+
+
+def _uskd(case: Mapping[str, Any], given: Mapping[str, Tensor], label: Tensor) -> Tensor:
+    feature = given["feature"]
+    pooled = feature.mean(dim=(2, 3)) if feature.ndim == 4 else feature
+    weak = F.linear(pooled, given["fc_weight"], given.get("fc_bias"))
+    return uskd_loss(given["student"], weak, label, float(case["alpha"]), float(case["beta"]), float(case["mu"]))
+
+
+def _tensor(array: NDArray[np.generic]) -> Tensor:
+    return torch.from_numpy(np.array(array))
+
+
+def _array(tensor: Tensor) -> NDArray[np.generic]:
+    return tensor.detach().numpy()
