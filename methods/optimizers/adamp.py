@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, _use_grad_for_differentiable
 
 from methods.info import Choice, MethodInfo, Uniform
+from methods.optimizers.batched import Piece, descend, sort
 from methods.optimizers.projection import (
     ROWS,
     VIEWS,
@@ -137,10 +138,13 @@ class AdamP(Optimizer):
             refuse_unsupported("AdamP", p, p.grad)
             state = self.state[p]
             if "step" not in state:
-                device = p.device if group["capturable"] else "cpu"
-                state["step"] = torch.zeros((), dtype=torch.float32, device=device)
+                # on its device, so that neither graphs nor the fused kernel ever ask the host for it
+                state["step"] = torch.zeros((), dtype=torch.float32, device=p.device)
                 state["exp_avg"] = torch.zeros_like(p, memory_format=torch.preserve_format)
                 state["exp_avg_sq"] = torch.zeros_like(p, memory_format=torch.preserve_format)
+            elif state["step"].device != p.device:
+                # loaded from a checkpoint of another device; torch moves every state but this one
+                state["step"] = state["step"].to(p.device)
             if group["record"] and is_eligible(p) and "fired_view" not in state:
                 state["fired_view"] = torch.zeros((), dtype=p.dtype, device=p.device)
             params.append(p)
@@ -177,9 +181,105 @@ class AdamP(Optimizer):
             steps: list[Tensor] = []
             fired: list[Tensor] = []
             self._init_group(group, params, grads, exp_avgs, exp_avg_sqs, steps, fired)
-            if params:
-                _update(params, grads, exp_avgs, exp_avg_sqs, steps, fired, group)
+            if not params:
+                continue
+            torch._foreach_add_(steps, 1)
+            update = _update_batched if _batches(group) else _update
+            update(params, grads, exp_avgs, exp_avg_sqs, steps, fired, group)
         return loss
+
+
+def _batches(options: Mapping[str, Any]) -> bool:
+    """Whether the batched form applies: autograd and the compiler follow the plain loop."""
+    return not (options["foreach"] is False or options["differentiable"] or torch.compiler.is_compiling())
+
+
+def _update_batched(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    exp_avgs: Sequence[Tensor],
+    exp_avg_sqs: Sequence[Tensor],
+    steps: Sequence[Tensor],
+    fired: Sequence[Tensor],
+    options: Mapping[str, Any],
+) -> None:
+    """Update one parameter group: weights in batches of row blocks, the rest in one call, odd layouts alone."""
+    weights, flat, odd = sort(params, grads, exp_avgs, exp_avg_sqs)
+    records = dict(zip((i for i, w in enumerate(params) if is_eligible(w)), fired, strict=False))
+    if options["nesterov"]:
+        odd, flat = odd + [i for members in flat for i in members], []
+    for i in odd:
+        record = [records[i]] if i in records else []
+        _update([params[i]], [grads[i]], [exp_avgs[i]], [exp_avg_sqs[i]], [steps[i]], record, options)
+    for members in flat:
+        lists = [[column[i] for i in members] for column in (params, grads, exp_avgs, exp_avg_sqs, steps)]
+        _fused_adam(*lists, weight_decay=options["weight_decay"], options=options)
+
+    def direction(pieces: Sequence[Piece], s: list[Tensor]) -> None:
+        g = [weights[i].g[rows] for i, rows in pieces]
+        m = [weights[i].states[0][rows] for i, rows in pieces]
+        v = [weights[i].states[1][rows] for i, rows in pieces]
+        counts = [steps[i] for i, _ in pieces]
+        if options["nesterov"]:
+            for out, gi, mi, vi, count in zip(s, g, m, v, counts, strict=True):
+                step, p = _direction(gi, mi, vi, count, options)
+                torch.mul(p, -step, out=out)
+            return
+        # on a parameter of zero and without decay, Adam's update is -step·p itself
+        torch._foreach_zero_(s)
+        _fused_adam(s, g, m, v, counts, weight_decay=0.0, options=options)
+
+    views = descend(weights, direction, rule_of(options), decay=options["lr"] * options["weight_decay"], step=-1.0)
+    if options["record"] and views:
+        torch._foreach_copy_([records[i] for i in views], list(views.values()))
+
+
+def _fused_adam(
+    w: list[Tensor],
+    g: list[Tensor],
+    m: list[Tensor],
+    v: list[Tensor],
+    counts: list[Tensor],
+    *,
+    weight_decay: float,
+    options: Mapping[str, Any],
+) -> None:
+    lr = options["lr"]
+    if isinstance(lr, Tensor):
+        # the kernel takes a tensor on the device of its parameters only
+        lr = lr.to(w[0].device, non_blocking=True).squeeze()
+    torch._fused_adamw_(
+        w,
+        g,
+        m,
+        v,
+        [],
+        counts,
+        lr=lr,
+        beta1=options["betas"][0],
+        beta2=options["betas"][1],
+        weight_decay=weight_decay,
+        eps=options["eps"],
+        amsgrad=False,
+        maximize=options["maximize"],
+    )
+
+
+def _direction(
+    g: Tensor, m: Tensor, v: Tensor, count: Tensor, options: Mapping[str, Any]
+) -> tuple[float | Tensor, Tensor]:
+    """Update both moments in place; step size and direction of Adam, or of Adam with Nesterov's numerator."""
+    beta1, beta2 = options["betas"]
+    if options["maximize"]:
+        g = -g
+    m.lerp_(g, 1 - beta1)
+    v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
+    numerator = m.lerp(g, 1 - beta1) if options["nesterov"] else m
+    if options["differentiable"]:
+        # the next step changes m in place, and autograd needs it as it is now
+        numerator = numerator.clone()
+    denominator = v.sqrt() / bias_correction(beta2, count) ** 0.5 + options["eps"]
+    return options["lr"] / bias_correction(beta1, count), numerator / denominator
 
 
 def bias_correction(beta: float, count: Tensor) -> float | Tensor:
@@ -205,33 +305,21 @@ def _update(
     options: Mapping[str, Any],
 ) -> None:
     """Update one parameter group tensor by tensor; autograd and torch.compile can follow it."""
-    beta1, beta2 = options["betas"]
-    lr, eps, weight_decay = options["lr"], options["eps"], options["weight_decay"]
+    decay = options["lr"] * options["weight_decay"]
     rule = rule_of(options)
     records = iter(fired)
     for w, g, m, v, count in zip(params, grads, exp_avgs, exp_avg_sqs, steps, strict=True):
-        count += 1
-        if options["maximize"]:
-            g = -g
-        m.lerp_(g, 1 - beta1)
-        v.mul_(beta2).addcmul_(g, g, value=1 - beta2)
-        correction1, correction2 = bias_correction(beta1, count), bias_correction(beta2, count)
-        numerator = m.lerp(g, 1 - beta1) if options["nesterov"] else m
-        if options["differentiable"]:
-            # the next step changes m and w in place, and autograd needs them as they are now
-            numerator, origin = numerator.clone(), w.clone()
-        else:
-            origin = w
-        p = numerator / (v.sqrt() / correction2**0.5 + eps)
-        step = lr / correction1
+        step, p = _direction(g, m, v, count, options)
+        # copy_ below changes w, and autograd needs it as it is now
+        origin = w.clone() if options["differentiable"] else w
         if is_eligible(w):
             decision = decide(measure(origin, g, p), w[0].numel(), rule)
-            factor = 1 - lr * weight_decay * decision.ratio + step * decision.radial
+            factor = 1 - decay * decision.ratio + step * decision.radial
             w.copy_(origin * per_row(factor, w) - step * p)
             if options["record"]:
                 next(records).copy_(decision.view)
         else:
-            w.copy_(origin * (1 - lr * weight_decay) - step * p)
+            w.copy_(origin * (1 - decay) - step * p)
 
 
 INFO = MethodInfo(

@@ -12,7 +12,7 @@ Everything here stays on the device as tensors: no decision is ever read by the 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -163,13 +163,13 @@ def decide(stats: RowStats, length: int, rule: Rule) -> Decision:
     channel, layer = never, never
     if rule.views != "layer":
         threshold = rule.delta / math.sqrt(max(1, length))
-        channel = _below(gw, g_norm, w_norm, threshold, rule.eps)
+        channel = below(gw, g_norm, w_norm, threshold, rule.eps)
         if rule.rows == "all":
             channel = channel.all()
     whole_norm = torch.linalg.vector_norm(w_norm)
     if rule.views != "channel":
         threshold = rule.delta / math.sqrt(max(1, length * gw.shape[0]))
-        whole = _below(gw.sum(), torch.linalg.vector_norm(g_norm), whole_norm, threshold, rule.eps)
+        whole = below(gw.sum(), torch.linalg.vector_norm(g_norm), whole_norm, threshold, rule.eps)
         layer = whole & ~channel.any()
     fired = channel | layer
     ratio = torch.where(fired, rule.wd_ratio, 1.0).to(gw.dtype)
@@ -182,7 +182,7 @@ def decide(stats: RowStats, length: int, rule: Rule) -> Decision:
     return Decision(radial, ratio.expand_as(gw), view)
 
 
-def _below(gw: Tensor, g_norm: Tensor, w_norm: Tensor, threshold: float, eps: float) -> Tensor:
+def below(gw: Tensor, g_norm: Tensor, w_norm: Tensor, threshold: float | Tensor, eps: float) -> Tensor:
     """``|cos| < threshold`` without the division, which a zero norm and eps = 0 would turn into NaN."""
     return gw.abs() < threshold * g_norm.clamp_min(eps) * w_norm.clamp_min(eps)
 
@@ -190,8 +190,3 @@ def _below(gw: Tensor, g_norm: Tensor, w_norm: Tensor, threshold: float, eps: fl
 def per_row(values: Tensor, like: Tensor) -> Tensor:
     """Shape (C,) to (C, 1, …), so that it multiplies the rows of ``like``."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
-
-
-def negated(gradients: Sequence[Tensor]) -> list[Tensor]:
-    """The gradients with their sign changed, for ``maximize``."""
-    return list(torch._foreach_neg(list(gradients)))

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, _use_grad_for_differentiable
 
 from methods.info import Choice, MethodInfo, Uniform
+from methods.optimizers.batched import Piece, descend, sort
 from methods.optimizers.projection import (
     ROWS,
     VIEWS,
@@ -180,9 +181,73 @@ class SGDP(Optimizer):
             buffers: list[Tensor] = []
             fired: list[Tensor] = []
             self._init_group(group, params, grads, buffers, fired)
-            if params:
-                _update(params, grads, buffers, fired, group)
+            if not params:
+                continue
+            update = _update_batched if _batches(group) else _update
+            update(params, grads, buffers, fired, group)
         return loss
+
+
+def _batches(options: Mapping[str, Any]) -> bool:
+    """Whether the batched form applies: autograd and the compiler follow the plain loop."""
+    return not (options["foreach"] is False or options["differentiable"] or torch.compiler.is_compiling())
+
+
+def _rewrites_buffer(options: Mapping[str, Any]) -> bool:
+    """Whether the direction is the buffer itself and loses its radial part for good, as in the released code."""
+    return options["buffer"] == "released" and options["project"] and not options["nesterov"]
+
+
+def _decay(options: Mapping[str, Any]) -> float | Tensor:
+    return options["lr"] * options["weight_decay"] / (1 - options["momentum"])
+
+
+def _update_batched(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    buffers: Sequence[Tensor],
+    fired: Sequence[Tensor],
+    options: Mapping[str, Any],
+) -> None:
+    """Update one parameter group: weights in batches of row blocks, the rest in lists, odd layouts alone."""
+    weights, flat, odd = sort(params, grads, buffers)
+    records = dict(zip((i for i, w in enumerate(params) if is_eligible(w)), fired, strict=False))
+    for i in odd:
+        _update([params[i]], [grads[i]], [buffers[i]], [records[i]] if i in records else [], options)
+    lr, decay = options["lr"], _decay(options)
+    for members in flat:
+        w = [params[i] for i in members]
+        s = _directions([grads[i] for i in members], [buffers[i] for i in members], options)
+        torch._foreach_mul_(w, 1 - decay)
+        torch._foreach_sub_(w, torch._foreach_mul(s, lr))
+
+    def direction(pieces: Sequence[Piece], s: list[Tensor]) -> None:
+        g = [weights[i].g[rows] for i, rows in pieces]
+        p = _directions(g, [weights[i].states[0][rows] for i, rows in pieces], options)
+        if options["nesterov"]:
+            torch._foreach_copy_(s, p)
+
+    views = descend(
+        weights,
+        direction,
+        rule_of(options),
+        decay=decay,
+        step=lr,
+        # without nesterov the direction is the buffer: it is neither copied nor written twice
+        buffers=None if options["nesterov"] else {i: matrices.states[0] for i, matrices in weights.items()},
+        strip=_rewrites_buffer(options),
+    )
+    if options["record"] and views:
+        torch._foreach_copy_([records[i] for i in views], list(views.values()))
+
+
+def _directions(g: list[Tensor], buffers: list[Tensor], options: Mapping[str, Any]) -> Sequence[Tensor]:
+    """Update the buffers in place; the directions, which are the buffers themselves without ``nesterov``."""
+    if options["maximize"]:
+        g = list(torch._foreach_neg(g))
+    torch._foreach_mul_(buffers, options["momentum"])
+    torch._foreach_add_(buffers, g, alpha=1 - options["dampening"])
+    return torch._foreach_add(g, buffers, alpha=options["momentum"]) if options["nesterov"] else buffers
 
 
 def _update(
@@ -193,16 +258,11 @@ def _update(
     options: Mapping[str, Any],
 ) -> None:
     """Update one parameter group tensor by tensor; autograd and torch.compile can follow it."""
-    lr, momentum = options["lr"], options["momentum"]
-    decay = lr * options["weight_decay"] / (1 - momentum)
+    lr, decay = options["lr"], _decay(options)
     rule = rule_of(options)
-    rewrites_buffer = options["buffer"] == "released" and not options["nesterov"] and options["project"]
     records = iter(fired)
     for w, g, buffer in zip(params, grads, buffers, strict=True):
-        if options["maximize"]:
-            g = -g
-        buffer.mul_(momentum).add_(g, alpha=1 - options["dampening"])
-        p = g + momentum * buffer if options["nesterov"] else buffer
+        (p,) = _directions([g], [buffer], options)
         origin = w
         if options["differentiable"]:
             # the next step changes buffer and w in place, and autograd needs them as they are now
@@ -211,7 +271,7 @@ def _update(
             decision = decide(measure(origin, g, p), w[0].numel(), rule)
             factor = 1 - decay * decision.ratio + lr * decision.radial
             updated = origin * per_row(factor, w) - lr * p
-            if rewrites_buffer:
+            if _rewrites_buffer(options):
                 buffer.sub_(origin * per_row(decision.radial, w))
             w.copy_(updated)
             if options["record"]:
