@@ -23,6 +23,8 @@ from methods.norms.sequence import (
     group_scale,
     group_scale_backward,
     narrow,
+    settle,
+    sum_tokens,
     valid_tokens,
     widen,
 )
@@ -80,14 +82,14 @@ class _PowerNorm(torch.autograd.Function):
         scaled = x if inverse is None else group_multiply(x, inverse)
         square = scaled.square()
         positions = torch.full((), x.shape[0] * x.shape[1], dtype=torch.long, device=x.device)
-        everywhere = square.sum((0, 1))
+        everywhere = sum_tokens(square)
         if valid is None:
             tokens, total = positions, everywhere
         else:
-            tokens, total = valid.sum().to(torch.long), (square * valid).sum((0, 1))
+            tokens, total = valid.sum().to(torch.long), sum_tokens(square * valid)
         batch = torch.where(tokens > 0, total / tokens.clamp(min=1), before)
         divisor = torch.where(warming, batch, before)
-        norm = (divisor + settings.eps).rsqrt()
+        norm = settle((divisor + settings.eps).rsqrt())
         if settings.population == "released":
             mean_square = everywhere / positions.clamp(min=1)
         else:
@@ -95,34 +97,36 @@ class _PowerNorm(torch.autograd.Function):
         ctx.save_for_backward(x, inverse, weight, valid, batch, norm, mean_square, warming, tokens)
         ctx.average, ctx.settings = average, settings
         ctx.mark_non_differentiable(batch, tokens)
-        return scaled * (norm * weight) + bias, batch, tokens
+        return scaled * settle(norm * weight) + bias, batch, tokens
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, inverse, weight, valid, batch, norm, mean_square, warming, tokens = ctx.saved_tensors
         average, settings = ctx.average, ctx.settings
-        scaled = x if inverse is None else group_multiply(x, inverse)
-        by_scaled = grad * scaled
-        grad_bias = grad.sum((0, 1))
-        grad_weight = by_scaled.sum((0, 1)) * norm
+        by_scaled = grad * (x if inverse is None else group_multiply(x, inverse))
+        grad_bias = sum_tokens(grad)
+        grad_weight = sum_tokens(by_scaled) * norm
         positions = torch.full_like(tokens, x.shape[0] * x.shape[1])
         if valid is None or settings.population == "released":
             counted, alignment = positions, weight * grad_weight
         else:
-            counted, alignment = tokens, weight * (by_scaled * valid).sum((0, 1)) * norm
+            counted, alignment = tokens, weight * sum_tokens(by_scaled * valid) * norm
         sums = torch.stack((alignment, mean_square * norm.square() * counted))
         correction = _update_average(average, settings, sums, counted)
 
         back = norm if settings.backward_statistic == "paper" else (batch + settings.eps).rsqrt()
-        from_grad, from_scaled = weight * back, correction * norm * back
+        gain, slope = weight * back, correction * norm * back
         if settings.exact:
             through = weight * grad_weight * norm.square() / tokens.clamp(min=1)
-            from_grad = torch.where(warming, weight * norm, from_grad)
-            exactly = through if valid is None else through * valid
-            from_scaled = torch.where(warming, exactly, from_scaled)
-        grad_x = grad * from_grad - scaled * from_scaled
-        if inverse is not None:
-            grad_x = group_scale_backward(grad_x, scaled, inverse)
+            gain = torch.where(warming, weight * norm, gain)
+            slope = torch.where(warming, through if valid is None else through * valid, slope)
+        else:
+            slope = settle(slope)
+        from_grad = grad * settle(gain)
+        if inverse is None:
+            grad_x = from_grad - x * slope
+        else:
+            grad_x = group_scale_backward(x, inverse, from_grad, slope)
         return grad_x, grad_weight, grad_bias, None, None, None, None, None
 
 

@@ -87,17 +87,38 @@ def group_scale(x: Tensor, groups: int, eps: float) -> Tensor:
     return group_multiply(x, group_rms_inverse(x, groups, eps))
 
 
-def group_scale_backward(grad: Tensor, scaled: Tensor, inverse: Tensor) -> Tensor:
-    """Gradient of group scaling.
+def group_scale_backward(x: Tensor, inverse: Tensor, from_grad: Tensor, slope: Tensor) -> Tensor:
+    """Gradient of x ↦ h = x·r (group scaling) where that of h is ``from_grad`` − slope·h.
+
+    With dh the gradient of h, that of x is r·(dh − h·mean(dh·h)). The two parts of dh stay apart, so that no
+    intermediate of the size of x has to be kept.
 
     Args:
-        grad: gradient of the scaled activations, (T, B, C).
-        scaled: the scaled activations, (T, B, C).
-        inverse: what ``group_rms_inverse`` returned, (T, B, groups, 1).
+        x: activations before scaling, (T, B, C).
+        inverse: r as ``group_rms_inverse`` returned it, (T, B, groups, 1).
+        from_grad: first part, (T, B, C).
+        slope: coefficient of the second part, broadcastable to (T, B, C).
 
     Returns:
-        Gradient of the activations, (T, B, C): with h = x·r it is r·(dh − h·mean(dh·h)).
+        (T, B, C).
     """
     groups = inverse.shape[-2]
-    grad, scaled = grad.unflatten(-1, (groups, -1)), scaled.unflatten(-1, (groups, -1))
-    return (inverse * (grad - scaled * (grad * scaled).mean(-1, keepdim=True))).flatten(-2)
+    x, from_grad = x.unflatten(-1, (groups, -1)), from_grad.unflatten(-1, (groups, -1))
+    slope = slope.unflatten(-1, (groups, -1))
+    first = (from_grad * x).mean(-1, keepdim=True) * inverse
+    second = (x.square() * slope).mean(-1, keepdim=True) * inverse.square()
+    return (inverse * from_grad - x * (inverse.square() * (slope + (first - second)))).flatten(-2)
+
+
+def sum_tokens(values: Tensor) -> Tensor:
+    """Sum of (T, B, …) over T and B, the inner dimension first: compiled code then reads memory in order."""
+    return values.sum(1).sum(0)
+
+
+def settle(vector: Tensor) -> Tensor:
+    """A per-channel vector (C,), computed once in compiled code.
+
+    The compiler repeats cheap expressions where they are used, here a root and a division for every token. A
+    reduction is the one thing that it does not repeat; of equal rows it changes no value.
+    """
+    return vector.expand(16, -1).amax(0) if torch.compiler.is_compiling() else vector
