@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import sys
 from collections.abc import Callable
 from datetime import date, datetime
 from pathlib import Path
@@ -47,7 +48,7 @@ Works while a run writes and while another program holds the file.
 def query(sql: str, form: str, db: Path) -> None:
     """Ask the database in SQL; it is only read. SQL of - is read from standard input."""
     if sql == "-":
-        sql = click.get_text_stream("stdin").read()
+        sql = sys.stdin.read()
     with open_reader(db, sandbox=True) as reader:
         answer = reader.query(sql)
         if reader.holder is not None:

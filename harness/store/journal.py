@@ -20,8 +20,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from harness.store.errors import StoreError
 from harness.store.events import PASSING, VERSION, Event, check_event, encode, utc_now
@@ -206,11 +207,11 @@ class Segment:
             except (OSError, zlib.error) as error:
                 raise StoreError(f"the archived segment {self.archived} cannot be read: {error}") from error
 
-    def _open(self) -> IO[bytes]:
+    def _open(self) -> BufferedReader | gzip.GzipFile:
         try:
             return self.plain.open("rb")
         except FileNotFoundError:
-            return gzip.open(self.archived, "rb")  # type: ignore[return-value]
+            return gzip.open(self.archived, "rb")
 
     def archive(self, end: int) -> None:
         """Compress the first ``end`` bytes beside the file, make that durable, then remove the file.
@@ -244,9 +245,9 @@ def _archived_size(path: Path) -> int | None:
         return None
 
 
-def _lines(file: IO[bytes], offset: int) -> Iterator[Line]:
+def _lines(file: BufferedReader | gzip.GzipFile, offset: int) -> Iterator[Line]:
     rest = b""
-    while chunk := file.read(_CHUNK):
+    while chunk := file.read1(_CHUNK):  # what precedes the damage of an archive is still given
         *parts, rest = (rest + chunk).split(b"\n")
         for part in parts:
             offset += len(part) + 1
