@@ -24,7 +24,7 @@ from methods.info import MethodInfo, Uniform
 def tckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
     """DKD's target term: T²·mean KL of the binary distributions (target, everything else).
 
-    Zhao et al. 2022 (arXiv 2203.08679), equation 7, first summand. Both log-probabilities come from the log-odds,
+    Zhao et al. 2022 (arXiv 2203.08679), the term TCKD. Both log-probabilities come from the log-odds,
     so neither is ever log 0.
 
     Args:
@@ -45,7 +45,7 @@ def tckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: floa
 
 
 def nckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
-    """DKD's non-target term: T²·mean KL of the distributions over the other classes (equation 7, second summand).
+    """DKD's non-target term: T²·mean KL of the distributions over the other classes (the term NCKD).
 
     The released code subtracts 1000 from the target's logit; here the target is left out, which is its limit.
 
@@ -122,8 +122,10 @@ class DKD(Objective):
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """``cross_entropy``, ``target``, ``non_target``."""
-        assert batch.teacher_logits is not None
-        weight, given = self.warmup(batch), (batch.logits, batch.teacher_logits, batch.labels, self.temperature)
+        weight, given = (
+            self.warmup(batch),
+            (batch.logits, batch.require("teacher_logits"), batch.labels, self.temperature),
+        )
         return {
             "cross_entropy": self.ce_weight * cross_entropy(batch.logits, batch.labels),
             "target": weight * self.alpha * tckd_loss(*given),
@@ -132,8 +134,7 @@ class DKD(Objective):
 
     def probe(self, batch: Batch) -> dict[str, Tensor]:
         """Non-target masses, their gap, the normalised KL."""
-        assert batch.teacher_logits is not None
-        return teacher_quantities(batch.logits, batch.teacher_logits, batch.labels)
+        return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
 
 
 INFO = MethodInfo(

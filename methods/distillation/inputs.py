@@ -47,6 +47,13 @@ class Batch:
     progress: float = 0.0
     epoch: int = 1
 
+    def require(self, name: str) -> Tensor:
+        """The tensor of that field (ValueError where the batch lacks it)."""
+        value = getattr(self, name)
+        if value is None:
+            raise ValueError(f"the batch lacks {name}")
+        return value
+
     def detached(self) -> Batch:
         """The same batch cut off from the graph of the network."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}

@@ -72,16 +72,14 @@ class KD(Objective):
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """``cross_entropy`` and ``distillation``."""
-        assert batch.teacher_logits is not None
         return {
             "cross_entropy": self.ce_weight * cross_entropy(batch.logits, batch.labels),
-            "distillation": self.alpha * kd_loss(batch.logits, batch.teacher_logits, self.temperature),
+            "distillation": self.alpha * kd_loss(batch.logits, batch.require("teacher_logits"), self.temperature),
         }
 
     def probe(self, batch: Batch) -> dict[str, Tensor]:
         """Non-target masses, their gap, the normalised KL."""
-        assert batch.teacher_logits is not None
-        return teacher_quantities(batch.logits, batch.teacher_logits, batch.labels)
+        return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
 
 
 INFO = MethodInfo(

@@ -13,7 +13,7 @@ from methods.info import MethodInfo, Uniform
 
 
 class LabelSmoothing(Objective):
-    """Cross-entropy with (1 − ε)·label + ε/C (Szegedy et al. 2016, section 7).
+    """Cross-entropy with (1 − ε)·label + ε/C (Szegedy et al. 2016, label-smoothing regularisation).
 
     Args:
         smoothing: ε in [0, 1).

@@ -27,7 +27,7 @@ MASKS: tuple[str, ...] = ("others", "all")
 
 
 def nkd_target_loss(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
-    """NKD's target term −mean p_t[y]·log p_s[y] at temperature 1 (arXiv 2303.13005, equation 6, second summand).
+    """NKD's target term −mean p_t[y]·log p_s[y] at temperature 1 (arXiv 2303.13005, section 3.1).
 
     Args:
         student: logits (N, C).
@@ -45,7 +45,7 @@ def nkd_target_loss(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
 def nkd_non_target_loss(
     student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0, normalise: bool = True
 ) -> Tensor:
-    """NKD's non-target term −T²·mean Σ_{i≠y} T_i·log S_i (equation 6, third summand, without γ).
+    """NKD's non-target term −T²·mean Σ_{i≠y} T_i·log S_i (same section, without γ).
 
     Args:
         student: logits (N, C).
@@ -176,13 +176,12 @@ class NKD(Objective):
 
     def losses(self, batch: Batch) -> Loss:
         """One fused pass where nothing is ablated; the sum of ``terms`` otherwise."""
-        assert batch.teacher_logits is not None
         if not self.normalise or self.mask == "all":
             return super().losses(batch)
         plain = self.ce_weight * cross_entropy(batch.logits, batch.labels)
         distilled, target, non_target = _FusedNKD.apply(
             widen(batch.logits),
-            widen(batch.teacher_logits.detach()),
+            widen(batch.require("teacher_logits").detach()),
             target_index(batch.labels),
             self.temperature,
             self.gamma,
@@ -193,8 +192,7 @@ class NKD(Objective):
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """``cross_entropy``, ``target``, ``non_target``."""
-        assert batch.teacher_logits is not None
-        student, teacher, labels = batch.logits, batch.teacher_logits, batch.labels
+        student, teacher, labels = batch.logits, batch.require("teacher_logits"), batch.labels
         if self.mask == "all":
             non_target = kd_loss(student, teacher, self.temperature)
         else:
@@ -207,8 +205,7 @@ class NKD(Objective):
 
     def probe(self, batch: Batch) -> dict[str, Tensor]:
         """Non-target masses, their gap, the normalised KL."""
-        assert batch.teacher_logits is not None
-        return teacher_quantities(batch.logits, batch.teacher_logits, batch.labels)
+        return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
 
 
 INFO = MethodInfo(

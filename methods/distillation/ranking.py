@@ -21,7 +21,7 @@ def rank_scores(
         student: logits (N, C).
         weak: logits of the weak head, (N, C).
         targets: (N, C), true at the target classes.
-        source: ``paper``: normalised weak + normalised student probabilities (arXiv 2303.13005, equation 12);
+        source: ``paper``: normalised weak + normalised student probabilities (arXiv 2303.13005, section 3.2);
             ``released``: the student's part is a log-probability, over one minus the target's; ``unnormalised``: the
             sum of plain probabilities; ``weak`` or ``student``: one of them; ``teacher``: the teacher's logits;
             ``random``: noise.

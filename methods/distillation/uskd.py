@@ -78,7 +78,7 @@ def find_targets(labels: Tensor, logits: Tensor, zero_mass: str = "released") ->
 
 
 def target_labels(probability: Tensor, masses: Tensor, smoothing: str = "squared", clamp: bool = False) -> Tensor:
-    """The soft labels P of the targets, (N, k); 0 where the mass is 0 (arXiv 2303.13005, equation 9).
+    """The soft labels P of the targets, (N, k); 0 where the mass is 0 (arXiv 2303.13005, section 3.2).
 
     Args:
         probability: the student's at the targets, (N, k).
@@ -152,7 +152,7 @@ def uskd_loss(
 
 
 class USKD(Objective):
-    """Cross-entropy + alpha·target + beta·non-target + mu·weak (arXiv 2303.13005, equation 14).
+    """Cross-entropy + alpha·target + beta·non-target + mu·weak (arXiv 2303.13005, section 3.2).
 
     The weak head is a linear layer on the globally pooled feature of the stage before last (of a ViT: the class token
     after block L/2), which is not detached. It trains with the model and is never deployed. Released recipes:
@@ -224,9 +224,8 @@ class USKD(Objective):
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """``cross_entropy``, ``target``, ``non_target``, ``weak``."""
-        assert batch.feature is not None
         student, labels = batch.logits, batch.labels
-        weak = self.weak_logits(batch.feature)
+        weak = self.weak_logits(batch.require("feature"))
         targets = find_targets(labels, student, self.options.zero_mass)
         noise = None if self.noise is None else self.noise.uniform(tuple(student.shape), student)
         non_target = uskd_non_target_loss(student, weak, targets, self.options, batch.teacher_logits, noise)
@@ -244,9 +243,8 @@ class USKD(Objective):
         over items of Spearman's correlation over the non-target classes; they appear where the batch has teacher
         logits, which the loss itself never reads unless it ranks by them.
         """
-        assert batch.feature is not None
         student, labels = batch.logits, batch.labels
-        weak = widen(self.weak_logits(batch.feature))
+        weak = widen(self.weak_logits(batch.require("feature")))
         targets = find_targets(labels, student, self.options.zero_mass)
         probability = widen(student).softmax(dim=1).gather(1, targets.classes)
         soft = target_labels(probability, targets.masses, self.options.smoothing, self.options.clamp)
@@ -260,7 +258,7 @@ class USKD(Objective):
         }
         if batch.teacher_logits is not None:
             target = is_target(student, target_index(labels))
-            teacher = widen(batch.teacher_logits)
+            teacher = widen(batch.require("teacher_logits"))
             quantities["weak_teacher_spearman"] = spearman(weak, teacher, target).mean()
             if self.options.rank != "uniform":
                 noise = None if self.noise is None else self.noise.uniform(tuple(student.shape), student)

@@ -17,8 +17,8 @@ from methods.info import MethodInfo, Uniform
 def wsld_weights(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
     """1 − exp(−CE_s/CE_t), item by item, (N,), without gradient; cross-entropies at temperature 1.
 
-    Zhou et al. 2021 (arXiv 2102.00650), equation 9. Where the teacher fits an item better than the student the weight
-    is near 1, where the student fits it better it is near 0.
+    Zhou et al. 2021 (arXiv 2102.00650), weighted soft labels. Where the teacher fits an item better than the student
+    the weight is near 1, where the student fits it better it is near 0.
     """
     with torch.no_grad():
         ce_s = cross_entropy(student, label, reduction="none")
@@ -65,8 +65,7 @@ class WSLD(Objective):
 
     def terms(self, batch: Batch) -> dict[str, Tensor]:
         """``cross_entropy`` and ``distillation``."""
-        assert batch.teacher_logits is not None
-        given = (batch.logits, batch.teacher_logits, batch.labels)
+        given = (batch.logits, batch.require("teacher_logits"), batch.labels)
         return {
             "cross_entropy": self.ce_weight * cross_entropy(batch.logits, batch.labels),
             "distillation": wsld_loss(*given, self.temperature, self.alpha),
@@ -74,9 +73,8 @@ class WSLD(Objective):
 
     def probe(self, batch: Batch) -> dict[str, Tensor]:
         """Non-target masses, their gap, the normalised KL, and the mean weight of an item."""
-        assert batch.teacher_logits is not None
-        weights = wsld_weights(batch.logits, batch.teacher_logits, batch.labels)
-        quantities = teacher_quantities(batch.logits, batch.teacher_logits, batch.labels)
+        weights = wsld_weights(batch.logits, batch.require("teacher_logits"), batch.labels)
+        quantities = teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
         return {**quantities, "item_weight": weights.mean()}
 
 

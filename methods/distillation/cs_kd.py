@@ -1,0 +1,101 @@
+"""CS-KD: class-wise self-distillation between two items of one class."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from methods.distillation.inputs import Batch, Objective, check_positive
+from methods.distillation.kd import kd_rows
+from methods.distillation.logits import cross_entropy, target_index, widen
+from methods.distillation.probes import non_target_mass
+from methods.info import MethodInfo, Uniform
+
+
+def partners(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """For each item the next one of its class in the batch, round about, (N,), and whether there is one, (N,)."""
+    place = torch.arange(labels.shape[0], device=labels.device)
+    steps = (place[None, :] - place[:, None]) % labels.shape[0]
+    none = labels.shape[0] + 1
+    steps = steps.masked_fill((labels[:, None] != labels[None, :]) | (steps == 0), none)
+    nearest, partner = steps.min(dim=1)
+    return partner, nearest < none
+
+
+def cs_kd_loss(student: Tensor, label: Tensor, temperature: float = 4.0) -> Tensor:
+    """T²·mean KL(softmax(z'/T)‖softmax(z/T)), z' another item of the class, without gradient.
+
+    Yun et al. 2020 (arXiv 2003.13964), the class-wise regularisation. The released sampler draws the pairs; here they
+    are those that the batch happens to hold, and the mean runs over items that have one (0 where none has).
+
+    Args:
+        student: logits (N, C), any floating type; computed in float32 or wider.
+        label: indices (N,) or masses (N, C), of which the heaviest class counts.
+        temperature: T > 0.
+
+    Returns:
+        A scalar.
+    """
+    partner, paired = partners(target_index(label))
+    other = widen(student.detach())[partner] / temperature
+    entropy = -(other.softmax(dim=1) * other.log_softmax(dim=1)).sum(dim=1)
+    rows = kd_rows(student, student.detach()[partner], temperature) - entropy
+    return temperature**2 * torch.where(paired, rows, 0.0).sum() / paired.sum().clamp_min(1)
+
+
+class CSKD(Objective):
+    """Cross-entropy + weight·``cs_kd_loss``; wants batches in which classes repeat.
+
+    Args:
+        temperature: T > 0.
+        weight: of the self-distillation term.
+
+    Raises:
+        ValueError: a temperature not above 0.
+    """
+
+    name: ClassVar[str] = "cs-kd"
+
+    def __init__(self, *, temperature: float = 4.0, weight: float = 1.0) -> None:
+        super().__init__()
+        check_positive("cs-kd", temperature=temperature)
+        self.temperature, self.weight = temperature, weight
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """``cross_entropy`` and ``distillation``."""
+        return {
+            "cross_entropy": cross_entropy(batch.logits, batch.labels),
+            "distillation": self.weight * cs_kd_loss(batch.logits, batch.labels, self.temperature),
+        }
+
+    def probe(self, batch: Batch) -> dict[str, Tensor]:
+        """The student's non-target mass, and the share of items that have a partner."""
+        return {
+            "student_non_target_mass": non_target_mass(batch.logits, batch.labels),
+            "paired_share": partners(target_index(batch.labels))[1].float().mean(),
+        }
+
+
+INFO = MethodInfo(
+    name="cs-kd",
+    title="CS-KD",
+    slot="objective",
+    role="baseline",
+    family="self-distillation",
+    paper="Yun, Park, Lee, Shin: Regularizing Class-wise Predictions via Self-knowledge Distillation, CVPR 2020, "
+    "arXiv 2003.13964",
+    target="CSKD",
+    summary="predictions of two items of one class drawn together",
+    defaults={"temperature": 4.0, "weight": 1.0},
+    search_space={"temperature": Uniform(1.0, 8.0), "weight": Uniform(0.5, 4.0, log=True)},
+    diagnostics=(
+        "grad_norm_cross_entropy",
+        "grad_norm_distillation",
+        "grad_share_cross_entropy",
+        "grad_share_distillation",
+        "student_non_target_mass",
+        "paired_share",
+    ),
+)

@@ -1,0 +1,99 @@
+"""KD with NKD's loss scale: the control for "a larger loss is a larger learning rate"."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from methods.distillation.inputs import Batch, Objective, check_positive
+from methods.distillation.kd import kd_loss
+from methods.distillation.logits import cross_entropy, widen
+from methods.distillation.nkd import nkd_loss
+from methods.distillation.probes import teacher_quantities
+from methods.info import MethodInfo, Uniform
+
+
+def matching_scale(student: Tensor, teacher: Tensor, label: Tensor, temperature: float, gamma: float) -> Tensor:
+    """The factor that gives KD's gradient by the logits the norm of NKD's on this batch; a scalar without gradient.
+
+    Args:
+        student: logits (N, C).
+        teacher: logits (N, C).
+        label: indices (N,) or masses (N, C).
+        temperature: T > 0 of both.
+        gamma: γ of NKD.
+    """
+    with torch.enable_grad():
+        logits = widen(student.detach()).requires_grad_()
+        (theirs,) = torch.autograd.grad(nkd_loss(logits, teacher, label, temperature, gamma), logits)
+        (ours,) = torch.autograd.grad(kd_loss(logits, teacher, temperature), logits)
+    norm = torch.linalg.vector_norm(ours)
+    # Where student and teacher agree to the last digit there is no direction to scale.
+    tiny = torch.finfo(norm.dtype).eps
+    return torch.where(norm > tiny, torch.linalg.vector_norm(theirs) / norm.clamp_min(tiny), 0.0).detach()
+
+
+class MatchedKD(Objective):
+    """Cross-entropy + s·T²·KD, s chosen on every batch so that the term pulls as hard as NKD's would.
+
+    Under SGD a loss's scale acts as a learning rate: NKD on CIFAR-100 weighs its non-target term by γT² = 31.5, KD
+    its term by 4.5. This arm keeps KD's direction and takes NKD's size.
+
+    Args:
+        temperature: T > 0 of KD and of the NKD that it is matched with.
+        gamma: γ of that NKD.
+
+    Raises:
+        ValueError: a temperature not above 0.
+    """
+
+    name: ClassVar[str] = "kd-matched"
+    needs: ClassVar[tuple[str, ...]] = ("teacher",)
+
+    def __init__(self, *, temperature: float = 1.0, gamma: float = 1.5) -> None:
+        super().__init__()
+        check_positive("kd-matched", temperature=temperature)
+        self.temperature, self.gamma = temperature, gamma
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """``cross_entropy`` and ``distillation``."""
+        student, teacher = batch.logits, batch.require("teacher_logits")
+        scale = matching_scale(student, teacher, batch.labels, self.temperature, self.gamma)
+        return {
+            "cross_entropy": cross_entropy(student, batch.labels),
+            "distillation": scale * kd_loss(student, teacher, self.temperature),
+        }
+
+    def probe(self, batch: Batch) -> dict[str, Tensor]:
+        """Non-target masses, their gap, the normalised KL, and the factor in use."""
+        student, teacher = batch.logits, batch.require("teacher_logits")
+        scale = matching_scale(student, teacher, batch.labels, self.temperature, self.gamma)
+        return {**teacher_quantities(student, teacher, batch.labels), "matching_scale": scale}
+
+
+INFO = MethodInfo(
+    name="kd-matched",
+    title="KD at NKD's scale",
+    slot="objective",
+    role="baseline",
+    family="distillation",
+    paper="a control of this project; KD: Hinton, Vinyals, Dean 2015, arXiv 1503.02531",
+    target="MatchedKD",
+    summary="KD whose gradient has, batch by batch, the norm of NKD's",
+    defaults={"temperature": 1.0, "gamma": 1.5},
+    search_space={"temperature": Uniform(1.0, 6.0), "gamma": Uniform(0.25, 8.0, log=True)},
+    needs=("teacher",),
+    diagnostics=(
+        "grad_norm_cross_entropy",
+        "grad_norm_distillation",
+        "grad_share_cross_entropy",
+        "grad_share_distillation",
+        "teacher_non_target_mass",
+        "student_non_target_mass",
+        "non_target_mass_gap",
+        "normalised_kl",
+        "matching_scale",
+    ),
+)

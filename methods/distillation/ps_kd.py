@@ -1,0 +1,102 @@
+"""PS-KD: the model's own predictions of the epoch before as soft labels."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from methods.distillation.inputs import Batch, Loss, Objective
+from methods.distillation.logits import class_masses, cross_entropy, widen
+from methods.distillation.probes import non_target_mass
+from methods.info import MethodInfo, Uniform
+
+
+class PSKD(Objective):
+    """Cross-entropy with (1 − a)·label + a·(own prediction the last time), a = alpha·progress.
+
+    Kim et al. 2021 (arXiv 2006.12000), progressive refinement of targets. The share a grows with every step, where the
+    released code raises it once an epoch. The table of predictions (items × classes, float32) is part of
+    ``state_dict``; an item never seen keeps its label alone. In evaluation mode the table is read and not written.
+
+    Args:
+        items: number of items of the training set.
+        classes: C.
+        alpha: share of the own prediction at the end of the training, in [0, 1].
+
+    Raises:
+        ValueError: alpha outside [0, 1].
+    """
+
+    name: ClassVar[str] = "ps-kd"
+    needs: ClassVar[tuple[str, ...]] = ("index",)
+
+    predictions: Tensor
+    seen: Tensor
+
+    def __init__(self, items: int, classes: int, *, alpha: float = 0.8) -> None:
+        super().__init__()
+        if not 0 <= alpha <= 1:
+            raise ValueError(f"ps-kd: alpha must lie in [0, 1], got {alpha}")
+        self.alpha = alpha
+        self.register_buffer("predictions", torch.zeros(items, classes))
+        self.register_buffer("seen", torch.zeros(items, dtype=torch.bool))
+
+    def losses(self, batch: Batch) -> Loss:
+        """The sum of the terms; afterwards the batch's predictions enter the table."""
+        loss = super().losses(batch)
+        if self.training:
+            index = batch.require("index")
+            with torch.no_grad():
+                self.predictions[index] = widen(batch.logits).softmax(dim=1).to(self.predictions.dtype)
+                self.seen[index] = True
+        return loss
+
+    def soft_labels(self, batch: Batch) -> Tensor:
+        """What the own past says of the items: earlier predictions (N, C), the labels for items never seen."""
+        wide, index = widen(batch.logits), batch.require("index")
+        masses = class_masses(batch.labels, wide.shape[1], wide.dtype)
+        return torch.where(self.seen[index, None], self.predictions[index].to(wide.dtype), masses)
+
+    def terms(self, batch: Batch) -> dict[str, Tensor]:
+        """``cross_entropy`` and ``distillation``."""
+        share = self.alpha * batch.progress
+        return {
+            "cross_entropy": (1 - share) * cross_entropy(batch.logits, batch.labels),
+            "distillation": share * cross_entropy(batch.logits, self.soft_labels(batch)),
+        }
+
+    def probe(self, batch: Batch) -> dict[str, Tensor]:
+        """The student's non-target mass, and the mean mass outside the label of the own past predictions."""
+        wide = widen(batch.logits)
+        masses = class_masses(batch.labels, wide.shape[1], wide.dtype)
+        return {
+            "student_non_target_mass": non_target_mass(batch.logits, batch.labels),
+            "own_non_target_mass": 1 - (self.soft_labels(batch) * (masses > 0)).sum(dim=1).mean(),
+        }
+
+
+INFO = MethodInfo(
+    name="ps-kd",
+    title="PS-KD",
+    slot="objective",
+    role="baseline",
+    family="self-distillation",
+    paper="Kim, Ji, Yoon, Hwang: Self-Knowledge Distillation with Progressive Refinement of Targets, ICCV 2021, "
+    "arXiv 2006.12000",
+    target="PSKD",
+    summary="labels mixed ever more with the model's own predictions of the epoch before",
+    required=("items", "classes"),
+    defaults={"alpha": 0.8},
+    search_space={"alpha": Uniform(0.3, 0.95)},
+    needs=("index",),
+    diagnostics=(
+        "grad_norm_cross_entropy",
+        "grad_norm_distillation",
+        "grad_share_cross_entropy",
+        "grad_share_distillation",
+        "student_non_target_mass",
+        "own_non_target_mass",
+    ),
+)
