@@ -1,0 +1,282 @@
+"""Identities and toy problems of AdamP and SGDP, computed anew on each call.
+
+Each function takes the option that a test flips to see the check fail.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from methods.optimizers.adamp import AdamP
+from methods.optimizers.adamw import adamw
+from methods.optimizers.sgdp import SGDP
+from suites.checks import toy
+from suites.checks.result import Check
+
+# Printed on the project page for the toy.
+NORM_09, NORM_099 = 2.93, 27.87
+
+
+def update_orthogonal(project: bool = True) -> Check:
+    """AdamP's update of a convolution before BatchNorm is orthogonal to every filter; a linear head is left alone.
+
+    Eight steps of a small network without weight decay. ``ours`` is the larger of the largest |cos| between a
+    filter and its update, and the relative distance of the head's update from AdamW's at the same state.
+    """
+    generator = torch.Generator().manual_seed(0)
+    body = nn.Sequential(nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5))
+    convolution, head = body[0].weight, body[4].weight
+    for weight in (convolution, head):
+        nn.init.normal_(weight, std=0.1, generator=generator)
+    optimizer = AdamP(body.parameters(), lr=1e-2, project=project)
+    cosine = departure = head_cosine = 0.0
+    for step in range(8):
+        images = torch.randn(16, 3, 8, 8, generator=generator)
+        labels = torch.randint(0, 5, (16,), generator=generator)
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(body(images), labels).backward()
+        filters, rows = convolution.detach().clone(), head.detach().clone()
+        expected = _adamw_update(head, optimizer, step)
+        optimizer.step()
+        cosine = max(cosine, _largest_cosine(convolution.detach() - filters, filters))
+        moved = head.detach() - rows
+        departure = max(departure, float((moved - expected).norm() / expected.norm()))
+        head_cosine = max(head_cosine, _largest_cosine(moved, rows))
+    detail = (
+        f"max |cos(update, filter)| {cosine:.1e}; head: distance from AdamW's update {departure:.1e}, "
+        f"max |cos| {head_cosine:.2f}"
+    )
+    return Check(ours=max(cosine, departure), theirs=0.0, tolerance=1e-5, unit="absolute", detail=detail)
+
+
+def _adamw_update(parameter: Tensor, optimizer: AdamP, step: int) -> Tensor:
+    """What AdamW would do to one parameter from AdamP's present moments and gradient."""
+    twin = nn.Parameter(parameter.detach().clone())
+    assert parameter.grad is not None
+    twin.grad = parameter.grad.clone()
+    other = adamw([twin], lr=optimizer.defaults["lr"])
+    if step:
+        state = optimizer.state[parameter]
+        other.state[twin] = {name: state[name].clone() for name in ("step", "exp_avg", "exp_avg_sq")}
+    before = twin.detach().clone()
+    other.step()
+    return twin.detach() - before
+
+
+def _largest_cosine(update: Tensor, weight: Tensor) -> float:
+    cosines = nn.functional.cosine_similarity(update.flatten(1).double(), weight.flatten(1).double(), dim=1)
+    return float(cosines.abs().max())
+
+
+def sgdp_weight_decay(projected: bool = False) -> Check:
+    """SGDP's decoupled shrink equals the steady shrink of SGD's L2 penalty at the same decay, to first order in lr.
+
+    Shrink of a weight without a loss gradient, per step and per unit of learning rate, at momentum 0.9 and decay
+    1e-5. With ``projected`` the projection fires and ``wd_ratio`` makes it a tenth.
+    """
+    rate, momentum, decay = 0.1, 0.9, 1e-5
+    weight = torch.ones(1, 4, dtype=torch.float64)
+    # A zero gradient counts as orthogonal and fires: delta 0 is what keeps the tensor unprojected.
+    ours = _shrink(
+        weight,
+        lambda w: SGDP([w], lr=rate, momentum=momentum, weight_decay=decay, delta=0.1 if projected else 0.0),
+        rate,
+        steps=1,
+    )
+    theirs = _shrink(
+        weight, lambda w: torch.optim.SGD([w], lr=rate, momentum=momentum, weight_decay=decay), rate, steps=400
+    )
+    detail = f"lr {rate}, momentum {momentum}, weight decay {decay}: SGDP {ours:.4e}, SGD {theirs:.4e} of lr"
+    return Check(ours=ours, theirs=theirs, tolerance=1e-3 * theirs, unit="fraction of lr", detail=detail)
+
+
+def _shrink(weight: Tensor, make: Callable[[Tensor], torch.optim.Optimizer], rate: float, steps: int) -> float:
+    """The relative shrink of the last of ``steps`` steps without a gradient, over the learning rate."""
+    w = nn.Parameter(weight.clone())
+    optimizer = make(w)
+    before = w.detach().clone()
+    for _ in range(steps):
+        before = w.detach().clone()
+        w.grad = torch.zeros_like(w)
+        optimizer.step()
+    return float((1 - w.detach() / before).mean()) / rate
+
+
+def sgdp_buffer_projected(buffer: Literal["released", "paper"] = "released") -> Check:
+    """Without Nesterov the projection rewrites SGDP's momentum buffer; with Nesterov the buffer stays the average.
+
+    ``ours`` is the larger of the buffer's radial share without Nesterov, and the relative distance of the buffer with
+    Nesterov from the plain momentum average of its gradients.
+    """
+    radial, _ = _buffer(nesterov=False, buffer=buffer)
+    nesterov_radial, departure = _buffer(nesterov=True, buffer=buffer)
+    detail = (
+        f"radial share of the buffer: {radial:.1e} without, {nesterov_radial:.2f} with Nesterov, "
+        f"there {departure:.1e} from the plain average"
+    )
+    return Check(ours=max(radial, departure), theirs=0.0, tolerance=1e-6, unit="absolute", detail=detail)
+
+
+def _buffer(nesterov: bool, buffer: Literal["released", "paper"]) -> tuple[float, float]:
+    """Radial share of the buffer at the weight it was projected at, and its distance from the plain average."""
+    generator = torch.Generator().manual_seed(1)
+    w = nn.Parameter(torch.randn(4, 16, generator=generator, dtype=torch.float64))
+    optimizer = SGDP([w], lr=0.1, momentum=0.9, nesterov=nesterov, buffer=buffer)
+    average = torch.zeros_like(w)
+    radial = 0.0
+    for _ in range(6):
+        at = w.detach().clone()
+        w.grad = _tangent(torch.randn(4, 16, generator=generator, dtype=torch.float64), at)
+        average = 0.9 * average + w.grad
+        optimizer.step()
+        stored = optimizer.state[w]["momentum_buffer"]
+        radial = _largest_cosine(stored, at)
+    return radial, float((stored - average).norm() / average.norm())
+
+
+def _tangent(vectors: Tensor, weight: Tensor) -> Tensor:
+    """Row by row, the part of ``vectors`` orthogonal to ``weight``."""
+    radial = (vectors * weight).sum(1, keepdim=True) / weight.square().sum(1, keepdim=True)
+    return vectors - radial * weight
+
+
+def one_dimensional_never_projected(as_matrix: bool = False) -> Check:
+    """Tensors of one dimension are never projected and always decay in full.
+
+    A gradient orthogonal to the weight would fire in two dimensions. ``ours`` is the largest relative distance of
+    the moves of AdamP and SGDP from the unprojected ones with full decay, over four steps; ``as_matrix`` gives the
+    same numbers the shape (1, n).
+    """
+    rate, decay, momentum = 1e-2, 0.1, 0.9
+    shape = (1, 12) if as_matrix else (12,)
+    parts = {
+        "AdamP": _distance(
+            shape, lambda w: AdamP([w], rate, weight_decay=decay), lambda w: adamw([w], rate, weight_decay=decay)
+        ),
+        "SGDP": _distance(
+            shape,
+            lambda w: SGDP([w], rate, momentum=momentum, weight_decay=decay),
+            lambda w: SGDP([w], rate, momentum=momentum, weight_decay=decay, delta=0.0),
+        ),
+    }
+    detail = "distance from the unprojected move: " + ", ".join(f"{name} {value:.1e}" for name, value in parts.items())
+    return Check(ours=max(parts.values()), theirs=0.0, tolerance=1e-9, unit="absolute", detail=detail)
+
+
+def _distance(
+    shape: Sequence[int],
+    make: Callable[[Tensor], torch.optim.Optimizer],
+    make_other: Callable[[Tensor], torch.optim.Optimizer],
+) -> float:
+    generator = torch.Generator().manual_seed(2)
+    start = torch.randn(12, generator=generator, dtype=torch.float64)
+    w, other = (nn.Parameter(start.clone().reshape(shape)) for _ in range(2))
+    optimizers = make(w), make_other(other)
+    for _ in range(4):
+        at = w.detach().reshape(1, -1)
+        gradient = _tangent(torch.randn(1, 12, generator=generator, dtype=torch.float64), at).reshape(shape)
+        w.grad, other.grad = gradient.clone(), gradient.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    moved = (w.detach() - other.detach()).norm()
+    return float(moved / (other.detach().flatten() - start).norm())
+
+
+def all_rows_must_pass(rows: Literal["all", "each"] = "all") -> Check:
+    """One row above the threshold disables the channel view; where both views pass, the channel view is used.
+
+    ``ours`` counts, over AdamP and SGDP, the two rules that hold; ``theirs`` is four.
+    """
+    detail = []
+    kept = 0
+    for name, make in (
+        ("AdamP", lambda w: AdamP([w], 1e-2, rows=rows, record=True)),
+        ("SGDP", lambda w: SGDP([w], 1e-2, momentum=0.9, rows=rows, record=True)),
+    ):
+        one_bad = _fired(make, bad_rows=1)
+        none_bad = _fired(make, bad_rows=0)
+        kept += (one_bad == 0) + (none_bad == 1)
+        detail.append(f"{name}: one row above the threshold → view {one_bad}, all below in both views → {none_bad}")
+    text = "; ".join(detail) + " (0 none, 1 channel, 2 layer)"
+    return Check(ours=kept, theirs=4, tolerance=0, unit="rules that hold", detail=text)
+
+
+def _fired(make: Callable[[Tensor], AdamP | SGDP], bad_rows: int) -> int:
+    generator = torch.Generator().manual_seed(3)
+    w = nn.Parameter(torch.randn(8, 16, generator=generator, dtype=torch.float64))
+    gradient = _tangent(torch.randn(8, 16, generator=generator, dtype=torch.float64), w.detach())
+    # A row along its weight is far above the threshold, and alone takes the whole tensor above its own.
+    gradient[:bad_rows] = w.detach()[:bad_rows]
+    w.grad = gradient
+    optimizer = make(w)
+    optimizer.step()
+    return int(optimizer.fired_views()[w])
+
+
+def toy2d_norm_momentum09(momentum: float = 0.9) -> Check:
+    """The rate that takes momentum 0.99 to the printed 27.87 takes momentum 0.9 to the printed 2.93."""
+    rate = toy.calibrate(0.99, NORM_099)
+    norm = toy.descend(rate, momentum).norm
+    return Check(
+        ours=norm,
+        theirs=NORM_09,
+        tolerance=0.05,
+        unit="ratio to initial norm",
+        detail=f"start at {toy.ANGLE:g} degrees, lr {rate:.4f} from momentum 0.99 → {NORM_099}; momentum {momentum}",
+    )
+
+
+def toy2d_norm_momentum099(momentum: float = 0.99) -> Check:
+    """The rate that takes momentum 0.9 to the printed 2.93 takes momentum 0.99 to the printed 27.87."""
+    rate = toy.calibrate(0.9, NORM_09)
+    norm = toy.descend(rate, momentum).norm
+    return Check(
+        ours=norm,
+        theirs=NORM_099,
+        tolerance=0.5,
+        unit="ratio to initial norm",
+        detail=f"start at {toy.ANGLE:g} degrees, lr {rate:.4f} from momentum 0.9 → {NORM_09}; momentum {momentum}",
+    )
+
+
+def toy2d_order(buffer: Literal["released", "paper"] = "paper", gap: float = 1e-4) -> Check:
+    """SGDP settles before momentum descent and before plain descent; momentum is ahead of plain descent at first.
+
+    Steps until ``1 − cos`` stays below ``gap`` at momentum 0.9 and the rate that ends at the printed norms. With the
+    released code's buffer, which the projection rewrites, SGDP is slower than plain descent here.
+    """
+    rate = toy.calibrate(0.9, NORM_09)
+    plain, momentum = toy.descend(rate, 0.0), toy.descend(rate, 0.9)
+    projected = toy.descend(rate, 0.9, projected=True, buffer=buffer)
+    fast_start = momentum.gaps[10] < plain.gaps[10]
+    others = min(plain.settled(gap), momentum.settled(gap)) if fast_start else 0
+    return Check(
+        ours=projected.settled(gap),
+        theirs=others,
+        tolerance=0,
+        unit="steps",
+        detail=f"lr {rate:.4f}: SGDP {projected.settled(gap)} steps to norm {projected.norm:.2f}, momentum "
+        f"{momentum.settled(gap)} to {momentum.norm:.2f}, plain {plain.settled(gap)} to {plain.norm:.2f}; after ten "
+        f"steps 1 − cos is {momentum.gaps[10]:.3f} with momentum, {plain.gaps[10]:.3f} without",
+        relation="below",
+    )
+
+
+def toy2d_projection_bounds_norm(project: bool = True, angle: float = 20.0, rate: float = 0.579) -> Check:
+    """With momentum 0.99 the projected norm stays below 1.3 where plain momentum takes it above 20."""
+    grown = toy.descend(rate, 0.99, angle=angle).norm
+    bounded = toy.descend(rate, 0.99, angle=angle, projected=project).norm
+    released = toy.descend(rate, 0.99, angle=angle, projected=project, buffer="released").norm
+    return Check(
+        ours=bounded,
+        theirs=grown,
+        tolerance=20 - 1.3,
+        unit="ratio to initial norm",
+        detail=f"start at {angle:g} degrees, lr {rate}: momentum 0.99 → {grown:.2f}, projected → {bounded:.2f} "
+        f"(with the released code's buffer {released:.2f})",
+        relation="below",
+    )

@@ -1,0 +1,40 @@
+"""What a check returns: two numbers, how they should compare, and by how much they may miss."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Relation = Literal["equal", "below", "above"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """The two sides of an identity or of an ordering.
+
+    Attributes:
+        ours: what the code under test gives.
+        theirs: what it is compared with: another code path, a formula, or a printed number.
+        tolerance: ``equal`` holds within it, both sides included; ``below`` and ``above`` want a larger distance.
+        unit: of both sides.
+        detail: the parts behind the two numbers, for the reader of a report.
+        relation: how ``ours`` should lie to ``theirs``.
+    """
+
+    ours: float
+    theirs: float
+    tolerance: float
+    unit: str
+    detail: str
+    relation: Relation = "equal"
+
+    @property
+    def holds(self) -> bool:
+        """Whether the relation is met; never where a side is not a number."""
+        if not (math.isfinite(self.ours) and math.isfinite(self.theirs)):
+            return False
+        distance = self.ours - self.theirs
+        if self.relation == "equal":
+            return abs(distance) <= self.tolerance
+        return distance < -self.tolerance if self.relation == "below" else distance > self.tolerance
