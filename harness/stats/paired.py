@@ -207,8 +207,9 @@ def paired_t_power(effect: float, sd: float, n: int, alpha: float = 0.05) -> flo
     if shift > critical + 40.0:  # beyond every digit of a double, where the series would lose them
         return 1.0
     power = 1.0 - float(special.nctdtr(n - 1, shift, critical))
-    # the wrong tail is below 1e-10 here, where its series loses its digits
-    return power + (float(special.nctdtr(n - 1, shift, -critical)) if shift < 4.0 else 0.0)
+    # the wrong tail: from a shift of 6 on below 1e-9 at any alpha to be met, while its series turns to NaN
+    wrong_tail = float(special.nctdtr(n - 1, shift, -critical)) if shift < 6.0 else 0.0
+    return min(1.0, power + (0.0 if math.isnan(wrong_tail) else wrong_tail))
 
 
 def seeds_for_power(

@@ -8,8 +8,9 @@ The same rules hold in every function of `harness.stats` unless its docstring sa
 - n = 0 gives estimate NaN, n = 1 the value itself; both give the whole line and p = 1.
 - *Equal differences*, meaning a spread within 1e-9 of the largest magnitude, show no noise and give the t
   statistic no scale. The exact sign-flip test and its inversion take its place: p = 2^(1-n) (1 when all are
-  zero) and the interval is the single value if 2^(1-n) <= alpha, else the whole line.
-- p and e are never below what the data can show; alpha outside (0, 1) is a ValueError.
+  zero) and the interval is the single value if 2^(1-n) <= alpha, else the whole line. The sequential test needs
+  no such rule: its evidence has a finite limit, (1+ng)^((n-1)/2).
+- alpha outside (0, 1) is a ValueError, as is anything but one dimension where one is expected.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import special
 
@@ -85,6 +85,7 @@ def test_best_of_difference_level_and_power():
 # known answers
 
 
+@settings(deadline=None)
 @given(SCORES, st.data())
 def test_expected_best_is_the_mean_over_all_subsets(scores, data):
     budget = data.draw(st.integers(1, len(scores)))
@@ -92,6 +93,7 @@ def test_expected_best_is_the_mean_over_all_subsets(scores, data):
     assert expected_best(scores, budget) == pytest.approx(np.mean(best), abs=1e-9)
 
 
+@settings(deadline=None)
 @given(st.permutations(range(6)), st.integers(1, 6))
 def test_report_scores_the_winner_on_test(ranks, budget):
     test = [0.3, -1.0, 2.0, 0.0, 5.0, 1.5]
@@ -142,12 +144,14 @@ def test_best_of_difference_is_a_paired_t_of_the_curves():
 # properties
 
 
+@settings(deadline=None)
 @given(SCORES)
 def test_more_budget_never_hurts(scores):
     curve = [expected_best(scores, b) for b in range(1, len(scores) + 1)]
     assert all(later >= earlier - 1e-9 for earlier, later in itertools.pairwise(curve))
 
 
+@settings(deadline=None)
 @given(SCORES, st.floats(0.01, 50), st.floats(-50, 50))
 def test_unit_and_order_do_not_matter(scores, scale, shift):
     budget = (len(scores) + 1) // 2
@@ -155,6 +159,7 @@ def test_unit_and_order_do_not_matter(scores, scale, shift):
     assert expected_best(moved, budget) == pytest.approx(scale * expected_best(scores, budget) + shift, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(SCORES, st.floats(0.01, 0.5))
 def test_bands_hold_their_estimates(scores, alpha):
     for band in (expected_best_band(scores, alpha, support=(-100.0, 100.0)), median_best_band(scores, alpha)):

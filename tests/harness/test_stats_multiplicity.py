@@ -170,11 +170,13 @@ def test_holm_equals_statsmodels(p):
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
 
 
+@settings(deadline=None)
 @given(FAMILY)
 def test_benjamini_hochberg_equals_statsmodels(p):
     assert benjamini_hochberg(p) == pytest.approx(multipletests(p, method="fdr_bh")[1], abs=1e-12)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=12), st.sampled_from([0.01, 0.05, 0.2]))
 def test_e_bh_is_the_textbook_procedure(e, alpha):
     m, adjusted = len(e), e_bh(e)
@@ -232,6 +234,7 @@ def test_partial_conjunction_between_bonferroni_and_the_largest():
 # properties
 
 
+@settings(deadline=None)
 @given(FAMILY, st.randoms())
 def test_corrections_follow_the_input_order(p, random):
     order = list(range(len(p)))
@@ -247,6 +250,7 @@ def test_corrections_follow_the_input_order(p, random):
     assert (benjamini_hochberg(p) <= holm(p) + 1e-12).all()
 
 
+@settings(deadline=None)
 @given(FAMILY, P, st.data())
 def test_a_smaller_p_never_hurts(p, smaller, data):
     i = data.draw(st.integers(0, len(p) - 1))
@@ -261,6 +265,7 @@ def test_a_smaller_p_never_hurts(p, smaller, data):
         assert partial_conjunction(p, k) >= sorted(p)[k - 1]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.floats(-9, 9).map(lambda x: round(x, 2)), min_size=3, max_size=5), min_size=1, max_size=4))
 def test_stratified_mean_mirrors_and_scales(strata):
     one = stratified_mean(strata)

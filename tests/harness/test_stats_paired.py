@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.power import TTestPower
@@ -82,7 +82,7 @@ def test_bootstrap_coverage():
 def test_bootstrap_coverage_with_the_default_resamples():
     rng = np.random.default_rng(12)
     for n in (5, 10):
-        assert 0.935 <= coverage(rng.standard_normal, 0.0, n, studentised_bootstrap, 8_000) <= 0.98
+        assert 0.935 <= coverage(rng.standard_normal, 0.0, n, studentised_bootstrap, 4_000) <= 0.98
 
 
 @pytest.mark.parametrize("n", [5, 10])
@@ -121,6 +121,7 @@ def test_correlation_interval_covers():
 # known answers
 
 
+@settings(deadline=None)
 @given(SAMPLES, st.sampled_from([0.01, 0.05, 0.1]))
 def test_paired_t_equals_scipy(values, alpha):
     ours, theirs = paired_t(values, alpha), stats.ttest_1samp(values, 0.0)
@@ -130,6 +131,7 @@ def test_paired_t_equals_scipy(values, alpha):
     assert (ours.estimate, ours.n) == (pytest.approx(np.mean(values), abs=1e-9), len(values))
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(-4, 4), min_size=2, max_size=7))
 def test_sign_flip_equals_scipy_with_ties_and_zeros(values):
     theirs = stats.permutation_test(
@@ -187,6 +189,7 @@ def test_seeds_for_power_equals_statsmodels(d):
     assert seeds_for_power(3 * d, 3.0) == math.ceil(TTestPower().solve_power(effect_size=d, alpha=0.05, power=0.8))
 
 
+@settings(deadline=None)
 @given(st.floats(0.02, 60), st.floats(0.05, 0.99), st.sampled_from([0.001, 0.05]))
 def test_seeds_for_power_is_the_fewest(d, power, alpha):
     n = seeds_for_power(d, 1.0, alpha, power)
@@ -203,6 +206,7 @@ def test_seeds_for_power_at_the_edges():
     assert seeds_for_power(0.5, maximum=34) == 34
     assert seeds_for_power(1.0, 0.0) == 2
     assert paired_t_power(5.0, 1.0, 1) == 0.0
+    assert paired_t_power(40.0, 1.0, 2, 0.001) < 1.0 == paired_t_power(1e6, 1.0, 2, 0.001)
     with pytest.raises(ValueError, match="sd"):
         paired_t_power(1.0, -1.0, 5)
 
@@ -216,6 +220,7 @@ def test_minimum_detectable_effect_has_nearly_its_power(n, low, high):
     assert low <= TTestPower().power(found / sd, n, 0.05) <= high
 
 
+@settings(deadline=None)
 @given(SAMPLES, st.floats(0, 50))
 def test_non_inferiority_and_equivalence_equal_statsmodels(values, margin):
     theirs = DescrStatsW(values)
@@ -228,6 +233,7 @@ def test_non_inferiority_and_equivalence_equal_statsmodels(values, margin):
     assert (ours.low, ours.high) == pytest.approx((low, high), rel=1e-7, abs=1e-9)
 
 
+@settings(deadline=None)
 @given(SAMPLES, st.floats(0.001, 50))
 def test_one_sided_p_and_interval_agree(values, margin):
     inferior, equal = non_inferiority(values, margin), equivalence(values, 0.0, margin)
@@ -263,6 +269,7 @@ def test_log_ratio_and_seeds_won():
 # properties
 
 
+@settings(deadline=None)
 @given(SAMPLES)
 def test_a_changed_sign_mirrors_every_answer(values):
     flipped = [-v for v in values]
@@ -274,6 +281,7 @@ def test_a_changed_sign_mirrors_every_answer(values):
     assert distribution_sensitive(values) == distribution_sensitive(flipped)
 
 
+@settings(deadline=None)
 @given(SAMPLES, st.sampled_from([1e-200, 1e-3, 4.0, 1e250]))
 def test_the_unit_does_not_matter(values, factor):
     scaled = [v * factor for v in values]
@@ -285,6 +293,7 @@ def test_the_unit_does_not_matter(values, factor):
     assert minimum_detectable_effect(scaled) == pytest.approx(minimum_detectable_effect(values) * factor, rel=1e-7)
 
 
+@settings(deadline=None)
 @given(SAMPLES, st.randoms())
 def test_the_order_of_seeds_does_not_matter(values, random):
     shuffled = list(values)
@@ -293,6 +302,7 @@ def test_the_order_of_seeds_does_not_matter(values, random):
     assert sign_flip_p(shuffled) == sign_flip_p(values)
 
 
+@settings(deadline=None)
 @given(SAMPLES, st.floats(0.001, 10), st.floats(0.01, 0.5), st.floats(0.01, 0.5))
 def test_monotone_in_alpha_margin_and_shift(values, more, alpha, beta):
     wide, narrow = paired_t(values, min(alpha, beta)), paired_t(values, max(alpha, beta))
@@ -306,6 +316,7 @@ def test_monotone_in_alpha_margin_and_shift(values, more, alpha, beta):
 # the disagreement rule
 
 
+@settings(deadline=None)
 @given(SAMPLES)
 def test_disagreement_is_the_stated_rule(values):
     t_rejects = stats.ttest_1samp(values, 0.0).pvalue <= 0.05
