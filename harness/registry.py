@@ -174,6 +174,17 @@ def render(index: Mapping[Kind, Mapping[str, Any]]) -> str:
     return json.dumps(index, indent=1, ensure_ascii=False) + "\n"
 
 
-if __name__ == "__main__":
-    INDEX.write_text(render(collect()), encoding="utf-8")
+def main(arguments: list[str]) -> int:
+    """Write the index, or with ``--check`` say whether the committed one is what the records give."""
+    text = render(collect())
+    if "--check" in arguments:
+        same = INDEX.read_text(encoding="utf-8") == text
+        sys.stdout.write("index.json is up to date\n" if same else "index.json is stale: python -m harness.registry\n")
+        return 0 if same else 1
+    INDEX.write_text(text, encoding="utf-8")
     sys.stdout.write(f"wrote {INDEX.name}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

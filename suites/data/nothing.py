@@ -1,0 +1,23 @@
+"""The empty data source, for tasks whose truth is in their recipe."""
+
+from __future__ import annotations
+
+from harness.contracts import DataRequest
+from harness.records import DataInfo
+
+
+def load(request: DataRequest) -> None:
+    """There is nothing to load."""
+
+
+INFO = DataInfo(
+    name="nothing",
+    target="load",
+    summary="no data: for the synthetic task, whose truth is in its recipe",
+    origin="generated",
+    content="nothing",
+    layout="none",
+    home="this project",
+    licence="MIT",
+    version="1",
+)

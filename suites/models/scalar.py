@@ -1,0 +1,35 @@
+"""The smallest trainable module: one number."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from harness.contracts import ModelRequest
+from harness.records import Key, ModelInfo
+
+
+class Scalar(nn.Module):
+    """One parameter w of shape (1,); ``forward`` returns it."""
+
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([start]) + 0.01 * torch.randn(1))
+
+    def forward(self) -> Tensor:
+        """The parameter, shape (1,)."""
+        return self.weight
+
+
+def build(request: ModelRequest) -> nn.Module:
+    """A scalar that begins near ``start``."""
+    return Scalar(float(request.parameters["start"]))
+
+
+INFO = ModelInfo(
+    name="scalar",
+    target="build",
+    summary="one number: for the synthetic task",
+    source="none",
+    keys={"start": Key("float", 0.0, "where the number begins, up to noise of sd 0.01")},
+)

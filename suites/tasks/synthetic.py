@@ -1,0 +1,88 @@
+"""A task whose truth is known: for whole-system simulations of the judge, for sweeps, for tests of the engine.
+
+It is no stand-in of any benchmark and serves no paper's claim. A scalar descends to ``optimum`` through the real
+loop; the score that it reports is then drawn, not learned::
+
+    score = level + effect + pair_sd · a(seed) + own_sd · b(seed, noise_key) − curvature · (log10(lr) − best_log_lr)²
+
+where a is shared by the arms of a seed (what pairing removes) and b belongs to the arm that names ``noise_key``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import ClassVar
+
+from torch import nn
+
+from harness.contracts import Evaluation, StepResult, Task
+from harness.records import Key, TaskInfo
+
+
+class Synthetic(Task):
+    """Reports a score drawn from a known distribution; ``validation`` and ``test`` have noise of their own."""
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="synthetic",
+        target="Synthetic",
+        summary="a score drawn from a known truth: simulations and tests, no paper's benchmark",
+        slots=("optimizer",),
+        metrics=("score", "distance"),
+        reads=("nothing",),
+        keys={
+            "level": Key("float", 50.0, "mean score of an arm without effect"),
+            "effect": Key("float", 0.0, "true difference of this arm"),
+            "pair_sd": Key("float", 1.0, "sd of the noise that the arms of a seed share", low=0),
+            "own_sd": Key("float", 1.0, "sd of the arm's own noise", low=0),
+            "noise_key": Key("str", "", "arms of one key share their own noise too"),
+            "optimum": Key("float", 1.0, "where the scalar descends to"),
+            "curvature": Key("float", 0.0, "loss of score per squared decade of learning rate", low=0),
+            "best_log_lr": Key("float", -1.0, "log10 of the best learning rate"),
+            "step_seconds": Key("float", 0.0, "pause in each step, to have time to be interrupted", low=0),
+            "diverges_above": Key("float", None, "learning rates above this diverge", optional=True),
+            "fails": Key("bool", False, "raise an error in the first step"),
+        },
+    )
+
+    model: nn.Module
+
+    def build(self) -> nn.Module:
+        """The scalar."""
+        self.context.load_data()
+        self.model = self.context.build_model({})
+        return self.model
+
+    def steps_per_epoch(self) -> int:
+        """Ten, by convention."""
+        return 10
+
+    def batches(self, epoch: int) -> Iterator[int]:
+        """Numbers of steps."""
+        yield from range(10)
+
+    def training_step(self, batch: int, step: int) -> StepResult:
+        """Squared distance to the optimum, shape ()."""
+        if self.recipe.task["fails"]:
+            raise RuntimeError("this arm is told to fail")
+        time.sleep(self.recipe.task["step_seconds"])
+        loss = (self.model() - self.recipe.task["optimum"]).square().sum()
+        bound = self.recipe.task["diverges_above"]
+        return StepResult(loss * math.nan if bound is not None and self._rate() > bound else loss)
+
+    def _rate(self) -> float:
+        return float(self.context.slots["optimizer"].hyper_parameters["lr"])
+
+    def evaluate(self, split: str) -> Evaluation:
+        """The drawn score and the scalar's distance to its optimum."""
+        truth = self.recipe.task
+        shared = self.streams.numpy("evaluation", split).standard_normal()
+        own = self.streams.numpy("evaluation", split, f"own/{truth['noise_key']}").standard_normal()
+        score = truth["level"] + truth["effect"] + truth["pair_sd"] * shared + truth["own_sd"] * own
+        score -= truth["curvature"] * (math.log10(self._rate()) - truth["best_log_lr"]) ** 2
+        distance = abs(float(self.model().detach()) - truth["optimum"])
+        return Evaluation({"score": float(score), "distance": distance})
+
+
+INFO = Synthetic.info
