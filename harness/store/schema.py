@@ -112,12 +112,13 @@ def _first(text: str) -> str:
 
 def schema_of(connection: DuckDBPyConnection) -> int | None:
     """The number of the schema in a file: 0 for an empty one, None for a database of somebody else."""
-    tables = {row[0] for row in connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()}
-    if not tables:
-        return 0
-    if "schema_version" not in tables:
-        return None
-    ((number,),) = connection.execute("SELECT max(version) FROM schema_version").fetchall()
+    import duckdb
+
+    try:
+        ((number,),) = connection.execute("SELECT max(version) FROM schema_version").fetchall()
+    except duckdb.CatalogException:
+        ((tables,),) = connection.execute("SELECT count(*) FROM duckdb_tables()").fetchall()
+        return None if tables else 0
     return 0 if number is None else int(number)
 
 

@@ -1,0 +1,361 @@
+"""What events mean for the tables, and that each is taken exactly once."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+from store_support import outcome, planned, run_event, trial_row
+
+from harness.store import TABLES, Journal, StorePaths, ingest, segments
+from harness.store.events import encode
+from harness.store.rows import convert
+from harness.store.schema import open_for_writing
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> StorePaths:
+    return StorePaths.of(tmp_path / "h.duckdb")
+
+
+def write(paths: StorePaths, events: Iterable[dict[str, Any]], session: str = "r") -> Journal:
+    journal = Journal(paths.journal, session)
+    for event in events:
+        journal.append(event, durable=False)
+    journal.close()
+    return journal
+
+
+@contextmanager
+def ingested(paths: StorePaths) -> Iterator[duckdb.DuckDBPyConnection]:
+    with open_for_writing(paths) as connection:
+        assert ingest.ingest(connection, paths.journal)
+        yield connection
+
+
+def rows(paths: StorePaths, sql: str) -> list[tuple[Any, ...]]:
+    with ingested(paths) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_python_and_sql_agree_on_the_tables(paths: StorePaths) -> None:
+    with open_for_writing(paths) as connection:
+        found: dict[str, dict[str, str]] = {}
+        for table, column, kind in connection.execute(
+            "SELECT table_name, column_name, data_type FROM duckdb_columns()"
+            " WHERE NOT internal ORDER BY table_name, column_index"
+        ).fetchall():
+            found.setdefault(table, {})[column] = kind
+    assert list(found.pop("schema_version")) == ["version", "name", "applied_at"]
+    assert {table: list(columns.items()) for table, columns in found.items()} == {
+        table: list(columns.items()) for table, columns in TABLES.items()
+    }
+
+
+def test_a_trial_from_plan_to_outcome(paths: StorePaths) -> None:
+    write(paths, [run_event("r", spec={"a": [1, None]}), planned("r", "t"), run_event("r", suite=None)])
+    assert rows(paths, "SELECT status, attempts, stand_in, spec FROM trials") == [
+        ("queued", 0, ["data:real", "model"], '{"model":"resnet8"}')
+    ]
+    started = {"kind": "started", "run_id": "r", "trial_id": "t", "attempt": 2, "device": "cuda:0"}
+    write(paths, [started | {"at": "2026-02-03T04:05:06Z"}, {"kind": "heartbeat", "trial_id": "t", "step": 4}])
+    assert rows(paths, "SELECT status, attempts, device, started_at FROM trials") == [
+        ("running", 2, "cuda:0", datetime(2026, 2, 3, 4, 5, 6))
+    ]
+    assert rows(paths, "SELECT trial_id, step, steps FROM progress") == [("t", 4, None)]
+    write(paths, [outcome("t", attempts=2, peak_memory_mb=10, environment_id="e")])
+    write(paths, [{"kind": "environment", "environment_id": "e", "info": {"torch": "2.14"}}])
+    assert rows(
+        paths, "SELECT status, attempts, wall_seconds, peak_memory_mb, device, environment_id, arm FROM trials"
+    ) == [("done", 2, 1.5, 10.0, "cuda:0", "e", "adamp")]
+    base = float(sum(b"t"))
+    assert rows(paths, "FROM results") == [("t", "test", "top1-accuracy", base)]
+    assert rows(paths, "FROM metrics ORDER BY step") == [
+        ("t", "train", "loss", step, step / 10, base + step, step / 2) for step in range(3)
+    ]
+    assert rows(paths, "FROM artifacts") == [("t", "weights", "weights", "t.safetensors", None)]
+    assert rows(paths, "FROM progress") == []
+    assert rows(paths, "SELECT suite, spec FROM runs") == [(None, '{"a":[1,null]}')]
+    assert rows(paths, "FROM environments") == [("e", '{"torch":"2.14"}')]
+
+
+def test_not_finite_numbers_survive(paths: StorePaths) -> None:
+    values = [math.nan, math.inf, -math.inf, 1.0, None]
+    series = {"split": "train", "name": "loss", "step": [0, 1, 2, 3, 4], "value": values}
+    results = [{"split": "test", "metric": f"m{i}", "value": value} for i, value in enumerate(values)]
+    write(paths, [planned("r", "t"), outcome("t", "diverged", series=[series], results=results)])
+    for sql in ("SELECT value FROM metrics ORDER BY step", "SELECT value FROM results ORDER BY metric"):
+        found = [value for (value,) in rows(paths, sql)]
+        assert math.isnan(found[0])
+        assert found[1:] == [math.inf, -math.inf, 1.0, None]
+
+
+def test_one_trial_under_several_names_and_in_several_runs(paths: StorePaths) -> None:
+    links = [
+        {"trial_id": "t", "benchmark": benchmark, "arm": arm, "reused": False}
+        for benchmark, arm in [("digits", "adamp"), ("digits", "adamp-nesterov"), ("grocery", "adamp")]
+    ]
+    write(paths, [planned("r", "t") | {"links": links}, outcome("t")])
+    write(paths, [planned("r2", "t", reused=True, arm="renamed", suite="other", benchmark="other")])
+    assert rows(paths, "SELECT benchmark, arm FROM run_trials WHERE run_id = 'r' ORDER BY ALL") == [
+        ("digits", "adamp"),
+        ("digits", "adamp-nesterov"),
+        ("grocery", "adamp"),
+    ]
+    assert rows(paths, "SELECT reused FROM run_trials WHERE run_id = 'r2'") == [(True,)]
+    assert rows(paths, "SELECT suite, benchmark, arm, status FROM trials") == [("adamp", "digits", "adamp", "done")]
+
+
+@pytest.mark.parametrize("first", ["done", "diverged"])
+@pytest.mark.parametrize("second", ["done", "diverged", "failed", "timeout", "cancelled"])
+@pytest.mark.parametrize("together", [True, False])
+def test_a_result_is_final(paths: StorePaths, first: str, second: str, together: bool) -> None:
+    write(paths, [planned("r", "t"), outcome("t", first)])
+    if not together:
+        rows(paths, "FROM trials")
+    late = outcome("t", second, results=[{"split": "test", "metric": "other", "value": 0}], run_id="late")
+    write(paths, [late, planned("r2", "t"), {"kind": "started", "trial_id": "t"}])
+    assert rows(paths, "SELECT status FROM trials") == [(first,)]
+    assert rows(paths, "SELECT count(*) FROM metrics") == [(3,)]
+    assert rows(paths, "SELECT metric FROM results") == [("top1-accuracy",)]
+    assert rows(paths, "SELECT run_id, kind, detail->>'status', detail->>'kept' FROM events") == [
+        ("late", "duplicate", second, first)
+    ]
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("status", ["failed", "timeout", "cancelled"])
+def test_a_failure_leaves_status_and_error_and_can_be_replaced(paths: StorePaths, status: str, together: bool) -> None:
+    write(paths, [planned("r", "t"), outcome("t", status, error="CUDA out of memory")])
+    if not together:
+        assert rows(paths, "SELECT status, error FROM trials") == [(status, "CUDA out of memory")]
+        for table in ("metrics", "results", "artifacts"):
+            assert rows(paths, f"FROM {table}") == []
+        write(paths, [planned("r2", "t")])
+        assert rows(paths, "SELECT status, error FROM trials") == [("queued", None)]
+    write(paths, [outcome("t")])
+    assert rows(paths, "SELECT status, error FROM trials") == [("done", None)]
+    assert rows(paths, "SELECT count(*) FROM metrics") == [(3,)]
+    assert rows(paths, "FROM events") == []
+
+
+def test_an_outcome_without_a_plan_is_kept_and_named_later(paths: StorePaths) -> None:
+    write(paths, [outcome("t")])
+    assert rows(paths, "SELECT status, suite FROM trials") == [("done", None)]
+    write(paths, [planned("r", "t")])
+    assert rows(paths, "SELECT status, suite, seed FROM trials") == [("done", "adamp", 0)]
+
+
+def test_last_heartbeat_wins_and_none_outlives_the_outcome(paths: StorePaths) -> None:
+    beats = [{"kind": "heartbeat", "trial_id": "t", "step": step, "loss": step / 2} for step in range(5)]
+    write(paths, [planned("r", "t"), *beats])
+    assert rows(paths, "SELECT step, loss FROM progress") == [(4, 2.0)]
+    write(paths, [outcome("t", "failed"), planned("r", "t"), beats[1]])
+    assert rows(paths, "SELECT step FROM progress") == [(1,)]
+    write(paths, [beats[2], outcome("t"), beats[3]])
+    assert rows(paths, "FROM progress") == []
+
+
+def claim(claim_id: str, **columns: Any) -> dict[str, Any]:
+    return {"claim_id": claim_id, "metric": "top1-accuracy", "is_primary": False, **columns}
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_claims_replace_those_of_their_suite(paths: StorePaths, together: bool) -> None:
+    first = [claim("a", published_method=71.96), claim("b")]
+    write(paths, [{"kind": "claims", "suite": "nkd", "claims": first}])
+    write(paths, [{"kind": "claims", "suite": "adamp", "claims": [claim("c")]}])
+    if not together:
+        rows(paths, "FROM claims")
+    write(paths, [{"kind": "claims", "suite": "nkd", "claims": [claim("b", unit="percent"), claim("d")]}])
+    assert rows(paths, "SELECT claim_id, suite, unit, published_method FROM claims ORDER BY 1") == [
+        ("b", "nkd", "percent", None),
+        ("c", "adamp", None, None),
+        ("d", "nkd", None, None),
+    ]
+    write(paths, [{"kind": "claims", "suite": "nkd", "claims": []}])
+    assert rows(paths, "SELECT claim_id FROM claims") == [("c",)]
+
+
+def test_verdicts_keep_their_history_and_gates_their_last_state(paths: StorePaths) -> None:
+    def judged(at: str, verdict: str, value: float) -> dict[str, Any]:
+        gate = {"claim_id": "a", "metric": "mechanism.x", "arm": "adamp", "value": value, "threshold": 1}
+        return {
+            "kind": "verdicts",
+            "at": at,
+            "suite": "s",
+            "scale": "mini",
+            "verdicts": [{"claim_id": "a", "n": 3, "p": math.nan, "verdict": verdict, "design": {"g": 2}}],
+            "trials": [{"claim_id": "a", "trial_id": "t", "side": "method"}],
+            "gates": [gate | {"passed": value > 1}, gate | {"metric": "mechanism.y"}],
+        }
+
+    write(paths, [judged("2026-01-01T00:00:00Z", "undecided", 0.5)])
+    write(paths, [judged("2026-01-02T00:00:00Z", "direction confirmed", 2.0)])
+    assert rows(paths, "SELECT judged_at, verdict, isnan(p), design FROM verdicts ORDER BY 1") == [
+        (datetime(2026, 1, 1), "undecided", True, '{"g":2}'),
+        (datetime(2026, 1, 2), "direction confirmed", True, '{"g":2}'),
+    ]
+    assert rows(paths, "SELECT count(*) FROM verdict_trials") == [(2,)]
+    assert rows(paths, "SELECT metric, value, passed FROM gates ORDER BY 1") == [
+        ("mechanism.x", 2.0, True),
+        ("mechanism.y", 2.0, None),
+    ]
+
+
+def test_sweeps_and_points_are_updated_in_parts(paths: StorePaths) -> None:
+    sweep = {"sweep_id": "w", "suite": "s", "arms": ["a", "b"], "budget": 8, "status": "running"}
+    point = {"sweep_id": "w", "arm": "a", "number": 0, "params": {"lr": 0.1}, "trial_ids": ["t"]}
+    write(paths, [{"kind": "sweep", "row": sweep}, {"kind": "sweep_point", "row": point}])
+    rows(paths, "FROM sweeps")
+    told = {"sweep_id": "w", "arm": "a", "number": 0, "value": 0.5, "status": "done", "told_at": "2026-01-01"}
+    write(paths, [{"kind": "sweep_point", "row": told}, {"kind": "sweep", "row": {"sweep_id": "w", "status": "done"}}])
+    assert rows(paths, "SELECT arms, budget, status FROM sweeps") == [(["a", "b"], 8, "done")]
+    assert rows(paths, "SELECT params, trial_ids, value, status FROM sweep_points") == [
+        ('{"lr":0.1}', '["t"]', 0.5, "done")
+    ]
+
+
+def test_an_abandoned_run_runs_no_more(paths: StorePaths) -> None:
+    write(paths, [run_event("r"), planned("r", "a", "b", "c"), {"kind": "started", "trial_id": "a"}, outcome("b")])
+    write(paths, [{"kind": "abandoned", "run_id": "r", "trials": ["a", "b", "c"]}])
+    assert rows(paths, "SELECT status, finished_at IS NULL FROM runs") == [("interrupted", False)]
+    assert rows(paths, "SELECT trial_id, status FROM trials ORDER BY 1") == [
+        ("a", "cancelled"),
+        ("b", "done"),
+        ("c", "cancelled"),
+    ]
+
+
+def test_events_that_make_no_sense_are_set_aside(paths: StorePaths) -> None:
+    good = encode({"v": 1, "at": "2026-01-01T00:00:00Z", **outcome("good")})
+    bad = [
+        {"v": 1, "kind": "outcome", "trial_id": "x"},
+        {"v": 1, **outcome("x", wall_seconds="long")},
+        {"v": 1, **outcome("x", series=[{"name": "n", "value": [1, 2], "step": [1]}])},
+        {"v": 1, **outcome("x", series=[{"name": "n", "value": ["one"]}])},
+        {"v": 1, **outcome("x", results=7)},
+        {"v": 1, **outcome("x", results=[{"split": "test", "metric": None}])},
+        {"v": 1, **outcome("x", attempts=2**70)},
+        {"v": 1, **outcome("x", error="lone \ud800 surrogate")},
+        {"v": 1, "kind": "planned", "run_id": "r", "trials": [trial_row("x"), {"seed": 1}]},
+        {"v": 1, "kind": "run", "run": {"run_id": "r", "started_at": "yesterday"}},
+        {"v": 1, "kind": "claims", "suite": "s", "claims": [{"is_primary": "perhaps", "claim_id": "c"}]},
+        {"v": 1, "kind": "heartbeat", "trial_id": ["x"]},
+        {"v": 1, "kind": "teleport"},
+        {"v": 2, **outcome("x")},
+        {"v": 1, "kind": "event", "event_kind": "e", "at": "noon"},
+    ]
+    paths.journal.mkdir()
+    lines = [encode(event) for event in bad] + [b"junk\n"]
+    random.Random(0).shuffle(lines)
+    (paths.journal / "a.jsonl").write_bytes(good + b"".join(lines) + good.replace(b"good", b"last"))
+    assert rows(paths, "SELECT trial_id, status FROM trials ORDER BY 1") == [("good", "done"), ("last", "done")]
+    assert rows(paths, "SELECT kind, count(*) FROM events GROUP BY ALL ORDER BY 1") == [
+        ("rejected", len(bad)),
+        ("unreadable", 1),
+    ]
+    assert all(reason for (reason,) in rows(paths, "SELECT detail->>'reason' FROM events"))
+    assert rows(paths, "SELECT count(*) FROM metrics") == [(6,)]
+
+
+def test_nothing_is_taken_twice_whatever_the_cuts(paths: StorePaths) -> None:
+    """The journal grows by random pieces of bytes; ingestion happens after each, also of two segments."""
+    names = [f"t{i}" for i in range(40)]
+    whole = [planned("r", *names), *(outcome(name, steps=i) for i, name in enumerate(names))]
+    data = b"".join(encode({"v": 1, "at": f"2026-01-01T00:00:{i:02}Z", **event}) for i, event in enumerate(whole))
+    cuts = sorted(random.Random(1).sample(range(len(data)), 12))
+    paths.journal.mkdir()
+    target = paths.journal / "a.jsonl"
+    for start, end in zip([0, *cuts], [*cuts, len(data)], strict=True):
+        with target.open("ab") as file:
+            file.write(data[start:end])
+        write(paths, [{"kind": "event", "event_kind": "between"}], session="b")
+        rows(paths, "FROM trials")
+    assert rows(paths, "SELECT count(*), count(DISTINCT trial_id) FROM results") == [(40, 40)]
+    assert rows(paths, "SELECT trial_id, count(*) FROM metrics GROUP BY ALL ORDER BY count(*)") == [
+        (f"t{i}", i) for i in range(1, 40)
+    ]
+    assert rows(paths, "SELECT count(*) FROM events") == [(13,)]
+    assert rows(paths, "SELECT \"offset\" FROM ingested WHERE segment = 'a'") == [(len(data),)]
+
+
+def test_a_batch_that_fails_to_commit_leaves_nothing(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(paths, [planned("r", "t"), outcome("t")])
+
+    def fail(*arguments: object) -> None:
+        raise duckdb.IOException("No space left on device")
+
+    with open_for_writing(paths) as connection:
+        with monkeypatch.context() as patch:
+            patch.setattr(ingest.Batch, "mark", fail)
+            with pytest.raises(duckdb.IOException):
+                ingest.ingest(connection, paths.journal)
+        assert connection.execute("SELECT count(*) FROM trials").fetchall() == [(0,)]
+        assert ingest.ingest(connection, paths.journal)
+    assert rows(paths, "SELECT (SELECT count(*) FROM metrics), (FROM ingested SELECT count(*))") == [(3, 1)]
+
+
+def test_segments_are_merged_in_the_order_of_their_times(paths: StorePaths) -> None:
+    def at(minute: int, event: dict[str, Any]) -> dict[str, Any]:
+        return event | {"at": f"2026-01-01T00:{minute:02}:00Z"}
+
+    later = outcome("t", results=[{"split": "test", "metric": "m", "value": 2}])
+    earlier = outcome("t", results=[{"split": "test", "metric": "m", "value": 1}])
+    write(paths, [at(0, planned("r", "t")), at(5, later)])
+    write(paths, [at(1, {"kind": "event", "event_kind": "x"}), at(4, earlier)])
+    assert rows(paths, "SELECT value FROM results") == [(1.0,)]
+
+
+def test_small_batches_give_the_same_as_large_ones(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"t{i}" for i in range(30)]
+    write(paths, [planned("r", *names), *(outcome(name) for name in names), *(outcome(name) for name in names)])
+    other = StorePaths.of(paths.database.with_name("other.duckdb"))
+    dump = "SELECT trial_id, status, name, step, value FROM trials LEFT JOIN metrics USING (trial_id) ORDER BY ALL"
+    large = rows(paths, dump)
+    monkeypatch.setattr(ingest, "BATCH_BYTES", 100)
+    with open_for_writing(other) as connection:
+        while not ingest.ingest(connection, paths.journal, seconds=0.0):
+            pass
+        small = connection.execute(dump).fetchall()
+    assert small == large
+    assert len(large) == 90
+
+
+def test_damaged_archive_does_not_hold_up_the_others(paths: StorePaths) -> None:
+    paths.journal.mkdir()
+    (paths.journal / "a.jsonl.gz").write_bytes(os.urandom(500))
+    (paths.journal / "b.jsonl.gz").write_bytes(b"")
+    write(paths, [outcome("t")])
+    assert rows(paths, "SELECT trial_id FROM trials") == [("t",)]
+
+
+def test_conversion_keeps_meaning() -> None:
+    row = convert("trials", {"seed": 3.0, "started_at": 0, "stand_in": "model", "spec": "plain", "other": 1})
+    assert row == {"seed": 3, "started_at": datetime(1970, 1, 1), "stand_in": ["model"], "spec": '"plain"'}
+    assert convert("trials", {"started_at": "2026-01-01T02:00:00+02:00"})["started_at"] == datetime(2026, 1, 1)
+    assert convert("trials", {"spec": '{"a": 1}', "seed": None}) == {"spec": '{"a": 1}', "seed": None}
+    for bad in ({"seed": 3.5}, {"seed": "x"}, {"wall_seconds": [1]}, {"started_at": "later"}):
+        with pytest.raises((TypeError, ValueError)):
+            convert("trials", bad)
+
+
+def test_rate_of_a_million_rows(paths: StorePaths, capsys: pytest.CaptureFixture[str]) -> None:
+    """Printed, never judged: two hundred outcomes of five thousand steps."""
+    write(paths, [planned("r", *(f"t{i}" for i in range(200)))])
+    write(paths, (outcome(f"t{i}", steps=5000) for i in range(200)))
+    size = sum(segment.plain.stat().st_size for segment in segments(paths.journal))
+    started = time.perf_counter()
+    assert rows(paths, "SELECT count(*) FROM metrics") == [(1_000_000,)]
+    seconds = time.perf_counter() - started
+    with capsys.disabled():
+        print(f"\n1,000,000 rows of series ({size / 1e6:.0f} MB of journal) ingested in {seconds:.1f} s")

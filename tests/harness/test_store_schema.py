@@ -1,0 +1,178 @@
+"""Opening the database: created, migrated with a backup, or refused with a clear message."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pytest
+from store_support import ROOT, outcome, planned
+
+from harness.store import Owner, StoreDamagedError, StoreError, StorePaths, default_database, open_reader, schema
+from harness.store.schema import Migration, connect, migrations, open_for_writing, schema_of
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> StorePaths:
+    return StorePaths.of(tmp_path / "folder" / "h.duckdb")
+
+
+MORE = (*migrations(), Migration(2, "notes", "CREATE TABLE notes (text VARCHAR); INSERT INTO notes VALUES ('x')"))
+
+
+def backups(paths: StorePaths) -> list[Path]:
+    return sorted(paths.database.parent.glob("*.backup-*"))
+
+
+def test_importing_the_store_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, harness.store, harness.cli.query, harness.cli.db\n"
+        "heavy = {'torch', 'ray', 'pandas', 'pyarrow', 'duckdb', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_default_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_DB", raising=False)
+    assert default_database() == Path("results/harness.duckdb")
+    monkeypatch.setenv("HARNESS_DB", "elsewhere/x.duckdb")
+    assert default_database() == Path("elsewhere/x.duckdb")
+
+
+def test_two_spellings_are_one_store(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    assert StorePaths.of(tmp_path / "link" / "x.duckdb") == StorePaths.of(
+        tmp_path / "real" / ".." / "real" / "x.duckdb"
+    )
+
+
+def test_created_whole_with_its_folder(paths: StorePaths) -> None:
+    with open_for_writing(paths) as connection:
+        assert schema_of(connection) == migrations()[-1].number
+    assert sorted(path.name for path in paths.database.parent.iterdir()) == ["h.duckdb"]
+    assert not backups(paths)
+
+
+def test_migrations_are_numbered_without_gaps() -> None:
+    assert [step.number for step in migrations()] == list(range(1, len(migrations()) + 1))
+
+
+def test_migration_keeps_rows_and_leaves_a_backup(paths: StorePaths) -> None:
+    with Owner(paths.database) as owner:
+        owner.record(planned("r", "t"))
+        owner.record(outcome("t"))
+    with open_for_writing(paths, MORE) as connection:
+        assert connection.execute("SELECT version, name FROM schema_version ORDER BY 1").fetchall() == [
+            (1, "initial"),
+            (2, "notes"),
+        ]
+        assert connection.execute("FROM notes").fetchall() == [("x",)]
+        assert connection.execute("SELECT status FROM trials").fetchall() == [("done",)]
+    (backup,) = backups(paths)
+    assert "schema1" in backup.name
+    old = connect(backup, read_only=True)
+    assert old.execute("SELECT max(version) FROM schema_version").fetchall() == [(1,)]
+    assert old.execute("SELECT status FROM trials").fetchall() == [("done",)]
+    old.close()
+    with open_for_writing(paths, MORE):
+        pass
+    assert backups(paths) == [backup], "nothing to migrate, nothing to back up"
+
+
+def test_a_migration_that_fails_is_undone_whole(paths: StorePaths) -> None:
+    with open_for_writing(paths):
+        pass
+    bad = Migration(3, "bad", "CREATE TABLE half (i INTEGER); SELECT * FROM nothing")
+    with pytest.raises(StoreError, match=r"migration 3 \(bad\) failed"), open_for_writing(paths, (*MORE, bad)):
+        pass
+    connection = connect(paths.database, read_only=True)
+    assert schema_of(connection) == 2
+    assert connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'half'").fetchall() == [(0,)]
+    connection.close()
+
+
+def test_newer_schema_is_refused_by_all(paths: StorePaths) -> None:
+    with open_for_writing(paths, MORE):
+        pass
+    before = paths.database.read_bytes()
+    with pytest.raises(StoreError, match=r"schema 2 .* up to 1.*[Uu]pgrade"), Owner(paths.database):
+        pass
+    with open_reader(paths.database) as reader, pytest.raises(StoreError, match="schema 2"):
+        reader.query("FROM trials")
+    with open_reader(paths.database, consistent=True) as reader, pytest.raises(StoreError, match="schema 2"):
+        reader.query("FROM trials")
+    assert paths.database.read_bytes() == before
+    assert not list(paths.journal.glob("*")) if paths.journal.exists() else True
+
+
+def test_older_schema_is_read_through_a_migrated_copy(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Owner(paths.database) as owner:
+        owner.record(outcome("t"))
+    monkeypatch.setattr(schema, "migrations", lambda: MORE)
+    with open_reader(paths.database) as reader:
+        assert reader.query("FROM notes").rows == [("x",)]
+        assert reader.finished(["t"]) == {"t": "done"}
+    connection = connect(paths.database, read_only=True)
+    assert schema_of(connection) == 1
+    connection.close()
+
+
+def test_somebody_elses_database_is_refused(paths: StorePaths) -> None:
+    paths.database.parent.mkdir()
+    with duckdb.connect(str(paths.database)) as connection:
+        connection.execute("CREATE TABLE customers (name VARCHAR)")
+    with pytest.raises(StoreError, match="not one of harness"), Owner(paths.database):
+        pass
+    with open_reader(paths.database) as reader, pytest.raises(StoreError, match="not one of harness"):
+        reader.query("FROM customers")
+
+
+@pytest.mark.parametrize("content", [b"", b"hello", b"SQLite format 3\0" + bytes(5000)])
+def test_other_files_are_refused(paths: StorePaths, content: bytes) -> None:
+    paths.database.parent.mkdir()
+    paths.database.write_bytes(content)
+    with pytest.raises(StoreError, match=r"h\.duckdb"), Owner(paths.database):
+        pass
+    assert paths.database.read_bytes() == content
+    with open_reader(paths.database) as reader, pytest.raises(StoreError, match=r"h\.duckdb"):
+        reader.query("SELECT 1")
+
+
+def test_a_folder_and_a_place_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="folder"):
+        open_reader(tmp_path)
+    with pytest.raises(StoreError), Owner(tmp_path):
+        pass
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match="file"), Owner(tmp_path / "file" / "h.duckdb"):
+        pass
+
+
+def test_wal_of_a_removed_database_is_not_replayed_into_the_next(paths: StorePaths) -> None:
+    paths.database.parent.mkdir()
+    paths.wal.write_bytes(b"of another life")
+    with open_for_writing(paths) as connection:
+        assert schema_of(connection) == 1
+    assert [path.read_bytes() for path in paths.database.parent.glob("*.stray-*")] == [b"of another life"]
+
+
+def test_corrupt_wal_names_the_command_that_helps(paths: StorePaths) -> None:
+    with Owner(paths.database) as owner:
+        owner.record(outcome("t"))
+    make = (
+        "import duckdb, os, sys\n"
+        "connection = duckdb.connect(sys.argv[1])\n"
+        "for i in range(200):\n"
+        "    connection.execute('INSERT INTO progress VALUES (?, 1, 1, 1, NULL)', [str(i)])\n"
+        "os._exit(1)"
+    )
+    subprocess.run([sys.executable, "-c", make, str(paths.database)], check=False)
+    wal = bytearray(paths.wal.read_bytes())
+    wal[len(wal) // 2 : len(wal) // 2 + 8] = b"garbage!"
+    paths.wal.write_bytes(wal)
+    with pytest.raises(StoreDamagedError, match="harness db rebuild"), Owner(paths.database):
+        pass
