@@ -51,7 +51,7 @@ def distinct_paragraphs(topics: dict[str, str]) -> dict[str, list[list[str]]]:
 
 
 def share_out(sizes: dict[str, int], order: Sequence[str], held_out: float) -> dict[str, list[str]]:
-    """Topics for ``test``, then ``validation``, each until it holds the share ``held_out`` of all tokens; then ``train``.
+    """Topics for ``test``, then ``validation``, each until it holds a share ``held_out`` of the tokens; then ``train``.
 
     A topic larger than that share always trains, since it would swallow a split.
     """

@@ -1,0 +1,128 @@
+"""A Transformer language model: causal self-attention over one window, sinusoidal positions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.errors import HarnessError
+from harness.records import Key, ModelInfo
+from suites.models.vocabulary import TiedVocabulary, norm_for, normalise_weights, sinusoids
+
+if TYPE_CHECKING:
+    from harness.contracts import ModelRequest, Slot
+
+
+class Layer(nn.Module):
+    """Causal self-attention and a two-layer network on (T, B, C), each with a residual and a norm.
+
+    ``norm_first`` normalises the input of each part (pre-norm); otherwise the sum (post-norm, as published in 2017).
+    """
+
+    def __init__(
+        self, width: int, heads: int, inner: int, dropout: float, norm_first: bool, norms: Mapping[str, Slot]
+    ) -> None:
+        super().__init__()
+        self.heads, self.norm_first = heads, norm_first
+        self.queries_keys_values = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.widen = nn.Linear(width, inner)
+        self.narrow = nn.Linear(inner, width)
+        self.attention_norm = norm_for(norms, "decoder", width)
+        self.network_norm = norm_for(norms, "decoder", width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(T, B, C) to the same."""
+        if self.norm_first:
+            x = x + self.dropout(self.attend(self.attention_norm(x)))
+            return x + self.dropout(self.network(self.network_norm(x)))
+        x = self.attention_norm(x + self.dropout(self.attend(x)))
+        return self.network_norm(x + self.dropout(self.network(x)))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Each place attends to itself and the places before it."""
+        steps, batch, width = x.shape
+        heads = self.queries_keys_values(x).view(steps, batch, 3, self.heads, width // self.heads)
+        queries, keys, values = heads.permute(2, 1, 3, 0, 4)  # each (B, heads, T, width/heads)
+        mixed = F.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        return self.out(mixed.permute(2, 0, 1, 3).reshape(steps, batch, width))
+
+    def network(self, x: Tensor) -> Tensor:
+        """Two linear layers with ReLU between."""
+        return self.narrow(F.relu(self.widen(x)))
+
+
+class TransformerLM(nn.Module):
+    """Layers between a tied embedding and softmax. The model has no memory: every window starts afresh."""
+
+    def __init__(self, vocabulary: TiedVocabulary, layers: list[Layer], last: nn.Module, dropout: float) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.layers = nn.ModuleList(layers)
+        self.last = last
+        self.dropout = nn.Dropout(dropout)
+
+    def memory_shape(self, batch: int) -> tuple[int, ...] | None:
+        """None: nothing is carried from window to window."""
+        return None
+
+    def forward(self, tokens: Tensor, targets: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Negative log likelihood in nats (B, T) of targets (B, T) after tokens (B, T), and no memory."""
+        places = torch.arange(tokens.shape[1], device=tokens.device)
+        positions = sinusoids(places, self.vocabulary.width)[:, None]
+        x = self.dropout(self.vocabulary.embed(tokens.T) + positions)
+        for layer in self.layers:
+            x = layer(x)
+        return self.vocabulary.nll(self.last(x).transpose(0, 1), targets), None
+
+
+def build(request: ModelRequest) -> TransformerLM:
+    """The model for ``facts``: ``vocabulary`` (number of words).
+
+    Raises:
+        HarnessError: the width is odd or not a multiple of the heads, or cutoffs do not fit the vocabulary.
+    """
+    keys = request.parameters
+    width, heads, norm_first = int(keys["width"]), int(keys["heads"]), bool(keys["norm_first"])
+    if width % heads or width % 2:
+        raise HarnessError(f"transformer-lm: width {width} must be even and a multiple of the {heads} heads")
+    try:
+        vocabulary = TiedVocabulary(int(request.facts["vocabulary"]), width, keys["cutoffs"])
+    except ValueError as error:
+        raise HarnessError(f"transformer-lm: {error}") from error
+    dropout = float(keys["dropout"])
+    layers = [
+        Layer(width, heads, int(keys["inner"]), dropout, norm_first, request.norms) for _ in range(int(keys["layers"]))
+    ]
+    last = norm_for(request.norms, "decoder", width) if norm_first else nn.Identity()
+    model = TransformerLM(vocabulary, layers, last, dropout)
+    if keys["weight_norm"]:
+        normalise_weights(model)
+    return model
+
+
+INFO = ModelInfo(
+    name="transformer-lm",
+    target="build",
+    summary="Transformer language model over one window, tied embedding",
+    source="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762",
+    slots=("norm",),
+    keys=MappingProxyType(
+        {
+            "layers": Key("int", 3, "Transformer layers", low=1),
+            "width": Key("int", 64, "of embedding and layers", low=2),
+            "heads": Key("int", 4, "of the attention", low=1),
+            "inner": Key("int", 256, "width of the two-layer network inside", low=1),
+            "dropout": Key("float", 0.0, "of embeddings and of both parts of a layer", low=0, high=0.99),
+            "norm_first": Key("bool", False, "normalise inputs (pre-norm) instead of sums (post-norm)"),
+            "weight_norm": Key("bool", False, "weight normalization of every linear layer"),
+            "cutoffs": Key("list", [], "of the adaptive softmax; none: the full softmax"),
+        }
+    ),
+)

@@ -1,0 +1,207 @@
+"""Transformer-XL: relative positions, and the hidden states of earlier windows as memory (Dai et al. 2019)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.errors import HarnessError
+from harness.records import Key, ModelInfo
+from suites.models.vocabulary import TiedVocabulary, norm_for, normalise_weights, sinusoids
+
+if TYPE_CHECKING:
+    from harness.contracts import ModelRequest, Slot
+
+
+class RelativeAttention(nn.Module):
+    """Multi-head attention with relative positions, (T, B, C) over memory and window (M+T, B, C)."""
+
+    def __init__(self, width: int, heads: int, head_width: int, dropout: float) -> None:
+        super().__init__()
+        self.heads, self.head_width = heads, head_width
+        self.queries = nn.Linear(width, heads * head_width, bias=False)
+        self.keys_values = nn.Linear(width, 2 * heads * head_width, bias=False)
+        self.positions = nn.Linear(width, heads * head_width, bias=False)
+        self.out = nn.Linear(heads * head_width, width, bias=False)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor, context: Tensor, distances: Tensor, content: Tensor, place: Tensor) -> Tensor:
+        """Section 3.3: scores (q + u)·k + (q + v)·r, causal.
+
+        Args:
+            x: the window, (T, B, C).
+            context: memory and window, (M+T, B, C).
+            distances: encodings (M+T, C) of the distances M+T-1 … 0.
+            content, place: the biases u and v, (heads, head width).
+        """
+        steps, batch, _ = x.shape
+        length = context.shape[0]
+        queries = self.queries(x).view(steps, batch, self.heads, self.head_width)
+        keys, values = self.keys_values(context).view(length, batch, 2, self.heads, self.head_width).unbind(2)
+        relative = self.positions(distances).view(length, self.heads, self.head_width)
+        by_place = shift(torch.einsum("tbhd,lhd->bhtl", queries + place, relative))
+        # A float mask adds the position term and shuts out what comes later.
+        later = torch.ones(steps, length, dtype=torch.bool, device=x.device).triu(1 + length - steps)
+        bias = (by_place * self.head_width**-0.5).masked_fill(later, -torch.inf)
+        mixed = F.scaled_dot_product_attention(
+            (queries + content).permute(1, 2, 0, 3),
+            keys.permute(1, 2, 0, 3),
+            values.permute(1, 2, 0, 3),
+            attn_mask=bias,
+            dropout_p=self.dropout if self.training else 0.0,
+        )
+        return self.out(mixed.permute(2, 0, 1, 3).reshape(steps, batch, self.heads * self.head_width))
+
+
+def shift(scores: Tensor) -> Tensor:
+    """Turn scores by distance into scores by key: row i moves left by T-1-i (Dai et al. 2019, appendix B).
+
+    Args:
+        scores: (B, heads, T, L), the last axis by distances L-1 … 0.
+
+    Returns:
+        The same shape; entries of keys later than the query hold leftovers and must be masked.
+    """
+    batch, heads, steps, length = scores.shape
+    padded = F.pad(scores, (1, 0)).view(batch, heads, length + 1, steps)
+    return padded[:, :, 1:].reshape(batch, heads, steps, length)
+
+
+class Layer(nn.Module):
+    """Relative attention and a two-layer network, each with a residual and a norm on the sum."""
+
+    def __init__(self, keys: Mapping[str, Any], norms: Mapping[str, Slot]) -> None:
+        super().__init__()
+        width, inner = int(keys["width"]), int(keys["inner"])
+        self.attention = RelativeAttention(
+            width, int(keys["heads"]), int(keys["head_width"]), float(keys["attention_dropout"])
+        )
+        self.widen = nn.Linear(width, inner)
+        self.narrow = nn.Linear(inner, width)
+        self.attention_norm = norm_for(norms, "decoder", width)
+        self.network_norm = norm_for(norms, "decoder", width)
+        self.dropout = nn.Dropout(float(keys["dropout"]))
+
+    def forward(self, x: Tensor, memory: Tensor | None, distances: Tensor, content: Tensor, place: Tensor) -> Tensor:
+        """(T, B, C) with memory (M, B, C) to (T, B, C)."""
+        context = x if memory is None else torch.cat([memory, x])
+        x = self.attention_norm(x + self.dropout(self.attention(x, context, distances, content, place)))
+        return self.network_norm(x + self.dropout(self.narrow(self.dropout(F.relu(self.widen(x))))))
+
+
+class TransformerXL(nn.Module):
+    """Layers over the window and the memory of each layer's earlier inputs.
+
+    Attributes:
+        memory, eval_memory: places remembered in training and in evaluation.
+        clamp: in evaluation, larger distances are encoded as this one; 0: none.
+    """
+
+    def __init__(self, vocabulary: TiedVocabulary, keys: Mapping[str, Any], norms: Mapping[str, Slot]) -> None:
+        super().__init__()
+        self.vocabulary = vocabulary
+        self.memory, self.eval_memory, self.clamp = int(keys["memory"]), int(keys["eval_memory"]), int(keys["clamp"])
+        self.layers = nn.ModuleList(Layer(keys, norms) for _ in range(int(keys["layers"])))
+        biases = (int(keys["heads"]), int(keys["head_width"]))
+        # One pair for all layers, as in the published base model.
+        self.content = nn.Parameter(torch.zeros(biases))
+        self.place = nn.Parameter(torch.zeros(biases))
+        self.dropout = nn.Dropout(float(keys["dropout"]))
+
+    def memory_shape(self, batch: int) -> tuple[int, ...] | None:
+        """Shape (layers, M, B, C) of the full memory in training; None where nothing is carried."""
+        return (len(self.layers), self.memory, batch, self.vocabulary.width) if self.memory else None
+
+    def forward(self, tokens: Tensor, targets: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Negative log likelihood of a window, and the memory for the next.
+
+        Args:
+            tokens, targets: (B, T).
+            memory: (layers, M, B, C), M up to the full length; None at the start of a text.
+
+        Returns:
+            Nats (B, T), and the memory without gradients, None where its length is 0.
+        """
+        steps = tokens.shape[1]
+        past = 0 if memory is None else memory.shape[1]
+        distances = torch.arange(past + steps - 1, -1, -1, device=tokens.device)
+        if self.clamp and not self.training:
+            distances = distances.clamp(max=self.clamp)
+        encodings = self.dropout(sinusoids(distances, self.vocabulary.width))
+        x = self.dropout(self.vocabulary.embed(tokens.T))
+        inputs = []
+        for number, layer in enumerate(self.layers):
+            inputs.append(x.detach())
+            x = layer(x, None if memory is None else memory[number], encodings, self.content, self.place)
+        losses = self.vocabulary.nll(self.dropout(x).transpose(0, 1), targets)
+        return losses, self._remember(torch.stack(inputs), memory)
+
+    def _remember(self, inputs: Tensor, memory: Tensor | None) -> Tensor | None:
+        length = self.memory if self.training else self.eval_memory
+        if not length:
+            return None
+        whole = inputs if memory is None else torch.cat([memory, inputs], dim=1)
+        return whole[:, -length:]
+
+
+def initialise(model: TransformerXL, deviation: float) -> None:
+    """Normal weights of this deviation, biases 0, as the published code starts."""
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=deviation)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+    nn.init.normal_(model.content, std=deviation)
+    nn.init.normal_(model.place, std=deviation)
+
+
+def build(request: ModelRequest) -> TransformerXL:
+    """The model for ``facts``: ``vocabulary`` (number of words).
+
+    Raises:
+        HarnessError: the width is odd, or cutoffs do not fit the vocabulary.
+    """
+    keys = request.parameters
+    if int(keys["width"]) % 2:
+        raise HarnessError(f"transformer-xl: width {keys['width']} must be even")
+    deviation = float(keys["deviation"])
+    try:
+        vocabulary = TiedVocabulary(int(request.facts["vocabulary"]), int(keys["width"]), keys["cutoffs"], deviation)
+    except ValueError as error:
+        raise HarnessError(f"transformer-xl: {error}") from error
+    model = TransformerXL(vocabulary, keys, request.norms)
+    initialise(model, deviation)
+    if keys["weight_norm"]:
+        normalise_weights(model)
+    return model
+
+
+INFO = ModelInfo(
+    name="transformer-xl",
+    target="build",
+    summary="Transformer-XL: relative positions and memory",
+    source="Dai et al., Transformer-XL, ACL 2019, arXiv 1901.02860",
+    slots=("norm",),
+    keys=MappingProxyType(
+        {
+            "layers": Key("int", 4, "Transformer layers", low=1),
+            "width": Key("int", 128, "of embedding and layers", low=2),
+            "heads": Key("int", 4, "of the attention", low=1),
+            "head_width": Key("int", 32, "of one head", low=1),
+            "inner": Key("int", 256, "width of the two-layer network inside", low=1),
+            "dropout": Key("float", 0.0, "of embeddings, positions and both parts of a layer", low=0, high=0.99),
+            "attention_dropout": Key("float", 0.0, "of the attention's weights", low=0, high=0.99),
+            "memory": Key("int", 64, "places remembered in training", low=0),
+            "eval_memory": Key("int", 64, "places remembered in evaluation", low=0),
+            "clamp": Key("int", 0, "largest distance encoded in evaluation; 0: none", low=0),
+            "deviation": Key("float", 0.02, "of the initial weights", low=0),
+            "weight_norm": Key("bool", False, "weight normalization of every linear layer"),
+            "cutoffs": Key("list", [], "of the adaptive softmax; none: the full softmax"),
+        }
+    ),
+)

@@ -1,0 +1,93 @@
+"""Parts that language models share: tied embedding and softmax, sinusoidal positions, norms from slots, weight norm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+if TYPE_CHECKING:
+    from harness.contracts import Slot
+
+
+class TiedVocabulary(nn.Module):
+    """One matrix embeds words and scores them (Press & Wolf 2017), with an adaptive softmax where there are cutoffs.
+
+    With cutoffs c₁ < c₂ < …, words are numbered by falling frequency; the head holds the first c₁ and one entry a
+    cluster, and only the words of a cluster are compared within it (Grave et al. 2017), all at the full width.
+
+    Args:
+        words: size of the vocabulary.
+        width: of the embedding.
+        cutoffs: rising numbers below ``words``; none: the full softmax.
+        deviation: of the initial embedding.
+    """
+
+    def __init__(self, words: int, width: int, cutoffs: Sequence[int] = (), deviation: float | None = None) -> None:
+        super().__init__()
+        ends = [*cutoffs, words]
+        if sorted(set(ends)) != ends or ends[0] < 1:
+            raise ValueError(
+                f"cutoffs must rise and lie below the {words} words of the vocabulary, got {list(cutoffs)}"
+            )
+        self.width, self.ends = width, ends
+        self.weight = nn.Parameter(torch.empty(words, width))
+        self.bias = nn.Parameter(torch.zeros(words))
+        nn.init.normal_(self.weight, std=width**-0.5 if deviation is None else deviation)
+        if cutoffs:
+            self.cluster_weight = nn.Parameter(torch.zeros(len(cutoffs), width))
+            self.cluster_bias = nn.Parameter(torch.zeros(len(cutoffs)))
+
+    def embed(self, tokens: Tensor) -> Tensor:
+        """Embeddings (…, width) of token numbers, times √width (Vaswani et al. 2017, section 3.4)."""
+        return F.embedding(tokens, self.weight) * self.width**0.5
+
+    def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        """Negative log likelihood in nats (…,) of targets (…,) under hidden states (…, width)."""
+        flat, wanted = hidden.reshape(-1, self.width), targets.reshape(-1)
+        if len(self.ends) == 1:
+            losses = F.cross_entropy(F.linear(flat, self.weight, self.bias), wanted, reduction="none")
+        else:
+            losses = self._adaptive(flat, wanted)
+        return losses.view(targets.shape)
+
+    def _adaptive(self, hidden: Tensor, targets: Tensor) -> Tensor:
+        head = self.ends[0]
+        weight = torch.cat([self.weight[:head], self.cluster_weight])
+        bias = torch.cat([self.bias[:head], self.cluster_bias])
+        # A word of cluster k is first the head's entry head + k, then itself within the cluster.
+        cluster = torch.bucketize(targets, torch.tensor(self.ends[:-1], device=targets.device), right=True)
+        entry = torch.where(cluster == 0, targets, head + cluster - 1)
+        losses = F.cross_entropy(F.linear(hidden, weight, bias), entry, reduction="none")
+        for number, (start, end) in enumerate(zip(self.ends[:-1], self.ends[1:], strict=True), start=1):
+            members = (cluster == number).nonzero()[:, 0]
+            if len(members):
+                logits = F.linear(hidden[members], self.weight[start:end], self.bias[start:end])
+                within = F.cross_entropy(logits, targets[members] - start, reduction="none")
+                losses = losses.index_add(0, members, within)
+        return losses
+
+
+def sinusoids(places: Tensor, width: int) -> Tensor:
+    """Sines, then cosines, (N, width) of places (N,) (Vaswani et al. 2017, section 3.5)."""
+    rates = torch.exp(torch.arange(0, width, 2, device=places.device) * (-torch.log(torch.tensor(10000.0)) / width))
+    angles = places.float()[:, None] * rates
+    return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :width]
+
+
+def norm_for(norms: Mapping[str, Slot], place: str, width: int) -> nn.Module:
+    """The norm slot of a place (else of ``all``) for (T, B, width); layer normalization where no slot is given."""
+    slot = norms.get(place) or norms.get("all")
+    return nn.LayerNorm(width) if slot is None else slot.build(width)
+
+
+def normalise_weights(model: nn.Module) -> None:
+    """Weight normalization of every linear layer (Salimans & Kingma 2016): w = g·v/‖v‖, one g an output."""
+    from torch.nn.utils.parametrizations import weight_norm
+
+    for part in list(model.modules()):
+        if isinstance(part, nn.Linear):
+            weight_norm(part, "weight", dim=0)

@@ -1,0 +1,169 @@
+"""Language modelling: the next token of running text, scored by perplexity."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.contracts import Evaluation, Probe, StepResult, Task
+from harness.errors import HarnessError
+from harness.records import Key, TaskInfo
+from suites.data.types import Labels, Text
+from suites.tasks.common import evaluating
+
+# A lane of evaluation holds at least this many windows, so that few tokens are scored with little context.
+LEAST_WINDOWS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Tokens (B, T), the tokens one place later (B, T), and the number of the window in its epoch."""
+
+    tokens: Tensor
+    targets: Tensor
+    window: int
+
+
+class LanguageModelling(Task):
+    """Cross-entropy of the next token over contiguous windows.
+
+    The training text is cut into ``batch_size`` lanes read side by side, window after window, so that a model with
+    memory finds in it what came just before. The lanes start elsewhere in each epoch (``rotate``).
+
+    ``iid`` is an intervention: the tokens of each split are shuffled across documents, so that only their frequencies
+    are left to learn and every batch is an independent sample.
+    """
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="language-modelling",
+        target="LanguageModelling",
+        summary="next token of running text, scored by perplexity",
+        slots=("optimizer", "norm"),
+        metrics=("perplexity", "loss", "bits-per-token", "trivial.perplexity"),
+        reads=("text",),
+        keys=MappingProxyType(
+            {
+                "length": Key("int", 32, "tokens of a training window", low=1),
+                "eval_length": Key("int", None, "tokens of an evaluation window; null: as in training", optional=True),
+                "rotate": Key("bool", True, "start the lanes at a random place of the text in each epoch"),
+                "iid": Key("bool", False, "shuffle the tokens of each split across documents"),
+            }
+        ),
+    )
+
+    data: Text
+    model: nn.Module
+
+    def build(self) -> nn.Module:
+        """Load the text, build the model.
+
+        Raises:
+            HarnessError: the text is shorter than one window in every lane.
+        """
+        self.data = self.context.load_data()
+        self.length = int(self.recipe.task["length"])
+        self.texts = {name: self._text(name, tokens) for name, tokens in self.data.splits.items()}
+        if self.steps_per_epoch() < 1:
+            raise HarnessError(
+                f"language-modelling: {len(self.texts['train'])} training tokens are too few for batch_size "
+                f"{self.recipe.batch_size} × length {self.length}; lower one of them"
+            )
+        self.model = self.context.build_model({"vocabulary": len(self.data.vocabulary)}).to(self.device)
+        shape = self.model.memory_shape(self.recipe.batch_size)
+        if shape is not None:
+            # With the weights, so that a checkpoint holds it.
+            self.model.register_buffer("carried", torch.zeros(shape, device=self.device))
+        self.remembered = shape[1] if shape is not None else 0
+        return self.model
+
+    def _text(self, split: str, tokens: Labels) -> Tensor:
+        if self.recipe.task["iid"]:
+            tokens = self.streams.numpy("data", "iid", split).permutation(tokens)
+        return torch.tensor(np.asarray(tokens), device=self.device)
+
+    def steps_per_epoch(self) -> int:
+        """Whole windows in a lane."""
+        return (len(self.texts["train"]) // self.recipe.batch_size - 1) // self.length
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Window after window of the lanes of one epoch."""
+        text = self.texts["train"]
+        if self.recipe.task["rotate"]:
+            text = text.roll(-int(self.streams.numpy("order", epoch).integers(len(text))))
+        lanes = in_lanes(text, self.recipe.batch_size)
+        for window in range(self.steps_per_epoch()):
+            start = window * self.length
+            part = lanes[:, start : start + self.length + 1]
+            yield Batch(part[:, :-1], part[:, 1:], window)
+
+    def training_step(self, batch: Batch, step: int) -> StepResult:
+        """Mean negative log likelihood of one window, in nats a token."""
+        filled = min(self.remembered, batch.window * self.length)
+        memory = self.model.carried[:, -filled:].clone() if filled else None
+        losses, memory = self.model(batch.tokens, batch.targets, memory)
+        if memory is not None:
+            self.model.carried[:, -memory.shape[1] :] = memory
+        return StepResult(losses.mean())
+
+    def evaluate(self, split: str) -> Evaluation:
+        """Perplexity, nats and bits a token; every token but the first of each lane is scored once.
+
+        Up to ``eval_batch`` lanes, each at least eight windows long; what is left over after cutting, less than a
+        token a lane, is not scored.
+        """
+        if split not in self.texts:
+            return Evaluation({})
+        text = self.texts[split]
+        length = int(self.recipe.task["eval_length"] or self.length)
+        lanes = in_lanes(text, max(1, min(self.recipe.eval_batch, len(text) // (LEAST_WINDOWS * length))))
+        total, count, memory = 0.0, 0, None
+        with evaluating(self.model):
+            for start in range(0, lanes.shape[1] - 1, length):
+                part = lanes[:, start : start + length + 1]
+                losses, memory = self.model(part[:, :-1], part[:, 1:], memory)
+                total += float(losses.double().sum())
+                count += losses.numel()
+        loss = total / max(1, count)
+        return Evaluation(
+            {
+                "perplexity": perplexity(loss),
+                "loss": loss,
+                "bits-per-token": loss / math.log(2),
+                "trivial.perplexity": perplexity(
+                    unigram_loss(self.texts["train"], text, words=len(self.data.vocabulary))
+                ),
+            }
+        )
+
+    def probe(self, model: nn.Module) -> Probe | None:
+        """Norms, angular updates and projected shares of the weights."""
+        from methods.optimizers.probes import WeightProbe, roles_of
+
+        return WeightProbe(list(model.named_parameters()), roles_of(model))
+
+
+def in_lanes(text: Tensor, lanes: int) -> Tensor:
+    """(lanes, length): the text cut into equal consecutive parts, the rest dropped."""
+    length = len(text) // lanes
+    return text[: lanes * length].view(lanes, length)
+
+
+def perplexity(loss: float) -> float:
+    """exp of nats a token; infinite where that overflows."""
+    return math.exp(loss) if loss < 700 else math.inf
+
+
+def unigram_loss(train: Tensor, text: Tensor, words: int) -> float:
+    """Nats a token of ``text`` under the frequencies of ``train``, one added to every count."""
+    counts = torch.bincount(train, minlength=words).double() + 1
+    return float(-(counts / counts.sum()).log()[text].mean())
+
+
+INFO = LanguageModelling.info
