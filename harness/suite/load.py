@@ -99,8 +99,9 @@ def _inherited(path: Path, seen: tuple[Path, ...] = (), asked: Place | None = No
     if real in seen:
         loop = " → ".join(p.name for p in (*seen[seen.index(real) :], real))
         raise SuiteError([Problem(asked or Place(path, 1, 1), f"inheritance goes round in a circle: {loop}")])
-    if asked is not None and not path.exists():
-        raise SuiteError([Problem(asked, f"inherits '{path}', which does not exist")])
+    if asked is not None and not path.is_file():
+        why = "is a folder" if path.is_dir() else "does not exist"
+        raise SuiteError([Problem(asked, f"inherits '{path}', which {why}")])
     node = yamlfile.read(path)
     parents = node.value.get("inherits")
     merged: Node | None = None
