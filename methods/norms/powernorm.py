@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.info import MethodInfo, Uniform
+from methods.norms.compiled import settle
 from methods.norms.options import check_option, resolve_warmup
 from methods.norms.probes import DEVIATIONS, Deviations
 from methods.norms.sequence import (
@@ -23,7 +24,6 @@ from methods.norms.sequence import (
     group_scale,
     group_scale_backward,
     narrow,
-    settle,
     sum_tokens,
     valid_tokens,
     widen,

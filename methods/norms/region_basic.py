@@ -13,19 +13,18 @@ import torch
 from torch import Tensor, nn
 
 from methods.info import MethodInfo
+from methods.norms.compiled import settle
 from methods.norms.options import check_option
 from methods.norms.probes import RegionShift
 from methods.norms.regions import (
-    HOLE,
-    VALID,
     Regions,
     Rules,
-    both_sums,
     check_image,
     core_backward,
     hole_mask,
     pick,
     region_statistics,
+    region_sums,
 )
 from methods.norms.sequence import widen
 
@@ -40,23 +39,21 @@ class _RegionBasic(torch.autograd.Function):
     """The normalised regions with gain 1+γ_r and shift, and the exact backward from saved statistics."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, inside: Tensor, gamma: Tensor, shift: Tensor, rules: Rules) -> Tensor:
-        regions = region_statistics(x, inside, rules)
-        ctx.save_for_backward(x, inside, gamma, *regions)
-        ctx.rules = rules
-        scale = regions.inverse * (1 + gamma)
-        return (x - pick(inside, regions.mean)) * pick(inside, scale) + pick(inside, shift)
+    def forward(ctx: Any, x: Tensor, hole: Tensor, gamma: Tensor, shift: Tensor, rules: Rules) -> Tensor:
+        regions = region_statistics(x, hole, rules)
+        ctx.save_for_backward(x, hole, gamma, *regions)
+        ctx.rules, ctx.shifts = rules, shift.shape[0]
+        scale = settle(regions.inverse * (1 + gamma))
+        return (x - pick(hole, regions.mean)) * pick(hole, scale) + pick(hole, shift)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, inside, gamma, *saved = ctx.saved_tensors
+        x, hole, gamma, *saved = ctx.saved_tensors
         regions = Regions(*saved)
-        core = (x - pick(inside, regions.mean)) * pick(inside, regions.inverse)
-        sums = both_sums(grad, inside, ctx.rules.per_image)
-        by_core = both_sums(grad * core, inside, ctx.rules.per_image)
-        scaled = regions._replace(inverse=regions.inverse * (1 + gamma))
-        grad_x = core_backward(grad, core, inside, scaled, sums, by_core)
-        return grad_x, None, by_core.sum(1, keepdim=True), sums.sum(1, keepdim=True), None
+        sums = region_sums(grad, x, hole, regions, ctx.rules.per_image)
+        grad_x = core_backward(grad, x, hole, regions, sums, 1 + gamma)
+        by_gamma, by_shift = sums.by_core.sum(1, keepdim=True), sums.grad.sum(1, keepdim=True)
+        return grad_x, None, by_gamma, by_shift if ctx.shifts == 2 else by_shift.sum(0, keepdim=True), None
 
 
 class RegionNormBasic(nn.Module):
@@ -120,21 +117,19 @@ class RegionNormBasic(nn.Module):
         check_image("region-basic", x, self.channels)
         if mask is None:
             raise ValueError("region-basic: needs the mask (B, 1, H, W), 1 = hole; got none")
-        inside = hole_mask("region-basic", mask, x)
         wide = widen(x)
+        hole = hole_mask("region-basic", mask, wide)
         if self.record and not torch.compiler.is_compiling():
-            self._region_shift.observe(wide, inside)
-        gamma = self._pair(self.hole_gamma, self.valid_gamma, wide.dtype)
+            self._region_shift.observe(wide, hole)
+        gamma = self._by_region(wide.dtype, self.hole_gamma, self.valid_gamma)
         if self.shift == "released":
-            everywhere = self.hole_beta + self.valid_beta
-            shift = self._pair(everywhere, everywhere, wide.dtype)
+            shift = self._by_region(wide.dtype, self.hole_beta + self.valid_beta)
         else:
-            shift = self._pair(self.hole_beta, self.valid_beta, wide.dtype)
-        return _RegionBasic.apply(wide, inside, gamma, shift, self.rules).to(x.dtype)
+            shift = self._by_region(wide.dtype, self.hole_beta, self.valid_beta)
+        return _RegionBasic.apply(wide, hole, gamma, shift, self.rules).to(x.dtype)
 
-    def _pair(self, hole: Tensor, valid: Tensor, dtype: torch.dtype) -> Tensor:
-        ordered = [hole, valid] if HOLE < VALID else [valid, hole]
-        return torch.stack(ordered).to(dtype).reshape(2, 1, self.channels, 1, 1)
+    def _by_region(self, dtype: torch.dtype, *vectors: Tensor) -> Tensor:
+        return torch.stack(vectors).to(dtype).reshape(len(vectors), 1, self.channels, 1, 1)
 
     def diagnostics(self) -> dict[str, Tensor | float]:
         """``hole_share``, ``mean_shift`` and ``std_ratio`` of the last forward made while ``record`` was true."""

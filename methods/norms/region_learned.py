@@ -92,7 +92,7 @@ class RegionNormLearned(nn.Module):
         wide = widen(x)
         if self.record and not torch.compiler.is_compiling():
             self._observe(wide, inside, mask)
-        core = normalize_regions(wide, inside, self.rules)
+        core = normalize_regions(wide, inside.to(wide.dtype), self.rules)
         return (core * (1 + self.gamma_conv(attention)) + self.beta_conv(attention)).to(x.dtype)
 
     @torch.no_grad()
@@ -101,7 +101,7 @@ class RegionNormLearned(nn.Module):
         if mask is None:
             self._region_shift.observe(x, inside)
             return
-        hole = hole_mask("region-learned", mask, x)
+        hole = hole_mask("region-learned", mask, x) > 0
         self._region_shift.observe(x, hole)
         for name, other in (("hole_iou", hole), ("valid_iou", ~hole)):
             union = (inside | other).sum()

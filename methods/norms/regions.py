@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from methods.norms.compiled import settle
+
 HOLE, VALID = 0, 1
 
 
@@ -30,7 +32,7 @@ def hole_mask(name: str, mask: Tensor, x: Tensor) -> Tensor:
         x: the feature map, (B, C, H, W).
 
     Returns:
-        Boolean (B, 1, H, W), resized with nearest (position ⌊i·H'/H⌋).
+        (B, 1, H, W) of 1 (hole) and 0 in the type of x, resized with nearest (position ⌊i·H'/H⌋).
 
     Raises:
         ValueError: another number of dimensions, channels or images.
@@ -44,7 +46,7 @@ def hole_mask(name: str, mask: Tensor, x: Tensor) -> Tensor:
         )
     if mask.shape[-2:] != x.shape[-2:]:
         mask = functional.interpolate(mask.to(torch.float32), size=x.shape[-2:], mode="nearest")
-    return (mask > 0).expand(x.shape[0], -1, -1, -1)
+    return (mask > 0).to(x.dtype).expand(x.shape[0], -1, -1, -1)
 
 
 class Rules(NamedTuple):
@@ -75,113 +77,147 @@ class Regions(NamedTuple):
     inverse: Tensor
 
 
-def _axes(per_image: bool) -> tuple[int, ...]:
-    return (2, 3) if per_image else (0, 2, 3)
+def pick(hole: Tensor, pair: Tensor) -> Tensor:
+    """Each position's value of a per-region pair (2, …); a single value (1, …) holds everywhere."""
+    if pair.shape[0] == 1:
+        return pair[0]
+    return hole * pair[HOLE] + (1 - hole) * pair[VALID]
 
 
-def both_sums(values: Tensor, inside: Tensor, per_image: bool) -> Tensor:
-    """Sums of (B, C, H, W) over the hole and over the rest, (2, 1 or B, C or 1, 1, 1)."""
-    axes = _axes(per_image)
-    hole = torch.where(inside, values, 0).sum(axes, keepdim=True)
-    return torch.stack((hole, torch.where(inside, 0, values).sum(axes, keepdim=True)))
+IN_ONE_GO = 4096
+"""Positions that compiled code sums straight; beyond, it takes a slower and more exact road."""
 
 
-def _anchors(x: Tensor, inside: Tensor, per_image: bool) -> Tensor:
+def _sum_positions(values: Tensor, per_image: bool) -> Tensor:
+    """Sums of (B, C, H, W), (1 or B, C, 1, 1), in stages of moderate length: fast, and exact enough."""
+    if values.shape[2] * values.shape[3] <= IN_ONE_GO:
+        total = values.sum((2, 3), keepdim=True)
+    else:
+        total = values.sum(3, keepdim=True).sum(2, keepdim=True)
+    return total if per_image else total.sum(0, keepdim=True)
+
+
+def both_sums(hole: Tensor, in_hole: Tensor, in_rest: Tensor, per_image: bool) -> Tensor:
+    """Sum of one quantity over the hole and of another over the rest, (2, 1 or B, C or 1, 1, 1)."""
+    sums = _sum_positions(hole * in_hole, per_image), _sum_positions((1 - hole) * in_rest, per_image)
+    return torch.stack(sums)
+
+
+def _anchors(x: Tensor, hole: Tensor, per_image: bool) -> Tensor:
     """One value of each channel from within each region, (2, 1 or B, C, 1, 1).
 
     Sums of squares about it do not cancel, however far the region's mean lies from 0, in one pass.
     """
-    channels = x.shape[1]
-    flat = inside.flatten(2).to(torch.uint8)
+    channels, positions = x.shape[1], x.shape[2] * x.shape[3]
+    flat = hole.flatten(2)
     if per_image:
-        places = torch.stack((flat.argmax(-1), (1 - flat).argmax(-1))).expand(-1, -1, 1)
-        picked = x.flatten(2).expand(2, -1, -1, -1).gather(-1, places.unsqueeze(-1).expand(-1, -1, channels, -1))
-        return picked.unsqueeze(-1)
-    flat = flat.flatten()
-    places = torch.stack((flat.argmax(), (1 - flat).argmax()))
-    positions = x.shape[2] * x.shape[3]
-    picked = x.flatten(2)[places // positions, :, places % positions]
-    return picked.reshape(2, 1, channels, 1, 1)
+        places = torch.stack((flat.argmax(-1), flat.argmin(-1))).unsqueeze(-1).expand(-1, -1, channels, -1)
+        return x.flatten(2).expand(2, -1, -1, -1).gather(-1, places).unsqueeze(-1)
+    places = torch.stack((flat.flatten().argmax(), flat.flatten().argmin()))
+    return x.flatten(2)[places // positions, :, places % positions].reshape(2, 1, channels, 1, 1)
 
 
-def region_statistics(x: Tensor, inside: Tensor, rules: Rules) -> Regions:
+def region_statistics(x: Tensor, hole: Tensor, rules: Rules) -> Regions:
     """Size, mean and inverse deviation of both regions.
 
     Args:
         x: feature maps, (B, C, H, W), float32 or wider.
-        inside: true in the hole, (B, 1, H, W).
+        hole: 1 in the hole, 0 elsewhere, (B, 1, H, W).
         rules: eps and pooling.
 
     Returns:
         The statistics; an empty region has mean and inverse deviation 0.
     """
-    size = both_sums(inside.new_ones((), dtype=x.dtype).expand(inside.shape), inside, rules.per_image)
+    ones = torch.ones_like(hole)
+    size = both_sums(hole, ones, ones, rules.per_image)
     some = size.clamp(min=1)
-    anchor = _anchors(x, inside, rules.per_image)
-    centred = x - torch.where(inside, anchor[HOLE], anchor[VALID])
-    offset = both_sums(centred, inside, rules.per_image) / some
-    variance = (both_sums(centred.square(), inside, rules.per_image) / some - offset.square()).clamp(min=0)
+    anchor = settle(_anchors(x.detach(), hole, rules.per_image))
+    from_hole, from_rest = x - anchor[HOLE], x - anchor[VALID]
+    offset = both_sums(hole, from_hole, from_rest, rules.per_image) / some
+    square = both_sums(hole, from_hole.square(), from_rest.square(), rules.per_image) / some
+    variance = (square - offset.square()).clamp(min=0)
     eps = rules.eps if rules.fixed_eps else rules.eps * size.sum(0, keepdim=True) / some
     present = size > 0
-    inverse = torch.where(present, (variance + eps).rsqrt(), 0)
-    return Regions(size, torch.where(present, anchor + offset, 0), inverse)
+    inverse = settle(torch.where(present, (variance + eps).rsqrt(), 0))
+    return Regions(size, settle(torch.where(present, anchor + offset, 0)), inverse)
 
 
-def pick(inside: Tensor, pair: Tensor) -> Tensor:
-    """Each position's value of a per-region pair (2, …)."""
-    return torch.where(inside, pair[HOLE], pair[VALID])
+class RegionSums(NamedTuple):
+    """Sums over each region, (2, 1 or B, C, 1, 1): of the gradient, and of gradient times core."""
+
+    grad: Tensor
+    by_core: Tensor
+
+
+def region_sums(grad: Tensor, x: Tensor, hole: Tensor, regions: Regions, per_image: bool) -> RegionSums:
+    """What the backward pass needs to know of the whole of each region.
+
+    Args:
+        grad: gradient of the normalised maps (after their affine map or before it), (B, C, H, W).
+        x: the feature maps.
+        hole: 1 in the hole, 0 elsewhere, (B, 1, H, W).
+        regions: the statistics of the forward pass.
+        per_image: whether they belong to single images.
+
+    Returns:
+        The sums; the core is (x−μ_r)/√(σ_r²+eps/f_r).
+    """
+    sums = both_sums(hole, grad, grad, per_image)
+    in_hole, in_rest = grad * (x - regions.mean[HOLE]), grad * (x - regions.mean[VALID])
+    return RegionSums(sums, both_sums(hole, in_hole, in_rest, per_image) * regions.inverse)
 
 
 def core_backward(
-    grad: Tensor, core: Tensor, inside: Tensor, regions: Regions, sums: Tensor, by_core: Tensor
+    grad: Tensor, x: Tensor, hole: Tensor, regions: Regions, sums: RegionSums, gain: Tensor | None
 ) -> Tensor:
-    """Exact gradient of the normalization without affine map, as of batch normalization, region by region.
+    """Exact gradient of the normalization, as of batch normalization, region by region.
 
     Args:
         grad: gradient of the normalised maps, (B, C, H, W).
-        core: the normalised maps.
-        inside: true in the hole, (B, 1, H, W).
+        x: the feature maps.
+        hole: 1 in the hole, 0 elsewhere, (B, 1, H, W).
         regions: the statistics of the forward pass.
-        sums: sums of ``grad`` over each region.
-        by_core: sums of ``grad·core`` over each region.
+        sums: what ``region_sums`` returned.
+        gain: factor after the normalization, (2, 1, C, 1, 1), or None.
 
     Returns:
-        Gradient of the feature maps: (grad − mean(grad) − core·mean(grad·core))/√(variance + eps/f).
+        gain·(grad − mean(grad) − core·mean(grad·core))/√(variance + eps/f), (B, C, H, W).
     """
     some = regions.size.clamp(min=1)
-    mean, slope = pick(inside, sums / some), pick(inside, by_core / some)
-    return (grad - mean - core * slope) * pick(inside, regions.inverse)
+    scale = regions.inverse if gain is None else regions.inverse * gain
+    slope = settle(scale * regions.inverse * sums.by_core / some)
+    lift, scale = settle(scale * sums.grad / some), settle(scale)
+    centred = x - pick(hole, regions.mean)
+    return grad * pick(hole, scale) - pick(hole, lift) - centred * pick(hole, slope)
 
 
 class _RegionCore(torch.autograd.Function):
     """Both regions normalised, without affine map."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, inside: Tensor, rules: Rules) -> Tensor:
-        regions = region_statistics(x, inside, rules)
-        ctx.save_for_backward(x, inside, *regions)
+    def forward(ctx: Any, x: Tensor, hole: Tensor, rules: Rules) -> Tensor:
+        regions = region_statistics(x, hole, rules)
+        ctx.save_for_backward(x, hole, *regions)
         ctx.rules = rules
-        return (x - pick(inside, regions.mean)) * pick(inside, regions.inverse)
+        return (x - pick(hole, regions.mean)) * pick(hole, regions.inverse)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, inside, *saved = ctx.saved_tensors
+        x, hole, *saved = ctx.saved_tensors
         regions = Regions(*saved)
-        core = (x - pick(inside, regions.mean)) * pick(inside, regions.inverse)
-        sums = both_sums(grad, inside, ctx.rules.per_image)
-        by_core = both_sums(grad * core, inside, ctx.rules.per_image)
-        return core_backward(grad, core, inside, regions, sums, by_core), None, None
+        sums = region_sums(grad, x, hole, regions, ctx.rules.per_image)
+        return core_backward(grad, x, hole, regions, sums, None), None, None
 
 
-def normalize_regions(x: Tensor, inside: Tensor, rules: Rules) -> Tensor:
+def normalize_regions(x: Tensor, hole: Tensor, rules: Rules) -> Tensor:
     """Normalise hole and rest by their own mean and variance, without affine map.
 
     Args:
         x: feature maps, (B, C, H, W), float32 or wider.
-        inside: true in the hole, (B, 1, H, W).
+        hole: 1 in the hole, 0 elsewhere, (B, 1, H, W), in the type of x.
         rules: eps and pooling.
 
     Returns:
         (B, C, H, W): (x−μ_r)/√(σ_r²+eps/f_r) in each region r, differentiable in x.
     """
-    return _RegionCore.apply(x, inside, rules)
+    return _RegionCore.apply(x, hole, rules)

@@ -113,12 +113,3 @@ def group_scale_backward(x: Tensor, inverse: Tensor, from_grad: Tensor, slope: T
 def sum_tokens(values: Tensor) -> Tensor:
     """Sum of (T, B, …) over T and B, the inner dimension first: compiled code then reads memory in order."""
     return values.sum(1).sum(0)
-
-
-def settle(vector: Tensor) -> Tensor:
-    """A per-channel vector (C,), computed once in compiled code.
-
-    The compiler repeats cheap expressions where they are used, here a root and a division for every token. A
-    reduction is the one thing that it does not repeat; of equal rows it changes no value.
-    """
-    return vector.expand(16, -1).amax(0) if torch.compiler.is_compiling() else vector
