@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from methods.distillation.loss import Loss, sum_of
 
 NEEDS: Mapping[str, str] = {
     "teacher": "teacher_logits",
@@ -58,19 +60,6 @@ class Batch:
         """The same batch cut off from the graph of the network."""
         tensors = {f.name: getattr(self, f.name) for f in fields(self)}
         return replace(self, **{k: v.detach() for k, v in tensors.items() if isinstance(v, Tensor)})
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Loss:
-    """What an objective returns.
-
-    Attributes:
-        total: scalar to call ``backward`` on; cross-entropy included, by the method's own weights.
-        terms: its summands by name, weighted and detached, for logging.
-    """
-
-    total: Tensor
-    terms: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Objective(nn.Module):
@@ -171,14 +160,6 @@ class Objective(nn.Module):
                 f"{self.name}: teacher_logits must be {tuple(logits.shape)} as the student's, "
                 f"got {tuple(batch.teacher_logits.shape)}"
             )
-
-
-def sum_of(terms: Mapping[str, Tensor]) -> Tensor:
-    """The sum of scalars that may differ in type."""
-    first, *rest = terms.values()
-    for term in rest:
-        first = first + term
-    return first
 
 
 @contextmanager

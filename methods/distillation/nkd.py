@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from methods.distillation.inputs import Batch, Loss, Objective, check_choice, check_positive
+from methods.distillation.inputs import Batch, Objective, check_choice, check_positive
 from methods.distillation.kd import kd_loss
 from methods.distillation.logits import (
     cross_entropy,
@@ -20,6 +20,7 @@ from methods.distillation.logits import (
     target_log_odds,
     widen,
 )
+from methods.distillation.loss import Loss
 from methods.distillation.probes import teacher_quantities
 from methods.info import MethodInfo, Uniform
 

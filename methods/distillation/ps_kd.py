@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.distillation.inputs import Batch, Loss, Objective
+from methods.distillation.inputs import Batch, Objective
 from methods.distillation.logits import class_masses, cross_entropy, widen
+from methods.distillation.loss import Loss
 from methods.distillation.probes import non_target_mass
 from methods.info import MethodInfo, Uniform
 

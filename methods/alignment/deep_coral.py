@@ -1,0 +1,72 @@
+"""Deep CORAL: the covariances of the two domains' embeddings made equal."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
+from methods.alignment.mk_mmd import widen
+from methods.info import MethodInfo, Uniform
+
+
+def covariance(features: Tensor) -> Tensor:
+    """Sample covariance (F, F) of rows (N, F); zero for one row, which has no spread."""
+    centred = features - features.mean(dim=0)
+    with torch.autocast(features.device.type, enabled=False):
+        return centred.T @ centred / max(1, features.shape[0] - 1)
+
+
+def coral_loss(source: Tensor, target: Tensor) -> Tensor:
+    """‖cov(source) − cov(target)‖²_F/(4F²); Sun, Saenko 2016 (arXiv 1607.01719), the CORAL loss.
+
+    Args:
+        source: (N, F), any floating type; computed in float32 or wider.
+        target: (M, F).
+
+    Returns:
+        A scalar.
+    """
+    difference = covariance(widen(source)) - covariance(widen(target))
+    return difference.square().sum() / (4 * source.shape[1] ** 2)
+
+
+class DeepCORAL(Adaptation):
+    """Source cross-entropy + weight·CORAL loss of the embeddings.
+
+    Args:
+        weight: of the CORAL loss.
+    """
+
+    name: ClassVar[str] = "deep-coral"
+    needs: ClassVar[tuple[str, ...]] = ("target_features",)
+
+    def __init__(self, *, weight: float = 1.0) -> None:
+        super().__init__()
+        self.weight = weight
+
+    def terms(self, batch: AdaptationBatch) -> dict[str, Tensor]:
+        """``cross_entropy`` and ``coral``."""
+        return {
+            "cross_entropy": classification(batch.source_logits, batch.source_labels),
+            "coral": self.weight * coral_loss(batch.source_features, batch.require("target_features")),
+        }
+
+
+INFO = MethodInfo(
+    name="deep-coral",
+    title="Deep CORAL",
+    slot="adaptation",
+    role="baseline",
+    family="alignment",
+    paper="Sun, Saenko: Deep CORAL: Correlation Alignment for Deep Domain Adaptation, ECCV workshops 2016, "
+    "arXiv 1607.01719",
+    target="DeepCORAL",
+    summary="second moments of source and target embeddings made equal",
+    defaults={"weight": 1.0},
+    search_space={"weight": Uniform(0.1, 100.0, log=True)},
+    needs=("target_data",),
+    diagnostics=("term_cross_entropy", "term_coral"),
+)

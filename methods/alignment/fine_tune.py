@@ -1,0 +1,61 @@
+"""Fine-tuning on the shots."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
+from methods.info import MethodInfo, Uniform
+
+
+class FineTune(Adaptation):
+    """Cross-entropy on the source until ``start`` of the training, on the labelled target shots afterwards.
+
+    The shots are training data here, so they cannot also say when to stop.
+
+    Args:
+        start: share of the training at which the shots take over, in [0, 1].
+        keep_source: weight that the source's cross-entropy keeps afterwards.
+
+    Raises:
+        ValueError: a start outside [0, 1] or a negative weight.
+    """
+
+    name: ClassVar[str] = "fine-tune"
+    needs: ClassVar[tuple[str, ...]] = ("support_logits", "support_labels")
+
+    def __init__(self, *, start: float = 0.8, keep_source: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= start <= 1 or keep_source < 0:
+            raise ValueError(
+                f"fine-tune: start must lie in [0, 1] and keep_source be at least 0, got {start} and {keep_source}"
+            )
+        self.start, self.keep_source = start, keep_source
+
+    def terms(self, batch: AdaptationBatch) -> dict[str, Tensor]:
+        """``cross_entropy`` of the source and ``support`` of the shots; weight 0 leaves a constant 0."""
+        tuning = batch.progress >= self.start
+        source = classification(batch.source_logits, batch.source_labels)
+        support = classification(batch.require("support_logits"), batch.require("support_labels"))
+        return {
+            "cross_entropy": (self.keep_source if tuning else 1.0) * source,
+            "support": (1.0 if tuning else 0.0) * support,
+        }
+
+
+INFO = MethodInfo(
+    name="fine-tune",
+    title="fine-tuning on the shots",
+    slot="adaptation",
+    role="baseline",
+    family="alignment",
+    paper="common practice; no paper of its own",
+    target="FineTune",
+    summary="training on the source, then on the few labelled target items",
+    defaults={"start": 0.8, "keep_source": 0.0},
+    search_space={"start": Uniform(0.5, 0.95)},
+    needs=("support_set",),
+    diagnostics=("term_cross_entropy", "term_support"),
+)

@@ -1,0 +1,235 @@
+"""The help set of KNN-MMD: target items with labels guessed from the nearest shots.
+
+No function here takes a hidden label, except where the caller writes ``oracle_labels=True``: the arm that measures
+what the released code's default mode gains by attaching the true labels of test items.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from methods.alignment.neighbours import neighbour_count, vote
+
+MODES: tuple[int, ...] = (0, 1, 2)
+SPECTRAL_MARGIN = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Embedding:
+    """Target items reduced by UMAP.
+
+    Attributes:
+        values: (N, d), float32.
+        init: how UMAP started: ``spectral``, or ``random`` where d ≥ N − 1.
+        random_state: the seed.
+    """
+
+    values: NDArray[np.float32]
+    init: str
+    random_state: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HelpSet:
+    """Target items that stand in for labelled ones.
+
+    Attributes:
+        places: their places among the items that are no shots, (H,).
+        labels: the classes they are given, (H,).
+        votes: the KNN's class for *every* such item, (R,): the method's own baseline.
+        mode: 0, 1 or 2.
+        oracle: whether ``labels`` are the true ones.
+        init: how UMAP started, where an embedding was made; empty otherwise.
+    """
+
+    places: NDArray[np.int64]
+    labels: NDArray[np.int64]
+    votes: NDArray[np.int64]
+    mode: int
+    oracle: bool
+    init: str = ""
+
+
+def umap_init(items: int, dimensions: int) -> str:
+    """``spectral``, or ``random`` where UMAP has no d + 1 eigenvectors: d ≥ N − 1."""
+    return "random" if dimensions >= items - SPECTRAL_MARGIN else "spectral"
+
+
+def reduce(features: NDArray[np.floating], *, dimensions: int = 128, random_state: int) -> Embedding:
+    """UMAP to ``dimensions``, fitted on these items alone (McInnes et al. 2018, arXiv 1802.03426).
+
+    Args:
+        features: flattened raw items, (N, D); N ≥ 3.
+        dimensions: d.
+        random_state: always given; the same seed gives the same embedding.
+
+    Raises:
+        ValueError: fewer than three items or dimensions below 1.
+        ModuleNotFoundError: umap-learn is not installed.
+    """
+    if features.ndim != 2 or features.shape[0] < 3 or dimensions < 1:
+        raise ValueError(
+            f"UMAP: features must be (items, width) with 3 items or more and dimensions 1 or more, "
+            f"got {features.shape} and {dimensions}"
+        )
+    import umap
+
+    init = umap_init(features.shape[0], dimensions)
+    reducer = umap.UMAP(
+        n_components=dimensions,
+        n_neighbors=min(15, features.shape[0] - 1),
+        init=init,
+        random_state=random_state,
+        n_jobs=1,
+    )
+    with warnings.catch_warnings():
+        # A seed makes UMAP run on one thread and say so each time.
+        warnings.filterwarnings("ignore", category=UserWarning, module="umap")
+        values = reducer.fit_transform(np.ascontiguousarray(features))
+    return Embedding(np.asarray(values, dtype=np.float32), init, random_state)
+
+
+def make_help_set(
+    embedding: NDArray[np.floating],
+    support: NDArray[np.floating],
+    support_labels: NDArray[np.integer],
+    classes: int,
+    *,
+    share: float = 0.5,
+    mode: int = 0,
+    neighbours: int = 0,
+    confidence: str = "farthest",
+    oracle_labels: bool = False,
+    hidden_labels: NDArray[np.integer] | None = None,
+) -> HelpSet:
+    """Label items by their nearest shots and keep the most confident.
+
+    Args:
+        embedding: the items that are no shots, (R, d).
+        support: the shots in the same space, (S, d).
+        support_labels: the shots' classes, (S,).
+        classes: C.
+        share: p, the share of items to keep, in (0, 1].
+        mode: 0: ⌊R·p/C⌋ of each predicted class at most; 1: the ⌊R·p⌋ surest of all; 2: the surest p of each
+            predicted class.
+        neighbours: how many vote, capped at the shots a class; 0: shots//2 + 1.
+        confidence: ``farthest`` agreeing neighbour (released) or ``nearest`` (paper, as relayed).
+        oracle_labels: True attaches the true labels, as the released code's mode 1 does: a leak, only for the arm
+            that measures it. The selection stays the KNN's.
+        hidden_labels: the items' true classes, (R,); accepted only with ``oracle_labels=True``.
+
+    Raises:
+        ValueError: an unknown mode or confidence, a share out of range, shapes that do not fit, hidden labels without
+            ``oracle_labels`` or the reverse.
+    """
+    if mode not in MODES:
+        raise ValueError(f"help set: mode must be one of {', '.join(map(str, MODES))}, got {mode!r}")
+    if not 0 < share <= 1:
+        raise ValueError(f"help set: share must lie in (0, 1], got {share}")
+    if oracle_labels != (hidden_labels is not None):
+        raise ValueError(
+            "help set: hidden_labels belong to oracle_labels=True, and to nothing else: "
+            f"got oracle_labels={oracle_labels} {'with' if hidden_labels is not None else 'without'} hidden labels"
+        )
+    shots = int(np.bincount(np.asarray(support_labels, dtype=np.int64), minlength=classes).max())
+    votes = vote(embedding, support, support_labels, neighbour_count(shots, neighbours), confidence)
+    places = _surest(votes.labels, votes.distances, classes, share, mode)
+    labels = votes.labels[places]
+    if hidden_labels is not None:
+        if hidden_labels.shape != votes.labels.shape:
+            raise ValueError(f"help set: {votes.labels.shape[0]} items have hidden labels of {hidden_labels.shape}")
+        labels = np.asarray(hidden_labels, dtype=np.int64)[places]
+    return HelpSet(places, labels, votes.labels, mode, oracle_labels)
+
+
+def _surest(
+    labels: NDArray[np.int64], distances: NDArray[np.float64], classes: int, share: float, mode: int
+) -> NDArray[np.int64]:
+    order = np.argsort(distances, kind="stable")
+    if mode == 1:
+        return order[: int(len(order) * share)]
+    kept = []
+    for label in range(classes):
+        members = order[labels[order] == label]
+        quota = int(len(order) * share / classes) if mode == 0 else int(len(members) * share)
+        kept.append(members[:quota])
+    return np.concatenate(kept)
+
+
+def help_set_from_raw(
+    features: NDArray[np.floating],
+    support: NDArray[np.integer],
+    support_labels: NDArray[np.integer],
+    rest: NDArray[np.integer],
+    classes: int,
+    *,
+    dimensions: int = 128,
+    random_state: int,
+    share: float = 0.5,
+    mode: int = 0,
+    neighbours: int = 0,
+    confidence: str = "farthest",
+    oracle_labels: bool = False,
+    hidden_labels: NDArray[np.integer] | None = None,
+) -> HelpSet:
+    """Reduce all target items together (UMAP), then ``make_help_set``; the released pipeline.
+
+    Args:
+        features: every target item flattened, (N, D).
+        support: places of the shots in ``features``, (S,).
+        support_labels: their classes, (S,).
+        rest: places of the items to label, (R,); ``HelpSet.places`` index these.
+        classes: C.
+        dimensions: d of UMAP.
+        random_state: seed of UMAP, from the stream ``umap``.
+        share: see ``make_help_set``, as are the rest.
+        mode: see there.
+        neighbours: see there.
+        confidence: see there.
+        oracle_labels: see there.
+        hidden_labels: see there; of the items at ``rest``.
+
+    Raises:
+        ValueError: as ``reduce`` and ``make_help_set``.
+        ModuleNotFoundError: umap-learn is not installed.
+    """
+    embedding = reduce(features, dimensions=dimensions, random_state=random_state)
+    made = make_help_set(
+        embedding.values[rest],
+        embedding.values[support],
+        support_labels,
+        classes,
+        share=share,
+        mode=mode,
+        neighbours=neighbours,
+        confidence=confidence,
+        oracle_labels=oracle_labels,
+        hidden_labels=hidden_labels,
+    )
+    return replace(made, init=embedding.init)
+
+
+def corrupt_labels(
+    labels: NDArray[np.int64], share: float, classes: int, generator: np.random.Generator
+) -> NDArray[np.int64]:
+    """Replace a share of the labels, rounded to whole items, by another class each: the dose of the intervention.
+
+    Args:
+        labels: (H,).
+        share: of the items, in [0, 1].
+        classes: C ≥ 2.
+        generator: source of the draws.
+
+    Raises:
+        ValueError: a share out of range or fewer than two classes.
+    """
+    if not 0 <= share <= 1 or classes < 2:
+        raise ValueError(f"help set: corrupt a share in [0, 1] of two classes or more, got {share} and {classes}")
+    corrupted = labels.copy()
+    places = generator.permutation(len(labels))[: round(share * len(labels))]
+    corrupted[places] = (labels[places] + generator.integers(1, classes, size=len(places))) % classes
+    return corrupted

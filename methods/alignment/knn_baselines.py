@@ -1,0 +1,157 @@
+"""What needs no training: the nearest shots by three kinds of features, and the most frequent class.
+
+``knn-static`` sees no motion at all, ``knn-motion`` nothing but motion. Where the static one wins, a KNN on raw items
+reads the recording session, not the action.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from methods.alignment.neighbours import neighbour_count, vote
+from methods.info import MethodInfo
+
+FEATURES: tuple[str, ...] = ("raw", "static", "motion")
+
+
+def item_features(items: NDArray[np.floating], kind: str) -> NDArray[np.float64]:
+    """Flat features (N, D) of items whose last two axes are time and subcarrier.
+
+    Args:
+        items: (N, …, T, S), amplitudes.
+        kind: ``raw``: as they are; ``static``: averaged over time; ``motion``: each subcarrier standardised over
+            time (a constant one becomes 0).
+
+    Raises:
+        ValueError: an unknown kind or too few axes.
+    """
+    if items.ndim < 3:
+        raise ValueError(f"KNN baselines: items must be (N, …, time, subcarrier), got {items.shape}")
+    if kind not in FEATURES:
+        raise ValueError(f"KNN baselines: features must be one of {', '.join(FEATURES)}, got {kind!r}")
+    wide = items.astype(np.float64)
+    if kind == "static":
+        wide = wide.mean(axis=-2)
+    elif kind == "motion":
+        centred = wide - wide.mean(axis=-2, keepdims=True)
+        spread = centred.std(axis=-2, keepdims=True)
+        wide = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-12)
+    return wide.reshape(len(wide), -1)
+
+
+class KNNPredictor:
+    """The class of an item's nearest shots.
+
+    Args:
+        features: see ``item_features``.
+        neighbours: how many vote, capped at the shots a class; 0: shots//2 + 1.
+
+    Raises:
+        ValueError: unknown features.
+    """
+
+    def __init__(self, *, features: str = "raw", neighbours: int = 0) -> None:
+        if features not in FEATURES:
+            raise ValueError(f"KNN baselines: features must be one of {', '.join(FEATURES)}, got {features!r}")
+        self.features, self.neighbours = features, neighbours
+
+    def predict(
+        self,
+        items: NDArray[np.floating],
+        support: NDArray[np.floating],
+        support_labels: NDArray[np.integer],
+        source_labels: NDArray[np.integer],
+    ) -> NDArray[np.int64]:
+        """Classes of target items.
+
+        Args:
+            items: (N, …, T, S).
+            support: the shots, (K, …, T, S).
+            support_labels: (K,).
+            source_labels: unused: the source does not help a KNN on the shots.
+
+        Returns:
+            (N,).
+        """
+        shots = int(np.bincount(np.asarray(support_labels, dtype=np.int64)).max())
+        return vote(
+            item_features(items, self.features),
+            item_features(support, self.features),
+            support_labels,
+            neighbour_count(shots, self.neighbours),
+        ).labels
+
+
+class KNNRaw(KNNPredictor):
+    """KNN on raw items."""
+
+    def __init__(self, *, neighbours: int = 0) -> None:
+        super().__init__(features="raw", neighbours=neighbours)
+
+
+class KNNStatic(KNNPredictor):
+    """KNN on amplitudes averaged over time: no motion."""
+
+    def __init__(self, *, neighbours: int = 0) -> None:
+        super().__init__(features="static", neighbours=neighbours)
+
+
+class KNNMotion(KNNPredictor):
+    """KNN on items standardised over time: motion alone, what the network sees."""
+
+    def __init__(self, *, neighbours: int = 0) -> None:
+        super().__init__(features="motion", neighbours=neighbours)
+
+
+class Majority:
+    """The most frequent class of the source, always (of equal ones the lowest)."""
+
+    def predict(
+        self,
+        items: NDArray[np.floating],
+        support: NDArray[np.floating],
+        support_labels: NDArray[np.integer],
+        source_labels: NDArray[np.integer],
+    ) -> NDArray[np.int64]:
+        """One class for all N items; only ``source_labels`` matter, since the shots are equally many by design.
+
+        Raises:
+            ValueError: no source labels.
+        """
+        if len(source_labels) == 0:
+            raise ValueError("majority: there are no source labels")
+        winner = np.bincount(np.asarray(source_labels, dtype=np.int64)).argmax()
+        return np.full(len(items), winner, dtype=np.int64)
+
+
+def _knn(name: str, title: str, target: str, summary: str) -> MethodInfo:
+    return MethodInfo(
+        name=name,
+        title=title,
+        slot="adaptation",
+        role="baseline",
+        family="alignment",
+        paper="Cover, Hart: Nearest Neighbor Pattern Classification, IEEE Transactions on Information Theory 13, 1967",
+        target=target,
+        summary=summary,
+        defaults={"neighbours": 0},
+        needs=("support_set",),
+    )
+
+
+INFOS = (
+    _knn("knn-raw", "KNN (raw)", "KNNRaw", "nearest shots by the raw items"),
+    _knn("knn-static", "KNN (static)", "KNNStatic", "nearest shots by the time-averaged amplitude: no motion"),
+    _knn("knn-motion", "KNN (motion)", "KNNMotion", "nearest shots by the items standardised over time"),
+    MethodInfo(
+        name="majority",
+        title="majority",
+        slot="adaptation",
+        role="baseline",
+        family="alignment",
+        paper="the trivial predictor",
+        target="Majority",
+        summary="the source's most frequent class for every item",
+    ),
+)

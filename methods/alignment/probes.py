@@ -1,0 +1,125 @@
+"""Whether alignment does what it is said to do; these take the target's true labels and serve evaluation only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from methods.alignment.mk_mmd import SIGMAS, class_mk_mmd
+
+
+def purity(labels: NDArray[np.integer], true_labels: NDArray[np.integer]) -> float:
+    """Share of help-set labels that are right, in [0, 1].
+
+    Args:
+        labels: the labels given, (H,).
+        true_labels: the true ones of the same items, (H,).
+
+    Raises:
+        ValueError: other shapes, or an empty help set.
+    """
+    if labels.shape != true_labels.shape or labels.size == 0:
+        raise ValueError(f"purity: two equal, non-empty lists are wanted, got {labels.shape} and {true_labels.shape}")
+    return float((labels == true_labels).mean())
+
+
+class ClassAlignment(NamedTuple):
+    """How well classes of two domains lie on each other.
+
+    Attributes:
+        mmd: MK-MMD of each class between source and target, (C,); NaN where one side lacks the class.
+        floor: MK-MMD between two random halves of each source class: what equal distributions would show, (C,).
+    """
+
+    mmd: Tensor
+    floor: Tensor
+
+
+def class_alignment(
+    source: Tensor,
+    source_labels: Tensor,
+    target: Tensor,
+    target_labels: Tensor,
+    classes: int,
+    *,
+    seed: int = 0,
+    sigmas: Sequence[float] = SIGMAS,
+) -> ClassAlignment:
+    """Per-class MK-MMD with its split-half floor, without gradient.
+
+    The biased estimate grows as samples shrink. So the floor's halves set its scale only where source and target
+    classes are of like size; compare it with that in mind.
+
+    Args:
+        source: embeddings, (N, F).
+        source_labels: (N,).
+        target: embeddings, (M, F).
+        target_labels: true classes, (M,).
+        classes: C.
+        seed: of the random halves.
+        sigmas: standard deviations of the Gaussian kernels.
+    """
+    with torch.no_grad():
+        between = class_mk_mmd(source, source_labels, target, target_labels, classes, sigmas)
+        order = torch.randperm(source.shape[0], generator=torch.Generator().manual_seed(seed)).to(source.device)
+        shuffled, labels = source[order], source_labels[order]
+        member = labels[:, None] == torch.arange(classes, device=labels.device)
+        # Every second item of a class, in random order: halves of equal size class by class.
+        place = (member.cumsum(dim=0) - 1).gather(1, labels[:, None]).squeeze(1)
+        first = place % 2 == 0
+        if not bool((~first).any()):
+            return ClassAlignment(_where(between.values, between.present), torch.full_like(between.values, torch.nan))
+        halves = class_mk_mmd(shuffled[first], labels[first], shuffled[~first], labels[~first], classes, sigmas)
+    return ClassAlignment(_where(between.values, between.present), _where(halves.values, halves.present))
+
+
+def _where(values: Tensor, present: Tensor) -> Tensor:
+    return torch.where(present, values, torch.nan)
+
+
+def misaligned_share(
+    source: Tensor, source_labels: Tensor, target: Tensor, target_labels: Tensor, classes: int
+) -> float:
+    """Share of target class centroids whose nearest source centroid is another class's, in [0, 1].
+
+    Args:
+        source: embeddings, (N, F).
+        source_labels: (N,).
+        target: embeddings, (M, F).
+        target_labels: true classes, (M,).
+        classes: C; classes that one side lacks are left out.
+
+    Returns:
+        NaN where no class is on both sides.
+    """
+    with torch.no_grad():
+        ours, in_source = _centroids(source, source_labels, classes)
+        theirs, in_target = _centroids(target, target_labels, classes)
+        both = in_source & in_target
+        if not bool(both.any()):
+            return float("nan")
+        distances = torch.cdist(theirs, ours).masked_fill(~in_source[None, :], torch.inf)
+        nearest = distances.argmin(dim=1)
+        wrong = nearest != torch.arange(classes, device=nearest.device)
+        return float(wrong[both].double().mean())
+
+
+def _centroids(features: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    member = (labels[:, None] == torch.arange(classes, device=labels.device)).double()
+    counts = member.sum(dim=0)
+    return (member.T @ features.double()) / counts.clamp_min(1)[:, None], counts > 0
+
+
+def fluctuation(values: Sequence[float], last: int = 50) -> float:
+    """Standard deviation (n − 1) of the last epochs' values: how stable a method's test accuracy is at the end.
+
+    Returns:
+        In the values' unit; NaN for fewer than two.
+    """
+    tail = np.asarray(values[-last:], dtype=np.float64)
+    return float(tail.std(ddof=1)) if tail.size > 1 else float("nan")

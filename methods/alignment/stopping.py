@@ -1,0 +1,150 @@
+"""KNN-MMD's stopping rule: the held-out shots say when to stop."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+FORMS: tuple[str, ...] = ("released", "paper")
+
+
+@dataclass(frozen=True, slots=True)
+class StoppingOptions:
+    """When to stop; the defaults are the released constants.
+
+    Attributes:
+        earliest: no stop up to this epoch; there the counters start anew and the best values relax.
+        latest: the last epoch but one: the next one always stops.
+        patience: epochs without improvement that end the training.
+        relax_accuracy: factor on the best accuracy at ``earliest``.
+        relax_loss: factor on the best loss at ``earliest``.
+        triggers: ``released`` also stops when the accuracy has *equalled* its best for ``patience`` epochs, which
+            decides with one shot a class, where it takes C + 1 values; ``paper`` stops only when neither accuracy nor
+            loss improves.
+    """
+
+    earliest: int = 200
+    latest: int = 350
+    patience: int = 30
+    relax_accuracy: float = 0.8
+    relax_loss: float = 1.2
+    triggers: str = "released"
+
+    def __post_init__(self) -> None:
+        if self.triggers not in FORMS:
+            raise ValueError(f"stopping rule: triggers must be one of {', '.join(FORMS)}, got {self.triggers!r}")
+        if not 0 <= self.earliest <= self.latest or self.patience < 1:
+            raise ValueError(
+                "stopping rule: 0 ≤ earliest ≤ latest and patience ≥ 1 are wanted, "
+                f"got {self.earliest}, {self.latest}, {self.patience}"
+            )
+
+    @classmethod
+    def scaled(cls, latest: int, triggers: str = "released") -> StoppingOptions:
+        """The released proportions (200 : 350 : 30) for a shorter training."""
+        released = cls()
+        return cls(
+            earliest=round(latest * released.earliest / released.latest),
+            latest=latest,
+            patience=max(1, round(latest * released.patience / released.latest)),
+            triggers=triggers,
+        )
+
+
+@dataclass(slots=True)
+class _State:
+    epoch: int = 0
+    best_accuracy: float = 0.0
+    best_loss: float = 1000.0
+    without_accuracy: int = 0
+    without_loss: int = 0
+    equal: int = 0
+    best_epoch: int = 0
+    stopped: bool = False
+
+
+class StoppingRule:
+    """Told the shots' accuracy and loss after every epoch, says whether to stop.
+
+    Relayed and released rule (papers' Table IV; train.py): at ``earliest`` the counters reset, the best accuracy
+    × 0.8, the best loss × 1.2, so that a training lasts 230 to 351 epochs.
+
+    Args:
+        options: the constants.
+    """
+
+    def __init__(self, options: StoppingOptions | None = None) -> None:
+        self.options = StoppingOptions() if options is None else options
+        self._state = _State()
+
+    @property
+    def epoch(self) -> int:
+        """Epochs seen."""
+        return self._state.epoch
+
+    @property
+    def best_epoch(self) -> int:
+        """The last epoch whose accuracy was no lower, or whose loss no higher, than the best so far (0: none)."""
+        return self._state.best_epoch
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the rule has said stop."""
+        return self._state.stopped
+
+    def update(self, accuracy: float, loss: float) -> bool:
+        """Count one epoch.
+
+        Args:
+            accuracy: on the shots, in [0, 1] or percent; one unit throughout.
+            loss: on the shots; NaN counts as no improvement.
+
+        Returns:
+            Whether to stop now.
+
+        Raises:
+            RuntimeError: the rule has already stopped.
+        """
+        state, options = self._state, self.options
+        if state.stopped:
+            raise RuntimeError(f"the stopping rule stopped at epoch {state.epoch}; no epoch may follow")
+        state.epoch += 1
+        if accuracy >= state.best_accuracy or loss <= state.best_loss:
+            state.best_epoch = state.epoch
+        self._count(accuracy, loss)
+        stale = min(state.without_accuracy, state.without_loss) >= options.patience
+        level = options.triggers == "released" and state.equal >= options.patience
+        state.stopped = (state.epoch > options.earliest and (stale or level)) or state.epoch > options.latest
+        if state.epoch == options.earliest:
+            state.without_accuracy = state.without_loss = state.equal = 0
+            state.best_accuracy *= options.relax_accuracy
+            state.best_loss *= options.relax_loss
+        return state.stopped
+
+    def _count(self, accuracy: float, loss: float) -> None:
+        state = self._state
+        if accuracy >= state.best_accuracy:
+            state.equal = state.equal + 1 if accuracy == state.best_accuracy else 0
+            state.best_accuracy, state.without_accuracy = accuracy, 0
+        else:
+            state.equal = 0
+            state.without_accuracy += 1
+        if loss < state.best_loss:
+            state.best_loss, state.without_loss = loss, 0
+        else:
+            state.without_loss += 1
+
+    def state_dict(self) -> dict[str, float]:
+        """Plain numbers, for a checkpoint."""
+        return asdict(self._state)
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Go on from ``state_dict``.
+
+        Raises:
+            TypeError: unknown or missing keys.
+        """
+        missing = set(asdict(_State())) - set(state)
+        if missing:
+            raise TypeError(f"stopping rule: the state lacks {', '.join(sorted(missing))}")
+        self._state = _State(**state)  # type: ignore[arg-type]
