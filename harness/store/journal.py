@@ -45,9 +45,11 @@ class Journal:
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", session)[:80] or "session"
         self.path = folder / f"{moment}-{name}-{secrets.token_hex(2)}{_SUFFIX}"
         self.segment = self.path.name.removesuffix(_SUFFIX)
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
-        self._descriptor = os.open(self.path, flags, 0o666)
+        # Named as a segment only once it is held: an unheld segment is a dead owner's, and would be archived.
+        unnamed = self.path.with_suffix(".new")
+        self._descriptor = os.open(unnamed, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o666)
         hold_segment(self._descriptor)
+        unnamed.rename(self.path)
         sync_folder(folder)
         self._state = threading.Condition()
         self._written = 0

@@ -116,7 +116,7 @@ def _flock(path: Path, mode: int, deadline: float, paths: StorePaths) -> Iterato
 
 def hold_segment(descriptor: int) -> None:
     """Mark a segment as that of a living owner for as long as the descriptor is open."""
-    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def segment_is_held(path: Path) -> bool:

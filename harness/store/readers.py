@@ -48,7 +48,7 @@ LOOK_SECONDS = 0.2
 """Longest look at the file itself."""
 
 FRESH_SECONDS = 1.0
-"""A file ingested longer ago than this, and behind the journal, is not fresh enough; nor is a copy."""
+"""A file or copy that is behind a living owner's journal is fresh enough for this long."""
 
 _STALE_SNAPSHOT_SECONDS = 60.0
 
@@ -166,8 +166,9 @@ class Reader(Queries):
 
     def _is_behind(self, connection: DuckDBPyConnection) -> bool:
         """Whether the journal holds events that nobody is about to ingest."""
+        late = behind(self.paths.journal, counters(connection))
         age = time.time() - self.paths.database.stat().st_mtime
-        return age > FRESH_SECONDS and bool(behind(self.paths.journal, counters(connection)))
+        return bool(late) and (age > FRESH_SECONDS or not all(segment.is_alive for segment in late))
 
     def _ask_copy(self, sql: str, params: Parameters, take: _Take[T]) -> T:
         if self._copy is None:

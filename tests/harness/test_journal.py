@@ -19,6 +19,7 @@ from store_support import outcome, planned, python, run_event
 
 from harness.store import Journal, StoreError, segments
 from harness.store.events import encode
+from harness.store.locking import hold_segment
 
 
 def event(number: int) -> dict[str, Any]:
@@ -291,6 +292,22 @@ def test_damaged_archives_are_told_apart(tmp_path: Path) -> None:
     segment.archived.write_bytes(whole[:2000] + bytes(200) + whole[2200:])
     with pytest.raises(StoreError, match="cannot be read"):
         list(segment.lines())
+
+
+def test_a_segment_has_its_name_only_once_it_is_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise an owner that opens meanwhile takes it for a dead one's, archives and removes it."""
+    seen: list[list[Any]] = []
+
+    def look(descriptor: int) -> None:
+        seen.append(segments(tmp_path))
+        hold_segment(descriptor)
+
+    monkeypatch.setattr("harness.store.journal.hold_segment", look)
+    journal = Journal(tmp_path, "s")
+    assert seen == [[]]
+    (segment,) = segments(tmp_path)
+    assert segment.is_alive
+    journal.close()
 
 
 def test_a_segment_is_alive_while_its_process_is(tmp_path: Path) -> None:

@@ -1,0 +1,351 @@
+"""Owners: kept up to date, killed at any instant, two at once, and beside foreign processes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+from store_support import foreign_holder, outcome, planned, python, run_event
+
+from harness.store import Owner, StoreError, StorePaths, check, open_reader, segments
+from harness.store.schema import connect
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> StorePaths:
+    return StorePaths.of(tmp_path / "h.duckdb")
+
+
+def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Wait for what must come, however slow the machine is."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
+
+
+def file_rows(path: Path, sql: str) -> list[tuple[object, ...]]:
+    """Rows of the file itself, journal or not."""
+    connection = connect(path, read_only=True)
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+def test_close_leaves_database_snapshot_and_archive(paths: StorePaths) -> None:
+    with Owner(paths.database, "run-1") as owner:
+        owner.record(run_event("run-1"))
+        owner.record(planned("run-1", "t"))
+        owner.record(outcome("t"))
+        name = owner.journal.segment
+    for path in (paths.database, paths.snapshot):
+        assert file_rows(path, "SELECT status FROM trials") == [("done",)]
+    assert not paths.wal.exists()
+    assert [path.name for path in paths.journal.iterdir()] == [f"{name}.jsonl.gz"]
+    assert check(paths.database) == []
+    left = {path.name.removeprefix("h.duckdb") for path in paths.database.parent.iterdir()}
+    assert left == {"", ".journal", ".snapshot", ".lock", ".lock-wait"}
+    with pytest.raises(StoreError, match="not open"):
+        owner.record(outcome("u"))
+    owner.close()
+
+
+def test_the_thread_keeps_database_and_snapshot_up_to_date(paths: StorePaths) -> None:
+    with Owner(paths.database, ingest_seconds=0.05, snapshot_seconds=0.1) as owner:
+        owner.record(outcome("t"))
+        until(lambda: _has(paths.snapshot, "t"))
+        with open_reader(paths.database) as reader:
+            assert reader.finished(["t"]) == {"t": "done"}
+        assert segments(paths.journal)[0].plain.exists(), "a living owner's segment stays"
+
+
+def _has(path: Path, trial_id: str) -> bool:
+    try:
+        return bool(file_rows(path, f"FROM trials WHERE trial_id = '{trial_id}'"))
+    except StoreError:
+        return False
+
+
+def test_finished_sees_what_was_recorded_a_moment_ago(paths: StorePaths) -> None:
+    with Owner(paths.database, ingest_seconds=60) as owner:
+        owner.record(planned("r", "a", "b", "c", "d"))
+        for trial_id, status in [("a", "done"), ("b", "diverged"), ("c", "failed")]:
+            owner.record(outcome(trial_id, status))
+        assert owner.finished(["a", "b", "c", "d", "e"]) == {"a": "done", "b": "diverged"}
+        assert owner.finished([]) == {}
+
+
+def test_snapshot_does_not_drop_the_lock_of_the_open_file(paths: StorePaths) -> None:
+    """POSIX locks go when any descriptor of the file is closed; with a connection open nobody may copy."""
+    told: list[str] = []
+    with Owner(paths.database, ingest_seconds=60, tell=told.append) as owner:
+        owner.record(outcome("t"))
+        owner.flush()
+        own = duckdb.connect(str(paths.database))
+        try:
+            with pytest.raises(StoreError, match="this process itself"):
+                owner._snapshot()
+            probe = python(
+                """
+                import sys, duckdb
+                try:
+                    duckdb.connect(sys.argv[1])
+                    print("opened")
+                except duckdb.IOException:
+                    print("locked")
+                """,
+                str(paths.database),
+            )
+            assert probe.communicate()[0] == "locked\n"
+        finally:
+            own.close()
+
+
+WRITER = """
+    import sys, threading
+    from harness.store import Owner
+    from store_support import outcome, planned, run_event
+    database, run_id, first, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    names = [f"t{number}" for number in range(first, first + count)]
+    say = threading.Lock()
+    with Owner(database, run_id, ingest_seconds=0.02, snapshot_seconds=0.05) as owner:
+        owner.record(run_event(run_id))
+        finished = owner.finished(names)
+        owner.record(planned(run_id, *names))
+        left = [name for name in names if name not in finished]
+        def work(mine):
+            for name in mine:
+                owner.record({"kind": "started", "run_id": run_id, "trial_id": name})
+                owner.record({"kind": "heartbeat", "trial_id": name, "step": 1})
+                owner.record(outcome(name, steps=50, run_id=run_id))
+                with say:
+                    print(name, flush=True)
+        threads = [threading.Thread(target=work, args=(left[part::2],)) for part in (0, 1)]
+        [thread.start() for thread in threads]
+        [thread.join() for thread in threads]
+        owner.record(run_event(run_id, status="done", finished_at="2026-01-03T00:00:00Z"))
+    print("end", flush=True)
+"""
+
+
+def _kill_at_random_and_resume(paths: StorePaths, kills: int, seed: int) -> None:
+    """Runs of 400 trials are killed after random times; one at the end may finish."""
+    generator = random.Random(seed)
+    acknowledged: list[str] = []
+    for number in range(kills):
+        process = python(WRITER, str(paths.database), f"run-{number}", "0", "400", start_new_session=True)
+        timer = threading.Timer(generator.uniform(0.3, 2.5), os.killpg, (process.pid, signal.SIGKILL))
+        timer.start()
+        assert process.stdout is not None
+        acknowledged += [line.strip() for line in process.stdout if line.endswith("\n")]
+        process.wait()
+        timer.cancel()
+        if "end" in acknowledged:
+            break
+        if acknowledged:
+            with open_reader(paths.database) as reader:
+                assert set(acknowledged) <= set(reader.finished(acknowledged)), "a finished trial is not seen"
+    process = python(WRITER, str(paths.database), "run-last", "0", "400")
+    acknowledged += process.communicate()[0].split()
+    names = [name for name in acknowledged if name != "end"]
+    assert len(names) == len(set(names)), "an acknowledged trial ran again"
+    everything = {f"t{number}" for number in range(400)}
+    with open_reader(paths.database) as reader:
+        assert reader.finished(everything) == dict.fromkeys(everything, "done")
+        assert reader.query(
+            "SELECT count(*), min(n), max(n) FROM (SELECT count(*) AS n FROM metrics GROUP BY trial_id)"
+        ).rows == [(400, 50, 50)]
+        wrong = "FROM metrics JOIN results USING (trial_id) WHERE metrics.value <> results.value + step"
+        assert reader.query(wrong).rows == []
+        assert reader.query("SELECT status, count(*) FROM runs WHERE run_id = 'run-last' GROUP BY 1").rows == [
+            ("done", 1)
+        ]
+        assert reader.query("FROM runs WHERE status = 'running'").rows == []
+    assert check(paths.database) == []
+    assert all(segment.is_archived for segment in segments(paths.journal))
+
+
+def test_killed_at_random_loses_and_repeats_nothing(paths: StorePaths) -> None:
+    _kill_at_random_and_resume(paths, kills=4, seed=int(time.time()))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_killed_at_random_many_times(tmp_path: Path) -> None:
+    for round_ in range(4):
+        folder = tmp_path / str(round_)
+        folder.mkdir()
+        _kill_at_random_and_resume(StorePaths.of(folder / "h.duckdb"), kills=8, seed=round_)
+
+
+def test_two_owners_at_once_both_finish(paths: StorePaths) -> None:
+    first = python(WRITER, str(paths.database), "one", "0", "60")
+    second = python(WRITER, str(paths.database), "two", "40", "60")
+    outputs = [process.communicate()[0].split() for process in (first, second)]
+    assert [output[-1] for output in outputs] == ["end", "end"]
+    shared = set(outputs[0]) & set(outputs[1]) - {"end"}
+    with open_reader(paths.database) as reader:
+        assert reader.query("SELECT status, count(*) FROM trials GROUP BY 1").rows == [("done", 100)]
+        assert reader.query("SELECT count(*) FROM metrics").rows == [(5000,)]
+        duplicates = reader.query("SELECT detail->>'trial_id' FROM events WHERE kind = 'duplicate' ORDER BY 1").rows
+        assert [trial_id for (trial_id,) in duplicates] == sorted(shared)
+        assert reader.query("SELECT run_id, status FROM runs ORDER BY 1").rows == [("one", "done"), ("two", "done")]
+        assert reader.query("SELECT run_id, count(*) FROM run_trials GROUP BY 1 ORDER BY 1").rows == [
+            ("one", 60),
+            ("two", 60),
+        ]
+    assert check(paths.database) == []
+
+
+def test_two_owners_in_one_process(paths: StorePaths) -> None:
+    with Owner(paths.database, "a", ingest_seconds=0.01) as one, Owner(paths.database, "b", ingest_seconds=0.01) as two:
+        for number in range(20):
+            one.record(outcome(f"a{number}"))
+            two.record(outcome(f"b{number}"))
+        assert len(one.finished([f"b{number}" for number in range(20)])) == 20
+    assert file_rows(paths.database, "SELECT count(*) FROM trials") == [(40,)]
+
+
+def test_a_dead_run_is_taken_over(paths: StorePaths) -> None:
+    process = python(
+        """
+        import os, sys
+        from harness.store import Owner
+        from store_support import outcome, planned, run_event
+        owner = Owner(sys.argv[1], "dead", ingest_seconds=60)
+        owner.open()
+        owner.record(run_event("dead"))
+        owner.record(planned("dead", "a", "b", "c"))
+        owner.record({"kind": "started", "run_id": "dead", "trial_id": "a"})
+        owner.record(outcome("b"))
+        os.write(owner.journal._descriptor, b'{"v":1,"kind":"outco')
+        os._exit(9)
+        """,
+        str(paths.database),
+    )
+    process.communicate()
+    assert process.returncode == 9
+    with Owner(paths.database, "next", ingest_seconds=60) as owner:
+        assert owner.finished(["a", "b", "c"]) == {"b": "done"}
+        states = [segment.is_archived for segment in segments(paths.journal)]
+        assert states == [True, False], "the dead owner's segment is archived, the living one's is not"
+    with open_reader(paths.database) as reader:
+        assert reader.source == "database"
+        assert reader.query("SELECT status FROM runs").rows == [("interrupted",)]
+        assert reader.statuses("abc") == {"a": "cancelled", "b": "done", "c": "cancelled"}
+    assert check(paths.database) == []
+
+
+def test_a_trial_of_a_dead_run_that_another_run_has_is_left_alone(paths: StorePaths) -> None:
+    with Owner(paths.database, "alive", ingest_seconds=60) as alive:
+        alive.record(run_event("alive"))
+        alive.record(planned("alive", "a"))
+        process = python(
+            """
+            import os, sys
+            from harness.store import Owner
+            from store_support import planned, run_event
+            owner = Owner(sys.argv[1], "dead", ingest_seconds=60)
+            owner.open()
+            owner.record(run_event("dead"))
+            owner.record(planned("dead", "a", "b"))
+            os._exit(9)
+            """,
+            str(paths.database),
+        )
+        process.communicate()
+        with Owner(paths.database, "next", ingest_seconds=60):
+            pass
+        with open_reader(paths.database) as reader:
+            assert reader.statuses("ab") == {"a": "queued", "b": "cancelled"}
+
+
+def test_a_foreign_process_holds_the_file_during_a_run(paths: StorePaths) -> None:
+    told: list[str] = []
+    with Owner(paths.database, "r", ingest_seconds=0.02, snapshot_seconds=0.05, tell=told.append) as owner:
+        owner.record(outcome("before"))
+        owner.flush()
+        with foreign_holder(paths.database) as holder:
+            for number in range(30):
+                owner.record(outcome(f"t{number}"))
+            until(lambda: bool(told))
+            assert owner.finished(["before", "t0", "t29", "x"]) == dict.fromkeys(["before", "t0", "t29"], "done")
+            time.sleep(0.3)
+            assert len(told) == 1, "it is told once"
+            assert str(holder.process.pid) in told[0]
+            assert "duckdb" in told[0], "the holder's command line is named"
+            holder.release()
+            until(lambda: len(told) == 2)
+            assert "free again" in told[1]
+    assert file_rows(paths.database, "SELECT count(*) FROM trials") == [(31,)]
+    assert check(paths.database) == []
+
+
+def test_a_foreign_process_holds_the_file_from_before_to_after(paths: StorePaths) -> None:
+    with Owner(paths.database) as owner:
+        owner.record(outcome("old"))
+    told: list[str] = []
+    with foreign_holder(paths.database):
+        owner = Owner(paths.database, "r", tell=told.append)
+        owner.open()
+        owner.record(outcome("new"))
+        assert owner.finished(["old", "new"]) == {"old": "done", "new": "done"}
+        owner.close(wait_seconds=0.3)
+        assert any("next harness command" in message for message in told)
+        (segment,) = (segment for segment in segments(paths.journal) if not segment.is_archived)
+        assert not segment.is_alive
+        with open_reader(paths.database) as reader:
+            assert reader.finished(["old", "new"]) == {"old": "done", "new": "done"}
+    with Owner(paths.database) as owner:
+        assert owner.finished(["new"]) == {"new": "done"}
+    assert all(segment.is_archived for segment in segments(paths.journal))
+    assert check(paths.database) == []
+
+
+def test_trouble_with_the_database_never_stops_the_journal(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[str] = []
+    with Owner(paths.database, ingest_seconds=0.02, tell=told.append) as owner:
+
+        def fail(*arguments: object) -> bool:
+            raise duckdb.IOException("No space left on device")
+
+        with monkeypatch.context() as patch:
+            patch.setattr("harness.store.owner.ingest", fail)
+            owner.record(outcome("a"))
+            until(lambda: bool(told))
+            owner.record(outcome("b"))
+            time.sleep(0.2)
+        assert len(told) == 1
+        assert "No space left" in told[0]
+        until(lambda: len(told) == 2)
+    assert file_rows(paths.database, "SELECT count(*) FROM trials") == [(2,)]
+
+
+def test_an_error_in_the_run_still_closes_the_store(paths: StorePaths) -> None:
+    def run() -> None:
+        with Owner(paths.database) as owner:
+            owner.record(outcome("a"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run()
+    assert file_rows(paths.database, "SELECT count(*) FROM trials") == [(1,)]
+
+
+def test_leftovers_of_killed_copies_are_removed(paths: StorePaths) -> None:
+    with Owner(paths.database):
+        pass
+    dead = python("pass")
+    dead.communicate()
+    paths.snapshot.with_name(f"{paths.snapshot.name}.partial-{dead.pid}").write_bytes(b"half")
+    with Owner(paths.database):
+        pass
+    assert not list(paths.database.parent.glob("*.partial-*"))
