@@ -19,7 +19,7 @@ MAX_PRIMARY = 5
 
 def check_suite(suite: Suite) -> list[Problem]:
     """Every problem of a suite that its single files do not show."""
-    problems = [*_benchmarks(suite), *_arms(suite)]
+    problems = [*_benchmarks(suite), *_stand_ins(suite), *_arms(suite)]
     if not problems:  # cells resolve only where the parts are sound
         problems = list(_cells(suite))
     return [*problems, *_claims(suite)]
@@ -46,6 +46,19 @@ def _benchmarks(suite: Suite) -> Iterator[Problem]:
         for arm in benchmark.used.arms or ():
             if arm not in suite.model.arms:
                 yield Problem(suite.node.find(("benchmarks", name, "arms")), _no_arm(suite, arm))
+
+
+def _stand_ins(suite: Suite) -> Iterator[Problem]:
+    """One block at most stands for a benchmark at a scale."""
+    for scale in ("paper", "small", "mini"):
+        first: dict[str, str] = {}
+        for name, benchmark in suite.benchmarks.items():
+            block: ScaleBlock | None = getattr(benchmark.model, scale)
+            for other in block.stands_for if block is not None else ():
+                if other in first:
+                    problem = f"'{first[other]}' already stands for '{other}' at {scale}"
+                    yield Problem(benchmark.node.find((scale, "stands_for")), problem)
+                first.setdefault(other, name)
 
 
 def _no_arm(suite: Suite, name: str) -> str:

@@ -116,7 +116,16 @@ def _inherited(path: Path, seen: tuple[Path, ...] = (), asked: Place | None = No
         return node
     for key in ("abstract", "inherits"):  # neither is handed down
         merged.value.pop(key, None)
+    for scale in ("paper", "small", "mini"):  # nor does a child stand for what its parent stands for
+        block = merged.value.get(scale)
+        if block is not None and isinstance(block.value, dict) and "stands_for" in block.value:
+            merged.value[scale] = _without(block, "stands_for")
     return yamlfile.merge(merged, node)
+
+
+def _without(node: Node, key: str) -> Node:
+    value = {name: child for name, child in node.value.items() if name != key}
+    return Node(node.place, value, {name: place for name, place in node.key_places.items() if name != key})
 
 
 def _validate(model: type[Model], node: Node) -> Model:
