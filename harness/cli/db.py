@@ -19,11 +19,11 @@ _database = click.option(
 
 
 @click.group("db", epilog="\b\nExample:\n  harness db check --db results/harness.duckdb")
-def db() -> None:
+def command() -> None:
     """Check the database, or make it again from its journal."""
 
 
-@db.command("check", epilog="\b\nExample:\n  harness db check\n\nExit code 1 if something is wrong.")
+@command.command("check", epilog="\b\nExample:\n  harness db check\n\nExit code 1 if something is wrong.")
 @_database
 @click.pass_context
 def check(context: click.Context, path: Path) -> None:
@@ -37,7 +37,7 @@ def check(context: click.Context, path: Path) -> None:
     click.echo(f"{path} is sound and agrees with its journal")
 
 
-@db.command("rebuild", epilog="\b\nExample:\n  harness db rebuild --db results/harness.duckdb")
+@command.command("rebuild", epilog="\b\nExample:\n  harness db rebuild --db results/harness.duckdb")
 @_database
 @click.option("--force", is_flag=True, help="Even if the journal lacks finished trials that the file has.")
 def rebuild(path: Path, force: bool) -> None:

@@ -45,7 +45,7 @@ Works while a run writes and while another program holds the file.
     show_default="HARNESS_DB or results/harness.duckdb",
     help="The database.",
 )
-def query(sql: str, form: str, db: Path) -> None:
+def command(sql: str, form: str, db: Path) -> None:
     """Ask the database in SQL; it is only read. SQL of - is read from standard input."""
     if sql == "-":
         sql = sys.stdin.read()

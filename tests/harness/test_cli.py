@@ -1,0 +1,109 @@
+"""The command line: light where it can be, one message where something is wrong, help that is true."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.cli.group import COMMANDS, harness, run_main
+
+HEAVY = ("torch", "ray", "torchvision", "sklearn", "scipy", "pandas")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "forbidden"),
+    [
+        (["--help"], (*HEAVY, "duckdb", "pydantic", "plotly", "rich")),
+        (["run", "--help"], (*HEAVY, "duckdb", "pydantic", "plotly")),
+        (["validate", "adamp"], HEAVY),
+        (["plan", "adamp"], HEAVY),
+        (["list", "methods"], HEAVY),
+        (["list", "benchmarks"], HEAVY),
+    ],
+)
+def test_commands_import_only_what_they_need(arguments: list[str], forbidden: tuple[str, ...]) -> None:
+    code = (
+        "import sys\nfrom harness.cli.group import run_main\n"
+        f"code = run_main({arguments!r})\nprint(sorted(set(sys.modules) & set({forbidden!r})), file=sys.stderr)\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.strip().splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("name", list(COMMANDS))
+def test_help_has_an_example_and_the_listed_summary(name: str) -> None:
+    import click
+
+    command = harness.get_command(click.Context(harness), name)
+    assert command is not None
+    assert command.epilog
+    assert "Example" in command.epilog
+    assert f"harness {name}" in command.epilog
+    assert command.help
+    sentence = " ".join(command.help.split("\n\n")[0].split())
+    # the listing may be shorter than the command's own first sentence, never another one
+    words = set(COMMANDS[name].lower().replace(".", "").replace(",", "").replace(";", "").split())
+    assert len(words & set(sentence.lower().replace(".", "").replace(",", "").replace(";", "").split())) >= 3
+
+
+def test_errors_are_one_message_and_a_traceback_only_with_debug(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    missing = str(tmp_path / "none.duckdb")
+    assert run_main(["query", "SELECT 1", "--db", missing]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(("error:", "Error:"))
+    assert "Traceback" not in shown
+    with pytest.raises(Exception, match=r"none\.duckdb"):
+        run_main(["--debug", "query", "SELECT 1", "--db", missing])
+
+
+def test_plan_as_json(tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(["plan", str(tiny), "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["trials"] == 6
+    assert plan["reused"] == 0
+    assert [cell["arm"] for cell in plan["cells"]] == ["base", "better"]
+
+
+def test_set_reads_values_as_yaml_does() -> None:
+    from harness.cli.options import parse_overrides
+
+    assert parse_overrides(("lr=1e-3", "name=x", "flag=true", "list=[1, 2]", "empty=")) == {
+        "lr": 1e-3, "name": "x", "flag": True, "list": [1, 2], "empty": None,
+    }  # fmt: skip
+
+
+def test_time_budgets() -> None:
+    from harness.cli.options import seconds
+    from harness.errors import HarnessError
+
+    assert [seconds(text) for text in ("90", "90s", "30m", "2h")] == [90, 90, 1800, 7200]
+    for text in ("soon", "-1m", "", "1d", "inf"):
+        with pytest.raises(HarnessError):
+            seconds(text)
+
+
+def test_list_shows_and_filters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(["list", "methods", "adam*", "--json"]) == 0
+    names = [row["name"] for row in json.loads(capsys.readouterr().out)]
+    assert {"adam", "adamw", "adamp"} <= set(names)
+    assert all(name.startswith("adam") for name in names)
+
+
+def test_conformance_passes_on_the_open_vectors(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    vectors = Path(__file__).parent.parent / "vectors"
+    assert run_main(["conformance", str(vectors)]) == 0
+    assert "MISS" not in capsys.readouterr().out
+    assert run_main(["conformance", str(tmp_path)]) == 2
+
+
+def test_a_json_schema_for_editors(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(["validate", "--schema"]) == 0
+    schema = json.loads(capsys.readouterr().out)
+    assert "arms" in schema["properties"]
+    assert schema["additionalProperties"] is False

@@ -1,0 +1,194 @@
+"""What makes a trial itself: its content and its code, not its names."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness import fingerprint
+from harness.identity import canonical, sha256_of
+from harness.plan import Plan, Selection, make_plan, parse_seeds
+from harness.suite import load_suite
+
+ROOT = Path(fingerprint.__file__).parent.parent
+
+
+def plan_of(path: Path, **selection: object) -> Plan:
+    return make_plan(load_suite(path), Selection(**selection))  # type: ignore[arg-type]
+
+
+def ids(plan: Plan) -> dict[tuple[str, str, int], str]:
+    return {(link.benchmark, link.arm, link.seed): link.trial_id for link in plan.links}
+
+
+def test_the_same_content_is_the_same_trial(tiny: Path) -> None:
+    assert ids(plan_of(tiny)) == ids(plan_of(tiny))
+
+
+def test_one_hyper_parameter_touches_one_arm(tiny: Path) -> None:
+    before = ids(plan_of(tiny))
+    tiny.write_text(tiny.read_text().replace("lr: 0.1}, set: {noise_key: better", "lr: 0.2}, set: {noise_key: better"))
+    after = ids(plan_of(tiny))
+    assert {cell for cell in before if before[cell] != after[cell]} == {("known", "better", s) for s in range(3)}
+
+
+def test_names_titles_and_claims_are_no_identity(tiny: Path) -> None:
+    before = set(ids(plan_of(tiny)).values())
+    text = tiny.read_text().replace("title: Known truth", "title: Other words").replace("known", "renamed")
+    tiny.write_text(text.replace("tiny-better", "tiny-best"))
+    assert set(ids(plan_of(tiny)).values()) == before
+
+
+def test_equal_content_under_two_names_runs_once(tiny: Path) -> None:
+    text = tiny.read_text().replace("arms:\n", "arms:\n  again: {role: ablation, optimizer: {name: sgd, lr: 0.1}, "
+                                               "set: {noise_key: base}}\n")  # fmt: skip
+    tiny.write_text(text)
+    plan = plan_of(tiny)
+    assert len(plan.links) == 9
+    assert len(plan.trials) == 6
+    assert plan.trial_ids("known", "again") == plan.trial_ids("known", "base")
+
+
+def test_what_only_says_how_to_run_is_no_identity(tiny: Path) -> None:
+    before = ids(plan_of(tiny))
+    assert ids(plan_of(tiny, overrides={"timeout_seconds": 5})) == before
+    assert ids(plan_of(tiny, overrides={"threads": 2})) != before
+    assert ids(plan_of(tiny, overrides={"memory_layout": "channels_last"})) != before
+
+
+def test_scale_and_seed_are_identity(tiny: Path) -> None:
+    plan = plan_of(tiny)
+    assert len({trial.trial_id for trial in plan.trials}) == 6
+    smoke = plan_of(tiny, scale="smoke")
+    assert len(smoke.trials) == 2
+    assert smoke.trials[0].spec["recipe"]["max_steps"] == 4
+    assert not {t.trial_id for t in smoke.trials} & {t.trial_id for t in plan.trials}
+
+
+def test_seeds_as_they_are_asked_for(tiny: Path) -> None:
+    assert parse_seeds("4") == (0, 1, 2, 3)
+    assert parse_seeds("3..12") == (0, 1, 2)
+    assert len(plan_of(tiny, seeds=(0, 1)).trials) == 4
+    tiny.write_text(tiny.read_text().replace("min: 3, max", "min: 3, primary: 6, max"))
+    assert len(plan_of(tiny).trials) == 12
+
+
+def test_canonical_numbers() -> None:
+    assert canonical({"b": 1.0, "a": (1, 2)}) == '{"a":[1,2],"b":1}'
+    assert sha256_of({"x": 1}) == sha256_of({"x": 1.0})
+    assert sha256_of({"x": True}) != sha256_of({"x": 1})
+
+
+@given(st.dictionaries(st.text(max_size=4), st.integers() | st.floats(allow_nan=False) | st.text(max_size=4)))
+def test_canonical_text_does_not_hang_on_order(value: dict[str, object]) -> None:
+    assert canonical(value) == canonical(dict(reversed(value.items())))
+    assert json.loads(canonical(value)).keys() == value.keys()
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the sources that a test may edit."""
+    folder = tmp_path_factory.mktemp("copy")
+    for package in ("harness", "methods", "suites"):
+        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+PRINT = """
+import json, sys
+from harness.suite import load_suite
+from harness.plan import make_plan, Selection
+plan = make_plan(load_suite("adamp"), Selection(seeds=(0,)))
+print(json.dumps({f"{l.benchmark}/{l.arm}": l.trial_id for l in plan.links}))
+"""
+
+
+def planned(copy: Path) -> dict[str, str]:
+    """The trials of the shipped suite by the code of the copy, planned in a process of its own."""
+    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    done = subprocess.run(
+        [sys.executable, "-c", PRINT], cwd=copy, env=environment, capture_output=True, text=True, check=True
+    )
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+def changed_arms(copy: Path, file: str, old: str, new: str) -> set[str]:
+    """The methods of the arms whose trials change when a file is edited."""
+    before = planned(copy)
+    path = copy / file
+    text = path.read_text()
+    assert old in text, f"{file} no longer has the text that this test edits"
+    path.write_text(text.replace(old, new, 1))
+    try:
+        after = planned(copy)
+    finally:
+        path.write_text(text)
+    return {cell.split("/")[1] for cell in before if before[cell] != after[cell]}
+
+
+def optimizers_of_arms() -> dict[str, str]:
+    arms = load_suite("adamp").model.arms
+    names = {}
+    for name, arm in arms.items():
+        slot = arm.optimizer
+        names[name] = slot if isinstance(slot, str) else str((slot or {}).get("name"))
+    return names
+
+
+@pytest.mark.parametrize("method", ["sgd", "sgdp", "adam", "adamw", "adamp"])
+def test_editing_a_method_re_runs_only_its_own_trials(copy: Path, method: str) -> None:
+    path = f"methods/optimizers/{method}.py"
+    source = (copy / path).read_text()
+    marker = "INFO = "
+    assert marker in source
+    changed = changed_arms(copy, path, marker, "EDITED = 1\n\n" + marker)
+    of = optimizers_of_arms()
+    assert changed
+    assert {of[arm] for arm in changed} == {method}
+
+
+def test_editing_a_comment_or_a_docstring_re_runs_nothing(copy: Path) -> None:
+    path = copy / "methods/optimizers/adamp.py"
+    text = path.read_text()
+    before = planned(copy)
+    path.write_text("# a comment\n" + text.replace('"""', '"""Edited. ', 1))
+    try:
+        assert planned(copy) == before
+    finally:
+        path.write_text(text)
+
+
+def test_editing_store_judge_or_command_line_re_runs_nothing(copy: Path) -> None:
+    before = planned(copy)
+    for file in ("harness/store/owner.py", "harness/cli/run.py", "harness/dispatch.py", "harness/run.py"):
+        with (copy / file).open("a") as source:
+            source.write("\nEDITED = 1\n")
+    assert planned(copy) == before
+
+
+def test_editing_the_loop_re_runs_everything(copy: Path) -> None:
+    changed = changed_arms(copy, "harness/training.py", "LOGGED_STEPS = 200", "LOGGED_STEPS = 201")
+    assert changed == set(optimizers_of_arms()) & changed
+    assert len(changed) >= 5
+
+
+def test_re_exports_are_looked_through() -> None:
+    reached = fingerprint.reached(("methods.optimizers.adamp",))
+    assert "methods.optimizers.adamp" in reached
+    assert "methods.optimizers.sgdp" not in reached
+    assert not {name for name in reached if name.startswith(("harness.store", "harness.cli", "reports"))}
+
+
+def test_the_committed_index_is_what_the_records_give() -> None:
+    from harness import registry
+
+    assert registry.INDEX.read_text(encoding="utf-8") == registry.render(registry.collect())
