@@ -124,9 +124,8 @@ class _PowerNorm(torch.autograd.Function):
             slope = settle(slope)
         from_grad = grad * settle(gain)
         if inverse is None:
-            grad_x = from_grad - x * slope
-        else:
-            grad_x = group_scale_backward(x, inverse, from_grad, slope)
+            return from_grad - x * slope, grad_weight, grad_bias, None, None, None, None, None
+        grad_x = group_scale_backward(x, inverse, from_grad, slope)
         return grad_x, grad_weight, grad_bias, None, None, None, None, None
 
 

@@ -88,11 +88,12 @@ class RegionNormLearned(nn.Module):
         check_image("region-learned", x, self.channels)
         summary = torch.cat((x.mean(1, keepdim=True), x.max(1, keepdim=True).values), 1)
         attention = torch.sigmoid(self.attention(summary))
-        inside = attention.detach() >= self.threshold
         wide = widen(x)
+        # attention ≥ threshold as 1 and 0, by arithmetic for the sake of compiled code (see ``hole_mask``).
+        region = 1 - (self.threshold - attention.detach().to(wide.dtype)).sign().clamp(min=0)
         if self.record and not torch.compiler.is_compiling():
-            self._observe(wide, inside, mask)
-        core = normalize_regions(wide, inside.to(wide.dtype), self.rules)
+            self._observe(wide, region > 0, mask)
+        core = normalize_regions(wide, region, self.rules)
         return (core * (1 + self.gamma_conv(attention)) + self.beta_conv(attention)).to(x.dtype)
 
     @torch.no_grad()

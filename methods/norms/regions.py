@@ -46,7 +46,8 @@ def hole_mask(name: str, mask: Tensor, x: Tensor) -> Tensor:
         )
     if mask.shape[-2:] != x.shape[-2:]:
         mask = functional.interpolate(mask.to(torch.float32), size=x.shape[-2:], mode="nearest")
-    return (mask > 0).to(x.dtype).expand(x.shape[0], -1, -1, -1)
+    # 1 for what is positive, by arithmetic: compiled code reads a stored boolean one element at a time.
+    return mask.to(x.dtype).clamp(0, 1).ceil().expand(x.shape[0], -1, -1, -1)
 
 
 class Rules(NamedTuple):
