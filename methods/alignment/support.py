@@ -43,7 +43,8 @@ def choose_support(
     """
     if len(recordings) != len(labels) or shots < 1:
         raise ValueError(
-            f"support set: {len(labels)} labels and {len(recordings)} recordings must match, shots ({shots}) be 1 or more"
+            f"support set: {len(labels)} labels, {len(recordings)} recordings and {shots} shots: one recording a label "
+            "and one shot or more are wanted"
         )
     names = {name: number for number, name in enumerate(dict.fromkeys(recordings))}
     recording = np.array([names[name] for name in recordings])

@@ -6,7 +6,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from methods.distillation.inputs import Batch, Objective, check_choice, check_positive
@@ -87,7 +86,7 @@ def nkd_loss(
         alpha: weight of the target term.
 
     Returns:
-        A scalar; differentiable once, by ``student``.
+        A scalar, differentiable by ``student`` (twice in eager mode).
     """
     target = target_index(label)
     total, _, _ = _FusedNKD.apply(widen(student), widen(teacher.detach()), target, temperature, gamma, alpha)
@@ -127,14 +126,20 @@ class _FusedNKD(torch.autograd.Function):
         count = student.shape[0]
         pull = weight * torch.sigmoid(-odds_s)
         gradient = (pull / mass_s) * plain_s + (gamma * temperature) * (soft_s / sum_s - soft_t / sum_t)
-        ctx.save_for_backward(torch.where(hit, -pull, gradient) / count)
+        ctx.save_for_backward(torch.where(hit, -pull, gradient) / count, student, teacher, target)
+        ctx.settings = temperature, gamma, alpha
         ctx.mark_non_differentiable(target_term, non_target_term)
         return target_term + non_target_term, target_term, non_target_term
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, outer: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        (gradient,) = ctx.saved_tensors
+        gradient, student, teacher, target = ctx.saved_tensors
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            # create_graph=True: someone wants second derivatives, which the saved numbers do not have.
+            temperature, gamma, alpha = ctx.settings
+            loss = alpha * nkd_target_loss(student, teacher, target)
+            loss = loss + gamma * nkd_non_target_loss(student, teacher, target, temperature)
+            (gradient,) = torch.autograd.grad(loss, student, create_graph=True)
         return outer * gradient, None, None, None, None, None
 
 
