@@ -1,0 +1,109 @@
+"""A folder, a zip or a tar read alike, without extracting: no entry can write outside."""
+
+from __future__ import annotations
+
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from harness.errors import HarnessError, MissingDataError
+
+
+class Tree(Protocol):
+    """Files by name, names with forward slashes."""
+
+    def names(self) -> list[str]:
+        """Every file, in an order that reads fast."""
+        ...
+
+    def read(self, name: str) -> bytes:
+        """A file's content."""
+        ...
+
+
+class _Folder:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
+
+    def read(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
+
+
+class _Zip:
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self.archive = archive
+
+    def names(self) -> list[str]:
+        return [info.filename for info in self.archive.infolist() if not info.is_dir()]
+
+    def read(self, name: str) -> bytes:
+        return self.archive.read(name)
+
+
+class _Tar:
+    def __init__(self, archive: tarfile.TarFile) -> None:
+        self.members = {member.name: member for member in archive if member.isfile()}
+        self.archive = archive
+
+    def names(self) -> list[str]:
+        return list(self.members)
+
+    def read(self, name: str) -> bytes:
+        file = self.archive.extractfile(self.members[name])
+        assert file is not None  # a member that is a file
+        return file.read()
+
+
+@contextmanager
+def open_tree(path: Path, source: str) -> Iterator[Tree]:
+    """A folder, a ``.zip`` or a ``.tar`` (also compressed) as a tree.
+
+    Args:
+        path: the folder or archive.
+        source: name of the data source, for messages.
+
+    Raises:
+        MissingDataError: there is nothing at ``path``.
+        HarnessError: the archive, or a file in it, is damaged.
+    """
+    if not path.exists():
+        raise missing(source, path)
+    try:
+        if path.is_dir():
+            yield _Folder(path)
+        elif zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                yield _Zip(archive)
+        else:
+            with tarfile.open(path) as tar:
+                yield _Tar(tar)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+        raise HarnessError(f"{source}: {path} is damaged or neither folder, zip nor tar: {error}") from error
+
+
+def missing(source: str, path: Path) -> MissingDataError:
+    """The error for a source whose files are not there."""
+    return MissingDataError(
+        f"the data source '{source}' is missing: {path} does not exist; get it with 'harness data fetch {source}' or "
+        f"point HARNESS_DATA at the folder that has it"
+    )
+
+
+def require_sum(source: str, path: Path, found: str, expected: str | None) -> None:
+    """Refuse a file whose sha256 is not the stated one.
+
+    Raises:
+        HarnessError: naming both sums.
+    """
+    if expected is not None and found != expected:
+        raise HarnessError(
+            f"{source}: {path} has sha256 {found}, expected {expected}; the file is damaged or of another version: "
+            f"get it again with 'harness data fetch {source}'"
+        )

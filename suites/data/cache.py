@@ -1,0 +1,88 @@
+"""Decoded arrays in the user's cache folder, so that an archive is decoded once and never written beside."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.paths import cache_root
+from suites.data.types import Array
+
+
+def checksum(path: Path) -> str:
+    """sha256 of a file; of a folder, of its files' paths, sizes and times."""
+    if path.is_dir():
+        listed = sorted(file for file in path.rglob("*") if file.is_file())
+        lines = [f"{f.relative_to(path)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in listed]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cached(parts: tuple[str, ...], names: tuple[str, ...], make: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
+    """The arrays that ``make`` gives, memory-mapped from the cache, made only where the cache lacks them.
+
+    Args:
+        parts: everything that the arrays depend on: checksums, the reader and its version, parameters.
+        names: of the arrays.
+        make: gives the arrays by name.
+
+    Raises:
+        HarnessError: the cache folder cannot be written.
+    """
+    digest = hashlib.sha256("\n".join((*parts, *names)).encode()).hexdigest()[:32]
+    folder = cache_root() / "decoded" / digest
+    found = _read(folder, names)
+    if found is not None:
+        return found
+    arrays = make()
+    try:
+        _write(folder, arrays, names)
+    except OSError as error:
+        raise HarnessError(
+            f"the cache {folder.parent} cannot be written: {error}; free space there or set HARNESS_CACHE to a folder"
+        ) from error
+    return _read(folder, names) or dict(arrays)
+
+
+def _read(folder: Path, names: tuple[str, ...]) -> dict[str, Array] | None:
+    """The arrays of a folder; None where one is not there or damaged."""
+    try:
+        return {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in names}
+    except (OSError, ValueError, EOFError):
+        return None
+
+
+def _write(folder: Path, arrays: Mapping[str, Array], names: tuple[str, ...]) -> None:
+    """Write beside, then rename: a reader sees all arrays or none."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        for name in names:
+            np.save(part / f"{name}.npy", arrays[name], allow_pickle=False)
+        if folder.exists() and _read(folder, names) is None:
+            shutil.rmtree(folder, ignore_errors=True)
+        # Another process may have been faster; its arrays are the same.
+        with contextlib.suppress(FileExistsError, NotADirectoryError):
+            _rename(part, folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _rename(part: Path, folder: Path) -> None:
+    import errno
+
+    try:
+        os.rename(part, folder)  # noqa: PTH104 - Path.rename says nothing of folders that exist
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise FileExistsError(folder) from error
+        raise

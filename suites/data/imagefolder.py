@@ -1,0 +1,307 @@
+"""Images in folders by split and class, ``<split>/<class>/<name>.png``, as a folder or an archive.
+
+One layout serves a user's own folder and the named sources that are stored this way.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import Tree, missing, open_tree, require_sum
+from suites.data.cache import cached, checksum
+from suites.data.types import Array, Images, ImageSplit, Labels
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+    from harness.seeds import Streams
+
+READER = "imagefolder/1"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
+# Names that people give to a split; the first is ours.
+SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test", "testing")}
+)
+PARTS = tuple(SPLITS)
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a tree holds: per image its file (none once decoded), split (number in ``PARTS``) and class."""
+
+    files: tuple[str, ...]
+    parts: Labels
+    labels: Labels
+    classes: tuple[str, ...]
+
+
+def list_images(names: Sequence[str], source: str) -> Listing:
+    """Find the images among a tree's names; folders above the split are passed over.
+
+    Raises:
+        HarnessError: no image lies in ``train/<class>/``.
+    """
+    spelling = {name: part for part, spellings in enumerate(SPLITS.values()) for name in spellings}
+    found: list[tuple[str, int, str]] = []
+    for name in names:
+        path = PurePosixPath(name)
+        if path.suffix.lower() not in SUFFIXES or len(path.parts) < 3 or path.name.startswith("."):
+            continue
+        part = spelling.get(path.parts[-3].lower())
+        if part is not None:
+            found.append((name, part, path.parts[-2]))
+    if not any(part == 0 for _, part, _ in found):
+        raise HarnessError(
+            f"{source}: no images in train/<class>/; expected <split>/<class>/<name> with split train, "
+            f"val or test and a suffix of {', '.join(SUFFIXES)}"
+        )
+    # Sorted, so that an item's number does not depend on how the archive was packed.
+    found.sort(key=lambda row: (row[1], row[2], row[0]))
+    classes = tuple(sorted({name for _, _, name in found}))
+    number = {name: place for place, name in enumerate(classes)}
+    return Listing(
+        tuple(file for file, _, _ in found),
+        np.array([part for _, part, _ in found], dtype=np.int64),
+        np.array([number[name] for _, _, name in found], dtype=np.int64),
+        classes,
+    )
+
+
+def decode(tree: Tree, files: Sequence[str], size: int, source: str) -> Array:
+    """Images (N, 3, H, W) ``uint8``; ``size`` > 0 resizes the shorter side and cuts the centre square.
+
+    Raises:
+        HarnessError: a file cannot be decoded, or sizes differ while ``size`` is 0.
+    """
+    out: Array | None = None
+    for place, name in enumerate(files):
+        image = decode_one(tree.read(name), size, f"{source}: {name}")
+        if out is None:
+            out = np.empty((len(files), *image.shape), dtype=np.uint8)
+        if image.shape != out.shape[1:]:
+            raise HarnessError(
+                f"{source}: {name} is {image.shape[2]}×{image.shape[1]}, others are {out.shape[3]}×{out.shape[2]}; set "
+                f"size to resize them to squares"
+            )
+        out[place] = image
+    assert out is not None  # a listing is never empty
+    return out
+
+
+def decode_one(content: bytes, size: int, where: str) -> Array:
+    """One image (3, H, W) ``uint8``.
+
+    Raises:
+        HarnessError: it cannot be decoded.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            image = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise HarnessError(f"{where} is not an image that can be decoded: {error}") from error
+    if size:
+        share = size / min(image.size)
+        image = image.resize([max(size, round(side * share)) for side in image.size], Image.Resampling.BILINEAR)
+        left, top = (image.width - size) // 2, (image.height - size) // 2
+        image = image.crop((left, top, left + size, top + size))
+    return np.asarray(image).transpose(2, 0, 1)
+
+
+def read(path: Path, source: str, size: int, expected: str | None = None) -> tuple[Array, Listing]:
+    """All images of a folder or archive, decoded once and then taken from the cache.
+
+    Raises:
+        MissingDataError: there is nothing at ``path``.
+        HarnessError: another checksum than ``expected``, a damaged archive or image, another layout.
+    """
+    if not path.exists():
+        raise missing(source, path)
+    found = checksum(path)
+    require_sum(source, path, found, expected)
+
+    def make() -> dict[str, Array]:
+        with open_tree(path, source) as tree:
+            listing = list_images(tree.names(), source)
+            images = decode(tree, listing.files, size, source)
+        return {
+            "images": images,
+            "parts": listing.parts,
+            "labels": listing.labels,
+            "classes": np.array(listing.classes),
+        }
+
+    arrays = cached((READER, found, f"size {size}"), ("images", "parts", "labels", "classes"), make)
+    parts, labels = (np.asarray(arrays[name], dtype=np.int64) for name in ("parts", "labels"))
+    return arrays["images"], Listing((), parts, labels, tuple(str(name) for name in arrays["classes"]))
+
+
+def splits_of(images: Array, listing: Listing, keys: Mapping[str, Any], streams: Streams, source: str) -> Images:
+    """Splits as the folders have them, or by class.
+
+    As published: without a ``test`` folder the validation folder is the test. ``validation`` images are taken out of
+    the training folder where there is no folder for them. By class (``split_by: class``): all folders together, the
+    classes shared out at random by the stream ``split``.
+
+    Raises:
+        HarnessError: too few images or classes for what is asked.
+    """
+    if keys["split_by"] == "class":
+        places = _by_class(listing, keys, streams, source)
+    else:
+        places = _as_published(listing, keys, streams, source)
+    splits = {
+        # Sorted places make the copy out of the memory-mapped array read forwards.
+        name: ImageSplit(np.ascontiguousarray(images[chosen]), listing.labels[chosen], chosen)
+        for name, chosen in ((name, np.sort(chosen)) for name, chosen in places.items())
+        if len(chosen)
+    }
+    return Images(splits, listing.classes)
+
+
+def _as_published(listing: Listing, keys: Mapping[str, Any], streams: Streams, source: str) -> dict[str, Labels]:
+    places = {name: (listing.parts == part).nonzero()[0] for part, name in enumerate(PARTS)}
+    if not len(places["test"]):
+        places["test"], places["validation"] = places["validation"], places["test"]
+    if not len(places["test"]):
+        raise HarnessError(f"{source}: no images in test/<class>/ or val/<class>/ to score on")
+    wanted = int(keys["validation"])
+    if not len(places["validation"]) and wanted:
+        if wanted >= len(places["train"]):
+            raise HarnessError(f"{source}: validation {wanted} leaves none of {len(places['train'])} training images")
+        order = streams.numpy("split", source).permutation(places["train"])
+        places["validation"], places["train"] = order[:wanted], order[wanted:]
+    return places
+
+
+def _by_class(listing: Listing, keys: Mapping[str, Any], streams: Streams, source: str) -> dict[str, Labels]:
+    counts = [int(keys["train_classes"]), int(keys["validation_classes"])]
+    total = len(listing.classes)
+    if counts[0] < 2 or sum(counts) > total - 2:
+        raise HarnessError(
+            f"{source}: train_classes {counts[0]} and validation_classes {counts[1]} of {total} classes; at least two "
+            f"must train and two must be left for the test"
+        )
+    groups = np.split(streams.numpy("split", source, "classes").permutation(total), np.cumsum(counts))
+    return {name: np.isin(listing.labels, group).nonzero()[0] for name, group in zip(PARTS, groups, strict=True)}
+
+
+def load_folder(request: DataRequest) -> Images:
+    """A user's own folder or archive at ``path``, absolute or below the data folder."""
+    keys = request.parameters
+    images, listing = read(request.root / str(keys["path"]), "imagefolder", int(keys["size"]))
+    return splits_of(images, listing, keys, request.streams, "imagefolder")
+
+
+def _named(request: DataRequest, name: str) -> Images:
+    info = next(info for info in INFOS if info.name == name)
+    file = info.files[0]
+    keys = request.parameters
+    path = request.root / file.removeprefix("data:")
+    images, listing = read(path, info.name, int(keys["size"]), info.sha256[file])
+    return splits_of(images, listing, keys, request.streams, info.name)
+
+
+def load_cifar100(request: DataRequest) -> Images:
+    """CIFAR-100, 100 training and 30 test images a class."""
+    return _named(request, "cifar100-subset-100")
+
+
+def load_cifar10(request: DataRequest) -> Images:
+    """CIFAR-10, 1,000 training and 300 test images a class."""
+    return _named(request, "cifar10-subset-1000")
+
+
+def load_grocery(request: DataRequest) -> Images:
+    """Grocery photographs, 81 classes, centre squares at 64 pixels."""
+    return _named(request, "grocery64")
+
+
+def _keys(validation: int, train_classes: int, validation_classes: int, split_by: str = "folder") -> dict[str, Key]:
+    return {
+        "size": Key("int", 0, "side in pixels after resizing and a centre crop; 0: as stored", low=0, high=1024),
+        "validation": Key("int", validation, "images taken out of training where no folder has them", low=0),
+        "split_by": Key("str", split_by, "folder: as stored; class: classes disjoint", choices=("folder", "class")),
+        "train_classes": Key("int", train_classes, "with split_by class: classes to train on", low=0),
+        "validation_classes": Key("int", validation_classes, "with split_by class: classes to validate on", low=0),
+    }
+
+
+def _info(name: str, target: str, file: str, sha256: str, keys: dict[str, Key], **more: str) -> DataInfo:
+    return DataInfo(
+        name=name,
+        target=target,
+        origin="real",
+        content="images",
+        layout="imagefolder",
+        version="1",
+        files=(f"data:{file}",),
+        sha256=MappingProxyType({f"data:{file}": sha256}),
+        keys=MappingProxyType(keys),
+        **more,
+    )
+
+
+INFOS = (
+    DataInfo(
+        name="imagefolder",
+        target="load_folder",
+        summary="a folder or archive of your own: <split>/<class>/<name>.png",
+        origin="folder",
+        content="images",
+        layout="imagefolder",
+        home="",
+        licence="yours",
+        version="1",
+        fetch="hand:point path at a folder or archive with train/<class>/ and test/<class>/ or val/<class>/",
+        keys=MappingProxyType(
+            {"path": Key("str", None, "folder or archive, absolute or below HARNESS_DATA", required=True)}
+            | _keys(0, 0, 0)
+        ),
+    ),
+    _info(
+        "cifar100-subset-100",
+        "load_cifar100",
+        "cifar100/cifar100.zip",
+        "fb3105581269d0b76effc784750d61bf950ad1c8fdbe92a858f44905a27e730b",
+        _keys(1000, 60, 10),
+        summary="CIFAR-100, 100 training and 30 test images a class, 32×32",
+        home="https://www.cs.toronto.edu/~kriz/cifar.html",
+        licence="none stated",
+        size="31 MB",
+        fetch="hand:put cifar100.zip (ImageFolder: train/<class>/, test/<class>/) into HARNESS_DATA/cifar100/",
+    ),
+    _info(
+        "cifar10-subset-1000",
+        "load_cifar10",
+        "cifar10/cifar10.zip",
+        "94df3c8833ec002a20f659551dfb3ef19c7de120e72ed470f20822177f43be9d",
+        _keys(1000, 6, 0),
+        summary="CIFAR-10, 1,000 training and 300 test images a class, 32×32",
+        home="https://www.cs.toronto.edu/~kriz/cifar.html",
+        licence="none stated",
+        size="31 MB",
+        fetch="hand:put cifar10.zip (ImageFolder: train/<class>/, test/<class>/) into HARNESS_DATA/cifar10/",
+    ),
+    _info(
+        "grocery64",
+        "load_grocery",
+        "grocery/grocery64.zip",
+        "2eb43445990d6ae863219d22e3d8c16854296188de6c0ae3a4b66917aced6440",
+        _keys(0, 50, 8, "class"),
+        summary="Grocery Store photographs, 81 classes, centre squares at 64 pixels",
+        home="https://github.com/marcusklasson/GroceryStoreDataset",
+        licence="MIT",
+        size="17 MB",
+        fetch="hand:put grocery64.zip (ImageFolder: train, val, test) into HARNESS_DATA/grocery/",
+    ),
+)

@@ -1,0 +1,223 @@
+"""Running text in token files, one line a paragraph, words between blanks (Merity et al. 2016), plain or gzipped.
+
+Every line, a blank one too, ends with ``<eos>``, as in the language models that the papers build on. The published
+sets have 103,227,021 (WikiText-103) and 2,088,628 (WikiText-2) training tokens counted so.
+"""
+
+from __future__ import annotations
+
+import gzip
+from array import array
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import missing, require_sum
+from suites.data.cache import cached, checksum
+from suites.data.types import Array, Labels, Text
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+READER = "tokens/1"
+UNKNOWN, END = "<unk>", "<eos>"
+SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"train": ("train",), "validation": ("valid", "validation", "val"), "test": ("test",)}
+)
+HELD_OUT = {
+    "data:wikitext2/wiki.test.tokens.gz": "a7f70ace9020b0d6daf21ea9f7666bc824aae4e8a3d5d7a1bd7820b2110da32d",
+    "data:wikitext2/wiki.valid.tokens.gz": "a92a2da4418be833a842d30edb1711a363eaa9194c4b4e4d0953daf9af231e8f",
+}
+
+
+def lines_of(path: Path) -> Iterator[list[str]]:
+    """The words of each line, ``<eos>`` last.
+
+    Raises:
+        HarnessError: the file is damaged or not UTF-8.
+    """
+    try:
+        with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
+            for line in lines:
+                yield [*line.split(), END]
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{path} cannot be read as tokens in UTF-8: {error}") from error
+
+
+def vocabulary_of(path: Path, min_count: int) -> tuple[str, ...]:
+    """``<unk>``, then the words seen at least ``min_count`` times, most frequent first, ties in alphabetical order."""
+    counts: Counter[str] = Counter()
+    for words in lines_of(path):
+        counts.update(words)
+    counts.pop(UNKNOWN, None)
+    kept = sorted(
+        (word for word, count in counts.items() if count >= min_count), key=lambda word: (-counts[word], word)
+    )
+    return (UNKNOWN, *kept)
+
+
+def encode(path: Path, numbers: Mapping[str, int]) -> tuple[Array, Labels]:
+    """Token numbers of a file, unknown words as 0, and where its articles start.
+
+    An article starts at a heading of the first level, `` = Title = ``.
+    """
+    tokens, starts = array("i"), array("q")
+    for words in lines_of(path):
+        if len(words) > 3 and words[0] == words[-2] == "=" and words[1] != "=" and words[-3] != "=":
+            starts.append(len(tokens))
+        tokens.extend([numbers.get(word, 0) for word in words])
+    if not len(tokens):
+        raise HarnessError(f"{path} holds no tokens")
+    return np.array(tokens, dtype=np.int32), np.array(starts, dtype=np.int64)
+
+
+def read(files: Mapping[str, Path], source: str, min_count: int, sums: Mapping[str, str] | None = None) -> Text:
+    """Token files by split; the vocabulary is that of ``train``. Encoded once and then taken from the cache.
+
+    Raises:
+        MissingDataError: a file is not there.
+        HarnessError: another checksum than stated, or a damaged file.
+    """
+    found = {}
+    for split, path in files.items():
+        if not path.is_file():
+            raise missing(source, path)
+        found[split] = checksum(path)
+        require_sum(source, path, found[split], (sums or {}).get(split))
+
+    def make() -> dict[str, Array]:
+        words = vocabulary_of(files["train"], min_count)
+        numbers = {word: place for place, word in enumerate(words)}
+        arrays: dict[str, Array] = {"words": np.frombuffer("\n".join(words).encode(), dtype=np.uint8)}
+        for split, path in files.items():
+            arrays[split], arrays[f"{split}_starts"] = encode(path, numbers)
+        return arrays
+
+    parts = (READER, f"min_count {min_count}", *(f"{split} {sha256}" for split, sha256 in sorted(found.items())))
+    names = ("words", *(name for split in files for name in (split, f"{split}_starts")))
+    arrays = cached(parts, names, make)
+    return Text(
+        {split: np.asarray(arrays[split], dtype=np.int64) for split in files},
+        tuple(arrays["words"].tobytes().decode().split("\n")),
+        {split: np.asarray(arrays[f"{split}_starts"], dtype=np.int64) for split in files},
+    )
+
+
+def _find(folder: Path, split: str) -> Path:
+    """The file of a split in a folder: ``wiki.train.tokens``, ``train.txt``, ``train.tokens.gz``, …"""
+    for spelling in SPLITS[split]:
+        for prefix in ("wiki.", ""):
+            for suffix in (".tokens", ".txt"):
+                for packed in ("", ".gz"):
+                    path = folder / f"{prefix}{spelling}{suffix}{packed}"
+                    if path.is_file():
+                        return path
+    return folder / f"{SPLITS[split][0]}.tokens"
+
+
+def load_tokens(request: DataRequest) -> Text:
+    """A user's own folder at ``path`` with token files for train, valid and test."""
+    folder = request.root / str(request.parameters["path"])
+    files = {split: _find(folder, split) for split in SPLITS}
+    return read(files, "tokens", int(request.parameters["min_count"]))
+
+
+def load_heldout(request: DataRequest) -> Text:
+    """WikiText-2 without its training text: trains on ``test``, the halves of ``valid`` validate and test.
+
+    Scores are not those of the published task.
+    """
+    train, valid = (request.root / file.removeprefix("data:") for file in HELD_OUT)
+    sums = dict(zip(("train", "held"), HELD_OUT.values(), strict=True))
+    files = {"train": train, "held": valid}
+    text = read(files, "wikitext2-heldout", int(request.parameters["min_count"]), sums)
+    held, starts = text.splits["held"], text.documents["held"]
+    # At the article nearest to the middle, so that no article is on both sides.
+    middle = int(starts[np.abs(starts - len(held) / 2).argmin()]) if len(starts) else len(held) // 2
+    splits = {"train": text.splits["train"], "validation": held[:middle], "test": held[middle:]}
+    documents = {
+        "train": text.documents["train"],
+        "validation": starts[starts < middle],
+        "test": starts[starts >= middle] - middle,
+    }
+    return Text(splits, text.vocabulary, documents)
+
+
+def load_wikitext2(request: DataRequest) -> Text:
+    """WikiText-2 as published."""
+    return _published(request, "wikitext2", "wikitext-2")
+
+
+def load_wikitext103(request: DataRequest) -> Text:
+    """WikiText-103 as published."""
+    return _published(request, "wikitext103", "wikitext-103")
+
+
+def _published(request: DataRequest, name: str, folder: str) -> Text:
+    files = {split: request.root / folder / f"wiki.{spelt[0]}.tokens" for split, spelt in SPLITS.items()}
+    return read(files, name, int(request.parameters["min_count"]))
+
+
+def _keys(min_count: int) -> dict[str, Key]:
+    return {"min_count": Key("int", min_count, "rarer words of the training text become <unk>", low=1)}
+
+
+def _published_info(name: str, target: str, folder: str, size: str, words: str) -> DataInfo:
+    return DataInfo(
+        name=name,
+        target=target,
+        summary=f"{words} words of Wikipedia articles as published",
+        origin="real",
+        content="text",
+        layout="tokens",
+        home="https://huggingface.co/datasets/Salesforce/wikitext",
+        licence="CC BY-SA 3.0",
+        version="1",
+        size=size,
+        files=tuple(f"data:{folder}/wiki.{split}.tokens" for split in ("train", "valid", "test")),
+        fetch=f"hand:put wiki.train.tokens, wiki.valid.tokens and wiki.test.tokens into HARNESS_DATA/{folder}/",
+        keys=MappingProxyType(_keys(1)),
+    )
+
+
+INFOS = (
+    DataInfo(
+        name="tokens",
+        target="load_tokens",
+        summary="text of your own: train, valid and test in .tokens or .txt files, words between blanks",
+        origin="folder",
+        content="text",
+        layout="tokens",
+        home="",
+        licence="yours",
+        version="1",
+        fetch="hand:point path at a folder with train.txt, valid.txt and test.txt (or .tokens, also .gz)",
+        keys=MappingProxyType(
+            {"path": Key("str", None, "folder, absolute or below HARNESS_DATA", required=True)} | _keys(3)
+        ),
+    ),
+    _published_info("wikitext2", "load_wikitext2", "wikitext-2", "13 MB", "2 million"),
+    _published_info("wikitext103", "load_wikitext103", "wikitext-103", "540 MB", "103 million"),
+    DataInfo(
+        name="wikitext2-heldout",
+        target="load_heldout",
+        summary="validation and test text of WikiText-2 only: trains on test, the halves of valid validate and test",
+        origin="real",
+        content="text",
+        layout="tokens",
+        home="https://huggingface.co/datasets/Salesforce/wikitext",
+        licence="CC BY-SA 3.0",
+        version="1",
+        size="0.8 MB",
+        files=tuple(HELD_OUT),
+        sha256=MappingProxyType(HELD_OUT),
+        fetch="hand:put wiki.test.tokens.gz and wiki.valid.tokens.gz into HARNESS_DATA/wikitext2/",
+        keys=MappingProxyType(_keys(3)),
+    ),
+)
