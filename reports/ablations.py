@@ -1,0 +1,126 @@
+"""Ablations: each arm of role ``ablation`` against the arm that it changes, with intervals. Exploratory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.stats import paired_t
+from harness.store import Reader
+from harness.suite.models import SLOTS, Arm
+from reports import drawings, sql, words
+from reports.addresses import slug
+from reports.figure import Figure
+from reports.reading import Bench, Gathered
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One ablation arm on one benchmark: the mean paired difference to its parent, up = the ablation is better."""
+
+    benchmark: str
+    arm: str
+    parent: str
+    changed: str
+    metric: str
+    unit: str
+    n: int
+    difference: float
+    low: float
+    high: float
+    seeds: Mapping[int, float]
+    sql: str = field(repr=False)
+
+
+def settings_of(arm: Arm) -> dict[str, Any]:
+    """An arm's own settings, flat: slots and overrides."""
+    found: dict[str, Any] = dict(arm.set)
+    for slot in SLOTS:
+        value = getattr(arm, slot)
+        if isinstance(value, Mapping):
+            found.update({f"{slot}.{key}": item for key, item in value.items()})
+        elif value is not None:
+            found[f"{slot}.name"] = value
+    return found
+
+
+def parent_of(name: str, arms: Mapping[str, Arm]) -> tuple[str, str] | None:
+    """The arm that an ablation changes least, methods before baselines, and what differs."""
+    own = settings_of(arms[name])
+    best: tuple[int, int, int, str, list[str]] | None = None
+    for place, (other, arm) in enumerate(arms.items()):
+        if arm.role == "ablation":
+            continue
+        theirs = settings_of(arm)
+        keys = [key for key in dict.fromkeys([*own, *theirs]) if own.get(key) != theirs.get(key)]
+        told = [f"{key}: {words.plain(own[key]) if key in own else 'default'}" for key in keys]
+        rank = (len(keys), arm.role != "method", place, other, told)
+        best = rank if best is None or rank[:3] < best[:3] else best
+    return None if best is None else (best[3], ", ".join(best[4]) or "nothing in its own settings")
+
+
+def ablations(reader: Reader, found: Gathered) -> list[Ablation]:
+    """Every ablation on every benchmark that has both arms, in the benchmark's first metric."""
+    rows = []
+    for bench in found.benches.values():
+        here = list(dict.fromkeys(link.arm for link in found.plan.links if link.benchmark == bench.name))
+        known = {name: found.plan.arms[name] for name in here}
+        for name, arm in known.items():
+            parent = parent_of(name, known) if arm.role == "ablation" else None
+            if parent is not None and (row := _ablation(reader, found, bench, name, *parent)) is not None:
+                rows.append(row)
+    return rows
+
+
+def _ablation(reader: Reader, found: Gathered, bench: Bench, arm: str, parent: str, changed: str) -> Ablation | None:
+    metrics = found.suite.benchmarks[bench.name].model.metrics
+    name, metric = next(iter(metrics.items()))
+    sign = 1 if metric.better == "higher" else -1
+    asked = sql.ask(reader, sql.pairs_of(bench.body, name, metric.split, arm, parent, sign))
+    seeds = {row["seed"]: row["difference"] for row in asked.rows if words.finite(row["difference"]) is not None}
+    if not seeds:
+        return None
+    test = paired_t(list(seeds.values()))
+    return Ablation(bench.name, arm, parent, changed, name, metric.unit, test.n, test.estimate, test.low, test.high,
+                    seeds, asked.sql)  # fmt: skip
+
+
+def pictures(found: Gathered, rows: list[Ablation]) -> list[Figure]:
+    """One figure a benchmark, the largest effect first: what is lost when a part is taken away or changed."""
+    figures = []
+    for bench in found.benches.values():
+        own = sorted((r for r in rows if r.benchmark == bench.name), key=lambda r: -abs(r.difference))
+        entries = [
+            {"label": f"{row.arm} − {row.parent}", "difference": row.difference, "low": row.low, "high": row.high,
+             "n": row.n, "seeds": row.seeds, "tone": tone(row)}
+            for row in own
+        ]  # fmt: skip
+        if own:
+            hatched = bool(found.plan.settings[bench.name].stand_in)
+            figure = drawings.differences(
+                f"ablation-{slug(bench.name)}", f"Ablations on {bench.title}: {own[0].metric}", own[0].unit, entries,
+                own[0].sql, hatched,
+                "Exploratory: unadjusted paired t intervals; right = the ablation is better than the arm it changes.",
+            )  # fmt: skip
+            figures += [figure] if figure else []
+    return figures
+
+
+def tone(row: Ablation) -> str:
+    """Whether the interval lies on one side of zero."""
+    return "holds" if row.low > 0 else "against" if row.high < 0 else "open"
+
+
+def most(rows: list[Ablation]) -> str:
+    """Which ablation matters most, in a sentence."""
+    clear = [row for row in rows if row.low > 0 or row.high < 0]
+    if not clear:
+        return "No ablation's interval excludes zero at these seeds." if rows else ""
+    top = max(clear, key=lambda row: abs(row.difference))
+    return (
+        f"Largest clear change: {top.arm} ({top.changed}) moves {top.metric} by "
+        f"{words.number(top.difference, sign=True)} {top.unit} against "
+        f"{top.parent} on {top.benchmark}, 95 % interval {words.interval(top.low, top.high)}, "
+        f"{words.count(top.n, 'paired seed')}."
+    )

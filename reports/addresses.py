@@ -1,0 +1,42 @@
+"""Where pages lie, and names as parts of addresses."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from urllib.parse import urlsplit
+
+
+def slug(name: str) -> str:
+    """A name as a file name and identifier: letters, digits, ``._-``; changed ones end with a hash of the name."""
+    safe = re.sub(r"[^a-z0-9._-]+", "-", name.lower()).strip("-.")[:80]
+    return safe if safe == name else f"{safe or 'x'}-{hashlib.sha256(name.encode()).hexdigest()[:6]}"
+
+
+def address(text: str) -> str:
+    """A link that a suite file gives, if it is one of the web; otherwise ''."""
+    try:
+        parts = urlsplit(text)
+    except ValueError:
+        return ""
+    return text if parts.scheme in ("http", "https") and parts.netloc else ""
+
+
+def suite_path(suite: str, scale: str) -> str:
+    """Where a suite's page lies."""
+    return f"suites/{slug(suite)}/{slug(scale)}/index.html"
+
+
+def bench_path(suite: str, scale: str, benchmark: str) -> str:
+    """Where a benchmark's page lies; the beginning keeps it apart from the suite's own page."""
+    return f"suites/{slug(suite)}/{slug(scale)}/on-{slug(benchmark)}.html"
+
+
+def trial_path(trial_id: str) -> str:
+    """Where a trial's page lies."""
+    return f"trials/{slug(trial_id[:16])}.html"
+
+
+def sweep_path(sweep_id: str) -> str:
+    """Where a sweep's page lies."""
+    return f"sweeps/{slug(sweep_id)}.html"

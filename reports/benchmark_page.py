@@ -1,0 +1,185 @@
+"""The page of a benchmark: paired seeds, differences, curves, failures, recipe."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.store import Reader
+from reports import drawings, sql, words
+from reports.addresses import bench_path, slug, suite_path
+from reports.figure import Figure
+from reports.pictures import Picture, pictures_of
+from reports.provenance import provenance
+from reports.reading import Bench, Claim, Gathered, Row
+from reports.render import Page
+
+SHOWN_CURVES = 12
+"""Series drawn on a page, the important ones first; all others are a statement away."""
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What was asked of the store for one benchmark."""
+
+    results: sql.Answer
+    curves: sql.Answer
+    costs: sql.Answer
+
+
+def benchmark_page(reader: Reader, found: Gathered, name: str) -> Page:
+    """Everything of one benchmark at a scale."""
+    bench, setting = found.benches[name], found.plan.settings[name]
+    numbers = _Numbers(*(sql.ask(reader, text(bench.body)) for text in (sql.results_of, sql.curves_of, sql.costs_of)))
+    arms = list(dict.fromkeys(link.arm for link in found.plan.links if link.benchmark == name))
+    hatched = bool(setting.stand_in)
+    metrics = found.suite.benchmarks[name].model.metrics
+    claims = [claim for claim in found.judged if name in claim.benchmarks]
+    asked = sql.ask(reader, sql.artifacts_of(bench.body))
+    content: dict[str, Any] = {
+        "bench": bench,
+        "setting": setting,
+        "model": found.suite.benchmarks[name].model,
+        "scale": found.scale,
+        "claims": claims,
+        "suite_path": suite_path(found.name, found.scale),
+        "pairs": _pairs(bench, numbers, arms, metrics, hatched),
+        "differences": _differences(found, bench, claims, hatched),
+        "curves": _curves(bench, numbers, arms, metrics, claims, hatched),
+        "doses": _doses(bench, numbers, arms, metrics, claims, hatched),
+        "scores": scores(numbers.results.rows, arms, metrics),
+        "score_sql": numbers.results.sql,
+        "arms": {arm: found.plan.arms[arm] for arm in arms},
+        "costs": numbers.costs,
+        "troubled": bench.troubled,
+        "missing": _missing(found, bench),
+        "pictures": pictures_of(asked.rows),
+        "pictures_sql": asked.sql,
+        "settings": {part: getattr(setting, part) for part in ("data", "model", "recipe")},
+        "sources": found.suite.benchmarks[name].model.sources,
+        "provenance": provenance(found, name),
+    }
+    trail = (("index.html", "Report"), (suite_path(found.name, found.scale), f"{found.name}, {found.scale}"))
+    return Page(bench_path(found.name, found.scale, name), "benchmark.html", bench.title, content, trail)
+
+
+def _pairs(
+    bench: Bench, numbers: _Numbers, arms: Sequence[str], metrics: Mapping[str, Any], hatched: bool
+) -> list[Figure]:
+    figures = []
+    for metric, about in list(metrics.items())[:4]:
+        rows = [row for row in numbers.results.rows if row["metric"] == metric and row["split"] == about.split]
+        text = sql.results_of(bench.body, metric, about.split)
+        figure = drawings.paired_seeds(slug(metric), metric, about.unit, arms, rows, text, hatched)
+        figures += [figure] if figure else []
+    return figures
+
+
+def _differences(found: Gathered, bench: Bench, claims: Sequence[Claim], hatched: bool) -> list[Figure]:
+    """What the judge computed here, grouped by metric; claims that share a contrast are one line."""
+    groups: dict[tuple[str, str], dict[str, dict[str, Any]]] = defaultdict(dict)
+    for claim in claims:
+        for entry in claim.design.get("per_benchmark") or ():
+            if isinstance(entry, Mapping) and entry.get("benchmark") == bench.name:
+                metric = str(claim.design.get("metric") or claim.fact["metric"])
+                groups[metric, claim.unit].setdefault(
+                    claim.contrast,
+                    {**entry, "label": f"{claim.contrast}: {claim.word}", "seeds": entry.get("differences"),
+                     "tone": claim.tone.name},
+                )  # fmt: skip
+    figures = []
+    for (metric, unit), entries in groups.items():
+        figure = drawings.differences(
+            slug(metric), f"{metric}: differences of the claims", unit, list(entries.values()),
+            sql.verdicts_of(found.name, found.scale).strip(), hatched, "Up the claim's direction is to the right.",
+        )  # fmt: skip
+        figures += [figure] if figure else []
+    return figures
+
+
+def _wanted(metrics: Mapping[str, Any], claims: Sequence[Claim], present: Sequence[tuple[str, str]]) -> list[Any]:
+    """Series in order of interest: the loss, declared metrics, gates, other mechanisms, the rest."""
+    gates = {str(gate["metric"]) for claim in claims for gate in claim.gates}
+
+    def rank(one: tuple[str, str]) -> tuple[int, str, str]:
+        split, name = one
+        order = (
+            0 if name in metrics and split != "train" else 1 if name == "loss" else 2 if name in gates
+            else 3 if name.startswith("mechanism.") else 5 if name == "learning_rate" else 4
+        )  # fmt: skip
+        return order, name, split
+
+    return sorted(present, key=rank)[:SHOWN_CURVES]
+
+
+def _curves(
+    bench: Bench, numbers: _Numbers, arms: Sequence[str], metrics: Mapping[str, Any], claims: Sequence[Claim],
+    hatched: bool,
+) -> list[Figure]:  # fmt: skip
+    series: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in numbers.curves.rows:
+        series[row["split"], row["name"]].append(row)
+    figures = []
+    for split, name in _wanted(metrics, claims, list(series)):
+        text = sql.curves_of(bench.body, split, name)
+        figure = drawings.curve(slug(f"{split}-{name}"), name, split, arms, series[split, name], text, hatched)
+        figures += [figure] if figure else []
+    return figures
+
+
+def _doses(
+    bench: Bench, numbers: _Numbers, arms: Sequence[str], metrics: Mapping[str, Any], claims: Sequence[Claim],
+    hatched: bool,
+) -> list[Figure]:  # fmt: skip
+    """For each gate's quantity: does the dose predict the score?"""
+    metric, about = next(iter(metrics.items()))
+    values: dict[tuple[str, str], dict[tuple[str, int], float]] = defaultdict(dict)
+    for row in numbers.results.rows:
+        if (found := words.finite(row["value"])) is not None:
+            values[row["split"], row["metric"]][row["arm"], row["seed"]] = found
+    figures = []
+    for mechanism in dict.fromkeys(str(gate["metric"]) for claim in claims for gate in claim.gates):
+        doses = next((values[key] for key in values if key[1] == mechanism), {})
+        figure = drawings.dose(
+            slug(mechanism), mechanism, metric, about.unit, arms, doses, values[about.split, metric],
+            sql.results_of(bench.body), hatched,
+        )  # fmt: skip
+        figures += [figure] if figure else []
+    return figures
+
+
+def scores(rows: Sequence[Row], arms: Sequence[str], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Final numbers of each arm: mean and standard deviation over seeds, declared metrics first."""
+    values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if (found := words.finite(row["value"])) is not None:
+            values[row["split"], row["metric"]][row["arm"]].append(found)
+    order = sorted(
+        values, key=lambda key: (not (key[1] in metrics and metrics[key[1]].split == key[0]),
+                                 key[1].startswith("mechanism."), key[1], key[0])
+    )  # fmt: skip
+    return [
+        {"split": split, "metric": metric, "unit": metrics[metric].unit if metric in metrics else "",
+         "cells": [_mean_and_sd(values[split, metric].get(arm, [])) for arm in arms]}
+        for split, metric in order
+    ]  # fmt: skip
+
+
+def _mean_and_sd(values: list[float]) -> tuple[float, float, int] | None:
+    from statistics import fmean, stdev
+
+    if not values:
+        return None
+    return fmean(values), stdev(values) if len(values) > 1 else float("nan"), len(values)
+
+
+def _missing(found: Gathered, bench: Bench) -> list[str]:
+    """Planned trials that the store does not have, as ``arm/seed``."""
+    stored = {row["trial_id"] for row in bench.trials.rows}
+    links = [link for link in found.plan.links if link.benchmark == bench.name and link.trial_id not in stored]
+    return [f"{link.arm}/{link.seed}" for link in links]
+
+
+__all__ = ["Picture", "benchmark_page", "scores"]

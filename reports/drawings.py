@@ -1,0 +1,209 @@
+"""The figures of a benchmark: paired seeds, differences, curves, dose and gain."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from reports import words
+from reports.figure import TONES, Figure, axis, colour, dash, escape, faded, spec_of
+from reports.reading import Row
+
+
+def paired_seeds(name: str, metric: str, unit: str, arms: Sequence[str], rows: Sequence[Row], sql: str,
+                 hatched: bool) -> Figure | None:  # fmt: skip
+    """Every trial as a dot, the dots of one seed connected, a bar at each arm's mean."""
+    values = {(row["arm"], row["seed"]): words.finite(row["value"]) for row in rows}
+    shown = [arm for arm in arms if any((arm, row["seed"]) in values for row in rows)]
+    seeds = sorted({row["seed"] for row in rows})
+    if not shown or not seeds:
+        return None
+    traces: list[dict[str, Any]] = [
+        {
+            "type": "scatter", "mode": "lines", "x": list(range(len(shown))), "showlegend": False, "hoverinfo": "skip",
+            "y": [values.get((arm, seed)) for arm in shown], "line": {"color": "rgba(125,133,144,0.45)", "width": 1},
+        }
+        for seed in seeds
+    ]  # fmt: skip
+    means = []
+    for place, arm in enumerate(shown):
+        own = [(seed, found) for seed in seeds if (found := values.get((arm, seed))) is not None]
+        mean = sum(found for _, found in own) / len(own) if own else None
+        means.append(mean)
+        traces.append({
+            "type": "scatter", "mode": "markers", "showlegend": False, "name": arm,
+            "x": [place] * len(own), "y": [found for _, found in own], "customdata": [[seed, arm] for seed, _ in own],
+            "marker": {"size": 8, "color": colour(arms.index(arm))},
+            "hovertemplate": "%{customdata[1]}, seed %{customdata[0]}<br>%{y:.4g}<extra></extra>",
+        })  # fmt: skip
+    traces.append({
+        "type": "scatter", "mode": "markers", "x": list(range(len(shown))), "y": means, "showlegend": False,
+        "marker": {"symbol": "line-ew-open", "size": 26, "color": "#7d8590", "line": {"width": 2.5}},
+        "hovertemplate": "mean %{y:.4g}<extra></extra>",
+    })  # fmt: skip
+    told = [f"{arm} {words.score(mean)}" for arm, mean in zip(shown, means, strict=True) if mean is not None]
+    layout = {
+        "xaxis": {"tickvals": list(range(len(shown))), "ticktext": [escape(arm) for arm in shown], "showgrid": False,
+                  "zeroline": False, "automargin": True, "range": [-0.5, len(shown) - 0.5]},
+        "yaxis": axis(f"{metric}, {unit}"),
+        "margin": {"l": 8, "r": 12, "t": 12, "b": 30},
+    }  # fmt: skip
+    return Figure(
+        f"pairs-{name}",
+        f"{metric}: paired seeds",
+        f"{metric} in {unit} of {words.count(len(shown), 'arm')} over {words.count(len(seeds), 'seed')}, "
+        f"means {words.listed(told)}. Lines join the trials of one seed.",
+        spec_of(traces, **layout),
+        ["arm", "seed", "value"],
+        [[row["arm"], row["seed"], row["value"]] for row in rows],
+        sql,
+        320,
+        hatched,
+    )
+
+
+def differences(name: str, title: str, unit: str, entries: Sequence[Mapping[str, Any]], sql: str, hatched: bool,
+                note: str = "") -> Figure | None:  # fmt: skip
+    """Differences with intervals, one line each, the seeds' own differences as small dots.
+
+    ``entries`` have ``label, difference, low, high, n, seeds`` (differences by seed), ``tone``.
+    """
+    kept = [entry for entry in entries if words.finite(entry.get("difference")) is not None]
+    if not kept:
+        return None
+    traces: list[dict[str, Any]] = []
+    for place, entry in enumerate(kept):
+        tint, symbol = TONES.get(str(entry.get("tone")), TONES["open"])
+        middle, low, high = (words.finite(entry.get(key)) for key in ("difference", "low", "high"))
+        seeds = [(seed, found) for seed, value in (entry.get("seeds") or {}).items()
+                 if (found := words.finite(value)) is not None]  # fmt: skip
+        traces.append({
+            "type": "scatter", "mode": "markers", "showlegend": False, "x": [found for _, found in seeds],
+            "y": [place + 0.2] * len(seeds), "customdata": [[seed] for seed, _ in seeds],
+            "marker": {"size": 6, "color": faded("#7d8590", 0.75)},
+            "hovertemplate": "seed %{customdata[0]}: %{x:.3g}<extra></extra>",
+        })  # fmt: skip
+        traces.append({
+            "type": "scatter", "mode": "markers", "showlegend": False, "x": [middle], "y": [place],
+            "marker": {"size": 10, "color": tint, "symbol": symbol, "line": {"width": 2, "color": tint}},
+            "error_x": {"type": "data", "symmetric": False, "array": [_gap(high, middle)],
+                        "arrayminus": [_gap(middle, low)], "color": tint, "thickness": 2, "width": 4},
+            "customdata": [[words.interval(low, high), entry.get("n") or 0]],
+            "hovertemplate": "%{x:.3g} %{customdata[0]}<br>n = %{customdata[1]}<extra></extra>",
+        })  # fmt: skip
+    layout = {
+        "xaxis": axis(f"difference, {unit}" if unit else "difference"),
+        "yaxis": {"range": [len(kept) - 0.45, -0.8], "showticklabels": False, "showgrid": False, "zeroline": False},
+        "annotations": [
+            {"x": 0, "xref": "paper", "y": place - 0.38, "text": escape(words.short(str(entry["label"]), 64)),
+             "showarrow": False, "xanchor": "left", "font": {"size": 11.5}}
+            for place, entry in enumerate(kept)
+        ],
+        "shapes": [{"type": "line", "x0": 0, "x1": 0, "y0": 0, "y1": 1, "yref": "paper",
+                    "line": {"width": 1, "dash": "dot", "color": "#7d8590"}}],
+    }  # fmt: skip
+    told = [f"{entry['label']} {words.number(entry['difference'], sign=True)} "
+            f"{words.interval(entry.get('low'), entry.get('high'))}" for entry in kept[:6]]  # fmt: skip
+    rows = [[entry["label"], entry.get("n"), entry["difference"], entry.get("low"), entry.get("high")]
+            for entry in kept]  # fmt: skip
+    return Figure(
+        f"differences-{name}",
+        title,
+        f"{title}, with 95 % intervals: {'; '.join(told)}{' …' if len(kept) > 6 else ''}.",
+        spec_of(traces, **layout),
+        ["comparison", "n", "difference", "low", "high"],
+        rows,
+        sql,
+        90 + 46 * len(kept),
+        hatched,
+        note,
+    )
+
+
+def _gap(upper: float | None, lower: float | None) -> float | None:
+    return None if upper is None or lower is None else upper - lower
+
+
+def curve(name: str, series: str, split: str, arms: Sequence[str], rows: Sequence[Row], sql: str,
+          hatched: bool) -> Figure | None:  # fmt: skip
+    """A series over the steps: the mean over seeds as a line, the range over seeds as a band."""
+    by_arm: dict[str, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_arm[row["arm"]].append(row)
+    if not by_arm:
+        return None
+    traces: list[dict[str, Any]] = []
+    for arm in (arm for arm in arms if arm in by_arm):
+        place, own = arms.index(arm), by_arm[arm]
+        steps = [row["step"] for row in own]
+        group = {"legendgroup": arm, "x": steps, "type": "scatter", "mode": "lines"}
+        if any(row["trials"] > 1 for row in own):
+            edge = {"width": 0, "color": colour(place)}
+            band = {"showlegend": False, "hoverinfo": "skip", "line": edge}
+            traces.append({**group, **band, "y": [row["low"] for row in own]})
+            traces.append({**group, **band, "y": [row["high"] for row in own], "fill": "tonexty",
+                           "fillcolor": faded(colour(place), 0.16)})  # fmt: skip
+        traces.append({
+            **group, "y": [row["mean"] for row in own], "name": escape(arm),
+            "line": {"color": colour(place), "width": 2, "dash": dash(place)},
+            "hovertemplate": f"{escape(arm)}, step %{{x:.0f}}<br>%{{y:.4g}}<extra></extra>",
+        })  # fmt: skip
+    layout = {"xaxis": axis("step"), "yaxis": axis(series.removeprefix("mechanism.")),
+              "margin": {"l": 8, "r": 12, "t": 30, "b": 40}}  # fmt: skip
+    ends = [f"{arm} {words.score(by_arm[arm][-1]['mean'])}" for arm in arms if arm in by_arm]
+    return Figure(
+        f"curve-{name}",
+        f"{series}, {split}",
+        f"{series} on {split} against the training step; at the end {words.listed(ends)}. "
+        "Lines are means over seeds, bands reach from the lowest to the highest seed.",
+        spec_of(traces, **layout),
+        ["arm", "step", "mean", "low", "high", "trials"],
+        [[row["arm"], row["step"], row["mean"], row["low"], row["high"], row["trials"]] for row in rows],
+        sql,
+        300,
+        hatched,
+    )
+
+
+def dose(name: str, mechanism: str, metric: str, unit: str, arms: Sequence[str], doses: Mapping[tuple[str, int], float],
+         scores: Mapping[tuple[str, int], float], sql: str, hatched: bool) -> Figure | None:  # fmt: skip
+    """The mechanism's quantity against the score, one dot a trial: does the dose predict the gain?"""
+    both = sorted(cell for cell in doses if cell in scores)
+    if len({doses[cell] for cell in both}) < 3:
+        return None
+    traces = []
+    for arm in arms:
+        own = [cell for cell in both if cell[0] == arm]
+        if own:
+            place = arms.index(arm)
+            traces.append({
+                "type": "scatter", "mode": "markers", "name": escape(arm), "x": [doses[cell] for cell in own],
+                "y": [scores[cell] for cell in own], "customdata": [[cell[1]] for cell in own],
+                "marker": {"size": 9, "color": colour(place), "symbol": place % 10},
+                "hovertemplate": f"{escape(arm)}, seed %{{customdata[0]}}<br>%{{x:.4g}} → %{{y:.4g}}<extra></extra>",
+            })  # fmt: skip
+    rank = _spearman([doses[cell] for cell in both], [scores[cell] for cell in both])
+    layout = {"xaxis": axis(mechanism.removeprefix("mechanism.")), "yaxis": axis(f"{metric}, {unit}"),
+              "margin": {"l": 8, "r": 12, "t": 30, "b": 40}}  # fmt: skip
+    return Figure(
+        f"dose-{name}",
+        f"Dose and gain: {mechanism.removeprefix('mechanism.')} against {metric}",
+        f"{mechanism} against {metric} ({unit}), {words.count(len(both), 'trial')} of "
+        f"{words.count(len(traces), 'arm')}; rank correlation over all trials {words.number(rank)}.",
+        spec_of(traces, **layout),
+        ["arm", "seed", mechanism, metric],
+        [[arm, seed, doses[arm, seed], scores[arm, seed]] for arm, seed in both],
+        sql,
+        320,
+        hatched,
+        "Exploratory: arms differ in more than the dose.",
+    )
+
+
+def _spearman(x: Sequence[float], y: Sequence[float]) -> float:
+    import numpy as np
+    from scipy.stats import rankdata
+
+    ranks = np.vstack([rankdata(x), rankdata(y)])
+    return float(np.corrcoef(ranks)[0, 1]) if ranks.std(axis=1).all() else float("nan")

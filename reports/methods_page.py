@@ -1,0 +1,52 @@
+"""Methods and data sources with papers and licences."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from harness import registry
+from harness.plan import sources_of
+from reports import words
+from reports.reading import Gathered
+from reports.render import Page
+
+
+def methods_page(found: Sequence[Gathered]) -> Page:
+    """What was compared and on what, as the trials of the plans have it."""
+    methods: dict[str, set[str]] = defaultdict(set)
+    models: set[str] = set()
+    sources: set[str] = set()
+    for one in found:
+        for trial in one.plan.trials:
+            for name in _slots(trial.spec.get("slots") or {}):
+                methods[name].add(f"{one.name}/{trial.arm}")
+            models.add(str(trial.spec["model"].get("name")))
+        sources.update(sources_of(one.plan.trials))
+    content: dict[str, Any] = {
+        "methods": [_entry("method", name, ("title", "slot", "role", "paper", "summary", "defaults"))
+                    | {"arms": sorted(arms)} for name, arms in sorted(methods.items())],
+        "sources": [_entry("data", name, ("summary", "origin", "home", "licence", "size", "version", "fetch", "sha256"))
+                    for name in sorted(sources)],
+        "models": [_entry("model", name, ("summary", "source")) for name in sorted(models)],
+        "meanings": [(word, tone.meaning) for word, tone in words.VERDICTS.items()],
+    }  # fmt: skip
+    return Page("methods.html", "methods.html", "Methods and data", content, (("index.html", "Report"),))
+
+
+def _slots(slots: Any) -> Iterator[str]:
+    """Names of the methods in slots, also where a norm slot is given per place."""
+    for value in slots.values():
+        if isinstance(value, dict):
+            if isinstance(value.get("name"), str):
+                yield value["name"]
+            else:
+                yield from _slots(value)
+
+
+def _entry(kind: registry.Kind, name: str, keys: Sequence[str]) -> dict[str, Any]:
+    """What the registry says of a name; a method of a user's own file may be unknown to this process."""
+    entry = registry.entries(kind).get(name)
+    info = entry.info if entry else {}
+    return {"name": name, **{key: info.get(key) or "" for key in keys}}

@@ -1,0 +1,134 @@
+"""From templates to pages: addresses, identifiers, escaping, and the two forms of the site."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup
+
+from reports import sql, words
+from reports.addresses import address, slug, trial_path
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page: its address below the site's root, template and content."""
+
+    path: str
+    template: str
+    title: str
+    content: Mapping[str, Any] = field(repr=False)
+    trail: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def key(self) -> str:
+        """A word for it that may begin an identifier."""
+        return slug(self.path.removesuffix(".html").replace("/index", "").replace("/", "-"))
+
+
+class Site:
+    """Renders pages as a folder of files or as one file.
+
+    Args:
+        paths: every page of the site; links to others go nowhere.
+        single: whether all pages stand in one file.
+    """
+
+    def __init__(self, paths: Mapping[str, Page], *, single: bool) -> None:
+        self.pages = paths
+        self.single = single
+        self.environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(HERE / "templates"),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        for name in ("number", "score", "interval", "probability", "moment", "duration", "count", "short", "plain"):
+            self.environment.filters[name] = getattr(words, name)
+        self.environment.filters["slug"] = slug
+        self.environment.filters["address"] = address
+        self.environment.filters["command"] = sql.command
+        self.environment.filters["tone"] = words.tone_of
+        self.environment.filters["base_verdict"] = words.base_of
+        self.environment.filters["in_words"] = words.stand_in
+
+    def body(self, page: Page) -> str:
+        """The page without its frame."""
+        template = self.environment.get_template(page.template)
+        return template.render(**page.content, **self._bound(page))
+
+    def document(self, page: Page) -> str:
+        """A whole page of the folder."""
+        frame = self.environment.get_template("base.html")
+        body = Markup(self.body(page))
+        return frame.render(page=page, body=body, **self._bound(page)) + "\n"
+
+    def one_file(self, first: Page) -> str:
+        """Every page in one document, with styles, scripts and data inside."""
+        head = {
+            "style": Markup(static("style.css")),
+            "script": Markup(static("site.js").replace("</", "<\\/")),
+            "plotly": Markup(plotly_text()),
+        }
+        pages = [(page, Markup(self.body(page))) for page in self.pages.values()]
+        needs = any('class="plot"' in body for _, body in pages)
+        frame = self.environment.get_template("single.html")
+        return frame.render(page=first, parts_of_site=pages, needs_plotly=needs, head=head, **self._bound(first)) + "\n"
+
+    def _bound(self, page: Page) -> dict[str, Any]:
+        root = "../" * page.path.count("/")
+
+        def ident(name: str) -> str:
+            return f"{page.key}--{name}" if self.single else name
+
+        def href(path: str, anchor: str = "") -> str:
+            if self.single:
+                target = self.pages[path].key if path in self.pages else "top"
+                return "#" + (f"{target}--{anchor}" if anchor else target)
+            if path == page.path and anchor:
+                return f"#{anchor}"
+            return root + quote(path) + (f"#{anchor}" if anchor else "")
+
+        def download(name: str, text: str) -> str:
+            if self.single:
+                return "data:text/csv;base64," + base64.b64encode(text.encode()).decode()
+            return root + quote(csv_path(page, name))
+
+        def picture(one: Any) -> str:
+            if self.single:
+                return f"data:image/{one.kind};base64," + base64.b64encode(one.file.read_bytes()).decode()
+            return f"{root}pictures/{one.name}"
+
+        return {"picture": picture, "ident": ident, "href": href, "download": download, "root": root,
+                "has": self.pages.__contains__, "inline": self.single, "page_path": page.path,
+                "trial_path": trial_path}  # fmt: skip
+
+
+def csv_path(page: Page, name: str) -> str:
+    """Where a figure's numbers lie in the folder."""
+    return f"csv/{page.key}/{slug(name)}.csv"
+
+
+@cache
+def static(name: str) -> str:
+    """A file of ``static/``."""
+    return (HERE / "static" / name).read_text(encoding="utf-8")
+
+
+@cache
+def plotly_text() -> str:
+    """Plotly's script, ready to stand inside a page."""
+    import plotly.offline
+
+    text: str = plotly.offline.get_plotlyjs()
+    return text.replace("</script", "<\\/script")

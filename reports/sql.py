@@ -1,0 +1,265 @@
+"""The SQL of the reports: whole statements with their values written in, so that what is shown is what was asked.
+
+A statement shown beside a number is pasted into ``harness query`` as it stands; nothing is bound from outside.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from textwrap import dedent
+from typing import Any
+
+from harness.plan import Plan
+from harness.store import Reader
+
+CURVE_POINTS = 400
+"""Points a curve keeps at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A statement and the rows it gave."""
+
+    sql: str
+    rows: list[dict[str, Any]] = field(repr=False)
+
+
+def ask(reader: Reader, sql: str) -> Answer:
+    """Ask the store; the text of ``sql`` is kept for the page.
+
+    Raises:
+        StoreError: the statement fails.
+    """
+    text = dedent(sql).strip()
+    return Answer(text, reader.query(text).dicts())
+
+
+def literal(value: str | int | float | None) -> str:
+    """A value as SQL text."""
+    if value is None:
+        return "NULL"
+    if isinstance(value, (int, float)):
+        return str(value)
+    return "'" + value.replace("'", "''") + "'"
+
+
+def among(values: Iterable[str]) -> str:
+    """A list of texts for IN."""
+    return "(" + ", ".join(literal(value) for value in values) + ")"
+
+
+def command(sql: str) -> str:
+    """The shell command that repeats a statement."""
+    text = sql.strip()
+    return f"harness query {shlex.quote(text)}" if re.search(r'["$`\\!]', text) else f'harness query "{text}"'
+
+
+def planned(plan: Plan, benchmark: str, runs: Mapping[str, frozenset[tuple[str, str, str]]]) -> str:
+    """The trials of a plan's benchmark as the body of a common table expression with ``trial_id, arm``.
+
+    Where a stored run asked for exactly these trials, its name stands for the list of identifiers.
+
+    Args:
+        plan: whose trials.
+        benchmark: of which benchmark.
+        runs: what each run asked for: (benchmark, arm, trial_id).
+    """
+    wanted = frozenset((link.benchmark, link.arm, link.trial_id) for link in plan.links if link.benchmark == benchmark)
+    for run, asked in runs.items():
+        if frozenset(one for one in asked if one[0] == benchmark) == wanted:
+            return (
+                f"SELECT trial_id, arm FROM run_trials\n"
+                f"  WHERE run_id = {literal(run)} AND benchmark = {literal(benchmark)}"
+            )
+    if not wanted:
+        return "SELECT '' AS trial_id, '' AS arm WHERE false"
+    rows = ",\n    ".join(f"({literal(trial)}, {literal(arm)})" for _, arm, trial in sorted(wanted))
+    return f"SELECT * FROM (VALUES\n    {rows}) AS listed(trial_id, arm)"
+
+
+def runs_of(suite: str, scale: str) -> str:
+    """Runs of a suite at a scale, the newest first."""
+    return f"""
+        SELECT run_id, started_at, finished_at, status, git_commit, git_dirty, command, environment_id
+        FROM runs WHERE suite = {literal(suite)} AND scale = {literal(scale)}
+        ORDER BY started_at DESC, run_id
+    """
+
+
+def run_links(suite: str, scale: str) -> str:
+    """What each run of a suite at a scale asked for."""
+    return f"""
+        SELECT run_id, benchmark, arm, trial_id
+        FROM run_trials JOIN (SELECT run_id, started_at FROM runs
+          WHERE suite = {literal(suite)} AND scale = {literal(scale)}) USING (run_id)
+        ORDER BY started_at DESC, run_id
+    """
+
+
+def claims_of(suite: str) -> str:
+    """The claims of a suite as its paper prints them."""
+    return f"SELECT * FROM claims WHERE suite = {literal(suite)} ORDER BY claim_id"
+
+
+def verdicts_of(suite: str, scale: str) -> str:
+    """The latest verdict of each claim of a suite at a scale."""
+    return f"""
+        SELECT v.* FROM verdicts v
+        JOIN claims c ON c.claim_id = v.claim_id AND c.suite = {literal(suite)}
+        WHERE v.scale = {literal(scale)}
+        QUALIFY row_number() OVER (PARTITION BY v.claim_id ORDER BY v.judged_at DESC) = 1
+        ORDER BY v.claim_id
+    """
+
+
+def verdict(claim: str, scale: str) -> str:
+    """The latest verdict of one claim."""
+    return (
+        "SELECT verdict, n, difference, ci_low, ci_high, p, adjusted_p, e_value, design\n"
+        f"FROM verdicts WHERE claim_id = {literal(claim)} AND scale = {literal(scale)}\n"
+        "ORDER BY judged_at DESC LIMIT 1"
+    )
+
+
+def verdict_trials(claim: str, scale: str, judged_at: str) -> str:
+    """The numbers one verdict rests on, trial by trial."""
+    return (
+        "SELECT s.side, t.benchmark, t.arm, t.seed, r.split, r.metric, r.value, t.status, t.trial_id\n"
+        "FROM verdict_trials s JOIN trials t USING (trial_id) LEFT JOIN results r USING (trial_id)\n"
+        f"WHERE s.claim_id = {literal(claim)} AND s.scale = {literal(scale)} AND s.judged_at = {literal(judged_at)}\n"
+        "  AND (r.metric IS NULL OR r.split = 'test' OR starts_with(r.metric, 'mechanism.'))\n"
+        "ORDER BY r.metric, t.benchmark, t.seed, s.side"
+    )
+
+
+def sides_of(suite: str, scale: str) -> str:
+    """The trials each verdict rests on."""
+    return f"""
+        SELECT s.claim_id, s.judged_at, s.side, t.benchmark, t.arm, t.seed, t.trial_id, t.status
+        FROM verdict_trials s JOIN trials t USING (trial_id)
+        JOIN claims c ON c.claim_id = s.claim_id AND c.suite = {literal(suite)}
+        WHERE s.scale = {literal(scale)}
+        QUALIFY s.judged_at = max(s.judged_at) OVER (PARTITION BY s.claim_id)
+        ORDER BY s.claim_id, t.benchmark, t.seed, s.side
+    """
+
+
+def gates_of(suite: str, scale: str) -> str:
+    """Gates of a suite's claims: did the cause act?"""
+    return f"""
+        SELECT g.* FROM gates g JOIN claims c ON c.claim_id = g.claim_id AND c.suite = {literal(suite)}
+        WHERE g.scale = {literal(scale)} ORDER BY g.claim_id, g.metric, g.arm
+    """
+
+
+def trials_of(body: str) -> str:
+    """Every stored trial of a benchmark."""
+    return f"""WITH planned AS ({body})
+SELECT p.arm, t.seed, t.status, t.attempts, t.wall_seconds, t.peak_memory_mb, t.device, t.error,
+  t.environment_id, t.stand_in, t.started_at, t.trial_id
+FROM planned p JOIN trials t USING (trial_id) ORDER BY p.arm, t.seed, t.trial_id"""
+
+
+def results_of(body: str, metric: str | None = None, split: str | None = None) -> str:
+    """Final numbers of a benchmark: of one metric, or all."""
+    where = [f"r.metric = {literal(metric)}"] if metric is not None else []
+    where += [f"r.split = {literal(split)}"] if split is not None else []
+    condition = f"\nWHERE {' AND '.join(where)}" if where else ""
+    return f"""WITH planned AS ({body})
+SELECT p.arm, t.seed, r.split, r.metric, r.value, t.trial_id
+FROM planned p JOIN trials t USING (trial_id) JOIN results r USING (trial_id){condition}
+ORDER BY r.metric, r.split, p.arm, t.seed"""
+
+
+def curves_of(body: str, split: str | None = None, name: str | None = None) -> str:
+    """Series of a benchmark: mean and range over seeds, in at most ``CURVE_POINTS`` bins of steps.
+
+    A trial is averaged within a bin first, so that one with more logged steps weighs no more.
+    """
+    where = [f"m.name = {literal(name)}"] if name is not None else []
+    where += [f"m.split = {literal(split)}"] if split is not None else []
+    condition = f" WHERE {' AND '.join(where)}" if where else ""
+    return f"""WITH planned AS ({body}),
+picked AS (SELECT p.arm, m.* FROM metrics m JOIN planned p USING (trial_id){condition}),
+sized AS (SELECT split, name, max(step) AS last, count(DISTINCT step) AS steps FROM picked GROUP BY ALL),
+binned AS (SELECT arm, trial_id, split, name, avg(step) AS step, avg(value) AS value,
+    CASE WHEN steps <= {CURVE_POINTS} THEN step ELSE step * {CURVE_POINTS} // (last + 1) END AS bin
+  FROM picked JOIN sized USING (split, name) WHERE isfinite(value)
+  GROUP BY arm, trial_id, split, name, bin)
+SELECT split, name, arm, avg(step) AS step, avg(value) AS mean, min(value) AS low, max(value) AS high,
+  count(*) AS trials
+FROM binned GROUP BY split, name, arm, bin ORDER BY split, name, arm, step"""
+
+
+def pairs_of(body: str, metric: str, split: str, arm: str, against: str, sign: int = 1) -> str:
+    """Differences of two arms by seed, only within one environment class."""
+    difference = "a.value - b.value" if sign > 0 else "b.value - a.value"
+    return f"""WITH planned AS ({body}),
+scored AS (SELECT p.arm, t.seed, r.value, coalesce(e.info->>'class', t.environment_id) AS class
+  FROM planned p JOIN trials t USING (trial_id) JOIN results r USING (trial_id)
+  LEFT JOIN environments e USING (environment_id)
+  WHERE t.status = 'done' AND r.metric = {literal(metric)} AND r.split = {literal(split)})
+SELECT seed, a.value AS arm_value, b.value AS against_value, {difference} AS difference
+FROM scored a JOIN scored b USING (seed)
+WHERE a.arm = {literal(arm)} AND b.arm = {literal(against)} AND a.class IS NOT DISTINCT FROM b.class
+ORDER BY seed"""
+
+
+def environments() -> str:
+    """Versions and hardware."""
+    return "SELECT environment_id, info FROM environments ORDER BY environment_id"
+
+
+def determinism_of(suite: str) -> str:
+    """Checks of determinism that runs of a suite made."""
+    return f"""
+        SELECT e."at", e.detail FROM events e JOIN runs r USING (run_id)
+        WHERE r.suite = {literal(suite)} AND starts_with(e.kind, 'determinism') ORDER BY e."at"
+    """
+
+
+def costs_of(body: str) -> str:
+    """Cost of a benchmark's arms, from runs of one trial at a time only (``--exclusive``)."""
+    return f"""WITH planned AS ({body}),
+alone AS (SELECT DISTINCT trial_id FROM run_trials JOIN runs USING (run_id)
+  WHERE contains(command, '--exclusive') AND NOT reused),
+timed AS (SELECT trial_id, max(step) AS steps, max(elapsed_seconds) AS seconds
+  FROM metrics SEMI JOIN alone USING (trial_id) WHERE split = 'train' GROUP BY trial_id)
+SELECT p.arm, count(*) AS trials, median(1000 * s.seconds / s.steps) AS step_ms,
+  median(t.wall_seconds) AS wall_seconds, max(t.peak_memory_mb) AS peak_memory_mb
+FROM planned p JOIN alone USING (trial_id) JOIN trials t USING (trial_id) LEFT JOIN timed s USING (trial_id)
+WHERE t.status = 'done' GROUP BY p.arm ORDER BY p.arm"""
+
+
+def artifacts_of(body: str) -> str:
+    """Files that a benchmark's trials left."""
+    return f"""WITH planned AS ({body})
+SELECT p.arm, t.seed, a.name, a.kind, a.path, a.caption, t.trial_id
+FROM planned p JOIN trials t USING (trial_id) JOIN artifacts a USING (trial_id) ORDER BY a.name, p.arm, t.seed"""
+
+
+def trial(trial_id: str) -> str:
+    """The row of one trial."""
+    return f"SELECT * FROM trials WHERE trial_id = {literal(trial_id)}"
+
+
+def trial_results(trial_id: str) -> str:
+    """Final numbers of one trial."""
+    return f"SELECT split, metric, value FROM results WHERE trial_id = {literal(trial_id)} ORDER BY split, metric"
+
+
+def trial_series(trial_id: str, split: str | None = None, name: str | None = None) -> str:
+    """Series of one trial in at most ``CURVE_POINTS`` bins, in the columns of ``curves_of``."""
+    where = f"trial_id = {literal(trial_id)}"
+    where += f" AND split = {literal(split)}" if split is not None else ""
+    where += f" AND name = {literal(name)}" if name is not None else ""
+    return f"""WITH picked AS (SELECT * FROM metrics WHERE {where} AND isfinite(value)),
+sized AS (SELECT split, name, max(step) AS last, count(DISTINCT step) AS steps FROM picked GROUP BY ALL)
+SELECT split, name, (SELECT arm FROM trials WHERE trial_id = {literal(trial_id)}) AS arm, avg(step) AS step,
+  avg(value) AS mean, min(value) AS low, max(value) AS high, 1 AS trials
+FROM picked JOIN sized USING (split, name)
+GROUP BY split, name, CASE WHEN steps <= {CURVE_POINTS} THEN step ELSE step * {CURVE_POINTS} // (last + 1) END
+ORDER BY split, name, step"""

@@ -1,0 +1,176 @@
+"""The page of a suite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.store import Reader
+from reports import ablations, sql, summary, words
+from reports.addresses import bench_path, suite_path
+from reports.forest import forests, label
+from reports.provenance import provenance
+from reports.reading import Claim, Gathered
+from reports.render import Page
+
+SHOWN_TRIALS = 60
+"""Trials that a claim lists; its statement gives all of them."""
+
+
+def suite_page(reader: Reader, found: Gathered) -> Page:
+    """Everything of a suite at a scale."""
+    rows = ablations.ablations(reader, found)
+    titles = {name: bench.title for name, bench in found.benches.items()}
+    judged = sorted(found.judged, key=lambda claim: (not claim.primary, claim.tone.order))
+    content: dict[str, Any] = {
+        "suite": found.suite.model,
+        "scale": found.scale,
+        "stand_in": found.stand_in,
+        "headline": summary.headline(found),
+        "leading": summary.leading(found),
+        "verdicts": found.verdicts,
+        "forests": forests(found),
+        "claims": [detail(found, claim, titles) for claim in judged],
+        "silent": [_silent(claim) for claim in found.claims if not claim.judged],
+        "context": [claim for claim in found.claims if claim.fact["kind"] in ("provenance", "reference")],
+        "identities": [claim for claim in found.claims if claim.fact["kind"] == "identity"],
+        "ablations": sorted(rows, key=lambda row: (row.benchmark, -abs(row.difference))),
+        "ablation_figures": ablations.pictures(found, rows),
+        "ablation_sentence": ablations.most(rows),
+        "arms": found.plan.arms,
+        "benches": [_bench(found, name) for name in found.benches],
+        "absent": found.plan.absent,
+        "titles": titles,
+        "sql": {name: answer.sql for name, answer in found.asked.items()},
+        "provenance": provenance(found),
+        "meanings": {word: words.tone_of(word).meaning for word, _ in found.verdicts},
+    }
+    title = f"{found.name}, {found.scale}"
+    return Page(suite_path(found.name, found.scale), "suite.html", title, content, (("index.html", "Report"),))
+
+
+def _silent(claim: Claim) -> dict[str, Any]:
+    return {"id": claim.claim_id, "kind": claim.fact["kind"], "statement": claim.fact["statement"], "word": claim.word,
+            "reason": claim.reason or _why(claim), "source": claim.fact["source"]}  # fmt: skip
+
+
+def _why(claim: Claim) -> str:
+    if claim.fact["kind"] in ("provenance", "reference"):
+        return f"{claim.fact['kind']}: listed with its source, never judged"
+    return "not judged yet: run the suite, then 'harness claims'" if claim.verdict is None else ""
+
+
+def _bench(found: Gathered, name: str) -> dict[str, Any]:
+    cells = [cell for cell in found.cells if cell.benchmark == name]
+    setting = found.plan.settings[name]
+    bench = found.benches[name]
+    return {
+        "name": name, "title": bench.title, "path": bench_path(found.name, found.scale, name), "cells": cells,
+        "about": setting.about,
+        "stand_in": setting.stand_in, "task": setting.task, "troubled": len(bench.troubled),
+        "claims": [claim for claim in found.judged if name in claim.benchmarks], "sql": bench.trials.sql,
+        "done": sum(cell.done for cell in cells), "planned": sum(cell.planned for cell in cells),
+    }  # fmt: skip
+
+
+def detail(found: Gathered, claim: Claim, titles: Mapping[str, str]) -> dict[str, Any]:
+    """A claim's line and what it opens to."""
+    design = claim.design
+    judged_at = claim.value("judged_at")
+    benches = [
+        {**entry, "title": titles.get(str(entry.get("benchmark")), str(entry.get("benchmark"))),
+         "path": bench_path(found.name, found.scale, str(entry.get("benchmark")))}
+        for entry in design.get("per_benchmark") or () if isinstance(entry, Mapping)
+    ]  # fmt: skip
+    return {
+        "claim": claim,
+        "label": label(claim, titles),
+        "family": str(design.get("family") or ("primary" if claim.primary else "secondary")),
+        "per_benchmark": benches,
+        "shown": [entry for entry in design.get("shown") or () if isinstance(entry, Mapping)],
+        "facts": _facts(claim),
+        "gates": [gate_view(gate, claim) for gate in claim.gates],
+        "change": summary.change(claim),
+        "sides": claim.sides[:SHOWN_TRIALS],
+        "more_sides": max(0, len(claim.sides) - SHOWN_TRIALS),
+        "benchmark_paths": [
+            (titles.get(one, one), bench_path(found.name, found.scale, one)) for one in claim.benchmarks
+        ],
+        "sql": sql.verdict(claim.claim_id, claim.scale),
+        "trials_sql": sql.verdict_trials(claim.claim_id, claim.scale, str(judged_at)) if judged_at else "",
+        "strip": _strip(claim),
+    }
+
+
+def gate_view(gate: Mapping[str, Any], claim: Claim) -> dict[str, Any]:
+    """A gate with its place on a short bar from zero to twice the threshold."""
+    gates = claim.binding.mechanism if claim.binding else None
+    listed = gates if isinstance(gates, list) else [gates] if gates else []
+    match = next((g for g in listed if g.metric == gate["metric"] and g.arm == gate["arm"]), None)
+    value, threshold = words.finite(gate["value"]), words.finite(gate["threshold"])
+    reach = max(abs(value or 0.0), abs(threshold or 0.0), 1e-12) * 1.25
+    place = [None if one is None else round(100 * min(1.0, max(0.0, one / reach)), 1) for one in (value, threshold)]
+    return {
+        "metric": gate["metric"], "arm": gate["arm"], "value": value, "threshold": threshold,
+        "passed": bool(gate["passed"]), "op": match.op if match else "", "place": place,
+        "relative_to": match.relative_to if match else None,
+    }  # fmt: skip
+
+
+def _strip(claim: Claim) -> dict[str, float] | None:
+    """The interval as shares of a strip whose middle is zero, for the claim's line."""
+    middle, low, high = (words.finite(claim.value(key)) for key in ("difference", "ci_low", "ci_high"))
+    if middle is None or low is None or high is None:
+        return None
+    reach = max(abs(low), abs(high), abs(middle)) * 1.1 or 1.0
+    x = {name: round(50 + 50 * one / reach, 2) for name, one in (("low", low), ("middle", middle), ("high", high))}
+    return x
+
+
+def _facts(claim: Claim) -> list[tuple[str, str]]:
+    """What was computed, as pairs of a word and a number; absent ones are left out."""
+    design, value = claim.design, claim.value
+    contrast = design.get("contrast")
+    shared = contrast.get("claims") or contrast.get("n") if isinstance(contrast, Mapping) else None
+    won, n = design.get("seeds_won"), value("n")
+    reduction = words.finite(design.get("relative_error_reduction"))
+    pairs: list[tuple[str, Any]] = [
+        ("difference", f"{words.number(value('difference'), sign=True)} {claim.unit}"
+         if value("difference") is not None else None),
+        ("95 % interval", words.interval(value("ci_low"), value("ci_high")) if value("ci_low") is not None else None),
+        ("paired seeds", n),
+        ("p", words.probability(value("p")) if value("p") is not None else None),
+        ("adjusted p", words.probability(value("adjusted_p")) if value("adjusted_p") is not None else None),
+        ("e-value", _number(value("e_value"))),
+        ("d_z", _number(design.get("d_z"))),
+        ("relative error reduction", _number(100 * reduction, "%") if reduction is not None else None),
+        ("seeds won", f"{won} of {n}" if isinstance(won, int) else words.plain(won) if won is not None else None),
+        ("sign-flip p", _probability(design.get("sign_flip_p"))),
+        ("seen with 80 % power", _number(design.get("mde"), claim.unit)),
+        ("seeds needed", _number(design.get("seeds_needed"))),
+        ("correlation of the pairs", _number(design.get("correlation"))),
+        ("design", "sequential, valid at any time" if value("sequential") else "fixed number of seeds"),
+        ("family", design.get("family")),
+        ("claims that share this test", shared if isinstance(shared, int) and shared > 1 else None),
+        ("α, κ, g", ", ".join(_number(design.get(key)) or "–" for key in ("alpha", "kappa", "g"))
+         if design.get("alpha") is not None else None),
+        ("smallest effect of interest", _number(design.get("smallest"), claim.unit)),
+        ("pairs missing, trials failed, diverged", ", ".join(str(_many(design.get(key))) for key in
+                                                             ("missing", "failed", "diverged"))
+         if any(_many(design.get(key)) for key in ("missing", "failed", "diverged")) else None),
+    ]  # fmt: skip
+    return [(name, str(found)) for name, found in pairs if found is not None]
+
+
+def _many(value: Any) -> int:
+    return len(value) if isinstance(value, (list, tuple, dict)) else int(value or 0)
+
+
+def _number(value: Any, unit: str = "") -> str | None:
+    found = words.finite(value)
+    return None if found is None else f"{words.number(found)} {unit}".strip()
+
+
+def _probability(value: Any) -> str | None:
+    found = words.finite(value)
+    return None if found is None else words.probability(found)

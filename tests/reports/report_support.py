@@ -1,0 +1,238 @@
+"""A store as a run leaves it, written through the owner, with verdicts computed from its own numbers."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+from harness import stats
+from harness.plan import Plan, Selection, Trial, make_plan
+from harness.store import Owner
+from harness.suite import Suite, load_suite
+from reports.site import Reported
+
+JUDGED_AT = "2026-03-04T05:06:07"
+RUN = "20260304T050000-0a1b2c3d"
+HOSTILE = "<img src=x onerror=alert(1)>"
+SCRIPT = "<script>alert(1)</script>"
+
+SUITE = """
+suite: demo
+title: TITLE
+paper: {title: A paper, authors: 'A. Author, B. Author', venue: Conf, year: 2024, arxiv: '2401.00001', url: 'https://example.org/p', code: 'javascript:alert(1)'}
+seeds: {min: 5, max: 12}
+arms:
+  plain: {role: baseline, optimizer: {name: sgd, lr: 0.1}, set: {noise_key: plain}}
+  other: {role: baseline, optimizer: {name: sgd, lr: 0.2}, set: {noise_key: other}}
+  ours: {role: method, about: 'what the paper proposes', optimizer: {name: sgd, lr: 0.1}, set: {noise_key: ours, effect: 1.5}}
+  no-momentum: {role: ablation, about: 'momentum 0', optimizer: {name: sgd, lr: 0.1, momentum: 0.0}, set: {noise_key: ours, effect: 1.0}}
+  ARM: {role: ablation, optimizer: {name: sgd, lr: 0.01}, set: {noise_key: ours, effect: 1.4}}
+benchmarks:
+  digits-known:
+    define:
+      benchmark: digits-known
+      title: Known truth
+      description: A score whose truth is known.
+      task: synthetic
+      metrics: {score: {unit: points, better: higher}, distance: {unit: m, better: lower, split: validation}}
+      sources: {recipe.steps: {trust: published, place: 'section 4'}, recipe.own_sd: {trust: 'unknown: our choice', place: 'not stated'}}
+      paper: {data: {name: nothing}, model: {name: scalar}, recipe: {steps: 200, own_sd: 0.3}}
+      mini: {about: 'a tenth of the steps', recipe: {steps: 20}}
+  BENCH:
+    define:
+      benchmark: BENCH
+      title: TITLE
+      task: synthetic
+      metrics: {score: {unit: points, better: higher}}
+      sources: {recipe.steps: {trust: published, place: 'section 4'}, recipe.own_sd: {trust: 'unknown: our choice', place: 'not stated'}}
+      paper: {data: {name: nothing}, model: {name: scalar}, recipe: {steps: 300, own_sd: 0.4}}
+      mini: {recipe: {steps: 30}}
+facts:
+  - {id: demo-gain, suite: demo, benchmark: known, model: Net, metric: score, unit: points, better: higher, method: Ours, baseline: Plain, published: {method: 51.5, baseline: 50, difference: 1.5}, kind: difference, statement: 'Ours is 1.5 points above Plain.', source: 'table 1'}
+  - {id: demo-inactive, suite: demo, benchmark: known, metric: score, unit: points, better: higher, method: Ours, baseline: Other, published: {difference: 1.0}, kind: difference, statement: 'Ours is above Other.', source: 'table 2'}
+  - {id: demo-tie, suite: demo, benchmark: second, metric: score, unit: points, better: higher, method: Ours, baseline: Plain, published: {computed_difference: 0.7}, kind: difference, statement: 'Ours is above Plain here too: SCRIPT', source: 'SCRIPT'}
+  - {id: demo-unbound, suite: demo, benchmark: third, metric: score, unit: points, better: higher, method: Ours, baseline: Plain, published: {difference: 0.2}, kind: difference, statement: 'Ours is above Plain elsewhere.', source: 'table 3'}
+  - {id: demo-home, suite: demo, benchmark: none, metric: top1-accuracy, unit: percent, better: higher, method: Ours, baseline: '', published: {}, kind: provenance, statement: 'The code was released in 2024.', source: 'the page'}
+claims:
+  - {id: demo-gain, benchmarks: [digits-known], arm: ours, against: [plain, other], primary: true, mechanism: {metric: mechanism.share, arm: ours, op: '>=', value: 0.5}}
+  - {id: demo-inactive, benchmarks: [digits-known], arm: ours, against: [other], mechanism: {metric: mechanism.share, arm: ours, op: '>=', value: 0.99}}
+  - {id: demo-tie, benchmarks: [BENCH], arm: ours, against: [plain]}
+  - {id: demo-unbound, unbound: 'the comparator is not built here'}
+  - {id: demo-home, unbound: 'a statement about files of others'}
+"""  # noqa: E501
+
+EFFECTS = {"plain": 0.0, "other": 0.4, "ours": 1.5, "no-momentum": 0.3}
+
+
+def quoted(text: str) -> str:
+    """A YAML scalar in single quotes."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def write_suite(folder: Path, *, arm: str = HOSTILE, bench: str = HOSTILE, title: str = SCRIPT) -> Suite:
+    """The suite with names as a mischievous user would choose them."""
+    text = dedent(SUITE).replace("SCRIPT", SCRIPT)
+    for word, name in (("ARM", arm), ("BENCH", bench), ("TITLE", title)):
+        text = text.replace(f" {word}", f" {quoted(name)}").replace(f"[{word}]", f"[{quoted(name)}]")
+    path = folder / "demo.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_suite(path)
+
+
+def plans(suite: Suite, scales: Iterable[str] = ("mini", "paper"), seeds: int = 5) -> list[Reported]:
+    """The suite at scales."""
+    return [Reported(suite, make_plan(suite, Selection(scale=scale, seeds=tuple(range(seeds))))) for scale in scales]
+
+
+def value_of(trial: Trial, tie: bool) -> float:
+    """A score that follows from the trial's names."""
+    draw = random.Random(f"{trial.benchmark}{trial.seed}").gauss(0, 1)
+    own = random.Random(f"{trial.benchmark}{trial.arm}{trial.seed}").gauss(0, 0.3)
+    return 50 + draw + own + (0.0 if tie else EFFECTS.get(trial.arm, 1.4))
+
+
+def outcome(trial: Trial, tie: bool, steps: int = 60) -> dict[str, Any]:
+    """A trial's end, with a loss, a score on validation and a mechanism."""
+    score = value_of(trial, tie)
+    at = list(range(1, steps + 1))
+    loss = [3 * math.exp(-step / 20) + 0.02 * (trial.seed + 1) for step in at]
+    share = 0.6 + 0.05 * EFFECTS.get(trial.arm, 1.4) + 0.004 * trial.seed
+    one = {"epoch": [step / 10 for step in at], "elapsed_seconds": [0.01 * step for step in at], "step": at}
+    return {
+        "kind": "outcome", "run_id": RUN, "trial_id": trial.trial_id, "status": "done", "attempts": 1,
+        "started_at": "2026-03-04T05:00:10", "wall_seconds": 2.5, "cpu_seconds": 2.4, "peak_memory_mb": 310.0,
+        "device": "cpu", "environment_id": "env-1",
+        "results": [
+            {"split": "test", "metric": "score", "value": score},
+            {"split": "validation", "metric": "distance", "value": loss[-1]},
+            {"split": "train", "metric": "mechanism.share", "value": share},
+        ],
+        "series": [
+            {"split": "train", "name": "loss", "value": loss, **one},
+            {"split": "train", "name": "mechanism.share", "value": [share * step / steps for step in at], **one},
+            {"split": "validation", "name": "score", "value": [score - 5 + 5 * step / steps for step in at], **one},
+        ],
+        "artifacts": [],
+    }  # fmt: skip
+
+
+def trial_row(trial: Trial) -> dict[str, Any]:
+    """A row of ``planned``."""
+    names = ("trial_id", "spec_id", "fingerprint", "suite", "benchmark", "arm", "seed", "scale")
+    return {name: getattr(trial, name) for name in names} | {"stand_in": list(trial.stand_in), "spec": trial.spec}
+
+
+def claim_rows(suite: Suite) -> list[dict[str, Any]]:
+    """The claims table's rows."""
+    bindings = {binding.id: binding for binding in suite.model.claims}
+    return [
+        {
+            "claim_id": fact.id, "suite": suite.name, "benchmark": fact.benchmark, "model": fact.model,
+            "metric": fact.metric, "unit": fact.unit, "better": fact.better, "method": fact.method,
+            "baseline": fact.baseline, "published_method": fact.published.method,
+            "published_baseline": fact.published.baseline, "published_difference": fact.published.difference,
+            "computed_difference": fact.published.computed_difference, "kind": fact.kind,
+            "statement": fact.statement, "source": fact.source, "trust": fact.trust,
+            "is_primary": bindings[fact.id].primary, "unbound": bindings[fact.id].unbound,
+        }
+        for fact in suite.facts.values()
+    ]  # fmt: skip
+
+
+def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fail_one: bool = True) -> None:
+    """Write runs, trials, verdicts and gates of the plans."""
+    with Owner(database) as owner:
+        info = {"python": "3.11.2", "cpu": "A processor", "cores": 2, "memory_gb": 8, "gpu": "",
+                "packages": {"torch": "2.14.1", "numpy": "2.4.0"}, "class": {"torch": "2.14.1"}}  # fmt: skip
+        owner.record({"kind": "environment", "environment_id": "env-1", "info": info})
+        for one in reported:
+            _run(owner, one, tie, fail_one)
+            _judge(owner, one, tie)
+        owner.flush()
+
+
+def _run(owner: Owner, one: Reported, tie: str, fail_one: bool) -> None:
+    run = f"{RUN}-{one.plan.scale}"
+    row = {"run_id": run, "suite": one.suite.name, "scale": one.plan.scale, "started_at": "2026-03-04T05:00:00",
+           "finished_at": "2026-03-04T05:05:00", "status": "done", "git_commit": "0123456789abcdef", "git_dirty": True,
+           "command": "harness run demo --exclusive", "environment_id": "env-1", "spec": {}}  # fmt: skip
+    owner.record({"kind": "run", "run": row})
+    owner.record({"kind": "claims", "suite": one.suite.name, "claims": claim_rows(one.suite)})
+    links = [{"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
+             for link in one.plan.links]  # fmt: skip
+    trials = [trial_row(trial) for trial in one.plan.trials]
+    owner.record({"kind": "planned", "run_id": run, "trials": trials, "links": links})
+    for trial in one.plan.trials:
+        event = outcome(trial, trial.benchmark == tie)
+        if fail_one and trial.arm == "other" and trial.seed == 4:
+            event |= {"status": "diverged", "results": [], "series": [], "error": f"loss is nan at step 7 {SCRIPT}"}
+        owner.record(event)
+
+
+def _judge(owner: Owner, one: Reported, tie: str) -> None:
+    verdicts: list[dict[str, Any]] = []
+    sides: list[dict[str, Any]] = []
+    gates: list[dict[str, Any]] = []
+    for binding in one.suite.model.claims:
+        base = {"claim_id": binding.id, "scale": one.plan.scale, "judged_at": JUDGED_AT}
+        if binding.unbound is not None:
+            verdicts.append({**base, "n": 0, "verdict": "not run", "design": {"reason": binding.unbound}})
+            continue
+        benchmark, against = binding.benchmarks[0], binding.against[0]
+        method, baseline = (scores(one.plan, benchmark, str(arm), tie) for arm in (binding.arm, against))
+        differences = {seed: method[seed][1] - baseline[seed][1] for seed in method if seed in baseline}
+        gate = binding.mechanism if not isinstance(binding.mechanism, list) else None
+        passed = gate is None or gate.value < 0.9
+        if gate is not None:
+            gates.append({"claim_id": binding.id, "scale": one.plan.scale, "metric": gate.metric, "arm": gate.arm,
+                          "value": 0.683, "threshold": gate.value, "passed": passed})  # fmt: skip
+        verdicts.append({**base, **verdict(one, benchmark, differences, passed, binding.primary, str(binding.arm),
+                                           list(binding.against))})  # fmt: skip
+        for side, chosen in (("method", method), ("baseline", baseline)):
+            sides += [{**base, "trial_id": chosen[seed][0], "side": side} for seed in differences]
+    owner.record({"kind": "verdicts", "suite": one.suite.name, "scale": one.plan.scale, "verdicts": verdicts,
+                  "trials": sides, "gates": gates})  # fmt: skip
+
+
+def scores(plan: Plan, benchmark: str, arm: str, tie: str) -> dict[int, tuple[str, float]]:
+    """Trial and score of a cell by seed; seed 4 of ``other`` diverged."""
+    by_id = {trial.trial_id: trial for trial in plan.trials}
+    return {
+        seed: (found, value_of(by_id[found], by_id[found].benchmark == tie))
+        for seed, found in plan.trial_ids(benchmark, arm).items()
+        if not (arm == "other" and seed == 4)
+    }
+
+
+def verdict(one: Reported, benchmark: str, differences: dict[int, float], passed: bool, primary: bool, arm: str,
+            against: list[str]) -> dict[str, Any]:  # fmt: skip
+    """A verdict's row by the rules of the judge, as far as these cases go."""
+    values = list(differences.values())
+    found = stats.paired_t(values)
+    stand_in = list(one.plan.settings[benchmark].stand_in)
+    confirmed, open_ = ("direction confirmed", "undecided") if stand_in else ("reproduced", "inconclusive")
+    word = "inactive" if not passed else confirmed if found.p <= 0.05 and found.low > 0 else open_
+    entry = {"benchmark": benchmark, "n": found.n, "difference": found.estimate, "low": found.low, "high": found.high,
+             "differences": {str(seed): value for seed, value in differences.items()}}  # fmt: skip
+    design = {
+        "direction": 1, "metric": "score", "unit": "points", "benchmarks": [benchmark], "arm": arm, "against": against,
+        "alpha": 0.05, "kappa": 0.5, "g": 2.0, "family": "primary" if primary else "secondary",
+        "d_z": stats.hedges_d(values), "mde": stats.minimum_detectable_effect(values), "seeds_needed": 9,
+        "seeds_won": sum(value > 0 for value in values), "sign_flip_p": stats.sign_flip_p(values),
+        "relative_error_reduction": found.estimate / 50, "per_benchmark": [entry], "missing": 0, "failed": 0,
+        "diverged": 0, "shown": [{"against": other, "n": 4, "difference": 1.1, "low": 0.4, "high": 1.8}
+                                 for other in against[1:]],
+    }  # fmt: skip
+    return {"n": found.n, "difference": found.estimate, "ci_low": found.low, "ci_high": found.high, "p": found.p,
+            "adjusted_p": min(1.0, 2 * found.p), "e_value": None, "verdict": word, "stand_in": stand_in,
+            "sequential": False, "design": design}  # fmt: skip
+
+
+def moment() -> datetime:
+    """When the verdicts were given."""
+    return datetime.fromisoformat(JUDGED_AT)
