@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,17 +133,18 @@ def _read_arrays(directory: Path, name: str) -> dict[str, NDArray[np.generic]]:
         raise VectorError("the name of a case must be a plain file name")
     try:
         # pickles could run code, and no vector needs one
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise VectorError(f"{path.name} is not a .npz archive")
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise VectorError(f"{path.name} is not a .npz archive")
+        with archive:
             return {key: archive[key] for key in archive.files}
+    except VectorError:
+        raise
     except FileNotFoundError:
         raise VectorError(f"there is no {path.name} beside index.json") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, NotImplementedError) as error:
+    except Exception as error:
+        # a damaged archive surfaces as an error of zip, zlib, struct or the header's parser
         raise VectorError(f"{path.name} cannot be read: {_reason(error)}") from None
-    except AttributeError:
-        # np.load returns a bare array, which is no context manager, for a .npy under this name
-        raise VectorError(f"{path.name} is not a .npz archive") from None
 
 
 def _compare(compare: Compare, name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
