@@ -3,8 +3,8 @@
     MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=2000000000 OMP_NUM_THREADS=2 \\
         pytest tests/performance/test_optimizer_speed.py --benchmark-enable --benchmark-group-by=group
 
-The allocator must be settled first, or page faults triple the figures. Each group is one model and one kind of gradient:
-``firing`` ones are orthogonal to every row of the weight, ``random`` ones are not. Nothing here asserts a time.
+The allocator must be settled first, or page faults triple the figures. Each group is one model and one kind of
+gradient: ``firing`` ones are orthogonal to every row of the weight, ``random`` ones are not. Nothing asserts a time.
 """
 
 from __future__ import annotations
