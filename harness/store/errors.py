@@ -10,14 +10,17 @@ class StoreError(HarnessError):
 
 
 class StoreHeldError(StoreError):
-    """Another process holds the database file. ``holder`` names it as far as the system tells.
+    """The database file is in use.
 
+    ``holder`` names who has it, as far as the system tells. ``foreign``: a process that takes no part in our
+    locks, which may keep it for hours; otherwise it is one of ours, and a matter of milliseconds.
     Never fatal for an owner: it goes on journalling and tries again.
     """
 
-    def __init__(self, message: str, holder: str = "another process") -> None:
+    def __init__(self, message: str, holder: str = "another process", *, foreign: bool = True) -> None:
         super().__init__(message)
         self.holder = holder
+        self.foreign = foreign
 
 
 class StoreDamagedError(StoreError):

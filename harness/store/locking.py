@@ -90,7 +90,7 @@ def looking(paths: StorePaths, timeout: float = 0.1) -> Iterator[None]:
 
 
 def _busy(paths: StorePaths, holder: str) -> StoreHeldError:
-    return StoreHeldError(f"{paths.database} is in use by {holder}", holder)
+    return StoreHeldError(f"{paths.database} is in use by {holder}", holder, foreign=False)
 
 
 @contextlib.contextmanager

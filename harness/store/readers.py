@@ -91,8 +91,8 @@ def open_reader(database: str | os.PathLike[str], *, sandbox: bool = False, cons
 class Reader(Queries):
     """Answers queries; see :func:`open_reader`. Safe to use from one thread at a time.
 
-    ``source`` says where the last answer came from (``database`` or ``copy``), and ``holder`` who held the
-    file, if someone did.
+    Answers never go back in time. ``source`` says where the last one came from (``database`` or ``copy``);
+    ``holder`` names the foreign process that held the file then, or is None.
     """
 
     def __init__(self, paths: StorePaths, *, sandbox: bool = False, consistent: bool = False) -> None:
@@ -102,6 +102,7 @@ class Reader(Queries):
         self.source = "database"
         self.holder: str | None = None
         self._slow: set[str] = set()
+        self._seen: dict[str, int] = {}
         self._copy: _PrivateCopy | None = None
         if not paths.database.exists():
             raise _missing(paths)
@@ -149,7 +150,7 @@ class Reader(Queries):
             except _StaleError:
                 pass
             except StoreHeldError as held:
-                self.holder = held.holder
+                self.holder = held.holder if held.foreign else None
             else:
                 self.source, self.holder = "database", None
                 return answer
@@ -165,16 +166,23 @@ class Reader(Queries):
             return _run(connection, sql, params, take, LOOK_SECONDS)
 
     def _is_behind(self, connection: DuckDBPyConnection) -> bool:
-        """Whether the journal holds events that nobody is about to ingest."""
-        late = behind(self.paths.journal, counters(connection))
+        """Whether the journal holds events that nobody is about to ingest, or that were already seen."""
+        counted = counters(connection)
+        if _is_before(counted, self._seen):
+            return True
+        late = behind(self.paths.journal, counted)
         age = time.time() - self.paths.database.stat().st_mtime
-        return bool(late) and (age > FRESH_SECONDS or not all(segment.is_alive for segment in late))
+        if late and (age > FRESH_SECONDS or not all(segment.is_alive for segment in late)):
+            return True
+        self._seen = counted
+        return False
 
     def _ask_copy(self, sql: str, params: Parameters, take: _Take[T]) -> T:
         if self._copy is None:
             self._copy = _PrivateCopy(self.paths, self._config())
         elif not self.consistent:
-            self._copy.refresh()
+            self._copy.refresh(self._seen)
+        self._seen = self._copy.counted
         return _run(self._copy.connection, sql, params, take)
 
     def _config(self) -> Config:
@@ -207,12 +215,21 @@ class _PrivateCopy:
         for copy in copies:
             try:
                 copy()
-                with _opened(self._paths.database, {}) as connection:
-                    refuse_newer(database, schema_of(connection), schema_number())
-                return
+                opened = connect(self._paths.database, read_only=True)
             except (FileNotFoundError, StoreHeldError, StoreDamagedError):
-                self._paths.database.unlink(missing_ok=True)
-                self._paths.wal.unlink(missing_ok=True)
+                self._clear()
+            except StoreError as error:
+                if copy == self._copy_file:
+                    raise StoreError(str(error).replace(str(self._paths.database), str(database))) from error
+                self._clear()
+            else:
+                with contextlib.closing(opened):
+                    refuse_newer(database, schema_of(opened), schema_number())
+                return
+
+    def _clear(self) -> None:
+        self._paths.database.unlink(missing_ok=True)
+        self._paths.wal.unlink(missing_ok=True)
 
     def _copy_snapshot(self) -> None:
         shutil.copyfile(self._source.snapshot, self._paths.database)
@@ -224,12 +241,13 @@ class _PrivateCopy:
     def _catch_up(self) -> None:
         with open_for_writing(self._paths) as connection:
             ingest(connection, self._source.journal)
+            self.counted = counters(connection)
 
-    def refresh(self) -> None:
-        """Add the journal's news, unless that was done a moment ago."""
-        if time.monotonic() - self._refreshed < FRESH_SECONDS:
+    def refresh(self, seen: dict[str, int]) -> None:
+        """Add the journal's news, unless that was done a moment ago and nothing later was ``seen``."""
+        if time.monotonic() - self._refreshed < FRESH_SECONDS and not _is_before(self.counted, seen):
             return
-        if behind(self._source.journal, counters(self.connection)):
+        if behind(self._source.journal, self.counted):
             self.connection.close()
             self._catch_up()
             self.connection = connect(self._paths.database, read_only=True, config=self._config)
@@ -251,7 +269,7 @@ def refuse_writing(sql: str) -> None:
     try:
         statements = duckdb.extract_statements(sql)
     except duckdb.Error as error:
-        raise _sql_error(error) from error
+        raise _sql_error(error, sql) from error
     if len(statements) != 1:
         raise StoreError(f"one statement at a time: here are {len(statements)}")
     allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
@@ -280,16 +298,16 @@ def _run(
         except duckdb.Error as error:
             if limit.expired:
                 raise _SlowError from error
-            raise _sql_error(error) from error
+            raise _sql_error(error, sql) from error
 
 
-def _sql_error(error: Exception) -> StoreError:
+def _sql_error(error: Exception, sql: str) -> StoreError:
     text = str(error).split("\nLINE ")[0]
     text = " ".join(text.split())
     if "disabled by configuration" in text or "configuration has been locked" in text:
         return StoreError(f"a query reads this database and nothing else, and changes no setting: {text}")
-    if quoted := re.search(r'syntax error at or near "(at|offset)"', text):
-        text += f'; a column of that name is written with quotes: "{quoted[1]}"'
+    if text.startswith("Parser Error") and (word := re.search(r'(?<!")\b(at|offset)\b', sql, re.IGNORECASE)):
+        text += f'; if a column is meant, write it with quotes: "{word[1]}"'
     return StoreError(f"the query failed: {text}")
 
 
@@ -348,6 +366,10 @@ def _limited(connection: DuckDBPyConnection, seconds: float | None) -> Iterator[
     finally:
         timer.cancel()
         timer.join()
+
+
+def _is_before(counted: dict[str, int], seen: dict[str, int]) -> bool:
+    return any(counted.get(segment, 0) < end for segment, end in seen.items())
 
 
 def _age(path: Path) -> float:
