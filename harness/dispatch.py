@@ -14,6 +14,7 @@ from harness.worker import Job
 
 POLL_SECONDS = 0.25
 BEAT_SECONDS = 1.0
+STARTUP_SECONDS = 120.0  # for a worker to import what it needs, before its trial's own time begins
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Dispatcher:
         self._waiting: deque[Job] = deque()
         self._running: dict[str, Job] = {}
         self._began: dict[str, float] = {}
+        self._alive: set[str] = set()  # trials whose first heartbeat has come
         self._overdue: set[str] = set()
         self._stopped: str | None = None
         self._last_beat = 0.0
@@ -109,6 +111,7 @@ class Dispatcher:
     def _try_again(self, job: Job, outcome: Outcome) -> bool:
         """Journal an outcome; True where the trial gets another attempt."""
         crashed = bool(outcome.pop("crashed", False))
+        self._alive.discard(job.trial_id)
         if job.trial_id in self._overdue:
             self._overdue.discard(job.trial_id)
             crashed = False
@@ -127,19 +130,25 @@ class Dispatcher:
 
     def _keep_watch(self) -> None:
         now = time.monotonic()
-        for trial_id, job in self._running.items():
-            if now - self._began[trial_id] > job.timeout_seconds and trial_id not in self._overdue:
-                self._overdue.add(trial_id)
-                self._executor.kill(trial_id)
         if now - self._last_beat >= BEAT_SECONDS and self._running:
             self._last_beat = now
-            beats = self._executor.progress()
-            for beat in beats:
-                self._owner.record(
-                    {"kind": "heartbeat", "trial_id": beat.trial_id, "step": beat.step, "steps": beat.steps,
-                     "loss": beat.loss}
-                )  # fmt: skip
-            self._watch.progressed(beats)
+            self._take_beats(now)
+        for trial_id, job in self._running.items():
+            patience = job.timeout_seconds + (0.0 if trial_id in self._alive else STARTUP_SECONDS)
+            if now - self._began[trial_id] > patience and trial_id not in self._overdue:
+                self._overdue.add(trial_id)
+                self._executor.kill(trial_id)
+
+    def _take_beats(self, now: float) -> None:
+        beats = [beat for beat in self._executor.progress() if beat.trial_id in self._running]
+        for beat in beats:
+            if beat.trial_id not in self._alive:
+                self._alive.add(beat.trial_id)
+                self._began[beat.trial_id] = now
+            if beat.steps:
+                event = {"kind": "heartbeat", "trial_id": beat.trial_id, "step": beat.step, "steps": beat.steps}
+                self._owner.record({**event, "loss": beat.loss})
+        self._watch.progressed(beats)
 
     def abandon(self) -> None:
         """After an interruption: kill what runs and journal it as cancelled."""

@@ -75,6 +75,7 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> dict[str, Any]:
 
     for method in job.own_methods:
         register(method)
+    beat(0, 0, math.nan)  # the watchdog's clock begins here, after the imports
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     deadline = time.monotonic() + job.timeout_seconds if stop_at_deadline else math.inf
     done = train(job.spec, Surroundings(job.folder, device, beat, deadline, job.prerequisites))

@@ -18,12 +18,11 @@ from harness.cli.options import database_option, selection, selection_options
 @click.option("--single-file", is_flag=True, help="One HTML file that can be mailed.")
 def command(suites: tuple[str, ...], **options: Any) -> None:
     """Write the HTML site of suites (without names: of every suite in the database) and print its path."""
-    from reports.site import Reported, write_site
-
     from harness.claims import judge_now
     from harness.errors import HarnessError
     from harness.store import open_reader
     from harness.suite import load_suite
+    from reports.site import Reported, write_site
 
     database: Path = options["database"]
     names = list(suites)

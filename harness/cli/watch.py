@@ -119,8 +119,8 @@ class Live(Counting):
         for trial_id, job in self.running.items():
             at = self.newest.get(trial_id)
             name, _, seed = job.label.rpartition("/")
-            step = f"{at.step}/{at.steps}" if at else "…"
-            table.add_row(name, seed, step, f"{at.loss:.4g}" if at else "")
+            step = f"{at.step}/{at.steps}" if at and at.steps else "…"
+            table.add_row(name, seed, step, f"{at.loss:.4g}" if at and at.steps else "")
         return table
 
     def queued(self, jobs: int) -> None:

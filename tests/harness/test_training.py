@@ -1,0 +1,154 @@
+"""The shared loop: schedules, pairing, repeatability, divergence, deadlines."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from harness.assembly import share_weights
+from harness.plan import Selection, Trial, make_plan
+from harness.recipe import Recipe, recipe_from
+from harness.schedules import evenly, factor, log_spaced
+from harness.seeds import Streams, derive
+from harness.suite import load_suite
+from harness.training import Surroundings, train
+from harness.worker import Job, run_job
+
+
+def silent(step: int, steps: int, loss: float) -> None:
+    """No heartbeat."""
+
+
+def trial_of(suite: Path | str, arm: str, seed: int = 0, **overrides: object) -> Trial:
+    plan = make_plan(load_suite(suite), Selection(seeds=tuple(range(seed + 1)), arms=(arm,), overrides=overrides))
+    return next(trial for trial in plan.trials if trial.seed == seed)
+
+
+def outcome_of(trial: Trial, folder: Path, **more: object) -> dict[str, object]:
+    return run_job(Job(trial.trial_id, trial.label, trial.spec, folder, **more), silent)  # type: ignore[arg-type]
+
+
+def test_schedules() -> None:
+    cosine = Recipe(steps=100, schedule="cosine", warmup=0.1)
+    values = [factor(cosine, step, 100) for step in range(100)]
+    assert values[:10] == pytest.approx([0.1 * k for k in range(1, 11)])
+    assert values[10] == pytest.approx(1.0)
+    assert all(a > b for a, b in itertools.pairwise(values[10:]))
+    steps = Recipe(schedule="step", milestones=(0.5, 0.75), gamma=0.1)
+    assert [factor(steps, s, 100) for s in (0, 49, 50, 74, 75)] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    linear = Recipe(schedule="linear", min_lr_ratio=0.5)
+    assert factor(linear, 50, 100) == pytest.approx(0.75)
+    root = Recipe(schedule="inverse-sqrt", warmup=10)
+    assert factor(root, 9, 100) == pytest.approx(1.0)
+    assert factor(root, 39, 100) == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("total", [1, 2, 7, 49, 50, 51, 600, 100_000])
+def test_logged_steps_hold_the_last_one(total: int) -> None:
+    assert max(evenly(total, 5)) == total - 1
+    spaced = log_spaced(total)
+    assert {0, total - 1} <= spaced
+    assert len(spaced) <= 50 or total <= 50
+
+
+def test_streams_are_named_and_counted() -> None:
+    streams = Streams(3)
+    assert streams.number("order", 1) == derive("order", 3, 1)
+    numbers = {Streams(s).number(n, p) for s in range(5) for n in ("order", "augment", "init") for p in range(5)}
+    assert len(numbers) == 75
+    with pytest.raises(ValueError, match="no random stream 'oder'"):
+        streams.number("oder")
+
+
+def test_extra_layers_take_over_the_shared_weights() -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2))
+    torch.manual_seed(0)
+    extra = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2), nn.Linear(2, 2))
+    extra[1].weight.data.zero_()
+    shared = share_weights(plain, extra)
+    assert shared == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert torch.equal(plain[1].weight, extra[1].weight)
+
+
+def test_a_trial_repeats_to_the_last_bit_whatever_ran_before(tmp_path: Path) -> None:
+    first = trial_of("adamp", "adamp", steps=30)
+    other = trial_of("adamp", "sgd", seed=1, steps=20)
+    alone = outcome_of(first, tmp_path / "a")
+    outcome_of(other, tmp_path / "b")
+    torch.manual_seed(12345)
+    after = outcome_of(first, tmp_path / "c")
+    assert alone["status"] == "done"
+    assert alone["results"] == after["results"]
+    for one, two in zip(alone["series"], after["series"], strict=True):  # type: ignore[call-overload]
+        assert one["value"] == two["value"]
+
+
+def test_two_arms_of_a_seed_see_the_same_start_and_the_same_batches(tmp_path: Path) -> None:
+    arms = {}
+    for arm in ("adamw", "adamp"):
+        outcome = outcome_of(trial_of("adamp", arm, steps=2), tmp_path / arm)
+        series = {(s["split"], s["name"]): s["value"] for s in outcome["series"]}  # type: ignore[attr-defined]
+        arms[arm] = series["train", "loss"][0]
+    assert arms["adamw"] == arms["adamp"]
+    other = outcome_of(trial_of("adamp", "adamw", seed=1, steps=2), tmp_path / "other")
+    assert other["series"][0]["value"][0] != arms["adamw"]  # type: ignore[index]
+
+
+def test_divergence_is_a_result_with_its_step(tiny: Path, tmp_path: Path) -> None:
+    outcome = outcome_of(trial_of(tiny, "base", diverges_above=0.01), tmp_path)
+    assert outcome["status"] == "diverged"
+    assert "step 0" in str(outcome["error"])
+
+
+def test_an_error_is_an_outcome_with_its_place(tiny: Path, tmp_path: Path) -> None:
+    outcome = outcome_of(trial_of(tiny, "base", fails=True), tmp_path)
+    assert outcome["status"] == "failed"
+    assert "told to fail" in str(outcome["error"])
+    assert "synthetic.py" in str(outcome["error"])
+    assert outcome["series"] == []
+
+
+def test_the_deadline_is_checked_between_steps(tiny: Path, tmp_path: Path) -> None:
+    started = time.monotonic()
+    outcome = outcome_of(trial_of(tiny, "base", step_seconds=0.2), tmp_path, timeout_seconds=0.3)
+    assert outcome["status"] == "timeout"
+    assert time.monotonic() - started < 3.5
+
+
+def test_the_best_weights_on_validation_are_reported(tmp_path: Path) -> None:
+    trial = trial_of(
+        "adamp", "sgd", steps=40, select="best_on_validation", selection_metric="top1-accuracy", evaluations=8
+    )
+    outcome = outcome_of(trial, tmp_path)
+    values = next(s for s in outcome["series"] if (s["split"], s["name"]) == ("validation", "top1-accuracy"))["value"]  # type: ignore[attr-defined]
+    final = {(r["split"], r["metric"]): r["value"] for r in outcome["results"]}  # type: ignore[attr-defined]
+    assert final["validation", "top1-accuracy"] == pytest.approx(max(values))
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_lower_precision_trains(precision: str, tmp_path: Path) -> None:
+    outcome = outcome_of(trial_of("adamp", "adamp", steps=10, precision=precision), tmp_path)
+    assert outcome["status"] == "done", outcome["error"]
+    final = {r["metric"]: r["value"] for r in outcome["results"]}  # type: ignore[attr-defined]
+    assert math.isfinite(final["loss"])
+
+
+def test_a_recipe_keeps_the_tasks_own_keys_apart() -> None:
+    recipe = recipe_from({"steps": 5, "optimizer": {"adam": {}}, "augment": "shift"})
+    assert recipe.steps == 5
+    assert dict(recipe.task) == {"augment": "shift"}
+    assert Recipe(epochs=2.5).total_steps(10) == 25
+    assert Recipe(steps=100, max_steps=4).total_steps(10) == 4
+
+
+def test_threads_and_device_are_those_of_the_recipe(tiny: Path, tmp_path: Path) -> None:
+    trial = trial_of(tiny, "base", threads=1)
+    train(trial.spec, Surroundings(tmp_path, torch.device("cpu"), silent))
+    assert torch.get_num_threads() == 1
