@@ -29,8 +29,9 @@ def guarded_sqrt(value: Tensor) -> Tensor:
 
 
 def released_sqrt(value: Tensor) -> Tensor:
-    """√max(0, v) as in the released code: at 0 its gradient is NaN."""
-    return value.clamp_min(0).sqrt()
+    """√max(0, v) without a guard, as in the released code: at 0 its gradient is infinite, a sample's then NaN."""
+    # Not clamp: recent versions of torch give it a zero gradient at the bound, which hides the trap.
+    return torch.maximum(value, torch.zeros_like(value)).sqrt()
 
 
 def widen(features: Tensor) -> Tensor:

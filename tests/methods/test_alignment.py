@@ -1,0 +1,399 @@
+"""MK-MMD and the adaptation losses: vectors, plain formulas, gradients, extremes, contract."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import pkgutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+import methods.alignment as package
+from methods.alignment.dann import DANN, reverse_gradient
+from methods.alignment.deep_coral import coral_loss
+from methods.alignment.fine_tune import FineTune
+from methods.alignment.inputs import Adaptation, AdaptationBatch
+from methods.alignment.knn_mmd import KNNMMD
+from methods.alignment.mk_mmd import class_mk_mmd, mk_mmd_loss
+from methods.alignment.mmd_global import GlobalMMD
+from methods.alignment.probes import class_alignment, fluctuation, misaligned_share, purity
+from methods.alignment.vectors import PREFIXES, compare
+from methods.info import MethodInfo
+
+VECTORS = Path(__file__).parents[1] / "vectors"
+CASES = {
+    name: case
+    for name, case in json.loads((VECTORS / "index.json").read_text()).items()
+    if name.split("_")[0] in PREFIXES
+}
+CLASSES, WIDTH = 3, 4
+
+
+def sample(seed: int, rows: int, width: int = WIDTH, spread: float = 1.0) -> Tensor:
+    g = torch.Generator().manual_seed(seed)
+    return spread * torch.randn(rows, width, generator=g, dtype=torch.float64)
+
+
+def plain_mmd(x: Tensor, y: Tensor, sigmas: tuple[float, ...]) -> Tensor:
+    def mean_kernel(a: Tensor, b: Tensor, sigma: float) -> Tensor:
+        total = torch.zeros((), dtype=a.dtype)
+        for i in a:
+            for j in b:
+                total = total + torch.exp(-((i - j) ** 2).sum() / (2 * sigma**2))
+        return total / (len(a) * len(b))
+
+    values = []
+    for sigma in sigmas:
+        squared = mean_kernel(x, x, sigma) + mean_kernel(y, y, sigma) - 2 * mean_kernel(x, y, sigma)
+        values.append(squared.clamp_min(0).sqrt())
+    return torch.stack(values).mean()
+
+
+@pytest.mark.parametrize("name", sorted(CASES))
+def test_reference_vectors(name: str) -> None:
+    with np.load(VECTORS / f"{name}.npz") as arrays:
+        comparisons = compare(name, CASES[name], dict(arrays))
+    assert [c.label for c in comparisons] == ["loss", "grad_x", "grad_y"]
+    for comparison in comparisons:
+        assert comparison.passed, (comparison.label, comparison.largest_error)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 6), st.integers(1, 6), st.integers(1, 5))
+def test_mk_mmd_is_the_plain_formula(seed: int, rows: int, others: int, width: int) -> None:
+    sigmas = (0.5, 1.0, 3.0)
+    x, y = sample(seed, rows, width).requires_grad_(), (sample(seed + 1, others, width) + 0.5).requires_grad_()
+    ours, plain = mk_mmd_loss(x, y, sigmas), plain_mmd(x, y, sigmas)
+    torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-12)
+    for got, expected in zip(torch.autograd.grad(ours, (x, y)), torch.autograd.grad(plain, (x, y)), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(mk_mmd_loss(x.float(), y.float(), sigmas).double(), plain, rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000), st.integers(1, 9), st.integers(1, 9))
+def test_class_discrepancies_are_mk_mmd_of_each_class(seed: int, rows: int, others: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    x, y = sample(seed, rows).requires_grad_(), sample(seed + 1, others).requires_grad_()
+    x_labels = torch.randint(CLASSES, (rows,), generator=g)
+    y_labels = torch.randint(CLASSES, (others,), generator=g)
+    values, present = class_mk_mmd(x, x_labels, y, y_labels, CLASSES)
+    plain = []
+    for label in range(CLASSES):
+        a, b = x[x_labels == label], y[y_labels == label]
+        assert bool(present[label]) is (len(a) > 0 and len(b) > 0)
+        plain.append(mk_mmd_loss(a, b) if len(a) and len(b) else (x * 0).sum())
+    torch.testing.assert_close(values, torch.stack(plain))
+    ours = torch.autograd.grad(values.sum(), (x, y))
+    theirs = torch.autograd.grad(torch.stack(plain).sum(), (x, y), allow_unused=True)
+    for got, expected in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(got, torch.zeros_like(got) if expected is None else expected)
+
+
+def test_gradchecks() -> None:
+    x, y = sample(1, 5).requires_grad_(), sample(2, 4).requires_grad_()
+    assert torch.autograd.gradcheck(lambda a, b: mk_mmd_loss(a, b, (0.5, 1.0, 2.0)), (x, y))
+    assert torch.autograd.gradcheck(coral_loss, (x, y))
+    labels = torch.tensor([0, 1, 0, 2, 2])
+    assert torch.autograd.gradcheck(lambda a, b: class_mk_mmd(a, labels, b, labels[:4], CLASSES).values, (x, y))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rows", [1, 2, 17])
+def test_equal_samples_give_zero_and_no_nan(rows: int, dtype: torch.dtype) -> None:
+    x = sample(3, rows).to(dtype)
+    for spread in (1e-4, 1.0, 100.0):
+        leaf, other = (spread * x).clone().requires_grad_(), (spread * x)[torch.randperm(rows)].requires_grad_()
+        loss = mk_mmd_loss(leaf, other)
+        assert float(loss.detach()) < 1e-3
+        for gradient in torch.autograd.grad(loss, (leaf, other)):
+            assert bool(gradient.isfinite().all())
+        labels = torch.zeros(rows, dtype=torch.long)
+        local = class_mk_mmd(leaf, labels, other, labels, CLASSES).values.sum()
+        assert bool(torch.autograd.grad(local, leaf)[0].isfinite().all())
+
+
+def test_the_released_root_is_nan_where_ours_is_not() -> None:
+    x = sample(4, 8).float()
+    leaf = x.clone().requires_grad_()
+    released = mk_mmd_loss(leaf, x, root="released")
+    assert float(released) == 0
+    assert bool(torch.autograd.grad(released, leaf)[0].isnan().any())
+    y = x + 0.5
+    torch.testing.assert_close(mk_mmd_loss(x, y), mk_mmd_loss(x, y, root="released"))
+
+
+def test_far_apart_embeddings_give_no_gradient() -> None:
+    g = torch.Generator().manual_seed(0)
+    x, y = (3 * torch.randn(32, 64, generator=g) for _ in range(2))
+    leaf = x.requires_grad_()
+    loss = mk_mmd_loss(leaf, y)
+    assert float(loss) > 0.2
+    assert float(torch.autograd.grad(loss, leaf)[0].norm()) < 1e-6
+
+
+def test_autocast_does_not_round_the_kernels() -> None:
+    x, y = sample(5, 30).float(), sample(6, 30).float() + 0.3
+    labels = torch.arange(30) % CLASSES
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        whole, local, coral = mk_mmd_loss(x, y), class_mk_mmd(x, labels, y, labels, CLASSES).values, coral_loss(x, y)
+    torch.testing.assert_close(whole, mk_mmd_loss(x, y))
+    torch.testing.assert_close(local, class_mk_mmd(x, labels, y, labels, CLASSES).values)
+    torch.testing.assert_close(coral, coral_loss(x, y))
+
+
+def test_what_mk_mmd_refuses() -> None:
+    x = sample(7, 3)
+    for bad, message in (
+        (lambda: mk_mmd_loss(x, sample(8, 3, 5)), "one width"),
+        (lambda: mk_mmd_loss(x, x[:0]), "empty"),
+        (lambda: mk_mmd_loss(x, x, ()), "sigmas"),
+        (lambda: mk_mmd_loss(x, x, root="none"), "root must be one of guarded, released"),
+        (lambda: class_mk_mmd(x, torch.zeros(2), x, torch.zeros(3), 2), "labels of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            bad()
+
+
+# Modules
+
+
+def infos() -> Iterator[tuple[MethodInfo, Any]]:
+    for module in pkgutil.iter_modules(package.__path__):
+        loaded = importlib.import_module(f"methods.alignment.{module.name}")
+        for info in getattr(loaded, "INFOS", None) or ([loaded.INFO] if hasattr(loaded, "INFO") else []):
+            yield info, getattr(loaded, info.target)
+
+
+METHODS = {info.name: (info, factory) for info, factory in infos()}
+LOSSES = sorted(name for name, (_, factory) in METHODS.items() if issubclass(factory, Adaptation))
+
+
+def make(name: str, **options: Any) -> Adaptation:
+    torch.manual_seed(0)
+    info, factory = METHODS[name]
+    return factory(**({"feature_channels": WIDTH} if "feature_channels" in info.required else {}), **options)
+
+
+def a_batch(seed: int = 0, source: int = 9, target: int = 8, shots: int = 3) -> AdaptationBatch:
+    g = torch.Generator().manual_seed(seed)
+
+    def normal(rows: int, width: int, shift: float = 0.0) -> Tensor:
+        return (torch.randn(rows, width, generator=g) + shift).requires_grad_()
+
+    return AdaptationBatch(
+        source_features=normal(source, WIDTH),
+        source_logits=normal(source, CLASSES),
+        source_labels=torch.arange(source) % CLASSES,
+        target_features=normal(target, WIDTH, 0.5),
+        help_features=normal(target, WIDTH, 0.5),
+        help_labels=torch.arange(target) % CLASSES,
+        support_features=normal(shots, WIDTH, 0.5),
+        support_logits=normal(shots, CLASSES),
+        support_labels=torch.arange(shots) % CLASSES,
+        progress=0.5,
+    )
+
+
+def test_every_adaptation_is_here() -> None:
+    losses = {"knn-mmd", "mmd", "dann", "deep-coral", "source-only", "fine-tune"}
+    assert set(LOSSES) == losses
+    assert set(METHODS) == losses | {"knn-raw", "knn-static", "knn-motion", "majority"}
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_the_record_is_the_constructor(name: str) -> None:
+    info, factory = METHODS[name]
+    parameters = inspect.signature(factory).parameters
+    defaults = {k: p.default for k, p in parameters.items() if p.default is not inspect.Parameter.empty}
+    assert dict(info.defaults) == defaults
+    assert set(info.required) == set(parameters) - set(defaults)
+    assert info.slot == "adaptation"
+    assert factory.__doc__
+    for option, values in info.options.items():
+        for value in values:
+            make(name, **{option: value})
+        with pytest.raises(ValueError, match=rf"{name}: {option} must be one of"):
+            make(name, **{option: "no such"})
+
+
+@pytest.mark.parametrize("shape", [(9, 8, 3), (1, 1, 1)])
+@pytest.mark.parametrize("name", LOSSES)
+def test_total_is_the_sum_of_the_terms_with_finite_gradients(name: str, shape: tuple[int, int, int]) -> None:
+    module, batch = make(name), a_batch(0, *shape)
+    loss = module(batch)
+    torch.testing.assert_close(loss.total.detach(), torch.stack(list(loss.terms.values())).sum())
+    loss.total.backward()
+    for name_of in ("source_features", "source_logits", "target_features", "support_logits"):
+        gradient = getattr(batch, name_of).grad
+        assert gradient is None or bool(gradient.isfinite().all())
+    assert batch.source_logits.grad is not None
+    assert float(batch.source_logits.grad.abs().sum()) > 0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_diagnostics_are_the_recorded_names(name: str) -> None:
+    module = make(name)
+    assert module.diagnostics() == {}
+    module.record = True
+    module(a_batch(1))
+    quantities = module.diagnostics()
+    assert set(quantities) == set(METHODS[name][0].diagnostics)
+    assert all(value.ndim == 0 and bool(value.isfinite()) for value in quantities.values())
+    assert not any(value.requires_grad for value in quantities.values())
+
+
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "source-only"])
+def test_a_missing_input_is_named(name: str) -> None:
+    batch = a_batch(2)
+    with pytest.raises(ValueError, match=f"{name}: the batch lacks"):
+        make(name)(AdaptationBatch(batch.source_features, batch.source_logits, batch.source_labels))
+
+
+def test_the_batch_has_no_room_for_hidden_labels() -> None:
+    assert not [name for name in AdaptationBatch.__dataclass_fields__ if name.startswith("target") and "label" in name]
+
+
+def test_knn_mmd_terms() -> None:
+    batch = a_batch(3)
+    terms = KNNMMD(local_weight=3.0, global_weight=0.5)(batch).terms
+    assert batch.target_features is not None
+    assert batch.help_features is not None
+    assert batch.help_labels is not None
+    local = sum(
+        mk_mmd_loss(batch.source_features[batch.source_labels == c], batch.help_features[batch.help_labels == c])
+        for c in range(CLASSES)
+    )
+    torch.testing.assert_close(terms["local"], (3.0 * local / CLASSES).detach())
+    torch.testing.assert_close(
+        terms["global"], 0.5 * mk_mmd_loss(batch.source_features, batch.target_features).detach()
+    )
+    paper = KNNMMD(global_target="paper")(batch).terms["global"]
+    torch.testing.assert_close(paper, 2 * mk_mmd_loss(batch.source_features, batch.help_features).detach())
+    assert set(KNNMMD(local_weight=0)(batch).terms) == {"cross_entropy", "global"}
+    assert set(KNNMMD(global_weight=0)(batch).terms) == {"cross_entropy", "local"}
+    same = GlobalMMD(weight=2.0)(batch).total
+    torch.testing.assert_close(KNNMMD(local_weight=0)(batch).total, same)
+
+
+def test_the_shots_enter_training_only_as_released() -> None:
+    batch = a_batch(4)
+    assert batch.support_features is not None
+    for form, used in (("paper", False), ("released", True)):
+        (gradient,) = torch.autograd.grad(KNNMMD(support=form)(batch).total, batch.support_features, allow_unused=True)
+        assert (gradient is not None and float(gradient.abs().sum()) > 0) is used
+
+
+def test_a_class_that_the_help_set_lacks_is_left_out() -> None:
+    batch = a_batch(5)
+    assert batch.help_labels is not None
+    lacking = AdaptationBatch(
+        batch.source_features,
+        batch.source_logits,
+        batch.source_labels,
+        batch.target_features,
+        batch.help_features,
+        torch.zeros_like(batch.help_labels),
+    )
+    module = KNNMMD(global_weight=0)
+    assert float(module.diagnostics(lacking)["aligned_class_share"]) == pytest.approx(1 / CLASSES)
+    (gradient,) = torch.autograd.grad(module(lacking).terms["local"] + module(lacking).total, batch.source_features)
+    assert float(gradient[batch.source_labels != 0].abs().max()) == 0
+
+
+def test_gradient_reversal() -> None:
+    x = sample(9, 3).requires_grad_()
+    torch.testing.assert_close(reverse_gradient(x, 0.3), x)
+    (gradient,) = torch.autograd.grad(reverse_gradient(x, 0.3).sum(), x)
+    torch.testing.assert_close(gradient, torch.full_like(x, -0.3))
+    module = DANN(WIDTH)
+    assert module.reversal(0.0) == 0
+    assert module.reversal(1.0) == pytest.approx(1, abs=1e-4)
+
+
+def test_dann_pulls_features_the_other_way_and_its_classifier_the_right_way() -> None:
+    module, batch = make("dann"), a_batch(6)
+    before = float(module(batch).terms["domain"])
+    module(batch).total.backward()
+    assert batch.target_features is not None
+    assert batch.target_features.grad is not None
+    with torch.no_grad():
+        for parameter in module.parameters():
+            assert parameter.grad is not None
+            parameter -= 0.01 * parameter.grad
+        assert float(module(batch).terms["domain"]) < before
+    fresh = make("dann")
+    moved = AdaptationBatch(
+        batch.source_features,
+        batch.source_logits,
+        batch.source_labels,
+        batch.target_features - 0.1 * batch.target_features.grad,
+        progress=0.5,
+    )
+    assert float(fresh(moved).terms["domain"]) > before
+
+
+def test_coral_is_the_covariance_distance() -> None:
+    x, y = sample(10, 20), sample(11, 15)
+    expected = np.square(np.cov(x.numpy().T) - np.cov(y.numpy().T)).sum() / (4 * WIDTH**2)
+    assert float(coral_loss(x, y)) == pytest.approx(expected)
+    assert float(coral_loss(x, x)) == 0
+    assert bool(coral_loss(x[:1], y).isfinite())
+
+
+def test_fine_tuning_changes_sides() -> None:
+    batch = a_batch(7)
+    early = FineTune(start=0.6)(batch).terms
+    late = FineTune(start=0.4)(batch).terms
+    assert float(early["support"]) == 0
+    assert float(late["cross_entropy"]) == 0
+    assert float(late["support"]) > 0
+
+
+# Probes
+
+
+def test_purity() -> None:
+    assert purity(np.array([0, 1, 1]), np.array([0, 1, 2])) == pytest.approx(2 / 3)
+    with pytest.raises(ValueError, match="non-empty"):
+        purity(np.array([]), np.array([]))
+
+
+def test_class_alignment_has_a_floor_and_sees_a_shift() -> None:
+    g = torch.Generator().manual_seed(1)
+    labels = torch.arange(120) % CLASSES
+    source = torch.randn(120, WIDTH, generator=g) / 2
+    alike = torch.randn(120, WIDTH, generator=g) / 2
+    near = class_alignment(source, labels, alike, labels, CLASSES)
+    far = class_alignment(source, labels, alike + 1.5, labels, CLASSES)
+    assert torch.equal(near.floor, far.floor)
+    assert bool((near.mmd < 1.5 * near.floor).all())
+    assert bool((far.mmd > 2 * far.floor).all())
+    lone = class_alignment(source[:1], labels[:1], alike, labels, CLASSES)
+    assert bool(lone.floor.isnan().all())
+    assert lone.mmd.isnan().tolist() == [False, True, True]
+
+
+def test_misaligned_share_counts_swapped_classes() -> None:
+    centres = torch.tensor([[0.0, 0.0], [5.0, 0.0], [0.0, 5.0], [5.0, 5.0]])
+    labels = torch.arange(40) % 4
+    source = centres[labels] + 0.1 * torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    assert misaligned_share(source, labels, source + 0.3, labels, 4) == 0
+    swapped = torch.tensor([1, 0, 2, 3])[labels]
+    assert misaligned_share(source, labels, source, swapped, 4) == 0.5
+    assert np.isnan(misaligned_share(source[:1], labels[:1], source[1:2], labels[1:2], 4))
+
+
+def test_fluctuation_is_of_the_last_epochs() -> None:
+    values = [0.0] * 10 + [1.0, 3.0]
+    assert fluctuation(values, last=2) == pytest.approx(np.sqrt(2))
+    assert np.isnan(fluctuation([1.0]))
