@@ -6,13 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-DEFAULT_DATABASE = Path("results/harness.duckdb")
-
-
-def default_database() -> Path:
-    """The database used when nobody names one: ``HARNESS_DB`` or ``results/harness.duckdb``."""
-    return Path(os.environ.get("HARNESS_DB") or DEFAULT_DATABASE)
-
 
 @dataclass(frozen=True)
 class StorePaths:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,10 +16,10 @@ from harness.store import TABLES, Owner, StoreError, StoreHeldError, StorePaths,
 from harness.store.schema import connect, open_for_writing
 
 
-@pytest.fixture
-def paths(tmp_path: Path) -> StorePaths:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three sessions with a bit of everything, the last one never closed."""
-    paths = StorePaths.of(tmp_path / "h.duckdb")
+    paths = StorePaths.of(tmp_path_factory.mktemp("template") / "h.duckdb")
     for number in range(2):
         run_id = f"run-{number}"
         with Owner(paths.database, run_id) as owner:
@@ -38,7 +39,13 @@ def paths(tmp_path: Path) -> StorePaths:
     left.record(outcome("late"))
     left._stop.set()
     left.journal.close()
-    return paths
+    return paths.database.parent
+
+
+@pytest.fixture
+def paths(template: Path, tmp_path: Path) -> StorePaths:
+    shutil.copytree(template, tmp_path / "store")
+    return StorePaths.of(tmp_path / "store" / "h.duckdb")
 
 
 def dump(database: Path) -> dict[str, list[tuple[Any, ...]]]:
