@@ -19,6 +19,7 @@ from methods.optimizers.projection import (
     Views,
     decide,
     is_eligible,
+    materialized,
     measure,
     per_row,
     refuse_unsupported,
@@ -292,7 +293,7 @@ def bias_correction(beta: float, count: Tensor) -> float | Tensor:
         return 1 - beta ** float(count)
     if beta == 0.0:
         return 1.0
-    return -torch.expm1(count * math.log(beta))
+    return materialized(-torch.expm1(count * math.log(beta)))
 
 
 def _update(

@@ -139,7 +139,7 @@ class WeightProbe:
         if "weight_norm_growth.conv" in values:
             values["weight_norm_growth"] = values["weight_norm_growth.conv"]
         values.update(self._shares(tensors))
-        fired = getattr(optimizer, "fired_views", dict)()
+        fired: dict[Tensor, Tensor] = getattr(optimizer, "fired_views", dict)()
         if fired:
             values["fired_share"] = float(
                 torch.stack([view.float().cpu() > 0 for view in fired.values()]).float().mean()

@@ -190,3 +190,15 @@ def below(gw: Tensor, g_norm: Tensor, w_norm: Tensor, threshold: float | Tensor,
 def per_row(values: Tensor, like: Tensor) -> Tensor:
     """Shape (C,) to (C, 1, …), so that it multiplies the rows of ``like``."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def materialized(value: Tensor) -> Tensor:
+    """The same scalar; under ``torch.compile`` computed once and stored.
+
+    The compiler inlines what is elementwise: in the loop over a weight it would compute the exponential of a bias
+    correction anew for every vector. Only a reduction of some length is always stored. Not for row factors: the
+    CPU backend of torch 2.14 fails to fuse their reduction with the loop over the rows (KeyError).
+    """
+    if not torch.compiler.is_compiling():
+        return value
+    return value.expand(16).amax(0)
