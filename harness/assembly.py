@@ -13,13 +13,14 @@ from torch import nn
 from harness import registry
 from harness.contracts import DataRequest, ModelRequest, Slot, Task, TrialContext
 from harness.paths import data_root
+from harness.products import load_product
 from harness.recipe import recipe_from
 from harness.seeds import Streams
 
 
 @dataclass(frozen=True, slots=True)
 class Initialisation:
-    """How a trial's network begins: the arm's own model, and the reference whose weights it takes over."""
+    """How a trial's networks begin: the arm's own, the reference whose weights it takes over, its prerequisites'."""
 
     spec: Mapping[str, Any]
     streams: Streams
@@ -36,8 +37,18 @@ class Initialisation:
         if reference is not None:
             slots = filled(reference["slots"])
             share_weights(self._model(reference["model"], slots, facts), model)
+        return self._placed(model)
+
+    def prerequisite(self, name: str, facts: Mapping[str, Any]) -> nn.Module:
+        """The network of a prerequisite with its weights, in evaluation mode, without gradients."""
+        made = self.spec["prerequisites"][name]
+        model = self._model(made["model"], filled(made.get("slots", {})), facts)
+        model.load_state_dict(load_product(self.prerequisites[name]))
+        return self._placed(model).eval().requires_grad_(False)
+
+    def _placed(self, model: nn.Module) -> nn.Module:
         if self.spec["recipe"].get("memory_layout") == "channels_last":
-            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model = model.to(memory_format=torch.channels_last)
         return model.to(self.device)
 
     def _model(self, part: Mapping[str, Any], slots: Mapping[str, Slot], facts: Mapping[str, Any]) -> nn.Module:
@@ -94,7 +105,8 @@ def assemble(
         device=device,
         scale=spec["scale"],
         folder=folder,
-        prerequisites=prerequisites or {},
+        load_prerequisite=started.prerequisite,
+        prerequisites=tuple(spec["prerequisites"]),
     )
     task: Task = registry.entry("task", spec["task"]).load()(context)
     return task

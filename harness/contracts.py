@@ -57,7 +57,7 @@ class ModelRequest:
         parameters: the model's keys, defaults filled in.
         facts: what the task knows of the data (``classes``, ``channels``, ``size``, ``vocabulary``).
         norms: norm slots by place (``encoder``, ``decoder``; ``all`` where one norm serves every place).
-        prerequisites: folders of prerequisites' products by name (``backbone``).
+        prerequisites: weights to start from by name (``backbone``): a product's folder or a file.
     """
 
     parameters: Mapping[str, Any]
@@ -110,7 +110,8 @@ class TrialContext:
         device: where to compute.
         scale: ``mini``, ``small``, ``paper`` or ``smoke``.
         folder: where artifacts of this trial may be written (pictures, samples).
-        prerequisites: folders of prerequisites' products by name (``teacher``).
+        load_prerequisite: ``context.load_prerequisite("teacher", facts)`` builds the network that a prerequisite
+            trained, with its weights, in evaluation mode and without gradients; ``prerequisites`` names them.
     """
 
     recipe: Recipe
@@ -121,7 +122,8 @@ class TrialContext:
     device: torch.device
     scale: str
     folder: Path
-    prerequisites: Mapping[str, Path] = field(default_factory=dict)
+    load_prerequisite: Callable[[str, Mapping[str, Any]], nn.Module]
+    prerequisites: tuple[str, ...] = ()
 
 
 class Task(ABC):
@@ -171,6 +173,10 @@ class Task(ABC):
         result = self.training_step(batch, step)
         update(result)
         return result
+
+    def product(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """What others may start from, saved where this trial is a prerequisite: the trained weights."""
+        return model.state_dict()
 
     def mechanisms(self) -> dict[str, float]:
         """Final ``mechanism.*`` quantities beyond the probe's, without the prefix."""

@@ -64,6 +64,7 @@ class Dispatcher:
         self._began: dict[str, float] = {}
         self._alive: set[str] = set()  # trials whose first heartbeat has come
         self._overdue: set[str] = set()
+        self._open: set[str] = set()  # queued or running: what needs them must wait
         self._stopped: str | None = None
         self._last_beat = 0.0
 
@@ -76,6 +77,7 @@ class Dispatcher:
         """Queue jobs."""
         new = list(jobs)
         self._waiting.extend(new)
+        self._open.update(job.trial_id for job in new)
         self._watch.queued(len(new))
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
@@ -86,7 +88,10 @@ class Dispatcher:
                 job = self._running.pop(outcome["trial_id"])
                 if self._try_again(job, outcome):
                     continue
+                self._open.discard(job.trial_id)
                 yield job, outcome
+                if outcome["status"] != "done":
+                    yield from self._cancel_dependants(job)
             self._keep_watch()
 
     def _must_stop(self) -> bool:
@@ -95,11 +100,11 @@ class Dispatcher:
         return self._stopped is not None
 
     def _start_what_fits(self) -> None:
-        while self._waiting and not self._must_stop():
-            job = self._waiting[0]
-            if (self._policy.exclusive and self._running) or not self._executor.has_room(job):
+        while not self._must_stop():
+            job = next((job for job in self._waiting if not self._open & set(job.needs)), None)
+            if job is None or (self._policy.exclusive and self._running) or not self._executor.has_room(job):
                 return
-            self._waiting.popleft()
+            self._waiting.remove(job)
             self._owner.record(
                 {"kind": "started", "run_id": self._run_id, "trial_id": job.trial_id, "attempt": job.attempt}
             )
@@ -107,6 +112,18 @@ class Dispatcher:
             self._began[job.trial_id] = time.monotonic()
             self._executor.submit(job)
             self._watch.started(job)
+
+    def _cancel_dependants(self, failed: Job) -> Iterator[tuple[Job, Outcome]]:
+        """What starts from a prerequisite that failed cannot run; it is journalled as cancelled, with the reason."""
+        for job in [job for job in self._waiting if failed.trial_id in job.needs]:
+            self._waiting.remove(job)
+            self._open.discard(job.trial_id)
+            error = f"its prerequisite {failed.label} ({failed.trial_id[:12]}) did not succeed"
+            outcome: Outcome = {"trial_id": job.trial_id, "status": "cancelled", "error": error}
+            self._owner.record({"kind": "outcome", "run_id": self._run_id, **outcome})
+            self._watch.finished(job, outcome)
+            yield job, outcome
+            yield from self._cancel_dependants(job)
 
     def _try_again(self, job: Job, outcome: Outcome) -> bool:
         """Journal an outcome; True where the trial gets another attempt."""

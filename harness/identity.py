@@ -45,14 +45,16 @@ def trial_id(spec_id: str, code: str) -> str:
 
 
 def roots(spec: Mapping[str, Any]) -> Iterator[str]:
-    """The modules that a trial's numbers come from: methods, task, data source, model."""
+    """The modules that a trial's numbers come from: methods, task, data source, models."""
     for method in methods_of(spec["slots"]):
         yield registry.entry("method", method).module
     yield registry.entry("task", spec["task"]).module
     yield registry.entry("data", spec["data"]["name"]).module
     yield registry.entry("model", spec["model"]["name"]).module
-    for method in methods_of(spec.get("reference", {}).get("slots", {})):
-        yield registry.entry("method", method).module
+    for other in (spec.get("reference"), *spec.get("prerequisites", {}).values()):
+        if other is not None:
+            yield registry.entry("model", other["model"]["name"]).module
+            yield from (registry.entry("method", name).module for name in methods_of(other.get("slots", {})))
 
 
 def methods_of(slots: Mapping[str, Any]) -> Iterator[str]:
@@ -88,6 +90,18 @@ def require_data(name: str) -> None:
                 f"the data source '{name}' is missing: {where} does not exist; get it with 'harness data fetch {name}' "
                 f"or point HARNESS_DATA at the folder that has it"
             )
+
+
+def weights_file(name: str) -> Path:
+    """Where a source of published weights has its file.
+
+    Raises:
+        MissingDataError: it is not there.
+    """
+    require_data(name)
+    path = file_of(registry.entry("data", name).info["files"][0])
+    assert path is not None
+    return path
 
 
 def file_of(file: str) -> Path | None:

@@ -12,7 +12,7 @@ from harness.identity import code_of, data_identity, sha256_of, trial_id
 from harness.recipe import identity_of
 from harness.suite.load import Suite
 from harness.suite.models import SCALES, Arm
-from harness.suite.resolve import Content, Setting, content, setting
+from harness.suite.resolve import Content, Setting, content, needed, prerequisite_content, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,11 @@ class Trial:
     spec: Mapping[str, Any] = field(repr=False)
 
     @property
+    def needs(self) -> dict[str, str]:
+        """The trials whose products it starts from, by name."""
+        return {name: one["trial_id"] for name, one in self.spec["prerequisites"].items() if "trial_id" in one}
+
+    @property
     def label(self) -> str:
         """How people read it."""
         return f"{self.benchmark}/{self.arm}/{self.seed}"
@@ -55,8 +60,8 @@ class Plan:
     """What a suite needs at a scale.
 
     Attributes:
-        trials: each once, pairs of one seed side by side, prerequisites first.
-        links: every (benchmark, arm, seed) with its trial.
+        trials: each once, pairs of one seed side by side, a prerequisite before what needs it.
+        links: every (benchmark, arm, seed) with its trial; prerequisites are no cells and have none.
         settings: the resolved benchmarks by name.
         absent: benchmarks that have no block at this scale.
         added_arms: arms from the command line.
@@ -134,7 +139,6 @@ def _plan(
     for name, base in settings.items():
         for arm in arms_of(base, arms, wanted):
             contents[name, arm] = content(base, arms[arm], wanted.overrides)
-    codes = {cell: code_of(_identity(found, None)) for cell, found in contents.items()}
     references = {name: _reference(suite, name, base, arms, wanted) for name, base in settings.items()}
     seeds = {cell: seeds_of(suite, wanted, cell in primary) for cell in contents}
     trials: dict[str, Trial] = {}
@@ -143,10 +147,30 @@ def _plan(
         for (name, arm), found in contents.items():
             if seed not in seeds[name, arm]:
                 continue
-            trial = _trial(suite, settings[name], arm, found, references[name], codes[name, arm], seed)
+            base = settings[name]
+            before = _prerequisites(suite, base, found, seed, trials)
+            trial = _trial(suite, base, arm, found, seed, references[name], before)
             trials.setdefault(trial.trial_id, trial)
             links.append(Link(name, arm, seed, trial.trial_id))
     return Plan(suite.name, wanted.scale, tuple(trials.values()), tuple(links), settings, absent, arms)
+
+
+def _prerequisites(
+    suite: Suite, base: Setting, found: Content, seed: int, trials: dict[str, Trial]
+) -> dict[str, dict[str, Any]]:
+    """What a trial starts from, by name; trials that make it are added to the plan before the trial itself."""
+    before: dict[str, dict[str, Any]] = {}
+    for name, wanted in needed(base, found.slots).items():
+        if wanted.weights is not None:
+            made: dict[str, Any] = {"weights": wanted.weights, "content": data_identity(wanted.weights)}
+            before[name] = {**made, "model": dict(wanted.model)}
+            continue
+        own = prerequisite_content(base, wanted)
+        at = 0 if wanted.seeds == "shared" else seed
+        trial = _trial(suite, base, f"prerequisite:{name}", own, at, None, {})
+        trials.setdefault(trial.trial_id, trial)
+        before[name] = {"trial_id": trial.trial_id, "model": dict(own.model), "slots": dict(own.slots)}
+    return before
 
 
 def arms_of(base: Setting, arms: Mapping[str, Arm], wanted: Selection) -> list[str]:
@@ -206,14 +230,13 @@ def _trial(
     base: Setting,
     arm: str,
     found: Content,
-    reference: Mapping[str, Any] | None,
-    code: str,
     seed: int,
+    reference: Mapping[str, Any] | None,
+    before: Mapping[str, Any],
 ) -> Trial:
-    identity = {**_identity(found, reference), "seed": seed, "scale": base.scale, "prerequisites": {}}
-    if "reference" in identity:
-        code = code_of(identity)
-    spec_id = sha256_of(identity)
+    own = _identity(found, reference)
+    identity = {**own, "seed": seed, "scale": base.scale, "prerequisites": dict(before)}
+    spec_id, code = sha256_of(identity), code_of(identity)
     spec = {**identity, "recipe": dict(found.recipe)}
     identifier = trial_id(spec_id, code)
     return Trial(identifier, spec_id, code, suite.name, base.benchmark, arm, seed, base.scale, base.stand_in, spec)
@@ -234,8 +257,12 @@ def parse_seeds(text: str | None) -> tuple[int, ...] | None:
 
 
 def sources_of(trials: Iterable[Trial]) -> list[str]:
-    """The data sources that trials read."""
-    return sorted({str(trial.spec["data"]["name"]) for trial in trials})
+    """The data and weights sources that trials read."""
+    names: set[str] = set()
+    for trial in trials:
+        names.add(str(trial.spec["data"]["name"]))
+        names.update(one["weights"] for one in trial.spec["prerequisites"].values() if "weights" in one)
+    return sorted(names)
 
 
 def describe_entry(kind: registry.Kind, name: str) -> str:

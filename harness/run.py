@@ -15,9 +15,10 @@ from harness.dispatch import Dispatcher, Policy, Watch
 from harness.environment import environment, environment_id, git_state
 from harness.errors import HarnessError, MissingDataError
 from harness.executors import Executor, InlineExecutor
-from harness.identity import require_data
+from harness.identity import require_data, weights_file
 from harness.judge import claim_rows, judge
 from harness.plan import Plan, Selection, Trial, make_plan, sources_of
+from harness.products import has_product
 from harness.store import FINAL, Owner, open_reader
 from harness.suite import Suite
 from harness.worker import Job
@@ -166,34 +167,50 @@ def make_executor(request: Request) -> Executor:
     return RayExecutor(state, request.address, request.gpus_per_trial)
 
 
-def jobs_of(trials: list[Trial], request: Request) -> list[Job]:
-    """Trials as they travel to workers."""
+def jobs_of(plan: Plan, finished: Mapping[str, str], request: Request) -> list[Job]:
+    """The trials that must run, as they travel to workers: those without a result, and those whose product is lost
+    while another trial still needs it.
+    """
     artifacts = (request.database.parent / "artifacts").resolve()
-    return [
-        Job(
-            trial.trial_id,
-            trial.label,
-            trial.spec,
-            artifacts / trial.trial_id,
-            timeout_seconds=float(trial.spec["recipe"]["timeout_seconds"]),
-            own_methods=request.own_methods,
-        )
-        for trial in trials
-    ]
+    by_id = {trial.trial_id: trial for trial in plan.trials}
+    wanted = [trial for trial in plan.trials if trial.trial_id not in finished]
+    products = {before for trial in wanted for before in trial.needs.values()}
+    lost = [by_id[one] for one in products if one in finished and not has_product(artifacts / one)]
+    made = {before for trial in plan.trials for before in trial.needs.values()}
+    running = {trial.trial_id for trial in (*lost, *wanted)}
+    return [_job(trial, artifacts, running, made, request) for trial in plan.trials if trial.trial_id in running]
+
+
+def _job(trial: Trial, artifacts: Path, running: set[str], made: set[str], request: Request) -> Job:
+    products = {name: artifacts / before for name, before in trial.needs.items()}
+    for name, one in trial.spec["prerequisites"].items():
+        if "weights" in one:
+            products[name] = weights_file(one["weights"])
+    return Job(
+        trial.trial_id,
+        trial.label,
+        trial.spec,
+        artifacts / trial.trial_id,
+        timeout_seconds=float(trial.spec["recipe"]["timeout_seconds"]),
+        prerequisites=products,
+        needs=tuple(before for before in trial.needs.values() if before in running),
+        keep_product=trial.trial_id in made,
+        own_methods=request.own_methods,
+    )
 
 
 def _dispatch(owner: Owner, request: Request, result: Result, finished: Mapping[str, str], watch: Watch) -> None:
-    missing = [trial for trial in result.plan.trials if trial.trial_id not in finished]
     for status in finished.values():
         result.counts[status] = result.counts.get(status, 0) + 1
-    if not missing:
+    jobs = jobs_of(result.plan, finished, request)
+    if not jobs:
         return
     stop_at = None if request.time_budget is None else time.monotonic() + request.time_budget
     policy = Policy(request.policy.attempts, request.policy.fail_fast, request.policy.exclusive, stop_at)
     executor = make_executor(request)
     dispatcher = Dispatcher(owner, result.run_id, executor, policy, watch)
     try:
-        dispatcher.submit(jobs_of(missing, request))
+        dispatcher.submit(jobs)
         for job, outcome in dispatcher.outcomes():
             status = outcome["status"]
             result.counts[status] = result.counts.get(status, 0) + 1

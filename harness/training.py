@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from harness.assembly import assemble
 from harness.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.products import save_product
 from harness.recipe import Recipe
 from harness.schedules import evenly, factor, log_spaced
 
@@ -73,6 +74,7 @@ class Surroundings:
     beat: Callable[[int, int, float], None]
     deadline: float = math.inf  # of time.monotonic()
     prerequisites: Mapping[str, Path] = field(default_factory=dict)
+    keep_product: bool = False
 
 
 def settle(recipe: Recipe) -> None:
@@ -255,6 +257,9 @@ class _Loop:
             if split == "test" and evaluation.items:
                 artifacts += self._keep_items(evaluation.items)
         artifacts += self.task.artifacts()
+        if self.around.keep_product:
+            path = save_product(self.around.folder, self.task.product(self.model))
+            artifacts.append(Artifact("product", "weights", path, "what other trials start from"))
         return Outcome("done", _unique(results), list(self.series.values()), artifacts, self.total)
 
     def _keep_items(self, items: Mapping[str, np.ndarray]) -> list[Artifact]:

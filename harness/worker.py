@@ -19,7 +19,9 @@ from harness.environment import environment_id
 class Job:
     """A trial to run, as it travels to a worker: plain data and paths.
 
-    ``arms`` re-registers methods from a user's own file (``--arm mine=./my.py:MyAdam``) in the worker's process.
+    ``prerequisites`` has the folders of products by name; ``needs`` the trials that must end before this one begins;
+    ``keep_product`` says that others start from its weights. ``own_methods`` describes methods from a user's own
+    file (``--arm mine=./my.py:MyAdam``), registered again in the worker's process.
     """
 
     trial_id: str
@@ -29,6 +31,8 @@ class Job:
     attempt: int = 1
     timeout_seconds: float = math.inf
     prerequisites: Mapping[str, Path] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    keep_product: bool = False
     own_methods: tuple[Mapping[str, Any], ...] = ()
 
     @property
@@ -78,7 +82,8 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> dict[str, Any]:
     beat(0, 0, math.nan)  # the watchdog's clock begins here, after the imports
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     deadline = time.monotonic() + job.timeout_seconds if stop_at_deadline else math.inf
-    done = train(job.spec, Surroundings(job.folder, device, beat, deadline, job.prerequisites))
+    around = Surroundings(job.folder, device, beat, deadline, job.prerequisites, job.keep_product)
+    done = train(job.spec, around)
     return {
         "status": done.status,
         "error": done.error,

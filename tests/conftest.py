@@ -72,7 +72,7 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     monkeypatch.setenv("HARNESS_DB", str(tmp_path / "results" / "harness.duckdb"))
     if "HARNESS_CACHE" not in os.environ:
         monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
-    yield
+    return
 
 
 Harness = Callable[..., "subprocess.CompletedProcess[str]"]

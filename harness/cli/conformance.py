@@ -24,8 +24,8 @@ def command(directory: Path) -> int:
         raise HarnessError(f"{directory}: {error}") from error
     for line in lines:
         verdict = "pass" if line.passed else "MISS"
-        error = "" if line.largest_error is None else f"{line.largest_error:.2e}"
-        click.echo(f"{line.name:<24} {error:>9}  {verdict}{'  ' + line.detail if line.detail else ''}")
+        largest = "" if line.largest_error is None else f"{line.largest_error:.2e}"
+        click.echo(f"{line.name:<24} {largest:>9}  {verdict}{'  ' + line.detail if line.detail else ''}")
     missed = sum(not line.passed for line in lines)
     click.echo(f"{len(lines) - missed} of {len(lines)} vectors pass")
     return 1 if missed or not lines else 0

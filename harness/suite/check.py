@@ -11,7 +11,7 @@ from harness.recipe import COMMON_KEYS, SLOT_KEYS
 from harness.records import Key
 from harness.suite import keys
 from harness.suite.load import LoadedBenchmark, Suite
-from harness.suite.models import SLOTS, Binding, ScaleBlock
+from harness.suite.models import SLOTS, Binding, Prerequisite, ScaleBlock
 from harness.suite.resolve import CellError, content, setting
 
 MAX_PRIMARY = 5
@@ -73,7 +73,7 @@ def _block(
     for part in ("data", "model"):
         values: Mapping[str, Any] = getattr(block, part)
         name = values.get("name", getattr(paper, part).get("name"))
-        known = registry.entries(part)  # type: ignore[arg-type]
+        known = registry.entries(part)
         if name not in known:
             place = node.find((scale, part, "name"))
             given = f"no {part} '{name}'" if name else f"'{part}' needs a name"
@@ -88,6 +88,8 @@ def _block(
         yield Problem(node.find((scale, "recipe")), "the recipe needs a length: 'steps' or 'epochs'")
     if block.recipe.get("steps") is not None and block.recipe.get("epochs") is not None:
         yield Problem(node.find((scale, "recipe", "epochs")), "give 'steps' or 'epochs', not both")
+    for name, wanted in block.prerequisites.items():
+        yield from _prerequisite(node, (scale, "prerequisites", name), wanted)
     for other in block.stands_for:
         if other not in suite.benchmarks:
             yield Problem(
@@ -104,6 +106,32 @@ def _block(
                 node.find((scale, "competent", metric)),
                 f"no metric '{metric}'; {choices(benchmark.model.metrics, metric)}",
             )
+
+
+def _prerequisite(node: Any, path: tuple[str, ...], wanted: Prerequisite) -> Iterator[Problem]:
+    tasks = registry.entries("task")
+    if wanted.weights is not None:
+        sources = registry.entries("data")
+        if wanted.weights not in sources:
+            yield Problem(
+                node.find((*path, "weights")), f"no weights '{wanted.weights}'; {choices(sources, wanted.weights)}"
+            )
+        return
+    if wanted.task not in tasks:
+        yield Problem(node.find((*path, "task")), f"no task '{wanted.task}'; {choices(tasks, wanted.task)}")
+        return
+    parts = {"model": wanted.model, "data": wanted.data} if wanted.data else {"model": wanted.model}
+    for part, values in parts.items():
+        known = registry.entries("model" if part == "model" else "data")
+        if values.get("name") not in known:
+            problem = f"'{part}' needs the name of one that exists; {choices(known, str(values.get('name')))}"
+            yield Problem(node.find((*path, part)), problem)
+        else:
+            own = {k: v for k, v in values.items() if k != "name"}
+            yield from _values(node, (*path, part), own, known[values["name"]].keys, part)
+    yield from _values(node, (*path, "recipe"), wanted.recipe, {**COMMON_KEYS, **tasks[wanted.task].keys}, "recipe key")
+    if ("steps" not in wanted.recipe) and ("epochs" not in wanted.recipe):
+        yield Problem(node.find((*path, "recipe")), "the recipe needs a length: 'steps' or 'epochs'")
 
 
 def _values(

@@ -71,6 +71,24 @@ class Metric(Strict):
     smallest: Annotated[float, Field(gt=0)] | None = None
 
 
+class Prerequisite(Strict):
+    """A trial whose product a benchmark starts from: a teacher, a backbone; ``data`` is the benchmark's own if empty.
+
+    ``weights`` names a source of published weights instead. ``seeds``: one product for every seed (``shared``: the
+    interval is conditional on it), or one a seed (``paired``). Without ``always`` it is only needed by arms whose
+    methods say so (``MethodInfo.needs``).
+    """
+
+    about: str = ""
+    task: str = "classification"
+    data: dict[str, Any] = {}
+    model: dict[str, Any] = {}
+    recipe: dict[str, Any] = {}
+    weights: str | None = None
+    seeds: Literal["shared", "paired"] = "shared"
+    always: bool = False
+
+
 class ScaleBlock(Strict):
     """What a scale changes against ``paper``; under ``paper`` itself, everything."""
 
@@ -78,6 +96,7 @@ class ScaleBlock(Strict):
     data: dict[str, Any] = {}
     model: dict[str, Any] = {}
     recipe: dict[str, Any] = {}
+    prerequisites: dict[Identifier, Prerequisite] = {}
     stands_for: list[Name] = []
     competent: dict[str, float] = {}
     arms: list[Name] | None = None

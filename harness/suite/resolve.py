@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness import registry
@@ -12,7 +12,7 @@ from harness.errors import HarnessError, choices
 from harness.recipe import COMMON_KEYS
 from harness.suite.keys import defaults
 from harness.suite.load import LoadedBenchmark, Suite
-from harness.suite.models import SLOTS, Arm, ScaleBlock
+from harness.suite.models import SLOTS, Arm, Prerequisite, ScaleBlock
 
 SMOKE_STEPS = 4
 
@@ -44,6 +44,7 @@ class Setting:
     served_by: str
     competent: Mapping[str, float]
     arms: tuple[str, ...] | None
+    prerequisites: Mapping[str, Prerequisite] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
         server_name,
         block.competent,
         None if arms is None else tuple(arms),
+        {**paper.prerequisites, **block.prerequisites},
     )
 
 
@@ -168,6 +170,26 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
     recipe = {**defaults(COMMON_KEYS), **defaults(task.keys), **recipe}
     slots = _filled(task, arm, recipe)
     return Content(base.task, _complete("data", data), _complete("model", model), recipe, slots)
+
+
+def prerequisite_content(base: Setting, wanted: Prerequisite) -> Content:
+    """What a prerequisite's trial computes from: its own parts, the benchmark's data where it names none."""
+    smoke = {"max_steps": SMOKE_STEPS, "evaluations": 1} if base.scale == "smoke" else {}
+    data = wanted.data or dict(base.data)
+    own = Setting(
+        base.benchmark, base.scale, wanted.task, data, wanted.model, {**wanted.recipe, **smoke}, base.stand_in,
+        wanted.about, base.served_by, {}, None,
+    )  # fmt: skip
+    return content(own, Arm(role="baseline"))
+
+
+def needed(base: Setting, slots: Mapping[str, Any]) -> dict[str, Prerequisite]:
+    """The prerequisites that an arm needs: those that its methods ask for, and those that every arm starts from."""
+    asked: set[str] = set()
+    for filled in slots.values():
+        for one in [filled] if "name" in filled else filled.values():
+            asked.update(registry.entry("method", one["name"]).info["needs"])
+    return {name: wanted for name, wanted in base.prerequisites.items() if wanted.always or name in asked}
 
 
 def _complete(kind: registry.Kind, part: Mapping[str, Any]) -> dict[str, Any]:

@@ -263,3 +263,31 @@ def test_two_runs_on_one_database_both_finish(tiny: Path, database: Path, harnes
     assert second.wait(timeout=120) == 0
     assert len({trial for trial, _, _ in results(database)}) == 15
     assert harness("db", "check", "--db", database).returncode == 0
+
+
+TEACHER = """        prerequisites:
+          teacher:
+            task: synthetic
+            model: {name: scalar, start: 2.0}
+            recipe: {steps: 10, slots: {optimizer: {name: sgd, lr: 0.1}}}
+            always: true
+"""
+
+
+def test_a_lost_product_is_made_again_and_a_failed_one_cancels(tiny: Path, database: Path, harness: Harness) -> None:
+    tiny.write_text(tiny.read_text().replace("facts:\n", TEACHER + "facts:\n", 1))
+    arguments = ("run", tiny, "--executor", "inline", "--no-report", "--json")
+    assert last_json(harness(*arguments))["runs"][0]["counts"] == {"done": 7}
+    products = list(database.parent.glob("artifacts/*/product.safetensors"))
+    assert len(products) == 1
+    products[0].unlink()
+    assert last_json(harness(*arguments))["runs"][0]["reused"] == 7
+    assert not products[0].exists()  # nobody needs it
+    more = last_json(harness(*arguments, "--seeds", "4"))["runs"][0]
+    assert products[0].exists()
+    assert more["failures"] == []
+    tiny.write_text(tiny.read_text().replace("recipe: {steps: 10, slots", "recipe: {steps: 10, fails: true, slots"))
+    broken = harness(*arguments)
+    assert broken.returncode == 1
+    assert last_json(broken)["runs"][0]["counts"] == {"failed": 1, "cancelled": 6}
+    assert "prerequisite" in str(last_json(broken)["runs"][0]["failures"])

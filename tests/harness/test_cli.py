@@ -52,7 +52,9 @@ def test_help_has_an_example_and_the_listed_summary(name: str) -> None:
     assert len(words & set(sentence.lower().replace(".", "").replace(",", "").replace(";", "").split())) >= 3
 
 
-def test_errors_are_one_message_and_a_traceback_only_with_debug(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_errors_are_one_message_and_a_traceback_only_with_debug(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     missing = str(tmp_path / "none.duckdb")
     assert run_main(["query", "SELECT 1", "--db", missing]) == 2
     shown = capsys.readouterr().err

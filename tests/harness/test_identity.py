@@ -192,3 +192,38 @@ def test_the_committed_index_is_what_the_records_give() -> None:
     from harness import registry
 
     assert registry.INDEX.read_text(encoding="utf-8") == registry.render(registry.collect())
+
+
+TEACHER = """        prerequisites:
+          teacher:
+            task: synthetic
+            model: {name: scalar, start: 2.0}
+            recipe: {steps: 10, slots: {optimizer: {name: sgd, lr: 0.1}}}
+            seeds: SEEDS
+            always: true
+"""
+
+
+def with_teacher(tiny: Path, seeds: str) -> None:
+    tiny.write_text(tiny.read_text().replace("facts:\n", TEACHER.replace("SEEDS", seeds) + "facts:\n", 1))
+
+
+@pytest.mark.parametrize(("seeds", "teachers"), [("shared", 1), ("paired", 3)])
+def test_prerequisites_are_planned_once_and_before_what_needs_them(tiny: Path, seeds: str, teachers: int) -> None:
+    with_teacher(tiny, seeds)
+    plan = plan_of(tiny)
+    made = [trial for trial in plan.trials if trial.arm == "prerequisite:teacher"]
+    assert len(made) == teachers
+    assert len(plan.trials) == 6 + teachers
+    order = {trial.trial_id: number for number, trial in enumerate(plan.trials)}
+    for trial in plan.trials:
+        assert all(order[before] < order[trial.trial_id] for before in trial.needs.values())
+    assert not {link.arm for link in plan.links} & {"prerequisite:teacher"}
+
+
+def test_another_teacher_is_another_student(tiny: Path) -> None:
+    with_teacher(tiny, "shared")
+    before = ids(plan_of(tiny))
+    tiny.write_text(tiny.read_text().replace("start: 2.0", "start: 3.0"))
+    after = ids(plan_of(tiny))
+    assert all(before[cell] != after[cell] for cell in before)
