@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,6 +19,7 @@ from suites.models.resnet import BLOCKS, SmallResNet
 if TYPE_CHECKING:
     from harness.contracts import ModelRequest
 
+SUFFIXES = (".safetensors", ".pth", ".pt")
 BACKBONES = ("cnn", "resnet-cifar", "resnet50")
 
 
@@ -82,33 +85,52 @@ def _backbone(name: str, request: ModelRequest) -> tuple[nn.Module, int]:
     return body, 2048
 
 
-def load_weights(body: nn.Module, folder: Path | None) -> None:
-    """Copy a backbone's weights from the one ``*.safetensors`` or ``*.pth`` file of ``folder``; other heads are left.
+def load_weights(body: nn.Module, place: Path | None) -> None:
+    """Copy a backbone's weights from a file, or the one ``*.safetensors`` or ``*.pth`` of a folder; heads are left out.
+
+    Names are those of the body, with or without ``body.`` before them.
 
     Raises:
-        MissingDataError: there is no folder or no such file.
-        HarnessError: a weight is missing or of another shape.
+        MissingDataError: there is no such file.
+        HarnessError: the file cannot be read, or a weight is missing or of another shape.
     """
-    files = sorted((*folder.glob("*.safetensors"), *folder.glob("*.pth"))) if folder and folder.is_dir() else []
-    if len(files) != 1:
-        raise MissingDataError(
-            f"pretrained backbone: expected one *.safetensors or *.pth file in {folder or 'a weights folder'}, "
-            f"found {len(files)}; random weights never stand in for them: set pretrained: false to train from scratch"
-        )
-    if files[0].suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        weights = load_file(files[0])
-    else:
-        import torch
-
-        weights = torch.load(files[0], map_location="cpu", weights_only=True)
+    file = _weights_file(place)
+    weights = {name.removeprefix("body."): tensor for name, tensor in _read_weights(file).items()}
     wanted = body.state_dict()
     lacking = [name for name in wanted if name not in weights and not name.endswith("num_batches_tracked")]
     wrong = [name for name in wanted if name in weights and weights[name].shape != wanted[name].shape]
     if lacking or wrong:
-        raise HarnessError(f"{files[0]} is not of this backbone: lacks {lacking[:3]}, other shapes {wrong[:3]}")
+        raise HarnessError(f"{file} is not of this backbone: lacks {lacking[:3]}, other shapes {wrong[:3]}")
     body.load_state_dict({name: weights[name] for name in wanted if name in weights}, strict=False)
+
+
+def _weights_file(place: Path | None) -> Path:
+    if place is not None and place.is_file():
+        return place
+    files = [file for suffix in SUFFIXES for file in sorted(place.glob(f"*{suffix}"))] if place is not None else []
+    if len(files) != 1:
+        raise MissingDataError(
+            f"pretrained backbone: expected one file of {', '.join(SUFFIXES)} in {place or 'a weights folder'}, found "
+            f"{len(files)}; random weights never stand in for them: set pretrained: false to train from scratch"
+        )
+    return files[0]
+
+
+def _read_weights(file: Path) -> Mapping[str, Tensor]:
+    """Tensors by name; nothing in the file is run.
+
+    Raises:
+        HarnessError: it is damaged or holds more than tensors.
+    """
+    try:
+        if file.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(file)
+        return torch.load(file, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged files raise nearly anything
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise HarnessError(f"the weights {file} cannot be read as plain tensors: {reason}") from error
 
 
 INFO = ModelInfo(

@@ -34,16 +34,21 @@ class TiedVocabulary(nn.Module):
                 f"cutoffs must rise and lie below the {words} words of the vocabulary, got {list(cutoffs)}"
             )
         self.width, self.ends = width, ends
-        self.weight = nn.Parameter(torch.empty(words, width))
+        self.embedding = nn.Embedding(words, width)
         self.bias = nn.Parameter(torch.zeros(words))
-        nn.init.normal_(self.weight, std=width**-0.5 if deviation is None else deviation)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5 if deviation is None else deviation)
         if cutoffs:
             self.cluster_weight = nn.Parameter(torch.zeros(len(cutoffs), width))
             self.cluster_bias = nn.Parameter(torch.zeros(len(cutoffs)))
 
+    @property
+    def weight(self) -> Tensor:
+        """The matrix (words, width) that embeds and scores."""
+        return self.embedding.weight
+
     def embed(self, tokens: Tensor) -> Tensor:
         """Embeddings (…, width) of token numbers, times √width (Vaswani et al. 2017, section 3.4)."""
-        return F.embedding(tokens, self.weight) * self.width**0.5
+        return self.embedding(tokens) * self.width**0.5
 
     def nll(self, hidden: Tensor, targets: Tensor) -> Tensor:
         """Negative log likelihood in nats (…,) of targets (…,) under hidden states (…, width)."""

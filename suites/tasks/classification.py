@@ -16,13 +16,12 @@ from harness.contracts import Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
 from harness.records import Key, TaskInfo
 from suites.data.types import Images
-from suites.tasks.augment import AUGMENTATIONS, augment, mix_batch
+from suites.tasks.augment import AUGMENTATIONS, mix_batch
 from suites.tasks.common import (
-    ImageBatches,
     calibrate_batch_norms,
-    channel_statistics,
     evaluating,
     freeze_batch_norms,
+    split_batches,
 )
 
 # Enough images for statistics of 64 channels to settle; a whole pass over ImageNet would cost an epoch.
@@ -74,8 +73,7 @@ class Classification(Task):
         """Load the images, build the network."""
         self.data = self.context.load_data()
         self.options = self.recipe.task
-        mean, std = channel_statistics(self.data)
-        self.splits = {name: ImageBatches(split, mean, std, self.device) for name, split in self.data.splits.items()}
+        self.splits = split_batches(self.data, self.device, self.recipe.threads)
         if len(self.splits["train"]) < self.recipe.batch_size:
             raise HarnessError(
                 f"batch_size {self.recipe.batch_size} exceeds the {len(self.splits['train'])} training images"
@@ -97,12 +95,12 @@ class Classification(Task):
         train, size = self.splits["train"], self.recipe.batch_size
         order = torch.randperm(len(train), generator=self.streams.torch("order", epoch)).to(self.device)
         for index in range(self.steps_per_epoch()):
-            images, labels = train.take(order[index * size : (index + 1) * size])
-            yield self._augmented(images, labels, self.streams.torch("augment", epoch, index))
+            generator = self.streams.torch("augment", epoch, index)
+            places = order[index * size : (index + 1) * size]
+            yield self._mixed(*train.take_augmented(places, self.options["augment"], generator), generator)
 
-    def _augmented(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Batch:
+    def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Batch:
         options = self.options
-        images = augment(images, options["augment"], generator)
         partner, weight = torch.arange(len(labels), device=labels.device), 1.0
         if options["cutmix"] > 0 or options["mixup"] > 0:
             images, partner, weight = mix_batch(

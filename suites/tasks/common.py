@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from suites.data.types import Images, ImageSplit
+from suites.data.types import ImageFiles, Images, ImageSplit
+from suites.tasks.augment import augment, crop_boxes, mirror
+from suites.tasks.decoding import decode_box, decode_centre
 
 
 @contextmanager
@@ -28,29 +32,55 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
 
 
 class ImageBatches:
-    """One split's images on the device, normalised when a batch is taken.
+    """One split's images as normalised batches on the device: from an array that lies there, or decoded from files.
 
-    Raises:
-        TypeError: the images are files; those want a decoding reader.
+    Args:
+        split: the images.
+        mean, std: per channel, in units 0–1.
+        device: where batches are wanted.
+        threads: that decode files.
     """
 
-    def __init__(self, split: ImageSplit, mean: Tensor, std: Tensor, device: torch.device) -> None:
-        if not isinstance(split.images, np.ndarray):
-            raise TypeError("these images stay in their files")
+    def __init__(self, split: ImageSplit, mean: Tensor, std: Tensor, device: torch.device, threads: int = 1) -> None:
+        self.files = split.images if isinstance(split.images, ImageFiles) else None
         # A copy: arrays of an object store are read-only.
-        self.images = torch.tensor(split.images, device=device)
+        self.images = None if isinstance(split.images, ImageFiles) else torch.tensor(split.images, device=device)
         self.labels = torch.tensor(split.labels, device=device)
-        self.scale = 255.0 if self.images.dtype == torch.uint8 else 1.0
+        self.scale = 255.0 if self.images is None or self.images.dtype == torch.uint8 else 1.0
         self.mean = mean.to(device).view(1, -1, 1, 1)
         self.std = std.to(device).view(1, -1, 1, 1)
+        self.device, self.threads = device, threads
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised images (B, C, H, W) and labels (B,) at ``places``."""
-        chosen = self.images[places].float()
-        return (chosen / self.scale - self.mean) / self.std, self.labels[places]
+        """Normalised images (B, C, H, W) and labels (B,) at ``places``; files are resized and cut at the centre."""
+        if self.images is None:
+            return self._normalised(self._decoded(places, None)), self.labels[places]
+        return self._normalised(self.images[places]), self.labels[places]
+
+    def take_augmented(self, places: Tensor, kind: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The same, augmented as ``augment`` says; of files, the random crop is cut before resizing."""
+        if self.images is None and kind == "imagenet":
+            images = self._decoded(places, crop_boxes(len(places), generator))
+            return mirror(self._normalised(images), generator), self.labels[places]
+        images, labels = self.take(places)
+        return augment(images, kind, generator), labels
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return (images.float() / self.scale - self.mean) / self.std
+
+    def _decoded(self, places: Tensor, boxes: Tensor | None) -> Tensor:
+        assert self.files is not None
+        files, size = [self.files.paths[place] for place in places.tolist()], self.files.size
+        if boxes is None:
+            jobs = [partial(decode_centre, file, size, self.files.resize) for file in files]
+        else:
+            jobs = [partial(decode_box, file, size, box) for file, box in zip(files, boxes.tolist(), strict=True)]
+        with ThreadPoolExecutor(self.threads) as pool:
+            images = list(pool.map(lambda job: job(), jobs))
+        return torch.from_numpy(np.stack(images)).to(self.device)
 
 
 def channel_statistics(data: Images) -> tuple[Tensor, Tensor]:
@@ -58,12 +88,18 @@ def channel_statistics(data: Images) -> tuple[Tensor, Tensor]:
     if data.mean is not None and data.std is not None:
         return torch.tensor(data.mean), torch.tensor(data.std)
     images = data.splits["train"].images
-    if not isinstance(images, np.ndarray):
+    if isinstance(images, ImageFiles):
         raise TypeError("a source whose images stay in their files must state mean and std")
     scale = 255.0 if images.dtype == np.uint8 else 1.0
     mean = images.mean(axis=(0, 2, 3), dtype=np.float64) / scale
     std = images.std(axis=(0, 2, 3), dtype=np.float64) / scale
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32).clamp(min=1e-6)
+
+
+def split_batches(data: Images, device: torch.device, threads: int = 1) -> dict[str, ImageBatches]:
+    """Every split as batches, normalised by ``channel_statistics``."""
+    mean, std = channel_statistics(data)
+    return {name: ImageBatches(split, mean, std, device, threads) for name, split in data.splits.items()}
 
 
 def calibrate_batch_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:

@@ -14,13 +14,12 @@ from harness.contracts import Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
 from harness.records import Key, TaskInfo
 from suites.data.types import Images
-from suites.tasks.augment import AUGMENTATIONS, augment
+from suites.tasks.augment import AUGMENTATIONS
 from suites.tasks.common import (
-    ImageBatches,
     calibrate_batch_norms,
-    channel_statistics,
     evaluating,
     freeze_batch_norms,
+    split_batches,
 )
 
 LOSSES = ("proxy-anchor", "triplet-semihard")
@@ -105,8 +104,7 @@ class Retrieval(Task):
         """
         self.data = self.context.load_data()
         self.options = self.recipe.task
-        mean, std = channel_statistics(self.data)
-        self.splits = {name: ImageBatches(split, mean, std, self.device) for name, split in self.data.splits.items()}
+        self.splits = split_batches(self.data, self.device, self.recipe.threads)
         self._check()
         classes, self.train_labels = self.splits["train"].labels.unique(return_inverse=True)
         self.by_class = [(self.train_labels == number).nonzero()[:, 0] for number in range(len(classes))]
@@ -167,9 +165,10 @@ class Retrieval(Task):
                 places = self._balanced(size // each, each, self.streams.torch("order", epoch, index))
             else:
                 places = order[index * size : (index + 1) * size]
-            images, _ = train.take(places.to(self.device))
             generator = self.streams.torch("augment", epoch, index)
-            yield Batch(augment(images, self.options["augment"], generator), self.train_labels[places])
+            places = places.to(self.device)
+            images, _ = train.take_augmented(places, self.options["augment"], generator)
+            yield Batch(images, self.train_labels[places])
 
     def _balanced(self, classes: int, each: int, generator: torch.Generator) -> Tensor:
         chosen = torch.randperm(len(self.by_class), generator=generator)[:classes].tolist()

@@ -71,8 +71,13 @@ class Cell:
             device=torch.device("cpu"),
             scale=scale,
             folder=Path("/nowhere"),
+            load_prerequisite=_no_prerequisite,
         )
         return getattr(importlib.import_module(module), info.target)(context)
+
+
+def _no_prerequisite(name: str, facts: Mapping[str, Any]) -> torch.nn.Module:
+    raise LookupError(f"no prerequisite '{name}'")
 
 
 def adam(groups: list[dict[str, Any]], lr: float = 1e-2) -> torch.optim.Optimizer:

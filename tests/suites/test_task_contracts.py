@@ -1,4 +1,4 @@
-"""Every task at tiny sizes: builds, steps, evaluates, learns, repeats itself, and learns nothing from shuffled labels."""
+"""Every task at tiny sizes: builds, steps, learns, repeats itself, and learns nothing from shuffled labels."""
 
 from __future__ import annotations
 

@@ -1,0 +1,205 @@
+"""CIFAR-10 and CIFAR-100 in the published pickles, as a folder or as the published archive.
+
+The pickles hold arrays and dictionaries only; everything else is refused, since a pickle can run any code.
+Format: https://www.cs.toronto.edu/~kriz/cifar.html (rows of 3,072 bytes: red, green, blue planes of 32×32).
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import Tree, missing, open_tree, require_sum
+from suites.data.cache import cached, checksum
+from suites.data.types import Array, Images, ImageSplit
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+READER = "cifar/1"
+SIDE = 32
+_ALLOWED = {
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy", "ndarray"),
+    ("numpy", "dtype"),
+    ("_codecs", "encode"),
+}
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Builds dictionaries, lists, strings, numbers and numpy arrays; refuses any other class or function."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """Refuse what is not needed for arrays."""
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no published file does")
+        return super().find_class(module, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a published set keeps what.
+
+    Attributes:
+        folder: top folder in the archive.
+        archive: name of the published archive, beside or instead of the folder.
+        train, test: files of the splits.
+        labels: key of the class numbers.
+        meta: file of the class names, and its key.
+    """
+
+    folder: str
+    archive: str
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+    labels: str
+    meta: tuple[str, str]
+
+
+CIFAR10 = Layout(
+    "cifar-10-batches-py",
+    "cifar-10-python.tar.gz",
+    tuple(f"data_batch_{number}" for number in range(1, 6)),
+    ("test_batch",),
+    "labels",
+    ("batches.meta", "label_names"),
+)
+CIFAR100 = Layout(
+    "cifar-100-python", "cifar-100-python.tar.gz", ("train",), ("test",), "fine_labels", ("meta", "fine_label_names")
+)
+
+
+def unpickle(content: bytes, where: str) -> dict[str, Any]:
+    """A published pickle: a dictionary of arrays, lists and strings.
+
+    Raises:
+        HarnessError: it is damaged, asks for anything else, or is no dictionary.
+    """
+    try:
+        value = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+    except Exception as error:  # a damaged pickle raises nearly anything
+        raise HarnessError(f"{where} is not a published CIFAR pickle: {error}") from error
+    if not isinstance(value, dict):
+        raise HarnessError(f"{where} holds a {type(value).__name__}; expected a dictionary")
+    return value
+
+
+def _split(tree: Tree, files: tuple[str, ...], layout: Layout, prefix: str, source: str) -> tuple[Array, Array]:
+    images, labels = [], []
+    for file in files:
+        where = f"{source}: {file}"
+        values = unpickle(tree.read(prefix + file), where)
+        try:
+            data = np.asarray(values["data"])
+            numbers = np.asarray(values[layout.labels], dtype=np.int64)
+        except (KeyError, TypeError, ValueError) as error:
+            raise HarnessError(f"{where} lacks 'data' or '{layout.labels}' with numbers: {error}") from error
+        if data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != 3 * SIDE**2 or len(data) != len(numbers):
+            raise HarnessError(
+                f"{where} holds {data.dtype} {data.shape} with {len(numbers)} labels; expected uint8 (N, {3 * SIDE**2})"
+            )
+        images.append(data.reshape(-1, 3, SIDE, SIDE))
+        labels.append(numbers)
+    return np.concatenate(images), np.concatenate(labels)
+
+
+def read(path: Path, layout: Layout, source: str, expected: str | None = None) -> dict[str, Array]:
+    """Arrays ``train``, ``train_labels``, ``test``, ``test_labels`` and ``classes`` of a folder or archive.
+
+    Raises:
+        MissingDataError: there is nothing at ``path``.
+        HarnessError: another checksum than ``expected``, a damaged file, another layout.
+    """
+    found = checksum(path)
+    require_sum(source, path, found, expected)
+
+    def make() -> Mapping[str, Array]:
+        with open_tree(path, source) as tree:
+            prefix = _prefix(tree, layout, source, path)
+            train, train_labels = _split(tree, layout.train, layout, prefix, source)
+            test, test_labels = _split(tree, layout.test, layout, prefix, source)
+            names = unpickle(tree.read(prefix + layout.meta[0]), f"{source}: {layout.meta[0]}").get(layout.meta[1])
+        if not names or max(train_labels.max(), test_labels.max()) >= len(names):
+            raise HarnessError(f"{source}: {layout.meta[0]} does not name every class")
+        return {
+            "train": train,
+            "train_labels": train_labels,
+            "test": test,
+            "test_labels": test_labels,
+            "classes": np.array([str(name) for name in names]),
+        }
+
+    return cached((READER, found), ("train", "train_labels", "test", "test_labels", "classes"), make)
+
+
+def _prefix(tree: Tree, layout: Layout, source: str, path: Path) -> str:
+    """The folder inside the tree that holds the files, with a slash, or nothing."""
+    names = set(tree.names())
+    wanted = (*layout.train, *layout.test, layout.meta[0])
+    for prefix in ("", f"{layout.folder}/"):
+        if all(prefix + name in names for name in wanted):
+            return prefix
+    raise HarnessError(f"{source}: {path} lacks some of {', '.join(wanted)}")
+
+
+def _load(request: DataRequest, name: str, layout: Layout) -> Images:
+    folder, archive = request.root / layout.folder, request.root / layout.archive
+    path = folder if folder.exists() else archive
+    if not path.exists():
+        raise missing(name, folder)
+    arrays = read(path, layout, name)
+    train_labels, test_labels = (np.asarray(arrays[f"{split}_labels"], dtype=np.int64) for split in ("train", "test"))
+    wanted, total = int(request.parameters["validation"]), len(train_labels)
+    if wanted >= total:
+        raise HarnessError(f"{name}: validation {wanted} leaves none of {total} training images")
+    order = request.streams.numpy("split", name).permutation(total)
+    places = {"train": np.sort(order[wanted:]), "validation": np.sort(order[:wanted])}
+    splits = {
+        split: ImageSplit(np.asarray(arrays["train"])[chosen], train_labels[chosen], chosen)
+        for split, chosen in places.items()
+        if len(chosen)
+    }
+    items = np.arange(total, total + len(test_labels), dtype=np.int64)
+    splits["test"] = ImageSplit(np.asarray(arrays["test"]), test_labels, items)
+    return Images(splits, tuple(str(word) for word in arrays["classes"]))
+
+
+def load_cifar10(request: DataRequest) -> Images:
+    """CIFAR-10 as published: 50,000 training and 10,000 test images."""
+    return _load(request, "cifar10", CIFAR10)
+
+
+def load_cifar100(request: DataRequest) -> Images:
+    """CIFAR-100 as published: 50,000 training and 10,000 test images, fine labels."""
+    return _load(request, "cifar100", CIFAR100)
+
+
+def _info(name: str, target: str, layout: Layout, classes: int) -> DataInfo:
+    return DataInfo(
+        name=name,
+        target=target,
+        summary=f"60,000 photographs, 32×32, {classes} classes, as published",
+        origin="real",
+        content="images",
+        layout="cifar",
+        home="https://www.cs.toronto.edu/~kriz/cifar.html",
+        licence="none stated",
+        version="1",
+        size="170 MB",
+        files=tuple(f"data:{layout.folder}/{file}" for file in (*layout.train, *layout.test, layout.meta[0])),
+        fetch=f"torchvision:{name.upper()}",
+        keys=MappingProxyType({"validation": Key("int", 0, "images taken out of training", low=0)}),
+    )
+
+
+INFOS = (_info("cifar10", "load_cifar10", CIFAR10, 10), _info("cifar100", "load_cifar100", CIFAR100, 100))

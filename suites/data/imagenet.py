@@ -1,0 +1,109 @@
+"""ImageNet-1k (ILSVRC 2012) as ImageFolder: ``train/<wnid>/*.JPEG`` and ``val/<wnid>/*.JPEG``.
+
+The images stay in their files. The labels of the published test are not public: the 50,000 validation images are the
+test here, as in the papers, and validation images are taken out of training where a recipe asks for them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import missing
+from suites.data.types import ImageFiles, Images, ImageSplit, Labels
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+SUFFIXES = (".jpeg", ".jpg", ".png")
+# Of the training images, as every ImageNet recipe of the field uses them.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def list_split(folder: Path, classes: tuple[str, ...]) -> tuple[tuple[Path, ...], Labels]:
+    """Files of a split in the order of their classes and names, and their class numbers.
+
+    Raises:
+        HarnessError: a class folder is missing, or none holds an image.
+    """
+    files: list[Path] = []
+    labels: list[int] = []
+    for number, name in enumerate(classes):
+        try:
+            with os.scandir(folder / name) as found:
+                names = sorted(entry.name for entry in found if entry.name.lower().endswith(SUFFIXES))
+        except OSError as error:
+            raise HarnessError(f"imagenet: {folder / name} cannot be listed: {error}") from error
+        files += [folder / name / one for one in names]
+        labels += [number] * len(names)
+    if not files:
+        raise HarnessError(f"imagenet: no images in {folder}/<class>/")
+    return tuple(files), np.array(labels, dtype=np.int64)
+
+
+def load(request: DataRequest) -> Images:
+    """Images by file, labels by the alphabetical order of the class folders.
+
+    Raises:
+        MissingDataError: ``imagenet/train`` or ``imagenet/val`` is not there.
+        HarnessError: the class folders of the two differ.
+    """
+    keys = request.parameters
+    folders = {name: request.root / "imagenet" / part for name, part in (("train", "train"), ("test", "val"))}
+    for folder in folders.values():
+        if not folder.is_dir():
+            raise missing("imagenet", folder)
+    classes = tuple(sorted(path.name for path in folders["train"].iterdir() if path.is_dir()))
+    others = {path.name for path in folders["test"].iterdir() if path.is_dir()}
+    if not classes or set(classes) != others:
+        raise HarnessError(
+            f"imagenet: {folders['train']} has {len(classes)} class folders, {folders['test']} {len(others)}; expected "
+            f"the same names in both, such as n01440764 (the published val images want sorting into them)"
+        )
+    size, resize = int(keys["size"]), int(keys["resize"])
+    if resize < size:
+        raise HarnessError(f"imagenet: resize {resize} is less than the crop, size {size}")
+    files, labels = list_split(folders["train"], classes)
+    wanted = int(keys["validation"])
+    if wanted >= len(files):
+        raise HarnessError(f"imagenet: validation {wanted} leaves none of {len(files)} training images")
+    order = request.streams.numpy("split", "imagenet").permutation(len(files)) if wanted else np.arange(len(files))
+    places = {"train": np.sort(order[wanted:]), "validation": np.sort(order[:wanted])}
+    splits = {
+        name: ImageSplit(ImageFiles(tuple(files[place] for place in chosen), size, resize), labels[chosen], chosen)
+        for name, chosen in places.items()
+        if len(chosen)
+    }
+    held, held_labels = list_split(folders["test"], classes)
+    items = np.arange(len(files), len(files) + len(held), dtype=np.int64)
+    splits["test"] = ImageSplit(ImageFiles(held, size, resize), held_labels, items)
+    return Images(splits, classes, MEAN, STD)
+
+
+INFO = DataInfo(
+    name="imagenet",
+    target="load",
+    summary="ImageNet-1k, 1.28 million photographs, 1,000 classes, as class folders",
+    origin="real",
+    content="images",
+    layout="imagefolder",
+    home="https://www.image-net.org/challenges/LSVRC/2012/",
+    licence="research use, by agreement",
+    version="1",
+    size="150 GB",
+    files=("data:imagenet/train", "data:imagenet/val"),
+    fetch="hand:unpack ILSVRC2012 into HARNESS_DATA/imagenet/train/<wnid>/ and HARNESS_DATA/imagenet/val/<wnid>/",
+    keys=MappingProxyType(
+        {
+            "size": Key("int", 224, "side of the crop, pixels", low=8),
+            "resize": Key("int", 256, "shorter side before the centre crop in evaluation, pixels", low=8),
+            "validation": Key("int", 0, "images taken out of training", low=0),
+        }
+    ),
+)

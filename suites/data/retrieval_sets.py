@@ -1,0 +1,258 @@
+"""The four published retrieval sets: CUB-200-2011, Cars-196, In-Shop and Stanford Online Products.
+
+Classes of the test are never trained on. None has a published validation split. Images stay in their files.
+Splits: the first half of the classes of CUB and Cars train (Oh Song et al. 2016); the other two list theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import missing
+from suites.data.types import ImageFiles, Images, ImageSplit
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+# The backbones are pretrained on ImageNet and expect its units.
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Row(NamedTuple):
+    """One image: its file below the images' folder, its class, its split."""
+
+    file: str
+    name: str
+    split: str
+
+
+def rows_of(path: Path, source: str, columns: int, skip: int = 0) -> Iterator[list[str]]:
+    """Lines of a text file as columns between blanks, the first ``skip`` left out.
+
+    Raises:
+        MissingDataError: it is not there.
+        HarnessError: it is not UTF-8, or a line has another number of columns.
+    """
+    if not path.is_file():
+        raise missing(source, path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{source}: {path} cannot be read: {error}") from error
+    for number, line in enumerate(lines[skip:], start=skip + 1):
+        values = line.split()
+        if values and len(values) != columns:
+            raise HarnessError(
+                f"{source}: {path}:{number} has {len(values)} columns, expected {columns}: {line[:60]!r}"
+            )
+        if values:
+            yield values
+
+
+def joined(*tables: Mapping[str, str], source: str) -> Iterator[tuple[str, ...]]:
+    """Rows of tables with equal keys.
+
+    Raises:
+        HarnessError: the keys differ.
+    """
+    first = set(tables[0])
+    if any(set(table) != first for table in tables[1:]):
+        raise HarnessError(f"{source}: its text files do not list the same images")
+    for key in tables[0]:
+        yield tuple(table[key] for table in tables)
+
+
+def read_cub(folder: Path) -> list[Row]:
+    """``images.txt``, ``image_class_labels.txt`` and ``classes.txt``; classes 1–100 train, 101–200 test.
+
+    ``train_test_split.txt`` is that of classification and unused here.
+    """
+    source = "cub"
+    files = dict(rows_of(folder / "images.txt", source, 2))
+    classes = dict(rows_of(folder / "image_class_labels.txt", source, 2))
+    names = dict(rows_of(folder / "classes.txt", source, 2))
+    half = len(names) // 2
+    rows = []
+    for file, number in joined(files, classes, source=source):
+        if number not in names:
+            raise HarnessError(f"cub: class {number} is not in {folder / 'classes.txt'}")
+        rows.append(Row(file, names[number], "train" if int(number) <= half else "test"))
+    return rows
+
+
+def read_cars(folder: Path) -> list[Row]:
+    """``cars_annos.mat``; the first half of the classes train, the others test. Its ``test`` flag is unused here.
+
+    Raises:
+        MissingDataError: the file is not there.
+        HarnessError: it is damaged or lacks ``annotations`` or ``class_names``.
+    """
+    path = folder / "cars_annos.mat"
+    if not path.is_file():
+        raise missing("cars196", path)
+    from scipy.io import loadmat
+
+    try:
+        content = loadmat(path, squeeze_me=True)
+        annotations = np.atleast_1d(content["annotations"])
+        names = [str(name) for name in np.atleast_1d(content["class_names"])]
+        listed = [(str(one["relative_im_path"]), int(one["class"])) for one in annotations]
+    except Exception as error:  # scipy raises nearly anything on a damaged file
+        raise HarnessError(f"cars196: {path} is not the published annotation file: {error}") from error
+    if any(not 1 <= number <= len(names) for _, number in listed):
+        raise HarnessError(f"cars196: {path} has classes outside 1–{len(names)}")
+    half = len(names) // 2
+    return [Row(file, names[number - 1], "train" if number <= half else "test") for file, number in listed]
+
+
+def read_inshop(folder: Path) -> list[Row]:
+    """``list_eval_partition.txt``: a count, a header, then image, item and ``train``, ``query`` or ``gallery``."""
+    path = folder / "list_eval_partition.txt"
+    spelling = {"train": "train", "query": "test", "gallery": "gallery"}
+    rows = []
+    for file, item, status in rows_of(path, "inshop", 3, skip=2):
+        if status not in spelling:
+            raise HarnessError(f"inshop: {path} has the status '{status}'; valid: {', '.join(spelling)}")
+        rows.append(Row(file, item, spelling[status]))
+    return rows
+
+
+def read_sop(folder: Path) -> list[Row]:
+    """``Ebay_train.txt`` and ``Ebay_test.txt``: a header, then image, class, super-class and path."""
+    rows = []
+    for split in ("train", "test"):
+        for _, number, _, file in rows_of(folder / f"Ebay_{split}.txt", "sop", 4, skip=1):
+            rows.append(Row(file, number, split))
+    return rows
+
+
+def assemble(rows: Sequence[Row], images: Path, size: int, resize: int, source: str) -> Images:
+    """Splits of image files, classes numbered as they first occur.
+
+    Raises:
+        HarnessError: a split is empty, classes are shared between train and test, or size exceeds resize.
+    """
+    if resize < size:
+        raise HarnessError(f"{source}: resize {resize} is less than the crop, size {size}")
+    names = tuple(dict.fromkeys(row.name for row in rows))
+    number = {name: place for place, name in enumerate(names)}
+    of_split = {split: {row.name for row in rows if row.split == split} for split in ("train", "test")}
+    if not all(of_split.values()) or of_split["train"] & of_split["test"]:
+        raise HarnessError(
+            f"{source}: {len(of_split['train'])} training classes, {len(of_split['test'])} test classes, "
+            f"{len(of_split['train'] & of_split['test'])} of them shared; expected some of each, none shared"
+        )
+    splits = {}
+    for split in dict.fromkeys(row.split for row in rows):
+        places = [place for place, row in enumerate(rows) if row.split == split]
+        splits[split] = ImageSplit(
+            ImageFiles(tuple(images / rows[place].file for place in places), size, resize),
+            np.array([number[rows[place].name] for place in places], dtype=np.int64),
+            np.array(places, dtype=np.int64),
+        )
+    return Images(splits, names, MEAN, STD)
+
+
+def _load(request: DataRequest, source: str, rows: Iterable[Row], images: Path) -> Images:
+    keys = request.parameters
+    return assemble(list(rows), images, int(keys["size"]), int(keys["resize"]), source)
+
+
+def load_cub(request: DataRequest) -> Images:
+    """Caltech-UCSD Birds: 100 classes train, 100 test."""
+    folder = request.root / "CUB_200_2011"
+    return _load(request, "cub", read_cub(folder), folder / "images")
+
+
+def load_cars(request: DataRequest) -> Images:
+    """Stanford Cars: 98 classes train, 98 test."""
+    folder = request.root / "cars196"
+    return _load(request, "cars196", read_cars(folder), folder)
+
+
+def load_inshop(request: DataRequest) -> Images:
+    """In-Shop clothes: 3,997 items train; queries of 3,985 others against a gallery."""
+    folder = request.root / "inshop"
+    return _load(request, "inshop", read_inshop(folder), folder)
+
+
+def load_sop(request: DataRequest) -> Images:
+    """Stanford Online Products: 11,318 classes train, 11,316 test."""
+    folder = request.root / "Stanford_Online_Products"
+    return _load(request, "sop", read_sop(folder), folder)
+
+
+def _info(
+    name: str, target: str, summary: str, home: str, licence: str, size: str, files: tuple[str, ...], hint: str
+) -> DataInfo:
+    return DataInfo(
+        name=name,
+        target=target,
+        summary=summary,
+        origin="real",
+        content="images",
+        layout=name,
+        home=home,
+        licence=licence,
+        version="1",
+        size=size,
+        files=tuple(f"data:{file}" for file in files),
+        fetch=f"hand:{hint}",
+        keys=MappingProxyType(
+            {
+                "size": Key("int", 224, "side of the crop, pixels", low=8),
+                "resize": Key("int", 256, "shorter side before the centre crop in evaluation, pixels", low=8),
+            }
+        ),
+    )
+
+
+INFOS = (
+    _info(
+        "cub",
+        "load_cub",
+        "11,788 birds, 200 species: 100 train, 100 test",
+        "https://www.vision.caltech.edu/datasets/cub_200_2011/",
+        "non-commercial research",
+        "1.2 GB",
+        tuple(f"CUB_200_2011/{file}.txt" for file in ("images", "image_class_labels", "classes")),
+        "unpack CUB_200_2011.tgz into HARNESS_DATA",
+    ),
+    _info(
+        "cars196",
+        "load_cars",
+        "16,185 cars, 196 models: 98 train, 98 test",
+        "https://ai.stanford.edu/~jkrause/cars/car_dataset.html",
+        "non-commercial research",
+        "1.9 GB",
+        ("cars196/cars_annos.mat",),
+        "put cars_annos.mat and the folder car_ims into HARNESS_DATA/cars196",
+    ),
+    _info(
+        "inshop",
+        "load_inshop",
+        "52,712 photographs of 7,982 clothes; queries against a gallery",
+        "https://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html",
+        "non-commercial research, by agreement",
+        "1.2 GB",
+        ("inshop/list_eval_partition.txt",),
+        "put list_eval_partition.txt and the folder img into HARNESS_DATA/inshop",
+    ),
+    _info(
+        "sop",
+        "load_sop",
+        "120,053 photographs of 22,634 products: 11,318 train, 11,316 test",
+        "https://cvgl.stanford.edu/projects/lifted_struct/",
+        "none stated",
+        "2.9 GB",
+        ("Stanford_Online_Products/Ebay_train.txt", "Stanford_Online_Products/Ebay_test.txt"),
+        "unpack Stanford_Online_Products.zip into HARNESS_DATA",
+    ),
+)

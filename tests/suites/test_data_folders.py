@@ -1,0 +1,251 @@
+"""ImageFolder and token files: a user's own folder, archives, the cache, damaged copies."""
+
+from __future__ import annotations
+
+import gzip
+import os
+import tarfile
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from task_lab import Cell
+
+from harness.errors import HarnessError, MissingDataError
+from suites.data import imagefolder
+from suites.data.cache import cached
+from suites.data.types import Images, Text
+
+FOLDER = "suites.data.imagefolder:imagefolder"
+TOKENS = "suites.data.wikitext:tokens"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+
+
+def write_images(
+    root: Path, classes: int = 3, each: int = 4, splits: tuple[str, ...] = ("train", "val", "test")
+) -> Path:
+    draws = np.random.default_rng(0)
+    for split in splits:
+        for label in range(classes):
+            folder = root / split / f"class{label}"
+            folder.mkdir(parents=True)
+            for number in range(each):
+                pixels = draws.integers(0, 256, (6, 6, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    return root
+
+
+def images(path: Path, seed: int = 0, **keys: object) -> Images:
+    data = Cell("", FOLDER, "", data_keys={"path": str(path), **keys}).data_for(seed)
+    assert isinstance(data, Images)
+    return data
+
+
+def zipped(root: Path, target: Path) -> Path:
+    with zipfile.ZipFile(target, "w") as archive:
+        for file in sorted(root.rglob("*.png"), reverse=True):
+            archive.write(file, f"above/{file.relative_to(root)}")
+    return target
+
+
+def tarred(root: Path, target: Path) -> Path:
+    with tarfile.open(target, "w:gz") as archive:
+        archive.add(root, "above")
+    return target
+
+
+@pytest.mark.parametrize("pack", [zipped, tarred])
+def test_an_archive_reads_as_its_folder(tmp_path: Path, pack: Callable[[Path, Path], Path]) -> None:
+    root = write_images(tmp_path / "own")
+    plain, packed = images(root), images(pack(root, tmp_path / "own.packed"))
+    assert plain.classes == packed.classes == ("class0", "class1", "class2")
+    for name in ("train", "validation", "test"):
+        np.testing.assert_array_equal(plain.splits[name].images, packed.splits[name].images)
+        np.testing.assert_array_equal(plain.splits[name].labels, packed.splits[name].labels)
+    first = np.asarray(Image.open(root / "train" / "class0" / "0.png")).transpose(2, 0, 1)
+    np.testing.assert_array_equal(plain.splits["train"].images[0], first)
+
+
+def test_without_a_test_folder_the_validation_folder_is_the_test(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "own", splits=("train", "val"))
+    data = images(root, validation=5)
+    assert {name: len(part) for name, part in data.splits.items()} == {"train": 7, "validation": 5, "test": 12}
+    assert not set(data.splits["train"].items) & set(data.splits["validation"].items)
+    assert set(images(root, 1, validation=5).splits["validation"].items) != set(data.splits["validation"].items)
+
+
+def test_by_class_no_class_is_in_two_splits(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "own", classes=7)
+    data = images(root, split_by="class", train_classes=3, validation_classes=1)
+    classes = {name: set(part.labels.tolist()) for name, part in data.splits.items()}
+    assert [len(classes[name]) for name in ("train", "validation", "test")] == [3, 1, 3]
+    assert set.union(*classes.values()) == set(range(7))
+    assert sum(len(part) for part in data.splits.values()) == 7 * 12
+
+
+def test_images_of_several_sizes_want_a_size(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "own")
+    Image.new("L", (9, 20)).save(root / "test" / "class1" / "wide.png")
+    with pytest.raises(HarnessError, match=r"wide.png is 9×20, others are 6×6; set size"):
+        images(root)
+    data = images(root, size=5)
+    assert data.splits["test"].images.shape == (13, 3, 5, 5)
+
+
+def test_the_cache_is_used_and_a_damaged_one_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = zipped(write_images(tmp_path / "own"), tmp_path / "own.zip")
+    before = images(archive).splits["train"].images
+    decoded = list((tmp_path / "cache" / "decoded").iterdir())
+    assert len(decoded) == 1
+    with monkeypatch.context() as patched:
+        patched.setattr(imagefolder, "decode", lambda *_: pytest.fail("decoded again"))
+        np.testing.assert_array_equal(images(archive).splits["train"].images, before)
+    file = decoded[0] / "images.npy"
+    file.write_bytes(file.read_bytes()[:-50])
+    np.testing.assert_array_equal(images(archive).splits["train"].images, before)
+    assert sorted(path.name for path in archive.parent.iterdir()) == ["cache", "own", "own.zip"]
+
+
+def test_another_content_is_not_taken_from_the_cache(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "own")
+    before = np.array(images(root).splits["test"].images)
+    file = root / "test" / "class0" / "0.png"
+    Image.new("RGB", (6, 6), (1, 2, 3)).save(file)
+    os.utime(file, ns=(1, 1))
+    assert not np.array_equal(images(root).splits["test"].images, before)
+
+
+def test_two_writers_of_one_entry_leave_one(tmp_path: Path) -> None:
+    def slow() -> dict[str, np.ndarray]:
+        # While this one works, another process finishes the same entry.
+        cached(("key",), ("a",), lambda: {"a": np.arange(3)})
+        return {"a": np.arange(3)}
+
+    np.testing.assert_array_equal(cached(("key",), ("a",), slow)["a"], [0, 1, 2])
+    assert len(list((tmp_path / "cache" / "decoded").iterdir())) == 1
+
+
+def test_a_cache_that_cannot_be_written_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "file"))
+    with pytest.raises(HarnessError, match="HARNESS_CACHE"):
+        cached(("key",), ("a",), lambda: {"a": np.arange(3)})
+
+
+def test_a_missing_folder_names_source_path_and_command(tmp_path: Path) -> None:
+    with pytest.raises(MissingDataError, match=r"grocery64.*grocery64\.zip.*harness data fetch grocery64"):
+        Cell("", "suites.data.imagefolder:grocery64", "").data_for(0, tmp_path)
+
+
+def test_a_named_archive_of_other_content_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "grocery").mkdir()
+    zipped(write_images(tmp_path / "own"), tmp_path / "grocery" / "grocery64.zip")
+    with pytest.raises(HarnessError, match="expected 2eb43445"):
+        Cell("", "suites.data.imagefolder:grocery64", "").data_for(0, tmp_path)
+
+
+def test_damaged_archives_and_images_are_refused(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "own")
+    archive = zipped(root, tmp_path / "own.zip")
+    whole = archive.read_bytes()
+    (tmp_path / "short.zip").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(HarnessError, match="damaged"):
+        images(tmp_path / "short.zip")
+    place = whole.find(b"IDAT") + 8
+    (tmp_path / "flipped.zip").write_bytes(whole[:place] + b"\xff\xff\xff\xff" + whole[place + 4 :])
+    with pytest.raises(HarnessError, match=r"damaged|decoded"):
+        images(tmp_path / "flipped.zip")
+    (root / "train" / "class0" / "0.png").write_bytes(b"no picture")
+    with pytest.raises(HarnessError, match=r"class0/0.png is not an image"):
+        images(root)
+
+
+def test_another_layout_is_refused_with_the_expected_one(tmp_path: Path) -> None:
+    (tmp_path / "own" / "cats").mkdir(parents=True)
+    Image.new("RGB", (6, 6)).save(tmp_path / "own" / "cats" / "0.png")
+    with pytest.raises(HarnessError, match="expected <split>/<class>/<name>"):
+        images(tmp_path / "own")
+
+
+TEXT = " \n = Title = \n \n the cat saw the dog \n = = Part = = \n the end \n"
+
+
+def write_text(root: Path, packed: bool = False) -> Path:
+    root.mkdir()
+    for split, text in (("train", TEXT), ("valid", " the zebra \n"), ("test", " = Other = \n a dog \n")):
+        if packed:
+            (root / f"wiki.{split}.tokens.gz").write_bytes(gzip.compress(text.encode()))
+        else:
+            (root / f"{split}.txt").write_text(text, encoding="utf-8")
+    return root
+
+
+def text(path: Path, **keys: object) -> Text:
+    data = Cell("", TOKENS, "", data_keys={"path": str(path), **keys}).data_for(0)
+    assert isinstance(data, Text)
+    return data
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_tokens_end_lines_and_map_unknown_words(tmp_path: Path, packed: bool) -> None:
+    data = text(write_text(tmp_path / "own", packed), min_count=1)
+    words = [data.vocabulary[number] for number in data.splits["train"]]
+    expected = "<eos> = Title = <eos> <eos> the cat saw the dog <eos> = = Part = = <eos> the end <eos>"
+    assert " ".join(words) == expected
+    assert [data.vocabulary[number] for number in data.splits["validation"]] == ["the", "<unk>", "<eos>"]
+    assert data.vocabulary[:4] == ("<unk>", "<eos>", "=", "the")
+    # Only the heading of the first level starts an article.
+    assert data.documents["train"].tolist() == [1]
+    assert data.documents["test"].tolist() == [0]
+
+
+def test_rare_words_become_unknown(tmp_path: Path) -> None:
+    data = text(write_text(tmp_path / "own"), min_count=3)
+    assert data.vocabulary == ("<unk>", "<eos>", "=", "the")
+
+
+def test_damaged_and_missing_token_files_are_refused(tmp_path: Path) -> None:
+    root = write_text(tmp_path / "own", packed=True)
+    file = root / "wiki.test.tokens.gz"
+    file.write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(HarnessError, match="cannot be read as tokens"):
+        text(root)
+    file.write_bytes(gzip.compress(b"\xff\xfe words"))
+    with pytest.raises(HarnessError, match="UTF-8"):
+        text(root)
+    file.write_bytes(gzip.compress(b""))
+    with pytest.raises(HarnessError, match="no tokens"):
+        text(root)
+    file.unlink()
+    with pytest.raises(MissingDataError, match=r"test\.tokens"):
+        text(root)
+
+
+ROOT = Path(os.environ.get("HARNESS_DATA", ""))
+has = pytest.mark.skipif(not os.environ.get("HARNESS_DATA"), reason="HARNESS_DATA is not set")
+
+
+@pytest.mark.data
+@has
+def test_the_real_sets_read_as_their_homes_describe_them() -> None:
+    cifar = Cell("", "suites.data.imagefolder:cifar100-subset-100", "").data_for(0, ROOT)
+    assert {name: part.images.shape for name, part in cifar.splits.items()} == {
+        "train": (9000, 3, 32, 32),
+        "validation": (1000, 3, 32, 32),
+        "test": (3000, 3, 32, 32),
+    }
+    assert set(np.bincount(cifar.splits["test"].labels)) == {30}
+    grocery = Cell("", "suites.data.imagefolder:grocery64", "").data_for(0, ROOT)
+    assert len(grocery.classes) == 81
+    assert sum(len(part) for part in grocery.splits.values()) == 5421
+    wiki = Cell("", "suites.data.wikitext:wikitext2-heldout", "").data_for(0, ROOT)
+    # 245,569 and 217,646 tokens with <eos>, as the published WikiText-2 is counted.
+    assert len(wiki.splits["train"]) == 245_569
+    assert len(wiki.splits["validation"]) + len(wiki.splits["test"]) == 217_646

@@ -1,0 +1,195 @@
+"""Digits, digits by class and help topics: disjoint splits, streams, leaks, damaged files."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from task_lab import Cell
+
+from harness.errors import HarnessError
+from suites.data.digits import enlarge, read_digits
+from suites.data.help_topics import distinct_paragraphs, share_out, shared_ngrams, tokens_of
+from suites.data.types import Images, Text
+
+DIGITS = "suites.data.digits:digits"
+PAIRS = "suites.data.digits_by_class:digits-by-class"
+TOPICS = "suites.data.help_topics:help-topics"
+
+
+def load(source: str, seed: int = 0, **keys: object) -> Images | Text:
+    return Cell("", source, "", data_keys=keys).data_for(seed)
+
+
+def digits(seed: int = 0, **keys: object) -> Images:
+    data = load(DIGITS, seed, **keys)
+    assert isinstance(data, Images)
+    return data
+
+
+def test_digits_equal_those_of_scikit_learn() -> None:
+    from sklearn.datasets import load_digits
+
+    theirs = load_digits()
+    images, labels = read_digits()
+    np.testing.assert_array_equal(labels, theirs.target)
+    np.testing.assert_allclose(images * 16, theirs.images, rtol=1e-6)
+
+
+def test_digits_splits_cover_every_item_once() -> None:
+    data = digits(train=300, validation=200)
+    items = np.concatenate([part.items for part in data.splits.values()])
+    assert sorted(items) == list(range(1797))
+    assert [len(data.splits[name]) for name in ("train", "validation", "test")] == [300, 200, 1297]
+    images, labels = read_digits()
+    part = data.splits["test"]
+    np.testing.assert_array_equal(part.images[:, 0], images[part.items])
+    np.testing.assert_array_equal(part.labels, labels[part.items])
+
+
+def test_digits_of_one_seed_are_equal_and_of_two_differ() -> None:
+    one, again, other = digits(0, noise=0.3), digits(0, noise=0.3), digits(1, noise=0.3)
+    np.testing.assert_array_equal(one.splits["train"].images, again.splits["train"].images)
+    assert not np.array_equal(one.splits["train"].items, other.splits["train"].items)
+
+
+def test_noise_has_the_deviation_that_was_asked_for() -> None:
+    clean, noisy = digits().splits["test"], digits(noise=0.3).splits["test"]
+    np.testing.assert_array_equal(clean.items, noisy.items)
+    assert np.std(noisy.images - clean.images) == pytest.approx(0.3, rel=0.02)
+
+
+def test_enlarging_keeps_constants_and_means_of_ramps() -> None:
+    ramp = np.broadcast_to(np.arange(8, dtype=np.float32), (1, 8, 8))
+    np.testing.assert_allclose(enlarge(np.full((1, 8, 8), 0.5, np.float32), 16), 0.5, rtol=1e-6)
+    large = enlarge(ramp, 16)[0]
+    np.testing.assert_allclose(
+        large[:, 1:-1], np.broadcast_to((np.arange(16) + 0.5) / 2 - 0.5, (16, 16))[:, 1:-1], atol=1e-5
+    )
+
+
+def test_too_many_training_digits_is_one_clear_error() -> None:
+    with pytest.raises(HarnessError, match="leave nothing of 1797"):
+        digits(train=1500, validation=297)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"not gzip", "cannot be read"),
+        (gzip.compress(b"1,2,3\n4,5,6\n"), "expected"),
+        (gzip.compress(b"words,here\n"), "cannot be read"),
+        (gzip.compress((",".join(["99"] * 64 + ["1"]) + "\n").encode() * 2), "outside"),
+        (gzip.compress((",".join(["3"] * 65) + "\n").encode() * 200)[:60], "cannot be read"),
+    ],
+)
+def test_a_damaged_digits_file_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    file = tmp_path / "digits.csv.gz"
+    file.write_bytes(content)
+    with pytest.raises(HarnessError, match=message):
+        read_digits(file)
+
+
+def test_numbers_share_neither_classes_nor_pictures_between_splits() -> None:
+    data = load(PAIRS, noise=0.0)
+    assert isinstance(data, Images)
+    classes = {name: set(part.labels.tolist()) for name, part in data.splits.items()}
+    assert {name: len(found) for name, found in classes.items()} == {"train": 50, "validation": 20, "test": 30}
+    assert not classes["train"] & classes["test"]
+    assert not classes["train"] & classes["validation"]
+    assert not classes["validation"] & classes["test"]
+    pictures = {
+        name: {half.tobytes() for image in part.images for half in (image[0, :, :8].copy(), image[0, :, 8:].copy())}
+        for name, part in data.splits.items()
+    }
+    assert not pictures["train"] & pictures["test"]
+    assert not pictures["validation"] & pictures["test"]
+
+
+def test_the_class_of_a_number_is_what_its_digits_spell() -> None:
+    data = load(PAIRS, noise=0.0)
+    assert isinstance(data, Images)
+    images, labels = read_digits()
+    known = {image.tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
+    part = data.splits["test"]
+    for image, label in zip(part.images, part.labels, strict=True):
+        spelt = "".join(str(known[image[0, :, start : start + 8].copy().tobytes()]) for start in (0, 8))
+        assert data.classes[label] == spelt
+
+
+def test_numbers_need_classes_for_the_test() -> None:
+    with pytest.raises(HarnessError, match="fewer than two"):
+        load(PAIRS, train_classes=80, validation_classes=19)
+
+
+def test_tokens_are_lower_case_words_and_runs_of_signs() -> None:
+    assert tokens_of("Foo_bar(x) -> ====") == ["foo_bar", "(", "x", ")", "-", ">", "===="]
+
+
+def test_a_paragraph_is_kept_once_whatever_its_line_breaks() -> None:
+    topics = {"b": "One two\nthree.\n\nOnly here.", "a": "Title\n*****\n\none  two three."}
+    kept = distinct_paragraphs(topics)
+    assert kept == {"a": [["title"], ["one", "two", "three", "."]], "b": [["only", "here", "."]]}
+
+
+def test_topics_go_to_one_split_each_and_large_ones_train() -> None:
+    sizes = {"large": 500, **{f"t{n}": 50 for n in range(10)}}
+    splits = share_out(sizes, list(sizes), 0.12)
+    assert sorted(name for part in splits.values() for name in part) == sorted(sizes)
+    assert "large" in splits["train"]
+    assert all(sum(sizes[name] for name in splits[part]) >= 0.12 * 1000 for part in ("validation", "test"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_help_topics_leak_little_between_splits(seed: int) -> None:
+    data = load(TOPICS, seed)
+    assert isinstance(data, Text)
+    train = data.splits["train"].tolist()
+    for split in ("validation", "test"):
+        assert shared_ngrams(data.splits[split].tolist(), train, 8) < 0.05
+    assert len(train) > 40_000
+
+
+def test_without_removing_repeats_help_topics_leak() -> None:
+    # The test above could not fail if the measure were blind.
+    from pydoc_data.topics import topics
+
+    names = sorted(topics)
+    words = {name: tokens_of(topics[name]) for name in names}
+    order = np.random.default_rng(0).permutation(len(names))
+    held = {names[place] for place in order[: len(names) // 8]}
+    number: dict[str, int] = {}
+    texts: list[list[int]] = [[], []]
+    for name in names:
+        texts[name in held] += [number.setdefault(word, len(number)) for word in words[name]]
+    assert shared_ngrams(texts[1], texts[0], 8) > 0.2
+
+
+def test_the_vocabulary_is_that_of_the_training_text() -> None:
+    data = load(TOPICS, 2, min_count=5)
+    assert isinstance(data, Text)
+    assert data.vocabulary[0] == "<unk>"
+    counts = np.bincount(data.splits["train"], minlength=len(data.vocabulary))
+    assert counts[1:].min() >= 5
+    assert list(counts[1:]) == sorted(counts[1:], reverse=True)
+    assert all(part.max() < len(data.vocabulary) for part in data.splits.values())
+
+
+def test_documents_mark_where_topics_start() -> None:
+    data = load(TOPICS, 0)
+    assert isinstance(data, Text)
+    end = data.vocabulary.index("<eop>")
+    for split, starts in data.documents.items():
+        assert starts[0] == 0
+        assert all(data.splits[split][start - 1] == end for start in starts[1:])
+
+
+def test_help_topics_of_two_seeds_differ() -> None:
+    one, again, other = (load(TOPICS, seed) for seed in (0, 0, 1))
+    assert isinstance(one, Text)
+    assert isinstance(again, Text)
+    assert isinstance(other, Text)
+    np.testing.assert_array_equal(one.splits["test"], again.splits["test"])
+    assert not np.array_equal(one.splits["test"], other.splits["test"])
