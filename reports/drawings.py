@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
 
 from reports import words
 from reports.figure import TONES, Figure, axis, colour, dash, escape, faded, spec_of
@@ -202,8 +204,14 @@ def dose(name: str, mechanism: str, metric: str, unit: str, arms: Sequence[str],
 
 
 def _spearman(x: Sequence[float], y: Sequence[float]) -> float:
-    import numpy as np
-    from scipy.stats import rankdata
-
-    ranks = np.vstack([rankdata(x), rankdata(y)])
+    """Rank correlation, ties at their mean rank; NaN where one side is constant."""
+    ranks = np.array([_ranks(x), _ranks(y)])
     return float(np.corrcoef(ranks)[0, 1]) if ranks.std(axis=1).all() else float("nan")
+
+
+def _ranks(values: Sequence[float]) -> list[float]:
+    """Ranks from 1; equal values share the mean of theirs."""
+    order = sorted(values)
+    first = {value: place for place, value in reversed(list(enumerate(order, 1)))}
+    counts = Counter(order)
+    return [first[value] + (counts[value] - 1) / 2 for value in values]

@@ -53,7 +53,18 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        for name in ("number", "score", "interval", "probability", "moment", "duration", "count", "short", "plain"):
+        for name in (
+            "number",
+            "score",
+            "interval",
+            "probability",
+            "moment",
+            "duration",
+            "count",
+            "short",
+            "plain",
+            "setting",
+        ):
             self.environment.filters[name] = getattr(words, name)
         self.environment.filters["slug"] = slug
         self.environment.filters["address"] = address

@@ -20,7 +20,7 @@ from reports.pictures import Picture
 from reports.reading import Gathered, gather
 from reports.render import Page, Site, csv_path, static
 from reports.suite_page import suite_page
-from reports.trial_page import trial_page
+from reports.trial_page import trial_pages
 
 TRIAL_PAGES = 600
 """Above this number of trials none has a page of its own: the table on its benchmark's page has them all."""
@@ -74,8 +74,7 @@ def _pages(reader: Reader, found: Sequence[Gathered], *, trials: bool) -> Iterat
             yield benchmark_page(reader, one, name)
         if trials and few:
             for bench in one.benches.values():
-                for row in bench.trials.rows:
-                    yield trial_page(reader, one, bench, row)
+                yield from trial_pages(reader, one, bench)
     yield methods_page(found)
 
 

@@ -189,7 +189,7 @@ binned AS (SELECT arm, trial_id, split, name, avg(step) AS step, avg(value) AS v
     CASE WHEN steps <= {CURVE_POINTS} THEN step ELSE step * {CURVE_POINTS} // (last + 1) END AS bin
   FROM picked JOIN sized USING (split, name) WHERE isfinite(value)
   GROUP BY arm, trial_id, split, name, bin)
-SELECT split, name, arm, avg(step) AS step, avg(value) AS mean, min(value) AS low, max(value) AS high,
+SELECT split, name, arm, avg(step) AS step, avg(value ORDER BY trial_id) AS mean, min(value) AS low, max(value) AS high,
   count(*) AS trials
 FROM binned GROUP BY split, name, arm, bin ORDER BY split, name, arm, step"""
 
@@ -251,15 +251,30 @@ def trial_results(trial_id: str) -> str:
     return f"SELECT split, metric, value FROM results WHERE trial_id = {literal(trial_id)} ORDER BY split, metric"
 
 
-def trial_series(trial_id: str, split: str | None = None, name: str | None = None) -> str:
-    """Series of one trial in at most ``CURVE_POINTS`` bins, in the columns of ``curves_of``."""
-    where = f"trial_id = {literal(trial_id)}"
-    where += f" AND split = {literal(split)}" if split is not None else ""
-    where += f" AND name = {literal(name)}" if name is not None else ""
-    return f"""WITH picked AS (SELECT * FROM metrics WHERE {where} AND isfinite(value)),
-sized AS (SELECT split, name, max(step) AS last, count(DISTINCT step) AS steps FROM picked GROUP BY ALL)
-SELECT split, name, (SELECT arm FROM trials WHERE trial_id = {literal(trial_id)}) AS arm, avg(step) AS step,
-  avg(value) AS mean, min(value) AS low, max(value) AS high, 1 AS trials
-FROM picked JOIN sized USING (split, name)
-GROUP BY split, name, CASE WHEN steps <= {CURVE_POINTS} THEN step ELSE step * {CURVE_POINTS} // (last + 1) END
-ORDER BY split, name, step"""
+def _binned(chosen: str, condition: str) -> str:
+    """Series of trials one by one, in at most ``CURVE_POINTS`` bins each, in the columns of ``curves_of``."""
+    return f"""WITH chosen AS ({chosen}),
+picked AS (SELECT c.arm, m.* FROM metrics m JOIN chosen c USING (trial_id) WHERE isfinite(m.value){condition}),
+sized AS (SELECT trial_id, split, name, max(step) AS last, count(DISTINCT step) AS steps FROM picked GROUP BY ALL)
+SELECT trial_id, split, name, any_value(arm) AS arm, avg(step) AS step, avg(value) AS mean, min(value) AS low,
+  max(value) AS high, 1 AS trials
+FROM picked JOIN sized USING (trial_id, split, name)
+GROUP BY trial_id, split, name,
+  CASE WHEN steps <= {CURVE_POINTS} THEN step ELSE step * {CURVE_POINTS} // (last + 1) END
+ORDER BY trial_id, split, name, step"""
+
+
+def trial_series(trial_id: str, split: str, name: str) -> str:
+    """One series of one trial."""
+    chosen = f"SELECT trial_id, arm FROM trials WHERE trial_id = {literal(trial_id)}"
+    return _binned(chosen, f" AND m.split = {literal(split)} AND m.name = {literal(name)}")
+
+
+def all_series(body: str) -> str:
+    """The series of each trial of a benchmark."""
+    return _binned(f"SELECT trial_id, min(arm) AS arm FROM ({body}) GROUP BY trial_id", "")
+
+
+def whole_trials(body: str) -> str:
+    """Whole rows of a benchmark's trials."""
+    return f"SELECT t.* FROM trials t SEMI JOIN ({body}) p USING (trial_id)"

@@ -147,12 +147,12 @@ def _facts(claim: Claim) -> list[tuple[str, str]]:
         ("seeds won", f"{won} of {n}" if isinstance(won, int) else words.plain(won) if won is not None else None),
         ("sign-flip p", _probability(design.get("sign_flip_p"))),
         ("seen with 80 % power", _number(design.get("mde"), claim.unit)),
-        ("seeds needed", _number(design.get("seeds_needed"))),
+        ("seeds needed", _setting(design.get("seeds_needed"))),
         ("correlation of the pairs", _number(design.get("correlation"))),
         ("design", "sequential, valid at any time" if value("sequential") else "fixed number of seeds"),
         ("family", design.get("family")),
         ("claims that share this test", shared if isinstance(shared, int) and shared > 1 else None),
-        ("α, κ, g", ", ".join(_number(design.get(key)) or "–" for key in ("alpha", "kappa", "g"))
+        ("α, κ, g", ", ".join(_setting(design.get(key)) or "–" for key in ("alpha", "kappa", "g"))
          if design.get("alpha") is not None else None),
         ("smallest effect of interest", _number(design.get("smallest"), claim.unit)),
         ("pairs missing, trials failed, diverged", ", ".join(str(_many(design.get(key))) for key in
@@ -169,6 +169,11 @@ def _many(value: Any) -> int:
 def _number(value: Any, unit: str = "") -> str | None:
     found = words.finite(value)
     return None if found is None else f"{words.number(found)} {unit}".strip()
+
+
+def _setting(value: Any) -> str | None:
+    found = words.finite(value)
+    return None if found is None else words.setting(found)
 
 
 def _probability(value: Any) -> str | None:

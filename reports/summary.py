@@ -17,16 +17,18 @@ def headline(found: Gathered) -> str:
     by_tone: dict[str, int] = {}
     for claim in judged:
         by_tone[claim.tone.name] = by_tone.get(claim.tone.name, 0) + 1
+    direction = " in direction" if found.stand_in else ""
     said = {
-        "holds": "hold" if not found.stand_in else "hold in direction",
-        "part": "hold in direction with a smaller effect",
-        "open": "stay open",
-        "null": "show no effect worth having",
-        "against": "point the other way",
-        "idle": "did not get their mechanism to act",
-        "void": "could not be judged",
+        "holds": (f"holds{direction}", f"hold{direction}"),
+        "part": ("holds in direction with a smaller effect", "hold in direction with a smaller effect"),
+        "open": ("stays open", "stay open"),
+        "null": ("shows no effect worth having", "show no effect worth having"),
+        "against": ("points the other way", "point the other way"),
+        "idle": ("has a mechanism that did not act", "have a mechanism that did not act"),
+        "void": ("could not be judged", "could not be judged"),
     }
-    parts = [f"{words.number(by_tone[tone])} {text}" for tone, text in said.items() if by_tone.get(tone)]
+    tallied = [(by_tone[tone], text) for tone, text in said.items() if by_tone.get(tone)]
+    parts = [f"{words.number(many)} {text[many > 1]}" for many, text in tallied]
     first = f"Of {words.count(len(judged), 'claim')} judged, {words.listed(parts)}."
     silent = len(found.claims) - len(judged)
     return first + (f" {words.count(silent, 'more claim')} of the paper {'is' if silent == 1 else 'are'} not run here."

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness.store import Reader
@@ -15,20 +17,36 @@ from reports.render import Page
 SHOWN_SERIES = 4
 
 
-def trial_page(reader: Reader, found: Gathered, bench: Bench, row: Row) -> Page:
-    """Everything of one trial."""
+def trial_pages(reader: Reader, found: Gathered, bench: Bench) -> Iterator[Page]:
+    """A page for each stored trial of a benchmark; the store is asked for all of them at once."""
+    whole = {row["trial_id"]: row for row in sql.ask(reader, sql.whole_trials(bench.body)).rows}
+    results: dict[str, list[Row]] = defaultdict(list)
+    for row in sql.ask(reader, sql.results_of(bench.body)).rows:
+        if row not in results[row["trial_id"]]:
+            results[row["trial_id"]].append(row)
+    series: dict[str, list[Row]] = defaultdict(list)
+    for row in sql.ask(reader, sql.all_series(bench.body)).rows:
+        series[row["trial_id"]].append(row)
+    done: set[str] = set()
+    for row in bench.trials.rows:
+        trial = row["trial_id"]
+        if trial not in done:
+            done.add(trial)
+            yield _page(found, bench, row, whole[trial], results[trial], series[trial])
+
+
+def _page(found: Gathered, bench: Bench, row: Row, stored: Row, results: Sequence[Row], series: Sequence[Row]) -> Page:
     trial = row["trial_id"]
-    stored = sql.ask(reader, sql.trial(trial))
-    results = sql.ask(reader, sql.trial_results(trial))
     hatched = bool(found.plan.settings[bench.name].stand_in)
     content: dict[str, Any] = {
         "row": row,
-        "trial": stored.rows[0],
-        "trial_sql": stored.sql,
-        "spec": json.dumps(stored.rows[0]["spec"], indent=1, ensure_ascii=False, sort_keys=True),
+        "trial": stored,
+        "trial_sql": sql.trial(trial),
+        "spec": json.dumps(stored["spec"], indent=1, ensure_ascii=False, sort_keys=True),
         "names": _names(found, trial),
         "results": results,
-        "series": _series(reader, found, bench, trial, hatched),
+        "results_sql": sql.trial_results(trial),
+        "series": _series(found, bench, trial, series, hatched),
         "environment": found.environments.get(row["environment_id"]),
         "bench": bench,
         "bench_path": bench_path(found.name, found.scale, bench.name),
@@ -48,17 +66,16 @@ def _names(found: Gathered, trial: str) -> list[str]:
     return [f"{link.benchmark}/{link.arm}/{link.seed}" for link in found.plan.links if link.trial_id == trial]
 
 
-def _series(reader: Reader, found: Gathered, bench: Bench, trial: str, hatched: bool) -> list[Figure]:
-    asked = sql.ask(reader, sql.trial_series(trial))
+def _series(found: Gathered, bench: Bench, trial: str, rows: Sequence[Row], hatched: bool) -> list[Figure]:
     metrics = found.suite.benchmarks[bench.name].model.metrics
-    names = sorted(
-        {(row["split"], row["name"]) for row in asked.rows},
-        key=lambda one: (one[1] != "loss", one[1] not in metrics, one[1].startswith("mechanism."), one),
-    )
+    series: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        series[row["split"], row["name"]].append(row)
+    names = sorted(series, key=lambda o: (o[1] != "loss", o[1] not in metrics, o[1].startswith("mechanism."), o))
     figures = []
     for split, name in names[:SHOWN_SERIES]:
-        rows = [row for row in asked.rows if (row["split"], row["name"]) == (split, name)]
-        figure = drawings.curve(slug(f"{split}-{name}"), name, split, [rows[0]["arm"]], rows,
-                                sql.trial_series(trial, split, name), hatched)  # fmt: skip
+        own = series[split, name]
+        text = sql.trial_series(trial, split, name)
+        figure = drawings.curve(slug(f"{split}-{name}"), name, split, [own[0]["arm"]], own, text, hatched)
         figures += [figure] if figure else []
     return figures

@@ -82,6 +82,11 @@ def number(value: Any, digits: int = 3, sign: bool = False) -> str:
     return text.replace("-", MINUS)
 
 
+def setting(value: Any) -> str:
+    """A number that people chose, as they wrote it: 0.05, 9, 1e-05."""
+    return number(value) if value is None or isinstance(value, str) else f"{value:g}".replace("-", MINUS)
+
+
 def score(value: Any) -> str:
     """A final number as tables of papers print it: four significant digits."""
     return number(value, 4)

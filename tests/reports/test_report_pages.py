@@ -1,0 +1,298 @@
+"""What stands on the pages: escaped, linked, with the statement of every number."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from conftest import Written  # type: ignore[import-not-found]
+from html_support import Parsed
+from report_support import HOSTILE, SCRIPT, fill, outcome, plans, trial_row, write_suite
+
+from harness.store import Owner, open_reader
+from reports.addresses import address, slug
+from reports.site import MANIFEST, write_site
+
+
+def suite_of(folder: Path, scale: str = "mini") -> Parsed:
+    return Parsed(folder / "suites" / "demo" / scale / "index.html")
+
+
+def bench_of(folder: Path, scale: str = "mini") -> Parsed:
+    return Parsed(folder / "suites" / "demo" / scale / "on-digits-known.html")
+
+
+def test_every_page_is_well_formed_with_unique_identifiers(written: Written) -> None:
+    pages = [*written.pages(), written.single]
+    assert len(pages) > 100
+    for path in pages:
+        page = Parsed(path)
+        assert not page._open, f"{path}: <{page._open[-1].tag}> stays open"
+        assert len(page.ids) == len(set(page.ids)), f"{path}: {[i for i in page.ids if page.ids.count(i) > 1][:3]}"
+
+
+def test_names_of_users_are_text_everywhere(written: Written) -> None:
+    seen = 0
+    for path in [*written.pages(), written.single]:
+        page = Parsed(path)
+        assert "alert(1)" not in "".join(element.text for element in page.of("script") if "json" not in str(
+            element.attributes))  # fmt: skip
+        assert not [image for image in page.of("img") if "onerror" in image.attributes]
+        assert "<script>alert" not in path.read_text(encoding="utf-8")
+        assert not [a for a in page.of("a") if a.attributes.get("href", "").startswith("javascript:")]
+        seen += HOSTILE in page.text and SCRIPT in page.text
+    assert seen >= 5
+
+
+def test_nothing_is_fetched_from_anywhere_else(written: Written) -> None:
+    for path in written.pages():
+        page = Parsed(path)
+        for element in page.elements:
+            where = element.attributes.get("src") or (element.tag == "link" and element.attributes.get("href")) or ""
+            if where and not where.startswith("data:"):
+                assert (path.parent / where).is_file(), f"{path}: {where}"
+        for link in page.of("a"):
+            if urlsplit(link.attributes["href"]).scheme:
+                assert "noreferrer" in link.attributes["rel"]
+    single = Parsed(written.single)
+    assert not [e for e in single.elements if e.attributes.get("src") and not e.attributes["src"].startswith("data:")]
+    assert not [e for e in single.of("link") if not e.attributes["href"].startswith("data:")]
+
+
+def test_every_internal_link_leads_somewhere(written: Written) -> None:
+    known = {path: Parsed(path) for path in written.pages()}
+    checked = 0
+    for path, page in known.items():
+        for link in page.of("a"):
+            parts = urlsplit(link.attributes["href"])
+            if parts.scheme:
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            assert target.is_file(), f"{path}: {link.attributes['href']}"
+            if parts.fragment and target in known:
+                assert unquote(parts.fragment) in known[target].ids, f"{path}: {link.attributes['href']}"
+            checked += 1
+    assert checked > 300
+    single = Parsed(written.single)
+    for link in single.of("a"):
+        href = link.attributes["href"]
+        if href.startswith("#"):
+            assert unquote(href[1:]) in single.ids, href
+
+
+def test_every_statement_works_in_the_sandbox_of_harness_query(written: Written) -> None:
+    statements = {sql for path in written.pages() for sql in Parsed(path).statements()}
+    assert len(statements) > 50
+    with open_reader(written.database, sandbox=True, consistent=True) as reader:
+        empty = [sql for sql in sorted(statements) if not len(reader.query(sql))]
+    diverged = [sql for sql in empty if sql.startswith("SELECT split, metric, value FROM results")]
+    assert len(diverged) == 4
+    assert set(empty) == set(diverged)
+
+
+def test_a_statement_pasted_into_the_shell_gives_the_pages_number(written: Written) -> None:
+    page = suite_of(written.folder)
+    shown = next(e.text for e in page.of("code") if "pre" in e.within and "'demo-gain'" in e.text)
+    command = shown.replace(
+        "harness query", f"{sys.executable} -m harness query --db '{written.database}' --format csv"
+    )
+    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True, timeout=60,
+                          cwd=Path(__file__).resolve().parents[2])  # fmt: skip
+    row = next(csv.DictReader(io.StringIO(done.stdout)))
+    assert row["verdict"] == "direction confirmed"
+    assert f"+{float(row['difference']):.2f} points" in page.text
+
+
+def test_every_figure_has_a_text_alternative_numbers_and_a_statement(written: Written) -> None:
+    drawn = 0
+    for path in written.pages():
+        page = Parsed(path)
+        plots, links = page.classed("plot"), page.classed("csv")
+        assert len(plots) == len(links)
+        for plot, link in zip(plots, links, strict=True):
+            assert plot.attributes["role"] == "img"
+            assert len(plot.attributes["aria-label"]) > 30
+            rows = list(csv.reader((path.parent / link.attributes["href"]).open(encoding="utf-8")))
+            assert len(rows) > 1
+            assert len({len(row) for row in rows}) == 1
+        figures = page.classed("figure")
+        assert all("harness query" in figure.text for figure in figures)
+        drawn += len(plots)
+    assert drawn > 300
+
+
+def test_plotly_accepts_every_kind_of_figure(written: Written) -> None:
+    import plotly.graph_objects as go
+
+    names = set()
+    for path in (written.folder / "suites").rglob("*.html"):
+        for script in Parsed(path).of("script"):
+            if script.attributes.get("type") == "application/json":
+                go.Figure(json.loads(script.text))
+                names.add(script.attributes["id"].split("-")[0])
+    assert names == {"forest", "differences", "pairs", "curve", "dose"}
+
+
+def test_the_csv_of_a_curve_is_what_its_statement_gives(written: Written) -> None:
+    page = bench_of(written.folder)
+    figure = next(e for e in page.classed("figure") if e.attributes["id"] == "curve-train-loss")
+    link = next(e for e in page.classed("csv") if "curve-train-loss" in e.attributes["href"])
+    rows = list(csv.DictReader((page.path.parent / link.attributes["href"]).open(encoding="utf-8")))
+    sql = next(one for one in page.statements() if "m.name = 'loss'" in one and one.strip() in figure.text)
+    with open_reader(written.database, sandbox=True) as reader:
+        answer = reader.query(sql).dicts()
+    assert [row["arm"] for row in rows] == [row["arm"] for row in answer]
+    assert [float(row["mean"]) for row in rows] == pytest.approx([row["mean"] for row in answer], rel=1e-9)
+    assert {row["trials"] for row in answer} == {4, 5}
+
+
+def test_trials_are_those_of_the_plan_never_rows_by_name(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path)
+    reported = plans(suite, ["mini"], seeds=3)
+    database = tmp_path / "harness.duckdb"
+    fill(database, reported, fail_one=False)
+    stale = next(t for t in reported[0].plan.trials if t.arm == "ours")
+    with Owner(database) as owner:
+        row = trial_row(stale) | {"trial_id": "f" * 64, "fingerprint": "another code"}
+        owner.record({"kind": "planned", "run_id": "late", "trials": [row], "links": []})
+        owner.record(outcome(stale, tie=False) | {"trial_id": "f" * 64,
+                     "results": [{"split": "test", "metric": "score", "value": 987654.0}]})  # fmt: skip
+    folder = write_site(database, reported, tmp_path / "site").parent
+    for path in [*folder.rglob("*.html"), *folder.rglob("*.csv")]:
+        text = path.read_text(encoding="utf-8")
+        assert "ffffffffffff" not in text, path
+        assert "987654" not in text, path
+
+
+def test_the_latest_verdict_counts_and_absent_keys_are_no_matter(tmp_path: Path) -> None:
+    reported = plans(write_suite(tmp_path), ["mini"], seeds=3)
+    database = tmp_path / "harness.duckdb"
+    fill(database, reported)
+    with Owner(database) as owner:
+        verdicts = [
+            {"claim_id": "demo-gain", "scale": "mini", "judged_at": "2026-05-01T00:00:00", "n": 2,
+             "difference": -1.0, "ci_low": float("-inf"), "ci_high": float("inf"), "p": 1.0,
+             "verdict": "undecided (distribution-sensitive)", "stand_in": ["recipe"], "design": {}},
+            {"claim_id": "demo-tie", "scale": "mini", "judged_at": "2026-05-01T00:00:00", "n": 0,
+             "verdict": "a word of tomorrow", "design": {"per_benchmark": [{"benchmark": "gone"}]}},
+        ]  # fmt: skip
+        owner.record({"kind": "verdicts", "suite": "demo", "scale": "mini", "verdicts": verdicts})
+    page = suite_of(write_site(database, reported, tmp_path / "site").parent)
+    assert "undecided (distribution-sensitive)" in page.text
+    assert "[−∞, +∞]" in page.text or "[−∞, ∞]" in page.text
+    assert "a word of tomorrow" in page.text
+    assert "direction confirmed" not in page.text
+
+
+def test_stand_ins_say_so_and_published_values_stand_at_paper_scale_only(written: Written) -> None:
+    mini, paper = suite_of(written.folder), suite_of(written.folder, "paper")
+    assert len(mini.classed("standin")) >= 3
+    assert next(e.attributes["id"] for e in mini.classed("hatched")) == "forest-stand-in"
+    assert not paper.classed("standin")
+    assert not paper.classed("hatched")
+
+    def traces(page: Parsed) -> set[str]:
+        specs = [json.loads(s.text) for s in page.of("script") if s.attributes.get("type") == "application/json"]
+        return {trace.get("name", "") for spec in specs for trace in spec["data"]}
+
+    assert "published" in traces(paper)
+    assert "published" not in traces(mini)
+
+
+def test_failures_gates_reasons_and_provenance_are_told(written: Written) -> None:
+    suite, bench = suite_of(written.folder), bench_of(written.folder)
+    assert "loss is nan at step 7" in bench.text
+    assert "did not act" in suite.text
+    assert "wanted >= 0.99" in suite.text
+    assert "the comparator is not built here" in suite.text
+    for page in (suite, bench):
+        foot = page.classed("provenance")[0].text
+        assert "0123456789ab with uncommitted changes" in foot
+        assert "torch 2.14.1" in foot
+        assert "0 to 4" in foot
+
+
+def test_the_same_store_gives_the_same_bytes(written: Written, tmp_path: Path) -> None:
+    again = write_site(written.database, written.reported, tmp_path / "again").parent
+    names = json.loads((again / MANIFEST).read_text())
+    assert names == json.loads((written.folder / MANIFEST).read_text())
+    for name in names:
+        assert (again / name).read_bytes() == (written.folder / name).read_bytes(), name
+
+
+def test_pages_of_an_earlier_site_go_and_files_of_others_stay(written: Written, tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    write_site(written.database, written.reported, out)
+    (out / "notes.txt").write_text("mine")
+    (tmp_path / "outside.txt").write_text("mine")
+    listed = [*json.loads((out / MANIFEST).read_text()), "../outside.txt"]
+    (out / MANIFEST).write_text(json.dumps(listed))
+    write_site(written.database, written.reported[:1], out)
+    assert not (out / "suites" / "demo" / "paper" / "index.html").exists()
+    assert (out / "suites" / "demo" / "mini" / "index.html").exists()
+    assert (out / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "outside.txt").read_text() == "mine"
+
+
+def test_a_suite_that_never_ran_has_a_page(tmp_path: Path) -> None:
+    reported = plans(write_suite(tmp_path), ["mini"])
+    database = tmp_path / "harness.duckdb"
+    with Owner(database):
+        pass
+    folder = write_site(database, reported, tmp_path / "site").parent
+    assert "No claim has been judged at scale mini yet" in suite_of(folder).text
+    assert "25 not stored" in bench_of(folder).text
+    assert "Planned and not stored: plain/0" in bench_of(folder).text
+
+
+def test_the_site_without_any_suite_is_a_page(tmp_path: Path) -> None:
+    database = tmp_path / "harness.duckdb"
+    with Owner(database):
+        pass
+    assert "holds no suite yet" in Parsed(write_site(database, [], tmp_path / "site")).text
+
+
+def test_writing_needs_no_training_library(written: Written, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from reports.site import Reported, write_site
+from harness.suite import load_suite
+from harness.plan import Selection, make_plan
+suite = load_suite({str(written.reported[0].suite.path)!r})
+write_site(Path({str(written.database)!r}), [Reported(suite, make_plan(suite, Selection()))], Path({str(tmp_path)!r}))
+print(sorted({{'torch', 'ray', 'pandas', 'sklearn'}} & set(sys.modules)))
+"""
+    root = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root, timeout=60
+    )
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("adamp", "adamp"), ("imagenet-resnet18", "imagenet-resnet18")],
+)
+def test_plain_names_stay_as_they_are_in_addresses(name: str, expected: str) -> None:
+    assert slug(name) == expected
+
+
+def test_other_names_become_safe_and_stay_apart() -> None:
+    names = ["A", "a b", "a-b", "../../etc", "ä", "ö", "<script>", "", "x" * 200, "x" * 201, "CON", "a\u202eb"]
+    slugs = [slug(name) for name in names]
+    assert len(set(slugs)) == len(names)
+    assert all(set(one) <= set("abcdefghijklmnopqrstuvwxyz0123456789._-") and len(one) < 100 for one in slugs)
+    assert not [one for one in slugs if one.startswith(".")]
+
+
+@pytest.mark.parametrize("text", ["javascript:alert(1)", "data:text/html,x", "//host/x", "http://[", "ftp://x", ""])
+def test_only_addresses_of_the_web_become_links(text: str) -> None:
+    assert address(text) == ""
+    assert address("https://example.org/a?b") == "https://example.org/a?b"
