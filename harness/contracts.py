@@ -80,6 +80,13 @@ class Probe(Protocol):
         """Quantities of the whole training, reported as final ``mechanism.*`` metrics."""
         ...
 
+    def state_dict(self) -> dict[str, Any]:
+        """What it has seen so far: tensors and plain data, for checkpoints."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
@@ -173,6 +180,13 @@ class Task(ABC):
         result = self.training_step(batch, step)
         update(result)
         return result
+
+    def state(self) -> dict[str, Any]:
+        """What the task carries from step to step beside the model (memories, further optimizers): for checkpoints."""
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:  # noqa: B027 (most tasks carry nothing)
+        """Go on from a state."""
 
     def product(self, model: nn.Module) -> Mapping[str, Tensor]:
         """What others may start from, saved where this trial is a prerequisite: the trained weights."""

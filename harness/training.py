@@ -7,6 +7,8 @@ process, on the executor, or on the order of trials.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import itertools
 import math
 import time
 from collections import defaultdict
@@ -20,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.assembly import assemble
+from harness.checkpoint import drop_checkpoint, load_checkpoint, save_checkpoint
 from harness.contracts import Artifact, Evaluation, Probe, StepResult, Task
 from harness.products import save_product
 from harness.recipe import Recipe
@@ -75,6 +78,7 @@ class Surroundings:
     deadline: float = math.inf  # of time.monotonic()
     prerequisites: Mapping[str, Path] = field(default_factory=dict)
     keep_product: bool = False
+    checkpoint_seconds: float = 60.0
 
 
 def settle(recipe: Recipe) -> None:
@@ -129,40 +133,85 @@ class _Loop:
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.started = time.perf_counter()
         self.last_beat = 0.0
+        self.last_checkpoint = time.monotonic()
         self.probing = False
+        self.step = self.epoch = self.position = 0  # steps done, the epoch, and batches of it that are done
+        self._resume()
 
     def run(self) -> Outcome:
         logged = evenly(self.total, min(self.total, LOGGED_STEPS)) | {0}
         probed = log_spaced(self.total) if self.probe is not None else set()
         evaluated = evenly(self.total, min(self.total, self.recipe.evaluations))
         try:
-            for step, batch in self._batches():
+            for batch in self._batches():
+                step = self.step
                 self.probing = step in probed
                 result = self._step(step, batch)
                 if step in logged:
                     self._log_step(step, result)
                 if step in evaluated:
                     self._evaluate(step)
+                self.step, self.position = step + 1, self.position + 1
                 self._beat(step, result.loss)
+                self._checkpoint()
         except DivergedError as error:
+            drop_checkpoint(self.around.folder)
             return Outcome("diverged", self._mechanisms(), list(self.series.values()), [], error.step, str(error))
-        return self._finish()
+        outcome = self._finish()
+        drop_checkpoint(self.around.folder)
+        return outcome
 
-    def _batches(self) -> Iterator[tuple[int, Any]]:
-        step = 0
-        epoch = 0
-        while step < self.total:
-            before = step
-            for batch in self.task.batches(epoch):
-                if step >= self.total:
-                    return
+    def _batches(self) -> Iterator[Any]:
+        """The batches that are still to come; after a resumption those of the epoch that are done are passed over."""
+        while self.step < self.total:
+            done = self.position
+            for batch in itertools.islice(self.task.batches(self.epoch), done, None):
                 if time.monotonic() > self.around.deadline:
-                    raise OutOfTimeError(f"out of time at step {step} of {self.total}")
-                yield step, batch
-                step += 1
-            if step == before:
+                    raise OutOfTimeError(f"out of time at step {self.step} of {self.total}")
+                yield batch
+                if self.step >= self.total:
+                    return
+            if self.position == 0:
                 raise ValueError("the task yields no batch: is the batch larger than the training data?")
-            epoch += 1
+            self.epoch, self.position = self.epoch + 1, 0
+
+    def _checkpoint(self) -> None:
+        now = time.monotonic()
+        if now - self.last_checkpoint < self.around.checkpoint_seconds or self.step >= self.total:
+            return
+        self.last_checkpoint = now
+        save_checkpoint(
+            self.around.folder,
+            {
+                "step": self.step,
+                "epoch": self.epoch,
+                "position": self.position,
+                "elapsed": time.perf_counter() - self.started,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "best": None if self.best is None else list(self.best),
+                "series": [dataclasses.asdict(one) for one in self.series.values()],
+                "probe": None if self.probe is None else self.probe.state_dict(),
+                "task": self.task.state(),
+            },
+        )
+
+    def _resume(self) -> None:
+        """Go on from the last checkpoint: the rest of the training is bit-equal to an undisturbed one."""
+        state = load_checkpoint(self.around.folder)
+        if state is None:
+            return
+        self.step, self.epoch, self.position = state["step"], state["epoch"], state["position"]
+        self.started = time.perf_counter() - state["elapsed"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.best = None if state["best"] is None else (state["best"][0], state["best"][1])
+        self.series = {(one["split"], one["name"]): Series(**one) for one in state["series"]}
+        if self.probe is not None and state["probe"] is not None:
+            self.probe.load_state_dict(state["probe"])
+        self.task.restore(state["task"])
 
     def _step(self, step: int, batch: Any) -> StepResult:
         self.model.train()

@@ -155,6 +155,15 @@ class WeightProbe:
         """Over the logged steps: the last weight norms and growth, of every other quantity its mean."""
         return {name: total / self._counts[name] for name, total in self._sums.items()}
 
+    def state_dict(self) -> dict[str, dict[str, float]]:
+        """Initial norms and what has been averaged so far: plain numbers, for checkpoints."""
+        return {"initial": dict(self._initial), "sums": dict(self._sums), "counts": dict(self._counts)}
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, float]]) -> None:
+        """Go on from a state of `state_dict`."""
+        self._initial, self._sums = dict(state["initial"]), dict(state["sums"])
+        self._counts = {name: int(count) for name, count in state["counts"].items()}
+
     def _measure(self, name: str) -> dict[str, float]:
         before, after = self._before[name].weight.double().flatten(1), self._weights[name].double().flatten(1)
         update = after - before

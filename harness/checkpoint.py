@@ -1,0 +1,43 @@
+"""Checkpoints of a running trial: written whole or not at all, read back without unpickling objects."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FILE = "checkpoint.pt"
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write a checkpoint: tensors and plain data only."""
+    import torch
+
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{FILE}.{os.getpid()}.part"
+    torch.save(dict(state), part)
+    with part.open("rb") as file:
+        os.fsync(file.fileno())
+    part.replace(folder / FILE)
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The last checkpoint, or None where there is none that can be read (a damaged one is as good as none)."""
+    import torch
+
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        path.rename(path.with_suffix(".damaged"))
+        print(f"{path} cannot be read ({error}); the trial begins again", flush=True)
+        return None
+    return state
+
+
+def drop_checkpoint(folder: Path) -> None:
+    """The trial has ended: what it would go on from is of no use."""
+    (folder / FILE).unlink(missing_ok=True)

@@ -1,0 +1,111 @@
+"""A trial that is cut off goes on from its checkpoint and ends as an undisturbed one, to the last bit."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from harness.checkpoint import FILE, load_checkpoint, save_checkpoint
+from harness.plan import Selection, make_plan
+from harness.suite import load_suite
+from harness.training import Outcome, Surroundings, train
+
+CELLS = [("imagenet-resnet18", "adamp"), ("cub-proxyanchor", "adamw"), ("wikitext103-transformer-xl-wn", "adamp")]
+
+
+class CutOff(Exception):  # noqa: N818
+    """Stands for the end of the process."""
+
+
+def spec_of(benchmark: str, arm: str, **overrides: Any) -> dict[str, Any]:
+    chosen = Selection(benchmarks=(benchmark,), arms=(arm,), seeds=(0,), overrides=overrides)
+    plan = make_plan(load_suite("adamp"), chosen)
+    return dict(plan.trials[-1].spec)
+
+
+def run(spec: dict[str, Any], folder: Path, stop_at: float = math.inf, every: float = 0.0) -> Outcome:
+    def beat(step: int, steps: int, loss: float) -> None:
+        if step >= stop_at:
+            raise CutOff
+
+    return train(spec, Surroundings(folder, torch.device("cpu"), beat, checkpoint_seconds=every))
+
+
+def numbers(outcome: Outcome) -> tuple[Any, ...]:
+    series = {(one.split, one.name): (one.step, one.value) for one in outcome.series}
+    return outcome.results, series
+
+
+@pytest.mark.parametrize(("cell", "arm"), CELLS)
+def test_it_ends_bit_equal(cell: str, arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = spec_of(cell, arm, steps=24, evaluations=2)
+    undisturbed = run(spec, tmp_path / "whole")
+    monkeypatch.setattr("harness.training._Loop._beat", _every_step)
+    with pytest.raises(CutOff):
+        run(spec, tmp_path / "cut", stop_at=9)
+    assert (tmp_path / "cut" / FILE).exists()
+    with pytest.raises(CutOff):
+        run(spec, tmp_path / "cut", stop_at=17)
+    resumed = run(spec, tmp_path / "cut")
+    assert numbers(resumed) == numbers(undisturbed)
+    assert not (tmp_path / "cut" / FILE).exists()
+
+
+def _every_step(loop: Any, step: int, loss: torch.Tensor) -> None:
+    loop.around.beat(step + 1, loop.total, float(loss.detach()))
+
+
+def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, {"step": 3, "model": {"w": torch.ones(2)}})
+    assert load_checkpoint(tmp_path) is not None
+    (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:100])
+    assert load_checkpoint(tmp_path) is None
+    assert load_checkpoint(tmp_path) is None
+
+
+TRAIN = """
+import sys, json, torch
+from pathlib import Path
+from harness.training import Surroundings, train
+spec = json.loads(Path(sys.argv[1]).read_text())
+around = Surroundings(Path(sys.argv[2]), torch.device("cpu"), lambda *a: None, checkpoint_seconds=0.05)
+done = train(spec, around)
+print(json.dumps([done.results, sorted((s.split, s.name, s.value) for s in done.series)]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_ten_kills_at_random_steps(tmp_path: Path) -> None:
+    import json
+
+    spec = tmp_path / "spec.json"
+    spec.write_text(json.dumps(spec_of("imagenet-resnet18", "adamp", steps=300)))
+
+    def start(folder: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", TRAIN, str(spec), str(folder)]
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env={**os.environ}
+        )
+
+    began = time.monotonic()
+    whole = start(tmp_path / "whole").communicate()[0]
+    length = time.monotonic() - began
+    chance = random.Random(5)
+    for _ in range(10):
+        process = start(tmp_path / "cut")
+        time.sleep(chance.uniform(0.4, 0.9) * length)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert start(tmp_path / "cut").communicate()[0] == whole
+    assert whole
