@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from harness.errors import HarnessError, Problem, choices
 from harness.recipe import COMMON_KEYS, SLOT_KEYS
 from harness.records import Key
 from harness.suite import keys
-from harness.suite.load import LoadedBenchmark, Suite
+from harness.suite.load import LoadedBenchmark, Suite, shipped_folder
 from harness.suite.models import SLOTS, Binding, Prerequisite, ScaleBlock
 from harness.suite.resolve import CellError, content, setting
 
@@ -305,9 +306,43 @@ def _binding(suite: Suite, number: int, binding: Binding) -> Iterator[Problem]:
     for key, arm in named:
         if arm is not None and arm not in suite.model.arms:
             yield Problem(suite.node.find((*path, key)), _no_arm(suite, arm))
-    if binding.metric is not None:
-        for name in binding.benchmarks:
-            known = suite.benchmarks[name].model.metrics if name in suite.benchmarks else {}
-            if known and binding.metric not in known and not binding.metric.startswith("mechanism."):
-                problem = f"benchmark '{name}' has no metric '{binding.metric}'; {choices(known, binding.metric)}"
-                yield Problem(suite.node.find((*path, "metric")), problem)
+    yield from _runs(suite, number, binding, [arm for key, arm in named if arm and key != "against"])
+    yield from _metric(suite, number, binding)
+    if binding.check is not None:
+        known = checks_of(suite.name)
+        if binding.check not in known:
+            problem = f"no check '{binding.check}' in suites.checks.{suite.name}; {choices(known, binding.check)}"
+            yield Problem(suite.node.find((*path, "check")), problem)
+
+
+def _runs(suite: Suite, number: int, binding: Binding, needed: list[str]) -> Iterator[Problem]:
+    """The arms that decide a claim run on its benchmarks, at some scale at least."""
+    decides = [*needed, *binding.against[:1]]
+    for name in binding.benchmarks:
+        if name not in suite.benchmarks:
+            continue
+        listed = [base.arms for scale in ("paper", "small", "mini") if (base := setting(suite, name, scale))]
+        for arm in dict.fromkeys(decides):
+            if listed and not any(arms is None or arm in arms for arms in listed) and arm in suite.model.arms:
+                problem = f"the claim is decided by arm '{arm}', which benchmark '{name}' does not list in 'arms:'"
+                yield Problem(suite.node.find(("claims", number)), problem)
+
+
+def _metric(suite: Suite, number: int, binding: Binding) -> Iterator[Problem]:
+    fact = suite.facts.get(binding.id)
+    for name in binding.benchmarks:
+        known = suite.benchmarks[name].model.metrics if name in suite.benchmarks else {}
+        metric = binding.metric or (fact.metric if fact is not None and len(binding.benchmarks) == 1 else None)
+        if known and metric is not None and metric not in known and not metric.startswith("mechanism."):
+            where = "metric" if binding.metric is not None else "id"
+            problem = f"benchmark '{name}' has no metric '{metric}'; {choices(known, metric)}"
+            yield Problem(suite.node.find(("claims", number, where)), problem)
+
+
+def checks_of(suite: str) -> list[str]:
+    """The names of a suite's checks, read from ``suites/checks/<suite>.py`` without importing it."""
+    file = shipped_folder() / "checks" / f"{suite}.py"
+    if not file.is_file():
+        return []
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
