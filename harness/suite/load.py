@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -18,6 +18,7 @@ from harness.suite.models import Benchmark, Fact, FactFile, SuiteFile, UsedBench
 from harness.suite.yamlfile import Node
 
 Model = TypeVar("Model", bound=BaseModel)
+Reader = Callable[[Path], Node]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +56,10 @@ def load_suite(which: str | Path) -> Suite:
     from harness.suite.check import check_suite
 
     path = find_suite(which)
-    node = _inherited(path)
+    read: Reader = cache(yamlfile.read)  # parents that many benchmarks share are parsed once
+    node = _inherited(path, read)
     model = _validate(SuiteFile, node)
-    benchmarks = {name: _benchmark(path, model, node, name, used) for name, used in model.benchmarks.items()}
+    benchmarks = {name: _benchmark(path, model, node, name, used, read) for name, used in model.benchmarks.items()}
     suite = Suite(path, model, node, benchmarks, _facts(path, model, node))
     problems = check_suite(suite)
     if problems:
@@ -90,7 +92,7 @@ def shipped_suites() -> dict[str, Path]:
     return {path.stem: path for path in sorted(shipped_folder().glob("*.yaml"))}
 
 
-def _inherited(path: Path, seen: tuple[Path, ...] = (), asked: Place | None = None) -> Node:
+def _inherited(path: Path, read: Reader, seen: tuple[Path, ...] = (), asked: Place | None = None) -> Node:
     """A file on top of what it inherits, depth first, later parents over earlier ones."""
     try:
         real = path.resolve(strict=False)
@@ -102,7 +104,7 @@ def _inherited(path: Path, seen: tuple[Path, ...] = (), asked: Place | None = No
     if asked is not None and not path.is_file():
         why = "is a folder" if path.is_dir() else "does not exist"
         raise SuiteError([Problem(asked, f"inherits '{path}', which {why}")])
-    node = yamlfile.read(path)
+    node = read(path)
     parents = node.value.get("inherits")
     merged: Node | None = None
     for parent in [] if parents is None else parents.value if isinstance(parents.value, list) else [parents]:
@@ -110,10 +112,11 @@ def _inherited(path: Path, seen: tuple[Path, ...] = (), asked: Place | None = No
             raise SuiteError([Problem(parent.place, "inherits: the path of a file, or a list of paths")])
         if "\0" in parent.value:
             raise SuiteError([Problem(parent.place, "a path cannot contain a null character")])
-        below = _inherited(path.parent / parent.value, (*seen, real), parent.place)
+        below = _inherited(path.parent / parent.value, read, (*seen, real), parent.place)
         merged = below if merged is None else yamlfile.merge(merged, below)
     if merged is None:
         return node
+    merged = Node(merged.place, dict(merged.value), dict(merged.key_places))  # the parent's own node stays as it is
     for key in ("abstract", "inherits"):  # neither is handed down
         merged.value.pop(key, None)
     for scale in ("paper", "small", "mini"):  # nor does a child stand for what its parent stands for
@@ -135,7 +138,9 @@ def _validate(model: type[Model], node: Node) -> Model:
         raise SuiteError([explain(model, node, detail) for detail in error.errors()]) from error
 
 
-def _benchmark(path: Path, suite: SuiteFile, suite_node: Node, name: str, used: UsedBenchmark) -> LoadedBenchmark:
+def _benchmark(
+    path: Path, suite: SuiteFile, suite_node: Node, name: str, used: UsedBenchmark, read: Reader
+) -> LoadedBenchmark:
     place = suite_node.find(("benchmarks", name))
     if used.define is not None:
         node = suite_node.value["benchmarks"].value[name].value["define"]
@@ -151,7 +156,7 @@ def _benchmark(path: Path, suite: SuiteFile, suite_node: Node, name: str, used: 
             raise SuiteError([Problem(place, problem)])
     if not found.exists():
         raise SuiteError([Problem(suite_node.find(("benchmarks", name, "file")), f"no such file: {found}")])
-    node = _inherited(found)
+    node = _inherited(found, read)
     model = _validate(Benchmark, node)
     problems = []
     if used.file is None and model.benchmark != name:
