@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from harness.store import Reader
 from reports import drawings, sql, words
 from reports.addresses import bench_path, slug, suite_path
 from reports.figure import Figure
-from reports.pictures import Picture, pictures_of
+from reports.pictures import pictures_of
 from reports.provenance import provenance
 from reports.reading import Bench, Claim, Gathered, Row
 from reports.render import Page
@@ -25,14 +25,24 @@ class _Numbers:
     """What was asked of the store for one benchmark."""
 
     results: sql.Answer
-    curves: sql.Answer
+    curves: Sequence[Row]
     costs: sql.Answer
 
 
-def benchmark_page(reader: Reader, found: Gathered, name: str) -> Page:
-    """Everything of one benchmark at a scale."""
+def benchmark_pages(reader: Reader, found: Gathered) -> Iterator[Page]:
+    """A page for each benchmark; the series, by far the largest table, are read once for all of them."""
+    bodies = {bench.name: bench.body for bench in found.benches.values()}
+    curves: dict[str, list[Row]] = defaultdict(list)
+    if bodies:
+        for row in sql.ask(reader, sql.curves_of(sql.together(bodies), keys="benchmark, arm")).rows:
+            curves[row["benchmark"]].append(row)
+    for name, bench in found.benches.items():
+        results, costs = (sql.ask(reader, text(bench.body)) for text in (sql.results_of, sql.costs_of))
+        yield _page(reader, found, name, _Numbers(results, curves[name], costs))
+
+
+def _page(reader: Reader, found: Gathered, name: str, numbers: _Numbers) -> Page:
     bench, setting = found.benches[name], found.plan.settings[name]
-    numbers = _Numbers(*(sql.ask(reader, text(bench.body)) for text in (sql.results_of, sql.curves_of, sql.costs_of)))
     arms = list(dict.fromkeys(link.arm for link in found.plan.links if link.benchmark == name))
     hatched = bool(setting.stand_in)
     metrics = found.suite.benchmarks[name].model.metrics
@@ -119,7 +129,7 @@ def _curves(
     hatched: bool,
 ) -> list[Figure]:  # fmt: skip
     series: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in numbers.curves.rows:
+    for row in numbers.curves:
         series[row["split"], row["name"]].append(row)
     figures = []
     for split, name in _wanted(metrics, claims, list(series)):
@@ -180,6 +190,3 @@ def _missing(found: Gathered, bench: Bench) -> list[str]:
     stored = {row["trial_id"] for row in bench.trials.rows}
     links = [link for link in found.plan.links if link.benchmark == bench.name and link.trial_id not in stored]
     return [f"{link.arm}/{link.seed}" for link in links]
-
-
-__all__ = ["Picture", "benchmark_page", "scores"]

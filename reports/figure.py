@@ -80,8 +80,8 @@ class Figure:
 
 
 def _cell(cell: Any) -> Any:
-    """Ten digits: threads add in another order, which moves the sixteenth."""
-    return "" if cell is None else f"{cell:.10g}" if isinstance(cell, float) else cell
+    """Eight digits: threads add in another order, which moves the sixteenth."""
+    return "" if cell is None else f"{cell:.8g}" if isinstance(cell, float) else cell
 
 
 def _text(cell: Any) -> str:

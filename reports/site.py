@@ -12,7 +12,7 @@ from typing import Any
 from harness.plan import Plan
 from harness.store import Reader, open_reader
 from harness.suite import Suite
-from reports.benchmark_page import benchmark_page
+from reports.benchmark_page import benchmark_pages
 from reports.figure import Figure
 from reports.index_page import index_page
 from reports.methods_page import methods_page
@@ -70,8 +70,7 @@ def _pages(reader: Reader, found: Sequence[Gathered], *, trials: bool) -> Iterat
     few = sum(len(bench.trials.rows) for one in found for bench in one.benches.values()) <= TRIAL_PAGES
     for one in found:
         yield suite_page(reader, one)
-        for name in one.benches:
-            yield benchmark_page(reader, one, name)
+        yield from benchmark_pages(reader, one)
         if trials and few:
             for bench in one.benches.values():
                 yield from trial_pages(reader, one, bench)

@@ -80,6 +80,12 @@ def planned(plan: Plan, benchmark: str, runs: Mapping[str, frozenset[tuple[str, 
     return f"SELECT * FROM (VALUES\n    {rows}) AS listed(trial_id, arm)"
 
 
+def together(bodies: Mapping[str, str]) -> str:
+    """The trials of several benchmarks, with ``benchmark`` beside ``trial_id, arm``."""
+    parts = [f"SELECT {literal(name)} AS benchmark, * FROM ({body})" for name, body in bodies.items()]
+    return "\nUNION ALL ".join(parts) or "SELECT '' AS benchmark, '' AS trial_id, '' AS arm WHERE false"
+
+
 def runs_of(suite: str, scale: str) -> str:
     """Runs of a suite at a scale, the newest first."""
     return f"""
@@ -174,24 +180,28 @@ FROM planned p JOIN trials t USING (trial_id) JOIN results r USING (trial_id){co
 ORDER BY r.metric, r.split, p.arm, t.seed"""
 
 
-def curves_of(body: str, split: str | None = None, name: str | None = None) -> str:
-    """Series of a benchmark: mean and range over seeds, in at most ``CURVE_POINTS`` bins of steps.
+def curves_of(body: str, split: str | None = None, name: str | None = None, keys: str = "arm") -> str:
+    """Series of trials: mean and range over seeds by ``keys``, in at most ``CURVE_POINTS`` bins of steps.
 
-    A trial is averaged within a bin first, so that one with more logged steps weighs no more.
+    In a series too long to be drawn as it is, a trial is averaged within a bin first, so that the range is over
+    seeds, not over steps.
     """
     where = [f"m.name = {literal(name)}"] if name is not None else []
     where += [f"m.split = {literal(split)}"] if split is not None else []
-    condition = f" WHERE {' AND '.join(where)}" if where else ""
+    more = "".join(f" AND {one}" for one in where)
+    named = f"{keys}, split, name"
+    columns = f"{named}, avg(step) AS step, avg(value) AS mean, min(value) AS low, max(value) AS high"
     return f"""WITH planned AS ({body}),
-picked AS (SELECT p.arm, m.* FROM metrics m JOIN planned p USING (trial_id){condition}),
-sized AS (SELECT split, name, max(step) AS last, count(DISTINCT step) AS steps FROM picked GROUP BY ALL),
-binned AS (SELECT arm, trial_id, split, name, avg(step) AS step, avg(value) AS value,
-    CASE WHEN steps <= {CURVE_POINTS} THEN step ELSE step * {CURVE_POINTS} // (last + 1) END AS bin
-  FROM picked JOIN sized USING (split, name) WHERE isfinite(value)
-  GROUP BY arm, trial_id, split, name, bin)
-SELECT split, name, arm, avg(step) AS step, avg(value ORDER BY trial_id) AS mean, min(value) AS low, max(value) AS high,
-  count(*) AS trials
-FROM binned GROUP BY split, name, arm, bin ORDER BY split, name, arm, step"""
+picked AS (SELECT p.*, m.split, m.name, m.step, m.value FROM metrics m JOIN planned p USING (trial_id)
+  WHERE isfinite(m.value){more}),
+sized AS (SELECT split, name, max(last) AS last, max(steps) AS steps
+  FROM (SELECT split, name, max(step) AS last, count(*) AS steps FROM picked GROUP BY trial_id, {named}) GROUP BY ALL),
+short AS (SELECT {columns}, count(*) AS trials
+  FROM picked SEMI JOIN (FROM sized WHERE steps <= {CURVE_POINTS}) s USING (split, name) GROUP BY {named}, step),
+binned AS (SELECT trial_id, {named}, step * {CURVE_POINTS} // (last + 1) AS bin, avg(step) AS step, avg(value) AS value
+  FROM picked JOIN (FROM sized WHERE steps > {CURVE_POINTS}) s USING (split, name) GROUP BY trial_id, {named}, bin),
+long AS (SELECT {columns}, count(*) AS trials FROM binned GROUP BY {named}, bin)
+FROM short UNION ALL FROM long ORDER BY {named}, step"""
 
 
 def pairs_of(body: str, metric: str, split: str, arm: str, against: str, sign: int = 1) -> str:
@@ -227,7 +237,7 @@ def costs_of(body: str) -> str:
 alone AS (SELECT DISTINCT trial_id FROM run_trials JOIN runs USING (run_id)
   WHERE contains(command, '--exclusive') AND NOT reused),
 timed AS (SELECT trial_id, max(step) AS steps, max(elapsed_seconds) AS seconds
-  FROM metrics SEMI JOIN alone USING (trial_id) WHERE split = 'train' GROUP BY trial_id)
+  FROM metrics SEMI JOIN alone USING (trial_id) WHERE split = 'train' AND name = 'loss' GROUP BY trial_id)
 SELECT p.arm, count(*) AS trials, median(1000 * s.seconds / s.steps) AS step_ms,
   median(t.wall_seconds) AS wall_seconds, max(t.peak_memory_mb) AS peak_memory_mb
 FROM planned p JOIN alone USING (trial_id) JOIN trials t USING (trial_id) LEFT JOIN timed s USING (trial_id)

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 CHROMIUM = shutil.which("chromium")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-WIDTHS = (390, 1280)
 
 pytestmark = [
     pytest.mark.browser,
@@ -87,8 +86,7 @@ def shown(written: Written) -> list[Path]:
     return [written.folder / "index.html", *sorted(mini.glob("*.html")), paper, written.folder / "methods.html", trial]
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
 def test_pages_open_without_error_request_violation_or_overflow(
     written: Written, browser: Browser, width: int, scheme: str
 ) -> None:
