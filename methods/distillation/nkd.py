@@ -14,7 +14,6 @@ from methods.distillation.logits import (
     cross_entropy,
     is_target,
     others_log_softmax,
-    pick,
     target_index,
     target_log_odds,
     widen,
@@ -104,29 +103,31 @@ class _FusedNKD(torch.autograd.Function):
     def forward(
         ctx: Any, student: Tensor, teacher: Tensor, target: Tensor, temperature: float, gamma: float, alpha: float
     ) -> tuple[Tensor, Tensor, Tensor]:
-        hit = is_target(student, target)
-        top_s = student.masked_fill(hit, -torch.inf).amax(dim=1, keepdim=True)
-        top_t = teacher.masked_fill(hit, -torch.inf).amax(dim=1, keepdim=True)
-        below_s, below_t = student - top_s, teacher - top_t
-        soft_s = (below_s / temperature).exp().masked_fill(hit, 0.0)
-        soft_t = (below_t / temperature).exp().masked_fill(hit, 0.0)
+        # One copy with −∞ at the target is cheaper than a comparison of indices in every pass that follows.
+        place, count, cooling = target[:, None], student.shape[0], 1 / temperature
+        others_s, others_t = student.scatter(1, place, -torch.inf), teacher.scatter(1, place, -torch.inf)
+        top_s, top_t = others_s.amax(dim=1, keepdim=True), others_t.amax(dim=1, keepdim=True)
+        below_s, below_t = others_s - top_s, others_t - top_t
+        soft_s, soft_t = (below_s * cooling).exp(), (below_t * cooling).exp()
         sum_s, sum_t = soft_s.sum(dim=1, keepdim=True), soft_t.sum(dim=1, keepdim=True)
         # Written from the largest logit down, so that a common offset of the logits costs no digits.
-        rows = sum_s.log() - (soft_t * below_s).sum(dim=1, keepdim=True) / (temperature * sum_t)
+        rows = sum_s.log() - (soft_t * (student - top_s)).sum(dim=1, keepdim=True) * cooling / sum_t
         if temperature == 1:
             plain_s, mass_s, mass_t = soft_s, sum_s, sum_t
         else:
-            plain_s = below_s.exp().masked_fill(hit, 0.0)
-            mass_s = plain_s.sum(dim=1, keepdim=True)
-            mass_t = below_t.exp().masked_fill(hit, 0.0).sum(dim=1, keepdim=True)
-        odds_s = pick(below_s, target)[:, None] - mass_s.log()
-        weight = alpha * torch.sigmoid(pick(below_t, target)[:, None] - mass_t.log())
+            plain_s = below_s.exp()
+            mass_s, mass_t = plain_s.sum(dim=1, keepdim=True), below_t.exp().sum(dim=1, keepdim=True)
+        odds_s = student.gather(1, place) - top_s - mass_s.log()
+        weight = alpha * torch.sigmoid(teacher.gather(1, place) - top_t - mass_t.log())
         target_term, non_target_term = -(weight * F.logsigmoid(odds_s)).mean(), gamma * temperature**2 * rows.mean()
 
-        count = student.shape[0]
-        pull = weight * torch.sigmoid(-odds_s)
-        gradient = (pull / mass_s) * plain_s + (gamma * temperature) * (soft_s / sum_s - soft_t / sum_t)
-        ctx.save_for_backward(torch.where(hit, -pull, gradient) / count, student, teacher, target)
+        pull, pressure = weight * torch.sigmoid(-odds_s) / count, gamma * temperature / count
+        if temperature == 1:
+            gradient = soft_s * ((pull + pressure) / sum_s) - soft_t * (pressure / sum_t)
+        else:
+            gradient = plain_s * (pull / mass_s) + soft_s * (pressure / sum_s) - soft_t * (pressure / sum_t)
+        gradient = gradient.scatter(1, place, -pull)
+        ctx.save_for_backward(gradient, student, teacher, target)
         ctx.settings = temperature, gamma, alpha
         ctx.mark_non_differentiable(target_term, non_target_term)
         return target_term + non_target_term, target_term, non_target_term

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,6 +52,37 @@ def _over_rest(part: Tensor, targets: Tensor) -> Tensor:
     return part / (rest + GUARD)
 
 
+def descending_order(scores: Tensor) -> Tensor:
+    """Class indices from the highest score to the lowest, (N, C); of equal scores the lowest index first.
+
+    On the CPU several times faster than ``argsort``, which compares floats one by one: a float32's bits, made to order
+    like integers, and the index below them in one int64 are unique keys that numpy sorts with vector instructions.
+
+    Args:
+        scores: (N, C), without NaN.
+    """
+    if scores.device.type == "cpu" and scores.dtype == torch.float32:
+        order: Tensor = _packed_order(scores)
+        return order
+    return scores.argsort(dim=1, descending=True, stable=True)
+
+
+@torch.library.custom_op("paper_harness::packed_order", mutates_args=(), device_types="cpu")
+def _packed_order(scores: Tensor) -> Tensor:
+    # Adding 0 turns −0 into 0, which has other bits.
+    bits = (scores.detach() + 0.0).contiguous().numpy().view(np.int32)
+    ascending = bits ^ ((bits >> 31) & 0x7FFFFFFF)
+    keys = ((~ascending).astype(np.int64) << 32) | np.arange(scores.shape[1])
+    keys.sort(axis=1)
+    keys &= 0xFFFFFFFF
+    return torch.from_numpy(keys)
+
+
+@_packed_order.register_fake
+def _(scores: Tensor) -> Tensor:
+    return torch.empty_like(scores, dtype=torch.int64, memory_format=torch.contiguous_format)
+
+
 def zipf_masses(scores: Tensor, dropped: Tensor, *, over: str) -> Tensor:
     """Labels over the classes that are not dropped, (N, C), each row of sum one.
 
@@ -63,7 +95,7 @@ def zipf_masses(scores: Tensor, dropped: Tensor, *, over: str) -> Tensor:
     if over == "others":
         scores = scores.masked_fill(dropped, -torch.inf)
     classes = scores.shape[1]
-    order = scores.argsort(dim=1, descending=True)
+    order = descending_order(scores)
     law = 1 / torch.arange(1, classes + 1, device=scores.device, dtype=scores.dtype)
     masses = torch.zeros_like(scores).scatter(1, order, law.expand_as(scores)).masked_fill(dropped, 0.0)
     return masses / masses.sum(dim=1, keepdim=True)

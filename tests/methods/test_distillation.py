@@ -19,7 +19,7 @@ from methods.distillation.dkd import dkd_loss, nckd_loss
 from methods.distillation.kd import kd_loss
 from methods.distillation.kd_matched import MatchedKD, matching_scale
 from methods.distillation.nkd import nkd_loss, nkd_non_target_loss, nkd_target_loss
-from methods.distillation.ranking import rank_scores, two_heaviest, zipf_masses
+from methods.distillation.ranking import descending_order, rank_scores, two_heaviest, zipf_masses
 from methods.distillation.tf_kd import tf_kd_loss
 from methods.distillation.tf_nkd import tf_nkd_loss
 from methods.distillation.uskd import USKDOptions, find_targets, target_labels, uskd_loss, uskd_non_target_loss
@@ -301,6 +301,18 @@ def test_zipf_over_all_is_not_contiguous() -> None:
     torch.testing.assert_close(zipf_masses(scores, dropped, over="others")[0], law / law.sum())
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10_000), st.integers(1, 6), st.integers(2, 40))
+def test_the_packed_order_is_the_stable_sort(seed: int, items: int, classes: int) -> None:
+    g = torch.Generator().manual_seed(seed)
+    scores = torch.randn(items, classes, generator=g)
+    scores = torch.where(torch.rand(items, classes, generator=g) < 0.5, scores.round(), scores)
+    scores[:, 0], scores[0, -1] = -0.0, -torch.inf
+    order = descending_order(scores)
+    assert torch.equal(order, scores.argsort(dim=1, descending=True, stable=True))
+    assert torch.equal(order, descending_order(scores.double()))
+
+
 def test_two_heaviest_takes_the_lowest_of_equals() -> None:
     masses = torch.tensor([[0.0, 0.0, 1.0, 0.0], [0.5, 0.0, 0.5, 0.0], [1.0, 0.0, 0.0, 0.0]])
     classes, values = two_heaviest(masses)
@@ -397,6 +409,14 @@ def test_a_sure_student_keeps_its_digits() -> None:
     fused = gradient(lambda z: nkd_loss(z, teacher.float(), y, 1.0, 0.0), student.float())
     torch.testing.assert_close(fused.double(), surer, rtol=1e-5, atol=0)
     assert float(fused[0, 0]) < 0
+
+
+def test_compiled_uskd_is_the_eager_one() -> None:
+    s, weak, y = (tensor.float() if tensor.is_floating_point() else tensor for tensor in draw(34, 12, 10))
+    compiled = torch.compile(lambda z: uskd_loss(z, weak, y), fullgraph=True)
+    eager = lambda z: uskd_loss(z, weak, y)  # noqa: E731
+    torch.testing.assert_close(compiled(s), eager(s))
+    torch.testing.assert_close(gradient(compiled, s), gradient(eager, s))
 
 
 @pytest.mark.parametrize("temperature", [1.0, 3.0])
