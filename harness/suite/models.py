@@ -47,7 +47,7 @@ class Seeds(Strict):
 
 
 class Arm(Strict):
-    """What fills the slots, plus overrides of recipe keys."""
+    """What fills the slots, plus overrides of recipe keys. ``parent``: the arm that an ablation changes."""
 
     role: Literal["method", "baseline", "ablation"]
     about: str = ""
@@ -57,6 +57,7 @@ class Arm(Strict):
     adaptation: str | dict[str, Any] | None = None
     set: dict[str, Any] = {}
     protocol: Literal["published", "tuned"] = "published"
+    parent: Name | None = None
 
 
 class Metric(Strict):
@@ -152,7 +153,12 @@ class Threshold(Strict):
 
 
 class Binding(Strict):
-    """A claim bound to benchmarks and arms, or unbound with a reason."""
+    """A claim bound to benchmarks and arms, or unbound with a reason.
+
+    ``order`` is for orderings over several arms: ``chain`` (arm > against[0] > against[1] …) or ``best`` (arm above
+    each). ``baselines``: own baselines of the arm and of ``against[0]``; the claim is judged on the gains over them.
+    ``check: reported`` marks an identity that only the authors' files show.
+    """
 
     id: Identifier
     unbound: Annotated[str, StringConstraints(min_length=12)] | None = None
@@ -169,6 +175,7 @@ class Binding(Strict):
     margin: Annotated[float, Field(gt=0)] | None = None
     check: Identifier | None = None
     baselines: list[Name] = []
+    order: Literal["chain", "best"] = "chain"
     note: str = ""
 
     @model_validator(mode="after")
@@ -190,6 +197,46 @@ class Judging(Strict):
     g: Annotated[float, Field(gt=0)] = 2.0
     stand_in_smallest_sd: Annotated[float, Field(gt=0)] = 0.2
     tolerated_failures: Annotated[float, Field(ge=0, le=1)] = 0.2
+
+
+class SpaceRange(Strict):
+    """A range to draw from: ``choices``, or ``low`` to ``high`` (``log``: of the logarithm; ``integer``: whole)."""
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    integer: bool = False
+    choices: Annotated[list[Any], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> SpaceRange:
+        if (self.choices is None) == (self.low is None or self.high is None):
+            raise ValueError("give 'choices', or 'low' and 'high'")
+        if (
+            self.low is not None
+            and self.high is not None
+            and not (self.low < self.high and (self.low > 0 or not self.log))
+        ):
+            raise ValueError("low < high is expected, and above 0 with 'log'")
+        return self
+
+
+class Sweep(Strict):
+    """How arms are tuned: the same sampler and number of configurations for each.
+
+    ``spaces`` has ranges by arm (``"*"``: every arm) of ``slot.hyper_parameter`` or a recipe key; what all arms declare
+    beside their methods is tuned without being named. ``seeds`` are those of a configuration, ``fresh`` those of the
+    comparison at the end.
+    """
+
+    arms: list[Name] = []
+    sampler: Literal["random", "tpe", "gp", "grid"] = "random"
+    pruner: Literal["none", "median", "wilcoxon", "hyperband"] = "none"
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    fresh: Annotated[int, Field(ge=2, le=100)] = 6
+    batch: Annotated[int, Field(ge=1, le=1000)] = 8
+    metric: Identifier | None = None
+    spaces: dict[Name, dict[str, SpaceRange]] = {}
 
 
 class Published(Strict):
@@ -261,6 +308,7 @@ class SuiteFile(Strict):
     claims: list[Binding] = []
     facts: str | list[Fact] = []
     judge: Judging = Judging()
+    sweep: Sweep | None = None
 
     @field_validator("benchmarks", mode="before")
     @classmethod

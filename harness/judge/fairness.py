@@ -1,0 +1,102 @@
+"""Whether two arms may be compared: what they differ in, their budgets, and what their baseline must reach."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness.judge.evidence import Evidence
+from harness.judge.frame import Block
+
+BUDGET = ("steps", "epochs", "max_steps", "batch_size")
+ENVIRONMENT = ("threads", "precision", "devices")
+_NOT_COMPARED = ("slots", "optimizer", "norm", "objective", "adaptation", "timeout_seconds", "diagnostics")
+
+
+def compare(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
+    """What two trials' contents differ in beyond the one thing that a claim is about, and whether that forbids it.
+
+    The one thing is the slot that differs (its method, or hyper-parameters of one method), or, where no slot
+    differs, the only recipe, data or model key that does. Hyper-parameters that two methods of a slot share are
+    expected to be equal. Unequal budgets (steps, epochs, batch, data) or environments (threads, precision) forbid
+    the comparison unless they are that one thing.
+    """
+    slots = _slots(method["slots"], baseline["slots"])
+    keys = {f"recipe.{key}": pair for key, pair in _recipe(method["recipe"], baseline["recipe"]).items()}
+    for part in ("data", "model"):
+        keys |= {f"{part}.{key}": pair for key, pair in _mapping(method[part], baseline[part]).items()}
+    before, after = set(baseline.get("prerequisites", {})), set(method.get("prerequisites", {}))
+    extra = [f"prerequisite {name}: {'only the method' if name in after else 'only the baseline'}"
+             for name in sorted(before ^ after)]  # fmt: skip
+    one_key = not slots and len(keys) == 1
+    told = [] if one_key else [_told(name, *pair) for name, pair in sorted(keys.items())]
+    for slot, (other_method, hyper) in sorted(slots.items()):
+        if len(slots) > 1 and other_method:
+            told.append(f"slot {slot}: another method")
+        if other_method or len(slots) > 1:
+            told += [_told(f"{slot}.{key}", *pair) for key, pair in sorted(hyper.items())]
+    forbidden = [] if one_key else [name for name in sorted(keys) if _forbids(name)]
+    reason = None
+    if forbidden:
+        said = ", ".join(_told(name, *keys[name]) for name in forbidden)
+        reason = f"the arms do not have equal budgets or environments: {said}"
+    return (*told, *extra), reason
+
+
+def _told(name: str, one: Any, other: Any) -> str:
+    return f"{name}: {one} against {other}"
+
+
+def _forbids(name: str) -> bool:
+    part, _, key = name.partition(".")
+    return part == "data" or (part == "recipe" and key in (*BUDGET, *ENVIRONMENT))
+
+
+def _mapping(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    keys = sorted(set(one) | set(other))
+    return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
+
+
+def _recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    return {key: pair for key, pair in _mapping(one, other).items() if key not in _NOT_COMPARED}
+
+
+def _slots(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[bool, dict[str, tuple[Any, Any]]]]:
+    """Slots that differ: whether by another method, and hyper-parameters of both whose values differ."""
+    found: dict[str, tuple[bool, dict[str, tuple[Any, Any]]]] = {}
+    for slot in sorted(set(one) | set(other)):
+        first, second = one.get(slot) or {}, other.get(slot) or {}
+        if first == second:
+            continue
+        shared = set(first) & set(second) - {"name"}
+        hyper = {key: (first[key], second[key]) for key in shared if first[key] != second[key]}
+        other_method = set(first) != set(second) or first.get("name") != second.get("name")
+        found[slot] = (other_method, hyper)
+    return found
+
+
+def weak_baseline(block: Block, scores: list[float]) -> str | None:
+    """Why the deciding baseline is not competent; None where it is, or no figure is stated."""
+    if block.competent is None or not scores:
+        return None
+    mean = sum(scores) / len(scores)
+    weak = mean < block.competent if block.better == "higher" else mean > block.competent
+    if not weak:
+        return None
+    return (
+        f"weak baseline: {block.chain[-1]} reaches {mean:.4g} {block.unit} on {block.benchmark}; "
+        f"competent is {block.competent:.4g}"
+    )
+
+
+def weak_teacher(block: Block, evidence: Evidence, students: list[float]) -> str | None:
+    """Why the teacher cannot teach: it is no better than the student trained without it."""
+    found = [evidence[one].value(block.metric, block.split) for one in block.teacher_trials if one in evidence]
+    scores = [value for value in found if value is not None]
+    if not scores or not students:
+        return None
+    teacher, student = sum(scores) / len(scores), sum(students) / len(students)
+    better = teacher > student if block.better == "higher" else teacher < student
+    if better:
+        return None
+    return f"the teacher ({teacher:.4g} {block.unit}) is no better than its student alone ({student:.4g})"

@@ -1,0 +1,55 @@
+"""Gates: does the cause act? Where a claim's gate fails no other verdict is given (mechanisms.md)."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from harness.judge.evidence import Evidence
+from harness.judge.frame import Block, GateRule
+
+_OPERATORS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class GateReading:
+    """A gate on one benchmark; ``value`` is None where it was not measured, ``reason`` says why."""
+
+    rule: GateRule
+    benchmark: str
+    value: float | None
+    passed: bool
+    reason: str = ""
+
+    @property
+    def slack(self) -> float:
+        """How far on the passing side; −inf where not measured."""
+        if self.value is None:
+            return -math.inf
+        return (self.value - self.rule.value) * (1 if self.rule.op in (">=", ">") else -1)
+
+
+def read_gate(rule: GateRule, block: Block, evidence: Evidence) -> GateReading:
+    """The gate's metric averaged over the seeds of its arm that are done, as a ratio where it is one."""
+    value, reason = _mean(rule.metric, rule.arm, block, evidence)
+    if value is not None and rule.relative_to is not None:
+        below, reason = _mean(rule.metric, rule.relative_to, block, evidence)
+        value = value / below if below else None
+        reason = reason or f"{rule.metric} of {rule.relative_to} is zero"
+    if value is None or math.isnan(value):
+        return GateReading(rule, block.benchmark, None, False, reason)
+    return GateReading(rule, block.benchmark, value, _OPERATORS[rule.op](value, rule.value))
+
+
+def _mean(metric: str, arm: str, block: Block, evidence: Evidence) -> tuple[float | None, str]:
+    done = [one for trial in block.cells.get(arm, {}).values() if (one := evidence.get(trial)) and one.status == "done"]
+    if not done:
+        return None, f"the arm {arm} of the gate has no results on {block.benchmark}"
+    values = [value for one in done if (value := one.value(metric, None)) is not None]
+    if not values:
+        return None, f"{metric} was not logged by {arm} on {block.benchmark}"
+    return sum(values) / len(values), ""
