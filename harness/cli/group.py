@@ -17,6 +17,7 @@ COMMANDS = {
     "plan": "Show the cells and trials of a suite; nothing is run.",
     "validate": "Check suite files; every problem with its place.",
     "report": "Write the HTML site of suites.",
+    "sweep": "Tune arms at equal budgets and compare what was chosen.",
     "claims": "Judge a suite's claims from the stored trials.",
     "list": "List suites, benchmarks, methods, tasks, data, models, runs or trials.",
     "show": "Show one trial: its content, results and artifacts.",

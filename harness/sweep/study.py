@@ -1,0 +1,166 @@
+"""Draws of a sweep: which configuration is point k, as a function of the sweep and of the rounds before.
+
+Optuna's studies live in memory and are made again from the stored points. Points come in rounds; all of a round see
+exactly the points of the rounds before, and the sampler of point k is seeded by hash(sweep, k). So a sweep that was
+killed, or runs wider, draws what an undisturbed one draws; the same k gives the arms the same draw of what they share.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import random
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from harness.errors import HarnessError
+from harness.seeds import derive
+from harness.sweep.space import Space, distributions
+
+if TYPE_CHECKING:
+    import optuna
+
+SAMPLERS = ("random", "tpe", "gp", "grid")
+PRUNERS = ("none", "median", "wilcoxon", "hyperband")
+
+
+@dataclass(slots=True)
+class Point:
+    """One configuration of one arm; ``value`` is what the sampler is told (up is better where the study maximises)."""
+
+    number: int
+    params: dict[str, Any]
+    value: float | None = None
+    status: str = "open"  # open, told, diverged, pruned, failed
+    trial_ids: list[str] = field(default_factory=list)
+    rungs: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it needs no further trial."""
+        return self.status != "open"
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How the points of an arm are drawn."""
+
+    sweep_id: str
+    arm: str
+    space: Space
+    sampler: str
+    batch: int
+    maximise: bool
+
+    def round_of(self, number: int) -> int:
+        """The first point of the round that a point belongs to; random and grid draws know no history."""
+        return 0 if self.sampler in ("random", "grid") else number - number % self.batch
+
+    def seed(self, number: int) -> int:
+        """The sampler's seed of a point: the same for every arm."""
+        return derive(f"sweep/{self.sweep_id}", number) % 2**32
+
+    def draw(self, numbers: Sequence[int], before: Sequence[Point]) -> list[Point]:
+        """The points of one round, given those of the rounds before.
+
+        Raises:
+            HarnessError: a grid over a continuous range, or a budget beyond the grid.
+        """
+        if self.sampler == "grid":
+            grid = self.grid()
+            if numbers and numbers[-1] >= len(grid):
+                raise HarnessError(f"the grid of '{self.arm}' has {len(grid)} configurations; --budget at most that")
+            return [Point(number, dict(grid[number])) for number in numbers]
+        study = self.study(before)
+        drawn = []
+        for number in numbers:
+            study.sampler = self._sampler(number)
+            asked = study.ask(distributions(self.space))
+            drawn.append(Point(number, dict(asked.params)))
+        return drawn
+
+    def grid(self) -> list[dict[str, Any]]:
+        """Every combination, in an order shuffled by the sweep."""
+        for key, one in self.space.items():
+            if one.choices is None:
+                raise HarnessError(f"a grid needs 'choices' for '{key}' of '{self.arm}', not a range")
+        values = [one.choices or [] for one in self.space.values()]
+        cells = [dict(zip(self.space, chosen, strict=True)) for chosen in itertools.product(*values)]
+        random.Random(self.seed(0)).shuffle(cells)
+        return cells
+
+    def study(self, points: Sequence[Point]) -> optuna.Study:
+        """A study of an arm that holds finished points; a diverged one is told as the worst finite value."""
+        import optuna
+
+        optuna.logging.set_verbosity(logging.ERROR)
+        direction = "maximize" if self.maximise else "minimize"
+        study = optuna.create_study(direction=direction, study_name=f"{self.sweep_id}/{self.arm}")
+        study.add_trials(self.frozen(points))
+        return study
+
+    def frozen(self, points: Sequence[Point]) -> list[optuna.trial.FrozenTrial]:
+        """Finished points as Optuna keeps them."""
+        from optuna.trial import TrialState, create_trial
+
+        spread = distributions(self.space)
+        worst = worst_value(points, self.maximise)
+        found = []
+        for point in points:
+            value = worst if point.status == "diverged" else point.value
+            if value is None or not math.isfinite(value):
+                found.append(create_trial(state=TrialState.FAIL, params=point.params, distributions=spread))
+                continue
+            found.append(
+                create_trial(
+                    value=value,
+                    params=point.params,
+                    distributions=spread,
+                    intermediate_values=dict(point.rungs),
+                    user_attrs={"status": point.status, "trials": point.trial_ids},
+                )
+            )
+        return found
+
+    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
+        from optuna import samplers
+
+        seed = self.seed(number)
+        if self.sampler == "random":
+            return samplers.RandomSampler(seed=seed)
+        if self.sampler == "tpe":
+            return samplers.TPESampler(seed=seed)
+        return samplers.GPSampler(seed=seed)
+
+
+def worst_value(points: Sequence[Point], maximise: bool) -> float | None:
+    """The worst finite value so far, which a diverged point is told as; None where there is none."""
+    finite = [p.value for p in points if p.status != "diverged" and p.value is not None and math.isfinite(p.value)]
+    if not finite:
+        return None
+    return min(finite) if maximise else max(finite)
+
+
+def should_prune(kind: str, drawing: Drawing, before: Sequence[Point], point: Point) -> bool:
+    """Whether a point's rungs so far are bad enough to stop it, given the finished points of the rounds before."""
+    if kind == "none" or not point.rungs:
+        return False
+    from optuna import pruners
+
+    made: Mapping[str, Any] = {
+        "median": lambda: pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=0),
+        "wilcoxon": lambda: pruners.WilcoxonPruner(p_threshold=0.1, n_startup_steps=2),
+        "hyperband": lambda: pruners.HyperbandPruner(min_resource=1, max_resource=3, reduction_factor=3),
+    }
+    study = drawing.study(before)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # Wilcoxon's interface may change
+        study.pruner = made[kind]()
+    study.enqueue_trial(point.params)
+    trial: optuna.Trial = study.ask(distributions(drawing.space))
+    for rung, value in sorted(point.rungs.items()):
+        trial.report(value, rung)
+    return bool(trial.should_prune())

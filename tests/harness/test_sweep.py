@@ -1,0 +1,263 @@
+"""Sweeps: equal budgets, draws that do not hang on history or on kills, a known optimum that is found."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.watch import Silent
+from harness.errors import HarnessError, SuiteError
+from harness.store import open_reader
+from harness.suite import load_suite
+from harness.suite.models import SpaceRange
+from harness.sweep import SweepRequest, SweepResult, run_sweep
+from harness.sweep.compare import best_point, summarise
+from harness.sweep.engine import make_tuning
+from harness.sweep.study import Drawing, Point, should_prune, worst_value
+
+SPACES = """
+sweep:
+  arms: [base, better]
+  fresh: 3
+  batch: 4
+  spaces:
+    "*": {optimizer.lr: {low: 1.0e-3, high: 1.0, log: true}, optimizer.momentum: {choices: [0.0]},
+          optimizer.weight_decay: {choices: [0.0]}}
+"""
+
+
+@pytest.fixture
+def surface(tiny: Path) -> Path:
+    """The tiny suite on a response surface: the best learning rate is 0.1, known; noise is small."""
+    text = (
+        tiny.read_text()
+        .replace("own_sd: 0.3}", "own_sd: 0.05, curvature: 4.0, pair_sd: 0.1}")
+        .replace("steps: 20", "steps: 2")
+    )
+    tiny.write_text(text + SPACES)
+    return tiny
+
+
+def sweep(suite: Path, database: Path, budget: int, **more: Any) -> SweepResult:
+    request = SweepRequest(database=database, benchmark="known", budget=budget, executor="inline", **more)
+    return run_sweep(load_suite(suite), request, Silent())
+
+
+def draws(result: SweepResult) -> dict[str, list[dict[str, Any]]]:
+    return {arm: [point.params for point in points] for arm, points in result.points.items()}
+
+
+def drawing(**more: Any) -> Drawing:
+    space = {"optimizer.lr": SpaceRange(low=1e-4, high=1.0, log=True), "x": SpaceRange(choices=["a", "b"])}
+    given = {"sweep_id": "id", "arm": "arm", "space": space, "sampler": "random", "batch": 4, "maximise": True, **more}
+    return Drawing(**given)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe", "gp"])
+def test_a_point_is_a_function_of_the_sweep_and_the_rounds_before(sampler: str) -> None:
+    how = drawing(sampler=sampler)
+    first = how.draw(range(4), [])
+    for point in first:
+        point.value, point.status = -abs(math.log10(point.params["optimizer.lr"]) + 2), "told"
+    second = how.draw(range(4, 8), first)
+    assert [p.params for p in how.draw(range(4), [])] == [p.params for p in first]
+    assert [p.params for p in how.draw(range(4, 8), first)] == [p.params for p in second]
+    assert len({p.params["optimizer.lr"] for p in first + second}) == 8
+
+
+def test_random_draws_of_two_arms_share_what_they_share() -> None:
+    one, two = drawing().draw(range(6), []), drawing(arm="other").draw(range(6), [])
+    assert [p.params for p in one] == [p.params for p in two]
+
+
+def test_a_grid_is_every_combination_once() -> None:
+    space = {"a": SpaceRange(choices=[1, 2, 3]), "b": SpaceRange(choices=["x", "y"])}
+    grid = Drawing("id", "arm", space, "grid", 4, True)
+    points = grid.draw(range(6), [])
+    assert len({(p.params["a"], p.params["b"]) for p in points}) == 6
+    with pytest.raises(HarnessError, match="6 configurations"):
+        grid.draw(range(7), [])
+    with pytest.raises(HarnessError, match="needs 'choices'"):
+        drawing(sampler="grid").draw(range(2), [])
+
+
+def test_a_diverged_point_is_told_as_the_worst_finite_value() -> None:
+    points = [Point(0, {}, 1.0, "told"), Point(1, {}, math.nan, "diverged"), Point(2, {}, 3.0, "told")]
+    assert worst_value(points, maximise=True) == 1.0
+    assert worst_value(points, maximise=False) == 3.0
+    how = Drawing("id", "arm", {"x": SpaceRange(choices=[1, 2])}, "tpe", 4, True)
+    for point in points:
+        point.params = {"x": 1}
+    assert [trial.value for trial in how.frozen(points)] == [1.0, 1.0, 3.0]
+
+
+def test_the_known_optimum_is_found(surface: Path, database: Path) -> None:
+    result = sweep(surface, database, 24)
+    for chosen in result.chosen.values():
+        assert abs(math.log10(chosen["params"]["optimizer.lr"]) + 1) < 0.25
+    assert result.summary["equal"]
+    curves = result.summary["curves"]
+    for curve in curves.values():
+        assert curve["expected"] == sorted(curve["expected"])
+        assert all(low <= high for low, high in zip(curve["low"], curve["high"], strict=True))
+    assert [len(d) for d in result.summary["differences"].values()] == [24]
+
+
+def test_the_same_sweep_runs_nothing_and_a_larger_one_goes_on(surface: Path, database: Path) -> None:
+    first = sweep(surface, database, 4)
+    assert first.ran == 8 + 6
+    again = sweep(surface, database, 4)
+    assert again.ran == 0
+    assert draws(again) == draws(first)
+    larger = sweep(surface, database, 6)
+    assert larger.sweep_id == first.sweep_id
+    assert {arm: points[:4] for arm, points in draws(larger).items()} == draws(first)
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_sweep_in_pieces_draws_what_a_whole_one_draws(surface: Path, tmp_path: Path, sampler: str) -> None:
+    whole = sweep(surface, tmp_path / "a.duckdb", 10, sampler=sampler)
+    for budget in (3, 7, 10):
+        pieces = sweep(surface, tmp_path / "b.duckdb", budget, sampler=sampler)
+    assert draws(pieces) == draws(whole)
+    assert pieces.chosen == whole.chosen
+
+
+def test_diverged_points_stay_and_count(surface: Path, database: Path) -> None:
+    surface.write_text(surface.read_text().replace("curvature: 4.0", "curvature: 4.0, diverges_above: 0.3"))
+    result = sweep(surface, database, 12)
+    states = {point.status for points in result.points.values() for point in points}
+    assert states == {"told", "diverged"}
+    assert result.summary["equal"]
+    with open_reader(database) as reader:
+        assert reader.query("SELECT count(*) FROM trials WHERE status = 'diverged'").rows[0][0] > 0
+
+
+def test_unequal_budgets_make_the_comparison_invalid(surface: Path, database: Path) -> None:
+    text = surface.read_text().replace(
+        "noise_key: better, effect: 3.0}", "noise_key: better, effect: 3.0, fails: true}"
+    )
+    surface.write_text(text)
+    result = sweep(surface, database, 4)
+    assert result.summary["told"] == {"base": 4, "better": 0}
+    assert not result.summary["equal"]
+    assert result.verdicts == []
+    tuning = make_tuning(load_suite(surface), SweepRequest(database=database, benchmark="known", budget=4))
+    points = {arm: [Point(k, {"optimizer.lr": 0.1}, float(k), "told") for k in range(4)] for arm in ("base", "better")}
+    points["better"][2].status = "failed"
+    assert not summarise(tuning, points, 4)["equal"]
+
+
+def test_the_comparison_is_judged_on_fresh_seeds(surface: Path, database: Path) -> None:
+    result = sweep(surface, database, 4)
+    with open_reader(database) as reader:
+        seeds = dict(
+            reader.query("SELECT arm LIKE '%-tuned', list_sort(list(DISTINCT seed)) FROM trials GROUP BY 1").rows
+        )
+    assert seeds == {True: [0, 1, 2], False: [10_000]}
+    (verdict,) = result.verdicts
+    assert verdict["n"] == 3
+    assert result.plan is not None
+    assert verdict["claim_id"].startswith("tiny-tuned-known-better")
+
+
+def test_the_best_point_is_the_best_on_validation(surface: Path, database: Path) -> None:
+    tuning = make_tuning(load_suite(surface), SweepRequest(database=database, benchmark="known", budget=3))
+    points = [Point(0, {"a": 1}, 2.0, "told"), Point(1, {"a": 2}, 5.0, "told"), Point(2, {"a": 3}, 9.0, "failed")]
+    assert best_point(tuning, points)["params"] == {"a": 2}
+    assert best_point(tuning, []) == {}
+
+
+@pytest.mark.parametrize("pruner", ["median", "wilcoxon", "hyperband"])
+def test_pruned_points_count_as_finished(surface: Path, database: Path, pruner: str) -> None:
+    surface.write_text(surface.read_text().replace("steps: 2", "steps: 9"))
+    result = sweep(surface, database, 12, sampler="tpe", pruner=pruner, seeds=3)
+    assert result.summary["equal"]
+    assert all(point.status in ("told", "pruned") for points in result.points.values() for point in points)
+    assert "curves" not in result.summary
+    if pruner == "median":
+        assert any(point.status == "pruned" for points in result.points.values() for point in points)
+
+
+def test_a_bad_point_is_pruned_and_a_good_one_is_not() -> None:
+    how = drawing(sampler="tpe")
+    before = how.draw(range(8), [])
+    for point in before:
+        point.status, point.value, point.rungs = "told", 1.0, {1: 1.0, 2: 1.0}
+    bad, good = Point(9, before[0].params, rungs={1: 0.0}), Point(9, before[0].params, rungs={1: 2.0})
+    assert should_prune("median", how, before, bad)
+    assert not should_prune("median", how, before, good)
+    assert not should_prune("none", how, before, bad)
+
+
+def test_wrong_requests_are_told_before_anything_runs(surface: Path, database: Path) -> None:
+    for more in (
+        {"arms": ("base",)},
+        {"sampler": "random", "pruner": "median"},
+        {"scale": "small"},
+        {"arms": ("x", "y")},
+    ):
+        with pytest.raises(HarnessError):
+            sweep(surface, database, 4, **more)
+    surface.write_text(surface.read_text().replace("optimizer.momentum:", "optimizer.momentun:"))
+    with pytest.raises(SuiteError, match="no 'momentun' to tune; did you mean 'momentum'"):
+        load_suite(surface)
+
+
+def test_a_study_that_optuna_opens(surface: Path, database: Path, tmp_path: Path) -> None:
+    import optuna
+
+    from harness.sweep.storage import write_study
+
+    request = SweepRequest(database=database, benchmark="known", budget=3, executor="inline")
+    result = run_sweep(load_suite(surface), request, Silent())
+    write_study(load_suite(surface), request, result, tmp_path / "study.db")
+    study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="tiny/known/base")
+    assert len(study.trials) == 3
+
+
+def start(surface: Path, database: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "harness", "sweep", str(surface), "--benchmark", "known", "--budget", "8",
+               "--sampler", "tpe", "--executor", "inline", "--quiet", "--db", str(database)]  # fmt: skip
+    return subprocess.Popen(
+        command, cwd=surface.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ}
+    )
+
+
+def test_kills_lose_no_point_and_change_no_draw(surface: Path, tmp_path: Path) -> None:
+    surface.write_text(surface.read_text().replace("steps: 2", "steps: 10, step_seconds: 0.02"))
+    whole = sweep(surface, tmp_path / "whole.duckdb", 8, sampler="tpe")
+    database = tmp_path / "killed.duckdb"
+    told = 0
+    for pause in (4.0, 6.0):
+        process = start(surface, database)
+        time.sleep(pause)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        if database.exists():
+            with open_reader(database) as reader:
+                now = reader.query("SELECT count(*) FROM sweep_points").rows[0][0]
+            assert now >= told
+            told = now
+    resumed = sweep(surface, database, 8, sampler="tpe")
+    assert draws(resumed) == draws(whole)
+    values = {arm: [point.value for point in points] for arm, points in resumed.points.items()}
+    assert values == {arm: [point.value for point in points] for arm, points in whole.points.items()}
+
+
+def test_two_sweeps_at_once_on_one_database_both_finish(surface: Path, database: Path) -> None:
+    other = surface.with_name("other.yaml")
+    other.write_text(surface.read_text().replace("curvature: 4.0", "curvature: 2.0"))
+    first, second = start(surface, database), start(other, database)
+    assert first.wait(timeout=200) == 0
+    assert second.wait(timeout=200) == 0
+    with open_reader(database) as reader:
+        assert reader.query("SELECT count(DISTINCT sweep_id), count(*) FROM sweep_points").rows == [(2, 32)]
