@@ -1,0 +1,101 @@
+"""Wide residual networks: pre-activation blocks whose channels are widened instead of stacked deeper."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.errors import HarnessError
+from harness.records import Key, ModelInfo
+
+if TYPE_CHECKING:
+    from harness.contracts import ModelRequest
+
+STAGES = (16, 32, 64)
+
+
+class WideBlock(nn.Module):
+    """BN, ReLU, 3×3, BN, ReLU, dropout, 3×3, plus the input; (B, C, H, W) to (B, width, H/s, W/s).
+
+    Where shapes differ the shortcut is a 1×1 convolution of the activated input (Zagoruyko & Komodakis 2016, figure 1).
+    """
+
+    def __init__(self, inputs: int, width: int, stride: int, dropout: float) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(inputs)
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.dropout = dropout
+        same = inputs == width and stride == 1
+        self.shortcut = None if same else nn.Conv2d(inputs, width, 1, stride, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The block's sum."""
+        active = F.relu(self.norm1(images))
+        out = F.relu(self.norm2(self.conv1(active)))
+        out = self.conv2(F.dropout(out, self.dropout, self.training))
+        return out + (images if self.shortcut is None else self.shortcut(active))
+
+
+class WideResNet(nn.Module):
+    """WRN-depth-width: a 3×3 stem of 16 channels, three stages of n blocks at 16k, 32k, 64k channels, BN, a head.
+
+    Input (B, channels, H, W), output (B, classes). The weights of convolutions start from He's normal distribution by
+    their outputs, as in the published code.
+    """
+
+    def __init__(self, channels: int, classes: int, blocks: int, width: int, dropout: float) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(channels, STAGES[0], 3, 1, 1, bias=False)]
+        before = STAGES[0]
+        for stage, base in enumerate(STAGES):
+            for index in range(blocks):
+                layers.append(WideBlock(before, base * width, 2 if stage and not index else 1, dropout))
+                before = base * width
+        self.body = nn.Sequential(*layers, nn.BatchNorm2d(before), nn.ReLU())
+        self.head = nn.Linear(before, classes)
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d) and not part.weight.is_meta:
+                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled activations (B, 64·width)."""
+        return self.body(images).mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class logits (B, classes)."""
+        return self.head(self.features(images))
+
+
+def build(request: ModelRequest) -> WideResNet:
+    """The network for ``facts``: ``channels`` and ``classes``.
+
+    Raises:
+        HarnessError: the depth is not 6n+4.
+    """
+    keys, facts = request.parameters, request.facts
+    depth = int(keys["depth"])
+    if (depth - 4) % 6 or depth < 10:
+        raise HarnessError(f"wide-resnet: depth {depth}; valid: 6n+4, so 10, 16, 22, 28, 34, …")
+    return WideResNet(
+        int(facts["channels"]), int(facts["classes"]), (depth - 4) // 6, int(keys["width"]), float(keys["dropout"])
+    )
+
+
+INFO = ModelInfo(
+    name="wide-resnet",
+    target="build",
+    summary="WRN-depth-width: pre-activation residual blocks with wide channels, for 8–64 pixel images",
+    source="Zagoruyko & Komodakis, Wide Residual Networks, BMVC 2016, arXiv 1605.07146",
+    keys=MappingProxyType(
+        {
+            "depth": Key("int", 10, "layers with weights, 6n+4", low=10),
+            "width": Key("int", 2, "factor k on the channels 16, 32, 64", low=1),
+            "dropout": Key("float", 0.0, "between the two convolutions of a block", low=0, high=1),
+        }
+    ),
+)

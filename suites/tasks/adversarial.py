@@ -1,0 +1,165 @@
+"""Adversarial training: cross-entropy on images that PGD has moved, scored on clean and on attacked images."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.contracts import Evaluation, StepResult
+from harness.errors import HarnessError
+from harness.records import Key, TaskInfo
+from suites.data.types import ImageFiles
+from suites.tasks.attacks import PGD, THREATS
+from suites.tasks.augment import AUGMENTATIONS
+from suites.tasks.classification import Batch, Classification
+from suites.tasks.common import ImageBatches, evaluating
+
+
+class Adversarial(Classification):
+    """Training on the worst point of a ball around each image, found by PGD (Madry et al. 2018, equation 2.1).
+
+    The network sees pixels in 0–1, not standardised, so that radii are in pixels. The attack sees the network in
+    evaluation mode: a search for a point in the ball leaves the running statistics of BatchNorm alone. Random starts
+    come from the stream ``attack`` by step, in evaluation by place.
+    """
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="adversarial",
+        target="Adversarial",
+        summary="adversarial training by PGD, scored by accuracy on clean and on attacked images",
+        slots=("optimizer", "norm"),
+        metrics=("standard-accuracy", "attacked-accuracy", "loss", "trivial.standard-accuracy"),
+        reads=("images",),
+        keys=MappingProxyType(
+            {
+                "threat": Key("str", "linf", "norm of the ball around an image", choices=THREATS),
+                "radius": Key("float", 4 / 255, "of the ball, pixels in 0–1", low=0),
+                "attack_step": Key("float", 2 / 255, "length of a PGD step", low=0),
+                "attack_steps": Key("int", 10, "PGD steps in training", low=0),
+                "evaluation_step": Key("float", 2 / 255, "length of a PGD step in evaluation", low=0),
+                "evaluation_steps": Key("int", 10, "PGD steps in evaluation", low=1),
+                "random_start": Key("bool", True, "begin at a random point of the ball"),
+                "attacked_items": Key("int", 0, "test images that are attacked, evenly spaced; 0: all", low=0),
+                "augment": Key("str", "none", "of training images, in whole batches", choices=AUGMENTATIONS),
+            }
+        ),
+    )
+
+    def build(self) -> nn.Module:
+        """Load the images as pixels, build the network.
+
+        Raises:
+            HarnessError: the batch is larger than the training data, or pixels lie outside 0–1.
+        """
+        self.data = self.context.load_data()
+        self.options = self.recipe.task
+        nothing, one = torch.zeros(self.data.channels), torch.ones(self.data.channels)
+        self.splits = {
+            name: ImageBatches(split, nothing, one, self.device, self.recipe.threads)
+            for name, split in self.data.splits.items()
+        }
+        if len(self.splits["train"]) < self.recipe.batch_size:
+            raise HarnessError(
+                f"batch_size {self.recipe.batch_size} exceeds the {len(self.splits['train'])} training images"
+            )
+        self._check_pixels()
+        self.majority = int(np.bincount(self.data.splits["train"].labels).argmax())
+        facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
+        self.model = self.context.build_model(facts).to(self.device)
+        self.last: dict[str, float] = {}
+        return self.model
+
+    def _check_pixels(self) -> None:
+        for name, split in self.data.splits.items():
+            images = split.images
+            if isinstance(images, ImageFiles) or images.dtype == np.uint8:
+                continue
+            if float(images.min()) < 0 or float(images.max()) > 1:
+                raise HarnessError(
+                    f"adversarial: pixels of '{name}' lie outside 0–1, so a ball around them would be cut: set noise 0"
+                )
+
+    def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Batch:
+        return Batch(self._laid_out(images), labels, labels, 1.0)
+
+    def attack(self, *, training: bool) -> PGD:
+        """PGD as the recipe has it for training or for evaluation."""
+        kind = "attack" if training else "evaluation"
+        options = self.options
+        return PGD(
+            str(options["threat"]),
+            float(options["radius"]),
+            float(options[f"{kind}_step"]),
+            int(options[f"{kind}_steps"]),
+            bool(options["random_start"]),
+        )
+
+    def training_step(self, batch: Batch, step: int) -> StepResult:
+        """Cross-entropy of one attacked batch."""
+        with evaluating(self.model):
+            moved = self.attack(training=True).perturb(
+                self.model, batch.images, batch.labels, self.streams.torch("attack", step)
+            )
+        return StepResult(F.cross_entropy(self.model(self._laid_out(moved)), batch.labels))
+
+    def evaluate(self, split: str) -> Evaluation:
+        """Accuracies in percent on clean and on attacked images, and which items were right under attack."""
+        if split not in self.splits:
+            return Evaluation({})
+        part = self.splits[split]
+        chosen = self._attacked(split)
+        with evaluating(self.model):
+            clean = torch.cat([self.model(self._laid_out(part.take(p)[0])) for p in self._places(len(part))]).float()
+            correct = [self._survives(part, split, number, p) for number, p in enumerate(self._batched(chosen))]
+        survived = torch.cat(correct)
+        metrics = {
+            "standard-accuracy": 100 * float((clean.argmax(1) == part.labels).double().mean()),
+            "attacked-accuracy": 100 * float(survived.double().mean()),
+            "loss": float(F.cross_entropy(clean, part.labels)),
+            "trivial.standard-accuracy": 100 * float((part.labels == self.majority).double().mean()),
+        }
+        if split == "validation":
+            self.last = metrics
+        return Evaluation(
+            metrics, {"item": self.data.splits[split].items[chosen.cpu().numpy()], "correct": survived.cpu().numpy()}
+        )
+
+    def _attacked(self, split: str) -> Tensor:
+        count, most = len(self.splits[split]), int(self.options["attacked_items"])
+        if split != "test" or not most or most >= count:
+            return torch.arange(count, device=self.device)
+        return (torch.arange(most, device=self.device) * count) // most
+
+    def _batched(self, places: Tensor) -> tuple[Tensor, ...]:
+        return places.split(self.recipe.eval_batch)
+
+    def _survives(self, part: ImageBatches, split: str, number: int, places: Tensor) -> Tensor:
+        images, labels = part.take(places)
+        generator = self.streams.torch("attack", "evaluation", split, number)
+        moved = self.attack(training=False).perturb(self.model, self._laid_out(images), labels, generator)
+        return self.model(self._laid_out(moved)).argmax(1) == labels
+
+    def mechanisms(self) -> dict[str, float]:
+        """Whether the attack bites and leaves room: shares in 0–1 on validation after the training."""
+        if not self.last:
+            return {}
+        return {
+            "standard_share": self.last["standard-accuracy"] / 100,
+            "attacked_share": self.last["attacked-accuracy"] / 100,
+        }
+
+    def state(self) -> dict[str, Any]:
+        """The scores that ``mechanisms`` reports."""
+        return {"last": dict(self.last)}
+
+    def restore(self, state: Any) -> None:
+        """Go on from a state."""
+        self.last = dict(state["last"])
+
+
+INFO = Adversarial.info

@@ -1,0 +1,191 @@
+"""PGD stays in its ball and finds the known worst point; adversarial training learns; WRN has its published size."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from task_lab import Cell, adam, train
+from torch.nn import functional as F
+
+from harness.contracts import ModelRequest
+from harness.errors import HarnessError
+from suites.models.wide_resnet import WideResNet, build
+from suites.tasks.attacks import PGD
+
+CELL = Cell(
+    "suites.tasks.adversarial:adversarial",
+    "suites.data.digits:digits",
+    "suites.models.cnn:bn-cnn",
+    {
+        "batch_size": 20,
+        "radius": 0.1,
+        "attack_step": 0.05,
+        "attack_steps": 2,
+        "evaluation_step": 0.03,
+        "evaluation_steps": 5,
+        "attacked_items": 300,
+    },
+    {"train": 200, "validation": 60},
+    {"widths": [16, 32], "strides": [1, 2]},
+)
+L2 = replace(CELL, recipe={**CELL.recipe, "threat": "l2", "radius": 0.5, "attack_step": 0.3, "evaluation_step": 0.15})
+CELLS = {"linf": CELL, "l2": L2}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _linear(classes: int = 4) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, classes))
+
+
+@pytest.mark.parametrize(("threat", "radius"), [("linf", 0.1), ("l2", 0.3)])
+def test_attacked_images_lie_in_the_ball_and_in_the_pixel_range(threat: str, radius: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(50, 3, 2, 2, generator=generator)
+    labels = torch.randint(4, (50,), generator=generator)
+    moved = PGD(threat, radius, radius / 2, 7).perturb(_linear(), images, labels, generator)
+    shift = (moved - images).flatten(1)
+    lengths = shift.abs().amax(1) if threat == "linf" else shift.norm(dim=1)
+    assert float(lengths.max()) <= radius + 1e-6
+    assert float(lengths.median()) > 0.5 * radius
+    assert float(moved.min()) >= 0
+    assert float(moved.max()) <= 1
+
+
+@pytest.mark.parametrize("threat", ["linf", "l2"])
+def test_on_two_linear_classes_the_worst_point_is_known(threat: str) -> None:
+    """With two classes the loss falls in ⟨w_y − w_o, x⟩: the worst shift is −ε·sign(w) or −ε·w/‖w‖."""
+    model, radius = _linear(2), 0.05
+    generator = torch.Generator().manual_seed(2)
+    images = 0.3 + 0.4 * torch.rand(20, 3, 2, 2, generator=generator)
+    labels = torch.randint(2, (20,), generator=generator)
+    weight = model[1].weight.detach()
+    slope = (weight[labels] - weight[1 - labels]).view_as(images)
+    unit = slope.sign() if threat == "linf" else slope / slope.flatten(1).norm(dim=1)[:, None, None, None]
+    moved = PGD(threat, radius, radius / 2, 60).perturb(model, images, labels, generator)
+    assert torch.allclose(moved, images - radius * unit, atol=2e-3)
+
+
+def test_without_steps_and_start_nothing_moves_and_no_parameter_gets_a_gradient() -> None:
+    model = _linear()
+    images, labels = torch.rand(5, 3, 2, 2), torch.zeros(5, dtype=torch.long)
+    still = PGD("linf", 0.1, 0.05, 0, random_start=False).perturb(model, images, labels, torch.Generator())
+    assert torch.equal(still, images)
+    PGD("linf", 0.1, 0.05, 3).perturb(model, images, labels, torch.Generator())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_random_start_of_the_l2_ball_is_uniform_in_it() -> None:
+    images = torch.full((4000, 1, 2, 2), 0.5)
+    labels = torch.zeros(4000, dtype=torch.long)
+    start = PGD("l2", 0.4, 0.1, 0).perturb(_linear(), images, labels, torch.Generator().manual_seed(0))
+    share = ((start - images).flatten(1).norm(dim=1) / 0.4).double() ** 4
+    assert abs(float(share.mean()) - 0.5) < 0.02
+    assert abs(float(share.var()) - 1 / 12) < 0.01
+
+
+@pytest.mark.parametrize("name", CELLS)
+def test_training_makes_robust_and_shuffled_labels_do_not(name: str) -> None:
+    cell, steps, gentle = CELLS[name], 150, partial(adam, lr=5e-3)
+    task = cell.build(0)
+    train(task, steps, gentle)
+    scores = task.evaluate("test").metrics
+    plain = replace(cell, recipe={**cell.recipe, "attack_steps": 0, "random_start": False}).build(0)
+    train(plain, steps, gentle)
+    unguarded = plain.evaluate("test").metrics
+    data = cell.data_for(0)
+    part = data.splits["train"]
+    labels = np.random.default_rng(0).permutation(part.labels)
+    control = cell.build(0, data=replace(data, splits={**data.splits, "train": replace(part, labels=labels)}))
+    train(control, steps, gentle)
+    shuffled = control.evaluate("test").metrics
+    assert scores["standard-accuracy"] > 80
+    assert scores["standard-accuracy"] > scores["attacked-accuracy"] > 40
+    assert scores["attacked-accuracy"] > unguarded["attacked-accuracy"] + 5
+    assert shuffled["standard-accuracy"] < 35
+    assert shuffled["attacked-accuracy"] < 25
+
+
+def test_repeats_itself_and_leaves_running_statistics_to_training_batches() -> None:
+    def once() -> tuple[list[float], dict[str, float]]:
+        task = CELL.build(4)
+        _, losses = train(task, 3)
+        return losses, dict(task.evaluate("test").metrics)
+
+    assert once() == once()
+    task = CELL.build(0)
+    model = task.build()
+    model.train()
+    task.training_step(next(iter(task.batches(0))), 0)
+    norm = next(part for part in model.modules() if isinstance(part, torch.nn.BatchNorm2d))
+    assert int(norm.num_batches_tracked) == 1
+    assert model.training
+
+
+def test_reports_its_metrics_and_a_stronger_attack_leaves_less() -> None:
+    task = CELL.build(0)
+    train(task, 60)
+    metrics = task.evaluate("test").metrics
+    assert set(metrics) == set(task.info.metrics)
+    assert len(task.evaluate("test").items["correct"]) == 300
+    assert task.evaluate("nothing").metrics == {}
+    assert task.mechanisms() == {}
+    task.evaluate("validation")
+    assert set(task.mechanisms()) == {"standard_share", "attacked_share"}
+    wider = replace(CELL, recipe={**CELL.recipe, "radius": 0.3, "evaluation_step": 0.1}).build(0)
+    wider.build().load_state_dict(task.model.state_dict())
+    assert wider.evaluate("test").metrics["attacked-accuracy"] < metrics["attacked-accuracy"]
+
+
+def test_pixels_outside_the_range_are_refused() -> None:
+    with pytest.raises(HarnessError, match="set noise 0"):
+        replace(CELL, data_keys={**CELL.data_keys, "noise": 0.2}).build(0).build()
+
+
+@pytest.mark.parametrize(
+    ("depth", "width", "classes", "millions"),
+    # Zagoruyko & Komodakis 2016, table 4 (CIFAR-10); WRN-34-10 as RobustBench and TRADES use it.
+    [(40, 1, 10, 0.6), (40, 2, 10, 2.2), (40, 4, 10, 8.9), (16, 8, 10, 11.0), (28, 10, 10, 36.5), (34, 10, 10, 46.2)],
+)
+def test_wide_resnet_has_its_published_size(depth: int, width: int, classes: int, millions: float) -> None:
+    with torch.device("meta"):
+        model = WideResNet(3, classes, (depth - 4) // 6, width, 0.0)
+    count = sum(p.numel() for p in model.parameters()) / 1e6
+    assert abs(count - millions) <= 0.06
+    assert model(torch.empty(2, 3, 32, 32, device="meta")).shape == (2, classes)
+
+
+def test_wide_resnet_refuses_other_depths() -> None:
+    with pytest.raises(HarnessError, match="6n\\+4"):
+        build(ModelRequest({"depth": 12, "width": 1, "dropout": 0.0}, {"channels": 1, "classes": 2}))
+
+
+@pytest.mark.data
+@pytest.mark.skipif("HARNESS_DATA" not in os.environ, reason="HARNESS_DATA is not set")
+def test_one_step_on_cifar10_moves_photographs_within_the_radius() -> None:
+    cell = replace(
+        CELL,
+        data="suites.data.imagefolder:cifar10-subset-1000",
+        data_keys={"size": 16, "validation": 100},
+        model="suites.models.wide_resnet:wide-resnet",
+        model_keys={"depth": 10, "width": 1},
+        recipe={"batch_size": 32, "attack_steps": 2, "attacked_items": 20, "evaluation_steps": 2},
+    )
+    root = Path(os.environ["HARNESS_DATA"])
+    task = cell.build(0, root=root, data=cell.data_for(0, root))
+    _, losses = train(task, 1)
+    assert np.isfinite(losses).all()
+    batch = next(iter(task.batches(0)))
+    moved = task.attack(training=True).perturb(task.model, batch.images, batch.labels, torch.Generator())
+    assert float((moved - batch.images).abs().max()) <= 4 / 255 + 1e-6
+    assert float(F.cross_entropy(task.model(moved), batch.labels).detach()) > 0
