@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 from harness.store import Reader
@@ -63,6 +64,7 @@ def _page(reader: Reader, found: Gathered, name: str, numbers: _Numbers) -> Page
         "score_sql": numbers.results.sql,
         "arms": {arm: found.plan.arms[arm] for arm in arms},
         "costs": numbers.costs,
+        "cost_figure": _cost(numbers, arms, metrics, hatched),
         "troubled": bench.troubled,
         "missing": _missing(found, bench),
         "pictures": pictures_of(asked.rows),
@@ -160,6 +162,16 @@ def _doses(
     return figures
 
 
+def _cost(numbers: _Numbers, arms: Sequence[str], metrics: Mapping[str, Any], hatched: bool) -> Figure | None:
+    metric, about = next(iter(metrics.items()))
+    own: dict[str, list[float]] = defaultdict(list)
+    for row in numbers.results.rows:
+        if (row["metric"], row["split"]) == (metric, about.split) and words.finite(row["value"]) is not None:
+            own[row["arm"]].append(row["value"])
+    means = {arm: fmean(values) for arm, values in own.items()}
+    return drawings.cost(metric, about.unit, arms, numbers.costs.rows, means, numbers.costs.sql, hatched)
+
+
 def scores(rows: Sequence[Row], arms: Sequence[str], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Final numbers of each arm: mean and standard deviation over seeds, declared metrics first."""
     values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -178,8 +190,6 @@ def scores(rows: Sequence[Row], arms: Sequence[str], metrics: Mapping[str, Any])
 
 
 def _mean_and_sd(values: list[float]) -> tuple[float, float, int] | None:
-    from statistics import fmean, stdev
-
     if not values:
         return None
     return fmean(values), stdev(values) if len(values) > 1 else float("nan"), len(values)

@@ -203,6 +203,37 @@ def dose(name: str, mechanism: str, metric: str, unit: str, arms: Sequence[str],
     )
 
 
+def cost(metric: str, unit: str, arms: Sequence[str], costs: Sequence[Row], means: Mapping[str, float], sql: str,
+         hatched: bool) -> Figure | None:  # fmt: skip
+    """Time a step against the mean score, one mark an arm: is the gain worth its price?"""
+    rows = [(row["arm"], words.finite(row["step_ms"]), means.get(row["arm"])) for row in costs]
+    shown = [(arm, price, score) for arm, price, score in rows if price is not None and score is not None]
+    if len(shown) < 2:
+        return None
+    traces = [
+        {
+            "type": "scatter", "mode": "markers", "name": escape(arm), "x": [price], "y": [score],
+            "marker": {"size": 11, "color": colour(arms.index(arm)), "symbol": arms.index(arm) % 10},
+            "hovertemplate": f"{escape(arm)}: %{{x:.3g}} ms a step, %{{y:.4g}}<extra></extra>",
+        }
+        for arm, price, score in shown
+    ]  # fmt: skip
+    layout = {"xaxis": axis("time a step, ms", rangemode="tozero"), "yaxis": axis(f"{metric}, {unit}"),
+              "margin": {"l": 8, "r": 12, "t": 30, "b": 40}}  # fmt: skip
+    told = [f"{arm} {words.number(price)} ms and {words.score(score)}" for arm, price, score in shown]
+    return Figure(
+        "cost-and-score",
+        f"Cost against {metric}",
+        f"Median time a step against mean {metric} ({unit}): {'; '.join(told)}.",
+        spec_of(traces, **layout),
+        ["arm", "step_ms", metric],
+        [list(row) for row in shown],
+        sql,
+        300,
+        hatched,
+    )
+
+
 def _spearman(x: Sequence[float], y: Sequence[float]) -> float:
     """Rank correlation, ties at their mean rank; NaN where one side is constant."""
     ranks = np.array([_ranks(x), _ranks(y)])

@@ -72,7 +72,8 @@ class Claim:
     @property
     def unit(self) -> str:
         """Unit of the difference."""
-        return str(self.design.get("unit") or self.fact.get("unit") or "")
+        unit = str(self.design.get("unit") or self.fact.get("unit") or "")
+        return f"log ratio of {unit}" if self.design.get("log_ratio") else unit
 
     @property
     def benchmarks(self) -> tuple[str, ...]:
@@ -113,11 +114,19 @@ class Claim:
 
     @property
     def published(self) -> float | None:
-        """The published difference in the claim's direction (up = as claimed)."""
+        """The published difference in the claim's direction (up = as claimed); None for another metric than its."""
+        if "delta" in self.design:
+            return words.finite(self.design["delta"])
         raw = next(
             (found for key in _PUBLISHED[self.fact.get("setting") == "mixed"] if (found := self.fact.get(key))), None
         )
         return None if raw is None else float(raw) * self.direction
+
+    @property
+    def printed(self) -> float | None:
+        """The difference as the paper has it, with the paper's sign."""
+        keys = _PUBLISHED[self.fact.get("setting") == "mixed"]
+        return next((float(found) for key in keys if (found := self.fact.get(key)) is not None), None)
 
     @property
     def direction(self) -> int:
@@ -194,6 +203,7 @@ class Gathered:
     environments: Mapping[str, Row]
     asked: Mapping[str, Answer]
     determinism: Sequence[Row]
+    sweeps: Sequence[Row]
 
     @property
     def name(self) -> str:
@@ -264,7 +274,8 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> Gathered:
     environments = {row["environment_id"]: row["info"] for row in ask(reader, sql.environments()).rows}
     benches = {one: _bench(reader, suite, plan, one, runs) for one in plan.settings}
     return Gathered(suite, plan, _claims(suite, scale, asked), benches, ask(reader, sql.runs_of(suite.name, scale)),
-                    environments, asked, ask(reader, sql.determinism_of(suite.name)).rows)  # fmt: skip
+                    environments, asked, ask(reader, sql.determinism_of(suite.name)).rows,
+                    ask(reader, sql.sweeps_of(suite.name, scale)).rows)  # fmt: skip
 
 
 def _bench(reader: Reader, suite: Suite, plan: Plan, name: str, runs: Mapping[str, frozenset[Any]]) -> Bench:

@@ -20,6 +20,7 @@ from reports.pictures import Picture
 from reports.reading import Gathered, gather
 from reports.render import Page, Site, csv_path, static
 from reports.suite_page import suite_page
+from reports.sweep_page import sweep_pages
 from reports.trial_page import trial_pages
 
 TRIAL_PAGES = 600
@@ -71,6 +72,7 @@ def _pages(reader: Reader, found: Sequence[Gathered], *, trials: bool) -> Iterat
     for one in found:
         yield suite_page(reader, one)
         yield from benchmark_pages(reader, one)
+        yield from sweep_pages(reader, one)
         if trials and few:
             for bench in one.benches.values():
                 yield from trial_pages(reader, one, bench)

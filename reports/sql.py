@@ -288,3 +288,21 @@ def all_series(body: str) -> str:
 def whole_trials(body: str) -> str:
     """Whole rows of a benchmark's trials."""
     return f"SELECT t.* FROM trials t SEMI JOIN ({body}) p USING (trial_id)"
+
+
+def sweeps_of(suite: str, scale: str) -> str:
+    """Sweeps of a suite at a scale."""
+    return f"SELECT * FROM sweeps WHERE suite = {literal(suite)} AND scale = {literal(scale)} ORDER BY started_at"
+
+
+def sweep(sweep_id: str) -> str:
+    """What a sweep concludes."""
+    return f"SELECT arms, sampler, budget, status, spec FROM sweeps WHERE sweep_id = {literal(sweep_id)}"
+
+
+def points_of(sweep_id: str) -> str:
+    """The configurations that a sweep tried."""
+    return (
+        "SELECT arm, number, params, value, status FROM sweep_points\n"
+        f"WHERE sweep_id = {literal(sweep_id)} ORDER BY arm, number"
+    )

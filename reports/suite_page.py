@@ -6,12 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.store import Reader
-from reports import ablations, sql, summary, words
-from reports.addresses import bench_path, suite_path
+from reports import ablations, overview, sql, summary, words
+from reports.addresses import bench_path, suite_path, sweep_path
+from reports.factorials import heat_maps
 from reports.forest import forests, label
 from reports.provenance import provenance
 from reports.reading import Claim, Gathered
 from reports.render import Page
+
+CONTEXT = ("provenance", "reference")
+"""Kinds of claims that are listed with their source and never judged."""
 
 SHOWN_TRIALS = 60
 """Trials that a claim lists; its statement gives all of them."""
@@ -22,6 +26,7 @@ def suite_page(reader: Reader, found: Gathered) -> Page:
     rows = ablations.ablations(reader, found)
     titles = {name: bench.title for name, bench in found.benches.items()}
     judged = sorted(found.judged, key=lambda claim: (not claim.primary, claim.tone.order))
+    silent = [claim for claim in found.claims if not claim.judged]
     content: dict[str, Any] = {
         "suite": found.suite.model,
         "scale": found.scale,
@@ -30,12 +35,14 @@ def suite_page(reader: Reader, found: Gathered) -> Page:
         "leading": summary.leading(found),
         "verdicts": found.verdicts,
         "forests": forests(found),
-        "claims": [detail(found, claim, titles) for claim in judged],
-        "silent": [_silent(claim) for claim in found.claims if not claim.judged],
-        "context": [claim for claim in found.claims if claim.fact["kind"] in ("provenance", "reference")],
-        "identities": [claim for claim in found.claims if claim.fact["kind"] == "identity"],
+        "claims": [detail(found, claim, titles) | {"removed": overview.interventions(claim, rows)} for claim in judged],
+        "wins": overview.wins(found),
+        "silent": [_silent(claim) for claim in silent if claim.fact["kind"] not in CONTEXT],
+        "context": [_silent(claim) for claim in silent if claim.fact["kind"] in CONTEXT],
+        "identities": [_identity(claim) for claim in found.claims if claim.fact["kind"] == "identity"],
+        "sweeps": [(row, sweep_path(str(row["sweep_id"]))) for row in found.sweeps],
         "ablations": sorted(rows, key=lambda row: (row.benchmark, -abs(row.difference))),
-        "ablation_figures": ablations.pictures(found, rows),
+        "ablation_figures": [*ablations.pictures(found, rows), *heat_maps(reader, found)],
         "ablation_sentence": ablations.most(rows),
         "arms": found.plan.arms,
         "benches": [_bench(found, name) for name in found.benches],
@@ -49,13 +56,23 @@ def suite_page(reader: Reader, found: Gathered) -> Page:
     return Page(suite_path(found.name, found.scale), "suite.html", title, content, (("index.html", "Report"),))
 
 
+def _identity(claim: Claim) -> dict[str, Any]:
+    """A statement about what the released code or the formulas do, and the two sides that were computed."""
+    ours, theirs, tolerance = (claim.design.get(key) for key in ("ours", "theirs", "tolerance"))
+    both = isinstance(ours, (int, float)) and isinstance(theirs, (int, float))
+    sides = f"{words.score(ours)} and {words.score(theirs)}" if both else ""
+    within = f", tolerance {words.setting(tolerance)}" if both and isinstance(tolerance, (int, float)) else ""
+    return {"id": claim.claim_id, "statement": claim.fact["statement"], "word": claim.word, "sides": sides + within,
+            "source": claim.fact["source"], "detail": str(claim.design.get("detail") or claim.reason)}  # fmt: skip
+
+
 def _silent(claim: Claim) -> dict[str, Any]:
     return {"id": claim.claim_id, "kind": claim.fact["kind"], "statement": claim.fact["statement"], "word": claim.word,
             "reason": claim.reason or _why(claim), "source": claim.fact["source"]}  # fmt: skip
 
 
 def _why(claim: Claim) -> str:
-    if claim.fact["kind"] in ("provenance", "reference"):
+    if claim.fact["kind"] in CONTEXT:
         return f"{claim.fact['kind']}: listed with its source, never judged"
     return "not judged yet: run the suite, then 'harness claims'" if claim.verdict is None else ""
 
@@ -104,9 +121,9 @@ def detail(found: Gathered, claim: Claim, titles: Mapping[str, str]) -> dict[str
 
 def gate_view(gate: Mapping[str, Any], claim: Claim) -> dict[str, Any]:
     """A gate with its place on a short bar from zero to twice the threshold."""
-    gates = claim.binding.mechanism if claim.binding else None
-    listed = gates if isinstance(gates, list) else [gates] if gates else []
-    match = next((g for g in listed if g.metric == gate["metric"] and g.arm == gate["arm"]), None)
+    given = claim.binding.mechanism if claim.binding else None
+    rules = given if isinstance(given, list) else [given] if given else []
+    match = next((one for one in rules if one.metric == gate["metric"] and one.arm == gate["arm"]), None)
     value, threshold = words.finite(gate["value"]), words.finite(gate["threshold"])
     reach = max(abs(value or 0.0), abs(threshold or 0.0), 1e-12) * 1.25
     place = [None if one is None else round(100 * min(1.0, max(0.0, one / reach)), 1) for one in (value, threshold)]
@@ -130,8 +147,7 @@ def _strip(claim: Claim) -> dict[str, float] | None:
 def _facts(claim: Claim) -> list[tuple[str, str]]:
     """What was computed, as pairs of a word and a number; absent ones are left out."""
     design, value = claim.design, claim.value
-    contrast = design.get("contrast")
-    shared = contrast.get("claims") or contrast.get("n") if isinstance(contrast, Mapping) else None
+    sharing = _many(design.get("contrast_claims"))
     won, n = design.get("seeds_won"), value("n")
     reduction = words.finite(design.get("relative_error_reduction"))
     pairs: list[tuple[str, Any]] = [
@@ -151,7 +167,9 @@ def _facts(claim: Claim) -> list[tuple[str, str]]:
         ("correlation of the pairs", _number(design.get("correlation"))),
         ("design", "sequential, valid at any time" if value("sequential") else "fixed number of seeds"),
         ("family", design.get("family")),
-        ("claims that share this test", shared if isinstance(shared, int) and shared > 1 else None),
+        ("claims that share this test", sharing if sharing > 1 else None),
+        ("scope", design.get("scope")),
+        ("protocol", design.get("protocol")),
         ("α, κ, g", ", ".join(_setting(design.get(key)) or "–" for key in ("alpha", "kappa", "g"))
          if design.get("alpha") is not None else None),
         ("smallest effect of interest", _number(design.get("smallest"), claim.unit)),

@@ -30,7 +30,9 @@ arms:
   plain: {role: baseline, optimizer: {name: sgd, lr: 0.1}, set: {noise_key: plain}}
   other: {role: baseline, optimizer: {name: sgd, lr: 0.2}, set: {noise_key: other}}
   ours: {role: method, about: 'what the paper proposes', optimizer: {name: sgd, lr: 0.1}, set: {noise_key: ours, effect: 1.5}}
-  no-momentum: {role: ablation, about: 'momentum 0', optimizer: {name: sgd, lr: 0.1, momentum: 0.0}, set: {noise_key: ours, effect: 1.0}}
+  momentum: {role: ablation, about: 'momentum 0.9', optimizer: {name: sgd, lr: 0.1, momentum: 0.9}, set: {noise_key: ours, effect: 1.5}}
+  decay: {role: ablation, optimizer: {name: sgd, lr: 0.1, weight_decay: 0.001}, set: {noise_key: ours, effect: 1.5}}
+  decay-momentum: {role: ablation, optimizer: {name: sgd, lr: 0.1, momentum: 0.9, weight_decay: 0.001}, set: {noise_key: ours, effect: 1.5}}
   ARM: {role: ablation, optimizer: {name: sgd, lr: 0.01}, set: {noise_key: ours, effect: 1.4}}
 benchmarks:
   digits-known:
@@ -57,16 +59,18 @@ facts:
   - {id: demo-inactive, suite: demo, benchmark: known, metric: score, unit: points, better: higher, method: Ours, baseline: Other, published: {difference: 1.0}, kind: difference, statement: 'Ours is above Other.', source: 'table 2'}
   - {id: demo-tie, suite: demo, benchmark: second, metric: score, unit: points, better: higher, method: Ours, baseline: Plain, published: {computed_difference: 0.7}, kind: difference, statement: 'Ours is above Plain here too: SCRIPT', source: 'SCRIPT'}
   - {id: demo-unbound, suite: demo, benchmark: third, metric: score, unit: points, better: higher, method: Ours, baseline: Plain, published: {difference: 0.2}, kind: difference, statement: 'Ours is above Plain elsewhere.', source: 'table 3'}
+  - {id: demo-files, suite: demo, benchmark: none, metric: flag, unit: boolean, better: higher, method: Ours, baseline: Paper, published: {}, kind: identity, statement: 'The released code clips where the paper does not.', source: 'optimizer.py'}
   - {id: demo-home, suite: demo, benchmark: none, metric: top1-accuracy, unit: percent, better: higher, method: Ours, baseline: '', published: {}, kind: provenance, statement: 'The code was released in 2024.', source: 'the page'}
 claims:
   - {id: demo-gain, benchmarks: [digits-known], arm: ours, against: [plain, other], primary: true, mechanism: {metric: mechanism.share, arm: ours, op: '>=', value: 0.5}}
   - {id: demo-inactive, benchmarks: [digits-known], arm: ours, against: [other], mechanism: {metric: mechanism.share, arm: ours, op: '>=', value: 0.99}}
   - {id: demo-tie, benchmarks: [BENCH], arm: ours, against: [plain]}
   - {id: demo-unbound, unbound: 'the comparator is not built here'}
+  - {id: demo-files, unbound: 'only the files of the authors show this'}
   - {id: demo-home, unbound: 'a statement about files of others'}
 """  # noqa: E501
 
-EFFECTS = {"plain": 0.0, "other": 0.4, "ours": 1.5, "no-momentum": 0.3}
+EFFECTS = {"plain": 0.0, "other": 0.4, "ours": 1.5, "momentum": 0.3, "decay": 1.2, "decay-momentum": 0.1}
 
 
 def quoted(text: str) -> str:
@@ -153,6 +157,7 @@ def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fa
         for one in reported:
             _run(owner, one, tie, fail_one)
             _judge(owner, one, tie)
+        _sweep(owner)
         owner.flush()
 
 
@@ -231,6 +236,33 @@ def verdict(one: Reported, benchmark: str, differences: dict[int, float], passed
     return {"n": found.n, "difference": found.estimate, "ci_low": found.low, "ci_high": found.high, "p": found.p,
             "adjusted_p": min(1.0, 2 * found.p), "e_value": None, "verdict": word, "stand_in": stand_in,
             "sequential": False, "design": design}  # fmt: skip
+
+
+def _sweep(owner: Owner) -> None:
+    """A finished random sweep of two arms at mini."""
+    draw = random.Random(7)
+    lrs = [10 ** draw.uniform(-4, 0) for _ in range(8)]
+    values = {arm: [60 + top - (math.log10(lr) + 1.5) ** 2 for lr in lrs] for arm, top in (("plain", 0), ("ours", 1))}
+    best = {arm: max(range(8), key=own.__getitem__) for arm, own in values.items()}
+    curve = {
+        arm: {"budget": list(range(1, 9)), "expected": [stats.expected_best(own, b) for b in range(1, 9)],
+              "low": [min(own)] * 8, "high": [max(own)] * 7 + [float("inf")]}
+        for arm, own in values.items()
+    }  # fmt: skip
+    spec = {"metric": "score", "better": "higher", "pruner": "none", "seeds": 1, "equal": True, "curves": curve,
+            "told": {"plain": 8, "ours": 8}, "importances": {"ours": {"optimizer.lr": 0.9, "optimizer.momentum": 0.1}},
+            "differences": {"ours − plain": [1.0] * 8},
+            "chosen": {arm: {"number": best[arm], "params": {"optimizer.lr": lrs[best[arm]]},
+                             "value": max(values[arm])} for arm in values}}  # fmt: skip
+    row = {"sweep_id": "sweep-1", "suite": "demo", "benchmark": "digits-known", "arms": ["plain", "ours"],
+           "sampler": "random", "budget": 8, "scale": "mini", "status": "done", "started_at": "2026-03-04T04:00:00",
+           "spec": spec}  # fmt: skip
+    owner.record({"kind": "sweep", "row": row})
+    for arm, own in values.items():
+        for number, value in enumerate(own):
+            point = {"sweep_id": "sweep-1", "arm": arm, "number": number, "params": {"optimizer.lr": lrs[number]},
+                     "value": value, "status": "told", "trial_ids": []}  # fmt: skip
+            owner.record({"kind": "sweep_point", "row": point})
 
 
 def moment() -> datetime:

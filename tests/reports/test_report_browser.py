@@ -83,7 +83,15 @@ def shown(written: Written) -> list[Path]:
     mini = written.folder / "suites" / "demo" / "mini"
     trial = sorted((written.folder / "trials").glob("*.html"))[0]
     paper = written.folder / "suites" / "demo" / "paper" / "index.html"
-    return [written.folder / "index.html", *sorted(mini.glob("*.html")), paper, written.folder / "methods.html", trial]
+    sweep = written.folder / "sweeps" / "sweep-1.html"
+    return [
+        sweep,
+        written.folder / "index.html",
+        *sorted(mini.glob("*.html")),
+        paper,
+        written.folder / "methods.html",
+        trial,
+    ]
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])

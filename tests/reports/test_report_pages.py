@@ -131,12 +131,12 @@ def test_plotly_accepts_every_kind_of_figure(written: Written) -> None:
     import plotly.graph_objects as go
 
     names = set()
-    for path in (written.folder / "suites").rglob("*.html"):
+    for path in [*(written.folder / "suites").rglob("*.html"), *(written.folder / "sweeps").rglob("*.html")]:
         for script in Parsed(path).of("script"):
             if script.attributes.get("type") == "application/json":
                 go.Figure(json.loads(script.text))
                 names.add(script.attributes["id"].split("-")[0])
-    assert names == {"forest", "differences", "pairs", "curve", "dose"}
+    assert names == {"forest", "differences", "factorial", "pairs", "curve", "dose", "cost", "budget", "setting"}
 
 
 def test_the_csv_of_a_curve_is_what_its_statement_gives(written: Written) -> None:
@@ -247,7 +247,7 @@ def test_a_suite_that_never_ran_has_a_page(tmp_path: Path) -> None:
         pass
     folder = write_site(database, reported, tmp_path / "site").parent
     assert "No claim has been judged at scale mini yet" in suite_of(folder).text
-    assert "25 not stored" in bench_of(folder).text
+    assert "35 not stored" in bench_of(folder).text
     assert "Planned and not stored: plain/0" in bench_of(folder).text
 
 

@@ -1,0 +1,164 @@
+"""Numbers and sentences, ablations' parents, factorial grids."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Written  # type: ignore[import-not-found]
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from report_support import write_suite
+
+from harness import stats
+from harness.store import open_reader
+from harness.suite.models import Arm
+from reports import ablations, factorials, summary, words
+from reports.drawings import _spearman
+from reports.figure import compact
+from reports.reading import Gathered, gather
+from reports.sql import command, literal
+
+
+@pytest.fixture(scope="module")
+def mini(written: Written) -> Gathered:
+    with open_reader(written.database, consistent=True) as reader:
+        return gather(reader, written.reported[0].suite, written.reported[0].plan)
+
+
+@pytest.mark.parametrize(
+    ("value", "sign", "text"),
+    [
+        (1.234567, False, "1.23"), (-0.5, True, "−0.500"), (0.0, False, "0.00"), (12345.6, False, "12346"),
+        (1e-9, False, "1.00e−09"), (2.5e7, True, "+2.50e+07"), (math.inf, False, "∞"), (-math.inf, True, "−∞"),
+        (math.nan, False, "–"), (None, False, "–"), (1234567, False, "1\u202f234\u202f567"), (True, False, "yes"),
+        (999.96, False, "1000"), (0.00012, False, "0.000120"),
+    ],
+)  # fmt: skip
+def test_numbers_read_as_people_write_them(value: Any, sign: bool, text: str) -> None:
+    assert words.number(value, sign=sign) == text
+
+
+@settings(deadline=None)
+@given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e12, max_value=1e12))
+def test_a_number_keeps_three_digits(value: float) -> None:
+    shown = float(words.number(value).replace("−", "-"))
+    assert shown == pytest.approx(value, rel=0.006, abs=1e-300)
+
+
+@pytest.mark.parametrize(
+    ("word", "tone"),
+    [("reproduced", "holds"), ("inconclusive (distribution-sensitive)", "open"), ("contradicted", "against"),
+     ("not run", "void"), ("inactive", "idle"), ("no effect worth having", "null"), ("never heard of", "void")],
+)  # fmt: skip
+def test_verdicts_have_tones(word: str, tone: str) -> None:
+    assert words.tone_of(word).name == tone
+
+
+def test_every_verdict_of_the_statistics_is_known() -> None:
+    named = {"inactive", "reproduced", "direction only", "contradicted", "not reproduced", "inconclusive", "not run",
+             "invalid", "direction confirmed", "direction reversed", "undecided", "no effect worth having",
+             "not comparable", "holds", "fails", "reported"}  # fmt: skip
+    assert named <= set(words.VERDICTS)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=40))
+def test_literals_keep_any_text(text: str) -> None:
+    import duckdb
+
+    if "\0" not in text:
+        assert duckdb.sql(f"SELECT {literal(text)}").fetchall() == [(text,)]
+
+
+@pytest.mark.parametrize("sql", ["SELECT 'a'", 'SELECT "at" FROM events', "SELECT '$x `y` \\ !'", "SELECT 'it''s'"])
+def test_commands_survive_the_shell(sql: str) -> None:
+    import subprocess
+
+    printed = command(sql).replace("harness query", "printf %s")
+    assert subprocess.run(["/bin/sh", "-c", printed], capture_output=True, text=True, check=True).stdout == sql
+
+
+def test_json_of_a_figure_has_no_number_that_json_lacks() -> None:
+    assert compact({"a": [math.nan, math.inf, 1 / 3, True, None, 7]}) == {"a": [None, None, 0.333333, True, None, 7]}
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=3, max_size=12))
+def test_the_rank_correlation_is_spearmans(pairs: list[tuple[int, int]]) -> None:
+    from scipy.stats import spearmanr
+
+    x, y = [float(a) for a, _ in pairs], [float(b) for _, b in pairs]
+    if len(set(x)) > 1 and len(set(y)) > 1:
+        assert _spearman(x, y) == pytest.approx(spearmanr(x, y).statistic)
+    else:
+        assert math.isnan(_spearman(x, y))
+
+
+def test_the_headline_counts_what_was_judged(mini: Gathered) -> None:
+    said = summary.headline(mini)
+    assert said.startswith("Of 3 claims judged, 1 holds in direction, 1 stays open and 1 has a mechanism that did not")
+    assert said.endswith("3 more claims of the paper are not run here.")
+    assert [claim.claim_id for claim, _ in summary.leading(mini)] == ["demo-gain"]
+
+
+def test_what_would_change_a_verdict_names_the_numbers(mini: Gathered) -> None:
+    claims = {claim.claim_id: claim for claim in mini.claims}
+    assert "About 9 paired seeds" in summary.change(claims["demo-tie"])
+    assert "mechanism.share" in summary.change(claims["demo-inactive"])
+    assert "Only scale paper" in summary.change(claims["demo-gain"])
+    assert summary.change(claims["demo-unbound"]) == "the comparator is not built here"
+
+
+def test_standardised_intervals_share_the_sd_of_the_effect(mini: Gathered) -> None:
+    claim = next(claim for claim in mini.claims if claim.claim_id == "demo-gain")
+    assert claim.standardised is not None
+    effect, low, high = claim.standardised
+    sd = claim.value("difference") / effect
+    assert low == pytest.approx(claim.value("ci_low") / sd)
+    assert high == pytest.approx(claim.value("ci_high") / sd)
+
+
+def test_the_published_difference_points_where_the_claim_does(mini: Gathered) -> None:
+    claims = {claim.claim_id: claim for claim in mini.claims}
+    assert claims["demo-gain"].published == 1.5
+    assert claims["demo-tie"].published == 0.7
+    assert claims["demo-home"].published is None
+
+
+def test_an_ablation_is_compared_with_the_arm_it_changes_least(written: Written, mini: Gathered) -> None:
+    arms = mini.plan.arms
+    parent = ablations.parent_of("momentum", arms)
+    assert parent is not None
+    assert parent[0] == "ours"
+    assert parent[1] == "optimizer.momentum: 0.9"
+    with open_reader(written.database, consistent=True) as reader:
+        rows = ablations.ablations(reader, mini)
+        row = next(row for row in rows if (row.arm, row.benchmark) == ("momentum", "digits-known"))
+        answer = reader.query(row.sql).dicts()
+    test = stats.paired_t([one["difference"] for one in answer])
+    assert (row.difference, row.low, row.high, row.n) == (test.estimate, test.low, test.high, 5)
+    assert row.difference == pytest.approx(-1.2, abs=0.6)
+    assert "momentum" in ablations.most(rows)
+
+
+def test_factorials_are_found_where_all_else_is_equal() -> None:
+    def arm(role: str, **settings: Any) -> Arm:
+        return Arm.model_validate({"role": role, "optimizer": "sgd", "set": settings})
+
+    arms = {
+        "full": arm("method", a=1, b=1), "no-a": arm("ablation", a=0, b=1), "no-b": arm("ablation", a=1, b=0),
+        "none": arm("ablation", a=0, b=0), "else": arm("baseline", a=0, b=0, c=1),
+    }  # fmt: skip
+    [(first, second, grid)] = factorials.grids(arms)
+    assert (first, second) == ("a", "b")
+    assert grid == {("1", "1"): "full", ("0", "1"): "no-a", ("1", "0"): "no-b", ("0", "0"): "none"}
+    del arms["none"]
+    assert factorials.grids(arms) == []
+
+
+def test_a_suite_of_ordinary_names_loads(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, arm="small-lr", bench="second", title="Demo")
+    assert suite.benchmarks["second"].model.title == "Demo"
