@@ -66,7 +66,9 @@ class MaskedBatchNorm(StepStatistics):
             mean, variance = step.before
             references = {"mean": mean, "variance": variance, "mean_square": variance + mean.square()}
             self._deviations.observe(scaled, valid, references)
-        y, batch, tokens = BatchMomentsNorm.apply(scaled, weight, bias, valid, self.fill, self.eps, self._phase)
+        y, batch, tokens = BatchMomentsNorm.apply(
+            scaled, weight, bias, valid, self.fill, self.eps, step.turn, self.finishing()
+        )
         self.close_forward(step, batch, tokens, merge_moments, self._updated, y.requires_grad)
         return narrow(y, x)
 

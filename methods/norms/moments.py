@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.norms.steps import STARTED_BACKWARD
+from methods.norms.steps import note_backward
 
 
 def _total(values: Tensor, valid: Tensor | None) -> Tensor:
@@ -24,20 +24,27 @@ def count_tokens(x: Tensor, valid: Tensor | None) -> Tensor:
 class QuadraticMeanNorm(torch.autograd.Function):
     """y = x/√(ψ+eps)·weight + bias with ψ the mean of x² over the tokens that count; exact backward.
 
-    ``apply(x, weight, bias, valid, eps, phase)`` returns (y, ψ (1, C), number of tokens); the latter two without
-    gradient. ``phase`` is told that the backward has begun. Without tokens ψ is 0.
+    ``apply(x, weight, bias, valid, eps, turn, finished)`` returns (y, ψ (1, C), number of tokens); the latter two
+    without gradient. The backward notes the step's ``turn`` in ``finished``. Without tokens ψ is 0.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, valid: Tensor | None, eps: float, phase: Tensor
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        valid: Tensor | None,
+        eps: float,
+        turn: Tensor,
+        finished: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The normalised activations, the statistics and the number of tokens."""
         tokens = count_tokens(x, valid)
         psi = _total(x.square(), valid) / tokens.clamp(min=1)
         norm = (psi + eps).rsqrt()
-        ctx.save_for_backward(x, weight, valid, norm, tokens)
-        ctx.phase = phase
+        ctx.save_for_backward(x, weight, valid, norm, tokens, turn)
+        ctx.finished = finished
         batch = psi.unsqueeze(0)
         ctx.mark_non_differentiable(batch, tokens)
         return x * (norm * weight) + bias, batch, tokens
@@ -45,20 +52,20 @@ class QuadraticMeanNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the activations, the gain and the bias."""
-        x, weight, valid, norm, tokens = ctx.saved_tensors
+        x, weight, valid, norm, tokens, turn = ctx.saved_tensors
         grad_weight = (grad * x).sum((0, 1)) * norm
         through = x * (weight * grad_weight * norm.square() / tokens.clamp(min=1))
         grad_x = grad * (weight * norm) - (through if valid is None else through * valid)
-        ctx.phase.fill_(STARTED_BACKWARD)
-        return grad_x, grad_weight, grad.sum((0, 1)), None, None, None
+        note_backward(ctx.finished, turn)
+        return grad_x, grad_weight, grad.sum((0, 1)), None, None, None, None
 
 
 class BatchMomentsNorm(torch.autograd.Function):
     """Batch normalization over the tokens that count, with exact backward.
 
-    ``apply(x, weight, bias, valid, fill, eps, phase)`` returns (y, mean and biased variance (2, C), number of
-    tokens behind them). With ``fill`` padding is replaced by the mean of the tokens and counted: the variance is
-    shared out over all positions and padding becomes ``bias``. ``phase`` as above. Without tokens both are 0.
+    ``apply(x, weight, bias, valid, fill, eps, turn, finished)`` returns (y, mean and biased variance (2, C), number
+    of tokens behind them). With ``fill`` padding is replaced by the mean of the tokens and counted: the variance is
+    shared out over all positions and padding becomes ``bias``. Without tokens mean and variance are 0.
     """
 
     @staticmethod
@@ -70,7 +77,8 @@ class BatchMomentsNorm(torch.autograd.Function):
         valid: Tensor | None,
         fill: bool,
         eps: float,
-        phase: Tensor,
+        turn: Tensor,
+        finished: Tensor | None,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """The normalised activations, the statistics and the number of tokens."""
         tokens = count_tokens(x, valid)
@@ -84,15 +92,15 @@ class BatchMomentsNorm(torch.autograd.Function):
         variance = _total(centred.square(), valid) / counted.clamp(min=1)
         norm = (variance + eps).rsqrt()
         batch = torch.stack((mean, variance))
-        ctx.save_for_backward(x, weight, valid, mean, norm, tokens, counted)
-        ctx.fill, ctx.phase = fill, phase
+        ctx.save_for_backward(x, weight, valid, mean, norm, tokens, counted, turn)
+        ctx.fill, ctx.finished = fill, finished
         ctx.mark_non_differentiable(batch, counted)
         return centred * (norm * weight) + bias, batch, counted
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the activations, the gain and the bias."""
-        x, weight, valid, mean, norm, tokens, counted = ctx.saved_tensors
+        x, weight, valid, mean, norm, tokens, counted, turn = ctx.saved_tensors
         core = (x - mean) * norm
         grad_bias = grad.sum((0, 1))
         if ctx.fill and valid is not None:
@@ -109,5 +117,5 @@ class BatchMomentsNorm(torch.autograd.Function):
             grad_x = (grad - shared) * valid
         else:
             grad_x = grad - shared * valid
-        ctx.phase.fill_(STARTED_BACKWARD)
-        return grad_x * (norm * weight), grad_weight, grad_bias, None, None, None, None
+        note_backward(ctx.finished, turn)
+        return grad_x * (norm * weight), grad_weight, grad_bias, None, None, None, None, None

@@ -81,7 +81,7 @@ class PowerNormVanilla(StepStatistics):
         valid = valid_tokens(padding_mask, wide.dtype)
         if self.record and not torch.compiler.is_compiling():
             self._deviations.observe(scaled, valid, {"mean_square": step.before[0]})
-        y, batch, tokens = QuadraticMeanNorm.apply(scaled, weight, bias, valid, self.eps, self._phase)
+        y, batch, tokens = QuadraticMeanNorm.apply(scaled, weight, bias, valid, self.eps, step.turn, self.finishing())
         self.close_forward(step, batch, tokens, merge_means, self._updated, y.requires_grad)
         return narrow(y, x)
 

@@ -28,7 +28,7 @@ from methods.norms.sequence import (
     valid_tokens,
     widen,
 )
-from methods.norms.steps import STARTED_BACKWARD, StepStatistics, merge_means
+from methods.norms.steps import StepStatistics, merge_means, note_backward
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "recursion": ("released", "paper"),
@@ -60,7 +60,7 @@ class _Average(NamedTuple):
     before: Tensor
     sums: Tensor
     tokens: Tensor
-    phase: Tensor
+    finished: Tensor
 
 
 class _PowerNorm(torch.autograd.Function):
@@ -75,6 +75,7 @@ class _PowerNorm(torch.autograd.Function):
         valid: Tensor | None,
         before: Tensor,
         warming: Tensor,
+        turn: Tensor,
         average: _Average,
         settings: _Settings,
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -94,14 +95,14 @@ class _PowerNorm(torch.autograd.Function):
             mean_square = everywhere / positions.clamp(min=1)
         else:
             mean_square = total / tokens.clamp(min=1)
-        ctx.save_for_backward(x, inverse, weight, valid, batch, norm, mean_square, warming, tokens)
+        ctx.save_for_backward(x, inverse, weight, valid, batch, norm, mean_square, warming, tokens, turn)
         ctx.average, ctx.settings = average, settings
         ctx.mark_non_differentiable(batch, tokens)
         return scaled * settle(norm * weight) + bias, batch, tokens
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
-        x, inverse, weight, valid, batch, norm, mean_square, warming, tokens = ctx.saved_tensors
+        x, inverse, weight, valid, batch, norm, mean_square, warming, tokens, turn = ctx.saved_tensors
         average, settings = ctx.average, ctx.settings
         by_scaled = grad * (x if inverse is None else group_multiply(x, inverse))
         grad_bias = sum_tokens(grad)
@@ -112,7 +113,7 @@ class _PowerNorm(torch.autograd.Function):
         else:
             counted, alignment = tokens, weight * sum_tokens(by_scaled * valid) * norm
         sums = torch.stack((alignment, mean_square * norm.square() * counted))
-        correction = _update_average(average, settings, sums, counted)
+        correction = _update_average(average, settings, turn, sums, counted)
 
         back = norm if settings.backward_statistic == "paper" else (batch + settings.eps).rsqrt()
         gain, slope = weight * back, correction * norm * back
@@ -124,24 +125,25 @@ class _PowerNorm(torch.autograd.Function):
             slope = settle(slope)
         from_grad = grad * settle(gain)
         if inverse is None:
-            return from_grad - x * slope, grad_weight, grad_bias, None, None, None, None, None
+            return from_grad - x * slope, grad_weight, grad_bias, None, None, None, None, None, None
         grad_x = group_scale_backward(x, inverse, from_grad, slope)
-        return grad_x, grad_weight, grad_bias, None, None, None, None, None
+        return grad_x, grad_weight, grad_bias, None, None, None, None, None, None
 
 
-def _update_average(average: _Average, settings: _Settings, sums: Tensor, tokens: Tensor) -> Tensor:
+def _update_average(average: _Average, settings: _Settings, turn: Tensor, sums: Tensor, tokens: Tensor) -> Tensor:
     """Advance the averaged correction once a step and return the one that this backward subtracts.
 
     Args:
         average: the state.
         settings: ``alpha`` and the form of the recursion.
+        turn: the step that this backward belongs to.
         sums: sums over tokens of g·ẑ and ẑ², (2, C).
         tokens: how many tokens were summed.
 
     Returns:
         The coefficient of ẑ in g̃ = g − coefficient·ẑ, (C,).
     """
-    first = average.phase != STARTED_BACKWARD
+    first = turn != average.finished
     before = torch.where(first, average.value, average.before)
     keep = 1 - settings.alpha
     sums = torch.where(first, sums, average.sums + sums)
@@ -160,7 +162,7 @@ def _update_average(average: _Average, settings: _Settings, sums: Tensor, tokens
         average.before.copy_(before)
         average.sums.copy_(torch.where(sound, sums, torch.where(first, 0, average.sums)))
         average.tokens.copy_(torch.where(sound, tokens, torch.where(first, 0, average.tokens)))
-        average.phase.fill_(STARTED_BACKWARD)
+        note_backward(average.finished, turn)
     return correction
 
 
@@ -298,7 +300,7 @@ class PowerNorm(StepStatistics):
             scaled = group_scale(wide, self.groups, self.eps) if self.group_scaling else wide
             self._deviations.observe(scaled, valid, {"mean_square": before})
         y, batch, tokens = _PowerNorm.apply(
-            wide, weight, bias, valid, before, step.number <= self.warmup_steps, self._average(), settings
+            wide, weight, bias, valid, before, step.number <= self.warmup_steps, step.turn, self._average(), settings
         )
         self.close_forward(
             step, batch.unsqueeze(0), tokens, merge_means, self._updated_for(step.number), y.requires_grad
@@ -307,7 +309,7 @@ class PowerNorm(StepStatistics):
 
     def _average(self) -> _Average:
         value: Tensor = getattr(self, self._average_name)
-        return _Average(value, self._backward_before, self._backward_sums, self._backward_tokens, self._phase)
+        return _Average(value, self._backward_before, self._backward_sums, self._backward_tokens, self._finished)
 
     def _updated_for(self, number: Tensor) -> Any:
         def updated(before: Tensor, batch: Tensor, _: Tensor) -> Tensor:

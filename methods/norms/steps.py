@@ -17,25 +17,55 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-STARTED_BACKWARD = 0
-"""The backward of the last step has begun: the next forward opens a step."""
 
-COLLECTING = 1
-"""Forwards have recorded a graph and wait for their backward: further forwards belong to the same step."""
+class Step(NamedTuple):
+    """What a forward needs to know of its step.
 
-DETACHED = 2
-"""The last forward recorded no graph (or is repeated later): the next forward opens a step."""
+    Attributes:
+        before: running statistics from before the step, (S, C).
+        number: k, counted from 1 (integer tensor without dimensions, as all that follow).
+        turn: the step's number since the module was made; never part of ``state_dict``.
+        opens: whether this forward opens the step.
+        counts: whether this forward may change anything.
+    """
+
+    before: Tensor
+    number: Tensor
+    turn: Tensor
+    opens: Tensor
+    counts: Tensor
 
 
-@torch.library.custom_op("paper_methods::backward_under_way", mutates_args=())
-def _backward_under_way(like: Tensor) -> Tensor:
-    # An operator rather than a Python test: compiled code would otherwise keep the answer of its first call.
-    return torch.full((), torch._C._current_graph_task_id() != -1, dtype=torch.bool, device=like.device)
+def _find_step(
+    running: Tensor, before: Tensor, iteration: Tensor, opened: Tensor, finished: Tensor, detached: Tensor
+) -> Step:
+    repeating = torch._C._current_graph_task_id() != -1  # autograd runs a backward in this thread
+    counts = torch.full_like(detached, not repeating)
+    opens = counts & (detached | (finished >= opened))
+    return Step(torch.where(opens, running, before), iteration + opens, opened + opens, opens, counts)
 
 
-@_backward_under_way.register_fake
-def _(like: Tensor) -> Tensor:
-    return like.new_empty((), dtype=torch.bool)
+# An operator for compiled code, for two reasons. A Python test would keep the answer of the first call. And the
+# compiler must keep these results for the backward instead of deriving them again from buffers changed since.
+@torch.library.custom_op("paper_methods::find_step", mutates_args=())
+def _find_step_operator(
+    running: Tensor, before: Tensor, iteration: Tensor, opened: Tensor, finished: Tensor, detached: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return tuple(_find_step(running, before, iteration, opened, finished, detached))
+
+
+@_find_step_operator.register_fake
+def _(
+    running: Tensor, before: Tensor, iteration: Tensor, opened: Tensor, finished: Tensor, detached: Tensor
+) -> tuple[Tensor, ...]:
+    flag = torch.empty_like(detached)
+    return (
+        torch.empty(running.shape, dtype=running.dtype, device=running.device),
+        torch.empty_like(iteration),
+        torch.empty_like(opened),
+        flag,
+        torch.empty_like(flag),
+    )
 
 
 def backward_under_way(like: Tensor) -> Tensor:
@@ -52,20 +82,14 @@ def backward_under_way(like: Tensor) -> Tensor:
     return torch.full((), torch._C._current_graph_task_id() != -1, dtype=torch.bool, device=like.device)
 
 
-class Step(NamedTuple):
-    """What a forward needs to know of its step.
+@torch.library.custom_op("paper_methods::backward_under_way", mutates_args=())
+def _backward_under_way(like: Tensor) -> Tensor:
+    return torch.full((), torch._C._current_graph_task_id() != -1, dtype=torch.bool, device=like.device)
 
-    Attributes:
-        number: k, counted from 1 (integer tensor without dimensions).
-        before: running statistics from before the step, (S, C).
-        opens: whether this forward opens the step.
-        counts: whether this forward may change anything.
-    """
 
-    number: Tensor
-    before: Tensor
-    opens: Tensor
-    counts: Tensor
+@_backward_under_way.register_fake
+def _(like: Tensor) -> Tensor:
+    return like.new_empty((), dtype=torch.bool)
 
 
 def merge_means(first: Tensor, first_tokens: Tensor, second: Tensor, second_tokens: Tensor) -> Tensor:
@@ -83,6 +107,12 @@ def merge_moments(first: Tensor, first_tokens: Tensor, second: Tensor, second_to
     return torch.where(share == 1, second, merged)
 
 
+def note_backward(finished: Tensor | None, turn: Tensor) -> None:
+    """Let later forwards know that the backward of step ``turn`` has begun."""
+    if finished is not None:
+        finished.copy_(turn)
+
+
 class StepStatistics(nn.Module):
     """Running statistics (S, C) updated once a step; base class of the norms that keep some.
 
@@ -98,7 +128,9 @@ class StepStatistics(nn.Module):
     """
 
     iteration: Tensor
-    _phase: Tensor
+    _opened: Tensor
+    _finished: Tensor
+    _detached: Tensor
     _before: Tensor
     _pooled: Tensor
     _pooled_tokens: Tensor
@@ -113,7 +145,12 @@ class StepStatistics(nn.Module):
             self.register_buffer(name, torch.zeros(len(initial), channels), persistent=False)
         # Whole numbers, for a module in half precision cannot count to 100,000 in its own type.
         self.register_buffer("_pooled_tokens", torch.zeros((), dtype=torch.long), persistent=False)
-        self.register_buffer("_phase", torch.zeros((), dtype=torch.long), persistent=False)
+        # The last step that a forward opened and the last whose backward began. Compiled code needs them apart:
+        # each is changed by one of the two passes alone.
+        for name in ("_opened", "_finished"):
+            self.register_buffer(name, torch.zeros((), dtype=torch.long), persistent=False)
+        # Whether the last step recorded no graph, so that no backward will finish it.
+        self.register_buffer("_detached", torch.zeros((), dtype=torch.bool), persistent=False)
         self.update_statistics = True
 
     def running(self) -> Tensor:
@@ -125,11 +162,16 @@ class StepStatistics(nn.Module):
         """Statistics and number of the step that this forward belongs to. Changes nothing yet."""
         running = self.running()
         if not self.update_statistics:
-            never = torch.zeros_like(self._phase, dtype=torch.bool)
-            return Step(self.iteration + 1, running, never, never)
-        counts = ~backward_under_way(running)
-        opens = counts & (self._phase != COLLECTING)
-        return Step(self.iteration + opens, torch.where(opens, running, self._before), opens, counts)
+            never = torch.zeros_like(self._detached)
+            return Step(running, self.iteration + 1, self._opened, never, never)
+        state = (running, self._before, self.iteration, self._opened, self._finished, self._detached)
+        if torch.compiler.is_compiling():
+            return Step(*_find_step_operator(*state))
+        return _find_step(*state)
+
+    def finishing(self) -> Tensor | None:
+        """Where a backward notes its step (see ``note_backward``); None while nothing may change."""
+        return self._finished if self.update_statistics else None
 
     @torch.no_grad()
     def close_forward(
@@ -169,5 +211,5 @@ class StepStatistics(nn.Module):
         self._before.copy_(step.before)
         self._pooled.copy_(torch.where(sound, pooled, torch.where(step.opens, step.before, self._pooled)))
         self._pooled_tokens.copy_(torch.where(sound, total, earlier_tokens))
-        after = torch.full_like(self._phase, COLLECTING if records_graph else DETACHED)
-        self._phase.copy_(torch.where(step.opens, after, self._phase))
+        self._opened.copy_(step.turn)
+        self._detached.copy_(torch.where(step.opens, not records_graph, self._detached))

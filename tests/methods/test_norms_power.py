@@ -312,14 +312,16 @@ def test_update_statistics_off_leaves_no_trace():
     assert all(torch.equal(before[name], buffer) for name, buffer in norm.named_buffers())
 
 
-@pytest.mark.parametrize("calls", [1, 2])
-@pytest.mark.parametrize("place", ["inside", "outside"])
-def test_compiled_checkpointing_counts_once(place, calls):
+@pytest.mark.parametrize(("place", "calls"), [("none", 2), ("outside", 1), ("outside", 2), ("inside", 2)])
+def test_compiled_code_counts_once(place, calls):
+    """Shared without checkpoints, compiled blocks inside checkpoints, checkpoints inside compiled code."""
+
     def wrap(block, calls):
         if place == "inside":
-            whole = repeated(lambda x: checkpoint(block, x, use_reentrant=False), calls)
-            return torch.compile(whole, backend=PARTITIONED)
+            return torch.compile(repeated(lambda x: checkpoint(block, x, use_reentrant=False), calls))
         compiled = torch.compile(block, backend=PARTITIONED)
+        if place == "none":
+            return repeated(compiled, calls)
         return repeated(lambda x: checkpoint(compiled, x, use_reentrant=False), calls)
 
     settings = {"warmup_steps": 2, "backward_statistic": "paper"}
