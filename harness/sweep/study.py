@@ -148,7 +148,7 @@ def should_prune(kind: str, drawing: Drawing, before: Sequence[Point], point: Po
     """Whether a point's rungs so far are bad enough to stop it, given the finished points of the rounds before."""
     if kind == "none" or not point.rungs:
         return False
-    from optuna import pruners
+    from optuna import exceptions, pruners
 
     made: Mapping[str, Any] = {
         "median": lambda: pruners.MedianPruner(n_startup_trials=4, n_warmup_steps=0),
@@ -157,7 +157,7 @@ def should_prune(kind: str, drawing: Drawing, before: Sequence[Point], point: Po
     }
     study = drawing.study(before)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # Wilcoxon's interface may change
+        warnings.simplefilter("ignore", exceptions.ExperimentalWarning)  # Wilcoxon's interface may change
         study.pruner = made[kind]()
     study.enqueue_trial(point.params)
     trial: optuna.Trial = study.ask(distributions(drawing.space))
