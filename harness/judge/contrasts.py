@@ -93,11 +93,11 @@ def _with_blocks(
         if base is None:
             absent.append(name)
             continue
-        metric = _metric(suite, base, fact, binding)
-        if metric is None:
+        measured = _metric(suite, base, fact, binding)
+        if measured is None:
             reason = f"the benchmark '{name}' has no metric '{frame.metric}'; name one with 'metric:'"
             return replace(frame, stopped=("not run", reason))
-        block = _block(suite, plan, trials, base, metric, fact, binding, frame)
+        block = _block(suite, plan, trials, base, measured, fact, binding, frame)
         key = _signature(frame, block, base)
         if key in blocks:
             first = blocks[key]
@@ -105,13 +105,13 @@ def _with_blocks(
             continue
         blocks[key] = block
         stand_in.update(dict.fromkeys(block.stand_in))
-    direction, unit, delta = _measured(fact, binding, list(blocks.values()), frame)
-    frame = replace(
-        frame, blocks=tuple(blocks.values()), absent=tuple(absent), stand_in=tuple(stand_in), direction=direction,
-        unit=unit, delta=delta, log_ratio=unit.lower() in TIMES,
-    )  # fmt: skip
+    frame = replace(frame, blocks=tuple(blocks.values()), absent=tuple(absent), stand_in=tuple(stand_in))
     if not blocks:
         return replace(frame, stopped=("not run", _absence(plan, absent)))
+    direction, metric, unit, delta = _measured(fact, list(blocks.values()), frame)
+    frame = replace(
+        frame, direction=direction, metric=metric, unit=unit, delta=delta, log_ratio=unit.lower() in TIMES
+    )  # fmt: skip
     if frame.k is not None and frame.k > len(blocks):
         reason = f"scope {frame.scope} cannot be shown: {len(blocks)} distinct benchmarks at the scale {plan.scale}"
         return replace(frame, stopped=("not run", reason))
@@ -124,13 +124,22 @@ def _absence(plan: Plan, absent: list[str]) -> str:
 
 
 def _metric(suite: Suite, base: Setting, fact: Fact, binding: Binding) -> tuple[str, Metric | None] | None:
-    """Name and description of what is measured; mechanisms need no description."""
+    """Name and description of what is measured; mechanisms need no description.
+
+    A claim over benchmarks of several kinds ("all gains are positive") names no metric that they have: each is then
+    measured on its first.
+    """
     name = binding.metric or fact.metric
-    for benchmark in (base.served_by, base.benchmark):
-        found = suite.benchmarks[benchmark].model.metrics.get(name)
-        if found is not None:
-            return name, found
-    return (name, None) if name.startswith("mechanism.") else None
+    own = [suite.benchmarks[benchmark].model.metrics for benchmark in (base.served_by, base.benchmark)]
+    for metrics in own:
+        if name in metrics:
+            return name, metrics[name]
+    if name.startswith("mechanism."):
+        return name, None
+    first = next((metrics for metrics in own if metrics), None)
+    if first is None or binding.metric is not None:
+        return None
+    return next(iter(first.items()))
 
 
 def _block(
@@ -153,7 +162,8 @@ def _block(
     teacher_trials = _teachers(trials, cells, chain)
     return Block(
         benchmark=base.benchmark, shares=(), metric=name, split=metric.split if metric is not None else None,
-        better=metric.better if metric is not None else fact.better, unit=unit, chain=chain,
+        better=metric.better if metric is not None else fact.better, unit=unit,
+        direction=_direction(fact, name, metric), chain=chain,
         best=frame.order == "best", cells=cells, stand_in=_stand_in(base, plan, trials, cells),
         floor=_floor(metric, unit), relative_floor=RELATIVE_FLOORS.get(unit.lower()),
         smallest=metric.smallest if metric is not None else None, perfect=_perfect(metric, unit),
@@ -241,21 +251,29 @@ def _cell_key(block: Block, arm: str, place: str) -> tuple[Any, ...]:
     return tuple(sorted(cell.items())) if cell else ("not planned", place, arm)
 
 
-def _measured(fact: Fact, binding: Binding, blocks: list[Block], frame: Frame) -> tuple[int, str, float | None]:
-    """Sign, unit and published size for what is measured, which may be another metric than the paper's."""
-    if not blocks:
-        return frame.direction, frame.unit, frame.delta
+def _direction(fact: Fact, measured: str, metric: Metric | None) -> int:
+    """The claim's sign, turned where what is measured is better the other way round than the paper's metric."""
+    flipped = metric is not None and measured != fact.metric and metric.better != fact.better
+    return -fact.direction if flipped else fact.direction
+
+
+def _measured(fact: Fact, blocks: list[Block], frame: Frame) -> tuple[int, str, str, float | None]:
+    """Sign, metric, unit and published size for what is measured, which may be another metric than the paper's.
+
+    A published change against own baselines is a gain of the plain metric, in its unit.
+    """
     first = blocks[0]
-    unit = first.unit if len({block.unit for block in blocks}) == 1 else fact.unit
-    if unit.lower() in TIMES:
-        both = fact.published.method, fact.published.baseline
-        known = all(value is not None and value > 0 for value in both) and frame.metric == fact.metric
-        ratio = abs(math.log(float(both[0] or 1) / float(both[1] or 1))) if known else None
-        return frame.direction, unit, ratio or None
-    if binding.metric is None or binding.metric == fact.metric:
-        return frame.direction, unit, frame.delta
-    flipped = first.better != fact.better
-    return (-frame.direction if flipped else frame.direction), unit, None
+    unit = first.unit if len({block.unit for block in blocks}) == 1 else "several units"
+    metric = first.metric if len({block.metric for block in blocks}) == 1 else frame.metric
+    same = all(block.metric == fact.metric or (frame.own_baselines and block.unit == fact.unit) for block in blocks)
+    if not same:
+        return first.direction, metric, unit, None
+    if unit.lower() not in TIMES:
+        return frame.direction, metric, unit, frame.delta
+    both = fact.published.method, fact.published.baseline
+    if both[0] is None or both[1] is None or min(both[0], both[1]) <= 0:
+        return frame.direction, metric, unit, None
+    return frame.direction, metric, unit, abs(math.log(both[0] / both[1])) or None
 
 
 def _margins(frame: Frame) -> Frame:

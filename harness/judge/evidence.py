@@ -100,7 +100,7 @@ def pair(frame: Frame, block: Block, upper: str, lower: str, evidence: Evidence)
             mismatched += 1
             continue
         found = [value for value in values if value is not None]
-        difference = _difference(frame, found)
+        difference = _difference(frame, block.direction, found)
         if difference is None:
             missing += 1
             continue
@@ -120,7 +120,7 @@ def _score(frame: Frame, block: Block, record: Record) -> float | None:
     return record.value(block.metric, block.split) if record.status == "done" else None
 
 
-def _difference(frame: Frame, found: list[float]) -> float | None:
+def _difference(frame: Frame, direction: int, found: list[float]) -> float | None:
     """Signed difference of two scores, or of two gains; None where an own baseline diverged."""
     if any(math.isinf(value) for value in found[2:]):
         return None
@@ -128,10 +128,10 @@ def _difference(frame: Frame, found: list[float]) -> float | None:
     if math.isinf(upper) or math.isinf(lower):
         if upper == lower:  # both diverged: neither wins
             return 0.0
-        return frame.direction * (upper - lower)
+        return direction * (upper - lower)
     if frame.log_ratio:
         change = float(stats.log_ratio([upper], [lower])[0])
         change -= float(stats.log_ratio([own[0]], [own[1]])[0]) if own else 0.0
     else:
         change = upper - lower - ((own[0] - own[1]) if own else 0.0)
-    return None if math.isnan(change) else frame.direction * change
+    return None if math.isnan(change) else direction * change

@@ -159,7 +159,9 @@ def _mean(frame: Frame, blocks: tuple[BlockFound, ...]) -> tuple[Test | None, di
 
 
 def smallest_effect(frame: Frame, blocks: tuple[BlockFound, ...]) -> float | None:
-    """m: the smallest effect of interest, in the unit of the differences; the smallest over several benchmarks."""
+    """m: the smallest effect of interest, in the unit of the differences; None over benchmarks of several units."""
+    if len({(one.block.metric, one.block.unit) for one in blocks}) > 1:
+        return None
     found = [_smallest(frame, one) for one in blocks]
     known = [value for value in found if value is not None]
     return min(known) if known and len(known) == len(found) else None

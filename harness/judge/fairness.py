@@ -43,6 +43,17 @@ def compare(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> tuple[tup
     return (*told, *extra), reason
 
 
+def changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """Everything that two trials' contents differ in, the first against the second."""
+    told = [_told(f"recipe.{key}", *pair) for key, pair in _recipe(one["recipe"], other["recipe"]).items()]
+    for part in ("data", "model"):
+        told += [_told(f"{part}.{key}", *pair) for key, pair in _mapping(one[part], other[part]).items()]
+    for slot in sorted(set(one["slots"]) | set(other["slots"])):
+        pairs = _mapping(one["slots"].get(slot) or {}, other["slots"].get(slot) or {})
+        told += [_told(f"{slot}.{key}", *pair) for key, pair in pairs.items()]
+    return told
+
+
 def _told(name: str, one: Any, other: Any) -> str:
     return f"{name}: {one} against {other}"
 

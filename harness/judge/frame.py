@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from harness.identity import sha256_of
@@ -41,6 +41,7 @@ class Block:
         chain: arms whose neighbours are compared, the first one above the next (signed by the claim's direction);
             with ``best`` the first one is compared with every other.
         cells: arm → seed → trial_id, for every arm that the claim needs here.
+        direction: the sign that makes the claimed direction positive in this metric.
         floor: smallest difference worth having, in the metric's unit; ``relative_floor`` as a share of the baseline.
         unequal: what the two deciding arms differ in beyond the claim; ``invalid`` says why they cannot be compared.
         contrast: id of the test, where each benchmark has its own.
@@ -52,6 +53,7 @@ class Block:
     split: str | None
     better: str
     unit: str
+    direction: int
     chain: tuple[str, ...]
     best: bool
     cells: Mapping[str, Mapping[int, str]]
@@ -79,7 +81,8 @@ class Block:
 class Frame:
     """A claim's question and its pre-registered design.
 
-    ``direction`` is the sign that makes the claimed direction positive, for the metric that is measured here.
+    ``direction`` is the sign that makes the claimed direction positive, for the metric that is measured (each block
+    has its own).
     ``delta`` is the published effect in that direction, None where none is printed or the metric is another one.
     ``k``: in how many blocks the effect must exist (``at_least``); None means all.
     """
@@ -196,14 +199,9 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(one) for one in value) if isinstance(value, list) else value
 
 
-def with_contrast(frame: Frame, contrast: str, blocks: tuple[Block, ...]) -> Frame:
-    """The frame with the names of its tests filled in."""
-    return replace(frame, contrast=contrast, blocks=blocks)
-
-
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """A number of the check of an identity, as stored."""
+    """The two sides of an identity's check, as stored; ``code`` is the fingerprint of what computed them."""
 
     ours: float
     theirs: float
@@ -214,4 +212,3 @@ class Stored:
     holds: bool = False
     code: str = ""
     error: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)

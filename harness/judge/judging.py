@@ -61,17 +61,26 @@ def judge(
         frames = [replace(frame, sequential=True) for frame in frames]
     evidence = read_evidence(reader, {trial for frame in frames for trial in frame.trial_ids()})
     checks = checks_of(frames, reader, compute=compute_checks)
-    examined = [examine_frame(frame, evidence) for frame in frames]
     judgement = Judgement()
-    corrected = {name: _corrected(examined, name) for name in ("primary", "secondary")}
-    for one in examined:
-        p, adjusted = corrected.get(one.frame.family, ({}, {}))
-        row = verdict_row(one, evidence, checks.get(one.frame.claim_id), p, adjusted, judged_at)
+    for one, row in rows_of(frames, evidence, checks, judged_at):
         row["design"] |= changes(row, earlier.get(one.frame.claim_id, []), judged_at)
         judgement.verdicts.append(row)
-        judgement.trials.extend(_sides(one.frame, evidence, judged_at))
-        judgement.gates.extend(_gates(one, row))
+        judgement.trials.extend(_sides(one.frame, judged_at))
+        judgement.gates.extend(_gates(one))
     return judgement
+
+
+def rows_of(
+    frames: Sequence[Frame], evidence: Evidence, checks: Mapping[str, Stored], judged_at: datetime
+) -> list[tuple[Examined, Row]]:
+    """Verdict rows of frames from plain records: nothing is read or written."""
+    examined = [examine_frame(frame, evidence) for frame in frames]
+    corrected = {name: corrected_of(examined, name) for name in ("primary", "secondary")}
+    rows = []
+    for one in examined:
+        p, adjusted = corrected.get(one.frame.family, ({}, {}))
+        rows.append((one, verdict_row(one, evidence, checks.get(one.frame.claim_id), p, adjusted, judged_at)))
+    return rows
 
 
 def examine_frame(frame: Frame, evidence: Evidence) -> Examined:
@@ -83,7 +92,7 @@ def examine_frame(frame: Frame, evidence: Evidence) -> Examined:
     return Examined(frame, units=tuple(examine(frame, evidence)))
 
 
-def _corrected(examined: Sequence[Examined], family: str) -> tuple[dict[str, float | None], dict[str, float]]:
+def corrected_of(examined: Sequence[Examined], family: str) -> tuple[dict[str, float | None], dict[str, float]]:
     """p and adjusted p of a family's tests; its size is fixed by the design, whatever has run."""
     p: dict[str, float | None] = {}
     for one in examined:
@@ -139,7 +148,7 @@ def changes(row: Row, earlier: list[dict[str, Any]], judged_at: datetime) -> dic
     return found
 
 
-def _sides(frame: Frame, evidence: Evidence, judged_at: datetime) -> list[Row]:
+def _sides(frame: Frame, judged_at: datetime) -> list[Row]:
     if frame.stopped is not None:
         return []
     return [
@@ -148,7 +157,7 @@ def _sides(frame: Frame, evidence: Evidence, judged_at: datetime) -> list[Row]:
     ]
 
 
-def _gates(one: Examined, row: Row) -> list[Row]:
+def _gates(one: Examined) -> list[Row]:
     """One row a gate: of the benchmark where it has least slack."""
     found = []
     for rule in one.frame.gates:

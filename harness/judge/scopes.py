@@ -229,8 +229,8 @@ class Conjunction:
 
     @property
     def n(self) -> int:
-        """Pairs of the part that has fewest."""
-        return min(part.n for part in self.parts)
+        """Pairs of the part that has fewest, of those that have any."""
+        return min((part.n for part in self.parts if part.n), default=0)
 
     @property
     def sized(self) -> bool:

@@ -1,0 +1,132 @@
+"""Ablations: what changing one part of a method does, arm by arm. Exploratory, never a verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from harness import stats
+from harness.errors import HarnessError, choices
+from harness.judge import fairness
+from harness.judge.evidence import Evidence, pair, read_evidence
+from harness.judge.frame import Block, Frame
+from harness.judge.settling import finite
+from harness.plan import Plan
+from harness.store.queries import Queries
+from harness.suite import Suite
+from harness.suite.models import SLOTS, Arm
+
+LABEL = "exploratory"
+
+
+def parent_of(name: str, arms: Mapping[str, Arm]) -> str | None:
+    """The arm that an ablation changes: the one that it names, else the most similar arm of role method.
+
+    Similar: the most equal slots and overrides, then the most slots filled by the same method; the first declared of
+    several. None where no arm shares a method with it.
+
+    Raises:
+        HarnessError: ``parent`` names no arm.
+    """
+    arm = arms[name]
+    if arm.parent is not None:
+        if arm.parent not in arms:
+            raise HarnessError(f"the arm '{name}' has the parent '{arm.parent}'; {choices(arms, arm.parent)}")
+        return arm.parent
+    methods = {other: one for other, one in arms.items() if one.role == "method"}
+    scored = {other: _likeness(arm, one) for other, one in methods.items()}
+    best = max(scored.values(), default=(0, 0))
+    return None if best[1] == 0 else next(other for other, score in scored.items() if score == best)
+
+
+def _likeness(arm: Arm, other: Arm) -> tuple[int, int]:
+    """(equal slots and overrides, slots filled by one method)."""
+    equal = sum(getattr(arm, slot) == getattr(other, slot) and getattr(arm, slot) is not None for slot in SLOTS)
+    equal += sum(other.set.get(key) == value for key, value in arm.set.items())
+    same = sum(bool(_names(getattr(arm, slot)) & _names(getattr(other, slot))) for slot in SLOTS)
+    return equal, same
+
+
+def _names(slot: Any) -> set[str]:
+    if slot is None:
+        return set()
+    if isinstance(slot, str):
+        return {slot}
+    filled = [slot] if "name" in slot else slot.values()
+    return {one if isinstance(one, str) else str(one.get("name")) for one in filled}
+
+
+def ablations(suite: Suite, plan: Plan, reader: Queries) -> list[dict[str, Any]]:
+    """Effects of the arms of role ablation against their parents, on each benchmark's first metric.
+
+    ``difference`` is ablation minus parent, up = better; the interval is unadjusted, ``adjusted_p`` is
+    Benjamini–Hochberg over all rows. ``changes`` says what the two trials differ in.
+    """
+    arms = {**suite.model.arms, **plan.arms}
+    wanted = [(name, parent_of(name, arms)) for name, arm in arms.items() if arm.role == "ablation"]
+    cells = {
+        (benchmark, name, parent): (plan.trial_ids(benchmark, name), plan.trial_ids(benchmark, parent))
+        for benchmark in plan.settings
+        for name, parent in wanted
+        if parent is not None
+    }
+    cells = {key: found for key, found in cells.items() if all(found) and found[0] != found[1]}
+    evidence = read_evidence(reader, [trial for pairs in cells.values() for cell in pairs for trial in cell.values()])
+    rows = _distinct([_effect(suite, plan, key, found, evidence) for key, found in cells.items()])
+    adjusted = stats.benjamini_hochberg([row["p"] for row in rows])
+    return [row | {"adjusted_p": float(value)} for row, value in zip(rows, adjusted, strict=True)]
+
+
+def _distinct(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Benchmarks that one stand-in serves count once."""
+    seen: dict[Any, dict[str, Any]] = {}
+    for row in rows:
+        trials = row.pop("trials")
+        if trials in seen:
+            seen[trials]["shares"].append(row["benchmark"])
+        else:
+            seen[trials] = row
+    return list(seen.values())
+
+
+def _effect(
+    suite: Suite,
+    plan: Plan,
+    key: tuple[str, str, str],
+    cells: tuple[dict[int, str], dict[int, str]],
+    evidence: Evidence,
+) -> dict[str, Any]:
+    benchmark, name, parent = key
+    served = plan.settings[benchmark].served_by
+    metric, described = next(iter(suite.benchmarks[served].model.metrics.items()))
+    sign = 1 if described.better == "higher" else -1
+    block = Block(
+        benchmark, (), metric, described.split, described.better, described.unit, sign, (name, parent), False,
+        {name: cells[0], parent: cells[1]},
+    )  # fmt: skip
+    found = pair(_frame(suite, plan), block, name, parent, evidence)
+    tested = stats.paired_t(found.values, suite.model.judge.alpha)
+    specs = {trial.trial_id: trial.spec for trial in plan.trials}
+    one, other = specs[cells[0][min(cells[0])]], specs[cells[1][min(cells[1])]]
+    return {
+        "benchmark": benchmark, "shares": [], "arm": name, "parent": parent, "metric": metric,
+        "unit": described.unit, "better": described.better, "n": tested.n, "difference": finite(tested.estimate),
+        "ci_low": finite(tested.low), "ci_high": finite(tested.high), "p": tested.p,
+        "d_z": finite(stats.hedges_d(found.values)), "label": LABEL, "correction": "Benjamini–Hochberg",
+        "changes": fairness.changes(one, other), "missing": found.missing, "failed": found.failed,
+        "diverged": found.diverged, "stand_in": list(plan.settings[benchmark].stand_in),
+        "trials": (tuple(sorted(cells[0].items())), tuple(sorted(cells[1].items()))),
+    }  # fmt: skip
+
+
+def _frame(suite: Suite, plan: Plan) -> Frame:
+    """The plainest question: a difference whose diverged trials are left out and counted."""
+    judging, seeds = suite.model.judge, suite.model.seeds
+    return Frame(
+        claim_id="", suite=suite.name, scale=plan.scale, kind="difference", mode="difference", direction=1, metric="",
+        unit="", benchmarks=(), arm=None, against=(), own_baselines=(), scope="each", k=None, order=None,
+        alpha=judging.alpha, kappa=judging.kappa, g=judging.g, delta=None, m=None, margin=None, target=None,
+        log_ratio=False, on_divergence="invalid", protocol="published", family="exploratory",
+        tolerated_failures=judging.tolerated_failures, stand_in_smallest_sd=judging.stand_in_smallest_sd,
+        seeds=(seeds.min, seeds.primary or seeds.min, seeds.max), sequential=False,
+    )  # fmt: skip

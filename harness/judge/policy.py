@@ -1,0 +1,285 @@
+"""Which seed is bought next: the one whose claim is most likely to be resolved per second of compute.
+
+Pure functions over frames and plain records. A purchase holds its reasons, so that it can be replayed: the same
+records give the same purchases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from harness.judge import families
+from harness.judge.contrasts import frames_of
+from harness.judge.evidence import Evidence, read_evidence
+from harness.judge.examining import BlockFound, Unit
+from harness.judge.frame import Frame
+from harness.judge.judging import corrected_of, examine_frame
+from harness.judge.verdicts import Reading
+from harness.plan import Plan
+from harness.store.queries import Queries
+from harness.suite import Suite
+
+ENOUGH = 8
+"""Seeds after which an adjusted rejection is kept although the size is not settled."""
+QUANTILES = tuple((i + 0.5) / 10 for i in range(10))
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """One comparison whose next seed could be bought: all its arms run together."""
+
+    benchmark: str
+    arms: tuple[str, ...]
+    differences: tuple[float, ...]
+    next_seed: int
+    seconds: float
+    p: float
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An unresolved test with what its resolution needs.
+
+    ``threshold`` is the anytime p at which its correction, as the family stands now, is satisfied.
+    """
+
+    claim_id: str
+    contrast: str
+    n: int
+    adjusted_p: float
+    threshold: float
+    series: tuple[Series, ...]
+    alpha: float
+    kappa: float
+    g: float
+    delta: float | None
+    smallest: float | None
+    stand_in: bool
+    margin: float | None
+    cap: int
+
+
+@dataclass(frozen=True, slots=True)
+class Purchase:
+    """A seed to run for all arms of a comparison, and why."""
+
+    claim_id: str
+    benchmark: str
+    arms: tuple[str, ...]
+    seed: int
+    expected_resolution_per_second: float
+    alternatives: tuple[tuple[str, float], ...]
+    contrast: str = ""
+    n: int = 0
+    adjusted_p: float = 1.0
+    threshold: float = 0.0
+
+    @property
+    def reason(self) -> str:
+        """As a sentence."""
+        others = ", ".join(f"{claim} {rate:.3g}" for claim, rate in self.alternatives[:3])
+        return (
+            f"{self.claim_id} is unresolved after {self.n} pairs (adjusted p {self.adjusted_p:.3g}, needs p ≤ "
+            f"{self.threshold:.3g}): {self.expected_resolution_per_second:.3g} resolutions per second expected"
+            + (f"; next: {others}" if others else "")
+        )
+
+    def as_event(self) -> dict[str, Any]:
+        """The journal's event of a bought seed."""
+        return {"kind": "event", "event_kind": "seed-bought", "detail": asdict(self) | {"reason": self.reason}}
+
+
+def resolved(
+    reading: Reading, adjusted_p: float, *, alpha: float, kappa: float, delta: float | None, smallest: float | None,
+    stand_in: bool,
+) -> str | None:  # fmt: skip
+    """Why a verdict can no longer be lost; None where it can. ``reading`` is that of an anytime design.
+
+    The running interval and the anytime p never take back what they excluded, and neither does Holm on such p values.
+    """
+    certain = adjusted_p <= alpha
+    if reading.margin:
+        if certain and reading.above:
+            return "not worse than the margin"
+        return "worse than the margin" if reading.below else None
+    if stand_in:
+        return "direction settled" if certain and (reading.above or reading.below) else None
+    if certain:
+        if delta is None or not reading.sized:
+            return "direction settled"
+        bar = kappa * delta
+        if reading.low >= bar or reading.high < bar or reading.n >= ENOUGH:
+            return "direction and size settled"
+    if reading.sized and reading.high < (smallest if smallest is not None else 0.0):
+        return "an effect worth having is excluded"
+    return None
+
+
+def pending_claims(suite: Suite, plan: Plan, reader: Queries, *, cap: int) -> list[Pending]:
+    """The unresolved tests of a suite, from exactly the plan's trials; ``cap`` is the largest number of seeds."""
+    frames = frames_of(suite, plan, sequential=True)
+    evidence = read_evidence(reader, {trial for frame in frames for trial in frame.trial_ids()})
+    return pending_of(frames, evidence, cap)
+
+
+def pending_of(frames: Sequence[Frame], evidence: Evidence, cap: int) -> list[Pending]:
+    """Unresolved tests from plain records; a test that claims share appears once."""
+    examined = [examine_frame(frame, evidence) for frame in frames]
+    corrected = {name: corrected_of(examined, name) for name in ("primary", "secondary")}
+    found: dict[str, Pending] = {}
+    for one in examined:
+        for unit in one.units:
+            if unit.contrast in found or unit.stopped is not None or unit.reading is None:
+                continue
+            p, adjusted = corrected[one.frame.family]
+            pending = _pending(one.frame, unit, p, adjusted, evidence, cap)
+            if pending is not None:
+                found[unit.contrast] = pending
+    return list(found.values())
+
+
+def _pending(
+    frame: Frame, unit: Unit, p: Mapping[str, float | None], adjusted: Mapping[str, float], evidence: Evidence, cap: int
+) -> Pending | None:
+    assert unit.reading is not None
+    own = adjusted[unit.contrast]
+    if resolved(
+        unit.reading, own, alpha=frame.alpha, kappa=frame.kappa, delta=frame.delta, smallest=unit.smallest,
+        stand_in=frame.is_stand_in,
+    ):  # fmt: skip
+        return None
+    open_series = [one for block in unit.blocks for one in _series(frame, block, evidence) if one.next_seed < cap]
+    if not open_series:
+        return None
+    return Pending(
+        frame.claim_id, unit.contrast, unit.reading.n, own,
+        needed_p(frame.family, p, unit.contrast, frame.alpha), tuple(open_series), frame.alpha, frame.kappa, frame.g,
+        frame.delta, unit.smallest, frame.is_stand_in, frame.margin if frame.scope == "no_worse" else None, cap,
+    )  # fmt: skip
+
+
+def _series(frame: Frame, found: BlockFound, evidence: Evidence) -> list[Series]:
+    block = found.block
+    arms = tuple(dict.fromkeys((*block.chain, *frame.own_baselines)))
+    if found.stopped is not None and found.stopped[0] != "not run":
+        return []
+    seeds = [seed for arm in arms for seed in block.cells.get(arm, {})]
+    seconds = sum(_seconds([evidence.get(trial) for trial in block.cells.get(arm, {}).values()]) for arm in arms)
+    values = [tuple(one.values) for one in found.pairs]
+    weakest = min(values, key=lambda one: (len(one), sum(one) / len(one) if one else 0.0)) if values else ()
+    p = unit_p(weakest, frame.g)
+    return [Series(block.benchmark, arms, weakest, max(seeds, default=-1) + 1, seconds, p)]
+
+
+def unit_p(values: tuple[float, ...], g: float) -> float:
+    """Anytime p of one comparison."""
+    from harness.judge.scopes import Paired
+
+    return Paired(values, True, g).p if values else 1.0
+
+
+def _seconds(records: Sequence[Any]) -> float:
+    known = [one.seconds for one in records if one is not None and one.seconds]
+    return median(known) if known else 1.0
+
+
+def needed_p(family: str, p: Mapping[str, float | None], contrast: str, alpha: float) -> float:
+    """The largest p of one test that its family's correction accepts at α, the other members as they are now."""
+    if family == "primary":
+        others = sorted(1.0 if value is None else value for name, value in p.items() if name != contrast)
+        size = len(others) + 1
+        rejected = 0
+        for rank, value in enumerate(others):
+            if value * (size - rank) > alpha:
+                break
+            rejected += 1
+        return alpha / (size - rejected)
+    low, high = math.log(1e-12), math.log(alpha)
+    for _ in range(30):
+        middle = (low + high) / 2
+        accepted = families.adjust(family, {**p, contrast: math.exp(middle)}, sequential=True)[contrast] <= alpha
+        low, high = (middle, high) if accepted else (low, middle)
+    return math.exp(low)
+
+
+def next_seeds(pending: Sequence[Pending], count: int = 1) -> list[Purchase]:
+    """The next seeds, best first: at most ``count``, each comparison once.
+
+    A claim over several benchmarks gets its seed where the evidence is weakest. Where nothing is expected to resolve
+    before the cap, the cheapest seed of the claim with fewest pairs is next.
+    """
+    chosen = []
+    for one in pending:
+        series = max(one.series, key=lambda each: (each.p, -len(each.differences)))
+        chosen.append((resolution_rate(one, series), one, series))
+    ranked = sorted(chosen, key=lambda each: (-each[0], each[2].seconds * (each[1].n + 1), each[1].contrast))
+    purchases: list[Purchase] = []
+    bought: set[tuple[str, tuple[str, ...], int]] = set()
+    for rate, one, series in ranked:
+        key = (series.benchmark, series.arms, series.next_seed)
+        if key in bought or len(purchases) >= count:
+            continue
+        bought.add(key)
+        others = tuple((other.claim_id, score) for score, other, _ in ranked if other is not one)
+        purchases.append(
+            Purchase(one.claim_id, series.benchmark, series.arms, series.next_seed, rate, others, one.contrast, one.n,
+                     one.adjusted_p, one.threshold)
+        )  # fmt: skip
+    return purchases
+
+
+def resolution_rate(pending: Pending, series: Series) -> float:
+    """Expected resolutions per second if seeds go on to this comparison.
+
+    For ten equally likely true means (quantiles of the t posterior after the seeds so far) the first number of seeds
+    is found at which evidence and interval, projected with the sd so far, resolve the claim; each counts one over the
+    seconds until then, or nothing beyond the cap.
+    """
+    values = np.asarray(series.differences, dtype=np.float64)
+    n, cap = len(values), pending.cap
+    if n < 2 or not np.isfinite(values).all():
+        return 1.0 / (series.seconds * max(1, cap - n))
+    future = np.arange(n + 1, cap + 1)
+    if len(future) == 0:
+        return 0.0
+    return _expected(pending, values, future, n) / series.seconds
+
+
+def _expected(pending: Pending, values: Any, future: Any, n: int) -> float:
+    from scipy import special
+
+    shift = 0.0 if pending.margin is None else pending.margin
+    mean, sd = float(values.mean()) + shift, float(values.std(ddof=1))
+    truths = mean + special.stdtrit(n - 1, np.array(QUANTILES))[:, None] * sd / math.sqrt(n)
+    means = (n * mean + (future - n) * truths) / future
+    evidence, half = _projection(means, sd, future, pending.g, pending.alpha)
+    enough = evidence >= -math.log(pending.threshold)
+    if pending.margin is not None:
+        done = (enough & (means > 0)) | (means + half < 0)
+    elif pending.stand_in or pending.delta is None:
+        done = enough
+    else:
+        bar = pending.kappa * pending.delta
+        done = enough & ((means - half >= bar) | (means + half < bar) | (future >= ENOUGH))
+    if pending.margin is None and not pending.stand_in:
+        done |= means + half < (pending.smallest or 0.0)
+    first = np.where(done.any(axis=1), done.argmax(axis=1) + 1, np.inf)
+    return float(np.mean(1.0 / first))
+
+
+def _projection(means: Any, sd: float, future: Any, g: float, alpha: float) -> tuple[Any, Any]:
+    """log E and half-width of the anytime interval at future numbers of seeds (formulas of `stats.sequential`)."""
+    nu, scale = future - 1, 1 + future * g
+    signal, noise = future * means**2, nu * sd**2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.log(noise + signal) - np.log(noise + signal / scale)
+        evidence = -0.5 * np.log(scale) + future / 2 * np.where(noise + signal == 0, 0.0, ratio)
+        c = (np.sqrt(scale) / alpha) ** (2 / future)
+        half = np.where(c < scale, sd / np.sqrt(future) * np.sqrt(nu * (c - 1) / (1 - c / scale)), np.inf)
+    return evidence, half

@@ -1,0 +1,188 @@
+"""Suites whose truth is written down trial by trial, judged from plain records or from a real store."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from harness.judge.contrasts import frames_of
+from harness.judge.evidence import Record
+from harness.judge.judging import rows_of
+from harness.plan import Plan, Selection, make_plan
+from harness.store import Owner
+from harness.suite import Suite, load_suite
+
+WHEN = datetime(2026, 3, 4, 5, 6, 7)
+ENVIRONMENTS = {"here": {"torch": "2.14.1", "device": "a processor"}, "there": {"torch": "2.14.1", "device": "a GPU"}}
+
+Value = float | str | None
+"""A score; ``diverged``, ``failed``, ``timeout``; None: the trial never ran."""
+
+
+def benchmark(
+    name: str, *, paper: bool = False, metric: str = "{unit: percent, better: higher}", level: int = 50, **mini: Any
+) -> str:
+    """A benchmark of the synthetic task; ``level`` keeps its trials apart from those of others."""
+    recipe = f"{{steps: 20, level: {level}}}"
+    extra = "".join(f"        {key}: {json.dumps(value)}\n" for key, value in mini.items())
+    block = f"        data: {{name: nothing}}\n        model: {{name: scalar}}\n        recipe: {recipe}\n"
+    sources = (
+        "      sources: {recipe.steps: {trust: published, place: p}, recipe.level: {trust: published, place: p}}\n"
+    )
+    return (
+        f"  {name}:\n    define:\n      benchmark: {name}\n      title: {name}\n      task: synthetic\n"
+        f"      metrics: {{score: {metric}}}\n"
+        + (f"{sources}      paper:\n{block}{extra}" if paper else f"      mini:\n{block}{extra}")
+    )
+
+
+ARMS = {
+    "ours": "{role: method, optimizer: {name: sgd, lr: 0.1}}",
+    "base": "{role: baseline, optimizer: {name: sgd, lr: 0.2}}",
+    "other": "{role: baseline, optimizer: {name: sgd, lr: 0.3}}",
+    "third": "{role: baseline, optimizer: {name: sgd, lr: 0.4}}",
+}
+
+
+def fact(claim: str, **changes: Any) -> dict[str, Any]:
+    """A fact: ours is 2 points above base."""
+    row = {
+        "id": claim, "suite": "known", "benchmark": "a", "metric": "score", "unit": "percent", "better": "higher",
+        "method": "ours", "baseline": "base", "published": {"difference": 2.0}, "kind": "difference",
+        "statement": "ours is above base",
+    }  # fmt: skip
+    return row | changes
+
+
+def binding(claim: str, **changes: Any) -> dict[str, Any]:
+    """A binding of ours against base on benchmark a."""
+    return {"id": claim, "benchmarks": ["a"], "arm": "ours", "against": ["base"]} | changes
+
+
+def write_suite(
+    folder: Path,
+    facts: Sequence[Mapping[str, Any]],
+    bindings: Sequence[Mapping[str, Any]],
+    *,
+    benchmarks: str | None = None,
+    arms: Mapping[str, str] | None = None,
+    judge: str = "{}",
+    seeds: str = "{min: 3, max: 20}",
+) -> Suite:
+    """A suite file of these parts, loaded."""
+    text = f"suite: known\ntitle: Known\nseeds: {seeds}\njudge: {judge}\narms:\n"
+    text += "".join(f"  {name}: {given}\n" for name, given in {**ARMS, **(arms or {})}.items())
+    text += "benchmarks:\n" + (benchmarks or benchmark("a"))
+    text += "facts:\n" + "".join(f"  - {json.dumps(one)}\n" for one in facts)
+    text += "claims:\n" + "".join(f"  - {json.dumps(one)}\n" for one in bindings)
+    path = folder / "known.yaml"
+    path.write_text(text, encoding="utf-8")
+    return load_suite(path)
+
+
+def split_of(metric: str) -> str:
+    """Where the training loop puts a final number."""
+    return "train" if metric.startswith("mechanism.") else "test"
+
+
+@dataclass
+class World:
+    """A suite, its plan, and what each trial gave: ``scores[benchmark, arm]`` by seed."""
+
+    suite: Suite
+    scores: Mapping[tuple[str, str], Sequence[Value]]
+    scale: str = "mini"
+    mechanisms: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
+    elsewhere: frozenset[tuple[str, str, int]] = frozenset()
+    seeds: int | None = None
+
+    @property
+    def plan(self) -> Plan:
+        """With as many seeds as the longest list of scores."""
+        many = self.seeds or max(len(values) for values in self.scores.values())
+        return make_plan(self.suite, Selection(scale=self.scale, seeds=tuple(range(many))))
+
+    def outcomes(self) -> dict[str, tuple[str, dict[str, float], str]]:
+        """trial_id → status, results by metric, environment."""
+        found: dict[str, tuple[str, dict[str, float], str]] = {}
+        for link in self.plan.links:
+            values = self.scores.get((link.benchmark, link.arm), ())
+            value = values[link.seed] if link.seed < len(values) else None
+            if value is None:
+                continue
+            where = "there" if (link.benchmark, link.arm, link.seed) in self.elsewhere else "here"
+            if isinstance(value, str):
+                found[link.trial_id] = (value, {}, where)
+            else:
+                more = self.mechanisms.get((link.benchmark, link.arm), {})
+                found[link.trial_id] = ("done", {"score": float(value), **more}, where)
+        return found
+
+    def evidence(self) -> dict[str, Record]:
+        """Plain records."""
+        found = {}
+        for trial, (status, results, where) in self.outcomes().items():
+            named = {(split_of(name), name): value for name, value in results.items()}
+            found[trial] = Record(trial, status, where, named, 1.0)
+        return found
+
+    def verdicts(self, *, sequential: bool = False) -> dict[str, dict[str, Any]]:
+        """Rows by claim, without a store."""
+        frames = frames_of(self.suite, self.plan, sequential=sequential)
+        return {one.frame.claim_id: row for one, row in rows_of(frames, self.evidence(), {}, WHEN)}
+
+    def store(self, database: Path) -> None:
+        """Write everything as a run would."""
+        with Owner(database) as owner:
+            for name, kind in ENVIRONMENTS.items():
+                owner.record({"kind": "environment", "environment_id": name, "info": {"class": kind}})
+            self.record(owner)
+            owner.flush()
+
+    def record(self, owner: Owner, run_id: str = "r") -> None:
+        """The plan's trials and outcomes."""
+        plan = self.plan
+        links = [
+            {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
+            for link in plan.links
+        ]
+        names = ("trial_id", "spec_id", "fingerprint", "suite", "benchmark", "arm", "seed", "scale")
+        trials = [
+            {name: getattr(one, name) for name in names} | {"stand_in": list(one.stand_in), "spec": dict(one.spec)}
+            for one in plan.trials
+        ]
+        owner.record({"kind": "planned", "run_id": run_id, "trials": trials, "links": links})
+        for trial, (status, results, where) in self.outcomes().items():
+            rows = [{"split": split_of(name), "metric": name, "value": value} for name, value in results.items()]
+            owner.record(
+                {"kind": "outcome", "run_id": run_id, "trial_id": trial, "status": status, "attempts": 1,
+                 "wall_seconds": 1.0, "environment_id": where, "results": rows, "series": [], "artifacts": []}
+            )  # fmt: skip
+
+
+def record_verdicts(database: Path, suite: Suite, scale: str, judgement: Any) -> None:
+    """Store a judgement."""
+    with Owner(database) as owner:
+        owner.record(
+            {"kind": "verdicts", "suite": suite.name, "scale": scale, "verdicts": judgement.verdicts,
+             "trials": judgement.trials, "gates": judgement.gates}
+        )  # fmt: skip
+        owner.flush()
+
+
+def around(mean: float, spread: float, n: int, base: float = 50.0) -> list[float]:
+    """n scores whose mean is exactly ``base + mean`` and whose sd is exactly ``spread``."""
+    import numpy as np
+
+    draws = np.random.default_rng(n).standard_normal(n)
+    unit = (draws - draws.mean()) / draws.std(ddof=1) if n > 1 else np.zeros(n)
+    return [float(value) for value in base + mean + spread * unit]
+
+
+def flat(n: int, base: float = 50.0) -> list[float]:
+    """n equal scores: the differences to it are the other arm's own."""
+    return [base] * n

@@ -1,0 +1,344 @@
+"""Known answers: every row of the verdict tables, the sizes they use, and what stops a claim before them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judge_support import World, around, benchmark, binding, fact, flat, write_suite
+
+from harness import stats
+from harness.judge.verdicts import RANK, SENSITIVE, Reading, decide, least_favourable
+
+PAPER = benchmark("a", paper=True)
+
+
+def one(
+    folder: Path,
+    values: list[Any],
+    *,
+    scale: str = "paper",
+    base: list[Any] | None = None,
+    published: dict[str, float] | None = None,
+    sequential: bool = False,
+    metric: str = "{unit: percent, better: higher}",
+    judge: str = "{}",
+    **bound: Any,
+) -> dict[str, Any]:
+    """The verdict of a single primary claim; ``base`` is flat unless given."""
+    described = fact("c") if published is None else fact("c", published=published)
+    where = benchmark("a", paper=scale == "paper", metric=metric)
+    bindings = [binding("c", primary=True, **bound)]
+    suite = write_suite(folder, [described], bindings, benchmarks=where, judge=judge)
+    scores = {("a", "ours"): values, ("a", "base"): base or flat(len(values))}
+    return World(suite, scores, scale).verdicts(sequential=sequential)["c"]
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "n", "word"),
+    [
+        (2.0, 0.5, 5, "reproduced"),
+        (1.05, 0.2, 5, "reproduced"),
+        (0.95, 0.2, 5, "direction only"),
+        (-2.0, 0.5, 5, "contradicted"),
+        (0.0, 0.2, 10, "not reproduced"),
+        (1.0, 3.0, 5, "inconclusive"),
+    ],
+)
+def test_paper_table(tmp_path: Path, mean: float, spread: float, n: int, word: str) -> None:
+    row = one(tmp_path, around(mean, spread, n))
+    assert row["verdict"] == word
+    assert row["stand_in"] == []
+    assert row["n"] == n
+    assert row["difference"] == pytest.approx(mean)
+
+
+@pytest.mark.parametrize(
+    ("mean", "spread", "n", "word"),
+    [
+        (2.0, 0.5, 5, "direction confirmed"),
+        (0.01, 0.001, 5, "direction confirmed"),  # the published size means nothing on a stand-in
+        (-2.0, 0.5, 5, "direction reversed"),
+        (1.0, 3.0, 5, "undecided"),
+    ],
+)
+def test_stand_in_table(tmp_path: Path, mean: float, spread: float, n: int, word: str) -> None:
+    row = one(tmp_path, around(mean, spread, n), scale="mini")
+    assert row["verdict"] == word
+    assert row["stand_in"]
+
+
+def test_no_effect_worth_having_needs_a_small_interval(tmp_path: Path) -> None:
+    shared = around(0.0, 4.0, 10)
+    values = [score + own for score, own in zip(shared, around(0.0, 0.2, 10, base=0.0)[::-1], strict=True)]
+    row = one(tmp_path, values, base=shared, scale="mini")
+    assert row["design"]["smallest"] == pytest.approx(0.2 * 4.0)
+    assert row["verdict"] == "no effect worth having"
+
+
+def test_the_numbers_are_those_of_the_paired_t(tmp_path: Path) -> None:
+    values, base = around(1.5, 0.6, 6), around(0.0, 0.9, 6)[::-1]
+    row = one(tmp_path, values, base=base)
+    found = stats.paired_t([a - b for a, b in zip(values, base, strict=True)])
+    assert (row["ci_low"], row["ci_high"], row["p"]) == pytest.approx((found.low, found.high, found.p))
+    design = row["design"]
+    assert design["seeds_won"] == 6
+    assert design["sign_flip_p"] == pytest.approx(2 / 64)
+    assert design["correlation"] == pytest.approx(stats.paired_correlation(values, base).estimate)
+    assert design["relative_error_reduction"] == pytest.approx(1.5 / 50)
+    assert design["per_benchmark"][0]["differences"]["0"] == pytest.approx(values[0] - base[0])
+
+
+def test_smallest_effect_is_the_larger_of_a_fifth_and_the_floor(tmp_path: Path) -> None:
+    assert one(tmp_path, around(2, 0.5, 4))["design"]["smallest"] == pytest.approx(0.4)
+    small = one(tmp_path, around(2, 0.5, 4), published={"difference": 0.3})
+    assert small["design"]["smallest"] == pytest.approx(0.1)
+    given = one(tmp_path, around(2, 0.5, 4), m=0.7)
+    assert given["design"]["smallest"] == pytest.approx(0.7)
+
+
+def test_relative_floor_of_perplexity(tmp_path: Path) -> None:
+    metric = "{unit: perplexity, better: lower}"
+    row = one(tmp_path, around(-0.4, 0.05, 5, base=20), base=flat(5, 20), published={"difference": -0.4}, metric=metric)
+    assert row["design"]["smallest"] == pytest.approx(0.1)
+    assert row["verdict"] == "reproduced"
+    assert row["difference"] == pytest.approx(0.4)
+
+
+def test_unknown_size_has_no_size_verdict(tmp_path: Path) -> None:
+    row = one(tmp_path, around(0.5, 0.05, 5), published={})
+    assert row["verdict"] == "direction confirmed"
+    assert row["design"]["delta"] is None
+    null = one(tmp_path, around(0.0, 0.02, 10), published={})
+    assert null["verdict"] == "not reproduced"  # m is the metric's floor
+
+
+def test_published_effect_below_the_floor_is_no_worse(tmp_path: Path) -> None:
+    row = one(tmp_path, around(0.0, 0.03, 8), published={"difference": 0.07})
+    assert row["design"]["scope"] == "no_worse"
+    assert row["design"]["margin"] == pytest.approx(0.1)
+    assert row["verdict"] == "reproduced"
+    stand_in = one(tmp_path, around(0.0, 0.03, 8), published={"difference": 0.07}, scale="mini")
+    assert stand_in["design"]["scope"] == "each"
+
+
+@pytest.mark.parametrize(
+    ("published", "better", "sign"),
+    [
+        ({"difference": -1.0}, "higher", -1),
+        ({"difference": 0, "computed_difference": -0.02}, "higher", -1),
+        ({"difference": 0, "computed_difference": 0.02}, "lower", 1),
+        ({}, "lower", -1),
+        ({}, "higher", 1),
+    ],
+)
+def test_direction(tmp_path: Path, published: dict[str, float], better: str, sign: int) -> None:
+    where = benchmark("a", metric=f"{{unit: percent, better: {better}}}")
+    suite = write_suite(tmp_path, [fact("c", published=published, better=better)], [binding("c")], benchmarks=where)
+    row = World(suite, {("a", "ours"): around(3.0 * sign, 0.5, 5), ("a", "base"): flat(5)}).verdicts()["c"]
+    assert row["design"]["direction"] == sign
+    assert row["verdict"] == "direction confirmed"
+    assert row["difference"] == pytest.approx(3.0)
+
+
+def test_mixed_setting_is_judged_on_the_gains(tmp_path: Path) -> None:
+    described = fact("c", setting="mixed", published={"difference": 0.09}, gain_difference=-0.25)
+    bound = binding("c", baselines=["other", "third"])
+    suite = write_suite(tmp_path, [described], [bound], benchmarks=PAPER)
+    scores = {
+        ("a", "ours"): around(3.0, 0.02, 5), ("a", "other"): flat(5, 50.0),
+        ("a", "base"): flat(5, 52.9), ("a", "third"): flat(5, 49.5),
+    }  # fmt: skip
+    row = World(suite, scores, "paper").verdicts()["c"]
+    assert row["design"]["direction"] == -1
+    assert row["difference"] == pytest.approx(0.4)  # gains 3.0 and 3.4, although the plain difference is +0.1
+    assert row["verdict"] == "reproduced"
+
+
+def test_distribution_sensitive(tmp_path: Path) -> None:
+    values = [50 + d for d in (-0.02, 2.0, 2.1, 2.0, 1.9)]
+    assert stats.distribution_sensitive([v - 50 for v in values])
+    assert one(tmp_path, values)["verdict"] == SENSITIVE
+    assert one(tmp_path, [100 - v for v in values])["verdict"] == SENSITIVE
+
+
+class TestTrouble:
+    """Missing, failed and diverged trials are counted, never dropped in silence."""
+
+    def test_missing_seed_is_dropped_from_both(self, tmp_path: Path) -> None:
+        row = one(tmp_path, [*around(2.0, 0.5, 5), None], base=flat(6))
+        assert row["n"] == 5
+        assert row["design"]["missing"] == 1
+        assert row["verdict"] == "reproduced"
+
+    def test_failures_within_tolerance(self, tmp_path: Path) -> None:
+        row = one(tmp_path, [*around(2.0, 0.5, 5), "failed"], base=flat(6))
+        assert row["verdict"] == "reproduced"
+        assert row["design"]["failed"] == 1
+
+    def test_failures_beyond_tolerance(self, tmp_path: Path) -> None:
+        row = one(tmp_path, [*around(2.0, 0.5, 3), "failed", "timeout"], base=["failed", *flat(4)])
+        assert row["verdict"] == "invalid"
+        assert "3 of 10 trials failed" in row["design"]["reason"]
+
+    def test_divergence_is_invalid_unless_declared(self, tmp_path: Path) -> None:
+        row = one(tmp_path, around(2.0, 0.5, 6), base=[*flat(5), "diverged"])
+        assert row["verdict"] == "invalid"
+        assert row["design"]["diverged"] == 1
+
+    def test_worst_counts_a_diverged_baseline_as_a_lost_pair(self, tmp_path: Path) -> None:
+        row = one(tmp_path, around(2.0, 0.5, 6), base=[*flat(5), "diverged"], on_divergence="worst")
+        assert row["p"] == pytest.approx(2.0**-5)
+        assert row["verdict"] == "direction only"  # signs know no size
+        assert row["n"] == 6
+        assert math.isinf(row["ci_low"])
+
+    def test_worst_counts_a_diverged_method_against_the_claim(self, tmp_path: Path) -> None:
+        row = one(tmp_path, [*around(2.0, 0.5, 7), "diverged"], base=flat(8), on_divergence="worst")
+        assert row["verdict"] == "inconclusive"
+        assert row["design"]["per_benchmark"][0]["differences"]["7"] == -math.inf
+        lost = one(tmp_path, ["diverged"] * 6, base=flat(6), on_divergence="worst")
+        assert lost["verdict"] == "contradicted"
+
+    def test_divergence_of_the_method_supports_a_claim_that_it_is_worse(self, tmp_path: Path) -> None:
+        published = {"difference": -2.0}
+        row = one(tmp_path, ["diverged"] * 6, base=flat(6), on_divergence="worst", published=published)
+        assert row["verdict"] == "direction only"
+
+    def test_sequential_divergence_uses_an_anytime_sign_test(self, tmp_path: Path) -> None:
+        row = one(tmp_path, around(2, 0.5, 8), base=[*flat(7), "diverged"], on_divergence="worst", sequential=True)
+        assert row["p"] == pytest.approx(9 / 2**8)
+
+    def test_nothing_ran(self, tmp_path: Path) -> None:
+        row = one(tmp_path, [None, None, None])
+        assert (row["verdict"], row["n"]) == ("not run", 0)
+
+    def test_another_environment_makes_no_pair(self, tmp_path: Path) -> None:
+        suite = write_suite(tmp_path, [fact("c")], [binding("c")])
+        scores = {("a", "ours"): around(2.0, 0.5, 6), ("a", "base"): flat(6)}
+        world = World(suite, scores, elsewhere=frozenset({("a", "ours", 5)}))
+        row = world.verdicts()["c"]
+        assert (row["n"], row["design"]["mismatched"]) == (5, 1)
+        nowhere = World(suite, scores, elsewhere=frozenset(("a", "ours", seed) for seed in range(6)))
+        assert nowhere.verdicts()["c"]["verdict"] == "invalid"
+
+
+class TestGates:
+    """Gates come first."""
+
+    def judged(self, folder: Path, gate: Any, mechanisms: dict[tuple[str, str], dict[str, float]]) -> dict[str, Any]:
+        suite = write_suite(folder, [fact("c")], [binding("c", mechanism=gate)])
+        scores = {("a", "ours"): around(2.0, 0.5, 5), ("a", "base"): flat(5)}
+        return World(suite, scores, mechanisms=mechanisms).verdicts()["c"]
+
+    @pytest.mark.parametrize(("share", "word"), [(0.95, "direction confirmed"), (0.9, "direction confirmed"),
+                                                 (0.89, "inactive")])  # fmt: skip
+    def test_threshold(self, tmp_path: Path, share: float, word: str) -> None:
+        gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
+        row = self.judged(tmp_path, gate, {("a", "ours"): {"mechanism.share": share}})
+        assert row["verdict"] == word
+        assert row["design"]["gate_readings"][0]["value"] == pytest.approx(share)
+
+    def test_ratio(self, tmp_path: Path) -> None:
+        gate = {"metric": "mechanism.growth", "arm": "base", "relative_to": "ours", "op": ">=", "value": 1.5}
+        growth = {("a", "ours"): {"mechanism.growth": 2.0}, ("a", "base"): {"mechanism.growth": 2.9}}
+        assert self.judged(tmp_path, gate, growth)["verdict"] == "inactive"
+        growth["a", "base"]["mechanism.growth"] = 3.1
+        assert self.judged(tmp_path, gate, growth)["verdict"] == "direction confirmed"
+
+    def test_every_gate_must_pass(self, tmp_path: Path) -> None:
+        gates = [{"metric": "mechanism.share", "arm": "ours", "op": op, "value": 0.5} for op in (">", "<")]
+        row = self.judged(tmp_path, gates, {("a", "ours"): {"mechanism.share": 0.9}})
+        assert row["verdict"] == "inactive"
+
+    def test_not_logged_is_invalid(self, tmp_path: Path) -> None:
+        gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
+        row = self.judged(tmp_path, gate, {})
+        assert row["verdict"] == "invalid"
+        assert "not logged" in row["design"]["reason"]
+
+    def test_gate_arm_without_trials(self, tmp_path: Path) -> None:
+        gate = {"metric": "mechanism.share", "arm": "third", "op": ">=", "value": 0.9}
+        assert self.judged(tmp_path, gate, {})["verdict"] == "not run"
+
+
+class TestFairness:
+    """Arms that differ in more than the claim says are shown; unequal budgets make a claim invalid."""
+
+    def judged(self, folder: Path, ours: str, **bench: Any) -> dict[str, Any]:
+        where = benchmark("a", **bench)
+        suite = write_suite(folder, [fact("c")], [binding("c")], arms={"ours": ours}, benchmarks=where)
+        scores = {("a", "ours"): around(2.0, 0.5, 5), ("a", "base"): flat(5)}
+        return World(suite, scores).verdicts()["c"]
+
+    def test_one_slot_is_what_the_claim_is_about(self, tmp_path: Path) -> None:
+        assert self.judged(tmp_path, "{role: method, optimizer: {name: sgd, lr: 0.5}}")["design"]["unequal"] == []
+
+    def test_more_is_shown(self, tmp_path: Path) -> None:
+        row = self.judged(tmp_path, "{role: method, optimizer: {name: sgd, lr: 0.5}, set: {gamma: 0.5}}")
+        assert row["verdict"] == "direction confirmed"
+        assert any("gamma" in text for text in row["design"]["unequal"])
+
+    def test_shared_hyper_parameters_of_two_methods(self, tmp_path: Path) -> None:
+        row = self.judged(tmp_path, "{role: method, optimizer: {name: adamw, lr: 0.5}}")
+        assert any(text.startswith("optimizer.lr") for text in row["design"]["unequal"])
+
+    @pytest.mark.parametrize("change", ["steps: 40", "batch_size: 64", "threads: 2"])
+    def test_unequal_budget(self, tmp_path: Path, change: str) -> None:
+        row = self.judged(tmp_path, f"{{role: method, optimizer: {{name: sgd, lr: 0.5}}, set: {{{change}}}}}")
+        assert row["verdict"] == "invalid"
+        assert change.partition(":")[0] in row["design"]["reason"]
+
+    def test_weak_baseline(self, tmp_path: Path) -> None:
+        ours = "{role: method, optimizer: {name: sgd, lr: 0.5}}"
+        weak = self.judged(tmp_path, ours, competent={"score": 51})
+        assert weak["verdict"] == "invalid"
+        assert "weak baseline" in weak["design"]["reason"]
+        assert self.judged(tmp_path, ours, competent={"score": 49})["verdict"] == "direction confirmed"
+
+
+def test_sequential_uses_anytime_intervals_only(tmp_path: Path) -> None:
+    values = around(2.0, 0.5, 6)
+    row = one(tmp_path, values, sequential=True)
+    found = stats.anytime_interval([v - 50 for v in values], 2.0, running=True)
+    assert (row["ci_low"], row["ci_high"], row["p"]) == pytest.approx((found.low, found.high, found.p))
+    assert row["e_value"] == pytest.approx(stats.e_value([v - 50 for v in values]))
+    assert row["sequential"]
+    three = one(tmp_path, values[:3], sequential=True)
+    assert three["verdict"] == "inconclusive"  # the anytime interval is infinite below four seeds
+    assert one(tmp_path, values[:3])["e_value"] is None
+
+
+def test_log_ratio_of_times(tmp_path: Path) -> None:
+    described = fact("c", metric="score", unit="seconds", better="lower", published={"method": 5, "baseline": 10})
+    where = benchmark("a", paper=True, metric="{unit: seconds, better: lower}")
+    suite = write_suite(tmp_path, [described], [binding("c")], benchmarks=where)
+    base = [8.0, 11.0, 10.0, 13.0, 9.0]
+    noisy = [0.5, 0.52, 0.48, 0.51, 0.49]
+    scores = {("a", "ours"): [b * x for b, x in zip(base, noisy, strict=True)], ("a", "base"): base}
+    row = World(suite, scores, "paper").verdicts()["c"]
+    assert row["difference"] == pytest.approx(-sum(map(math.log, noisy)) / 5)
+    assert row["design"]["log_ratio"]
+
+
+def reading(**changes: Any) -> Reading:
+    values: dict[str, Any] = {
+        "n": 5, "estimate": 2.0, "low": 1.0, "high": 3.0, "upper90": 2.8, "p": 0.01, "e": 9.0, "above": True,
+        "below": False, "fragile": False, "sized": True,
+    }  # fmt: skip
+    return Reading(**(values | changes))
+
+
+def test_a_significant_p_without_its_interval_decides_nothing() -> None:
+    rules: dict[str, Any] = {"alpha": 0.05, "kappa": 0.5, "delta": 2.0, "smallest": 0.4, "stand_in": False}
+    assert decide(reading(), 0.04, **rules) == "reproduced"
+    assert decide(reading(), 0.06, **rules) == "inconclusive"  # adjusted p decides, not the interval alone
+    assert decide(reading(above=False), 0.04, **rules) == "inconclusive"
+
+
+def test_the_least_favourable_benchmark_decides() -> None:
+    assert least_favourable(["reproduced", "contradicted", "inconclusive"]) == 1
+    assert least_favourable(["direction confirmed", SENSITIVE]) == 1
+    assert len(set(RANK)) == len(RANK)
