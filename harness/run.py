@@ -154,7 +154,8 @@ def suite_spec(suite: Suite, plan: Plan) -> dict[str, Any]:
         for name, setting in plan.settings.items()
     }  # fmt: skip
     dumped = json.loads(suite.model.model_dump_json(exclude={"facts", "benchmarks"}))
-    return {**dumped, "benchmarks": benchmarks, "sources": sources, "absent": list(plan.absent)}
+    where = {"path": str(suite.path.resolve()), "absent": list(plan.absent)}
+    return {**dumped, **where, "benchmarks": benchmarks, "sources": sources}
 
 
 def make_executor(request: Request) -> Executor:

@@ -18,26 +18,43 @@ from harness.cli.options import database_option, selection, selection_options
 @click.option("--single-file", is_flag=True, help="One HTML file that can be mailed.")
 def command(suites: tuple[str, ...], **options: Any) -> None:
     """Write the HTML site of suites (without names: of every suite in the database) and print its path."""
-    from harness.claims import judge_now
-    from harness.errors import HarnessError
-    from harness.store import open_reader
-    from harness.suite import load_suite
-    from reports.site import Reported, write_site
-
-    database: Path = options["database"]
-    names = list(suites)
-    if not names:
-        with open_reader(database) as reader:
-            names = [row[0] for row in reader.query("SELECT DISTINCT suite FROM runs ORDER BY suite").rows]
-        if not names:
-            raise HarnessError(f"{database} holds no run yet; 'harness run SUITE' makes one, or name a suite here")
     chosen, _ = selection(
         options["scale"], options["benchmarks"], options["arms"], options["seeds"], options["overrides"]
     )
+    out = options["out"] or options["database"].parent / "report"
+    click.echo(str(write_report(list(suites), chosen, options["database"], out, options["single_file"])))
+
+
+def write_report(
+    names: list[str], chosen: Any, database: Path, out: Path, single_file: bool = False, judging: bool = True
+) -> Path:
+    """Judge the suites (without names: every suite in the database) and write the site; returns index.html."""
+    from harness.claims import judge_now
+    from harness.plan import make_plan
+    from harness.suite import load_suite
+    from reports.site import Reported, write_site
+
     reported = []
-    for name in names:
+    for name in names or suites_in(database):
         suite = load_suite(name)
-        plan, _ = judge_now(suite, chosen, database)
+        plan = judge_now(suite, chosen, database)[0] if judging else make_plan(suite, chosen)
         reported.append(Reported(suite, plan))
-    out = options["out"] or database.parent / "report"
-    click.echo(str(write_site(database, reported, out, single_file=options["single_file"])))
+    return write_site(database, reported, out, single_file=single_file)
+
+
+def suites_in(database: Path) -> list[str]:
+    """The files of the suites that have run on a database: where they lay at their newest run, else by name.
+
+    Raises:
+        HarnessError: nothing has run yet.
+    """
+    from harness.errors import HarnessError
+    from harness.store import open_reader
+
+    with open_reader(database) as reader:
+        rows = reader.query(
+            "SELECT suite, arg_max(spec ->> '$.path', started_at) FROM runs GROUP BY suite ORDER BY suite"
+        ).rows
+    if not rows:
+        raise HarnessError(f"{database} holds no run yet; 'harness run SUITE' makes one, or name a suite here")
+    return [path if path and Path(path).is_file() else name for name, path in rows]
