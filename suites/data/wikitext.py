@@ -140,11 +140,16 @@ def load_heldout(request: DataRequest) -> Text:
     held, starts = text.splits["held"], text.documents["held"]
     # At the article nearest to the middle, so that no article is on both sides.
     middle = int(starts[np.abs(starts - len(held) / 2).argmin()]) if len(starts) else len(held) // 2
-    splits = {"train": text.splits["train"], "validation": held[:middle], "test": held[middle:]}
+    most = int(request.parameters["held_out"]) or len(held)
+    splits = {
+        "train": text.splits["train"],
+        "validation": held[:middle][:most],
+        "test": held[middle:][:most],
+    }
     documents = {
         "train": text.documents["train"],
-        "validation": starts[starts < middle],
-        "test": starts[starts >= middle] - middle,
+        "validation": starts[starts < min(middle, most)],
+        "test": starts[(starts >= middle) & (starts < middle + most)] - middle,
     }
     return Text(splits, text.vocabulary, documents)
 
@@ -218,6 +223,8 @@ INFOS = (
         files=tuple(HELD_OUT),
         sha256=MappingProxyType(HELD_OUT),
         fetch="hand:put wiki.test.tokens.gz and wiki.valid.tokens.gz into HARNESS_DATA/wikitext2/",
-        keys=MappingProxyType(_keys(3)),
+        keys=MappingProxyType(
+            _keys(3) | {"held_out": Key("int", 0, "largest number of tokens in validation, and in test; 0: all", low=0)}
+        ),
     ),
 )
