@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.judge import claim_rows, judge
+from harness.judge.policy import next_seeds, pending_claims
 from harness.plan import Plan, Selection, make_plan
-from harness.run import record_judgement
-from harness.store import Owner, open_reader
+from harness.run import record_judgement, with_bought
+from harness.store import Owner, Reader, open_reader
 from harness.suite import Suite
 
 
@@ -18,11 +19,31 @@ def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan,
 
     A missing database is made: a suite's claims can be looked at before anything has run.
     """
-    plan = make_plan(suite, selection)
     with Owner(database) as owner:
         owner.record({"kind": "claims", "suite": suite.name, "claims": claim_rows(suite)})
         owner.flush()
         with open_reader(database) as reader:
-            judgement = judge(suite, plan, reader, judged_at=datetime.now(UTC).replace(tzinfo=None))
+            plan = stored_plan(suite, selection, reader)
+            at = datetime.now(UTC).replace(tzinfo=None)
+            judgement = judge(suite, plan, reader, judged_at=at, sequential=selection.cap is not None)
         record_judgement(owner.record, suite.name, plan.scale, judgement)
     return plan, judgement.verdicts
+
+
+def stored_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
+    """The plan of a selection; with a sequential range, as far as the seeds that the policy buys are stored.
+
+    The policy is replayed on the stored evidence: the same records give the same purchases.
+    """
+    plan = make_plan(suite, selection)
+    while selection.cap is not None:
+        purchases = next_seeds(pending_claims(suite, plan, reader, cap=selection.cap))
+        if not purchases:
+            break
+        selection = with_bought(selection, purchases)
+        longer = make_plan(suite, selection)
+        new = {trial.trial_id for trial in longer.trials} - {trial.trial_id for trial in plan.trials}
+        if len(reader.finished(new)) < len(new):
+            break
+        plan = longer
+    return plan

@@ -89,13 +89,16 @@ class Plan:
 class Selection:
     """What of a suite is asked for; None means everything.
 
-    ``seeds`` is None (the suite's own numbers), or a list. ``overrides`` are dotted recipe keys for every arm.
+    ``seeds`` is None (the suite's own numbers), or a list; ``cap`` is the largest number where more are bought one by
+    one, and ``bought`` has those by (benchmark, arm). ``overrides`` are dotted recipe keys for every arm.
     """
 
     scale: str = "mini"
     benchmarks: tuple[str, ...] | None = None
     arms: tuple[str, ...] | None = None
     seeds: tuple[int, ...] | None = None
+    cap: int | None = None
+    bought: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
     overrides: Mapping[str, Any] = field(default_factory=dict)
     added_arms: Mapping[str, Arm] = field(default_factory=dict)
 
@@ -140,7 +143,7 @@ def _plan(
         for arm in arms_of(base, arms, wanted):
             contents[name, arm] = content(base, arms[arm], wanted.overrides)
     references = {name: _reference(suite, name, base, arms, wanted) for name, base in settings.items()}
-    seeds = {cell: seeds_of(suite, wanted, cell in primary) for cell in contents}
+    seeds = {cell: (*seeds_of(suite, wanted, cell in primary), *wanted.bought.get(cell, ())) for cell in contents}
     trials: dict[str, Trial] = {}
     links: list[Link] = []
     for seed in sorted({seed for chosen in seeds.values() for seed in chosen}):
@@ -242,18 +245,20 @@ def _trial(
     return Trial(identifier, spec_id, code, suite.name, base.benchmark, arm, seed, base.scale, base.stand_in, spec)
 
 
-def parse_seeds(text: str | None) -> tuple[int, ...] | None:
-    """``N`` means 0…N−1; ``MIN..MAX`` is the sequential range and starts with MIN seeds.
+def parse_seeds(text: str | None) -> tuple[tuple[int, ...] | None, int | None]:
+    """``N`` means the seeds 0…N−1; ``MIN..MAX`` begins with MIN seeds and buys more up to MAX: (seeds, cap).
 
     Raises:
         HarnessError: anything else.
     """
     if text is None:
-        return None
-    first = text.split("..")[0]
-    if not first.isascii() or not first.isdigit() or not 1 <= int(first) <= 1000:
+        return None, None
+    first, dots, last = text.partition("..")
+    numbers = [first, last] if dots else [first]
+    valid = all(number.isascii() and number.isdigit() and 1 <= int(number) <= 1000 for number in numbers)
+    if not valid or (dots and int(first) > int(last)):
         raise HarnessError(f"--seeds '{text}': a number of seeds from 1 to 1000, or MIN..MAX, is expected")
-    return tuple(range(int(first)))
+    return tuple(range(int(first))), int(last) if dots else None
 
 
 def sources_of(trials: Iterable[Trial]) -> list[str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from harness.errors import HarnessError, MissingDataError
 from harness.executors import Executor, InlineExecutor
 from harness.identity import require_data, weights_file
 from harness.judge import claim_rows, judge
+from harness.judge.policy import Purchase, next_seeds, pending_claims
 from harness.plan import Plan, Selection, Trial, make_plan, sources_of
 from harness.products import has_product
 from harness.store import FINAL, Owner, open_reader
@@ -95,14 +96,17 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
     check_data(plan)
     result = Result(new_run_id(), plan)
     with Owner(request.database, result.run_id) as owner:
-        finished = owner.finished([trial.trial_id for trial in plan.trials])
-        result.reused = len(finished)
-        _announce(owner, suite, request, result, finished)
+        _announce(owner, suite, request, result)
+        running = _Running(owner, suite, request, result, watch)
         try:
-            _dispatch(owner, request, result, finished, watch)
+            running.run(plan)
+            if request.selection.cap is not None:
+                running.buy_seeds(request.selection.cap)
         except BaseException:
             owner.record({"kind": "run", "run": {"run_id": result.run_id, "status": "cancelled", "finished_at": now()}})
             raise
+        finally:
+            running.close()
         owner.flush()
         _judge(owner, suite, request, result)
         status = "done" if result.complete else "incomplete"
@@ -110,8 +114,8 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
     return result
 
 
-def _announce(owner: Owner, suite: Suite, request: Request, result: Result, finished: Mapping[str, str]) -> None:
-    """Journal the environment, the run, its claims and the trials that it asks for."""
+def _announce(owner: Owner, suite: Suite, request: Request, result: Result) -> None:
+    """Journal the environment, the run and its claims."""
     plan = result.plan
     commit, dirty = git_state()
     owner.record({"kind": "environment", "environment_id": environment_id(), "info": environment()})
@@ -122,12 +126,6 @@ def _announce(owner: Owner, suite: Suite, request: Request, result: Result, fini
     }  # fmt: skip
     owner.record({"kind": "run", "run": run})
     owner.record({"kind": "claims", "suite": suite.name, "claims": claim_rows(suite)})
-    links = [
-        {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": link.trial_id in finished}
-        for link in plan.links
-    ]
-    trials = [trial_row(trial) for trial in plan.trials]
-    owner.record({"kind": "planned", "run_id": result.run_id, "trials": trials, "links": links})
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:
@@ -200,34 +198,93 @@ def _job(trial: Trial, artifacts: Path, running: set[str], made: set[str], reque
     )
 
 
-def _dispatch(owner: Owner, request: Request, result: Result, finished: Mapping[str, str], watch: Watch) -> None:
-    for status in finished.values():
-        result.counts[status] = result.counts.get(status, 0) + 1
-    jobs = jobs_of(result.plan, finished, request)
-    if not jobs:
-        return
-    stop_at = None if request.time_budget is None else time.monotonic() + request.time_budget
-    policy = Policy(request.policy.attempts, request.policy.fail_fast, request.policy.exclusive, stop_at)
-    executor = make_executor(request)
-    dispatcher = Dispatcher(owner, result.run_id, executor, policy, watch)
-    try:
-        dispatcher.submit(jobs)
-        for job, outcome in dispatcher.outcomes():
-            status = outcome["status"]
-            result.counts[status] = result.counts.get(status, 0) + 1
-            if status not in FINAL:
-                result.failures.append((job.label, str(outcome.get("error"))))
-        result.stopped = dispatcher.stopped
-    except KeyboardInterrupt:
-        dispatcher.abandon()
-        raise
-    finally:
-        executor.close()
+class _Running:
+    """The trials of one run: those of its plan, then those that are bought one by one."""
+
+    def __init__(self, owner: Owner, suite: Suite, request: Request, result: Result, watch: Watch) -> None:
+        self.owner, self.suite, self.request, self.result, self.watch = owner, suite, request, result, watch
+        stop_at = None if request.time_budget is None else time.monotonic() + request.time_budget
+        self.policy = replace(request.policy, stop_at=stop_at)
+        self.executor: Executor | None = None
+        self.seen: set[str] = set()
+
+    def run(self, plan: Plan) -> None:
+        """Run what is missing of a plan; what is stored counts as reused."""
+        self.result.plan = plan
+        finished = self.owner.finished([trial.trial_id for trial in plan.trials])
+        new = [trial for trial in plan.trials if trial.trial_id not in self.seen]
+        self.seen.update(trial.trial_id for trial in new)
+        for trial in new:
+            if trial.trial_id in finished:
+                self.result.reused += 1
+                self._count(finished[trial.trial_id])
+        record_plan(self.owner, self.result.run_id, plan, finished)
+        jobs = jobs_of(plan, finished, self.request)
+        if not jobs:
+            return
+        if self.executor is None:
+            self.executor = make_executor(self.request)
+        dispatcher = Dispatcher(self.owner, self.result.run_id, self.executor, self.policy, self.watch)
+        try:
+            dispatcher.submit(jobs)
+            for job, outcome in dispatcher.outcomes():
+                self._count(outcome["status"])
+                if outcome["status"] not in FINAL:
+                    self.result.failures.append((job.label, str(outcome.get("error"))))
+            self.result.stopped = dispatcher.stopped
+        except KeyboardInterrupt:
+            dispatcher.abandon()
+            raise
+
+    def buy_seeds(self, cap: int) -> None:
+        """Give the next seed to the claim most likely to be resolved by it, until all are or the cap is reached."""
+        chosen = self.request.selection
+        while self.result.stopped is None:
+            self.owner.flush()
+            with open_reader(self.request.database) as reader:
+                purchases = next_seeds(pending_claims(self.suite, self.result.plan, reader, cap=cap))
+            if not purchases:
+                return
+            for purchase in purchases:
+                self.owner.record({**purchase.as_event(), "run_id": self.result.run_id})
+            chosen = with_bought(chosen, purchases)
+            self.run(make_plan(self.suite, chosen))
+
+    def _count(self, status: str) -> None:
+        self.result.counts[status] = self.result.counts.get(status, 0) + 1
+
+    def close(self) -> None:
+        """Give the executor back."""
+        if self.executor is not None:
+            self.executor.close()
+
+
+def with_bought(selection: Selection, purchases: Sequence[Purchase]) -> Selection:
+    """A selection with the seeds of purchases, for every arm of each comparison."""
+    bought = dict(selection.bought)
+    for purchase in purchases:
+        for arm in purchase.arms:
+            have = bought.get((purchase.benchmark, arm), ())
+            if purchase.seed not in have:
+                bought[purchase.benchmark, arm] = (*have, purchase.seed)
+    return replace(selection, bought=bought)
+
+
+def record_plan(owner: Owner, run_id: str, plan: Plan, finished: Mapping[str, str]) -> None:
+    """Journal the trials that a run asks for, and under which names."""
+    links = [
+        {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": link.trial_id in finished}
+        for link in plan.links
+    ]
+    trials = [trial_row(trial) for trial in plan.trials]
+    owner.record({"kind": "planned", "run_id": run_id, "trials": trials, "links": links})
 
 
 def _judge(owner: Owner, suite: Suite, request: Request, result: Result) -> None:
     with open_reader(request.database) as reader:
-        judgement = judge(suite, result.plan, reader, judged_at=datetime.now(UTC).replace(tzinfo=None))
+        at = datetime.now(UTC).replace(tzinfo=None)
+        sequential = request.selection.cap is not None
+        judgement = judge(suite, result.plan, reader, judged_at=at, sequential=sequential)
     record_judgement(owner.record, suite.name, result.plan.scale, judgement)
     result.verdicts = judgement.verdicts
 

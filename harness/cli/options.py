@@ -58,11 +58,13 @@ def selection(
             methods.append(method)
         else:
             named.append(text)
+    numbers, cap = parse_seeds(seeds)
     chosen = Selection(
         scale=scale,
         benchmarks=benchmarks or None,
         arms=tuple(named) or None,
-        seeds=parse_seeds(seeds),
+        seeds=numbers,
+        cap=cap,
         overrides=parse_overrides(overrides),
         added_arms=added,
     )

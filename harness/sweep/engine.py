@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.executors import Executor
 from harness.identity import sha256_of
 from harness.plan import Plan, Selection, make_plan
-from harness.run import Request, check_data, jobs_of, make_executor, now, trial_row
+from harness.run import Request, check_data, jobs_of, make_executor, now, record_plan
 from harness.store import Owner, open_reader
 from harness.suite import Suite
 from harness.suite.models import Arm, Metric, Sweep
@@ -255,12 +255,7 @@ class _Sweep:
         """Run what is missing of a plan; trials stand in the store as those of any run."""
         check_data(plan)
         finished = self.owner.finished([trial.trial_id for trial in plan.trials])
-        links = [
-            {"trial_id": k.trial_id, "benchmark": k.benchmark, "arm": k.arm, "reused": k.trial_id in finished}
-            for k in plan.links
-        ]
-        rows = [trial_row(trial) for trial in plan.trials]
-        self.owner.record({"kind": "planned", "run_id": self.owner.run_id, "trials": rows, "links": links})
+        record_plan(self.owner, str(self.owner.run_id), plan, finished)
         jobs = jobs_of(plan, finished, self.request_of_run)
         if jobs:
             if self.executor is None:

@@ -291,3 +291,26 @@ def test_a_lost_product_is_made_again_and_a_failed_one_cancels(tiny: Path, datab
     assert broken.returncode == 1
     assert last_json(broken)["runs"][0]["counts"] == {"failed": 1, "cancelled": 6}
     assert "prerequisite" in str(last_json(broken)["runs"][0]["failures"])
+
+
+def test_sequential_seeds_stop_where_a_claim_is_resolved(tiny: Path, database: Path, harness: Harness) -> None:
+    tiny.write_text(tiny.read_text().replace("steps: 20", "steps: 2"))
+    arguments = ("run", tiny, "--executor", "inline", "--no-report", "--json", "--seeds", "3..20")
+    done = harness(*arguments)
+    assert done.returncode == 0, done.stderr
+    run = last_json(done)["runs"][0]
+    (verdict,) = run["verdicts"]
+    assert verdict["verdict"] == "direction confirmed"
+    assert 3 < verdict["n"] < 12
+    assert verdict["e_value"] >= 20
+    with open_reader(database) as reader:
+        (sequential,) = reader.query("SELECT DISTINCT sequential FROM verdicts").rows
+        bought = [json.loads(d) for (d,) in reader.query("SELECT detail FROM events WHERE kind = 'seed-bought'").rows]
+    assert sequential == (True,)
+    assert [event["seed"] for event in bought] == list(range(3, verdict["n"]))
+    assert all("tiny-better" in event["reason"] and set(event["arms"]) == {"base", "better"} for event in bought)
+    again = last_json(harness(*arguments))["runs"][0]
+    assert again["counts"] == {"done": 2 * verdict["n"]}
+    assert again["reused"] == again["trials"]
+    judged = json.loads(harness("claims", tiny, "--seeds", "3..20", "--format", "json").stdout)
+    assert judged[0]["verdicts"][0]["n"] == verdict["n"]

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import fingerprint
+from harness.errors import HarnessError
 from harness.identity import canonical, sha256_of
 from harness.plan import Plan, Selection, make_plan, parse_seeds
 from harness.suite import load_suite
@@ -74,8 +75,12 @@ def test_scale_and_seed_are_identity(tiny: Path) -> None:
 
 
 def test_seeds_as_they_are_asked_for(tiny: Path) -> None:
-    assert parse_seeds("4") == (0, 1, 2, 3)
-    assert parse_seeds("3..12") == (0, 1, 2)
+    assert parse_seeds("4") == ((0, 1, 2, 3), None)
+    assert parse_seeds("3..12") == ((0, 1, 2), 12)
+    assert parse_seeds(None) == (None, None)
+    for text in ("0", "-1", "x", "5..3", "3..", "..3", "1001", "²"):
+        with pytest.raises(HarnessError, match="MIN"):
+            parse_seeds(text)
     assert len(plan_of(tiny, seeds=(0, 1)).trials) == 4
     tiny.write_text(tiny.read_text().replace("min: 3, max", "min: 3, primary: 6, max"))
     assert len(plan_of(tiny).trials) == 12
