@@ -1,0 +1,220 @@
+"""The dispatcher over an executor that answers as it is told: attempts, watchdog, prerequisites, stops."""
+
+from __future__ import annotations
+
+import math
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.watch import Counting, Silent
+from harness.dispatch import Dispatcher, Policy
+from harness.errors import HarnessError
+from harness.executors import InlineExecutor, Progress, leftovers
+from harness.store import Owner, open_reader
+from harness.worker import Job
+
+Answer = Callable[[Job], dict[str, Any] | None]
+
+
+def job(name: str, **more: Any) -> Job:
+    return Job(name, f"b/{name}/0", {"recipe": {"threads": 1}}, Path("unused"), **more)
+
+
+class Told:
+    """An executor whose jobs end as ``answer`` says; None: not yet."""
+
+    def __init__(self, answer: Answer, room: int = 2) -> None:
+        self.answer, self.room = answer, room
+        self.running: dict[str, Job] = {}
+        self.started: list[tuple[str, int]] = []
+        self.killed: list[str] = []
+
+    def has_room(self, job: Job) -> bool:
+        return len(self.running) < self.room
+
+    def submit(self, job: Job) -> None:
+        self.running[job.trial_id] = job
+        self.started.append((job.trial_id, job.attempt))
+
+    def finished(self, wait_seconds: float) -> list[dict[str, Any]]:
+        for name, one in list(self.running.items()):
+            outcome = self.answer(one)
+            if name in self.killed and outcome is None:
+                outcome = {"status": "cancelled", "error": "killed", "crashed": True}
+            if outcome is not None:
+                del self.running[name]
+                return [{"trial_id": name, "attempts": one.attempt, "error": None, **outcome}]
+        time.sleep(0.01)
+        return []
+
+    def progress(self) -> list[Progress]:
+        return [Progress(name, 1, 10, 0.5) for name in self.running]
+
+    def kill(self, trial_id: str) -> None:
+        self.killed.append(trial_id)
+
+    def close(self) -> None:
+        self.running.clear()
+
+
+def done(job: Job) -> dict[str, Any]:
+    return {"status": "done"}
+
+
+def dispatched(
+    database: Path, executor: Any, jobs: list[Job], policy: Policy | None = None
+) -> tuple[dict[str, str], Dispatcher]:
+    with Owner(database, "run-1") as owner:
+        dispatcher = Dispatcher(owner, "run-1", executor, policy or Policy(), Silent())
+        dispatcher.submit(jobs)
+        ended = {one.trial_id: outcome["status"] for one, outcome in dispatcher.outcomes()}
+    return ended, dispatcher
+
+
+def test_every_job_ends_once_and_never_more_than_fit_at_a_time(database: Path) -> None:
+    executor = Told(done, room=3)
+    ended, _ = dispatched(database, executor, [job(f"t{k}") for k in range(9)])
+    assert ended == {f"t{k}": "done" for k in range(9)}
+    assert len(executor.started) == 9
+
+
+def test_a_crash_is_tried_again_and_an_error_is_not(database: Path) -> None:
+    def answer(one: Job) -> dict[str, Any]:
+        if one.trial_id == "crash":
+            return {"status": "failed", "error": "died", "crashed": True} if one.attempt < 2 else {"status": "done"}
+        return {"status": "failed", "error": "ValueError: no"}
+
+    executor = Told(answer)
+    ended, _ = dispatched(database, executor, [job("crash"), job("error")])
+    assert ended == {"crash": "done", "error": "failed"}
+    assert sorted(executor.started) == [("crash", 1), ("crash", 2), ("error", 1)]
+    with open_reader(database) as reader:
+        assert [event["kind"] for event in reader.events("run-1") if event["kind"] == "retry"] == ["retry"]
+
+
+def test_a_crash_that_comes_back_is_a_failure(database: Path) -> None:
+    executor = Told(lambda one: {"status": "failed", "error": "died", "crashed": True})
+    ended, _ = dispatched(database, executor, [job("crash")])
+    assert ended == {"crash": "failed"}
+    assert executor.started == [("crash", 1), ("crash", 2)]
+
+
+def test_the_watchdog_ends_what_hangs(database: Path) -> None:
+    executor = Told(lambda one: None if one.trial_id == "hang" else {"status": "done"})
+    ended, _ = dispatched(database, executor, [job("hang", timeout_seconds=0.3), job("fine")])
+    assert ended == {"hang": "timeout", "fine": "done"}
+    assert executor.killed == ["hang"]
+    assert executor.started.count(("hang", 1)) == 1
+    assert ("hang", 2) not in executor.started
+
+
+def test_fail_fast_begins_nothing_further(database: Path) -> None:
+    executor = Told(lambda one: {"status": "failed", "error": "no"}, room=1)
+    ended, dispatcher = dispatched(database, executor, [job(f"t{k}") for k in range(5)], Policy(fail_fast=True))
+    assert ended == {"t0": "failed"}
+    assert len(dispatcher.left_over) == 4
+    assert dispatcher.stopped is not None
+
+
+def test_the_time_budget_lets_what_runs_finish(database: Path) -> None:
+    end = time.monotonic() + 3.0
+    executor = Told(lambda one: {"status": "done"} if time.monotonic() > end + 0.1 else None, room=1)
+    policy = Policy(stop_at=end)
+    ended, dispatcher = dispatched(database, executor, [job("a"), job("b")], policy)
+    assert ended == {"a": "done"}
+    assert dispatcher.stopped == "the time budget is used up"
+
+
+def test_exclusive_runs_one_at_a_time(database: Path) -> None:
+    most = 0
+
+    def answer(one: Job) -> dict[str, Any]:
+        nonlocal most
+        most = max(most, len(executor.running))
+        return {"status": "done"}
+
+    executor = Told(answer, room=4)
+    dispatched(database, executor, [job(f"t{k}") for k in range(4)], Policy(exclusive=True))
+    assert most == 1
+
+
+def test_dependants_wait_and_are_cancelled_with_the_reason(database: Path) -> None:
+    jobs = [job("student", needs=("teacher",)), job("teacher"), job("grandchild", needs=("student",)), job("other")]
+    executor = Told(done, room=1)
+    ended, _ = dispatched(database, executor, jobs)
+    order = [name for name, _ in executor.started]
+    assert order.index("teacher") < order.index("student") < order.index("grandchild")
+    executor = Told(lambda one: {"status": "failed" if one.trial_id == "teacher" else "done", "error": "no"})
+    ended, _ = dispatched(database.with_name("b.duckdb"), executor, jobs)
+    assert ended == {"teacher": "failed", "student": "cancelled", "grandchild": "cancelled", "other": "done"}
+
+
+def test_more_jobs_may_come_between_outcomes(database: Path) -> None:
+    with Owner(database, "run-1") as owner:
+        dispatcher = Dispatcher(owner, "run-1", Told(done), Policy(), Silent())
+        dispatcher.submit([job("first")])
+        ended = []
+        for one, _ in dispatcher.outcomes():
+            ended.append(one.trial_id)
+            if len(ended) < 3:
+                dispatcher.submit([job(f"next{len(ended)}")])
+    assert ended == ["first", "next1", "next2"]
+
+
+def test_counting_estimates_what_is_left() -> None:
+    watch = Counting("suite")
+    watch.queued(4)
+    assert watch.remaining == "…"
+    watch.started(job("a"))
+    watch.finished(job("a"), {"status": "failed", "trial_id": "a"})
+    assert (watch.done, watch.failed, watch.total) == (1, 1, 4)
+    assert watch.remaining.endswith(("s", "min"))
+
+
+def test_inline_runs_in_order_and_keeps_its_place(tmp_path: Path) -> None:
+    executor = InlineExecutor()
+    assert executor.has_room(job("a"))
+    executor.submit(job("a"))
+    assert not executor.has_room(job("b"))
+    executor.kill("a")
+    assert executor.finished(0) == []
+    assert math.isinf(job("a").timeout_seconds)
+
+
+def test_ray_refuses_client_addresses(tmp_path: Path) -> None:
+    from harness.executors.cluster import RayExecutor
+
+    with pytest.raises(HarnessError, match="ray job submit"):
+        RayExecutor(tmp_path, address="ray://somewhere:10001")
+
+
+def test_leftovers_of_a_dead_owner_are_ended_and_nobody_elses(tmp_path: Path) -> None:
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+    code = (
+        "import os, sys; from pathlib import Path; from harness.executors.leftovers import Session\n"
+        "import subprocess\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'])\n"
+        f"Session(Path({str(tmp_path)!r})).note_children(); os.kill(os.getpid(), 9)"
+    )
+    owner = subprocess.run([sys.executable, "-c", code], check=False)
+    try:
+        assert owner.returncode == -signal.SIGKILL
+        assert leftovers.end_dead_sessions(tmp_path) == 1
+        assert list(tmp_path.iterdir()) == []
+        own = leftovers.Session(tmp_path)
+        own.note_children()
+        assert leftovers.end_dead_sessions(tmp_path) == 0  # this process lives
+        assert sleeper.poll() is None
+        assert bystander.poll() is None
+        own.forget()
+        assert not list(tmp_path.iterdir())
+    finally:
+        sleeper.kill()
+        bystander.kill()
