@@ -15,18 +15,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from harness.fingerprint import fingerprint
-from harness.judge.contrasts import REPORTED
 from harness.judge.frame import Frame, Stored
 from harness.store.queries import Queries
+from harness.suite.models import REPORTED
 
 TIMEOUT_SECONDS = 600
 _MARK = "checks of identities: "
 
 
 def place_of(frame: Frame) -> str:
-    """``module:function`` of a claim's check: in the suite's own module, or ``module.function`` of another."""
-    module, _, name = str(frame.check).rpartition(".")
-    return f"suites.checks.{module or frame.suite}:{name}"
+    """``module:function`` of a claim's check."""
+    return f"suites.checks.{frame.suite}:{frame.check}"
 
 
 def code_of(place: str) -> str:

@@ -22,8 +22,6 @@ FLOORS = {"percent": 0.1, "bleu": 0.1, "ap": 0.1, "db": 0.05}
 
 RELATIVE_FLOORS = {"perplexity": 0.005}
 TIMES = frozenset({"seconds", "second", "s", "ms", "milliseconds", "minutes", "minute", "hours"})
-REPORTED = "reported"
-"""The name in ``check:`` of an identity that only the authors' files show."""
 
 
 def frames_of(suite: Suite, plan: Plan, *, sequential: bool) -> list[Frame]:
@@ -59,7 +57,7 @@ def _frame(
         tolerated_failures=judging.tolerated_failures, stand_in_smallest_sd=judging.stand_in_smallest_sd,
         seeds=(seeds.min, seeds.primary or seeds.min, seeds.max), sequential=sequential,
         gates=tuple(GateRule(one.metric, one.arm, one.relative_to, one.op, one.value) for one in gates_of(binding)),
-        shown=() if ordering else against[1:], check=binding.check, note=binding.note,
+        others=() if ordering else against[1:], check=binding.check, note=binding.note,
     )  # fmt: skip
     if binding.unbound is not None:
         return replace(frame, mode="none", stopped=("not run", binding.unbound))
@@ -155,7 +153,7 @@ def _block(
     name, metric = measured
     deciding = frame.against if frame.kind == "ordering" else frame.against[:1]
     chain = (str(binding.arm), *(() if frame.mode == "absolute" else deciding))
-    needed = dict.fromkeys((*chain, *frame.shown, *frame.own_baselines, *frame.gate_arms))
+    needed = dict.fromkeys((*chain, *frame.others, *frame.own_baselines, *frame.gate_arms))
     cells = {arm: plan.trial_ids(base.benchmark, arm) for arm in needed}
     unit = metric.unit if metric is not None else fact.unit
     unequal, invalid = _fairness(trials, cells, chain, frame)

@@ -84,6 +84,7 @@ class Frame:
     ``direction`` is the sign that makes the claimed direction positive, for the metric that is measured (each block
     has its own).
     ``delta`` is the published effect in that direction, None where none is printed or the metric is another one.
+    ``others``: comparators that are shown and do not decide.
     ``k``: in how many blocks the effect must exist (``at_least``); None means all.
     """
 
@@ -119,7 +120,7 @@ class Frame:
     sequential: bool
     gates: tuple[GateRule, ...] = ()
     blocks: tuple[Block, ...] = ()
-    shown: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     stand_in: tuple[str, ...] = ()
     contrast: str = ""
@@ -149,7 +150,7 @@ class Frame:
                     for trial in block.cells.get(arm, {}).values():
                         sides.setdefault(trial, name)
         for block in self.blocks:
-            for name, arms in (("own baseline", self.own_baselines), ("shown", self.shown), ("gate", self.gate_arms)):
+            for name, arms in (("own baseline", self.own_baselines), ("shown", self.others), ("gate", self.gate_arms)):
                 for arm in arms:
                     for trial in block.cells.get(arm, {}).values():
                         sides.setdefault(trial, name)

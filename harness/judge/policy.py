@@ -102,6 +102,8 @@ def resolved(
     """Why a verdict can no longer be lost; None where it can. ``reading`` is that of an anytime design.
 
     The running interval and the anytime p never take back what they excluded, and neither does Holm on such p values.
+    An effect worth having being excluded is not the end where the estimate lies at −m or below: "not reproduced" can
+    still become "contradicted".
     """
     certain = adjusted_p <= alpha
     if reading.margin:
@@ -116,7 +118,8 @@ def resolved(
         bar = kappa * delta
         if reading.low >= bar or reading.high < bar or reading.n >= ENOUGH:
             return "direction and size settled"
-    if reading.sized and reading.high < (smallest if smallest is not None else 0.0):
+    m = smallest if smallest is not None else 0.0
+    if reading.sized and reading.high < m and (reading.below or reading.estimate > -m):
         return "an effect worth having is excluded"
     return None
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -94,7 +94,7 @@ class Paired:
         """Two-sided p; 1 where there is no test."""
         if not self.sized:
             return sign_p(self.values) if self.sequential else stats.sign_flip_p(self.values)
-        return stats.anytime_p(self.values, self.g) if self.sequential else stats.paired_t(self.values).p
+        return _p(self.values, self.sequential, self.g)
 
     @cached_property
     def e(self) -> float:
@@ -105,12 +105,7 @@ class Paired:
         """1 − α interval of the mean difference; the whole line where only signs were tested."""
         if not self.sized:
             return -math.inf, math.inf
-        found = (
-            stats.anytime_interval(self.values, self.g, alpha, running=True)
-            if self.sequential
-            else stats.paired_t(self.values, alpha)
-        )
-        return found.low, found.high
+        return _interval(self.values, self.sequential, self.g, alpha)
 
     def above(self, alpha: float) -> bool:
         """Whether the interval lies above zero."""
@@ -136,6 +131,18 @@ class Paired:
         one_sided = all(value > 0 for value in self.values) or all(value < 0 for value in self.values)
         attainable = max(alpha, 2.0 ** (1 - self.n)) * (1 + 1e-12)
         return (self.n <= 5 and not one_sided) or stats.sign_flip_p(self.values) > attainable
+
+
+@lru_cache(maxsize=4096)
+def _interval(values: tuple[float, ...], sequential: bool, g: float, alpha: float) -> tuple[float, float]:
+    """The policy asks again each round, although one comparison has changed."""
+    found = stats.anytime_interval(values, g, alpha, running=True) if sequential else stats.paired_t(values, alpha)
+    return found.low, found.high
+
+
+@lru_cache(maxsize=4096)
+def _p(values: tuple[float, ...], sequential: bool, g: float) -> float:
+    return stats.anytime_p(values, g) if sequential else stats.paired_t(values).p
 
 
 def sign_log_e(values: Sequence[float]) -> list[float]:

@@ -12,13 +12,13 @@ from harness import stats
 from harness.judge import absolute
 from harness.judge.absolute import AbsoluteFound
 from harness.judge.checks import holds
-from harness.judge.contrasts import REPORTED
 from harness.judge.evidence import Evidence, Pairs, pair
 from harness.judge.examining import BlockFound, Unit
 from harness.judge.families import correction_name
 from harness.judge.frame import Frame, Stored
 from harness.judge.gates import GateReading
 from harness.judge.verdicts import decide, least_favourable
+from harness.suite.models import REPORTED
 
 Row = dict[str, Any]
 
@@ -230,7 +230,7 @@ def _mean(values: Mapping[int, float]) -> float | None:
 def _shown(frame: Frame, found: BlockFound, evidence: Evidence) -> list[dict[str, Any]]:
     """Comparators that do not decide, unadjusted."""
     entries = []
-    for arm in frame.shown:
+    for arm in frame.others:
         one = pair(frame, found.block, found.block.chain[0], arm, evidence)
         if one.planned and found.block.cells.get(arm):
             entries.append(_entry(frame, one) | {"against": arm, "benchmark": found.block.benchmark})

@@ -12,7 +12,7 @@ from harness.recipe import COMMON_KEYS, SLOT_KEYS
 from harness.records import Key
 from harness.suite import keys
 from harness.suite.load import LoadedBenchmark, Suite, shipped_folder
-from harness.suite.models import SLOTS, Binding, Prerequisite, ScaleBlock
+from harness.suite.models import REPORTED, SLOTS, Binding, Prerequisite, ScaleBlock
 from harness.suite.resolve import CellError, content, setting
 
 MAX_PRIMARY = 5
@@ -102,7 +102,7 @@ def _block(
         values: Mapping[str, Any] = getattr(block, part)
         name = values.get("name", getattr(paper, part).get("name"))
         known = registry.entries(part)
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             place = node.find((scale, part, "name"))
             given = f"no {part} '{name}'" if name else f"'{part}' needs a name"
             yield Problem(place, f"{given}; {choices(known, str(name))}")
@@ -151,7 +151,7 @@ def _prerequisite(node: Any, path: tuple[str, ...], wanted: Prerequisite) -> Ite
     parts = {"model": wanted.model, "data": wanted.data} if wanted.data else {"model": wanted.model}
     for part, values in parts.items():
         known = registry.entries("model" if part == "model" else "data")
-        if values.get("name") not in known:
+        if not isinstance(values.get("name"), str) or values["name"] not in known:
             problem = f"'{part}' needs the name of one that exists; {choices(known, str(values.get('name')))}"
             yield Problem(node.find((*path, part)), problem)
         else:
@@ -236,7 +236,7 @@ def _arms(suite: Suite) -> Iterator[Problem]:
             for path, one in _methods(value, (slot,)):
                 place = suite.node.find(("arms", name, *path))
                 method = one if isinstance(one, str) else one.get("name") if isinstance(one, dict) else None
-                if method not in methods:
+                if not isinstance(method, str) or method not in methods:
                     fitting = [m for m, e in methods.items() if e.info["slot"] == slot]
                     yield Problem(place, f"no {slot} '{method}'; {choices(fitting, str(method))}")
                     continue
@@ -335,7 +335,7 @@ def _binding(suite: Suite, number: int, binding: Binding) -> Iterator[Problem]:
             yield Problem(suite.node.find((*path, key)), _no_arm(suite, arm))
     yield from _runs(suite, number, binding, [arm for key, arm in named if arm and key != "against"])
     yield from _metric(suite, number, binding)
-    if binding.check is not None:
+    if binding.check is not None and binding.check != REPORTED:
         known = checks_of(suite.name)
         if binding.check not in known:
             problem = f"no check '{binding.check}' in suites.checks.{suite.name}; {choices(known, binding.check)}"

@@ -12,6 +12,8 @@ ScaleName = Literal["mini", "small", "paper"]
 SlotName = Literal["optimizer", "norm", "objective", "adaptation"]
 SLOTS: tuple[SlotName, ...] = ("optimizer", "norm", "objective", "adaptation")
 SCALES: tuple[str, ...] = ("smoke", "mini", "small", "paper")
+REPORTED = "reported"
+"""In ``check:``, an identity that only the authors' files show."""
 
 
 class Strict(BaseModel):

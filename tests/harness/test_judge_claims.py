@@ -50,7 +50,7 @@ class TestScopes:
         slightly = next(one for one in candidates if stats.paired_t([v - 50 for v in one]).p > 0.03)
         found = stats.paired_t([v - 50 for v in slightly])
         assert found.high < 0  # alone it would contradict, as one of three it may be chance
-        assert several(tmp_path, [STRONG, STRONG, slightly], "all")["verdict"] == "inconclusive"
+        assert several(tmp_path, [STRONG, STRONG, slightly], "all")["verdict"] == "not reproduced"
         assert several(tmp_path, [slightly], "all")["verdict"] == "contradicted"
 
     def test_at_least(self, tmp_path: Path) -> None:

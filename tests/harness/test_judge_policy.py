@@ -1,0 +1,193 @@
+"""The sequential policy: resolved claims get no seeds, the likeliest to resolve goes first, and errors stay rare."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from judge_support import WHEN, World, around, benchmark, binding, fact, flat, write_suite
+
+from harness import stats
+from harness.judge.contrasts import frames_of
+from harness.judge.evidence import Record
+from harness.judge.families import adjust
+from harness.judge.judging import rows_of
+from harness.judge.policy import needed_p, next_seeds, pending_of, resolved
+from harness.judge.verdicts import Reading
+from harness.suite import Suite
+
+NAMES = ("x0", "x1", "x2", "x3")
+
+
+def four(folder: Path, scale: str = "paper") -> Suite:
+    """Four primary claims of one benchmark each."""
+    where = "".join(benchmark(name, paper=scale == "paper", level=60 + i) for i, name in enumerate(NAMES))
+    bindings = [binding(f"c-{name}", benchmarks=[name], primary=True) for name in NAMES]
+    return write_suite(folder, [fact(f"c-{name}") for name in NAMES], bindings, benchmarks=where)
+
+
+def pending(suite: Suite, values: dict[str, list[float]], cap: int = 20, scale: str = "paper") -> list[Any]:
+    scores: dict[tuple[str, str], Any] = {}
+    for name, ours in values.items():
+        scores |= {(name, "ours"): ours, (name, "base"): flat(len(ours))}
+    world = World(suite, scores, scale)
+    return pending_of(frames_of(suite, world.plan, sequential=True), world.evidence(), cap)
+
+
+def test_resolved_claims_get_no_seeds(tmp_path: Path) -> None:
+    values = {
+        "x0": around(2.0, 0.1, 6), "x1": around(-2.0, 0.1, 6), "x2": around(0.1, 0.1, 6), "x3": around(1.0, 2.0, 6),
+    }  # fmt: skip
+    assert [one.claim_id for one in pending(four(tmp_path), values)] == ["c-x3"]
+
+
+def test_nothing_is_bought_beyond_the_cap(tmp_path: Path) -> None:
+    values = {name: around(1.0, 3.0, 6) for name in NAMES}
+    assert len(pending(four(tmp_path), values, cap=7)) == 4
+    assert pending(four(tmp_path), values, cap=6) == []
+
+
+def test_a_purchase_takes_both_arms_and_says_why(tmp_path: Path) -> None:
+    values = {"x0": around(2.0, 0.6, 4), "x1": around(0.4, 2.0, 4), "x2": around(0.3, 3.0, 4), "x3": around(1, 9, 4)}
+    found = pending(four(tmp_path), values)
+    first, second = next_seeds(found, 2)
+    assert first.claim_id == "c-x0"
+    assert first.arms == ("ours", "base")
+    assert first.seed == 4
+    assert first.expected_resolution_per_second > second.expected_resolution_per_second
+    assert first.alternatives[0][0] == second.claim_id
+    assert "c-x0 is unresolved after 4 pairs" in first.reason
+    assert first.as_event()["detail"]["seed"] == 4
+    assert next_seeds(found, 2) == [first, second]  # replayable
+
+
+def test_cheap_seeds_go_first(tmp_path: Path) -> None:
+    suite = four(tmp_path)
+    scores = {
+        (name, arm): around(1.0, 0.9, 4) if arm == "ours" else flat(4) for name in NAMES for arm in ("ours", "base")
+    }
+    world = World(suite, scores, "paper")
+    records = world.evidence()
+    slow = {link.trial_id for link in world.plan.links if link.benchmark != "x2"}
+    dear = {
+        trial: Record(trial, one.status, one.environment, one.results, 50.0 if trial in slow else 1.0)
+        for trial, one in records.items()
+    }
+    found = pending_of(frames_of(suite, world.plan, sequential=True), dear, 20)
+    assert next_seeds(found)[0].claim_id == "c-x2"
+
+
+def test_a_claim_over_benchmarks_gets_its_seed_where_evidence_is_weakest(tmp_path: Path) -> None:
+    where = "".join(benchmark(name, paper=True, level=60 + i) for i, name in enumerate(NAMES))
+    suite = write_suite(tmp_path, [fact("c")], [binding("c", benchmarks=list(NAMES), scope="all")], benchmarks=where)
+    values = {name: around(2.0, 0.3, 6) for name in NAMES} | {"x2": around(1.0, 1.5, 6)}
+    (purchase,) = next_seeds(pending(suite, values))
+    assert purchase.benchmark == "x2"
+
+
+def test_a_shared_test_is_bought_once(tmp_path: Path) -> None:
+    facts = [fact("one"), fact("two")]
+    suite = write_suite(tmp_path, facts, [binding("one"), binding("two")])
+    scores = {("a", "ours"): around(1.0, 2.0, 4), ("a", "base"): flat(4)}
+    world = World(suite, scores)
+    assert len(pending_of(frames_of(suite, world.plan, sequential=True), world.evidence(), 12)) == 1
+
+
+def reading(**changes: Any) -> Reading:
+    values: dict[str, Any] = {
+        "n": 6, "estimate": 2.0, "low": 0.5, "high": 3.5, "upper90": 3.2, "p": 0.01, "e": 100.0, "above": True,
+        "below": False, "fragile": False, "sized": True,
+    }  # fmt: skip
+    return Reading(**(values | changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "adjusted", "stand_in", "settled"),
+    [
+        ({}, 0.01, False, False),  # direction certain, size open
+        ({"low": 1.1}, 0.01, False, True),
+        ({"high": 0.9}, 0.01, False, True),
+        ({"n": 8}, 0.01, False, True),
+        ({"low": 1.1}, 0.06, False, False),  # unadjusted evidence never stops
+        ({"low": -1.0, "high": 0.3, "estimate": -0.35}, 0.5, False, True),
+        ({"low": -4.0, "high": 0.3, "estimate": -2.0}, 0.5, False, False),  # a contradiction is still open
+        ({"low": -4.0, "high": -0.1, "estimate": -2.0, "below": True}, 0.5, False, True),
+        ({}, 0.01, True, True),
+        ({"low": -1.0, "high": 0.3}, 0.5, True, False),
+        ({"above": False, "below": True}, 0.01, True, True),
+    ],
+)
+def test_resolution_rule(changes: dict[str, Any], adjusted: float, stand_in: bool, settled: bool) -> None:
+    why = resolved(
+        reading(**changes), adjusted, alpha=0.05, kappa=0.5, delta=2.0, smallest=0.4, stand_in=stand_in
+    )  # fmt: skip
+    assert (why is not None) == settled
+
+
+@pytest.mark.parametrize("family", ["primary", "secondary"])
+def test_needed_p_is_where_the_correction_starts_to_accept(family: str) -> None:
+    p: dict[str, float | None] = {"a": 0.001, "b": None, "c": 0.3, "d": 0.012}
+    needed = needed_p(family, p, "c", 0.05)
+    assert adjust(family, {**p, "c": needed * 0.999}, sequential=True)["c"] <= 0.05
+    assert adjust(family, {**p, "c": needed * 1.01}, sequential=True)["c"] > 0.05
+
+
+def simulate(suite: Suite, truths: dict[str, float], sd: float, cap: int, rng: np.random.Generator) -> tuple[Any, int]:
+    """One suite: seeds bought by the policy until nothing is pending; words by claim and pairs used."""
+    draws = {name: truth + sd * rng.standard_normal(cap) for name, truth in truths.items()}
+    world = World(suite, {(name, arm): flat(cap) for name in NAMES for arm in ("ours", "base")}, "paper")
+    frames = frames_of(suite, world.plan, sequential=True)
+    records: dict[str, Record] = {}
+    ids = {(link.benchmark, link.arm, link.seed): link.trial_id for link in world.plan.links}
+
+    def run(name: str, seed: int) -> None:
+        for arm, value in (("ours", 50 + draws[name][seed]), ("base", 50.0)):
+            trial = ids[name, arm, seed]
+            records[trial] = Record(trial, "done", "here", {("test", "score"): float(value)}, 1.0)
+
+    bought = dict.fromkeys(NAMES, 3)
+    for name in NAMES:
+        for seed in range(3):
+            run(name, seed)
+    while True:
+        asked = [planned(frame, bought) for frame in frames]
+        purchases = next_seeds(pending_of(asked, records, cap))
+        if not purchases:
+            break
+        (one,) = purchases
+        assert one.seed == bought[one.benchmark]
+        run(one.benchmark, one.seed)
+        bought[one.benchmark] += 1
+    words = {one.frame.claim_id: row["verdict"] for one, row in rows_of(asked, records, {}, WHEN)}
+    return words, sum(bought.values())
+
+
+def planned(frame: Any, bought: dict[str, int]) -> Any:
+    """The frame with as many seeds as were asked for."""
+    from dataclasses import replace
+
+    blocks = tuple(
+        replace(block, cells={arm: {s: t for s, t in cell.items() if s < bought[block.benchmark]}
+                              for arm, cell in block.cells.items()})
+        for block in frame.blocks
+    )  # fmt: skip
+    return replace(frame, blocks=blocks)
+
+
+def test_sequential_seeds_spare_trials_and_rarely_err(tmp_path: Path) -> None:
+    """Effect Δ, 0.25 Δ, null and reversed; sd Δ/4; cap 20: a small version of the whole-system simulation."""
+    suite = four(tmp_path)
+    truths = dict(zip(NAMES, (2.0, 0.5, 0.0, -2.0), strict=True))
+    rng = np.random.default_rng(7)
+    found, pairs = [], 0
+    for _ in range(25):
+        words, used = simulate(suite, truths, 0.5, 20, rng)
+        found.append(words)
+        pairs += used
+    assert not any(words["c-x2"] == "reproduced" or words["c-x3"] == "reproduced" for words in found)
+    assert sum(words["c-x0"] == "reproduced" for words in found) >= 23
+    assert all(words["c-x3"] == "contradicted" for words in found)
+    assert pairs <= 0.6 * 25 * 4 * 20
+    assert stats.anytime_interval([1.0, 1.1, 0.9]).low < 0  # below four seeds nothing can be decided

@@ -1,0 +1,217 @@
+"""Verdicts from a real store: recomputed from what is stored with them, unmoved by other trials of the same names."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judge_support import WHEN, World, around, benchmark, binding, fact, flat, record_verdicts, write_suite
+
+from harness import stats
+from harness.errors import HarnessError
+from harness.judge import ablations, claim_rows, judge, recompute, verdict_times
+from harness.judge.checks import run_apart
+from harness.plan import Selection, make_plan
+from harness.store import Owner, open_reader
+
+LATER = WHEN + timedelta(hours=1)
+
+
+def many_kinds(folder: Path, judging: str = "{}") -> World:
+    """Every kind, scope and trouble in one suite at paper scale."""
+    where = "".join(benchmark(name, paper=True, level=level) for name, level in (("a", 50), ("b", 51), ("d", 52)))
+    gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
+    facts = [
+        fact("plain"), fact("reversed", published={"difference": -1.0}), fact("everywhere"), fact("some"),
+        fact("average"), fact("not-worse"), fact("per-benchmark"), fact("gated"), fact("dead"),
+        fact("order", kind="ordering", published={}), fact("value", kind="absolute", published={"method": 52.0}),
+        fact("gain", setting="mixed", gain_difference=1.0), fact("lost"), fact("unbound"),
+    ]  # fmt: skip
+    all_three: dict[str, Any] = {"benchmarks": ["a", "b", "d"]}
+    bindings = [
+        binding("plain", primary=True, against=["base", "other"]), binding("reversed", arm="base", against=["ours"]),
+        binding("everywhere", scope="all", primary=True, **all_three),
+        binding("some", scope={"at_least": 2}, **all_three),
+        binding("average", scope="mean", **all_three), binding("not-worse", scope="no_worse", margin=0.5),
+        binding("per-benchmark", **all_three), binding("gated", mechanism=gate, benchmarks=["b"]),
+        binding("dead", mechanism={**gate, "value": 0.99}), binding("order", against=["base", "other"]),
+        binding("value", against=[], margin=0.6), binding("gain", baselines=["other", "third"]),
+        binding("lost", arm="third", on_divergence="worst"), {"id": "unbound", "unbound": "no comparator is built"},
+    ]  # fmt: skip
+    suite = write_suite(folder, facts, bindings, benchmarks=where, judge=judging)
+    scores: dict[tuple[str, str], Any] = {}
+    for shift, name in enumerate("abd"):
+        scores |= {
+            (name, "ours"): around(2.0 - 0.5 * shift, 0.5, 6), (name, "base"): around(0.0, 0.4, 6)[::-1],
+            (name, "other"): around(-1.0, 0.3, 6), (name, "third"): [*around(-0.5, 0.2, 5), "diverged"],
+        }  # fmt: skip
+    scores["a", "other"][5] = None
+    mechanisms = {(name, "ours"): {"mechanism.share": 0.95} for name in "abd"}
+    return World(suite, scores, "paper", mechanisms, frozenset({("b", "base", 3)}))
+
+
+def judged(world: World, database: Path, when: Any = WHEN, **more: Any) -> dict[str, dict[str, Any]]:
+    """Judge from the store and store the judgement."""
+    with open_reader(database) as reader:
+        judgement = judge(world.suite, world.plan, reader, judged_at=when, **more)
+    record_verdicts(database, world.suite, world.scale, judgement)
+    return {row["claim_id"]: row for row in judgement.verdicts}
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_every_verdict_recomputes(tmp_path: Path, database: Path, sequential: bool) -> None:
+    world = many_kinds(tmp_path)
+    world.store(database)
+    rows = judged(world, database, sequential=sequential)
+    assert len({row["verdict"] for row in rows.values()}) >= 4
+    assert rows["dead"]["verdict"] == "inactive"
+    with open_reader(database) as reader:
+        for claim, row in rows.items():
+            (when,) = verdict_times(reader, claim, "paper")
+            again = recompute(reader, claim, "paper", when)
+            assert again["matches"], (claim, again["differs"])
+            assert again["verdict"] == row["verdict"]
+        stored = {row["claim_id"]: row for row in reader.verdicts(scale="paper")}
+        assert stored["plain"]["design"]["per_benchmark"] == rows["plain"]["design"]["per_benchmark"]
+        assert stored["plain"]["design"]["shown"][0]["against"] == "other"
+        gates = {row["claim_id"]: row for row in reader.gates("paper")}
+        assert (gates["gated"]["passed"], gates["dead"]["passed"]) == (True, False)
+        assert gates["gated"]["value"] == pytest.approx(0.95)
+        sides = reader.query(
+            "SELECT side, count(*) FROM verdict_trials WHERE claim_id = 'plain' GROUP BY side ORDER BY side"
+        )
+        assert dict(sides.rows) == {"baseline": 6, "method": 6, "shown": 6}
+
+
+def test_recomputing_notices_a_changed_number(tmp_path: Path, database: Path) -> None:
+    world = many_kinds(tmp_path)
+    world.store(database)
+    rows = judged(world, database)
+    tampered = {**rows["plain"], "judged_at": LATER, "difference": 1.0, "verdict": "contradicted"}
+    judgement = type("Rows", (), {"verdicts": [tampered], "trials": [], "gates": []})
+    with open_reader(database) as reader:
+        sides = reader.query("SELECT trial_id, side FROM verdict_trials WHERE claim_id = 'plain'").rows
+    base = {"claim_id": "plain", "scale": "paper", "judged_at": LATER}
+    judgement.trials = [{**base, "trial_id": trial, "side": side} for trial, side in sides]
+    record_verdicts(database, world.suite, "paper", judgement)
+    with open_reader(database) as reader:
+        again = recompute(reader, "plain", "paper", LATER)
+        assert not again["matches"]
+        assert set(again["differs"]) == {"difference", "verdict"}
+        with pytest.raises(HarnessError, match="no verdict"):
+            recompute(reader, "plain", "mini", LATER)
+
+
+def test_other_trials_under_the_same_names_change_nothing(tmp_path: Path, database: Path) -> None:
+    world = many_kinds(tmp_path)
+    world.store(database)
+    before = judged(world, database)
+    older = (tmp_path / "older").resolve()
+    older.mkdir()
+    arms = {"ours": "{role: method, optimizer: {name: sgd, lr: 0.7}}"}
+    where = benchmark("a", paper=True)
+    suite = write_suite(older, [fact("plain")], [binding("plain")], arms=arms, benchmarks=where)
+    others = World(suite, {("a", "ours"): around(-9.0, 0.1, 6), ("a", "base"): flat(6, 90.0)}, "paper")
+    with Owner(database) as owner:
+        others.record(owner, "other-run")
+        owner.flush()
+    with open_reader(database) as reader:
+        named = reader.query("SELECT count(*) FROM trials WHERE suite = 'known' AND benchmark = 'a' AND arm = 'ours'")
+        assert named.rows == [(12,)]
+    after = judged(world, database, LATER)
+    for claim, row in before.items():
+        same = {name: value for name, value in row.items() if name not in ("judged_at", "design")}
+        assert same == {name: after[claim][name] for name in same}, claim
+        assert "changed_since" not in after[claim]["design"]
+
+
+def test_a_changed_design_is_marked_once_results_exist(tmp_path: Path, database: Path) -> None:
+    world = many_kinds(tmp_path)
+    world.store(database)
+    first = judged(world, database)
+    assert "changed_since" not in first["plain"]["design"]
+    changed = many_kinds(tmp_path, judging="{kappa: 0.9}")
+    second = judged(changed, database, LATER)
+    assert second["plain"]["design"]["changed_since"] == LATER.isoformat(timespec="seconds")
+    assert second["plain"]["design"]["registered"] != first["plain"]["design"]["registered"]
+    assert "changed_since" not in second["unbound"]["design"]  # no results to have been looked at
+    third = judged(changed, database, LATER + timedelta(hours=1))
+    assert third["plain"]["design"]["changed_since"] == LATER.isoformat(timespec="seconds")
+
+
+def test_more_seeds_are_another_look_not_another_design(tmp_path: Path, database: Path) -> None:
+    world = many_kinds(tmp_path)
+    world.store(database)
+    world.seeds = 4
+    first = judged(world, database)
+    world.seeds = 6
+    second = judged(world, database, LATER)
+    assert (first["plain"]["n"], second["plain"]["n"]) == (4, 6)
+    assert (first["plain"]["design"]["looks"], second["plain"]["design"]["looks"]) == (1, 2)
+    assert first["plain"]["design"]["registered"] == second["plain"]["design"]["registered"]
+
+
+def test_a_sequential_claim_stays_sequential(tmp_path: Path, database: Path) -> None:
+    world = many_kinds(tmp_path)
+    world.store(database)
+    judged(world, database, sequential=True)
+    later = judged(world, database, LATER)
+    assert later["plain"]["sequential"]
+    assert later["plain"]["p"] == pytest.approx(stats.anytime_p(
+        [one for _, one in sorted(later["plain"]["design"]["per_benchmark"][0]["differences"].items())]
+    ))  # fmt: skip
+
+
+def test_overrides_on_the_command_line_make_a_stand_in(tmp_path: Path, database: Path) -> None:
+    world = many_kinds(tmp_path)
+    world.store(database)
+    plan = make_plan(world.suite, Selection(scale="paper", seeds=(0, 1, 2), overrides={"steps": 10}))
+    with open_reader(database) as reader:
+        rows = {row["claim_id"]: row for row in judge(world.suite, plan, reader, judged_at=WHEN).verdicts}
+    assert rows["plain"]["stand_in"] == ["recipe"]
+    assert rows["plain"]["n"] == 0  # none of these trials is stored
+
+
+def test_claims_can_be_stored(tmp_path: Path, database: Path) -> None:
+    world = many_kinds(tmp_path)
+    with Owner(database) as owner:
+        owner.record({"kind": "claims", "suite": "known", "claims": claim_rows(world.suite)})
+        owner.flush()
+    with open_reader(database) as reader:
+        stored = {row["claim_id"]: row for row in reader.claims("known")}
+    assert len(stored) == 14
+    assert stored["some"]["scope"] == "at_least: 2"
+    assert stored["plain"]["is_primary"]
+    assert stored["gain"]["gain_difference"] == 1.0
+
+
+def test_checks_run_in_a_process_of_their_own() -> None:
+    found = run_apart(["suites.checks.adamp:all_rows_must_pass", "suites.checks.adamp:missing"])
+    assert found["suites.checks.adamp:all_rows_must_pass"].holds
+    assert "AttributeError" in str(found["suites.checks.adamp:missing"].error)
+
+
+def test_ablations(tmp_path: Path, database: Path) -> None:
+    arms = {
+        "ours": "{role: method, optimizer: {name: sgd, lr: 0.1}}",
+        "less": "{role: ablation, optimizer: {name: sgd, lr: 0.1, momentum: 0.5}}",
+        "same": "{role: ablation, parent: ours, optimizer: {name: sgd, lr: 0.15}}",
+    }
+    where = benchmark("a", metric="{unit: percent, better: lower}")
+    suite = write_suite(tmp_path, [fact("c")], [binding("c")], arms=arms, benchmarks=where)
+    scores = {
+        ("a", "ours"): flat(6), ("a", "base"): flat(6), ("a", "less"): around(2.0, 0.2, 6),
+        ("a", "same"): around(0.0, 0.5, 6),
+    }  # fmt: skip
+    world = World(suite, scores)
+    world.store(database)
+    with open_reader(database) as reader:
+        rows = {row["arm"]: row for row in ablations(suite, world.plan, reader)}
+    assert set(rows) == {"less", "same"}
+    assert rows["less"]["difference"] == pytest.approx(-2.0)  # lower is better, so 2 more is worse
+    assert rows["less"]["changes"] == ["optimizer.momentum: 0.5 against 0.0"]
+    adjusted = stats.benjamini_hochberg([rows["less"]["p"], rows["same"]["p"]])
+    assert [rows["less"]["adjusted_p"], rows["same"]["adjusted_p"]] == pytest.approx(list(adjusted))
+    assert {row["label"] for row in rows.values()} == {"exploratory"}
