@@ -137,6 +137,7 @@ class Task(ABC):
     """One kind of benchmark. Order of calls: ``build``, then per epoch ``batches``, per step ``training_step``."""
 
     info: ClassVar[TaskInfo]
+    trains = True  # False where the arm's method needs no training: the loop takes no step and only scores
 
     def __init__(self, context: TrialContext) -> None:
         self.context = context
@@ -170,6 +171,10 @@ class Task(ABC):
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """Groups for the optimizer slot; a group's ``lr_scale`` multiplies the scheduled learning rate."""
         return [{"params": [p for p in model.parameters() if p.requires_grad]}]
+
+    def clipped(self, model: nn.Module) -> list[nn.Parameter] | None:
+        """The parameters whose joint gradient ``clip_norm`` limits; None: all that the optimizer moves."""
+        return None
 
     def probe(self, model: nn.Module) -> Probe | None:
         """The probe of the paper's mechanism, or None."""

@@ -126,7 +126,7 @@ class _Loop:
         self.optimizer = build_optimizer(task, model)
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.per_epoch = max(1, task.steps_per_epoch())
-        self.total = self.recipe.total_steps(self.per_epoch)
+        self.total = self.recipe.total_steps(self.per_epoch) if task.trains else 0
         self.scaler = torch.amp.GradScaler(around.device.type, enabled=self.recipe.precision == "float16")
         self.probe: Probe | None = task.probe(model) if self.recipe.diagnostics != "off" else None
         self.series: dict[tuple[str, str], Series] = {}
@@ -234,7 +234,8 @@ class _Loop:
             if self.recipe.clip_norm is not None or self.probing:
                 self.scaler.unscale_(self.optimizer)
             if self.recipe.clip_norm is not None:
-                norm = nn.utils.clip_grad_norm_(self._parameters(), self.recipe.clip_norm)
+                limited = self.task.clipped(self.model) or self._parameters()
+                norm = nn.utils.clip_grad_norm_(limited, self.recipe.clip_norm)
                 if self.probing:
                     self._append("train", "gradient_norm", step, float(norm))
             if self.probing and self.probe is not None:

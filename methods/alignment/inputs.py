@@ -92,6 +92,10 @@ class Adaptation(nn.Module):
         """The weighted summands of the loss by name, each a scalar with a gradient; changes no state."""
         raise NotImplementedError(f"{type(self).__name__} does not define its terms")
 
+    def uses(self) -> frozenset[str]:
+        """Fields of the batch, beyond the source's, that the loss reads with its present options."""
+        return frozenset(self.needs)
+
     def probe(self, batch: AdaptationBatch) -> dict[str, Tensor]:
         """Quantities of the method's mechanism on one batch; called without gradients."""
         return {}
@@ -124,7 +128,7 @@ class Adaptation(nn.Module):
             )
         if not features.shape[0] == logits.shape[0] == labels.shape[0]:
             raise ValueError(f"{self.name}: source features, logits and labels must have one number of items")
-        missing = [name for name in self.needs if getattr(batch, name) is None]
+        missing = sorted(name for name in self.uses() if getattr(batch, name) is None)
         if missing:
             raise ValueError(f"{self.name}: the batch lacks {', '.join(missing)}")
 

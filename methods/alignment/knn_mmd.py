@@ -63,9 +63,8 @@ class KNNMMD(Adaptation):
         self.local_weight, self.global_weight, self.sigmas = local_weight, global_weight, tuple(sigmas)
         self.global_target, self.support, self.root = global_target, support, root
 
-    def check(self, batch: AdaptationBatch) -> None:
-        """As ``Adaptation.check``, and what the terms in use need."""
-        super().check(batch)
+    def uses(self) -> frozenset[str]:
+        """What the terms of weight above 0 read."""
         wanted: set[str] = set()
         if self.local_weight or self.global_target == "paper":
             wanted |= {"help_features", "help_labels"}
@@ -73,9 +72,7 @@ class KNNMMD(Adaptation):
             wanted |= {"support_features", "support_labels"}
         if self.global_weight and self.global_target == "released":
             wanted.add("target_features")
-        missing = sorted(name for name in wanted if getattr(batch, name) is None)
-        if missing:
-            raise ValueError(f"knn-mmd: the batch lacks {', '.join(missing)}")
+        return frozenset(wanted)
 
     def help_set(self, batch: AdaptationBatch) -> tuple[Tensor, Tensor]:
         """Embeddings and labels of the target side of the local term, the shots among them where the option says so."""

@@ -94,14 +94,23 @@ def load_weights(body: nn.Module, place: Path | None) -> None:
         MissingDataError: there is no such file.
         HarnessError: the file cannot be read, or a weight is missing or of another shape.
     """
-    file = _weights_file(place)
-    weights = {name.removeprefix("body."): tensor for name, tensor in _read_weights(file).items()}
+    weights = read_backbone(place)
     wanted = body.state_dict()
     lacking = [name for name in wanted if name not in weights and not name.endswith("num_batches_tracked")]
     wrong = [name for name in wanted if name in weights and weights[name].shape != wanted[name].shape]
     if lacking or wrong:
-        raise HarnessError(f"{file} is not of this backbone: lacks {lacking[:3]}, other shapes {wrong[:3]}")
+        raise HarnessError(f"{place} is not of this backbone: lacks {lacking[:3]}, other shapes {wrong[:3]}")
     body.load_state_dict({name: weights[name] for name in wanted if name in weights}, strict=False)
+
+
+def read_backbone(place: Path | None) -> dict[str, Tensor]:
+    """A backbone's weights by name, without ``body.`` before it, from a file or the one file of a folder.
+
+    Raises:
+        MissingDataError: there is no such file.
+        HarnessError: the file cannot be read.
+    """
+    return {name.removeprefix("body."): tensor for name, tensor in _read_weights(_weights_file(place)).items()}
 
 
 def _weights_file(place: Path | None) -> Path:

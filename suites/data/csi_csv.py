@@ -1,0 +1,269 @@
+"""Channel state information in csv files as the ESP32 writes them: WiFall, WiGesture, and folders of one's own.
+
+Format: WiFall/README.md and WiGesture/README.md of RS2002/KNN-MMD and RS2002/CSI-BERT. Each row is a packet; the column
+``data`` holds real and imaginary part of each subcarrier in turn, as a list in brackets. Folders name person and action:
+``ID<n>/<action>/<recording>.csv`` (WiFall) or ``ID<n>/<action>.csv`` (WiGesture).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import missing, open_tree, require_sum
+from suites.data.cache import cached, checksum
+from suites.data.csi_domains import DIVISION_KEYS, Amplitudes, CsiDomains, CsiWindows, divide
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+READER = "csi-csv/1"
+COLUMN = "data"
+PERSON = re.compile(r"^(?:ID)?_?(.+)$", re.IGNORECASE)
+STATIC = "static"  # WiGesture's folder of postures, which nobody moves in
+
+
+@dataclass(frozen=True, slots=True)
+class _Recording:
+    file: str
+    person: str
+    action: str
+
+
+def list_recordings(names: list[str], source: str) -> list[_Recording]:
+    """The recordings among a tree's names, sorted; folders above the person are passed over, as is ``Static``.
+
+    Raises:
+        HarnessError: no csv lies in ``<person>/<action>/`` or ``<person>/``.
+    """
+    found = []
+    for name in names:
+        path = PurePosixPath(name)
+        if path.suffix.lower() != ".csv" or path.name.startswith(".") or len(path.parts) < 2:
+            continue
+        if any(part.lower() == STATIC for part in path.parts[:-1]):
+            continue
+        nested = len(path.parts) >= 3 and not re.fullmatch(r"ID\d+", path.parts[-2], re.IGNORECASE)
+        person, action = (path.parts[-3], path.parts[-2]) if nested else (path.parts[-2], path.stem)
+        match = PERSON.match(person)
+        assert match is not None  # a part of a path is not empty
+        # One spelling: the published folders have Jump beside fall, sit, stand and walk.
+        found.append(_Recording(name, match.group(1), action.lower()))
+    if not found:
+        raise HarnessError(
+            f"{source}: no recordings; expected <person>/<action>/<recording>.csv or <person>/<action>.csv"
+        )
+    return sorted(found, key=lambda one: (one.person, one.action, one.file))
+
+
+def parse(content: bytes, where: str) -> Amplitudes:
+    """Amplitudes (packets, subcarriers) of one csv.
+
+    Raises:
+        HarnessError: no column ``data``, a row that is no list of whole numbers or of another length, no rows.
+    """
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{where} is not UTF-8 text: {error}") from error
+    rows = csv.DictReader(io.StringIO(text, newline=""))
+    if COLUMN not in (rows.fieldnames or ()):
+        raise HarnessError(f"{where} has no column '{COLUMN}'; found {', '.join(map(str, rows.fieldnames or ()))}")
+    cells = []
+    try:
+        for number, row in enumerate(rows, start=2):
+            cell = (row[COLUMN] or "").strip()
+            if not (cell.startswith("[") and cell.endswith("]")):
+                raise HarnessError(f"{where}, line {number}: 'data' must be a list in brackets, got {cell[:40]!r}")
+            cells.append(cell[1:-1])
+    except csv.Error as error:
+        raise HarnessError(f"{where} is no csv: {error}") from error
+    if not cells:
+        raise HarnessError(f"{where} holds no packets")
+    length = cells[0].count(",") + 1
+    wrong = next((n for n, cell in enumerate(cells, start=2) if cell.count(",") + 1 != length), None)
+    if length % 2 or wrong is not None:
+        place = f", line {wrong}" if wrong is not None else ""
+        raise HarnessError(
+            f"{where}{place}: each row must hold real and imaginary part of the same subcarriers, the first row has "
+            f"{length} numbers"
+        )
+    try:
+        values = np.array(",".join(cells).split(","), dtype=np.int32).reshape(len(cells), length // 2, 2)
+    except ValueError as error:
+        raise HarnessError(f"{where}: 'data' holds something that is no whole number: {error}") from error
+    return np.hypot(values[..., 0], values[..., 1]).astype(np.float32)
+
+
+def read(path: Path, source: str, packets: int, expected: str | None = None) -> dict[str, Any]:
+    """Every recording cut into windows of ``packets`` packets, the rest dropped; decoded once, then from the cache.
+
+    Returns:
+        ``windows`` (N, packets, S), ``recordings`` (N,), ``places`` (N,) of the window in its recording, ``people``
+        and ``actions`` by recording as numbers into ``people_names`` and ``action_names``.
+
+    Raises:
+        MissingDataError: there is nothing at ``path``.
+        HarnessError: another checksum than ``expected``, a damaged archive or file, recordings that are too short.
+    """
+    if not path.exists():
+        raise missing(source, path)
+    found = checksum(path)
+    require_sum(source, path, found, expected)
+
+    def make() -> Mapping[str, Any]:
+        with open_tree(path, source) as tree:
+            listed = list_recordings(tree.names(), source)
+            amplitudes = {one.file: parse(tree.read(one.file), f"{source}: {one.file}") for one in listed}
+        return _cut(listed, amplitudes, packets, source)
+
+    names = ("windows", "recordings", "places", "people", "actions", "people_names", "action_names")
+    return dict(cached((READER, found, f"packets {packets}"), names, make))
+
+
+def _cut(listed: list[_Recording], amplitudes: Mapping[str, Amplitudes], packets: int, source: str) -> dict[str, Any]:
+    people, actions = (sorted({getattr(one, kind) for one in listed}) for kind in ("person", "action"))
+    widths = {values.shape[1] for values in amplitudes.values()}
+    if len(widths) > 1:
+        raise HarnessError(f"{source}: recordings have different numbers of subcarriers: {sorted(widths)}")
+    windows, recordings, places = [], [], []
+    for number, one in enumerate(listed):
+        values = amplitudes[one.file]
+        count = len(values) // packets
+        windows.append(values[: count * packets].reshape(count, packets, -1))
+        recordings += [number] * count
+        places += range(count)
+    if not recordings:
+        raise HarnessError(f"{source}: no recording has {packets} packets; lower 'packets'")
+    return {
+        "windows": np.concatenate(windows),
+        "recordings": np.array(recordings, dtype=np.int64),
+        "places": np.array(places, dtype=np.int64),
+        "people": np.array([people.index(one.person) for one in listed], dtype=np.int64),
+        "actions": np.array([actions.index(one.action) for one in listed], dtype=np.int64),
+        "people_names": np.array(people),
+        "action_names": np.array(actions),
+    }
+
+
+def windows_of(arrays: Mapping[str, Any], keys: Mapping[str, Any], source: str) -> CsiWindows:
+    """Windows with ``steps`` time steps, each the mean of equally many packets; long recordings cut into segments.
+
+    Raises:
+        HarnessError: the packets of a window cannot be shared out evenly.
+    """
+    windows, recordings = np.asarray(arrays["windows"], dtype=np.float32), np.asarray(arrays["recordings"])
+    steps, packets = int(keys["steps"]), windows.shape[1]
+    if packets % steps:
+        raise HarnessError(f"{source}: {packets} packets cannot be shared out evenly to {steps} steps")
+    if steps != packets:
+        windows = windows.reshape(len(windows), steps, packets // steps, -1).mean(axis=2)
+    groups = recordings
+    if int(keys["segment"]):
+        segments = np.asarray(arrays["places"]) // int(keys["segment"])
+        _, groups = np.unique(np.stack([recordings, segments], axis=1), axis=0, return_inverse=True)
+    return CsiWindows(
+        windows,
+        np.asarray(arrays["people"])[recordings],
+        np.asarray(arrays["actions"])[recordings],
+        np.asarray(groups, dtype=np.int64).reshape(-1),
+        tuple(map(str, arrays["people_names"])),
+        tuple(map(str, arrays["action_names"])),
+    )
+
+
+def _load(request: DataRequest, source: str, path: Path, expected: str | None = None) -> CsiDomains:
+    keys = request.parameters
+    arrays = read(path, source, int(keys["packets"]), expected)
+    return divide(windows_of(arrays, keys, source), keys, request.streams.seed, source)
+
+
+def load_wifall(request: DataRequest) -> CsiDomains:
+    """WiFall."""
+    return _load(request, "wifall", request.root / WIFALL, WIFALL_SHA256)
+
+
+def load_wigesture(request: DataRequest) -> CsiDomains:
+    """WiGesture, the part with moving gestures."""
+    return _load(request, "wigesture", request.root / WIGESTURE)
+
+
+def load_folder(request: DataRequest) -> CsiDomains:
+    """A folder or archive of one's own at ``path``, absolute or below the data folder."""
+    return _load(request, "csi", request.root / str(request.parameters["path"]))
+
+
+WIFALL, WIGESTURE = "wifall/wifall.tar.xz", "wigesture"
+WIFALL_SHA256 = "d0ed0bf3d7ee32f7547d204ecb3338c519b586e34678e6db69735da563dc25ac"
+
+
+def _keys(target: str, segment: int) -> dict[str, Key]:
+    return {
+        **DIVISION_KEYS,
+        "target": Key("str", target, DIVISION_KEYS["target"].about),
+        "packets": Key("int", 100, "a window: about one second", low=2),
+        "steps": Key("int", 100, "time steps a window, each the mean of equally many packets", low=1),
+        "segment": Key("int", segment, "windows of a recording that form a group of their own; 0: the whole", low=0),
+    }
+
+
+INFOS = (
+    DataInfo(
+        name="wifall",
+        target="load_wifall",
+        summary="WiFall: 928 recordings of 10 people and 5 actions, 52 subcarriers, about 100 packets a second",
+        origin="real",
+        content="csi",
+        layout="csi",
+        home="https://github.com/RS2002/KNN-MMD",
+        licence="none stated",
+        version="1",
+        size="13 MB",
+        files=(f"data:{WIFALL}",),
+        sha256=MappingProxyType({f"data:{WIFALL}": WIFALL_SHA256}),
+        fetch="hand:pack the folder WiFall of RS2002/KNN-MMD (WiFall/ID<0-9>/<action>/*.csv) as wifall/wifall.tar.xz, "
+        "or use the source csi with path: the folder",
+        keys=MappingProxyType(_keys("0", 0)),
+    ),
+    DataInfo(
+        name="wigesture",
+        target="load_wigesture",
+        summary="WiGesture, moving gestures: 8 people, 6 gestures, one recording of 60 seconds each",
+        origin="real",
+        content="csi",
+        layout="csi",
+        home="https://github.com/RS2002/CSI-BERT",
+        licence="none stated",
+        version="1",
+        files=(f"data:{WIGESTURE}",),
+        fetch="hand:put the folder WiGesture/Dynamic of RS2002/CSI-BERT (ID<1-8>/<gesture>.csv) to HARNESS_DATA/wigesture",
+        # One recording a gesture: shots and test come from segments of ten seconds.
+        keys=MappingProxyType(_keys("1", 10)),
+    ),
+    DataInfo(
+        name="csi",
+        target="load_folder",
+        summary="recordings of your own: <person>/<action>/<recording>.csv or <person>/<action>.csv, column data",
+        origin="folder",
+        content="csi",
+        layout="csi",
+        home="",
+        licence="yours",
+        version="1",
+        fetch="hand:point path at a folder or archive with <person>/<action>/<recording>.csv",
+        keys=MappingProxyType(
+            {"path": Key("str", None, "folder or archive, absolute or below HARNESS_DATA", required=True)}
+            | _keys("0", 0)
+        ),
+    ),
+)

@@ -1,0 +1,169 @@
+"""A simulated Wi-Fi channel: people and rooms as domains, actions as moving reflectors. Generated, not measured.
+
+The channel of subcarrier s at time t is a sum over paths (multipath model, Tse, Viswanath 2005, section 2.2):
+h(t, s) = Σ_static a·exp(−2πi·f_s·τ) + Σ_moving b·exp(−2πi·(f_s·τ + d(t)/λ)). What is received is |h| with noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.records import DataInfo, Key
+from suites.data.csi_domains import DIVISION_KEYS, CsiDomains, CsiWindows, divide
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+SUBCARRIERS = 52
+SPACING = 312.5e3  # Hz, IEEE 802.11 at 20 MHz
+STATIC_PATHS, MOVING_PATHS, HARMONICS = 8, 3, 3
+LONGEST_DELAY = 250e-9  # s, of a meeting room's echoes
+SESSIONS = 8
+WINDOWS = 2
+ACTIONS = ("fall", "jump", "sit", "stand", "walk", "wave", "circle", "push")
+
+Complex = npt.NDArray[np.complex128]
+Floats = npt.NDArray[np.float64]
+
+
+def simulate(keys: Mapping[str, Any], draws: np.random.Generator, target: int) -> CsiWindows:
+    """All windows; the domain number ``target`` has ``target_recordings`` a class, the others ``recordings``.
+
+    An action is a displacement of a few reflectors over time. A person has a geometry (delays, directions, strengths
+    of the reflectors) and a manner (pace, reach, onset), both ``shift`` apart between people. A session adds static
+    paths of its own. Sessions are independent of the actions unless ``confounded``.
+    """
+    people, actions = int(keys["people"]), int(keys["actions"])
+    by_person = keys["label"] != "person"
+    offsets = (np.arange(SUBCARRIERS) - SUBCARRIERS / 2 + 0.5) * SPACING
+    movements = _movements(draws, actions)
+    geometry = _Geometry(draws, people, float(keys["shift"]), offsets)
+    parts: list[Floats] = []
+    rows: list[tuple[int, int, int]] = []
+    number = 0
+    rooms = _static(draws, offsets, float(keys["fingerprint"]))
+    for person in range(people):
+        rooms = rooms if keys["shared_rooms"] else _static(draws, offsets, float(keys["fingerprint"]))
+        for action in range(actions):
+            inside = (person if by_person else action) == target
+            for _ in range(int(keys["target_recordings"] if inside else keys["recordings"])):
+                session = action % SESSIONS if keys["confounded"] else int(draws.integers(SESSIONS))
+                for _ in range(WINDOWS):
+                    parts.append(_window(keys, draws, movements[action], geometry, person, rooms[session]))
+                    rows.append((person, action, number))
+                number += 1
+    table = np.array(rows, dtype=np.int64)
+    return CsiWindows(
+        np.stack(parts).astype(np.float32),
+        table[:, 0],
+        table[:, 1],
+        table[:, 2],
+        tuple(str(person) for person in range(people)),
+        ACTIONS[:actions],
+    )
+
+
+def _movements(draws: np.random.Generator, actions: int) -> Floats:
+    """Amplitudes and phases (actions, reflectors, harmonics, 2) of the displacements, in wavelengths and radians."""
+    reach = draws.uniform(0.3, 1.2, (actions, MOVING_PATHS, HARMONICS)) / (1 + np.arange(HARMONICS))
+    phase = draws.uniform(0, 2 * np.pi, (actions, MOVING_PATHS, HARMONICS))
+    return np.stack([reach, phase], axis=-1)
+
+
+class _Geometry:
+    """How each person's reflectors lie and how each person moves."""
+
+    def __init__(self, draws: np.random.Generator, people: int, shift: float, offsets: Floats) -> None:
+        shape = (people, MOVING_PATHS)
+        common = draws.uniform(0, LONGEST_DELAY, MOVING_PATHS)
+        own = draws.uniform(0, LONGEST_DELAY, shape)
+        delays = (1 - min(1.0, shift)) * common + min(1.0, shift) * own
+        strengths = np.exp(0.4 * shift * draws.standard_normal(shape))
+        angles = 2 * np.pi * min(1.0, shift) * draws.uniform(-0.5, 0.5, shape)
+        self.steering: Complex = (strengths * np.exp(1j * angles))[..., None] * np.exp(
+            -2j * np.pi * delays[..., None] * offsets
+        )
+        self.directions = 1 + 0.5 * shift * draws.standard_normal(shape)
+        self.pace = np.exp(0.25 * shift * draws.standard_normal(people))
+        self.onset = 0.25 * shift * draws.standard_normal(people)
+
+
+def _static(draws: np.random.Generator, offsets: Floats, fingerprint: float) -> Complex:
+    """Static channels (sessions, subcarriers) of a person: common paths, and a session's own times ``fingerprint``."""
+    delays = draws.uniform(0, LONGEST_DELAY, (1 + SESSIONS, STATIC_PATHS))
+    gains = draws.standard_normal((2, 1 + SESSIONS, STATIC_PATHS)) / np.sqrt(2 * STATIC_PATHS)
+    paths = (gains[0] + 1j * gains[1])[..., None] * np.exp(-2j * np.pi * delays[..., None] * offsets)
+    channels: Complex = paths.sum(axis=1)
+    return 2.0 + channels[:1] + fingerprint * channels[1:]
+
+
+def _window(
+    keys: Mapping[str, Any],
+    draws: np.random.Generator,
+    movement: Floats,
+    geometry: _Geometry,
+    person: int,
+    static: Complex,
+) -> Floats:
+    """One second, (steps, subcarriers)."""
+    steps, jitter = int(keys["steps"]), float(keys["jitter"])
+    onset = geometry.onset[person] + jitter * draws.standard_normal()
+    pace = geometry.pace[person] * np.exp(0.5 * jitter * draws.standard_normal())
+    reach = np.exp(jitter * draws.standard_normal((MOVING_PATHS, 1, 1)))
+    time = onset + pace * np.arange(steps) / steps
+    harmonics = 2 * np.pi * (1 + np.arange(HARMONICS))[:, None] * time
+    waves = reach * movement[..., :1] * np.sin(harmonics + movement[..., 1:])
+    distances = geometry.directions[person][:, None] * waves.sum(axis=1)
+    moving = np.exp(-2j * np.pi * distances).T @ geometry.steering[person]
+    channel = static + float(keys["signature"]) * moving
+    noise = draws.standard_normal((2, steps, SUBCARRIERS)) * float(keys["noise"])
+    gain = np.exp(0.1 * float(keys["fingerprint"]) * draws.standard_normal())
+    return gain * np.abs(channel + noise[0] + 1j * noise[1])
+
+
+def load(request: DataRequest) -> CsiDomains:
+    """A world drawn from the stream ``data``, another one for every seed."""
+    keys = request.parameters
+    seed = request.streams.seed
+    domains = int(keys["people"] if keys["label"] != "person" else keys["actions"])
+    names = tuple(str(n) for n in range(domains)) if keys["label"] != "person" else ACTIONS[:domains]
+    target = seed % domains if keys["target_by_seed"] else names.index(keys["target"]) if keys["target"] in names else 0
+    windows = simulate(keys, request.streams.numpy("data", "channel"), target)
+    return divide(windows, keys, seed, "channel-simulator")
+
+
+INFO = DataInfo(
+    name="channel-simulator",
+    target="load",
+    summary="simulated Wi-Fi channel: people in rooms, actions as moving reflectors, 52 subcarriers",
+    origin="generated",
+    content="csi",
+    layout="none",
+    home="",
+    licence="none needed",
+    version="1",
+    keys=MappingProxyType(
+        {
+            **DIVISION_KEYS,
+            "people": Key("int", 8, "people", low=2, high=64),
+            "actions": Key("int", 5, "actions", low=2, high=len(ACTIONS)),
+            "recordings": Key("int", 4, "of each person and action in the source, two windows each", low=1),
+            "target_recordings": Key("int", 20, "of each class in the target, two windows each", low=2),
+            "steps": Key("int", 25, "time steps a window", low=4, high=1000),
+            "fingerprint": Key("float", 0.3, "strength of what is static: a session's own paths and its gain", low=0),
+            "signature": Key("float", 0.5, "strength of what moves", low=0),
+            "shift": Key("float", 0.5, "how far people's geometries and manners lie apart", low=0, high=1),
+            "jitter": Key("float", 0.08, "how differently one person repeats an action", low=0),
+            "noise": Key("float", 0.1, "deviation of the receiver's noise", low=0),
+            "shared_rooms": Key(
+                "bool", False, "all people are recorded in the same sessions: static says nothing of them"
+            ),
+            "confounded": Key("bool", False, "each action in a session of its own: what is static tells the action"),
+        }
+    ),
+)

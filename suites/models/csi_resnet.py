@@ -1,0 +1,160 @@
+"""ResNet-18 for channel state information: one-channel stem, an embedding of 64, a classifier of three layers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.errors import HarnessError
+from harness.records import Key, ModelInfo
+from suites.models.embedding import read_backbone
+
+if TYPE_CHECKING:
+    from harness.contracts import ModelRequest
+
+STAGES = 4
+
+
+class Block(nn.Module):
+    """Two 3×3 convolutions and a shortcut (He et al. 2016, figure 5 left), named as in published weights."""
+
+    def __init__(self, inputs: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, width, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.downsample: nn.Module = nn.Identity()
+        if stride != 1 or inputs != width:
+            shortcut = nn.Conv2d(inputs, width, 1, stride, bias=False)
+            self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(width))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """ReLU(shortcut + convolutions)."""
+        out = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(maps)))))
+        return F.relu(out + self.downsample(maps))
+
+
+class CsiEncoder(nn.Module):
+    """Amplitudes (B, 1, T, S) to embeddings (B, dimension).
+
+    Each subcarrier is standardised over time, so that the network sees motion and nothing static; then BatchNorm of
+    the one channel and a ResNet-18 whose stem takes one channel (papers' network: RS2002/KNN-MMD model.py).
+    """
+
+    def __init__(self, width: int, dimension: int) -> None:
+        super().__init__()
+        self.input_norm = nn.BatchNorm2d(1)
+        self.conv1 = nn.Conv2d(1, width, 7, 2, 3, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        before = width
+        for stage in range(STAGES):
+            after = width * 2**stage
+            blocks = nn.Sequential(Block(before, after, 1 if stage == 0 else 2), Block(after, after, 1))
+            self.add_module(f"layer{stage + 1}", blocks)
+            before = after
+        self.fc = nn.Linear(before, dimension)
+        for part in self.modules():
+            if isinstance(part, nn.Conv2d):
+                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, amplitudes: Tensor) -> Tensor:
+        """Embeddings (B, dimension)."""
+        maps = F.relu(self.bn1(self.conv1(self.input_norm(standardise(amplitudes)))))
+        maps = F.max_pool2d(maps, 3, 2, 1)
+        for stage in range(STAGES):
+            maps = getattr(self, f"layer{stage + 1}")(maps)
+        embedding: Tensor = self.fc(maps.mean(dim=(2, 3)))
+        return embedding
+
+
+class CsiNetwork(nn.Module):
+    """The encoder and its classifier.
+
+    Attributes:
+        dimension: of the embedding.
+    """
+
+    def __init__(self, encoder: CsiEncoder, classes: int, dimension: int) -> None:
+        super().__init__()
+        self.dimension = dimension
+        self.encoder = encoder
+        self.classifier = nn.Sequential(
+            nn.Linear(dimension, dimension),
+            nn.ReLU(),
+            nn.Linear(dimension, dimension),
+            nn.ReLU(),
+            nn.Linear(dimension, classes),
+        )
+
+    def forward(self, amplitudes: Tensor) -> tuple[Tensor, Tensor]:
+        """Embeddings (B, dimension) and class logits (B, classes)."""
+        embedding = self.encoder(amplitudes)
+        return embedding, self.classifier(embedding)
+
+
+def standardise(amplitudes: Tensor) -> Tensor:
+    """Each subcarrier of (B, 1, T, S) to mean 0 and deviation 1 over time; a constant one to 0."""
+    centred = amplitudes - amplitudes.mean(dim=2, keepdim=True)
+    deviation = centred.square().mean(dim=2, keepdim=True).sqrt()
+    return centred / deviation.clamp_min(1e-5)
+
+
+def build(request: ModelRequest) -> CsiNetwork:
+    """The network for ``facts``: ``classes``; with ``pretrained`` all but stem and embedding start from ImageNet.
+
+    Raises:
+        HarnessError: weights of another network, or a width that published weights do not have.
+        MissingDataError: ``pretrained`` without a weights file.
+    """
+    keys = request.parameters
+    width, dimension = int(keys["width"]), int(keys["dimension"])
+    encoder = CsiEncoder(width, dimension)
+    if keys["pretrained"]:
+        load_imagenet(encoder, request.prerequisites.get("backbone"))
+    return CsiNetwork(encoder, int(request.facts["classes"]), dimension)
+
+
+def load_imagenet(encoder: CsiEncoder, place: Path | None) -> None:
+    """Copy a ResNet-18's layers and its first BatchNorm; stem and embedding stay as drawn.
+
+    Raises:
+        MissingDataError: there is no such file.
+        HarnessError: the file cannot be read, or a weight is missing or of another shape.
+    """
+    weights = read_backbone(place)
+    wanted = {
+        name: tensor
+        for name, tensor in encoder.state_dict().items()
+        if name.split(".")[0] not in ("input_norm", "conv1", "fc")
+    }
+    lacking = [name for name in wanted if name not in weights and not name.endswith("num_batches_tracked")]
+    wrong = [name for name in wanted if name in weights and weights[name].shape != wanted[name].shape]
+    if lacking or wrong:
+        raise HarnessError(
+            f"csi-resnet18: {place} is not a ResNet-18 of width 64: lacks {lacking[:3]}, other shapes {wrong[:3]}"
+        )
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            if name in weights:
+                tensor.copy_(weights[name])
+
+
+INFO = ModelInfo(
+    name="csi-resnet18",
+    target="build",
+    summary="ResNet-18 with a one-channel stem, an embedding and a classifier of three layers",
+    source="KNN-MMD, arXiv 2412.04783, code RS2002/KNN-MMD model.py; He et al., CVPR 2016, arXiv 1512.03385",
+    keys=MappingProxyType(
+        {
+            "width": Key("int", 64, "channels of the first stage; 64 as published", low=2),
+            "dimension": Key("int", 64, "of the embedding and of the classifier's hidden layers", low=2),
+            "pretrained": Key("bool", False, "start from the ImageNet weights of the prerequisite 'backbone'"),
+        }
+    ),
+)

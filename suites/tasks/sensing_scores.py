@@ -1,0 +1,145 @@
+"""Scores of an adaptation over its epochs, and how well the domains' classes lie on each other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from methods.alignment.mk_mmd import mk_mmd_loss
+from methods.alignment.probes import class_alignment, fluctuation, misaligned_share
+from methods.alignment.stopping import StoppingRule
+from suites.data.types import Labels
+
+STOPS = ("support", "best-support", "last")
+
+
+@dataclass(slots=True)
+class Epochs:
+    """What each epoch left: predictions of the target (R,), accuracy in percent and loss of the shots."""
+
+    predictions: list[Labels] = field(default_factory=list)
+    accuracies: list[float] = field(default_factory=list)
+    losses: list[float] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, predictions: Labels) -> Epochs:
+        """One epoch whose shots were not scored."""
+        return cls([predictions], [float("nan")], [float("nan")])
+
+    def __len__(self) -> int:
+        return len(self.predictions)
+
+    def append(self, predictions: Labels, accuracy: float, loss: float) -> None:
+        """Add an epoch."""
+        self.predictions.append(predictions)
+        self.accuracies.append(accuracy)
+        self.losses.append(loss)
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> Epochs:
+        """The same epochs on some of the windows."""
+        return Epochs([row[chosen] for row in self.predictions], self.accuracies, self.losses)
+
+    def matrix(self) -> Labels:
+        """(epochs, R)."""
+        return np.stack(self.predictions).astype(np.int64)
+
+    def stop(self, kind: str, rule: StoppingRule) -> int:
+        """The epoch, from 0, that is reported; where the rule never said stop, the last."""
+        last = len(self) - 1
+        if kind == "support" and rule.stopped:
+            return min(last, rule.epoch - 1)
+        if kind == "best-support" and rule.best_epoch:
+            return min(last, rule.best_epoch - 1)
+        return last
+
+    def balanced(self, labels: Labels) -> npt.NDArray[np.float64]:
+        """Balanced accuracy of each epoch in percent: mean over the classes that occur of the share that is right."""
+        hits = self.matrix() == labels
+        return 100 * np.mean([hits[:, labels == label].mean(axis=1) for label in np.unique(labels)], axis=0)
+
+    def accuracy(self, labels: Labels) -> npt.NDArray[np.float64]:
+        """Accuracy of each epoch in percent."""
+        return 100 * (self.matrix() == labels).mean(axis=1)
+
+    def hindsight(self, rule: StoppingRule, labels: Labels, kind: str) -> dict[str, float]:
+        """How the reported epoch lies to the best one, and whether the shots' loss ranks the epochs rightly.
+
+        ``target_skill`` is (balanced accuracy − 1/C)/(1 − 1/C) at the reported epoch, C the classes that occur.
+        """
+        balanced, accuracy = self.balanced(labels), self.accuracy(labels)
+        reported = self.stop(kind, rule)
+        chance = 100 / len(np.unique(labels))
+        found = {
+            "stop_minus_oracle_gap": float(accuracy.max() - accuracy[reported]),
+            "target_skill": float((balanced[reported] - chance) / (100 - chance)) if chance < 100 else float("nan"),
+        }
+        losses = np.array(self.losses)
+        if len(self) > 2 and np.isfinite(losses).all() and np.ptp(losses) > 0 and np.ptp(accuracy) > 0:
+            found["spearman_support_loss"] = float(np.corrcoef(_ranks(losses), _ranks(accuracy))[0, 1])
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint."""
+        return {
+            "predictions": [torch.tensor(row) for row in self.predictions],
+            "accuracies": list(self.accuracies),
+            "losses": list(self.losses),
+        }
+
+    @classmethod
+    def restored(cls, state: Mapping[str, Any]) -> Epochs:
+        """From ``state``."""
+        return cls([row.numpy() for row in state["predictions"]], list(state["accuracies"]), list(state["losses"]))
+
+
+def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Ranks from 0; equal values share their mean rank."""
+    ordered, places = np.unique(values, return_inverse=True)
+    counts = np.bincount(places, minlength=len(ordered))
+    first = np.cumsum(counts) - counts
+    ranks: npt.NDArray[np.float64] = (first + (counts - 1) / 2)[places]
+    return ranks
+
+
+def scores(epochs: Epochs, rule: StoppingRule, labels: Labels, options: Mapping[str, Any]) -> dict[str, float]:
+    """The reported epoch's scores, the same under every other choice of epoch, and the fluctuation at the end."""
+    balanced, accuracy = epochs.balanced(labels), epochs.accuracy(labels)
+    reported = epochs.stop(str(options["stop"]), rule)
+    spread = fluctuation(accuracy.tolist(), int(options["fluctuation_epochs"]))
+    return {
+        "balanced-accuracy": float(balanced[reported]),
+        "target-accuracy": float(accuracy[reported]),
+        # One epoch, of a method that does not train, does not fluctuate.
+        "epoch-to-epoch-accuracy-fluctuation": spread if len(epochs) > 1 else 0.0,
+        **{f"balanced-accuracy_{kind}": float(balanced[epochs.stop(kind, rule)]) for kind in STOPS},
+        "balanced-accuracy_oracle": float(balanced.max()),
+        "target-accuracy_oracle": float(accuracy.max()),
+    }
+
+
+def alignment(
+    source: Tensor, source_labels: Tensor, target: Tensor, labels: Tensor, classes: int, seed: int
+) -> dict[str, float]:
+    """Embeddings of two domains in hindsight.
+
+    ``mmd_over_floor.whole`` is the MK-MMD of the domains over that of two random halves of the source;
+    ``mmd_over_floor.classes`` the mean over classes of the same within a class.
+    """
+    by_class = class_alignment(source, source_labels, target, labels, classes, seed=seed)
+    ratios = by_class.mmd / by_class.floor
+    with torch.no_grad():
+        order = torch.randperm(len(source), generator=torch.Generator().manual_seed(seed)).to(source.device)
+        half = len(order) // 2
+        floor = float(mk_mmd_loss(source[order[:half]], source[order[half:]]))
+        whole = float(mk_mmd_loss(source, target))
+    return {
+        "misaligned_share": misaligned_share(source, source_labels, target, labels, classes),
+        "mmd_over_floor.whole": whole / floor if floor > 0 else float("nan"),
+        "mmd_over_floor.classes": float(ratios[ratios.isfinite()].mean()),
+    }

@@ -1,0 +1,154 @@
+"""The target of an adaptation: a few labelled shots, and the rest whose labels nothing but the final scoring reads."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import HarnessError
+from harness.seeds import Streams
+from methods.alignment.help_set import Embedding, HelpSet, corrupt_labels, make_help_set, reduce, umap_init
+from methods.alignment.knn_baselines import FEATURES, item_features
+from methods.alignment.probes import purity
+from methods.alignment.support import choose_support
+from suites.data.cache import cached
+from suites.data.csi_domains import Amplitudes, CsiDomain
+from suites.data.types import Labels
+
+REDUCTIONS = ("umap", "none")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Target:
+    """A target after its shots were drawn.
+
+    Attributes:
+        amplitudes: every window, (N, T, S).
+        support: places of the shots, (K,).
+        support_labels: their classes, (K,).
+        rest: places of the windows that are aligned and scored, (R,); none of a shot's recording.
+        recordings: their recordings, (R,).
+        items: their numbers in the whole source, (R,).
+        hidden: their classes, (R,): for scoring, for what is measured in hindsight, and for arms that say they leak.
+    """
+
+    amplitudes: Amplitudes
+    support: Labels
+    support_labels: Labels
+    rest: Labels
+    recordings: Labels
+    items: Labels
+    hidden: Labels
+
+
+def draw_shots(domain: CsiDomain, shots: int, streams: Streams, permute_hidden: bool) -> Target:
+    """Draw ``shots`` windows a class, each from a recording of its own, by the stream ``split``.
+
+    ``permute_hidden`` permutes the classes of all other windows: whatever does not read them stays the same.
+
+    Raises:
+        HarnessError: a class has too few recordings.
+    """
+    try:
+        split = choose_support(domain.labels, domain.recordings.tolist(), shots, streams.numpy("split", "support"))
+    except ValueError as error:
+        raise HarnessError(f"sensing: {error}; lower 'shots'") from error
+    if not len(split.rest):
+        raise HarnessError("sensing: the shots' recordings are all that the target has; nothing is left to score")
+    hidden = domain.labels[split.rest]
+    if permute_hidden:
+        hidden = streams.numpy("split", "permuted").permutation(hidden)
+    return Target(
+        domain.amplitudes,
+        split.support,
+        domain.labels[split.support],
+        split.rest,
+        domain.recordings[split.rest],
+        domain.items[split.rest],
+        hidden,
+    )
+
+
+def halve(recordings: Labels, hidden: Labels, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
+    """Which windows of the rest train an in-domain network: every second recording of each class."""
+    chosen: list[int] = []
+    for label in np.unique(hidden):
+        own = generator.permutation(np.unique(recordings[hidden == label]))
+        chosen += own[::2].tolist()
+    return np.isin(recordings, chosen)
+
+
+def help_set(target: Target, classes: int, options: Mapping[str, Any], streams: Streams) -> HelpSet:
+    """The help set as ``options`` ask; hidden labels go in only with ``oracle_labels``.
+
+    Raises:
+        HarnessError: it is empty.
+    """
+    flat = target.amplitudes.reshape(len(target.amplitudes), -1)
+    made = _made(target, _embedding(flat, options, streams), classes, options, bool(options["oracle_labels"]))
+    if not len(made.places):
+        raise HarnessError(f"sensing: help_share {options['help_share']} of {len(target.rest)} windows is empty")
+    return made
+
+
+def corrupted(made: HelpSet, share: float, classes: int, streams: Streams) -> Labels:
+    """The help set's labels with a share of them wrong on purpose, drawn from the stream ``noise``."""
+    if share == 0:
+        return made.labels
+    return corrupt_labels(made.labels, share, classes, streams.numpy("noise", "help"))
+
+
+def _embedding(flat: Amplitudes, options: Mapping[str, Any], streams: Streams) -> Embedding:
+    """Reduced once for all arms of a seed: UMAP compiles for seconds in every process and its result is the same."""
+    if options["reduce"] == "none":
+        return Embedding(flat, "none", 0)
+    dimensions, state = int(options["umap_dimensions"]), streams.number("umap") % 2**32
+    try:
+        tool = "/".join(f"{name} {version(name)}" for name in ("umap-learn", "numba", "numpy"))
+    except ModuleNotFoundError as error:
+        raise HarnessError("sensing: reduce umap needs umap-learn: pip install umap-learn, or reduce: none") from error
+    content = hashlib.sha256(np.ascontiguousarray(flat).tobytes()).hexdigest()
+    parts = ("umap/1", tool, content, str(flat.shape), f"{dimensions} {state}")
+    values = cached(
+        parts, ("values",), lambda: {"values": reduce(flat, dimensions=dimensions, random_state=state).values}
+    )["values"]
+    return Embedding(np.array(values, dtype=np.float32), umap_init(len(flat), dimensions), state)
+
+
+def _made(
+    target: Target, embedding: Embedding, classes: int, options: Mapping[str, Any], oracle: bool = False
+) -> HelpSet:
+    return make_help_set(
+        embedding.values[target.rest],
+        embedding.values[target.support],
+        target.support_labels,
+        classes,
+        share=float(options["help_share"]),
+        mode=int(options["help_mode"]),
+        neighbours=int(options["neighbours"]),
+        confidence=str(options["confidence"]),
+        oracle_labels=oracle,
+        hidden_labels=target.hidden if oracle else None,
+    )
+
+
+def purities(target: Target, classes: int, options: Mapping[str, Any]) -> dict[str, float]:
+    """In hindsight: purity of help sets made from raw, static and motion features, and how far above chance.
+
+    ``skill`` is (purity − 1/C)/(1 − 1/C): 0 at chance, 1 where every label is right.
+    """
+    found: dict[str, float] = {}
+    for kind in FEATURES:
+        values = item_features(target.amplitudes, kind).astype(np.float32)
+        made = _made(target, Embedding(values, kind, 0), classes, options)
+        if len(made.places):
+            share = purity(made.labels, target.hidden[made.places])
+            found[f"purity.{kind}"] = share
+            found[f"skill.{kind}"] = (share - 1 / classes) / (1 - 1 / classes)
+    return found
