@@ -12,7 +12,7 @@ from harness.errors import HarnessError, choices
 from harness.recipe import COMMON_KEYS
 from harness.suite.keys import defaults
 from harness.suite.load import LoadedBenchmark, Suite
-from harness.suite.models import SLOTS, Arm, Binding, Prerequisite, ScaleBlock
+from harness.suite.models import SLOTS, Arm, Prerequisite, ScaleBlock
 
 SMOKE_STEPS = 4
 
@@ -116,17 +116,6 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
         None if arms is None else tuple(arms),
         {**paper.prerequisites, **block.prerequisites},
     )
-
-
-def metric_of(suite: Suite, binding: Binding, benchmark: str) -> str:
-    """The metric that decides a claim on a benchmark.
-
-    The binding's own, else the claim's where the benchmark reports it (or it is a mechanism), else the benchmark's
-    first: a claim over benchmarks of different metrics takes each on its headline, in the direction of its ``better``.
-    """
-    known = suite.benchmarks[benchmark].model.metrics
-    own = binding.metric or suite.facts[binding.id].metric
-    return own if own in known or own.startswith("mechanism.") else next(iter(known))
 
 
 def _origin(data: Mapping[str, Any]) -> str:

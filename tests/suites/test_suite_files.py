@@ -1,0 +1,281 @@
+"""The shipped suites: valid, whole, affordable, and no two of their benchmarks the same thing twice."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+import shutil
+from collections import Counter
+from functools import cache
+from pathlib import Path
+
+import pytest
+from suite_edits import Edit, edits, emit, parsed, tree
+
+from harness import registry
+from harness.errors import HarnessError
+from harness.identity import canonical
+from harness.plan import Plan, Selection, make_plan
+from harness.suite import load_suite, yamlfile
+from harness.suite.load import Suite, shipped_suites
+from harness.suite.models import Binding, Gate, ScaleBlock
+from harness.suite.resolve import block_of, served_by, setting
+from harness.suite.yamlfile import Node
+
+SUITES = sorted(shipped_suites())
+FOLDER = Path(__file__).parents[2] / "suites"
+SCALES = ("mini", "small", "paper")
+
+
+@cache
+def suite_of(name: str) -> Suite:
+    return load_suite(name)
+
+
+@cache
+def plan_of(name: str, scale: str) -> Plan:
+    return make_plan(suite_of(name), Selection(scale=scale))
+
+
+def gates_of(binding: Binding) -> list[Gate]:
+    given = binding.mechanism
+    return given if isinstance(given, list) else [given] if given is not None else []
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_every_claim_is_bound_or_unbound(name: str) -> None:
+    suite = suite_of(name)
+    assert Counter(binding.id for binding in suite.model.claims) == Counter(list(suite.facts))
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_reasons_convince(name: str) -> None:
+    """A reason says what is missing: a sentence of its own, not a note to oneself."""
+    for binding in suite_of(name).model.claims:
+        if binding.unbound is not None:
+            assert len(binding.unbound.split()) >= 10, binding.id
+            assert not re.search(r"todo|tbd|later|fixme|being bound", binding.unbound, re.IGNORECASE), binding.id
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_context_is_never_judged(name: str) -> None:
+    """Provenance and reference claims get no verdict; identities are computed."""
+    suite = suite_of(name)
+    for binding in suite.model.claims:
+        kind = suite.facts[binding.id].kind
+        if kind in ("provenance", "reference"):
+            assert binding.unbound is not None, binding.id
+        if kind == "identity":
+            assert binding.check is not None or binding.unbound is not None, binding.id
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_claims_are_bound_to_their_own_benchmark_and_metric(name: str) -> None:
+    suite = suite_of(name)
+    for binding in suite.model.claims:
+        fact = suite.facts[binding.id]
+        if len(binding.benchmarks) == 1:
+            assert binding.benchmarks == [fact.benchmark] or fact.kind == "mechanism", binding.id
+        for benchmark in binding.benchmarks:
+            metric = binding.metric or fact.metric
+            known = suite.benchmarks[benchmark].model.metrics
+            if len(binding.benchmarks) == 1:
+                assert metric in known or metric.startswith("mechanism."), binding.id
+            if metric in known and len(binding.benchmarks) == 1:
+                assert (known[metric].better, known[metric].unit) == (fact.better, fact.unit), binding.id
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_differences_on_a_mechanism_have_a_gate(name: str) -> None:
+    """A claim that a method wins says by which cause."""
+    suite = suite_of(name)
+    methods = {arm for arm, one in suite.model.arms.items() if one.role == "method"}
+    for binding in suite.model.claims:
+        if suite.facts[binding.id].kind == "difference" and binding.arm in methods:
+            assert gates_of(binding), binding.id
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_at_most_five_primary_contrasts_run_more_seeds(name: str) -> None:
+    suite, plan = suite_of(name), plan_of(name, "mini")
+    primary = [binding for binding in suite.model.claims if binding.primary]
+    assert 1 <= len(primary) <= 5
+    seeds = suite.model.seeds
+    for binding in primary:
+        for arm in (binding.arm, binding.against[0]):
+            assert len(plan.trial_ids(binding.benchmarks[0], str(arm))) == seeds.primary
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", SUITES)
+def test_no_two_benchmarks_are_the_same(name: str, scale: str) -> None:
+    """Data, model and recipe differ between benchmarks that have a block of their own."""
+    suite = suite_of(name)
+    contents: dict[str, str] = {}
+    for benchmark in suite.benchmarks:
+        base = setting(suite, benchmark, scale)
+        if base is None or base.served_by != benchmark:
+            continue
+        recipe = {key: value for key, value in base.recipe.items() if key != "timeout_seconds"}
+        content = canonical([base.task, dict(base.data), dict(base.model), recipe])
+        assert content not in contents, (benchmark, contents.get(content))
+        contents[content] = benchmark
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", SUITES)
+def test_stand_ins_run_once(name: str, scale: str) -> None:
+    """A benchmark that another stands for resolves to that one's trials."""
+    suite, plan = suite_of(name), plan_of(name, scale)
+    for benchmark, loaded in suite.benchmarks.items():
+        block: ScaleBlock | None = block_of(loaded, scale)
+        for other in block.stands_for if block is not None else ():
+            assert served_by(suite, other, scale) == benchmark
+            shared = [arm for b, arm in plan.cells if b == other and (benchmark, arm) in plan.cells]
+            assert shared
+            for arm in shared:
+                theirs = plan.trial_ids(other, arm)
+                ours = plan.trial_ids(benchmark, arm)
+                assert {seed: ours[seed] for seed in theirs if seed in ours} == {
+                    s: theirs[s] for s in theirs if s in ours
+                }
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_every_benchmark_has_all_three_scales(name: str) -> None:
+    for scale in SCALES:
+        assert plan_of(name, scale).absent == (), scale
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_stand_ins_say_what_they_change(name: str) -> None:
+    suite = suite_of(name)
+    for benchmark in suite.benchmarks:
+        at_paper, at_mini = setting(suite, benchmark, "paper"), setting(suite, benchmark, "mini")
+        assert at_paper is not None
+        assert at_mini is not None
+        assert at_paper.stand_in == ()
+        assert at_mini.stand_in[0].startswith("data:")
+        assert at_mini.about
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_mini_reads_nothing_but_what_packages_ship(name: str) -> None:
+    """A first run downloads nothing."""
+    for base in plan_of(name, "mini").settings.values():
+        info = registry.entry("data", str(base.data["name"])).info
+        assert info["fetch"] == "shipped", base.benchmark
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_mini_needs_no_method_of_another_package(name: str) -> None:
+    """An arm that wants an optional package stays out of the run that everybody starts with."""
+    for trial in plan_of(name, "mini").trials:
+        assert "package" not in str(trial.spec["slots"]["optimizer"]["name"])
+
+
+def test_adamp_has_the_spine() -> None:
+    """Classification, retrieval and language modelling at every scale; the decided pairs."""
+    suite = suite_of("adamp")
+    assert {suite.benchmarks[name].model.task for name in suite.benchmarks} >= {
+        "classification",
+        "retrieval",
+        "language-modelling",
+    }
+    for binding in suite.model.claims:
+        if suite.facts[binding.id].baseline in ("Adam", "AdamW") and binding.unbound is None:
+            assert binding.against[0] == "adamw", binding.id
+            assert suite.facts[binding.id].baseline == "AdamW" or "adam" in binding.against, binding.id
+
+
+def test_adamp_counts_its_distinct_trainings() -> None:
+    """Ten blocks at mini serve the spine's sixteen benchmarks, and trials are shared where content is equal."""
+    plan = plan_of("adamp", "mini")
+    spine = [b for b in plan.settings.values() if b.task in ("classification", "retrieval", "language-modelling")]
+    served = Counter(base.served_by for base in spine)
+    assert (len(served), served.total()) == (10, 16)
+    assert served["cub-triplet"] == 4
+    assert served["imagenet-resnet18"] == 2
+    assert len(plan.trials) == len({link.trial_id for link in plan.links}) < len(plan.links)
+
+
+def test_adamp_unbound_claims_are_those_of_tasks_to_come_and_of_context() -> None:
+    suite = suite_of("adamp")
+    built = set(registry.entries("task"))
+    for binding in suite.model.claims:
+        waiting = re.search(r"task ([a-z-]+)(?: training)? is not built", binding.unbound or "")
+        if waiting:
+            assert waiting.group(1) not in built, f"{binding.id}: '{waiting.group(1)}' exists now: bind the claim"
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the suites to edit; files that an edit leaves alone are parsed once."""
+    for name in ("benchmarks", "claims"):
+        shutil.copytree(FOLDER / name, tmp_path / name)
+    for name in SUITES:
+        shutil.copy(FOLDER / f"{name}.yaml", tmp_path)
+    read, kept = yamlfile.read, {}
+
+    def once(path: Path, top: type = dict) -> Node:
+        key = (str(path), path.read_bytes())
+        if key not in kept:
+            kept[key] = read(path, top)
+        return kept[key]
+
+    monkeypatch.setattr(yamlfile, "read", once)
+    return tmp_path
+
+
+def outcome(folder: Path, name: str, edit: Edit, node: Node) -> str:
+    """``error``, ``plan``, or ``silent`` for an error without words; any other exception is the test's failure."""
+    before = edit.file.read_bytes()
+    edit.file.write_text(edit.text(node), encoding="utf-8")
+    try:
+        make_plan(load_suite(folder / f"{name}.yaml"), Selection(scale="smoke"))
+    except HarnessError as error:
+        return "error" if str(error) else "silent"
+    finally:
+        edit.file.write_bytes(before)
+    return "plan"
+
+
+def all_edits(folder: Path, name: str) -> list[tuple[Edit, Node]]:
+    files = [folder / f"{name}.yaml", *sorted((folder / "benchmarks" / name).glob("*.yaml"))]
+    files.append(folder / "claims" / f"{name}.yaml")
+    return [(edit, node) for file in files for node in [parsed(file)] for edit in edits(file, node)]
+
+
+def test_an_unedited_copy_plans_the_same(copied: Path) -> None:
+    """What the editor writes is what the files say: an error of an edit is the edit's."""
+    for name in SUITES:
+        for file in {edit.file for edit, _ in all_edits(copied, name)}:
+            file.write_text(emit(tree(parsed(file))), encoding="utf-8")
+        ours = make_plan(load_suite(copied / f"{name}.yaml"), Selection(scale="smoke"))
+        assert ours.links == plan_of(name, "smoke").links
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_edited_files_give_a_message_or_a_plan(name: str, copied: Path) -> None:
+    chosen = random.Random(20).sample(all_edits(copied, name), 60)
+    seen = Counter(outcome(copied, name, edit, node) for edit, node in chosen)
+    assert seen["error"] > 20
+    assert not seen["silent"]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("name", SUITES)
+def test_every_edit_gives_a_message_or_a_plan(name: str, copied: Path) -> None:
+    seen = Counter(outcome(copied, name, edit, node) for edit, node in all_edits(copied, name))
+    assert not seen["silent"]
+
+
+@pytest.mark.parametrize("kind", ["delete", "rename"])
+def test_a_deleted_or_renamed_claim_is_missed(kind: str, copied: Path) -> None:
+    file = copied / "adamp.yaml"
+    node = parsed(file)
+    for number in itertools.islice(range(len(node.value["claims"].value)), 0, None, 20):
+        place = ("claims", number) if kind == "delete" else ("claims", number, "id")
+        assert outcome(copied, "adamp", Edit(file, place, kind), node) == "error"
