@@ -48,6 +48,7 @@ def _page(reader: Reader, found: Gathered, name: str, numbers: _Numbers) -> Page
     hatched = bool(setting.stand_in)
     metrics = found.suite.benchmarks[name].model.metrics
     claims = [claim for claim in found.judged if name in claim.benchmarks]
+    table = scores(numbers.results.rows, arms, metrics)
     asked = sql.ask(reader, sql.artifacts_of(bench.body))
     content: dict[str, Any] = {
         "bench": bench,
@@ -60,7 +61,8 @@ def _page(reader: Reader, found: Gathered, name: str, numbers: _Numbers) -> Page
         "differences": _differences(found, bench, claims, hatched),
         "curves": _curves(bench, numbers, arms, metrics, claims, hatched),
         "doses": _doses(bench, numbers, arms, metrics, claims, hatched),
-        "scores": scores(numbers.results.rows, arms, metrics),
+        "scores": [row for row in table if not row["metric"].startswith("mechanism.")],
+        "mechanisms": [row for row in table if row["metric"].startswith("mechanism.")],
         "score_sql": numbers.results.sql,
         "arms": {arm: found.plan.arms[arm] for arm in arms},
         "costs": numbers.costs,
@@ -95,8 +97,10 @@ def _differences(found: Gathered, bench: Bench, claims: Sequence[Claim], hatched
     for claim in claims:
         for entry in claim.design.get("per_benchmark") or ():
             if isinstance(entry, Mapping) and entry.get("benchmark") == bench.name:
-                metric = str(claim.design.get("metric") or claim.fact["metric"])
-                groups[metric, claim.unit].setdefault(
+                metric = str(entry.get("metric") or claim.design.get("metric") or claim.fact["metric"])
+                about = found.suite.benchmarks[bench.name].model.metrics.get(metric)
+                logarithmic = bool(claim.design.get("log_ratio"))
+                groups[metric, about.unit if about and not logarithmic else claim.unit].setdefault(
                     claim.contrast,
                     {**entry, "label": f"{claim.contrast}: {claim.word}", "seeds": entry.get("differences"),
                      "tone": claim.tone.name},
@@ -105,7 +109,7 @@ def _differences(found: Gathered, bench: Bench, claims: Sequence[Claim], hatched
     for (metric, unit), entries in groups.items():
         figure = drawings.differences(
             slug(metric), f"{metric}: differences of the claims", unit, list(entries.values()),
-            sql.verdicts_of(found.name, found.scale).strip(), hatched, "Up the claim's direction is to the right.",
+            sql.verdicts_of(found.name, found.scale).strip(), hatched, "Right is the direction of the claim.",
         )  # fmt: skip
         figures += [figure] if figure else []
     return figures

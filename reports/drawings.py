@@ -12,6 +12,9 @@ from reports import words
 from reports.figure import TONES, Figure, axis, colour, dash, escape, faded, spec_of
 from reports.reading import Row
 
+FEW_POINTS = 30
+"""Series of fewer points get a mark at each, so that a single one shows."""
+
 
 def paired_seeds(name: str, metric: str, unit: str, arms: Sequence[str], rows: Sequence[Row], sql: str,
                  hatched: bool) -> Figure | None:  # fmt: skip
@@ -139,10 +142,11 @@ def curve(name: str, series: str, split: str, arms: Sequence[str], rows: Sequenc
     for arm in (arm for arm in arms if arm in by_arm):
         place, own = arms.index(arm), by_arm[arm]
         steps = [row["step"] for row in own]
-        group = {"legendgroup": arm, "x": steps, "type": "scatter", "mode": "lines"}
+        mode = "lines" if len(steps) > FEW_POINTS else "lines+markers"
+        group = {"legendgroup": arm, "x": steps, "type": "scatter", "mode": mode}
         if any(row["trials"] > 1 for row in own):
             edge = {"width": 0, "color": colour(place)}
-            band = {"showlegend": False, "hoverinfo": "skip", "line": edge}
+            band = {"mode": "lines", "showlegend": False, "hoverinfo": "skip", "line": edge}
             traces.append({**group, **band, "y": [row["low"] for row in own]})
             traces.append({**group, **band, "y": [row["high"] for row in own], "fill": "tonexty",
                            "fillcolor": faded(colour(place), 0.16)})  # fmt: skip

@@ -118,7 +118,8 @@ def spec_of(traces: Sequence[Any], **layout: Any) -> dict[str, Any]:
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
     """An axis with a quiet grid."""
-    return {"title": {"text": escape(title), "standoff": 8}, "automargin": True, "zeroline": False, **more}
+    return {"title": {"text": escape(title), "standoff": 8}, "automargin": True, "zeroline": False,
+            "exponentformat": "power", **more}  # fmt: skip
 
 
 def escape(text: str) -> str:

@@ -11,13 +11,16 @@ from reports.figure import TONES, Figure, axis, escape, spec_of
 from reports.reading import Claim, Gathered
 
 ROW = 34
+LABEL = 60
+"""Letters of a label that fit on a phone."""
 
 
 def label(claim: Claim, titles: Mapping[str, str]) -> str:
     """A claim in a line of a figure: where, and which arms."""
     places = [titles.get(name, name) for name in claim.benchmarks] or [str(claim.fact["benchmark"])]
     where = places[0] if len(places) == 1 else f"{places[0]} + {len(places) - 1}"
-    return words.short(f"{where}: {claim.contrast}", 64)
+    room = max(18, LABEL - len(claim.contrast))
+    return f"{words.short(where, room)}: {words.short(claim.contrast, LABEL)}"
 
 
 def forests(found: Gathered) -> list[Figure]:
@@ -75,9 +78,15 @@ def _strip(found: Gathered, claims: Sequence[Claim], titles: Mapping[str, str]) 
         _statement(found),
         _height(len(claims)),
         True,
-        "Stand-in: neither data nor sizes are the paper's, so no published value is drawn. Intervals are unadjusted "
-        "and divided by the same standard deviation as d_z.",
+        "Stand-in: the setting is not the paper's, so no published value is drawn. Intervals are unadjusted and "
+        f"divided by the same standard deviation as d_z.{_left_out(found, claims)}",
     )
+
+
+def _left_out(found: Gathered, drawn: Sequence[Claim]) -> str:
+    """How many claims have no standardised effect (fewer than three pairs, or equal differences)."""
+    rest = sum(bool(claim.stand_in) for claim in found.judged) - len(drawn)
+    return f" {words.count(rest, 'claim')} without a standardised effect: in the list below only." if rest else ""
 
 
 def _as_published(found: Gathered, unit: str, claims: Sequence[Claim], titles: Mapping[str, str], place: int) -> Figure:

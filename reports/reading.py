@@ -65,6 +65,11 @@ class Claim:
         return self.verdict.get(column) if self.verdict else None
 
     @property
+    def identity(self) -> bool:
+        """Whether it is decided by a check of both sides, not by trials."""
+        return self.fact.get("kind") == "identity" or self.design.get("mode") == "check"
+
+    @property
     def stand_in(self) -> tuple[str, ...]:
         """What differed from the paper; empty at paper scale."""
         return tuple(self.value("stand_in") or ())
@@ -223,7 +228,12 @@ class Gathered:
     @property
     def judged(self) -> list[Claim]:
         """Claims that trials decided or tried to decide."""
-        return [claim for claim in self.claims if claim.judged]
+        return [claim for claim in self.claims if claim.judged and not claim.identity]
+
+    @property
+    def checked(self) -> list[Claim]:
+        """Identities of which both sides were computed."""
+        return [claim for claim in self.claims if claim.judged and claim.identity]
 
     @property
     def verdicts(self) -> list[tuple[str, int]]:

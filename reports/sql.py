@@ -306,3 +306,11 @@ def points_of(sweep_id: str) -> str:
         "SELECT arm, number, params, value, status FROM sweep_points\n"
         f"WHERE sweep_id = {literal(sweep_id)} ORDER BY arm, number"
     )
+
+
+def gates(claim: str, scale: str) -> str:
+    """The gates of one claim."""
+    return (
+        "SELECT metric, arm, value, threshold, passed FROM gates\n"
+        f"WHERE claim_id = {literal(claim)} AND scale = {literal(scale)} ORDER BY metric, arm"
+    )

@@ -35,11 +35,11 @@ def suite_page(reader: Reader, found: Gathered) -> Page:
         "leading": summary.leading(found),
         "verdicts": found.verdicts,
         "forests": forests(found),
+        "checked": [detail(found, claim, titles) | {"removed": []} for claim in found.checked],
         "claims": [detail(found, claim, titles) | {"removed": overview.interventions(claim, rows)} for claim in judged],
         "wins": overview.wins(found),
         "silent": [_silent(claim) for claim in silent if claim.fact["kind"] not in CONTEXT],
         "context": [_silent(claim) for claim in silent if claim.fact["kind"] in CONTEXT],
-        "identities": [_identity(claim) for claim in found.claims if claim.fact["kind"] == "identity"],
         "sweeps": [(row, sweep_path(str(row["sweep_id"]))) for row in found.sweeps],
         "ablations": sorted(rows, key=lambda row: (row.benchmark, -abs(row.difference))),
         "ablation_figures": [*ablations.pictures(found, rows), *heat_maps(reader, found)],
@@ -56,14 +56,16 @@ def suite_page(reader: Reader, found: Gathered) -> Page:
     return Page(suite_path(found.name, found.scale), "suite.html", title, content, (("index.html", "Report"),))
 
 
-def _identity(claim: Claim) -> dict[str, Any]:
-    """A statement about what the released code or the formulas do, and the two sides that were computed."""
-    ours, theirs, tolerance = (claim.design.get(key) for key in ("ours", "theirs", "tolerance"))
-    both = isinstance(ours, (int, float)) and isinstance(theirs, (int, float))
-    sides = f"{words.score(ours)} and {words.score(theirs)}" if both else ""
-    within = f", tolerance {words.setting(tolerance)}" if both and isinstance(tolerance, (int, float)) else ""
-    return {"id": claim.claim_id, "statement": claim.fact["statement"], "word": claim.word, "sides": sides + within,
-            "source": claim.fact["source"], "detail": str(claim.design.get("detail") or claim.reason)}  # fmt: skip
+def _identity(claim: Claim) -> str:
+    """The two numbers of a check of what the released code or the formulas do."""
+    check = claim.design.get("check")
+    check = check if isinstance(check, Mapping) else {}
+    ours, theirs, tolerance = (words.finite(check.get(key)) for key in ("ours", "theirs", "tolerance"))
+    if ours is None or theirs is None:
+        return ""
+    sign = {"equal": "=", "below": "<", "above": ">"}.get(str(check.get("relation")), str(check.get("relation") or "="))
+    within = f", tolerance {words.setting(tolerance)}" if tolerance is not None else ""
+    return f"{words.score(ours)} {sign} {words.score(theirs)} {check.get('unit') or ''}".strip() + within
 
 
 def _silent(claim: Claim) -> dict[str, Any]:
@@ -106,7 +108,8 @@ def detail(found: Gathered, claim: Claim, titles: Mapping[str, str]) -> dict[str
         "per_benchmark": benches,
         "shown": [entry for entry in design.get("shown") or () if isinstance(entry, Mapping)],
         "facts": _facts(claim),
-        "gates": [gate_view(gate, claim) for gate in claim.gates],
+        "gates": gate_views(claim),
+        "gates_sql": sql.gates(claim.claim_id, claim.scale) if claim.gates else "",
         "change": summary.change(claim),
         "sides": claim.sides[:SHOWN_TRIALS],
         "more_sides": max(0, len(claim.sides) - SHOWN_TRIALS),
@@ -114,24 +117,34 @@ def detail(found: Gathered, claim: Claim, titles: Mapping[str, str]) -> dict[str
             (titles.get(one, one), bench_path(found.name, found.scale, one)) for one in claim.benchmarks
         ],
         "sql": sql.verdict(claim.claim_id, claim.scale),
-        "trials_sql": sql.verdict_trials(claim.claim_id, claim.scale, str(judged_at)) if judged_at else "",
+        "trials_sql": sql.verdict_trials(claim.claim_id, claim.scale, str(judged_at)) if claim.sides else "",
         "strip": _strip(claim),
+        "sides_of_check": _identity(claim) if claim.identity else "",
     }
 
 
-def gate_view(gate: Mapping[str, Any], claim: Claim) -> dict[str, Any]:
-    """A gate with its place on a short bar from zero to twice the threshold."""
+def gate_views(claim: Claim) -> list[dict[str, Any]]:
+    """Gates as read on each benchmark, each with its place on a short bar that reaches beyond value and threshold."""
+    readings = claim.design.get("gate_readings")
+    given = readings if isinstance(readings, list) and readings else claim.gates
+    views = []
+    for gate in given:
+        value, threshold = words.finite(gate.get("value")), words.finite(gate.get("threshold"))
+        reach = max(abs(value or 0.0), abs(threshold or 0.0), 1e-12) * 1.25
+        place = [None if one is None else round(100 * min(1.0, max(0.0, one / reach)), 1) for one in (value, threshold)]
+        views.append({
+            "metric": gate.get("metric"), "arm": gate.get("arm"), "value": value, "threshold": threshold,
+            "passed": bool(gate.get("passed")), "op": gate.get("op") or _op(claim, gate), "place": place,
+            "relative_to": gate.get("relative_to"), "benchmark": gate.get("benchmark"), "reason": gate.get("reason"),
+        })  # fmt: skip
+    return views
+
+
+def _op(claim: Claim, gate: Mapping[str, Any]) -> str:
+    """A gate's comparison from the suite, for verdicts that were stored without it."""
     given = claim.binding.mechanism if claim.binding else None
     rules = given if isinstance(given, list) else [given] if given else []
-    match = next((one for one in rules if one.metric == gate["metric"] and one.arm == gate["arm"]), None)
-    value, threshold = words.finite(gate["value"]), words.finite(gate["threshold"])
-    reach = max(abs(value or 0.0), abs(threshold or 0.0), 1e-12) * 1.25
-    place = [None if one is None else round(100 * min(1.0, max(0.0, one / reach)), 1) for one in (value, threshold)]
-    return {
-        "metric": gate["metric"], "arm": gate["arm"], "value": value, "threshold": threshold,
-        "passed": bool(gate["passed"]), "op": match.op if match else "", "place": place,
-        "relative_to": match.relative_to if match else None,
-    }  # fmt: skip
+    return next((one.op for one in rules if (one.metric, one.arm) == (gate.get("metric"), gate.get("arm"))), "")
 
 
 def _strip(claim: Claim) -> dict[str, float] | None:
@@ -166,18 +179,30 @@ def _facts(claim: Claim) -> list[tuple[str, str]]:
         ("seeds needed", _setting(design.get("seeds_needed"))),
         ("correlation of the pairs", _number(design.get("correlation"))),
         ("design", "sequential, valid at any time" if value("sequential") else "fixed number of seeds"),
-        ("family", design.get("family")),
+        ("family", _family(design)),
         ("claims that share this test", sharing if sharing > 1 else None),
         ("scope", design.get("scope")),
         ("protocol", design.get("protocol")),
         ("α, κ, g", ", ".join(_setting(design.get(key)) or "–" for key in ("alpha", "kappa", "g"))
          if design.get("alpha") is not None else None),
         ("smallest effect of interest", _number(design.get("smallest"), claim.unit)),
-        ("pairs missing, trials failed, diverged", ", ".join(str(_many(design.get(key))) for key in
-                                                             ("missing", "failed", "diverged"))
-         if any(_many(design.get(key)) for key in ("missing", "failed", "diverged")) else None),
+        ("missing pairs, failed, diverged, mixed environments", _troubles(design)),
     ]  # fmt: skip
     return [(name, str(found)) for name, found in pairs if found is not None]
+
+
+def _family(design: Mapping[str, Any]) -> str | None:
+    """``primary, Holm over 4 tests``."""
+    told = [str(design["family"])] if design.get("family") else []
+    if design.get("correction") and design.get("family_size"):
+        told.append(f"{design['correction']} over {words.count(int(design['family_size']), 'test')}")
+    return ", ".join(told) or None
+
+
+def _troubles(design: Mapping[str, Any]) -> str | None:
+    """Pairs without a side, trials that failed or diverged, pairs of two environments; None where there are none."""
+    counts = [_many(design.get(key)) for key in ("missing", "failed", "diverged", "mismatched")]
+    return ", ".join(map(str, counts)) if any(counts) else None
 
 
 def _many(value: Any) -> int:

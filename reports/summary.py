@@ -11,8 +11,8 @@ from reports.reading import Claim, Gathered
 
 def headline(found: Gathered) -> str:
     """One sentence for the top of a suite's page."""
-    judged = found.judged
-    if not judged:
+    judged, checked = found.judged, found.checked
+    if not judged and not checked:
         return f"No claim has been judged at scale {found.scale} yet."
     by_tone: dict[str, int] = {}
     for claim in judged:
@@ -29,8 +29,11 @@ def headline(found: Gathered) -> str:
     }
     tallied = [(by_tone[tone], text) for tone, text in said.items() if by_tone.get(tone)]
     parts = [f"{words.number(many)} {text[many > 1]}" for many, text in tallied]
-    first = f"Of {words.count(len(judged), 'claim')} judged, {words.listed(parts)}."
-    silent = len(found.claims) - len(judged)
+    first = f"Of {words.count(len(judged), 'claim')} judged from trials, {words.listed(parts)}." if judged else ""
+    held = sum(claim.tone.name == "holds" for claim in checked)
+    exact = f" {held} of {words.count(len(checked), 'identity', 'identities')} checked hold{'s' if held == 1 else ''}."
+    silent = len(found.claims) - len(judged) - len(checked)
+    first = (first + (exact if checked else "")).strip()
     return first + (f" {words.count(silent, 'more claim')} of the paper {'is' if silent == 1 else 'are'} not run here."
                     if silent else "")  # fmt: skip
 

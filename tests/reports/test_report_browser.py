@@ -144,11 +144,11 @@ def test_claims_filter_and_tables_sort_by_keyboard(written: Written, browser: Br
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto((written.folder / "suites/demo/mini/index.html").as_uri())
     page.fill("[data-filter-text]", "above other")
-    assert page.locator(".claim:visible").count() == 1
+    assert page.locator("#claim-list .claim:visible").count() == 1
     assert page.locator("output").first.inner_text() == "1 of 3"
     page.fill("[data-filter-text]", "")
     page.select_option("[data-filter-word]", "undecided")
-    assert page.locator(".claim:visible").count() == 1
+    assert page.locator("#claim-list .claim:visible").count() == 1
     head = page.locator("[aria-label=Ablations] th").filter(has_text="Difference")
     head.locator("button").focus()
     page.keyboard.press("Enter")
@@ -181,6 +181,6 @@ def test_without_scripts_everything_but_the_drawings_is_there(written: Written, 
     page = context.new_page()
     page.goto((written.folder / "suites/demo/mini/index.html").as_uri())
     assert "claims measured on a stand-in" in page.locator(".waiting").first.inner_text()
-    assert page.locator(".claim").count() == 3
+    assert page.locator(".claim").count() == 4
     assert not page.locator(".filter").first.is_visible()
     context.close()

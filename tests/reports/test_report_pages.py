@@ -98,7 +98,9 @@ def test_every_statement_works_in_the_sandbox_of_harness_query(written: Written)
 
 def test_a_statement_pasted_into_the_shell_gives_the_pages_number(written: Written) -> None:
     page = suite_of(written.folder)
-    shown = next(e.text for e in page.of("code") if "pre" in e.within and "'demo-gain'" in e.text)
+    shown = next(
+        e.text for e in page.of("code") if "pre" in e.within and "'demo-gain'" in e.text and "FROM verdicts" in e.text
+    )
     command = shown.replace(
         "harness query", f"{sys.executable} -m harness query --db '{written.database}' --format csv"
     )
@@ -216,6 +218,15 @@ def test_failures_gates_reasons_and_provenance_are_told(written: Written) -> Non
         assert "0123456789ab with uncommitted changes" in foot
         assert "torch 2.14.1" in foot
         assert "0 to 4" in foot
+
+
+def test_identities_stand_apart_with_both_sides(written: Written) -> None:
+    page = suite_of(written.folder)
+    line = next(e for e in page.classed("claim") if e.attributes["id"] == "claim-demo-files")
+    assert "1.250 = 1.500 points, tolerance 0.5" in line.text
+    forests = [e.text for e in page.classed("figure") if e.attributes["id"].startswith("forest")]
+    assert forests
+    assert not [text for text in forests if "demo-files" in text]
 
 
 def test_the_same_store_gives_the_same_bytes(written: Written, tmp_path: Path) -> None:

@@ -99,8 +99,9 @@ def test_the_rank_correlation_is_spearmans(pairs: list[tuple[int, int]]) -> None
 
 def test_the_headline_counts_what_was_judged(mini: Gathered) -> None:
     said = summary.headline(mini)
-    assert said.startswith("Of 3 claims judged, 1 holds in direction, 1 stays open and 1 has a mechanism that did not")
-    assert said.endswith("3 more claims of the paper are not run here.")
+    assert said.startswith("Of 3 claims judged from trials, 1 holds in direction, 1 stays open and 1 has a mechanism")
+    assert "1 of 1 identity checked holds." in said
+    assert said.endswith("2 more claims of the paper are not run here.")
     assert [claim.claim_id for claim, _ in summary.leading(mini)] == ["demo-gain"]
 
 
