@@ -96,7 +96,7 @@ def _with_blocks(
             reason = f"the benchmark '{name}' has no metric '{frame.metric}'; name one with 'metric:'"
             return replace(frame, stopped=("not run", reason))
         block = _block(suite, plan, trials, base, measured, fact, binding, frame)
-        key = _signature(frame, block, base)
+        key = _signature(frame, block)
         if key in blocks:
             first = blocks[key]
             blocks[key] = replace(first, shares=(*first.shares, name))
@@ -166,8 +166,14 @@ def _block(
         floor=_floor(metric, unit), relative_floor=RELATIVE_FLOORS.get(unit.lower()),
         smallest=metric.smallest if metric is not None else None, perfect=_perfect(metric, unit),
         competent=base.competent.get(name), teacher="teacher" if teacher_trials else None,
-        teacher_trials=teacher_trials, unequal=unequal, invalid=invalid,
+        teacher_trials=teacher_trials, unequal=unequal, invalid=invalid, place=_place(suite, base),
     )  # fmt: skip
+
+
+def _place(suite: Suite, base: Setting) -> str:
+    """Equal for benchmarks whose trials are the same: the serving benchmark and the suite's own overrides."""
+    overrides = suite.benchmarks[base.benchmark].used.set
+    return f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by
 
 
 def _floor(metric: Metric | None, unit: str) -> float | None:
@@ -238,15 +244,15 @@ def _stand_in(
     return tuple(found)
 
 
-def _signature(frame: Frame, block: Block, base: Setting) -> tuple[Any, ...]:
+def _signature(frame: Frame, block: Block) -> tuple[Any, ...]:
     """Equal for benchmarks that one stand-in serves: their arms are the same trials."""
     arms = (*block.chain, *frame.own_baselines)
-    return tuple(_cell_key(block, arm, base.served_by) for arm in arms)
+    return tuple(_cell_key(block, arm) for arm in arms)
 
 
-def _cell_key(block: Block, arm: str, place: str) -> tuple[Any, ...]:
+def _cell_key(block: Block, arm: str) -> tuple[Any, ...]:
     cell = block.cells.get(arm, {})
-    return tuple(sorted(cell.items())) if cell else ("not planned", place, arm)
+    return tuple(sorted(cell.items())) if cell else ("not planned", block.place, arm)
 
 
 def _direction(fact: Fact, measured: str, metric: Metric | None) -> int:
@@ -358,8 +364,8 @@ def _test_key(frame: Frame, blocks: tuple[Block, ...]) -> tuple[Any, ...]:
     one_pair = all(len(block.chain) == 2 for block in blocks)
     each = [
         (
-            (frozenset if one_pair else tuple)(_cell_key(block, arm, block.benchmark) for arm in block.chain),
-            tuple(_cell_key(block, arm, block.benchmark) for arm in frame.own_baselines),
+            (frozenset if one_pair else tuple)(_cell_key(block, arm) for arm in block.chain),
+            tuple(_cell_key(block, arm) for arm in frame.own_baselines),
             block.metric,
             block.split,
         )

@@ -43,6 +43,7 @@ class Block:
         cells: arm → seed → trial_id, for every arm that the claim needs here.
         direction: the sign that makes the claimed direction positive in this metric.
         floor: smallest difference worth having, in the metric's unit; ``relative_floor`` as a share of the baseline.
+        place: names the stand-in that serves the benchmark, planned or not.
         unequal: what the two deciding arms differ in beyond the claim; ``invalid`` says why they cannot be compared.
         contrast: id of the test, where each benchmark has its own.
     """
@@ -68,6 +69,7 @@ class Block:
     unequal: tuple[str, ...] = ()
     invalid: str | None = None
     contrast: str = ""
+    place: str = ""
 
     @property
     def pairs(self) -> tuple[tuple[str, str], ...]:

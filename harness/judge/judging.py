@@ -14,6 +14,7 @@ from harness.judge.contrasts import frames_of
 from harness.judge.evidence import Evidence, read_evidence
 from harness.judge.examining import Unit, examine
 from harness.judge.frame import Frame, Stored
+from harness.judge.items import Items, two_way
 from harness.judge.settling import Row, empty_row, settle, settle_absolute, settle_check
 from harness.plan import Plan
 from harness.store.queries import Queries
@@ -61,13 +62,24 @@ def judge(
         frames = [replace(frame, sequential=True) for frame in frames]
     evidence = read_evidence(reader, {trial for frame in frames for trial in frame.trial_ids()})
     checks = checks_of(frames, reader, compute=compute_checks)
+    items = Items(reader, evidence)
     judgement = Judgement()
     for one, row in rows_of(frames, evidence, checks, judged_at):
+        if items:
+            row["design"] |= _two_way(one, evidence, items)
         row["design"] |= changes(row, earlier.get(one.frame.claim_id, []), judged_at)
         judgement.verdicts.append(row)
         judgement.trials.extend(_sides(one.frame, judged_at))
         judgement.gates.extend(_gates(one))
     return judgement
+
+
+def _two_way(one: Examined, evidence: Evidence, items: Items) -> dict[str, Any]:
+    """The interval over seeds and items, for a claim with one benchmark."""
+    if len(one.units) != 1 or len(one.units[0].blocks) != 1 or one.units[0].stopped is not None:
+        return {}
+    found = two_way(one.frame, one.units[0].blocks[0], evidence, items)
+    return {} if found is None else {"two_way": found}
 
 
 def rows_of(

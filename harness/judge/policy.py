@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import count
 from statistics import median
 from typing import Any
 
@@ -172,12 +173,14 @@ def _series(frame: Frame, found: BlockFound, evidence: Evidence) -> list[Series]
     arms = tuple(dict.fromkeys((*block.chain, *frame.own_baselines)))
     if found.stopped is not None and found.stopped[0] != "not run":
         return []
-    seeds = [seed for arm in arms for seed in block.cells.get(arm, {})]
+    cells = [block.cells.get(arm, {}) for arm in arms]
+    # an arm may have more seeds already, bought for another comparison
+    following = next(seed for seed in count() if any(seed not in cell for cell in cells))
     seconds = sum(_seconds([evidence.get(trial) for trial in block.cells.get(arm, {}).values()]) for arm in arms)
     values = [tuple(one.values) for one in found.pairs]
     weakest = min(values, key=lambda one: (len(one), sum(one) / len(one) if one else 0.0)) if values else ()
     p = unit_p(weakest, frame.g)
-    return [Series(block.benchmark, arms, weakest, max(seeds, default=-1) + 1, seconds, p)]
+    return [Series(block.benchmark, arms, weakest, following, seconds, p)]
 
 
 def unit_p(values: tuple[float, ...], g: float) -> float:
@@ -211,8 +214,8 @@ def needed_p(family: str, p: Mapping[str, float | None], contrast: str, alpha: f
     return math.exp(low)
 
 
-def next_seeds(pending: Sequence[Pending], count: int = 1) -> list[Purchase]:
-    """The next seeds, best first: at most ``count``, each comparison once.
+def next_seeds(pending: Sequence[Pending], at_most: int = 1) -> list[Purchase]:
+    """The next seeds, best first: ``at_most`` of them, each comparison once.
 
     A claim over several benchmarks gets its seed where the evidence is weakest. Where nothing is expected to resolve
     before the cap, the cheapest seed of the claim with fewest pairs is next.
@@ -226,7 +229,7 @@ def next_seeds(pending: Sequence[Pending], count: int = 1) -> list[Purchase]:
     bought: set[tuple[str, tuple[str, ...], int]] = set()
     for rate, one, series in ranked:
         key = (series.benchmark, series.arms, series.next_seed)
-        if key in bought or len(purchases) >= count:
+        if key in bought or len(purchases) >= at_most:
             continue
         bought.add(key)
         others = tuple((other.claim_id, score) for score, other, _ in ranked if other is not one)

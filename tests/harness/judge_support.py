@@ -99,6 +99,7 @@ class World:
     mechanisms: Mapping[tuple[str, str], Mapping[str, float]] = field(default_factory=dict)
     elsewhere: frozenset[tuple[str, str, int]] = frozenset()
     seeds: int | None = None
+    items: Mapping[tuple[str, str, int], Path] = field(default_factory=dict)
 
     @property
     def plan(self) -> Plan:
@@ -156,11 +157,17 @@ class World:
             for one in plan.trials
         ]
         owner.record({"kind": "planned", "run_id": run_id, "trials": trials, "links": links})
+        paths = {
+            link.trial_id: self.items[place]
+            for link in plan.links
+            if (place := (link.benchmark, link.arm, link.seed)) in self.items
+        }
         for trial, (status, results, where) in self.outcomes().items():
+            kept = [{"name": "items", "kind": "npz", "path": str(paths[trial])}] if trial in paths else []
             rows = [{"split": split_of(name), "metric": name, "value": value} for name, value in results.items()]
             owner.record(
                 {"kind": "outcome", "run_id": run_id, "trial_id": trial, "status": status, "attempts": 1,
-                 "wall_seconds": 1.0, "environment_id": where, "results": rows, "series": [], "artifacts": []}
+                 "wall_seconds": 1.0, "environment_id": where, "results": rows, "series": [], "artifacts": kept}
             )  # fmt: skip
 
 

@@ -18,6 +18,7 @@ from harness.judge.checks import run_here
 from harness.judge.contrasts import frames_of
 from harness.judge.judging import claim_rows, rows_of
 from harness.judge.scopes import Conjunction, Mean, NoWorse, Paired, sign_p
+from harness.plan import Selection, make_plan
 from harness.suite.models import Arm
 
 THREE = "".join(benchmark(name, paper=True, level=level) for name, level in (("a", 50), ("b", 51), ("d", 52)))
@@ -269,6 +270,16 @@ class TestFamilies:
         assert rows["both"]["design"]["per_benchmark"][0]["shares"] == ["b"]
         assert {row["design"]["family_size"] for row in rows.values()} == {1}
         assert rows["both"]["p"] == rows["one"]["p"] == rows["two"]["p"]
+
+    def test_a_part_of_the_suite_has_the_same_design(self, tmp_path: Path) -> None:
+        where = benchmark("a", stands_for=["b"]) + benchmark("b", paper=True) + benchmark("z", level=70)
+        facts = [fact("one"), fact("two"), fact("far")]
+        bindings = [binding("one"), binding("two", benchmarks=["b"]), binding("far", benchmarks=["z"])]
+        suite = write_suite(tmp_path, facts, bindings, benchmarks=where)
+        whole = frames_of(suite, make_plan(suite, Selection()), sequential=False)
+        part = frames_of(suite, make_plan(suite, Selection(benchmarks=("z",))), sequential=True)
+        assert [one.registered for one in whole] == [one.registered for one in part]
+        assert len(part[0].members) == 2
 
     def test_a_family_does_not_shrink_when_trials_fail(self, tmp_path: Path) -> None:
         world = self.world(tmp_path, [2.0, 1.5, 1.0], primary=3)

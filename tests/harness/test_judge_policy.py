@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +96,21 @@ def test_a_shared_test_is_bought_once(tmp_path: Path) -> None:
     assert len(pending_of(frames_of(suite, world.plan, sequential=True), world.evidence(), 12)) == 1
 
 
+def test_an_arm_with_more_seeds_leaves_no_gap(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, [fact("one"), fact("two")], [binding("one"), binding("two", against=["other"])])
+    scores = {("a", "ours"): around(1.0, 3.0, 8), ("a", "base"): flat(8), ("a", "other"): flat(4)}
+    world = World(suite, scores)
+    frames = frames_of(suite, world.plan, sequential=True)
+    short = [
+        replace(frame, blocks=tuple(
+            replace(block, cells={arm: {s: t for s, t in cell.items() if arm != "other" or s < 4}
+                                  for arm, cell in block.cells.items()}) for block in frame.blocks))
+        for frame in frames
+    ]  # fmt: skip
+    found = {one.claim_id: one.series[0].next_seed for one in pending_of(short, world.evidence(), 12)}
+    assert found == {"one": 8, "two": 4}
+
+
 def reading(**changes: Any) -> Reading:
     values: dict[str, Any] = {
         "n": 6, "estimate": 2.0, "low": 0.5, "high": 3.5, "upper90": 3.2, "p": 0.01, "e": 100.0, "above": True,
@@ -166,8 +182,6 @@ def simulate(suite: Suite, truths: dict[str, float], sd: float, cap: int, rng: n
 
 def planned(frame: Any, bought: dict[str, int]) -> Any:
     """The frame with as many seeds as were asked for."""
-    from dataclasses import replace
-
     blocks = tuple(
         replace(block, cells={arm: {s: t for s, t in cell.items() if s < bought[block.benchmark]}
                               for arm, cell in block.cells.items()})

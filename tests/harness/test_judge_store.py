@@ -6,6 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from judge_support import WHEN, World, around, benchmark, binding, fact, flat, record_verdicts, write_suite
 
@@ -191,6 +192,30 @@ def test_checks_run_in_a_process_of_their_own() -> None:
     found = run_apart(["suites.checks.adamp:all_rows_must_pass", "suites.checks.adamp:missing"])
     assert found["suites.checks.adamp:all_rows_must_pass"].holds
     assert "AttributeError" in str(found["suites.checks.adamp:missing"].error)
+
+
+def test_items_of_a_fixed_test_set_widen_the_interval(tmp_path: Path, database: Path) -> None:
+    suite = write_suite(tmp_path, [fact("c")], [binding("c")])
+    rng = np.random.default_rng(3)
+    easy = rng.random(200)
+    bars = {"ours": 0.4, "base": 0.5}
+    right = {arm: [easy + rng.normal(0, 0.05, 200) > bar for _ in range(5)] for arm, bar in bars.items()}
+    items = {}
+    for arm, seeds in right.items():
+        for seed, correct in enumerate(seeds):
+            items["a", arm, seed] = tmp_path / f"{arm}-{seed}.npz"
+            np.savez(items["a", arm, seed], item=np.arange(200), correct=correct)
+    scores = {("a", arm): [100 * float(one.mean()) for one in found] for arm, found in right.items()}
+    world = World(suite, scores, items=items)
+    world.store(database)
+    row = judged(world, database)["c"]
+    found = row["design"]["two_way"]
+    differences = 100.0 * np.stack([a.astype(float) - b for a, b in zip(right["ours"], right["base"], strict=True)])
+    expected = stats.two_way_interval(differences)
+    assert (found["low"], found["high"], found["items"]) == pytest.approx((expected.low, expected.high, 200))
+    assert found["high"] - found["low"] > row["ci_high"] - row["ci_low"]
+    np.savez(items["a", "ours", 0], item=np.arange(1, 201), correct=right["ours"][0])
+    assert "two_way" not in judged(world, database, LATER)["c"]["design"]  # not the same items
 
 
 def test_ablations(tmp_path: Path, database: Path) -> None:
