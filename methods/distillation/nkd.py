@@ -92,6 +92,11 @@ def nkd_loss(
     return total
 
 
+def _undo(softened: Tensor, below: Tensor, temperature: float) -> Tensor:
+    """exp(below) from exp(below/T): for the usual whole T two or three products instead of an exponential."""
+    return softened ** int(temperature) if temperature in (2, 3, 4) else below.exp()
+
+
 class _FusedNKD(torch.autograd.Function):
     """Loss and gradient from the same exponentials: ∂/∂z is a sum of softmaxes, known when the loss is.
 
@@ -115,8 +120,8 @@ class _FusedNKD(torch.autograd.Function):
         if temperature == 1:
             plain_s, mass_s, mass_t = soft_s, sum_s, sum_t
         else:
-            plain_s = below_s.exp()
-            mass_s, mass_t = plain_s.sum(dim=1, keepdim=True), below_t.exp().sum(dim=1, keepdim=True)
+            plain_s, plain_t = _undo(soft_s, below_s, temperature), _undo(soft_t, below_t, temperature)
+            mass_s, mass_t = plain_s.sum(dim=1, keepdim=True), plain_t.sum(dim=1, keepdim=True)
         odds_s = student.gather(1, place) - top_s - mass_s.log()
         weight = alpha * torch.sigmoid(teacher.gather(1, place) - top_t - mass_t.log())
         target_term, non_target_term = -(weight * F.logsigmoid(odds_s)).mean(), gamma * temperature**2 * rows.mean()

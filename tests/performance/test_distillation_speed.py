@@ -9,6 +9,7 @@ time of the memory traffic that cannot be avoided, at the bandwidth of a copy me
 teacher read, the gradient written.
 """
 
+import random
 import time
 from statistics import median
 
@@ -57,8 +58,12 @@ def measure(candidates, items, rounds):
     for run in candidates.values():
         for _ in range(4):
             run(*draws[0])
+    turns = list(candidates.items())
     for number in range(rounds):
-        for name, run in candidates.items():
+        # After a sort the caches are cold: the order changes, and each candidate warms up before it is timed.
+        random.Random(number).shuffle(turns)
+        for name, run in turns:
+            run(*draws[(number + 1) % DRAWS])
             before, busy = time.perf_counter(), time.process_time()
             run(*draws[number % DRAWS])
             wall[name].append(time.perf_counter() - before)
