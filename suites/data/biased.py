@@ -1,0 +1,176 @@
+"""Images whose background says the class too often: colours on handwritten digits, and what both sources share.
+
+Biased-MNIST (Bahng et al., ICML 2020, section 4.2.1) gives each class a background colour; a training image has its
+class's with probability ρ, else another. Without bias ρ is 1/classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.records import DataInfo, Key
+from suites.data.digits import CLASSES, FILE, SHA256, enlarge, read_digits, split_counts
+from suites.data.types import Images, ImageSplit, Labels
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+Pixels = npt.NDArray[np.float32]
+# The ten colours of the released code, 0–255.
+COLOURS = np.array(
+    [
+        (255, 0, 0),
+        (0, 255, 0),
+        (0, 0, 255),
+        (225, 225, 0),
+        (225, 0, 225),
+        (0, 255, 255),
+        (255, 128, 0),
+        (255, 0, 128),
+        (128, 0, 255),
+        (128, 128, 128),
+    ],
+    dtype=np.float32,
+)
+# Three orientations at three periods (pixels) each.
+TEXTURES = tuple((np.pi * angle / 3, period) for period in (2.5, 4.0, 7.0) for angle in range(3))
+
+
+@dataclass(frozen=True, slots=True)
+class BiasedImages(Images):
+    """Images with their bias: ``test`` and ``validation`` without it, ``biased`` like the training, maybe ``hard``.
+
+    Attributes:
+        groups: by split (N, R), the bias of each item (colour, texture cluster) under R groupings.
+    """
+
+    groups: Mapping[str, Labels] = field(default_factory=dict)
+
+
+def assign_bias(labels: Labels, rho: float, classes: int, draws: np.random.Generator) -> Labels:
+    """The bias (N,) of items of classes (N,): of each class the share ρ, rounded down, has its own number.
+
+    The rest is spread evenly over the other numbers, in random order, as in the released code with nine confusing
+    labels.
+    """
+    bias = labels.copy()
+    for label in range(classes):
+        places = draws.permutation((labels == label).nonzero()[0])
+        free = places[int(len(places) * rho) :]
+        others = draws.permutation(np.setdiff1d(np.arange(classes), [label]))
+        each = max(1, -(-len(free) // len(others)))
+        bias[free] = others[np.arange(len(free)) // each]
+    return bias
+
+
+def on_colours(strokes: Pixels, bias: Labels) -> Pixels:
+    """White strokes (N, H, W) in 0–1 on the background colour of each item: (N, 3, H, W) in 0–1."""
+    background = COLOURS[bias][:, :, None, None] / 255
+    return (strokes[:, None] + (1 - strokes[:, None]) * background).astype(np.float32)
+
+
+def on_textures(strokes: Pixels, bias: Labels, draws: np.random.Generator) -> Pixels:
+    """White strokes (N, H, W) on gratings of random phase, orientation and period by bias: (N, 1, H, W) in 0–1."""
+    side = strokes.shape[-1]
+    rows, columns = np.mgrid[:side, :side].astype(np.float32)
+    angles, periods = np.array(TEXTURES)[bias].T[:, :, None, None]
+    along = columns * np.cos(angles) + rows * np.sin(angles)
+    phase = draws.uniform(0, 2 * np.pi, len(bias))[:, None, None]
+    waves = 0.35 + 0.35 * np.sin(2 * np.pi * along / periods + phase)
+    return (strokes + (1 - strokes) * waves).astype(np.float32)[:, None]
+
+
+Painter = Callable[[Pixels, Labels, np.random.Generator], Pixels]
+
+
+def biased_splits(
+    strokes: Mapping[str, tuple[Pixels, Labels, Labels]],
+    rho: float,
+    classes: int,
+    paint: Painter,
+    draws: np.random.Generator,
+) -> tuple[dict[str, ImageSplit], dict[str, Labels]]:
+    """Painted splits and their groups.
+
+    ``train`` has the bias ρ, ``validation`` and ``test`` none. The test's strokes come twice more: ``biased`` with
+    their own bias always, ``hard`` with another's always.
+
+    Args:
+        strokes: by split (N, H, W) in 0–1, labels, item numbers.
+        rho: share of a class that has its own bias, in training.
+        classes: as many biases as classes.
+        paint: puts strokes on their backgrounds.
+        draws: for biases and backgrounds.
+    """
+    plans = [(name, name, rho if name == "train" else 1 / classes) for name in strokes]
+    plans += [("biased", "test", 1.0), ("hard", "test", 0.0)]
+    splits, groups = {}, {}
+    for name, source, share in plans:
+        images, labels, items = strokes[source]
+        bias = assign_bias(labels, share, classes, draws)
+        splits[name] = ImageSplit(paint(images, bias, draws), labels, items)
+        groups[name] = bias[:, None]
+    return splits, groups
+
+
+def load_digits(request: DataRequest) -> BiasedImages:
+    """Digits on a background that is biased by colour (3 channels, 10 classes) or by texture (1 channel, 0–8).
+
+    Splits by the stream ``split``, biases, phases and noise by the stream ``data``.
+
+    Raises:
+        HarnessError: nothing is left for the test.
+    """
+    keys = request.parameters
+    texture = keys["bias"] == "texture"
+    classes = len(TEXTURES) if texture else CLASSES
+    images, labels = read_digits()
+    kept = (labels < classes).nonzero()[0]
+    order = kept[request.streams.numpy("split", "biased-digits").permutation(len(kept))]
+    places = split_counts("biased-digits", len(order), {name: int(keys[name]) for name in ("train", "validation")})
+    large = enlarge(images, int(keys["size"]))
+    strokes = {
+        name: (large[chosen], labels[chosen], chosen.astype(np.int64))
+        for name, chosen in ((name, order[place]) for name, place in places.items())
+    }
+    draws = request.streams.numpy("data", "biased-digits")
+
+    def paint(images: Pixels, bias: Labels, draws: np.random.Generator) -> Pixels:
+        painted = on_textures(images, bias, draws) if texture else on_colours(images, bias)
+        noise = draws.standard_normal(painted.shape, dtype=np.float32)
+        return painted + np.float32(keys["noise"]) * noise
+
+    splits, groups = biased_splits(strokes, float(keys["rho"]), classes, paint, draws)
+    return BiasedImages(splits, tuple(str(digit) for digit in range(classes)), groups=groups)
+
+
+INFO = DataInfo(
+    name="biased-digits",
+    target="load_digits",
+    summary="handwritten digits on backgrounds whose colour or texture says the class too often",
+    origin="real",
+    content="biased-images",
+    layout="csv",
+    home="https://archive.ics.uci.edu/dataset/80",
+    licence="CC BY 4.0",
+    version="1",
+    size="57 kB",
+    files=(f"package:{FILE}",),
+    sha256=MappingProxyType({f"package:{FILE}": SHA256}),
+    keys=MappingProxyType(
+        {
+            "bias": Key("str", "colour", "of the background", choices=("colour", "texture")),
+            "rho": Key("float", 0.95, "share of a class on its own background, in training", low=0, high=1),
+            "train": Key("int", 1000, "training images", low=10),
+            "validation": Key("int", 200, "validation images, without bias", low=0),
+            "noise": Key("float", 0.1, "deviation of the noise that is added to pixels in 0–1", low=0),
+            "size": Key("int", 8, "side in pixels, bilinear enlargement", low=8, high=256),
+        }
+    ),
+)

@@ -1,0 +1,220 @@
+"""IDX files: MNIST as published, a user's own folder of the same layout, and Biased-MNIST made of MNIST.
+
+Format (http://yann.lecun.com/exdb/mnist/, "The IDX file format"): two zero bytes, the type of an element (0x08:
+unsigned byte), the number of dimensions, each dimension as a big-endian 32-bit number, then the elements, last
+dimension fastest.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import missing
+from suites.data.biased import BiasedImages, Pixels, biased_splits, on_colours
+from suites.data.types import Images, ImageSplit, Labels
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from harness.contracts import DataRequest
+    from harness.seeds import Streams
+
+BYTE = 0x08
+FILES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
+# sha256 of the published gzip files.
+SUMS = {
+    "data:mnist/train-images-idx3-ubyte.gz": "db8f937d487057fb14a9f0fbe97f0bc8d311ab41b750d41e1ff37c43b9e55e19",
+    "data:mnist/train-labels-idx1-ubyte.gz": "51fc562b6747b666fbf6e84ce29d43c3cb5f9c388c664d43b33f02095313405a",
+    "data:mnist/t10k-images-idx3-ubyte.gz": "cfeddb84311ecf044fc6a5b0f6ee8a24d265d4e83e388400186eb114082f4209",
+    "data:mnist/t10k-labels-idx1-ubyte.gz": "e41c74e484045d39b462a7790a4af51301bd9b0b24f0154798d713ec68c45920",
+}
+
+
+def read_idx(path: Path, dimensions: int, source: str) -> npt.NDArray[np.uint8]:
+    """An IDX file of unsigned bytes with so many dimensions, plain or gzipped.
+
+    Raises:
+        MissingDataError: there is nothing at ``path``, nor with ``.gz``.
+        HarnessError: it is damaged, of another type, or has other dimensions.
+    """
+    found = next((p for p in (path, path.with_name(path.name + ".gz")) if p.is_file()), None)
+    if found is None:
+        raise missing(source, path)
+    try:
+        content = gzip.decompress(found.read_bytes()) if found.suffix == ".gz" else found.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise HarnessError(f"{source}: {found} is damaged: {error}") from error
+    head = 4 + 4 * dimensions
+    if len(content) < head or content[:2] != b"\x00\x00":
+        raise HarnessError(f"{source}: {found} is no IDX file: it does not begin with two zero bytes and a header")
+    if content[2] != BYTE or content[3] != dimensions:
+        raise HarnessError(
+            f"{source}: {found} holds elements of type {content[2]:#04x} in {content[3]} dimensions; expected "
+            f"{BYTE:#04x} (unsigned byte) in {dimensions}"
+        )
+    shape = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, 4))
+    if len(content) != head + int(np.prod(shape)):
+        raise HarnessError(
+            f"{source}: {found} says {shape}, which is {int(np.prod(shape))} bytes, and holds {len(content) - head}"
+        )
+    return np.frombuffer(content, np.uint8, -1, head).reshape(shape)
+
+
+def read_folder(folder: Path, source: str) -> dict[str, tuple[npt.NDArray[np.uint8], Labels]]:
+    """Images (N, H, W) and labels (N,) of ``train`` and ``test``.
+
+    Raises:
+        MissingDataError: a file is missing.
+        HarnessError: a file is damaged, or numbers of images and labels differ.
+    """
+    parts = {}
+    for split, images_file, labels_file in (("train", *FILES[:2]), ("test", *FILES[2:])):
+        images = read_idx(folder / images_file, 3, source)
+        labels = read_idx(folder / labels_file, 1, source).astype(np.int64)
+        if len(images) != len(labels):
+            raise HarnessError(f"{source}: {len(images)} {split} images in {folder}, but {len(labels)} labels")
+        parts[split] = images, labels
+    return parts
+
+
+def _chosen(
+    parts: Mapping[str, tuple[npt.NDArray[np.uint8], Labels]], keys: Mapping[str, Any], streams: Streams, source: str
+) -> dict[str, tuple[npt.NDArray[np.uint8], Labels, Labels]]:
+    """Images, labels and item numbers of the splits that the keys ask for."""
+    (images, labels), (held, held_labels) = parts["train"], parts["test"]
+    train, validation = int(keys["train"]) or len(labels), int(keys["validation"])
+    train = min(train, len(labels) - validation)
+    if train < 1:
+        raise HarnessError(f"{source}: validation {validation} leaves none of {len(labels)} training images")
+    order = streams.numpy("split", source).permutation(len(labels))
+    test = int(keys["test"]) or len(held_labels)
+    places = {"train": np.sort(order[:train]), "validation": np.sort(order[train : train + validation])}
+    splits = {name: (images[chosen], labels[chosen], chosen) for name, chosen in places.items() if len(chosen)}
+    items = np.arange(len(labels), len(labels) + min(test, len(held_labels)), dtype=np.int64)
+    splits["test"] = held[:test], held_labels[:test], items
+    return splits
+
+
+def load_idx(request: DataRequest) -> Images:
+    """A user's own folder of the four files at ``path``."""
+    return _plain(request, request.root / str(request.parameters["path"]), "idx")
+
+
+def load_mnist(request: DataRequest) -> Images:
+    """MNIST as published: 60,000 training and 10,000 test images."""
+    return _plain(request, request.root / "mnist", "mnist")
+
+
+def _plain(request: DataRequest, folder: Path, source: str) -> Images:
+    chosen = _chosen(read_folder(folder, source), request.parameters, request.streams, source)
+    classes = 1 + max(int(labels.max()) for _, labels, _ in chosen.values())
+    splits = {name: ImageSplit(images[:, None], labels, items) for name, (images, labels, items) in chosen.items()}
+    return Images(splits, tuple(str(number) for number in range(classes)))
+
+
+def load_biased_mnist(request: DataRequest) -> BiasedImages:
+    """Biased-MNIST: every pixel that is not 0 becomes white, every other the colour; then averaged down to ``size``.
+
+    Biases are drawn from the stream ``data``.
+
+    Raises:
+        HarnessError: ``size`` does not divide 28.
+    """
+    keys = request.parameters
+    size = int(keys["size"])
+    chosen = _chosen(read_folder(request.root / "mnist", "biased-mnist"), keys, request.streams, "biased-mnist")
+    side = chosen["train"][0].shape[-1]
+    if side % size:
+        raise HarnessError(f"biased-mnist: size {size} does not divide {side}; valid: 28, 14, 7")
+    strokes = {
+        name: ((images > 0).astype(np.float32), labels, items) for name, (images, labels, items) in chosen.items()
+    }
+
+    def paint(images: Pixels, bias: Labels, draws: np.random.Generator) -> Pixels:
+        pooled = images.reshape(len(images), size, side // size, size, side // size).mean(axis=(2, 4))
+        return on_colours(pooled, bias)
+
+    draws = request.streams.numpy("data", "biased-mnist")
+    splits, groups = biased_splits(strokes, float(keys["rho"]), 10, paint, draws)
+    half = (0.5, 0.5, 0.5)
+    return BiasedImages(splits, tuple(str(digit) for digit in range(10)), half, half, groups=groups)
+
+
+_COUNTS = {
+    "train": Key("int", 0, "training images, drawn at random; 0: all that are left", low=0),
+    "validation": Key("int", 0, "images taken out of training", low=0),
+    "test": Key("int", 0, "test images, the first; 0: all", low=0),
+}
+_HOME = "http://yann.lecun.com/exdb/mnist/"
+_LICENCE = "CC BY-SA 3.0"
+_HAND = "hand:put the four published .gz files into HARNESS_DATA/mnist/"
+
+INFOS = (
+    DataInfo(
+        name="idx",
+        target="load_idx",
+        summary="a folder of your own with the four files of MNIST's layout",
+        origin="folder",
+        content="images",
+        layout="idx",
+        home="",
+        licence="yours",
+        version="1",
+        fetch="hand:point path at a folder with train-images-idx3-ubyte and its three sisters, plain or gzipped",
+        keys=MappingProxyType(
+            {"path": Key("str", None, "folder, absolute or below HARNESS_DATA", required=True)} | _COUNTS
+        ),
+    ),
+    DataInfo(
+        name="mnist",
+        target="load_mnist",
+        summary="70,000 handwritten digits, 28×28 grey levels, as published",
+        origin="real",
+        content="images",
+        layout="idx",
+        home=_HOME,
+        licence=_LICENCE,
+        version="1",
+        size="12 MB",
+        files=tuple(SUMS),
+        sha256=MappingProxyType(SUMS),
+        fetch=_HAND,
+        keys=MappingProxyType(_COUNTS),
+    ),
+    DataInfo(
+        name="biased-mnist",
+        target="load_biased_mnist",
+        summary="MNIST's digits in white on a background colour that says the class with probability ρ",
+        origin="real",
+        content="biased-images",
+        layout="idx",
+        home="https://github.com/clovaai/rebias",
+        licence=_LICENCE,
+        version="1",
+        size="12 MB",
+        files=tuple(SUMS),
+        sha256=MappingProxyType(SUMS),
+        fetch=_HAND,
+        keys=MappingProxyType(
+            {
+                "rho": Key("float", 0.999, "share of a class on its own colour, in training", low=0, high=1),
+                "size": Key("int", 28, "side in pixels: 28, or a divisor by averaging", low=7, high=28),
+            }
+            | _COUNTS
+        ),
+    ),
+)

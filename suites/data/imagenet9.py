@@ -1,0 +1,131 @@
+"""9-Class ImageNet with ImageNet-A (Bahng et al., ICML 2020, section 4.3): 42 ImageNet classes joined into nine.
+
+Training and validation images are those of ImageNet, the hard ones those of ImageNet-A (Hendrycks et al. 2021), both as
+class folders. The bias of a validation image is its texture cluster; ReBias's repository publishes three clusterings as
+``clusters/9class_imagenet_val.csv`` with the columns path, category, cluster1, cluster2, cluster3.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import missing
+from suites.data.biased import BiasedImages
+from suites.data.imagenet import MEAN, STD, list_split
+from suites.data.types import ImageFiles, ImageSplit, Labels
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+# WordNet ids of the classes that ImageNet and ImageNet-A share, by the nine.
+MEMBERS: dict[str, tuple[str, ...]] = {
+    "dog": ("n02085620", "n02099601", "n02106550", "n02106662", "n02110958"),
+    "cat": ("n02123045", "n02123159", "n02123394", "n02123597", "n02124075"),
+    "frog": ("n01641577", "n01644373", "n01644900"),
+    "turtle": ("n01664065", "n01665541", "n01667114", "n01667778", "n01669191"),
+    "bird": ("n01819313", "n01820546", "n01833805", "n01843383", "n01847000"),
+    "monkey": ("n02486410", "n02487347", "n02488291", "n02488702", "n02492035"),
+    "fish": ("n02607072", "n02640242", "n02641379", "n02643566", "n02655020"),
+    "crab": ("n01978287", "n01978455", "n01980166", "n01981276"),
+    "insect": ("n02174001", "n02177972", "n02190166", "n02206856", "n02219486"),
+}
+CLASSES = tuple(MEMBERS)
+CSV = "9class_imagenet_val.csv"
+COLUMNS = ("path", "category", "cluster1", "cluster2", "cluster3")
+
+
+def _split(folder: Path, size: int, resize: int, first: int, *, whole: bool) -> ImageSplit:
+    """The nine classes of a folder of class folders; without ``whole`` folders may be missing (ImageNet-A)."""
+    if not folder.is_dir():
+        raise missing("imagenet9", folder)
+    names = tuple(sorted(name for members in MEMBERS.values() for name in members))
+    if not whole:
+        names = tuple(name for name in names if (folder / name).is_dir())
+    number = {name: place for place, members in enumerate(MEMBERS.values()) for name in members}
+    files, labels = list_split(folder, names)
+    joined = np.array([number[names[label]] for label in labels], dtype=np.int64)
+    return ImageSplit(ImageFiles(files, size, resize), joined, np.arange(first, first + len(files), dtype=np.int64))
+
+
+def read_clusters(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """Class and the three clusters of each image, by ``<wnid>/<name>``.
+
+    Raises:
+        MissingDataError: the file is not there.
+        HarnessError: other columns, or a cluster that is no number.
+    """
+    if not file.is_file():
+        raise missing("imagenet9", file)
+    with file.open(newline="", encoding="utf-8") as lines:
+        rows = csv.DictReader(lines)
+        if tuple(rows.fieldnames or ()) != COLUMNS:
+            raise HarnessError(f"imagenet9: {file} has the columns {rows.fieldnames}; expected {', '.join(COLUMNS)}")
+        try:
+            return {row["path"]: (row["category"], tuple(int(row[name]) for name in COLUMNS[2:])) for row in rows}
+        except (TypeError, ValueError) as error:
+            raise HarnessError(f"imagenet9: {file}, line {rows.line_num}: a cluster is no number: {error}") from error
+
+
+def _clusters(split: ImageSplit, file: Path) -> Labels:
+    assert isinstance(split.images, ImageFiles)
+    known = read_clusters(file)
+    found = []
+    for path, label in zip(split.images.paths, split.labels, strict=True):
+        name = f"{path.parent.name}/{path.name}"
+        category, clusters = known.get(name, ("", ()))
+        if category != CLASSES[label]:
+            what = f"says '{category}'" if category else "lacks it"
+            raise HarnessError(f"imagenet9: {path} is of class {CLASSES[label]}, but {file.name} {what}")
+        found.append(clusters)
+    return np.array(found, dtype=np.int64)
+
+
+def load(request: DataRequest) -> BiasedImages:
+    """Images by file: ``train``, ``test`` (the validation images and their clusters), the same as ``biased``, ``hard``.
+
+    Raises:
+        MissingDataError: a folder or the file of clusters is not there.
+        HarnessError: a validation image is not in the file of clusters, or of another class there.
+    """
+    keys = request.parameters
+    size, resize = int(keys["size"]), int(keys["resize"])
+    if resize < size:
+        raise HarnessError(f"imagenet9: resize {resize} is less than the crop, size {size}")
+    train = _split(request.root / "imagenet" / "train", size, resize, 0, whole=True)
+    test = _split(request.root / "imagenet" / "val", size, resize, len(train), whole=True)
+    hard = _split(request.root / "imagenet-a", size, resize, len(train) + len(test), whole=False)
+    groups = {"test": _clusters(test, request.root / "imagenet9" / CSV)}
+    splits = {"train": train, "test": test, "biased": test, "hard": hard}
+    return BiasedImages(splits, CLASSES, MEAN, STD, groups=groups)
+
+
+INFO = DataInfo(
+    name="imagenet9",
+    target="load",
+    summary="42 classes of ImageNet and ImageNet-A joined into nine, with texture clusters",
+    origin="real",
+    content="biased-images",
+    layout="imagefolder",
+    home="https://github.com/clovaai/rebias",
+    licence="research use, by agreement; ImageNet-A MIT",
+    version="1",
+    size="150 GB",
+    files=("data:imagenet/train", "data:imagenet/val", "data:imagenet-a", f"data:imagenet9/{CSV}"),
+    fetch=(
+        "hand:unpack ILSVRC2012 into HARNESS_DATA/imagenet/{train,val}/<wnid>/, ImageNet-A into "
+        f"HARNESS_DATA/imagenet-a/<wnid>/, and put clusters/{CSV} of clovaai/rebias into HARNESS_DATA/imagenet9/"
+    ),
+    keys=MappingProxyType(
+        {
+            "size": Key("int", 224, "side of the crop, pixels", low=8),
+            "resize": Key("int", 256, "shorter side before the centre crop in evaluation, pixels", low=8),
+        }
+    ),
+)

@@ -1,0 +1,166 @@
+"""ReBias's pair: a target network and one that is biased by its small receptive field (Bahng et al., ICML 2020)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.errors import HarnessError
+from harness.records import Key, ModelInfo
+from suites.models.resnet import SmallResNet
+
+if TYPE_CHECKING:
+    from harness.contracts import ModelRequest
+
+PAIRS = ("kernels", "resnet-cifar", "resnet18")
+
+
+class Classifier(nn.Module):
+    """A body (B, C, H, W) → (B, width, h, w), global average pooling, a linear head."""
+
+    def __init__(self, body: nn.Module, width: int, classes: int) -> None:
+        super().__init__()
+        self.body = body
+        self.head = nn.Linear(width, classes)
+
+    def features(self, images: Tensor) -> Tensor:
+        """Pooled features (B, width)."""
+        return self.body(images).mean(dim=(2, 3))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class logits (B, classes)."""
+        return self.head(self.features(images))
+
+
+class RebiasPair(nn.Module):
+    """``target`` is what is wanted and scored, ``biased`` what it is made independent of; forward is the target's."""
+
+    def __init__(self, target: Classifier, biased: Classifier) -> None:
+        super().__init__()
+        self.target = target
+        self.biased = biased
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The target's class logits (B, classes)."""
+        return self.target(images)
+
+
+def _he(network: nn.Module) -> None:
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+
+
+def stacked(channels: int, widths: Sequence[int], kernel: int) -> nn.Sequential:
+    """Convolutions of one kernel size at stride 1, each with BN and ReLU: the released SimpleConvNet."""
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers += [nn.Conv2d(channels, width, kernel, padding=kernel // 2), nn.BatchNorm2d(width), nn.ReLU()]
+        channels = width
+    body = nn.Sequential(*layers)
+    _he(body)
+    return body
+
+
+class BagBlock(nn.Module):
+    """ResNet's basic block with 1×1 kernels, the first 3×3 where asked, none padded; the shortcut is cut to fit."""
+
+    def __init__(self, inputs: int, width: int, stride: int, kernel: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(inputs, width, kernel, stride, bias=False)
+        self.norm1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 1, bias=False)
+        self.norm2 = nn.BatchNorm2d(width)
+        same = stride == 1 and inputs == width
+        self.shortcut = (
+            nn.Identity()
+            if same
+            else nn.Sequential(nn.Conv2d(inputs, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """ReLU(shortcut + convolutions)."""
+        out = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(images)))))
+        height, width = out.shape[-2:]
+        return F.relu(out + self.shortcut(images)[..., :height, :width])
+
+
+class BagBody(nn.Module):
+    """BagNet (Brendel & Bethge, ICLR 2019) of basic blocks: a 1×1 and a 3×3 stem, four stages, few 3×3 kernels.
+
+    Args:
+        channels: of the input.
+        widths: of the four stages; the stem has the first.
+        strides: of the stages.
+        wide: per stage, how many of its two blocks begin with a 3×3 kernel.
+    """
+
+    def __init__(self, channels: int, widths: Sequence[int], strides: Sequence[int], wide: Sequence[int]) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, widths[0], 1, bias=False)
+        self.conv2 = nn.Conv2d(widths[0], widths[0], 3, bias=False)
+        self.norm = nn.BatchNorm2d(widths[0], momentum=0.001)
+        blocks = []
+        before = widths[0]
+        for width, stride, count in zip(widths, strides, wide, strict=True):
+            for index in range(2):
+                blocks.append(BagBlock(before, width, stride if index == 0 else 1, 3 if index < count else 1))
+                before = width
+        self.blocks = nn.Sequential(*blocks)
+        _he(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Feature maps (B, widths[-1], h, w)."""
+        return self.blocks(F.relu(self.norm(self.conv2(self.conv1(images)))))
+
+
+def _resnet18(channels: int) -> nn.Module:
+    if channels != 3:
+        raise HarnessError(f"rebias: resnet18 takes 3 channels, got {channels}")
+    from torchvision import models
+
+    whole = models.resnet18(weights=None)
+    parts = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    return nn.Sequential(*(getattr(whole, name) for name in parts))
+
+
+def build(request: ModelRequest) -> RebiasPair:
+    """Both networks for ``facts``: ``channels`` and ``classes``.
+
+    Raises:
+        HarnessError: an even kernel, or a channel count that ``resnet18`` does not take.
+    """
+    keys, channels, classes = request.parameters, int(request.facts["channels"]), int(request.facts["classes"])
+    pair, widths = str(keys["pair"]), [int(width) for width in keys["widths"]]
+    if pair == "kernels":
+        sizes = [int(keys["kernel"]), int(keys["biased_kernel"])]
+        if any(size % 2 == 0 for size in sizes):
+            raise HarnessError(f"rebias: kernel sizes are odd, got {sizes}")
+        target, biased = (Classifier(stacked(channels, widths, size), widths[-1], classes) for size in sizes)
+        return RebiasPair(target, biased)
+    if pair == "resnet-cifar":
+        small = SmallResNet(channels, classes, 1, widths[0], "basic").body
+        bag = BagBody(channels, [widths[0], widths[0], 2 * widths[0], 4 * widths[0]], (1, 2, 2, 1), (0, 0, 0, 0))
+        return RebiasPair(Classifier(small, 4 * widths[0], classes), Classifier(bag, 4 * widths[0], classes))
+    bag = BagBody(channels, (64, 128, 256, 512), (2, 2, 2, 1), (1, 0, 0, 0))
+    return RebiasPair(Classifier(_resnet18(channels), 512, classes), Classifier(bag, 512, classes))
+
+
+INFO = ModelInfo(
+    name="rebias",
+    target="build",
+    summary="a target network beside one of small receptive field: kernels 7 and 1, or ResNet18 and BagNet18",
+    source="Bahng et al., Learning De-biased Representations with Biased Representations, ICML 2020, arXiv 1910.02806",
+    keys=MappingProxyType(
+        {
+            "pair": Key("str", "kernels", "which two networks", choices=PAIRS),
+            "widths": Key("list", [16, 32, 64, 128], "channels of the convolutions; resnet-cifar takes the first"),
+            "kernel": Key("int", 7, "kernel size of the target, with pair kernels", low=1),
+            "biased_kernel": Key("int", 1, "kernel size of the biased network, with pair kernels", low=1),
+        }
+    ),
+)

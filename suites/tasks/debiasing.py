@@ -1,0 +1,279 @@
+"""Debiasing by ReBias: a target network that is kept independent of a biased one, scored on unbiased images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.contracts import Evaluation, Probe, StepResult, Task
+from harness.errors import HarnessError
+from harness.records import Key, TaskInfo
+from suites.data.biased import BiasedImages
+from suites.models.rebias import RebiasPair
+from suites.tasks.augment import AUGMENTATIONS
+from suites.tasks.common import evaluating, split_batches
+from suites.tasks.hsic import ESTIMATORS, gaussian_kernel, hsic, squared_distances
+
+SIGMAS = ("fixed", "median")
+# Of the training batches, in the released code's sigma_update_sampling_rate.
+SIGMA_SHARE = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images (B, C, H, W) and labels (B,)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class Debiasing(Task):
+    """ReBias (Bahng et al., ICML 2020, equation 4), its two minimisations in turn on each batch as released:
+
+    the biased network g on CE(g) − λ_g·HSIC(f, g), then the target f on CE(f) + λ_f·HSIC(f, g), on pooled features with
+    Gaussian kernels. f's features are computed once a batch: the first update leaves f alone. With both weights 0 it
+    is a plain training of f (g is then not updated).
+    """
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="debiasing",
+        target="Debiasing",
+        summary="ReBias: accuracy on images whose bias says nothing of the class",
+        slots=("optimizer",),
+        metrics=(
+            "unbiased-accuracy",
+            "biased-accuracy",
+            "imagenet-a-accuracy",
+            "loss",
+            "trivial.unbiased-accuracy",
+        ),
+        reads=("biased-images",),
+        keys=MappingProxyType(
+            {
+                "independence": Key("float", 1.0, "λ_f, weight of HSIC in the target's loss", low=0),
+                "dependence": Key("float", 1.0, "λ_g, weight of −HSIC in the biased network's loss", low=0),
+                "biased_updates": Key("int", 1, "of the biased network before one of the target", low=0),
+                "sigma": Key("float", 1.0, "width of both kernels where fixed", low=1e-6),
+                "sigma_rule": Key("str", "fixed", "median: of the features' distances, each epoch", choices=SIGMAS),
+                "estimator": Key("str", "unbiased", "of HSIC", choices=ESTIMATORS),
+                "cells": Key("bool", False, "unbiased accuracy: mean over cells of class and bias instead of items"),
+                "cell_items": Key("int", 10, "items that a cell needs to count", low=1),
+                "augment": Key("str", "none", "of training images, in whole batches", choices=AUGMENTATIONS),
+            }
+        ),
+    )
+
+    data: BiasedImages
+    model: RebiasPair
+
+    def build(self) -> nn.Module:
+        """Load the images, build both networks.
+
+        Raises:
+            HarnessError: the batch is larger than the training data or too small for the estimator.
+        """
+        self.data = self.context.load_data()
+        self.options = self.recipe.task
+        self.splits = split_batches(self.data, self.device, self.recipe.threads)
+        if not 4 <= self.recipe.batch_size <= len(self.splits["train"]):
+            raise HarnessError(
+                f"batch_size {self.recipe.batch_size} must lie in 4–{len(self.splits['train'])}, the training images"
+            )
+        self.majority = int(np.bincount(self.data.splits["train"].labels).argmax())
+        facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
+        model = self.context.build_model(facts).to(self.device)
+        if not isinstance(model, RebiasPair):
+            raise HarnessError("debiasing: the model must be a pair of networks: model {name: rebias}")
+        self.model = model
+        self.sigmas = (float(self.options["sigma"]),) * 2
+        self.last: dict[str, float] = {}
+        return self.model
+
+    @property
+    def plain(self) -> bool:
+        """Whether the target is trained without the biased network."""
+        return self.options["independence"] == 0 and self.options["dependence"] == 0
+
+    def steps_per_epoch(self) -> int:
+        """Whole batches; BatchNorm and HSIC suffer from tiny ones."""
+        return len(self.splits["train"]) // self.recipe.batch_size
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Batches of a fresh permutation."""
+        train, size = self.splits["train"], self.recipe.batch_size
+        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch)).to(self.device)
+        for index in range(self.steps_per_epoch()):
+            generator = self.streams.torch("augment", epoch, index)
+            places = order[index * size : (index + 1) * size]
+            yield Batch(*train.take_augmented(places, self.options["augment"], generator))
+
+    def optimize(self, batch: Batch, step: int, update: Callable[[StepResult], None]) -> StepResult:
+        """The biased network's updates, then the target's."""
+        if self.options["sigma_rule"] == "median" and step % self.steps_per_epoch() == 0 and not self.plain:
+            self.sigmas = self.median_distances(step // self.steps_per_epoch())
+        features = self.model.target.features(batch.images)
+        if not self.plain:
+            for _ in range(int(self.options["biased_updates"])):
+                update(self.biased_step(batch, features.detach()))
+        result = self._target_step(batch, features)
+        update(result)
+        return result
+
+    def training_step(self, batch: Batch, step: int) -> StepResult:
+        """The target's loss with the biased network as it is."""
+        return self._target_step(batch, self.model.target.features(batch.images))
+
+    def biased_step(self, batch: Batch, features: Tensor) -> StepResult:
+        """The biased network's loss, given the target's features (B, D) without gradient."""
+        own = self.model.biased.features(batch.images)
+        dependence = self._hsic(features, own)
+        loss = F.cross_entropy(self.model.biased.head(own), batch.labels)
+        return StepResult(loss - float(self.options["dependence"]) * dependence)
+
+    def _target_step(self, batch: Batch, features: Tensor) -> StepResult:
+        loss = F.cross_entropy(self.model.target.head(features), batch.labels)
+        if self.plain:
+            return StepResult(loss)
+        with torch.no_grad():
+            other = self.model.biased.features(batch.images)
+        dependence = self._hsic(features, other)
+        return StepResult(loss + float(self.options["independence"]) * dependence, {"hsic": dependence.detach()})
+
+    def _hsic(self, target: Tensor, biased: Tensor) -> Tensor:
+        kernels = gaussian_kernel(target.float(), self.sigmas[0]), gaussian_kernel(biased.float(), self.sigmas[1])
+        return hsic(*kernels, str(self.options["estimator"]))
+
+    @torch.no_grad()
+    def median_distances(self, epoch: int) -> tuple[float, float]:
+        """σ of the target's and the biased kernel: median distance of features on a quarter of an epoch's batches.
+
+        As released the distances of an item to itself are among them, and features are those of training mode.
+        """
+        wanted = int(SIGMA_SHARE * self.steps_per_epoch()) + 1
+        found: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for index, batch in enumerate(self.batches(epoch)):
+            if index == wanted:
+                break
+            for network, distances in zip((self.model.target, self.model.biased), found, strict=True):
+                distances.append(squared_distances(network.features(batch.images).float()).flatten())
+        medians = [float(torch.cat(distances).median().sqrt()) for distances in found]
+        return max(medians[0], 1e-6), max(medians[1], 1e-6)
+
+    def evaluate(self, split: str) -> Evaluation:
+        """Accuracies of the target in percent; ``test`` also on the biased and, where there is one, the hard split."""
+        if split not in self.splits:
+            return Evaluation({})
+        with evaluating(self.model):
+            logits = self._logits(self.model.target, split)
+            labels = self.splits[split].labels
+            correct = logits.argmax(1) == labels
+            metrics = {
+                "unbiased-accuracy": self._unbiased(split, correct),
+                "loss": float(F.cross_entropy(logits, labels)),
+                "trivial.unbiased-accuracy": self._unbiased(split, labels == self.majority),
+            }
+            if split == "test":
+                metrics["biased-accuracy"] = self._accuracy(self.model.target, "biased")
+                if "hard" in self.splits:
+                    metrics["imagenet-a-accuracy"] = self._accuracy(self.model.target, "hard")
+        return Evaluation(metrics, {"item": self.data.splits[split].items, "correct": correct.cpu().numpy()})
+
+    def _logits(self, network: nn.Module, split: str) -> Tensor:
+        part = self.splits[split]
+        places = torch.arange(len(part), device=self.device).split(self.recipe.eval_batch)
+        return torch.cat([network(part.take(place)[0]) for place in places]).float()
+
+    def _accuracy(self, network: nn.Module, split: str) -> float:
+        return 100 * float((self._logits(network, split).argmax(1) == self.splits[split].labels).double().mean())
+
+    def _unbiased(self, split: str, correct: Tensor) -> float:
+        if not self.options["cells"]:
+            return 100 * float(correct.double().mean())
+        return cell_accuracy(
+            correct.cpu().numpy(),
+            self.data.splits[split].labels,
+            self.data.groups[split],
+            int(self.options["cell_items"]),
+        )
+
+    def probe(self, model: nn.Module) -> Probe | None:
+        """Norms, angular updates and projected shares of the target's weights, on its own updates."""
+        from methods.optimizers.probes import roles_of
+
+        assert isinstance(model, RebiasPair)
+        return target_probe(list(model.target.named_parameters()), roles_of(model.target))
+
+    def mechanisms(self) -> dict[str, float]:
+        """Whether the bias is there to be taken: shares right in 0–1, of either network, on biased and unbiased images.
+
+        On test images that look like the training's (``biased``) and on validation images without bias.
+        """
+        shares = {}
+        with evaluating(self.model):
+            for name, network in (("target", self.model.target), ("biased_network", self.model.biased)):
+                shares[f"{name}_biased_share"] = self._accuracy(network, "biased") / 100
+                unbiased = "validation" if "validation" in self.splits else "test"
+                shares[f"{name}_unbiased_share"] = self._accuracy(network, unbiased) / 100
+        return shares
+
+    def state(self) -> dict[str, Any]:
+        """The widths of the kernels."""
+        return {"sigmas": list(self.sigmas)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.sigmas = (float(state["sigmas"][0]), float(state["sigmas"][1]))
+
+
+def target_probe(parameters: list[tuple[str, nn.Parameter]], roles: Mapping[str, str]) -> Probe:
+    """A WeightProbe that passes over the biased network's updates, in which the target has no gradient."""
+    from methods.optimizers.probes import WeightProbe
+
+    class TargetProbe(WeightProbe):
+        """Asked on every update of a probed step, it measures those of the target."""
+
+        def before_step(self) -> None:
+            """Measure where the target has gradients."""
+            self.asked = any(parameter.grad is not None for _, parameter in parameters)
+            if self.asked:
+                super().before_step()
+
+        def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+            """Quantities of the target's update, else nothing."""
+            return super().after_step(optimizer) if self.asked else {}
+
+    return TargetProbe(parameters, roles)
+
+
+def cell_accuracy(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, least: int) -> float:
+    """Unbiased accuracy in percent: over each grouping the mean accuracy of cells (class, group), then their mean.
+
+    Args:
+        correct: (N,) whether each item is right.
+        labels: (N,) classes.
+        groups: (N, R) bias of each item under R groupings (texture clusters), as in the released evaluator.
+        least: items that a cell needs to count.
+
+    Raises:
+        HarnessError: no cell has so many items.
+    """
+    means = []
+    for grouping in groups.T:
+        cells = labels * (int(grouping.max()) + 1) + grouping
+        counts = np.bincount(cells)
+        right = np.bincount(cells, weights=correct.astype(np.float64))
+        enough = counts >= least
+        if not enough.any():
+            raise HarnessError(f"debiasing: no cell of class and bias holds {least} items; lower cell_items")
+        means.append(float((right[enough] / counts[enough]).mean()))
+    return 100 * float(np.mean(means))
+
+
+INFO = Debiasing.info
