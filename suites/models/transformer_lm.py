@@ -25,7 +25,14 @@ class Layer(nn.Module):
     """
 
     def __init__(
-        self, width: int, heads: int, inner: int, dropout: float, norm_first: bool, norms: Mapping[str, Slot]
+        self,
+        width: int,
+        heads: int,
+        inner: int,
+        dropout: float,
+        norm_first: bool,
+        norms: Mapping[str, Slot],
+        steps: int | None = None,
     ) -> None:
         super().__init__()
         self.heads, self.norm_first = heads, norm_first
@@ -33,8 +40,8 @@ class Layer(nn.Module):
         self.out = nn.Linear(width, width)
         self.widen = nn.Linear(width, inner)
         self.narrow = nn.Linear(inner, width)
-        self.attention_norm = norm_for(norms, "decoder", width)
-        self.network_norm = norm_for(norms, "decoder", width)
+        self.attention_norm = norm_for(norms, "language", width, steps)
+        self.network_norm = norm_for(norms, "language", width, steps)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -83,7 +90,7 @@ class TransformerLM(nn.Module):
 
 
 def build(request: ModelRequest) -> TransformerLM:
-    """The model for ``facts``: ``vocabulary`` (number of words).
+    """The model for ``facts``: ``vocabulary`` (number of words), ``steps`` (of the run, for norms that warm up).
 
     Raises:
         HarnessError: the width is odd or not a multiple of the heads, or cutoffs do not fit the vocabulary.
@@ -97,10 +104,12 @@ def build(request: ModelRequest) -> TransformerLM:
     except ValueError as error:
         raise HarnessError(f"transformer-lm: {error}") from error
     dropout = float(keys["dropout"])
+    steps = request.facts.get("steps")
     layers = [
-        Layer(width, heads, int(keys["inner"]), dropout, norm_first, request.norms) for _ in range(int(keys["layers"]))
+        Layer(width, heads, int(keys["inner"]), dropout, norm_first, request.norms, steps)
+        for _ in range(int(keys["layers"]))
     ]
-    last = norm_for(request.norms, "decoder", width) if norm_first else nn.Identity()
+    last = norm_for(request.norms, "language", width, steps) if norm_first else nn.Identity()
     model = TransformerLM(vocabulary, layers, last, dropout)
     if keys["weight_norm"]:
         normalise_weights(model)

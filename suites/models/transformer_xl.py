@@ -75,7 +75,7 @@ def shift(scores: Tensor) -> Tensor:
 class Layer(nn.Module):
     """Relative attention and a two-layer network, each with a residual and a norm on the sum."""
 
-    def __init__(self, keys: Mapping[str, Any], norms: Mapping[str, Slot]) -> None:
+    def __init__(self, keys: Mapping[str, Any], norms: Mapping[str, Slot], steps: int | None = None) -> None:
         super().__init__()
         width, inner = int(keys["width"]), int(keys["inner"])
         self.attention = RelativeAttention(
@@ -83,8 +83,8 @@ class Layer(nn.Module):
         )
         self.widen = nn.Linear(width, inner)
         self.narrow = nn.Linear(inner, width)
-        self.attention_norm = norm_for(norms, "decoder", width)
-        self.network_norm = norm_for(norms, "decoder", width)
+        self.attention_norm = norm_for(norms, "language", width, steps)
+        self.network_norm = norm_for(norms, "language", width, steps)
         self.dropout = nn.Dropout(float(keys["dropout"]))
 
     def forward(self, x: Tensor, memory: Tensor | None, distances: Tensor, content: Tensor, place: Tensor) -> Tensor:
@@ -102,11 +102,13 @@ class TransformerXL(nn.Module):
         clamp: in evaluation, larger distances are encoded as this one; 0: none.
     """
 
-    def __init__(self, vocabulary: TiedVocabulary, keys: Mapping[str, Any], norms: Mapping[str, Slot]) -> None:
+    def __init__(
+        self, vocabulary: TiedVocabulary, keys: Mapping[str, Any], norms: Mapping[str, Slot], steps: int | None = None
+    ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
         self.memory, self.eval_memory, self.clamp = int(keys["memory"]), int(keys["eval_memory"]), int(keys["clamp"])
-        self.layers = nn.ModuleList(Layer(keys, norms) for _ in range(int(keys["layers"])))
+        self.layers = nn.ModuleList(Layer(keys, norms, steps) for _ in range(int(keys["layers"])))
         biases = (int(keys["heads"]), int(keys["head_width"]))
         # One pair for all layers, as in the published base model.
         self.content = nn.Parameter(torch.zeros(biases))
@@ -161,7 +163,7 @@ def initialise(model: TransformerXL, deviation: float) -> None:
 
 
 def build(request: ModelRequest) -> TransformerXL:
-    """The model for ``facts``: ``vocabulary`` (number of words).
+    """The model for ``facts``: ``vocabulary`` (number of words), ``steps`` (of the run, for norms that warm up).
 
     Raises:
         HarnessError: the width is odd, or cutoffs do not fit the vocabulary.
@@ -174,7 +176,7 @@ def build(request: ModelRequest) -> TransformerXL:
         vocabulary = TiedVocabulary(int(request.facts["vocabulary"]), int(keys["width"]), keys["cutoffs"], deviation)
     except ValueError as error:
         raise HarnessError(f"transformer-xl: {error}") from error
-    model = TransformerXL(vocabulary, keys, request.norms)
+    model = TransformerXL(vocabulary, keys, request.norms, request.facts.get("steps"))
     initialise(model, deviation)
     if keys["weight_norm"]:
         normalise_weights(model)

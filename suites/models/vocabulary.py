@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from harness.errors import HarnessError, choices
 
 if TYPE_CHECKING:
     from harness.contracts import Slot
@@ -83,10 +85,41 @@ def sinusoids(places: Tensor, width: int) -> Tensor:
     return torch.cat([angles.sin(), angles.cos()], dim=1)[:, :width]
 
 
-def norm_for(norms: Mapping[str, Slot], place: str, width: int) -> nn.Module:
-    """The norm slot of a place (else of ``all``) for (T, B, width); layer normalization where no slot is given."""
+class TokenLayerNorm(nn.LayerNorm):
+    """Layer normalization where no slot is given; takes the padding mask that norms with shared statistics need."""
+
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """(T, B, C) to the same; the mask changes nothing, since each token is normalised by itself."""
+        return super().forward(x)
+
+
+def norm_for(
+    norms: Mapping[str, Slot], place: str, width: int, steps: int | None = None, warmup_share: float = 1.0
+) -> nn.Module:
+    """The norm of a place for activations (T, B, width), called with a padding mask (B, T) or None.
+
+    Args:
+        norms: norm slots by place; the one of ``all`` serves every place. None at all: layer normalization.
+        place: ``encoder``, ``decoder`` or ``language`` (the one stack of a language model).
+        width: channels.
+        steps: training forwards of the run, for norms whose warm-up is a fraction of them.
+        warmup_share: the warm-up of this norm as a share of the slot's.
+
+    Raises:
+        HarnessError: slots are given by place and this place is not among them.
+    """
     slot = norms.get(place) or norms.get("all")
-    return nn.LayerNorm(width) if slot is None else slot.build(width)
+    if slot is None and norms:
+        raise HarnessError(f"no norm for the place '{place}' of this model; {choices(norms, place)}")
+    return TokenLayerNorm(width) if slot is None else slot.build(width, **_warmup(slot, steps, warmup_share))
+
+
+def _warmup(slot: Slot, steps: int | None, share: float) -> dict[str, Any]:
+    """The warm-up of a norm that has one: a fraction needs the number of steps, and a share scales both forms."""
+    given = slot.hyper_parameters
+    if given.get("warmup_fraction") is not None:
+        return {"warmup_fraction": given["warmup_fraction"] * share, "total_steps": given.get("total_steps") or steps}
+    return {"warmup_steps": round(given["warmup_steps"] * share)} if "warmup_steps" in given else {}
 
 
 def normalise_weights(model: nn.Module) -> None:

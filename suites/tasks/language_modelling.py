@@ -17,6 +17,7 @@ from harness.errors import HarnessError
 from harness.records import Key, TaskInfo
 from suites.data.types import Labels, Text
 from suites.tasks.common import evaluating
+from suites.tasks.norm_probe import NormProbe
 
 # A lane of evaluation holds at least this many windows, so that few tokens are scored with little context.
 LEAST_WINDOWS = 8
@@ -60,6 +61,8 @@ class LanguageModelling(Task):
 
     data: Text
     model: nn.Module
+    last: tuple[Tensor, Tensor, Tensor | None]
+    norm_probe: NormProbe | None = None
 
     def build(self) -> nn.Module:
         """Load the text, build the model.
@@ -75,7 +78,8 @@ class LanguageModelling(Task):
                 f"language-modelling: {len(self.texts['train'])} training tokens are too few for batch_size "
                 f"{self.recipe.batch_size} × length {self.length}; lower one of them"
             )
-        self.model = self.context.build_model({"vocabulary": len(self.data.vocabulary)}).to(self.device)
+        facts = {"vocabulary": len(self.data.vocabulary), "steps": self.recipe.total_steps(self.steps_per_epoch())}
+        self.model = self.context.build_model(facts).to(self.device)
         shape = self.model.memory_shape(self.recipe.batch_size)
         if shape is not None:
             # With the weights, so that a checkpoint holds it.
@@ -107,6 +111,9 @@ class LanguageModelling(Task):
         """Mean negative log likelihood of one window, in nats a token."""
         filled = min(self.remembered, batch.window * self.length)
         memory = self.model.carried[:, -filled:].clone() if filled else None
+        if self.norm_probe is not None:
+            self.norm_probe.begin(step)
+            self.last = (batch.tokens, batch.targets, memory)
         losses, memory = self.model(batch.tokens, batch.targets, memory)
         if memory is not None:
             self.model.carried[:, -memory.shape[1] :] = memory
@@ -143,10 +150,25 @@ class LanguageModelling(Task):
         )
 
     def probe(self, model: nn.Module) -> Probe | None:
-        """Norms, angular updates and projected shares of the weights."""
+        """Of arms that fill a norm slot: what the norms see. Else norms, angular updates and projected shares."""
+        if self.compares_norms:
+            total = self.recipe.total_steps(self.steps_per_epoch())
+            self.norm_probe = NormProbe(model, total, lambda: self.model(*self.last)[0].mean())
+            return self.norm_probe
         from methods.optimizers.probes import WeightProbe, roles_of
 
         return WeightProbe(list(model.named_parameters()), roles_of(model))
+
+    @property
+    def compares_norms(self) -> bool:
+        """Whether the arm fills a norm slot."""
+        return any(name.split(".")[0] == "norm" for name in self.context.slots)
+
+    def mechanisms(self) -> dict[str, float]:
+        """Of arms that fill a norm slot: the last perplexity on validation, by which gates compare norms."""
+        if not self.compares_norms:
+            return {}
+        return {"validation_perplexity": self.evaluate("validation").metrics["perplexity"]}
 
 
 def in_lanes(text: Tensor, lanes: int) -> Tensor:

@@ -1,0 +1,161 @@
+"""The Tensorized Transformer as a language model: multi-linear attention of one core (Ma et al. 2019).
+
+The attention is a third-order tensor over places, T[i, j, m] = Σ_r g_r Q_ir K_jr V_mr (equation 9 with a diagonal core);
+its slice of place i, flattened, is projected to the width. So the projection has as many columns as pairs of places, and
+the window's length is part of the model. Positions are relative, with two biases, as in Transformer-XL.
+
+The authors' code for language models masks nothing: a place's slice holds keys and values of later places, and the
+projection can read the next token from them. ``causal`` masks both axes; ``causal: false`` is the released behaviour.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.errors import HarnessError
+from harness.records import Key, ModelInfo
+from suites.models.vocabulary import TiedVocabulary, norm_for, sinusoids
+
+if TYPE_CHECKING:
+    from harness.contracts import ModelRequest
+
+
+class MultiLinearAttention(nn.Module):
+    """One core of multi-linear attention over windows of at most ``length`` places, (T, B, C) to the same.
+
+    The core's diagonal is one for every rank: what another diagonal does, the projections of queries can do.
+    """
+
+    def __init__(self, width: int, head_width: int, length: int, causal: bool) -> None:
+        super().__init__()
+        self.length, self.causal, self.head_width = length, causal, head_width
+        self.queries_keys_values = nn.Linear(width, 3 * head_width, bias=False)
+        self.positions = nn.Linear(width, head_width, bias=False)
+        self.out = nn.Linear(length * length, width, bias=False)
+
+    def forward(self, x: Tensor, distances: Tensor, content: Tensor, place: Tensor) -> Tensor:
+        """Attend.
+
+        Args:
+            x: (T, B, C), T up to ``length``.
+            distances: encodings (T, C) of the places' distances from the last one.
+            content, place: the biases u and v, (head width,).
+        """
+        steps = len(x)
+        queries, keys, values = self.queries_keys_values(x).chunk(3, dim=-1)
+        relative = self.positions(distances)
+        # (T, B, J, R): scores by rank before they meet the values.
+        by_rank = (queries + content)[:, :, None] * keys.transpose(0, 1) + (queries + place)[:, :, None] * relative
+        tensor = torch.einsum("tbjr,mbr->tbjm", by_rank, values)
+        if self.causal:
+            known = torch.ones(steps, steps, dtype=torch.bool, device=x.device).tril()
+            tensor = tensor * (known[:, None, :, None] & known[:, None, None, :])
+        weight = self.out.weight.view(-1, self.length, self.length)[:, :steps, :steps]
+        return F.linear(tensor.flatten(2), weight.flatten(1))
+
+
+class Layer(nn.Module):
+    """Multi-linear attention and a two-layer network, each with a residual and a norm on the sum."""
+
+    def __init__(self, request: ModelRequest, width: int) -> None:
+        super().__init__()
+        keys, steps = request.parameters, request.facts.get("steps")
+        self.attention = MultiLinearAttention(
+            width, int(keys["head_width"]), int(keys["length"]), bool(keys["causal"])
+        )
+        self.widen = nn.Linear(width, int(keys["inner"]))
+        self.narrow = nn.Linear(int(keys["inner"]), width)
+        self.attention_norm = norm_for(request.norms, "language", width, steps)
+        self.network_norm = norm_for(request.norms, "language", width, steps)
+        self.dropout = nn.Dropout(float(keys["dropout"]))
+
+    def forward(self, x: Tensor, distances: Tensor, content: Tensor, place: Tensor) -> Tensor:
+        """(T, B, C) to the same."""
+        x = self.attention_norm(x + self.dropout(self.attention(x, distances, content, place)))
+        return self.network_norm(x + self.dropout(self.narrow(self.dropout(F.relu(self.widen(x))))))
+
+
+class TensorizedLM(nn.Module):
+    """Layers between a tied embedding and softmax; no memory."""
+
+    def __init__(self, request: ModelRequest, vocabulary: TiedVocabulary) -> None:
+        super().__init__()
+        keys = request.parameters
+        self.vocabulary = vocabulary
+        self.length = int(keys["length"])
+        self.layers = nn.ModuleList(Layer(request, vocabulary.width) for _ in range(int(keys["layers"])))
+        # One pair for all layers, as in the code that the published one copies.
+        self.content = nn.Parameter(torch.zeros(int(keys["head_width"])))
+        self.place = nn.Parameter(torch.zeros(int(keys["head_width"])))
+        self.dropout = nn.Dropout(float(keys["dropout"]))
+
+    def memory_shape(self, batch: int) -> tuple[int, ...] | None:
+        """None: nothing is carried from window to window."""
+        return None
+
+    def forward(self, tokens: Tensor, targets: Tensor, memory: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+        """Negative log likelihood in nats (B, T) of targets (B, T) after tokens (B, T), and no memory.
+
+        Raises:
+            ValueError: a window longer than the model's.
+        """
+        steps = tokens.shape[1]
+        if steps > self.length:
+            raise ValueError(f"tensorized-lm reads windows of at most {self.length} tokens, got {steps}")
+        distances = torch.arange(steps - 1, -1, -1, device=tokens.device)
+        encodings = self.dropout(sinusoids(distances, self.vocabulary.width))
+        x = self.dropout(self.vocabulary.embed(tokens.T))
+        for layer in self.layers:
+            x = layer(x, encodings, self.content, self.place)
+        return self.vocabulary.nll(self.dropout(x).transpose(0, 1), targets), None
+
+
+def build(request: ModelRequest) -> TensorizedLM:
+    """The model for ``facts``: ``vocabulary`` (number of words), ``steps`` (of the run, for norms that warm up).
+
+    Raises:
+        HarnessError: the width is odd, or cutoffs do not fit the vocabulary.
+    """
+    keys, deviation = request.parameters, float(request.parameters["deviation"])
+    if int(keys["width"]) % 2:
+        raise HarnessError(f"tensorized-lm: width {keys['width']} must be even")
+    try:
+        vocabulary = TiedVocabulary(int(request.facts["vocabulary"]), int(keys["width"]), keys["cutoffs"], deviation)
+    except ValueError as error:
+        raise HarnessError(f"tensorized-lm: {error}") from error
+    model = TensorizedLM(request, vocabulary)
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=deviation)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+    nn.init.normal_(model.content, std=deviation)
+    nn.init.normal_(model.place, std=deviation)
+    return model
+
+
+INFO = ModelInfo(
+    name="tensorized-lm",
+    target="build",
+    summary="Tensorized Transformer language model: multi-linear attention of one core",
+    source="Ma et al., A Tensorized Transformer for Language Modeling, NeurIPS 2019, arXiv 1906.09777",
+    slots=("norm",),
+    keys=MappingProxyType(
+        {
+            "layers": Key("int", 3, "Transformer layers", low=1),
+            "width": Key("int", 256, "of embedding and layers", low=2),
+            "head_width": Key("int", 40, "rank of the attention's core", low=1),
+            "inner": Key("int", 2100, "width of the two-layer network inside", low=1),
+            "length": Key("int", 32, "largest window: the attention's projection has its square as columns", low=1),
+            "causal": Key("bool", True, "mask later places; the released code does not"),
+            "dropout": Key("float", 0.0, "of embeddings, positions and both parts of a layer", low=0, high=0.99),
+            "deviation": Key("float", 0.02, "of the initial weights", low=0),
+            "cutoffs": Key("list", [], "of the adaptive softmax; none: the full softmax"),
+        }
+    ),
+)

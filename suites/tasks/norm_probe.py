@@ -1,0 +1,194 @@
+"""What the norms of a sequence model see and do: statistics of batches, the divisor from step to step, gradients.
+
+The quantities are those of the explanation in Shen et al., "PowerNorm", ICML 2020, arXiv 2003.07845: how far a batch's
+statistics lie from the running ones, how much the divisor moves between consecutive steps, how large gradients get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.schedules import evenly
+from methods.norms.sequence import group_scale, valid_tokens
+
+WINDOWS, WIDTH = 20, 4  # stretches of consecutive steps in which statistics are recorded
+SETTLED = 0.1  # share of the steps that is left out: every norm's statistics start somewhere
+DECAY = 0.9  # of the averages for norms that keep none
+LAST = 10  # of the probed steps, over which the difference of losses is taken
+
+
+class NormProbe:
+    """Records the norms of a model while it trains; every figure is of (T, B, C) inputs without their padding.
+
+    Final quantities (without the prefix ``mechanism.``):
+
+    - ``batch_mean_deviation``, ``batch_variance_deviation``, ``batch_mean_square_deviation``: distance of the batch's
+      value from the running one, the mean's in standard deviations, the others relative; median over channels, then over
+      norms and recorded steps. The reference is the norm's own running value, else an average of the recorded batches.
+    - ``batch_stat_deviation``: mean over channels of the first two, averaged; median over norms and recorded steps;
+      ``batch_stat_deviation_p99`` its 99th percentile.
+    - ``normaliser_deviation``: relative change of the divisor that a norm with shared statistics uses, between consecutive
+      steps, mean over channels; median over norms and recorded steps.
+    - ``gradient_norm_p99``: 99th percentile over steps of the gradient's norm at the first norm's input, as a ratio to
+      the median.
+    - ``train_minus_eval_loss``: loss of a training batch with the norms in training mode minus the same in evaluation
+      mode, dropout off in both, statistics left alone.
+    - ``nu_median``, ``nu_p99``, ``after_warmup_share`` of norms that report them.
+
+    Args:
+        model: with norms that have ``diagnostics``.
+        total: steps of the run.
+        loss: mean loss of the last training batch, computed anew.
+    """
+
+    def __init__(self, model: nn.Module, total: int, loss: Callable[[], Tensor]) -> None:
+        self.model, self.loss = model, loss
+        self.norms = [part for part in model.modules() if hasattr(part, "diagnostics")]
+        self.first = min(round(SETTLED * total), total - 1)
+        ends = evenly(total, min(total, WINDOWS))
+        self.recorded = {step for end in ends for step in range(end - WIDTH + 1, end + 1) if step >= self.first}
+        self.step = 0
+        self.records: dict[str, list[float]] = {}
+        self.averages: dict[int, Tensor] = {}
+        self.divisors: dict[int, tuple[int, Tensor]] = {}
+        for number, norm in enumerate(self.norms):
+            norm.register_forward_pre_hook(self._hook(number), with_kwargs=True)
+
+    def begin(self, step: int) -> None:
+        """Called before the forward pass of a step."""
+        self.step = step
+
+    def before_step(self) -> None:
+        """Losses with the norms in either mode."""
+        modes = {part: part.training for part in self.model.modules()}
+        self.model.eval()
+        evaluated = self._loss()
+        for norm in self.norms:
+            norm.train()
+            norm.update_statistics = False
+        trained = self._loss()
+        for part, mode in modes.items():
+            part.training = mode
+        for norm in self.norms:
+            norm.update_statistics = True
+        self._keep("train_minus_eval_loss", trained - evaluated)
+
+    def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        """The latest value of each quantity."""
+        return {name: values[-1] for name, values in self.records.items() if values}
+
+    def summary(self) -> dict[str, float]:
+        """Quantities of the whole training; those that were never seen are left out."""
+        found = {name: median(values) for name, values in self.records.items() if values}
+        away = self.records.get("batch_stat_deviation", [])
+        if away:
+            found["batch_stat_deviation_p99"] = float(np.quantile(away, 0.99))
+        gradients = self.records.get("gradient_norm", [])
+        if gradients:
+            found["gradient_norm_p99"] = float(np.quantile(gradients, 0.99)) / max(median(gradients), 1e-30)
+        differences = self.records.get("train_minus_eval_loss", [])
+        if differences:
+            found["train_minus_eval_loss"] = median(differences[-LAST:])
+        told = [{name: float(value) for name, value in norm.diagnostics().items()} for norm in self.norms]
+        for name, pooled in (("nu_median", median), ("nu_p99", max), ("after_warmup_share", min)):
+            values = [one[name] for one in told if name in one]
+            if values:
+                found[name] = float(pooled(values))
+        return found
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was recorded."""
+        return {"records": self.records, "averages": self.averages, "divisors": self.divisors}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.records = {name: list(values) for name, values in state["records"].items()}
+        self.averages = dict(state["averages"])
+        self.divisors = {number: (step, value) for number, (step, value) in state["divisors"].items()}
+
+    def _loss(self) -> float:
+        with torch.no_grad():
+            return float(self.loss())
+
+    def _keep(self, name: str, value: float) -> None:
+        self.records.setdefault(name, []).append(value)
+
+    def _hook(self, number: int) -> Callable[..., None]:
+        def look(norm: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if not (norm.training and torch.is_grad_enabled()) or self.step < self.first:
+                return
+            x = args[0]
+            mask = args[1] if len(args) > 1 else kwargs.get("padding_mask")
+            if number == 0 and x.requires_grad:
+                x.register_hook(lambda gradient: self._keep("gradient_norm", float(gradient.norm())))
+            if self.step in self.recorded:
+                with torch.no_grad():
+                    self._observe(number, norm, x.detach().float(), mask)
+
+        return look
+
+    def _observe(self, number: int, norm: nn.Module, x: Tensor, mask: Tensor | None) -> None:
+        seen = _normalised_input(norm, x).flatten(0, -2)
+        valid = valid_tokens(mask, torch.float32)
+        if valid is not None:
+            seen = seen[valid.flatten() > 0]
+        if len(seen) < 2:
+            return
+        variance, mean = torch.var_mean(seen, 0, correction=0)
+        batch = torch.stack([mean, variance, variance + mean.square()])
+        own = _running(norm)
+        average = self.averages.get(number)
+        self.averages[number] = batch if average is None else torch.lerp(average, batch, 1 - DECAY)
+        if average is not None or "mean" in own:
+            reference = (batch if average is None else average).clone()
+            for row, name in enumerate(("mean", "variance", "mean_square")):
+                if name in own:
+                    reference[row] = own[name]
+            scale = torch.stack([reference[1].sqrt(), reference[1], reference[2]]).clamp(min=1e-12)
+            away = (batch - reference).abs() / scale
+            self._keep("batch_stat_deviation", float(away[:2].mean()))
+            for name, value in zip(("mean", "variance", "mean_square"), away.median(1).values.tolist(), strict=True):
+                self._keep(f"batch_{name}_deviation", value)
+        self._follow(number, _divisor(norm, own, batch))
+
+    def _follow(self, number: int, divisor: Tensor | None) -> None:
+        """The divisor's relative change since the step before, where that was recorded too."""
+        if divisor is None:
+            return
+        step, before = self.divisors.get(number, (-2, divisor))
+        if step == self.step - 1:
+            self._keep("normaliser_deviation", float(((divisor - before).abs() / before.clamp(min=1e-12)).mean()))
+        self.divisors[number] = (self.step, divisor)
+
+
+def _normalised_input(norm: nn.Module, x: Tensor) -> Tensor:
+    """What the shared statistics are taken of: the input, or the input after the norm's scaling by token."""
+    eps: float = getattr(norm, "eps", 1e-5)
+    if getattr(norm, "group_scaling", False):
+        return group_scale(x, norm.groups, eps)
+    return group_scale(x, 1, eps) if getattr(norm, "scaling", False) else x
+
+
+def _running(norm: nn.Module) -> dict[str, Tensor]:
+    """The norm's own running values by name."""
+    if hasattr(norm, "running_var"):
+        mean, variance = norm.running_mean.float(), norm.running_var.float()
+        return {"mean": mean, "variance": variance, "mean_square": variance + mean.square()}
+    return {"mean_square": norm.running_phi.float()} if hasattr(norm, "running_phi") else {}
+
+
+def _divisor(norm: nn.Module, own: Mapping[str, Tensor], batch: Tensor) -> Tensor | None:
+    """What the norm divides by in this step; None where every token has a divisor of its own."""
+    if "variance" in own:
+        return batch[1].sqrt()
+    if "mean_square" not in own:
+        return None
+    if not hasattr(norm, "warmup_steps"):
+        return batch[2].sqrt()
+    return torch.where(norm.iteration < norm.warmup_steps, batch[2], own["mean_square"]).sqrt()
