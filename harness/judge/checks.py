@@ -58,7 +58,11 @@ def checks_of(frames: Iterable[Frame], reader: Queries, *, compute: bool) -> dic
 def stored_check(design: Any) -> Stored | None:
     """The check of a stored design."""
     check = design.get("check_result") if isinstance(design, Mapping) else None
-    return Stored(**check) if isinstance(check, Mapping) else None
+    if not isinstance(check, Mapping):
+        return None
+    known = {name: value for name, value in check.items() if name in Stored.__dataclass_fields__}
+    # JSON has no NaN: the journal writes it as text
+    return Stored(**{**known, "ours": float(check["ours"]), "theirs": float(check["theirs"])})
 
 
 def run_apart(places: list[str]) -> dict[str, Stored]:

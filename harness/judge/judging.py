@@ -170,10 +170,11 @@ def _sides(frame: Frame, judged_at: datetime) -> list[Row]:
 
 
 def _gates(one: Examined) -> list[Row]:
-    """One row a gate: of the benchmark where it has least slack."""
+    """One row a gate that was measured: of the benchmark where it has least slack."""
     found = []
     for rule in one.frame.gates:
         readings = [gate for unit in one.units for block in unit.blocks for gate in block.gates if gate.rule == rule]
+        readings = [gate for gate in readings if gate.value is not None]
         if readings:
             worst = min(readings, key=lambda gate: gate.slack)
             found.append(

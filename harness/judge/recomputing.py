@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from datetime import datetime
@@ -44,7 +43,7 @@ def recompute(reader: Queries, claim_id: str, scale: str, judged_at: datetime) -
     p: dict[str, float | None] = dict(design.get("family_p") or {})
     p.update({name: value for name, value in one.p.items() if value is not None})
     adjusted = families.adjust(frame.family, p, sequential=frame.sequential) if p else {}
-    row = verdict_row(one, evidence, stored_check(_numbers(design)), p, adjusted, judged_at)
+    row = verdict_row(one, evidence, stored_check(design), p, adjusted, judged_at)
     differs = [name for name in NUMBERS if not _same(row[name], stored[name])]
     differs += [name for name in ("verdict", "sequential") if row[name] != stored[name]]
     differs += ["registered"] if row["design"]["registered"] != design["registered"] else []
@@ -75,15 +74,6 @@ def _check_name(design: Mapping[str, Any]) -> str | None:
     return check.get("name") if isinstance(check, Mapping) else check
 
 
-def _numbers(design: Mapping[str, Any]) -> dict[str, Any]:
-    """The design with a check's NaN and infinities as numbers again."""
-    check = design.get("check_result")
-    if not isinstance(check, Mapping):
-        return {}
-    back = {name: float(value) if name in ("ours", "theirs") else value for name, value in check.items()}
-    return {"check_result": back}
-
-
 def _same(one: float | None, other: float | None) -> bool:
     if one is None or other is None:
         return one is other or (one is None) == (other is None)
@@ -96,8 +86,3 @@ def verdict_times(reader: Queries, claim_id: str, scale: str) -> list[datetime]:
     """When a claim was judged at a scale, oldest first."""
     sql = "SELECT judged_at FROM verdicts WHERE claim_id = ? AND scale = ? ORDER BY judged_at"
     return [when for (when,) in reader.query(sql, [claim_id, scale]).rows]
-
-
-def as_json(row: Mapping[str, Any]) -> str:
-    """A recomputed row as one line of JSON."""
-    return json.dumps(row, default=str)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,11 @@ from judge_support import WHEN, World, around, benchmark, binding, fact, flat, r
 from harness import stats
 from harness.errors import HarnessError
 from harness.judge import ablations, claim_rows, judge, recompute, verdict_times
-from harness.judge.checks import run_apart
+from harness.judge.checks import code_of, run_apart
+from harness.judge.frame import Stored
 from harness.plan import Selection, make_plan
 from harness.store import Owner, open_reader
+from harness.suite import load_suite
 
 LATER = WHEN + timedelta(hours=1)
 
@@ -186,6 +189,35 @@ def test_claims_can_be_stored(tmp_path: Path, database: Path) -> None:
     assert stored["some"]["scope"] == "at_least: 2"
     assert stored["plain"]["is_primary"]
     assert stored["gain"]["gain_difference"] == 1.0
+
+
+def test_a_check_is_computed_once_for_its_code(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = load_suite("adamp")
+    plan = make_plan(suite, Selection(benchmarks=("imagenet-resnet18",), seeds=(0,)))
+    with Owner(database) as owner:
+        owner.flush()
+    claim = "adamp-identity-all-rows-must-pass"
+    answer = Stored(4.0, 4.0, 0.0, "rules", "", "equal", True, code_of("suites.checks.adamp:all_rows_must_pass"))
+    asked: list[list[str]] = []
+
+    def pretend(places: list[str]) -> dict[str, Stored]:
+        asked.append(places)
+        return {place: answer if "all_rows" in place else replace(answer, ours=5.0) for place in places}
+
+    monkeypatch.setattr("harness.judge.checks.run_apart", pretend)
+    with open_reader(database) as reader:
+        stored_only = judge(suite, plan, reader, judged_at=WHEN, compute_checks=False)
+        judgement = judge(suite, plan, reader, judged_at=WHEN)
+    assert {row["claim_id"]: row for row in stored_only.verdicts}[claim]["verdict"] == "not run"
+    rows = {row["claim_id"]: row for row in judgement.verdicts}
+    assert rows[claim]["verdict"] == "holds"
+    assert rows["adamp-identity-update-orthogonal"]["verdict"] == "fails"
+    record_verdicts(database, suite, "mini", judgement)
+    with open_reader(database) as reader:
+        judge(suite, plan, reader, judged_at=LATER)
+        assert recompute(reader, claim, "mini", WHEN)["matches"]
+        assert recompute(reader, "adamp-identity-update-orthogonal", "mini", WHEN)["matches"]
+    assert len(asked) == 1
 
 
 def test_checks_run_in_a_process_of_their_own() -> None:
