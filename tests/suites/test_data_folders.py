@@ -249,3 +249,7 @@ def test_the_real_sets_read_as_their_homes_describe_them() -> None:
     # 245,569 and 217,646 tokens with <eos>, as the published WikiText-2 is counted.
     assert len(wiki.splits["train"]) == 245_569
     assert len(wiki.splits["validation"]) + len(wiki.splits["test"]) == 217_646
+    capped = Cell("", "suites.data.wikitext:wikitext2-heldout", "", data_keys={"held_out": 5000}).data_for(0, ROOT)
+    for split in ("validation", "test"):
+        assert capped.splits[split].tolist() == wiki.splits[split][:5000].tolist()
+        assert capped.documents[split].max() < 5000

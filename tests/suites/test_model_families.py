@@ -246,7 +246,7 @@ def test_the_norm_slot_reaches_every_norm_of_a_language_model(where: str) -> Non
     from methods.norms.rms import INFO as RMS
 
     factory = getattr(importlib.import_module("methods.norms.rms"), RMS.target)
-    model = build(where, {"vocabulary": 50}, {"decoder": Slot("rms", factory, {})}, layers=2)
+    model = build(where, {"vocabulary": 50}, {"language": Slot("rms", factory, {})}, layers=2)
     assert sum(isinstance(part, factory) for part in model.modules()) == 4
     assert not any(type(part) is nn.LayerNorm for part in model.modules())
     assert torch.isfinite(model(torch.zeros(2, 4, dtype=torch.long), torch.zeros(2, 4, dtype=torch.long))[0]).all()
