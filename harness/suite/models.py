@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints, field_validator, model_validator
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f/\\]+$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\\]+$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)]
 ScaleName = Literal["mini", "small", "paper"]
 SlotName = Literal["optimizer", "norm", "objective", "adaptation"]
@@ -299,7 +299,7 @@ class FactFile(RootModel[list[Fact]]):
 class SuiteFile(Strict):
     """One paper's arms, benchmarks, bindings of its claims."""
 
-    suite: Identifier
+    suite: Name
     title: str
     description: str = ""
     inherits: str | list[str] = []
