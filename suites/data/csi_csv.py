@@ -1,8 +1,8 @@
 """Channel state information in csv files as the ESP32 writes them: WiFall, WiGesture, and folders of one's own.
 
-Format: WiFall/README.md and WiGesture/README.md of RS2002/KNN-MMD and RS2002/CSI-BERT. Each row is a packet; the column
-``data`` holds real and imaginary part of each subcarrier in turn, as a list in brackets. Folders name person and action:
-``ID<n>/<action>/<recording>.csv`` (WiFall) or ``ID<n>/<action>.csv`` (WiGesture).
+Format: WiFall/README.md and WiGesture/README.md of RS2002/KNN-MMD and RS2002/CSI-BERT. Each row is a packet; the
+column ``data`` holds real and imaginary part of each subcarrier in turn, as a list in brackets. Folders name person and
+action: ``ID<n>/<action>/<recording>.csv`` (WiFall) or ``ID<n>/<action>.csv`` (WiGesture).
 """
 
 from __future__ import annotations
@@ -136,7 +136,9 @@ def _cut(listed: list[_Recording], amplitudes: Mapping[str, Amplitudes], packets
     widths = {values.shape[1] for values in amplitudes.values()}
     if len(widths) > 1:
         raise HarnessError(f"{source}: recordings have different numbers of subcarriers: {sorted(widths)}")
-    windows, recordings, places = [], [], []
+    windows: list[Amplitudes] = []
+    recordings: list[int] = []
+    places: list[int] = []
     for number, one in enumerate(listed):
         values = amplitudes[one.file]
         count = len(values) // packets
@@ -246,7 +248,8 @@ INFOS = (
         licence="none stated",
         version="1",
         files=(f"data:{WIGESTURE}",),
-        fetch="hand:put the folder WiGesture/Dynamic of RS2002/CSI-BERT (ID<1-8>/<gesture>.csv) to HARNESS_DATA/wigesture",
+        fetch="hand:put the folder WiGesture/Dynamic of RS2002/CSI-BERT (ID<1-8>/<gesture>.csv) to "
+        "HARNESS_DATA/wigesture",
         # One recording a gesture: shots and test come from segments of ten seconds.
         keys=MappingProxyType(_keys("1", 10)),
     ),

@@ -40,7 +40,7 @@ def simulate(keys: Mapping[str, Any], draws: np.random.Generator, target: int) -
     """
     people, actions = int(keys["people"]), int(keys["actions"])
     by_person = keys["label"] != "person"
-    offsets = (np.arange(SUBCARRIERS) - SUBCARRIERS / 2 + 0.5) * SPACING
+    offsets: Floats = np.asarray((np.arange(SUBCARRIERS) - SUBCARRIERS / 2 + 0.5) * SPACING, dtype=np.float64)
     movements = _movements(draws, actions)
     geometry = _Geometry(draws, people, float(keys["shift"]), offsets)
     parts: list[Floats] = []

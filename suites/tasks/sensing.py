@@ -241,7 +241,7 @@ class Sensing(Task):
     def _pass(self, windows: Tensor, moved: bool) -> tuple[Tensor, Tensor]:
         if moved:
             return self.model(windows)
-        with _statistics_kept(self.model):
+        with statistics_kept(self.model):
             return self.model(windows)
 
     def optimize(self, batch: Batch, step: int, update: Callable[[StepResult], None]) -> StepResult:
@@ -379,7 +379,7 @@ class AdaptationProbe:
 
 
 @contextmanager
-def _statistics_kept(model: nn.Module) -> Iterator[None]:
+def statistics_kept(model: nn.Module) -> Iterator[None]:
     """BatchNorm normalises by the batch but its running statistics stay."""
     layers = [part for part in model.modules() if isinstance(part, _BatchNorm)]
     momenta = [layer.momentum for layer in layers]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -13,13 +11,13 @@ import numpy.typing as npt
 
 from harness.errors import HarnessError
 from harness.seeds import Streams
-from methods.alignment.help_set import Embedding, HelpSet, corrupt_labels, make_help_set, reduce, umap_init
+from methods.alignment.help_set import Embedding, HelpSet, corrupt_labels, make_help_set, umap_init
 from methods.alignment.knn_baselines import FEATURES, item_features
 from methods.alignment.probes import purity
 from methods.alignment.support import choose_support
-from suites.data.cache import cached
 from suites.data.csi_domains import Amplitudes, CsiDomain
 from suites.data.types import Labels
+from suites.tasks.reduction import embedding
 
 REDUCTIONS = ("umap", "none")
 
@@ -105,28 +103,16 @@ def corrupted(made: HelpSet, share: float, classes: int, streams: Streams) -> La
 
 
 def _embedding(flat: Amplitudes, options: Mapping[str, Any], streams: Streams) -> Embedding:
-    """Reduced once for all arms of a seed: UMAP compiles for seconds in every process and its result is the same."""
     if options["reduce"] == "none":
         return Embedding(flat, "none", 0)
     dimensions, state = int(options["umap_dimensions"]), streams.number("umap") % 2**32
-    try:
-        tool = "/".join(f"{name} {version(name)}" for name in ("umap-learn", "numba", "numpy"))
-    except ModuleNotFoundError as error:
-        raise HarnessError("sensing: reduce umap needs umap-learn: pip install umap-learn, or reduce: none") from error
-    content = hashlib.sha256(np.ascontiguousarray(flat).tobytes()).hexdigest()
-    parts = ("umap/1", tool, content, str(flat.shape), f"{dimensions} {state}")
-    values = cached(
-        parts, ("values",), lambda: {"values": reduce(flat, dimensions=dimensions, random_state=state).values}
-    )["values"]
-    return Embedding(np.array(values, dtype=np.float32), umap_init(len(flat), dimensions), state)
+    return Embedding(embedding(flat, dimensions, state), umap_init(len(flat), dimensions), state)
 
 
-def _made(
-    target: Target, embedding: Embedding, classes: int, options: Mapping[str, Any], oracle: bool = False
-) -> HelpSet:
+def _made(target: Target, space: Embedding, classes: int, options: Mapping[str, Any], oracle: bool = False) -> HelpSet:
     return make_help_set(
-        embedding.values[target.rest],
-        embedding.values[target.support],
+        space.values[target.rest],
+        space.values[target.support],
         target.support_labels,
         classes,
         share=float(options["help_share"]),

@@ -1,0 +1,279 @@
+"""Cross-domain sensing: learns, repeats itself, and knows nothing of the target's hidden labels."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import balanced_accuracy_score
+
+from harness.errors import HarnessError
+from harness.plan import Selection, make_plan
+from harness.seeds import Streams
+from harness.store import open_reader
+from harness.suite import load_suite
+from harness.training import Outcome, Surroundings, train
+from methods.alignment.stopping import StoppingOptions, StoppingRule
+from suites.data.csi_domains import CsiDomain
+from suites.tasks.sensing import HINDSIGHT
+from suites.tasks.sensing_scores import Epochs
+from suites.tasks.target_domain import draw_shots, help_set
+
+SUITE = """
+suite: sensed
+title: Sensing at a tiny size
+seeds: {min: 1, max: 3}
+arms:
+  source-only: {role: baseline, adaptation: source-only}
+  in-domain: {role: ablation, adaptation: source-only, set: {train_on: target}}
+  knn-mmd: {role: method, adaptation: knn-mmd}
+  released: {role: ablation, adaptation: {name: knn-mmd, support: released, global_target: paper}, set: {shots: 2}}
+  leak: {role: ablation, adaptation: knn-mmd, set: {oracle_labels: true}}
+  bn-source: {role: ablation, adaptation: knn-mmd, set: {batch_norm: source}}
+  mmd: {role: ablation, adaptation: mmd}
+  dann: {role: ablation, adaptation: {name: dann, feature_channels: 16}}
+  deep-coral: {role: ablation, adaptation: deep-coral}
+  fine-tune: {role: ablation, adaptation: fine-tune}
+  majority: {role: ablation, adaptation: majority}
+  knn-raw: {role: ablation, adaptation: knn-raw}
+  knn-static: {role: ablation, adaptation: knn-static}
+  knn-motion: {role: ablation, adaptation: knn-motion}
+benchmarks:
+  simulated:
+    define:
+      benchmark: simulated
+      title: Simulated channel
+      task: sensing
+      reference_arm: source-only
+      metrics: {balanced-accuracy: {unit: percent, better: higher}}
+      mini:
+        data: {name: channel-simulator, people: 4, actions: 3, recordings: 4, target_recordings: 8, steps: 12,
+               fingerprint: 0.1, jitter: 0.01, shift: 0.5}
+        model: {name: csi-resnet18, width: 4, dimension: 16}
+        recipe:
+          epochs: 6
+          batch_size: 24
+          reduce: none
+          stop_earliest: 2
+          stop_latest: 5
+          stop_patience: 1
+          fluctuation_epochs: 4
+          evaluations: 3
+          clip_norm: 3.0
+          slots: {optimizer: adam}
+          optimizer: {adam: {lr: 3e-3, weight_decay: 1e-3}}
+facts: []
+"""
+TRAINED = ("source-only", "knn-mmd", "released", "bn-source", "mmd", "dann", "deep-coral", "fine-tune")
+UNTRAINED = ("majority", "knn-raw", "knn-static", "knn-motion")
+
+Results = dict[tuple[str, str], float]
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sensing") / "sensed.yaml"
+    path.write_text(dedent(SUITE).lstrip(), encoding="utf-8")
+    return path
+
+
+def run(suite: Path, folder: Path, arm: str, seed: int = 0, **overrides: Any) -> Outcome:
+    torch.set_num_threads(1)
+    plan = make_plan(load_suite(suite), Selection(seeds=tuple(range(seed + 1)), arms=(arm,), overrides=overrides))
+    spec = next(trial.spec for trial in plan.trials if trial.seed == seed)
+    around = Surroundings(folder, torch.device("cpu"), lambda step, total, loss: None)
+    return train(spec, around)
+
+
+def results_of(outcome: Outcome) -> Results:
+    return {(split, metric): value for split, metric, value in outcome.results}
+
+
+def series_of(outcome: Outcome) -> dict[tuple[str, str], list[float]]:
+    return {(one.split, one.name): one.value for one in outcome.series}
+
+
+def items_of(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "items.npz") as items:
+        return {name: items[name] for name in items.files}
+
+
+@pytest.mark.parametrize("arm", [*TRAINED, "in-domain", "leak"])
+def test_every_adaptation_trains_and_reports_its_metrics(suite: Path, tmp_path: Path, arm: str) -> None:
+    outcome = run(suite, tmp_path, arm)
+    found = results_of(outcome)
+    assert outcome.status == "done"
+    assert outcome.steps == 18
+    assert all(np.isfinite(value) for value in found.values())
+    assert 0 <= found["test", "balanced-accuracy"] <= found["test", "balanced-accuracy_oracle"] <= 100
+    assert {name for split, name in found if split == "validation"} == {"support-accuracy", "support-loss"}
+    predictions = items_of(tmp_path)["predictions_by_epoch"]
+    assert predictions.shape[0] == 6
+    assert found["train", "mechanism.reported_epoch"] in (3.0, 4.0, 5.0, 6.0)
+
+
+@pytest.mark.parametrize("arm", UNTRAINED)
+def test_methods_without_a_training_take_no_step_and_are_scored(suite: Path, tmp_path: Path, arm: str) -> None:
+    outcome = run(suite, tmp_path, arm)
+    found = results_of(outcome)
+    assert (outcome.status, outcome.steps, outcome.series) == ("done", 0, [])
+    if arm == "majority":
+        assert found["test", "balanced-accuracy"] == pytest.approx(100 / 3)
+        assert found["test", "target-accuracy"] == pytest.approx(found["test", "trivial.target-accuracy"])
+    if arm == "knn-raw":
+        assert found["test", "balanced-accuracy"] > 60
+
+
+def test_permuted_hidden_labels_change_the_test_scores_and_what_hindsight_sees_and_nothing_else(
+    suite: Path, tmp_path: Path
+) -> None:
+    for arm in ("knn-mmd", "released", "dann", "fine-tune", "knn-raw"):
+        plain, permuted = (
+            run(suite, tmp_path / f"{arm}-{flag}", arm, permute_hidden=flag) for flag in (False, True)
+        )
+        assert series_of(plain) == series_of(permuted)
+        first, second = results_of(plain), results_of(permuted)
+        changed = {key for key in first.keys() | second.keys() if first.get(key) != second.get(key)}
+        seen = {("train", f"mechanism.{name}") for name in HINDSIGHT}
+        assert {key for key in changed if key[0] != "test"} <= seen, arm
+        assert ("test", "balanced-accuracy") in changed, arm
+        items = [items_of(tmp_path / f"{arm}-{flag}") for flag in (False, True)]
+        for name in ("items", "predictions", "predictions_by_epoch"):
+            np.testing.assert_array_equal(items[0][name], items[1][name])
+
+
+@pytest.mark.parametrize("arm", ["leak", "in-domain"])
+def test_the_arms_that_say_they_leak_do(suite: Path, tmp_path: Path, arm: str) -> None:
+    plain, permuted = (run(suite, tmp_path / str(flag), arm, permute_hidden=flag) for flag in (False, True))
+    assert series_of(plain)["train", "loss"] != series_of(permuted)["train", "loss"]
+
+
+Harness = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def test_permuted_hidden_labels_through_the_command_line(suite: Path, tmp_path: Path, harness: Harness) -> None:
+    stored = []
+    for flag in ("false", "true"):
+        database = tmp_path / flag / "h.duckdb"
+        done = harness(
+            "run", suite, "--executor", "inline", "--no-report", "--arm", "knn-mmd", "--db", database,
+            "--set", f"permute_hidden={flag}", OMP_NUM_THREADS="1",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        with open_reader(database) as reader:
+            series = reader.query("SELECT split, name, step, value FROM metrics ORDER BY ALL").rows
+            results = reader.query("SELECT split, metric, value FROM results ORDER BY ALL").rows
+        hindsight = {f"mechanism.{name}" for name in HINDSIGHT}
+        stored.append((series, [row for row in results if row[0] != "test" and row[1] not in hindsight], results))
+    assert stored[0][0]
+    assert stored[0][:2] == stored[1][:2]
+    assert stored[0][2] != stored[1][2]
+
+
+def test_one_seed_repeats_itself_and_another_differs(suite: Path, tmp_path: Path) -> None:
+    first, again, other = (run(suite, tmp_path / str(n), "knn-mmd", seed) for n, seed in enumerate((0, 0, 1)))
+    assert results_of(first) == results_of(again)
+    assert series_of(first) == series_of(again)
+    assert series_of(first) != series_of(other)
+
+
+def test_source_batches_do_not_depend_on_the_arm(suite: Path, tmp_path: Path) -> None:
+    losses = [series_of(run(suite, tmp_path / arm, arm))["train", "term_cross_entropy"] for arm in ("source-only", "mmd")]
+    assert losses[0][0] == losses[1][0]  # same weights, same first batch
+    assert losses[0] != losses[1]
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_learns_from_source_labels_and_not_from_shuffled_ones(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learns: bool
+) -> None:
+    from dataclasses import replace
+
+    from suites.tasks.sensing import Sensing
+
+    if not learns:
+        place = Sensing._place
+
+        def shuffled(self: Sensing, data: Any) -> None:
+            labels = np.random.default_rng(0).permutation(data.source.labels)
+            place(self, replace(data, source=replace(data.source, labels=labels)))
+
+        monkeypatch.setattr(Sensing, "_place", shuffled)
+    # One manner for everybody: source and target are alike but for the noise.
+    easy = {"epochs": 40, "stop": "last", "data.shift": 0.0}
+    margins = [
+        (results_of(run(suite, tmp_path / str(seed), "source-only", seed, **easy))["test", "balanced-accuracy"] - 100 / 3)
+        / (200 / 3)
+        for seed in range(2)
+    ]
+    assert (np.mean(margins) > 0.5) is learns, margins
+
+
+def test_balanced_accuracy_is_the_fields() -> None:
+    draws = np.random.default_rng(0)
+    labels, rows = draws.integers(0, 5, 80), draws.integers(0, 5, (7, 80))
+    epochs = Epochs(list(rows), [0.0] * 7, [0.0] * 7)
+    expected = [100 * balanced_accuracy_score(labels, row) for row in rows]
+    np.testing.assert_allclose(epochs.balanced(labels), expected)
+    np.testing.assert_allclose(epochs.accuracy(labels), 100 * (rows == labels).mean(axis=1))
+
+
+def test_the_reported_epoch_is_the_rules() -> None:
+    rule = StoppingRule(StoppingOptions(earliest=2, latest=20, patience=2))
+    epochs = Epochs()
+    for accuracy, loss in ((50, 1.0), (100, 0.5), (50, 0.9), (50, 0.9), (50, 0.9), (50, 0.9)):
+        if not rule.stopped:
+            rule.update(accuracy, loss)
+        epochs.append(np.zeros(3, dtype=np.int64), accuracy, loss)
+    assert rule.stopped
+    assert epochs.stop("support", rule) == rule.epoch - 1 < 5
+    assert epochs.stop("last", rule) == 5
+    assert epochs.stop("best-support", rule) == rule.best_epoch - 1
+    copy = Epochs.restored(epochs.state())
+    np.testing.assert_array_equal(copy.matrix(), epochs.matrix())
+    assert (copy.accuracies, copy.losses) == (epochs.accuracies, epochs.losses)
+
+
+def _domain(windows: int = 60) -> CsiDomain:
+    draws = np.random.default_rng(0)
+    labels = np.tile(np.arange(3), windows // 3)
+    return CsiDomain(
+        draws.standard_normal((windows, 6, 4)).astype(np.float32), labels, np.arange(windows) // 6, np.arange(windows)
+    )
+
+
+def test_no_recording_of_a_shot_is_scored() -> None:
+    domain = _domain()
+    target = draw_shots(domain, 1, Streams(0), permute_hidden=False)
+    assert sorted(target.support_labels) == [0, 1, 2]
+    assert not set(domain.recordings[target.support]) & set(target.recordings)
+
+
+def test_an_empty_help_set_and_too_many_shots_are_said() -> None:
+    target = draw_shots(_domain(), 1, Streams(0), permute_hidden=False)
+    options = {
+        "reduce": "none", "help_share": 0.01, "help_mode": 0, "neighbours": 0, "confidence": "farthest",
+        "oracle_labels": False,
+    }  # fmt: skip
+    with pytest.raises(HarnessError, match="help_share 0.01"):
+        help_set(target, 3, options, Streams(0))
+    with pytest.raises(HarnessError, match="lower 'shots'"):
+        draw_shots(_domain(), 20, Streams(0), permute_hidden=False)
+
+
+@pytest.mark.slow
+def test_umap_runs_beside_the_trial_and_is_taken_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from suites.tasks import reduction
+
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
+    rows = np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32)
+    first = reduction.embedding(rows, 4, 1)
+    assert first.shape == (40, 4)
+    monkeypatch.setattr(reduction, "_made", lambda *_: pytest.fail("the cache was passed over"))
+    np.testing.assert_array_equal(reduction.embedding(rows, 4, 1), first)
