@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,11 +25,31 @@ def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan,
         owner.record({"kind": "claims", "suite": suite.name, "claims": claim_rows(suite)})
         owner.flush()
         with open_reader(database) as reader:
+            selection = as_last_run(suite, selection, reader)
             plan = stored_plan(suite, selection, reader)
             at = datetime.now(UTC).replace(tzinfo=None)
-            judgement = judge(suite, plan, reader, judged_at=at, sequential=selection.cap is not None)
+            # Checks of identities need torch; a run computes them, and what is stored of this code is used here.
+            judgement = judge(
+                suite, plan, reader, judged_at=at, sequential=selection.cap is not None, compute_checks=False
+            )
         record_judgement(owner.record, suite.name, plan.scale, judgement)
     return plan, judgement.verdicts
+
+
+def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection:
+    """Without ``--seeds``, the sequential range of the suite's last run at this scale, if it had one: judging fewer
+    seeds than it bought would replace its verdicts by weaker ones.
+    """
+    if selection.seeds is not None:
+        return selection
+    rows = reader.query(
+        "SELECT spec -> '$.seeds_asked' FROM runs WHERE suite = ? AND scale = ? ORDER BY started_at DESC LIMIT 1",
+        (suite.name, selection.scale),
+    ).rows
+    asked = json.loads(rows[0][0]) if rows and rows[0][0] else {}
+    if not asked.get("cap"):
+        return selection
+    return replace(selection, seeds=tuple(asked["seeds"]), cap=int(asked["cap"]))
 
 
 def stored_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:

@@ -122,7 +122,7 @@ def _announce(owner: Owner, suite: Suite, request: Request, result: Result) -> N
     run = {
         "run_id": result.run_id, "suite": suite.name, "scale": plan.scale, "started_at": now(), "status": "running",
         "git_commit": commit, "git_dirty": dirty, "command": request.command, "environment_id": environment_id(),
-        "spec": suite_spec(suite, plan),
+        "spec": suite_spec(suite, plan, {"seeds": request.selection.seeds, "cap": request.selection.cap}),
     }  # fmt: skip
     owner.record({"kind": "run", "run": run})
     owner.record({"kind": "claims", "suite": suite.name, "claims": claim_rows(suite)})
@@ -137,7 +137,7 @@ def trial_row(trial: Trial) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def suite_spec(suite: Suite, plan: Plan) -> dict[str, Any]:
+def suite_spec(suite: Suite, plan: Plan, seeds_asked: Mapping[str, Any]) -> dict[str, Any]:
     """The whole resolved suite with descriptions and the licences of its data."""
     from harness import registry
 
@@ -152,7 +152,7 @@ def suite_spec(suite: Suite, plan: Plan) -> dict[str, Any]:
         for name, setting in plan.settings.items()
     }  # fmt: skip
     dumped = json.loads(suite.model.model_dump_json(exclude={"facts", "benchmarks"}))
-    where = {"path": str(suite.path.resolve()), "absent": list(plan.absent)}
+    where = {"path": str(suite.path.resolve()), "absent": list(plan.absent), "seeds_asked": seeds_asked}
     return {**dumped, **where, "benchmarks": benchmarks, "sources": sources}
 
 

@@ -23,6 +23,7 @@ HEAVY = ("torch", "ray", "torchvision", "sklearn", "scipy", "pandas")
         (["plan", "adamp"], HEAVY),
         (["list", "methods"], HEAVY),
         (["list", "benchmarks"], HEAVY),
+        (["claims", "adamp", "--format", "json"], ("torch", "ray", "torchvision", "sklearn")),
     ],
 )
 def test_commands_import_only_what_they_need(arguments: list[str], forbidden: tuple[str, ...]) -> None:
