@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from harness import registry
 from harness.errors import MissingDataError
 from harness.fingerprint import fingerprint
+from harness.manifests import identity_of_path
 from harness.paths import data_root
 
 
@@ -69,20 +69,31 @@ def code_of(spec: Mapping[str, Any]) -> str:
     return fingerprint(roots(spec))
 
 
-def data_identity(name: str) -> dict[str, Any]:
-    """Version and checksums of a data source: what a trial's identity holds beside the source's parameters."""
+def data_identity(name: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Version and checksums of a data source: what a trial's identity holds beside the source's parameters.
+
+    A user's own folder is identified by its content. A folder of a published set stands for that set: its files' names
+    and sizes are enough.
+    """
     info = registry.entry("data", name).info
-    sums = {file: info["sha256"].get(file) or _checksum(name, file) for file in info["files"]}
+    sums = {file: info["sha256"].get(file) or _checksum(file) for file in info["files"]}
+    if info["origin"] == "folder" and parameters is not None:
+        sums["path"] = identity_of_path(data_root() / str(parameters.get("path")))
     return {"version": info["version"], "sha256": sums}
 
 
-def require_data(name: str) -> None:
+def require_data(name: str, parameters: Mapping[str, Any] | None = None) -> None:
     """Raise where a file of a data source is missing.
 
     Raises:
         MissingDataError: naming the source, the path where it is looked for, and the command that gets it.
     """
-    for file in registry.entry("data", name).info["files"]:
+    info = registry.entry("data", name).info
+    if info["origin"] == "folder" and parameters is not None:
+        own = data_root() / str(parameters.get("path"))
+        if not own.exists():
+            raise MissingDataError(f"the layout '{name}' is pointed at {own}, which does not exist")
+    for file in info["files"]:
         path = file_of(file)
         if path is None or not path.exists():
             where = path or file
@@ -123,9 +134,6 @@ def file_of(file: str) -> Path | None:
     return None
 
 
-@cache
-def _checksum(name: str, file: str) -> str:
+def _checksum(file: str) -> str:
     path = file_of(file)
-    if path is None or not path.exists():
-        return "missing"
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return "missing" if path is None else identity_of_path(path, contents=path.is_file())

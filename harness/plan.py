@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import registry
 from harness.errors import HarnessError, choices
 from harness.identity import code_of, data_identity, sha256_of, trial_id
 from harness.recipe import identity_of
@@ -217,7 +216,7 @@ def _reference(
 def _identity(found: Content, reference: Mapping[str, Any] | None) -> dict[str, Any]:
     identity: dict[str, Any] = {
         "task": found.task,
-        "data": {**found.data, "content": data_identity(str(found.data["name"]))},
+        "data": {**found.data, "content": data_identity(str(found.data["name"]), found.data)},
         "model": dict(found.model),
         "recipe": identity_of(found.recipe),
         "slots": dict(found.slots),
@@ -261,15 +260,13 @@ def parse_seeds(text: str | None) -> tuple[tuple[int, ...] | None, int | None]:
     return tuple(range(int(first))), int(last) if dots else None
 
 
-def sources_of(trials: Iterable[Trial]) -> list[str]:
-    """The data and weights sources that trials read."""
-    names: set[str] = set()
+def sources_of(trials: Iterable[Trial]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The data and weights sources that trials read, each with the parameters it is read with (once a folder)."""
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for trial in trials:
-        names.add(str(trial.spec["data"]["name"]))
-        names.update(one["weights"] for one in trial.spec["prerequisites"].values() if "weights" in one)
-    return sorted(names)
-
-
-def describe_entry(kind: registry.Kind, name: str) -> str:
-    """The one-line summary of a registered thing."""
-    return str(registry.entry(kind, name).info.get("summary", ""))
+        data = trial.spec["data"]
+        found.setdefault((str(data["name"]), str(data.get("path"))), data)
+        for one in trial.spec["prerequisites"].values():
+            if "weights" in one:
+                found.setdefault((one["weights"], ""), {})
+    return [(name, found[name, path]) for name, path in sorted(found)]

@@ -75,9 +75,9 @@ def check_data(plan: Plan) -> None:
         MissingDataError: one line for each missing source, with the path and the command that gets it.
     """
     missing = []
-    for source in sources_of(plan.trials):
+    for source, parameters in sources_of(plan.trials):
         try:
-            require_data(source)
+            require_data(source, parameters)
         except MissingDataError as error:
             missing.append(str(error))
     if missing:
@@ -143,7 +143,7 @@ def suite_spec(suite: Suite, plan: Plan, seeds_asked: Mapping[str, Any]) -> dict
 
     sources = {
         name: {key: registry.entry("data", name).info[key] for key in ("home", "licence", "origin", "version")}
-        for name in sources_of(plan.trials)
+        for name in sorted({name for name, _ in sources_of(plan.trials)})
     }
     benchmarks = {
         name: {"title": suite.benchmarks[name].model.title, "about": setting.about, "task": setting.task,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import shutil
 import urllib.error
 import urllib.request
@@ -14,9 +13,9 @@ from pathlib import Path
 from harness import registry
 from harness.errors import HarnessError
 from harness.identity import file_of
+from harness.manifests import CHUNK, checksum
 from harness.paths import data_root
 
-CHUNK = 2**20
 ATTEMPTS = 3
 
 
@@ -47,15 +46,6 @@ def verify(name: str) -> Iterator[Verified]:
             yield Verified(file, f"differs from the stated sha256 {stated[:12]}…; fetch it again", False)
 
 
-def checksum(path: Path) -> str:
-    """sha256 of a file, read in pieces."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
 def fetch(name: str) -> Iterator[str]:
     """Get what is missing of a source; yields a line for each file.
 
@@ -70,6 +60,9 @@ def fetch(name: str) -> Iterator[str]:
         return
     if kind == "hand":
         raise HarnessError(f"'{name}' must be got by hand: {where} (expected below {data_root()})")
+    if kind == "torchvision":
+        yield _by_torchvision(name, where, info["files"])
+        return
     if kind != "http":
         raise HarnessError(f"'{name}' is fetched by '{kind}', which this version does not know")
     targets = [file for file in info["files"] if file.startswith("data:")]
@@ -82,6 +75,24 @@ def fetch(name: str) -> Iterator[str]:
         url = where if len(targets) == 1 else f"{where.rstrip('/')}/{path.name}"
         download(url, path, stated)
         yield f"{path}: fetched"
+
+
+def _by_torchvision(name: str, dataset: str, files: list[str]) -> str:
+    """Let torchvision fetch and unpack a data set into the folder in which its files are looked for."""
+    from torchvision import datasets
+
+    folder = (data_root() / files[0].partition(":")[2]).parent
+    try:
+        getattr(datasets, dataset)(root=str(folder.parent), download=True)
+    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        reason = getattr(error, "reason", error)
+        raise HarnessError(
+            f"torchvision cannot reach the home of '{name}' ({reason}); on a machine without a network put its files "
+            f"into {folder}"
+        ) from error
+    except (OSError, RuntimeError) as error:
+        raise HarnessError(f"'{name}' cannot be fetched into {folder.parent}: {error}") from error
+    return f"{folder}: fetched by torchvision"
 
 
 def download(url: str, path: Path, sha256: str | None) -> None:

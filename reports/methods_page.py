@@ -23,7 +23,7 @@ def methods_page(found: Sequence[Gathered]) -> Page:
             for name in _slots(trial.spec.get("slots") or {}):
                 methods[name].add(f"{one.name}/{trial.arm}")
             models.add(str(trial.spec["model"].get("name")))
-        sources.update(sources_of(one.plan.trials))
+        sources.update(name for name, _ in sources_of(one.plan.trials))
     content: dict[str, Any] = {
         "methods": [_entry("method", name, ("title", "slot", "role", "paper", "summary", "defaults"))
                     | {"arms": sorted(arms)} for name, arms in sorted(methods.items())],
