@@ -18,7 +18,9 @@ from harness.cli.options import database_option, selection, selection_options
 def command(suites: tuple[str, ...], form: str, **options: Any) -> None:
     """Judge a suite's claims from the stored trials (without a name: every shipped suite's)."""
     from harness.claims import judge_now
-    from harness.cli.verdicts import print_claims, verdict_json
+    from harness.cli.verdicts import plain, print_ablations, print_claims, verdict_json
+    from harness.judge import ablations
+    from harness.store import open_reader
     from harness.suite import load_suite, shipped_suites
 
     chosen, _ = selection(
@@ -28,9 +30,13 @@ def command(suites: tuple[str, ...], form: str, **options: Any) -> None:
     for name in suites or tuple(shipped_suites()):
         suite = load_suite(name)
         plan, verdicts = judge_now(suite, chosen, options["database"])
+        with open_reader(options["database"]) as reader:
+            exploratory = ablations(suite, plan, reader)
         if form == "json":
-            rows.append({"suite": suite.name, "scale": plan.scale, "verdicts": verdict_json(verdicts)})
+            rows.append({"suite": suite.name, "scale": plan.scale, "verdicts": verdict_json(verdicts),
+                         "ablations": plain(exploratory)})  # fmt: skip
         else:
             print_claims(suite, plan.scale, verdicts)
+            print_ablations(exploratory)
     if form == "json":
         click.echo(json.dumps(rows))

@@ -25,16 +25,17 @@ def design_of(verdict: Mapping[str, Any]) -> dict[str, Any]:
 
 def verdict_json(verdicts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Verdicts as JSON data: times as text, infinities and NaN as null."""
-    return [_plain({**verdict, "design": design_of(verdict)}) for verdict in verdicts]
+    return [plain({**verdict, "design": design_of(verdict)}) for verdict in verdicts]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A value as JSON has it: times as text, infinities and NaN as null."""
     if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
@@ -58,11 +59,14 @@ def print_verdicts(suite: Suite, scale: str, verdicts: list[dict[str, Any]]) -> 
     stand_in = any(verdict.get("stand_in") for verdict in judged)
     note = " · stand-in: the published sizes do not apply" if stand_in else ""
     table = Table(title=Text(f"{suite.name} at {scale}{note}"), title_justify="left", box=None, pad_edge=False)
-    for name, right in (("claim", 0), ("verdict", 0), ("effect", 1), ("95 % interval", 1), ("n", 1), ("adj. p", 1)):
+    columns = (("claim", 0), ("verdict", 0), ("effect", 1), ("95 % interval", 1), ("n", 1), ("adj. p", 1), ("r", 1))
+    for name, right in columns:
         table.add_column(name, justify="right" if right else "left", overflow="fold")
     for verdict in judged:
         table.add_row(*_row(verdict))
     console.print(table)
+    if any(_correlation(verdict) for verdict in judged):
+        console.print("r: correlation of the two arms' scores over seeds, what pairing removes", style="dim")
     missing = len(verdicts) - len(judged)
     if missing:
         console.print(f"{missing} more claims are not run here; 'harness claims {suite.name}' says why", style="dim")
@@ -82,7 +86,41 @@ def _row(verdict: Mapping[str, Any]) -> list[Any]:
         Text(interval),
         str(verdict.get("n") or ""),
         "" if adjusted is None or math.isnan(adjusted) else f"{adjusted:.3f}",
+        _correlation(verdict),
     ]
+
+
+def _correlation(verdict: Mapping[str, Any]) -> str:
+    """Of the pairs of a verdict; from the least to the largest where it rests on several comparisons."""
+    found = [one.get("correlation") for one in design_of(verdict).get("per_benchmark") or ()]
+    known = sorted(value for value in found if value is not None)
+    ends = dict.fromkeys(f"{value:.2f}".replace("-", "−") for value in (known[0], known[-1])) if known else {}
+    return "…".join(ends)
+
+
+def print_ablations(rows: list[dict[str, Any]]) -> None:
+    """One line an effect that was measured: changes of one arm, then main effects and interactions."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    measured = [row for row in rows if row["n"]]
+    if not measured:
+        return
+    title = "ablations: exploratory, up = better, adjusted by Benjamini–Hochberg"
+    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    for name, right in (("benchmark", 0), ("arm or effect", 0), ("against", 0), ("effect", 1), ("95 % interval", 1),
+                        ("n", 1), ("adj. p", 1)):  # fmt: skip
+        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    for row in measured:
+        low, high = row["ci_low"], row["ci_high"]
+        interval = "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+        kind = "" if row["effect"] == "change" else f" ({row['effect']})"
+        table.add_row(
+            Text(row["benchmark"]), Text(f"{row['arm']}{kind}"), Text(row["parent"]), number(row["difference"]),
+            Text(interval), str(row["n"]), f"{row['adjusted_p']:.3f}",
+        )  # fmt: skip
+    Console().print(table)
 
 
 def print_claims(suite: Suite, scale: str, verdicts: list[dict[str, Any]]) -> None:

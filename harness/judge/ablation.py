@@ -8,13 +8,15 @@ from typing import Any
 from harness import stats
 from harness.errors import HarnessError, choices
 from harness.judge import fairness
+from harness.judge.effects import Effect, effects_of, measure
 from harness.judge.evidence import Evidence, pair, read_evidence
 from harness.judge.frame import Block, Frame
 from harness.judge.settling import finite
 from harness.plan import Plan
 from harness.store.queries import Queries
 from harness.suite import Suite
-from harness.suite.models import SLOTS, Arm
+from harness.suite.ablate import Design, designs_of
+from harness.suite.models import SLOTS, Arm, Metric
 
 LABEL = "exploratory"
 
@@ -57,22 +59,41 @@ def _names(slot: Any) -> set[str]:
 
 
 def ablations(suite: Suite, plan: Plan, reader: Queries) -> list[dict[str, Any]]:
-    """Effects of the arms of role ablation against their parents, on each benchmark's first metric.
+    """What each ablation does on each benchmark's first metric, then main effects and interactions of factorials.
 
-    ``difference`` is ablation minus parent, up = better; the interval is unadjusted, ``adjusted_p`` is
-    Benjamini–Hochberg over all rows. ``changes`` says what the two trials differ in.
+    ``difference`` is ablation minus parent (or the effect's contrast), up = better; the interval is unadjusted,
+    ``adjusted_p`` is Benjamini–Hochberg over all rows. ``effect`` is ``change``, ``main effect`` or ``interaction``;
+    ``changes`` says what the two trials differ in, or names the levels.
     """
     arms = {**suite.model.arms, **plan.arms}
-    wanted = [(name, parent_of(name, arms)) for name, arm in arms.items() if arm.role == "ablation"]
+    wanted = {(name, parent_of(name, arms)) for name, arm in arms.items() if arm.role == "ablation"}
+    designs = designs_of(suite.model)
+    # a design may use an arm that is there for itself
+    wanted |= {(name, design.parents[cell]) for design in designs for cell, name in design.cells.items()
+               if cell in design.parents}  # fmt: skip
+    order = list(arms)
     cells = {
         (benchmark, name, parent): (plan.trial_ids(benchmark, name), plan.trial_ids(benchmark, parent))
         for benchmark in plan.settings
-        for name, parent in wanted
+        for name, parent in sorted(wanted, key=lambda pair: (order.index(pair[0]), pair[1] or ""))
         if parent is not None
     }
     cells = {key: found for key, found in cells.items() if all(found) and found[0] != found[1]}
-    evidence = read_evidence(reader, [trial for pairs in cells.values() for cell in pairs for trial in cell.values()])
-    rows = _distinct([_effect(suite, plan, key, found, evidence) for key, found in cells.items()])
+    factorials = {
+        (benchmark, number): {arm: plan.trial_ids(benchmark, arm) for arm in design.cells.values()}
+        for benchmark in plan.settings
+        for number, design in enumerate(designs)
+        if design.kind == "factorial"
+    }
+    factorials = {key: by_arm for key, by_arm in factorials.items() if all(by_arm.values())}
+    trials = {trial for pairs in cells.values() for cell in pairs for trial in cell.values()}
+    trials |= {trial for by_arm in factorials.values() for cell in by_arm.values() for trial in cell.values()}
+    evidence = read_evidence(reader, trials)
+    rows = [_change(suite, plan, key, found, evidence) for key, found in cells.items()]
+    for (benchmark, number), by_arm in factorials.items():
+        design = designs[number]
+        rows += [_effect(suite, plan, benchmark, design, one, by_arm, evidence) for one in effects_of(design)]
+    rows = _distinct(rows)
     adjusted = stats.benjamini_hochberg([row["p"] for row in rows])
     return [row | {"adjusted_p": float(value)} for row, value in zip(rows, adjusted, strict=True)]
 
@@ -89,7 +110,12 @@ def _distinct(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return list(seen.values())
 
 
-def _effect(
+def _measured(suite: Suite, plan: Plan, benchmark: str) -> tuple[str, Metric]:
+    served = plan.settings[benchmark].served_by
+    return next(iter(suite.benchmarks[served].model.metrics.items()))
+
+
+def _change(
     suite: Suite,
     plan: Plan,
     key: tuple[str, str, str],
@@ -97,25 +123,55 @@ def _effect(
     evidence: Evidence,
 ) -> dict[str, Any]:
     benchmark, name, parent = key
-    served = plan.settings[benchmark].served_by
-    metric, described = next(iter(suite.benchmarks[served].model.metrics.items()))
+    metric, described = _measured(suite, plan, benchmark)
     sign = 1 if described.better == "higher" else -1
     block = Block(
         benchmark, (), metric, described.split, described.better, described.unit, sign, (name, parent), False,
         {name: cells[0], parent: cells[1]},
     )  # fmt: skip
     found = pair(_frame(suite, plan), block, name, parent, evidence)
-    tested = stats.paired_t(found.values, suite.model.judge.alpha)
     specs = {trial.trial_id: trial.spec for trial in plan.trials}
     one, other = specs[cells[0][min(cells[0])]], specs[cells[1][min(cells[1])]]
     return {
-        "benchmark": benchmark, "shares": [], "arm": name, "parent": parent, "metric": metric,
-        "unit": described.unit, "better": described.better, "n": tested.n, "difference": finite(tested.estimate),
-        "ci_low": finite(tested.low), "ci_high": finite(tested.high), "p": tested.p,
-        "d_z": finite(stats.hedges_d(found.values)), "label": LABEL, "correction": "Benjamini–Hochberg",
-        "changes": fairness.changes(one, other), "missing": found.missing, "failed": found.failed,
-        "diverged": found.diverged, "stand_in": list(plan.settings[benchmark].stand_in),
-        "trials": (tuple(sorted(cells[0].items())), tuple(sorted(cells[1].items()))),
+        "benchmark": benchmark, "shares": [], "effect": "change", "arm": name, "parent": parent,
+        **_tested(suite, plan, benchmark, found.values), "changes": fairness.changes(one, other),
+        "missing": found.missing, "failed": found.failed, "diverged": found.diverged,
+        "trials": ("change", tuple(sorted(cells[0].items())), tuple(sorted(cells[1].items()))),
+    }  # fmt: skip
+
+
+def _effect(
+    suite: Suite,
+    plan: Plan,
+    benchmark: str,
+    design: Design,
+    effect: Effect,
+    by_arm: Mapping[str, dict[int, str]],
+    evidence: Evidence,
+) -> dict[str, Any]:
+    metric, described = _measured(suite, plan, benchmark)
+    sign = 1 if described.better == "higher" else -1
+    found = measure(effect, design, by_arm, evidence, metric, described.split, sign)
+    weighed = sorted(
+        (tuple(sorted(by_arm[design.cells[cell]].items())), weight) for cell, weight in effect.weights.items()
+    )
+    return {
+        "benchmark": benchmark, "shares": [], "effect": effect.kind, "arm": effect.name, "parent": design.arm,
+        **_tested(suite, plan, benchmark, [found.values[seed] for seed in sorted(found.values)]),
+        "changes": [f"{factor}: {level}" for factor, level in effect.levels], "missing": found.missing,
+        "failed": found.failed, "diverged": found.diverged, "trials": (effect.kind, tuple(weighed)),
+    }  # fmt: skip
+
+
+def _tested(suite: Suite, plan: Plan, benchmark: str, values: list[float]) -> dict[str, Any]:
+    """The columns of a test of differences."""
+    metric, described = _measured(suite, plan, benchmark)
+    tested = stats.paired_t(values, suite.model.judge.alpha)
+    return {
+        "metric": metric, "unit": described.unit, "better": described.better, "n": tested.n,
+        "difference": finite(tested.estimate), "ci_low": finite(tested.low), "ci_high": finite(tested.high),
+        "p": tested.p, "d_z": finite(stats.hedges_d(values)), "label": LABEL, "correction": "Benjamini–Hochberg",
+        "stand_in": list(plan.settings[benchmark].stand_in),
     }  # fmt: skip
 
 

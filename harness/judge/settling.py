@@ -161,8 +161,7 @@ def _single(frame: Frame, found: BlockFound, one: Pairs) -> dict[str, Any]:
         mean = sum(values) / len(values)
         sd = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
         needed = stats.seeds_for_power(mean, sd, frame.alpha, maximum=100_000) if sd > 0 else None
-    common = sorted(set(one.method) & set(one.baseline))
-    method, baseline = [one.method[seed] for seed in common], [one.baseline[seed] for seed in common]
+    baseline = [one.baseline[seed] for seed in sorted(one.baseline)]
     boot = stats.studentised_bootstrap(values, frame.alpha) if len(values) >= 5 and not frame.sequential else None
     return {
         "d_z": finite(stats.hedges_d(values)),
@@ -170,7 +169,7 @@ def _single(frame: Frame, found: BlockFound, one: Pairs) -> dict[str, Any]:
         "seeds_needed": needed,
         "seeds_won": stats.seeds_won(values)[0],
         "sign_flip_p": stats.sign_flip_p(values),
-        "correlation": finite(stats.paired_correlation(method, baseline).estimate),
+        "correlation": _correlation(one),
         "relative_error_reduction": _reduction(frame, found, values, baseline),
         "bootstrap": None if boot is None else {"low": finite(boot.low), "high": finite(boot.high)},
     }
@@ -220,7 +219,15 @@ def _entry(frame: Frame, one: Pairs) -> dict[str, Any]:
         "differences": {str(seed): one.differences[seed] for seed in sorted(one.differences)},
         "method_mean": _mean(one.method),
         "baseline_mean": _mean(one.baseline),
+        "correlation": _correlation(one),
     }
+
+
+def _correlation(one: Pairs) -> float | None:
+    """Of the two arms' scores over seeds: what pairing removes."""
+    common = sorted(set(one.method) & set(one.baseline))
+    method, baseline = [one.method[seed] for seed in common], [one.baseline[seed] for seed in common]
+    return finite(stats.paired_correlation(method, baseline).estimate)
 
 
 def _mean(values: Mapping[int, float]) -> float | None:

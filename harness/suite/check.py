@@ -231,6 +231,7 @@ def _leaves(value: Any, prefix: str = "") -> list[str]:
 def _arms(suite: Suite) -> Iterator[Problem]:
     methods = registry.entries("method")
     for name, arm in suite.model.arms.items():
+        yield from _parent(suite, name)
         for slot in SLOTS:
             value = getattr(arm, slot)
             for path, one in _methods(value, (slot,)):
@@ -246,6 +247,27 @@ def _arms(suite: Suite) -> Iterator[Problem]:
                     continue
                 own = {k: v for k, v in one.items() if k != "name"} if isinstance(one, dict) else {}
                 yield from _values(suite.node, ("arms", name, *path), own, methods[method].keys, "hyper-parameter")
+
+
+def _parent(suite: Suite, name: str) -> Iterator[Problem]:
+    """An ablation's parent exists, and following parents never comes back."""
+    arms = suite.model.arms
+    parent = arms[name].parent
+    if parent is None:
+        return
+    place = suite.node.find(("arms", name, "parent"))
+    if parent not in arms:
+        yield Problem(place, f"the parent of '{name}': {_no_arm(suite, parent)}")
+        return
+    if arms[name].role != "ablation":
+        yield Problem(place, f"'{name}' has a parent, but only arms of role 'ablation' change another arm")
+    seen = [name]
+    following: str | None = parent
+    while following in arms and following not in seen:
+        seen.append(following)
+        following = arms[following].parent
+    if following == name:
+        yield Problem(place, f"parents go round in a circle: {' → '.join([*seen, name])}")
 
 
 def _methods(value: Any, path: tuple[str, ...]) -> list[tuple[tuple[str, ...], Any]]:

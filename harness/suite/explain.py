@@ -16,7 +16,8 @@ from harness.suite.yamlfile import Node
 def explain(model: type[BaseModel], node: Node, detail: Mapping[str, Any]) -> Problem:
     """One problem from one entry of ``ValidationError.errors()``."""
     path = tuple(detail["loc"])
-    shown = ".".join(str(step) for step in _real_path(node, path))
+    real = _real_path(node, path)
+    shown = ".".join(map(str, real))
     key = str(path[-1]) if path else ""
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
@@ -29,7 +30,7 @@ def explain(model: type[BaseModel], node: Node, detail: Mapping[str, Any]) -> Pr
         message = f"'{shown}': {context.get('error', detail['msg'])}" if shown else str(context.get("error"))
     else:
         message = f"'{shown}' is {_short(detail['input'])}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
-    return Problem(node.find(path), message)
+    return Problem(node.find(tuple(real)), message)
 
 
 def _real_path(node: Node, path: tuple[Any, ...]) -> list[Any]:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError, Place, Problem, SuiteError, choices
 from harness.suite import yamlfile
+from harness.suite.ablate import expand
 from harness.suite.explain import explain
 from harness.suite.models import Benchmark, Fact, FactFile, SuiteFile, UsedBenchmark
 from harness.suite.yamlfile import Node
@@ -59,6 +60,9 @@ def load_suite(which: str | Path) -> Suite:
     read: Reader = cache(yamlfile.read)  # parents that many benchmarks share are parsed once
     node = _inherited(path, read)
     model = _validate(SuiteFile, node)
+    if model.ablate:
+        node = expand(model, node)
+        model = _validate(SuiteFile, node)
     benchmarks = {name: _benchmark(path, model, node, name, used, read) for name, used in model.benchmarks.items()}
     suite = Suite(path, model, node, benchmarks, _facts(path, model, node))
     problems = check_suite(suite)

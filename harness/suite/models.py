@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, RootModel, StringConstraints, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    RootModel,
+    StringConstraints,
+    Tag,
+    field_validator,
+    model_validator,
+)
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\\]+$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)]
@@ -60,6 +70,33 @@ class Arm(Strict):
     set: dict[str, Any] = {}
     protocol: Literal["published", "tuned"] = "published"
     parent: Name | None = None
+
+
+Changes = Annotated[dict[str, Any], Field(min_length=1)]
+Levels = Annotated[dict[Identifier, Changes], Field(min_length=1)]
+
+
+class Ablate(Strict):
+    """What an arm expands to. ``factors`` has, by factor, levels of changes to the arm.
+
+    ``leave-one-out``: one factor at its level at a time. ``one-change``: every level of every factor, one at a time.
+    ``cumulative``: factors in order, each on top of those before, compared with the step before. ``factorial``: every
+    combination, with main effects and interactions. Changes are ``slot.hyper_parameter``, ``slot`` or recipe keys.
+    """
+
+    design: Literal["leave-one-out", "one-change", "cumulative", "factorial"]
+    factors: Annotated[dict[Identifier, Levels], Field(min_length=1)]
+    benchmarks: list[Name] | None = None
+
+
+def _one_or_several(value: Any) -> str:
+    return "list[Ablate]" if isinstance(value, list) else "Ablate"
+
+
+Ablations = Annotated[
+    Annotated[Ablate, Tag("Ablate")] | Annotated[list[Ablate], Tag("list[Ablate]")], Discriminator(_one_or_several)
+]
+"""One design or several; told apart before they are checked, so that a mistake is reported once."""
 
 
 class Metric(Strict):
@@ -311,6 +348,7 @@ class SuiteFile(Strict):
     facts: str | list[Fact] = []
     judge: Judging = Judging()
     sweep: Sweep | None = None
+    ablate: dict[Name, Ablations] = {}
 
     @field_validator("benchmarks", mode="before")
     @classmethod

@@ -1,0 +1,94 @@
+"""Main effects and interactions of a factorial, from the seeds that all of its arms have. Exploratory.
+
+With the arm as it is as the reference level of every factor, the effect of a level is the mean over the levels of the
+other factors of "with it minus without it"; the interaction of two levels is the mean over the other factors of what
+both do together beyond the sum of what each does alone. Both are contrasts of the arms' scores, taken within each seed
+and tested over seeds by a paired t (Montgomery, Design and Analysis of Experiments, factorial designs).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations, product
+
+from harness.judge.evidence import FAILED, Evidence
+from harness.suite.ablate import Cell, Design
+
+
+@dataclass(frozen=True, slots=True)
+class Effect:
+    """A contrast: the weight of each cell; ``levels`` are those that it is about, as (factor, level)."""
+
+    levels: tuple[tuple[str, str], ...]
+    weights: Mapping[Cell, float]
+
+    @property
+    def kind(self) -> str:
+        """``main effect`` or ``interaction``."""
+        return "main effect" if len(self.levels) == 1 else "interaction"
+
+    @property
+    def name(self) -> str:
+        """``projection: off × decay-ratio: off``."""
+        return " × ".join(f"{factor}: {level}" for factor, level in self.levels)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A contrast by seed, up = better; seeds that lack an arm's score, or mix environments, are counted."""
+
+    values: Mapping[int, float]
+    missing: int
+    failed: int
+    diverged: int
+
+
+def effects_of(design: Design) -> Iterator[Effect]:
+    """Main effects of every level, then interactions of every two levels of two factors."""
+    if design.kind != "factorial":
+        return
+    for order in (1, 2):
+        for places in combinations(range(len(design.factors)), order):
+            for chosen in product(*(design.levels[place] for place in places)):
+                at = dict(zip(places, chosen, strict=True))
+                levels = tuple((design.factors[place], level) for place, level in at.items())
+                yield Effect(levels, _weights(design, at))
+
+
+def _weights(design: Design, at: Mapping[int, str]) -> dict[Cell, float]:
+    """+1 at the levels, −1 at the arm's own, multiplied over the factors in question; averaged over the others."""
+    cells = [
+        cell
+        for cell in design.cells
+        if all(cell[place] in (None, level) for place, level in at.items())
+    ]  # fmt: skip
+    others = len(cells) / 2 ** len(at)
+    return {cell: math.prod(-1.0 if cell[place] is None else 1.0 for place in at) / others for cell in cells}
+
+
+def measure(
+    effect: Effect,
+    design: Design,
+    trials: Mapping[str, Mapping[int, str]],
+    evidence: Evidence,
+    metric: str,
+    split: str,
+    sign: int,
+) -> Measured:
+    """The contrast on one benchmark; ``trials`` has the trial of each seed by arm."""
+    used = {cell: trials[design.cells[cell]] for cell in effect.weights}
+    seeds = sorted({seed for cell in used.values() for seed in cell})
+    values: dict[int, float] = {}
+    for seed in seeds:
+        records = {cell: evidence.get(by_seed.get(seed, "")) for cell, by_seed in used.items()}
+        found = {cell: one.value(metric, split) for cell, one in records.items() if one and one.status == "done"}
+        environments = {one.environment for one in records.values() if one is not None}
+        scores = {cell: value for cell, value in found.items() if value is not None and math.isfinite(value)}
+        if len(scores) == len(used) and len(environments) == 1:
+            values[seed] = sign * sum(weight * scores[cell] for cell, weight in effect.weights.items())
+    ids = {trial for by_seed in used.values() for trial in by_seed.values()}
+    status = [evidence[one].status for one in ids if one in evidence]
+    failed, diverged = sum(one in FAILED for one in status), status.count("diverged")
+    return Measured(values, len(seeds) - len(values), failed, diverged)

@@ -1,0 +1,313 @@
+"""``ablate:`` in suite files: from one key an arm expands to the arms of an ablation design.
+
+A factor has levels; each level is a set of changes to the arm. Every arm that a design needs is named after what it
+changes (``adamp-no-projection`` for the level ``off``, ``adamp-delta-inf`` for any other), and an arm that exists with
+equal content is used instead of a second one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+from harness.errors import HarnessError, Place, Problem, SuiteError, choices
+from harness.suite.models import SLOTS, Ablate, Arm, SuiteFile
+from harness.suite.yamlfile import Node
+
+MAX_ARMS = 64
+"""Arms of one design: a factorial of six factors."""
+
+Cell = tuple[str | None, ...]
+"""The level of each factor, None where it is as in the arm that is ablated."""
+
+
+class ChangeError(HarnessError):
+    """A change that cannot be made to the arm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """One entry of ``ablate:`` with the arm of each of its cells; ``parents`` has what each arm is compared with."""
+
+    arm: str
+    entry: int
+    kind: str
+    factors: tuple[str, ...]
+    levels: tuple[tuple[str, ...], ...]
+    cells: Mapping[Cell, str]
+    parents: Mapping[Cell, str]
+    benchmarks: tuple[str, ...] | None
+
+    def path(self, model: SuiteFile) -> tuple[str | int, ...]:
+        """Where the entry stands in the file."""
+        listed = isinstance(model.ablate[self.arm], list)
+        return ("ablate", self.arm, self.entry) if listed else ("ablate", self.arm)
+
+
+def entries_of(model: SuiteFile) -> Iterator[tuple[str, int, tuple[str | int, ...], Ablate]]:
+    """Every entry: its arm, number, path in the file and content."""
+    for arm, given in model.ablate.items():
+        for number, one in enumerate(given if isinstance(given, list) else [given]):
+            path: tuple[str | int, ...] = ("ablate", arm, number) if isinstance(given, list) else ("ablate", arm)
+            yield arm, number, path, one
+
+
+def cells_of(entry: Ablate) -> dict[Cell, Cell]:
+    """The cells that a design runs, each with the one that it is compared with; the arm itself is all None."""
+    levels = [tuple(given) for given in entry.factors.values()]
+    whole: Cell = (None,) * len(levels)
+    if entry.design == "factorial":
+        return {cell: whole for cell in product(*((None, *names) for names in levels)) if cell != whole}
+    if entry.design == "cumulative":
+        first = [names[0] for names in levels]
+        steps: list[Cell] = [
+            tuple(first[i] if i < taken else None for i in range(len(first))) for taken in range(len(first) + 1)
+        ]
+        return dict(zip(steps[1:], steps, strict=False))
+    return {
+        tuple(level if i == place else None for i in range(len(levels))): whole
+        for place, names in enumerate(levels)
+        for level in names
+    }
+
+
+def name_of(arm: str, factors: tuple[str, ...], cell: Cell) -> str:
+    """A readable name: ``adamp-no-projection-delta-inf``."""
+    changed = [
+        f"no-{factor}" if level == "off" else f"{factor}-{level}"
+        for factor, level in zip(factors, cell, strict=True)
+        if level is not None
+    ]
+    return "-".join([arm, *changed])
+
+
+def changed(arm: Arm, changes: Mapping[str, Any]) -> Arm:
+    """An arm with changes: ``slot`` or ``slot.hyper_parameter`` (``slot.place.hyper_parameter``), else recipe keys.
+
+    Raises:
+        ChangeError: a hyper-parameter of a slot that the arm does not fill.
+    """
+    slots: dict[str, Any] = {slot: getattr(arm, slot) for slot in SLOTS}
+    recipe = dict(arm.set)
+    for key, value in changes.items():
+        head, *rest = key.split(".")
+        if head not in SLOTS:
+            recipe[key] = value
+        elif not rest:
+            slots[head] = value
+        else:
+            filled = _mapping(slots[head])
+            by_place = filled is not None and "name" not in filled
+            if filled is None:
+                raise ChangeError(f"'{key}': the arm does not fill the slot '{head}'; give '{head}: {{name: …}}'")
+            if len(rest) == 1:
+                slots[head] = {**filled, rest[0]: value}
+            elif by_place and len(rest) == 2:
+                if rest[0] not in filled:
+                    raise ChangeError(f"'{key}': the slot '{head}' has no place '{rest[0]}'; {choices(filled)}")
+                slots[head] = {**filled, rest[0]: {**(_mapping(filled[rest[0]]) or {}), rest[1]: value}}
+            else:
+                recipe[key] = value  # a family's hyper-parameter in the recipe
+    return Arm.model_construct(role="ablation", about="", protocol=arm.protocol, parent=None, set=recipe, **slots)
+
+
+def _mapping(slot: Any) -> dict[str, Any] | None:
+    return slot if isinstance(slot, dict) or slot is None else {"name": slot}
+
+
+def content_of(arm: Arm) -> tuple[Any, ...]:
+    """What decides whether two arms are one."""
+    slots = {slot: _plain(getattr(arm, slot)) for slot in SLOTS}
+    return repr(sorted(slots.items())), repr(sorted(arm.set.items(), key=lambda one: one[0]))
+
+
+def _plain(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return None if value is None else [("name", value)]
+    if "name" in value:
+        return sorted(value.items())
+    return sorted((place, _plain(one)) for place, one in value.items())
+
+
+def designs_of(model: SuiteFile) -> list[Design]:
+    """Every design of a suite; the same before and after its arms are added.
+
+    Raises:
+        HarnessError: a design that :func:`expand` refuses.
+    """
+    return [design for design, _ in _planned(model)]
+
+
+def _planned(model: SuiteFile, node: Node | None = None) -> list[tuple[Design, dict[str, Arm]]]:
+    """Designs, and the arms that each adds; problems are raised at their places where the nodes are known."""
+    arms = dict(model.arms)
+    names = {content_of(arm): name for name, arm in reversed(arms.items())}
+    found = []
+    for arm, number, path, entry in entries_of(model):
+        problems = list(_wrong(model, arm, path, entry))
+        if problems:
+            _refuse(node, problems)
+        factors = tuple(entry.factors)
+        cells: dict[Cell, str] = {(None,) * len(factors): arm}
+        parents: dict[Cell, str] = {}
+        added: dict[str, Arm] = {}
+        for cell, before in cells_of(entry).items():
+            made = _made(model.arms[arm], entry, cell, path, node)
+            name = names.get(content_of(made)) or name_of(arm, factors, cell)
+            if name == arm:
+                _refuse(node, [(_at(path, factors, cell), f"the levels {_said(factors, cell)} change nothing")])
+            if content_of(made) not in names:
+                if name in arms:
+                    problem = f"the design makes the arm '{name}', which exists with another content"
+                    _refuse(node, [(_at(path, factors, cell), problem)])
+                about = f"{arm} with {_said(factors, cell)}"
+                made = made.model_copy(update={"parent": cells[before], "about": about})
+                arms[name] = added[name] = made
+                names[content_of(made)] = name
+            cells[cell], parents[cell] = name, cells[before]
+        levels = tuple(tuple(given) for given in entry.factors.values())
+        benchmarks = None if entry.benchmarks is None else tuple(entry.benchmarks)
+        design = Design(arm, number, entry.design, factors, levels, cells, parents, benchmarks)
+        found.append((design, added))
+    return found
+
+
+Wrong = tuple[tuple[str | int, ...], str]
+
+
+def _wrong(model: SuiteFile, arm: str, path: tuple[str | int, ...], entry: Ablate) -> Iterator[Wrong]:
+    if arm not in model.arms:
+        yield path, f"no arm '{arm}' to ablate; {choices(model.arms, arm)}"
+        return
+    for name in entry.benchmarks or ():
+        if name not in model.benchmarks:
+            yield (*path, "benchmarks"), f"no benchmark '{name}' in this suite; {choices(model.benchmarks, name)}"
+    for factor, levels in entry.factors.items():
+        if len(levels) > 1 and entry.design in ("leave-one-out", "cumulative"):
+            yield (
+                (*path, "factors", factor),
+                f"a {entry.design} design takes one level a factor, '{factor}' has {len(levels)}; "
+                "one-change and factorial take several",
+            )
+    size = 1
+    for levels in entry.factors.values():
+        size *= len(levels) + 1
+    if entry.design == "factorial" and size > MAX_ARMS:
+        yield (*path, "factors"), f"a factorial of {size} arms; at most {MAX_ARMS} (use one-change or fewer factors)"
+
+
+def _made(arm: Arm, entry: Ablate, cell: Cell, path: tuple[str | int, ...], node: Node | None) -> Arm:
+    made = arm
+    seen: dict[str, str] = {}
+    for (factor, levels), level in zip(entry.factors.items(), cell, strict=True):
+        if level is None:
+            continue
+        where = (*path, "factors", factor, level)
+        for key in levels[level]:
+            if key in seen:
+                problem = f"'{key}' is changed by '{seen[key]}' and by '{factor}': their effects cannot be told apart"
+                _refuse(node, [((*where, key), problem)])
+            seen[key] = factor
+        try:
+            made = changed(made, levels[level])
+        except ChangeError as error:
+            _refuse(node, [(where, str(error))])
+    return made
+
+
+def _at(path: tuple[str | int, ...], factors: tuple[str, ...], cell: Cell) -> tuple[str | int, ...]:
+    """Where the last changed factor of a cell stands."""
+    factor, level = next((f, at) for f, at in reversed(list(zip(factors, cell, strict=True))) if at is not None)
+    return (*path, "factors", factor, str(level))
+
+
+def _said(factors: tuple[str, ...], cell: Cell) -> str:
+    return ", ".join(f"{factor} {level}" for factor, level in zip(factors, cell, strict=True) if level is not None)
+
+
+def _refuse(node: Node | None, problems: list[Wrong]) -> None:
+    if node is None:
+        raise HarnessError("; ".join(message for _, message in problems))
+    raise SuiteError([Problem(node.find(path), message) for path, message in problems])
+
+
+def expand(model: SuiteFile, node: Node) -> Node:
+    """The suite's node with the arms of its designs added, to the benchmarks that run them too.
+
+    A design runs on its ``benchmarks``, else on those that run the arm itself. Added arms and their keys have the
+    places of the levels that make them, so that later problems point there.
+
+    Raises:
+        SuiteError: a design names what does not exist, changes nothing, or is too large.
+    """
+    if not model.ablate:
+        return node
+    planned = _planned(model, node)
+    arms = node.value["arms"]
+    widened = Node(arms.place, dict(arms.value), dict(arms.key_places))
+    running = {name: list(used.arms) if used.arms is not None else list(model.arms)
+               for name, used in model.benchmarks.items()}  # fmt: skip
+    for design, added in planned:
+        path = design.path(model)
+        for cell, name in design.cells.items():
+            if name in added:
+                widened.value[name] = _node(node, path, design, cell, added[name])
+                widened.key_places[name] = node.find(_at(path, design.factors, cell))
+        for name, listed in running.items():
+            here = name in design.benchmarks if design.benchmarks is not None else design.arm in listed
+            listed += [one for one in dict.fromkeys(design.cells.values()) if here and one not in listed]
+    value = {**node.value, "arms": widened, "benchmarks": _benchmarks(node.value["benchmarks"], running)}
+    return Node(node.place, value, dict(node.key_places))
+
+
+def _node(node: Node, path: tuple[str | int, ...], design: Design, cell: Cell, arm: Arm) -> Node:
+    """An added arm as the file could have it, each changed value at its own place."""
+    place = node.find(_at(path, design.factors, cell))
+    places: dict[str, Place] = {}
+    for factor, level in zip(design.factors, cell, strict=True):
+        if level is not None:
+            level_path = (*path, "factors", factor, level)
+            step: Any = node
+            for one in level_path:
+                step = step.value[one]
+            places |= {key: step.key_places[key] for key in step.value}
+    given = arm.model_dump(exclude_defaults=True, include={*SLOTS, "set", "protocol", "parent", "about"})
+    made = _tree({"role": "ablation", **given}, place)
+    for slot in SLOTS:
+        for key, where in places.items():
+            if key.split(".")[0] == slot and slot in made.value:
+                _put(made, key.split("."), where)
+    recipe = made.value.get("set")
+    if recipe is not None:
+        recipe.key_places.update({key: where for key, where in places.items() if key in recipe.value})
+    return made
+
+
+def _tree(value: Any, place: Place) -> Node:
+    if isinstance(value, dict):
+        return Node(place, {key: _tree(one, place) for key, one in value.items()}, dict.fromkeys(value, place))
+    if isinstance(value, list | tuple):
+        return Node(place, [_tree(one, place) for one in value])
+    return Node(place, value)
+
+
+def _put(made: Node, steps: list[str], where: Place) -> None:
+    """Give the key at a path its own place."""
+    for step in steps:
+        if not isinstance(made.value, dict) or step not in made.value:
+            return
+        made.key_places[step] = where
+        made = made.value[step]
+
+
+def _benchmarks(given: Node, running: Mapping[str, list[str]]) -> Node:
+    made = Node(given.place, dict(given.value), dict(given.key_places))
+    for name, arms in running.items():
+        own = given.value[name]
+        own = own if isinstance(own.value, dict) else Node(own.place, {})  # nothing after the name
+        place = own.find(("arms",))
+        value = {**own.value, "arms": _tree(arms, place)}
+        made.value[name] = Node(own.place, value, {"arms": place, **own.key_places})
+    return made
