@@ -13,11 +13,11 @@ def command() -> None:
 @command.command("list", epilog="Example: harness data list")
 def list_sources() -> None:
     """Every data source: origin, licence, home, and whether it is here."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     from harness import registry
+    from harness.cli.terminal import console as make_console
     from harness.identity import file_of
 
     table = Table(box=None, pad_edge=False)
@@ -28,7 +28,7 @@ def list_sources() -> None:
         here = all(path is not None and path.exists() for path in paths)
         row = [name, "yes" if here else "no", *(str(entry.info[key]) for key in ("origin", "size", "licence", "home"))]
         table.add_row(*(Text(cell) for cell in row))
-    Console().print(table)
+    make_console().print(table)
 
 
 @command.command("verify", epilog="Example: harness data verify cifar100-subset-100")

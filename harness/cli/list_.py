@@ -113,9 +113,10 @@ def _current(suites: list[tuple[str, str]]) -> set[str]:
 
 
 def _print(rows: list[dict[str, Any]], kind: str) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from harness.cli.terminal import console as make_console
 
     if not rows:
         click.echo(f"no {kind}", err=True)
@@ -125,7 +126,7 @@ def _print(rows: list[dict[str, Any]], kind: str) -> None:
         table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(Text(_text(key, value)) for key, value in row.items()))
-    Console().print(table)
+    make_console().print(table)
 
 
 def _text(key: str, value: Any) -> str:

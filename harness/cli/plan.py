@@ -34,9 +34,10 @@ def show_plan(suite: Any, chosen: Any, database: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(found.as_dict()))
         return
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from harness.cli.terminal import console as make_console
 
     table = Table(box=None, pad_edge=False, title=f"{suite.name} at {chosen.scale}", title_justify="left")
     for name in ("benchmark", "arm", "stand-in", "seeds", "stored", "core-seconds", "MB"):
@@ -48,7 +49,7 @@ def show_plan(suite: Any, chosen: Any, database: Path, as_json: bool) -> None:
             Text(cell.benchmark), Text(cell.arm), ", ".join(cell.stand_in) or "as published", str(cell.seeds),
             str(cell.stored), f"{guess}{cell.core_seconds:.0f}", memory,
         )  # fmt: skip
-    console = Console()
+    console = make_console()
     console.print(table)
     for name in found.absent:
         console.print(f"{name}: no such scale", style="dim", markup=False)

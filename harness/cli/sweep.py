@@ -75,9 +75,10 @@ def command(suite: str, **options: Any) -> int:
 
 
 def _print(result: Any) -> None:
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from harness.cli.terminal import console as make_console
 
     table = Table(
         box=None, pad_edge=False, title=f"sweep {result.sweep_id}: {result.ran} trials ran", title_justify="left"
@@ -90,7 +91,7 @@ def _print(result: Any) -> None:
         )
         best = f"{chosen['value']:.4g}" if chosen else "none"
         table.add_row(Text(arm), str(result.summary["told"][arm]), best, Text(shown))
-    console = Console()
+    console = make_console()
     console.print(table)
     for pair, differences in result.summary.get("differences", {}).items():
         picked = sorted({0, len(differences) // 4, len(differences) // 2, len(differences) - 1})

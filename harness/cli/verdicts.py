@@ -50,11 +50,12 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def print_verdicts(suite: Suite, scale: str, verdicts: list[dict[str, Any]]) -> None:
     """Print one line a claim that was judged, and a count of those that were not run."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console()
+    from harness.cli.terminal import console as make_console
+
+    console = make_console()
     judged = [verdict for verdict in verdicts if verdict["verdict"] != "not run"]
     stand_in = any(verdict.get("stand_in") for verdict in judged)
     note = " · stand-in: the published sizes do not apply" if stand_in else ""
@@ -100,9 +101,10 @@ def _correlation(verdict: Mapping[str, Any]) -> str:
 
 def print_ablations(rows: list[dict[str, Any]]) -> None:
     """One line an effect that was measured: changes of one arm, then main effects and interactions."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from harness.cli.terminal import console as make_console
 
     measured = [row for row in rows if row["n"]]
     if not measured:
@@ -120,14 +122,15 @@ def print_ablations(rows: list[dict[str, Any]]) -> None:
             Text(row["benchmark"]), Text(f"{row['arm']}{kind}"), Text(row["parent"]), number(row["difference"]),
             Text(interval), str(row["n"]), f"{row['adjusted_p']:.3f}",
         )  # fmt: skip
-    Console().print(table)
+    make_console().print(table)
 
 
 def print_claims(suite: Suite, scale: str, verdicts: list[dict[str, Any]]) -> None:
     """The verdict table, then every claim that was not run with its reason."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from harness.cli.terminal import console as make_console
 
     print_verdicts(suite, scale, verdicts)
     missing = [verdict for verdict in verdicts if verdict["verdict"] == "not run"]
@@ -141,4 +144,4 @@ def print_claims(suite: Suite, scale: str, verdicts: list[dict[str, Any]]) -> No
         if name not in listed:
             table.add_row(Text(name), Text(f"{fact.kind}: listed with its source, never judged ({fact.source})"))
     if table.row_count:
-        Console().print(table)
+        make_console().print(table)
