@@ -134,15 +134,13 @@ def test_permuted_hidden_labels_change_the_test_scores_and_what_hindsight_sees_a
     suite: Path, tmp_path: Path
 ) -> None:
     for arm in ("knn-mmd", "released", "dann", "fine-tune", "knn-raw"):
-        plain, permuted = (
-            run(suite, tmp_path / f"{arm}-{flag}", arm, permute_hidden=flag) for flag in (False, True)
-        )
+        plain, permuted = (run(suite, tmp_path / f"{arm}-{flag}", arm, permute_hidden=flag) for flag in (False, True))
         assert series_of(plain) == series_of(permuted)
         first, second = results_of(plain), results_of(permuted)
         changed = {key for key in first.keys() | second.keys() if first.get(key) != second.get(key)}
         seen = {("train", f"mechanism.{name}") for name in HINDSIGHT}
         assert {key for key in changed if key[0] != "test"} <= seen, arm
-        assert ("test", "balanced-accuracy") in changed, arm
+        assert any(split == "test" for split, _ in changed), arm
         items = [items_of(tmp_path / f"{arm}-{flag}") for flag in (False, True)]
         for name in ("items", "predictions", "predictions_by_epoch"):
             np.testing.assert_array_equal(items[0][name], items[1][name])
@@ -184,7 +182,9 @@ def test_one_seed_repeats_itself_and_another_differs(suite: Path, tmp_path: Path
 
 
 def test_source_batches_do_not_depend_on_the_arm(suite: Path, tmp_path: Path) -> None:
-    losses = [series_of(run(suite, tmp_path / arm, arm))["train", "term_cross_entropy"] for arm in ("source-only", "mmd")]
+    losses = [
+        series_of(run(suite, tmp_path / arm, arm))["train", "term_cross_entropy"] for arm in ("source-only", "mmd")
+    ]
     assert losses[0][0] == losses[1][0]  # same weights, same first batch
     assert losses[0] != losses[1]
 
@@ -208,11 +208,14 @@ def test_learns_from_source_labels_and_not_from_shuffled_ones(
     # One manner for everybody: source and target are alike but for the noise.
     easy = {"epochs": 40, "stop": "last", "data.shift": 0.0}
     margins = [
-        (results_of(run(suite, tmp_path / str(seed), "source-only", seed, **easy))["test", "balanced-accuracy"] - 100 / 3)
+        (
+            results_of(run(suite, tmp_path / str(seed), "source-only", seed, **easy))["test", "balanced-accuracy"]
+            - 100 / 3
+        )
         / (200 / 3)
         for seed in range(2)
     ]
-    assert (np.mean(margins) > 0.5) is learns, margins
+    assert bool(np.mean(margins) > 0.5) is learns, margins
 
 
 def test_balanced_accuracy_is_the_fields() -> None:
@@ -261,14 +264,16 @@ def test_an_empty_help_set_and_too_many_shots_are_said() -> None:
         "reduce": "none", "help_share": 0.01, "help_mode": 0, "neighbours": 0, "confidence": "farthest",
         "oracle_labels": False,
     }  # fmt: skip
-    with pytest.raises(HarnessError, match="help_share 0.01"):
+    with pytest.raises(HarnessError, match=r"help_share 0\.01"):
         help_set(target, 3, options, Streams(0))
     with pytest.raises(HarnessError, match="lower 'shots'"):
         draw_shots(_domain(), 20, Streams(0), permute_hidden=False)
 
 
 @pytest.mark.slow
-def test_umap_runs_beside_the_trial_and_is_taken_from_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_umap_runs_beside_the_trial_and_is_taken_from_the_cache(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from suites.tasks import reduction
 
     monkeypatch.setenv("HARNESS_CACHE", str(tmp_path))
