@@ -65,9 +65,7 @@ class Layer(nn.Module):
     def __init__(self, request: ModelRequest, width: int) -> None:
         super().__init__()
         keys, steps = request.parameters, request.facts.get("steps")
-        self.attention = MultiLinearAttention(
-            width, int(keys["head_width"]), int(keys["length"]), bool(keys["causal"])
-        )
+        self.attention = MultiLinearAttention(width, int(keys["head_width"]), int(keys["length"]), bool(keys["causal"]))
         self.widen = nn.Linear(width, int(keys["inner"]))
         self.narrow = nn.Linear(int(keys["inner"]), width)
         self.attention_norm = norm_for(request.norms, "language", width, steps)

@@ -1,0 +1,236 @@
+"""Sentence pairs in two languages, and their published layouts: one sentence a line, plain or gzipped.
+
+Layouts: a folder of your own (``paralleltext``), Multi30k (Elliott et al. 2016), and what fairseq's
+``prepare-iwslt14.sh`` and ``prepare-wmt14en2de.sh`` write: ``train``, ``valid`` and ``test`` with the language as suffix,
+tokenised by Moses and cut by subword-nmt, whose pieces end with ``@@`` where the word goes on (Sennrich et al. 2016).
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import missing
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+Lines = tuple[str, ...]
+MULTI30K = {
+    split: {side: f"multi30k/{name}.{side}.gz" for side in ("de", "en")}
+    for split, name in (("train", "train"), ("validation", "val"), ("test", "test_2016_flickr"))
+}
+PREPARED = {"train": "train", "validation": "valid", "test": "test"}
+IWSLT14, WMT14 = "iwslt14.tokenized.de-en", "wmt14_en_de"
+
+
+@dataclass(frozen=True, slots=True)
+class Parallel:
+    """Sentence pairs by split.
+
+    Attributes:
+        splits: source and target lines by ``train``, ``validation``, ``test``; line n of one translates line n of the
+            other.
+        languages: of source and target.
+        tokenised: whether words and signs stand between blanks already.
+        joiner: what ends a piece whose word goes on, where words are cut already; else empty.
+    """
+
+    splits: Mapping[str, tuple[Lines, Lines]]
+    languages: tuple[str, str]
+    tokenised: bool
+    joiner: str = ""
+
+    def __post_init__(self) -> None:
+        for split, (source, target) in self.splits.items():
+            if len(source) != len(target):
+                raise ValueError(f"{split}: {len(source)} source lines and {len(target)} target lines")
+
+
+def lines_of(path: Path, source: str) -> Lines:
+    """The lines of a file, without surrounding blanks.
+
+    Raises:
+        MissingDataError: the file is not there.
+        HarnessError: it is damaged or not UTF-8.
+    """
+    if not path.is_file():
+        raise missing(source, path)
+    try:
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        text = data.decode("utf-8")
+    except (OSError, EOFError, ValueError) as error:
+        raise HarnessError(f"{path} cannot be read as lines in UTF-8: {error}") from error
+    # Only line feeds end lines: str.splitlines would also cut at separators that occur inside sentences.
+    return tuple(line.strip() for line in text.removesuffix("\n").split("\n"))
+
+
+def pairs_of(files: tuple[Path, Path], source: str) -> tuple[Lines, Lines]:
+    """Both sides of a split; pairs with an empty side are left out.
+
+    Raises:
+        HarnessError: the sides differ in their number of lines, or nothing is left.
+    """
+    left, right = (lines_of(path, source) for path in files)
+    if len(left) != len(right):
+        raise HarnessError(
+            f"{source}: {files[0]} has {len(left)} lines and {files[1]} has {len(right)}: line n of one must translate "
+            f"line n of the other"
+        )
+    kept = [(one, other) for one, other in zip(left, right, strict=True) if one and other]
+    if not kept:
+        raise HarnessError(f"{source}: {files[0]} and {files[1]} hold no sentence pair")
+    sides = tuple(zip(*kept, strict=True))
+    return sides[0], sides[1]
+
+
+def load_multi30k(request: DataRequest) -> Parallel:
+    """Multi30k, task 1; ``test`` is that of 2016. Raw sentences, lower-cased where ``lowercase``."""
+    return _load(
+        "multi30k",
+        {split: {side: request.root / path for side, path in sides.items()} for split, sides in MULTI30K.items()},
+        request,
+    )
+
+
+def _load(
+    name: str, files: Mapping[str, Mapping[str, Path]], request: DataRequest, tokenised: bool = False, joiner: str = ""
+) -> Parallel:
+    keys = request.parameters
+    first = str(keys["source"])
+    sides = next(iter(files.values()))
+    if first not in sides:
+        raise HarnessError(f"{name}: source '{first}' is not one of its languages; valid: {', '.join(sorted(sides))}")
+    second = next(side for side in sides if side != first)
+    splits = {split: pairs_of((paths[first], paths[second]), name) for split, paths in files.items()}
+    if keys.get("lowercase"):
+        splits = {
+            split: (tuple(map(str.lower, one)), tuple(map(str.lower, other))) for split, (one, other) in splits.items()
+        }
+    most = int(keys.get("train") or 0)
+    if most:
+        splits["train"] = (splits["train"][0][:most], splits["train"][1][:most])
+    return Parallel(splits, (first, second), tokenised, joiner)
+
+
+def load_iwslt14(request: DataRequest) -> Parallel:
+    """IWSLT14 as fairseq's script leaves it."""
+    return _prepared(request, "iwslt14-de-en", IWSLT14)
+
+
+def load_wmt14(request: DataRequest) -> Parallel:
+    """WMT14 as fairseq's script leaves it with ``--icml17``."""
+    return _prepared(request, "wmt14-en-de", WMT14)
+
+
+def _prepared(request: DataRequest, name: str, folder: str) -> Parallel:
+    files = {
+        split: {side: request.root / folder / f"{stem}.{side}" for side in ("de", "en")}
+        for split, stem in PREPARED.items()
+    }
+    return _load(name, files, request, tokenised=True, joiner="@@")
+
+
+def load_folder(request: DataRequest) -> Parallel:
+    """A user's own folder: ``train``, ``valid`` and ``test`` with a suffix a language, also ``.gz``."""
+    keys = request.parameters
+    folder = request.root / str(keys["path"])
+    languages = (str(keys["source"]), str(keys["target"]))
+    files = {split: {side: _spelt(folder / f"{stem}.{side}") for side in languages} for split, stem in PREPARED.items()}
+    joiner = "@@" if keys["subwords"] else ""
+    return _load("paralleltext", files, request, tokenised=bool(keys["tokenised"]) or bool(joiner), joiner=joiner)
+
+
+def _spelt(path: Path) -> Path:
+    packed = path.with_name(path.name + ".gz")
+    return packed if packed.is_file() and not path.is_file() else path
+
+
+def _published(name: str, target: str, folder: str, summary: str, script: str, size: str, source: str) -> DataInfo:
+    return DataInfo(
+        name=name,
+        target=target,
+        summary=summary,
+        origin="real",
+        content="parallel-text",
+        layout="paralleltext",
+        home=f"https://github.com/facebookresearch/fairseq/blob/main/examples/translation/{script}",
+        licence="see the corpora that the script fetches",
+        version="1",
+        size=size,
+        files=tuple(f"data:{folder}/{stem}.{side}" for stem in PREPARED.values() for side in ("de", "en")),
+        fetch=f"hand:run fairseq's {script} and put its {folder}/ into HARNESS_DATA",
+        keys=MappingProxyType({"source": Key("str", source, "language that is translated", choices=("de", "en"))}),
+    )
+
+
+INFOS = (
+    DataInfo(
+        name="paralleltext",
+        target="load_folder",
+        summary="sentence pairs of your own: train, valid and test files, one sentence a line, a suffix a language",
+        origin="folder",
+        content="parallel-text",
+        layout="paralleltext",
+        home="",
+        licence="yours",
+        version="1",
+        fetch="hand:point path at a folder with train.de, train.en, valid.de, … (also .gz)",
+        keys=MappingProxyType(
+            {
+                "path": Key("str", None, "folder, absolute or below HARNESS_DATA", required=True),
+                "source": Key("str", "de", "suffix of the language that is translated"),
+                "target": Key("str", "en", "suffix of the language that it is translated into"),
+                "tokenised": Key("bool", False, "words and signs stand between blanks already"),
+                "subwords": Key("bool", False, "words are cut already, pieces ending with @@ where the word goes on"),
+                "lowercase": Key("bool", False, "lower-case both sides"),
+                "train": Key("int", 0, "the first so many training pairs; 0: all", low=0),
+            }
+        ),
+    ),
+    _published(
+        "iwslt14-de-en",
+        "load_iwslt14",
+        IWSLT14,
+        "160,000 pairs of TED talks, tokenised, lower-cased, cut into subwords",
+        "prepare-iwslt14.sh",
+        "60 MB",
+        "de",
+    ),
+    _published(
+        "wmt14-en-de",
+        "load_wmt14",
+        WMT14,
+        "4 million pairs of parliament, web and news, tokenised and cut into subwords",
+        "prepare-wmt14en2de.sh",
+        "1.4 GB",
+        "en",
+    ),
+    DataInfo(
+        name="multi30k",
+        target="load_multi30k",
+        summary="29,000 captions of photographs in German and English",
+        origin="real",
+        content="parallel-text",
+        layout="paralleltext",
+        home="https://github.com/multi30k/dataset",
+        licence="research use",
+        version="1",
+        size="1.6 MB",
+        files=tuple(f"data:{path}" for sides in MULTI30K.values() for path in sides.values()),
+        fetch="hand:put the task 1 raw files (train.de.gz, val.de.gz, test_2016_flickr.de.gz, …) into HARNESS_DATA/multi30k/",
+        keys=MappingProxyType(
+            {
+                "source": Key("str", "de", "language that is translated", choices=("de", "en")),
+                "lowercase": Key("bool", True, "lower-case both sides"),
+                "train": Key("int", 0, "the first so many training pairs; 0: all", low=0),
+            }
+        ),
+    ),
+)

@@ -1,0 +1,408 @@
+"""German and English phrases from templates: numbers, dates, quantities, countries and languages, words from CLDR.
+
+Generated. Every pair is a template filled at random; words and signs stand between blanks. Word order differs as the two
+languages do (verbs at the end of German clauses), numbers below a thousand are spelt out, and dates, months, weekdays,
+quantities, countries and languages are those of babel's CLDR.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.parallel import Parallel
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+Pair = tuple[str, str]  # German, English
+Draws = np.random.Generator
+
+NAMES = [
+    "Anna",
+    "Peter",
+    "Maria",
+    "Lukas",
+    "Sofia",
+    "Jonas",
+    "Emma",
+    "Paul",
+    "Clara",
+    "Felix",
+    "Laura",
+    "David",
+    "Nina",
+    "Simon",
+    "Julia",
+    "Martin",
+    "Eva",
+    "Thomas",
+    "Lena",
+    "Max",
+]
+THINGS = (
+    ("Briefe", "letters"), ("Bücher", "books"), ("Karten", "cards"), ("Bilder", "pictures"), ("Äpfel", "apples"),
+    ("Stühle", "chairs"), ("Lampen", "lamps"), ("Hefte", "notebooks"), ("Uhren", "clocks"), ("Rosen", "roses"),
+)  # fmt: skip
+# Countries without an article in German, and languages, by their codes in CLDR.
+COUNTRIES = [
+    "FR",
+    "DE",
+    "AT",
+    "IT",
+    "ES",
+    "PT",
+    "PL",
+    "DK",
+    "SE",
+    "NO",
+    "FI",
+    "GR",
+    "HU",
+    "BG",
+    "RO",
+    "HR",
+    "RS",
+    "JP",
+    "CN",
+    "IN",
+    "BR",
+    "MX",
+    "CA",
+    "EG",
+    "KE",
+    "MA",
+    "PE",
+    "CL",
+    "KR",
+    "AU",
+    "NZ",
+    "IS",
+    "IE",
+    "BE",
+    "LU",
+    "EE",
+    "LV",
+    "LT",
+    "MT",
+    "AR",
+    "BO",
+    "CO",
+    "CU",
+    "EC",
+    "GH",
+    "ID",
+    "JO",
+    "KZ",
+    "MG",
+    "MY",
+    "NG",
+    "PK",
+    "TH",
+    "TN",
+    "UY",
+    "VN",
+]
+LANGUAGES = [
+    "de",
+    "en",
+    "fr",
+    "it",
+    "es",
+    "pt",
+    "pl",
+    "da",
+    "sv",
+    "no",
+    "fi",
+    "el",
+    "hu",
+    "bg",
+    "ro",
+    "hr",
+    "sr",
+    "ja",
+    "zh",
+    "ar",
+    "tr",
+    "ru",
+    "nl",
+    "cs",
+    "ko",
+    "hi",
+]
+DISTANCES, SPANS = (
+    ("length-kilometer", "length-mile"),
+    ("duration-day", "duration-week", "duration-month", "duration-year"),
+)
+LONGEST = 20
+
+
+def german_number(number: int) -> str:
+    """A whole number from 2 to 999 in words."""
+    ones = [
+        "null",
+        "eins",
+        "zwei",
+        "drei",
+        "vier",
+        "fünf",
+        "sechs",
+        "sieben",
+        "acht",
+        "neun",
+        "zehn",
+        "elf",
+        "zwölf",
+        "dreizehn",
+        "vierzehn",
+        "fünfzehn",
+        "sechzehn",
+    ]
+    ones += ["siebzehn", "achtzehn", "neunzehn"]
+    tens = ["zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig"]
+    hundreds, rest = divmod(number, 100)
+    word = f"{'ein' if hundreds == 1 else ones[hundreds]}hundert" if hundreds else ""
+    if not rest:
+        return word
+    if rest < 20:
+        return word + ones[rest]
+    ten, one = divmod(rest, 10)
+    return word + (f"{'ein' if one == 1 else ones[one]}und" if one else "") + tens[ten - 2]
+
+
+def english_number(number: int) -> str:
+    """A whole number from 2 to 999 in words."""
+    ones = [
+        "zero",
+        "one",
+        "two",
+        "three",
+        "four",
+        "five",
+        "six",
+        "seven",
+        "eight",
+        "nine",
+        "ten",
+        "eleven",
+        "twelve",
+        "thirteen",
+        "fourteen",
+        "fifteen",
+        "sixteen",
+    ]
+    ones += ["seventeen", "eighteen", "nineteen"]
+    tens = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+    hundreds, rest = divmod(number, 100)
+    parts = [f"{ones[hundreds]} hundred"] if hundreds else []
+    if rest:
+        ten, one = divmod(rest, 10)
+        parts.append(ones[rest] if rest < 20 else tens[ten - 2] + (f"-{ones[one]}" if one else ""))
+    return " and ".join(parts)
+
+
+@cache
+def _names_of(codes: tuple[str, ...], kind: str) -> tuple[Pair, ...]:
+    from babel import Locale
+
+    german, english = (getattr(Locale(language), kind) for language in ("de", "en"))
+    return tuple((german[code], english[code]) for code in codes)
+
+
+class Filler:
+    """Draws what a template asks for, as pairs of German and English."""
+
+    def __init__(self, draws: Draws) -> None:
+        self.draws = draws
+
+    def _one(self, values: Sequence[Pair]) -> Pair:
+        return values[int(self.draws.integers(len(values)))]
+
+    def person(self) -> Pair:
+        """A first name."""
+        name = NAMES[int(self.draws.integers(len(NAMES)))]
+        return name, name
+
+    def thing(self) -> Pair:
+        """Things in the plural."""
+        return self._one(THINGS)
+
+    def country(self) -> Pair:
+        """A country."""
+        return self._one(_names_of(tuple(COUNTRIES), "territories"))
+
+    def language(self) -> Pair:
+        """A language."""
+        return self._one(_names_of(tuple(LANGUAGES), "languages"))
+
+    def number(self) -> Pair:
+        """2 to 999 in words, small ones more often."""
+        number = int(self.draws.integers(2, 1000 if self.draws.random() < 0.5 else 60))
+        return german_number(number), english_number(number)
+
+    def price(self) -> Pair:
+        """A decimal fraction in digits."""
+        from babel.numbers import format_decimal
+
+        value = int(self.draws.integers(100, 500_000)) / 100
+        german, english = (format_decimal(value, "#,##0.00", locale=language) for language in ("de", "en"))
+        return german, english
+
+    def distance(self) -> Pair:
+        """A number of kilometres or miles."""
+        return self._quantity(DISTANCES, 999)
+
+    def span(self) -> Pair:
+        """A number of days, weeks, months or years."""
+        return self._quantity(SPANS, 30)
+
+    def _quantity(self, units: Sequence[str], most: int) -> Pair:
+        from babel.units import format_unit
+
+        value, unit = int(self.draws.integers(2, most + 1)), units[int(self.draws.integers(len(units)))]
+        # The German dative plural, which CLDR's forms by number lack.
+        german = format_unit(value, unit, "long", locale="de")
+        dative = german if german.endswith("n") or unit in DISTANCES else f"{german}n"
+        return dative, format_unit(value, unit, "long", locale="en")
+
+    def day(self) -> Pair:
+        """A date with its year."""
+        return self._date("d. MMMM y", "d MMMM y")
+
+    def weekday(self) -> Pair:
+        """A day of the week."""
+        return self._date("EEEE", "EEEE")
+
+    def _date(self, german: str, english: str) -> Pair:
+        from datetime import date, timedelta
+
+        from babel.dates import format_date
+
+        at = date(1950, 1, 1) + timedelta(days=int(self.draws.integers(30_000)))
+        return format_date(at, german, locale="de"), format_date(at, english, locale="en")
+
+
+# Slots are drawn in the order in which the German side names them; a digit tells two of a kind apart.
+TEMPLATES: tuple[Pair, ...] = (
+    ("{person} reiste am {day} nach {country} .", "{person} travelled to {country} on {day} ."),
+    (
+        "am {weekday} hat {person} {number} {thing} aus {country} bekommen .",
+        "on {weekday} {person} received {number} {thing} from {country} .",
+    ),
+    (
+        "{person} spricht {language} und {language2} , aber kein {language3} .",
+        "{person} speaks {language} and {language2} , but no {language3} .",
+    ),
+    (
+        "der Weg von {country} nach {country2} ist {distance} lang .",
+        "the way from {country} to {country2} is {distance} long .",
+    ),
+    (
+        "{person} sagt , dass {person2} am {weekday} {number} {thing} gekauft hat .",
+        "{person} says that {person2} bought {number} {thing} on {weekday} .",
+    ),
+    (
+        "wenn {person} am {weekday} kommt , fährt {person2} nach {country} .",
+        "if {person} comes on {weekday} , {person2} will drive to {country} .",
+    ),
+    (
+        "in {country} kostet das {price} Euro , in {country2} nur {price2} .",
+        "in {country} it costs {price} euros , in {country2} only {price2} .",
+    ),
+    (
+        "{person} lernt seit {span} {language} und kennt {number} Wörter .",
+        "{person} has been learning {language} for {span} and knows {number} words .",
+    ),
+    (
+        "weil {person} kein {language} versteht , hat {person2} die {thing} übersetzt .",
+        "since {person} does not understand {language} , {person2} translated the {thing} .",
+    ),
+    (
+        "am Ende waren {number} Gäste aus {country} und {number2} aus {country2} da .",
+        "in the end {number} guests from {country} and {number2} from {country2} were there .",
+    ),
+    ("{person} wurde am {day} in {country} geboren .", "{person} was born in {country} on {day} ."),
+    (
+        "hat {person} die {number} {thing} am {weekday} wirklich nach {country} geschickt ?",
+        "did {person} really send the {number} {thing} to {country} on {weekday} ?",
+    ),
+)
+
+
+def phrase(draws: Draws) -> Pair:
+    """One pair: a template and what fills it."""
+    german, english = TEMPLATES[int(draws.integers(len(TEMPLATES)))]
+    filler = Filler(draws)
+    makers: Mapping[str, Callable[[], Pair]] = {
+        name: getattr(filler, name)
+        for name in ("person", "thing", "country", "language", "number", "price", "distance", "span", "day", "weekday")
+    }
+    filled = {slot: makers[slot.rstrip("23")]() for slot in re.findall(r"\{(\w+)\}", german)}
+    return (
+        german.format(**{slot: pair[0] for slot, pair in filled.items()}),
+        english.format(**{slot: pair[1] for slot, pair in filled.items()}),
+    )
+
+
+def distinct(draws: Draws, count: int, seen: set[str]) -> list[Pair]:
+    """So many pairs of 5 to 20 words on either side, none of them in ``seen``, to which they are added."""
+    found: list[Pair] = []
+    for _ in range(50 * count):
+        if len(found) == count:
+            return found
+        pair = phrase(draws)
+        if pair[0] not in seen and all(5 <= len(side.split()) <= LONGEST for side in pair):
+            seen.add(pair[0])
+            found.append(pair)
+    raise HarnessError(f"phrases: fewer than {count} distinct phrases were found; ask for fewer")
+
+
+def load(request: DataRequest) -> Parallel:
+    """Distinct phrases, test first, so that it does not depend on how many train.
+
+    Raises:
+        HarnessError: babel is not installed, or more phrases are asked for than there are.
+    """
+    keys = request.parameters
+    try:
+        import babel  # noqa: F401
+    except ImportError as error:
+        raise HarnessError("phrases: the package babel is needed: pip install babel") from error
+    first = 0 if keys["source"] == "de" else 1
+    seen: set[str] = set()
+    splits = {}
+    for split in ("test", "validation", "train"):
+        count = int(keys["train"] if split == "train" else keys["held_out"])
+        pairs = distinct(request.streams.numpy("data", "phrases", split), count, seen)
+        splits[split] = (tuple(pair[first] for pair in pairs), tuple(pair[1 - first] for pair in pairs))
+    languages = ("de", "en") if first == 0 else ("en", "de")
+    return Parallel(splits, languages, tokenised=True)
+
+
+INFO = DataInfo(
+    name="phrases",
+    target="load",
+    summary="German and English phrases from templates: numbers, dates, quantities, countries (CLDR)",
+    origin="generated",
+    content="parallel-text",
+    layout="paralleltext",
+    home="https://cldr.unicode.org",
+    licence="Unicode-3.0 (names), generated",
+    version="1",
+    files=("module:suites.data.phrases",),
+    keys=MappingProxyType(
+        {
+            "source": Key("str", "de", "language that is translated", choices=("de", "en")),
+            "train": Key("int", 3000, "training pairs", low=20),
+            "held_out": Key("int", 150, "pairs in validation, and in test", low=10),
+        }
+    ),
+)

@@ -1,0 +1,251 @@
+"""The encoder-decoder Transformer with one embedding for source, target and softmax."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.errors import HarnessError
+from harness.records import Key, ModelInfo
+from suites.models.vocabulary import norm_for, sinusoids
+
+if TYPE_CHECKING:
+    from harness.contracts import ModelRequest, Slot
+
+# Places that attend to nothing get a finite score, or their softmax would be NaN.
+SHUT = -1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes that every layer shares."""
+
+    width: int
+    heads: int
+    inner: int
+    dropout: float
+    attention_dropout: float
+    inner_dropout: float
+    norm_first: bool
+    steps: int | None
+
+
+class Attention(nn.Module):
+    """Multi-head attention of (T, B, C) to a context (S, B, C)."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        width = shape.width
+        self.heads, self.dropout = shape.heads, shape.attention_dropout
+        self.queries, self.keys, self.values, self.out = (nn.Linear(width, width) for _ in range(4))
+
+    def forward(self, x: Tensor, context: Tensor, padding: Tensor, causal: bool = False) -> Tensor:
+        """(T, B, C); ``padding`` (B, S) is true where the context is padding."""
+        queries, keys, values = (
+            self._split(self.queries(x)),
+            self._split(self.keys(context)),
+            self._split(self.values(context)),
+        )
+        closed = padding[:, None, None, :]
+        if causal:
+            steps = len(x)
+            closed = closed | torch.ones(steps, steps, dtype=torch.bool, device=x.device).triu(1)
+        bias = torch.zeros(closed.shape, dtype=queries.dtype, device=x.device).masked_fill(closed, SHUT)
+        dropped = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, dropout_p=dropped)
+        return self.out(mixed.permute(2, 0, 1, 3).flatten(2))
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(T, B, C) to (B, heads, T, C/heads)."""
+        return x.unflatten(-1, (self.heads, -1)).permute(1, 2, 0, 3)
+
+
+class Network(nn.Module):
+    """Two linear layers with ReLU between."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.widen, self.narrow = nn.Linear(shape.width, shape.inner), nn.Linear(shape.inner, shape.width)
+        self.dropout = nn.Dropout(shape.inner_dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(T, B, C) to the same."""
+        return self.narrow(self.dropout(F.relu(self.widen(x))))
+
+
+class EncoderLayer(nn.Module):
+    """Self-attention and network, each with a residual and a norm."""
+
+    def __init__(self, shape: Shape, norms: Mapping[str, Slot]) -> None:
+        super().__init__()
+        self.norm_first = shape.norm_first
+        self.attention_norm = norm_for(norms, "encoder", shape.width, shape.steps)
+        self.attention = Attention(shape)
+        self.network_norm = norm_for(norms, "encoder", shape.width, shape.steps)
+        self.network = Network(shape)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, x: Tensor, padding: Tensor) -> Tensor:
+        """(S, B, C) with padding (B, S) to (S, B, C)."""
+        if self.norm_first:
+            y = self.attention_norm(x, padding)
+            x = x + self.dropout(self.attention(y, y, padding))
+            return x + self.dropout(self.network(self.network_norm(x, padding)))
+        x = self.attention_norm(x + self.dropout(self.attention(x, x, padding)), padding)
+        return self.network_norm(x + self.dropout(self.network(x)), padding)
+
+
+class DecoderLayer(nn.Module):
+    """Causal self-attention, attention to the source and network, each with a residual and a norm."""
+
+    def __init__(self, shape: Shape, norms: Mapping[str, Slot]) -> None:
+        super().__init__()
+        self.norm_first = shape.norm_first
+        self.self_norm = norm_for(norms, "decoder", shape.width, shape.steps)
+        self.self_attention = Attention(shape)
+        self.source_norm = norm_for(norms, "decoder", shape.width, shape.steps)
+        self.source_attention = Attention(shape)
+        self.network_norm = norm_for(norms, "decoder", shape.width, shape.steps)
+        self.network = Network(shape)
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, x: Tensor, padding: Tensor, source: Tensor, source_padding: Tensor) -> Tensor:
+        """(T, B, C) with padding (B, T), the encoded source (S, B, C) with padding (B, S), to (T, B, C)."""
+        if self.norm_first:
+            y = self.self_norm(x, padding)
+            x = x + self.dropout(self.self_attention(y, y, padding, causal=True))
+            x = x + self.dropout(self.source_attention(self.source_norm(x, padding), source, source_padding))
+            return x + self.dropout(self.network(self.network_norm(x, padding)))
+        x = self.self_norm(x + self.dropout(self.self_attention(x, x, padding, causal=True)), padding)
+        x = self.source_norm(x + self.dropout(self.source_attention(x, source, source_padding)), padding)
+        return self.network_norm(x + self.dropout(self.network(x)), padding)
+
+
+class Transformer(nn.Module):
+    """Encoder and decoder over token numbers; ``padding`` is the number that fills shorter rows.
+
+    Args:
+        shape: sizes.
+        layers: of the encoder and of the decoder.
+        vocabulary: joined, of both languages.
+        padding: number of the padding token.
+        norms: slots by place ``encoder`` and ``decoder``.
+        last_warmup: warm-up of the encoder's last norm as a share of the others'.
+    """
+
+    def __init__(
+        self, shape: Shape, layers: int, vocabulary: int, padding: int, norms: Mapping[str, Slot], last_warmup: float
+    ) -> None:
+        super().__init__()
+        self.width, self.padding = shape.width, padding
+        self.embedding = nn.Embedding(vocabulary, shape.width)
+        self.encoder = nn.ModuleList(EncoderLayer(shape, norms) for _ in range(layers))
+        self.decoder = nn.ModuleList(DecoderLayer(shape, norms) for _ in range(layers))
+        # Post-norm layers end with a norm of their own.
+        last = shape.norm_first
+        self.encoder_norm = norm_for(norms, "encoder", shape.width, shape.steps, last_warmup) if last else None
+        self.decoder_norm = norm_for(norms, "decoder", shape.width, shape.steps) if last else None
+        self.dropout = nn.Dropout(shape.dropout)
+
+    def forward(self, source: Tensor, target: Tensor) -> Tensor:
+        """Logits (B, T, V) of the tokens after each of ``target`` (B, T), given ``source`` (B, S)."""
+        encoded, padding = self.encode(source)
+        return self.decode(target, encoded, padding)
+
+    def encode(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """The encoded source (S, B, C) and its padding (B, S)."""
+        padding = source == self.padding
+        x = self._embed(source)
+        for layer in self.encoder:
+            x = layer(x, padding)
+        return (x if self.encoder_norm is None else self.encoder_norm(x, padding)), padding
+
+    def decode(self, target: Tensor, encoded: Tensor, source_padding: Tensor, last: bool = False) -> Tensor:
+        """Logits (B, T, V), or with ``last`` (B, 1, V) after the last token only."""
+        padding = target == self.padding
+        x = self._embed(target)
+        for layer in self.decoder:
+            x = layer(x, padding, encoded, source_padding)
+        if self.decoder_norm is not None:
+            x = self.decoder_norm(x, padding)
+        return F.linear((x[-1:] if last else x).transpose(0, 1), self.embedding.weight)
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        places = sinusoids(torch.arange(tokens.shape[1], device=tokens.device), self.width)[:, None]
+        return self.dropout(self.embedding(tokens.T) * self.width**0.5 + places)
+
+
+def initialise(model: Transformer) -> None:
+    """Glorot's uniform weights, those of queries, keys and values over √2; embeddings of deviation 1/√width."""
+    nn.init.normal_(model.embedding.weight, std=model.width**-0.5)
+    for name, part in model.named_modules():
+        if isinstance(part, nn.Linear):
+            projects = name.rpartition(".")[2] in ("queries", "keys", "values")
+            nn.init.xavier_uniform_(part.weight, gain=2**-0.5 if projects else 1.0)
+            nn.init.zeros_(part.bias)
+
+
+def build(request: ModelRequest) -> Transformer:
+    """The model for ``facts``: ``vocabulary`` (of both languages), ``padding`` (its number), ``steps`` (of the run).
+
+    Raises:
+        HarnessError: the width is odd or not a multiple of the heads.
+    """
+    keys = request.parameters
+    width, heads = int(keys["width"]), int(keys["heads"])
+    if width % heads or width % 2:
+        raise HarnessError(f"transformer: width {width} must be even and a multiple of the {heads} heads")
+    shape = Shape(
+        width,
+        heads,
+        int(keys["inner"]),
+        float(keys["dropout"]),
+        float(keys["attention_dropout"]),
+        float(keys["inner_dropout"]),
+        bool(keys["norm_first"]),
+        request.facts.get("steps"),
+    )
+    facts = request.facts
+    model = Transformer(
+        shape,
+        int(keys["layers"]),
+        int(facts["vocabulary"]),
+        int(facts["padding"]),
+        request.norms,
+        float(keys["last_warmup"]),
+    )
+    initialise(model)
+    return model
+
+
+INFO = ModelInfo(
+    name="transformer",
+    target="build",
+    summary="encoder-decoder Transformer, one embedding for source, target and softmax",
+    source="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762",
+    slots=("norm",),
+    keys=MappingProxyType(
+        {
+            "layers": Key("int", 6, "of the encoder, and of the decoder", low=1),
+            "width": Key("int", 512, "of embedding and layers", low=2),
+            "heads": Key("int", 4, "of every attention", low=1),
+            "inner": Key("int", 1024, "width of the two-layer networks inside", low=1),
+            "dropout": Key("float", 0.0, "of embeddings and of every part of a layer", low=0, high=0.99),
+            "attention_dropout": Key("float", 0.0, "of the attention's weights", low=0, high=0.99),
+            "inner_dropout": Key("float", 0.0, "inside the two-layer networks", low=0, high=0.99),
+            "norm_first": Key("bool", True, "normalise inputs (pre-norm) instead of sums (post-norm)"),
+            "last_warmup": Key(
+                "float",
+                1.0,
+                "warm-up of the encoder's last norm as a share of the others', where norms have one",
+                low=0,
+            ),
+        }
+    ),
+)

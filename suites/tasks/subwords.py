@@ -1,0 +1,92 @@
+"""Joined vocabularies of source and target: byte-pair encoding trained on the training text, or pieces as given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+PADDING, END, UNKNOWN = 0, 1, 2
+SPECIAL = ("<pad>", "</s>", "<unk>")
+
+
+class Subwords(Protocol):
+    """Text as token numbers and back; ``PADDING``, ``END`` and ``UNKNOWN`` are never text."""
+
+    def __len__(self) -> int:
+        """Size of the vocabulary, the special tokens included."""
+        ...
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Token numbers by line, without an end."""
+        ...
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """A line; special tokens are left out, but for the unknown one."""
+        ...
+
+
+class BytePairs:
+    """Byte-pair encoding (Sennrich et al. 2016) of words with their leading blank, so that text comes back whole.
+
+    Args:
+        lines: training text of both languages.
+        merges: pairs that are merged at most.
+    """
+
+    def __init__(self, lines: Iterable[str], merges: int) -> None:
+        from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+        texts = list(lines)
+        letters = sorted({letter for line in texts for letter in line} - {" "} | {"▁"})
+        self.tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[UNKNOWN]))
+        self.tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+        self.tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
+        self.tokenizer.train_from_iterator(
+            texts,
+            trainers.BpeTrainer(
+                vocab_size=len(SPECIAL) + len(letters) + merges,
+                special_tokens=list(SPECIAL),
+                initial_alphabet=letters,
+                show_progress=False,
+            ),
+        )
+
+    def __len__(self) -> int:
+        return int(self.tokenizer.get_vocab_size())
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Token numbers by line."""
+        return [encoding.ids for encoding in self.tokenizer.encode_batch(list(lines))]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The line."""
+        shown = [token for token in tokens if token not in (PADDING, END)]
+        return str(self.tokenizer.decode(shown, skip_special_tokens=False)).strip()
+
+
+class Pieces:
+    """Pieces between blanks, most frequent first; those that end with ``joiner`` go on in the next piece.
+
+    Args:
+        lines: training text of both languages.
+        joiner: such as ``@@``; empty where pieces are words.
+    """
+
+    def __init__(self, lines: Iterable[str], joiner: str) -> None:
+        counts = Counter(piece for line in lines for piece in line.split())
+        self.pieces = (*SPECIAL, *sorted(counts, key=lambda piece: (-counts[piece], piece)))
+        self.numbers = {piece: number for number, piece in enumerate(self.pieces)}
+        self.joiner = joiner
+
+    def __len__(self) -> int:
+        return len(self.pieces)
+
+    def encode(self, lines: Sequence[str]) -> list[list[int]]:
+        """Token numbers by line; pieces that the training text lacks are unknown."""
+        return [[self.numbers.get(piece, UNKNOWN) for piece in line.split()] for line in lines]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The line with its pieces joined to words."""
+        text = " ".join(self.pieces[token] for token in tokens if token not in (PADDING, END))
+        return f"{text} ".replace(f"{self.joiner} ", "").strip() if self.joiner else text

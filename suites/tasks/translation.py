@@ -1,0 +1,346 @@
+"""Translation of sentences by an encoder-decoder model, scored by BLEU and chrF."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.contracts import Evaluation, Probe, StepResult, Task
+from harness.errors import HarnessError
+from harness.records import Key, TaskInfo
+from suites.data.parallel import Parallel
+from suites.tasks.beam import search
+from suites.tasks.common import evaluating
+from suites.tasks.norm_probe import NormProbe
+from suites.tasks.subwords import END, PADDING, BytePairs, Pieces, Subwords
+
+_HYPHEN = re.compile(r"(?<=\S)-(?=\S)")
+DECODED_TOKENS = 8192  # source tokens that are decoded side by side
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Sentence pairs as token numbers: source (B, S), the decoder's input (B, T) and what it should say (B, T)."""
+
+    tokens: Tensor
+    given: Tensor
+    wanted: Tensor
+
+    @property
+    def count(self) -> int:
+        """Target tokens that are not padding."""
+        return int((self.wanted != PADDING).sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One split: token numbers of both sides, each with its end, and the reference lines."""
+
+    source: list[list[int]]
+    target: list[list[int]]
+    references: tuple[str, ...]
+    originals: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+
+class Translation(Task):
+    """Label-smoothed cross-entropy a target token, over batches of sentences of like length.
+
+    A batch holds up to ``max_tokens`` tokens on its longer side, padding included. Batches are put together once a
+    training and come in another order in each epoch. Decoding is by beam search; a beam of one is greedy.
+    """
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="translation",
+        target="Translation",
+        summary="sentences from one language to another, scored by BLEU and chrF",
+        slots=("optimizer", "norm"),
+        metrics=("bleu", "chrf", "loss", "trivial.bleu", "trivial.chrf"),
+        reads=("parallel-text",),
+        keys=MappingProxyType(
+            {
+                "max_tokens": Key("int", 1024, "tokens of a batch on its longer side, padding included", low=1),
+                "accumulate": Key("int", 1, "batches whose gradients make one step", low=1),
+                "longest": Key("int", 175, "training pairs with a longer side are left out", low=1),
+                "merges": Key(
+                    "int", 500, "of the byte-pair encoding, where the text is not cut into pieces yet", low=0
+                ),
+                "label_smoothing": Key("float", 0.1, "share of the target spread over the vocabulary", low=0, high=0.9),
+                "beam": Key("int", 1, "hypotheses of the search; 1: greedy", low=1),
+                "length_penalty": Key("float", 1.0, "exponent of the length by which hypotheses are divided"),
+                "decode_limit": Key("int", 200, "largest number of tokens that are decoded", low=1),
+                "average": Key("int", 0, "test scores of the mean of the weights after so many last epochs", low=0),
+                "compound_split": Key("bool", False, "split words at hyphens before BLEU, on both sides"),
+            }
+        ),
+    )
+
+    data: Parallel
+    model: nn.Module
+    words: Subwords
+    last: Batch
+    norm_probe: NormProbe | None = None
+
+    def build(self) -> nn.Module:
+        """Load the text, train the byte-pair encoding, put batches together, build the model.
+
+        Raises:
+            HarnessError: no training pair is short enough.
+        """
+        self.data = self.context.load_data()
+        task = self.recipe.task
+        lines = [line for side in self.data.splits["train"] for line in side]
+        self.words = Pieces(lines, self.data.joiner) if self.data.joiner else BytePairs(lines, int(task["merges"]))
+        self.texts = {split: self._encoded(*sides) for split, sides in self.data.splits.items()}
+        self.accumulate = int(task["accumulate"])
+        self.places = self._places()
+        if not self.places:
+            raise HarnessError(
+                f"translation: no training pair fits into longest {task['longest']} and max_tokens "
+                f"{task['max_tokens']}; raise them"
+            )
+        self.kept: deque[dict[str, Tensor]] = deque(maxlen=max(0, int(task["average"]) - 1))
+        self.total = self.recipe.total_steps(self.steps_per_epoch())
+        facts = {"vocabulary": len(self.words), "padding": PADDING, "steps": self.total * self.accumulate}
+        self.model = self.context.build_model(facts).to(self.device)
+        return self.model
+
+    def _encoded(self, source: Sequence[str], target: Sequence[str]) -> Encoded:
+        sides = [[[*line, END] for line in self.words.encode(side)] for side in (source, target)]
+        references = tuple(" ".join(line.split()) for line in target)
+        if self.data.joiner:
+            references = tuple(f"{line} ".replace(f"{self.data.joiner} ", "").strip() for line in references)
+            source = [f"{line} ".replace(f"{self.data.joiner} ", "").strip() for line in source]
+        return Encoded(sides[0], sides[1], references, tuple(source))
+
+    def _places(self) -> list[list[int]]:
+        """Training pairs by batch: sorted by length, those of one length in a random order."""
+        train, task = self.texts["train"], self.recipe.task
+        longest = min(int(task["longest"]), int(task["max_tokens"]))
+        lengths = [max(len(one), len(other)) for one, other in zip(train.source, train.target, strict=True)]
+        order = self.streams.numpy("order", "batches").permutation(len(train)).tolist()
+        order.sort(key=lambda place: (len(train.source[place]), len(train.target[place])))
+        batches: list[list[int]] = []
+        width = 0
+        for place in order:
+            if lengths[place] > longest:
+                continue
+            width = max(width, lengths[place])
+            if not batches or (len(batches[-1]) + 1) * width > int(task["max_tokens"]):
+                batches.append([])
+                width = lengths[place]
+            batches[-1].append(place)
+        return batches
+
+    def steps_per_epoch(self) -> int:
+        """Steps that pass over the batches once; the last one may accumulate fewer."""
+        return math.ceil(len(self.places) / self.accumulate)
+
+    def batches(self, epoch: int) -> Iterator[tuple[Batch, ...]]:
+        """The batches of one epoch, as many a step as are accumulated."""
+        order = self.streams.numpy("order", epoch).permutation(len(self.places)).tolist()
+        for start in range(0, len(order), self.accumulate):
+            yield tuple(
+                self._batch(self.texts["train"], self.places[number])
+                for number in order[start : start + self.accumulate]
+            )
+
+    def _batch(self, text: Encoded, places: Sequence[int]) -> Batch:
+        source = [text.source[place] for place in places]
+        wanted = [text.target[place] for place in places]
+        given = [[END, *line[:-1]] for line in wanted]
+        return Batch(*(padded(rows).to(self.device) for rows in (source, given, wanted)))
+
+    def training_step(self, batch: tuple[Batch, ...], step: int) -> StepResult:
+        """Smoothed loss in nats a target token of all accumulated batches."""
+        if self.kept.maxlen and step and step % self.steps_per_epoch() == 0:
+            self.kept.append({name: value.detach().clone() for name, value in self.model.state_dict().items()})
+        if self.norm_probe is not None:
+            self.norm_probe.begin(step)
+        *early, self.last = batch
+        total = sum(one.count for one in batch)
+        smoothing = float(self.recipe.task["label_smoothing"])
+        earlier = [self._gradient(one, smoothing, total) for one in early]
+        loss = self._loss(self.last, smoothing) / total
+        for value, surrogate in earlier:
+            loss = loss + value + surrogate
+        return StepResult(loss)
+
+    def _gradient(self, batch: Batch, smoothing: float, total: int) -> tuple[Tensor, Tensor]:
+        """A batch's share of the loss as a constant, and a zero with its gradient: its graph is freed at once."""
+        parameters = [p for p in self.model.parameters() if p.requires_grad]
+        loss = self._loss(batch, smoothing) / total
+        gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+        linear = torch.stack([(p * g).sum() for p, g in zip(parameters, gradients, strict=True) if g is not None]).sum()
+        return loss.detach(), linear - linear.detach()
+
+    def _loss(self, batch: Batch, smoothing: float) -> Tensor:
+        """Sum over target tokens, in nats."""
+        logits = self.model(batch.tokens, batch.given)
+        return F.cross_entropy(
+            logits.flatten(0, 1).float(),
+            batch.wanted.flatten(),
+            ignore_index=PADDING,
+            label_smoothing=smoothing,
+            reduction="sum",
+        )
+
+    def evaluate(self, split: str) -> Evaluation:
+        """BLEU, chrF and nats a target token; ``trivial`` copies the source.
+
+        The test is scored with the mean of the weights after the last ``average`` epochs, where that is set.
+        """
+        if split not in self.texts:
+            return Evaluation({})
+        text = self.texts[split]
+        with self._averaged(split == "test"), evaluating(self.model):
+            loss = self._nats(text)
+            hypotheses = self.translate(text)
+        scored = {"bleu": self._bleu(hypotheses, text), "chrf": chrf(hypotheses, text.references), "loss": loss}
+        scored["trivial.bleu"] = self._bleu(text.originals, text)
+        scored["trivial.chrf"] = chrf(text.originals, text.references)
+        return Evaluation(scored, {"chrf": sentence_chrf(hypotheses, text.references)} if split == "test" else {})
+
+    def _nats(self, text: Encoded) -> float:
+        total, count = 0.0, 0
+        for places in self._by_length(text):
+            batch = self._batch(text, places)
+            total, count = total + float(self._loss(batch, 0.0)), count + batch.count
+        return total / max(1, count)
+
+    def translate(self, text: Encoded) -> list[str]:
+        """The model's translations, in the order of the text."""
+        task = self.recipe.task
+        found = [""] * len(text)
+        for places in self._by_length(text):
+            source = padded([text.source[place] for place in places]).to(self.device)
+            outputs = search(
+                self.model,  # type: ignore[arg-type]
+                source,
+                beam=int(task["beam"]),
+                limit=min(int(task["decode_limit"]), 2 * source.shape[1] + 10),
+                penalty=float(task["length_penalty"]),
+                end=END,
+                padding=PADDING,
+            )
+            for place, tokens in zip(places, outputs, strict=True):
+                found[place] = self.words.decode(tokens)
+        return found
+
+    def _by_length(self, text: Encoded) -> Iterator[list[int]]:
+        """Places in groups of like length, up to ``eval_batch`` sentences and a number of tokens."""
+        order = sorted(range(len(text)), key=lambda place: (len(text.source[place]), place))
+        group: list[int] = []
+        for place in order:
+            longest = len(text.source[place])
+            full = len(group) == self.recipe.eval_batch or (len(group) + 1) * longest > DECODED_TOKENS
+            if group and full:
+                yield group
+                group = []
+            group.append(place)
+        yield group
+
+    def _bleu(self, hypotheses: Sequence[str], text: Encoded) -> float:
+        return bleu(
+            hypotheses,
+            text.references,
+            tokenised=self.data.tokenised,
+            compound_split=bool(self.recipe.task["compound_split"]),
+        )
+
+    @contextmanager
+    def _averaged(self, wanted: bool) -> Iterator[None]:
+        """The mean of the kept weights and the present ones, for as long as the test is scored."""
+        if not (wanted and self.kept):
+            yield
+            return
+        present = copy.deepcopy(self.model.state_dict())
+        self.model.load_state_dict(mean_of([*self.kept, present]))
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(present)
+
+    def probe(self, model: nn.Module) -> Probe | None:
+        """Of arms that fill a norm slot: what the norms see."""
+        if not any(name.split(".")[0] == "norm" for name in self.context.slots):
+            return None
+        self.norm_probe = NormProbe(model, self.total, lambda: self._loss(self.last, 0.0) / self.last.count)
+        return self.norm_probe
+
+    def mechanisms(self) -> dict[str, float]:
+        """Of arms that fill a norm slot: the last perplexity of target tokens on validation."""
+        if self.norm_probe is None or "validation" not in self.texts:
+            return {}
+        with evaluating(self.model):
+            return {"validation_perplexity": math.exp(min(700.0, self._nats(self.texts["validation"])))}
+
+    def state(self) -> dict[str, Any]:
+        """Weights after the last epochs."""
+        return {"kept": list(self.kept)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.kept.extend(state["kept"])
+
+
+def padded(rows: Sequence[Sequence[int]]) -> Tensor:
+    """(B, longest) of token numbers, padding after the shorter rows."""
+    result = torch.full((len(rows), max(map(len, rows))), PADDING, dtype=torch.long)
+    for number, row in enumerate(rows):
+        result[number, : len(row)] = torch.tensor(row, dtype=torch.long)
+    return result
+
+
+def mean_of(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Mean of weights and buffers by name; whole numbers are those of the last state."""
+    return {
+        name: torch.stack([state[name] for state in states]).mean(0) if value.is_floating_point() else value
+        for name, value in states[-1].items()
+    }
+
+
+def bleu(
+    hypotheses: Sequence[str], references: Sequence[str], *, tokenised: bool, compound_split: bool = False
+) -> float:
+    """BLEU of a corpus (0–100) by sacrebleu: of words between blanks where text is tokenised, else its own tokens."""
+    from sacrebleu.metrics import BLEU
+
+    sides = [hypotheses, references]
+    if compound_split:
+        sides = [[_HYPHEN.sub(" ##AT##-##AT## ", line) for line in side] for side in sides]
+    scorer = BLEU(tokenize="none" if tokenised else "13a", force=True)
+    return float(scorer.corpus_score(list(sides[0]), [list(sides[1])]).score)
+
+
+def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
+    """chrF2 of a corpus (0–100) by sacrebleu."""
+    from sacrebleu.metrics import CHRF
+
+    return float(CHRF().corpus_score(list(hypotheses), [list(references)]).score)
+
+
+def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
+    """chrF2 of each sentence, in the order of the text."""
+    from sacrebleu.metrics import CHRF
+
+    scorer = CHRF()
+    pairs = zip(hypotheses, references, strict=True)
+    return np.array([scorer.sentence_score(ours, [theirs]).score for ours, theirs in pairs], dtype=np.float32)
+
+
+INFO = Translation.info
