@@ -1,0 +1,219 @@
+"""The three sets of the Harmonic CNN paper in their published layouts; recordings stay in their files.
+
+- Speech Commands (Warden 2018): ``<word>/<name>.wav``, ``validation_list.txt`` and ``testing_list.txt`` name the
+  held-out files, ``_background_noise_`` is no word.
+- MagnaTagATune (Law et al. 2009): ``annotations_final.csv``, tab-separated, ``clip_id``, 188 tags, ``mp3_path``; the 50
+  most frequent tags; folders 0–b train, c validates, d–f test; clips without any of the tags are left out.
+- DCASE 2017 task 4: ``groundtruth_weak_label_{training,testing,evaluation}_set.csv``, tab-separated and without header:
+  file, start, end, label; audio in ``training``, ``testing``, ``evaluation`` with a ``Y`` before the file's name.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import missing
+from suites.data.sounds import SoundFiles, Sounds, SoundSplit
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+TOP_TAGS = 50
+DCASE_CLASSES = (
+    "Train horn",
+    "Air horn, truck horn",
+    "Car alarm",
+    "Reversing beeps",
+    "Ambulance (siren)",
+    "Police car (siren)",
+    "Fire engine, fire truck (siren)",
+    "Civil defense siren",
+    "Screaming",
+    "Bicycle",
+    "Skateboard",
+    "Car",
+    "Car passing by",
+    "Bus",
+    "Truck",
+    "Motorcycle",
+    "Train",
+)
+Row = tuple[Path, object]
+
+
+def _sounds(rows: dict[str, list[Row]], classes: tuple[str, ...], rate: int, source: str) -> Sounds:
+    splits, first = {}, 0
+    for name, listed in rows.items():
+        if not listed:
+            raise HarnessError(f"{source}: no recordings for {name}")
+        items = np.arange(first, first + len(listed), dtype=np.int64)
+        targets = np.array([target for _, target in listed], dtype=np.int64)
+        splits[name] = SoundSplit(SoundFiles(tuple(path for path, _ in listed), rate), targets, items)
+        first += len(listed)
+    return Sounds(splits, classes, rate)
+
+
+def _folder(root: Path, source: str, *needed: str) -> Path:
+    for name in needed:
+        if not (root / source / name).exists():
+            raise missing(source, root / source / name)
+    return root / source
+
+
+def _lines(file: Path) -> list[str]:
+    return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+def load_speech_commands(request: DataRequest) -> Sounds:
+    """Single words by the published lists; every folder that does not begin with ``_`` is a word.
+
+    Raises:
+        MissingDataError: a list is not there.
+        HarnessError: a list names a file that is not there.
+    """
+    lists = {"validation": "validation_list.txt", "test": "testing_list.txt"}
+    folder = _folder(request.root, "speech-commands", *lists.values())
+    words = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(("_", "."))))
+    held = {name: part for part, file in lists.items() for name in _lines(folder / file)}
+    rows: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
+    seen = set()
+    for number, word in enumerate(words):
+        for path in sorted((folder / word).glob("*.wav")):
+            name = f"{word}/{path.name}"
+            seen.add(name)
+            rows[held.get(name, "train")].append((path, number))
+    absent = sorted(set(held) - seen)
+    if absent:
+        raise HarnessError(f"speech-commands: the lists name {absent[0]}, which is not below {folder}")
+    return _sounds(rows, words, int(request.parameters["rate"]), "speech-commands")
+
+
+def load_magnatagatune(request: DataRequest) -> Sounds:
+    """Clips with their tags among the 50 most frequent, split by folder.
+
+    Raises:
+        MissingDataError: the table is not there.
+        HarnessError: other columns than published.
+    """
+    folder = _folder(request.root, "magnatagatune", "annotations_final.csv")
+    file = folder / "annotations_final.csv"
+    with file.open(newline="", encoding="utf-8") as lines:
+        header, *table = csv.reader(lines, delimiter="\t")
+    if header[0] != "clip_id" or header[-1] != "mp3_path" or len(header) < 3:
+        raise HarnessError(f"magnatagatune: {file} begins with {header[:2]}; expected clip_id, the tags, mp3_path")
+    try:
+        values = np.array([row[1:-1] for row in table], dtype=np.int64)
+    except ValueError as error:
+        raise HarnessError(f"magnatagatune: {file} holds rows of other lengths or tags that are no numbers") from error
+    # Most frequent first, of equals the one that stands first.
+    top = np.argsort(-values.sum(axis=0), kind="stable")[:TOP_TAGS]
+    rows: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
+    for row, tags in zip(table, values[:, top], strict=True):
+        path = folder / row[-1]
+        if tags.any() and path.is_file():  # some published mp3 files are empty or lost
+            rows[_mtat_part(row[-1], file)].append((path, tags))
+    return _sounds(rows, tuple(header[1 + int(t)] for t in top), int(request.parameters["rate"]), "magnatagatune")
+
+
+def _mtat_part(path: str, file: Path) -> str:
+    try:
+        number = int(path[0], 16)
+    except (ValueError, IndexError) as error:
+        raise HarnessError(f"magnatagatune: {file} names '{path}'; expected a folder 0–f and a file") from error
+    return "train" if number < 12 else "validation" if number == 12 else "test"
+
+
+def load_dcase2017(request: DataRequest) -> Sounds:
+    """Ten-second clips with weak labels; the testing set joins the training, the evaluation set is the test.
+
+    A tenth of the training, drawn by the stream ``split``, validates.
+
+    Raises:
+        MissingDataError: a table is not there.
+        HarnessError: a row of another form, an unknown label.
+    """
+    tables = {part: f"groundtruth_weak_label_{part}_set.csv" for part in ("training", "testing", "evaluation")}
+    folder = _folder(request.root, "dcase2017-task4", *tables.values())
+    found = {part: _weak(folder / file, folder / part) for part, file in tables.items()}
+    train = found["training"] + found["testing"]
+    order = request.streams.numpy("split", "dcase2017-task4").permutation(len(train))
+    held = set(order[: len(train) // 10].tolist())
+    rows = {
+        "train": [row for place, row in enumerate(train) if place not in held],
+        "validation": [row for place, row in enumerate(train) if place in held],
+        "test": found["evaluation"],
+    }
+    return _sounds(rows, DCASE_CLASSES, int(request.parameters["rate"]), "dcase2017-task4")
+
+
+def _weak(file: Path, audio: Path) -> list[Row]:
+    tags: dict[str, np.ndarray] = {}
+    with file.open(newline="", encoding="utf-8") as lines:
+        for row in _tabbed(lines):
+            if len(row) != 4 or row[3] not in DCASE_CLASSES:
+                raise HarnessError(f"dcase2017-task4: {file} holds {row}; expected file, start, end and a known label")
+            tags.setdefault(row[0], np.zeros(len(DCASE_CLASSES), dtype=np.int64))[DCASE_CLASSES.index(row[3])] = 1
+    # Some YouTube clips are gone; those that are there are used.
+    return [(audio / f"Y{name}", one) for name, one in tags.items() if (audio / f"Y{name}").is_file()]
+
+
+def _tabbed(lines: Iterable[str]) -> Iterable[list[str]]:
+    return (row for row in csv.reader(lines, delimiter="\t") if row)
+
+
+def _info(name: str, target: str, summary: str, home: str, licence: str, size: str, hand: str) -> DataInfo:
+    return DataInfo(
+        name=name,
+        target=target,
+        summary=summary,
+        origin="real",
+        content="sounds",
+        layout=name,
+        home=home,
+        licence=licence,
+        version="1",
+        size=size,
+        files=(f"data:{name}",),
+        fetch=f"hand:{hand}",
+        keys=MappingProxyType({"rate": Key("int", 16000, "samples a second, resampled", low=1000)}),
+    )
+
+
+INFOS = (
+    _info(
+        "speech-commands",
+        "load_speech_commands",
+        "one-second words, 35 classes, 105,829 recordings",
+        "https://arxiv.org/abs/1804.03209",
+        "CC BY 4.0",
+        "2.3 GB",
+        "unpack speech_commands_v0.02.tar.gz into HARNESS_DATA/speech-commands/",
+    ),
+    _info(
+        "magnatagatune",
+        "load_magnatagatune",
+        "25,863 music clips of 29 s with the 50 most frequent tags",
+        "https://mirg.city.ac.uk/codeapps/the-magnatagatune-dataset",
+        "CC BY-NC-SA 1.0 (Magnatune)",
+        "3 GB",
+        "put annotations_final.csv and the folders 0–f of mp3 files into HARNESS_DATA/magnatagatune/",
+    ),
+    _info(
+        "dcase2017-task4",
+        "load_dcase2017",
+        "ten-second clips of AudioSet, 17 sound events, weak labels",
+        "https://dcase.community/challenge2017/task-large-scale-sound-event-detection",
+        "CC BY 4.0 (labels)",
+        "90 GB",
+        "put the three groundtruth_weak_label_*_set.csv and the folders training, testing, evaluation of wav files "
+        "into HARNESS_DATA/dcase2017-task4/",
+    ),
+)

@@ -1,0 +1,320 @@
+"""Recordings in folders or archives: by split and class, by tables of tags, and three named sets."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import Tree, missing, open_tree, require_sum
+from suites.data.cache import cached, checksum
+from suites.data.sounds import SUFFIXES, Sounds, SoundSplit, Waves, decode, fitted
+from suites.data.types import Labels
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+READER = "audiofolder/1"
+SPELLINGS = {"train": "train", "training": "train", "validation": "validation", "val": "validation",
+             "valid": "validation", "test": "test", "testing": "test"}  # fmt: skip
+FSDD = re.compile(r"(?P<digit>\d)_(?P<speaker>[A-Za-z]+)_(?P<take>\d+)\.wav")
+ESC = re.compile(r"(?P<number>\d{3}) - (?P<name>[^/]+)/(?P<fold>\d)-(?P<clip>[^/]+)\.(ogg|wav)")
+
+
+def recordings(tree: Tree) -> list[str]:
+    """Names of the recordings of a tree, in the order in which it reads fast."""
+    return [name for name in tree.names() if name.lower().endswith(SUFFIXES) and "/." not in f"/{name}"]
+
+
+def decoded(
+    path: Path, source: str, rate: int, length: int, wanted: Callable[[Tree], list[str]], expected: str | None = None
+) -> tuple[Waves, list[str]]:
+    """Recordings (N, length) of a folder or archive and their names, sorted; decoded once, then from the cache.
+
+    Raises:
+        MissingDataError: there is nothing at ``path``.
+        HarnessError: another checksum, a damaged archive or recording, or nothing that is wanted.
+    """
+    if not path.exists():
+        raise missing(source, path)
+    found = checksum(path)
+    require_sum(source, path, found, expected)
+
+    def make() -> Mapping[str, Any]:
+        with open_tree(path, source) as tree:
+            names = wanted(tree)
+            if not names:
+                raise HarnessError(f"{source}: {path} holds no recordings ({', '.join(SUFFIXES)}) of this layout")
+            waves = {name: fitted(decode(tree.read(name), rate, f"{source}: {name}"), length) for name in names}
+        ordered = sorted(waves)
+        return {"waves": np.stack([waves[name] for name in ordered]), "names": np.array(ordered)}
+
+    arrays = cached((READER, source, found, f"rate {rate}", f"length {length}"), ("waves", "names"), make)
+    return arrays["waves"], [str(name) for name in arrays["names"]]  # type: ignore[return-value]
+
+
+def _sounds(waves: Waves, targets: Labels, parts: Mapping[str, Labels], classes: tuple[str, ...], rate: int) -> Sounds:
+    splits = {
+        name: SoundSplit(np.ascontiguousarray(waves[chosen]), targets[chosen], chosen)
+        for name, chosen in ((name, np.sort(chosen).astype(np.int64)) for name, chosen in parts.items())
+        if len(chosen)
+    }
+    return Sounds(splits, classes, rate)
+
+
+def load_folder(request: DataRequest) -> Sounds:
+    """A user's own recordings in ``<split>/<class>/<name>``.
+
+    Raises:
+        HarnessError: nothing in ``train/<class>/`` or ``test/<class>/``.
+    """
+    keys = request.parameters
+    rate, length = int(keys["rate"]), round(float(keys["seconds"]) * int(keys["rate"]))
+    path = request.root / str(keys["path"])
+
+    def wanted(tree: Tree) -> list[str]:
+        return [n for n in recordings(tree) if len(PurePosixPath(n).parts) >= 3 and _part(n) is not None]
+
+    waves, names = decoded(path, "audiofolder", rate, length, wanted)
+    classes = tuple(sorted({PurePosixPath(name).parts[-2] for name in names}))
+    targets = np.array([classes.index(PurePosixPath(name).parts[-2]) for name in names], dtype=np.int64)
+    parts = {part: np.array([i for i, n in enumerate(names) if _part(n) == part], dtype=np.int64)
+             for part in ("train", "validation", "test")}  # fmt: skip
+    for part in ("train", "test"):
+        if not len(parts[part]):
+            raise HarnessError(f"audiofolder: no recordings in {part}/<class>/ below {path}")
+    return _sounds(waves, targets, parts, classes, rate)
+
+
+def _part(name: str) -> str | None:
+    return SPELLINGS.get(PurePosixPath(name).parts[-3].lower())
+
+
+def load_fsdd(request: DataRequest) -> Sounds:
+    """Spoken digits, speakers disjoint between splits: shared out at random by the stream ``split``.
+
+    Raises:
+        HarnessError: a file name of another form, or no speaker left for training.
+    """
+    keys, file = request.parameters, "fsdd/fsdd.tar.xz"
+    waves, names = decoded(request.root / file, "fsdd", 8000, int(keys["samples"]), recordings, SUMS[f"data:{file}"])
+    matches = [FSDD.fullmatch(PurePosixPath(name).name) for name in names]
+    bad = [name for name, match in zip(names, matches, strict=True) if match is None]
+    if bad:
+        raise HarnessError(f"fsdd: {bad[0]} is not named {{digit}}_{{speaker}}_{{take}}.wav")
+    digits = np.array([int(match["digit"]) for match in matches if match], dtype=np.int64)
+    speakers = np.array([match["speaker"] for match in matches if match])
+    everyone = sorted(set(speakers.tolist()))
+    counts = [int(keys["test_speakers"]), int(keys["validation_speakers"])]
+    if sum(counts) >= len(everyone):
+        raise HarnessError(f"fsdd: {sum(counts)} speakers for test and validation leave none of {len(everyone)}")
+    order = request.streams.numpy("split", "fsdd").permutation(everyone)
+    groups = dict(zip(("test", "validation", "train"), np.split(order, np.cumsum(counts)), strict=True))
+    parts = {name: np.isin(speakers, group).nonzero()[0] for name, group in groups.items()}
+    return _sounds(waves, digits, parts, tuple(str(digit) for digit in range(10)), 8000)
+
+
+def load_esc10(request: DataRequest) -> Sounds:
+    """Environmental sounds by the published folds: one tests, the one before it validates, the rest trains.
+
+    Raises:
+        HarnessError: a file name of another form.
+    """
+    keys, file = request.parameters, "esc10/esc10.zip"
+    rate = int(keys["rate"])
+    waves, names = decoded(request.root / file, "esc10", rate, 5 * rate, recordings, SUMS[f"data:{file}"])
+    matches = [ESC.search(name) for name in names]
+    bad = [name for name, match in zip(names, matches, strict=True) if match is None]
+    if bad:
+        raise HarnessError(f"esc10: {bad[0]} is not named 'NNN - Class/{{fold}}-{{clip}}.ogg'")
+    classes = tuple(sorted({match["name"] for match in matches if match}))
+    targets = np.array([classes.index(match["name"]) for match in matches if match], dtype=np.int64)
+    folds = np.array([int(match["fold"]) for match in matches if match])
+    test = int(keys["test_fold"])
+    parts = {"test": folds == test, "validation": folds == (test - 2) % 5 + 1}
+    parts["train"] = ~(parts["test"] | parts["validation"])
+    return _sounds(waves, targets, {name: mask.nonzero()[0] for name, mask in parts.items()}, classes, rate)
+
+
+def read_tags(content: bytes, where: str) -> tuple[tuple[str, ...], dict[str, list[int]]]:
+    """A table with the columns ``file`` and one 0/1 column a tag: the tags, and each file's values.
+
+    Raises:
+        HarnessError: no ``file`` column, or a value that is not 0 or 1.
+    """
+    rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
+    header = list(rows.fieldnames or ())
+    if "file" not in header or len(header) < 3:
+        raise HarnessError(f"{where} has the columns {header}; expected 'file' and one column a tag")
+    tags = tuple(name for name in header if name != "file")
+    table: dict[str, list[int]] = {}
+    for row in rows:
+        values = [row[tag] for tag in tags]
+        if any(value not in ("0", "1") for value in values):
+            raise HarnessError(f"{where}, line {rows.line_num}: tags are 0 or 1, got {values}")
+        table[row["file"]] = [int(value) for value in values]
+    return tags, table
+
+
+def load_tags(request: DataRequest) -> Sounds:
+    """A user's own folder or archive with ``train.csv`` and ``test.csv`` (``validation.csv`` where there is one)."""
+    keys = request.parameters
+    return _tagged(request, request.root / str(keys["path"]), "audiotags", int(keys["rate"]), float(keys["seconds"]))
+
+
+def load_orchestra(request: DataRequest) -> Sounds:
+    """Mixes of orchestral instruments, 15 tags, 2 seconds."""
+    file = "orchestra-mix/orchestra_mix.zip"
+    return _tagged(
+        request, request.root / file, "orchestra-mix", int(request.parameters["rate"]), 2.0, SUMS[f"data:{file}"]
+    )
+
+
+def _tagged(
+    request: DataRequest, path: Path, source: str, rate: int, seconds: float, expected: str | None = None
+) -> Sounds:
+    if not path.exists():
+        raise missing(source, path)
+    tables: dict[str, dict[str, list[int]]] = {}
+    tags: tuple[str, ...] = ()
+    with open_tree(path, source) as tree:
+        for name in tree.names():
+            part = SPELLINGS.get(PurePosixPath(name).stem) if name.endswith(".csv") else None
+            if part is None:
+                continue
+            found, table = read_tags(tree.read(name), f"{source}: {name}")
+            if tags and found != tags:
+                raise HarnessError(f"{source}: {name} has other tags than the tables before it")
+            folder = PurePosixPath(name).parent
+            tags, tables[part] = found, {str(folder / file): values for file, values in table.items()}
+    for part in ("train", "test"):
+        if part not in tables:
+            raise HarnessError(f"{source}: {path} lacks {part}.csv")
+    every = {file for table in tables.values() for file in table}
+    waves, names = decoded(
+        path, source, rate, round(seconds * rate), lambda tree: [n for n in tree.names() if n in every], expected
+    )
+    number = {name: place for place, name in enumerate(names)}
+    absent = sorted(every - set(number))
+    if absent:
+        raise HarnessError(f"{source}: the tables name {absent[0]}, which is not there")
+    parts = {part: np.array([number[file] for file in table], dtype=np.int64) for part, table in tables.items()}
+    values = {file: row for table in tables.values() for file, row in table.items()}
+    targets = np.array([values[name] for name in names], dtype=np.int64)
+    _hold_out(parts, int(request.parameters["validation"]), request, source)
+    return _sounds(waves, targets, parts, tags, rate)
+
+
+def _hold_out(parts: dict[str, Labels], wanted: int, request: DataRequest, source: str) -> None:
+    if "validation" in parts or not wanted:
+        return
+    if wanted >= len(parts["train"]):
+        raise HarnessError(f"{source}: validation {wanted} leaves none of {len(parts['train'])} training recordings")
+    order = request.streams.numpy("split", source).permutation(parts["train"])
+    parts["validation"], parts["train"] = order[:wanted], order[wanted:]
+
+
+SUMS = {
+    "data:fsdd/fsdd.tar.xz": "a69898940d77bfcb112175856d6148ae7df63ea1a49d9355a9f6a48e66fe4fa4",
+    "data:esc10/esc10.zip": "27651c6ce79be8b067ce02594f249790234e0e03631d61682cbce86073347e6e",
+    "data:orchestra-mix/orchestra_mix.zip": "9b76c37b27f7f2d579129bebadb1cb37c025ec47f394de2ab38936184309383e",
+}
+_PATH = Key("str", None, "folder or archive, absolute or below HARNESS_DATA", required=True)
+_RATE = Key("int", 16000, "samples a second, resampled", low=1000)
+_SECONDS = Key("float", 5.0, "recordings are cut or padded to this length", low=0.01)
+_VALIDATION = Key("int", 0, "recordings taken out of training where no table has them", low=0)
+
+
+def _named(name: str, target: str, layout: str, file: str, keys: dict[str, Key], **more: str) -> DataInfo:
+    return DataInfo(
+        name=name,
+        target=target,
+        origin="real",
+        content="sounds",
+        layout=layout,
+        version="1",
+        files=(f"data:{file}",),
+        sha256=MappingProxyType({f"data:{file}": SUMS[f"data:{file}"]}),
+        keys=MappingProxyType(keys),
+        fetch=f"hand:put {PurePosixPath(file).name} into HARNESS_DATA/{PurePosixPath(file).parent}/",
+        **more,
+    )
+
+
+def _own(name: str, target: str, summary: str, what: str, keys: dict[str, Key]) -> DataInfo:
+    return DataInfo(
+        name=name,
+        target=target,
+        summary=summary,
+        origin="folder",
+        content="sounds",
+        layout=name,
+        home="",
+        licence="yours",
+        version="1",
+        fetch=f"hand:point path at a folder or archive with {what}",
+        keys=MappingProxyType({"path": _PATH, "rate": _RATE, "seconds": _SECONDS, **keys}),
+    )
+
+
+INFOS = (
+    _own(
+        "audiofolder",
+        "load_folder",
+        "recordings of your own: <split>/<class>/<name>.wav",
+        "train/<class>/ and test/<class>/ of wav, ogg, flac or mp3",
+        {},
+    ),
+    _own(
+        "audiotags",
+        "load_tags",
+        "recordings of your own with tags: train.csv and test.csv, column file and one column a tag",
+        "train.csv, test.csv and the files that they name",
+        {"validation": _VALIDATION},
+    ),
+    _named(
+        "fsdd",
+        "load_fsdd",
+        "audiofolder",
+        "fsdd/fsdd.tar.xz",
+        {
+            "samples": Key("int", 6000, "recordings are cut or padded to this length at 8 kHz", low=256),
+            "test_speakers": Key("int", 1, "of six, for the test", low=1, high=4),
+            "validation_speakers": Key("int", 1, "of six, for validation", low=0, high=4),
+        },
+        summary="free spoken digits, 3,000 recordings of six speakers, by speaker",
+        home="https://github.com/Jakobovski/free-spoken-digit-dataset",
+        licence="CC BY-SA 4.0",
+        size="13 MB",
+    ),
+    _named(
+        "esc10",
+        "load_esc10",
+        "audiofolder",
+        "esc10/esc10.zip",
+        {"rate": _RATE, "test_fold": Key("int", 5, "of five, for the test", low=1, high=5)},
+        summary="environmental sounds, 300 clips of 5 s, ten classes, by fold",
+        home="https://github.com/karoldvl/ESC-10",
+        licence="CC BY 3.0, credits beside the archive",
+        size="31 MB",
+    ),
+    _named(
+        "orchestra-mix",
+        "load_orchestra",
+        "audiotags",
+        "orchestra-mix/orchestra_mix.zip",
+        {"rate": _RATE, "validation": _VALIDATION},
+        summary="mixes of orchestral instruments, 1,050 clips of 2 s, 15 tags",
+        home="https://philharmonia.co.uk/resources/sound-samples/",
+        licence="CC BY-SA 3.0",
+        size="11 MB",
+    ),
+)

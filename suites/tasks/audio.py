@@ -1,0 +1,214 @@
+"""Audio tagging and classification: waveforms to tags or to one class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.contracts import Evaluation, Probe, StepResult, Task
+from harness.errors import HarnessError
+from harness.records import Key, TaskInfo
+from suites.data.sounds import SoundFiles, Sounds, SoundSplit
+from suites.tasks.common import evaluating
+from suites.tasks.tagging_metrics import average_precision, f1, macro, roc_auc
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Waveforms (B, T) and targets: (B,) class numbers or (B, C) zeros and ones as floats."""
+
+    waves: Tensor
+    targets: Tensor
+
+
+class Excerpts:
+    """One split's recordings as excerpts of ``length`` samples; shorter recordings get zeros around them.
+
+    Args:
+        split: the recordings.
+        length: of an excerpt; 0: the whole recording, which then must be an array.
+        device: where batches are wanted.
+    """
+
+    def __init__(self, split: SoundSplit, length: int, device: torch.device) -> None:
+        if not length and isinstance(split.waves, SoundFiles):
+            raise HarnessError("audio: recordings in files differ in length; set samples to that of an excerpt")
+        self.files = split.waves if isinstance(split.waves, SoundFiles) else None
+        self.waves = None if isinstance(split.waves, SoundFiles) else torch.tensor(split.waves)
+        self.length = length or int(split.waves.shape[1])  # type: ignore[union-attr]
+        targets = torch.tensor(split.targets, device=device)
+        self.targets = targets.float() if targets.dim() == 2 else targets
+        self.device = device
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def _recording(self, place: int) -> Tensor:
+        if self.files is not None:
+            return torch.from_numpy(self.files.read(place))
+        assert self.waves is not None
+        return self.waves[place]
+
+    def at(self, places: Tensor, shares: Tensor) -> Tensor:
+        """Excerpts (B, length) that begin at ``shares`` (B,) in 0–1 of the room there is."""
+        out = torch.zeros(len(places), self.length)
+        for row, (place, share) in enumerate(zip(places.tolist(), shares.tolist(), strict=True)):
+            wave = self._recording(place)
+            room = len(wave) - self.length
+            first = round(share * abs(room))
+            if room >= 0:
+                out[row] = wave[first : first + self.length]
+            else:
+                out[row, first : first + len(wave)] = wave
+        return out.to(self.device)
+
+
+class Audio(Task):
+    """Binary cross-entropy on tags or cross-entropy on classes, by what the data holds.
+
+    In training an excerpt begins at random (stream ``augment``); in evaluation the probabilities of ``chunks`` evenly
+    spaced excerpts are averaged. Tags are scored by ROC-AUC and PR-AUC (macro) and F1 of all decisions at
+    ``threshold`` (micro), classes by accuracy and macro F1.
+    """
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="audio",
+        target="Audio",
+        summary="audio tagging (ROC-AUC, PR-AUC, F1) and classification (accuracy, F1) on waveforms",
+        slots=("optimizer",),
+        metrics=(
+            "roc-auc",
+            "pr-auc",
+            "accuracy",
+            "f1",
+            "loss",
+            "trivial.roc-auc",
+            "trivial.pr-auc",
+            "trivial.accuracy",
+            "trivial.f1",
+        ),
+        reads=("sounds",),
+        keys=MappingProxyType(
+            {
+                "samples": Key("int", 0, "length of an excerpt; 0: the whole recording", low=0),
+                "chunks": Key("int", 1, "excerpts of a recording whose probabilities are averaged", low=1),
+                "threshold": Key("float", 0.5, "probability above which a tag is said to hold", low=0, high=1),
+                "label_smoothing": Key("float", 0.0, "of classes", low=0, high=1),
+            }
+        ),
+    )
+
+    data: Sounds
+    model: nn.Module
+
+    def build(self) -> nn.Module:
+        """Load the recordings, build the network.
+
+        Raises:
+            HarnessError: the batch is larger than the training data.
+        """
+        self.data = self.context.load_data()
+        self.options = self.recipe.task
+        length = int(self.options["samples"])
+        self.splits = {name: Excerpts(split, length, self.device) for name, split in self.data.splits.items()}
+        if not 2 <= self.recipe.batch_size <= len(self.splits["train"]):
+            raise HarnessError(
+                f"batch_size {self.recipe.batch_size} must lie in 2–{len(self.splits['train'])}, the training items"
+            )
+        targets = self.data.splits["train"].targets
+        if self.data.tags:
+            self.prior = targets.mean(axis=0)
+        else:
+            self.prior = np.bincount(targets, minlength=len(self.data.classes)) / len(targets)
+        facts = {"classes": len(self.data.classes), "rate": self.data.rate}
+        self.model = self.context.build_model(facts).to(self.device)
+        return self.model
+
+    def steps_per_epoch(self) -> int:
+        """Whole batches."""
+        return len(self.splits["train"]) // self.recipe.batch_size
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Batches of a fresh permutation, excerpts at random."""
+        train, size = self.splits["train"], self.recipe.batch_size
+        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch))
+        for index in range(self.steps_per_epoch()):
+            places = order[index * size : (index + 1) * size]
+            shares = torch.rand(size, generator=self.streams.torch("augment", epoch, index))
+            yield Batch(train.at(places, shares), train.targets[places.to(self.device)])
+
+    def training_step(self, batch: Batch, step: int) -> StepResult:
+        """The loss of one batch."""
+        return StepResult(self._loss(self.model(batch.waves), batch.targets))
+
+    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        if self.data.tags:
+            return F.binary_cross_entropy_with_logits(logits, targets)
+        return F.cross_entropy(logits, targets, label_smoothing=float(self.options["label_smoothing"]))
+
+    def evaluate(self, split: str) -> Evaluation:
+        """Scores in percent and mean loss, those of the trivial predictor, per-item outputs."""
+        if split not in self.splits:
+            return Evaluation({})
+        probabilities = self.probabilities(split)
+        targets = self.data.splits[split].targets
+        constant = np.broadcast_to(self.prior, probabilities.shape)
+        metrics = self._scores(probabilities, targets)
+        metrics["loss"] = _log_loss(probabilities, targets)
+        metrics.update({f"trivial.{name}": value for name, value in self._scores(constant, targets).items()})
+        items = {"item": self.data.splits[split].items}
+        if not self.data.tags:
+            items["correct"] = probabilities.argmax(1) == targets
+        return Evaluation(metrics, items)
+
+    def probabilities(self, split: str) -> np.ndarray:
+        """(N, classes), averaged over the chunks."""
+        part, chunks = self.splits[split], int(self.options["chunks"])
+        found = []
+        with evaluating(self.model):
+            for places in torch.arange(len(part)).split(self.recipe.eval_batch):
+                total = torch.zeros(len(places), len(self.data.classes), device=self.device)
+                for chunk in range(chunks):
+                    share = chunk / (chunks - 1) if chunks > 1 else 0.5
+                    logits = self.model(part.at(places, torch.full((len(places),), share))).float()
+                    total += logits.sigmoid() if self.data.tags else logits.softmax(1)
+                found.append((total / chunks).cpu())
+        return torch.cat(found).double().numpy()
+
+    def _scores(self, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+        if self.data.tags:
+            columns = range(targets.shape[1])
+            said = (probabilities > float(self.options["threshold"])).astype(np.int64)
+            return {
+                "roc-auc": 100 * macro([roc_auc(probabilities[:, c], targets[:, c]) for c in columns]),
+                "pr-auc": 100 * macro([average_precision(probabilities[:, c], targets[:, c]) for c in columns]),
+                "f1": 100 * f1(said, targets, "micro"),
+            }
+        said = np.eye(probabilities.shape[1], dtype=np.int64)
+        return {
+            "accuracy": 100 * float((probabilities.argmax(1) == targets).mean()),
+            "f1": 100 * f1(said[probabilities.argmax(1)], said[targets], "macro"),
+        }
+
+    def probe(self, model: nn.Module) -> Probe | None:
+        """Norms, angular updates and projected shares of the weights."""
+        from methods.optimizers.probes import WeightProbe, roles_of
+
+        return WeightProbe(list(model.named_parameters()), roles_of(model))
+
+
+def _log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
+    safe = probabilities.clip(1e-7, 1 - 1e-7)
+    if targets.ndim == 2:
+        return float(-(targets * np.log(safe) + (1 - targets) * np.log(1 - safe)).mean())
+    return float(-np.log(safe[np.arange(len(targets)), targets]).mean())
+
+
+INFO = Audio.info
