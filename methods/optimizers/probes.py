@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -107,6 +107,7 @@ class WeightProbe:
         self._before: dict[str, _Before] = {}
         self._sums: dict[str, float] = {}
         self._counts: dict[str, int] = {}
+        self._effective: dict[str, list[float]] = {}
 
     @torch.no_grad()
     def before_step(self) -> None:
@@ -149,20 +150,39 @@ class WeightProbe:
             keep = name.split(".")[0] in LAST
             self._sums[name] = value if keep else self._sums.get(name, 0.0) + value
             self._counts[name] = 1 if keep else self._counts.get(name, 0) + 1
+            if name.split(".")[0] == "effective_step":
+                self._effective.setdefault(name, []).append(value)
         return values
 
     def summary(self) -> dict[str, float]:
-        """Over the logged steps: the last weight norms and growth, of every other quantity its mean."""
-        return {name: total / self._counts[name] for name, total in self._sums.items()}
+        """Over the logged steps: the last weight norms and growth, of every other quantity its mean.
 
-    def state_dict(self) -> dict[str, dict[str, float]]:
+        Beside these ``effective_step_decay`` (and ``.<role>``): the mean effective step of the first tenth of the
+        logged steps over that of the last tenth; a schedule of the learning rate is part of it.
+        """
+        means = {name: total / self._counts[name] for name, total in self._sums.items()}
+        for name, steps in self._effective.items():
+            tenth = max(1, len(steps) // 10)
+            first, last = math.fsum(steps[:tenth]), math.fsum(steps[-tenth:])
+            if last > 0:
+                means[name.replace("effective_step", "effective_step_decay")] = first / last
+        return means
+
+    def state_dict(self) -> dict[str, dict[str, Any]]:
         """Initial norms and what has been averaged so far: plain numbers, for checkpoints."""
-        return {"initial": dict(self._initial), "sums": dict(self._sums), "counts": dict(self._counts)}
+        effective = {name: list(steps) for name, steps in self._effective.items()}
+        return {
+            "initial": dict(self._initial),
+            "sums": dict(self._sums),
+            "counts": dict(self._counts),
+            "effective": effective,
+        }
 
-    def load_state_dict(self, state: Mapping[str, Mapping[str, float]]) -> None:
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
         """Go on from a state of `state_dict`."""
         self._initial, self._sums = dict(state["initial"]), dict(state["sums"])
         self._counts = {name: int(count) for name, count in state["counts"].items()}
+        self._effective = {name: list(steps) for name, steps in state["effective"].items()}
 
     def _measure(self, name: str) -> dict[str, float]:
         before, after = self._before[name].weight.double().flatten(1), self._weights[name].double().flatten(1)

@@ -113,6 +113,26 @@ def test_any_optimizer_shows_the_convolution_projected_and_the_head_not(name: st
         assert summary["radial_share.conv"] > 1e-6
 
 
+def test_decay_of_the_effective_step_is_that_of_the_learning_rate_on_an_unchanged_norm() -> None:
+    """Orthogonal moves of one angle each, then of a tenth: first over last is ten, through a saved state too."""
+    w = nn.Parameter(torch.tensor([[1.0, 0.0]], dtype=torch.float64))
+    probe = WeightProbe([("w", w)])
+    optimizer = torch.optim.SGD([w], lr=1.0)
+    for step in range(40):
+        if step == 20:
+            saved = probe.state_dict()
+            probe = WeightProbe([("w", w)])
+            probe.load_state_dict(saved)
+        angle = 1e-3 if step < 20 else 1e-4
+        probe.before_step()
+        with torch.no_grad():
+            cosine, sine = torch.cos(torch.tensor(angle)), torch.sin(torch.tensor(angle))
+            x, y = w[0].clone()
+            w.copy_(torch.stack((cosine * x - sine * y, sine * x + cosine * y))[None])
+        probe.after_step(optimizer)
+    assert probe.summary()["effective_step_decay"] == pytest.approx(10.0, rel=1e-6)
+
+
 def test_frozen_batch_norm_silences_the_projection() -> None:
     """The negative control: with evaluation statistics a convolution is not scale-invariant."""
     model = nn.Sequential(nn.Conv2d(3, 6, 3, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.Flatten(), nn.Linear(216, 4))
