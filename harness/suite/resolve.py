@@ -236,6 +236,6 @@ def method_of(slot: str, value: str | Mapping[str, Any], recipe: Mapping[str, An
         raise CellError(f"the method '{found.name}' takes no '{name}'; {choices(found.keys, name)}", (slot, name))
     complete = {**defaults(found.keys), **given}
     absent = [name for name in found.info["required"] if complete.get(name) is None]
-    if absent:
+    if absent and slot != "objective":  # an objective requires shapes only, and the task knows those
         raise CellError(f"the method '{found.name}' needs '{absent[0]}'", (slot,))
     return {"name": found.name, **complete}

@@ -110,7 +110,7 @@ def test_at_most_five_primary_contrasts_run_more_seeds(name: str) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 @pytest.mark.parametrize("name", SUITES)
 def test_no_two_benchmarks_are_the_same(name: str, scale: str) -> None:
-    """Data, model and recipe differ between benchmarks that have a block of their own."""
+    """Data, model, recipe or teacher differ between benchmarks that have a block of their own."""
     suite = suite_of(name)
     contents: dict[str, str] = {}
     for benchmark in suite.benchmarks:
@@ -118,7 +118,8 @@ def test_no_two_benchmarks_are_the_same(name: str, scale: str) -> None:
         if base is None or base.served_by != benchmark:
             continue
         recipe = {key: value for key, value in base.recipe.items() if key != "timeout_seconds"}
-        content = canonical([base.task, dict(base.data), dict(base.model), recipe])
+        before = {key: wanted.model_dump() for key, wanted in base.prerequisites.items()}
+        content = canonical([base.task, dict(base.data), dict(base.model), recipe, before])
         assert content not in contents, (benchmark, contents.get(content))
         contents[content] = benchmark
 

@@ -1,0 +1,140 @@
+"""Identities of NKD and USKD, computed anew on each call.
+
+Each function takes the option that a test flips to see the check fail.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from methods.distillation.dkd import nckd_loss
+from methods.distillation.inputs import Batch
+from methods.distillation.kd import kd_loss
+from methods.distillation.nkd import NKD
+from methods.distillation.ranking import descending_order, rank_scores, zipf_masses
+from methods.distillation.uskd import USKDOptions, find_targets, target_labels, uskd_non_target_loss
+from suites.checks.result import Check
+
+ROWS, CLASSES = 64, 100
+
+
+def _logits(seed: int, deviation: float = 2.0, rows: int = ROWS) -> tuple[Tensor, Tensor, Tensor]:
+    """Two sets of normal logits (rows, 100) in double precision, and labels."""
+    generator = torch.Generator().manual_seed(seed)
+    first, second = (deviation * torch.randn(rows, CLASSES, generator=generator, dtype=torch.float64) for _ in range(2))
+    return first, second, torch.randint(0, CLASSES, (rows,), generator=generator)
+
+
+def nontarget_equals_nckd(normalise: bool = True) -> Check:
+    """NKD's non-target term and DKD's NCKD give the student the same gradient at temperatures 1, 3 and 4.
+
+    NKD with cross-entropy and target term switched off; without ``normalise`` the term is another.
+    """
+    largest, parts = 0.0, []
+    for temperature in (1.0, 3.0, 4.0):
+        student, teacher, labels = _logits(0)
+        nkd = NKD(temperature=temperature, gamma=1.0, alpha=0.0, ce_weight=0.0, normalise=normalise)
+        gradients = []
+        for loss in (
+            lambda z: nkd(Batch(z, labels, teacher)).total,  # noqa: B023 (called within the turn)
+            lambda z: nckd_loss(z, teacher, labels, temperature),  # noqa: B023
+        ):
+            logits = student.clone().requires_grad_()
+            gradients.append(torch.autograd.grad(loss(logits), logits)[0])
+        error = float((gradients[0] - gradients[1]).abs().max())
+        largest = max(largest, error)
+        parts.append(f"T {temperature:g}: {error:.1e}")
+    return Check(
+        ours=largest,
+        theirs=0.0,
+        tolerance=1e-12,
+        unit="absolute",
+        detail="largest difference of the gradients, " + ", ".join(parts),
+    )
+
+
+def mask_bug_equals_kd(mask: str = "all") -> Check:
+    """With a mask that selects every class NKD's non-target term is KD's cross-entropy over all classes.
+
+    The right-hand side is written out here from softmax and logarithm; ``mask: others`` is the paper's term.
+    """
+    temperature = 3.0
+    student, teacher, labels = _logits(1)
+    nkd = NKD(temperature=temperature, gamma=1.0, alpha=0.0, ce_weight=0.0, mask=mask)
+    ours = float(nkd(Batch(student, labels, teacher)).total)
+    soft = (teacher / temperature).softmax(dim=1)
+    written = -(soft * (student / temperature).softmax(dim=1).log()).sum(dim=1).mean() * temperature**2
+    detail = f"T {temperature:g}: NKD's term {ours:.6f}, KD written out {float(written):.6f}, KD's function "
+    detail += f"{float(kd_loss(student, teacher, temperature)):.6f}"
+    return Check(ours=abs(ours - float(written)), theirs=0.0, tolerance=1e-9, unit="absolute", detail=detail)
+
+
+def rank_agreement(deviation: float = 2.0, source: str = "released") -> Check:
+    """Log-probability and probability ranks share the top non-target class on about 60 % of random rows.
+
+    Normal logits of student and weak head, 100 classes; eight times 512 rows, so that the share is known to about a
+    point. The printed 60.5 comes from 512 rows, whose own standard error is 2.2: the tolerance is two of those.
+    """
+    student, weak, labels = _logits(2, deviation, rows=8 * 512)
+    dropped = F.one_hot(labels, CLASSES).bool()
+    orders = [
+        descending_order(rank_scores(student, weak, dropped, kind, teacher=None, noise=None).masked_fill(dropped, -9e9))
+        for kind in (source, "paper")
+    ]
+    share = 100 * float((orders[0][:, 0] == orders[1][:, 0]).double().mean())
+    whole = 100 * float((orders[0] == orders[1]).all(dim=1).double().mean())
+    return Check(
+        ours=share,
+        theirs=60.5,
+        tolerance=4.4,
+        unit="percent",
+        detail=f"standard deviation {deviation:g}: same top class on {share:.1f} %, same full order on {whole:.1f} %",
+    )
+
+
+def target_exceeds_one(clamp: bool = False) -> Check:
+    """The soft target label exceeds 1 where the student's squared probability is above the batch's mean.
+
+    ``ours`` is the share of rows on which "P exceeds 1" and "S² is above the mean" agree, times whether any does.
+    """
+    student, _, labels = _logits(3, deviation=3.0)
+    probability = student.softmax(dim=1).gather(1, labels[:, None])
+    soft = target_labels(probability, torch.ones_like(probability), "squared", clamp)
+    above = probability.square() > probability.square().mean(dim=0, keepdim=True)
+    agree = float(((soft > 1) == above).double().mean())
+    detail = f"largest P {float(soft.max()):.3f}; {int((soft > 1).sum())} of {ROWS} labels exceed 1"
+    return Check(ours=agree * float(bool((soft > 1).any())), theirs=1.0, tolerance=0, unit="boolean", detail=detail)
+
+
+def zero_mass_class_dropped(zero_mass: str = "released") -> Check:
+    """A one-hot vector and the hard label of the same class give different non-target losses.
+
+    ``ours`` is whether they are equal; with ``zero_mass: paper`` they are.
+    """
+    student, weak, labels = _logits(4)
+    losses = [
+        float(uskd_non_target_loss(student, weak, find_targets(given, student, zero_mass)))
+        for given in (labels, F.one_hot(labels, CLASSES).double())
+    ]
+    equal = abs(losses[0] - losses[1]) < 1e-9
+    detail = f"hard label {losses[0]:.4f}, one-hot vector {losses[1]:.4f}"
+    return Check(ours=float(equal), theirs=0.0, tolerance=0, unit="boolean", detail=detail)
+
+
+def zipf_not_contiguous(zipf_over: str = "all") -> Check:
+    """Zipf masses ranked over all classes are not 1/1 … 1/(C−1) once the target is gone, unless it ranks last.
+
+    ``ours`` is the share of rows whose sorted masses are contiguous; ``theirs`` the share whose target ranks last.
+    """
+    student, weak, labels = _logits(5)
+    options = USKDOptions(zipf_over=zipf_over)
+    dropped = F.one_hot(labels, CLASSES).bool()
+    scores = rank_scores(student, weak, dropped, options.rank, teacher=None, noise=None)
+    masses = zipf_masses(scores, dropped, over=options.zipf_over).sort(dim=1, descending=True).values[:, :-1]
+    law = 1 / torch.arange(1, CLASSES, dtype=masses.dtype)
+    contiguous = ((masses - law / law.sum()).abs().max(dim=1).values < 1e-9).double().mean()
+    last = (descending_order(scores)[:, -1] == labels).double().mean()
+    detail = f"contiguous on {100 * float(contiguous):.1f} % of rows, target last on {100 * float(last):.1f} %"
+    return Check(ours=float(contiguous), theirs=float(last), tolerance=0, unit="boolean", detail=detail)

@@ -1,0 +1,66 @@
+"""The ImageNet networks of the NKD and USKD tables, from torchvision and timm, with random weights."""
+
+from __future__ import annotations
+
+import importlib.util
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from harness.errors import HarnessError
+from harness.records import Key, ModelInfo
+
+if TYPE_CHECKING:
+    from harness.contracts import ModelRequest
+
+TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2", "shufflenet_v2_x1_0")
+TIMM = (
+    "mobilenetv1_100",
+    "regnetx_016",
+    "swin_tiny_patch4_window7_224",
+    "deit_tiny_patch16_224",
+    "deit_base_patch16_224",
+    "deit3_small_patch16_224",
+    "deit3_large_patch16_224",
+)
+
+
+def build(request: ModelRequest) -> nn.Module:
+    """An architecture with random weights, for ``facts``: ``channels`` and ``classes``.
+
+    Raises:
+        HarnessError: the images do not have three channels, or timm is wanted and not installed.
+    """
+    name, facts = str(request.parameters["arch"]), request.facts
+    if int(facts["channels"]) != 3:
+        raise HarnessError(f"imagenet-zoo: {name} takes 3 channels, got {facts['channels']}")
+    classes, drop = int(facts["classes"]), float(request.parameters["drop_path"])
+    if name in TORCHVISION:
+        from torchvision import models
+
+        if drop:
+            raise HarnessError(f"imagenet-zoo: {name} has no drop_path; set it to 0")
+        network: nn.Module = getattr(models, name)(weights=None, num_classes=classes)
+        return network
+    if importlib.util.find_spec("timm") is None:
+        raise HarnessError(f"imagenet-zoo: {name} comes from timm, which is not installed: pip install timm")
+    import timm
+
+    more = {"drop_path_rate": drop} if drop else {}
+    built: nn.Module = timm.create_model(name, pretrained=False, num_classes=classes, **more)
+    return built
+
+
+INFO = ModelInfo(
+    name="imagenet-zoo",
+    target="build",
+    summary="an ImageNet architecture of torchvision or timm with random weights: ResNets, MobileNets, DeiT, Swin",
+    source="as torchvision and timm build them; the tables of yzd-v/cls_KD, nkd.md, name the architectures",
+    keys=MappingProxyType(
+        {
+            "arch": Key("str", "resnet18", "the library's name", choices=TORCHVISION + TIMM),
+            "drop_path": Key("float", 0.0, "largest rate of stochastic depth (timm)", low=0, high=1),
+        }
+    ),
+)

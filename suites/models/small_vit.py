@@ -1,0 +1,120 @@
+"""A small vision transformer for 8–64 pixel images, built as DeiT: class token, learned positions, pre-norm blocks."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.errors import HarnessError
+from harness.records import Key, ModelInfo
+from suites.models.taps import Taps
+
+if TYPE_CHECKING:
+    from harness.contracts import ModelRequest
+
+DEVIATION = 0.02
+MOST_TOKENS = 257
+
+
+class Block(nn.Module):
+    """LN, self-attention, LN, two layers with GELU, each added to its input; (B, tokens, width) to the same."""
+
+    def __init__(self, width: int, heads: int, ratio: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.projection = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        inner = int(width * ratio)
+        self.mlp = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """The block's output."""
+        batch, count, width = tokens.shape
+        parts = self.qkv(self.norm1(tokens)).view(batch, count, 3, self.heads, width // self.heads)
+        query, key, value = parts.permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(query, key, value).transpose(1, 2).reshape(batch, count, width)
+        tokens = tokens + self.projection(mixed)
+        out: Tensor = tokens + self.mlp(self.norm2(tokens))
+        return out
+
+
+class SmallViT(nn.Module):
+    """Patches, a class token, learned positions, blocks, LN, a linear head on the class token.
+
+    Input (B, channels, H, W) with sides that are whole patches, output (B, classes). Positions are kept for the
+    largest grid and cut to the images at hand, row by row, so that one table serves sides that are not equal.
+    """
+
+    def __init__(
+        self, channels: int, classes: int, patch: int, width: int, depth: int, heads: int, ratio: float
+    ) -> None:
+        super().__init__()
+        self.patch_embed = nn.Conv2d(channels, width, patch, patch)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
+        self.pos_embed = nn.Parameter(torch.zeros(1, MOST_TOKENS, width))
+        self.blocks = nn.Sequential(*(Block(width, heads, ratio) for _ in range(depth)))
+        self.norm = nn.LayerNorm(width)
+        self.head = nn.Linear(width, classes)
+        self.taps = Taps(f"blocks.{depth // 2 - 1}", "norm", "head", "token")
+        for parameter in (self.cls_token, self.pos_embed):
+            nn.init.trunc_normal_(parameter, std=DEVIATION)
+        for part in self.modules():
+            if isinstance(part, nn.Linear):
+                nn.init.trunc_normal_(part.weight, std=DEVIATION)
+                nn.init.zeros_(part.bias)
+
+    def features(self, images: Tensor) -> Tensor:
+        """The class token after the last norm, (B, width).
+
+        Raises:
+            HarnessError: more patches than there are positions.
+        """
+        patches = self.patch_embed(images).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.cls_token.expand(len(patches), -1, -1), patches], dim=1)
+        if tokens.shape[1] > MOST_TOKENS:
+            raise HarnessError(f"small-vit: {tokens.shape[1] - 1} patches; at most {MOST_TOKENS - 1}")
+        out: Tensor = self.norm(self.blocks(tokens + self.pos_embed[:, : tokens.shape[1]]))[:, 0]
+        return out
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Class logits (B, classes)."""
+        logits: Tensor = self.head(self.features(images))
+        return logits
+
+
+def build(request: ModelRequest) -> SmallViT:
+    """The network for ``facts``: ``channels`` and ``classes``.
+
+    Raises:
+        HarnessError: heads do not divide the width, or the patch not the side.
+    """
+    keys, facts = request.parameters, request.facts
+    width, heads, patch, size = int(keys["width"]), int(keys["heads"]), int(keys["patch"]), int(facts["size"])
+    if width % heads:
+        raise HarnessError(f"small-vit: width {width} is not a multiple of the {heads} heads")
+    if size % patch:
+        raise HarnessError(f"small-vit: images of {size} pixels are not whole patches of {patch}")
+    return SmallViT(
+        int(facts["channels"]), int(facts["classes"]), patch, width, int(keys["depth"]), heads, float(keys["ratio"])
+    )
+
+
+INFO = ModelInfo(
+    name="small-vit",
+    target="build",
+    summary="small vision transformer with a class token, for 8–64 pixel images",
+    source="Touvron et al., Training data-efficient image transformers, ICML 2021, arXiv 2012.12877",
+    keys=MappingProxyType(
+        {
+            "patch": Key("int", 4, "side of a patch, pixels", low=1),
+            "width": Key("int", 32, "channels of a token", low=4),
+            "depth": Key("int", 4, "blocks", low=2),
+            "heads": Key("int", 2, "attention heads", low=1),
+            "ratio": Key("float", 2.0, "inner width of the two layers over the width", low=0.5),
+        }
+    ),
+)

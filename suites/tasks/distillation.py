@@ -1,0 +1,346 @@
+"""Distillation: image classification by an objective of the slot ``objective``, with a teacher or without.
+
+The objective's own parameters (weak heads, connectors) are trained beside the student and stay out of the product.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.contracts import Probe, StepResult
+from harness.errors import HarnessError
+from harness.records import Key, TaskInfo
+from methods.distillation import inputs
+from methods.distillation.inputs import Objective, shape_arguments
+from methods.distillation.logits import is_target, widen
+from methods.distillation.probes import teacher_quantities
+from suites.models.taps import Features, Taps, tapped, taps_of
+from suites.tasks.augment import AUGMENTATIONS, mix_batch
+from suites.tasks.classification import Classification
+from suites.tasks.common import evaluating, split_batches
+
+PROBED_IMAGES = 1024
+NEEDS_TEACHER = {"teacher", "teacher_feature", "teacher_head"}
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images (B, C, H, W), labels (B,) or masses (B, classes), numbers of the items (B,), epoch (from 0)."""
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor
+    epoch: int
+
+
+class Distilled(nn.Module):
+    """The student and the objective, whose parameters train together; called, it is the student."""
+
+    def __init__(self, student: nn.Module, objective: Objective) -> None:
+        super().__init__()
+        self.student, self.objective = student, objective
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The student's logits (B, classes)."""
+        logits: Tensor = self.student(images)
+        return logits
+
+
+class Distillation(Classification):
+    """A student trained by an objective, scored as in classification.
+
+    The teacher is the prerequisite ``teacher``, in evaluation mode; ``teacher_mode: train`` puts its BatchNorm and
+    stochastic depth into training mode, as the released loop does unwittingly. A benchmark whose teacher is needed
+    ``always`` gives it to every arm: mechanisms are measured against it, objectives that do
+    not ask for it never see it.
+    """
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="distillation",
+        target="Distillation",
+        summary="image classification by an objective: distillation from a teacher, self-distillation, cross-entropy",
+        slots=("optimizer", "objective"),
+        metrics=("top1-accuracy", "top5-accuracy", "loss", "trivial.top1-accuracy"),
+        reads=("images",),
+        keys=MappingProxyType(
+            {
+                "label_smoothing": Key("float", 0.0, "share of every label spread over all classes", low=0, high=1),
+                "augment": Key("str", "none", "of training images, in whole batches", choices=AUGMENTATIONS),
+                "cutmix": Key("float", 0.0, "α of CutMix; 0: off", low=0),
+                "mixup": Key("float", 0.0, "α of mixup; 0: off", low=0),
+                "mix_probability": Key("float", 1.0, "share of the batches that are mixed", low=0, high=1),
+                "teacher_mode": Key("str", "eval", "mode of the teacher during training", choices=("eval", "train")),
+            }
+        ),
+    )
+
+    model: nn.Module
+    objective: Objective
+    teacher: nn.Module | None
+    teacher_taps: Taps | None
+
+    def build(self) -> nn.Module:
+        """Load the images, build student, teacher and objective."""
+        self.data = self.context.load_data()
+        self.options = self.recipe.task
+        self.splits = split_batches(self.data, self.device, self.recipe.threads)
+        if len(self.splits["train"]) < self.recipe.batch_size:
+            raise HarnessError(
+                f"batch_size {self.recipe.batch_size} exceeds the {len(self.splits['train'])} training images"
+            )
+        self.majority = int(np.bincount(self.data.splits["train"].labels).argmax())
+        self.facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
+        self.model = self.context.build_model(self.facts).to(self.device)
+        self.taps = taps_of(self.model)
+        self.teacher = self.teacher_taps = None
+        if "teacher" in self.context.prerequisites:
+            self.teacher = self.context.load_prerequisite("teacher", self.facts)
+            self.teacher_taps = taps_of(self.teacher)
+        self.objective = self._objective()
+        self.seen: inputs.Batch | None = None
+        return Distilled(self.model, self.objective).to(self.device)
+
+    def _objective(self) -> Objective:
+        slot = self.context.slots.get("objective")
+        if slot is None:
+            raise HarnessError("distillation: the slot 'objective' is open; an arm or the recipe's 'slots:' fills it")
+        needs = set(getattr(slot.factory, "needs", ()))
+        if slot.hyper_parameters.get("rank") == "teacher":
+            needs.add("teacher")
+        self.needs_teacher = bool(needs & NEEDS_TEACHER)
+        if self.needs_teacher and self.teacher is None:
+            raise HarnessError(f"distillation: '{slot.name}' needs a teacher; the benchmark has no such prerequisite")
+        # Feature losses compare the last maps; a weak head reads the stage before last.
+        self.reads = "last" if "teacher_feature" in needs else "middle" if "feature" in needs else None
+        with evaluating(self.model, *([self.teacher] if self.teacher is not None else [])):
+            example = self._laid_out(self.splits["train"].take(torch.arange(2, device=self.device))[0])
+            own = self._student(example)[1]
+            theirs = self._teacher(example)[1] if self.reads == "last" else None
+        shapes = {"classes": self.facts["classes"], "items": len(self.splits["train"])}
+        if own is not None:
+            shapes["feature_channels"] = own.shape[1]
+        if theirs is not None:
+            shapes["teacher_channels"] = theirs.shape[1]
+        arguments = shape_arguments(slot.factory, **shapes)
+        for name in ("mask_seed", "rank_seed"):  # an objective's own draws differ between seeds of a trial
+            if name in inspect.signature(slot.factory).parameters:
+                arguments[name] = self.streams.number("noise", name) % 2**31
+        torch.manual_seed(self.streams.number("init", "objective"))
+        built: Objective = slot.build(**arguments)
+        return built
+
+    def _student(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (B, C) and the feature that the objective reads."""
+        return _read(self.model, self.taps, images, self.reads)
+
+    def _teacher(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The teacher's logits (B, C) and last feature, without gradient."""
+        assert self.teacher is not None
+        assert self.teacher_taps is not None
+        with torch.no_grad():
+            return _read(self.teacher, self.teacher_taps, images, "last" if self.reads == "last" else None)
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Batches of a fresh permutation, with the numbers of their items."""
+        train, size = self.splits["train"], self.recipe.batch_size
+        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch)).to(self.device)
+        for index in range(self.steps_per_epoch()):
+            generator = self.streams.torch("augment", epoch, index)
+            places = order[index * size : (index + 1) * size]
+            images, labels = train.take_augmented(places, self.options["augment"], generator)
+            images, labels = self._labelled(images, labels, generator)
+            yield Batch(self._laid_out(images), labels, places, epoch)
+
+    def _labelled(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Mixed images and masses (B, C); indices (B,) where nothing is mixed or smoothed."""
+        options, classes = self.options, self.facts["classes"]
+        smoothing = float(options["label_smoothing"])
+        mixes = options["cutmix"] > 0 or options["mixup"] > 0
+        if not mixes and smoothing == 0:
+            return images, labels
+        partner, weight = torch.arange(len(labels), device=labels.device), 1.0
+        if mixes:
+            images, partner, weight = mix_batch(
+                images,
+                generator,
+                cutmix=options["cutmix"],
+                mixup=options["mixup"],
+                probability=options["mix_probability"],
+            )
+        own = F.one_hot(labels, classes).float()
+        masses = weight * own + (1 - weight) * own[partner]
+        return images, (1 - smoothing) * masses + smoothing / classes
+
+    def inputs_of(self, batch: Batch, progress: float, *, with_teacher: bool) -> inputs.Batch:
+        """What the objective is given of a batch; the teacher's part only where it is asked for."""
+        logits, feature = self._student(batch.images)
+        theirs = self._teacher(batch.images) if with_teacher else (None, None)
+        head = None
+        if with_teacher and self.reads == "last":
+            assert self.teacher is not None
+            assert self.teacher_taps is not None
+            head = self.teacher.get_submodule(self.teacher_taps.head)
+        return inputs.Batch(
+            logits, batch.labels, theirs[0], feature, theirs[1], head, batch.index, progress, batch.epoch + 1
+        )
+
+    def training_step(self, batch: Batch, step: int) -> StepResult:
+        """The objective's loss of one batch, its terms logged."""
+        if self.teacher is not None:
+            self.teacher.train(self.options["teacher_mode"] == "train")
+        progress = step / self.recipe.total_steps(self.steps_per_epoch())
+        given = self.inputs_of(batch, progress, with_teacher=self.needs_teacher)
+        loss = self.objective(given)
+        self.seen = given
+        return StepResult(loss.total, {f"term.{name}": value for name, value in loss.terms.items()})
+
+    def probe(self, model: nn.Module) -> Probe | None:
+        """The objective's own quantities on the batches of probed steps."""
+        return ObjectiveProbe(self)
+
+    def product(self, model: nn.Module) -> Mapping[str, Tensor]:
+        """The student alone: what is deployed."""
+        return self.model.state_dict()
+
+    def state(self) -> dict[str, Any]:
+        """The teacher's running statistics, which move in ``teacher_mode: train``."""
+        moving = self.teacher is not None and self.options["teacher_mode"] == "train"
+        return {"teacher": dict(self.teacher.named_buffers())} if moving and self.teacher is not None else {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        if self.teacher is not None and "teacher" in state:
+            with torch.no_grad():
+                for name, buffer in self.teacher.named_buffers():
+                    buffer.copy_(state["teacher"][name])
+
+    def mechanisms(self) -> dict[str, float]:
+        """Final quantities on up to 1,024 images without augmentation, everything in evaluation mode.
+
+        ``teacher_advantage`` is the teacher's minus the student's test accuracy in points, ``weak_advantage`` the weak
+        head's minus the majority's. Non-target masses are those of training images; their gap, the divergence of the
+        normalised non-target distributions and rank correlations those of test images, which neither network has
+        learned by heart. ``nontarget_sum_gap`` is the mean distance of the sums that the objective compares.
+        """
+        found: dict[str, float] = {}
+        parts = [self.model, self.objective, *([self.teacher] if self.teacher is not None else [])]
+        with evaluating(*parts):
+            held = self._probed("test")
+            if self.teacher is not None:
+                found |= self._beside_teacher(held)
+            quantities = self.objective.probe(held) if self.reads == "middle" or self.needs_teacher else {}
+        if "weak_accuracy" in quantities:
+            labels = self.splits["test"].labels[: len(held.labels)]
+            chance = 100 * float((labels == self.majority).double().mean())
+            found["weak_advantage"] = float(quantities["weak_accuracy"]) - chance
+        for name, own in (("rank_spearman", "rank_teacher_spearman"), ("weak_spearman", "weak_teacher_spearman")):
+            if own in quantities:
+                found[name] = float(quantities[own])
+        return found
+
+    def _probed(self, split: str) -> inputs.Batch:
+        part = self.splits[split]
+        places = torch.arange(min(len(part), PROBED_IMAGES), device=self.device)
+        chunks = []
+        for some in places.split(self.recipe.eval_batch):
+            images, labels = part.take(some)
+            batch = Batch(self._laid_out(images), labels, some, 0)
+            chunks.append(self.inputs_of(batch, 1.0, with_teacher=self.teacher is not None))
+        joined = {
+            name: torch.cat([getattr(chunk, name) for chunk in chunks])
+            for name in ("logits", "labels", "teacher_logits", "feature", "teacher_feature", "index")
+            if getattr(chunks[0], name) is not None
+        }
+        return replace(chunks[0], **joined)
+
+    def _beside_teacher(self, held: inputs.Batch) -> dict[str, float]:
+        assert self.teacher is not None
+        learned = self._probed("train")
+        at_training = teacher_quantities(learned.logits, learned.require("teacher_logits"), learned.labels)
+        at_held = teacher_quantities(held.logits, held.require("teacher_logits"), held.labels)
+        theirs, ours = (self._test_accuracy(network) for network in (self.teacher, self.model))
+        return {
+            "teacher_accuracy": theirs,
+            "teacher_advantage": theirs - ours,
+            "teacher_non_target_mass": float(at_training["teacher_non_target_mass"]),
+            "student_non_target_mass": float(at_training["student_non_target_mass"]),
+            "non_target_mass_gap": float(at_held["non_target_mass_gap"]),
+            "nontarget_sum_gap": float(self._compared_gap(held)),
+            "nontarget_kl": float(at_held["normalised_kl"]),
+        }
+
+    def _compared_gap(self, held: inputs.Batch) -> Tensor:
+        """Mean |Σ T − Σ S| over the non-target classes of what the objective compares, at its temperature.
+
+        NKD and DKD drop the target before the softmax, others compare parts of the whole softmax.
+        """
+        options = self.context.slots["objective"].hyper_parameters
+        name = self.context.slots["objective"].name
+        normalises = name == "dkd" or (name == "nkd" and options["normalise"] and options["mask"] == "others")
+        dropped = is_target(held.logits, held.labels)
+        sums = []
+        for logits in (held.logits, held.require("teacher_logits")):
+            cooled = widen(logits) / float(options.get("temperature", 1.0))
+            if normalises:
+                cooled = cooled.masked_fill(dropped, -torch.inf)
+            sums.append(cooled.softmax(dim=1).masked_fill(dropped, 0.0).sum(dim=1))
+        return (sums[0] - sums[1]).abs().mean()
+
+    def _test_accuracy(self, network: nn.Module) -> float:
+        part = self.splits["test"]
+        correct = [
+            network(self._laid_out(part.take(places)[0])).argmax(1) == part.labels[places]
+            for places in self._places(len(part))
+        ]
+        return 100 * float(torch.cat(correct).double().mean())
+
+
+class ObjectiveProbe:
+    """Asks the objective for its diagnostics on the batch that was just used."""
+
+    def __init__(self, task: Distillation) -> None:
+        self.task = task
+        self.last: dict[str, float] = {}
+
+    def before_step(self) -> None:
+        """Measure before the weights move."""
+        seen = self.task.seen
+        quantities = {} if seen is None else self.task.objective.diagnostics(seen)
+        self.last = {name: float(value) for name, value in quantities.items()}
+
+    def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        """The quantities of this step."""
+        return self.last
+
+    def summary(self) -> dict[str, float]:
+        """The gradients' shares at the last probed step, where loss scales act as learning rates."""
+        return {name: value for name, value in self.last.items() if name.startswith("grad_share_")}
+
+    def state_dict(self) -> dict[str, Any]:
+        """The last quantities."""
+        return {"last": dict(self.last)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.last = dict(state["last"])
+
+
+def _read(network: nn.Module, taps: Taps, images: Tensor, which: str | None) -> tuple[Tensor, Tensor | None]:
+    if which is None:
+        return network(images), None
+    with tapped(network, taps, middle=which == "middle", last=which == "last") as found:
+        logits = network(images)
+    features: Features = found
+    return logits, features.middle if which == "middle" else features.last
+
+
+INFO = Distillation.info
