@@ -1,0 +1,115 @@
+"""Coloured gratings and plaids with wide holes, generated.
+
+A picture's phase, orientation and colours can be read off what a hole leaves, so a network has much to gain over
+filling with a mean, and holes of a fifth to a half of the picture leave no pixel's neighbourhood untouched.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.pairs import ImagePairs, PairSplit
+from suites.data.types import Array
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+SPLITS = ("train", "validation", "test")
+WAVES = 8
+Floats = npt.NDArray[np.float64]
+
+
+def load(request: DataRequest) -> ImagePairs:
+    """Pictures (N, 3, size, size) and masks, all from the stream ``data``.
+
+    Raises:
+        HarnessError: the least hole ratio is above the largest.
+    """
+    keys = request.parameters
+    size, low, high = int(keys["size"]), float(keys["least_hole"]), float(keys["most_hole"])
+    if low > high:
+        raise HarnessError(f"gratings: least_hole {low} is above most_hole {high}")
+    splits, first = {}, 0
+    for name in SPLITS:
+        count = int(keys[name])
+        draws = request.streams.numpy("data", "gratings", name)
+        images = gratings(draws, count, size, float(keys["frequency"]))
+        drawn = int(keys["masks"]) if name == "train" else count
+        masks = blobs(request.streams.numpy("data", "holes", name), drawn, size, low, high)
+        splits[name] = PairSplit(images, masks, np.arange(first, first + count, dtype=np.int64))
+        first += count
+    return ImagePairs(splits)
+
+
+def gratings(draws: np.random.Generator, count: int, size: int, frequency: float) -> Array:
+    """(count, 3, size, size) ``uint8``: a mean colour and one sine grating, or two in half of the pictures.
+
+    Args:
+        draws: where they are drawn from.
+        count, size: number and side in pixels.
+        frequency: largest number of cycles across a picture; the smallest is 1.
+    """
+    waves = np.zeros((count, 3, size, size))
+    for number in range(2):
+        colour = draws.uniform(-1, 1, (count, 3, 1, 1))
+        colour /= np.abs(colour).max(axis=1, keepdims=True)
+        wave = np.sin(_phases(draws, count, size, draws.uniform(1, frequency, count)))[:, None]
+        present = (number == 0) | (draws.random((count, 1, 1, 1)) < 0.5)
+        waves += present * colour * wave
+    strength = draws.uniform(0.3, 0.4, (count, 1, 1, 1)) / np.maximum(np.abs(waves).max((1, 2, 3), keepdims=True), 1)
+    image = draws.uniform(0.4, 0.6, (count, 3, 1, 1)) + strength * waves
+    return (image * 255).round().clip(0, 255).astype(np.uint8)
+
+
+def _phases(draws: np.random.Generator, count: int, size: int, cycles: Floats) -> Floats:
+    angle, phase = draws.uniform(0, np.pi, count), draws.uniform(0, 2 * np.pi, count)
+    places = np.arange(size) / size
+    across = (np.cos(angle) * cycles)[:, None, None] * places[None, None, :]
+    down = (np.sin(angle) * cycles)[:, None, None] * places[None, :, None]
+    return 2 * np.pi * (across + down) + phase[:, None, None]
+
+
+def blobs(draws: np.random.Generator, count: int, size: int, low: float, high: float) -> Array:
+    """(count, 1, size, size) masks, 1 = hole: the highest places of a smooth random field, low–high of the picture."""
+    field = np.zeros((count, size, size))
+    for _ in range(WAVES):
+        field += draws.standard_normal((count, 1, 1)) * np.cos(
+            _phases(draws, count, size, draws.uniform(0.5, 2, count))
+        )
+    ratio = draws.uniform(low, high, count)
+    level = np.sort(field.reshape(count, -1), axis=1)
+    cut = level[np.arange(count), size * size - np.maximum(1, np.round(ratio * size * size)).astype(np.int64)]
+    return (field >= cut[:, None, None])[:, None].astype(np.uint8)
+
+
+INFO = DataInfo(
+    name="gratings",
+    target="load",
+    summary="coloured sine gratings and plaids with wide holes",
+    origin="generated",
+    content="image-pairs",
+    layout="none",
+    home="",
+    licence="none needed",
+    version="1",
+    keys=MappingProxyType(
+        {
+            "size": Key("int", 32, "side in pixels", low=16, high=256),
+            "train": Key("int", 512, "training pictures", low=1, high=100000),
+            "validation": Key("int", 64, "validation pictures", low=1, high=100000),
+            "test": Key("int", 192, "test pictures", low=1, high=100000),
+            "masks": Key(
+                "int", 512, "hole masks that training draws from; other pictures have one each", low=1, high=100000
+            ),
+            "frequency": Key("float", 2.0, "most cycles across a picture", low=1, high=64),
+            "least_hole": Key("float", 0.2, "smallest share of a picture that is hole", low=0.001, high=0.999),
+            "most_hole": Key("float", 0.5, "largest share", low=0.001, high=0.999),
+        }
+    ),
+)

@@ -1,0 +1,199 @@
+"""Photographs and hole masks in folders: ``train``, ``val``, ``masks_train``, ``masks_val``, as folder or archive.
+
+One layout serves a user's own folder and the crops of COCO photographs. Decoded into memory.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import Tree, missing, open_tree, require_sum
+from suites.data.cache import cached, checksum
+from suites.data.imagefolder import SUFFIXES, decode
+from suites.data.pairs import ImagePairs, PairSplit
+from suites.data.types import Array, Labels
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+    from harness.seeds import Streams
+
+READER = "imagepairs/1"
+# Names that people give to a folder; the first is ours.
+FOLDERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "train": ("train", "training"),
+        "test": ("test", "testing", "val", "valid", "validation"),
+        "train_masks": ("masks_train", "train_masks"),
+        "test_masks": ("masks_test", "test_masks", "masks_val", "val_masks"),
+    }
+)
+
+
+def list_pairs(names: Sequence[str], source: str) -> dict[str, tuple[str, ...]]:
+    """Files by folder of ``FOLDERS``, sorted; folders above are passed over.
+
+    Raises:
+        HarnessError: a folder is missing or empty.
+    """
+    spelling = {name: folder for folder, spellings in FOLDERS.items() for name in spellings}
+    found: dict[str, list[str]] = {folder: [] for folder in FOLDERS}
+    for name in names:
+        path = PurePosixPath(name)
+        if path.suffix.lower() in SUFFIXES and len(path.parts) >= 2 and not path.name.startswith("."):
+            folder = spelling.get(path.parts[-2].lower())
+            if folder is not None:
+                found[folder].append(name)
+    for folder, files in found.items():
+        if not files:
+            raise HarnessError(
+                f"{source}: no images in {' or '.join(f'{name}/' for name in FOLDERS[folder])}; expected train/, val/, "
+                f"masks_train/ and masks_val/ with images of {', '.join(SUFFIXES)}"
+            )
+    return {folder: tuple(sorted(files)) for folder, files in found.items()}
+
+
+def photograph(name: str) -> str:
+    """What a file is cut from: its name up to the first underscore, or the whole."""
+    return PurePosixPath(name).stem.partition("_")[0]
+
+
+def decode_masks(tree: Tree, files: Sequence[str], size: int, white: bool, source: str) -> Array:
+    """Masks (M, 1, size, size) ``uint8``, 1 = hole: resized with nearest, then thresholded.
+
+    The threshold lies in the middle, so that the noise of a compressed mask is no hole.
+
+    Raises:
+        HarnessError: a file cannot be decoded, or a mask is all hole.
+    """
+    from PIL import Image
+
+    out = np.empty((len(files), 1, size, size), dtype=np.uint8)
+    for place, name in enumerate(files):
+        try:
+            with Image.open(io.BytesIO(tree.read(name))) as opened:
+                image = opened.convert("L").resize((size, size), Image.Resampling.NEAREST)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise HarnessError(f"{source}: {name} is not a mask that can be decoded: {error}") from error
+        lit = np.asarray(image) > 127
+        out[place, 0] = lit if white else ~lit
+        if out[place].all():
+            raise HarnessError(f"{source}: {name} is all hole; is hole {'white' if white else 'black'} right?")
+    return out
+
+
+def read(path: Path, source: str, size: int, white: bool, expected: str | None = None) -> dict[str, Array]:
+    """Images and masks by folder of ``FOLDERS``, and ``photographs``: numbers of what training images are cut from.
+
+    Raises:
+        MissingDataError: there is nothing at ``path``.
+        HarnessError: another checksum than ``expected``, a damaged archive or image, another layout.
+    """
+    if not path.exists():
+        raise missing(source, path)
+    found = checksum(path)
+    require_sum(source, path, found, expected)
+
+    def make() -> dict[str, Array]:
+        with open_tree(path, source) as tree:
+            files = list_pairs(tree.names(), source)
+            arrays: dict[str, Array] = {name: decode(tree, files[name], size, source) for name in ("train", "test")}
+            for name in ("train_masks", "test_masks"):
+                arrays[name] = decode_masks(tree, files[name], size, white, source)
+        numbers = {name: number for number, name in enumerate(sorted({photograph(name) for name in files["train"]}))}
+        arrays["photographs"] = np.array([numbers[photograph(name)] for name in files["train"]], dtype=np.int64)
+        return arrays
+
+    return cached((READER, found, f"size {size}, white {white}"), (*FOLDERS, "photographs"), make)
+
+
+def splits_of(arrays: Mapping[str, Array], keys: Mapping[str, Any], streams: Streams, source: str) -> ImagePairs:
+    """Train and test as stored; ``validation`` photographs, with all that is cut from them, leave the training.
+
+    Raises:
+        HarnessError: no photograph would be left to train on.
+    """
+    groups = np.asarray(arrays["photographs"], dtype=np.int64)
+    wanted, there = int(keys["validation"]), int(groups.max()) + 1
+    if wanted >= there:
+        raise HarnessError(f"{source}: validation {wanted} leaves none of {there} photographs to train on")
+    held = np.isin(groups, streams.numpy("split", source).permutation(there)[:wanted])
+    places: dict[str, Labels] = {"train": (~held).nonzero()[0], "validation": held.nonzero()[0]}
+    images, masks = arrays["train"], arrays["train_masks"]
+    splits = {
+        name: PairSplit(np.ascontiguousarray(images[chosen]), masks, chosen)
+        for name, chosen in places.items()
+        if len(chosen)
+    }
+    count = len(arrays["test"])
+    items = np.arange(len(images), len(images) + count, dtype=np.int64)
+    splits["test"] = PairSplit(arrays["test"], arrays["test_masks"], items)
+    return ImagePairs(splits)
+
+
+def load_folder(request: DataRequest) -> ImagePairs:
+    """A user's own folder or archive at ``path``, absolute or below the data folder."""
+    keys = request.parameters
+    arrays = read(request.root / str(keys["path"]), "imagepairs", int(keys["size"]), keys["hole"] == "white")
+    return splits_of(arrays, keys, request.streams, "imagepairs")
+
+
+def load_coco(request: DataRequest) -> ImagePairs:
+    """Crops of COCO photographs with irregular masks; those for training and for the test are of other photographs."""
+    keys, info = request.parameters, INFOS[1]
+    path = request.root / info.files[0].removeprefix("data:")
+    arrays = read(path, info.name, int(keys["size"]), True, info.sha256[info.files[0]])
+    return splits_of(arrays, keys, request.streams, info.name)
+
+
+_SIZE = Key("int", 64, "side in pixels after resizing and a centre crop", low=16, high=1024)
+
+INFOS = (
+    DataInfo(
+        name="imagepairs",
+        target="load_folder",
+        summary="a folder or archive of your own: train, val, masks_train, masks_val",
+        origin="folder",
+        content="image-pairs",
+        layout="imagepairs",
+        home="",
+        licence="yours",
+        version="1",
+        fetch="hand:point path at a folder or archive with train/, val/, masks_train/ and masks_val/",
+        keys=MappingProxyType(
+            {
+                "path": Key("str", None, "folder or archive, absolute or below HARNESS_DATA", required=True),
+                "size": _SIZE,
+                "hole": Key("str", "white", "colour of the hole in a mask", choices=("white", "black")),
+                "validation": Key("int", 0, "photographs (names up to the first _) taken out of training", low=0),
+            }
+        ),
+    ),
+    DataInfo(
+        name="coco-crops",
+        target="load_coco",
+        summary="1,220 crops of 256 COCO photographs and 864 irregular hole masks of 3–55 %",
+        origin="real",
+        content="image-pairs",
+        layout="imagepairs",
+        home="https://cocodataset.org/",
+        licence="photographs: their owners' Flickr licences",
+        version="1",
+        size="9 MB",
+        files=("data:coco-crops/coco_crops128.zip",),
+        sha256=MappingProxyType(
+            {"data:coco-crops/coco_crops128.zip": ("7163fde17148fa1651a205a23206faa38191ed093a43430cd4ae00f468c98903")}
+        ),
+        fetch="hand:put coco_crops128.zip (train, val, masks_train, masks_val) into HARNESS_DATA/coco-crops/",
+        keys=MappingProxyType(
+            {"size": _SIZE, "validation": Key("int", 16, "photographs taken out of training", low=0)}
+        ),
+    ),
+)

@@ -1,0 +1,203 @@
+"""Places2, CelebA and Paris StreetView as published, with the irregular masks of Liu et al. (ECCV 2018).
+
+Images and masks stay in their files. Masks: ``irregular-masks/irregular_mask/disocclusion_img_mask/*.png`` to train,
+``irregular-masks/mask/testing_mask_dataset/*.png`` to test, as their two archives unpack.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import missing
+from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
+from suites.data.types import ImageFiles
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+SUFFIXES = (".jpeg", ".jpg", ".png")
+MASKS = {
+    "train": "irregular-masks/irregular_mask/disocclusion_img_mask",
+    "test": "irregular-masks/mask/testing_mask_dataset",
+}
+PARTITIONS = {"0": "train", "1": "validation", "2": "test"}
+Files = dict[str, list[Path]]
+
+
+def files_below(folder: Path, source: str) -> list[Path]:
+    """Every image below a folder, sorted.
+
+    Raises:
+        MissingDataError: the folder is not there.
+        HarnessError: it holds no image.
+    """
+    if not folder.is_dir():
+        raise missing(source, folder)
+    found = [
+        Path(parent) / name
+        for parent, _, names in os.walk(folder)
+        for name in names
+        if name.lower().endswith(SUFFIXES) and not name.startswith(".")
+    ]
+    if not found:
+        raise HarnessError(f"{source}: no images below {folder}")
+    return sorted(found)
+
+
+def places2_files(root: Path) -> Files:
+    """``data_256/<letter>/<class>/*.jpg`` and ``val_256/Places365_val_*.jpg``; the validation images are the test."""
+    base = root / "places2"
+    return {"train": files_below(base / "data_256", "places2"), "test": files_below(base / "val_256", "places2")}
+
+
+def celeba_files(root: Path) -> Files:
+    """``img_align_celeba/*.jpg`` split by ``list_eval_partition.txt``: lines of a file's name and 0, 1 or 2.
+
+    Raises:
+        MissingDataError: images or list are not there.
+        HarnessError: a line reads otherwise, or names an image that is not there.
+    """
+    base = root / "celeba"
+    listed = base / "list_eval_partition.txt"
+    if not listed.is_file():
+        raise missing("celeba", listed)
+    there = {path.name: path for path in files_below(base / "img_align_celeba", "celeba")}
+    files: Files = {name: [] for name in PARTITIONS.values()}
+    for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), 1):
+        parts = line.split()
+        if not parts:
+            continue
+        if len(parts) != 2 or parts[1] not in PARTITIONS:
+            raise HarnessError(f"celeba: line {number} of {listed} reads '{line}'; expected a file name and 0, 1 or 2")
+        if parts[0] not in there:
+            raise HarnessError(f"celeba: line {number} of {listed} names {parts[0]}, which is not in img_align_celeba/")
+        files[PARTITIONS[parts[1]]].append(there[parts[0]])
+    return files
+
+
+def paris_files(root: Path) -> Files:
+    """``paris_train_original/*.JPG`` and ``paris_eval_gt/*.png``."""
+    base = root / "paris-streetview"
+    return {
+        "train": files_below(base / "paris_train_original", "paris-streetview"),
+        "test": files_below(base / "paris_eval_gt", "paris-streetview"),
+    }
+
+
+def _load(request: DataRequest, source: str, files: Files, resize: int) -> ImagePairs:
+    """Splits of files; ``validation`` images are taken out of training where there is no split for them."""
+    keys, files = request.parameters, {name: list(found) for name, found in files.items()}
+    size, wanted = int(keys["size"]), int(keys["validation"])
+    if not files["train"] or not files["test"]:
+        raise HarnessError(f"{source}: no images to {'train on' if not files['train'] else 'test on'}")
+    if not files.get("validation") and wanted:
+        if wanted >= len(files["train"]):
+            raise HarnessError(f"{source}: validation {wanted} leaves none of {len(files['train'])} training images")
+        order = request.streams.numpy("split", source).permutation(len(files["train"]))
+        taken = set(order[:wanted].tolist())
+        files["validation"] = [files["train"][place] for place in sorted(taken)]
+        files["train"] = [file for place, file in enumerate(files["train"]) if place not in taken]
+    elif wanted:
+        files["validation"] = files["validation"][:wanted]
+    masks = {
+        name: MaskFiles(
+            ImageFiles(tuple(files_below(request.root / folder, source)), size, size), keys[f"{name}_hole"] == "white"
+        )
+        for name, folder in MASKS.items()
+    }
+    splits, first = {}, 0
+    for name in ("train", "validation", "test"):
+        found = files.get(name) or []
+        if found:
+            items = np.arange(first, first + len(found), dtype=np.int64)
+            images = ImageFiles(tuple(found), size, resize)
+            splits[name] = PairSplit(images, masks["test" if name == "test" else "train"], items)
+            first += len(found)
+    return ImagePairs(splits)
+
+
+def load_places2(request: DataRequest) -> ImagePairs:
+    """Places365-standard at 256 pixels, 36,500 validation images as the test."""
+    return _load(request, "places2", places2_files(request.root), int(request.parameters["size"]))
+
+
+def load_celeba(request: DataRequest) -> ImagePairs:
+    """CelebA, aligned faces of 178×218, centre squares resized."""
+    return _load(request, "celeba", celeba_files(request.root), int(request.parameters["size"]))
+
+
+def load_paris(request: DataRequest) -> ImagePairs:
+    """Paris StreetView, 14,900 training and 100 test photographs."""
+    return _load(request, "paris-streetview", paris_files(request.root), int(request.parameters["size"]))
+
+
+def _keys() -> Mapping[str, Key]:
+    colours = ("white", "black")
+    return MappingProxyType(
+        {
+            "size": Key("int", 256, "side in pixels after resizing and a centre crop", low=16, high=1024),
+            "validation": Key("int", 0, "validation images: of the published split, or taken out of training", low=0),
+            "train_hole": Key("str", "white", "colour of the hole in training masks", choices=colours),
+            "test_hole": Key("str", "white", "colour of the hole in test masks", choices=colours),
+        }
+    )
+
+
+def _info(name: str, target: str, layout: str, files: tuple[str, ...], **more: str) -> DataInfo:
+    needed = (*(f"data:{file}" for file in files), *(f"data:{folder}" for folder in MASKS.values()))
+    return DataInfo(
+        name=name,
+        target=target,
+        origin="real",
+        content="image-pairs",
+        layout=layout,
+        version="1",
+        files=needed,
+        keys=_keys(),
+        **more,
+    )
+
+
+INFOS = (
+    _info(
+        "places2",
+        "load_places2",
+        "places365",
+        ("places2/data_256", "places2/val_256"),
+        summary="Places2, 1.8 million photographs of 365 scenes at 256 pixels, with irregular masks",
+        home="http://places2.csail.mit.edu/",
+        licence="research use",
+        size="26 GB",
+        fetch="hand:unpack Places365-standard (256) and the masks into HARNESS_DATA/places2/ and irregular-masks/",
+    ),
+    _info(
+        "celeba",
+        "load_celeba",
+        "celeba",
+        ("celeba/img_align_celeba", "celeba/list_eval_partition.txt"),
+        summary="CelebA, 202,599 aligned faces, with irregular masks",
+        home="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
+        licence="non-commercial research",
+        size="1.4 GB",
+        fetch="hand:unpack CelebA (aligned) and the masks into HARNESS_DATA/celeba/ and irregular-masks/",
+    ),
+    _info(
+        "paris-streetview",
+        "load_paris",
+        "paris-streetview",
+        ("paris-streetview/paris_train_original", "paris-streetview/paris_eval_gt"),
+        summary="Paris StreetView, 15,000 street photographs, with irregular masks",
+        home="https://github.com/pathak22/context-encoder",
+        licence="research use, from the authors",
+        size="1.5 GB",
+        fetch="hand:unpack Paris StreetView and the masks into HARNESS_DATA/paris-streetview/ and irregular-masks/",
+    ),
+)

@@ -1,0 +1,294 @@
+"""Image inpainting: what a hole hid, from what is around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.errors import HarnessError
+from harness.records import Key, TaskInfo
+from suites.data.pairs import ImagePairs
+from suites.models.inpainting import InpaintingNetworks, initialise_as_released
+from suites.tasks.common import evaluating
+from suites.tasks.inpainting_metrics import BINS, SCORES, fill_diffusion, fill_mean, item_scores, summarise
+from suites.tasks.pair_batches import PairBatches
+from suites.tasks.region_probe import RegionProbe
+
+PREDICTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": fill_mean, "diffusion": fill_diffusion}
+# Of the trivial predictor: what must be beaten.
+TRIVIAL = ("hole-psnr", "hole-ssim", "hole-l1", "psnr", "ssim", "l1")
+SHOWN = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images (B, 3, H, W) in 0–1 and holes (B, 1, H, W), 1 = hole."""
+
+    images: Tensor
+    holes: Tensor
+
+
+class Inpainting(Task):
+    """L1 on the composite over the mean of the mask, plus an adversarial loss on the raw prediction.
+
+    The composite has the prediction in the hole and the truth elsewhere. The discriminator sees truth and raw
+    prediction. It is updated first, at its share of the learning rate, then the generator.
+
+    Statistics of some norms are those of the evaluation batch: batches are ``eval_batch`` images in a fixed shuffled
+    order, and hole PSNR at batch 1 is reported beside.
+    """
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="inpainting",
+        target="Inpainting",
+        summary="image inpainting by L1 and adversarial loss, scored by PSNR, SSIM and L1 of holes and of whole images",
+        slots=("optimizer", "norm"),
+        metrics=(
+            *SCORES,
+            *(f"{name}_{low}-{high}" for name in ("hole-psnr", "hole-l1") for low, high in BINS),
+            "hole-psnr_batch-1",
+            *(f"trivial.{name}" for name in TRIVIAL),
+            "diffusion.hole-psnr",
+        ),
+        reads=("image-pairs",),
+        keys=MappingProxyType(
+            {
+                "l1": Key("float", 1.0, "weight of the L1 loss", low=0),
+                "adversarial": Key("float", 0.1, "weight of the adversarial loss; 0: no discriminator", low=0),
+                "discriminator_rate": Key(
+                    "float", 0.1, "the discriminator's learning rate over the generator's", low=0
+                ),
+                "fill": Key("str", "white", "what the network sees in a hole", choices=("white", "mean")),
+                "flip": Key("bool", True, "mirror image and mask in half of the training items"),
+                "initialisation": Key(
+                    "str",
+                    "torch",
+                    "released: weights ×0.1, biases of deviation 1",
+                    choices=("torch", "released"),
+                ),
+                "predictor": Key(
+                    "str",
+                    "network",
+                    "what fills the holes: network, or without training the image's mean or diffusion",
+                    choices=("network", *PREDICTORS),
+                ),
+                "region": Key(
+                    "str",
+                    "learned",
+                    "which region's overlap with the hole is reported: RN-L's own or a random one of its share",
+                    choices=("learned", "random"),
+                ),
+            }
+        ),
+    )
+
+    data: ImagePairs
+    model: InpaintingNetworks
+
+    def build(self) -> nn.Module:
+        """Load the images, build the networks.
+
+        Raises:
+            HarnessError: the batch is larger than the training data, or an adversarial loss without discriminator.
+        """
+        self.data = self.context.load_data()
+        self.options = self.recipe.task
+        self.trains = self.options["predictor"] == "network"
+        self.splits = {
+            name: PairBatches(split, self.device, self.recipe.threads) for name, split in self.data.splits.items()
+        }
+        if self.recipe.batch_size > len(self.splits["train"]):
+            raise HarnessError(
+                f"batch_size {self.recipe.batch_size} exceeds the {len(self.splits['train'])} training images"
+            )
+        model = self.context.build_model({"size": self.data.size}).to(self.device)
+        if not isinstance(model, InpaintingNetworks):
+            raise HarnessError("inpainting: the model must be a generator with norms by place: {name: rn-inpainting}")
+        if self.options["adversarial"] > 0 and model.discriminator is None:
+            raise HarnessError("inpainting: adversarial > 0 needs a discriminator: set discriminator_width")
+        if self.options["adversarial"] == 0:
+            model.discriminator = None
+        if self.options["initialisation"] == "released":
+            initialise_as_released(model, lambda name: self.streams.torch("init", "released", name))
+        self.model = model
+        self.last: dict[str, float] = {}
+        return self.model
+
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """The generator, and the discriminator at its share of the learning rate."""
+        groups: list[dict[str, Any]] = [{"params": list(self.model.generator.parameters())}]
+        if self.model.discriminator is not None:
+            rate = float(self.options["discriminator_rate"])
+            groups.append({"params": list(self.model.discriminator.parameters()), "lr_scale": rate})
+        return groups
+
+    def steps_per_epoch(self) -> int:
+        """Whole batches."""
+        return len(self.splits["train"]) // self.recipe.batch_size
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Batches of a fresh permutation, a mask drawn for each image."""
+        train, size = self.splits["train"], self.recipe.batch_size
+        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch)).to(self.device)
+        for index in range(self.steps_per_epoch()):
+            generator = self.streams.torch("augment", epoch, index)
+            places = order[index * size : (index + 1) * size]
+            masks = torch.randint(train.mask_count, (len(places),), generator=generator).to(self.device)
+            images, holes = train.take(places, masks)
+            if self.options["flip"]:
+                turned = (torch.rand(len(places), generator=generator) < 0.5).to(self.device).view(-1, 1, 1, 1)
+                images, holes = (torch.where(turned, x.flip(3), x) for x in (images, holes))
+            yield Batch(images, holes)
+
+    def _filled(self, batch: Batch) -> Tensor:
+        if self.options["fill"] == "mean":
+            return fill_mean(batch.images, batch.holes)
+        return batch.images * (1 - batch.holes) + batch.holes
+
+    def optimize(self, batch: Batch, step: int, update: Callable[[StepResult], None]) -> StepResult:
+        """The discriminator's update on the present prediction, then the generator's.
+
+        One optimizer has both networks' parameters and moves those that have a gradient.
+        """
+        prediction = self.model(self._filled(batch), batch.holes)
+        if self.model.discriminator is not None:
+            update(self.discriminator_step(batch, prediction.detach()))
+            self.model.discriminator.requires_grad_(False)
+        result = self._generator_step(batch, prediction)
+        update(result)
+        if self.model.discriminator is not None:
+            self.model.discriminator.requires_grad_(True)
+        return result
+
+    def training_step(self, batch: Batch, step: int) -> StepResult:
+        """The generator's loss with the discriminator as it is."""
+        return self._generator_step(batch, self.model(self._filled(batch), batch.holes))
+
+    def discriminator_step(self, batch: Batch, prediction: Tensor) -> StepResult:
+        """Mean cross-entropy of truth as real and of the raw prediction (without gradient) as not."""
+        assert self.model.discriminator is not None
+        real, fake = self.model.discriminator(batch.images), self.model.discriminator(prediction)
+        return StepResult((F.softplus(-real).mean() + F.softplus(fake).mean()) / 2)
+
+    def _generator_step(self, batch: Batch, prediction: Tensor) -> StepResult:
+        composite = torch.lerp(batch.images, prediction, batch.holes)
+        distance = (composite - batch.images).abs().mean() / batch.holes.mean().clamp(min=1e-6)
+        loss, logged = float(self.options["l1"]) * distance, {"l1_loss": distance.detach()}
+        if self.model.discriminator is not None:
+            fooled = F.softplus(-self.model.discriminator(prediction)).mean()
+            loss, logged["adversarial_loss"] = loss + float(self.options["adversarial"]) * fooled, fooled.detach()
+        return StepResult(loss, logged)
+
+    def evaluation_batches(self, split: str, size: int) -> Iterator[tuple[Tensor, Batch]]:
+        """Numbers (B,) and batches of a split in a fixed order of the seed, each image with its own mask."""
+        part = self.splits[split]
+        order = torch.randperm(len(part), generator=self.streams.torch("order", "evaluation", split)).to(self.device)
+        for places in order.split(size):
+            yield places, Batch(*part.take(places, places % part.mask_count))
+
+    def composite(self, batch: Batch) -> Tensor:
+        """(B, 3, H, W): the holes filled by what the recipe names, the truth elsewhere."""
+        if self.options["predictor"] == "network":
+            prediction = self.model(self._filled(batch), batch.holes).float()
+        else:
+            prediction = PREDICTORS[self.options["predictor"]](batch.images, batch.holes)
+        return torch.lerp(batch.images, prediction, batch.holes)
+
+    def evaluate(self, split: str) -> Evaluation:
+        """Scores over holes and whole images, the trivial predictors', and every image's hole PSNR."""
+        if split not in self.splits:
+            return Evaluation({})
+        places, ratios, rows, trivial, diffusion = [], [], [], [], []
+        with evaluating(self.model):
+            for place, batch in self.evaluation_batches(split, self.recipe.eval_batch):
+                rows.append(item_scores(self.composite(batch), batch.images, batch.holes))
+                trivial.append(item_scores(fill_mean(batch.images, batch.holes), batch.images, batch.holes))
+                smooth = fill_diffusion(batch.images, batch.holes)
+                diffusion.append(item_scores(smooth, batch.images, batch.holes)["hole-psnr"])
+                places.append(place)
+                ratios.append(batch.holes.double().mean((1, 2, 3)))
+            single = self._one_by_one(split) if split == "test" else {}
+        scores, means = _joined(rows), _joined(trivial)
+        metrics = summarise(scores, torch.cat(ratios))
+        metrics |= {f"trivial.{name}": float(means[name].nanmean()) for name in TRIVIAL}
+        metrics |= {"diffusion.hole-psnr": float(torch.cat(diffusion).nanmean()), **single}
+        if split == "validation":
+            self.last = metrics
+        items = self.data.splits[split].items[torch.cat(places).cpu().numpy()]
+        return Evaluation(metrics, {"item": items, "hole_psnr": scores["hole-psnr"].cpu().numpy()})
+
+    def _one_by_one(self, split: str) -> dict[str, float]:
+        rows = [
+            item_scores(self.composite(batch), batch.images, batch.holes)["hole-psnr"]
+            for _, batch in self.evaluation_batches(split, 1)
+        ]
+        return {"hole-psnr_batch-1": float(torch.cat(rows).nanmean())}
+
+    def probe(self, model: nn.Module) -> Probe | None:
+        """Shift of the statistics by the holes, and RN-L's regions, on one evaluation batch."""
+        _, batch = next(self.evaluation_batches(self._held_out, self.recipe.eval_batch))
+
+        def forward() -> Tensor:
+            return self.model(self._filled(batch), batch.holes)
+
+        return RegionProbe(self.model.generator, forward, self.options["region"] == "random")
+
+    @property
+    def _held_out(self) -> str:
+        return "validation" if "validation" in self.splits else "train"
+
+    def mechanisms(self) -> dict[str, float]:
+        """Hole PSNR over mean and diffusion fill on validation (dB), and how much batch mates change a prediction.
+
+        ``batch_mates`` is the mean distance, in holes, between an image's prediction in its evaluation batch and alone.
+        """
+        found = {}
+        if self.last:
+            found["gain_over_mean_fill"] = self.last["hole-psnr"] - self.last["trivial.hole-psnr"]
+            found["gain_over_diffusion"] = self.last["hole-psnr"] - self.last["diffusion.hole-psnr"]
+        _, batch = next(self.evaluation_batches(self._held_out, self.recipe.eval_batch))
+        with evaluating(self.model):
+            together = self.composite(batch)
+            alone = torch.cat([self.composite(Batch(*one)) for one in _singles(batch)])
+        found["batch_mates"] = float((together - alone).abs().sum() / (3 * batch.holes.sum().clamp(min=1)))
+        return found
+
+    def state(self) -> dict[str, Any]:
+        """The validation scores that ``mechanisms`` reports."""
+        return {"last": dict(self.last)}
+
+    def restore(self, state: Any) -> None:
+        """Go on from a state."""
+        self.last = dict(state["last"])
+
+    def artifacts(self) -> list[Artifact]:
+        """One picture: rows of test images, each as the network sees it, filled, and as it was."""
+        from PIL import Image
+
+        _, batch = next(self.evaluation_batches("test", self.recipe.eval_batch))
+        with evaluating(self.model):
+            rows = torch.cat((self._filled(batch), self.composite(batch), batch.images), 3)[:SHOWN]
+        picture = (torch.cat(list(rows), 1).clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+        path = self.context.folder / "before-after.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.ascontiguousarray(picture)).save(path, optimize=True)
+        return [Artifact("before-after", "picture", path, "with its hole, filled, and the truth; test images")]
+
+
+def _joined(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+
+
+def _singles(batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+    return zip(batch.images.split(1), batch.holes.split(1), strict=True)
+
+
+INFO = Inpainting.info
