@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from suites.models.vocabulary import norm_for, sinusoids
 if TYPE_CHECKING:
     from harness.contracts import ModelRequest, Slot
 
+Part = Callable[[Tensor], Tensor]
 # Places that attend to nothing get a finite score, or their softmax would be NaN.
 SHUT = -1e9
 
@@ -47,16 +48,22 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, context: Tensor, padding: Tensor, causal: bool = False) -> Tensor:
         """(T, B, C); ``padding`` (B, S) is true where the context is padding."""
-        queries, keys, values = (
-            self._split(self.queries(x)),
-            self._split(self.keys(context)),
-            self._split(self.values(context)),
-        )
         closed = padding[:, None, None, :]
         if causal:
             steps = len(x)
             closed = closed | torch.ones(steps, steps, dtype=torch.bool, device=x.device).triu(1)
-        bias = torch.zeros(closed.shape, dtype=queries.dtype, device=x.device).masked_fill(closed, SHUT)
+        return self.mix(x, *self.project(context), closed)
+
+    def project(self, context: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values (B, heads, S, C/heads) of a context (S, B, C)."""
+        return self._split(self.keys(context)), self._split(self.values(context))
+
+    def mix(self, x: Tensor, keys: Tensor, values: Tensor, closed: Tensor | None) -> Tensor:
+        """(T, B, C) from keys and values; ``closed`` is true where none may look, broadcastable to (B, heads, T, S)."""
+        queries = self._split(self.queries(x))
+        bias = None
+        if closed is not None:
+            bias = torch.zeros(closed.shape, dtype=queries.dtype, device=x.device).masked_fill(closed, SHUT)
         dropped = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=bias, dropout_p=dropped)
         return self.out(mixed.permute(2, 0, 1, 3).flatten(2))
@@ -64,6 +71,33 @@ class Attention(nn.Module):
     def _split(self, x: Tensor) -> Tensor:
         """(T, B, C) to (B, heads, T, C/heads)."""
         return x.unflatten(-1, (self.heads, -1)).permute(1, 2, 0, 3)
+
+
+@dataclass(slots=True)
+class Cache:
+    """What a decoder layer keeps of the tokens so far and of the source, N hypotheses side by side.
+
+    Attributes:
+        source: keys and values (N, heads, S, C/heads).
+        closed: (N, 1, 1, S), true at the source's padding.
+        own: keys and values (N, heads, t, C/heads); None before the first token.
+    """
+
+    source: tuple[Tensor, Tensor]
+    closed: Tensor
+    own: tuple[Tensor, Tensor] | None = None
+
+    def grow(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Add a token's keys and values; all of them."""
+        if self.own is not None:
+            keys, values = (torch.cat(pair, dim=2) for pair in zip(self.own, (keys, values), strict=True))
+        self.own = (keys, values)
+        return self.own
+
+    def select(self, rows: Tensor) -> None:
+        """Go on from these hypotheses (N,), each of the same source as the row that it takes."""
+        assert self.own is not None
+        self.own = (self.own[0][rows], self.own[1][rows])
 
 
 class Network(nn.Module):
@@ -117,13 +151,33 @@ class DecoderLayer(nn.Module):
 
     def forward(self, x: Tensor, padding: Tensor, source: Tensor, source_padding: Tensor) -> Tensor:
         """(T, B, C) with padding (B, T), the encoded source (S, B, C) with padding (B, S), to (T, B, C)."""
+        return self._run(
+            x,
+            padding,
+            lambda y: self.self_attention(y, y, padding, causal=True),
+            lambda y: self.source_attention(y, source, source_padding),
+        )
+
+    def start(self, source: Tensor, source_padding: Tensor) -> Cache:
+        """A cache over the encoded source."""
+        return Cache(self.source_attention.project(source), source_padding[:, None, None, :])
+
+    def step(self, x: Tensor, cache: Cache) -> Tensor:
+        """One token further, (1, N, C) to the same."""
+        return self._run(
+            x,
+            None,
+            lambda y: self.self_attention.mix(y, *cache.grow(*self.self_attention.project(y)), None),
+            lambda y: self.source_attention.mix(y, *cache.source, cache.closed),
+        )
+
+    def _run(self, x: Tensor, padding: Tensor | None, own: Part, source: Part) -> Tensor:
         if self.norm_first:
-            y = self.self_norm(x, padding)
-            x = x + self.dropout(self.self_attention(y, y, padding, causal=True))
-            x = x + self.dropout(self.source_attention(self.source_norm(x, padding), source, source_padding))
+            x = x + self.dropout(own(self.self_norm(x, padding)))
+            x = x + self.dropout(source(self.source_norm(x, padding)))
             return x + self.dropout(self.network(self.network_norm(x, padding)))
-        x = self.self_norm(x + self.dropout(self.self_attention(x, x, padding, causal=True)), padding)
-        x = self.source_norm(x + self.dropout(self.source_attention(x, source, source_padding)), padding)
+        x = self.self_norm(x + self.dropout(own(x)), padding)
+        x = self.source_norm(x + self.dropout(source(x)), padding)
         return self.network_norm(x + self.dropout(self.network(x)), padding)
 
 
@@ -166,19 +220,34 @@ class Transformer(nn.Module):
             x = layer(x, padding)
         return (x if self.encoder_norm is None else self.encoder_norm(x, padding)), padding
 
-    def decode(self, target: Tensor, encoded: Tensor, source_padding: Tensor, last: bool = False) -> Tensor:
-        """Logits (B, T, V), or with ``last`` (B, 1, V) after the last token only."""
+    def decode(self, target: Tensor, encoded: Tensor, source_padding: Tensor) -> Tensor:
+        """Logits (B, T, V) after each token of ``target`` (B, T)."""
         padding = target == self.padding
         x = self._embed(target)
         for layer in self.decoder:
             x = layer(x, padding, encoded, source_padding)
         if self.decoder_norm is not None:
             x = self.decoder_norm(x, padding)
-        return F.linear((x[-1:] if last else x).transpose(0, 1), self.embedding.weight)
+        return F.linear(x.transpose(0, 1), self.embedding.weight)
 
-    def _embed(self, tokens: Tensor) -> Tensor:
-        places = sinusoids(torch.arange(tokens.shape[1], device=tokens.device), self.width)[:, None]
-        return self.dropout(self.embedding(tokens.T) * self.width**0.5 + places)
+    def start(self, source: Tensor, beam: int) -> list[Cache]:
+        """Caches by layer for ``beam`` hypotheses of each source (B, S), those of one source side by side."""
+        encoded, padding = self.encode(source)
+        encoded, padding = encoded.repeat_interleave(beam, dim=1), padding.repeat_interleave(beam, dim=0)
+        return [layer.start(encoded, padding) for layer in self.decoder]
+
+    def step(self, tokens: Tensor, place: int, caches: list[Cache]) -> Tensor:
+        """Logits (N, V) after the tokens (N,) at a place, which the caches then hold."""
+        x = self._embed(tokens[:, None], place)
+        for layer, cache in zip(self.decoder, caches, strict=True):
+            x = layer.step(x, cache)
+        if self.decoder_norm is not None:
+            x = self.decoder_norm(x, None)
+        return F.linear(x[0], self.embedding.weight)
+
+    def _embed(self, tokens: Tensor, first: int = 0) -> Tensor:
+        places = torch.arange(first, first + tokens.shape[1], device=tokens.device)
+        return self.dropout(self.embedding(tokens.T) * self.width**0.5 + sinusoids(places, self.width)[:, None])
 
 
 def initialise(model: Transformer) -> None:

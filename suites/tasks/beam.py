@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -9,15 +10,23 @@ import torch
 from torch import Tensor
 
 
+class Kept(Protocol):
+    """What a layer keeps of the hypotheses so far."""
+
+    def select(self, rows: Tensor) -> None:
+        """Go on from these rows (N,)."""
+        ...
+
+
 class Decoder(Protocol):
     """What the search asks of a model: ``suites.models.transformer.Transformer`` is one."""
 
-    def encode(self, source: Tensor) -> tuple[Tensor, Tensor]:
-        """The encoded source (S, B, C) and its padding (B, S)."""
+    def start(self, source: Tensor, beam: int) -> Sequence[Kept]:
+        """What is kept for ``beam`` hypotheses of each source (B, S)."""
         ...
 
-    def decode(self, target: Tensor, encoded: Tensor, source_padding: Tensor, last: bool = False) -> Tensor:
-        """Logits (B, 1, V) after the last token of ``target`` where ``last``."""
+    def step(self, tokens: Tensor, place: int, caches: Sequence[Kept]) -> Tensor:
+        """Logits (N, V) after the tokens (N,) at a place."""
         ...
 
 
@@ -49,17 +58,16 @@ def search(
     Returns:
         Token numbers by sentence, without the end.
     """
-    encoded, closed = model.encode(source)
+    caches = model.start(source, beam)
     count = len(source)
-    encoded = encoded.repeat_interleave(beam, dim=1)
-    closed = closed.repeat_interleave(beam, dim=0)
+    first = torch.arange(count, device=source.device)[:, None] * beam
     tokens = torch.full((count, beam, 1), end, dtype=torch.long, device=source.device)
     scores = torch.full((count, beam), -torch.inf, device=source.device)
     scores[:, 0] = 0.0
     sentences = [_Sentence() for _ in range(count)]
     for length in range(1, limit + 1):
-        logits = model.decode(tokens.flatten(0, 1), encoded, closed, last=True)[:, -1]
-        steps = logits.log_softmax(-1).view(count, beam, -1)
+        logits = model.step(tokens[:, :, -1].flatten(), length - 1, caches)
+        steps = logits.float().log_softmax(-1).view(count, beam, -1)
         steps[..., padding] = -torch.inf
         if length == limit:
             only = torch.full_like(steps, -torch.inf)
@@ -68,9 +76,11 @@ def search(
         totals = (scores[..., None] + steps).flatten(1)
         # Twice the beam: enough to fill it again if all the best of them end.
         best, places = totals.topk(min(2 * beam, totals.shape[1]), dim=1)
-        tokens, scores = _advance(sentences, tokens, best, places, steps.shape[-1], length, beam, penalty, end)
+        parents, tokens, scores = _advance(sentences, tokens, best, places, steps.shape[-1], length, penalty, end)
         if all(sentence.done for sentence in sentences):
             break
+        for cache in caches:
+            cache.select((first + parents).flatten())
     return [max(sentence.finished, key=lambda one: one[0])[1] for sentence in sentences]
 
 
@@ -81,11 +91,11 @@ def _advance(
     places: Tensor,
     words: int,
     length: int,
-    beam: int,
     penalty: float,
     end: int,
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Finish hypotheses that end among the best ``beam`` and refill the beams with those that go on."""
+    beam = tokens.shape[1]
     values, choices = best.tolist(), places.tolist()
     parents = torch.zeros(tokens.shape[:2], dtype=torch.long)
     words_next = torch.full(tokens.shape[:2], end, dtype=torch.long)
@@ -104,5 +114,6 @@ def _advance(
                 kept += 1
         sentence.done = len(sentence.finished) >= beam or not kept
     device = tokens.device
-    history = tokens.gather(1, parents.to(device)[..., None].expand(-1, -1, tokens.shape[2]))
-    return torch.cat([history, words_next.to(device)[..., None]], dim=2), scores.to(device)
+    parents = parents.to(device)
+    history = tokens.gather(1, parents[..., None].expand(-1, -1, tokens.shape[2]))
+    return parents, torch.cat([history, words_next.to(device)[..., None]], dim=2), scores.to(device)

@@ -20,7 +20,7 @@ from methods.norms.sequence import group_scale, valid_tokens
 WINDOWS, WIDTH = 20, 4  # stretches of consecutive steps in which statistics are recorded
 SETTLED = 0.1  # share of the steps that is left out: every norm's statistics start somewhere
 DECAY = 0.9  # of the averages for norms that keep none
-LAST = 10  # of the probed steps, over which the difference of losses is taken
+EVERY, LAST = 3, 5  # losses are compared at each third probed step; their difference is that of the last five
 
 
 class NormProbe:
@@ -53,7 +53,7 @@ class NormProbe:
         self.first = min(round(SETTLED * total), total - 1)
         ends = evenly(total, min(total, WINDOWS))
         self.recorded = {step for end in ends for step in range(end - WIDTH + 1, end + 1) if step >= self.first}
-        self.step = 0
+        self.step = self.asked = 0
         self.records: dict[str, list[float]] = {}
         self.averages: dict[int, Tensor] = {}
         self.divisors: dict[int, tuple[int, Tensor]] = {}
@@ -65,7 +65,10 @@ class NormProbe:
         self.step = step
 
     def before_step(self) -> None:
-        """Losses with the norms in either mode."""
+        """Losses with the norms in either mode, at every third call: they cost two forward passes."""
+        self.asked += 1
+        if self.asked % EVERY != 1:
+            return
         modes = {part: part.training for part in self.model.modules()}
         self.model.eval()
         evaluated = self._loss()
@@ -104,11 +107,12 @@ class NormProbe:
 
     def state_dict(self) -> dict[str, Any]:
         """All that was recorded."""
-        return {"records": self.records, "averages": self.averages, "divisors": self.divisors}
+        return {"asked": self.asked, "records": self.records, "averages": self.averages, "divisors": self.divisors}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
         self.records = {name: list(values) for name, values in state["records"].items()}
+        self.asked = int(state["asked"])
         self.averages = dict(state["averages"])
         self.divisors = {number: (step, value) for number, (step, value) in state["divisors"].items()}
 
