@@ -57,7 +57,7 @@ def _frame(
         tolerated_failures=judging.tolerated_failures, stand_in_smallest_sd=judging.stand_in_smallest_sd,
         seeds=(seeds.min, seeds.primary or seeds.min, seeds.max), sequential=sequential,
         gates=tuple(GateRule(one.metric, one.arm, one.relative_to, one.op, one.value) for one in gates_of(binding)),
-        others=() if ordering else against[1:], check=binding.check, note=binding.note,
+        others=() if ordering else against[1:], check=binding.check, note=binding.note, domains=binding.domains,
     )  # fmt: skip
     if binding.unbound is not None:
         return replace(frame, mode="none", stopped=("not run", binding.unbound))
@@ -350,7 +350,8 @@ def _texts(frame: Frame, tests: int) -> list[str]:
     if tests == len(frame.blocks):
         return [f"{block.benchmark}: {_comparison(frame, block)} ({block.metric})" for block in frame.blocks]
     block = frame.blocks[0]
-    return [f"{frame.scope} of {len(frame.blocks)}: {_comparison(frame, block)} ({block.metric})"]
+    over = " domains" if frame.domains is not None else ""
+    return [f"{frame.scope} of {len(frame.blocks)}{over}: {_comparison(frame, block)} ({block.metric})"]
 
 
 def _comparison(frame: Frame, block: Block) -> str:
@@ -376,6 +377,6 @@ def _test_key(frame: Frame, blocks: tuple[Block, ...]) -> tuple[Any, ...]:
         frame.mode, frame.scope if len(blocks) > 1 or frame.scope == "no_worse" else "",
         frame.margin if frame.scope == "no_worse" or frame.mode == "absolute" else None,
         frame.target if frame.mode == "absolute" else None, frame.log_ratio, frame.order,
-        frame.direction if directed else None,
+        frame.direction if directed else None, frame.domains,
     )  # fmt: skip
     return (*question, tuple(sorted(each, key=repr)))

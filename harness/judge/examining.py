@@ -153,9 +153,29 @@ def _mean(frame: Frame, blocks: tuple[BlockFound, ...]) -> tuple[Test | None, di
     if mixed and not all(floors):
         return None, {"reason": "a mean over several metrics needs a 'floor' of each to bring them to one unit"}
     units = tuple(float(floor or 1.0) if mixed else 1.0 for floor in floors)
+    if frame.domains is not None:
+        return _over_domains(frame, blocks, units), {"replication": "domains"}
     parts = tuple(Paired(tuple(one.pairs[0].values), frame.sequential, frame.g) for one in blocks)
     seeds = tuple(tuple(sorted(one.pairs[0].differences)) for one in blocks)
     return Mean(parts, seeds, units), {"standardised_by": "floor" if mixed else "none: one unit"}
+
+
+def _over_domains(frame: Frame, blocks: tuple[BlockFound, ...], units: tuple[float, ...]) -> Test:
+    """Nested replication: one number a domain, the mean of its seeds; more seeds never make more domains.
+
+    The number of domains is fixed before results, so it is a paired t in a sequential run too, there of the first
+    ``seeds.min`` seeds: seeds bought because of what was seen do not enter. Where arms diverge alternately in a
+    domain, neither wins it.
+    """
+    first = frame.seeds[0] if frame.sequential else None
+    means = []
+    for one, unit in zip(blocks, units, strict=True):
+        kept = [value / unit for seed, value in sorted(one.pairs[0].differences.items())
+                if first is None or seed < first]  # fmt: skip
+        if kept:
+            mean = sum(kept) / len(kept)
+            means.append(0.0 if math.isnan(mean) else mean)
+    return Paired(tuple(means), False, frame.g)
 
 
 def smallest_effect(frame: Frame, blocks: tuple[BlockFound, ...]) -> float | None:

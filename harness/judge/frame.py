@@ -87,6 +87,7 @@ class Frame:
     has its own).
     ``delta`` is the published effect in that direction, None where none is printed or the metric is another one.
     ``others``: comparators that are shown and do not decide.
+    ``domains``: the blocks are the sample, seeds are averaged within each.
     ``k``: in how many blocks the effect must exist (``at_least``); None means all.
     """
 
@@ -131,6 +132,7 @@ class Frame:
     check: str | None = None
     stopped: tuple[str, str] | None = None
     note: str = ""
+    domains: str | None = None
 
     @property
     def is_stand_in(self) -> bool:
@@ -141,7 +143,9 @@ class Frame:
     def registered(self) -> str:
         """sha256 of what must not change once results exist."""
         whole = asdict(self)
-        return sha256_of({name: whole[name] for name in REGISTERED})
+        fixed = {name: whole[name] for name in REGISTERED}
+        # only where it is given: designs that were registered before it existed have not changed
+        return sha256_of(fixed | ({"domains": self.domains} if self.domains is not None else {}))
 
     def trial_ids(self) -> dict[str, str]:
         """Every trial that the claim looks at, with its side; a trial has the first of its sides."""
@@ -183,7 +187,8 @@ def frame_from(design: Mapping[str, Any], trial_ids: Mapping[str, str]) -> Frame
     Raises:
         KeyError: the design names a trial that is not among ``trial_ids``, or lacks a field.
     """
-    values = {name: design[name] for name in Frame.__dataclass_fields__}
+    values = {"domains": None, **design}
+    values = {name: values[name] for name in Frame.__dataclass_fields__}
     blocks = tuple(_block(one, trial_ids) for one in values["blocks"])
     gates = tuple(GateRule(**one) for one in values["gates"])
     plain = {name: _tuples(value) for name, value in values.items() if name not in ("blocks", "gates")}

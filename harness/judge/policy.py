@@ -138,7 +138,7 @@ def pending_of(frames: Sequence[Frame], evidence: Evidence, cap: int) -> list[Pe
     corrected = {name: corrected_of(examined, name) for name in ("primary", "secondary")}
     found: dict[str, Pending] = {}
     for one in examined:
-        for unit in one.units:
+        for unit in one.units if one.frame.domains is None else ():  # seeds make no more domains
             if unit.contrast in found or unit.stopped is not None or unit.reading is None:
                 continue
             p, adjusted = corrected[one.frame.family]

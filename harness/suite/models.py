@@ -196,7 +196,9 @@ class Binding(Strict):
 
     ``order`` is for orderings over several arms: ``chain`` (arm > against[0] > against[1] …) or ``best`` (arm above
     each). ``baselines``: own baselines of the arm and of ``against[0]``; the claim is judged on the gains over them.
-    ``check: reported`` marks an identity that only the authors' files show.
+    ``check: reported`` marks an identity that only the authors' files show. ``domains: benchmarks`` (with ``scope:
+    mean``): the claim is about domains such as persons or rooms, each a benchmark; seeds are averaged within a domain
+    and the test is over domains.
     """
 
     id: Identifier
@@ -215,6 +217,7 @@ class Binding(Strict):
     check: Identifier | None = None
     baselines: list[Name] = []
     order: Literal["chain", "best"] = "chain"
+    domains: Literal["benchmarks"] | None = None
     note: str = ""
 
     @model_validator(mode="after")
@@ -225,6 +228,8 @@ class Binding(Strict):
                 raise ValueError(f"an unbound claim takes no {', '.join(sorted(given))}")
         elif self.check is None and not (self.benchmarks and self.arm):
             raise ValueError("a claim is bound by 'benchmarks' and 'arm', by 'check', or has 'unbound: reason'")
+        if self.domains is not None and (self.scope != "mean" or len(self.benchmarks) < 2):
+            raise ValueError("'domains: benchmarks' needs 'scope: mean' and at least two benchmarks")
         return self
 
 
