@@ -52,7 +52,7 @@ def roots(spec: Mapping[str, Any]) -> Iterator[str]:
     yield registry.entry("data", spec["data"]["name"]).module
     yield registry.entry("model", spec["model"]["name"]).module
     for other in (spec.get("reference"), *spec.get("prerequisites", {}).values()):
-        if other is not None:
+        if other is not None and other["model"]:  # published weights are read by name: no model is built for them
             yield registry.entry("model", other["model"]["name"]).module
             yield from (registry.entry("method", name).module for name in methods_of(other.get("slots", {})))
 
