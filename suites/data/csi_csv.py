@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -99,8 +100,11 @@ def parse(content: bytes, where: str) -> Amplitudes:
             f"{length} numbers"
         )
     try:
-        values = np.array(",".join(cells).split(","), dtype=np.int32).reshape(len(cells), length // 2, 2)
-    except ValueError as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # numpy only warns where it stops reading
+            flat = np.fromstring(",".join(cells), dtype=np.int32, sep=",")
+        values = flat.reshape(len(cells), length // 2, 2)
+    except (ValueError, DeprecationWarning) as error:
         raise HarnessError(f"{where}: 'data' holds something that is no whole number: {error}") from error
     return np.hypot(values[..., 0], values[..., 1]).astype(np.float32)
 
@@ -123,12 +127,15 @@ def read(path: Path, source: str, packets: int, expected: str | None = None) -> 
 
     def make() -> Mapping[str, Any]:
         with open_tree(path, source) as tree:
-            listed = list_recordings(tree.names(), source)
-            amplitudes = {one.file: parse(tree.read(one.file), f"{source}: {one.file}") for one in listed}
+            names = tree.names()
+            listed = list_recordings(names, source)
+            wanted = {one.file for one in listed}
+            # In the archive's own order: going back in a compressed one starts again from its beginning.
+            amplitudes = {file: parse(tree.read(file), f"{source}: {file}") for file in names if file in wanted}
         return _cut(listed, amplitudes, packets, source)
 
-    names = ("windows", "recordings", "places", "people", "actions", "people_names", "action_names")
-    return dict(cached((READER, found, f"packets {packets}"), names, make))
+    parts = ("windows", "recordings", "places", "people", "actions", "people_names", "action_names")
+    return dict(cached((READER, found, f"packets {packets}"), parts, make))
 
 
 def _cut(listed: list[_Recording], amplitudes: Mapping[str, Amplitudes], packets: int, source: str) -> dict[str, Any]:
