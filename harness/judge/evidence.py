@@ -13,16 +13,23 @@ from harness.store.queries import Queries
 
 FAILED = ("failed", "timeout", "cancelled")
 
+SAME = 1e-6
+"""Relative difference up to which two outcomes of one trial are equal."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A stored trial. ``environment`` names its class: torch version and device model."""
+    """A stored trial. ``environment`` names its class: torch version and device model.
+
+    ``unstable`` has the (split, metric) that came out otherwise when it ran again in the same environment.
+    """
 
     trial_id: str
     status: str
     environment: str
     results: Mapping[tuple[str, str], float] = field(default_factory=dict)
     seconds: float | None = None
+    unstable: frozenset[tuple[str, str]] = frozenset()
 
     def value(self, metric: str, split: str | None) -> float | None:
         """A final number; without a split that of ``train``, else of the only split that has it."""
@@ -50,10 +57,37 @@ def read_evidence(reader: Queries, trial_ids: Iterable[str]) -> dict[str, Record
     for trial, split, metric, value in reader.results(wanted).rows:
         if value is not None:
             results.setdefault(trial, {})[split, metric] = float(value)
+    unstable = _unstable(reader, {row[0]: row[2] for row in rows if row[1] == "done"}, results)
     return {
-        trial: Record(trial, status, classes.get(environment, environment or ""), results.get(trial, {}), seconds)
+        trial: Record(
+            trial, status, classes.get(environment, environment or ""), results.get(trial, {}), seconds,
+            unstable.get(trial, frozenset()),
+        )
         for trial, status, environment, seconds in rows
-    }
+    }  # fmt: skip
+
+
+def _unstable(
+    reader: Queries, environments: Mapping[str, str | None], kept: Mapping[str, Mapping[tuple[str, str], float]]
+) -> dict[str, frozenset[tuple[str, str]]]:
+    """Numbers of trials that ran twice in one environment and differ by more than rounding."""
+    found: dict[str, frozenset[tuple[str, str]]] = {}
+    sql = "SELECT detail FROM events WHERE kind = 'duplicate' AND detail->>'trial_id' = ANY(?)"
+    for (text,) in reader.query(sql, [list(environments)]).rows:
+        again = json.loads(text) if isinstance(text, str) else text
+        trial = again["trial_id"]
+        if again["status"] != "done" or again.get("environment_id") != environments[trial]:
+            continue
+        for row in again.get("results") or ():
+            key = (str(row["split"]), str(row["metric"]))
+            first, second = kept.get(trial, {}).get(key), row["value"]
+            if first is not None and second is not None and not _equal(first, float(second)):
+                found[trial] = found.get(trial, frozenset()) | {key}
+    return found
+
+
+def _equal(one: float, other: float) -> bool:
+    return one == other or (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=SAME)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,9 @@ def _stopped(
         return "inactive", "; ".join(_gate_text(gate) for gate in gates if not gate.passed)
     if block.invalid is not None:
         return "invalid", block.invalid
+    unstable = _unstable(frame, block, evidence)
+    if unstable:
+        return "invalid", f"nondeterminism: {unstable} trials gave another {block.metric} when they ran again"
     failed, diverged, planned = (sum(getattr(one, name) for one in pairs) for name in ("failed", "diverged", "planned"))
     if diverged and frame.on_divergence == "invalid":
         return "invalid", f"{diverged} trials diverged, and the claim declares 'on_divergence: invalid'"
@@ -89,6 +92,17 @@ def _stopped(
     scores = list(pairs[0].baseline.values())
     weak = fairness.weak_baseline(block, scores) or fairness.weak_teacher(block, evidence, scores)
     return None if weak is None else ("invalid", weak)
+
+
+def _unstable(frame: Frame, block: Block, evidence: Evidence) -> int:
+    """Trials of the compared arms whose number is not a function of their content; times never are."""
+    if frame.log_ratio:
+        return 0
+    arms = (*block.chain, *frame.own_baselines)
+    found = [evidence[trial] for arm in arms for trial in block.cells.get(arm, {}).values() if trial in evidence]
+    return sum(
+        any(metric == block.metric and block.split in (None, split) for split, metric in one.unstable) for one in found
+    )
 
 
 def _gate_text(gate: GateReading) -> str:

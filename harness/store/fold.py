@@ -205,7 +205,10 @@ class Batch:
             raise ValueError(f"{status!r} is not the status of an outcome")
         known = self._rows["trials"].get((trial_id,), {})
         if known.get("status") in FINAL:
-            self._say(event, "duplicate", {"trial_id": trial_id, "status": status, "kept": known["status"]})
+            # its numbers are kept aside, so that two outcomes of one trial can be compared
+            detail = {"trial_id": trial_id, "status": status, "kept": known["status"],
+                      "environment_id": event.get("environment_id"), "results": event.get("results") or []}  # fmt: skip
+            self._say(event, "duplicate", detail)
             return
         given = {column: event[column] for column in _OUTCOME if event.get(column) is not None}
         given["error"] = event.get("error")
