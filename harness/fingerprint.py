@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+
+from harness.memory import Memory
 
 FIRST_PARTY = ("harness", "methods", "suites", "reports")
 LOOP = "harness.training"
@@ -29,8 +32,13 @@ class _Module:
 
 def fingerprint(roots: Iterable[str]) -> str:
     """sha256 over the modules reached from the roots (dotted names, or paths of ``.py`` files)."""
-    closure = reached(tuple(sorted({*roots, LOOP})))
-    text = "\n".join(f"{name} {_module(name).digest}" for name in closure)
+    return _fingerprint(tuple(sorted({*roots, LOOP})))
+
+
+@cache
+def _fingerprint(roots: tuple[str, ...]) -> str:
+    text = "\n".join(f"{name} {_module(name).digest}" for name in reached(roots))
+    _KNOWN.save()
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -50,8 +58,11 @@ def reached(roots: tuple[str, ...]) -> tuple[str, ...]:
 
 def forget() -> None:
     """Drop what is cached about sources (tests that edit files in one process)."""
-    for cached in (reached, _module, _file, _re_exports):
+    for cached in (_fingerprint, reached, _module, _file, _re_exports):
         cached.cache_clear()
+
+
+_KNOWN = Memory("modules", f"1/{sys.version_info[0]}.{sys.version_info[1]}")
 
 
 @cache
@@ -59,25 +70,38 @@ def _module(name: str) -> _Module:
     path = Path(name) if name.endswith(".py") else _file(name)
     if path is None:
         return _Module("missing", ())
-    tree = ast.parse(path.read_bytes())
+    digest, raw = _read(path)
     package = "" if name.endswith(".py") else name if path.name == "__init__.py" else name.rpartition(".")[0]
-    imports = sorted(set(_imports(tree, package, path)))
-    if name.endswith(".py"):
-        package_siblings = [
-            str(path.parent / f"{i}.py") for i in _plain_names(tree) if (path.parent / f"{i}.py").exists()
-        ]
-        imports = sorted({*imports, *package_siblings})
-    _strip(tree)
-    return _Module(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imports))
+    imports = set(_imports(raw, package))
+    if name.endswith(".py"):  # a user's file may import its neighbours
+        names = {base for level, base, _ in raw if not level and base}
+        imports |= {str(path.parent / f"{one}.py") for one in names if (path.parent / f"{one}.py").exists()}
+    return _Module(digest, tuple(sorted(imports)))
 
 
-def _plain_names(tree: ast.AST) -> Iterator[str]:
-    """Top-level names imported absolutely (a user's file may import its neighbours)."""
-    for node in ast.walk(tree):
+_Raw = list[tuple[int, str, str]]  # (level, base, name) of ``from base import name``; name "" for ``import base``
+
+
+def _read(path: Path) -> tuple[str, _Raw]:
+    """A source file's digest and its imports as they are written, kept by the file's content."""
+    content = path.read_bytes()
+    key = _KNOWN.key(content)
+    known = _KNOWN.get(key)
+    if known is None:
+        tree = ast.parse(content)
+        raw = sorted(set(_written(tree)))
+        _strip(tree)
+        known = [hashlib.sha256(ast.dump(tree).encode()).hexdigest(), raw]
+        _KNOWN.put(key, known)
+    return str(known[0]), [(int(level), str(base), str(name)) for level, base, name in known[1]]
+
+
+def _written(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
+    for node in _running(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module
+            yield from ((0, alias.name, "") for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((node.level, node.module or "", alias.name) for alias in node.names)
 
 
 def _strip(tree: ast.AST) -> None:
@@ -114,17 +138,11 @@ def _first_party(name: str) -> bool:
     return name.split(".")[0] in FIRST_PARTY
 
 
-def _imports(tree: ast.AST, package: str, path: Path) -> Iterator[str]:
-    for node in _running(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if _first_party(alias.name):
-                    yield from _reached_by_name(alias.name)
-        elif isinstance(node, ast.ImportFrom):
-            base = _absolute(node, package)
-            if base and _first_party(base):
-                for alias in node.names:
-                    yield from _reached_from(base, alias.name)
+def _imports(raw: _Raw, package: str) -> Iterator[str]:
+    for level, base, name in raw:
+        absolute = _absolute(level, base, package)
+        if absolute and _first_party(absolute):
+            yield from _reached_from(absolute, name) if name else _reached_by_name(absolute)
 
 
 def _running(tree: ast.AST) -> Iterator[ast.AST]:
@@ -140,14 +158,14 @@ def _running(tree: ast.AST) -> Iterator[ast.AST]:
                 waiting.append(child)
 
 
-def _absolute(node: ast.ImportFrom, package: str) -> str | None:
-    if not node.level:
-        return node.module
+def _absolute(level: int, base: str, package: str) -> str | None:
+    if not level:
+        return base
     if not package:
         return None
     parts = package.split(".")
-    parts = parts[: len(parts) - (node.level - 1)]
-    return ".".join([*parts, node.module] if node.module else parts)
+    parts = parts[: len(parts) - (level - 1)]
+    return ".".join([*parts, base] if base else parts)
 
 
 def _reached_by_name(name: str) -> Iterator[str]:
@@ -178,7 +196,7 @@ def _re_exports(name: str) -> dict[str, str] | None:
     found: dict[str, str] = {}
     for node in ast.parse(path.read_bytes()).body:
         if isinstance(node, ast.ImportFrom):
-            base = _absolute(node, name)
+            base = _absolute(node.level, node.module or "", name)
             if base:
                 found.update({alias.asname or alias.name: base for alias in node.names})
         elif not _says_only(node):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import Place, Problem, SuiteError
+from harness.memory import Memory
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 50
@@ -67,6 +68,51 @@ def read(path: Path, top: type = dict) -> Node:
 
 def parse(text: str, path: Path, top: type = dict) -> Node:
     """Parse YAML text; ``path`` is only for messages. Raises SuiteError."""
+    key = _KNOWN.key(text.encode("utf-8", "surrogatepass"))
+    known = _KNOWN.get(key)
+    if known is not None:
+        return _checked(_unpacked(known, path), path, top)
+    node = _checked(_parsed(text, path), path, top)
+    _KNOWN.put(key, _packed(node))
+    _KNOWN.save()
+    return node
+
+
+_KNOWN = Memory("yaml", "1")
+
+
+def _packed(node: Node) -> list[Any]:
+    """A node as plain data: [line, column, size, height, kind, content]."""
+    head = [node.place.line, node.place.column, node.size, node.height]
+    if isinstance(node.value, dict):
+        keys = node.key_places
+        return [*head, "d", [[k, keys[k].line, keys[k].column, _packed(child)] for k, child in node.value.items()]]
+    if isinstance(node.value, list):
+        return [*head, "l", [_packed(child) for child in node.value]]
+    return [*head, "s", node.value]
+
+
+def _unpacked(packed: list[Any], path: Path) -> Node:
+    line, column, size, height, kind, content = packed
+    node = Node(Place(path, line, column), content, {}, size, height)
+    if kind == "d":
+        node.value = {key: _unpacked(child, path) for key, _, _, child in content}
+        node.key_places = {key: Place(path, at, column) for key, at, column, _ in content}
+    elif kind == "l":
+        node.value = [_unpacked(child, path) for child in content]
+    return node
+
+
+def _checked(node: Node | None, path: Path, top: type) -> Node:
+    if node is None:
+        raise _error(Place(path, 1, 1), "the file is empty")
+    if not isinstance(node.value, top):
+        wanted = "a mapping (key: value)" if top is dict else "a list (- item)"
+        raise _error(node.place, f"the top of the file must be {wanted}")
+    return node
+
+
+def _parsed(text: str, path: Path) -> Node | None:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -84,7 +130,7 @@ def parse(text: str, path: Path, top: type = dict) -> Node:
     except (ValueError, RecursionError, AttributeError, TypeError, IndexError, KeyError) as error:
         # The parser itself gives up in its own ways on hostile text (a surrogate, a bad escape, a stray directive).
         raise _error(Place(path, 1, 1), f"not valid YAML: {type(error).__name__}: {error}") from error
-    return builder.root(top)
+    return builder.top
 
 
 def _text(path: Path) -> str:
@@ -127,14 +173,6 @@ class _Builder:
         self.top: Node | None = None
         self.nodes = 0
         self.documents = 0
-
-    def root(self, top: type) -> Node:
-        if self.top is None:
-            raise _error(Place(self.path, 1, 1), "the file is empty")
-        if not isinstance(self.top.value, top):
-            wanted = "a mapping (key: value)" if top is dict else "a list (- item)"
-            raise _error(self.top.place, f"the top of the file must be {wanted}")
-        return self.top
 
     def take(self, event: Any) -> None:
         kind = type(event).__name__

@@ -112,7 +112,8 @@ import json, sys
 from harness.suite import load_suite
 from harness.plan import make_plan, Selection
 plan = make_plan(load_suite("adamp"), Selection(seeds=(0,)))
-print(json.dumps({f"{l.benchmark}/{l.arm}": l.trial_id for l in plan.links}))
+trained = {t.trial_id for t in plan.trials if t.needs}  # these change with the method that made their backbone
+print(json.dumps({f"{l.benchmark}/{l.arm}": l.trial_id for l in plan.links if l.trial_id not in trained}))
 """
 
 
