@@ -86,7 +86,7 @@ def batch_dependence(statistics: str = "released") -> Check:
     """In evaluation an image's output depends on its batch: 1, with statistics by image 0."""
     x, hole = _features()
     norm = RegionNormBasic(3, statistics=statistics).double().eval()
-    distance = float((norm(x, hole)[:1] - norm(x[:1], hole[:1])).abs().max())
+    distance = float((norm(x, hole)[:1] - norm(x[:1], hole[:1])).detach().abs().max())
     return Check(
         ours=float(distance > 1e-9),
         theirs=1.0,
@@ -97,7 +97,7 @@ def batch_dependence(statistics: str = "released") -> Check:
 
 
 def hard_mask_empty_at_init(threshold: float = 0.8, draws: int = 50) -> Check:
-    """With the released initialisation (Kaiming by fan-in times 0.1) no position of RN-L reaches the threshold, percent."""
+    """With the released initialisation (Kaiming by fan-in, ×0.1) no position of RN-L reaches the threshold; percent."""
     generator = torch.Generator().manual_seed(0)
     most, lowest, highest = 0.0, 1.0, 0.0
     for _ in range(draws):
