@@ -77,8 +77,8 @@ def backward_batch_denominator(backward_statistic: str = "released") -> Check:
     by_batch, by_running = (float((slope - scaled / one).abs().max()) for one in (batch, running))
     divides = float(by_batch < 1e-10 and forward < 1e-10)
     detail = (
-        f"forward against the running statistic {forward:.1e}; backward against the batch's {by_batch:.1e}, against the "
-        f"running one {by_running:.1e}"
+        f"forward against the running statistic {forward:.1e}; backward against the batch's {by_batch:.1e}, against "
+        f"the running one {by_running:.1e}"
     )
     return Check(ours=divides, theirs=1.0, tolerance=0, unit="boolean", detail=detail)
 
@@ -94,7 +94,7 @@ def running_double_update(running_update: str = "released") -> Check:
         expected = 0.9 * (number - 1) / number * expected + (0.1 + 0.9 / number) * square
         error = max(error, float((norm.running_phi - expected).abs().max()))
     late = 0.9 * 99 / 100
-    detail = f"120 steps of a warm-up of 200: largest error {error:.1e}; weight of the past at step 100 {late:.3f}, plain 0.9"
+    detail = f"120 steps of warm-up: largest error {error:.1e}; weight of the past at step 100 {late:.3f}, plain 0.9"
     return Check(ours=error, theirs=0.0, tolerance=1e-10, unit="absolute", detail=detail)
 
 

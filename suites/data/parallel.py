@@ -1,7 +1,7 @@
 """Sentence pairs in two languages, and their published layouts: one sentence a line, plain or gzipped.
 
 Layouts: a folder of your own (``paralleltext``), Multi30k (Elliott et al. 2016), and what fairseq's
-``prepare-iwslt14.sh`` and ``prepare-wmt14en2de.sh`` write: ``train``, ``valid`` and ``test`` with the language as suffix,
+``prepare-iwslt14.sh`` and ``prepare-wmt14en2de.sh`` write: ``train``, ``valid``, ``test`` with the language as suffix,
 tokenised by Moses and cut by subword-nmt, whose pieces end with ``@@`` where the word goes on (Sennrich et al. 2016).
 """
 
@@ -224,7 +224,7 @@ INFOS = (
         version="1",
         size="1.6 MB",
         files=tuple(f"data:{path}" for sides in MULTI30K.values() for path in sides.values()),
-        fetch="hand:put the task 1 raw files (train.de.gz, val.de.gz, test_2016_flickr.de.gz, …) into HARNESS_DATA/multi30k/",
+        fetch="hand:put task 1's raw files (train.de.gz, val.de.gz, test_2016_flickr.de.gz, …) into HARNESS_DATA/multi30k/",
         keys=MappingProxyType(
             {
                 "source": Key("str", "de", "language that is translated", choices=("de", "en")),

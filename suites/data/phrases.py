@@ -1,6 +1,6 @@
 """German and English phrases from templates: numbers, dates, quantities, countries and languages, words from CLDR.
 
-Generated. Every pair is a template filled at random; words and signs stand between blanks. Word order differs as the two
+Generated. Every pair is a template filled at random, words and signs between blanks. Word order differs as the two
 languages do (verbs at the end of German clauses), numbers below a thousand are spelt out, and dates, months, weekdays,
 quantities, countries and languages are those of babel's CLDR.
 """

@@ -1,8 +1,8 @@
 """The Tensorized Transformer as a language model: multi-linear attention of one core (Ma et al. 2019).
 
-The attention is a third-order tensor over places, T[i, j, m] = Σ_r g_r Q_ir K_jr V_mr (equation 9 with a diagonal core);
-its slice of place i, flattened, is projected to the width. So the projection has as many columns as pairs of places, and
-the window's length is part of the model. Positions are relative, with two biases, as in Transformer-XL.
+The attention is a third-order tensor over places, T[i, j, m] = Σ_r g_r Q_ir K_jr V_mr, with a diagonal core; its slice
+of place i, flattened, is projected to the width. So the projection has as many columns as pairs of places, and the
+window's length is part of the model. Positions are relative, with two biases, as in Transformer-XL.
 
 The authors' code for language models masks nothing: a place's slice holds keys and values of later places, and the
 projection can read the next token from them. ``causal`` masks both axes; ``causal: false`` is the released behaviour.

@@ -29,11 +29,11 @@ class NormProbe:
     Final quantities (without the prefix ``mechanism.``):
 
     - ``batch_mean_deviation``, ``batch_variance_deviation``, ``batch_mean_square_deviation``: distance of the batch's
-      value from the running one, the mean's in standard deviations, the others relative; median over channels, then over
-      norms and recorded steps. The reference is the norm's own running value, else an average of the recorded batches.
+      value from the running one, the mean's in standard deviations, the others relative; median over channels, then
+      over norms and recorded steps. The reference is the norm's own running value, else an average of the recorded batches.
     - ``batch_stat_deviation``: mean over channels of the first two, averaged; median over norms and recorded steps;
       ``batch_stat_deviation_p99`` its 99th percentile.
-    - ``normaliser_deviation``: relative change of the divisor that a norm with shared statistics uses, between consecutive
+    - ``normaliser_deviation``: relative change of the divisor of a norm with shared statistics between consecutive
       steps, mean over channels; median over norms and recorded steps.
     - ``gradient_norm_p99``: 99th percentile over steps of the gradient's norm at the first norm's input, as a ratio to
       the median.
