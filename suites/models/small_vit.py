@@ -16,7 +16,6 @@ from suites.models.taps import Taps
 if TYPE_CHECKING:
     from harness.contracts import ModelRequest
 
-DEVIATION = 0.02
 MOST_TOKENS = 257
 
 
@@ -50,7 +49,15 @@ class SmallViT(nn.Module):
     """
 
     def __init__(
-        self, channels: int, classes: int, patch: int, width: int, depth: int, heads: int, ratio: float
+        self,
+        channels: int,
+        classes: int,
+        patch: int,
+        width: int,
+        depth: int,
+        heads: int,
+        ratio: float,
+        deviation: float,
     ) -> None:
         super().__init__()
         self.patch_embed = nn.Conv2d(channels, width, patch, patch)
@@ -61,10 +68,10 @@ class SmallViT(nn.Module):
         self.head = nn.Linear(width, classes)
         self.taps = Taps(f"blocks.{depth // 2 - 1}", "norm", "head", "token")
         for parameter in (self.cls_token, self.pos_embed):
-            nn.init.trunc_normal_(parameter, std=DEVIATION)
+            nn.init.trunc_normal_(parameter, std=deviation)
         for part in self.modules():
             if isinstance(part, nn.Linear):
-                nn.init.trunc_normal_(part.weight, std=DEVIATION)
+                nn.init.trunc_normal_(part.weight, std=deviation)
                 nn.init.zeros_(part.bias)
 
     def features(self, images: Tensor) -> Tensor:
@@ -99,7 +106,14 @@ def build(request: ModelRequest) -> SmallViT:
     if size % patch:
         raise HarnessError(f"small-vit: images of {size} pixels are not whole patches of {patch}")
     return SmallViT(
-        int(facts["channels"]), int(facts["classes"]), patch, width, int(keys["depth"]), heads, float(keys["ratio"])
+        int(facts["channels"]),
+        int(facts["classes"]),
+        patch,
+        width,
+        int(keys["depth"]),
+        heads,
+        float(keys["ratio"]),
+        float(keys["deviation"]),
     )
 
 
@@ -114,6 +128,7 @@ INFO = ModelInfo(
             "width": Key("int", 32, "channels of a token", low=4),
             "depth": Key("int", 4, "blocks", low=2),
             "heads": Key("int", 2, "attention heads", low=1),
+            "deviation": Key("float", 0.02, "of the initial weights; narrow networks want more", low=1e-4, high=1),
             "ratio": Key("float", 2.0, "inner width of the two layers over the width", low=0.5),
         }
     ),

@@ -58,13 +58,13 @@ def taps_of(network: nn.Module) -> Taps:
         return Taps("s3", "s4", "head.fc")
     if {"layers", "norm", "head"} <= set(parts):  # Swin: grids with channels last
         return Taps("layers.2", "norm", "head.fc", "grid")
-    if {"features", "classifier"} <= set(parts) and len(parts["features"]) == 19:  # type: ignore[arg-type]
+    if {"features", "classifier"} <= set(parts) and len(parts["features"]) == 19:
         return Taps("features.17", "features.18", "classifier")  # MobileNetV2: the 1×1 convolution is the last stage
     if {"patch_embed", "blocks", "norm", "head"} <= set(parts):
-        depth = len(parts["blocks"])  # type: ignore[arg-type]
+        depth = len(parts["blocks"])
         return Taps(f"blocks.{depth // 2 - 1}", "norm", "head", "token")
     if {"conv_stem", "blocks", "classifier"} <= set(parts):
-        depth = len(parts["blocks"])  # type: ignore[arg-type]
+        depth = len(parts["blocks"])
         return Taps(f"blocks.{depth - 2}", f"blocks.{depth - 1}", "classifier")
     if {"body", "head"} <= set(parts) and isinstance(parts["body"], nn.Sequential):
         return _of_body(parts["body"])
@@ -102,7 +102,7 @@ def tapped(network: nn.Module, taps: Taps, *, middle: bool = True, last: bool = 
     for name, wanted in (("middle", middle), ("last", last)):
         if wanted:
             module = network.get_submodule(getattr(taps, name))
-            hooks.append(module.register_forward_hook(reader(name)))  # type: ignore[arg-type]
+            hooks.append(module.register_forward_hook(reader(name)))
     try:
         yield found
     finally:

@@ -16,16 +16,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Probe, StepResult
+from harness.contracts import Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
 from harness.records import Key, TaskInfo
 from methods.distillation import inputs
 from methods.distillation.inputs import Objective, shape_arguments
 from methods.distillation.logits import is_target, widen
 from methods.distillation.probes import teacher_quantities
+from suites.data.types import Images
 from suites.models.taps import Features, Taps, tapped, taps_of
 from suites.tasks.augment import AUGMENTATIONS, mix_batch
-from suites.tasks.classification import Classification
+from suites.tasks.classification import score
 from suites.tasks.common import evaluating, split_batches
 
 PROBED_IMAGES = 1024
@@ -55,7 +56,7 @@ class Distilled(nn.Module):
         return logits
 
 
-class Distillation(Classification):
+class Distillation(Task):
     """A student trained by an objective, scored as in classification.
 
     The teacher is the prerequisite ``teacher``, in evaluation mode; ``teacher_mode: train`` puts its BatchNorm and
@@ -83,6 +84,7 @@ class Distillation(Classification):
         ),
     )
 
+    data: Images
     model: nn.Module
     objective: Objective
     teacher: nn.Module | None
@@ -149,6 +151,10 @@ class Distillation(Classification):
         with torch.no_grad():
             return _read(self.teacher, self.teacher_taps, images, "last" if self.reads == "last" else None)
 
+    def steps_per_epoch(self) -> int:
+        """Whole batches; the rest of an epoch is dropped, since BatchNorm suffers from tiny batches."""
+        return len(self.splits["train"]) // self.recipe.batch_size
+
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Batches of a fresh permutation, with the numbers of their items."""
         train, size = self.splits["train"], self.recipe.batch_size
@@ -202,6 +208,27 @@ class Distillation(Classification):
         loss = self.objective(given)
         self.seen = given
         return StepResult(loss.total, {f"term.{name}": value for name, value in loss.terms.items()})
+
+    def evaluate(self, split: str) -> Evaluation:
+        """The student's scores as in classification, and which items were right."""
+        if split not in self.splits:
+            return Evaluation({})
+        labels = self.splits[split].labels
+        with evaluating(self.model):
+            logits = self._logits(self.model, split)
+        correct = (logits.argmax(1) == labels).cpu().numpy()
+        items = {"item": self.data.splits[split].items, "correct": correct}
+        return Evaluation(score(logits, labels, self.majority), items)
+
+    def _logits(self, network: nn.Module, split: str) -> Tensor:
+        part = self.splits[split]
+        places = torch.arange(len(part), device=self.device).split(self.recipe.eval_batch)
+        return torch.cat([network(self._laid_out(part.take(some)[0])) for some in places]).float()
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        if self.recipe.memory_layout == "channels_last":
+            return images.to(memory_format=torch.channels_last)
+        return images
 
     def probe(self, model: nn.Module) -> Probe | None:
         """The objective's own quantities on the batches of probed steps."""
@@ -296,12 +323,8 @@ class Distillation(Classification):
         return (sums[0] - sums[1]).abs().mean()
 
     def _test_accuracy(self, network: nn.Module) -> float:
-        part = self.splits["test"]
-        correct = [
-            network(self._laid_out(part.take(places)[0])).argmax(1) == part.labels[places]
-            for places in self._places(len(part))
-        ]
-        return 100 * float(torch.cat(correct).double().mean())
+        correct = self._logits(network, "test").argmax(1) == self.splits["test"].labels
+        return 100 * float(correct.double().mean())
 
 
 class ObjectiveProbe:

@@ -270,9 +270,9 @@ def test_an_unedited_copy_plans_the_same(copied: Path) -> None:
 
 @pytest.mark.parametrize("name", SUITES)
 def test_edited_files_give_a_message_or_a_plan(name: str, copied: Path) -> None:
-    chosen = random.Random(20).sample(all_edits(copied, name), 60)
+    chosen = random.Random(20).sample(all_edits(copied, name), 25)
     seen = Counter(outcome(copied, name, edit, node) for edit, node in chosen)
-    assert seen["error"] > 20
+    assert seen["error"] > 8
     assert not seen["silent"]
 
 

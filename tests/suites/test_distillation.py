@@ -1,0 +1,262 @@
+"""Distillation: digit pairs, taps, every objective for a few steps, teachers, products, mechanisms, model sizes."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from task_lab import Cell, filled, train
+from torch import nn
+
+from harness.contracts import ModelRequest, Slot, TrialContext
+from harness.errors import HarnessError
+from harness.recipe import recipe_from
+from harness.registry import entries
+from harness.seeds import Streams
+from suites.models import cifar_pairs, imagenet_zoo
+from suites.models.cnn import ConvNet
+from suites.models.taps import Taps, tapped, taps_of
+from suites.tasks.distillation import Distillation, Distilled
+
+DATA = Cell(
+    "-:-", "suites.data.digit_pairs:digit-pairs", "-:-", data_keys={"train": 200, "validation": 100, "test": 100}
+)
+FACTS = {"classes": 100, "channels": 1, "size": 8}
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def network(width: int, seed: int = 0) -> nn.Module:
+    torch.manual_seed(seed)
+    return ConvNet(1, 100, [width, 2 * width], [1, 2])
+
+
+def task_of(
+    name: str, seed: int = 0, *, teacher: bool = True, data: Any = None, width: int = 4, **given: Any
+) -> Distillation:
+    """A student of width 4 and a fixed random teacher of width 8; ``given`` are options of the method or the task."""
+    entry = entries("method")[name]
+    own = {key: given.pop(key) for key in list(given) if key in entry.keys}
+    hyper = dict(entry.info["defaults"])
+    recipe = {"batch_size": 20, "steps": 8, **{k: v for k, v in given.items() if k not in Distillation.info.keys}}
+    keys = filled(Distillation.info.keys, {k: v for k, v in given.items() if k in Distillation.info.keys})
+    streams = Streams(seed)
+
+    def load_prerequisite(_name: str, _facts: Any) -> nn.Module:
+        return network(8, seed=99).eval().requires_grad_(False)
+
+    return Distillation(
+        TrialContext(
+            recipe=recipe_from({**recipe, **keys}),
+            load_data=lambda: data if data is not None else DATA.data_for(seed),
+            build_model=lambda _facts: network(width, streams.number("init") % 2**31),
+            slots={"objective": Slot(name, entry.load(), {**hyper, **own})},
+            streams=streams,
+            device=torch.device("cpu"),
+            scale="mini",
+            folder=Path("/nowhere"),
+            load_prerequisite=load_prerequisite,
+            prerequisites=("teacher",) if teacher else (),
+        )
+    )
+
+
+OBJECTIVES = sorted(name for name, entry in entries("method").items() if entry.info["slot"] == "objective")
+
+
+def test_digit_pairs_are_balanced_cross_no_picture_and_are_one_set_for_all_seeds() -> None:
+    clean = dataclasses.replace(DATA, data_keys={**DATA.data_keys, "noise": 0.0})
+    data, other = clean.data_for(0), clean.data_for(5)
+    pictures = {}
+    for name, split in data.splits.items():
+        assert split.images.shape[1:] == (1, 8, 16)
+        assert set(np.bincount(split.labels, minlength=100)) == {len(split) // 100}
+        assert np.array_equal(split.images, other.splits[name].images)
+        halves = np.concatenate([split.images[..., :8], split.images[..., 8:]])
+        pictures[name] = {half.tobytes() for half in halves}
+    assert not pictures["train"] & pictures["test"]
+    assert not pictures["train"] & pictures["validation"]
+    another = dataclasses.replace(clean, data_keys={**clean.data_keys, "sample": 1}).data_for(0)
+    assert not np.array_equal(data.splits["train"].images, another.splits["train"].images)
+
+
+def test_digit_pairs_want_an_image_of_each_class() -> None:
+    with pytest.raises(HarnessError, match="one image of each"):
+        dataclasses.replace(DATA, data_keys={"train": 99}).data_for(0)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_every_objective_trains_and_only_it_and_the_student_move(name: str) -> None:
+    task = task_of(name)
+    model, losses = train(task, 4)
+    assert isinstance(model, Distilled)
+    assert all(np.isfinite(losses))
+    assert set(task.product(model)) == set(network(4).state_dict())
+    grouped = {id(p) for group in task.parameter_groups(model) for p in group["params"]}
+    assert {id(p) for p in model.objective.parameters()} <= grouped
+    assert task.teacher is not None
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(task.teacher.state_dict().values(), network(8, 99).state_dict().values(), strict=True)
+    )
+    if name == "uskd":
+        fresh = task_of(name).build()
+        assert isinstance(fresh, Distilled)
+        assert not torch.equal(fresh.objective.weak_head.weight, model.objective.weak_head.weight)
+
+
+@pytest.mark.parametrize("name", ["nkd", "uskd", "mgd", "ps-kd"])
+def test_two_runs_of_one_seed_are_equal_to_the_last_bit(name: str) -> None:
+    def once() -> tuple[list[float], dict[str, float], dict[str, float]]:
+        task = task_of(name)
+        _, losses = train(task, 3)
+        return losses, dict(task.evaluate("test").metrics), task.mechanisms()
+
+    assert once() == once()
+
+
+def test_order_and_initial_student_do_not_depend_on_the_arm() -> None:
+    one, other = task_of("uskd"), task_of("cross-entropy", teacher=False)
+    weights = [task.build().student.state_dict() for task in (one, other)]
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    for epoch in (0, 1):
+        pairs = zip(one.batches(epoch), other.batches(epoch), strict=True)
+        assert all(torch.equal(a.index, b.index) and torch.equal(a.images, b.images) for a, b in pairs)
+
+
+def test_a_loss_that_needs_a_teacher_says_so() -> None:
+    cases: list[tuple[str, dict[str, Any]]] = [("nkd", {}), ("mgd", {}), ("uskd", {"rank": "teacher"})]
+    for name, options in cases:
+        with pytest.raises(HarnessError, match="needs a teacher"):
+            task_of(name, teacher=False, **options).build()
+
+
+def test_teacher_mode_train_moves_its_statistics_and_a_checkpoint_keeps_them() -> None:
+    task = task_of("nkd", teacher_mode="train")
+    train(task, 2)
+    assert task.teacher is not None
+    moved = {key: value.clone() for key, value in task.teacher.named_buffers()}
+    assert not torch.equal(moved["body.1.running_mean"], dict(network(8, 99).named_buffers())["body.1.running_mean"])
+    again = task_of("nkd", teacher_mode="train")
+    again.build()
+    again.restore(task.state())
+    assert again.teacher is not None
+    assert all(torch.equal(moved[key], value) for key, value in again.teacher.named_buffers())
+
+
+def test_mixed_and_smoothed_labels_are_masses() -> None:
+    task = task_of("nkd", mixup=0.8, cutmix=1.0, label_smoothing=0.1)
+    task.build()
+    batch = next(iter(task.batches(0)))
+    assert batch.labels.shape == (20, 100)
+    assert torch.allclose(batch.labels.sum(1), torch.ones(20))
+    assert float(batch.labels.min()) == pytest.approx(0.001)
+    assert np.isfinite(float(task.training_step(batch, 0).loss.detach()))
+
+
+def test_mechanisms_name_what_the_claims_and_gates_read() -> None:
+    wanted = {
+        "teacher_advantage",
+        "teacher_non_target_mass",
+        "nontarget_sum_gap",
+        "nontarget_kl",
+        "non_target_mass_gap",
+    }
+    found = {}
+    for name in ("nkd", "kd", "uskd"):
+        task = task_of(name)
+        train(task, 4)
+        found[name] = task.mechanisms()
+        assert wanted <= set(found[name])
+        assert all(np.isfinite(value) for value in found[name].values())
+    assert {"weak_advantage", "rank_spearman"} <= set(found["uskd"])
+    assert found["nkd"]["nontarget_sum_gap"] < 1e-6 < found["kd"]["nontarget_sum_gap"]
+
+
+def test_learns_from_labels_and_not_from_shuffled_ones() -> None:
+    cell = dataclasses.replace(DATA, data_keys={"train": 400, "validation": 100, "test": 200, "noise": 0.0})
+    honest = cell.data_for(0)
+    scores = []
+    for shuffle in (False, True):
+        data = honest
+        if shuffle:
+            split = honest.splits["train"]
+            mixed = dataclasses.replace(split, labels=np.random.default_rng(0).permutation(split.labels))
+            data = dataclasses.replace(honest, splits={**honest.splits, "train": mixed})
+        task = task_of("uskd", data=data, width=16, batch_size=40, mu=0.1)
+        train(task, 150)
+        scores.append(task.evaluate("test").metrics["top1-accuracy"])
+    assert scores[0] > 15
+    assert scores[1] < 6
+
+
+SIZES = {
+    "resnet18": 11.22,
+    "resnet34": 21.33,
+    "resnet50": 23.71,
+    "resnet32x4": 7.43,
+    "vgg8": 3.97,
+    "vgg13": 9.46,
+    "mobilenetv2": 0.81,
+    "shufflenetv1": 0.95,
+    "shufflenetv2": 1.36,
+}
+
+
+@pytest.mark.parametrize("arch", SIZES)
+def test_networks_of_the_pairs_have_the_published_sizes(arch: str) -> None:
+    """Millions of parameters for 100 classes, as the literature of the CRD pairs lists them."""
+    with torch.device("meta"):
+        built = cifar_pairs.build(ModelRequest({"arch": arch}, {"classes": 100, "channels": 3, "size": 32}))
+        taps = taps_of(built)
+        with tapped(built, taps) as found:
+            logits = built(torch.empty(2, 3, 32, 32))
+    assert sum(p.numel() for p in built.parameters()) / 1e6 == pytest.approx(SIZES[arch], rel=0.01)
+    assert logits.shape == (2, 100)
+    assert found.middle is not None
+    assert found.last is not None
+    assert built.get_submodule(taps.head).in_features == found.last.shape[1]
+
+
+# Parameters in millions; channels of the stage before last as the USKD configs have them (ShuffleNetV2: as it is).
+ZOO = {
+    "resnet18": (11.69, 256),
+    "resnet34": (21.80, 256),
+    "resnet50": (25.56, 1024),
+    "resnet101": (44.55, 1024),
+    "mobilenet_v2": (3.50, 320),
+    "shufflenet_v2_x1_0": (2.28, 464),
+    "mobilenetv1_100": (4.23, 512),
+    "regnetx_016": (9.19, 408),
+    "swin_tiny_patch4_window7_224": (28.29, 384),
+    "deit_tiny_patch16_224": (5.72, 192),
+}
+
+
+@pytest.mark.parametrize("arch", ZOO)
+def test_imagenet_networks_have_the_published_sizes_and_middle_channels(arch: str) -> None:
+    if arch in imagenet_zoo.TIMM:
+        pytest.importorskip("timm")
+    with torch.device("meta"):
+        request = ModelRequest({"arch": arch, "drop_path": 0.0}, {"classes": 1000, "channels": 3, "size": 224})
+        built = imagenet_zoo.build(request).eval()
+        with tapped(built, taps_of(built)) as found:
+            built(torch.empty(1, 3, 224, 224))
+    assert sum(p.numel() for p in built.parameters()) / 1e6 == pytest.approx(ZOO[arch][0], rel=0.005)
+    assert found.middle is not None
+    assert found.middle.shape[:2] == (1, ZOO[arch][1])
+
+
+def test_taps_of_an_unknown_build_are_an_error_and_can_be_given() -> None:
+    with pytest.raises(HarnessError, match="stage before last"):
+        taps_of(nn.Linear(2, 2))
+    own = nn.Linear(2, 2)
+    own.taps = Taps("a", "b", "c")
+    assert taps_of(own) == Taps("a", "b", "c")
