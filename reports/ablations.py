@@ -46,11 +46,14 @@ def settings_of(arm: Arm) -> dict[str, Any]:
 
 
 def parent_of(name: str, arms: Mapping[str, Arm]) -> tuple[str, str] | None:
-    """The arm that an ablation changes least, methods before baselines, and what differs."""
+    """The arm that an ablation names as its parent, else the one that it changes least, methods before baselines; and
+    what differs.
+    """
     own = settings_of(arms[name])
+    named = arms[name].parent
     best: tuple[int, int, int, str, list[str]] | None = None
     for place, (other, arm) in enumerate(arms.items()):
-        if arm.role == "ablation":
+        if other != named if named in arms else arm.role == "ablation":
             continue
         theirs = settings_of(arm)
         keys = [key for key in dict.fromkeys([*own, *theirs]) if own.get(key) != theirs.get(key)]

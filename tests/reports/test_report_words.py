@@ -163,3 +163,14 @@ def test_factorials_are_found_where_all_else_is_equal() -> None:
 def test_a_suite_of_ordinary_names_loads(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, arm="small-lr", bench="second", title="Demo")
     assert suite.benchmarks["second"].model.title == "Demo"
+
+
+def test_an_ablation_that_names_its_parent_is_compared_with_it() -> None:
+    slots = {"lr": 0.1, "name": "sgd"}
+    arms = {
+        "ours": Arm(role="method", optimizer=slots),
+        "first": Arm(role="ablation", parent="ours", optimizer={**slots, "momentum": 0.5}),
+        "second": Arm(role="ablation", parent="first", optimizer={**slots, "momentum": 0.5, "nesterov": True}),
+    }
+    assert ablations.parent_of("first", arms) == ("ours", "optimizer.momentum: 0.5")
+    assert ablations.parent_of("second", arms) == ("first", "optimizer.nesterov: yes")
