@@ -224,7 +224,7 @@ INFOS = (
         version="1",
         size="1.6 MB",
         files=tuple(f"data:{path}" for sides in MULTI30K.values() for path in sides.values()),
-        fetch="hand:put task 1's raw files (train.de.gz, val.de.gz, test_2016_flickr.de.gz, …) into HARNESS_DATA/multi30k/",
+        fetch="hand:put train.de.gz, val.de.gz, test_2016_flickr.de.gz and the same of .en into HARNESS_DATA/multi30k/",
         keys=MappingProxyType(
             {
                 "source": Key("str", "de", "language that is translated", choices=("de", "en")),

@@ -30,7 +30,8 @@ class NormProbe:
 
     - ``batch_mean_deviation``, ``batch_variance_deviation``, ``batch_mean_square_deviation``: distance of the batch's
       value from the running one, the mean's in standard deviations, the others relative; median over channels, then
-      over norms and recorded steps. The reference is the norm's own running value, else an average of the recorded batches.
+      over norms and recorded steps. The reference is the norm's own running value, else an average of recorded
+      batches.
     - ``batch_stat_deviation``: mean over channels of the first two, averaged; median over norms and recorded steps;
       ``batch_stat_deviation_p99`` its 99th percentile.
     - ``normaliser_deviation``: relative change of the divisor of a norm with shared statistics between consecutive

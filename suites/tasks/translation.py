@@ -229,7 +229,7 @@ class Translation(Task):
         for places in self._by_length(text):
             source = padded([text.source[place] for place in places]).to(self.device)
             outputs = search(
-                self.model,  # type: ignore[arg-type]
+                self.model,
                 source,
                 beam=int(task["beam"]),
                 limit=min(int(task["decode_limit"]), 2 * source.shape[1] + 10),
@@ -318,7 +318,7 @@ def bleu(
     hypotheses: Sequence[str], references: Sequence[str], *, tokenised: bool, compound_split: bool = False
 ) -> float:
     """BLEU of a corpus (0–100) by sacrebleu: of words between blanks where text is tokenised, else its own tokens."""
-    from sacrebleu.metrics import BLEU
+    from sacrebleu.metrics.bleu import BLEU
 
     sides = [hypotheses, references]
     if compound_split:
@@ -329,14 +329,14 @@ def bleu(
 
 def chrf(hypotheses: Sequence[str], references: Sequence[str]) -> float:
     """chrF2 of a corpus (0–100) by sacrebleu."""
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
     return float(CHRF().corpus_score(list(hypotheses), [list(references)]).score)
 
 
 def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> np.ndarray:
     """chrF2 of each sentence, in the order of the text."""
-    from sacrebleu.metrics import CHRF
+    from sacrebleu.metrics.chrf import CHRF
 
     scorer = CHRF()
     pairs = zip(hypotheses, references, strict=True)
