@@ -161,6 +161,7 @@ def _info(name: str, target: str, layout: str, files: tuple[str, ...], **more: s
         layout=layout,
         version="1",
         files=needed,
+        sha256=MappingProxyType({}),
         keys=_keys(),
         **more,
     )

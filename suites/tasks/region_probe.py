@@ -103,9 +103,9 @@ def recording(model: nn.Module) -> Iterator[None]:
     """Norms record what their ``diagnostics`` report."""
     layers = [part for part in model.modules() if hasattr(part, "record")]
     for layer in layers:
-        layer.record = True  # type: ignore[assignment]
+        layer.record = True
     try:
         yield
     finally:
         for layer in layers:
-            layer.record = False  # type: ignore[assignment]
+            layer.record = False

@@ -180,19 +180,16 @@ def test_learns_what_surroundings_tell_and_nothing_of_noise() -> None:
 def test_the_discriminator_moves_by_its_own_loss_and_the_generator_leaves_it_alone() -> None:
     task = made(data=SIXTY_FOUR, discriminator=2, adversarial=0.1)
     assert [group.get("lr_scale") for group in task.parameter_groups(task.model)] == [None, 0.1]
-    assert task.model.discriminator is not None
+    generator, discriminator = task.model.generator, task.model.discriminator
+    assert discriminator is not None
     seen: list[tuple[bool, bool]] = []
 
     def update(result: StepResult) -> None:
         for parameter in task.model.parameters():
             parameter.grad = None
         result.loss.backward()
-        seen.append(
-            tuple(  # type: ignore[arg-type]
-                any(p.grad is not None for p in network.parameters())
-                for network in (task.model.generator, task.model.discriminator)
-            )
-        )
+        networks_moved = [any(p.grad is not None for p in one.parameters()) for one in (generator, discriminator)]
+        seen.append((networks_moved[0], networks_moved[1]))
 
     task.optimize(next(task.batches(0)), 0, update)
     assert seen == [(False, True), (True, False)]
