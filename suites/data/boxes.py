@@ -1,0 +1,487 @@
+"""Images with boxes: what detection sources yield, the two published layouts, and digits pasted on a canvas.
+
+COCO (https://cocodataset.org/#format-data): ``images``, ``annotations`` with ``bbox`` = [x, y, width, height] from the
+top left corner of the image, ``categories``. Pascal VOC (devkit of VOC2012, section 8): ``Annotations/<id>.xml`` with
+``bndbox`` = xmin, ymin, xmax, ymax counted from 1, both ends inside; ``ImageSets/Main/<split>.txt``;
+``JPEGImages/<id>.jpg``.
+Every image is resized to a square; the overlap of boxes is not changed by that, so neither is average precision.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import HarnessError
+from harness.records import DataInfo, Key
+from suites.data.archive import Tree, missing, open_tree, require_sum
+from suites.data.cache import cached, checksum
+from suites.data.digits import FILE, SHA256, enlarge, read_digits
+from suites.data.imagenet import MEAN, STD
+from suites.data.types import Array, Labels
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+READER = "boxes/1"
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class BoxFiles:
+    """Images that stay in their files, resized to squares of ``size`` pixels when a batch asks."""
+
+    paths: tuple[Path, ...]
+    size: int
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+
+@dataclass(frozen=True, slots=True)
+class BoxSplit:
+    """Images of one split and the boxes on them.
+
+    Attributes:
+        images: (N, C, S, S), ``uint8`` in 0–255 or ``float32`` in about 0–1, or files.
+        boxes: (M, 4) left, top, right, bottom in pixels of the square.
+        labels: (M,) class numbers.
+        places: (M,) the image of each box, rising.
+        crowd: (M,) whether a box covers a group: never learnt, neither hit nor miss in scoring.
+        items: (N,) number of each image in the whole source.
+    """
+
+    images: Array | BoxFiles
+    boxes: Floats
+    labels: Labels
+    places: Labels
+    crowd: npt.NDArray[np.bool_]
+    items: Labels
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class BoxedImages:
+    """Images with boxes by split: ``train``, ``validation`` where there is one, ``test``.
+
+    Attributes:
+        splits: by name.
+        classes: names; labels count from 0 in this order.
+        channels, size: of the images.
+        mean, std: per channel in 0–1.
+        dropped: boxes without area that were left out.
+    """
+
+    splits: Mapping[str, BoxSplit]
+    classes: tuple[str, ...]
+    channels: int
+    size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    dropped: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One image of a tree: its file, and rows (class, left, top, right, bottom, crowd) in shares of its sides."""
+
+    file: str
+    rows: tuple[tuple[int, float, float, float, float, int], ...]
+    dropped: int = 0
+
+
+def decode_square(content: bytes, size: int, where: str) -> Array:
+    """(3, size, size) ``uint8``, both sides resized.
+
+    Raises:
+        HarnessError: it cannot be decoded.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(content)) as opened:
+            image = opened.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise HarnessError(f"{where} is not an image that can be decoded: {error}") from error
+    return np.asarray(image).transpose(2, 0, 1)
+
+
+def read_coco(content: bytes, folder: str, where: str) -> tuple[list[Listed], tuple[str, ...]]:
+    """Images of an instances file with their boxes, and the names of the categories by rising id.
+
+    Raises:
+        HarnessError: no json, a missing key, a box of an unknown image or category, or not of four numbers.
+    """
+    try:
+        data = json.loads(content)
+        categories = sorted(data["categories"], key=lambda one: one["id"])
+        number = {one["id"]: place for place, one in enumerate(categories)}
+        sizes = {one["id"]: (float(one["width"]), float(one["height"])) for one in data["images"]}
+        rows: dict[Any, list[tuple[int, float, float, float, float, int]]] = {image: [] for image in sizes}
+        dropped: dict[Any, int] = dict.fromkeys(sizes, 0)
+        for one in data["annotations"]:
+            width, height = sizes[one["image_id"]]
+            x, y, w, h = (float(value) for value in one["bbox"])
+            box = (max(x, 0) / width, max(y, 0) / height, min(x + w, width) / width, min(y + h, height) / height)
+            if box[2] <= box[0] or box[3] <= box[1]:
+                dropped[one["image_id"]] += 1
+                continue
+            rows[one["image_id"]].append((number[one["category_id"]], *box, int(one.get("iscrowd", 0))))
+        names = tuple(str(one["name"]) for one in categories)
+        listed = [
+            Listed(f"{folder}{one['file_name']}", tuple(rows[one["id"]]), dropped[one["id"]]) for one in data["images"]
+        ]
+    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+        raise HarnessError(f"{where} is not a COCO instances file: {type(error).__name__}: {error}") from error
+    return listed, names
+
+
+def read_voc(content: bytes, where: str) -> tuple[list[tuple[str, float, float, float, float, int]], int]:
+    """Boxes of one annotation as (class, left, top, right, bottom, difficult) in shares of the sides, and the dropped.
+
+    Raises:
+        HarnessError: no xml of this layout.
+    """
+    try:
+        root = ElementTree.fromstring(content)
+        width, height = (float(_text(root, f"size/{side}")) for side in ("width", "height"))
+        rows, dropped = [], 0
+        for one in root.iter("object"):
+            x1, y1, x2, y2 = (float(_text(one, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
+            if x2 <= x1 or y2 <= y1:
+                dropped += 1
+                continue
+            # Pixels count from 1 and both ends belong to the box.
+            box = (max(x1 - 1, 0) / width, max(y1 - 1, 0) / height, min(x2, width) / width, min(y2, height) / height)
+            rows.append((_text(one, "name"), *box, int(one.findtext("difficult") or 0)))
+    except (ElementTree.ParseError, ValueError, ZeroDivisionError) as error:
+        raise HarnessError(f"{where} is not a VOC annotation: {error}") from error
+    return rows, dropped
+
+
+def _text(node: ElementTree.Element, path: str) -> str:
+    found = node.findtext(path)
+    if found is None:
+        raise ValueError(f"<{node.tag}> lacks {path}")
+    return found.strip()
+
+
+def list_voc(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[str, ...]]:
+    """Images by split (train, val, test as the tree has them) and the classes in alphabetical order.
+
+    Raises:
+        HarnessError: no ImageSets/Main, or an annotation or image that a split names is missing.
+    """
+    names = set(tree.names())
+    sets = {name: Path(name).stem for name in sorted(names) if "ImageSets/Main/" in name and name.endswith(".txt")}
+    splits = {stem: name for name, stem in sets.items() if stem in ("train", "val", "test")}
+    if "train" not in splits:
+        raise HarnessError(f"{source}: no ImageSets/Main/train.txt; expected Pascal VOC's layout")
+    found: dict[str, list[tuple[str, list[tuple[str, float, float, float, float, int]], int]]] = {}
+    for split, name in splits.items():
+        prefix = name[: name.index("ImageSets/Main/")]
+        found[split] = []
+        for line in tree.read(name).decode().split("\n"):
+            if not line.strip():
+                continue
+            identity = line.split()[0]
+            xml, image = f"{prefix}Annotations/{identity}.xml", f"{prefix}JPEGImages/{identity}.jpg"
+            for file in (xml, image):
+                if file not in names:
+                    raise HarnessError(f"{source}: {name} names {identity}, but {file} is not there")
+            found[split].append((image, *read_voc(tree.read(xml), f"{source}: {xml}")))
+    classes = tuple(sorted({row[0] for listed in found.values() for _, rows, _ in listed for row in rows}))
+    listed = {
+        split: [Listed(f, tuple((classes.index(r[0]), *r[1:]) for r in rows), lost) for f, rows, lost in images]
+        for split, images in found.items()
+    }
+    return listed, classes
+
+
+def list_coco(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[str, ...]]:
+    """Images by split of ``annotations/instances_<split>.json``, images in ``<split>/``; year suffixes are kept.
+
+    Raises:
+        HarnessError: no such file for train and val, or other categories in the second.
+    """
+    found: dict[str, list[Listed]] = {}
+    classes: tuple[str, ...] = ()
+    for name in sorted(tree.names()):
+        path = Path(name)
+        if path.parent.name != "annotations" or not path.name.startswith("instances_") or path.suffix != ".json":
+            continue
+        split = path.stem.removeprefix("instances_")
+        part = next((one for one in ("train", "val", "test") if split.startswith(one)), None)
+        if part is None:
+            continue
+        prefix = name[: name.index("annotations/")]
+        listed, names = read_coco(tree.read(name), f"{prefix}{split}/", f"{source}: {name}")
+        if classes and names != classes:
+            raise HarnessError(f"{source}: {name} has other categories than the file before it")
+        found[part], classes = listed, names
+    if "train" not in found or not ({"val", "test"} & set(found)):
+        raise HarnessError(f"{source}: expected annotations/instances_train*.json and instances_val*.json")
+    return found, classes
+
+
+Lister = Callable[[Tree, str], tuple[dict[str, list[Listed]], tuple[str, ...]]]
+
+
+def load_tree(
+    path: Path, source: str, size: int, lister: Lister, request: DataRequest, expected: str | None = None
+) -> BoxedImages:
+    """All splits of a folder or archive, images decoded once and then taken from the cache.
+
+    Without a ``test`` the published validation is the test, and ``validation`` images are taken out of training.
+
+    Raises:
+        MissingDataError: there is nothing at ``path``.
+        HarnessError: another checksum, a damaged file, another layout.
+    """
+    if not path.exists():
+        raise missing(source, path)
+    found = checksum(path)
+    require_sum(source, path, found, expected)
+    with open_tree(path, source) as tree:
+        listed, classes = lister(tree, source)
+        order = sorted((split, one.file) for split, images in listed.items() for one in images)
+
+        def make() -> dict[str, Array]:
+            return {"images": np.stack([decode_square(tree.read(f), size, f"{source}: {f}") for _, f in order])}
+
+        images = cached((READER, source, found, f"size {size}"), ("images",), make)["images"]
+    number = {row: place for place, row in enumerate(order)}
+    parts = {
+        split: [(number[split, one.file], one) for one in sorted(images_of, key=lambda one: one.file)]
+        for split, images_of in listed.items()
+    }
+    parts = _published(parts, request, source)
+    splits = {name: _split(images, rows, size) for name, rows in parts.items() if rows}
+    dropped = sum(one.dropped for images_of in listed.values() for one in images_of)
+    if dropped:
+        warnings.warn(f"{source}: {dropped} boxes without area are left out", stacklevel=2)
+    return BoxedImages(splits, classes, 3, size, MEAN, STD, dropped)
+
+
+Part = list[tuple[int, Listed]]
+
+
+def _published(parts: dict[str, Part], request: DataRequest, source: str) -> dict[str, Part]:
+    train, validation, test = (parts.get(name, []) for name in ("train", "val", "test"))
+    if not test:
+        validation, test = [], validation
+    wanted = int(request.parameters["validation"])
+    if not validation and wanted:
+        if wanted >= len(train):
+            raise HarnessError(f"{source}: validation {wanted} leaves none of {len(train)} training images")
+        chosen = request.streams.numpy("split", source).permutation(len(train))
+        validation = [train[place] for place in np.sort(chosen[:wanted])]
+        train = [train[place] for place in np.sort(chosen[wanted:])]
+    return {"train": train, "validation": validation, "test": test}
+
+
+def _split(images: Array, rows: Part, size: int) -> BoxSplit:
+    chosen = np.array([place for place, _ in rows], dtype=np.int64)
+    return _boxed(np.ascontiguousarray(images[chosen]), [one for _, one in rows], chosen, size)
+
+
+def _boxed(images: Array | BoxFiles, listed: Sequence[Listed], items: Labels, size: int) -> BoxSplit:
+    table = [(place, *row) for place, one in enumerate(listed) for row in one.rows]
+    values = np.array(table, dtype=np.float64).reshape(-1, 7)
+    return BoxSplit(
+        images,
+        (values[:, 2:6] * size).astype(np.float32),
+        values[:, 1].astype(np.int64),
+        values[:, 0].astype(np.int64),
+        values[:, 6] > 0,
+        items,
+    )
+
+
+def load_coco(request: DataRequest) -> BoxedImages:
+    """A user's own folder or archive in COCO's layout."""
+    keys = request.parameters
+    return load_tree(request.root / str(keys["path"]), "coco", int(keys["size"]), list_coco, request)
+
+
+def load_voc(request: DataRequest) -> BoxedImages:
+    """A user's own folder or archive in Pascal VOC's layout; difficult boxes are treated as crowds."""
+    keys = request.parameters
+    return load_tree(request.root / str(keys["path"]), "voc", int(keys["size"]), list_voc, request)
+
+
+def load_bccd(request: DataRequest) -> BoxedImages:
+    """Blood cells: red, white, platelets; the published train, val and test lists."""
+    file = "bccd/bccd.zip"
+    size = int(request.parameters["size"])
+    return load_tree(request.root / file, "bccd", size, list_voc, request, SUMS[f"data:{file}"])
+
+
+def load_coco128(request: DataRequest) -> BoxedImages:
+    """256 COCO photographs, 80 classes."""
+    file = "coco128/coco128.zip"
+    size = int(request.parameters["size"])
+    return load_tree(request.root / file, "coco128", size, list_coco, request, SUMS[f"data:{file}"])
+
+
+def load_coco2017(request: DataRequest) -> BoxedImages:
+    """COCO 2017 as published, images in their files: train2017 trains, val2017 is the test."""
+    folder, size = request.root / "coco2017", int(request.parameters["size"])
+    splits: dict[str, BoxSplit] = {}
+    classes: tuple[str, ...] = ()
+    first = 0
+    for name, part in (("train", "train2017"), ("test", "val2017")):
+        file = folder / "annotations" / f"instances_{part}.json"
+        for needed in (file, folder / part):
+            if not needed.exists():
+                raise missing("coco2017", needed)
+        listed, classes = read_coco(file.read_bytes(), "", f"coco2017: {file}")
+        if name == "train":  # images without boxes teach nothing
+            listed = [one for one in listed if one.rows]
+        paths = tuple(folder / part / one.file for one in listed)
+        items = np.arange(first, first + len(listed), dtype=np.int64)
+        splits[name] = _boxed(BoxFiles(paths, size), listed, items, size)
+        first += len(listed)
+    return BoxedImages(splits, classes, 3, size, MEAN, STD)
+
+
+def load_pasted(request: DataRequest) -> BoxedImages:
+    """One to ``most`` digits of random size pasted on noise, with their boxes: (N, 1, size, size) in about 0–1.
+
+    Splits draw from their own thirds of the digits (stream ``split``); places, sizes and noise come from ``data``.
+    """
+    keys = request.parameters
+    size, classes = int(keys["size"]), int(keys["classes"])
+    images, digits = read_digits()
+    pools = np.array_split(request.streams.numpy("split", "digits-pasted").permutation(len(digits)), 3)
+    sides = np.arange(10, 1 + max(10, size // 2), 2)
+    large = {int(side): enlarge(images, int(side)) for side in sides}
+    splits, first = {}, 0
+    for (name, pool), count in zip(
+        zip(("train", "validation", "test"), pools, strict=True),
+        (int(keys[name]) for name in ("train", "validation", "test")),
+        strict=True,
+    ):
+        draws = request.streams.numpy("data", "digits-pasted", name)
+        pool = pool[digits[pool] < classes]
+        canvas = float(keys["noise"]) * draws.standard_normal((count, 1, size, size), dtype=np.float32)
+        listed = []
+        for place in range(count):
+            taken: list[tuple[int, int, int]] = []
+            rows = []
+            for _ in range(int(draws.integers(1, int(keys["most"]) + 1))):
+                digit, side = int(draws.choice(pool)), int(draws.choice(sides))
+                left, top = (int(corner) for corner in draws.integers(0, size - side + 1, 2))
+                if any(abs(left - a) < max(side, c) and abs(top - b) < max(side, c) for a, b, c in taken):
+                    continue  # no two on one another
+                taken.append((left, top, side))
+                picture = large[side][digit]
+                canvas[place, 0, top : top + side, left : left + side] += picture
+                ys, xs = (picture > 0.3).any(1).nonzero()[0], (picture > 0.3).any(0).nonzero()[0]
+                box = (left + xs[0], top + ys[0], left + xs[-1] + 1, top + ys[-1] + 1)
+                rows.append((int(digits[digit]), *(float(edge) / size for edge in box), 0))
+            listed.append(Listed("", tuple(rows)))  # type: ignore[arg-type]
+        if count:
+            splits[name] = _boxed(canvas, listed, np.arange(first, first + count, dtype=np.int64), size)
+        first += count
+    return BoxedImages(splits, tuple(str(digit) for digit in range(classes)), 1, size, (0.1,), (0.35,))
+
+
+SUMS = {
+    "data:bccd/bccd.zip": "e0995551019a90f321ea3668cc826ad33620f0d1704bf35c43294ad1a9fa58b3",
+    "data:coco128/coco128.zip": "4a94425425cdd6c2044f5e7a32047e86b67820d5370f611318dff2fd1d3893f1",
+}
+_PATH = Key("str", None, "folder or archive, absolute or below HARNESS_DATA", required=True)
+
+
+def _size(default: int) -> Key:
+    return Key("int", default, "side of the square that images are resized to, pixels", low=16)
+
+
+_KEYS = {"size": _size(300), "validation": Key("int", 0, "images taken out of training where no list has them", low=0)}
+
+
+def _info(name: str, target: str, layout: str, fetch: str, keys: dict[str, Key], **more: Any) -> DataInfo:
+    files = more.pop("files", ())
+    return DataInfo(
+        name=name,
+        target=target,
+        layout=layout,
+        content="boxes",
+        version="1",
+        fetch=fetch,
+        files=files,
+        sha256=MappingProxyType({file: SUMS[file] for file in files if file in SUMS}),
+        keys=MappingProxyType(keys),
+        **{"origin": "real", **more},
+    )
+
+
+INFOS = (
+    _info(
+        "coco", "load_coco", "coco",
+        "hand:point path at annotations/instances_train.json, instances_val.json and the folders train, val",
+        {"path": _PATH, **_KEYS}, summary="images with boxes of your own in COCO's layout", origin="folder", home="",
+        licence="yours",
+    ),
+    _info(
+        "voc", "load_voc", "voc",
+        "hand:point path at Annotations, ImageSets/Main and JPEGImages",
+        {"path": _PATH, **_KEYS}, summary="images with boxes of your own in Pascal VOC's layout", origin="folder",
+        home="", licence="yours",
+    ),
+    _info(
+        "bccd", "load_bccd", "voc", "hand:put bccd.zip into HARNESS_DATA/bccd/", _KEYS, files=("data:bccd/bccd.zip",),
+        summary="blood cells, 364 images, three classes; two boxes without area are left out",
+        home="https://github.com/Shenggan/BCCD_Dataset", licence="MIT", size="8 MB",
+    ),
+    _info(
+        "coco128", "load_coco128", "coco", "hand:put coco128.zip into HARNESS_DATA/coco128/", _KEYS,
+        files=("data:coco128/coco128.zip",), summary="256 COCO photographs at 256 pixels, 80 classes",
+        home="https://github.com/lightly-ai/coco128_yolo", licence="annotations CC BY 4.0", size="4 MB",
+    ),
+    _info(
+        "coco2017", "load_coco2017", "coco",
+        "hand:unpack train2017, val2017 and annotations of https://cocodataset.org into HARNESS_DATA/coco2017/",
+        {"size": _size(512)}, files=("data:coco2017/annotations", "data:coco2017/train2017", "data:coco2017/val2017"),
+        summary="COCO 2017, 118,287 training and 5,000 validation photographs, 80 classes",
+        home="https://cocodataset.org", licence="annotations CC BY 4.0; images by their owners", size="20 GB",
+    ),
+    DataInfo(
+        name="digits-pasted",
+        target="load_pasted",
+        summary="handwritten digits of random size pasted on noise, with boxes",
+        origin="real",
+        content="boxes",
+        layout="csv",
+        home="https://archive.ics.uci.edu/dataset/80",
+        licence="CC BY 4.0",
+        version="1",
+        size="57 kB",
+        files=(f"package:{FILE}",),
+        sha256=MappingProxyType({f"package:{FILE}": SHA256}),
+        keys=MappingProxyType(
+            {
+                "size": Key("int", 32, "side of the canvas, pixels", low=20),
+                "classes": Key("int", 4, "digits from 0 that occur", low=1, high=10),
+                "most": Key("int", 3, "digits on a canvas, one at least", low=1, high=10),
+                "noise": Key("float", 0.1, "deviation of the noise that is added to pixels in 0–1", low=0),
+                "train": Key("int", 300, "training images", low=4),
+                "validation": Key("int", 60, "validation images", low=0),
+                "test": Key("int", 200, "test images", low=1),
+            }
+        ),
+    ),
+)  # fmt: skip

@@ -1,0 +1,197 @@
+"""Detectors with BatchNorm: CenterNet (Zhou et al., arXiv 1904.07850) and SSD (Liu et al., arXiv 1512.02325)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+from harness.records import Key, ModelInfo
+from suites.models.cnn import ConvNet
+from suites.models.embedding import load_weights
+
+if TYPE_CHECKING:
+    from harness.contracts import ModelRequest
+
+BACKBONES = ("cnn", "resnet18", "vgg16-bn")
+RATIOS = (1.0, 2.0, 0.5)
+BOXES = len(RATIOS) + 1  # the square of the next size besides
+# torchvision's vgg16_bn: up to the ReLU of conv4_3, as in SSD; what follows is the second map's.
+CONV4_3 = 33
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+class CenterNet(nn.Module):
+    """A heat map of centres, sizes and offsets at a quarter of the side.
+
+    ``forward`` takes (B, C, S, S) and gives logits (B, classes, S/4, S/4), sizes (B, 2, …) in cells and offsets
+    (B, 2, …) of the centre within its cell. ``body`` may come from elsewhere; ``up`` brings its maps to a quarter of
+    the side.
+    """
+
+    stride = 4
+
+    def __init__(self, body: nn.Module, width: int, ups: int, up_width: int, head: int, classes: int) -> None:
+        super().__init__()
+        self.body = body
+        layers: list[nn.Module] = []
+        for _ in range(ups):
+            layers += [nn.ConvTranspose2d(width, up_width, 4, 2, 1, bias=False), nn.BatchNorm2d(up_width), nn.ReLU()]
+            width = up_width
+        self.up = nn.Sequential(*layers)
+        self.heat, self.sizes, self.offsets = (
+            nn.Sequential(_conv(width, head), nn.Conv2d(head, outputs, 1)) for outputs in (classes, 2, 2)
+        )
+        # Focal loss: the share of centres is about a tenth at first (Lin et al. 2017, section 3.3).
+        nn.init.constant_(self.heat[1].bias, -2.19)
+
+    def outputs(self) -> list[nn.Module]:
+        """The last layer of each head, which no norm follows."""
+        return [self.heat[1], self.sizes[1], self.offsets[1]]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Heat map logits, sizes, offsets."""
+        maps = self.up(self.body(images))
+        return self.heat(maps), self.sizes(maps), self.offsets(maps)
+
+
+class SSD(nn.Module):
+    """Class logits and box offsets of default boxes on maps of falling size.
+
+    ``forward`` takes (B, C, S, S) and gives logits (B, A, 1 + classes), background first, and offsets (B, A, 4).
+    ``default_boxes`` gives the A default boxes (A, 4) as centre and size in shares of the side.
+    """
+
+    def __init__(self, stages: Sequence[nn.Module], widths: Sequence[int], head: int, classes: int) -> None:
+        super().__init__()
+        self.body, self.extras = stages[0], nn.ModuleList(stages[1:])
+        self.classes = classes
+        self.heads = nn.ModuleList(
+            nn.Sequential(_conv(width, head), nn.Conv2d(head, BOXES * (5 + classes), 3, padding=1)) for width in widths
+        )
+
+    def outputs(self) -> list[nn.Module]:
+        """The last layer of each head, which no norm follows."""
+        return [list(head.children())[1] for head in self.heads]
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and offsets of every default box."""
+        found = []
+        maps = images
+        for stage, head in zip([self.body, *self.extras], self.heads, strict=True):
+            maps = stage(maps)
+            found.append(head(maps).permute(0, 2, 3, 1).reshape(len(images), -1, 5 + self.classes))
+        every = torch.cat(found, dim=1)
+        return every[..., 4:], every[..., :4]
+
+    def map_sides(self, images: Tensor) -> list[int]:
+        """Side of each map for images of this size."""
+        sides, maps = [], images
+        for stage in [self.body, *self.extras]:
+            maps = stage(maps)
+            sides.append(int(maps.shape[-1]))
+        return sides
+
+
+def default_boxes(sides: Sequence[int], smallest: float, largest: float) -> Tensor:
+    """(A, 4) centre x, centre y, width, height in shares of the side, in the order of SSD's outputs.
+
+    Sizes rise evenly from ``smallest`` to ``largest`` over the maps (Liu et al. 2016, equation 4); each cell has boxes
+    of the aspects 1, 2, 1/2 and a square of the geometric mean with the next size.
+    """
+    count = len(sides)
+    sizes = [smallest + (largest - smallest) * k / max(count - 1, 1) for k in range(count + 1)]
+    boxes = []
+    for side, size, after in zip(sides, sizes[:-1], sizes[1:], strict=True):
+        centre = (torch.arange(side) + 0.5) / side
+        y, x = torch.meshgrid(centre, centre, indexing="ij")
+        shapes = [(size * ratio**0.5, size / ratio**0.5) for ratio in RATIOS] + [((size * after) ** 0.5,) * 2]
+        shape = torch.tensor(shapes).expand(side, side, BOXES, 2)
+        place = torch.stack([x, y], dim=-1)[:, :, None].expand(side, side, BOXES, 2)
+        boxes.append(torch.cat([place, shape], dim=-1).reshape(-1, 4))
+    return torch.cat(boxes)
+
+
+def _resnet18() -> nn.Sequential:
+    from torchvision import models
+
+    whole = models.resnet18(weights=None)
+    body = nn.Sequential()
+    for part in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
+        body.add_module(part, getattr(whole, part))
+    return body
+
+
+def _vgg() -> nn.Module:
+    """The convolutions of torchvision's vgg16_bn as ``features``, so that a published state_dict fits."""
+    from torchvision import models
+
+    whole = nn.Module()
+    whole.features = models.vgg16_bn(weights=None).features
+    return whole
+
+
+def build(request: ModelRequest) -> nn.Module:
+    """The detector for ``facts``: ``channels`` and ``classes``.
+
+    With ``pretrained`` the backbone starts from the prerequisite ``backbone``.
+
+    Raises:
+        HarnessError: a pair of head and backbone that does not exist, or channels that a backbone does not take.
+        MissingDataError: ``pretrained`` without weights.
+    """
+    keys, channels, classes = request.parameters, int(request.facts["channels"]), int(request.facts["classes"])
+    kind, name, head = str(keys["kind"]), str(keys["backbone"]), int(keys["head"])
+    if name != "cnn" and channels != 3:
+        raise HarnessError(f"detector: {name} takes 3 channels, got {channels}")
+    if (kind, name) in (("centernet", "vgg16-bn"), ("ssd", "resnet18")):
+        raise HarnessError(f"detector: {kind} is built on cnn or {'resnet18' if kind == 'centernet' else 'vgg16-bn'}")
+    widths = [int(width) for width in keys["widths"]]
+    rest: list[nn.Module] = []
+    if name == "cnn":
+        body: nn.Module = ConvNet(channels, 1, widths, [1, 2, 2] + [1] * (len(widths) - 3)).body
+        out = widths[-1]
+    elif name == "resnet18":
+        body, out = _resnet18(), 512
+    else:
+        body, out = _vgg(), 512
+    if keys["pretrained"]:
+        load_weights(body, request.prerequisites.get("backbone"))
+    if name == "vgg16-bn":
+        features = body.features
+        assert isinstance(features, nn.Sequential)
+        body, rest = features[:CONV4_3], [features[CONV4_3:]]
+    if kind == "centernet":
+        return CenterNet(body, out, 0 if name == "cnn" else 3, 256, head, classes)
+    extra = int(keys["extra"])
+    stages, map_widths = [body, *rest], [out] * (1 + len(rest))
+    while len(stages) < int(keys["maps"]):
+        stages.append(_conv(map_widths[-1], extra, 2))
+        map_widths.append(extra)
+    return SSD(stages, map_widths, head, classes)
+
+
+INFO = ModelInfo(
+    name="detector",
+    target="build",
+    summary="CenterNet or SSD, both with BatchNorm in backbone and heads",
+    source="Zhou et al., Objects as Points, arXiv 1904.07850; Liu et al., SSD, ECCV 2016, arXiv 1512.02325",
+    keys=MappingProxyType(
+        {
+            "kind": Key("str", "centernet", "which detector", choices=("centernet", "ssd")),
+            "backbone": Key("str", "cnn", "what turns images into feature maps", choices=BACKBONES),
+            "widths": Key("list", [16, 32, 32], "channels of the cnn, three at least: strides 1, 2, 2, 1, …"),
+            "head": Key("int", 32, "channels of the heads", low=4),
+            "maps": Key("int", 2, "of ssd", low=1, high=7),
+            "extra": Key("int", 32, "channels of the maps that follow the backbone, ssd", low=4),
+            "pretrained": Key("bool", False, "start the backbone from the weights of the prerequisite 'backbone'"),
+        }
+    ),
+)

@@ -1,0 +1,90 @@
+"""SSD's matching, loss and detections (Liu et al., SSD, ECCV 2016, sections 2.2 and 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from suites.tasks.box_geometry import centred, corners, overlaps, suppress
+
+MATCH, NEGATIVES, DOUBLES = 0.5, 3, 0.45
+# Offsets are divided by these, as in the published code.
+VARIANCES = (0.1, 0.2)
+LEAST_SCORE, CANDIDATES = 0.01, 200
+
+Target = tuple[Tensor, Tensor]
+Detection = tuple[Tensor, Tensor, Tensor]
+
+
+def match(defaults: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Class (A,) of each default box, 0 for background, and the true box (A, 4) that it stands for.
+
+    Every true box has its best default box; further ones where they overlap by more than a half.
+
+    Args:
+        defaults: (A, 4) centre and size.
+        boxes: (M, 4) corners, in the same unit.
+        labels: (M,) from 0.
+    """
+    if not len(boxes):
+        return torch.zeros(len(defaults), dtype=torch.long, device=defaults.device), corners(defaults)
+    shared = overlaps(corners(defaults), boxes)
+    best, which = shared.max(dim=1)
+    favourite = shared.argmax(dim=0)
+    numbers = torch.arange(len(boxes), device=defaults.device)
+    best, which = best.clone(), which.clone()
+    best[favourite], which[favourite] = 2.0, numbers
+    classes = torch.where(best > MATCH, labels[which] + 1, torch.zeros_like(which))
+    return classes, boxes[which]
+
+
+def encode(boxes: Tensor, defaults: Tensor) -> Tensor:
+    """Offsets (A, 4) that turn default boxes into boxes given by corners (equation 2)."""
+    wanted = centred(boxes)
+    place = (wanted[..., :2] - defaults[..., :2]) / defaults[..., 2:] / VARIANCES[0]
+    return torch.cat([place, (wanted[..., 2:] / defaults[..., 2:]).clamp_min(1e-6).log() / VARIANCES[1]], dim=-1)
+
+
+def decode(offsets: Tensor, defaults: Tensor) -> Tensor:
+    """Corners (…, A, 4) of offsets: the inverse of ``encode``."""
+    place = defaults[..., :2] + offsets[..., :2] * VARIANCES[0] * defaults[..., 2:]
+    size = defaults[..., 2:] * (offsets[..., 2:] * VARIANCES[1]).clamp(max=5.0).exp()
+    return corners(torch.cat([place, size], dim=-1))
+
+
+def loss(outputs: tuple[Tensor, Tensor], boxes: Sequence[Target], defaults: Tensor, size: int) -> Tensor:
+    """Cross-entropy over positives and the hardest three negatives a positive, plus smooth L1, over the positives."""
+    logits, offsets = outputs
+    matched = [match(defaults, corner.to(logits.device) / size, label.to(logits.device)) for corner, label in boxes]
+    classes = torch.stack([one for one, _ in matched])
+    wanted = encode(torch.stack([one for _, one in matched]), defaults)
+    positive = classes > 0
+    count = positive.sum().clamp_min(1)
+    places = F.smooth_l1_loss(offsets[positive], wanted[positive], reduction="sum")
+    each = F.cross_entropy(logits.flatten(0, 1), classes.flatten(), reduction="none").view_as(classes)
+    hardness = each.detach().masked_fill(positive, -torch.inf)
+    rank = hardness.argsort(dim=1, descending=True, stable=True).argsort(dim=1, stable=True)
+    # An image without boxes still teaches background: a few of its hardest.
+    quota = (NEGATIVES * positive.sum(dim=1)).clamp_min(NEGATIVES)
+    chosen = positive | ((rank < quota[:, None]) & ~positive)
+    return (places + each[chosen].sum()) / count
+
+
+def detect(outputs: tuple[Tensor, Tensor], defaults: Tensor, most: int, size: int) -> list[Detection]:
+    """Per image boxes (K, 4) in pixels, scores and classes, best first, without doubles within a class."""
+    logits, offsets = outputs
+    scores = logits.softmax(dim=-1)[..., 1:]
+    boxes = decode(offsets, defaults) * size
+    classes = scores.shape[-1]
+    found = []
+    for image in range(len(scores)):
+        flat = scores[image].flatten()
+        best, place = flat.topk(min(CANDIDATES, len(flat)))
+        place, best = place[best > LEAST_SCORE], best[best > LEAST_SCORE]
+        box, label = boxes[image, place // classes], place % classes
+        kept = suppress(box, best, label, DOUBLES)[:most]
+        found.append((box[kept], best[kept], label[kept]))
+    return found

@@ -1,0 +1,273 @@
+"""Object detection by CenterNet or SSD, scored by COCO's average precision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.contracts import Evaluation, Probe, StepResult, Task
+from harness.errors import HarnessError
+from harness.records import Key, TaskInfo
+from suites.data.boxes import BoxedImages, BoxFiles, BoxSplit, decode_square
+from suites.models.detectors import SSD, CenterNet, default_boxes
+from suites.tasks import centre_points
+from suites.tasks import default_boxes as matching
+from suites.tasks.common import evaluating
+
+AUGMENTATIONS = ("none", "flip", "zoom-flip")
+Target = tuple[Tensor, Tensor]
+Detection = tuple[Tensor, Tensor, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Images (B, C, S, S) and per image boxes (M, 4) in pixels with labels (M,)."""
+
+    images: Tensor
+    boxes: tuple[Target, ...]
+
+
+class BoxBatches:
+    """One split's images as normalised batches with their boxes."""
+
+    def __init__(self, data: BoxedImages, split: BoxSplit, device: torch.device) -> None:
+        self.split, self.device, self.size = split, device, data.size
+        files = isinstance(split.images, BoxFiles)
+        self.files = split.images.paths if isinstance(split.images, BoxFiles) else None
+        self.images = None if files else torch.tensor(split.images, device=device)
+        self.scale = 255.0 if self.images is None or self.images.dtype == torch.uint8 else 1.0
+        self.mean = torch.tensor(data.mean, device=device).view(1, -1, 1, 1)
+        self.std = torch.tensor(data.std, device=device).view(1, -1, 1, 1)
+        self.first = np.searchsorted(split.places, np.arange(len(split) + 1))
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def take(self, places: Sequence[int]) -> Batch:
+        """Images and the boxes that are to be learnt: those of crowds are left out."""
+        if self.images is None:
+            assert self.files is not None
+            paths = [self.files[place] for place in places]
+            raw = np.stack([decode_square(path.read_bytes(), self.size, str(path)) for path in paths])
+            images = torch.from_numpy(raw).to(self.device)
+        else:
+            images = self.images[torch.tensor(places, device=self.device)]
+        boxes = []
+        for place in places:
+            rows = np.arange(self.first[place], self.first[place + 1])
+            rows = rows[~self.split.crowd[rows]]
+            boxes.append((torch.tensor(self.split.boxes[rows]), torch.tensor(self.split.labels[rows])))
+        return Batch((images.float() / self.scale - self.mean) / self.std, tuple(boxes))
+
+
+def mirrored(batch: Batch, chosen: Tensor) -> Batch:
+    """The images that are ``chosen`` (B,) and their boxes mirrored left to right."""
+    side = batch.images.shape[-1]
+    images = torch.where(chosen.to(batch.images.device)[:, None, None, None], batch.images.flip(-1), batch.images)
+    boxes = []
+    for flip, (corners, labels) in zip(chosen.tolist(), batch.boxes, strict=True):
+        if flip:
+            left, top, right, bottom = corners.unbind(1)
+            corners = torch.stack([side - right, top, side - left, bottom], dim=1)
+        boxes.append((corners, labels))
+    return Batch(images, tuple(boxes))
+
+
+def zoomed(batch: Batch, windows: Tensor) -> Batch:
+    """Windows (B, 3) left, top, side in shares of the image, enlarged to the whole; boxes whose centre is out go."""
+    side = batch.images.shape[-1]
+    left, top, share = windows.unbind(1)
+    zero = torch.zeros_like(left)
+    rows = (torch.stack([share, zero, 2 * left + share - 1], 1), torch.stack([zero, share, 2 * top + share - 1], 1))
+    matrix = torch.stack(rows, dim=1).to(batch.images)
+    grid = F.affine_grid(matrix, list(batch.images.shape), align_corners=False)
+    images = F.grid_sample(batch.images, grid, padding_mode="zeros", align_corners=False)
+    boxes = []
+    for (x, y, size), (corners, labels) in zip(windows.tolist(), batch.boxes, strict=True):
+        moved = (corners - side * torch.tensor([x, y, x, y])) / size
+        centre = (moved[:, :2] + moved[:, 2:]) / 2
+        kept = ((centre > 0) & (centre < side)).all(dim=1)
+        boxes.append((moved[kept].clamp(0, side), labels[kept]))
+    return Batch(images, tuple(boxes))
+
+
+class ObjectDetection(Task):
+    """Boxes and classes of objects: CenterNet's or SSD's loss, by what the model is.
+
+    ``zoom-flip`` takes a square window of 60–140 % of the side before mirroring half of the images.
+    """
+
+    info: ClassVar[TaskInfo] = TaskInfo(
+        name="detection",
+        target="ObjectDetection",
+        summary="object detection by CenterNet or SSD, scored by COCO's average precision",
+        slots=("optimizer",),
+        metrics=("average-precision", "average-precision-50", "trivial.average-precision"),
+        reads=("boxes",),
+        keys=MappingProxyType(
+            {
+                "detections": Key("int", 100, "boxes an image, at most", low=1),
+                "smallest_box": Key("float", 0.2, "size of ssd's default boxes on the first map, in sides", low=0.01),
+                "largest_box": Key("float", 0.9, "and on the last", low=0.01),
+                "augment": Key("str", "none", "of training images", choices=AUGMENTATIONS),
+            }
+        ),
+    )
+
+    data: BoxedImages
+    model: nn.Module
+
+    def build(self) -> nn.Module:
+        """Load the images, build the detector.
+
+        Raises:
+            HarnessError: the batch is larger than the training data, or the model is no detector.
+        """
+        self.data = self.context.load_data()
+        self.options = self.recipe.task
+        self.splits = {name: BoxBatches(self.data, split, self.device) for name, split in self.data.splits.items()}
+        if self.recipe.batch_size > len(self.splits["train"]):
+            raise HarnessError(
+                f"batch_size {self.recipe.batch_size} exceeds the {len(self.splits['train'])} training images"
+            )
+        facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
+        self.model = self.context.build_model(facts).to(self.device)
+        if isinstance(self.model, SSD):
+            probe = torch.zeros(1, self.data.channels, self.data.size, self.data.size, device=self.device)
+            with evaluating(self.model):
+                sides = self.model.map_sides(probe)
+            limits = float(self.options["smallest_box"]), float(self.options["largest_box"])
+            self.defaults = default_boxes(sides, *limits).to(self.device)
+        elif not isinstance(self.model, CenterNet):
+            raise HarnessError("detection: the model must be a detector: model {name: detector}")
+        return self.model
+
+    def steps_per_epoch(self) -> int:
+        """Whole batches."""
+        return len(self.splits["train"]) // self.recipe.batch_size
+
+    def batches(self, epoch: int) -> Iterator[Batch]:
+        """Batches of a fresh permutation, augmented by whole batches."""
+        train, size = self.splits["train"], self.recipe.batch_size
+        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch)).tolist()
+        for index in range(self.steps_per_epoch()):
+            generator = self.streams.torch("augment", epoch, index)
+            yield self._augmented(train.take(order[index * size : (index + 1) * size]), generator)
+
+    def _augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
+        kind = self.options["augment"]
+        if kind == "none":
+            return batch
+        if kind == "zoom-flip":
+            share = 0.6 + 0.8 * torch.rand(len(batch.images), generator=generator)
+            place = torch.rand(2, len(batch.images), generator=generator) * (1 - share)
+            batch = zoomed(batch, torch.stack([place[0], place[1], share], dim=1))
+        return mirrored(batch, torch.rand(len(batch.images), generator=generator) < 0.5)
+
+    def training_step(self, batch: Batch, step: int) -> StepResult:
+        """The detector's loss on one batch."""
+        outputs = self.model(batch.images)
+        if isinstance(self.model, SSD):
+            return StepResult(matching.loss(outputs, batch.boxes, self.defaults, self.data.size))
+        return StepResult(centre_points.loss(outputs, batch.boxes, CenterNet.stride))
+
+    def detect(self, images: Tensor) -> list[Detection]:
+        """Per image boxes in pixels, scores, classes."""
+        outputs = tuple(part.float() for part in self.model(images))
+        most = int(self.options["detections"])
+        if isinstance(self.model, SSD):
+            return matching.detect((outputs[0], outputs[1]), self.defaults, most, self.data.size)
+        return centre_points.detect((outputs[0], outputs[1], outputs[2]), most, CenterNet.stride)
+
+    def evaluate(self, split: str) -> Evaluation:
+        """Average precision in 0–100 over overlaps .50–.95 and at .50.
+
+        The trivial predictor names the class seen most often and the mean training box on every image.
+        """
+        if split not in self.splits:
+            return Evaluation({})
+        part = self.splits[split]
+        found: list[Detection] = []
+        with evaluating(self.model):
+            for start in range(0, len(part), self.recipe.eval_batch):
+                places = range(start, min(start + self.recipe.eval_batch, len(part)))
+                found += self.detect(part.take(list(places)).images)
+        whole, half = average_precision(part.split, found, len(self.data.classes))
+        trivial, _ = average_precision(part.split, [self._usual()] * len(part), len(self.data.classes))
+        scores = {"average-precision": whole, "average-precision-50": half, "trivial.average-precision": trivial}
+        return Evaluation(scores)
+
+    def _usual(self) -> Detection:
+        train = self.data.splits["train"]
+        label = int(np.bincount(train.labels).argmax()) if len(train.labels) else 0
+        box = train.boxes.mean(axis=0) if len(train.boxes) else np.zeros(4, dtype=np.float32)
+        return torch.tensor(box)[None], torch.ones(1), torch.tensor([label])
+
+    def probe(self, model: nn.Module) -> Probe | None:
+        """Norms, angular updates and projected shares of the weights.
+
+        A head's last convolution has no norm behind it: like a linear head it is no scale-invariant weight, and its
+        role is ``linear``.
+        """
+        from methods.optimizers.probes import WeightProbe, roles_of
+
+        assert isinstance(model, CenterNet | SSD)
+        last = {id(parameter) for layer in model.outputs() for parameter in layer.parameters()}
+        roles = roles_of(model)
+        named = list(model.named_parameters())
+        roles.update({name: "linear" for name, parameter in named if id(parameter) in last and name in roles})
+        return WeightProbe(named, roles)
+
+
+def average_precision(split: BoxSplit, found: Sequence[Detection], classes: int) -> tuple[float, float]:
+    """COCO's average precision over overlaps .50–.95, and at .50, in 0–100, by faster-coco-eval.
+
+    Args:
+        split: the true boxes.
+        found: per image boxes (K, 4) in pixels, scores (K,), classes (K,).
+        classes: number of classes.
+    """
+    from faster_coco_eval import COCO, COCOeval_faster  # type: ignore[import-untyped]
+
+    truth: dict[str, Any] = {
+        "images": [{"id": image} for image in range(len(split))],
+        "categories": [{"id": number, "name": str(number)} for number in range(classes)],
+        "annotations": [
+            {
+                "id": place + 1,
+                "image_id": int(split.places[place]),
+                "category_id": int(split.labels[place]),
+                "bbox": _as_coco(box),
+                "area": float((box[2] - box[0]) * (box[3] - box[1])),
+                "iscrowd": int(split.crowd[place]),
+            }
+            for place, box in enumerate(split.boxes)
+        ],
+    }
+    rows = []
+    for image, (boxes, scores, labels) in enumerate(found):
+        for box, score, label in zip(boxes.cpu().numpy(), scores.tolist(), labels.tolist(), strict=True):
+            rows.append({"image_id": image, "category_id": int(label), "bbox": _as_coco(box), "score": float(score)})
+    if not rows or not truth["annotations"]:
+        return 0.0, 0.0
+    known = COCO(truth)
+    run = COCOeval_faster(known, known.loadRes(rows), "bbox", print_function=lambda *_: None)
+    run.evaluate()
+    run.accumulate()
+    run.summarize()
+    return 100 * max(float(run.stats[0]), 0.0), 100 * max(float(run.stats[1]), 0.0)
+
+
+def _as_coco(box: np.ndarray) -> list[float]:
+    left, top, right, bottom = (float(edge) for edge in box)
+    return [left, top, right - left, bottom - top]
+
+
+INFO = ObjectDetection.info
