@@ -16,7 +16,6 @@ Role = Literal["method", "baseline"]
 Value = None | bool | int | float | str | tuple[float, ...] | tuple[str, ...]
 
 
-
 @dataclass(frozen=True, slots=True)
 class Uniform:
     """A real hyper-parameter in [low, high]; ``log`` samples its logarithm."""
