@@ -1,4 +1,4 @@
-"""Images with boxes: what detection sources yield, the two published layouts, and digits pasted on a canvas.
+"""Images with boxes: what detection sources yield, and the two published layouts.
 
 COCO (https://cocodataset.org/#format-data): ``images``, ``annotations`` with ``bbox`` = [x, y, width, height] from the
 top left corner of the image, ``categories``. Pascal VOC (devkit of VOC2012, section 8): ``Annotations/<id>.xml`` with
@@ -26,7 +26,6 @@ from harness.errors import HarnessError
 from harness.records import DataInfo, Key
 from suites.data.archive import Tree, missing, open_tree, require_sum
 from suites.data.cache import cached, checksum
-from suites.data.digits import FILE, SHA256, enlarge, read_digits
 from suites.data.imagenet import MEAN, STD
 from suites.data.types import Array, Labels
 
@@ -294,10 +293,11 @@ def _published(parts: dict[str, Part], request: DataRequest, source: str) -> dic
 
 def _split(images: Array, rows: Part, size: int) -> BoxSplit:
     chosen = np.array([place for place, _ in rows], dtype=np.int64)
-    return _boxed(np.ascontiguousarray(images[chosen]), [one for _, one in rows], chosen, size)
+    return boxed(np.ascontiguousarray(images[chosen]), [one for _, one in rows], chosen, size)
 
 
-def _boxed(images: Array | BoxFiles, listed: Sequence[Listed], items: Labels, size: int) -> BoxSplit:
+def boxed(images: Array | BoxFiles, listed: Sequence[Listed], items: Labels, size: int) -> BoxSplit:
+    """A split of images with their rows, shares turned into pixels of a square of ``size``."""
     table = [(place, *row) for place, one in enumerate(listed) for row in one.rows]
     values = np.array(table, dtype=np.float64).reshape(-1, 7)
     return BoxSplit(
@@ -352,51 +352,9 @@ def load_coco2017(request: DataRequest) -> BoxedImages:
             listed = [one for one in listed if one.rows]
         paths = tuple(folder / part / one.file for one in listed)
         items = np.arange(first, first + len(listed), dtype=np.int64)
-        splits[name] = _boxed(BoxFiles(paths, size), listed, items, size)
+        splits[name] = boxed(BoxFiles(paths, size), listed, items, size)
         first += len(listed)
     return BoxedImages(splits, classes, 3, size, MEAN, STD)
-
-
-def load_pasted(request: DataRequest) -> BoxedImages:
-    """One to ``most`` digits of random size pasted on noise, with their boxes: (N, 1, size, size) in about 0–1.
-
-    Splits draw from their own thirds of the digits (stream ``split``); places, sizes and noise come from ``data``.
-    """
-    keys = request.parameters
-    size, classes = int(keys["size"]), int(keys["classes"])
-    images, digits = read_digits()
-    pools = np.array_split(request.streams.numpy("split", "digits-pasted").permutation(len(digits)), 3)
-    sides = np.arange(10, 1 + max(10, size // 2), 2)
-    large = {int(side): enlarge(images, int(side)) for side in sides}
-    splits, first = {}, 0
-    for (name, pool), count in zip(
-        zip(("train", "validation", "test"), pools, strict=True),
-        (int(keys[name]) for name in ("train", "validation", "test")),
-        strict=True,
-    ):
-        draws = request.streams.numpy("data", "digits-pasted", name)
-        pool = pool[digits[pool] < classes]
-        canvas = float(keys["noise"]) * draws.standard_normal((count, 1, size, size), dtype=np.float32)
-        listed = []
-        for place in range(count):
-            taken: list[tuple[int, int, int]] = []
-            rows = []
-            for _ in range(int(draws.integers(1, int(keys["most"]) + 1))):
-                digit, side = int(draws.choice(pool)), int(draws.choice(sides))
-                left, top = (int(corner) for corner in draws.integers(0, size - side + 1, 2))
-                if any(abs(left - a) < max(side, c) and abs(top - b) < max(side, c) for a, b, c in taken):
-                    continue  # no two on one another
-                taken.append((left, top, side))
-                picture = large[side][digit]
-                canvas[place, 0, top : top + side, left : left + side] += picture
-                ys, xs = (picture > 0.3).any(1).nonzero()[0], (picture > 0.3).any(0).nonzero()[0]
-                box = (left + xs[0], top + ys[0], left + xs[-1] + 1, top + ys[-1] + 1)
-                rows.append((int(digits[digit]), *(float(edge) / size for edge in box), 0))
-            listed.append(Listed("", tuple(rows)))  # type: ignore[arg-type]
-        if count:
-            splits[name] = _boxed(canvas, listed, np.arange(first, first + count, dtype=np.int64), size)
-        first += count
-    return BoxedImages(splits, tuple(str(digit) for digit in range(classes)), 1, size, (0.1,), (0.35,))
 
 
 SUMS = {
@@ -459,29 +417,5 @@ INFOS = (
         summary="COCO 2017, 118,287 training and 5,000 validation photographs, 80 classes",
         home="https://cocodataset.org", licence="annotations CC BY 4.0; images by their owners", size="20 GB",
     ),
-    DataInfo(
-        name="digits-pasted",
-        target="load_pasted",
-        summary="handwritten digits of random size pasted on noise, with boxes",
-        origin="real",
-        content="boxes",
-        layout="csv",
-        home="https://archive.ics.uci.edu/dataset/80",
-        licence="CC BY 4.0",
-        version="1",
-        size="57 kB",
-        files=(f"package:{FILE}",),
-        sha256=MappingProxyType({f"package:{FILE}": SHA256}),
-        keys=MappingProxyType(
-            {
-                "size": Key("int", 32, "side of the canvas, pixels", low=20),
-                "classes": Key("int", 4, "digits from 0 that occur", low=1, high=10),
-                "most": Key("int", 3, "digits on a canvas, one at least", low=1, high=10),
-                "noise": Key("float", 0.1, "deviation of the noise that is added to pixels in 0–1", low=0),
-                "train": Key("int", 300, "training images", low=4),
-                "validation": Key("int", 60, "validation images", low=0),
-                "test": Key("int", 200, "test images", low=1),
-            }
-        ),
-    ),
+
 )  # fmt: skip

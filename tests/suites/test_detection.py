@@ -28,7 +28,7 @@ from suites.tasks.detection import Batch, average_precision, mirrored, zoomed
 
 CENTER = Cell(
     "suites.tasks.detection:detection",
-    "suites.data.boxes:digits-pasted",
+    "suites.data.digits_pasted:digits-pasted",
     "suites.models.detectors:detector",
     {"batch_size": 16, "detections": 20, "smallest_box": 0.35, "largest_box": 0.6},
     {"train": 160, "validation": 16, "test": 80, "classes": 2},

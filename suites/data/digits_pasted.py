@@ -1,0 +1,84 @@
+"""Handwritten digits of random size pasted on noise, with their boxes."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from harness.records import DataInfo, Key
+from suites.data.boxes import BoxedImages, Listed, boxed
+from suites.data.digits import FILE, SHA256, enlarge, read_digits
+
+if TYPE_CHECKING:
+    from harness.contracts import DataRequest
+
+
+def load(request: DataRequest) -> BoxedImages:
+    """One to ``most`` digits of random size pasted on noise, with their boxes: (N, 1, size, size) in about 0–1.
+
+    Splits draw from their own thirds of the digits (stream ``split``); places, sizes and noise come from ``data``.
+    """
+    keys = request.parameters
+    size, classes = int(keys["size"]), int(keys["classes"])
+    images, digits = read_digits()
+    pools = np.array_split(request.streams.numpy("split", "digits-pasted").permutation(len(digits)), 3)
+    sides = np.arange(10, 1 + max(10, size // 2), 2)
+    large = {int(side): enlarge(images, int(side)) for side in sides}
+    splits, first = {}, 0
+    for (name, pool), count in zip(
+        zip(("train", "validation", "test"), pools, strict=True),
+        (int(keys[name]) for name in ("train", "validation", "test")),
+        strict=True,
+    ):
+        draws = request.streams.numpy("data", "digits-pasted", name)
+        pool = pool[digits[pool] < classes]
+        canvas = float(keys["noise"]) * draws.standard_normal((count, 1, size, size), dtype=np.float32)
+        listed = []
+        for place in range(count):
+            taken: list[tuple[int, int, int]] = []
+            rows = []
+            for _ in range(int(draws.integers(1, int(keys["most"]) + 1))):
+                digit, side = int(draws.choice(pool)), int(draws.choice(sides))
+                left, top = (int(corner) for corner in draws.integers(0, size - side + 1, 2))
+                if any(abs(left - a) < max(side, c) and abs(top - b) < max(side, c) for a, b, c in taken):
+                    continue  # no two on one another
+                taken.append((left, top, side))
+                picture = large[side][digit]
+                canvas[place, 0, top : top + side, left : left + side] += picture
+                ys, xs = (picture > 0.3).any(1).nonzero()[0], (picture > 0.3).any(0).nonzero()[0]
+                box = (left + xs[0], top + ys[0], left + xs[-1] + 1, top + ys[-1] + 1)
+                rows.append((int(digits[digit]), *(float(edge) / size for edge in box), 0))
+            listed.append(Listed("", tuple(rows)))  # type: ignore[arg-type]
+        if count:
+            splits[name] = boxed(canvas, listed, np.arange(first, first + count, dtype=np.int64), size)
+        first += count
+    return BoxedImages(splits, tuple(str(digit) for digit in range(classes)), 1, size, (0.1,), (0.35,))
+
+
+INFO = DataInfo(
+    name="digits-pasted",
+    target="load",
+    summary="handwritten digits of random size pasted on noise, with boxes",
+    origin="real",
+    content="boxes",
+    layout="csv",
+    home="https://archive.ics.uci.edu/dataset/80",
+    licence="CC BY 4.0",
+    version="1",
+    size="57 kB",
+    files=(f"package:{FILE}",),
+    sha256=MappingProxyType({f"package:{FILE}": SHA256}),
+    keys=MappingProxyType(
+        {
+            "size": Key("int", 32, "side of the canvas, pixels", low=20),
+            "classes": Key("int", 4, "digits from 0 that occur", low=1, high=10),
+            "most": Key("int", 3, "digits on a canvas, one at least", low=1, high=10),
+            "noise": Key("float", 0.1, "deviation of the noise that is added to pixels in 0–1", low=0),
+            "train": Key("int", 300, "training images", low=4),
+            "validation": Key("int", 60, "validation images", low=0),
+            "test": Key("int", 200, "test images", low=1),
+        }
+    ),
+)
