@@ -165,7 +165,9 @@ class Audio(Task):
         metrics.update({f"trivial.{name}": value for name, value in self._scores(constant, targets).items()})
         items = {"item": self.data.splits[split].items}
         if not self.data.tags:
-            items["correct"] = probabilities.argmax(1) == targets
+            predicted = probabilities.argmax(1)
+            items |= {"correct": predicted == targets, "label": targets.astype(np.int16)}
+            items |= {"predicted": predicted.astype(np.int16), "classes": np.array(self.data.classes, dtype=np.str_)}
         return Evaluation(metrics, items)
 
     def probabilities(self, split: str) -> np.ndarray:

@@ -144,8 +144,7 @@ class Classification(Task):
         with evaluating(self.model):
             logits = torch.cat([self.model(self._laid_out(part.take(p)[0])) for p in self._places(len(part))]).float()
         scores = score(logits, part.labels, self.majority)
-        correct = (logits.argmax(1) == part.labels).cpu().numpy()
-        return Evaluation(scores, {"item": self.data.splits[split].items, "correct": correct})
+        return Evaluation(scores, predictions(self.data, split, logits.argmax(1), part.labels))
 
     def _places(self, count: int) -> tuple[Tensor, ...]:
         return torch.arange(count, device=self.device).split(self.recipe.eval_batch)
@@ -155,6 +154,17 @@ class Classification(Task):
         from methods.optimizers.probes import WeightProbe, roles_of
 
         return WeightProbe(list(model.named_parameters()), roles_of(model))
+
+
+def predictions(data: Images, split: str, predicted: Tensor, labels: Tensor) -> dict[str, np.ndarray]:
+    """Per item of a split its number, whether it was right, its class and the predicted one; and the classes' names."""
+    return {
+        "item": data.splits[split].items,
+        "correct": (predicted == labels).cpu().numpy(),
+        "label": labels.short().cpu().numpy(),
+        "predicted": predicted.short().cpu().numpy(),
+        "classes": np.array(data.classes, dtype=np.str_),
+    }
 
 
 def score(logits: Tensor, labels: Tensor, majority: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Evaluation, Probe, StepResult, Task
+from harness.contracts import Artifact, Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
 from harness.records import Key, TaskInfo
 from suites.data.boxes import BoxedImages, BoxFiles, BoxSplit, decode_square
@@ -24,6 +24,7 @@ from suites.tasks.common import evaluating
 AUGMENTATIONS = ("none", "flip", "zoom-flip")
 Target = tuple[Tensor, Tensor]
 Detection = tuple[Tensor, Tensor, Tensor]
+SHOWN, SHOWN_SCORE = 8, 0.3  # test images of the picture, and the score from which a box is drawn on them
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +210,27 @@ class ObjectDetection(Task):
         label = int(np.bincount(train.labels).argmax()) if len(train.labels) else 0
         box = train.boxes.mean(axis=0) if len(train.boxes) else np.zeros(4, dtype=np.float32)
         return torch.tensor(box)[None], torch.ones(1), torch.tensor([label])
+
+    def artifacts(self) -> list[Artifact]:
+        """One picture: the first test images, each with its true boxes and beside it with what was found."""
+        from suites.tasks.pictures import as_pixels, save_rows, with_boxes
+
+        part = self.splits["test"]
+        batch = part.take(list(range(min(SHOWN, len(part)))))
+        with evaluating(self.model):
+            found = self.detect(batch.images)
+        pairs = []
+        for image, true, (boxes, scores, labels) in zip(
+            as_pixels(batch.images, part.mean, part.std), batch.boxes, found, strict=True
+        ):
+            sure = (scores >= SHOWN_SCORE).cpu()
+            names = [[self.data.classes[int(label)] for label in given] for given in (true[1], labels.cpu()[sure])]
+            left = with_boxes(image, true[0].numpy(), names[0], true=True)
+            pairs.append((left, with_boxes(image, boxes.cpu()[sure].numpy(), names[1], true=False)))
+        path = save_rows([[*one, *other] for one, other in zip(pairs[::2], pairs[1::2], strict=False)],
+                         self.context.folder / "detections.png")  # fmt: skip
+        caption = f"test images with their true boxes (dashed), then the detections scored {SHOWN_SCORE} and above"
+        return [Artifact("detections", "picture", path, caption)]
 
     def probe(self, model: nn.Module) -> Probe | None:
         """Norms, angular updates and projected shares of the weights.

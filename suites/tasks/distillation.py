@@ -26,7 +26,7 @@ from methods.distillation.probes import teacher_quantities
 from suites.data.types import Images
 from suites.models.taps import Features, Taps, tapped, taps_of
 from suites.tasks.augment import AUGMENTATIONS, mix_batch
-from suites.tasks.classification import score
+from suites.tasks.classification import predictions, score
 from suites.tasks.common import evaluating, split_batches
 
 PROBED_IMAGES = 1024
@@ -216,8 +216,7 @@ class Distillation(Task):
         labels = self.splits[split].labels
         with evaluating(self.model):
             logits = self._logits(self.model, split)
-        correct = (logits.argmax(1) == labels).cpu().numpy()
-        items = {"item": self.data.splits[split].items, "correct": correct}
+        items = predictions(self.data, split, logits.argmax(1), labels)
         return Evaluation(score(logits, labels, self.majority), items)
 
     def _logits(self, network: nn.Module, split: str) -> Tensor:

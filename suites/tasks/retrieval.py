@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness.contracts import Evaluation, Probe, StepResult, Task
+from harness.contracts import Artifact, Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
 from harness.records import Key, TaskInfo
 from suites.data.types import Images
@@ -24,6 +24,7 @@ from suites.tasks.common import (
 
 LOSSES = ("proxy-anchor", "triplet-semihard")
 RANKS = (1, 2, 4, 8)
+SHOWN, NEAREST = 6, 5  # queries of the picture, and neighbours of each
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,17 +194,41 @@ class Retrieval(Task):
         """Recall@k in percent, against the gallery where the split has one, else against the rest of the split."""
         if split not in self.splits:
             return Evaluation({})
-        queries = self._embed(split)
-        labels = self.splits[split].labels
-        if split == "test" and "gallery" in self.splits:
-            gallery, gallery_labels = self._embed("gallery"), self.splits["gallery"].labels
-        else:
-            gallery, gallery_labels = None, labels
-        found = neighbours(queries, gallery, max(RANKS), self.recipe.eval_batch)
+        labels, gallery_labels = self.splits[split].labels, self.splits[self._gallery_of(split)].labels
+        found = self._found(split)
         hits = gallery_labels[found] == labels[:, None]
         metrics = {f"recall-at-{rank}": 100 * float(hits[:, :rank].any(1).double().mean()) for rank in RANKS}
-        metrics["trivial.recall-at-1"] = chance(labels, gallery_labels, alone=gallery is None)
+        metrics["trivial.recall-at-1"] = chance(labels, gallery_labels, alone=self._gallery_of(split) == split)
         return Evaluation(metrics, {"item": self.data.splits[split].items, "correct": hits[:, 0].cpu().numpy()})
+
+    def _gallery_of(self, split: str) -> str:
+        """What the queries of a split are compared with: its gallery, or the split itself."""
+        return "gallery" if split == "test" and "gallery" in self.splits else split
+
+    def _found(self, split: str) -> Tensor:
+        """(Q, 8) places in the gallery, the nearest first."""
+        gallery = self._gallery_of(split)
+        return neighbours(
+            self._embed(split), None if gallery == split else self._embed(gallery), max(RANKS), self.recipe.eval_batch
+        )
+
+    def artifacts(self) -> list[Artifact]:
+        """One picture: queries of the test, evenly spaced, and beside each its nearest neighbours."""
+        from suites.tasks.pictures import as_pixels, framed, save_rows
+
+        part, gallery = self.splits["test"], self.splits[self._gallery_of("test")]
+        queries = torch.linspace(0, len(part) - 1, min(SHOWN, len(part))).long().to(self.device)
+        found = self._found("test")[queries, :NEAREST]
+        pictures = as_pixels(part.take(queries)[0], part.mean, part.std)
+        rows = []
+        for picture, query, near in zip(pictures, queries, found, strict=True):
+            images, labels = gallery.take(near)
+            right = (labels == part.labels[query]).tolist()
+            beside = zip(as_pixels(images, gallery.mean, gallery.std), right, strict=True)
+            rows.append([framed(picture, None), *(framed(one, same) for one, same in beside)])
+        path = save_rows(rows, self.context.folder / "neighbours.png")
+        caption = "test queries, then their nearest neighbours; those of another class are red with a cross"
+        return [Artifact("neighbours", "picture", path, caption)]
 
     def _embed(self, split: str) -> Tensor:
         part = self.splits[split]

@@ -140,7 +140,7 @@ class Sensing(Task):
         """Draw the shots, make the help set where the adaptation reads it, build network and adaptation."""
         self.options: Mapping[str, Any] = self.recipe.task
         data: CsiDomains = self.context.load_data()
-        self.classes = len(data.classes)
+        self.names, self.classes = data.classes, len(data.classes)
         self.target = draw_shots(
             data.target, int(self.options["shots"]), self.streams, bool(self.options["permute_hidden"])
         )
@@ -291,6 +291,8 @@ class Sensing(Task):
             {
                 "items": self.target.items[self.scored],
                 "predictions": predictions[stop],
+                "label": hidden,
+                "classes": np.array(self.names, dtype=np.str_),
                 "correct": predictions[stop] == hidden,
                 "predictions_by_epoch": predictions.astype(np.int16),
             },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import math
 import re
 from collections import deque
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Evaluation, Probe, StepResult, Task
+from harness.contracts import Artifact, Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
 from harness.records import Key, TaskInfo
 from suites.data.parallel import Parallel
@@ -27,6 +28,7 @@ from suites.tasks.norm_probe import NormProbe
 from suites.tasks.subwords import END, PADDING, BytePairs, Pieces, Subwords
 
 _HYPHEN = re.compile(r"(?<=\S)-(?=\S)")
+SHOWN = 12  # translations of the test that are kept as text
 DECODED_TOKENS = 8192  # source tokens that are decoded side by side
 
 
@@ -94,6 +96,7 @@ class Translation(Task):
     words: Subwords
     last: Batch
     norm_probe: NormProbe | None = None
+    samples: Sequence[Mapping[str, Any]] = ()
 
     def build(self) -> nn.Module:
         """Load the text, train the byte-pair encoding, put batches together, build the model.
@@ -213,7 +216,18 @@ class Translation(Task):
         scored = {"bleu": self._bleu(hypotheses, text), "chrf": chrf(hypotheses, text.references), "loss": loss}
         scored["trivial.bleu"] = self._bleu(text.originals, text)
         scored["trivial.chrf"] = chrf(text.originals, text.references)
-        return Evaluation(scored, {"chrf": sentence_chrf(hypotheses, text.references)} if split == "test" else {})
+        if split != "test":
+            return Evaluation(scored)
+        each = sentence_chrf(hypotheses, text.references)
+        self.samples = _samples(text, hypotheses, each)
+        return Evaluation(scored, {"chrf": each})
+
+    def artifacts(self) -> list[Artifact]:
+        """Translations of the test, evenly spaced, with source, reference and chrF."""
+        path = self.context.folder / "translations.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(list(self.samples), ensure_ascii=False, indent=1), encoding="utf-8")
+        return [Artifact("translations", "samples", path, "test sentences, their references and translations")]
 
     def _nats(self, text: Encoded) -> float:
         total, count = 0.0, 0
@@ -296,6 +310,15 @@ class Translation(Task):
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
         self.kept.extend(state["kept"])
+
+
+def _samples(text: Encoded, hypotheses: Sequence[str], each: np.ndarray) -> list[dict[str, Any]]:
+    places = np.linspace(0, len(text) - 1, min(SHOWN, len(text))).astype(int).tolist()
+    return [
+        {"source": text.originals[place], "reference": text.references[place], "translation": hypotheses[place],
+         "chrf": round(float(each[place]), 1)}
+        for place in places
+    ]  # fmt: skip
 
 
 def padded(rows: Sequence[Sequence[int]]) -> Tensor:
