@@ -11,6 +11,7 @@ from harness.errors import HarnessError, Problem, choices
 from harness.recipe import COMMON_KEYS, SLOT_KEYS
 from harness.records import Key
 from harness.suite import keys
+from harness.suite.check_sweep import check_sweep
 from harness.suite.load import LoadedBenchmark, Suite, shipped_folder
 from harness.suite.models import REPORTED, SLOTS, Binding, Prerequisite, ScaleBlock
 from harness.suite.resolve import CellError, content, setting
@@ -23,34 +24,7 @@ def check_suite(suite: Suite) -> list[Problem]:
     problems = [*_benchmarks(suite), *_stand_ins(suite), *_arms(suite)]
     if not problems:  # cells resolve only where the parts are sound
         problems = list(_cells(suite))
-    return [*problems, *_claims(suite), *_sweep(suite)]
-
-
-def _sweep(suite: Suite) -> Iterator[Problem]:
-    """Arms that exist, and ranges of hyper-parameters that their methods take or of recipe keys."""
-    sweep = suite.model.sweep
-    if sweep is None:
-        return
-    for arm in (*sweep.arms, *(name for name in sweep.spaces if name != "*")):
-        if arm not in suite.model.arms:
-            yield Problem(
-                suite.node.find(("sweep", "arms" if arm in sweep.arms else "spaces", arm)), _no_arm(suite, arm)
-            )
-    tasks = [registry.entry("task", one.model.task) for one in suite.benchmarks.values()]
-    recipe = {*COMMON_KEYS, *(key for task in tasks for key in task.keys)}
-    for group, ranges in sweep.spaces.items():
-        for name in ranges:
-            head, _, rest = name.partition(".")
-            known = _hyper_parameters(head) if head in SLOTS else recipe
-            asked = rest if head in SLOTS or head == "recipe" else head
-            if asked not in known:
-                yield Problem(
-                    suite.node.find(("sweep", "spaces", group, name)), f"no '{asked}' to tune; {choices(known, asked)}"
-                )
-
-
-def _hyper_parameters(slot: str) -> set[str]:
-    return {key for entry in registry.entries("method").values() if entry.info["slot"] == slot for key in entry.keys}
+    return [*problems, *_claims(suite), *check_sweep(suite)]
 
 
 def _benchmarks(suite: Suite) -> Iterator[Problem]:

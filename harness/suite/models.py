@@ -268,11 +268,15 @@ class SpaceRange(Strict):
 class Sweep(Strict):
     """How arms are tuned: the same sampler and number of configurations for each.
 
-    ``spaces`` has ranges by arm (``"*"``: every arm) of ``slot.hyper_parameter`` or a recipe key; what all arms declare
-    beside their methods is tuned without being named. ``seeds`` are those of a configuration, ``fresh`` those of the
-    comparison at the end.
+    What an arm's methods declare is tuned without being named. ``spaces`` widens, narrows or (``null``) drops ranges,
+    by arm (``"*"``: every arm): ``slot.hyper_parameter``, ``slot.METHOD.hyper_parameter`` where a slot is filled per
+    place, or a recipe key. ``set`` overrides recipe keys in every arm, in the comparison too. ``benchmarks`` are those
+    that the section is made for; on one that does not run all ``arms``, those that it runs are tuned. ``seeds`` are
+    those of a configuration, ``fresh`` those of the comparison at the end. ``metric`` is compared on test;
+    ``selection_metric`` chooses on validation, where that is another one.
     """
 
+    benchmarks: list[Name] = []
     arms: list[Name] = []
     sampler: Literal["random", "tpe", "gp", "grid"] = "random"
     pruner: Literal["none", "median", "wilcoxon", "hyperband"] = "none"
@@ -280,7 +284,10 @@ class Sweep(Strict):
     fresh: Annotated[int, Field(ge=2, le=100)] = 6
     batch: Annotated[int, Field(ge=1, le=1000)] = 8
     metric: Identifier | None = None
-    spaces: dict[Name, dict[str, SpaceRange]] = {}
+    selection_metric: Identifier | None = None
+    selection_better: Literal["higher", "lower"] = "higher"
+    set: dict[str, Any] = {}
+    spaces: dict[Name, dict[str, SpaceRange | None]] = {}
 
 
 class Published(Strict):

@@ -1,5 +1,5 @@
 """Sweeps: every arm tuned with the same number of configurations, the same sampler, the same compute."""
 
-from harness.sweep.engine import SweepRequest as SweepRequest
 from harness.sweep.engine import SweepResult as SweepResult
 from harness.sweep.engine import run_sweep as run_sweep
+from harness.sweep.tuning import SweepRequest as SweepRequest

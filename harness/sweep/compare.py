@@ -1,143 +1,85 @@
-"""What a sweep concludes: budget curves with bands, chosen values, importances, and a judged comparison."""
+"""The judged comparison that ends a sweep: the chosen configuration of each arm on fresh seeds, scored on test."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from harness import stats
 from harness.judge import claim_rows, judge
 from harness.plan import Plan, Selection, make_plan
 from harness.run import record_judgement
 from harness.store import Owner, open_reader
 from harness.suite import Suite
-from harness.suite.models import Arm, Binding, Fact, Published, Sweep
+from harness.suite.models import Arm, Binding, Fact, Gate, Published
 from harness.sweep.space import with_point
-from harness.sweep.study import Point, worst_value
 
 if TYPE_CHECKING:
-    from harness.sweep.engine import SweepRequest, Tuning
-
-
-def summarise(tuning: Tuning, points: Mapping[str, Sequence[Point]], budget: int) -> dict[str, Any]:
-    """Chosen values, expected best-of-B curves with simultaneous bands (random draws only), their difference,
-    best so far, importances, and whether the budgets were equal: plain data for the store and the report.
-    """
-    sign = 1.0 if tuning.better == "higher" else -1.0
-    values = {arm: _told(tuning, points[arm][:budget]) for arm in tuning.arms}
-    counts = {arm: sum(point.status != "failed" for point in points[arm][:budget]) for arm in tuning.arms}
-    summary: dict[str, Any] = {
-        "chosen": {arm: best_point(tuning, points[arm][:budget]) for arm in tuning.arms},
-        "told": counts,
-        "equal": len(set(counts.values())) == 1 and all(count == budget for count in counts.values()),
-        "best_so_far": {arm: list(np.maximum.accumulate(sign * v) * sign) for arm, v in values.items()},
-        "importances": {arm: _importances(tuning, arm, points[arm][:budget]) for arm in tuning.arms},
-    }
-    if tuning.sampler == "random" and min(len(v) for v in values.values()) >= 2:
-        summary["curves"] = {arm: _curve(sign * v, sign) for arm, v in values.items()}
-        first, *others = list(tuning.arms)
-        budgets = range(1, min(len(v) for v in values.values()) + 1)
-        summary["differences"] = {
-            f"{arm} − {first}": [
-                stats.expected_best(sign * values[arm], b) - stats.expected_best(sign * values[first], b)
-                for b in budgets
-            ]
-            for arm in others
-        }
-    return summary
-
-
-def _told(tuning: Tuning, points: Sequence[Point]) -> np.ndarray:
-    """Values in the order of the draws; a diverged one counts as the worst finite value."""
-    worst = worst_value(points, tuning.better == "higher")
-    told = [worst if p.status == "diverged" else p.value for p in points if p.status != "failed"]
-    return np.asarray([math.nan if value is None else value for value in told], dtype=float)
-
-
-def best_point(tuning: Tuning, points: Sequence[Point]) -> dict[str, Any]:
-    """The configuration with the best value on validation; of equals the first."""
-    sign = 1.0 if tuning.better == "higher" else -1.0
-    told = [p for p in points if p.status in ("told", "pruned") and p.value is not None and math.isfinite(p.value)]
-    if not told:
-        return {}
-    best = max(told, key=lambda point: (sign * float(point.value or 0.0), -point.number))
-    return {"number": best.number, "params": best.params, "value": best.value}
-
-
-def _curve(signed: np.ndarray, sign: float) -> dict[str, list[float]]:
-    """Expected best of B draws, B = 1…N, by the unbiased U-statistic, with the band of the median best of B."""
-    band = stats.median_best_band(signed)
-    expected = [float(stats.expected_best(signed, int(b))) for b in band.budgets]
-    edges = sorted([list(sign * band.low), list(sign * band.high)], key=lambda edge: float(np.nansum(edge)))
-    return {
-        "budget": [int(b) for b in band.budgets],
-        "expected": [sign * value for value in expected],
-        "low": [float(value) for value in edges[0]],
-        "high": [float(value) for value in edges[1]],
-    }
-
-
-def _importances(tuning: Tuning, arm: str, points: Sequence[Point]) -> dict[str, float]:
-    """Shares of the variance by PED-ANOVA; empty where there is too little to tell."""
-    import optuna
-
-    finite = [p for p in points if p.value is not None and math.isfinite(p.value)]
-    if len(tuning.spaces[arm]) < 2 or len(finite) < 4 or len({p.value for p in finite}) < 2:
-        return {}
-    try:
-        study = tuning.drawing(arm).study(points)
-        return {key: float(value) for key, value in optuna.importance.get_param_importances(study).items()}
-    except (ValueError, RuntimeError):
-        return {}  # a space in which every draw was the same
+    from harness.sweep.tuning import Tuning
 
 
 def compare(
-    tuning: Tuning,
-    request: SweepRequest,
-    run: Callable[[Plan], None],
-    owner: Owner,
-    points: Mapping[str, Sequence[Point]],
-    summary: Mapping[str, Any],
-) -> tuple[Plan | None, Suite, list[dict[str, Any]]]:
-    """Run each arm's chosen configuration on fresh seeds and judge the differences as any other claim."""
-    own = tuning.suite.model.sweep or Sweep()
-    fresh = request.fresh or own.fresh
+    tuning: Tuning, database: Path, run: Callable[[Plan], None], owner: Owner, summary: Mapping[str, Any]
+) -> tuple[Plan, Suite, list[dict[str, Any]]]:
+    """Run each arm's chosen configuration on fresh seeds and judge the differences as any other claim.
+
+    Where an arm has no finished configuration nothing is run, and the comparison is ``invalid`` as with any other
+    inequality of budgets.
+    """
+    chosen = summary["chosen"]
     arms = {
-        f"{arm}-tuned": with_point(tuning.arms[arm], tuning.fill, chosen["params"])
-        for arm, chosen in summary["chosen"].items()
-        if chosen
+        f"{arm}-tuned": with_point(one, tuning.fill, chosen[arm]["params"]) if chosen[arm] else one
+        for arm, one in tuning.arms.items()
     }
-    if len(arms) < len(tuning.arms):
-        return None, tuning.suite, []
-    suite = derived_suite(tuning, arms, request.budget)
-    chosen_seeds = tuple(range(fresh))
-    plan = make_plan(
-        suite, Selection(scale=tuning.scale, benchmarks=(tuning.benchmark,), arms=tuple(arms), seeds=chosen_seeds,
-                         overrides=tuning.overrides)
+    suite = derived_suite(tuning, arms)
+    wanted = Selection(
+        scale=tuning.scale, benchmarks=(tuning.benchmark,), arms=tuple(arms), seeds=tuple(range(tuning.fresh)),
+        overrides=tuning.overrides,
     )  # fmt: skip
-    run(plan)
+    plan = make_plan(suite, wanted)
+    if all(chosen.values()):
+        run(plan)
     owner.record({"kind": "claims", "suite": suite.name, "claims": claim_rows(suite)})
     owner.flush()
-    with open_reader(request.database) as reader:
+    with open_reader(database) as reader:
         judgement = judge(suite, plan, reader, judged_at=datetime.now(UTC).replace(tzinfo=None))
     if not summary["equal"]:
         for verdict in judgement.verdicts:
-            told = ", ".join(f"{arm} {count}" for arm, count in summary["told"].items())
             verdict["verdict"] = "invalid"
-            verdict["design"] = {
-                **verdict["design"],
-                "reason": f"unequal tuning budgets: told {told} of {request.budget}",
-            }
+            verdict["design"] = {**verdict["design"], "reason": unequal(summary)}
     record_judgement(owner.record, suite.name, plan.scale, judgement)
     return plan, suite, judgement.verdicts
 
 
-def derived_suite(tuning: Tuning, arms: Mapping[str, Arm], budget: int) -> Suite:
+def unequal(summary: Mapping[str, Any]) -> str:
+    """Why a comparison after unequal budgets is invalid."""
+    told = ", ".join(f"{arm} {count} ({summary['rungs'][arm]} trials)" for arm, count in summary["told"].items())
+    return f"unequal tuning budgets: configurations told {told}"
+
+
+def _gates(tuning: Tuning, arm: str, baseline: str) -> list[Gate] | None:
+    """The gates of the claim that the suite binds to these arms: a tuned effect needs the same cause."""
+    for binding in tuning.suite.model.claims:
+        if tuning.benchmark in binding.benchmarks and binding.arm == arm and binding.against[:1] == [baseline]:
+            gates = binding.mechanism if isinstance(binding.mechanism, list) else [binding.mechanism]
+            needed = {name for gate in gates if gate for name in (gate.arm, gate.relative_to) if name}
+            if gates and all(gates) and needed <= set(tuning.arms):
+                return [
+                    gate.model_copy(
+                        update={
+                            "arm": f"{gate.arm}-tuned",
+                            "relative_to": None if gate.relative_to is None else f"{gate.relative_to}-tuned",
+                        }
+                    )
+                    for gate in gates
+                    if gate is not None
+                ]
+    return None
+
+
+def derived_suite(tuning: Tuning, arms: Mapping[str, Arm]) -> Suite:
     """The suite of the comparison: the tuned arms, and one claim for each against the first."""
     baseline, *methods = list(arms)
     metric = tuning.suite.benchmarks[tuning.benchmark].model.metrics[tuning.metric]
@@ -148,7 +90,7 @@ def derived_suite(tuning: Tuning, arms: Mapping[str, Arm], budget: int) -> Suite
         facts[identifier] = Fact(
             id=identifier, suite=name, benchmark=tuning.benchmark, metric=tuning.metric, unit=metric.unit,
             better=metric.better, method=arm, baseline=baseline, published=Published(), kind="ordering",
-            statement=f"Tuned with {budget} configurations each, {arm.removesuffix('-tuned')} beats "
+            statement=f"Tuned at equal budgets, {arm.removesuffix('-tuned')} beats "
                       f"{baseline.removesuffix('-tuned')} on {tuning.benchmark}.",
             source="this sweep",
         )  # fmt: skip
@@ -160,6 +102,8 @@ def derived_suite(tuning: Tuning, arms: Mapping[str, Arm], budget: int) -> Suite
                 against=[baseline],
                 primary=True,
                 protocol="tuned",
+                on_divergence="worst",
+                mechanism=_gates(tuning, arm.removesuffix("-tuned"), baseline.removesuffix("-tuned")),
             )
         )
     used = tuning.suite.benchmarks[tuning.benchmark]

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from harness.suite import Suite
 
 if TYPE_CHECKING:
-    from harness.sweep.engine import SweepRequest, SweepResult
+    from harness.sweep.engine import SweepResult
+    from harness.sweep.tuning import SweepRequest
 
 
 def write_study(suite: Suite, request: SweepRequest, result: SweepResult, path: Path) -> None:
     """One study an arm, in a SQLite file that is made anew: ``sweep_points`` stays the truth."""
     import optuna
 
-    from harness.sweep.engine import make_tuning
+    from harness.sweep.tuning import make_tuning
 
     tuning = make_tuning(suite, request)
     path.parent.mkdir(parents=True, exist_ok=True)

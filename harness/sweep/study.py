@@ -2,7 +2,8 @@
 
 Optuna's studies live in memory and are made again from the stored points. Points come in rounds; all of a round see
 exactly the points of the rounds before, and the sampler of point k is seeded by hash(sweep, k). So a sweep that was
-killed, or runs wider, draws what an undisturbed one draws; the same k gives the arms the same draw of what they share.
+killed, or runs wider, draws what an undisturbed one draws. Random draws are seeded by hash(sweep, k, hyper-parameter):
+the arms share the draws of what they share, and one that has more to tune does not shift the rest.
 """
 
 from __future__ import annotations
@@ -74,12 +75,24 @@ class Drawing:
             if numbers and numbers[-1] >= len(grid):
                 raise HarnessError(f"the grid of '{self.arm}' has {len(grid)} configurations; --budget at most that")
             return [Point(number, dict(grid[number])) for number in numbers]
-        study = self.study(before)
+        if self.sampler == "random":
+            return [Point(number, self._random(number)) for number in numbers]
+        study, spread = self.study(before), distributions(self.space)
         drawn = []
         for number in numbers:
             study.sampler = self._sampler(number)
-            asked = study.ask(distributions(self.space))
+            asked = study.ask(spread)
             drawn.append(Point(number, dict(asked.params)))
+        return drawn
+
+    def _random(self, number: int) -> dict[str, Any]:
+        """An independent draw, with replacement; a study's history or other hyper-parameters change nothing."""
+        from optuna.samplers import RandomSampler
+
+        drawn: dict[str, Any] = {}
+        for key, spread in distributions(self.space).items():
+            sampler = RandomSampler(seed=derive(f"sweep/{self.sweep_id}", number, key) % 2**32)
+            drawn[key] = sampler.sample_independent(None, None, key, spread)
         return drawn
 
     def grid(self) -> list[dict[str, Any]]:
@@ -129,8 +142,6 @@ class Drawing:
         from optuna import samplers
 
         seed = self.seed(number)
-        if self.sampler == "random":
-            return samplers.RandomSampler(seed=seed)
         if self.sampler == "tpe":
             return samplers.TPESampler(seed=seed)
         return samplers.GPSampler(seed=seed)

@@ -19,9 +19,9 @@ from harness.store import open_reader
 from harness.suite import load_suite
 from harness.suite.models import SpaceRange
 from harness.sweep import SweepRequest, SweepResult, run_sweep
-from harness.sweep.compare import best_point, summarise
-from harness.sweep.engine import make_tuning
 from harness.sweep.study import Drawing, Point, should_prune, worst_value
+from harness.sweep.summary import best_point, summarise
+from harness.sweep.tuning import Tuning, make_tuning
 
 SPACES = """
 sweep:
@@ -149,11 +149,36 @@ def test_unequal_budgets_make_the_comparison_invalid(surface: Path, database: Pa
     result = sweep(surface, database, 4)
     assert result.summary["told"] == {"base": 4, "better": 0}
     assert not result.summary["equal"]
-    assert result.verdicts == []
-    tuning = make_tuning(load_suite(surface), SweepRequest(database=database, benchmark="known", budget=4))
-    points = {arm: [Point(k, {"optimizer.lr": 0.1}, float(k), "told") for k in range(4)] for arm in ("base", "better")}
-    points["better"][2].status = "failed"
-    assert not summarise(tuning, points, 4)["equal"]
+    (verdict,) = result.verdicts
+    assert verdict["verdict"] == "invalid"
+    assert "base 4" in verdict["design"]["reason"]
+    assert "better 0" in verdict["design"]["reason"]
+
+
+def told(tuning: Tuning, arm: str, trials: int = 2) -> list[Point]:
+    """Four finished points of two seeds each."""
+    points = tuning.drawing(arm).draw(range(4), [])
+    for point in points:
+        point.status, point.value, point.trial_ids = "told", float(point.number), [""] * trials
+    return points
+
+
+@pytest.mark.parametrize("missing", ["nothing", "a configuration", "a failed one", "a rung", "a pruned rung"])
+def test_budgets_are_equal_in_configurations_and_rungs(surface: Path, database: Path, missing: str) -> None:
+    request = SweepRequest(database=database, benchmark="known", budget=4, seeds=2)
+    tuning = make_tuning(load_suite(surface), request)
+    points = {arm: told(tuning, arm) for arm in ("base", "better")}
+    last = points["better"][-1]
+    if missing == "a configuration":
+        points["better"].pop()
+    elif missing == "a failed one":
+        last.status = "failed"
+    elif missing == "a rung":
+        last.trial_ids.pop()
+    elif missing == "a pruned rung":
+        last.status = "pruned"
+        last.trial_ids.pop()
+    assert summarise(tuning, points, 4)["equal"] == (missing in ("nothing", "a pruned rung"))
 
 
 def test_the_comparison_is_judged_on_fresh_seeds(surface: Path, database: Path) -> None:

@@ -1,0 +1,148 @@
+"""What a sweep found, as plain data for the store and the report: chosen values, budget curves, importances."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from harness import stats
+from harness.suite.models import Metric
+from harness.sweep.study import Point, worst_value
+
+if TYPE_CHECKING:
+    from harness.sweep.tuning import Tuning
+
+ALPHA = 0.05
+RANGES = {"percent": (0.0, 100.0), "fraction": (0.0, 1.0), "BLEU": (0.0, 100.0), "chrF": (0.0, 100.0)}
+"""The values that a metric of a unit can take."""
+
+
+def summarise(tuning: Tuning, points: Mapping[str, Sequence[Point]], budget: int) -> dict[str, Any]:
+    """Chosen values, expected best-of-B curves with simultaneous bands (random draws only), their difference,
+    best so far, importances, and whether the budgets were equal.
+
+    Budgets are equal where every arm has ``budget`` told configurations, each with all of its rungs unless it was
+    pruned or diverged.
+    """
+    tried = {arm: list(points[arm])[:budget] for arm in tuning.arms}
+    values = {arm: told_values(tuning, tried[arm]) for arm in tuning.arms}
+    told = {arm: sum(point.status != "failed" for point in tried[arm]) for arm in tuning.arms}
+    whole = all(
+        len(point.trial_ids) >= tuning.trials for one in tried.values() for point in one if point.status == "told"
+    )
+    sign = _sign(tuning)
+    summary: dict[str, Any] = {
+        "chosen": {arm: best_point(tuning, tried[arm]) for arm in tuning.arms},
+        "told": told,
+        "rungs": {arm: sum(len(point.trial_ids) for point in tried[arm]) for arm in tuning.arms},
+        "equal": whole and all(count == budget for count in told.values()),
+        "best_so_far": {arm: [float(v) for v in np.fmax.accumulate(sign * v) * sign] for arm, v in values.items()},
+        "importances": {arm: importances(tuning, arm, tried[arm]) for arm in tuning.arms},
+    }
+    if tuning.sampler == "random" and min(len(v) for v in values.values()) >= 2:
+        summary |= budget_curves({arm: sign * v for arm, v in values.items()}, sign, _support(tuning, sign))
+    return summary
+
+
+def _sign(tuning: Tuning) -> float:
+    return 1.0 if tuning.better == "higher" else -1.0
+
+
+def _support(tuning: Tuning, sign: float) -> tuple[float, float]:
+    """The range of the metric, up = better; an end that is not known is infinite."""
+    metrics: Mapping[str, Metric] = tuning.suite.benchmarks[tuning.benchmark].model.metrics
+    if tuning.selection_metric not in metrics:
+        return -math.inf, math.inf
+    metric = metrics[tuning.selection_metric]
+    low, high = sorted(sign * end for end in RANGES.get(metric.unit, (-math.inf, math.inf)))
+    return low, sign * metric.perfect if metric.perfect is not None else high
+
+
+def told_values(tuning: Tuning, points: Sequence[Point]) -> np.ndarray:
+    """Values in the order of the draws; a diverged one counts as the worst finite value."""
+    worst = worst_value(points, tuning.better == "higher")
+    told = [worst if p.status == "diverged" else p.value for p in points if p.status != "failed"]
+    return np.asarray([math.nan if value is None else value for value in told], dtype=float)
+
+
+def best_point(tuning: Tuning, points: Sequence[Point]) -> dict[str, Any]:
+    """The configuration with the best value on validation; of equals the first."""
+    sign = _sign(tuning)
+    told = [p for p in points if p.status in ("told", "pruned") and p.value is not None and math.isfinite(p.value)]
+    if not told:
+        return {}
+    best = max(told, key=lambda point: (sign * float(point.value or 0.0), -point.number))
+    return {"number": best.number, "params": best.params, "value": best.value}
+
+
+def budget_curves(values: Mapping[str, np.ndarray], sign: float, support: tuple[float, float]) -> dict[str, Any]:
+    """Curves over B = 1…N of each arm, and the difference of each to the first.
+
+    ``values``: up = better; the curves are in the metric's own direction again, differences positive where the arm is
+    better than the first. Where the metric's range is known, ``low`` and ``high`` are the simultaneous band of the
+    expected best (``band: expected``), else of the median best, which needs no range (``band: median``). The band of a
+    difference holds over all B at once too: it is made of two bands at half the error each.
+    """
+    bounded = math.isfinite(support[0]) and math.isfinite(support[1])
+    curves = {arm: _curve(one, sign, support, bounded) for arm, one in values.items()}
+    first, *others = list(values)
+    shortest = min(len(one) for one in values.values())
+    budgets = range(1, shortest + 1)
+    halves = {arm: _bands(one, support, bounded, ALPHA / 2, budgets) for arm, one in values.items()}
+    differences, bands = {}, {}
+    for arm in others:
+        pair = f"{arm} − {first}"
+        differences[pair] = [
+            stats.expected_best(values[arm], b) - stats.expected_best(values[first], b) for b in budgets
+        ]
+        low, high = halves[arm].low - halves[first].high, halves[arm].high - halves[first].low
+        bands[pair] = {"low": [float(v) for v in low], "high": [float(v) for v in high]}
+    return {"curves": curves, "differences": differences, "difference_bands": bands}
+
+
+def _bands(
+    values: np.ndarray, support: tuple[float, float], bounded: bool, alpha: float, budgets: Sequence[int]
+) -> stats.BudgetBand:
+    if bounded:
+        return stats.expected_best_band(values, alpha, budgets, support)
+    return stats.median_best_band(values, alpha, budgets)
+
+
+def _curve(signed: np.ndarray, sign: float, support: tuple[float, float], bounded: bool) -> dict[str, Any]:
+    budgets = range(1, len(signed) + 1)
+    band = _bands(signed, support, bounded, ALPHA, budgets)
+    low, high = (band.low, band.high) if sign > 0 else (-band.high, -band.low)
+    return {
+        "budget": list(budgets),
+        "expected": [sign * float(stats.expected_best(signed, b)) for b in budgets],
+        "middle": [sign * float(v) for v in band.estimate],
+        "low": [float(v) for v in low],
+        "high": [float(v) for v in high],
+        "band": "expected" if bounded else "median",
+    }
+
+
+def importances(tuning: Tuning, arm: str, points: Sequence[Point]) -> dict[str, float]:
+    """Shares of the variance among the better configurations by PED-ANOVA; empty where there is too little to tell.
+
+    Source: Watanabe, Bansal & Hutter (2023), PED-ANOVA, arXiv 2304.10255.
+    """
+    import warnings
+
+    from optuna import exceptions
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+
+    finite = [p for p in points if p.value is not None and math.isfinite(p.value)]
+    if len(tuning.spaces[arm]) < 2 or len(finite) < 4 or len({p.value for p in finite}) < 2:
+        return {}
+    study = tuning.drawing(arm).study(points)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", exceptions.ExperimentalWarning)
+            found = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+    except (ValueError, RuntimeError):
+        return {}  # a space in which every draw was the same
+    return {key: float(value) for key, value in found.items()}
