@@ -1,0 +1,148 @@
+"""The shipped ``sweep:`` sections: what they tune, that every draw is a trial, and that they run to a judged end."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.watch import Silent
+from harness.plan import Selection, make_plan
+from harness.store import open_reader
+from harness.suite import load_suite
+from harness.suite.load import Suite, shipped_suites
+from harness.sweep import SweepRequest, run_sweep
+from harness.sweep.space import with_point
+from harness.sweep.tuning import TUNING_SEED, Tuning, make_tuning
+
+SHARED = {"optimizer.lr", "optimizer.weight_decay"}
+OWN: dict[str, dict[str, set[str]]] = {
+    "adamp": {"adamw": set(), "adamp": {"optimizer.delta", "optimizer.wd_ratio"}},
+    "nkd": {
+        "cross-entropy": set(),
+        "kd": {"objective.temperature", "objective.alpha"},
+        "nkd": {"objective.temperature", "objective.gamma"},
+        "uskd": {"objective.alpha", "objective.beta", "objective.mu"},
+    },
+    "powernorm": {
+        "layer": set(),
+        "power": {"norm.power.alpha_fwd", "norm.power.alpha_bkw", "norm.power.warmup_fraction"},
+    },
+    "region_norm": {"bn": set(), "rn": {"norm.region-learned.threshold"}},
+    "knn_mmd": {
+        "mmd": {"adaptation.weight"},
+        "knn-mmd": {"adaptation.local_weight", "adaptation.global_weight", "help_share", "neighbours"},
+    },
+}
+"""What each arm tunes beside the learning rate and the weight decay."""
+
+
+@cache
+def suite_of(name: str) -> Suite:
+    return load_suite(name)
+
+
+def sections() -> list[tuple[str, str]]:
+    """(suite, benchmark) of every shipped section."""
+    found = []
+    for name in sorted(shipped_suites()):
+        section = suite_of(name).model.sweep
+        found += [(name, one) for one in (section.benchmarks if section is not None else [])]
+    return found
+
+
+def tuning_of(name: str, on: str, **more: Any) -> Tuning:
+    request = SweepRequest(database=Path("unused"), benchmark=on, budget=6, **more)
+    return make_tuning(suite_of(name), request)
+
+
+def test_every_shipped_suite_has_a_section() -> None:
+    assert {name for name, _ in sections()} == set(shipped_suites()) == set(OWN)
+    assert sum(name == "adamp" for name, _ in sections()) == 3
+
+
+@pytest.mark.parametrize(("name", "on"), sections())
+def test_arms_tune_what_they_share_and_what_is_their_own(name: str, on: str) -> None:
+    tuning = tuning_of(name, on)
+    first, *others = tuning.arms
+    assert suite_of(name).model.arms[first].role == "baseline"
+    assert any(suite_of(name).model.arms[arm].role == "method" for arm in others)
+    for arm, space in tuning.spaces.items():
+        assert set(space) == SHARED | OWN[name][arm]
+    one, *rest = [{key: space[key] for key in SHARED} for space in tuning.spaces.values()]
+    assert all(other == one for other in rest)
+
+
+@pytest.mark.parametrize("scale", ["mini", "small", "paper"])
+@pytest.mark.parametrize(("name", "on"), sections())
+def test_every_draw_is_a_trial(name: str, on: str, scale: str) -> None:
+    tuning = tuning_of(name, on, scale=scale)
+    points = {arm: tuning.drawing(arm).draw(range(6), []) for arm in tuning.arms}
+    arms = {
+        f"{arm}#{point.number}": with_point(tuning.arms[arm], tuning.fill, point.params)
+        for arm, drawn in points.items()
+        for point in drawn
+    }
+    chosen = Selection(
+        scale=scale, benchmarks=(on,), arms=(), seeds=(TUNING_SEED,), overrides=tuning.overrides, added_arms=arms
+    )
+    plan = make_plan(tuning.suite, chosen)
+    specs = {trial.trial_id: trial.spec for trial in plan.trials}
+    for arm, drawn in points.items():
+        for point in drawn:
+            spec = specs[plan.trial_ids(on, f"{arm}#{point.number}")[TUNING_SEED]]
+            for key, value in point.params.items():
+                assert value in found(spec, key), key
+            assert all(spec["recipe"][key] == value for key, value in tuning.overrides.items())
+
+
+def found(spec: Any, key: str) -> list[Any]:
+    """The values that a trial has under a range's name: several where its method fills several places."""
+    head, _, rest = key.partition(".")
+    if head not in spec["slots"]:
+        return [spec["recipe"][key]]
+    filled = spec["slots"][head]
+    if "name" in filled:
+        return [filled[rest]]
+    method, _, inner = rest.partition(".")
+    values = [one[inner] for one in filled.values() if one["name"] == method]
+    assert len(set(values)) == 1
+    return values
+
+
+def test_the_threshold_reaches_every_layer_of_rn() -> None:
+    tuning = tuning_of("region_norm", "places2")
+    tuned = with_point(tuning.arms["rn"], tuning.fill, {"norm.region-learned.threshold": 0.4})
+    assert tuned.norm == {
+        "encoder": "region-basic",
+        "blocks": {"name": "region-learned", "threshold": 0.4},
+        "decoder": {"name": "region-learned", "threshold": 0.4},
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "on"),
+    [
+        ("adamp", "imagenet-resnet18"),
+        ("nkd", "cifar100-resnet18"),
+        ("powernorm", "ptb"),
+        ("region_norm", "places2"),
+        pytest.param("knn_mmd", "wifall-action", marks=pytest.mark.slow),
+    ],
+)
+def test_a_section_runs_to_its_end(name: str, on: str, database: Path) -> None:
+    request = SweepRequest(database=database, benchmark=on, budget=2, scale="smoke", executor="inline")
+    result = run_sweep(suite_of(name), request, Silent())
+    assert result.summary["equal"]
+    assert set(result.summary["told"].values()) == {2}
+    methods = len(result.points) - 1
+    assert len(result.verdicts) == methods
+    assert all(verdict["design"]["protocol"] == "tuned" for verdict in result.verdicts)
+    with open_reader(database) as reader:
+        stored = reader.query("SELECT arm, count(*), count(value) FROM sweep_points GROUP BY arm").rows
+    assert stored == [(arm, 2, 2) for arm, _, _ in stored]
+    assert len(stored) == methods + 1
+    again = run_sweep(suite_of(name), request, Silent())
+    assert again.ran == 0
