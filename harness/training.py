@@ -100,7 +100,7 @@ def train(spec: Mapping[str, Any], around: Surroundings) -> Outcome:
     settle(task.recipe)
     torch.manual_seed(task.streams.number("init"))
     model = task.build()
-    loop = _Loop(task, model, around)
+    loop = Loop(task, model, around)
     return loop.run()
 
 
@@ -117,7 +117,7 @@ def build_optimizer(task: Task, model: nn.Module) -> torch.optim.Optimizer:
     return built
 
 
-class _Loop:
+class Loop:
     """One training, from the first step to the final scores."""
 
     def __init__(self, task: Task, model: nn.Module, around: Surroundings) -> None:
@@ -146,7 +146,7 @@ class _Loop:
             for batch in self._batches():
                 step = self.step
                 self.probing = step in probed
-                result = self._step(step, batch)
+                result = self.take_step(step, batch)
                 if step in logged:
                     self._log_step(step, result)
                 if step in evaluated:
@@ -157,7 +157,7 @@ class _Loop:
         except DivergedError as error:
             drop_checkpoint(self.around.folder)
             return Outcome("diverged", self._mechanisms(), list(self.series.values()), [], error.step, str(error))
-        outcome = self._finish()
+        outcome = self.finish()
         drop_checkpoint(self.around.folder)
         return outcome
 
@@ -213,7 +213,7 @@ class _Loop:
             self.probe.load_state_dict(state["probe"])
         self.task.restore(state["task"])
 
-    def _step(self, step: int, batch: Any) -> StepResult:
+    def take_step(self, step: int, batch: Any) -> StepResult:
         self.model.train()
         torch.manual_seed(self.task.streams.number("noise", step))  # dropout and the like
         rate = factor(self.recipe, step, self.total)
@@ -296,7 +296,7 @@ class _Loop:
             quantities.update(self.task.mechanisms())
         return [("train", f"mechanism.{name}", float(value)) for name, value in quantities.items()]
 
-    def _finish(self) -> Outcome:
+    def finish(self) -> Outcome:
         results = self._mechanisms()
         if self.best is not None:
             self.model.load_state_dict(self.best[1])

@@ -15,6 +15,7 @@ from harness.errors import HarnessError
 COMMANDS = {
     "run": "Run a suite; what is already stored is reused.",
     "plan": "Show the cells and trials of a suite; nothing is run.",
+    "preflight": "Build every cell and take its step on tiny data, before a training is paid for.",
     "validate": "Check suite files; every problem with its place.",
     "report": "Write the HTML site of suites.",
     "browse": "Serve the report on this machine and follow a run.",

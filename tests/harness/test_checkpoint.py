@@ -50,7 +50,7 @@ def numbers(outcome: Outcome) -> tuple[Any, ...]:
 def test_it_ends_bit_equal(cell: str, arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_of(cell, arm, steps=24, evaluations=2)
     undisturbed = run(spec, tmp_path / "whole")
-    monkeypatch.setattr("harness.training._Loop._beat", _every_step)
+    monkeypatch.setattr("harness.training.Loop._beat", _every_step)
     with pytest.raises(CutOff):
         run(spec, tmp_path / "cut", stop_at=9)
     assert (tmp_path / "cut" / FILE).exists()

@@ -1,0 +1,133 @@
+"""``harness preflight``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.options import SCALES, selection
+
+if TYPE_CHECKING:
+    from harness.preflight import Preflight, Row
+
+COLUMNS = ("benchmark", "arm", "parameters", "step GB", "batch GB", "GFLOP/step", "steps", "hours", "missing", "result")
+LEFT = ("benchmark", "arm", "missing", "result")
+
+
+@click.command(name="preflight", epilog="Example: harness preflight adamp --device a100 --utilisation 0.4")
+@click.argument("suites", nargs=-1, required=True, metavar="SUITE…")
+@click.option("--scale", type=click.Choice(SCALES), default="paper", show_default=True, help="How large.")
+@click.option("--benchmark", "benchmarks", multiple=True, metavar="B", help="Only this benchmark.")
+@click.option("--arm", "arms", multiple=True, metavar="A", help="Only this arm; NAME=FILE.py:CLASS adds one.")
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe key in every arm.")
+@click.option("--device", "device_name", default="h100", show_default=True, metavar="D", help="Hours on this device.")
+@click.option(
+    "--utilisation",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.4,
+    show_default=True,
+    metavar="F",
+    help="The share of the device's peak that the training is taken to reach.",
+)
+@click.option(
+    "--jobs", type=click.IntRange(1, 64), default=2, show_default=True, metavar="N", help="Processes side by side."
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=300.0,
+    show_default=True,
+    metavar="S",
+    help="Seconds after which a cell has failed.",
+)
+@click.option("--format", "shape", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(suites: tuple[str, ...], shape: str, device_name: str, **options: Any) -> int:
+    """Build every cell for real, take its training step on tiny data and score it; nothing is stored.
+
+    The networks have their published sizes and the data its published format, two items of it. Hours are those of the
+    steps' matrix products and convolutions at the stated share of the device's peak. Published weights that are not
+    here are reported as missing; random ones stand in for their shapes.
+    """
+    from harness.errors import HarnessError
+    from harness.plan import make_plan
+    from harness.preflight import device, preflight
+    from harness.preflight.rows import Options
+    from harness.suite import load_suite
+
+    known = device(device_name)
+    loaded = [load_suite(suite) for suite in suites]
+    chosen, methods = selection(options["scale"], options["benchmarks"], options["arms"], "1", options["overrides"])
+    plans = [make_plan(suite, chosen) for suite in loaded]
+    if not any(plan.trials for plan in plans):
+        raise HarnessError(f"nothing to build: no benchmark has the scale '{options['scale']}'")
+    wanted = Options(known, options["utilisation"], options["jobs"], options["timeout"])
+    found = preflight(plans, wanted, methods, _teller(shape))
+    if shape == "json":
+        click.echo(json.dumps(found.as_dict()))
+    else:
+        _show(found)
+    for row in found.failed:
+        click.echo(f"failed: {row.suite}/{row.benchmark}/{row.arm}: {row.error}", err=True)
+    return 1 if found.failed else 0
+
+
+def _teller(shape: str) -> Any:
+    """Progress on one line of a terminal's standard error; nothing elsewhere."""
+    if shape == "json" or not sys.stderr.isatty():
+        return None
+
+    def tell(label: str, done: int, asked: int) -> None:
+        click.echo(f"\r\x1b[2K{done} of {asked}: {label}", nl=done == asked, err=True)
+
+    return tell
+
+
+def _show(found: Preflight) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from harness.cli.terminal import console as make_console
+    from harness.preflight.rows import counted
+
+    console = make_console()
+    for suite in dict.fromkeys(row.suite for row in found.rows):
+        title = f"{suite}; hours on {found.device.title} at {found.utilisation:.0%}"
+        table = Table(box=None, pad_edge=False, title=title, title_justify="left")
+        for name in COLUMNS:
+            table.add_column(name, justify="left" if name in LEFT else "right")
+        for row in found.rows:
+            if row.suite == suite:
+                table.add_row(*(Text(value) for value in _cells(row)))
+        console.print(table)
+    for line in counted(found.rows):
+        console.print(line, style="dim", markup=False)
+    console.print(
+        f"{len(found.rows)} cells, {len(found.failed)} failed; {found.works} steps in {found.seconds:.0f} s, at most "
+        f"{found.highest_gb:.1f} GB a process"
+    )
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    result = "FAILED" if row.error else f"as {row.shared_with}" if row.shared_with else "ok"
+    if not row.error and row.untrained:
+        result += f", random {', '.join(row.untrained)}"
+    if not row.error and not row.fits:
+        result += ", does not fit the device"
+    if row.stage in ("build", "process"):
+        return (row.benchmark, row.arm, "", "", "", "", "", "", ", ".join(row.missing), result)
+    asked = f"+{row.asked_parameters / 1e6:.1f}" if row.asked_parameters else ""
+    return (
+        row.benchmark,
+        row.arm,
+        f"{row.parameters / 1e6:.1f}{asked} M",
+        f"{row.step_gb:.1f}",
+        f"{row.batch_gb:.1f}",
+        f"{row.flops / 1e9:,.0f}",
+        "?" if row.steps is None else f"{row.steps:,}",
+        "?" if row.hours is None else f"{row.hours:,.1f}",
+        ", ".join(row.missing),
+        result,
+    )

@@ -1,0 +1,122 @@
+"""From a plan to what has to be tried: one piece of work for all cells whose network and step are the same."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import MissingDataError
+from harness.identity import require_data, sha256_of
+from harness.plan import Plan, Trial
+
+FIXTURES = "suites.fixtures.published"
+# Recipe keys that decide how long and how fast is trained, not what a step is.
+LENGTH_KEYS = frozenset(
+    {
+        "steps", "epochs", "max_steps", "schedule", "warmup", "milestones", "gamma", "min_lr_ratio", "select",
+        "selection_metric", "selection_better", "evaluations", "timeout_seconds", "optimizer", "norm", "objective",
+        "adaptation", "slots",
+    }
+)  # fmt: skip
+
+
+def fixtures() -> Any:
+    """The module that knows the published sets' tiny copies, found by name as checks are."""
+    return importlib.import_module(FIXTURES)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One thing to build and to step: plain data, so that it travels to a worker.
+
+    Attributes:
+        key: sha256 of all that decides network and step.
+        spec: a trial's content with a micro-batch.
+        label: the first cell that asks for it.
+        own_methods: as of ``harness.worker.Job``.
+    """
+
+    key: str
+    spec: Mapping[str, Any] = field(repr=False)
+    label: str = ""
+    own_methods: tuple[Mapping[str, Any], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A cell of a suite, or a prerequisite that one starts from, and the work that stands for it."""
+
+    suite: str
+    benchmark: str
+    arm: str
+    trial: Trial = field(repr=False)
+    work: Work = field(repr=False)
+    missing: tuple[str, ...] = ()
+
+
+def cells_of(plan: Plan, own_methods: tuple[Mapping[str, Any], ...] = ()) -> list[Cell]:
+    """Every cell of a plan at its first seed, prerequisites first."""
+    by_id = {trial.trial_id: trial for trial in plan.trials}
+    named = {link.trial_id for link in plan.links}
+    asked = [(t.benchmark, t.arm, t) for t in plan.trials if t.trial_id not in named]
+    seen: set[tuple[str, str]] = set()
+    for link in plan.links:
+        if (link.benchmark, link.arm) not in seen:
+            seen.add((link.benchmark, link.arm))
+            asked.append((link.benchmark, link.arm, by_id[link.trial_id]))
+    return [
+        Cell(plan.suite, benchmark, arm, trial, work_of(trial, own_methods), missing_of(trial))
+        for benchmark, arm, trial in asked
+    ]
+
+
+def work_of(trial: Trial, own_methods: tuple[Mapping[str, Any], ...] = ()) -> Work:
+    """A trial's content with a micro-batch.
+
+    The reference arm, whose initial weights others take over, is left out: it is a cell of its own.
+    """
+    spec = {name: value for name, value in trial.spec.items() if name != "reference"}
+    spec["recipe"] = fixtures().trimmed(spec["task"], spec["recipe"])
+    own = tuple(method for method in own_methods if method["name"] in str(spec["slots"]))
+    return Work(key_of(spec), spec, f"{trial.benchmark}/{trial.arm}", own)
+
+
+def key_of(spec: Mapping[str, Any]) -> str:
+    """sha256 of what decides network and step: no seed, no length, no size of a learning rate or a decay."""
+    return sha256_of(
+        {
+            "task": spec["task"],
+            "data": {name: value for name, value in spec["data"].items() if name != "content"},
+            "model": spec["model"],
+            "recipe": {name: value for name, value in spec["recipe"].items() if name not in LENGTH_KEYS},
+            "slots": {slot: _without_sizes(value) for slot, value in spec["slots"].items()},
+            "prerequisites": {
+                name: {"model": one["model"], "slots": one.get("slots", {}), "weights": one.get("weights")}
+                for name, one in spec["prerequisites"].items()
+            },
+        }
+    )
+
+
+def _without_sizes(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    kept = {name: _without_sizes(one) for name, one in value.items() if name != "lr"}
+    if "weight_decay" in kept:
+        kept["weight_decay"] = bool(kept["weight_decay"])
+    return kept
+
+
+def missing_of(trial: Trial) -> tuple[str, ...]:
+    """What of its data and published weights is not here, by name."""
+    sources = [(str(trial.spec["data"]["name"]), trial.spec["data"], "data")]
+    sources += [(one["weights"], {}, "weights") for one in trial.spec["prerequisites"].values() if "weights" in one]
+    found = []
+    for name, parameters, kind in sources:
+        try:
+            require_data(name, parameters)
+        except MissingDataError:
+            found.append(f"{kind} {name}")
+    return tuple(found)
