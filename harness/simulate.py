@@ -253,6 +253,17 @@ class Table:
         undecided = sum(count for word, count in every.items() if word.startswith("inconclusive"))
         return right / total, undecided / total, (total - right - undecided) / total
 
+    def answered(self, design: str) -> float:
+        """Share of contrasts whose question, "is it reproduced?", got the right answer: yes of the true Δ alone.
+
+        An undecided claim is not called reproduced: for every other truth that is the right answer, though a word
+        that says less than the right one.
+        """
+        total = self.suites * len(TRUTHS)
+        called = {truth.name: self.words[truth.name, design]["reproduced"] for truth in TRUTHS}
+        yes = {truth.name for truth in TRUTHS if truth.right == "reproduced"}
+        return sum(count if name in yes else self.suites - count for name, count in called.items()) / total
+
     @property
     def cost(self) -> float:
         """Trials with bought seeds, as a share of those with fixed seeds."""
@@ -268,12 +279,15 @@ class Table:
                 told.append(f"{truth.name:<10}{truth.right:<17}{design:<12}{shares}")
         told += [
             "",
-            f"{'':<12}{'right':>8}{'undecided':>12}{'wrong':>8}{'trials':>10}  suites with a false reproduction",
+            "right: the very word of the truth; yes/no: reproduced or not, an undecided claim counting as not",
+            f"{'':<12}{'right':>8}{'undecided':>12}{'wrong':>8}{'yes/no':>9}{'trials':>9}  suites with a false reproduction",
         ]
         for design in ("sequential", "fixed"):
             right, undecided, wrong = (f"{100 * share:.1f} %" for share in self.shares(design))
             false = f"{100 * self.false_suites[design] / self.suites:.2f} %"
-            told.append(f"{design:<12}{right:>8}{undecided:>12}{wrong:>8}{self.trials[design]:>10}  {false}")
+            answered = f"{100 * self.answered(design):.1f} %"
+            counts = f"{right:>8}{undecided:>12}{wrong:>8}{answered:>9}{self.trials[design]:>9}"
+            told.append(f"{design:<12}{counts}  {false}")
         return [*told, f"sequential seeds use {100 * self.cost:.1f} % of the trials of {CAP} fixed seeds"]
 
 

@@ -67,6 +67,7 @@ def test_errors_are_rare_and_seeds_are_spared(table: Table) -> None:
     assert table.cost <= 0.6
     assert table.shares("fixed")[0] >= 0.95
     assert table.shares("sequential")[2] <= 0.02  # what is not right is undecided, hardly ever wrong
+    assert table.answered("sequential") >= table.answered("fixed") - 0.02
     assert table.words["effect", "sequential"]["reproduced"] == 20
     assert table.words["reversed", "sequential"]["contradicted"] == 20
 
@@ -80,6 +81,7 @@ def test_a_table_counts_false_reproductions_and_costs() -> None:
     assert (table.false_suites["sequential"], table.false_suites["fixed"]) == (1, 0)
     assert table.cost == pytest.approx(80 / 100)
     assert table.shares("sequential") == pytest.approx((0.5, 0.25, 0.25))
+    assert (table.answered("sequential"), table.answered("fixed")) == (0.75, 1.0)
     assert any("reproduced 100.0 %" in line and line.startswith("null") for line in table.lines())
 
 
