@@ -16,8 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness.errors import HarnessError
 from harness.recipe import Recipe
 from harness.records import TaskInfo
+from harness.replicas import Replicas
 from harness.seeds import Streams
 
 
@@ -185,6 +187,17 @@ class Task(ABC):
         result = self.training_step(batch, step)
         update(result)
         return result
+
+    def share(self, batch: Any, replicas: Replicas) -> Any:
+        """This process's part of a batch, where a trial has several devices.
+
+        Raises:
+            HarnessError: the task's loss is not a mean over items that may be computed apart.
+        """
+        raise HarnessError(f"devices: the task '{self.info.name}' cannot share out its batches; set devices to 1")
+
+    def gather(self, replicas: Replicas) -> None:  # noqa: B027 (most tasks hold nothing apart)
+        """Before a checkpoint: bring together in the first process what the processes hold apart."""
 
     def state(self) -> dict[str, Any]:
         """What the task carries from step to step beside the model (memories, further optimizers): for checkpoints."""

@@ -24,8 +24,10 @@ from torch import Tensor, nn
 from harness.assembly import assemble
 from harness.checkpoint import drop_checkpoint, load_checkpoint, save_checkpoint
 from harness.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.errors import HarnessError
 from harness.products import save_product
 from harness.recipe import Recipe
+from harness.replicas import replicas
 from harness.schedules import evenly, factor, log_spaced
 
 LOGGED_STEPS = 200
@@ -98,6 +100,10 @@ def train(spec: Mapping[str, Any], around: Surroundings) -> Outcome:
     """
     task = assemble(spec, around.folder, around.device, around.prerequisites)
     settle(task.recipe)
+    if task.recipe.devices != replicas().count:
+        raise HarnessError(
+            f"devices: {task.recipe.devices}: a trial on several devices is run by Ray Train: --executor ray"
+        )
     torch.manual_seed(task.streams.number("init"))
     model = task.build()
     loop = Loop(task, model, around)
@@ -123,12 +129,14 @@ class Loop:
     def __init__(self, task: Task, model: nn.Module, around: Surroundings) -> None:
         self.task, self.model, self.around = task, model, around
         self.recipe = task.recipe
+        self.replicas = replicas()
         self.optimizer = build_optimizer(task, model)
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.per_epoch = max(1, task.steps_per_epoch())
         self.total = self.recipe.total_steps(self.per_epoch) if task.trains else 0
         self.scaler = torch.amp.GradScaler(around.device.type, enabled=self.recipe.precision == "float16")
-        self.probe: Probe | None = task.probe(model) if self.recipe.diagnostics != "off" else None
+        probed = self.recipe.diagnostics != "off" and self.replicas.first
+        self.probe: Probe | None = task.probe(model) if probed else None
         self.series: dict[tuple[str, str], Series] = {}
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.started = time.perf_counter()
@@ -139,6 +147,7 @@ class Loop:
         self._resume()
 
     def run(self) -> Outcome:
+        """Every step that is still to come, then the final scores."""
         logged = evenly(self.total, min(self.total, LOGGED_STEPS)) | {0}
         probed = log_spaced(self.total) if self.probe is not None else set()
         evaluated = evenly(self.total, min(self.total, self.recipe.evaluations))
@@ -155,8 +164,11 @@ class Loop:
                 self._beat(step, result.loss)
                 self._checkpoint()
         except DivergedError as error:
-            drop_checkpoint(self.around.folder)
+            if self.replicas.first:
+                drop_checkpoint(self.around.folder)
             return Outcome("diverged", self._mechanisms(), list(self.series.values()), [], error.step, str(error))
+        if not self.replicas.first:
+            return Outcome("done", [], [], [], self.total)
         outcome = self.finish()
         drop_checkpoint(self.around.folder)
         return outcome
@@ -177,9 +189,13 @@ class Loop:
 
     def _checkpoint(self) -> None:
         now = time.monotonic()
-        if now - self.last_checkpoint < self.around.checkpoint_seconds or self.step >= self.total:
+        due = now - self.last_checkpoint >= self.around.checkpoint_seconds and self.step < self.total
+        if not self.replicas.agreed(due, self.around.device):
             return
         self.last_checkpoint = now
+        self.task.gather(self.replicas)
+        if not self.replicas.first:
+            return
         save_checkpoint(
             self.around.folder,
             {
@@ -214,8 +230,12 @@ class Loop:
         self.task.restore(state["task"])
 
     def take_step(self, step: int, batch: Any) -> StepResult:
+        """One step of the task on a batch, with the schedule's learning rate and the step's own noise."""
         self.model.train()
-        torch.manual_seed(self.task.streams.number("noise", step))  # dropout and the like
+        place = (step,) if self.replicas.first else (step, "replica", self.replicas.rank)
+        torch.manual_seed(self.task.streams.number("noise", *place))  # dropout and the like
+        if self.replicas.count > 1:
+            batch = self.task.share(batch, self.replicas)
         rate = factor(self.recipe, step, self.total)
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * rate
@@ -225,12 +245,13 @@ class Loop:
 
     def _update(self, step: int, result: StepResult) -> None:
         """Backward and optimizer step, outside autocast."""
-        value = float(result.loss.detach())
+        value = self.replicas.mean(float(result.loss.detach()), self.around.device)
         if not math.isfinite(value):
             raise DivergedError(step, value)
         with torch.autocast(self.around.device.type, enabled=False):
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(result.loss).backward()
+            self.replicas.average(self._parameters())
             if self.recipe.clip_norm is not None or self.probing:
                 self.scaler.unscale_(self.optimizer)
             if self.recipe.clip_norm is not None:
@@ -246,7 +267,7 @@ class Loop:
                 for name, quantity in self.probe.after_step(self.optimizer).items():
                     self._append("train", f"mechanism.{name}", step, float(quantity))
 
-    def _parameters(self) -> list[Tensor]:
+    def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
     def _autocast(self) -> contextlib.AbstractContextManager[Any]:
@@ -255,10 +276,11 @@ class Loop:
         return torch.autocast(self.around.device.type, dtype=getattr(torch, self.recipe.precision))
 
     def _log_step(self, step: int, result: StepResult) -> None:
-        self._append("train", "loss", step, float(result.loss.detach()))
+        device = self.around.device
+        self._append("train", "loss", step, self.replicas.mean(float(result.loss.detach()), device))
         self._append("train", "learning_rate", step, self.optimizer.param_groups[0]["lr"])
         for name, value in result.logged.items():
-            self._append("train", name, step, float(value))
+            self._append("train", name, step, self.replicas.mean(float(value), device))
 
     def _append(self, split: str, name: str, step: int, value: float) -> None:
         series = self.series.setdefault((split, name), Series(split, name))
@@ -274,6 +296,8 @@ class Loop:
             return self.task.evaluate(split)
 
     def _evaluate(self, step: int) -> None:
+        if not self.replicas.first:
+            return
         evaluation = self._score("validation")
         for name, value in evaluation.metrics.items():
             self._append("validation", name, step, value)
@@ -297,6 +321,7 @@ class Loop:
         return [("train", f"mechanism.{name}", float(value)) for name, value in quantities.items()]
 
     def finish(self) -> Outcome:
+        """Final scores of the weights that the recipe selects, mechanisms, artifacts."""
         results = self._mechanisms()
         if self.best is not None:
             self.model.load_state_dict(self.best[1])

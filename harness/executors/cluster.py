@@ -10,6 +10,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.executors import leftovers
 from harness.executors.base import Outcome, Progress
+from harness.executors.spread import devices_of, run_spread
 from harness.worker import Beat, Job, run_job
 
 OBJECT_STORE_BYTES = 256 * 2**20
@@ -80,6 +81,8 @@ class RayExecutor:
                 f"more would wait for ever"
             )
         self._remote = ray.remote(max_retries=0)(_task)
+        # The processes of a trial on several devices take their own share; what starts them only waits.
+        self._spread = ray.remote(max_retries=0, num_cpus=0, num_gpus=0)(run_spread)
         self._heartbeats = ray.remote(num_cpus=0)(_Heartbeats).remote()
         self._running: dict[Any, Job] = {}
         self._killed: set[str] = set()
@@ -104,12 +107,19 @@ class RayExecutor:
         """Whether CPUs and GPUs are free for it; a job that wants more than there is runs alone."""
         if not self._running:
             return True
-        cpus = sum(other.threads for other in self._running.values()) + job.threads
-        gpus = (len(self._running) + 1) * self._gpus_per_trial
+        jobs = (*self._running.values(), job)
+        cpus = sum(one.threads * devices_of(one) for one in jobs)
+        gpus = (
+            sum(self._gpus_per_trial if devices_of(one) == 1 else devices_of(one) for one in jobs) if self._gpus else 0
+        )
         return cpus <= self._cpus and gpus <= self._gpus + 1e-9
 
     def submit(self, job: Job) -> None:
-        """Start a Ray task."""
+        """Start a Ray task, or for several devices one that starts a process each."""
+        if devices_of(job) > 1:
+            remote = self._spread.options(name=job.label).remote(job, self._heartbeats, self._gpus >= devices_of(job))
+            self._running[remote] = job
+            return
         options = {"num_cpus": min(job.threads, self._cpus), "num_gpus": self._gpus_per_trial, "name": job.label}
         self._running[self._remote.options(**options).remote(job, self._heartbeats)] = job
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Evaluation, StepResult
+from harness.contracts import Evaluation, StepResult, Task
 from harness.errors import HarnessError
 from harness.records import Key, TaskInfo
+from harness.replicas import Replicas
 from suites.data.types import ImageFiles
 from suites.tasks.attacks import PGD, THREATS
 from suites.tasks.augment import AUGMENTATIONS
@@ -98,6 +99,10 @@ class Adversarial(Classification):
             int(options[f"{kind}_steps"]),
             bool(options["random_start"]),
         )
+
+    def share(self, batch: Batch, replicas: Replicas) -> Batch:
+        """Refused: the random starts are drawn for a whole batch."""
+        return Task.share(self, batch, replicas)
 
     def training_step(self, batch: Batch, step: int) -> StepResult:
         """Cross-entropy of one attacked batch."""

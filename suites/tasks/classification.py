@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from harness.contracts import Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
 from harness.records import Key, TaskInfo
+from harness.replicas import Replicas, rows_of
 from suites.data.types import Images
 from suites.tasks.augment import AUGMENTATIONS, mix_batch
 from suites.tasks.common import (
@@ -135,6 +136,10 @@ class Classification(Task):
             other = F.cross_entropy(logits, batch.mixed_labels, label_smoothing=smoothing)
             loss = batch.weight * loss + (1 - batch.weight) * other
         return StepResult(loss)
+
+    def share(self, batch: Batch, replicas: Replicas) -> Batch:
+        """Some of the images; BatchNorm sees those of its own process alone."""
+        return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
 
     def evaluate(self, split: str) -> Evaluation:
         """Accuracies in percent, mean cross-entropy, the majority share, and which items were right."""

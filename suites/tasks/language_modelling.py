@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from harness.contracts import Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
 from harness.records import Key, TaskInfo
+from harness.replicas import Replicas, rows_of
 from suites.data.types import Labels, Text
 from suites.tasks.common import evaluating
 from suites.tasks.norm_probe import NormProbe
@@ -85,6 +86,7 @@ class LanguageModelling(Task):
             # With the weights, so that a checkpoint holds it.
             self.model.register_buffer("carried", torch.zeros(shape, device=self.device))
         self.remembered = shape[1] if shape is not None else 0
+        self.lanes = slice(None)
         return self.model
 
     def _text(self, split: str, tokens: Labels) -> Tensor:
@@ -110,14 +112,27 @@ class LanguageModelling(Task):
     def training_step(self, batch: Batch, step: int) -> StepResult:
         """Mean negative log likelihood of one window, in nats a token."""
         filled = min(self.remembered, batch.window * self.length)
-        memory = self.model.carried[:, -filled:].clone() if filled else None
+        memory = self.model.carried[:, -filled:, self.lanes].clone() if filled else None
         if self.norm_probe is not None:
             self.norm_probe.begin(step)
             self.last = (batch.tokens, batch.targets, memory)
         losses, memory = self.model(batch.tokens, batch.targets, memory)
         if memory is not None:
-            self.model.carried[:, -memory.shape[1] :] = memory
+            self.model.carried[:, -memory.shape[1] :, self.lanes] = memory
         return StepResult(losses.mean())
+
+    def share(self, batch: Batch, replicas: Replicas) -> Batch:
+        """Some of the lanes: a lane and what is remembered of it stay with one process."""
+        self.lanes = replicas.rows(self.recipe.batch_size)
+        return rows_of(batch, self.recipe.batch_size, self.lanes)
+
+    def gather(self, replicas: Replicas) -> None:
+        """Every process's lanes of what is remembered, in all of them."""
+        if self.remembered and replicas.count > 1:
+            own = torch.zeros_like(self.model.carried)
+            own[:, :, self.lanes] = self.model.carried[:, :, self.lanes]
+            torch.distributed.all_reduce(own)
+            self.model.carried.copy_(own)
 
     def evaluate(self, split: str) -> Evaluation:
         """Perplexity, nats and bits a token; every token but the first of each lane is scored once.

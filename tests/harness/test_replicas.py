@@ -1,0 +1,113 @@
+"""Several processes of one trial: who has which rows, what is refused, and memory that stays with its lanes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError
+from harness.replicas import Replicas, rows_of
+
+
+@dataclass(frozen=True)
+class Pairs:
+    left: Tensor
+    right: Tensor
+    shared: Tensor
+    place: int
+
+
+def test_rows_are_cut_where_a_field_has_one_an_item() -> None:
+    batch = Pairs(torch.arange(6), torch.arange(12).view(6, 2), torch.arange(3), 7)
+    parts = [rows_of(batch, 6, Replicas(rank, 3).rows(6)) for rank in range(3)]
+    assert torch.cat([part.left for part in parts]).tolist() == list(range(6))
+    assert [part.right.tolist() for part in parts] == [[[0, 1], [2, 3]], [[4, 5], [6, 7]], [[8, 9], [10, 11]]]
+    assert all(part.shared.tolist() == [0, 1, 2] and part.place == 7 for part in parts)
+
+
+def test_uneven_shares_are_refused() -> None:
+    with pytest.raises(HarnessError, match="a batch of 7 cannot be shared out evenly"):
+        Replicas(0, 2).rows(7)
+
+
+def test_one_process_changes_nothing() -> None:
+    alone = Replicas()
+    weight = torch.nn.Parameter(torch.ones(2))
+    weight.grad = torch.tensor([1.0, 3.0])
+    alone.average([weight])
+    assert weight.grad.tolist() == [1.0, 3.0]
+    assert alone.mean(2.5, torch.device("cpu")) == 2.5
+    assert math.isnan(alone.mean(math.nan, torch.device("cpu")))
+
+
+def _spec(devices: int) -> dict[str, Any]:
+    """A Transformer-XL whose memory is longer than its window, so that forgetting would show."""
+    from harness import registry
+    from harness.recipe import COMMON_KEYS
+    from harness.suite.keys import defaults
+
+    def part(kind: Any, name: str, **keys: Any) -> dict[str, Any]:
+        return {"name": name, **defaults(registry.entry(kind, name).keys), **keys}
+
+    recipe = {**defaults(COMMON_KEYS), **defaults(registry.entry("task", "language-modelling").keys)}
+    return {
+        "task": "language-modelling",
+        "data": part("data", "help-topics", min_count=10),
+        "model": part("model", "transformer-xl", layers=1, width=32, heads=2, head_width=16, inner=32, memory=16,
+                      eval_memory=16, dropout=0.0, deviation=0.1),
+        "recipe": {**recipe, "steps": 6, "batch_size": 4, "length": 8, "eval_length": 64, "evaluations": 1,
+                   "diagnostics": "off", "devices": devices},
+        "slots": {"optimizer": part("method", "adam", lr=3e-3)},
+        "seed": 0,
+        "scale": "mini",
+        "prerequisites": {},
+    }  # fmt: skip
+
+
+def _train(rank: int, count: int, folder: str) -> None:
+    """One process of a trial that keeps a checkpoint after every step."""
+    from harness.training import Surroundings, train
+
+    torch.set_num_threads(1)
+    if count > 1:
+        torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=count)
+    beats: list[int] = []
+
+    def beat(step: int, steps: int, loss: float) -> None:
+        beats.append(step)
+
+    around = Surroundings(Path(folder), torch.device("cpu"), beat, checkpoint_seconds=0.0)
+    outcome = train(_spec(count), around)
+    if rank == 0:
+        loss = next(one for one in outcome.series if (one.split, one.name) == ("train", "loss"))
+        torch.save({"loss": loss.value, "results": outcome.results}, Path(folder) / "outcome.pt")
+    else:
+        assert outcome.results == []
+
+
+@pytest.mark.timeout(280)
+def test_lanes_keep_their_memory_on_two_processes(tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder in (one, two):
+        folder.mkdir()
+    _train(0, 1, str(one))
+    torch.multiprocessing.spawn(_train, args=(2, str(two)), nprocs=2, join=True)
+    alone, spread = (torch.load(folder / "outcome.pt") for folder in (one, two))
+    assert spread["loss"] == pytest.approx(alone["loss"], rel=1e-4)
+    assert dict(((s, m), v) for s, m, v in spread["results"])["test", "perplexity"] == pytest.approx(
+        dict(((s, m), v) for s, m, v in alone["results"])["test", "perplexity"], rel=1e-4
+    )
+
+
+def test_a_trial_on_two_devices_is_refused_where_nobody_starts_the_second(tmp_path: Path) -> None:
+    from harness.training import Surroundings, train
+
+    around = Surroundings(tmp_path, torch.device("cpu"), lambda step, steps, loss: None)
+    with pytest.raises(HarnessError, match="--executor ray"):
+        train(_spec(2), around)
