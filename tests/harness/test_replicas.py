@@ -100,9 +100,8 @@ def test_lanes_keep_their_memory_on_two_processes(tmp_path: Path) -> None:
     torch.multiprocessing.spawn(_train, args=(2, str(two)), nprocs=2, join=True)
     alone, spread = (torch.load(folder / "outcome.pt") for folder in (one, two))
     assert spread["loss"] == pytest.approx(alone["loss"], rel=1e-4)
-    assert dict(((s, m), v) for s, m, v in spread["results"])["test", "perplexity"] == pytest.approx(
-        dict(((s, m), v) for s, m, v in alone["results"])["test", "perplexity"], rel=1e-4
-    )
+    scores = [{(split, name): value for split, name, value in one["results"]} for one in (alone, spread)]
+    assert scores[1]["test", "perplexity"] == pytest.approx(scores[0]["test", "perplexity"], rel=1e-4)
 
 
 def test_a_trial_on_two_devices_is_refused_where_nobody_starts_the_second(tmp_path: Path) -> None:
