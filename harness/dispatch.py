@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from harness.executors.base import Executor, Outcome, Progress
-from harness.store import Owner
 from harness.worker import Job
 
 POLL_SECONDS = 0.25
@@ -34,6 +33,13 @@ class Policy:
     stop_at: float | None = None
 
 
+class Recorder(Protocol):
+    """Takes the journal's events; the store's owner does."""
+
+    def record(self, event: Mapping[str, Any]) -> None:
+        """Keep an event."""
+
+
 class Watch(Protocol):
     """Is told what happens; a terminal table, or nothing."""
 
@@ -50,13 +56,29 @@ class Watch(Protocol):
         """A trial ended for good."""
 
 
+class Silent:
+    """Tells nothing."""
+
+    def queued(self, jobs: int) -> None:
+        """Nothing."""
+
+    def started(self, job: Job) -> None:
+        """Nothing."""
+
+    def progressed(self, progress: list[Progress]) -> None:
+        """Nothing."""
+
+    def finished(self, job: Job, outcome: Outcome) -> None:
+        """Nothing."""
+
+
 class Dispatcher:
     """Feeds jobs to an executor; ``outcomes`` yields each trial's last outcome as it comes in.
 
     More jobs may be submitted between outcomes: sequential seeds and sweeps ask for the next trials that way.
     """
 
-    def __init__(self, owner: Owner, run_id: str, executor: Executor, policy: Policy, watch: Watch) -> None:
+    def __init__(self, owner: Recorder, run_id: str, executor: Executor, policy: Policy, watch: Watch) -> None:
         self._owner, self._run_id, self._executor = owner, run_id, executor
         self._policy, self._watch = policy, watch
         self._waiting: deque[Job] = deque()
@@ -128,6 +150,7 @@ class Dispatcher:
     def _try_again(self, job: Job, outcome: Outcome) -> bool:
         """Journal an outcome; True where the trial gets another attempt."""
         crashed = bool(outcome.pop("crashed", False))
+        joules = outcome.pop("joules", None)
         self._alive.discard(job.trial_id)
         if job.trial_id in self._overdue:
             self._overdue.discard(job.trial_id)
@@ -136,6 +159,8 @@ class Dispatcher:
             outcome.update(status="timeout", error=f"took longer than its {seconds:g} s (timeout_seconds)")
         outcome.setdefault("wall_seconds", time.monotonic() - self._began.get(job.trial_id, time.monotonic()))
         self._owner.record({"kind": "outcome", "run_id": self._run_id, **outcome})
+        if joules:
+            self._event("energy", {"trial_id": job.trial_id, "joules": joules})
         if crashed and outcome["status"] == "failed" and job.attempt < self._policy.attempts:
             self._event("retry", {"trial_id": job.trial_id, "attempt": job.attempt, "error": outcome["error"]})
             self._waiting.appendleft(replace(job, attempt=job.attempt + 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from harness.dispatch import Dispatcher, Policy, Watch
+from harness.dispatch import Dispatcher, Policy, Silent, Watch
 from harness.environment import environment, environment_id, git_state
 from harness.errors import HarnessError, MissingDataError
 from harness.executors import Executor, InlineExecutor
@@ -20,6 +21,7 @@ from harness.judge import claim_rows, judge
 from harness.judge.policy import Purchase, next_seeds, pending_claims
 from harness.plan import Plan, Selection, Trial, make_plan, sources_of
 from harness.products import has_product
+from harness.repeat import Aside, Finished, again, chosen, compared
 from harness.store import FINAL, Owner, open_reader
 from harness.suite import Suite
 from harness.worker import Job
@@ -102,6 +104,7 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
             running.run(plan)
             if request.selection.cap is not None:
                 running.buy_seeds(request.selection.cap)
+            running.repeat()
         except BaseException:
             owner.record({"kind": "run", "run": {"run_id": result.run_id, "status": "cancelled", "finished_at": now()}})
             raise
@@ -207,6 +210,7 @@ class _Running:
         self.policy = replace(request.policy, stop_at=stop_at)
         self.executor: Executor | None = None
         self.seen: set[str] = set()
+        self.finished: list[Finished] = []
 
     def run(self, plan: Plan) -> None:
         """Run what is missing of a plan; what is stored counts as reused."""
@@ -229,6 +233,8 @@ class _Running:
             dispatcher.submit(jobs)
             for job, outcome in dispatcher.outcomes():
                 self._count(outcome["status"])
+                if outcome["status"] == "done":
+                    self.finished.append(Finished.of(job, outcome))
                 if outcome["status"] not in FINAL:
                     self.result.failures.append((job.label, str(outcome.get("error"))))
             self.result.stopped = dispatcher.stopped
@@ -249,6 +255,20 @@ class _Running:
                 self.owner.record({**purchase.as_event(), "run_id": self.result.run_id})
             chosen = with_bought(chosen, purchases)
             self.run(make_plan(self.suite, chosen))
+
+    def repeat(self) -> None:
+        """Run a few quick trials of this run once more; whether their numbers come out the same is journalled."""
+        wanted = {one.job.trial_id: one for one in chosen(self.finished)} if self.result.stopped is None else {}
+        if not wanted or self.executor is None:
+            return
+        jobs = [again(one) for one in wanted.values()]
+        dispatcher = Dispatcher(Aside(), self.result.run_id, self.executor, self.policy, Silent())
+        dispatcher.submit(jobs)
+        for job, outcome in dispatcher.outcomes():
+            detail = compared(wanted[job.trial_id], outcome)
+            self.owner.record({"kind": "event", "run_id": self.result.run_id, "event_kind": "determinism",
+                               "detail": detail})  # fmt: skip
+            shutil.rmtree(job.folder, ignore_errors=True)
 
     def _count(self, status: str) -> None:
         self.result.counts[status] = self.result.counts.get(status, 0) + 1

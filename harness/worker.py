@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness import energy
 from harness.environment import environment_id
 
 
@@ -49,7 +50,7 @@ def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> dict[str, An
 
     Nothing is raised but KeyboardInterrupt and SystemExit: an error is an outcome (``failed``, ``timeout``).
     """
-    started, cpu = time.perf_counter(), _cpu_seconds()
+    started, cpu, counters = time.perf_counter(), _cpu_seconds(), energy.reading()
     outcome: dict[str, Any] = {
         "trial_id": job.trial_id,
         "attempts": job.attempt,
@@ -68,6 +69,7 @@ def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> dict[str, An
     outcome["wall_seconds"] = time.perf_counter() - started
     outcome["cpu_seconds"] = _cpu_seconds() - cpu
     outcome["peak_memory_mb"] = _peak_memory_mb()
+    outcome["joules"] = energy.used(counters, energy.reading())
     return outcome
 
 

@@ -9,25 +9,9 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from harness.dispatch import Watch
+from harness.dispatch import Silent, Watch
 from harness.executors.base import Outcome, Progress
 from harness.worker import Job
-
-
-class Silent:
-    """Tells nothing."""
-
-    def queued(self, jobs: int) -> None:
-        """Nothing."""
-
-    def started(self, job: Job) -> None:
-        """Nothing."""
-
-    def progressed(self, progress: list[Progress]) -> None:
-        """Nothing."""
-
-    def finished(self, job: Job, outcome: Outcome) -> None:
-        """Nothing."""
 
 
 class Counting(Silent):

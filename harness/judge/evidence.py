@@ -72,7 +72,7 @@ def _unstable(
 ) -> dict[str, frozenset[tuple[str, str]]]:
     """Numbers of trials that ran twice in one environment and differ by more than rounding."""
     found: dict[str, frozenset[tuple[str, str]]] = {}
-    sql = "SELECT detail FROM events WHERE kind = 'duplicate' AND detail->>'trial_id' = ANY(?)"
+    sql = "SELECT detail FROM events WHERE kind IN ('duplicate', 'determinism') AND detail->>'trial_id' = ANY(?)"
     for (text,) in reader.query(sql, [list(environments)]).rows:
         again = json.loads(text) if isinstance(text, str) else text
         trial = again["trial_id"]
