@@ -210,6 +210,7 @@ class _Running:
         self.policy = replace(request.policy, stop_at=stop_at)
         self.executor: Executor | None = None
         self.seen: set[str] = set()
+        self.ran: set[str] = set()  # by this run; a later plan of it finds them stored, which is not reuse
         self.finished: list[Finished] = []
 
     def run(self, plan: Plan) -> None:
@@ -222,7 +223,8 @@ class _Running:
             if trial.trial_id in finished:
                 self.result.reused += 1
                 self._count(finished[trial.trial_id])
-        record_plan(self.owner, self.result.run_id, plan, finished)
+        stored = {one: status for one, status in finished.items() if one not in self.ran}
+        record_plan(self.owner, self.result.run_id, plan, stored)
         jobs = jobs_of(plan, finished, self.request)
         if not jobs:
             return
@@ -232,6 +234,7 @@ class _Running:
         try:
             dispatcher.submit(jobs)
             for job, outcome in dispatcher.outcomes():
+                self.ran.add(job.trial_id)
                 self._count(outcome["status"])
                 if outcome["status"] == "done":
                     self.finished.append(Finished.of(job, outcome))

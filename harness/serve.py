@@ -1,33 +1,43 @@
-"""Serves the report on this machine only and keeps it new while a run goes on."""
+"""Serves the report on this machine only, follows a run and keeps the pages new while it goes on."""
 
 from __future__ import annotations
 
 import functools
 import http.server
+import json
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.live_script import SCRIPT
+
 HOST = "127.0.0.1"
-RELOAD = b"""<script>
-(() => { let seen = null; const look = async () => { try {
-  const now = await (await fetch("/generation", {cache: "no-store"})).text();
-  if (seen !== null && now !== seen && !document.querySelector(":focus-visible, details[open]")) location.reload();
-  seen = seen ?? now; } catch (error) { /* the server ended */ } };
-  look(); setInterval(look, 3000); })();
-</script>"""
+LIVE_SECONDS = 1.0
+"""However many windows ask, the store is looked at once in this time."""
 
 
 class Site:
-    """A written site and its generation: how often it was written."""
+    """A written site and its generation: how often it was written.
 
-    def __init__(self, database: Path, write: Callable[[], Path]) -> None:
-        self._database, self._write = database, write
-        self._seen: tuple[float, float] | None = None
+    Args:
+        database: the store's file.
+        write: writes the site and returns its ``index.html``.
+        live: what a run is doing now, as JSON data; None where nothing runs.
+    """
+
+    def __init__(
+        self, database: Path, write: Callable[[], Path], live: Callable[[], dict[str, Any] | None] = lambda: None
+    ) -> None:
+        self._database, self._write, self._live = database, write, live
+        self._lock = threading.Lock()
+        self._told: dict[str, Any] | None = None
+        self._told_at = float("-inf")
+        self.trouble = ""
         self.generation = 0
-        self.folder = self._write().parent
         self._seen = self._state()
+        self.folder = self._write().parent
 
     def _state(self) -> tuple[float, float]:
         """When the store last changed: its file, its newest segment."""
@@ -36,32 +46,53 @@ class Site:
         return (self._database.stat().st_mtime if self._database.exists() else 0.0, max(segments, default=0.0))
 
     def refresh(self) -> bool:
-        """Write again where the store has changed; True where it had."""
-        state = self._state()
-        if state == self._seen:
+        """Write again where the store has changed; True where it had. What fails is told on the pages, once a look."""
+        try:
+            state = self._state()
+            if state == self._seen:
+                return False
+            self._seen = state  # taken before: what comes in while writing is for the next time
+            self._write()
+        except Exception as error:  # the run goes on, and so must the pages
+            self.trouble = f"the pages could not be written again: {error}"
             return False
-        self._write()
-        self._seen = self._state()
+        self.trouble = ""
         self.generation += 1
         return True
 
+    def live(self) -> dict[str, Any]:
+        """The generation and what a run is doing."""
+        with self._lock:
+            if time.monotonic() - self._told_at >= LIVE_SECONDS:
+                try:
+                    self._told, trouble = self._live(), ""
+                except Exception as error:  # a store that is held or being made; the next look may succeed
+                    self._told, trouble = None, str(error)
+                self._told_at = time.monotonic()
+                self.trouble = self.trouble or trouble
+            return {"generation": self.generation, "run": self._told, "trouble": self.trouble}
+
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
-    """Static files, the generation's number, and a script that reloads a page whose site was written again."""
+    """Static files, ``/live``, and in every page the script that shows it and loads a page that was written again."""
 
     def __init__(self, *arguments: Any, site: Site, **more: Any) -> None:
         self.site = site
         super().__init__(*arguments, directory=str(site.folder), **more)
 
     def do_GET(self) -> None:
-        if self.path.split("?")[0] == "/generation":
-            self._send(str(self.site.generation).encode(), "text/plain")
+        # A name that somebody else lets point here must not read the pages.
+        if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
+            self.send_error(403)
+            return
+        if self.path.split("?")[0] == "/live":
+            self._send(json.dumps(self.site.live(), default=str).encode(), "application/json")
             return
         path = Path(self.translate_path(self.path))
         if path.is_dir():
             path = path / "index.html"
         if path.suffix == ".html" and path.is_file():
-            self._send(path.read_bytes() + RELOAD, "text/html; charset=utf-8")
+            self._send(path.read_bytes() + SCRIPT.encode(), "text/html; charset=utf-8")
             return
         super().do_GET()
 

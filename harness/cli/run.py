@@ -68,9 +68,11 @@ def command(suites: tuple[str, ...], **options: Any) -> int:
 
 
 def _report(results: list[tuple[Any, Any]], options: dict[str, Any]) -> Path:
+    from harness.cli.report import others_in
     from reports.site import Reported, write_site
 
     reported = [Reported(suite, result.plan) for suite, result in results]
+    reported += others_in(options["database"], reported)
     return write_site(options["database"], reported, options["database"].parent / "report")
 
 

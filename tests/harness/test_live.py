@@ -1,0 +1,159 @@
+"""What `harness browse` tells of a run that goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.live import live
+from harness.serve import Site, make_server
+from harness.store import Owner, open_reader
+
+BEGAN = datetime(2026, 3, 4, 5, 0, 0)
+
+
+def store(database: Path, status: str = "running") -> None:
+    """A run of six trials: one reused, two ended (one failed), one running, two queued, one seed bought."""
+    with Owner(database, "r1") as owner:
+        run = {"run_id": "r1", "suite": "s", "scale": "mini", "started_at": BEGAN.isoformat(), "status": status}
+        owner.record({"kind": "run", "run": run})
+        trials = [{"trial_id": f"t{n}", "suite": "s", "benchmark": "b", "arm": "a", "seed": n} for n in range(6)]
+        links = [{"trial_id": f"t{n}", "benchmark": "b", "arm": "a", "reused": n == 0} for n in range(6)]
+        owner.record({"kind": "planned", "run_id": "r1", "trials": trials, "links": links})
+        for name, outcome in (("t0", "done"), ("t1", "done"), ("t2", "failed")):
+            owner.record({"kind": "outcome", "run_id": "r1", "trial_id": name, "status": outcome, "error": "no\nmore"})
+        owner.record({"kind": "started", "run_id": "r1", "trial_id": "t3", "started_at": BEGAN.isoformat()})
+        owner.record({"kind": "heartbeat", "trial_id": "t3", "step": 7, "steps": 20, "loss": float("nan")})
+        detail = {"claim_id": "c", "benchmark": "b", "arms": ["a", "x"], "seed": 5, "reason": "because"}
+        owner.record({"kind": "event", "run_id": "r1", "event_kind": "seed-bought", "detail": detail})
+
+
+def test_progress_rate_and_what_is_left(database: Path) -> None:
+    store(database)
+    with open_reader(database) as reader:
+        told = live(reader, now=BEGAN + timedelta(seconds=30))
+    assert told is not None
+    assert (told["total"], told["reused"], told["done"], told["failed"]) == (6, 1, 2, 1)
+    assert told["per_minute"] == 4.0
+    assert told["left_seconds"] == 45.0
+    assert told["running"] == [{"label": "b/a/3", "step": 7, "steps": 20, "loss": None}]
+    assert told["failures"] == [{"label": "b/a/2", "status": "failed", "error": "no"}]
+    assert told["bought_count"] == 1
+    assert told["bought"][0] | {"at": ""} == {
+        "at": "", "claim": "c", "benchmark": "b", "arms": ["a", "x"], "seed": 5, "reason": "because"
+    }  # fmt: skip
+    json.dumps(told)
+
+
+def test_a_run_without_a_sign_of_life_is_said_to_be_silent(database: Path) -> None:
+    store(database)
+    with open_reader(database) as reader:
+        late = live(reader, now=datetime.now() + timedelta(days=900))
+    assert late is not None
+    assert late["silent"]
+
+
+def test_a_run_that_ended_is_not_live(database: Path) -> None:
+    store(database, status="done")
+    with open_reader(database) as reader:
+        assert live(reader) is None
+
+
+def test_what_fails_is_told_and_the_server_goes_on(tmp_path: Path) -> None:
+    page = tmp_path / "index.html"
+    calls: list[int] = []
+
+    def write() -> Path:
+        calls.append(1)
+        page.write_text("<p>x</p>")
+        if len(calls) > 1:
+            raise ValueError("the store is odd")
+        return page
+
+    def broken() -> dict[str, Any]:
+        raise ValueError("held")
+
+    database = tmp_path / "h.duckdb"
+    database.write_text("one")
+    site = Site(database, write, broken)
+    assert site.live() == {"generation": 0, "run": None, "trouble": "held"}
+    os.utime(database, (1, 1))
+    assert not site.refresh()
+    assert "the store is odd" in site.trouble
+    assert not site.refresh()
+    assert len(calls) == 2
+
+
+def test_another_name_for_this_machine_is_refused(tmp_path: Path) -> None:
+    import threading
+
+    (tmp_path / "index.html").write_text("<p>x</p>")
+    server = make_server(Site(tmp_path / "h.duckdb", lambda: tmp_path / "index.html"))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        address = f"http://127.0.0.1:{server.server_address[1]}/"
+        wrong = urllib.request.Request(address, headers={"Host": "evil.example:80"})
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(wrong, timeout=10)
+        assert caught.value.code == 403
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@contextmanager
+def process(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    started = subprocess.Popen(
+        [sys.executable, "-u", "-m", "harness", *arguments],
+        cwd=folder, env=dict(os.environ), text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    try:
+        yield started
+    finally:
+        started.terminate()
+        started.wait(timeout=30)
+
+
+def test_browse_follows_a_run_that_buys_seeds(tiny: Path, database: Path) -> None:
+    text = tiny.read_text().replace("own_sd: 0.3}", "own_sd: 6.0, step_seconds: 0.02}")
+    tiny.write_text(text)
+    run = ("run", str(tiny), "--seeds", "3..7", "--executor", "inline", "--no-report", "--quiet", "--db", str(database))
+    seen: list[dict[str, Any]] = []
+    with process(tiny.parent, *run) as running:
+        deadline = time.monotonic() + 120
+        while not database.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(1)
+        with process(tiny.parent, "browse", str(tiny), "--db", str(database), "--every", "1") as browsing:
+            assert browsing.stdout is not None
+            address = re.search(r"http://127\.0\.0\.1:\d+/", browsing.stdout.readline())
+            assert address
+            while running.poll() is None and time.monotonic() < deadline:
+                with urllib.request.urlopen(address[0] + "live", timeout=30) as answer:
+                    seen.append(json.loads(answer.read()))
+                time.sleep(0.3)
+            time.sleep(3)
+            with urllib.request.urlopen(address[0] + "live", timeout=30) as answer:
+                last = json.loads(answer.read())
+            with urllib.request.urlopen(address[0] + "suites/tiny/mini/index.html", timeout=30) as answer:
+                page = answer.read().decode()
+    runs = [one["run"] for one in seen if one["run"]]
+    assert runs
+    assert max(run["bought_count"] for run in runs) >= 1
+    assert [run["done"] for run in runs] == sorted(run["done"] for run in runs)
+    assert last["run"] is None
+    assert last["generation"] >= 1
+    assert 'fetch("/live"' in page
