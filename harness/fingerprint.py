@@ -71,6 +71,9 @@ def _module(name: str) -> _Module:
     if path is None:
         return _Module("missing", ())
     digest, raw = _read(path)
+    native = path.with_suffix(".c")  # what a module compiles lies beside it under its own name
+    if native.exists():
+        digest = hashlib.sha256(digest.encode() + native.read_bytes()).hexdigest()
     package = "" if name.endswith(".py") else name if path.name == "__init__.py" else name.rpartition(".")[0]
     imports = set(_imports(raw, package))
     if name.endswith(".py"):  # a user's file may import its neighbours

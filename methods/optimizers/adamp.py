@@ -12,6 +12,8 @@ from torch.optim.optimizer import Optimizer, _use_grad_for_differentiable
 
 from methods.info import Choice, MethodInfo, Uniform
 from methods.optimizers.batched import Piece, descend, sort
+from methods.optimizers.kernel import Weight, load, takes, takes_kernel
+from methods.optimizers.kernel import step as run_kernel
 from methods.optimizers.projection import (
     ROWS,
     VIEWS,
@@ -24,6 +26,7 @@ from methods.optimizers.projection import (
     per_row,
     refuse_unsupported,
     rule_of,
+    stored,
     validate_lr,
     validate_rule,
 )
@@ -52,7 +55,9 @@ class AdamP(Optimizer):
         rows: ``all`` rows of a view must pass, or ``each`` decides for itself.
         record: keep the view that fired (0 none, 1 channel, 2 layer) per tensor; read by :meth:`fired_views`.
         maximize: ascend instead of descend.
-        foreach: batched implementation; None takes it wherever it applies.
+        foreach: batched implementation; None takes it wherever it applies and the native one does not.
+        native: take the C kernel where ``foreach`` is None, a compiler is there, and the tensors are contiguous
+            float32 on a CPU. Its last bits differ from those of the other forms.
         capturable: keep the step count on the parameter's device, for CUDA graphs.
         differentiable: let autograd run through the step.
 
@@ -78,6 +83,7 @@ class AdamP(Optimizer):
         record: bool = False,
         maximize: bool = False,
         foreach: bool | None = None,
+        native: bool = True,
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
@@ -104,6 +110,7 @@ class AdamP(Optimizer):
             "record": record,
             "maximize": maximize,
             "foreach": foreach,
+            "native": native,
             "capturable": capturable,
             "differentiable": differentiable,
         }
@@ -185,7 +192,7 @@ class AdamP(Optimizer):
             if not params:
                 continue
             torch._foreach_add_(steps, 1)
-            update = _update_batched if _batches(group) else _update
+            update = _update_native if takes_kernel(group) else _update_batched if _batches(group) else _update
             update(params, grads, exp_avgs, exp_avg_sqs, steps, fired, group)
         return loss
 
@@ -193,6 +200,45 @@ class AdamP(Optimizer):
 def _batches(options: Mapping[str, Any]) -> bool:
     """Whether the batched form applies: autograd and the compiler follow the plain loop."""
     return not (options["foreach"] is False or options["differentiable"] or torch.compiler.is_compiling())
+
+
+def _update_native(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    exp_avgs: Sequence[Tensor],
+    exp_avg_sqs: Sequence[Tensor],
+    steps: Sequence[Tensor],
+    fired: Sequence[Tensor],
+    options: Mapping[str, Any],
+) -> None:
+    """Update one parameter group in the C kernel, and what it does not take in batches."""
+    lr, betas = float(options["lr"]), options["betas"]
+    records = dict(zip((i for i, w in enumerate(params) if is_eligible(w)), fired, strict=False))
+    weights: list[Weight] = []
+    rest: list[int] = []
+    for i, (w, g, m, v, count) in enumerate(zip(params, grads, exp_avgs, exp_avg_sqs, steps, strict=True)):
+        if not takes(w, g, m, v):
+            rest.append(i)
+            continue
+        step, eps = _scalars(count, lr, options)
+        weights.append(Weight(w, g, (m, v), float(step), float(eps), records.get(i)))
+    kernel = load()
+    assert kernel is not None
+    run_kernel(kernel, weights, rule_of(options), options, decay=lr * options["weight_decay"], betas=betas)
+    if rest:
+
+        def pick(column: Sequence[Tensor]) -> list[Tensor]:
+            return [column[i] for i in rest]
+
+        _update_batched(
+            pick(params),
+            pick(grads),
+            pick(exp_avgs),
+            pick(exp_avg_sqs),
+            pick(steps),
+            [records[i] for i in rest if i in records],
+            options,
+        )
 
 
 def _update_batched(
@@ -269,7 +315,10 @@ def _fused_adam(
 def _direction(
     g: Tensor, m: Tensor, v: Tensor, count: Tensor, options: Mapping[str, Any]
 ) -> tuple[float | Tensor, Tensor]:
-    """Update both moments in place; step size and direction of Adam, or of Adam with Nesterov's numerator."""
+    """Update both moments in place; step size and direction of Adam, or of Adam with Nesterov's numerator.
+
+    The direction is that of Adam up to a scalar that the step size takes back.
+    """
     beta1, beta2 = options["betas"]
     if options["maximize"]:
         g = -g
@@ -279,8 +328,15 @@ def _direction(
     if options["differentiable"]:
         # the next step changes m in place, and autograd needs it as it is now
         numerator = numerator.clone()
-    denominator = v.sqrt() / bias_correction(beta2, count) ** 0.5 + options["eps"]
-    return options["lr"] / bias_correction(beta1, count), numerator / denominator
+    step, eps = _scalars(count, options["lr"], options)
+    return materialized(step), numerator / (v.sqrt() + materialized(eps))
+
+
+def _scalars(count: Tensor, lr: float | Tensor, options: Mapping[str, Any]) -> tuple[float | Tensor, float | Tensor]:
+    """Step size and eps with the bias corrections in them: lr·m̂/(√v̂ + eps) without dividing every element by them."""
+    beta1, beta2 = options["betas"]
+    root = bias_correction(beta2, count) ** 0.5
+    return lr * root / bias_correction(beta1, count), options["eps"] * root
 
 
 def bias_correction(beta: float, count: Tensor) -> float | Tensor:
@@ -293,7 +349,7 @@ def bias_correction(beta: float, count: Tensor) -> float | Tensor:
         return 1 - beta ** float(count)
     if beta == 0.0:
         return 1.0
-    return materialized(-torch.expm1(count * math.log(beta)))
+    return -torch.expm1(count * math.log(beta))
 
 
 def _update(
@@ -316,7 +372,7 @@ def _update(
         if is_eligible(w):
             decision = decide(measure(origin, g, p), w[0].numel(), rule)
             factor = 1 - decay * decision.ratio + step * decision.radial
-            w.copy_(origin * per_row(factor, w) - step * p)
+            w.copy_(origin * per_row(stored(factor), w) - step * p)
             if options["record"]:
                 next(records).copy_(decision.view)
         else:
@@ -346,6 +402,8 @@ INFO = MethodInfo(
         "rows": "all",
         "record": False,
         "maximize": False,
+        # whether a compiler is on a machine must not be part of its results
+        "native": False,
     },
     options={
         "nesterov": (False, True),

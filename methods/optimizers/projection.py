@@ -192,13 +192,30 @@ def per_row(values: Tensor, like: Tensor) -> Tensor:
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
 
-def materialized(value: Tensor) -> Tensor:
+def materialized(value: float | Tensor) -> float | Tensor:
     """The same scalar; under ``torch.compile`` computed once and stored.
 
-    The compiler inlines what is elementwise: in the loop over a weight it would compute the exponential of a bias
-    correction anew for every vector. Only a reduction of some length is always stored. Not for row factors: the
-    CPU backend of torch 2.14 fails to fuse their reduction with the loop over the rows (KeyError).
+    The compiler inlines what is elementwise: in the loop over a weight it would compute roots and exponentials of
+    scalars anew for every vector. Only a reduction of some length is always stored.
     """
-    if not torch.compiler.is_compiling():
-        return value
-    return value.expand(16).amax(0)
+    if isinstance(value, Tensor) and torch.compiler.is_compiling():
+        return value.expand(16).amax(0)
+    return value
+
+
+@torch.library.custom_op("methods::stored", mutates_args=())
+def _stored(values: Tensor) -> Tensor:
+    return values.clone()
+
+
+@_stored.register_fake
+def _(values: Tensor) -> Tensor:
+    return torch.empty_like(values)
+
+
+def stored(values: Tensor) -> Tensor:
+    """The same row factors; under ``torch.compile`` computed once per row and not once per vector of a row.
+
+    A reduction will not do here: the CPU backend of torch 2.14 fails to fuse it with the loop over the rows.
+    """
+    return _stored(values) if torch.compiler.is_compiling() else values

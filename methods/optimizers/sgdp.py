@@ -11,6 +11,8 @@ from torch.optim.optimizer import Optimizer, _use_grad_for_differentiable
 
 from methods.info import Choice, MethodInfo, Uniform
 from methods.optimizers.batched import Piece, descend, sort
+from methods.optimizers.kernel import Weight, load, takes, takes_kernel
+from methods.optimizers.kernel import step as run_kernel
 from methods.optimizers.projection import (
     ROWS,
     VIEWS,
@@ -58,7 +60,9 @@ class SGDP(Optimizer):
         rows: ``all`` rows of a view must pass, or ``each`` decides for itself.
         record: keep the view that fired (0 none, 1 channel, 2 layer) per tensor; read by :meth:`fired_views`.
         maximize: ascend instead of descend.
-        foreach: batched implementation; None takes it wherever it applies.
+        foreach: batched implementation; None takes it wherever it applies and the native one does not.
+        native: take the C kernel where ``foreach`` is None, a compiler is there, and the tensors are contiguous
+            float32 on a CPU. Its last bits differ from those of the other forms.
         capturable: accepted for symmetry; SGDP keeps no step count, so every step can be captured.
         differentiable: let autograd run through the step.
 
@@ -86,6 +90,7 @@ class SGDP(Optimizer):
         record: bool = False,
         maximize: bool = False,
         foreach: bool | None = None,
+        native: bool = True,
         capturable: bool = False,
         differentiable: bool = False,
     ) -> None:
@@ -115,6 +120,7 @@ class SGDP(Optimizer):
             "record": record,
             "maximize": maximize,
             "foreach": foreach,
+            "native": native,
             "capturable": capturable,
             "differentiable": differentiable,
         }
@@ -183,7 +189,7 @@ class SGDP(Optimizer):
             self._init_group(group, params, grads, buffers, fired)
             if not params:
                 continue
-            update = _update_batched if _batches(group) else _update
+            update = _update_native if takes_kernel(group) else _update_batched if _batches(group) else _update
             update(params, grads, buffers, fired, group)
         return loss
 
@@ -200,6 +206,35 @@ def _rewrites_buffer(options: Mapping[str, Any]) -> bool:
 
 def _decay(options: Mapping[str, Any]) -> float | Tensor:
     return options["lr"] * options["weight_decay"] / (1 - options["momentum"])
+
+
+def _update_native(
+    params: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    buffers: Sequence[Tensor],
+    fired: Sequence[Tensor],
+    options: Mapping[str, Any],
+) -> None:
+    """Update one parameter group in the C kernel, and what it does not take in batches."""
+    lr = float(options["lr"])
+    records = dict(zip((i for i, w in enumerate(params) if is_eligible(w)), fired, strict=False))
+    weights: list[Weight] = []
+    rest: list[int] = []
+    for i, (w, g, buffer) in enumerate(zip(params, grads, buffers, strict=True)):
+        if takes(w, g, buffer):
+            weights.append(Weight(w, g, (buffer,), lr, 0.0, records.get(i)))
+        else:
+            rest.append(i)
+    kernel = load()
+    assert kernel is not None
+    strip = _rewrites_buffer(options)
+    run_kernel(kernel, weights, rule_of(options), options, decay=float(_decay(options)), betas=None, strip=strip)
+    if rest:
+
+        def pick(column: Sequence[Tensor]) -> list[Tensor]:
+            return [column[i] for i in rest]
+
+        _update_batched(pick(params), pick(grads), pick(buffers), [records[i] for i in rest if i in records], options)
 
 
 def _update_batched(
@@ -305,6 +340,8 @@ INFO = MethodInfo(
         "rows": "all",
         "record": False,
         "maximize": False,
+        # whether a compiler is on a machine must not be part of its results
+        "native": False,
     },
     options={
         "nesterov": (False, True),

@@ -80,7 +80,7 @@ def largest(a: list[nn.Parameter], b: list[nn.Parameter]) -> float:
 
 @both
 @pytest.mark.parametrize("nesterov", [False, True])
-@pytest.mark.parametrize("foreach", [None, False])
+@pytest.mark.parametrize("foreach", [None, True, False])
 @pytest.mark.parametrize("blocks", [None, (64, 200)], ids=["one block", "many blocks"])
 def test_equals_the_package_step_by_step(
     kind: str,
@@ -227,7 +227,7 @@ def test_rows_each_weakens_the_decay_of_fired_rows_only(kind: str) -> None:
 
 @both
 @pytest.mark.parametrize(("views", "expected"), [("both", (1, 2, 0)), ("channel", (1, 0, 0)), ("layer", (2, 2, 0))])
-@pytest.mark.parametrize("foreach", [None, False])
+@pytest.mark.parametrize("foreach", [None, True, False])
 def test_views(kind: str, views: str, expected: tuple[int, int, int], foreach: bool | None) -> None:
     w = parameters([(6, 50)] * 3)
     generator = torch.Generator().manual_seed(3)
@@ -319,7 +319,7 @@ def test_sgdp_dampens_the_first_step() -> None:
 
 def test_sgdp_buffer_variants_differ_without_nesterov_only() -> None:
     for nesterov in (False, True):
-        for foreach in (None, False):
+        for foreach in (None, True, False):
             released = parameters([(6, 30)])
             paper = twins(released)
             options: dict[str, Any] = {"nesterov": nesterov, "delta": math.inf, "foreach": foreach}
@@ -444,7 +444,7 @@ def test_hooks_and_closure(kind: str) -> None:
 
 
 @both
-@pytest.mark.parametrize("foreach", [None, False])
+@pytest.mark.parametrize("foreach", [None, True, False])
 def test_tensor_learning_rate(kind: str, foreach: bool | None) -> None:
     mine = parameters()
     theirs = twins(mine)
@@ -462,7 +462,7 @@ def test_tensor_learning_rate(kind: str, foreach: bool | None) -> None:
 
 
 @both
-@pytest.mark.parametrize("foreach", [None, False])
+@pytest.mark.parametrize("foreach", [None, True, False])
 def test_maximize(kind: str, foreach: bool | None) -> None:
     mine = parameters()
     theirs = twins(mine)
@@ -619,7 +619,7 @@ def test_compiled_step_equals_eager_and_does_not_recompile(kind: str) -> None:
 
 
 class _NoReadback(TorchDispatchMode):
-    """Refuses every operation that reads a tensor on the host."""
+    """Refuses every operation that reads a tensor on the host, as a device would have to be waited for."""
 
     FORBIDDEN = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal")
 
@@ -634,7 +634,7 @@ class _NoReadback(TorchDispatchMode):
 @pytest.mark.parametrize("options", [{}, {"rows": "each"}, {"project": False}], ids=str)
 def test_a_step_reads_nothing_back(kind: str, options: dict[str, Any]) -> None:
     mine = parameters()
-    optimizer = KINDS[kind](mine, record=True, **options)
+    optimizer = KINDS[kind](mine, record=True, foreach=True, **options)  # the form that runs on a device
     set_gradients([mine], 0)
     optimizer.step()
     set_gradients([mine], 1)
@@ -646,7 +646,7 @@ def test_a_step_reads_nothing_back(kind: str, options: dict[str, Any]) -> None:
 def test_all_rows_of_a_batch_decide_as_one_tensor_alone(kind: str) -> None:
     together = parameters([(6, 20)] * 5 + [(3, 9)] * 4)
     alone = twins(together)
-    one = KINDS[kind](together, record=True)
+    one = KINDS[kind](together, record=True, foreach=True)
     many = [KINDS[kind]([p], record=True, foreach=False) for p in alone]
     for step in range(4):
         set_gradients([together, alone], step)

@@ -58,8 +58,10 @@ ARMS: dict[str, Callable[[list[nn.Parameter]], Step]] = {
     "adamw fused": lambda p: torch.optim.AdamW(p, fused=True).step,
     "adamp package": lambda p: package("AdamP")(p, weight_decay=1e-2).step,
     "sgdp package": lambda p: package("SGDP")(p, lr=0.1, momentum=0.9, weight_decay=1e-4).step,
-    "adamp eager": lambda p: AdamP(p, weight_decay=1e-2).step,
-    "sgdp eager": lambda p: SGDP(p, lr=0.1, momentum=0.9, weight_decay=1e-4).step,
+    "adamp native": lambda p: AdamP(p, weight_decay=1e-2).step,
+    "sgdp native": lambda p: SGDP(p, lr=0.1, momentum=0.9, weight_decay=1e-4).step,
+    "adamp eager": lambda p: AdamP(p, weight_decay=1e-2, native=False).step,
+    "sgdp eager": lambda p: SGDP(p, lr=0.1, momentum=0.9, weight_decay=1e-4, native=False).step,
     "adamp compiled": lambda p: torch.compile(AdamP(p, weight_decay=1e-2).step),
     "sgdp compiled": lambda p: torch.compile(SGDP(p, lr=0.1, momentum=0.9, weight_decay=1e-4).step),
 }

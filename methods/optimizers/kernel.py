@@ -1,0 +1,189 @@
+"""The native form of the projected step: two passes over memory in C, compiled once per machine where a compiler is.
+
+torch has fused kernels for Adam and SGD and none for the projection. ``kernel.c`` is that kernel for contiguous
+float32 weights on a CPU. It is called through ctypes, needs no header of torch and shares torch's threads; where it
+cannot be compiled, or a tensor is of another kind, the batched form runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from methods.optimizers.projection import Rule, is_eligible
+
+SOURCE = Path(__file__).with_suffix(".c")
+FLAGS = ("-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC")
+
+Kernel = Callable[..., None]
+
+
+class _Item(ctypes.Structure):
+    """As ``Item`` of the C file."""
+
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("w", "g", "a", "b", "fired", "stats")),
+        *((name, ctypes.c_int64) for name in ("rows", "length")),
+        *((name, ctypes.c_double) for name in ("step", "eps_root")),
+    )
+
+
+class _Options(ctypes.Structure):
+    """As ``Options`` of the C file."""
+
+    _fields_ = (
+        *(
+            (name, ctypes.c_int64)
+            for name in (
+                "adam", "nesterov", "maximize", "project", "channel_view", "layer_view", "each_row", "strip",
+            )
+        ),
+        *((name, ctypes.c_double) for name in ("beta1", "beta2", "dampening", "decay", "delta", "wd_ratio", "eps")),
+    )  # fmt: skip
+
+
+class Weight(NamedTuple):
+    """One tensor with its gradient, its states (one or two), step size, eps and where to note the view that fired."""
+
+    w: Tensor
+    g: Tensor
+    states: tuple[Tensor, ...]
+    step: float
+    eps_root: float
+    fired: Tensor | None
+
+
+@lru_cache(maxsize=1)
+def load() -> Kernel | None:
+    """The kernel, compiled at the first call on a machine (about a second); None where that is not possible."""
+    compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
+    if compiler is None or os.name != "posix":
+        return None
+    try:
+        called: Kernel = ctypes.CDLL(str(_built(compiler))).projected_step
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return called
+
+
+def _built(compiler: str) -> Path:
+    """The library of this source, compiler and processor, built unless it is there."""
+    version = subprocess.run([compiler, "--version"], capture_output=True, check=True, timeout=60).stdout
+    machine = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()} {_processor()}"
+    parts = (SOURCE.read_bytes(), " ".join(FLAGS).encode(), version, machine.encode())
+    name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "adamp-kernel"
+    library = folder / f"{name}.so"
+    if library.exists():
+        return library
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    handle, made = tempfile.mkstemp(dir=folder, suffix=".so")
+    os.close(handle)
+    try:
+        command = [compiler, *FLAGS, str(SOURCE), "-o", made, "-lm"]
+        subprocess.run(command, capture_output=True, check=True, timeout=120)
+        Path(made).replace(library)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            Path(made).unlink()
+    return library
+
+
+def _processor() -> str:
+    """The processor's model, since the library holds its instructions; empty where the system does not tell."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith(("model name", "flags")):
+                return line
+    return ""
+
+
+def takes_kernel(options: Mapping[str, Any]) -> bool:
+    """Whether a parameter group asks for the kernel and there is one."""
+    lr = options["lr"]
+    return (
+        options["native"]
+        and options["foreach"] is None
+        and not (options["differentiable"] or options["capturable"] or torch.compiler.is_compiling())
+        and not (isinstance(lr, Tensor) and not lr.is_cpu)
+        and load() is not None
+    )
+
+
+def takes(*tensors: Tensor) -> bool:
+    """Whether the kernel works on a weight with its gradient and states: float32, contiguous, not empty, on a CPU."""
+    if tensors[0].numel() == 0:
+        return False
+    return all(t.dtype is torch.float32 and t.device.type == "cpu" and t.is_contiguous() for t in tensors)
+
+
+def step(
+    kernel: Kernel,
+    weights: Sequence[Weight],
+    rule: Rule,
+    options: Mapping[str, Any],
+    *,
+    decay: float,
+    betas: tuple[float, float] | None,
+    strip: bool = False,
+) -> None:
+    """Update all weights and their states in place: AdamP with ``betas``, else SGDP with the group's momentum.
+
+    Args:
+        kernel: what :func:`load` gave.
+        weights: tensors that :func:`takes` accepts, with what belongs to them.
+        rule: the options of the projection.
+        options: the parameter group.
+        decay: weight decay of this step where the projection does not fire, learning rate included.
+        betas: decay rates of Adam's moments.
+        strip: whether SGDP's buffer itself loses its radial part.
+    """
+    rows = [w.w.shape[0] if is_eligible(w.w) else 1 for w in weights]
+    scratch = torch.empty(sum(rows), 4, dtype=torch.float64)
+    items = (_Item * len(weights))()
+    start, base = 0, scratch.data_ptr()
+    for item, count, one in zip(items, rows, weights, strict=True):
+        item.w, item.g, item.a = one.w.data_ptr(), one.g.data_ptr(), one.states[0].data_ptr()
+        if len(one.states) > 1:
+            item.b = one.states[1].data_ptr()
+        if is_eligible(one.w):
+            item.stats = base + 32 * start
+            item.rows, item.length = count, one.w.numel() // count
+            if one.fired is not None:
+                item.fired = one.fired.data_ptr()
+        else:
+            item.rows, item.length = 1, one.w.numel()
+        item.step, item.eps_root = one.step, one.eps_root
+        start += count
+    beta1, beta2 = betas if betas is not None else (options["momentum"], 0.0)
+    called = _Options(
+        adam=betas is not None,
+        nesterov=options["nesterov"],
+        maximize=options["maximize"],
+        project=rule.project,
+        channel_view=rule.views != "layer",
+        layer_view=rule.views != "channel",
+        each_row=rule.rows == "each",
+        strip=strip,
+        beta1=beta1,
+        beta2=beta2,
+        dampening=options.get("dampening", 0.0),
+        decay=decay,
+        delta=rule.delta,
+        wd_ratio=rule.wd_ratio,
+        eps=rule.eps,
+    )
+    kernel(items, ctypes.c_int64(len(weights)), ctypes.byref(called))
