@@ -1,15 +1,21 @@
-"""Speed of an optimizer's step; ratios are valid within one run.
+"""Speed of an optimizer's step beside AdamW's: run with ``--benchmark-enable``.
 
     MALLOC_MMAP_THRESHOLD_=33554432 MALLOC_TRIM_THRESHOLD_=2000000000 OMP_NUM_THREADS=2 \\
-        pytest tests/performance/test_optimizer_speed.py --benchmark-enable --benchmark-group-by=group
+        pytest tests/performance/test_optimizer_speed.py --benchmark-enable -s
 
-The allocator must be settled first, or page faults triple the figures. Each group is one model and one kind of
-gradient: ``firing`` ones are orthogonal to every row of the weight, ``random`` ones are not. Nothing asserts a time.
+The allocator must be settled first, or page faults triple the figures. Each table is one model and one kind of
+gradient: ``firing`` ones are orthogonal to every row of the weight, ``random`` ones are not. All are timed in one run,
+in turns, so that drift of the machine hits all alike. The last column is the time that the traffic alone would take,
+at the bandwidth of a copy measured in the same turns: AdamW reads w, g, m, v and writes w, m, v; AdamP must know its
+row sums before it moves the weight, so that w, m and v are read once more where they have left the cache. Nothing
+asserts a time.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 import pytest
@@ -20,6 +26,8 @@ from methods.optimizers import SGDP, AdamP
 
 Step = Callable[[], Any]
 MODELS = ("resnet18", "resnet50", "transformer")
+THREADS = 2
+ROUNDS = 30
 
 
 def shapes(model: str) -> list[tuple[int, ...]]:
@@ -54,29 +62,61 @@ def package(name: str) -> Callable[..., torch.optim.Optimizer]:
 
 
 ARMS: dict[str, Callable[[list[nn.Parameter]], Step]] = {
-    "adamw foreach": lambda p: torch.optim.AdamW(p, foreach=True).step,
-    "adamw fused": lambda p: torch.optim.AdamW(p, fused=True).step,
-    "adamp package": lambda p: package("AdamP")(p, weight_decay=1e-2).step,
-    "sgdp package": lambda p: package("SGDP")(p, lr=0.1, momentum=0.9, weight_decay=1e-4).step,
-    "adamp native": lambda p: AdamP(p, weight_decay=1e-2).step,
-    "sgdp native": lambda p: SGDP(p, lr=0.1, momentum=0.9, weight_decay=1e-4).step,
-    "adamp eager": lambda p: AdamP(p, weight_decay=1e-2, native=False).step,
-    "sgdp eager": lambda p: SGDP(p, lr=0.1, momentum=0.9, weight_decay=1e-4, native=False).step,
-    "adamp compiled": lambda p: torch.compile(AdamP(p, weight_decay=1e-2).step),
-    "sgdp compiled": lambda p: torch.compile(SGDP(p, lr=0.1, momentum=0.9, weight_decay=1e-4).step),
+    "AdamW foreach": lambda p: torch.optim.AdamW(p, foreach=True).step,
+    "AdamW fused": lambda p: torch.optim.AdamW(p, fused=True).step,
+    "AdamP, C kernel": lambda p: AdamP(p, weight_decay=1e-2).step,
+    "AdamP, eager": lambda p: AdamP(p, weight_decay=1e-2, native=False).step,
+    "AdamP, compiled": lambda p: torch.compile(AdamP(p, weight_decay=1e-2).step),
+    "AdamP of the adamp package": lambda p: package("AdamP")(p, weight_decay=1e-2).step,
+    "SGDP, C kernel": lambda p: SGDP(p, lr=0.1, momentum=0.9, weight_decay=1e-4).step,
+    "SGDP, eager": lambda p: SGDP(p, lr=0.1, momentum=0.9, weight_decay=1e-4, native=False).step,
+    "SGDP, compiled": lambda p: torch.compile(SGDP(p, lr=0.1, momentum=0.9, weight_decay=1e-4).step),
+    "SGDP of the adamp package": lambda p: package("SGDP")(p, lr=0.1, momentum=0.9, weight_decay=1e-4).step,
 }
+PASSES = {"AdamW foreach": 7, "AdamW fused": 7}
+PASSES |= {f"AdamP, {form}": 10 for form in ("C kernel", "eager", "compiled")}
+PASSES |= {f"SGDP, {form}": 7 for form in ("C kernel", "eager", "compiled")}
 
 
-@pytest.mark.timeout(600)
+def timed(steps: dict[str, Step], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each step, turn by turn; one step before each brings its own tensors back into the cache."""
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            step()
+            before = time.perf_counter()
+            step()
+            times[name].append(time.perf_counter() - before)
+    return times
+
+
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("gradients", ["firing", "random"])
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("arm", ARMS)
-def test_step(benchmark: Any, arm: str, model: str, gradients: str) -> None:
+def test_step(benchmark: Any, model: str, gradients: str) -> None:
     if benchmark.disabled:
         pytest.skip("measured with --benchmark-enable only: building the models takes longer than a test should")
-    benchmark.group = f"{model}, {gradients} gradients"
-    torch._dynamo.reset()
-    step = ARMS[arm](parameters(model, gradients))
-    for _ in range(3):
-        step()
-    benchmark.pedantic(step, rounds=30, iterations=1, warmup_rounds=2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    try:
+        steps: dict[str, Step] = {}
+        for name, build in ARMS.items():
+            torch._dynamo.reset()
+            steps[name] = build(parameters(model, gradients))
+            for _ in range(3):
+                steps[name]()
+        size = sum(p.numel() for p in parameters(model, gradients))
+        source, target = torch.empty(size), torch.empty(size)
+        steps["copy"] = lambda: target.copy_(source)
+        times = timed(steps, ROUNDS)
+    finally:
+        torch.set_num_threads(before)
+    one_pass = min(times["copy"]) / 2
+    print(f"\n{model}, {size / 1e6:.1f} million parameters, {gradients} gradients ({THREADS} threads)")
+    print(f"{'':28}{'best ms':>9}{'median ms':>11}{'best ÷':>8}{'median ÷':>10}{'floor ms':>10}")
+    for name, taken in times.items():
+        floor = f"{PASSES[name] * one_pass * 1e3:10.2f}" if name in PASSES else ""
+        base = times["AdamW foreach"]
+        ratios = f"{min(taken) / min(base):8.2f}{median(taken) / median(base):10.2f}"
+        print(f"{name:28}{min(taken) * 1e3:9.2f}{median(taken) * 1e3:11.2f}{ratios}{floor}")
+    benchmark.pedantic(steps["AdamP, C kernel"], rounds=ROUNDS)
