@@ -19,7 +19,7 @@ import numpy.typing as npt
 from harness.errors import HarnessError
 from harness.records import DataInfo, Key
 from suites.data.archive import missing
-from suites.data.biased import BiasedImages, Pixels, biased_splits, on_colours
+from suites.data.biased import TEXTURES, BiasedImages, Pixels, biased_splits, on_colours, on_textures
 from suites.data.types import Images, ImageSplit, Labels
 
 if TYPE_CHECKING:
@@ -129,7 +129,8 @@ def _plain(request: DataRequest, folder: Path, source: str) -> Images:
 def load_biased_mnist(request: DataRequest) -> BiasedImages:
     """Biased-MNIST: every pixel that is not 0 becomes white, every other the colour; then averaged down to ``size``.
 
-    Biases are drawn from the stream ``data``.
+    With ``bias: texture`` gratings take the place of colours (1 channel, the digits 0–8). Biases and phases are drawn
+    from the stream ``data``.
 
     Raises:
         HarnessError: ``size`` does not divide 28.
@@ -140,18 +141,21 @@ def load_biased_mnist(request: DataRequest) -> BiasedImages:
     side = chosen["train"][0].shape[-1]
     if side % size:
         raise HarnessError(f"biased-mnist: size {size} does not divide {side}; valid: 28, 14, 7")
-    strokes = {
-        name: ((images > 0).astype(np.float32), labels, items) for name, (images, labels, items) in chosen.items()
-    }
+    texture = keys["bias"] == "texture"
+    classes = len(TEXTURES) if texture else 10
+    strokes = {}
+    for name, (images, labels, items) in chosen.items():
+        kept = labels < classes
+        strokes[name] = (images[kept] > 0).astype(np.float32), labels[kept], items[kept]
 
     def paint(images: Pixels, bias: Labels, draws: np.random.Generator) -> Pixels:
         pooled = images.reshape(len(images), size, side // size, size, side // size).mean(axis=(2, 4))
-        return on_colours(pooled, bias)
+        return on_textures(pooled, bias, draws) if texture else on_colours(pooled, bias)
 
     draws = request.streams.numpy("data", "biased-mnist")
-    splits, groups = biased_splits(strokes, float(keys["rho"]), 10, paint, draws)
-    half = (0.5, 0.5, 0.5)
-    return BiasedImages(splits, tuple(str(digit) for digit in range(10)), half, half, groups=groups)
+    splits, groups = biased_splits(strokes, float(keys["rho"]), classes, paint, draws)
+    half = (0.5,) * (1 if texture else 3)
+    return BiasedImages(splits, tuple(str(digit) for digit in range(classes)), half, half, groups=groups)
 
 
 _COUNTS = {
@@ -211,7 +215,8 @@ INFOS = (
         fetch=_HAND,
         keys=MappingProxyType(
             {
-                "rho": Key("float", 0.999, "share of a class on its own colour, in training", low=0, high=1),
+                "bias": Key("str", "colour", "of the background", choices=("colour", "texture")),
+                "rho": Key("float", 0.999, "share of a class on its own background, in training", low=0, high=1),
                 "size": Key("int", 28, "side in pixels: 28, or a divisor by averaging", low=7, high=28),
             }
             | _COUNTS
