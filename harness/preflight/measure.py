@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from harness import registry
 from harness.assembly import assemble, filled
 from harness.contracts import ModelRequest, Probe, Task
 from harness.own import register
+from harness.preflight.flops import Flops
 from harness.preflight.work import Work, fixtures
 from harness.training import Loop, Surroundings, settle
 
@@ -142,43 +142,40 @@ def _step(task: Task, loop: Loop, found: Measured) -> None:
                 kept[storage.data_ptr(), storage.nbytes()] = storage.nbytes()
         return tensor
 
-    counter = FlopCounterMode(display=False)
+    counter = Flops()
     loop.probing = loop.probe is not None
-    paused = _Paused(loop.probe, counter) if loop.probe is not None else None
-    loop.probe = paused
+    if loop.probe is not None:
+        loop.probe = _Apart(loop.probe, counter)
     _reset_peak()
     started = time.perf_counter()
     with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         result = loop.take_step(loop.step, batch)
     found.step_seconds = time.perf_counter() - started
     found.loss = float(result.loss.detach())
-    found.flops = counter.get_total_flops() - (paused.flops if paused is not None else 0)
+    found.flops = counter.total
     found.activation_bytes = sum(kept.values())
     found.resident_bytes = _peak()
     loop.step = loop.position = 1
 
 
-class _Paused:
-    """A probe whose arithmetic is counted apart: it is asked at fifty steps of a training only."""
+class _Apart:
+    """A probe whose arithmetic does not count: it is asked at about fifty steps of a training."""
 
-    def __init__(self, probe: Probe, counter: FlopCounterMode) -> None:
-        self.probe, self.counter, self.flops = probe, counter, 0
-
-    @contextlib.contextmanager
-    def _apart(self) -> Iterator[None]:
-        before = self.counter.get_total_flops()
-        yield
-        self.flops += self.counter.get_total_flops() - before
+    def __init__(self, probe: Probe, counter: Flops) -> None:
+        self.probe, self.counter = probe, counter
 
     def before_step(self) -> None:
         """As the probe."""
-        with self._apart():
-            self.probe.before_step()
+        self.counter.counting = False
+        self.probe.before_step()
+        self.counter.counting = True
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
         """As the probe."""
-        with self._apart():
-            return self.probe.after_step(optimizer)
+        self.counter.counting = False
+        found = self.probe.after_step(optimizer)
+        self.counter.counting = True
+        return found
 
     def summary(self) -> dict[str, float]:
         """As the probe."""
