@@ -47,7 +47,8 @@ class Tuning:
     ``metric`` is compared on test; ``selection_metric`` chooses on validation, ``better`` in its direction.
 
     ``sweep_id`` is made of content and code: points of a changed implementation are never taken for those of the
-    present one. The budget is not in it: a larger one goes on from a smaller.
+    present one. The budget is not in it: a larger one goes on from a smaller. ``draws`` is made of the search alone, so
+    that a changed implementation is tried on the same random draws.
     """
 
     suite: Suite
@@ -65,11 +66,12 @@ class Tuning:
     better: str
     overrides: Mapping[str, Any]
     fresh: int
+    draws: str
     sweep_id: str
 
     def drawing(self, arm: str) -> Drawing:
         """How an arm's points are drawn."""
-        return Drawing(self.sweep_id, arm, self.spaces[arm], self.sampler, self.batch, self.better == "higher")
+        return Drawing(self.draws, arm, self.spaces[arm], self.sampler, self.batch, self.better == "higher")
 
     def rungs(self) -> list[tuple[tuple[int, ...], float]]:
         """(seeds, share of the training) of a point's trials; without a pruner they all run at once."""
@@ -118,15 +120,15 @@ def make_tuning(suite: Suite, request: SweepRequest) -> Tuning:
     better = own.selection_better if own.selection_metric else metrics[metric].better
     seeds, overrides = request.seeds or own.seeds, {**own.set, **request.overrides}
     spaces = spaces_of(arms, fill, own.spaces)
-    content = {
+    search = {
         "suite": suite.name, "benchmark": request.benchmark, "scale": request.scale, "sampler": sampler,
         "pruner": pruner, "seeds": seeds, "batch": own.batch, "metric": selected,
-        "arms": _trials_of(suite, request, arms, overrides),
         "spaces": {n: {k: r.model_dump() for k, r in s.items()} for n, s in spaces.items()},
     }  # fmt: skip
+    content = {**search, "arms": _trials_of(suite, request, arms, overrides)}
     return Tuning(
         suite, request.benchmark, request.scale, arms, spaces, fill, sampler, pruner, seeds, own.batch, metric,
-        selected, better, overrides, request.fresh or own.fresh, sha256_of(content)[:16],
+        selected, better, overrides, request.fresh or own.fresh, sha256_of(search)[:16], sha256_of(content)[:16],
     )  # fmt: skip
 
 

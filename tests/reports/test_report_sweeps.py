@@ -1,0 +1,139 @@
+"""Figures and statements of a sweep's page, on a sweep that was really run."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import plotly.graph_objects as go
+import pytest
+
+from harness.cli.watch import Silent
+from harness.plan import Selection, make_plan
+from harness.store import Reader, open_reader
+from harness.suite import load_suite
+from harness.suite.load import Suite
+from harness.sweep import SweepRequest, SweepResult, run_sweep
+from reports import sql, sweep_figures, sweep_sql
+from reports.reading import gather
+from reports.sweep_figures import Tuned, scale_of
+from reports.sweep_page import sweep_pages
+
+SPACES = """
+sweep:
+  arms: [base, better]
+  fresh: 2
+  spaces:
+    "*":
+      optimizer.lr: {low: 1.0e-3, high: 1.0, log: true}
+      optimizer.momentum: {choices: [0.0, 0.5, .inf]}
+      optimizer.weight_decay: null
+"""
+
+
+@pytest.fixture
+def swept(tiny: Path, database: Path) -> tuple[Suite, SweepResult]:
+    """A sweep over a learning rate and a choice that has an infinite value."""
+    text = tiny.read_text().replace("own_sd: 0.3}", "own_sd: 0.05, curvature: 4.0, diverges_above: 0.5}")
+    tiny.write_text(text.replace("steps: 20", "steps: 2") + SPACES)
+    suite = load_suite(tiny)
+    request = SweepRequest(database=database, benchmark="known", budget=8, executor="inline")
+    return suite, run_sweep(suite, request, Silent())
+
+
+def tuned_of(reader: Reader, result: SweepResult) -> Tuned:
+    points = sql.ask(reader, sql.points_of(result.sweep_id))
+    spaces = {"better": {"optimizer.lr": {"low": 1e-3, "high": 1.0, "log": True}}}
+    chosen = {arm: one["number"] for arm, one in result.chosen.items()}
+    return Tuned(["base", "better"], "score", "higher", points.rows, points.sql, chosen, spaces)
+
+
+def test_statements_give_what_the_sweep_concluded(swept: tuple[Suite, SweepResult], database: Path) -> None:
+    _, result = swept
+    summary, sweep = result.summary, result.sweep_id
+    with open_reader(database, sandbox=True) as reader:
+        curves = sql.ask(reader, sweep_sql.curves(sweep)).rows
+        differences = sql.ask(reader, sweep_sql.differences(sweep)).rows
+        weights = sql.ask(reader, sweep_sql.importances(sweep)).rows
+        chosen = {row["arm"]: row for row in sql.ask(reader, sweep_sql.chosen(sweep)).rows}
+        comparison = sql.ask(reader, sweep_sql.comparison("tiny", sweep, "mini")).rows
+        history = sql.ask(reader, sweep_sql.history(sweep, "higher")).rows
+    for arm in ("base", "better"):
+        own = [row for row in curves if row["arm"] == arm]
+        for key in ("budget", "expected", "middle", "low", "high"):
+            assert [row[key] for row in own] == pytest.approx(summary["curves"][arm][key])
+        assert {row["hyper_parameter"]: row["share"] for row in weights if row["arm"] == arm} == pytest.approx(
+            summary["importances"][arm]
+        )
+        assert chosen[arm]["value"] == result.chosen[arm]["value"]
+        assert chosen[arm]["told"] == 8
+        best = [row["best"] for row in history if row["arm"] == arm]
+        assert best[-1] == result.chosen[arm]["value"]
+        assert [one for one in best if one is not None] == sorted(one for one in best if one is not None)
+    pair = "better − base"
+    assert [row["difference"] for row in differences] == pytest.approx(summary["differences"][pair])
+    assert [row["low"] for row in differences] == pytest.approx(summary["difference_bands"][pair]["low"])
+    assert [row["budget"] for row in differences] == list(range(1, 9))
+    (verdict,) = comparison
+    assert (verdict["method"], verdict["n"]) == ("better-tuned", 2)
+    assert verdict["verdict"] == result.verdicts[0]["verdict"]
+
+
+def test_figures_are_drawn_and_hold_every_number(swept: tuple[Suite, SweepResult], database: Path) -> None:
+    _, result = swept
+    with open_reader(database) as reader:
+        tuned = tuned_of(reader, result)
+        found = [
+            sweep_figures.budget(tuned, sql.ask(reader, sweep_sql.curves(result.sweep_id))),
+            sweep_figures.difference(tuned, sql.ask(reader, sweep_sql.differences(result.sweep_id))),
+            sweep_figures.history(tuned, sql.ask(reader, sweep_sql.history(result.sweep_id, "higher"))),
+            sweep_figures.importance(tuned, sql.ask(reader, sweep_sql.importances(result.sweep_id))),
+            sweep_figures.parallel(tuned, "better", {"optimizer.lr": 0.9}),
+            *sweep_figures.slices(tuned),
+        ]
+    figures = [one for one in found if one is not None]
+    assert [one.name for one in figures][:5] == ["budget", "difference", "history", "importance", "parallel-better"]
+    assert [one.name for one in figures][5:] == ["setting-optimizer.lr", "setting-optimizer.momentum"]
+    for figure in figures:
+        go.Figure(figure.spec)  # raises where Plotly knows a property not
+        assert figure.rows
+        assert all(len(row) == len(figure.columns) for row in figure.rows)
+    told = [point for points in result.points.values() for point in points if point.status == "told"]
+    assert len(figures[5].rows) == len(told)
+
+
+def test_parallel_coordinates_rank_by_the_direction_of_the_metric(swept: tuple[Suite, SweepResult], database: Path,
+                                                                  ) -> None:  # fmt: skip
+    _, result = swept
+    with open_reader(database) as reader:
+        tuned = tuned_of(reader, result)
+    values = {row["number"]: row["value"] for row in tuned.of("better")}
+    for better, pick in (("higher", max), ("lower", min)):
+        other = Tuned(tuned.arms, tuned.unit, better, tuned.points, tuned.points_sql, tuned.chosen, tuned.spaces)
+        figure = sweep_figures.parallel(other, "better", {})
+        assert figure is not None
+        strong = {told[0] for told in figure.spec["data"][1]["customdata"] if told}
+        assert pick(values, key=lambda number: values[number]) in strong
+        assert len(strong) == round(0.25 * len(values))
+
+
+def test_places_on_an_axis() -> None:
+    logarithmic = scale_of([1e-3, 1e-2, 1e-1], {"low": 1e-3, "high": 1e-1, "log": True})
+    assert [logarithmic.places[value] for value in (1e-3, 1e-2, 1e-1)] == pytest.approx([0, 0.5, 1])
+    chosen = scale_of([0.0, 1e-4, 1e-2, 1e-4], {"choices": [0.0, 1e-4, 1e-2]})
+    assert [chosen.places[value] for value in (0.0, 1e-4, 1e-2)] == [0, 0.5, 1]
+    words = scale_of(["b", "a"], None)
+    assert (words.low, words.high) == ("a", "b")
+    assert scale_of([2.0, 2.0], None).places == {2.0: 0.0}
+
+
+def test_the_page_says_what_the_judge_said(swept: tuple[Suite, SweepResult], database: Path) -> None:
+    suite, result = swept
+    with open_reader(database) as reader:
+        found = gather(reader, suite, make_plan(suite, Selection()))
+        (page,) = sweep_pages(reader, found)
+    content: dict[str, Any] = dict(page.content)
+    assert [row["verdict"] for row in content["comparison"].rows] == [verdict["verdict"] for verdict in result.verdicts]
+    assert {arm for arm, _, _ in content["chosen"]} == {"base", "better"}
+    assert all(math.isfinite(best["value"]) for _, best, _ in content["chosen"])
