@@ -1,0 +1,38 @@
+"""The page about sweeps: its section is valid and runs, its statements are accepted."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return [text for kind, text in FENCE.findall((ROOT / page).read_text(encoding="utf-8")) if kind == language]
+
+
+def test_the_section_of_the_guide_runs(
+    tmp_path: Path, harness: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    (suite,), (section,) = blocks("README.md", "yaml"), blocks("docs/sweeps.md", "yaml")
+    (tmp_path / "my.yaml").write_text(f"{suite}\n{section}")
+    assert harness("validate", "my.yaml").returncode == 0
+    ran = harness("sweep", "my.yaml", "--benchmark", "digits", "--budget", "2", "--scale", "smoke",
+                  "--executor", "inline", "--json")  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    found = json.loads(ran.stdout)
+    assert found["told"] == {"adam": 2, "adamw": 2}
+    assert set(found["chosen"]["adam"]["params"]) == {"optimizer.lr", "batch_size"}
+    assert set(found["chosen"]["adamw"]["params"]) == {"optimizer.lr", "optimizer.weight_decay", "batch_size"}
+    queries = [line for text in blocks("docs/sweeps.md", "sh") for line in text.splitlines() if "harness query" in line]
+    assert len(queries) == 2
+    for line in queries:
+        answer = harness(*shlex.split(line)[1:], "--format", "json")
+        assert answer.returncode == 0, answer.stderr
+        assert json.loads(answer.stdout)

@@ -1,0 +1,161 @@
+"""What a sweep's bookkeeping costs a point, beside Ray Tune on the same trials that do nothing.
+
+Ray Tune is no dependency of this project, so the comparison lives in an environment of its own::
+
+    python3 -m venv bench && bench/bin/pip install '.[test]' 'ray[tune]'
+    bench/bin/pytest tests/performance/test_sweep_overhead.py --benchmark-enable -s
+
+Both draw at random and run the same number of trials, each of which returns a number at once, on the same Ray session
+of two CPUs, in turns. Ours are tasks; Ray Tune keeps its actors (``reuse_actors=True``). Our time holds everything
+from opening the store to the summary: draws, plans, identities, journal with fsync, ingestion, told points, curves.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+
+from harness.cli.watch import Silent
+from harness.executors.cluster import RayExecutor
+from harness.store import Owner
+from harness.suite import load_suite
+from harness.sweep import SweepRequest, engine
+from harness.sweep.summary import summarise
+from harness.sweep.tuning import make_tuning
+
+POINTS = 100
+TURNS = 3
+SPACES = """
+sweep:
+  arms: [base, better]
+  spaces: {"*": {optimizer.lr: {low: 1.0e-3, high: 1.0, log: true}}}
+"""
+
+pytestmark = pytest.mark.slow
+
+
+def nothing(job: Any, heartbeats: Any) -> dict[str, Any]:
+    """A trial that returns its score at once, in the form of a real one."""
+    score = -((math.log10(job.spec["slots"]["optimizer"]["lr"]) + 1) ** 2)
+    return {
+        "trial_id": job.trial_id, "status": "done", "attempts": job.attempt, "started_at": "2026-01-01T00:00:00",
+        "wall_seconds": 0.0, "cpu_seconds": 0.0, "peak_memory_mb": 1.0, "device": "cpu", "error": None, "series": [],
+        "environment_id": None, "artifacts": [],
+        "results": [{"split": "validation", "metric": "score", "value": score}],
+    }  # fmt: skip
+
+
+class Instant:
+    """An executor whose trials have ended when they are submitted: what is left is bookkeeping."""
+
+    def __init__(self) -> None:
+        self.waiting: list[dict[str, Any]] = []
+
+    def has_room(self, job: Any) -> bool:
+        return len(self.waiting) < 2
+
+    def submit(self, job: Any) -> None:
+        self.waiting.append(nothing(job, None))
+
+    def finished(self, wait_seconds: float) -> list[dict[str, Any]]:
+        done, self.waiting = self.waiting, []
+        return done
+
+    def progress(self) -> list[Any]:
+        return []
+
+    def kill(self, trial_id: str) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+def ours(suite_file: Path, database: Path, executor: Any, sampler: str = "random") -> float:
+    """Seconds of a sweep's POINTS points, half of them an arm's, without the comparison at its end."""
+    request = SweepRequest(database=database, benchmark="known", budget=POINTS // 2, sampler=sampler)
+    suite = load_suite(suite_file)
+    began = time.perf_counter()
+    tuning = make_tuning(suite, request)
+    with Owner(database, "sweep-of-nothing") as owner:
+        sweep = engine._Sweep(tuning, request, owner, Silent())
+        sweep.executor = executor
+        sweep.tune()
+        owner.flush()
+        summary = summarise(tuning, sweep.points, request.budget)
+    seconds = time.perf_counter() - began
+    assert summary["told"] == {"base": POINTS // 2, "better": POINTS // 2}
+    return seconds
+
+
+def ray_tune(folder: Path) -> float:
+    """Seconds of POINTS samples."""
+    from ray import tune
+
+    class Nothing(tune.Trainable):
+        def setup(self, config: dict[str, Any]) -> None:
+            self.lr = config["lr"]
+
+        def reset_config(self, new_config: dict[str, Any]) -> bool:
+            self.lr = new_config["lr"]
+            return True
+
+        def step(self) -> dict[str, Any]:
+            return {"score": -((math.log10(self.lr) + 1) ** 2), "done": True}
+
+    tuner = tune.Tuner(
+        tune.with_resources(Nothing, {"cpu": 1}),
+        param_space={"lr": tune.loguniform(1e-3, 1.0)},
+        tune_config=tune.TuneConfig(num_samples=POINTS, metric="score", mode="max", reuse_actors=True),
+        run_config=tune.RunConfig(storage_path=str(folder), verbose=0),
+    )
+    began = time.perf_counter()
+    results = tuner.fit()
+    seconds = time.perf_counter() - began
+    assert len(results) == POINTS
+    return seconds
+
+
+@pytest.fixture
+def suite_file(tiny: Path) -> Path:
+    tiny.write_text(tiny.read_text() + SPACES)
+    return tiny
+
+
+def shown(name: str, seconds: list[float]) -> None:
+    per = [1e3 * one / POINTS for one in seconds]
+    print(f"{name:44}{min(per):9.2f}{median(per):9.2f} ms a point (best, median of {len(per)})")
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_bookkeeping_alone(suite_file: Path, tmp_path: Path, sampler: str) -> None:
+    seconds = [ours(suite_file, tmp_path / f"{turn}.duckdb", Instant(), sampler) for turn in range(TURNS)]
+    print()
+    shown(f"bookkeeping alone, {sampler}", seconds)
+
+
+@pytest.mark.ray
+def test_beside_ray_tune(suite_file: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray.tune", reason="pip install 'ray[tune]' in an environment of its own")
+    import ray
+
+    executor = RayExecutor(tmp_path / "sessions")
+    try:
+        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
+        executor._remote = ray.remote(max_retries=0)(nothing)
+        theirs, own = [], []
+        for turn in range(TURNS):
+            own.append(ours(suite_file, tmp_path / f"{turn}.duckdb", executor))
+            theirs.append(ray_tune(tmp_path / f"tune-{turn}"))
+    finally:
+        executor.close()
+    print()
+    shown("harness sweep, trials that do nothing", own)
+    shown(f"Ray Tune {ray.__version__}, reuse_actors=True", theirs)
+    print(f"Ray Tune ÷ harness: {min(theirs) / min(own):.1f} (best), {median(theirs) / median(own):.1f} (median)")
