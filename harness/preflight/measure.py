@@ -91,7 +91,7 @@ def measure(work: Work, copies: Copies, threads: int) -> Measured:
     spec = {**work.spec, "data": data, "recipe": {**work.spec["recipe"], "threads": threads}}
     try:
         with _surroundings(root, copies.folder / "cache"), tempfile.TemporaryDirectory(dir=copies.folder) as folder:
-            _try(spec, Path(folder), copies, found, copied=root is not None)
+            _try(spec, Path(folder), copies, found, copied=root is not None, whole=work.whole)
     except Exception as error:
         found.error = f"{type(error).__name__}: {error}"
     gc.collect()
@@ -100,7 +100,7 @@ def measure(work: Work, copies: Copies, threads: int) -> Measured:
     return found
 
 
-def _try(spec: Mapping[str, Any], folder: Path, copies: Copies, found: Measured, *, copied: bool) -> None:
+def _try(spec: Mapping[str, Any], folder: Path, copies: Copies, found: Measured, *, copied: bool, whole: bool) -> None:
     files = {name: copies.weights(one["weights"]) for name, one in spec["prerequisites"].items() if "weights" in one}
     given = {name: path for name, path in files.items() if path is not None}
     task = assemble(spec, folder, torch.device("cpu"), given)
@@ -120,12 +120,19 @@ def _try(spec: Mapping[str, Any], folder: Path, copies: Copies, found: Measured,
     if not copied:
         found.items_per_epoch = task.steps_per_epoch() * task.recipe.batch_size
     loop = Loop(task, model, Surroundings(folder, torch.device("cpu"), lambda step, steps, loss: None))
+    if not whole:
+        loop.probe = None
     found.stage = "step"
     if task.trains:
         _step(task, loop, found)
     found.state_bytes = _state(loop) + 4 * found.asked_parameters
     found.stage = "evaluation"
-    loop.finish()
+    if whole:
+        loop.finish()
+    else:
+        model.eval()
+        with torch.no_grad():
+            task.evaluate("test")
     found.stage = "done"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from harness.plan import Plan
@@ -109,9 +109,7 @@ def preflight(
     """
     started = time.monotonic()
     cells = [cell for plan in plans for cell in cells_of(plan, own_methods)]
-    works: dict[str, Work] = {}
-    for cell in cells:
-        works.setdefault(cell.work.key, cell.work)
+    works = works_of(cells)
     answers: dict[str, Mapping[str, Any]] = {}
     for work, answer in measured(list(works.values()), options.jobs, options.timeout):
         answers[work.key] = answer
@@ -121,6 +119,18 @@ def preflight(
     highest = max((row.step_gb for row in rows), default=0.0)
     seconds = time.monotonic() - started
     return Preflight(rows, options.device, options.utilisation, seconds, len(works), highest)
+
+
+def works_of(cells: Sequence[Cell]) -> dict[str, Work]:
+    """What has to be done, by key; a benchmark's first arm also shows its mechanisms, artifacts and every split."""
+    works: dict[str, Work] = {}
+    begun: set[tuple[str, str, bool]] = set()
+    for cell in cells:
+        if cell.work.key not in works:
+            kind = (cell.suite, cell.benchmark, cell.arm.startswith("prerequisite:"))
+            works[cell.work.key] = replace(cell.work, whole=kind not in begun)
+            begun.add(kind)
+    return works
 
 
 def _row(cell: Cell, work: Work, answer: Mapping[str, Any], options: Options) -> Row:

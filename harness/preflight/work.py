@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -36,12 +37,14 @@ class Work:
         spec: a trial's content with a micro-batch.
         label: the first cell that asks for it.
         own_methods: as of ``harness.worker.Job``.
+        whole: with its probe, mechanisms, artifacts and every split; else the step and one evaluation.
     """
 
     key: str
     spec: Mapping[str, Any] = field(repr=False)
     label: str = ""
     own_methods: tuple[Mapping[str, Any], ...] = ()
+    whole: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +87,23 @@ def work_of(trial: Trial, own_methods: tuple[Mapping[str, Any], ...] = ()) -> Wo
 
 
 def key_of(spec: Mapping[str, Any]) -> str:
-    """sha256 of what decides network and step: no seed, no length, no size of a learning rate or a decay."""
+    """sha256 of what decides network and step: no seed, no length, no size of a learning rate or of a weight.
+
+    Of a number that may be broken only whether it is 0, 1, infinite or negative counts: such limits switch parts of a
+    method on and off, sizes between them change what comes out and not what is computed.
+    """
     return sha256_of(
         {
             "task": spec["task"],
-            "data": {name: value for name, value in spec["data"].items() if name != "content"},
+            "data": _without_sizes({name: value for name, value in spec["data"].items() if name != "content"}),
             "model": spec["model"],
-            "recipe": {name: value for name, value in spec["recipe"].items() if name not in LENGTH_KEYS},
-            "slots": {slot: _without_sizes(value) for slot, value in spec["slots"].items()},
+            "recipe": _without_sizes(
+                {name: value for name, value in spec["recipe"].items() if name not in LENGTH_KEYS}
+            ),
+            "slots": {
+                slot: _without_sizes({key: one for key, one in value.items() if key != "lr"})
+                for slot, value in spec["slots"].items()
+            },
             "prerequisites": {
                 name: {"model": one["model"], "slots": one.get("slots", {}), "weights": one.get("weights")}
                 for name, one in spec["prerequisites"].items()
@@ -101,12 +113,13 @@ def key_of(spec: Mapping[str, Any]) -> str:
 
 
 def _without_sizes(value: Any) -> Any:
-    if not isinstance(value, Mapping):
-        return value
-    kept = {name: _without_sizes(one) for name, one in value.items() if name != "lr"}
-    if "weight_decay" in kept:
-        kept["weight_decay"] = bool(kept["weight_decay"])
-    return kept
+    if isinstance(value, Mapping):
+        return {name: _without_sizes(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_sizes(one) for one in value]
+    if isinstance(value, float) and value not in (0.0, 1.0) and math.isfinite(value):
+        return "a number" if value > 0 else "a negative number"
+    return value
 
 
 def missing_of(trial: Trial) -> tuple[str, ...]:
