@@ -19,6 +19,7 @@ from harness.executors import Executor, InlineExecutor
 from harness.identity import require_data, weights_file
 from harness.judge import claim_rows, judge
 from harness.judge.policy import Purchase, next_seeds, pending_claims
+from harness.own_folders import check_folders
 from harness.plan import Plan, Selection, Trial, make_plan, sources_of
 from harness.products import has_product
 from harness.repeat import Aside, Finished, again, chosen, compared
@@ -98,6 +99,8 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
     check_data(plan)
     result = Result(new_run_id(), plan)
     with Owner(request.database, result.run_id) as owner:
+        stored = owner.finished([trial.trial_id for trial in plan.trials])
+        check_folders(trial for trial in plan.trials if trial.trial_id not in stored)
         _announce(owner, suite, request, result)
         running = _Running(owner, suite, request, result, watch)
         try:

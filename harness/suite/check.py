@@ -78,9 +78,18 @@ def _block(
         known = registry.entries(part)
         if not isinstance(name, str) or name not in known:
             place = node.find((scale, part, "name"))
-            given = f"no {part} '{name}'" if name else f"'{part}' needs a name"
-            yield Problem(place, f"{given}; {choices(known, str(name))}")
+            absent = f"no {part} '{name}'" if name else f"'{part}' needs a name"
+            yield Problem(place, f"{absent}; {choices(known, str(name))}")
             continue
+        if part == "data" and known[name].info["content"] not in task.info["reads"]:
+            fitting = [other for other, entry in known.items() if entry.info["content"] in task.info["reads"]]
+            problem = f"the task '{task.name}' cannot read the data '{name}' ({known[name].info['content']})"
+            yield Problem(node.find((scale, part, "name")), f"{problem}; {choices(fitting, name)}")
+        below = getattr(paper, part)
+        given = {**below, **values} if below.get("name") == name else values
+        for key, declared in known[name].keys.items():
+            if declared.required and key not in given:
+                yield Problem(node.find((scale, part)), f"the {part} '{name}' needs '{key}': {declared.about}")
         yield from _values(
             node, (scale, part), {k: v for k, v in values.items() if k != "name"}, known[name].keys, part
         )

@@ -148,6 +148,10 @@ def _benchmark(
     place = suite_node.find(("benchmarks", name))
     if used.define is not None:
         node = suite_node.value["benchmarks"].value[name].value["define"]
+        if used.define.inherits:
+            raise SuiteError(
+                [Problem(node.find(("inherits",)), "what stands in 'define:' inherits nothing; use 'file:' for that")]
+            )
         return LoadedBenchmark(name, used.define, node, used)
     if used.file is not None:
         found = path.parent / used.file

@@ -12,6 +12,7 @@ from harness.dispatch import Dispatcher, Policy, Watch
 from harness.environment import environment, environment_id
 from harness.errors import HarnessError
 from harness.executors import Executor
+from harness.own_folders import check_folders
 from harness.plan import Plan, Selection, make_plan
 from harness.run import Request, check_data, jobs_of, make_executor, now, record_plan
 from harness.store import Owner, Reader, open_reader
@@ -165,6 +166,7 @@ class _Sweep:
         """Run what is missing of a plan; trials stand in the store as those of any run."""
         check_data(plan)
         finished = self.owner.finished([trial.trial_id for trial in plan.trials])
+        check_folders(trial for trial in plan.trials if trial.trial_id not in finished)
         record_plan(self.owner, str(self.owner.run_id), plan, finished)
         if finished:
             with open_reader(self.request.database) as reader:

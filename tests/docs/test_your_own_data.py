@@ -1,0 +1,392 @@
+"""Every layout of docs/your-own-data.md: its tree is made, its suite file runs, and a broken folder is one message."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import struct
+import zipfile
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from harness import registry
+from harness.cli.group import run_main
+from suites.fixtures.images import mask, picture
+from suites.fixtures.signals import tone
+
+PAGE = Path(__file__).parent.parent.parent / "docs" / "your-own-data.md"
+SECTION = re.compile(r"^## (\w+): .*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+EACH = range(1, 5)
+
+
+def layouts() -> dict[str, dict[str, str]]:
+    """The fenced blocks of each section that is about a layout, by language."""
+    text = PAGE.read_text(encoding="utf-8")
+    found = {match.group(1): dict(FENCE.findall(match.group(0))) for match in SECTION.finditer(text)}
+    return {name: blocks for name, blocks in found.items() if "yaml" in blocks}
+
+
+def named(text: str) -> str:
+    """The file name that a block begins with."""
+    return text.splitlines()[0].removeprefix("# ")
+
+
+def write_lines(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def photos(root: Path) -> None:
+    for split, (label, suffix), number in product(("train", "val", "test"), (("cat", "jpg"), ("dog", "png")), EACH):
+        picture(root / split / label / f"{number:04d}.{suffix}", number, 48, 40)
+
+
+def street(root: Path) -> None:
+    categories = [{"id": 7, "name": "car"}, {"id": 3, "name": "bus"}]
+    for split, first in (("train", 1), ("val", 3)):
+        images, boxes = [], []
+        for number in range(first, first + 4):
+            picture(root / split / f"{number:04d}.jpg", number, 64, 48)
+            images.append({"id": number, "file_name": f"{number:04d}.jpg", "width": 64, "height": 48})
+            boxes.append({"id": number, "image_id": number, "category_id": 7, "bbox": [10, 10, 30, 25], "iscrowd": 0})
+        text = json.dumps({"images": images, "annotations": boxes, "categories": categories})
+        write_lines(root / "annotations" / f"instances_{split}.json", [text])
+
+
+def cells(root: Path) -> None:
+    box = "<bndbox><xmin>10</xmin><ymin>8</ymin><xmax>40</xmax><ymax>30</ymax></bndbox>"
+    for number in range(1, 13):
+        picture(root / "JPEGImages" / f"{number:04d}.jpg", number, 64, 48)
+        text = f"<object><name>red</name>{box}</object>"
+        size = "<size><width>64</width><height>48</height><depth>3</depth></size>"
+        write_lines(root / "Annotations" / f"{number:04d}.xml", [f"<annotation>{size}{text}</annotation>"])
+    write_lines(root / "ImageSets/Main/train.txt", [f"{number:04d}" for number in range(1, 9)])
+    write_lines(root / "ImageSets/Main/test.txt", [f"{number:04d}" for number in range(9, 13)])
+
+
+def glyphs(root: Path) -> None:
+    root.mkdir(parents=True)
+    draws = np.random.default_rng(0)
+    for part, count in (("train", 12), ("t10k", 6)):
+        arrays = draws.integers(0, 256, (count, 12, 12)), np.arange(count) % 3
+        for kind, array in zip(("images-idx3", "labels-idx1"), arrays, strict=True):
+            head = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape)
+            (root / f"{part}-{kind}-ubyte").write_bytes(head + array.astype(np.uint8).tobytes())
+
+
+def notes(root: Path) -> None:
+    for split, count in (("train", 60), ("valid", 12), ("test", 12)):
+        write_lines(root / f"{split}.txt", [f"the cat number {n % 5} saw dog {n % 3} ." for n in range(count)])
+
+
+def letters(root: Path) -> None:
+    words = {"de": ("Ich sehe", "Hunde und", "Katzen"), "en": ("I see", "dogs and", "cats")}
+    for (side, (see, dogs, cats)), split in product(words.items(), ("train", "valid", "test")):
+        lines = [f"{see} {n % 7} {dogs} {n % 3} {cats}." for n in range(24 if split == "train" else 6)]
+        write_lines(root / f"{split}.{side}", lines)
+
+
+def birds(root: Path) -> None:
+    for split, (label, suffix), number in product(("train", "val", "test"), (("wren", "wav"), ("robin", "flac")), EACH):
+        tone(root / split / label / f"{number:04d}.{suffix}", 10 * number + (label == "wren"), 0.5)
+
+
+def tunes(root: Path) -> None:
+    rows = {"train": range(1, 13), "test": range(13, 19)}
+    for split, numbers in rows.items():
+        write_lines(
+            root / f"{split}.csv",
+            ["file,guitar,voice", *(f"audio/{n:04d}.wav,{n % 2},{n // 2 % 2}" for n in numbers)],
+        )
+        for number in numbers:
+            tone(root / "audio" / f"{number:04d}.wav", number, 0.5)
+
+
+def scenes(root: Path) -> None:
+    for split, first in (("train", 1), ("val", 2)):
+        for number in range(first, first + 6):
+            picture(root / split / f"{number:04d}.png", number, 40, 36)
+            mask(root / f"masks_{split}" / f"{number - first + 1:04d}.png", number, 64)
+
+
+def lab(root: Path) -> None:
+    draws = np.random.default_rng(0)
+    for person, action, take in product(("ID0", "ID1"), ("wave", "push"), range(1, 4)):
+        packets = [json.dumps(row) for row in draws.integers(-60, 60, (200, 16)).tolist()]
+        rows = [f'{number},"{row}"' for number, row in enumerate(packets)]
+        write_lines(root / person / action / f"{take:03d}.csv", ["seq,data", *rows])
+
+
+WRITERS: dict[str, Callable[[Path], None]] = {
+    "imagefolder": photos, "coco": street, "voc": cells, "idx": glyphs, "tokens": notes, "paralleltext": letters,
+    "audiofolder": birds, "audiotags": tunes, "imagepairs": scenes, "csi": lab,
+}  # fmt: skip
+# So few steps, and batches that the tiny folders can fill.
+SHORT = {
+    "": ["max_steps=2", "batch_size=4", "evaluations=1"],
+    "paralleltext": ["max_tokens=64", "merges=20", "decode_limit=4"],
+    "csi": ["epochs=2", "stop_latest=1", "stop_earliest=0", "fluctuation_epochs=2", "batch_size=4", "evaluations=1"],
+}
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with ``arms.yaml``; the data folder is ``data`` in it."""
+    pytest.importorskip("soundfile")
+    (first, *_) = [text for kind, text in FENCE.findall(PAGE.read_text(encoding="utf-8")) if kind == "yaml"]
+    assert named(first) == "arms.yaml"
+    (tmp_path / "arms.yaml").write_text(first, encoding="utf-8")
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def prepared(place: Path, layout: str) -> tuple[Path, Path]:
+    """The section's suite file, and the folder that it names, filled."""
+    text = layouts()[layout]["yaml"]
+    suite = place / named(text)
+    suite.write_text(text, encoding="utf-8")
+    folder = place / "data" / suite.stem
+    WRITERS[layout](folder)
+    return suite, folder
+
+
+def run(suite: Path, layout: str, *more: str) -> int:
+    short = [*(SHORT[""] if layout != "csi" else []), *SHORT.get(layout, [])]
+    options = [part for one in short for part in ("--set", one)]
+    return run_main(["run", str(suite), "--executor", "inline", "--seeds", "1", "--no-report", *options, *more])
+
+
+def test_the_page_has_every_layout_that_reads_a_folder() -> None:
+    folders = {name for name, entry in registry.entries("data").items() if entry.info["origin"] == "folder"}
+    assert set(layouts()) == folders == set(WRITERS)
+
+
+@pytest.mark.parametrize("layout", list(WRITERS))
+def test_its_suite_runs_on_a_folder_like_its_tree(layout: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite, folder = prepared(place, layout)
+    tree = layouts()[layout]["text"].split()
+    assert 3 <= len(tree) <= 6
+    assert [name for name in tree if not (folder.parent / name).is_file()] == []
+    assert run_main(["validate", str(suite)]) == 0
+    capsys.readouterr()
+    assert run(suite, layout, "--json") == 0, capsys.readouterr().err
+    (done,) = json.loads(capsys.readouterr().out)["runs"]
+    assert done["counts"] == {"done": 2}
+    assert done["reused"] == 0
+
+
+def test_what_makes_new_trials_of_a_folder(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from harness.manifests import identity_of_path
+    from harness.plan import Selection, make_plan
+    from harness.suite import load_suite
+
+    suite, folder = prepared(place, "idx")
+
+    def trials() -> set[str]:
+        identity_of_path.cache_clear()  # a process looks at a folder once
+        return {trial.trial_id for trial in make_plan(load_suite(suite), Selection(seeds=(0,))).trials}
+
+    before = trials()
+    file = folder / "t10k-labels-idx1-ubyte"
+    file.touch()
+    assert trials() == before
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + b"\x00")
+    changed = trials()
+    assert not changed & before
+    file.write_bytes(content)
+    (folder / ".DS_Store").write_bytes(b"")
+    assert not trials() & before
+    (folder / ".DS_Store").unlink()
+    assert trials() == before
+    # The same files elsewhere under the same relative path are the same trials, under another path others.
+    shutil.copytree(folder, place / "data" / "elsewhere")
+    suite.write_text(suite.read_text(encoding="utf-8").replace("path: glyphs", "path: elsewhere"), encoding="utf-8")
+    assert not trials() & before
+
+
+def absent(folder: Path) -> str:
+    shutil.rmtree(folder)
+    return "which does not exist"
+
+
+def no_split(folder: Path) -> str:
+    (folder / "train").rename(folder / "pictures")
+    return r"no images in train/<class>/"
+
+
+def damaged_image(folder: Path) -> str:
+    (folder / "train" / "cat" / "0001.jpg").write_bytes(b"no picture")
+    return r"cat/0001\.jpg is not an image that can be decoded"
+
+
+def another_size(folder: Path) -> str:
+    Image.new("RGB", (9, 9)).save(folder / "val" / "0002.png")
+    (folder / "masks_val" / "0001.png").write_bytes(b"no mask")
+    return r"masks_val/0001\.png is not a mask"
+
+
+def all_hole(folder: Path) -> str:
+    Image.new("L", (64, 64), 255).save(folder / "masks_train" / "0001.png")
+    return r"masks_train/0001\.png is all hole; is hole white right"
+
+
+def no_json(folder: Path) -> str:
+    (folder / "annotations" / "instances_val.json").write_text("{", encoding="utf-8")
+    return "instances_val.json is not a COCO instances file"
+
+
+def listed_but_gone(folder: Path) -> str:
+    (folder / "train" / "0002.jpg").unlink()
+    return r"street cannot be read: .*0002\.jpg"
+
+
+def no_xml(folder: Path) -> str:
+    write_lines(folder / "Annotations" / "0003.xml", ["<annotation>"])
+    return r"0003\.xml is not a VOC annotation"
+
+
+def nothing_to_score(folder: Path) -> str:
+    (folder / "ImageSets" / "Main" / "test.txt").unlink()
+    return "nothing to score on"
+
+
+def cut_short(folder: Path) -> str:
+    file = folder / "train-images-idx3-ubyte"
+    file.write_bytes(file.read_bytes()[:-7])
+    return r"says \(12, 12, 12\), which is 1728 bytes, and holds 1721"
+
+
+def fewer_labels(folder: Path) -> str:
+    shutil.copy(folder / "t10k-labels-idx1-ubyte", folder / "train-labels-idx1-ubyte")
+    return "12 train images in .* but 6 labels"
+
+
+def a_file_is_missing(folder: Path) -> str:
+    (folder / "test.txt").unlink()
+    return r"notes/test\.tokens does not exist"
+
+
+def not_utf8(folder: Path) -> str:
+    (folder / "train.txt").write_bytes(b"\xff\xfe words")
+    return "UTF-8"
+
+
+def a_line_is_missing(folder: Path) -> str:
+    lines = (folder / "train.en").read_text(encoding="utf-8").splitlines()
+    write_lines(folder / "train.en", lines[1:])
+    return "has 24 lines and .* has 23"
+
+
+def no_recording(folder: Path) -> str:
+    (folder / "test" / "robin" / "0002.flac").write_text("silence", encoding="utf-8")
+    return r"robin/0002\.flac is not a recording"
+
+
+def no_tag(folder: Path) -> str:
+    text = (folder / "train.csv").read_text(encoding="utf-8")
+    write_lines(folder / "train.csv", [text.strip().replace(",1,", ",yes,", 1)])
+    return r"train\.csv, line 2: tags are 0 or 1"
+
+
+def table_not_utf8(folder: Path) -> str:
+    (folder / "test.csv").write_bytes(b"file,\xff\n")
+    return "tunes cannot be read: UnicodeDecodeError"
+
+
+def no_bracket(folder: Path) -> str:
+    write_lines(folder / "ID0" / "wave" / "001.csv", ["seq,data", "0,17"])
+    return "'data' must be a list in brackets"
+
+
+def no_target(folder: Path) -> str:
+    (folder / "ID0").rename(folder / "ID7")
+    return "no domain '0' for label action; valid: 1, 7"
+
+
+@pytest.mark.parametrize(
+    ("layout", "damage"),
+    [
+        ("imagefolder", absent), ("imagefolder", no_split), ("imagefolder", damaged_image),
+        ("imagepairs", another_size), ("imagepairs", all_hole), ("coco", no_json), ("coco", listed_but_gone),
+        ("voc", no_xml), ("voc", nothing_to_score), ("idx", cut_short), ("idx", fewer_labels),
+        ("tokens", a_file_is_missing), ("tokens", not_utf8), ("paralleltext", a_line_is_missing),
+        ("audiofolder", no_recording), ("audiotags", no_tag), ("audiotags", table_not_utf8),
+        ("csi", no_bracket), ("csi", no_target),
+    ],
+)  # fmt: skip
+def test_a_broken_folder_is_one_message_before_anything_runs(
+    layout: str, damage: Callable[[Path], str], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite, folder = prepared(place, layout)
+    expected = damage(folder)
+    assert run(suite, layout) == 2
+    said = capsys.readouterr().err
+    assert re.search(expected, said), said
+    assert said.startswith("error: ")
+    assert len(said.splitlines()) == 1
+    assert "Traceback" not in said
+
+
+def test_a_damaged_archive_is_one_message(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite, folder = prepared(place, "imagefolder")
+    with zipfile.ZipFile(place / "photos.zip", "w") as archive:
+        for file in sorted(folder.rglob("*.*")):
+            archive.write(file, file.relative_to(folder))
+    shutil.rmtree(folder)
+    content = (place / "photos.zip").read_bytes()
+    folder.write_bytes(content[: len(content) // 2])
+    assert run(suite, "imagefolder") == 2
+    assert "damaged or neither folder, zip nor tar" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_read_twice_is_checked_once(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is what is stored: the same command in another process reads nothing."""
+    from harness import own_folders
+
+    suite, _ = prepared(place, "tokens")
+    assert run(suite, "tokens") == 0
+    monkeypatch.setattr(own_folders, "_load", lambda *_: pytest.fail("read again"))
+    monkeypatch.setattr(own_folders, "_read", set())
+    assert run(suite, "tokens", "--json") == 0
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["runs"][0]["reused"] == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("name: idx", "name: imagepairs", r":13:\d+: the task 'classification' cannot read the data 'imagepairs'"),
+        ("path: glyphs, ", "", r":13:\d+: the data 'idx' needs 'path': folder, absolute or below HARNESS_DATA"),
+        ("path: glyphs", "path: [glyphs]", r":13:\d+: 'path' is .* text is expected"),
+        ("task: class", "inherits: x.yaml\n      task: class", r":10:\d+: what stands in 'define:' inherits nothing"),
+    ],
+)
+def test_a_suite_that_asks_for_what_cannot_be_is_one_message(
+    old: str, new: str, expected: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite, _ = prepared(place, "idx")
+    text = suite.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    suite.write_text(text.replace(old, new), encoding="utf-8")
+    assert run(suite, "idx") == 2
+    said = capsys.readouterr().err
+    assert re.search(expected, said), said
+    assert len(said.splitlines()) == 1
+
+
+def test_the_page_is_linked_and_links_to_what_exists() -> None:
+    root = PAGE.parent.parent
+    for page in ("README.md", "CONTRIBUTING.md"):
+        assert "docs/your-own-data.md" in (root / page).read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+?)\)", PAGE.read_text(encoding="utf-8")):
+        assert (PAGE.parent / target).exists()
