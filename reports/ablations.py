@@ -31,6 +31,7 @@ class Ablation:
     high: float
     seeds: Mapping[int, float]
     sql: str = field(repr=False)
+    stand_in: bool = False
 
 
 def settings_of(arm: Arm) -> dict[str, Any]:
@@ -85,8 +86,9 @@ def _ablation(reader: Reader, found: Gathered, bench: Bench, arm: str, parent: s
     if not seeds:
         return None
     test = paired_t(list(seeds.values()))
-    return Ablation(bench.name, arm, parent, changed, name, metric.unit, test.n, test.estimate, test.low, test.high,
-                    seeds, asked.sql)  # fmt: skip
+    unit = words.unit_of_difference(metric.unit)
+    return Ablation(bench.name, arm, parent, changed, name, unit, test.n, test.estimate, test.low, test.high,
+                    seeds, asked.sql, bool(found.plan.settings[bench.name].stand_in))  # fmt: skip
 
 
 def pictures(found: Gathered, rows: list[Ablation]) -> list[Figure]:
@@ -115,15 +117,25 @@ def tone(row: Ablation) -> str:
     return "holds" if row.low > 0 else "against" if row.high < 0 else "open"
 
 
-def most(rows: list[Ablation]) -> str:
-    """Which ablation matters most, in a sentence."""
-    clear = [row for row in rows if row.low > 0 or row.high < 0]
-    if not clear:
-        return "No ablation's interval excludes zero at these seeds." if rows else ""
-    top = max(clear, key=lambda row: abs(row.difference))
-    return (
-        f"Largest clear change: {top.arm} ({top.changed}) moves {top.metric} by "
-        f"{words.number(top.difference, sign=True)} {top.unit} against "
-        f"{top.parent} on {top.benchmark}, 95 % interval {words.interval(top.low, top.high)}, "
-        f"{words.count(top.n, 'paired seed')}."
-    )
+def most(rows: list[Ablation]) -> list[tuple[str, str, Ablation | None]]:
+    """For each arm that is ablated, which change matters most, as (arm, sentence, row)."""
+    found: list[tuple[str, str, Ablation | None]] = []
+    for parent in dict.fromkeys(row.parent for row in rows):
+        own = [row for row in rows if row.parent == parent]
+        clear = [row for row in own if row.low > 0 or row.high < 0]
+        if not clear:
+            found.append((parent, f"no interval of its {words.count(len(own), 'change')} excludes zero", None))
+            continue
+        top = max(clear, key=lambda row: abs(row.difference) / _spread(row))
+        others = f"; {len(clear)} of {len(own)} intervals exclude zero" if len(own) > 1 else ""
+        found.append((parent, (
+            f"{top.arm} ({top.changed}) matters most: {words.number(top.difference, sign=True)} {top.unit} of "
+            f"{top.metric} on {top.benchmark}, 95 % interval {words.interval(top.low, top.high)}, "
+            f"{words.count(top.n, 'paired seed')}{others}"
+        ), top))  # fmt: skip
+    return sorted(found, key=lambda one: one[2] is None)
+
+
+def _spread(row: Ablation) -> float:
+    """Half the interval: changes of different metrics are ranked by how far they stand out of it."""
+    return (row.high - row.low) / 2 or 1e-12

@@ -12,11 +12,14 @@ from harness.store import Reader
 from reports import drawings, sql, words
 from reports.addresses import bench_path, slug, suite_path
 from reports.figure import Figure
+from reports.looks import confusion_figures, translations_of
 from reports.pictures import pictures_of
 from reports.provenance import provenance
 from reports.reading import Bench, Claim, Gathered, Row
 from reports.render import Page
 
+MOST_SIDES = 4
+"""Arms whose pictures, mistakes and translations stand side by side."""
 SHOWN_CURVES = 12
 """Series drawn on a page, the important ones first; all others are a statement away."""
 
@@ -50,6 +53,8 @@ def _page(reader: Reader, found: Gathered, name: str, numbers: _Numbers) -> Page
     claims = [claim for claim in found.judged if name in claim.benchmarks]
     table = scores(numbers.results.rows, arms, metrics)
     asked = sql.ask(reader, sql.artifacts_of(bench.body))
+    shown = _sides(claims, arms)
+    best = _best(reader, bench, arms, metrics, hatched)
     content: dict[str, Any] = {
         "bench": bench,
         "setting": setting,
@@ -60,6 +65,7 @@ def _page(reader: Reader, found: Gathered, name: str, numbers: _Numbers) -> Page
         "pairs": _pairs(bench, numbers, arms, metrics, hatched),
         "differences": _differences(found, bench, claims, hatched),
         "curves": _curves(bench, numbers, arms, metrics, claims, hatched),
+        "best": [best] if best else [],
         "doses": _doses(bench, numbers, arms, metrics, claims, hatched),
         "scores": [row for row in table if not row["metric"].startswith("mechanism.")],
         "mechanisms": [row for row in table if row["metric"].startswith("mechanism.")],
@@ -69,7 +75,9 @@ def _page(reader: Reader, found: Gathered, name: str, numbers: _Numbers) -> Page
         "cost_figure": _cost(numbers, arms, metrics, hatched),
         "troubled": bench.troubled,
         "missing": _missing(found, bench),
-        "pictures": pictures_of(asked.rows),
+        "pictures": pictures_of(asked.rows, shown),
+        "confusions": confusion_figures(asked.rows, shown, asked.sql, hatched),
+        "translations": translations_of(asked.rows, shown),
         "pictures_sql": asked.sql,
         "settings": {part: getattr(setting, part) for part in ("data", "model", "recipe")},
         "sources": found.suite.benchmarks[name].model.sources,
@@ -77,6 +85,23 @@ def _page(reader: Reader, found: Gathered, name: str, numbers: _Numbers) -> Page
     }
     trail = (("index.html", "Report"), (suite_path(found.name, found.scale), f"{found.name}, {found.scale}"))
     return Page(bench_path(found.name, found.scale, name), "benchmark.html", bench.title, content, trail)
+
+
+def _sides(claims: Sequence[Claim], arms: Sequence[str]) -> list[str]:
+    """The arms that people want to see side by side: comparators and methods of the claims, else the first ones."""
+    named = [arm for claim in claims for arm in (claim.against, claim.arm) if arm in arms]
+    return list(dict.fromkeys(named))[:MOST_SIDES] or list(arms[:MOST_SIDES])
+
+
+def _best(
+    reader: Reader, bench: Bench, arms: Sequence[str], metrics: Mapping[str, Any], hatched: bool
+) -> Figure | None:
+    """Best so far on validation over time, of the first metric that is measured there."""
+    for metric, about in metrics.items():
+        asked = sql.ask(reader, sql.best_of(bench.body, metric, 1 if about.better == "higher" else -1))
+        if asked.rows:
+            return drawings.best_so_far(metric, about.unit, arms, asked.rows, asked.sql, hatched)
+    return None
 
 
 def _pairs(
@@ -100,7 +125,8 @@ def _differences(found: Gathered, bench: Bench, claims: Sequence[Claim], hatched
                 metric = str(entry.get("metric") or claim.design.get("metric") or claim.fact["metric"])
                 about = found.suite.benchmarks[bench.name].model.metrics.get(metric)
                 logarithmic = bool(claim.design.get("log_ratio"))
-                groups[metric, about.unit if about and not logarithmic else claim.unit].setdefault(
+                unit = words.unit_of_difference(about.unit) if about and not logarithmic else claim.unit
+                groups[metric, unit].setdefault(
                     claim.contrast,
                     {**entry, "label": f"{claim.contrast}: {claim.word}", "seeds": entry.get("differences"),
                      "tone": claim.tone.name},

@@ -172,6 +172,38 @@ def curve(name: str, series: str, split: str, arms: Sequence[str], rows: Sequenc
     )
 
 
+def best_so_far(metric: str, unit: str, arms: Sequence[str], rows: Sequence[Row], sql: str,
+                hatched: bool) -> Figure | None:  # fmt: skip
+    """The best score on validation until a moment, over the seconds of training: means over seeds."""
+    shown = [arm for arm in arms if any(row["arm"] == arm for row in rows)]
+    if not shown or not any(words.finite(row["seconds"]) for row in rows):
+        return None
+    traces = []
+    for arm in shown:
+        own, place = [row for row in rows if row["arm"] == arm], arms.index(arm)
+        traces.append({
+            "type": "scatter", "mode": "lines", "name": escape(arm), "x": [row["seconds"] for row in own],
+            "y": [row["mean"] for row in own],
+            "line": {"color": colour(place), "width": 2, "dash": dash(place), "shape": "hv"},
+            "hovertemplate": f"{escape(arm)}, %{{x:.3g}} s<br>%{{y:.4g}}<extra></extra>",
+        })  # fmt: skip
+    ends = [f"{arm} {words.score([row for row in rows if row['arm'] == arm][-1]['mean'])}" for arm in shown]
+    return Figure(
+        "best-so-far",
+        f"Best {metric} so far over time",
+        f"Best {metric} ({unit}) on validation against the seconds of training, mean over seeds; at the end "
+        f"{words.listed(ends)}.",
+        spec_of(traces, xaxis=axis("seconds of training", rangemode="tozero"), yaxis=axis(f"{metric}, {unit}"),
+                margin={"l": 8, "r": 12, "t": 30, "b": 40}),
+        ["arm", "step", "seconds", "mean", "low", "high", "trials"],
+        [[row[key] for key in ("arm", "step", "seconds", "mean", "low", "high", "trials")] for row in rows],
+        sql,
+        300,
+        hatched,
+        "Seconds of trials that ran side by side, a guide only: runs with --exclusive measure time.",
+    )  # fmt: skip
+
+
 def dose(name: str, mechanism: str, metric: str, unit: str, arms: Sequence[str], doses: Mapping[tuple[str, int], float],
          scores: Mapping[tuple[str, int], float], sql: str, hatched: bool) -> Figure | None:  # fmt: skip
     """The mechanism's quantity against the score, one dot a trial: does the dose predict the gain?"""
@@ -189,7 +221,7 @@ def dose(name: str, mechanism: str, metric: str, unit: str, arms: Sequence[str],
                 "marker": {"size": 9, "color": colour(place), "symbol": place % 10},
                 "hovertemplate": f"{escape(arm)}, seed %{{customdata[0]}}<br>%{{x:.4g}} → %{{y:.4g}}<extra></extra>",
             })  # fmt: skip
-    rank = _spearman([doses[cell] for cell in both], [scores[cell] for cell in both])
+    rank = spearman([doses[cell] for cell in both], [scores[cell] for cell in both])
     layout = {"xaxis": axis(mechanism.removeprefix("mechanism.")), "yaxis": axis(f"{metric}, {unit}"),
               "margin": {"l": 8, "r": 12, "t": 30, "b": 40}}  # fmt: skip
     return Figure(
@@ -238,7 +270,7 @@ def cost(metric: str, unit: str, arms: Sequence[str], costs: Sequence[Row], mean
     )
 
 
-def _spearman(x: Sequence[float], y: Sequence[float]) -> float:
+def spearman(x: Sequence[float], y: Sequence[float]) -> float:
     """Rank correlation, ties at their mean rank; NaN where one side is constant."""
     ranks = np.array([_ranks(x), _ranks(y)])
     return float(np.corrcoef(ranks)[0, 1]) if ranks.std(axis=1).all() else float("nan")

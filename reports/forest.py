@@ -1,32 +1,131 @@
-"""The forest plot: one line a claim, its interval, and at paper scale the published value beside it."""
+"""The forest plot: one line a comparison, its interval, and at paper scale the published value beside it.
+
+It is made of plain elements, not drawn by a script: it shows at once, without scripts too, and every line is a link.
+"""
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
-from reports import sql, words
-from reports.figure import TONES, Figure, axis, escape, spec_of
+from reports import words
+from reports.figure import Figure
 from reports.reading import Claim, Gathered
 
-ROW = 34
 LABEL = 60
 """Letters of a label that fit on a phone."""
+FAR = 2.0
+"""An axis reaches at most so many times as far as nine tenths of the interval ends; what lies beyond gets an arrow."""
+TICKS = (1.0, 2.0, 2.5, 5.0, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """A range of values and its ticks; places are percent of the width."""
+
+    low: float
+    high: float
+
+    def place(self, value: float | None) -> float | None:
+        """Where a value lies, at most at the edges."""
+        if value is None:
+            return None
+        share = (value - self.low) / (self.high - self.low)
+        return round(100 * min(1.0, max(0.0, share)), 2)
+
+    def beyond(self, value: float | None) -> int:
+        """−1 or 1 where a value lies beyond the left or the right edge, else 0."""
+        return 0 if value is None else -1 if value < self.low else 1 if value > self.high else 0
+
+    @property
+    def zero(self) -> float:
+        """Where zero lies."""
+        return self.place(0.0) or 0.0
+
+    @property
+    def ticks(self) -> list[tuple[float, str]]:
+        """About five round values with their places, zero among them where the axis has it."""
+        span = self.high - self.low
+        step = 10 ** math.floor(math.log10(span / 5))
+        step *= next(factor for factor in TICKS if span / (step * factor) <= 6)
+        first, last = math.ceil(self.low / step), math.floor(self.high / step)
+        return [(self.place(k * step) or 0.0, words.setting(round(k * step, 10))) for k in range(first, last + 1)]
+
+
+def axis_of(marks: Sequence[Sequence[float | None]]) -> Axis:
+    """The axis on which marks (estimate, low, high, …) are drawn: around zero, and not for the sake of one outlier."""
+    ends = [abs(value) for mark in marks for value in mark if value is not None and math.isfinite(value)]
+    known = sorted(ends)
+    limit = FAR * known[int(0.9 * (len(known) - 1))] if known else 1.0
+    values = [min(limit, max(-limit, v)) for mark in marks for v in mark if v is not None and math.isfinite(v)]
+    low, high = min([0.0, *values]), max([0.0, *values])
+    room = 0.04 * (high - low) or 1.0
+    return Axis(low - room, high + room)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An estimate with its interval on an axis; ``left`` and ``right`` say that the interval goes on beyond an edge."""
+
+    middle: float | None
+    low: float
+    high: float
+    left: bool
+    right: bool
+
+    @classmethod
+    def of(cls, axis: Axis, middle: float | None, low: float | None, high: float | None) -> Mark:
+        """On an axis; an end that is not known reaches the edge."""
+        at = axis.place(middle)
+        ends = (axis.place(low) if low is not None else 0.0, axis.place(high) if high is not None else 100.0)
+        outside = axis.beyond(middle)
+        return cls(at if not outside else None, ends[0] or 0.0, ends[1] or 0.0,
+                   low is None or axis.beyond(low) < 0 or outside < 0,
+                   high is None or axis.beyond(high) > 0 or outside > 0)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the forest: claims that share a comparison and its numbers."""
+
+    claim: Claim
+    where: str
+    what: str
+    more: int
+    mark: Mark
+    told: str
+    published: float | None
+    reduction: float | None
+    reduction_told: str
+
+
+@dataclass(frozen=True)
+class Forest(Figure):
+    """A forest plot with its text alternative, its numbers and its statement."""
+
+    lines: Sequence[Line] = field(default=(), repr=False)
+    axis: Axis = Axis(-1.0, 1.0)
+    measured: str = ""
+    marks: Mapping[str, Mark] = field(default_factory=dict, repr=False)
+    reductions: Axis | None = None
 
 
 def label(claim: Claim, titles: Mapping[str, str]) -> str:
-    """A claim in a line of a figure: where, and which arms."""
+    """A claim in a line: where, and which arms."""
     places = [titles.get(name, name) for name in claim.benchmarks] or [str(claim.fact["benchmark"])]
     where = places[0] if len(places) == 1 else f"{places[0]} + {len(places) - 1}"
     room = max(18, LABEL - len(claim.contrast))
     return f"{words.short(where, room)}: {words.short(claim.contrast, LABEL)}"
 
 
-def forests(found: Gathered) -> list[Figure]:
+def forests(found: Gathered) -> list[Forest]:
     """Forest plots of a suite: as published by unit, or one strip in d_z for a stand-in."""
     titles = {name: bench.title for name, bench in found.benches.items()}
-    measured = [claim for claim in found.judged if words.finite(claim.value("difference")) is not None]
+    ranked = sorted(found.judged, key=lambda claim: not claim.primary)
+    measured = [claim for claim in ranked if words.finite(claim.value("difference")) is not None]
     figures = []
     strip = [claim for claim in measured if claim.stand_in and claim.standardised is not None]
     if strip:
@@ -39,48 +138,67 @@ def forests(found: Gathered) -> list[Figure]:
     return figures
 
 
-def _strip(found: Gathered, claims: Sequence[Claim], titles: Mapping[str, str]) -> Figure:
-    """Stand-ins: standardised effect on the left, relative error reduction on the right."""
-    marks = []
-    rows = []
+def _together(
+    claims: Sequence[Claim], numbers: Mapping[str, tuple[float | None, ...]]
+) -> list[tuple[Claim, list[Claim]]]:
+    """Claims in lines: where arms, numbers and verdict are the same, as on a stand-in that serves several, in one."""
+    lines: dict[tuple[Any, ...], list[Claim]] = {}
     for claim in claims:
-        effect, low, high = claim.standardised or (None, None, None)
-        reduction = words.finite(claim.design.get("relative_error_reduction"))
-        marks.append((claim, effect, low, high))
-        rows.append([claim.claim_id, label(claim, titles), claim.word, claim.value("n"), effect, low, high, reduction,
-                     claim.value("difference"), claim.unit])  # fmt: skip
-    traces = _traces(marks, "d_z")
-    has_reduction = any(row[7] is not None for row in rows)
-    if has_reduction:
-        traces.append({
-            "type": "bar", "orientation": "h", "xaxis": "x2", "yaxis": "y", "showlegend": False, "width": 0.32,
-            "x": [None if row[7] is None else 100 * row[7] for row in rows], "y": list(range(len(rows))),
-            "marker": {"color": [TONES[claim.tone.name][0] for claim in claims],
-                       "pattern": {"shape": "/", "size": 5, "solidity": 0.4}},
-            "customdata": [[claim.claim_id] for claim in claims],
-            "hovertemplate": "relative error reduction %{x:.1f} %<extra></extra>",
-        })  # fmt: skip
-    layout = _layout(claims, titles, "standardised effect d_z (up = as claimed)", has_reduction)
+        lines.setdefault((claim.contrast, claim.word, *numbers[claim.claim_id]), []).append(claim)
+    return [(own[0], own) for own in lines.values()]
+
+
+def _strip(found: Gathered, claims: Sequence[Claim], titles: Mapping[str, str]) -> Forest:
+    """Stand-ins: standardised effect on the left, relative error reduction on the right."""
+    marks = {claim.claim_id: claim.standardised or (None, None, None) for claim in claims}
+    reductions = {claim.claim_id: words.finite(claim.design.get("relative_error_reduction")) for claim in claims}
+    axis = axis_of(list(marks.values()))
+    shares = [(None if one is None else 100 * one,) for one in reductions.values()]
+    second = axis_of(shares) if any(one[0] is not None for one in shares) else None
+    lines = []
+    for claim, own in _together(claims, {name: (*mark, reductions[name]) for name, mark in marks.items()}):
+        effect, low, high = marks[claim.claim_id]
+        reduction = reductions[claim.claim_id]
+        percent = None if reduction is None else 100 * reduction
+        lines.append(Line(
+            claim, *_named(own, claims, titles), len(own) - 1, Mark.of(axis, effect, low, high),
+            f"{words.number(effect, 2, sign=True)} {words.interval(low, high, 2)}", None,
+            second.place(percent) if second else None,
+            "" if percent is None else f"{words.number(percent, 2, sign=True)} %",
+        ))  # fmt: skip
+    rows = [[c.claim_id, label(c, titles), c.word, c.value("n"), *marks[c.claim_id], reductions[c.claim_id],
+             c.value("difference"), c.unit] for c in claims]  # fmt: skip
     known = [claim for claim in claims if claim.tone.name == "holds"]
-    alt = (
-        f"{words.count(len(claims), 'claim')} measured on a stand-in, as standardised effects with 95 % intervals; "
-        f"{len(known)} lie wholly on the claimed side."
-    )
-    columns = ["claim", "comparison", "verdict", "n", "d_z", "low", "high", "relative error reduction",
-               "difference", "unit"]  # fmt: skip
-    return Figure(
+    return Forest(
         "forest-stand-in",
         "Effects on the stand-in",
-        alt,
-        spec_of(traces, **layout),
-        columns,
+        f"{words.count(len(claims), 'claim')} measured on a stand-in, as standardised effects with 95 % intervals; "
+        f"{len(known)} {'is' if len(known) == 1 else 'are'} confirmed in direction.",
+        {},
+        ["claim", "comparison", "verdict", "n", "d_z", "low", "high", "relative error reduction", "difference", "unit"],
         rows,
         _statement(found),
-        _height(len(claims)),
-        True,
-        "Stand-in: the setting is not the paper's, so no published value is drawn. Intervals are unadjusted and "
-        f"divided by the same standard deviation as d_z.{_left_out(found, claims)}",
+        hatched=True,
+        note="Right of zero is as claimed. The effect d_z is the mean paired difference over its standard deviation; "
+        "intervals are 95 %, unadjusted, on the same scale. The setting is not the paper's, so no published value "
+        f"stands here.{_left_out(found, claims)}",
+        lines=lines,
+        axis=axis,
+        measured="d_z",
+        marks={name: Mark.of(axis, *mark) for name, mark in marks.items()},
+        reductions=second,
     )
+
+
+def _named(own: Sequence[Claim], all_: Sequence[Claim], titles: Mapping[str, str]) -> tuple[str, str]:
+    """Where a line was measured and what it compares; with the metric, where another one is compared there too."""
+    places = list(dict.fromkeys(place for claim in own for place in claim.benchmarks))
+    first = titles.get(places[0], places[0]) if places else str(own[0].fact["benchmark"])
+    where = first if len(places) < 2 else f"{first} + {words.count(len(places) - 1, 'other')}"
+    metrics = {
+        claim.metric for claim in all_ if claim.contrast == own[0].contrast and claim.benchmarks == own[0].benchmarks
+    }
+    return where, own[0].contrast + (f", {own[0].metric}" if len(metrics) > 1 else "")
 
 
 def _left_out(found: Gathered, drawn: Sequence[Claim]) -> str:
@@ -89,89 +207,40 @@ def _left_out(found: Gathered, drawn: Sequence[Claim]) -> str:
     return f" {words.count(rest, 'claim')} without a standardised effect: in the list below only." if rest else ""
 
 
-def _as_published(found: Gathered, unit: str, claims: Sequence[Claim], titles: Mapping[str, str], place: int) -> Figure:
-    marks = [(c, words.finite(c.value("difference")), words.finite(c.value("ci_low")),
-              words.finite(c.value("ci_high"))) for c in claims]  # fmt: skip
-    traces = _traces(marks, unit)
-    traces.append({
-        "type": "scatter", "mode": "markers", "name": "published",
-        "x": [claim.published for claim in claims], "y": [row + 0.22 for row in range(len(claims))],
-        "marker": {"symbol": "diamond-open", "size": 10, "color": "#7d8590", "line": {"width": 2}},
-        "customdata": [[claim.claim_id] for claim in claims],
-        "hovertemplate": "published %{x}<extra></extra>",
-    })  # fmt: skip
-    rows = [[c.claim_id, label(c, titles), c.word, c.value("n"), e, low, high, c.published, unit]
-            for c, e, low, high in marks]  # fmt: skip
-    alt = (
-        f"{words.count(len(claims), 'claim')} in {unit or 'the unit of the metric'}: measured difference with its 95 % "
-        "interval, and the published difference as a diamond beside it."
-    )
-    return Figure(
+def _as_published(found: Gathered, unit: str, claims: Sequence[Claim], titles: Mapping[str, str], place: int) -> Forest:
+    marks = {
+        claim.claim_id: (words.finite(claim.value("difference")), words.finite(claim.value("ci_low")),
+                         words.finite(claim.value("ci_high")))
+        for claim in claims
+    }  # fmt: skip
+    axis = axis_of([(*marks[claim.claim_id], claim.published) for claim in claims])
+    lines = []
+    for claim in claims:
+        middle, low, high = marks[claim.claim_id]
+        printed = "" if claim.published is None else f", published {words.number(claim.published, sign=True)}"
+        lines.append(Line(
+            claim, *_named([claim], claims, titles), 0, Mark.of(axis, middle, low, high),
+            f"{words.number(middle, sign=True)} {words.interval(low, high)}{printed}", axis.place(claim.published),
+            None, "",
+        ))  # fmt: skip
+    rows = [[c.claim_id, label(c, titles), c.word, c.value("n"), *marks[c.claim_id], c.published, unit]
+            for c in claims]  # fmt: skip
+    return Forest(
         f"forest-{place}",
         f"Measured and published differences, {unit}" if unit else "Measured and published differences",
-        alt,
-        spec_of(traces, **_layout(claims, titles, f"difference, {unit} (right = as claimed)", False)),
+        f"{words.count(len(claims), 'claim')} in {unit or 'the unit of the metric'}: measured difference with its 95 % "
+        "interval, and the published difference as a diamond beside it.",
+        {},
         ["claim", "comparison", "verdict", "n", "difference", "low", "high", "published", "unit"],
         rows,
         _statement(found),
-        _height(len(claims)),
+        note="Right of zero is as claimed; the diamond is the published difference.",
+        lines=lines,
+        axis=axis,
+        measured=f"difference, {unit}" if unit else "difference",
+        marks={name: Mark.of(axis, *mark) for name, mark in marks.items()},
     )
-
-
-def _traces(marks: Sequence[tuple[Claim, float | None, float | None, float | None]], unit: str) -> list[dict[str, Any]]:
-    """One trace a tone; an interval without an end has no bar."""
-    tones: dict[str, list[int]] = defaultdict(list)
-    for place, (claim, *_) in enumerate(marks):
-        tones[claim.tone.name].append(place)
-    traces = []
-    for tone, places in tones.items():
-        colour, symbol = TONES[tone]
-        chosen = [marks[place] for place in places]
-        ups = [None if e is None or high is None else high - e for _, e, _, high in chosen]
-        downs = [None if e is None or low is None else e - low for _, e, low, _ in chosen]
-        names = sorted({words.base_of(claim.word) for claim, *_ in chosen})
-        traces.append({
-            "type": "scatter", "mode": "markers", "name": ", ".join(names),
-            "x": [e for _, e, *_ in chosen], "y": places,
-            "marker": {"color": colour, "symbol": symbol, "size": 10, "line": {"width": 2, "color": colour}},
-            "error_x": {"type": "data", "symmetric": False, "array": ups, "arrayminus": downs, "color": colour,
-                        "thickness": 2, "width": 4},
-            "customdata": [[claim.claim_id, claim.word, words.interval(low, high), claim.value("n") or 0]
-                           for claim, _, low, high in chosen],
-            "hovertemplate": "%{customdata[1]}<br>%{x:.3g} " + escape(unit)
-            + " %{customdata[2]}<br>n = %{customdata[3]}<extra></extra>",
-        })  # fmt: skip
-    return traces
-
-
-def _layout(claims: Sequence[Claim], titles: Mapping[str, str], title: str, second: bool) -> dict[str, Any]:
-    """Labels stand inside, above each line, so that a phone's width suffices."""
-    layout: dict[str, Any] = {
-        "xaxis": axis(title, domain=[0, 0.66] if second else [0, 1], showgrid=True),
-        "yaxis": {"range": [len(claims) - 0.4, -0.75], "showticklabels": False, "showgrid": False, "zeroline": False,
-                  "fixedrange": True},
-        "annotations": [
-            {"x": 0, "xref": "paper", "y": place - 0.36, "text": escape(label(claim, titles)), "showarrow": False,
-             "xanchor": "left", "align": "left", "font": {"size": 11.5}}
-            for place, claim in enumerate(claims)
-        ],
-        "shapes": [{"type": "line", "x0": 0, "x1": 0, "y0": 0, "y1": 1, "yref": "paper",
-                    "line": {"width": 1, "dash": "dot", "color": "#7d8590"}}],
-        "barmode": "overlay",
-    }  # fmt: skip
-    if second:
-        layout["xaxis2"] = axis("relative error reduction, %", domain=[0.72, 1], showgrid=True, anchor="y")
-    return layout
-
-
-def _height(rows: int) -> int:
-    return 110 + ROW * rows
 
 
 def _statement(found: Gathered) -> str:
     return found.asked["verdicts"].sql
-
-
-def verdict_statement(claim: Claim) -> str:
-    """The statement that gives one verdict."""
-    return sql.verdict(claim.claim_id, claim.scale)

@@ -9,6 +9,7 @@ from typing import Any
 from harness import registry
 from harness.plan import sources_of
 from reports import words
+from reports.provenance import provenance
 from reports.reading import Gathered
 from reports.render import Page
 
@@ -30,6 +31,7 @@ def methods_page(found: Sequence[Gathered]) -> Page:
         "sources": [_entry("data", name, ("summary", "origin", "home", "licence", "size", "version", "fetch", "sha256"))
                     for name in sorted(sources)],
         "models": [_entry("model", name, ("summary", "source")) for name in sorted(models)],
+        "provenance": provenance(found),
         "meanings": [(word, tone.meaning) for word, tone in words.VERDICTS.items()],
     }  # fmt: skip
     return Page("methods.html", "methods.html", "Methods and data", content, (("index.html", "Report"),))

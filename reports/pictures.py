@@ -9,7 +9,7 @@ from pathlib import Path
 
 from reports.reading import Row
 
-SHOWN = 24
+SHOWN = 12
 LARGEST = 1_500_000  # bytes
 _BEGINS = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"GIF87a": "gif", b"GIF89a": "gif"}
 
@@ -39,10 +39,13 @@ def kind_of(path: Path) -> str | None:
     return next((kind for start, kind in _BEGINS.items() if begin.startswith(start)), None)
 
 
-def pictures_of(rows: Sequence[Row]) -> list[Picture]:
-    """The pictures among artifacts; of each name the first seeds of every arm."""
+def pictures_of(rows: Sequence[Row], arms: Sequence[str]) -> list[Picture]:
+    """The pictures among artifacts: those of the given arms side by side, seed by seed, then the others."""
+    place = {arm: number for number, arm in enumerate(arms)}
     found: list[Picture] = []
-    for row in sorted(rows, key=lambda row: (row["seed"], row["name"], row["arm"])):
+    for row in sorted(
+        rows, key=lambda row: (row["arm"] not in place, row["seed"], row["name"], place.get(row["arm"], 0), row["arm"])
+    ):
         path = Path(str(row["path"] or ""))
         kind = kind_of(path) if len(found) < SHOWN else None
         if kind is not None:

@@ -1,4 +1,4 @@
-"""Where numbers come from: code, versions, hardware, seeds, runs."""
+"""Where numbers come from: code, versions, hardware, seeds, runs, and whether they came out the same twice."""
 
 from __future__ import annotations
 
@@ -23,38 +23,82 @@ class Provenance:
     hardware: str
     versions: str
     determinism: str
+    steady: bool | None
+    determinism_sql: Sequence[str]
     judged: str
     runs: Sequence[Row]
-    runs_sql: str
+    runs_sql: Sequence[str]
 
 
-def provenance(found: Gathered, benchmark: str | None = None) -> Provenance:
-    """The provenance of a suite's page, or of one of its benchmarks."""
-    rows = [row for bench in found.benches.values() if benchmark in (None, bench.name) for row in bench.trials.rows]
-    used = {row["environment_id"] for row in rows if row["environment_id"]}
-    infos = [found.environments[one] for one in sorted(used) if one in found.environments]
-    commits = {(run["git_commit"] or "", bool(run["git_dirty"])): None for run in found.runs.rows if run["git_commit"]}
-    moments = [claim.value("judged_at") for claim in found.claims if claim.value("judged_at")]
+def provenance(
+    found: Gathered | Sequence[Gathered], benchmark: str | None = None, trial: str | None = None
+) -> Provenance:
+    """The provenance of a page: of suites, of one of a suite's benchmarks, or of one trial."""
+    suites = [found] if isinstance(found, Gathered) else list(found)
+    rows = [
+        row
+        for one in suites
+        for bench in one.benches.values()
+        if benchmark in (None, bench.name)
+        for row in bench.trials.rows
+        if trial in (None, row["trial_id"])
+    ]
+    infos = _environments(suites, rows)
+    runs = [run for one in suites for run in (one.runs.rows if trial is None else one.runs_of(trial))]
+    commits = {(run["git_commit"] or "", bool(run["git_dirty"])): None for run in runs if run["git_commit"]}
+    moments = [moment for one in suites for claim in one.claims if (moment := claim.value("judged_at"))]
+    told, steady = determinism([row for one in suites for row in one.determinism.rows], rows, benchmark, trial)
     return Provenance(
         [{"commit": commit[:12], "dirty": dirty} for commit, dirty in commits][:4],
         _seeds(sorted({row["seed"] for row in rows})),
-        _statuses(found, rows, benchmark),
+        _statuses(suites, rows, benchmark, trial),
         "; ".join(dict.fromkeys(_hardware(info) for info in infos)),
         "; ".join(dict.fromkeys(_versions(info) for info in infos)),
-        _determinism(found.determinism),
+        told,
+        steady,
+        [one.determinism.sql for one in suites],
         words.moment(max(moments)) if moments else "not yet",
-        found.runs.rows[:SHOWN_RUNS],
-        found.runs.sql,
+        runs[:SHOWN_RUNS],
+        [one.runs.sql for one in suites],
     )
 
 
-def _statuses(found: Gathered, rows: Sequence[Row], benchmark: str | None) -> str:
-    counts: Mapping[str, int] = found.statuses
-    if benchmark is not None:
-        status = {row["trial_id"]: row["status"] for row in rows}
-        tally = {word: list(status.values()).count(word) for word in sorted(set(status.values()))}
-        absent = found.benches[benchmark].planned - len(status)
-        counts = {**tally, **({"not stored": absent} if absent else {})}
+def _environments(suites: Sequence[Gathered], rows: Sequence[Row]) -> list[Row]:
+    used = {row["environment_id"] for row in rows if row["environment_id"]}
+    known = {name: info for one in suites for name, info in one.environments.items()}
+    return [known[one] for one in sorted(used) if one in known]
+
+
+def determinism(
+    repeated: Sequence[Row], rows: Sequence[Row], benchmark: str | None, trial: str | None
+) -> tuple[str, bool | None]:
+    """What the trials that ran twice say, in a sentence, and whether all came out the same (None: none ran twice)."""
+    own = {row["trial_id"] for row in rows}
+    here = [row for row in repeated if row["trial_id"] in own]
+    if trial is not None and not here:
+        return "this trial ran once", None
+    if benchmark is not None and not here and repeated:
+        told, _ = determinism(repeated, [{"trial_id": row["trial_id"]} for row in repeated], None, None)
+        return f"no trial of this benchmark ran twice; elsewhere in the suite: {told}", None
+    if not here:
+        return "no trial ran twice", None
+    odd = [row for row in here if not row["equal"]]
+    trials = words.count(len({row["trial_id"] for row in here}), "trial")
+    if not odd:
+        numbers = sum(int(row["numbers"] or 0) for row in here)
+        return f"{trials} ran twice; all {words.count(numbers, 'number')} came out the same", True
+    named = [f"{row['label']} ({words.listed(list(row['differing'] or [])) or row['status']})" for row in odd[:3]]
+    return f"{trials} ran twice; {len(odd)} came out otherwise: {'; '.join(named)}", False
+
+
+def _statuses(suites: Sequence[Gathered], rows: Sequence[Row], benchmark: str | None, trial: str | None) -> str:
+    status = {row["trial_id"]: row["status"] for row in rows}
+    counts = {word: list(status.values()).count(word) for word in sorted(set(status.values()))}
+    absent = 0
+    if trial is None:
+        absent = sum(one.absent_from(benchmark) for one in suites)
+    if absent:
+        counts["not stored"] = absent
     return ", ".join(f"{words.number(many)} {word}" for word, many in sorted(counts.items())) or "none planned"
 
 
@@ -75,14 +119,6 @@ def _hardware(info: Row) -> str:
 
 
 def _versions(info: Row) -> str:
-    packages = info.get("packages") or {}
+    packages: Mapping[str, str] = info.get("packages") or {}
     named = [f"{name} {packages[name]}" for name in SHOWN_PACKAGES if packages.get(name)]
     return ", ".join([f"Python {info.get('python', '?')}", *named])
-
-
-def _determinism(events: Sequence[Row]) -> str:
-    if not events:
-        return "not run in these sessions"
-    detail = events[-1]["detail"] or {}
-    told = words.plain(detail) if isinstance(detail, Mapping) else str(detail)
-    return f"{words.moment(events[-1]['at'])}: {told}"

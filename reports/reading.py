@@ -78,7 +78,7 @@ class Claim:
     def unit(self) -> str:
         """Unit of the difference."""
         unit = str(self.design.get("unit") or self.fact.get("unit") or "")
-        return f"log ratio of {unit}" if self.design.get("log_ratio") else unit
+        return f"log ratio of {unit}" if self.design.get("log_ratio") else words.unit_of_difference(unit)
 
     @property
     def benchmarks(self) -> tuple[str, ...]:
@@ -100,6 +100,11 @@ class Claim:
         if isinstance(found, str):
             return found
         return str(found[0]) if found else str(self.fact["baseline"] or "")
+
+    @property
+    def metric(self) -> str:
+        """What is compared."""
+        return str(self.design.get("metric") or self.fact.get("metric") or "")
 
     @property
     def contrast(self) -> str:
@@ -207,8 +212,9 @@ class Gathered:
     runs: Answer
     environments: Mapping[str, Row]
     asked: Mapping[str, Answer]
-    determinism: Sequence[Row]
-    sweeps: Sequence[Row]
+    determinism: Answer
+    links: Mapping[str, frozenset[str]] = field(repr=False)
+    sweeps: Sequence[Row] = ()
 
     @property
     def name(self) -> str:
@@ -258,10 +264,19 @@ class Gathered:
         for bench in self.benches.values():
             status.update({row["trial_id"]: row["status"] for row in bench.trials.rows})
         counts = Counter(status.values())
-        absent = len({link.trial_id for link in self.plan.links}) - len(status)
+        absent = self.absent_from(None)
         if absent:
             counts["not stored"] = absent
         return counts
+
+    def absent_from(self, benchmark: str | None) -> int:
+        """Planned trials, of one benchmark or of all, that the store does not have."""
+        stored = {row["trial_id"] for bench in self.benches.values() for row in bench.trials.rows}
+        return len({link.trial_id for link in self.plan.links if benchmark in (None, link.benchmark)} - stored)
+
+    def runs_of(self, trial: str) -> list[Row]:
+        """The runs that asked for a trial, the newest first."""
+        return [run for run in self.runs.rows if trial in self.links.get(run["run_id"], ())]
 
 
 def gather(reader: Reader, suite: Suite, plan: Plan) -> Gathered:
@@ -281,10 +296,11 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> Gathered:
     for row in ask(reader, sql.run_links(name, scale)).rows:
         links.setdefault(row["run_id"], set()).add((row["benchmark"], row["arm"], row["trial_id"]))
     runs = {run: frozenset(found) for run, found in links.items()}
+    asked_for = {run: frozenset(trial for _, _, trial in found) for run, found in links.items()}
     environments = {row["environment_id"]: row["info"] for row in ask(reader, sql.environments()).rows}
     benches = {one: _bench(reader, suite, plan, one, runs) for one in plan.settings}
     return Gathered(suite, plan, _claims(suite, scale, asked), benches, ask(reader, sql.runs_of(suite.name, scale)),
-                    environments, asked, ask(reader, sql.determinism_of(suite.name)).rows,
+                    environments, asked, ask(reader, sql.determinism_of(suite.name)), asked_for,
                     ask(reader, sql.sweeps_of(suite.name, scale)).rows)  # fmt: skip
 
 

@@ -66,6 +66,7 @@ class Site:
             "setting",
         ):
             self.environment.filters[name] = getattr(words, name)
+        self.environment.filters["difference"] = words.unit_of_difference
         self.environment.filters["slug"] = slug
         self.environment.filters["address"] = address
         self.environment.filters["command"] = sql.command
@@ -75,8 +76,12 @@ class Site:
 
     def body(self, page: Page) -> str:
         """The page without its frame."""
-        template = self.environment.get_template(page.template)
-        return template.render(**page.content, **self._bound(page))
+        bound = self._bound(page)
+        text = self.environment.get_template(page.template).render(**page.content, **bound)
+        if (told := page.content.get("provenance")) is not None:
+            parts = self.environment.get_template("_parts.html").make_module(bound)
+            text += str(parts.provenance(told))  # type: ignore[attr-defined]
+        return text
 
     def document(self, page: Page) -> str:
         """A whole page of the folder."""

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from harness.plan import Plan
 from harness.store import Reader, open_reader
 from harness.suite import Suite
+from reports.ablations import ablations
+from reports.addresses import slug
 from reports.benchmark_page import benchmark_pages
 from reports.figure import Figure
 from reports.index_page import index_page
 from reports.methods_page import methods_page
 from reports.pictures import Picture
+from reports.provenance import provenance
 from reports.reading import Gathered, gather
 from reports.render import Page, Site, csv_path, static
 from reports.suite_page import suite_page
 from reports.sweep_page import sweep_pages
 from reports.trial_page import trial_pages
 
-TRIAL_PAGES = 600
+TRIAL_PAGES = 2000
 """Above this number of trials none has a page of its own: the table on its benchmark's page has them all."""
 MANIFEST = "site.json"
 SINGLE = "index.html"
@@ -67,16 +71,35 @@ def write_site(database: Path, suites: Sequence[Reported], out: Path, *, single_
 
 
 def _pages(reader: Reader, found: Sequence[Gathered], *, trials: bool) -> Iterator[Page]:
-    yield index_page(found)
+    removed = {(one.name, one.scale): ablations(reader, one) for one in found}
+    yield index_page(found, removed)
     few = sum(len(bench.trials.rows) for one in found for bench in one.benches.values()) <= TRIAL_PAGES
     for one in found:
-        yield suite_page(reader, one)
+        swept = [_with_provenance(page, one) for page in sweep_pages(reader, one)]
+        tuned = [figure for page in swept for figure in _rates(page)]
+        yield suite_page(reader, one, removed[one.name, one.scale], tuned)
         yield from benchmark_pages(reader, one)
-        yield from sweep_pages(reader, one)
+        yield from swept
         if trials and few:
             for bench in one.benches.values():
                 yield from trial_pages(reader, one, bench)
     yield methods_page(found)
+
+
+def _with_provenance(page: Page, found: Gathered) -> Page:
+    """The page of a sweep with where its numbers come from."""
+    row = page.content.get("row")
+    name = str(row["benchmark"]) if isinstance(row, Mapping) else ""
+    told = provenance(found, name if name in found.benches else None)
+    return replace(page, content={**page.content, "provenance": told})
+
+
+def _rates(page: Page) -> Iterator[Figure]:
+    """Figures of a sweep that show what the learning rate does, named apart for a page of several sweeps."""
+    for figure in _found(page.content, Figure):
+        if figure.name.startswith("setting-") and re.search(r"(^|[.-])lr($|[-.])", figure.name):
+            title = f"{figure.title}: {page.title}"
+            yield replace(figure, name=f"{slug(page.path)}-{figure.name}", title=title)
 
 
 def _folder(site: Site, pages: Mapping[str, Page]) -> dict[str, str | bytes | Path]:

@@ -224,24 +224,65 @@ def environments() -> str:
 
 
 def determinism_of(suite: str) -> str:
-    """Checks of determinism that runs of a suite made."""
+    """Trials that runs of a suite ran twice, and whether their numbers came out the same."""
     return f"""
-        SELECT e."at", e.detail FROM events e JOIN runs r USING (run_id)
-        WHERE r.suite = {literal(suite)} AND starts_with(e.kind, 'determinism') ORDER BY e."at"
+        SELECT e."at", e.detail->>'trial_id' AS trial_id, e.detail->>'label' AS label,
+          (e.detail->>'equal')::BOOLEAN AS equal, (e.detail->>'numbers')::INTEGER AS numbers,
+          e.detail->>'status' AS status, (e.detail->'differing')::VARCHAR[] AS differing
+        FROM events e JOIN runs r USING (run_id)
+        WHERE r.suite = {literal(suite)} AND e.kind = 'determinism' ORDER BY e."at", trial_id
     """
 
 
-def costs_of(body: str) -> str:
-    """Cost of a benchmark's arms, from runs of one trial at a time only (``--exclusive``)."""
+def metrics_of(body: str, names: Iterable[str]) -> str:
+    """Final numbers of some metrics, of a benchmark's trials or of several benchmarks'."""
+    return f"""WITH planned AS ({body})
+SELECT p.*, t.seed, r.split, r.metric, r.value
+FROM planned p JOIN trials t USING (trial_id) JOIN results r USING (trial_id)
+WHERE r.metric IN {among(names)} AND t.status = 'done' ORDER BY ALL"""
+
+
+def best_of(body: str, name: str, sign: int) -> str:
+    """The best value of a metric on validation so far, and the time at which it was reached: mean over seeds."""
+    best = "max" if sign > 0 else "min"
     return f"""WITH planned AS ({body}),
-alone AS (SELECT DISTINCT trial_id FROM run_trials JOIN runs USING (run_id)
+sofar AS (SELECT p.arm, m.trial_id, m.step, m.elapsed_seconds,
+    {best}(m.value) OVER (PARTITION BY m.trial_id ORDER BY m.step) AS best
+  FROM metrics m JOIN planned p USING (trial_id)
+  WHERE m.split = 'validation' AND m.name = {literal(name)} AND isfinite(m.value))
+SELECT arm, step, avg(elapsed_seconds) AS seconds, avg(best) AS mean, min(best) AS low, max(best) AS high,
+  count(*) AS trials
+FROM sofar GROUP BY arm, step ORDER BY arm, step"""
+
+
+def bought_of(suite: str, scale: str) -> str:
+    """Seeds that sequential runs bought, with the reason of each."""
+    return f"""
+        SELECT e."at", e.detail->>'claim_id' AS claim, e.detail->>'benchmark' AS benchmark,
+          (e.detail->'arms')::VARCHAR[] AS arms, (e.detail->>'seed')::INTEGER AS seed, e.detail->>'reason' AS reason
+        FROM events e JOIN runs r USING (run_id)
+        WHERE r.suite = {literal(suite)} AND r.scale = {literal(scale)} AND e.kind = 'seed-bought' ORDER BY e."at"
+    """
+
+
+def costs_of(body: str, keys: str = "arm") -> str:
+    """Cost of arms, from runs of one trial at a time only (``--exclusive``); joules where the device counts them."""
+    picked = ", ".join(f"p.{key.strip()}" for key in keys.split(","))
+    return f"""WITH planned AS ({body}),
+alone AS (SELECT DISTINCT run_id, trial_id FROM run_trials JOIN runs USING (run_id)
   WHERE contains(command, '--exclusive') AND NOT reused),
+counted AS (SELECT e.detail->>'trial_id' AS trial_id,
+    avg((e.detail->'joules'->>'cpu')::DOUBLE) AS cpu, avg((e.detail->'joules'->>'gpu')::DOUBLE) AS gpu
+  FROM events e JOIN alone a ON a.run_id = e.run_id AND a.trial_id = e.detail->>'trial_id'
+  WHERE e.kind = 'energy' GROUP BY 1),
 timed AS (SELECT trial_id, max(step) AS steps, max(elapsed_seconds) AS seconds
   FROM metrics SEMI JOIN alone USING (trial_id) WHERE split = 'train' AND name = 'loss' GROUP BY trial_id)
-SELECT p.arm, count(*) AS trials, median(1000 * s.seconds / s.steps) AS step_ms,
-  median(t.wall_seconds) AS wall_seconds, max(t.peak_memory_mb) AS peak_memory_mb
-FROM planned p JOIN alone USING (trial_id) JOIN trials t USING (trial_id) LEFT JOIN timed s USING (trial_id)
-WHERE t.status = 'done' GROUP BY p.arm ORDER BY p.arm"""
+SELECT {picked}, count(DISTINCT trial_id) AS trials, median(1000 * s.seconds / s.steps) AS step_ms,
+  median(t.wall_seconds) AS wall_seconds, max(t.peak_memory_mb) AS peak_memory_mb,
+  median(coalesce(c.gpu, 0) + coalesce(c.cpu, 0)) FILTER (WHERE c.trial_id IS NOT NULL) AS joules
+FROM (FROM planned SEMI JOIN alone USING (trial_id)) p JOIN trials t USING (trial_id) LEFT JOIN timed s USING (trial_id)
+  LEFT JOIN counted c USING (trial_id)
+WHERE t.status = 'done' GROUP BY ALL ORDER BY ALL"""
 
 
 def artifacts_of(body: str) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.judge import ablations as effects_of
 from harness.store import Reader
-from reports import ablations, overview, sql, summary, words
+from reports import ablations, doses, overview, sql, summary, words
 from reports.addresses import bench_path, suite_path, sweep_path
+from reports.costs import costs
 from reports.factorials import heat_maps
-from reports.forest import forests, label
+from reports.figure import Figure
+from reports.forest import Mark, axis_of, forests, label
 from reports.provenance import provenance
 from reports.reading import Claim, Gathered
 from reports.render import Page
@@ -21,12 +25,23 @@ SHOWN_TRIALS = 60
 """Trials that a claim lists; its statement gives all of them."""
 
 
-def suite_page(reader: Reader, found: Gathered) -> Page:
-    """Everything of a suite at a scale."""
-    rows = ablations.ablations(reader, found)
+def suite_page(
+    reader: Reader, found: Gathered, removed: Sequence[ablations.Ablation], tuned: Sequence[Figure] = ()
+) -> Page:
+    """Everything of a suite at a scale.
+
+    Args:
+        reader: of the store.
+        found: what was gathered.
+        removed: its ablations.
+        tuned: figures of its sweeps that show what a learning rate does.
+    """
+    rows = list(removed)
     titles = {name: bench.title for name, bench in found.benches.items()}
     judged = sorted(found.judged, key=lambda claim: (not claim.primary, claim.tone.order))
     silent = [claim for claim in found.claims if not claim.judged]
+    plots, results = forests(found), doses.read_results(reader, found)
+    marks = {name: (mark, plot.axis.zero) for plot in plots for name, mark in plot.marks.items()}
     content: dict[str, Any] = {
         "suite": found.suite.model,
         "scale": found.scale,
@@ -34,16 +49,25 @@ def suite_page(reader: Reader, found: Gathered) -> Page:
         "headline": summary.headline(found),
         "leading": summary.leading(found),
         "verdicts": found.verdicts,
-        "forests": forests(found),
-        "checked": [detail(found, claim, titles) | {"removed": []} for claim in found.checked],
-        "claims": [detail(found, claim, titles) | {"removed": overview.interventions(claim, rows)} for claim in judged],
+        "forests": plots,
+        "marks": marks,
+        "checked": [detail(found, claim, titles) | {"removed": [], "scatter": None} for claim in found.checked],
+        "claims": [
+            detail(found, claim, titles)
+            | {"removed": overview.removed(claim, rows), "scatter": doses.scatter(found, results, claim)}
+            for claim in judged
+        ],
         "wins": overview.wins(found),
         "silent": [_silent(claim) for claim in silent if claim.fact["kind"] not in CONTEXT],
         "context": [_silent(claim) for claim in silent if claim.fact["kind"] in CONTEXT],
         "sweeps": [(row, sweep_path(str(row["sweep_id"]))) for row in found.sweeps],
         "ablations": sorted(rows, key=lambda row: (row.benchmark, -abs(row.difference))),
         "ablation_figures": [*ablations.pictures(found, rows), *heat_maps(reader, found)],
-        "ablation_sentence": ablations.most(rows),
+        "most": ablations.most(rows),
+        "effects": _effects(reader, found),
+        "tuned": tuned,
+        "costs": costs(reader, found),
+        "bought": sql.ask(reader, sql.bought_of(found.name, found.scale)),
         "arms": found.plan.arms,
         "benches": [_bench(found, name) for name in found.benches],
         "absent": found.plan.absent,
@@ -54,6 +78,20 @@ def suite_page(reader: Reader, found: Gathered) -> Page:
     }
     title = f"{found.name}, {found.scale}"
     return Page(suite_path(found.name, found.scale), "suite.html", title, content, (("index.html", "Report"),))
+
+
+def _effects(reader: Reader, found: Gathered) -> list[dict[str, Any]]:
+    """Main effects and interactions of the factorials that the suite declares, as the judge computes them."""
+    if not found.suite.model.ablate:
+        return []
+    rows = [row for row in effects_of(found.suite, found.plan, reader) if row["effect"] != "change"]
+    known = [row for row in rows if words.finite(row["difference"]) is not None]
+    axis = axis_of([(row["difference"], row["ci_low"], row["ci_high"]) for row in known])
+    return [
+        {**row, "unit": words.unit_of_difference(str(row["unit"])), "zero": axis.zero,
+         "mark": Mark.of(axis, row["difference"], row["ci_low"], row["ci_high"])}
+        for row in known
+    ]  # fmt: skip
 
 
 def _identity(claim: Claim) -> str:
@@ -87,7 +125,7 @@ def _bench(found: Gathered, name: str) -> dict[str, Any]:
         "name": name, "title": bench.title, "path": bench_path(found.name, found.scale, name), "cells": cells,
         "about": setting.about,
         "stand_in": setting.stand_in, "task": setting.task, "troubled": len(bench.troubled),
-        "claims": [claim for claim in found.judged if name in claim.benchmarks], "sql": bench.trials.sql,
+        "words": list(Counter(claim.word for claim in found.judged if name in claim.benchmarks).items()),
         "done": sum(cell.done for cell in cells), "planned": sum(cell.planned for cell in cells),
     }  # fmt: skip
 
@@ -118,7 +156,6 @@ def detail(found: Gathered, claim: Claim, titles: Mapping[str, str]) -> dict[str
         ],
         "sql": sql.verdict(claim.claim_id, claim.scale),
         "trials_sql": sql.verdict_trials(claim.claim_id, claim.scale, str(judged_at)) if claim.sides else "",
-        "strip": _strip(claim),
         "sides_of_check": _identity(claim) if claim.identity else "",
     }
 
@@ -145,16 +182,6 @@ def _op(claim: Claim, gate: Mapping[str, Any]) -> str:
     given = claim.binding.mechanism if claim.binding else None
     rules = given if isinstance(given, list) else [given] if given else []
     return next((one.op for one in rules if (one.metric, one.arm) == (gate.get("metric"), gate.get("arm"))), "")
-
-
-def _strip(claim: Claim) -> dict[str, float] | None:
-    """The interval as shares of a strip whose middle is zero, for the claim's line."""
-    middle, low, high = (words.finite(claim.value(key)) for key in ("difference", "ci_low", "ci_high"))
-    if middle is None or low is None or high is None:
-        return None
-    reach = max(abs(low), abs(high), abs(middle)) * 1.1 or 1.0
-    x = {name: round(50 + 50 * one / reach, 2) for name, one in (("low", low), ("middle", middle), ("high", high))}
-    return x
 
 
 def _facts(claim: Claim) -> list[tuple[str, str]]:

@@ -38,24 +38,24 @@ def headline(found: Gathered) -> str:
                     if silent else "")  # fmt: skip
 
 
-def leading(found: Gathered, limit: int = 3) -> list[tuple[Claim, str]]:
-    """The claims that a reader wants first, primary ones before others, each as a sentence."""
+def leading(found: Gathered, limit: int = 3) -> list[tuple[Claim, tuple[str, str]]]:
+    """The claims that a reader wants first, primary ones before others, each as a name and its numbers."""
     titles = {name: bench.title for name, bench in found.benches.items()}
     ranked = sorted(found.judged, key=lambda claim: (not claim.primary, claim.tone.order))
     shown = [claim for claim in ranked if claim.primary] or ranked
     return [(claim, sentence(claim, titles)) for claim in shown[:limit]]
 
 
-def sentence(claim: Claim, titles: Mapping[str, str]) -> str:
-    """A verdict with its interval, as a sentence without the verdict's word."""
+def sentence(claim: Claim, titles: Mapping[str, str]) -> tuple[str, str]:
+    """A claim's name, and its difference with its interval: a sentence without the verdict's word."""
     difference = words.finite(claim.value("difference"))
     if difference is None:
-        return f"{label(claim, titles)}."
+        return f"{label(claim, titles)}", "."
     size = f"{words.number(difference, sign=True)} {claim.unit}".strip()
     adjusted = words.finite(claim.value("adjusted_p"))
     told = f", adjusted p {words.probability(adjusted)}" if adjusted is not None else ""
-    return (
-        f"{label(claim, titles)}: {size}, 95 % interval {words.interval(claim.value('ci_low'), claim.value('ci_high'))}"
+    return label(claim, titles), (
+        f": {size}, 95 % interval {words.interval(claim.value('ci_low'), claim.value('ci_high'))}"
         f" over {words.count(int(claim.value('n') or 0), 'paired seed')}{told}."
     )
 

@@ -11,6 +11,7 @@ from harness.store import Reader
 from reports import drawings, sql
 from reports.addresses import bench_path, slug, suite_path, trial_path
 from reports.figure import Figure
+from reports.provenance import provenance
 from reports.reading import Bench, Gathered, Row
 from reports.render import Page
 
@@ -47,6 +48,7 @@ def _page(found: Gathered, bench: Bench, row: Row, stored: Row, results: Sequenc
         "results": results,
         "results_sql": sql.trial_results(trial),
         "series": _series(found, bench, trial, series, hatched),
+        "provenance": provenance(found, bench.name, trial),
         "environment": found.environments.get(row["environment_id"]),
         "bench": bench,
         "bench_path": bench_path(found.name, found.scale, bench.name),

@@ -92,11 +92,16 @@ def score(value: Any) -> str:
     return number(value, 4)
 
 
-def interval(low: Any, high: Any) -> str:
+def interval(low: Any, high: Any, digits: int = 3) -> str:
     """Both ends, or '–'."""
     if low is None or high is None or math.isnan(low) or math.isnan(high):
         return "–"
-    return f"[{number(low, sign=True)}, {number(high, sign=True)}]"
+    return f"[{number(low, digits, sign=True)}, {number(high, digits, sign=True)}]"
+
+
+def unit_of_difference(unit: str) -> str:
+    """Two numbers in percent differ by points: by how many percent would say something else."""
+    return "points" if unit == "percent" else unit
 
 
 def probability(value: Any) -> str:

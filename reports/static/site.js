@@ -129,12 +129,16 @@
     var text = bar.querySelector("[data-filter-text]");
     var word = bar.querySelector("[data-filter-word]");
     var told = bar.querySelector("output");
+    // Of a claim its line, not what it opens to.
+    var said = rows.map(function (row) {
+      return ((row.querySelector(":scope > summary") || row).textContent + " " + row.id).toLowerCase();
+    });
     bar.hidden = false;
     function apply() {
-      var wanted = text.value.trim().toLowerCase();
+      var wanted = text.value.toLowerCase().split(/\s+/).filter(Boolean);
       var shown = 0;
-      rows.forEach(function (row) {
-        var fits = (!wanted || row.textContent.toLowerCase().indexOf(wanted) >= 0) && (!word || !word.value || row.dataset.word === word.value);
+      rows.forEach(function (row, place) {
+        var fits = wanted.every(function (one) { return said[place].indexOf(one) >= 0; }) && (!word || !word.value || row.dataset.word === word.value);
         row.hidden = !fits;
         shown += fits ? 1 : 0;
       });

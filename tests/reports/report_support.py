@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 from collections.abc import Iterable, Sequence
@@ -9,6 +10,8 @@ from datetime import datetime
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
+
+import numpy as np
 
 from harness import stats
 from harness.plan import Plan, Selection, Trial, make_plan
@@ -156,6 +159,7 @@ def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fa
         owner.record({"kind": "environment", "environment_id": "env-1", "info": info})
         for one in reported:
             _run(owner, one, tie, fail_one)
+            _beside(owner, one)
             _judge(owner, one, tie)
         _sweep(owner)
         owner.flush()
@@ -174,9 +178,51 @@ def _run(owner: Owner, one: Reported, tie: str, fail_one: bool) -> None:
     owner.record({"kind": "planned", "run_id": run, "trials": trials, "links": links})
     for trial in one.plan.trials:
         event = outcome(trial, trial.benchmark == tie)
+        event["artifacts"] = left_behind(trial, owner.paths.database.parent / "artifacts")
         if fail_one and trial.arm == "other" and trial.seed == 4:
             event |= {"status": "diverged", "results": [], "series": [], "error": f"loss is nan at step 7 {SCRIPT}"}
         owner.record(event)
+
+
+def _beside(owner: Owner, one: Reported) -> None:
+    """A trial that ran twice, joules of every trial, and a bought seed."""
+    run = f"{RUN}-{one.plan.scale}"
+    twice = next(trial for trial in one.plan.trials if trial.arm == "plain")
+    detail = {"trial_id": twice.trial_id, "label": twice.label, "status": "done", "numbers": 3, "differing": [],
+              "equal": True, "results": []}  # fmt: skip
+    owner.record({"kind": "event", "run_id": run, "event_kind": "determinism", "detail": detail})
+    for trial in one.plan.trials:
+        joules = {"cpu": 30.0 + len(trial.arm)}
+        owner.record({"kind": "event", "run_id": run, "event_kind": "energy",
+                      "detail": {"trial_id": trial.trial_id, "joules": joules}})  # fmt: skip
+    bought = {"claim_id": "demo-gain", "benchmark": "digits-known", "arms": ["plain", "ours"], "seed": 4,
+              "reason": f"unresolved after 4 pairs {SCRIPT}"}  # fmt: skip
+    owner.record({"kind": "event", "run_id": run, "event_kind": "seed-bought", "detail": bought})
+
+
+def left_behind(trial: Trial, folder: Path) -> list[dict[str, Any]]:
+    """Per-item outputs, translations and a picture, as tasks leave them; nothing of other arms than two."""
+    if trial.arm not in ("plain", "ours") or trial.benchmark != "digits-known":
+        return []
+    from PIL import Image
+
+    own = folder / trial.trial_id
+    own.mkdir(parents=True, exist_ok=True)
+    label = np.arange(20) % 3
+    said = np.where(np.arange(20) < 4 + trial.seed, (label + 1) % 3, label)
+    np.savez(
+        own / "items.npz", item=np.arange(20), label=label, predicted=said, classes=np.array(["cat", SCRIPT, "ox"])
+    )
+    rows = [
+        {"source": f"ein Satz {SCRIPT}", "reference": "a sentence", "translation": f"{trial.arm} says", "chrf": 51.5}
+    ]
+    (own / "translations.json").write_text(json.dumps(rows))
+    Image.new("RGB", (24, 16), (trial.seed * 40, 90, 120)).save(own / "neighbours.png")
+    return [
+        {"name": "items", "kind": "npz", "path": str(own / "items.npz"), "caption": "per item"},
+        {"name": "translations", "kind": "samples", "path": str(own / "translations.json"), "caption": "sentences"},
+        {"name": "neighbours", "kind": "picture", "path": str(own / "neighbours.png"), "caption": f"rows {SCRIPT}"},
+    ]
 
 
 def _judge(owner: Owner, one: Reported, tie: str) -> None:

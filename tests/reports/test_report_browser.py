@@ -2,80 +2,27 @@
 
 from __future__ import annotations
 
-import importlib.util
-import json
-import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from browser_support import MARKS, Visit, chromium
 from conftest import Written  # type: ignore[import-not-found]
 
+from harness.serve import HOST, Site, make_server
+
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser
 
-CHROMIUM = shutil.which("chromium")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path"),
-    pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="playwright is not installed"),
-    pytest.mark.skipif(importlib.util.find_spec("axe_core_python") is None, reason="axe-core-python is not installed"),
-]
+pytestmark = MARKS
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+    with chromium() as opened:
         yield opened
-        opened.close()
-
-
-class Visit:
-    """A page with what it complained of and asked for."""
-
-    def __init__(self, browser: Browser, path: Path, width: int, scheme: Any = "light") -> None:
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page: Page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        self.page.on("console", lambda m: self.complaints.append(m.text) if m.type in ("error", "warning") else None)
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: (self.complaints.append("dialog"), dialog.dismiss()))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-
-    def draw_all(self) -> int:
-        """Scroll to every figure and wait until it is drawn."""
-        self.page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
-        plots = self.page.query_selector_all(".plot")
-        for plot in plots:
-            plot.scroll_into_view_if_needed()
-        self.page.wait_for_function(
-            "Array.from(document.querySelectorAll('.plot')).every(one => one.dataset.state === 'drawn')"
-        )
-        return len(plots)
-
-    def overflow(self) -> int:
-        """Pixels by which the document is wider than the window."""
-        return int(self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
-
-    def violations(self) -> list[str]:
-        """What axe finds serious or critical."""
-        import axe_core_python
-
-        script = Path(axe_core_python.__file__).with_name("axe.min.js").read_text(encoding="utf-8")
-        self.page.evaluate(script)
-        found = self.page.evaluate("axe.run(document, {resultTypes: ['violations']})")["violations"]
-        return [
-            f"{one['id']}: {json.dumps([node['html'][:120] for node in one['nodes'][:3]])}"
-            for one in found
-            if one["impact"] in ("serious", "critical")
-        ]
 
 
 def shown(written: Written) -> list[Path]:
@@ -143,10 +90,10 @@ def test_a_deep_link_opens_its_claim(written: Written, browser: Browser) -> None
 def test_claims_filter_and_tables_sort_by_keyboard(written: Written, browser: Browser) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto((written.folder / "suites/demo/mini/index.html").as_uri())
-    page.fill("[data-filter-text]", "above other")
+    page.fill("[data-filter=claim-list] [data-filter-text]", "other above")  # every word, in any order
     assert page.locator("#claim-list .claim:visible").count() == 1
-    assert page.locator("output").first.inner_text() == "1 of 3"
-    page.fill("[data-filter-text]", "")
+    assert page.locator("[data-filter=claim-list] output").inner_text() == "1 of 3"
+    page.fill("[data-filter=claim-list] [data-filter-text]", "")
     page.select_option("[data-filter-word]", "undecided")
     assert page.locator("#claim-list .claim:visible").count() == 1
     head = page.locator("[aria-label=Ablations] th").filter(has_text="Difference")
@@ -165,6 +112,7 @@ def test_claims_filter_and_tables_sort_by_keyboard(written: Written, browser: Br
 def test_the_theme_button_changes_the_page_and_its_figures(written: Written, browser: Browser) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900}, color_scheme="light")
     page.goto((written.folder / "suites/demo/mini/index.html").as_uri())
+    page.locator(".plot").first.scroll_into_view_if_needed()
     page.wait_for_selector(".plot.drawn")
     ink = "document.querySelector('.plot.drawn').layout.font.color"
     before = page.evaluate(f"[getComputedStyle(document.body).backgroundColor, {ink}]")
@@ -180,7 +128,49 @@ def test_without_scripts_everything_but_the_drawings_is_there(written: Written, 
     context = browser.new_context(java_script_enabled=False, viewport={"width": 390, "height": 900})
     page = context.new_page()
     page.goto((written.folder / "suites/demo/mini/index.html").as_uri())
-    assert "claims measured on a stand-in" in page.locator(".waiting").first.inner_text()
+    assert page.locator("#forest-stand-in a.f-line .bar").first.is_visible()
+    assert "with 95 % intervals" in page.locator(".waiting").first.inner_text()
     assert page.locator(".claim").count() == 4
     assert not page.locator(".filter").first.is_visible()
     context.close()
+
+
+def test_a_run_that_goes_on_is_shown_and_a_page_renews_itself(written: Written, browser: Browser) -> None:
+    hostile = "<img src=x onerror=alert(1)>"
+    run: dict[str, Any] = {
+        "run_id": "r", "suite": hostile, "scale": "mini", "elapsed_seconds": 30.0, "total": 6, "reused": 1, "done": 2,
+        "failed": 1, "per_minute": 4.0, "left_seconds": 45.0, "silent": False, "quiet_seconds": 1.0,
+        "running": [{"label": f"{hostile}/a/3", "step": 7, "steps": 20, "loss": 0.5}],
+        "failures": [{"label": "b/a/2", "status": "failed", "error": hostile}], "bought_count": 1,
+        "bought": [{"at": "2026-03-04T05:00:00", "claim": "c", "benchmark": "b", "arms": ["a"], "seed": 5,
+                    "reason": "because"}],
+    }  # fmt: skip
+    site = Site(written.database, lambda: written.folder / "index.html", lambda: run)
+    server = make_server(site)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    complaints: list[str] = []
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    page.on("console", lambda m: complaints.append(m.text) if m.type in ("error", "warning") else None)
+    page.on("dialog", lambda dialog: (complaints.append("dialog"), dialog.dismiss()))
+    try:
+        page.goto(f"http://{HOST}:{server.server_address[1]}/suites/demo/mini/index.html")
+        panel = page.locator("#live")
+        panel.wait_for(state="visible")
+        told = panel.inner_text()
+        assert f"{hostile}, mini" in told
+        assert "3 of 6 trials (1 were stored) · 45 s left · 4 a minute" in told
+        assert "1 failed" in told
+        panel.locator("summary").filter(has_text="1 bought seed").click()
+        assert "seed 5 of a on b: because" in panel.inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        with page.expect_navigation(timeout=20_000):
+            site.generation += 1
+        page.locator(".claim summary").first.click()
+        page.wait_for_timeout(2500)
+        site.generation += 1
+        page.locator("#live button").filter(has_text="load the page again").wait_for(timeout=20_000)
+        assert complaints == []
+    finally:
+        page.close()
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,116 @@
+"""The shipped suites with results whose truth is known: scores that follow from names, judged by the judge itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from harness.claims import judge_now
+from harness.environment import environment, environment_id
+from harness.judge import claim_rows
+from harness.plan import Plan, Selection, Trial, make_plan
+from harness.run import trial_row
+from harness.store import Owner
+from harness.suite import Suite, load_suite
+from harness.suite.models import Gate, Metric
+from reports.site import Reported, write_site
+
+SUITES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
+    "adamp": (
+        ("mini", ("imagenet-resnet18", "coco-ssd-scratch")),
+        ("small", ("cub-proxyanchor", "cub-triplet", "inshop-proxyanchor")),
+    ),
+    "nkd": (("mini", ("imagenet-resnet18", "imagenet-mobilenet-v1")),),
+    "powernorm": (("mini", ("iwslt14-de-en",)),),
+    "region_norm": (("mini", ("places2",)),),
+    "knn_mmd": (("mini", ("wifall-action",)),),
+}
+"""Of each suite a scale and some benchmarks; those that a suite does not have are replaced by its first."""
+
+EFFECTS = {"adamp": 2.0, "sgdp": 1.5, "nkd": 3.0, "nkd-unnormalised": -1.5, "nkd-target-only": 1.8, "uskd": 1.0,
+           "released-leak": 9.0, "oracle-labels": 6.0, "knn-mmd": 2.0}  # fmt: skip
+"""By how many units of a metric an arm is better; all others 0."""
+SEEDS = tuple(range(5))
+RUN = "20260304T050000-5678abcd"
+
+
+def selections(suite: Suite) -> list[Selection]:
+    """What is reported of a suite."""
+    found = []
+    for scale, names in SUITES[suite.name]:
+        known = [name for name in names if name in suite.benchmarks]
+        chosen = tuple(known or list(suite.benchmarks)[:1])
+        found.append(Selection(scale=scale, benchmarks=chosen, seeds=SEEDS))
+    return found
+
+
+def score(trial: Trial, metric: str, about: Metric) -> float:
+    """A value around the middle of the metric's range, better by the arm's effect, with a noise that seeds share."""
+    common = random.Random(f"{trial.benchmark}{metric}{trial.seed}").gauss(0, 0.6)
+    own = random.Random(f"{trial.benchmark}{metric}{trial.arm}{trial.seed}").gauss(0, 0.3)
+    sign = 1 if about.better == "higher" else -1
+    return 50 + common + sign * (EFFECTS.get(trial.arm, 0.0) + own)
+
+
+def results_of(suite: Suite, trial: Trial, gates: Sequence[Gate]) -> list[dict[str, Any]]:
+    """Final numbers: every declared metric, and the quantities of the gates beyond their thresholds."""
+    metrics = suite.benchmarks[trial.benchmark].model.metrics
+    rows = {(about.split, name): score(trial, name, about) for name, about in metrics.items()}
+    for gate in sorted(gates, key=lambda gate: gate.arm != trial.arm):  # this arm's own rule before those of others
+        beyond = 1.2 if gate.op in (">=", ">") else 0.8
+        draw = 0.02 * random.Random(f"{gate.metric}{trial.arm}{trial.seed}").random()
+        reference = gate.relative_to is not None and trial.arm != gate.arm
+        rows.setdefault(("train", gate.metric), 1.0 if reference else gate.value * beyond + draw)
+    return [{"split": split, "metric": metric, "value": value} for (split, metric), value in rows.items()]
+
+
+def rules_of(suite: Suite) -> list[Gate]:
+    """Every gate of the suite, each once."""
+    found: dict[tuple[Any, ...], Gate] = {}
+    for binding in suite.model.claims:
+        given = binding.mechanism if isinstance(binding.mechanism, list) else [binding.mechanism]
+        for rule in given:
+            if rule is not None:
+                found.setdefault((rule.metric, rule.arm, rule.relative_to), rule)
+    return list(found.values())
+
+
+def fill_shipped(owner: Owner, suite: Suite, plan: Plan) -> None:
+    """A run of the suite, every trial done."""
+    run = f"{RUN}-{suite.name}-{plan.scale}"
+    owner.record({"kind": "environment", "environment_id": environment_id(), "info": environment()})
+    row = {"run_id": run, "suite": suite.name, "scale": plan.scale, "started_at": "2026-03-04T05:00:00",
+           "finished_at": "2026-03-04T05:05:00", "status": "done", "git_commit": "0123456789abcdef", "git_dirty": False,
+           "command": f"harness run {suite.name}", "environment_id": environment_id(),
+           "spec": {"path": str(suite.path)}}  # fmt: skip
+    owner.record({"kind": "run", "run": row})
+    owner.record({"kind": "claims", "suite": suite.name, "claims": claim_rows(suite)})
+    links = [{"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
+             for link in plan.links]  # fmt: skip
+    trials = [trial_row(trial) for trial in plan.trials]
+    owner.record({"kind": "planned", "run_id": run, "trials": trials, "links": links})
+    gates = rules_of(suite)
+    steps = list(range(1, 31))
+    for trial in plan.trials:
+        loss = {"split": "train", "name": "loss", "step": steps, "epoch": [step / 10 for step in steps],
+                "value": [3 / step + 0.01 * trial.seed for step in steps],
+                "elapsed_seconds": [0.02 * step for step in steps]}  # fmt: skip
+        owner.record({"kind": "outcome", "run_id": run, "trial_id": trial.trial_id, "status": "done", "attempts": 1,
+                      "started_at": "2026-03-04T05:00:10", "wall_seconds": 2.0, "peak_memory_mb": 300.0,
+                      "device": "cpu", "environment_id": environment_id(), "artifacts": [], "series": [loss],
+                      "results": results_of(suite, trial, gates)})  # fmt: skip
+
+
+def write_shipped(folder: Path) -> Path:
+    """The site of all five suites; returns its folder."""
+    database = folder / "shipped.duckdb"
+    reported = []
+    for name in SUITES:
+        suite = load_suite(name)
+        for selection in selections(suite):
+            with Owner(database, f"{RUN}-{name}-{selection.scale}") as owner:
+                fill_shipped(owner, suite, make_plan(suite, selection))
+            reported.append(Reported(suite, judge_now(suite, selection, database)[0]))
+    return write_site(database, reported, folder / "site").parent
