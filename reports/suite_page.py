@@ -21,7 +21,7 @@ from reports.render import Page
 CONTEXT = ("provenance", "reference")
 """Kinds of claims that are listed with their source and never judged."""
 
-SHOWN_TRIALS = 60
+SHOWN_TRIALS = 24
 """Trials that a claim lists; its statement gives all of them."""
 
 

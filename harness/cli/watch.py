@@ -6,12 +6,18 @@ import contextlib
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
 from harness.dispatch import Silent, Watch
 from harness.executors.base import Outcome, Progress
 from harness.worker import Job
+
+
+def cell_of(job: Job) -> str:
+    """Benchmark and arm."""
+    return job.label.rpartition("/")[0]
 
 
 class Counting(Silent):
@@ -23,6 +29,7 @@ class Counting(Silent):
         self.began = time.monotonic()
         self.running: dict[str, Job] = {}
         self.newest: dict[str, Progress] = {}
+        self.ended: Counter[str] = Counter()  # seeds by cell
 
     def queued(self, jobs: int) -> None:
         """More trials wait."""
@@ -40,6 +47,7 @@ class Counting(Silent):
         """A trial ended."""
         self.running.pop(job.trial_id, None)
         self.newest.pop(job.trial_id, None)
+        self.ended[cell_of(job)] += outcome["status"] == "done"
         self.done += 1
         self.failed += outcome["status"] not in ("done", "diverged")
 
@@ -98,13 +106,13 @@ class Live(Counting):
         title = f"{self.suite}: {self.done} of {self.total} trials{failed}"
         caption = f"{self.done / elapsed * 60:.0f} trials a minute · {self.remaining} left"
         table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=None)
-        for column in ("running", "seed", "step", "loss"):
+        for column in ("running", "seed", "step", "loss", "seeds done"):
             table.add_column(column, justify="left" if column == "running" else "right")
         for trial_id, job in self.running.items():
             at = self.newest.get(trial_id)
-            name, _, seed = job.label.rpartition("/")
+            name, seed = cell_of(job), job.label.rpartition("/")[2]
             step = f"{at.step}/{at.steps}" if at and at.steps else "…"
-            table.add_row(name, seed, step, f"{at.loss:.4g}" if at and at.steps else "")
+            table.add_row(name, seed, step, f"{at.loss:.4g}" if at and at.steps else "", str(self.ended[name]))
         return table
 
     def queued(self, jobs: int) -> None:
