@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from harness.executors.spread import devices_of, run_spread
 from harness.worker import Beat, Job, run_job
 
 OBJECT_STORE_BYTES = 256 * 2**20
+PATIENCE_SECONDS = 0.02
 
 
 class _Heartbeats:
@@ -30,6 +33,10 @@ class _Heartbeats:
 
     def forget(self, trial_id: str) -> None:
         self._newest.pop(trial_id, None)
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _task(job: Job, heartbeats: Any) -> Outcome:
@@ -86,6 +93,7 @@ class RayExecutor:
         self._heartbeats = ray.remote(num_cpus=0)(_Heartbeats).remote()
         self._running: dict[Any, Job] = {}
         self._killed: set[str] = set()
+        self._asked: Any = None  # an answer of the heartbeats that has not come yet
 
     def _start(self, address: str | None) -> None:
         quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
@@ -102,6 +110,9 @@ class RayExecutor:
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = f"--address {address}: " if address else ""
             raise HarnessError(f"{where}Ray does not start: {str(error).splitlines()[0]}") from error
+        if threading.current_thread() is threading.main_thread():
+            # Ray's own handler prints a stack trace; a batch scheduler's signal is no more than Ctrl-C
+            signal.signal(signal.SIGTERM, _interrupt)
 
     def has_room(self, job: Job) -> bool:
         """Whether CPUs and GPUs are free for it; a job that wants more than there is runs alone."""
@@ -154,12 +165,19 @@ class RayExecutor:
             return {**failed, "error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
 
     def progress(self) -> list[Progress]:
-        """The newest heartbeats; empty while the actor is busy."""
+        """The newest heartbeats; empty while the actor is busy, whose answer is then taken the next time."""
         from ray import exceptions
 
+        if self._asked is None:
+            self._asked = self._heartbeats.newest.remote()
+        # On a machine that is too busy to answer, outcomes must not wait for heartbeats.
+        ready, _ = self._ray.wait([self._asked], timeout=PATIENCE_SECONDS)
+        if not ready:
+            return []
+        asked, self._asked = self._asked, None
         try:
-            newest = self._ray.get(self._heartbeats.newest.remote(), timeout=0.5)
-        except (exceptions.GetTimeoutError, exceptions.RayActorError):
+            newest = self._ray.get(asked)
+        except exceptions.RayActorError:
             return []
         running = {job.trial_id for job in self._running.values()}
         return [Progress(trial, *beat) for trial, beat in newest.items() if trial in running]

@@ -17,8 +17,9 @@ from harness.cli.watch import Silent
 from harness.errors import HarnessError, SuiteError
 from harness.store import open_reader
 from harness.suite import load_suite
-from harness.suite.models import SpaceRange
+from harness.suite.models import Arm, SpaceRange
 from harness.sweep import SweepRequest, SweepResult, run_sweep
+from harness.sweep.space import spaces_of, with_point
 from harness.sweep.study import Drawing, Point, should_prune, worst_value
 from harness.sweep.summary import best_point, summarise
 from harness.sweep.tuning import Tuning, make_tuning
@@ -55,6 +56,10 @@ def draws(result: SweepResult) -> dict[str, list[dict[str, Any]]]:
     return {arm: [point.params for point in points] for arm, points in result.points.items()}
 
 
+def states(result: SweepResult) -> dict[str, list[tuple[str, float | None]]]:
+    return {arm: [(point.status, point.value) for point in points] for arm, points in result.points.items()}
+
+
 def drawing(**more: Any) -> Drawing:
     space = {"optimizer.lr": SpaceRange(low=1e-4, high=1.0, log=True), "x": SpaceRange(choices=["a", "b"])}
     given = {"sweep_id": "id", "arm": "arm", "space": space, "sampler": "random", "batch": 4, "maximise": True, **more}
@@ -74,8 +79,13 @@ def test_a_point_is_a_function_of_the_sweep_and_the_rounds_before(sampler: str) 
 
 
 def test_random_draws_of_two_arms_share_what_they_share() -> None:
-    one, two = drawing().draw(range(6), []), drawing(arm="other").draw(range(6), [])
-    assert [p.params for p in one] == [p.params for p in two]
+    """Also where one has more to tune, whose name comes first."""
+    one = drawing().draw(range(6), [])
+    more = {"a": SpaceRange(low=1, high=9, integer=True), **drawing().space, "z": SpaceRange(low=0.0, high=1.0)}
+    two = drawing(arm="other", space=more).draw(range(6), [])
+    assert [p.params for p in one] == [{key: p.params[key] for key in one[0].params} for p in two]
+    assert len({p.params["z"] for p in two}) == 6
+    assert {type(p.params["a"]) for p in two} == {int}
 
 
 def test_a_grid_is_every_combination_once() -> None:
@@ -122,13 +132,104 @@ def test_the_same_sweep_runs_nothing_and_a_larger_one_goes_on(surface: Path, dat
     assert {arm: points[:4] for arm, points in draws(larger).items()} == draws(first)
 
 
-@pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_a_sweep_in_pieces_draws_what_a_whole_one_draws(surface: Path, tmp_path: Path, sampler: str) -> None:
-    whole = sweep(surface, tmp_path / "a.duckdb", 10, sampler=sampler)
+@pytest.mark.parametrize(
+    ("sampler", "pruner", "seeds"), [("random", "none", 2), ("tpe", "none", 1), ("tpe", "median", 3)]
+)
+def test_a_sweep_in_pieces_is_what_a_whole_one_is(
+    surface: Path, tmp_path: Path, sampler: str, pruner: str, seeds: int
+) -> None:
+    how: dict[str, Any] = {"sampler": sampler, "pruner": pruner, "seeds": seeds, "fresh": 2}
+    whole = sweep(surface, tmp_path / "a.duckdb", 10, **how)
     for budget in (3, 7, 10):
-        pieces = sweep(surface, tmp_path / "b.duckdb", budget, sampler=sampler)
+        pieces = sweep(surface, tmp_path / "b.duckdb", budget, **how)
     assert draws(pieces) == draws(whole)
+    assert states(pieces) == states(whole)
     assert pieces.chosen == whole.chosen
+    if pruner != "none":
+        assert "pruned" in {status for arm in states(whole).values() for status, _ in arm}
+
+
+def test_an_infinite_choice_survives_the_store(surface: Path, database: Path) -> None:
+    surface.write_text(surface.read_text().replace("optimizer.momentum: {choices: [0.0]}",
+                                                   "optimizer.momentum: {choices: [0.0, .inf]}"))  # fmt: skip
+    first, again = sweep(surface, database, 4), sweep(surface, database, 4)
+    assert again.ran == 0
+    assert draws(again) == draws(first)
+    assert math.inf in {params["optimizer.momentum"] for params in draws(first)["base"]}
+
+
+def test_changed_content_is_a_new_sweep_on_the_same_draws(surface: Path, database: Path) -> None:
+    request = SweepRequest(database=database, benchmark="known", budget=4)
+    before = make_tuning(load_suite(surface), request)
+    surface.write_text(surface.read_text().replace("effect: 3.0", "effect: 2.0"))
+    after = make_tuning(load_suite(surface), request)
+    assert before.sweep_id != after.sweep_id
+    assert [p.params for p in before.drawing("base").draw(range(4), [])] == [
+        p.params for p in after.drawing("base").draw(range(4), [])
+    ]
+
+
+ARM = Arm(role="method", optimizer="adam", norm={"encoder": "power", "decoder": "layer", "language": {"name": "power"}})
+
+
+def test_a_space_is_what_methods_declare_and_the_suite_changes() -> None:
+    lr = SpaceRange(low=0.1, high=0.2)
+    spaces = spaces_of({"one": ARM}, {}, {"*": {"optimizer.lr": lr, "batch_size": SpaceRange(choices=[1, 2])},
+                                          "one": {"optimizer.weight_decay": None}})  # fmt: skip
+    assert set(spaces["one"]) == {
+        "optimizer.lr", "batch_size", "norm.power.alpha_fwd", "norm.power.alpha_bkw", "norm.power.warmup_fraction",
+    }  # fmt: skip
+    assert spaces["one"]["optimizer.lr"] == lr
+    fixed = Arm(role="ablation", optimizer={"name": "adam", "weight_decay": 0.0})
+    assert set(spaces_of({"one": fixed}, {}, {})["one"]) == {"optimizer.lr"}
+    with pytest.raises(HarnessError, match="nothing to tune"):
+        spaces_of({"one": Arm(role="method")}, {}, {})
+
+
+def test_a_point_fills_slots_places_and_recipe_keys() -> None:
+    params = {"optimizer.lr": 0.5, "norm.power.alpha_fwd": 0.8, "batch_size": 16, "recipe.steps": 9}
+    arm = with_point(ARM, {}, params)
+    assert arm.optimizer == {"name": "adam", "lr": 0.5}
+    assert arm.norm == {
+        "encoder": {"name": "power", "alpha_fwd": 0.8},
+        "decoder": "layer",
+        "language": {"name": "power", "alpha_fwd": 0.8},
+    }
+    assert arm.set == {"batch_size": 16, "steps": 9}
+    assert with_point(Arm(role="method"), {"optimizer": "sgd"}, {"optimizer.lr": 1.0}).optimizer == {
+        "name": "sgd",
+        "lr": 1.0,
+    }
+    for key, told in (("norm.alpha_fwd", "norm.power.alpha_fwd"), ("norm.rms.eps", "filled per place"),
+                      ("objective.x", "leaves that slot open"),
+                      ("optimizer.sgd.lr", "the slot has 'adam'")):  # fmt: skip
+        with pytest.raises(HarnessError, match=told):
+            with_point(ARM, {}, {key: 1.0})
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ("arms: [base, bettr]", "no arm 'bettr'; did you mean 'better'"),
+        ("benchmarks: [knwn]", "no benchmark 'knwn'; did you mean 'known'"),
+        ("metric: scor", "no metric 'scor'; did you mean 'score'"),
+        ("selection_metric: distanc", "no metric 'distanc'; did you mean 'distance'"),
+        ("set: {stepz: 3}", "unknown recipe key 'stepz'; did you mean 'steps'"),
+        ('spaces: {"*": {optimizer.sgdd.lr: null}}', "no optimizer 'sgdd'; did you mean 'sgd'"),
+        ('spaces: {"*": {batch_size: {choices: [0]}}}', "at least 1 is expected"),
+        ('spaces: {"*": {evaluation: {choices: [1]}}}', "did you mean 'evaluations'"),
+        ("spaces: {bettr: {optimizer.lr: null}}", "no arm 'bettr'"),
+        ('spaces: {"*": {optimizer.lr: {low: 1.0}}}', "give 'choices', or 'low' and 'high'"),
+    ],
+)
+def test_a_broken_section_is_told_with_its_place(tiny: Path, changed: str, told: str) -> None:
+    tiny.write_text(
+        f"{tiny.read_text()}\nsweep:\n  {changed}\n" + ("" if "metric" not in changed else "  benchmarks: [known]\n")
+    )
+    with pytest.raises(SuiteError) as error:
+        load_suite(tiny)
+    assert told in str(error.value)
+    assert "tiny.yaml:" in str(error.value)
 
 
 def test_diverged_points_stay_and_count(surface: Path, database: Path) -> None:
