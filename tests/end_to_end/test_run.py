@@ -126,13 +126,13 @@ def test_a_worker_that_dies_or_hangs_is_an_outcome(tmp_path: Path, tiny: Path, h
     assert any("died" in error for _, error in run["failures"])
 
 
-def start(tiny: Path, database: Path, *more: str) -> subprocess.Popen[bytes]:
+def start(tiny: Path, database: Path, *more: str, told: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     """A run in a process group of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "harness", "run", str(tiny), "--no-report", "--quiet", "--db", str(database), *more],
         cwd=tiny.parent,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=told,
+        stderr=told,
         start_new_session=True,
         env=dict(os.environ),
     )
@@ -142,6 +142,22 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+@pytest.mark.ray
+@pytest.mark.xdist_group("ray")
+def test_a_schedulers_signal_ends_as_ctrl_c(tiny: Path, database: Path) -> None:
+    slow_suite(tiny, 0.05, seeds=8)
+    process = start(tiny, database, told=subprocess.PIPE)
+    deadline = time.monotonic() + 60
+    while not (database.with_name(database.name + ".journal").exists() and outcomes_in_journal(database)):
+        assert time.monotonic() < deadline, "no trial ended"
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"interrupted; what had finished is stored" in err
+    assert b"SIGTERM" not in out + err
 
 
 def outcomes_in_journal(database: Path) -> dict[str, int]:
