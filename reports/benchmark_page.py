@@ -54,7 +54,7 @@ def _page(reader: Reader, found: Gathered, name: str, numbers: _Numbers) -> Page
     table = scores(numbers.results.rows, arms, metrics)
     asked = sql.ask(reader, sql.artifacts_of(bench.body))
     shown = _sides(claims, arms)
-    best = _best(reader, bench, arms, metrics, hatched)
+    best = _best(reader, bench, arms, metrics, shown, hatched)
     content: dict[str, Any] = {
         "bench": bench,
         "setting": setting,
@@ -94,13 +94,13 @@ def _sides(claims: Sequence[Claim], arms: Sequence[str]) -> list[str]:
 
 
 def _best(
-    reader: Reader, bench: Bench, arms: Sequence[str], metrics: Mapping[str, Any], hatched: bool
+    reader: Reader, bench: Bench, arms: Sequence[str], metrics: Mapping[str, Any], first: Sequence[str], hatched: bool
 ) -> Figure | None:
     """Best so far on validation over time, of the first metric that is measured there."""
     for metric, about in metrics.items():
         asked = sql.ask(reader, sql.best_of(bench.body, metric, 1 if about.better == "higher" else -1))
         if asked.rows:
-            return drawings.best_so_far(metric, about.unit, arms, asked.rows, asked.sql, hatched)
+            return drawings.best_so_far(metric, about.unit, arms, asked.rows, asked.sql, hatched, first)
     return None
 
 
@@ -166,7 +166,9 @@ def _curves(
     figures = []
     for split, name in _wanted(metrics, claims, list(series)):
         text = sql.curves_of(bench.body, split, name)
-        figure = drawings.curve(slug(f"{split}-{name}"), name, split, arms, series[split, name], text, hatched)
+        figure = drawings.curve(
+            slug(f"{split}-{name}"), name, split, arms, series[split, name], text, hatched, _sides(claims, arms)
+        )
         figures += [figure] if figure else []
     return figures
 
@@ -186,7 +188,7 @@ def _doses(
         doses = next((values[key] for key in values if key[1] == mechanism), {})
         figure = drawings.dose(
             slug(mechanism), mechanism, metric, about.unit, arms, doses, values[about.split, metric],
-            sql.results_of(bench.body), hatched,
+            sql.results_of(bench.body), hatched, _sides(claims, arms),
         )  # fmt: skip
         figures += [figure] if figure else []
     return figures

@@ -12,6 +12,8 @@ from reports import words
 from reports.figure import TONES, Figure, axis, colour, dash, escape, faded, spec_of
 from reports.reading import Row
 
+MOST_LINES = 8
+"""Arms that are drawn as lines; more are a tangle."""
 FEW_POINTS = 30
 """Series of fewer points get a mark at each, so that a single one shows."""
 
@@ -131,15 +133,19 @@ def _gap(upper: float | None, lower: float | None) -> float | None:
 
 
 def curve(name: str, series: str, split: str, arms: Sequence[str], rows: Sequence[Row], sql: str,
-          hatched: bool) -> Figure | None:  # fmt: skip
-    """A series over the steps: the mean over seeds as a line, the range over seeds as a band."""
+          hatched: bool, first: Sequence[str] = ()) -> Figure | None:  # fmt: skip
+    """A series over the steps: the mean over seeds as a line, the range over seeds as a band.
+
+    Of many arms those named ``first`` are drawn; the numbers of all are beside the drawing.
+    """
     by_arm: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_arm[row["arm"]].append(row)
     if not by_arm:
         return None
     traces: list[dict[str, Any]] = []
-    for arm in (arm for arm in arms if arm in by_arm):
+    shown = drawn([arm for arm in arms if arm in by_arm], first)
+    for arm in shown:
         place, own = arms.index(arm), by_arm[arm]
         steps = [row["step"] for row in own]
         mode = "lines" if len(steps) > FEW_POINTS else "lines+markers"
@@ -157,7 +163,7 @@ def curve(name: str, series: str, split: str, arms: Sequence[str], rows: Sequenc
         })  # fmt: skip
     layout = {"xaxis": axis("step"), "yaxis": axis(series.removeprefix("mechanism.")),
               "margin": {"l": 8, "r": 12, "t": 30, "b": 40}}  # fmt: skip
-    ends = [f"{arm} {words.score(by_arm[arm][-1]['mean'])}" for arm in arms if arm in by_arm]
+    ends = [f"{arm} {words.score(by_arm[arm][-1]['mean'])}" for arm in shown]
     return Figure(
         f"curve-{name}",
         f"{series}, {split}",
@@ -169,13 +175,25 @@ def curve(name: str, series: str, split: str, arms: Sequence[str], rows: Sequenc
         sql,
         300,
         hatched,
+        _some(len(shown), len(by_arm)),
     )
 
 
+def drawn(arms: Sequence[str], first: Sequence[str]) -> list[str]:
+    """The arms that a drawing of lines can hold: those that come first, then others, in the order of the suite."""
+    ranked = [arm for arm in first if arm in arms] + [arm for arm in arms if arm not in first]
+    return [arm for arm in arms if arm in ranked[:MOST_LINES]]
+
+
+def _some(shown: int, every: int) -> str:
+    return f"{shown} of {words.count(every, 'arm')} drawn; the CSV has all." if shown < every else ""
+
+
 def best_so_far(metric: str, unit: str, arms: Sequence[str], rows: Sequence[Row], sql: str,
-                hatched: bool) -> Figure | None:  # fmt: skip
+                hatched: bool, first: Sequence[str]) -> Figure | None:  # fmt: skip
     """The best score on validation until a moment, over the seconds of training: means over seeds."""
-    shown = [arm for arm in arms if any(row["arm"] == arm for row in rows)]
+    every = [arm for arm in arms if any(row["arm"] == arm for row in rows)]
+    shown = drawn(every, first)
     if not shown or not any(words.finite(row["seconds"]) for row in rows):
         return None
     traces = []
@@ -200,35 +218,34 @@ def best_so_far(metric: str, unit: str, arms: Sequence[str], rows: Sequence[Row]
         sql,
         300,
         hatched,
-        "Seconds of trials that ran side by side, a guide only: runs with --exclusive measure time.",
+        "Seconds of trials that ran side by side, a guide only: runs with --exclusive measure time. "
+        + _some(len(shown), len(every)),
     )  # fmt: skip
 
 
 def dose(name: str, mechanism: str, metric: str, unit: str, arms: Sequence[str], doses: Mapping[tuple[str, int], float],
-         scores: Mapping[tuple[str, int], float], sql: str, hatched: bool) -> Figure | None:  # fmt: skip
+         scores: Mapping[tuple[str, int], float], sql: str, hatched: bool,
+         first: Sequence[str] = ()) -> Figure | None:  # fmt: skip
     """The mechanism's quantity against the score, one dot a trial: does the dose predict the gain?"""
     both = sorted(cell for cell in doses if cell in scores)
     if len({doses[cell] for cell in both}) < 3:
         return None
     traces = []
-    for arm in arms:
-        own = [cell for cell in both if cell[0] == arm]
-        if own:
-            place = arms.index(arm)
-            traces.append({
-                "type": "scatter", "mode": "markers", "name": escape(arm), "x": [doses[cell] for cell in own],
-                "y": [scores[cell] for cell in own], "customdata": [[cell[1]] for cell in own],
-                "marker": {"size": 9, "color": colour(place), "symbol": place % 10},
-                "hovertemplate": f"{escape(arm)}, seed %{{customdata[0]}}<br>%{{x:.4g}} → %{{y:.4g}}<extra></extra>",
-            })  # fmt: skip
+    known = [arm for arm in arms if any(cell[0] == arm for cell in both)]
+    named = drawn(known, first)
+    for arm in named:
+        own, place = [cell for cell in both if cell[0] == arm], arms.index(arm)
+        traces.append(_dots(escape(arm), own, doses, scores, {"color": colour(place), "symbol": place % 10}))
+    if rest := [cell for cell in both if cell[0] not in named]:
+        traces.append(_dots("others", rest, doses, scores, {"color": faded("#7d8590", 0.5), "symbol": "circle"}))
     rank = spearman([doses[cell] for cell in both], [scores[cell] for cell in both])
     layout = {"xaxis": axis(mechanism.removeprefix("mechanism.")), "yaxis": axis(f"{metric}, {unit}"),
               "margin": {"l": 8, "r": 12, "t": 30, "b": 40}}  # fmt: skip
     return Figure(
         f"dose-{name}",
-        f"Dose and gain: {mechanism.removeprefix('mechanism.')} against {metric}",
+        f"Dose and score: {mechanism.removeprefix('mechanism.')} against {metric}",
         f"{mechanism} against {metric} ({unit}), {words.count(len(both), 'trial')} of "
-        f"{words.count(len(traces), 'arm')}; rank correlation over all trials {words.number(rank)}.",
+        f"{words.count(len(known), 'arm')}; rank correlation over all trials {words.number(rank)}.",
         spec_of(traces, **layout),
         ["arm", "seed", mechanism, metric],
         [[arm, seed, doses[arm, seed], scores[arm, seed]] for arm, seed in both],
@@ -237,6 +254,16 @@ def dose(name: str, mechanism: str, metric: str, unit: str, arms: Sequence[str],
         hatched,
         "Exploratory: arms differ in more than the dose.",
     )
+
+
+def _dots(name: str, cells: Sequence[tuple[str, int]], doses: Mapping[tuple[str, int], float],
+          scores: Mapping[tuple[str, int], float], marker: Mapping[str, Any]) -> dict[str, Any]:  # fmt: skip
+    return {
+        "type": "scatter", "mode": "markers", "name": name, "x": [doses[cell] for cell in cells],
+        "y": [scores[cell] for cell in cells], "customdata": [[escape(arm), seed] for arm, seed in cells],
+        "marker": {"size": 9, **marker},
+        "hovertemplate": "%{customdata[0]}, seed %{customdata[1]}<br>%{x:.4g} → %{y:.4g}<extra></extra>",
+    }  # fmt: skip
 
 
 def cost(metric: str, unit: str, arms: Sequence[str], costs: Sequence[Row], means: Mapping[str, float], sql: str,
