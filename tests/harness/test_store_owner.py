@@ -148,9 +148,7 @@ def _kill_at_random_and_resume(paths: StorePaths, kills: int, seed: int) -> int:
     for number in range(kills):
         process = python(WRITER, str(paths.database), f"run-{number}", "0", "400", start_new_session=True)
         after = generator.choice([0, *(generator.randint(1, 300 // kills) for _ in range(3))])
-        timer = threading.Timer(
-            generator.uniform(0, 0.05 if after else 0.6), os.killpg, (process.pid, signal.SIGKILL)
-        )
+        timer = threading.Timer(generator.uniform(0, 0.05 if after else 0.6), os.killpg, (process.pid, signal.SIGKILL))
         if not after:
             timer.start()
         assert process.stdout is not None
