@@ -12,6 +12,8 @@ from reports import words
 from reports.figure import TONES, Figure, axis, colour, dash, escape, faded, spec_of
 from reports.reading import Row
 
+MOST_ACROSS = 6
+"""Arms whose names fit below a drawing; more stand beside it."""
 MOST_LINES = 8
 """Arms that are drawn as lines; more are a tangle."""
 FEW_POINTS = 30
@@ -50,12 +52,19 @@ def paired_seeds(name: str, metric: str, unit: str, arms: Sequence[str], rows: S
         "hovertemplate": "mean %{y:.4g}<extra></extra>",
     })  # fmt: skip
     told = [f"{arm} {words.score(mean)}" for arm, mean in zip(shown, means, strict=True) if mean is not None]
-    layout = {
+    layout: dict[str, Any] = {
         "xaxis": {"tickvals": list(range(len(shown))), "ticktext": [escape(arm) for arm in shown], "showgrid": False,
                   "zeroline": False, "automargin": True, "range": [-0.5, len(shown) - 0.5]},
         "yaxis": axis(f"{metric}, {unit}"),
         "margin": {"l": 8, "r": 12, "t": 12, "b": 30},
     }  # fmt: skip
+    if many := len(shown) > MOST_ACROSS:
+        layout = {**layout, "xaxis": layout["yaxis"], "yaxis": {**layout["xaxis"], "autorange": "reversed"}}
+        layout["yaxis"].pop("range")
+        for trace in traces:
+            trace["x"], trace["y"] = trace["y"], trace["x"]
+            trace["hovertemplate"] = str(trace.get("hovertemplate", "")).replace("%{y", "%{x")
+        traces[-1]["marker"] |= {"symbol": "line-ns-open", "size": 16}
     return Figure(
         f"pairs-{name}",
         f"{metric}: paired seeds",
@@ -65,7 +74,7 @@ def paired_seeds(name: str, metric: str, unit: str, arms: Sequence[str], rows: S
         ["arm", "seed", "value"],
         [[row["arm"], row["seed"], row["value"]] for row in rows],
         sql,
-        320,
+        80 + 26 * len(shown) if many else 320,
         hatched,
     )
 
