@@ -29,6 +29,8 @@ from harness.training import Loop, Surroundings, settle
 
 RESIDENT = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
+# A probe holds the weights again, in double precision in places: not tried above this many parameters.
+PROBED_PARAMETERS = 100_000_000
 
 
 @dataclass(slots=True)
@@ -120,7 +122,7 @@ def _try(spec: Mapping[str, Any], folder: Path, copies: Copies, found: Measured,
     if not copied:
         found.items_per_epoch = task.steps_per_epoch() * task.recipe.batch_size
     loop = Loop(task, model, Surroundings(folder, torch.device("cpu"), lambda step, steps, loss: None))
-    if not whole:
+    if not whole or found.parameters > PROBED_PARAMETERS:
         loop.probe = None
     found.stage = "step"
     if task.trains:
