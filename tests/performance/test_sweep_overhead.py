@@ -32,8 +32,8 @@ from harness.sweep import SweepRequest, engine
 from harness.sweep.summary import summarise
 from harness.sweep.tuning import make_tuning
 
-POINTS = 100
-TURNS = 3
+POINTS = 400
+TURNS = 2
 SPACES = """
 sweep:
   arms: [base, better]
