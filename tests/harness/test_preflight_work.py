@@ -1,0 +1,101 @@
+"""What preflight counts as one piece of work, its devices, and workers that die."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import HarnessError
+from harness.plan import Selection, make_plan
+from harness.preflight import DEVICES, device
+from harness.preflight.rows import works_of
+from harness.preflight.work import Work, cells_of, key_of
+from harness.preflight.workers import measured
+from harness.suite import load_suite
+
+
+@pytest.fixture(scope="module")
+def spec() -> dict[str, Any]:
+    plan = make_plan(
+        load_suite("adamp"), Selection("paper", benchmarks=("imagenet-resnet18",), arms=("adamp",), seeds=(0,))
+    )
+    return dict(cells_of(plan)[0].work.spec)
+
+
+def changed(spec: dict[str, Any], *path: str, value: Any) -> dict[str, Any]:
+    other = copy.deepcopy(spec)
+    target = other
+    for step in path[:-1]:
+        target = target[step]
+    target[path[-1]] = value
+    return other
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("seed",), 7),
+        (("slots", "optimizer", "lr"), 0.5),
+        (("slots", "optimizer", "weight_decay"), 1e-5),
+        (("slots", "optimizer", "wd_ratio"), 0.2),
+        (("recipe", "epochs"), 3),
+        (("recipe", "schedule"), "step"),
+    ],
+)
+def test_lengths_and_sizes_are_no_other_step(spec: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    assert key_of(changed(spec, *path, value=value)) == key_of(spec)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("slots", "optimizer", "weight_decay"), 0.0),
+        (("slots", "optimizer", "wd_ratio"), 1.0),
+        (("slots", "optimizer", "delta"), float("inf")),
+        (("slots", "optimizer", "project"), False),
+        (("slots", "optimizer", "name"), "adamw"),
+        (("recipe", "cutmix"), 1.0),
+        (("recipe", "frozen_bn"), True),
+        (("data", "size"), 192),
+        (("model", "arch"), "resnet50"),
+    ],
+)
+def test_what_switches_parts_on_or_off_is_another_step(spec: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+    assert key_of(changed(spec, *path, value=value)) != key_of(spec)
+
+
+def test_every_cell_is_there_and_the_first_arm_of_a_benchmark_shows_everything() -> None:
+    plan = make_plan(load_suite("nkd"), Selection("paper", benchmarks=("imagenet-resnet18",), seeds=(0,)))
+    cells = cells_of(plan)
+    assert {(cell.benchmark, cell.arm) for cell in cells} == {
+        *plan.cells, ("imagenet-resnet18", "prerequisite:teacher"),
+    }  # fmt: skip
+    works = works_of(cells)
+    assert sum(work.whole for work in works.values()) == 2  # the teacher's, and the first arm's
+    assert all(cell.work.key in works for cell in cells)
+
+
+def test_devices_run_at_the_precision_that_they_have() -> None:
+    assert device("A100") is DEVICES["a100"]
+    assert DEVICES["a100"].peak("float32") == 19.5
+    assert DEVICES["a100"].peak("bfloat16") == 312.0
+    assert DEVICES["v100"].peak("bfloat16") == DEVICES["v100"].peak("float32") == 15.7
+    assert DEVICES["v100"].peak("float16") == 125.0
+    with pytest.raises(HarnessError, match="did you mean 'rtx4090'"):
+        device("rtx409")
+
+
+def test_a_process_that_dies_fails_its_own_work_and_is_replaced(spec: dict[str, Any], tmp_path: Path) -> None:
+    deadly = tmp_path / "deadly.py"
+    deadly.write_text("import os\n\nos._exit(3)\n")
+    method = {"name": "deadly", "file": str(deadly), "target": "Deadly", "slot": "optimizer", "family": "sgd"}
+    unknown = changed(spec, "task", value="no-such-task")
+    works = [Work("a", spec, own_methods=(method,)), Work("b", unknown)]
+    answers = {work.key: answer for work, answer in measured(works, jobs=1, timeout=120)}
+    assert "exit 3" in answers["a"]["error"]
+    assert answers["a"]["stage"] == "process"
+    assert "no task 'no-such-task'" in answers["b"]["error"]
+    assert answers["b"]["stage"] == "build"

@@ -1,0 +1,100 @@
+"""Tiny copies of the published sets: every source of a published recipe has one, and its own loader reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import registry
+from harness.contracts import DataRequest
+from harness.plan import Selection, make_plan
+from harness.seeds import Streams
+from harness.suite import load_suite
+from harness.suite.keys import defaults
+from harness.suite.load import shipped_suites
+from suites.fixtures.published import TRAINING, WRITERS, copy_of, shares, steps_per_epoch, trimmed
+from suites.fixtures.weights import ARCHITECTURES
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+
+
+def load(name: str, root: Path, **keys: Any) -> Any:
+    reads = copy_of(name, {"name": name, **keys}, root)
+    assert reads is not None
+    entry = registry.entry("data", reads["name"])
+    given = {key: value for key, value in reads.items() if key != "name"}
+    return entry.load()(DataRequest({**defaults(entry.keys), **given}, root, Streams(0)))
+
+
+@pytest.mark.parametrize("suite", sorted(shipped_suites()))
+def test_every_source_of_a_published_recipe_has_a_copy(suite: str) -> None:
+    plan = make_plan(load_suite(suite), Selection(scale="paper", seeds=(0,)))
+    assert plan.trials
+    for trial in plan.trials:
+        assert trial.spec["data"]["name"] in WRITERS
+        assert trial.spec["data"]["name"] in TRAINING
+        for one in trial.spec["prerequisites"].values():
+            # Weights are a file in published names, or the architecture that they belong to.
+            assert "weights" not in one or one["weights"] in ARCHITECTURES or one["model"]
+
+
+CLASSES = {
+    "imagenet": 1000, "imagenet9": 9, "cifar10": 10, "cifar100": 100, "coco2017": 80, "mnist": 10, "biased-mnist": 10,
+    "speech-commands": 35, "magnatagatune": 50, "dcase2017-task4": 17, "wifall": 5, "wigesture": 6,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_a_copy_has_as_many_classes_as_the_set(tmp_path: Path, name: str) -> None:
+    assert len(load(name, tmp_path).classes) == CLASSES[name]
+
+
+@pytest.mark.parametrize(("name", "classes"), [("cub", 100), ("cars196", 98), ("inshop", 3997), ("sop", 11318)])
+def test_a_retrieval_copy_lists_every_training_class(tmp_path: Path, name: str, classes: int) -> None:
+    splits = load(name, tmp_path).splits
+    assert len(set(splits["train"].labels.tolist())) == classes
+    assert all(path.is_file() for path in splits["train"].images.paths)
+
+
+@pytest.mark.parametrize(("name", "words"), [("ptb", 10_000), ("wikitext2", 33_278), ("wikitext103", 267_735)])
+def test_a_text_has_the_published_vocabulary(tmp_path: Path, name: str, words: int) -> None:
+    assert len(load(name, tmp_path).vocabulary) == words
+
+
+@pytest.mark.parametrize(("name", "pieces"), [("iwslt14-de-en", 10_000), ("wmt14-en-de", 32_768)])
+def test_a_translation_has_the_published_pieces(tmp_path: Path, name: str, pieces: int) -> None:
+    data = load(name, tmp_path)
+    seen = {piece for side in data.splits["train"] for line in side for piece in line.split()}
+    assert len(seen) + 3 == pieces
+
+
+@pytest.mark.parametrize("name", ["places2", "celeba", "paris-streetview"])
+def test_inpainting_copies_have_images_and_masks(tmp_path: Path, name: str) -> None:
+    splits = load(name, tmp_path).splits
+    assert len(splits["train"]) == 4
+    assert len(splits["test"]) >= 1
+    assert len(splits["train"].masks) == 2
+
+
+def test_a_source_without_a_copy_is_said_to_have_none(tmp_path: Path) -> None:
+    assert copy_of("digits", {"name": "digits"}, tmp_path) is None
+    assert steps_per_epoch("classification", "digits", {"batch_size": 2}) is None
+
+
+def test_a_trimmed_recipe_is_never_larger_and_its_share_is_known() -> None:
+    recipe = {"batch_size": 120, "eval_batch": 1, "images_per_class": 0, "warm_epochs": 5, "lr": 0.1}
+    small = trimmed("retrieval", recipe)
+    assert small == {"batch_size": 4, "eval_batch": 1, "images_per_class": 0, "warm_epochs": 0, "lr": 0.1}
+    assert shares("retrieval", recipe, small) == (30, 30)
+    attacked = {"batch_size": 128, "eval_batch": 256, "attack_steps": 10, "evaluation_steps": 10}
+    # Ten steps to the input and one to the weights, at two and three passes each.
+    assert shares("adversarial", attacked, trimmed("adversarial", attacked)) == (64 * 23 / 7, 64)
+    text = {"max_tokens": 4096, "accumulate": 128, "decode_limit": 200, "batch_size": 32, "eval_batch": 64}
+    work, kept = shares("translation", text, trimmed("translation", text))
+    assert work == 128 * kept
+    assert steps_per_epoch("language-modelling", "wikitext103", {"batch_size": 60, "length": 150}) == 11469
