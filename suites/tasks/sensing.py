@@ -289,7 +289,7 @@ class Sensing(Task):
         return Evaluation(
             metrics,
             {
-                "items": self.target.items[self.scored],
+                "item": self.target.items[self.scored],
                 "predictions": predictions[stop],
                 "label": hidden,
                 "classes": np.array(self.names, dtype=np.str_),

@@ -142,7 +142,7 @@ def test_permuted_hidden_labels_change_the_test_scores_and_what_hindsight_sees_a
         assert {key for key in changed if key[0] != "test"} <= seen, arm
         assert any(split == "test" for split, _ in changed), arm
         items = [items_of(tmp_path / f"{arm}-{flag}") for flag in (False, True)]
-        for name in ("items", "predictions", "predictions_by_epoch"):
+        for name in ("item", "predictions", "predictions_by_epoch"):
             np.testing.assert_array_equal(items[0][name], items[1][name])
 
 
