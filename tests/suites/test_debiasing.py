@@ -206,16 +206,30 @@ def test_idx_files_are_read_plain_and_gzipped(tmp_path: Path) -> None:
 
 def test_biased_mnist_colours_every_pixel_that_is_zero(tmp_path: Path) -> None:
     images = _mnist(tmp_path)
-    data = load_biased_mnist(_request(tmp_path, rho=0.5, size=28))
+    data = load_biased_mnist(_request(tmp_path, bias="colour", rho=0.5, size=28))
     part = data.splits["train"]
     white = part.images.transpose(0, 2, 3, 1)[images[part.items] > 0]
     assert (white == 1).all()
     assert data.mean == (0.5, 0.5, 0.5)
-    small = load_biased_mnist(_request(tmp_path, rho=0.5, size=14)).splits["train"]
+    small = load_biased_mnist(_request(tmp_path, bias="colour", rho=0.5, size=14)).splits["train"]
     blocks = part.images.reshape(len(part), 3, 14, 2, 14, 2).mean(axis=(3, 5))
     assert np.allclose(small.images, blocks, atol=1e-6)
     with pytest.raises(HarnessError, match="does not divide 28"):
-        load_biased_mnist(_request(tmp_path, rho=0.5, size=13))
+        load_biased_mnist(_request(tmp_path, bias="colour", rho=0.5, size=13))
+
+
+def test_biased_mnist_on_textures_has_nine_digits_in_grey(tmp_path: Path) -> None:
+    images = _mnist(tmp_path)
+    data = load_biased_mnist(_request(tmp_path, bias="texture", rho=0.5, size=28))
+    part = data.splits["train"]
+    assert part.images.shape[1:] == (1, 28, 28)
+    assert len(data.mean) == len(data.std) == 1
+    assert data.classes == tuple("012345678")
+    assert 0 < part.labels.max() < 9
+    assert (part.images[:, 0][images[part.items] > 0] == 1).all()
+    grey = part.images[:, 0][images[part.items] == 0]
+    assert 0 <= grey.min() < 0.1
+    assert 0.6 < grey.max() <= 0.7 + 1e-6
 
 
 def test_damaged_idx_files_are_refused(tmp_path: Path) -> None:
@@ -424,7 +438,7 @@ def test_bagnet_sees_small_patches_only_and_resnet18_has_its_size() -> None:
 @pytest.mark.skipif("HARNESS_DATA" not in os.environ, reason="HARNESS_DATA is not set")
 def test_biased_mnist_from_the_published_files() -> None:
     root = Path(os.environ["HARNESS_DATA"])
-    keys = {"rho": 0.999, "size": 14, "train": 0, "validation": 500, "test": 1000}
+    keys = {"bias": "colour", "rho": 0.999, "size": 14, "train": 0, "validation": 500, "test": 1000}
     data = load_biased_mnist(DataRequest(keys, root, Streams(0)))
     part = data.splits["train"]
     assert len(part) == 59_500
