@@ -18,8 +18,6 @@ SHARE = 0.02
 """Of a run's computing that may be spent on repeating."""
 LONGEST = 60.0
 """Seconds; no trial that takes longer is repeated."""
-SAME = 1e-6
-"""Relative difference up to which two numbers are rounding apart."""
 
 
 class Aside:
@@ -69,7 +67,7 @@ def again(one: Finished) -> Job:
 
 
 def compared(first: Finished, outcome: Outcome) -> dict[str, Any]:
-    """The journal's detail: how many numbers were compared, and which differ by more than rounding."""
+    """The journal's detail: how many numbers were compared, and which differ in any bit."""
     second = Finished.of(first.job, outcome)
     common = sorted(first.results.keys() & second.results.keys())
     differing = [key for key in common if not _same(first.results[key], second.results[key])]
@@ -89,4 +87,4 @@ def compared(first: Finished, outcome: Outcome) -> dict[str, Any]:
 def _same(one: float | None, other: float | None) -> bool:
     if one is None or other is None:
         return one is other
-    return one == other or (math.isnan(one) and math.isnan(other)) or math.isclose(one, other, rel_tol=SAME)
+    return one == other or (math.isnan(one) and math.isnan(other))

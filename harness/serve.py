@@ -34,6 +34,7 @@ class Site:
         self._lock = threading.Lock()
         self._told: dict[str, Any] | None = None
         self._told_at = float("-inf")
+        self._unreadable = ""
         self.trouble = ""
         self.generation = 0
         self._seen = self._state()
@@ -65,12 +66,12 @@ class Site:
         with self._lock:
             if time.monotonic() - self._told_at >= LIVE_SECONDS:
                 try:
-                    self._told, trouble = self._live(), ""
+                    self._told, self._unreadable = self._live(), ""
                 except Exception as error:  # a store that is held or being made; the next look may succeed
-                    self._told, trouble = None, str(error)
+                    self._told, self._unreadable = None, str(error)
                 self._told_at = time.monotonic()
-                self.trouble = self.trouble or trouble
-            return {"generation": self.generation, "run": self._told, "trouble": self.trouble}
+            trouble = self.trouble or self._unreadable
+            return {"generation": self.generation, "run": self._told, "trouble": trouble}
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):

@@ -97,6 +97,23 @@ def test_what_fails_is_told_and_the_server_goes_on(tmp_path: Path) -> None:
     assert len(calls) == 2
 
 
+def test_a_store_that_can_be_read_again_troubles_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.serve.LIVE_SECONDS", 0.0)
+    page = tmp_path / "index.html"
+    page.write_text("<p>x</p>")
+    held = [True]
+
+    def live() -> dict[str, Any] | None:
+        if held:
+            raise ValueError("held")
+        return None
+
+    site = Site(tmp_path / "h.duckdb", lambda: page, live)
+    assert site.live()["trouble"] == "held"
+    held.clear()
+    assert site.live()["trouble"] == ""
+
+
 def test_another_name_for_this_machine_is_refused(tmp_path: Path) -> None:
     import threading
 
