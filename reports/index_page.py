@@ -34,6 +34,7 @@ class Entry:
     scale: str
     path: str
     anchor: str
+    stand_in: bool
 
 
 def index_page(found: Sequence[Gathered], ablations: Mapping[tuple[str, str], Sequence[Ablation]]) -> Page:
@@ -86,7 +87,8 @@ def _entries(one: Gathered, ablations: Sequence[Ablation]) -> list[Entry]:
         Entry(
             claim.word, str(claim.fact["statement"]), _where(one, claim.benchmarks),
             claim.contrast, None if claim.identity else claim.value("difference"), claim.value("ci_low"),
-            claim.value("ci_high"), claim.value("n"), claim.unit, anchor=f"claim-{slug(claim.claim_id)}", **around,
+            claim.value("ci_high"), claim.value("n"), claim.unit, anchor=f"claim-{slug(claim.claim_id)}",
+            stand_in=bool(one.stand_in) and not claim.identity, **around,
         )
         for claim in [*one.judged, *one.checked]
     ]  # fmt: skip
@@ -95,7 +97,7 @@ def _entries(one: Gathered, ablations: Sequence[Ablation]) -> list[Entry]:
             ABLATED, f"Ablation {row.arm}: {row.changed}",
             f"{_where(one, [row.benchmark])}, {row.metric}",
             f"{row.arm} − {row.parent}", row.difference, row.low, row.high, row.n, row.unit,
-            anchor="ablations", **around,
+            anchor="ablations", stand_in=bool(one.stand_in), **around,
         )
         for row in sorted(ablations, key=lambda row: (row.parent, -abs(row.difference)))
     ]  # fmt: skip
