@@ -268,6 +268,11 @@ def test_the_first_page_finds_every_claim_and_ablation(written: Written) -> None
     table = next(e for e in page.of("table") if e.attributes.get("id") == "entries")
     assert "Ours is 1.5 points above Plain." in table.text
     assert "Ablation momentum: optimizer.momentum: 0.9" in table.text
+    rows = [row.text for row in page.of("tr") if "demo, mini" in row.text or "demo, paper" in row.text]
+    ablated = [row for row in rows if "Ablation" in row and "demo, mini" in row]
+    assert ablated
+    assert all("stand-in" in row for row in ablated)
+    assert not any("stand-in" in row for row in rows if "demo, paper" in row)
 
 
 def test_identities_stand_apart_with_both_sides(written: Written) -> None:
