@@ -75,12 +75,15 @@ def command(suites: tuple[str, ...], shape: str, device_name: str, **options: An
 
 
 def _teller(shape: str) -> Any:
-    """Progress on one line of a terminal's standard error; nothing elsewhere."""
-    if shape == "json" or not sys.stderr.isatty():
+    """Progress on standard error: one line that is overwritten on a terminal, a line every tenth step elsewhere."""
+    if shape == "json":
         return None
+    if sys.stderr.isatty():
+        return lambda label, done, asked: click.echo(f"\r\x1b[2K{done} of {asked}: {label}", nl=done == asked, err=True)
 
     def tell(label: str, done: int, asked: int) -> None:
-        click.echo(f"\r\x1b[2K{done} of {asked}: {label}", nl=done == asked, err=True)
+        if done % 10 == 0 or done == asked:
+            click.echo(f"{done} of {asked}: {label}", err=True)
 
     return tell
 

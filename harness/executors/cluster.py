@@ -28,11 +28,10 @@ class _Heartbeats:
     def beat(self, trial_id: str, step: int, steps: int, loss: float) -> None:
         self._newest[trial_id] = (step, steps, loss)
 
-    def newest(self) -> dict[str, tuple[int, int, float]]:
+    def newest(self, ended: list[str]) -> dict[str, tuple[int, int, float]]:
+        for trial_id in ended:
+            self._newest.pop(trial_id, None)
         return self._newest
-
-    def forget(self, trial_id: str) -> None:
-        self._newest.pop(trial_id, None)
 
 
 def _interrupt(*_: object) -> None:
@@ -93,6 +92,7 @@ class RayExecutor:
         self._heartbeats = ray.remote(num_cpus=0)(_Heartbeats).remote()
         self._running: dict[Any, Job] = {}
         self._killed: set[str] = set()
+        self._ended: list[str] = []  # whose heartbeats may be forgotten
         self._asked: Any = None  # an answer of the heartbeats that has not come yet
 
     def _start(self, address: str | None) -> None:
@@ -143,7 +143,7 @@ class RayExecutor:
         for reference in ready:
             job = self._running.pop(reference)
             outcomes.append(self._outcome(reference, job))
-            self._heartbeats.forget.remote(job.trial_id)
+            self._ended.append(job.trial_id)
         return outcomes
 
     def _outcome(self, reference: Any, job: Job) -> Outcome:
@@ -169,7 +169,7 @@ class RayExecutor:
         from ray import exceptions
 
         if self._asked is None:
-            self._asked = self._heartbeats.newest.remote()
+            self._asked, self._ended = self._heartbeats.newest.remote(self._ended), []
         # On a machine that is too busy to answer, outcomes must not wait for heartbeats.
         ready, _ = self._ray.wait([self._asked], timeout=PATIENCE_SECONDS)
         if not ready:

@@ -38,7 +38,7 @@ _REQUIRED: dict[str, tuple[str, ...]] = {
 
 KINDS = tuple(_REQUIRED)
 
-PASSING = frozenset({"heartbeat", "session"})
+PASSING = frozenset({"heartbeat", "session", "started"})
 """Kinds whose loss with the power costs nothing; ``append`` does not wait for the disk."""
 
 _SERIES_COLUMNS = ("step", "epoch", "value", "elapsed_seconds")

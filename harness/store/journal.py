@@ -66,7 +66,7 @@ class Journal:
     def append(self, event: Mapping[str, Any], durable: bool | None = None) -> int:
         """Add an event; returns the offset after its line.
 
-        ``durable``: return only when the line is on the disk (default: all kinds but heartbeats). A line
+        ``durable``: return only when the line is on the disk (default: all kinds but ``PASSING``). A line
         survives the death of the process either way; only a durable one survives the machine's.
 
         Raises:

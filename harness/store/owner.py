@@ -130,7 +130,8 @@ class Owner:
     def record(self, event: Mapping[str, Any], durable: bool | None = None) -> None:
         """Append an event to the journal (kinds and parts: ``events``).
 
-        Returns when the line is on the disk, except for heartbeats, which nobody waits for.
+        Returns when the line is on the disk, except for heartbeats and starts, which nobody waits for: a trial whose
+        start is lost with the power has no outcome either and is run again.
 
         Raises:
             StoreError: the event is not well-formed, or the disk does not take it.

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, _use_grad_for_differentiable
 
 from methods.info import Choice, MethodInfo, Uniform
-from methods.optimizers.batched import Piece, descend, sort
+from methods.optimizers.batched import Columns, Piece, descend, sort
 from methods.optimizers.kernel import Weight, load, takes, takes_kernel
 from methods.optimizers.kernel import step as run_kernel
 from methods.optimizers.projection import (
@@ -182,18 +182,13 @@ class AdamP(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            params: list[Tensor] = []
-            grads: list[Tensor] = []
-            exp_avgs: list[Tensor] = []
-            exp_avg_sqs: list[Tensor] = []
-            steps: list[Tensor] = []
-            fired: list[Tensor] = []
-            self._init_group(group, params, grads, exp_avgs, exp_avg_sqs, steps, fired)
-            if not params:
+            columns = Columns([], [], ([], [], []), [])
+            self._init_group(group, columns.params, columns.grads, *columns.states, columns.fired)
+            if not columns.params:
                 continue
-            torch._foreach_add_(steps, 1)
+            torch._foreach_add_(columns.states[2], 1)
             update = _update_native if takes_kernel(group) else _update_batched if _batches(group) else _update
-            update(params, grads, exp_avgs, exp_avg_sqs, steps, fired, group)
+            update(columns, group)
         return loss
 
 
@@ -202,21 +197,13 @@ def _batches(options: Mapping[str, Any]) -> bool:
     return not (options["foreach"] is False or options["differentiable"] or torch.compiler.is_compiling())
 
 
-def _update_native(
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    exp_avgs: Sequence[Tensor],
-    exp_avg_sqs: Sequence[Tensor],
-    steps: Sequence[Tensor],
-    fired: Sequence[Tensor],
-    options: Mapping[str, Any],
-) -> None:
+def _update_native(columns: Columns, options: Mapping[str, Any]) -> None:
     """Update one parameter group in the C kernel, and what it does not take in batches."""
     lr, betas = float(options["lr"]), options["betas"]
-    records = dict(zip((i for i, w in enumerate(params) if is_eligible(w)), fired, strict=False))
+    records = columns.records()
     weights: list[Weight] = []
     rest: list[int] = []
-    for i, (w, g, m, v, count) in enumerate(zip(params, grads, exp_avgs, exp_avg_sqs, steps, strict=True)):
+    for i, (w, g, m, v, count) in enumerate(columns.each()):
         if not takes(w, g, m, v):
             rest.append(i)
             continue
@@ -226,41 +213,20 @@ def _update_native(
     assert kernel is not None
     run_kernel(kernel, weights, rule_of(options), options, decay=lr * options["weight_decay"], betas=betas)
     if rest:
-
-        def pick(column: Sequence[Tensor]) -> list[Tensor]:
-            return [column[i] for i in rest]
-
-        _update_batched(
-            pick(params),
-            pick(grads),
-            pick(exp_avgs),
-            pick(exp_avg_sqs),
-            pick(steps),
-            [records[i] for i in rest if i in records],
-            options,
-        )
+        _update_batched(columns.pick(rest), options)
 
 
-def _update_batched(
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    exp_avgs: Sequence[Tensor],
-    exp_avg_sqs: Sequence[Tensor],
-    steps: Sequence[Tensor],
-    fired: Sequence[Tensor],
-    options: Mapping[str, Any],
-) -> None:
+def _update_batched(columns: Columns, options: Mapping[str, Any]) -> None:
     """Update one parameter group: weights in batches of row blocks, the rest in one call, odd layouts alone."""
-    weights, flat, odd = sort(params, grads, exp_avgs, exp_avg_sqs)
-    records = dict(zip((i for i, w in enumerate(params) if is_eligible(w)), fired, strict=False))
+    steps = columns.states[2]
+    weights, flat, odd = sort(columns.params, columns.grads, *columns.states[:2])
     if options["nesterov"]:
         odd, flat = odd + [i for members in flat for i in members], []
-    for i in odd:
-        record = [records[i]] if i in records else []
-        _update([params[i]], [grads[i]], [exp_avgs[i]], [exp_avg_sqs[i]], [steps[i]], record, options)
+    if odd:
+        _update(columns.pick(odd), options)
     for members in flat:
-        lists = [[column[i] for i in members] for column in (params, grads, exp_avgs, exp_avg_sqs, steps)]
-        _fused_adam(*lists, weight_decay=options["weight_decay"], options=options)
+        chosen = columns.pick(members)
+        _fused_adam(chosen.params, chosen.grads, *chosen.states, weight_decay=options["weight_decay"], options=options)
 
     def direction(pieces: Sequence[Piece], s: list[Tensor]) -> None:
         g = [weights[i].g[rows] for i, rows in pieces]
@@ -278,6 +244,7 @@ def _update_batched(
 
     views = descend(weights, direction, rule_of(options), decay=options["lr"] * options["weight_decay"], step=-1.0)
     if options["record"] and views:
+        records = columns.records()
         torch._foreach_copy_([records[i] for i in views], list(views.values()))
 
 
@@ -352,20 +319,12 @@ def bias_correction(beta: float, count: Tensor) -> float | Tensor:
     return -torch.expm1(count * math.log(beta))
 
 
-def _update(
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    exp_avgs: Sequence[Tensor],
-    exp_avg_sqs: Sequence[Tensor],
-    steps: Sequence[Tensor],
-    fired: Sequence[Tensor],
-    options: Mapping[str, Any],
-) -> None:
+def _update(columns: Columns, options: Mapping[str, Any]) -> None:
     """Update one parameter group tensor by tensor; autograd and torch.compile can follow it."""
     decay = options["lr"] * options["weight_decay"]
     rule = rule_of(options)
-    records = iter(fired)
-    for w, g, m, v, count in zip(params, grads, exp_avgs, exp_avg_sqs, steps, strict=True):
+    records = iter(columns.fired)
+    for w, g, m, v, count in columns.each():
         step, p = _direction(g, m, v, count, options)
         # copy_ below changes w, and autograd needs it as it is now
         origin = w.clone() if options["differentiable"] else w

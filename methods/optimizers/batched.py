@@ -28,6 +28,36 @@ FUSED_DEVICES = ("cpu", "cuda")
 """Where torch has the fused updates that the batched form builds on; elsewhere the plain loop runs."""
 
 
+class Columns(NamedTuple):
+    """What a parameter group's step works on: a list a kind of tensor, entry by entry of one parameter.
+
+    Attributes:
+        params: the parameters that have a gradient.
+        grads: their gradients.
+        states: the optimizer's own lists.
+        fired: where to write the view that fired; one entry an eligible parameter, or none where nothing is recorded.
+    """
+
+    params: list[Tensor]
+    grads: list[Tensor]
+    states: tuple[list[Tensor], ...]
+    fired: list[Tensor]
+
+    def each(self) -> Iterator[tuple[Tensor, ...]]:
+        """Parameter, gradient and states, parameter by parameter."""
+        return zip(self.params, self.grads, *self.states, strict=True)
+
+    def records(self) -> dict[int, Tensor]:
+        """``fired`` by the parameter's index."""
+        return dict(zip((i for i, w in enumerate(self.params) if is_eligible(w)), self.fired, strict=False))
+
+    def pick(self, chosen: Sequence[int]) -> Columns:
+        """The entries of some parameters."""
+        records = self.records()
+        params, grads, *states = ([column[i] for i in chosen] for column in (self.params, self.grads, *self.states))
+        return Columns(params, grads, tuple(states), [records[i] for i in chosen if i in records])
+
+
 class Piece(NamedTuple):
     """Some rows of one tensor, by its index."""
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim.optimizer import Optimizer, _use_grad_for_differentiable
 
 from methods.info import Choice, MethodInfo, Uniform
-from methods.optimizers.batched import Piece, descend, sort
+from methods.optimizers.batched import Columns, Piece, descend, sort
 from methods.optimizers.kernel import Weight, load, takes, takes_kernel
 from methods.optimizers.kernel import step as run_kernel
 from methods.optimizers.projection import (
@@ -182,15 +182,12 @@ class SGDP(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            params: list[Tensor] = []
-            grads: list[Tensor] = []
-            buffers: list[Tensor] = []
-            fired: list[Tensor] = []
-            self._init_group(group, params, grads, buffers, fired)
-            if not params:
+            columns = Columns([], [], ([],), [])
+            self._init_group(group, columns.params, columns.grads, *columns.states, columns.fired)
+            if not columns.params:
                 continue
             update = _update_native if takes_kernel(group) else _update_batched if _batches(group) else _update
-            update(params, grads, buffers, fired, group)
+            update(columns, group)
         return loss
 
 
@@ -208,19 +205,13 @@ def _decay(options: Mapping[str, Any]) -> float | Tensor:
     return options["lr"] * options["weight_decay"] / (1 - options["momentum"])
 
 
-def _update_native(
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    buffers: Sequence[Tensor],
-    fired: Sequence[Tensor],
-    options: Mapping[str, Any],
-) -> None:
+def _update_native(columns: Columns, options: Mapping[str, Any]) -> None:
     """Update one parameter group in the C kernel, and what it does not take in batches."""
     lr = float(options["lr"])
-    records = dict(zip((i for i, w in enumerate(params) if is_eligible(w)), fired, strict=False))
+    records = columns.records()
     weights: list[Weight] = []
     rest: list[int] = []
-    for i, (w, g, buffer) in enumerate(zip(params, grads, buffers, strict=True)):
+    for i, (w, g, buffer) in enumerate(columns.each()):
         if takes(w, g, buffer):
             weights.append(Weight(w, g, (buffer,), lr, 0.0, records.get(i)))
         else:
@@ -230,31 +221,20 @@ def _update_native(
     strip = _rewrites_buffer(options)
     run_kernel(kernel, weights, rule_of(options), options, decay=float(_decay(options)), betas=None, strip=strip)
     if rest:
-
-        def pick(column: Sequence[Tensor]) -> list[Tensor]:
-            return [column[i] for i in rest]
-
-        _update_batched(pick(params), pick(grads), pick(buffers), [records[i] for i in rest if i in records], options)
+        _update_batched(columns.pick(rest), options)
 
 
-def _update_batched(
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    buffers: Sequence[Tensor],
-    fired: Sequence[Tensor],
-    options: Mapping[str, Any],
-) -> None:
+def _update_batched(columns: Columns, options: Mapping[str, Any]) -> None:
     """Update one parameter group: weights in batches of row blocks, the rest in lists, odd layouts alone."""
-    weights, flat, odd = sort(params, grads, buffers)
-    records = dict(zip((i for i, w in enumerate(params) if is_eligible(w)), fired, strict=False))
-    for i in odd:
-        _update([params[i]], [grads[i]], [buffers[i]], [records[i]] if i in records else [], options)
+    weights, flat, odd = sort(columns.params, columns.grads, *columns.states)
+    if odd:
+        _update(columns.pick(odd), options)
     lr, decay = options["lr"], _decay(options)
     for members in flat:
-        w = [params[i] for i in members]
-        s = _directions([grads[i] for i in members], [buffers[i] for i in members], options)
-        torch._foreach_mul_(w, 1 - decay)
-        torch._foreach_sub_(w, torch._foreach_mul(s, lr))
+        chosen = columns.pick(members)
+        s = _directions(chosen.grads, *chosen.states, options)
+        torch._foreach_mul_(chosen.params, 1 - decay)
+        torch._foreach_sub_(chosen.params, torch._foreach_mul(s, lr))
 
     def direction(pieces: Sequence[Piece], s: list[Tensor]) -> None:
         g = [weights[i].g[rows] for i, rows in pieces]
@@ -273,6 +253,7 @@ def _update_batched(
         strip=_rewrites_buffer(options),
     )
     if options["record"] and views:
+        records = columns.records()
         torch._foreach_copy_([records[i] for i in views], list(views.values()))
 
 
@@ -285,18 +266,12 @@ def _directions(g: list[Tensor], buffers: list[Tensor], options: Mapping[str, An
     return torch._foreach_add(g, buffers, alpha=options["momentum"]) if options["nesterov"] else buffers
 
 
-def _update(
-    params: Sequence[Tensor],
-    grads: Sequence[Tensor],
-    buffers: Sequence[Tensor],
-    fired: Sequence[Tensor],
-    options: Mapping[str, Any],
-) -> None:
+def _update(columns: Columns, options: Mapping[str, Any]) -> None:
     """Update one parameter group tensor by tensor; autograd and torch.compile can follow it."""
     lr, decay = options["lr"], _decay(options)
     rule = rule_of(options)
-    records = iter(fired)
-    for w, g, buffer in zip(params, grads, buffers, strict=True):
+    records = iter(columns.fired)
+    for w, g, buffer in columns.each():
         (p,) = _directions([g], [buffer], options)
         origin = w
         if options["differentiable"]:

@@ -33,6 +33,7 @@ from harness.sweep.summary import summarise
 from harness.sweep.tuning import make_tuning
 
 POINTS = 400
+MANY = 1000  # beside Ray Tune: the start of two workers, which both pay, is then a small share
 TURNS = 2
 SPACES = """
 sweep:
@@ -80,9 +81,9 @@ class Instant:
         return
 
 
-def ours(suite_file: Path, database: Path, executor: Any, sampler: str = "random") -> float:
-    """Seconds of a sweep's POINTS points, half of them an arm's, without the comparison at its end."""
-    request = SweepRequest(database=database, benchmark="known", budget=POINTS // 2, sampler=sampler)
+def ours(suite_file: Path, database: Path, executor: Any, sampler: str = "random", points: int = POINTS) -> float:
+    """Seconds of a sweep's points, half of them an arm's, without the comparison at its end."""
+    request = SweepRequest(database=database, benchmark="known", budget=points // 2, sampler=sampler)
     suite = load_suite(suite_file)
     began = time.perf_counter()
     tuning = make_tuning(suite, request)
@@ -93,12 +94,12 @@ def ours(suite_file: Path, database: Path, executor: Any, sampler: str = "random
         owner.flush()
         summary = summarise(tuning, sweep.points, request.budget)
     seconds = time.perf_counter() - began
-    assert summary["told"] == {"base": POINTS // 2, "better": POINTS // 2}
+    assert summary["told"] == {"base": points // 2, "better": points // 2}
     return seconds
 
 
-def ray_tune(folder: Path) -> float:
-    """Seconds of POINTS samples."""
+def ray_tune(folder: Path, points: int) -> float:
+    """Seconds of as many samples."""
     from ray import tune
 
     class Nothing(tune.Trainable):
@@ -121,13 +122,13 @@ def ray_tune(folder: Path) -> float:
     tuner = tune.Tuner(
         tune.with_resources(Nothing, {"cpu": 1}),
         param_space={"lr": tune.loguniform(1e-3, 1.0)},
-        tune_config=tune.TuneConfig(num_samples=POINTS, metric="score", mode="max", reuse_actors=True),
+        tune_config=tune.TuneConfig(num_samples=points, metric="score", mode="max", reuse_actors=True),
         run_config=tune.RunConfig(storage_path=str(folder), verbose=0),
     )
     began = time.perf_counter()
     results = tuner.fit()
     seconds = time.perf_counter() - began
-    assert len(results) == POINTS
+    assert len(results) == points
     assert not results.errors
     assert len({result.metrics["process"] for result in results}) <= 4  # its actors were reused
     return seconds
@@ -165,10 +166,10 @@ def timed(run: Callable[[], float]) -> tuple[float, float]:
     return seconds, spent() - before
 
 
-def shown(name: str, spans: Spans) -> None:
-    wall, busy = ([1e3 * span[which] / POINTS for span in spans] for which in (0, 1))
+def shown(name: str, spans: Spans, points: int = POINTS) -> None:
+    wall, busy = ([1e3 * span[which] / points for span in spans] for which in (0, 1))
     print(
-        f"{name:40}{min(wall):8.2f}{median(wall):8.2f} ms a point (best, median of {len(wall)})"
+        f"{name:40}{points:6}{min(wall):8.2f}{median(wall):8.2f} ms a point (best, median of {len(wall)})"
         f"{min(busy):8.2f} ms of processors"
     )
 
@@ -183,7 +184,8 @@ def test_bookkeeping_alone(suite_file: Path, tmp_path: Path, sampler: str) -> No
 
 
 @pytest.mark.ray
-def test_beside_ray_tune(suite_file: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("points", [POINTS, MANY])
+def test_beside_ray_tune(suite_file: Path, tmp_path: Path, points: int) -> None:
     pytest.importorskip("ray.tune", reason="pip install 'ray[tune]' in an environment of its own")
     import ray
 
@@ -194,13 +196,13 @@ def test_beside_ray_tune(suite_file: Path, tmp_path: Path) -> None:
         theirs: Spans = []
         own: Spans = []
         for turn in range(TURNS):
-            own.append(timed(lambda at=turn: ours(suite_file, tmp_path / f"{at}.duckdb", executor)))
-            theirs.append(timed(lambda at=turn: ray_tune(tmp_path / f"tune-{at}")))
+            own.append(timed(lambda at=turn: ours(suite_file, tmp_path / f"{at}.duckdb", executor, points=points)))
+            theirs.append(timed(lambda at=turn: ray_tune(tmp_path / f"tune-{at}", points)))
     finally:
         executor.close()
     print()
-    shown("harness sweep, trials that do nothing", own)
-    shown(f"Ray Tune {ray.__version__}, reuse_actors=True", theirs)
+    shown("harness sweep, trials that do nothing", own, points)
+    shown(f"Ray Tune {ray.__version__}, reuse_actors=True", theirs, points)
     for which, unit in ((0, "wall"), (1, "processors")):
         one, other = [span[which] for span in theirs], [span[which] for span in own]
         ratios = min(one) / min(other), median(one) / median(other)
