@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ from harness.errors import HarnessError
 from harness.executors import leftovers
 from harness.executors.base import Outcome, Progress
 from harness.executors.spread import devices_of, run_spread
+from harness.signals import end_as_interrupted
 from harness.worker import Beat, Job, run_job
 
 OBJECT_STORE_BYTES = 256 * 2**20
@@ -32,10 +31,6 @@ class _Heartbeats:
         for trial_id in ended:
             self._newest.pop(trial_id, None)
         return self._newest
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _task(job: Job, heartbeats: Any) -> Outcome:
@@ -110,9 +105,7 @@ class RayExecutor:
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = f"--address {address}: " if address else ""
             raise HarnessError(f"{where}Ray does not start: {str(error).splitlines()[0]}") from error
-        if threading.current_thread() is threading.main_thread():
-            # Ray's own handler prints a stack trace; a batch scheduler's signal is no more than Ctrl-C
-            signal.signal(signal.SIGTERM, _interrupt)
+        end_as_interrupted()  # once more: Ray has put a handler in place that prints a stack trace
 
     def has_room(self, job: Job) -> bool:
         """Whether CPUs and GPUs are free for it; a job that wants more than there is runs alone."""

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,3 +117,26 @@ def test_every_cell_of_the_five_suites_builds_at_paper_scale(harness: Harness, t
         "adamp/wikitext103-transformer-xl": 151.1,
     }  # fmt: skip
     assert {name: round(sizes[name] / 1e6, 1) for name in published} == published
+
+
+def test_a_schedulers_signal_leaves_neither_processes_nor_folders(tmp_path: Path) -> None:
+    held = tmp_path / "temporary"
+    held.mkdir()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "preflight", "adamp", "--benchmark", "coco-ssd-scratch", "--jobs", "1"],
+        env={**os.environ, "TMPDIR": str(held)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not list(held.glob("harness-preflight-*/*")):
+        assert time.monotonic() < deadline, "no worker began"
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert b"interrupted" in told
+    assert not list(held.glob("harness-preflight-*"))
+    deadline = time.monotonic() + 20
+    with pytest.raises(ProcessLookupError):
+        while time.monotonic() < deadline:
+            os.killpg(process.pid, 0)
+            time.sleep(0.1)

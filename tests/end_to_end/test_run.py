@@ -146,9 +146,10 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 @pytest.mark.ray
 @pytest.mark.xdist_group("ray")
-def test_a_schedulers_signal_ends_as_ctrl_c(tiny: Path, database: Path) -> None:
+@pytest.mark.parametrize("executor", ["ray", "inline"])
+def test_a_schedulers_signal_ends_as_ctrl_c(tiny: Path, database: Path, executor: str) -> None:
     slow_suite(tiny, 0.05, seeds=8)
-    process = start(tiny, database, told=subprocess.PIPE)
+    process = start(tiny, database, "--executor", executor, told=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while not (database.with_name(database.name + ".journal").exists() and outcomes_in_journal(database)):
         assert time.monotonic() < deadline, "no trial ended"
