@@ -145,6 +145,11 @@ class Loop:
         self.probing = False
         self.step = self.epoch = self.position = 0  # steps done, the epoch, and batches of it that are done
         self._resume()
+        if self.replicas.mean(self.step, around.device) != self.step:
+            raise HarnessError(
+                f"devices: {self.replicas.count}: the processes do not share {around.folder}, where the checkpoint "
+                f"lies; keep the database on a file system that all machines see"
+            )
 
     def run(self) -> Outcome:
         """Every step that is still to come, then the final scores."""

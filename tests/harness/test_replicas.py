@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from harness.checkpoint import load_checkpoint
 from harness.errors import HarnessError
 from harness.replicas import Replicas, rows_of
 
@@ -70,17 +73,18 @@ def _spec(devices: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _train(rank: int, count: int, folder: str) -> None:
-    """One process of a trial that keeps a checkpoint after every step."""
-    from harness.training import Surroundings, train
+def _train(rank: int, count: int, folder: str, killed_at: int | None = None) -> None:
+    """One process of a trial that keeps a checkpoint after every step; the first one may be killed at a step."""
+    from harness.training import Loop, Surroundings, train
 
     torch.set_num_threads(1)
     if count > 1:
         torch.distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=count)
-    beats: list[int] = []
+    if rank == 0 and killed_at is not None:
+        Loop._beat = _dies_at(killed_at)  # type: ignore[method-assign]
 
     def beat(step: int, steps: int, loss: float) -> None:
-        beats.append(step)
+        return
 
     around = Surroundings(Path(folder), torch.device("cpu"), beat, checkpoint_seconds=0.0)
     outcome = train(_spec(count), around)
@@ -89,6 +93,30 @@ def _train(rank: int, count: int, folder: str) -> None:
         torch.save({"loss": loss.value, "results": outcome.results}, Path(folder) / "outcome.pt")
     else:
         assert outcome.results == []
+
+
+def _dies_at(killed_at: int) -> Any:
+    def beat(loop: Any, step: int, loss: Tensor) -> None:
+        if step == killed_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return beat
+
+
+@pytest.mark.timeout(280)
+def test_two_processes_go_on_from_their_checkpoint_to_the_last_bit(tmp_path: Path) -> None:
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    for folder in (whole, cut):
+        folder.mkdir()
+    torch.multiprocessing.spawn(_train, args=(2, str(whole)), nprocs=2, join=True)
+    with pytest.raises(torch.multiprocessing.ProcessExitedException, match="SIGKILL"):
+        torch.multiprocessing.spawn(_train, args=(2, str(cut), 3), nprocs=2, join=True)
+    assert load_checkpoint(cut)["step"] == 3
+    (cut / "meet").unlink(missing_ok=True)
+    torch.multiprocessing.spawn(_train, args=(2, str(cut)), nprocs=2, join=True)
+    undisturbed, resumed = (torch.load(folder / "outcome.pt") for folder in (whole, cut))
+    assert resumed == undisturbed
+    assert load_checkpoint(cut) is None
 
 
 @pytest.mark.timeout(280)
