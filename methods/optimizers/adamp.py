@@ -182,11 +182,14 @@ class AdamP(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            columns = Columns([], [], ([], [], []), [])
-            self._init_group(group, columns.params, columns.grads, *columns.states, columns.fired)
+            exp_avgs: list[Tensor] = []
+            exp_avg_sqs: list[Tensor] = []
+            steps: list[Tensor] = []
+            columns = Columns([], [], (exp_avgs, exp_avg_sqs, steps), [])
+            self._init_group(group, columns.params, columns.grads, exp_avgs, exp_avg_sqs, steps, columns.fired)
             if not columns.params:
                 continue
-            torch._foreach_add_(columns.states[2], 1)
+            torch._foreach_add_(steps, 1)
             update = _update_native if takes_kernel(group) else _update_batched if _batches(group) else _update
             update(columns, group)
         return loss
@@ -226,7 +229,8 @@ def _update_batched(columns: Columns, options: Mapping[str, Any]) -> None:
         _update(columns.pick(odd), options)
     for members in flat:
         chosen = columns.pick(members)
-        _fused_adam(chosen.params, chosen.grads, *chosen.states, weight_decay=options["weight_decay"], options=options)
+        m, v, counts = chosen.states
+        _fused_adam(chosen.params, chosen.grads, m, v, counts, weight_decay=options["weight_decay"], options=options)
 
     def direction(pieces: Sequence[Piece], s: list[Tensor]) -> None:
         g = [weights[i].g[rows] for i, rows in pieces]

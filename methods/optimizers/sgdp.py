@@ -182,8 +182,9 @@ class SGDP(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            columns = Columns([], [], ([],), [])
-            self._init_group(group, columns.params, columns.grads, *columns.states, columns.fired)
+            buffers: list[Tensor] = []
+            columns = Columns([], [], (buffers,), [])
+            self._init_group(group, columns.params, columns.grads, buffers, columns.fired)
             if not columns.params:
                 continue
             update = _update_native if takes_kernel(group) else _update_batched if _batches(group) else _update
@@ -232,7 +233,7 @@ def _update_batched(columns: Columns, options: Mapping[str, Any]) -> None:
     lr, decay = options["lr"], _decay(options)
     for members in flat:
         chosen = columns.pick(members)
-        s = _directions(chosen.grads, *chosen.states, options)
+        s = _directions(chosen.grads, chosen.states[0], options)
         torch._foreach_mul_(chosen.params, 1 - decay)
         torch._foreach_sub_(chosen.params, torch._foreach_mul(s, lr))
 
