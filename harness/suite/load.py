@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -84,11 +83,11 @@ def find_suite(which: str | Path) -> Path:
 
 @cache
 def shipped_folder() -> Path:
-    """The folder of the installed ``suites`` package, found without importing it."""
-    spec = find_spec("suites")
-    if spec is None or not spec.submodule_search_locations:
+    """The folder of the ``suites`` package, which lies beside this one; another folder of that name does not count."""
+    folder = Path(__file__).resolve().parents[2] / "suites"
+    if not (folder / "__init__.py").is_file():
         raise HarnessError("the package 'suites' is not installed beside 'harness'; install the project again")
-    return Path(next(iter(spec.submodule_search_locations)))
+    return folder
 
 
 def shipped_suites() -> dict[str, Path]:
