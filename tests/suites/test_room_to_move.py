@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 SUITES = ("adamp", "nkd", "powernorm")
 LEAST, MOST = 15.0, 90.0
 SCORES = """
-SELECT t.benchmark, asked.arm, score.metric, avg(score.value), avg(trivial.value)
+SELECT asked.benchmark, asked.arm, score.metric, avg(score.value), avg(trivial.value)
 FROM (SELECT DISTINCT benchmark, arm, trial_id FROM run_trials) AS asked
 JOIN trials AS t USING (trial_id)
 JOIN results AS score ON score.trial_id = t.trial_id AND score.split = 'test'
