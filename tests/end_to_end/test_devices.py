@@ -18,10 +18,10 @@ def test_two_devices_train_as_one(
     tmp_path: Path, database: Path, harness: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
     """Twenty steps of PowerNorm's LayerNorm language model; its stand-in has no dropout, whose masks would differ."""
-    for devices in (1, 2):
+    for devices, executor in ((1, "inline"), (2, "ray")):
         done = harness(
             "run", "powernorm", "--benchmark", "ptb", "--arm", "layer", "--seeds", "1", "--set", f"devices={devices}",
-            "--set", "steps=20", "--no-report", "--json",
+            "--set", "steps=20", "--executor", executor, "--no-report", "--json",
         )  # fmt: skip
         assert done.returncode == 0, done.stderr + done.stdout
         assert json.loads(done.stdout.splitlines()[-1])["runs"][0]["counts"] == {"done": 1}
