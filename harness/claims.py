@@ -69,3 +69,14 @@ def stored_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
             break
         plan = longer
     return plan
+
+
+def stored_otherwise(plan: Plan, reader: Reader) -> int:
+    """Finished trials in the places that the plan still lacks: other code, another recipe or other data made them."""
+    finished = set(reader.finished({trial.trial_id for trial in plan.trials}))
+    lacking = {(link.benchmark, link.arm, link.seed) for link in plan.links if link.trial_id not in finished}
+    rows = reader.query(
+        "SELECT benchmark, arm, seed FROM trials WHERE suite = ? AND scale = ? AND status = 'done'",
+        (plan.suite, plan.scale),
+    ).rows
+    return sum(tuple(row) in lacking for row in rows)

@@ -139,7 +139,9 @@ def _prerequisite(node: Any, path: tuple[str, ...], wanted: Prerequisite) -> Ite
             yield Problem(node.find((*path, part)), problem)
         else:
             own = {k: v for k, v in values.items() if k != "name"}
-            yield from _values(node, (*path, part), own, known[values["name"]].keys, part)
+            yield from _values(
+                node, (*path, part), own, known[values["name"]].keys, f"key of {part} '{values['name']}':"
+            )
     yield from _values(node, (*path, "recipe"), wanted.recipe, {**COMMON_KEYS, **tasks[wanted.task].keys}, "recipe key")
     if ("steps" not in wanted.recipe) and ("epochs" not in wanted.recipe):
         yield Problem(node.find((*path, "recipe")), "the recipe needs a length: 'steps' or 'epochs'")

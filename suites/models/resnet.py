@@ -82,13 +82,14 @@ CONVOLUTIONS = {"basic": 2, "bottleneck": 3, "inverted": 3}
 class SmallResNet(nn.Module):
     """A 3×3 stem, three stages of blocks at widths w, 2w, 4w (halving the side twice), pooling, a linear head.
 
-    With basic blocks, depth 6n+2 and width 16 it is the CIFAR network of He et al. 2016, section 4.2, with 1×1
-    convolutions as shortcuts. Input (B, channels, H, W), output (B, classes).
+    With basic blocks, depth 6n+2, width 16 and a stem of stride 1 it is the CIFAR network of He et al. 2016, section
+    4.2, with 1×1 convolutions as shortcuts; a stem of stride 2, as ImageNet's networks have, costs a quarter.
+    Input (B, channels, H, W), output (B, classes).
     """
 
-    def __init__(self, channels: int, classes: int, blocks: int, width: int, block: str) -> None:
+    def __init__(self, channels: int, classes: int, blocks: int, width: int, block: str, stem: int = 1) -> None:
         super().__init__()
-        layers: list[nn.Module] = [_conv(channels, width), nn.ReLU()]
+        layers: list[nn.Module] = [_conv(channels, width, stride=stem), nn.ReLU()]
         before = width
         for stage in range(3):
             after = width * 2**stage
@@ -120,7 +121,8 @@ def build_small(request: ModelRequest) -> SmallResNet:
         valid = ", ".join(str(step * n + 2) for n in (1, 2, 3))
         raise HarnessError(f"resnet-cifar: depth {depth} with {block} blocks; valid: {step}n+2, so {valid}, …")
     blocks = (depth - 2) // step
-    return SmallResNet(int(facts["channels"]), int(facts["classes"]), blocks, int(keys["width"]), block)
+    sizes = int(facts["channels"]), int(facts["classes"]), blocks, int(keys["width"])
+    return SmallResNet(*sizes, block, int(keys["stem_stride"]))
 
 
 def build_torchvision(request: ModelRequest) -> nn.Module:
@@ -149,6 +151,7 @@ INFOS = (
                 "depth": Key("int", 8, "layers with weights: 6n+2 (basic), 9n+2 (bottleneck, inverted)", low=8),
                 "width": Key("int", 16, "channels of the first stage", low=4),
                 "block": Key("str", "basic", "type of block", choices=tuple(BLOCKS)),
+                "stem_stride": Key("int", 1, "stride of the first convolution", low=1, high=2),
             }
         ),
     ),

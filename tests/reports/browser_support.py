@@ -51,6 +51,12 @@ class Visit:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.goto(path.as_uri())
 
+    def turn(self, width: int, scheme: Any) -> None:
+        """The same page in another window: everything that was opened closes first."""
+        self.page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = false; })")
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.page.emulate_media(color_scheme=scheme)
+
     def draw_all(self) -> int:
         """Open everything, scroll to every figure and wait until it is drawn."""
         self.page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")

@@ -2,7 +2,7 @@
 
 By default over results whose truth is known. Of a real database, every page:
 
-    HARNESS_PAGES=results/report pytest tests/reports/test_shipped_pages.py -k every_page -m "slow or not slow"
+    HARNESS_PAGES=results/report pytest tests/reports/test_shipped_pages.py -k every_page -m slow -n 2
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 pytestmark = MARKS
 REAL = os.environ.get("HARNESS_PAGES")
 """The folder of a site that `harness report` wrote."""
+PARTS = 8
+"""Into which its pages are dealt, for several processes."""
 
 
 @pytest.fixture(scope="module")
@@ -56,18 +58,20 @@ def test_pages_of_the_five_suites_open_clean(site: Path, browser: Browser) -> No
 @pytest.mark.slow
 @pytest.mark.timeout(7200)
 @pytest.mark.skipif(REAL is None, reason="HARNESS_PAGES names no site")
-def test_every_page_of_a_real_site_opens_clean(browser: Browser) -> None:
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_page_of_a_real_site_opens_clean(browser: Browser, part: int) -> None:
     folder = Path(str(REAL)).resolve()
     found: dict[str, list[str]] = {}
-    pages = sorted(folder.rglob("*.html"))
+    pages = sorted(folder.rglob("*.html"))[part::PARTS]
     for path in pages:
-        for width, scheme in ((390, "dark"), (1280, "light")):
-            visit = Visit(browser, path, width, scheme)
-            # axe reads the same content at both widths; that of trials' pages differs in numbers alone
-            faults = visit.faults(folder, axe=width == 1280 or path.parent.name != "trials")
-            if faults:
-                found[f"{path.relative_to(folder)} at {width}"] = faults
-            visit.page.close()
+        visit = Visit(browser, path, 390, "dark")
+        faults = visit.faults(folder)
+        visit.turn(1280, "light")
+        # axe reads the same content at both widths; that of trials' pages differs in numbers alone
+        faults += visit.faults(folder, axe=path.parent.name != "trials")
+        if faults:
+            found[str(path.relative_to(folder))] = faults
+        visit.page.close()
     print(f"{len(pages)} pages at two widths")
     assert found == {}
 
