@@ -42,6 +42,7 @@ class Measured:
         flops: of the step, two a multiply-add.
         activation_bytes: kept from the forward pass for the backward pass.
         state_bytes: parameters, gradients and the optimizer's state.
+        item_bytes: of tables with a row a training item, a row.
         resident_bytes: the process's highest during the step.
         items_per_epoch: training items of a source that was read as it is; None of a tiny copy.
     """
@@ -53,6 +54,7 @@ class Measured:
     flops: int = 0
     activation_bytes: int = 0
     state_bytes: int = 0
+    item_bytes: int = 0
     resident_bytes: int = 0
     step_seconds: float = 0.0
     seconds: float = 0.0
@@ -128,6 +130,7 @@ def _try(spec: Mapping[str, Any], folder: Path, copies: Copies, found: Measured,
     if task.trains:
         _step(task, loop, found)
     found.state_bytes = _state(loop) + 4 * found.asked_parameters
+    found.item_bytes = rows_of_tables(model)
     found.stage = "evaluation"
     if whole:
         loop.finish()
@@ -215,6 +218,12 @@ def _state(loop: Loop) -> int:
     tensors = [tensor for parameter in loop.model.parameters() for tensor in (parameter, parameter.grad)]
     tensors += [value for state in loop.optimizer.state.values() for value in state.values()]
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors if isinstance(tensor, Tensor))
+
+
+def rows_of_tables(model: nn.Module) -> int:
+    """Bytes of one row in every table that a module declares (``tables``: buffers with a row a training item)."""
+    tables = [getattr(module, name) for module in model.modules() for name in getattr(module, "tables", ())]
+    return sum(table[0].numel() * table.element_size() for table in tables)
 
 
 @contextlib.contextmanager

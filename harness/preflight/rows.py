@@ -22,7 +22,8 @@ class Row:
         parameters: of everything that is trained.
         asked_parameters: of networks that are only asked: teachers.
         step_gb: highest resident memory of the process that took the step at the micro-batch, GiB.
-        batch_gb: estimate for the published batch: parameters, gradients, optimizer state and kept activations, GiB.
+        batch_gb: estimate for the published batch: parameters, gradients, optimizer state, kept activations, and
+            tables with a row an item of the published set, GiB.
         flops: of a step at the published batch, two a multiply-add; matrix products, convolutions and attention.
         steps: of the whole training; None where the size of the training data is not known.
         hours: of those steps on the device at the stated share of its peak; evaluations and data are not in it.
@@ -137,7 +138,8 @@ def _row(cell: Cell, work: Work, answer: Mapping[str, Any], options: Options) ->
     recipe, task = cell.trial.spec["recipe"], str(cell.trial.spec["task"])
     share, kept = fixtures().shares(task, recipe, work.spec["recipe"])
     flops = share * float(answer.get("flops", 0))
-    batch_gb = (float(answer.get("state_bytes", 0)) + kept * float(answer.get("activation_bytes", 0))) / 2**30
+    tables = float(answer.get("item_bytes", 0)) * (_items(cell, answer) or 0)
+    batch_gb = (float(answer.get("state_bytes", 0)) + kept * float(answer.get("activation_bytes", 0)) + tables) / 2**30
     steps = _steps(cell, answer) if not answer["error"] else None
     peak = 1e12 * options.device.peak(str(recipe["precision"])) * options.utilisation
     own = f"{cell.benchmark}/{cell.arm}" == work.label
@@ -160,6 +162,12 @@ def _row(cell: Cell, work: Work, answer: Mapping[str, Any], options: Options) ->
         tuple(answer.get("untrained", ())),
         "" if own else work.label,
     )
+
+
+def _items(cell: Cell, answer: Mapping[str, Any]) -> int | None:
+    """Items of the training set; None where its size is not known."""
+    read = answer.get("items_per_epoch")
+    return fixtures().training_items(str(cell.trial.spec["data"]["name"])) if read is None else int(read)
 
 
 def _steps(cell: Cell, answer: Mapping[str, Any]) -> int | None:

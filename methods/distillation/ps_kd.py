@@ -32,6 +32,7 @@ class PSKD(Objective):
 
     name: ClassVar[str] = "ps-kd"
     needs: ClassVar[tuple[str, ...]] = ("index",)
+    tables: ClassVar[tuple[str, ...]] = ("predictions", "seen")  # buffers with a row a training item
 
     predictions: Tensor
     seen: Tensor

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import nn
 
 from harness.errors import HarnessError
 from harness.plan import Selection, make_plan
 from harness.preflight import DEVICES, device
+from harness.preflight.measure import rows_of_tables
 from harness.preflight.rows import works_of
-from harness.preflight.work import Work, cells_of, key_of
+from harness.preflight.work import Work, cells_of, fixtures, key_of
 from harness.preflight.workers import measured
 from harness.suite import load_suite
 
@@ -99,3 +101,11 @@ def test_a_process_that_dies_fails_its_own_work_and_is_replaced(spec: dict[str, 
     assert answers["a"]["stage"] == "process"
     assert "no task 'no-such-task'" in answers["b"]["error"]
     assert answers["b"]["stage"] == "build"
+
+
+def test_a_table_of_all_items_counts_at_the_published_size() -> None:
+    from methods.distillation.ps_kd import PSKD
+
+    model = nn.Sequential(nn.Linear(3, 7), PSKD(items=2, classes=7))
+    assert rows_of_tables(model) == 7 * 4 + 1
+    assert fixtures().training_items("cifar100") == 50_000
