@@ -156,25 +156,33 @@ def _test_of(frame: Frame, found: BlockFound) -> Test:
 
 
 def _mean(frame: Frame, blocks: tuple[BlockFound, ...]) -> tuple[Test | None, dict[str, Any]]:
-    """Differences in one unit as they are; those in several units divided by each metric's floor.
+    """The mean over benchmarks of one comparison, or that the means of all comparisons hold.
 
-    Never by their own sd: three seeds on five benchmarks would reject a true null 24 % of the time.
+    Differences in one unit enter as they are; those in several units divided by each metric's floor, never by their
+    own sd: three seeds on five benchmarks would reject a true null 24 % of the time.
     """
-    if any(len(one.pairs) != 1 for one in blocks):
-        return None, {"reason": "scope mean is for differences of two arms"}
     mixed = len({(one.block.unit, one.block.metric) for one in blocks}) > 1
     floors = [one.block.floor for one in blocks]
     if mixed and not all(floors):
         return None, {"reason": "a mean over several metrics needs a 'floor' of each to bring them to one unit"}
     units = tuple(float(floor or 1.0) if mixed else 1.0 for floor in floors)
+    # Every benchmark of a claim has the same comparisons, in one order.
+    compared = [_mean_of(frame, found, units) for found in zip(*(one.pairs for one in blocks), strict=True)]
+    test = compared[0] if len(compared) == 1 else Conjunction(tuple(compared), len(compared))
     if frame.domains is not None:
-        return _over_domains(frame, blocks, units), {"replication": "domains"}
-    parts = tuple(Paired(tuple(one.pairs[0].values), frame.sequential, frame.g) for one in blocks)
-    seeds = tuple(tuple(sorted(one.pairs[0].differences)) for one in blocks)
-    return Mean(parts, seeds, units), {"standardised_by": "floor" if mixed else "none: one unit"}
+        return test, {"replication": "domains"}
+    return test, {"standardised_by": "floor" if mixed else "none: one unit"}
 
 
-def _over_domains(frame: Frame, blocks: tuple[BlockFound, ...], units: tuple[float, ...]) -> Test:
+def _mean_of(frame: Frame, found: tuple[Pairs, ...], units: tuple[float, ...]) -> Test:
+    """One comparison's test over its benchmarks."""
+    if frame.domains is not None:
+        return _over_domains(frame, found, units)
+    parts = tuple(Paired(tuple(one.values), frame.sequential, frame.g) for one in found)
+    return Mean(parts, tuple(tuple(sorted(one.differences)) for one in found), units)
+
+
+def _over_domains(frame: Frame, found: tuple[Pairs, ...], units: tuple[float, ...]) -> Test:
     """Nested replication: one number a domain, the mean of its seeds; more seeds never make more domains.
 
     The number of domains is fixed before results, so it is a paired t in a sequential run too, there of the first
@@ -183,9 +191,8 @@ def _over_domains(frame: Frame, blocks: tuple[BlockFound, ...], units: tuple[flo
     """
     first = frame.seeds[0] if frame.sequential else None
     means = []
-    for one, unit in zip(blocks, units, strict=True):
-        kept = [value / unit for seed, value in sorted(one.pairs[0].differences.items())
-                if first is None or seed < first]  # fmt: skip
+    for one, unit in zip(found, units, strict=True):
+        kept = [value / unit for seed, value in sorted(one.differences.items()) if first is None or seed < first]
         if kept:
             mean = sum(kept) / len(kept)
             means.append(0.0 if math.isnan(mean) else mean)

@@ -153,6 +153,28 @@ class TestKinds:
         )
         return World(suite, {("a", arm): values for arm, values in scores.items()}, scale).verdicts()["c"]
 
+    def test_a_mean_over_benchmarks_holds_against_every_comparator(self, tmp_path: Path) -> None:
+        bound = binding("c", benchmarks=["a", "b"], scope="mean", against=["base", "other"], order="best")
+        suite = write_suite(tmp_path, [fact("c", kind="ordering", published={})], [bound], benchmarks=THREE)
+        near, far = around(1.0, 0.4, 6), around(3.0, 0.5, 6)
+
+        def judged(other: list[float]) -> dict[str, Any]:
+            scores = {(name, arm): values for name in "ab" for arm, values in
+                      (("ours", near if name == "a" else far), ("base", flat(6)), ("other", other))}  # fmt: skip
+            return World(suite, scores, "paper").verdicts()["c"]
+
+        def found(other: list[float]) -> stats.Inference:
+            return stats.stratified_mean([[v - w for v, w in zip(one, other, strict=True)] for one in (near, far)])
+
+        row = judged(flat(6))
+        assert row["verdict"] == "direction confirmed"
+        nearly = [value - 0.2 for value in around(2.0, 0.3, 6)[::-1]]
+        worse = found(nearly)
+        row = judged(nearly)
+        assert row["p"] == pytest.approx(worse.p), "the harder of the two comparisons decides"
+        assert row["difference"] == pytest.approx(worse.estimate)
+        assert row["verdict"] != "direction confirmed"
+
     def test_ordering_is_judged_pair_by_pair(self, tmp_path: Path) -> None:
         scores = {"ours": around(4, 0.3, 6), "base": around(2, 0.2, 6)[::-1], "other": flat(6)}
         good = self.judged(tmp_path, "ordering", scores, against=["base", "other"])
