@@ -172,7 +172,8 @@ def gate_views(claim: Claim) -> list[dict[str, Any]]:
         views.append({
             "metric": gate.get("metric"), "arm": gate.get("arm"), "value": value, "threshold": threshold,
             "passed": bool(gate.get("passed")), "op": gate.get("op") or _op(claim, gate), "place": place,
-            "relative_to": gate.get("relative_to"), "benchmark": gate.get("benchmark"), "reason": gate.get("reason"),
+            "relative_to": gate.get("relative_to"), "minus": gate.get("minus"),
+            "benchmark": gate.get("benchmark"), "reason": gate.get("reason"),
         })  # fmt: skip
     return views
 

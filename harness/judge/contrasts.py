@@ -56,7 +56,9 @@ def _frame(
         family="identity" if binding.check is not None else "primary" if binding.primary else "secondary",
         tolerated_failures=judging.tolerated_failures, stand_in_smallest_sd=judging.stand_in_smallest_sd,
         seeds=(seeds.min, seeds.primary or seeds.min, seeds.max), sequential=sequential,
-        gates=tuple(GateRule(one.metric, one.arm, one.relative_to, one.op, one.value) for one in gates_of(binding)),
+        gates=tuple(
+            GateRule(one.metric, one.arm, one.relative_to, one.minus, one.op, one.value) for one in gates_of(binding)
+        ),
         others=() if ordering else against[1:], check=binding.check, note=binding.note, domains=binding.domains,
     )  # fmt: skip
     if binding.unbound is not None:

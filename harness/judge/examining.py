@@ -107,8 +107,7 @@ def _unstable(frame: Frame, block: Block, evidence: Evidence) -> int:
 
 def _gate_text(gate: GateReading) -> str:
     rule = gate.rule
-    of = f"{rule.arm} / {rule.relative_to}" if rule.relative_to else rule.arm
-    return f"{rule.metric} of {of} is {gate.value:.4g} on {gate.benchmark}, not {rule.op} {rule.value:g}"
+    return f"{rule.metric} of {rule.of} is {gate.value:.4g} on {gate.benchmark}, not {rule.op} {rule.value:g}"
 
 
 def _unit(frame: Frame, blocks: tuple[BlockFound, ...], contrast: str) -> Unit:

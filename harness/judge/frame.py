@@ -24,13 +24,24 @@ REGISTERED = (
 
 @dataclass(frozen=True, slots=True)
 class GateRule:
-    """Does the cause act? ``metric`` of ``arm``, as a ratio to ``relative_to`` where given, against ``value``."""
+    """Does the cause act? ``metric`` of ``arm``, as a ratio to ``relative_to`` or less ``minus``, against ``value``."""
 
     metric: str
     arm: str
     relative_to: str | None
+    minus: str | None
     op: str
     value: float
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that it looks at."""
+        return tuple(arm for arm in (self.arm, self.relative_to, self.minus) if arm is not None)
+
+    @property
+    def of(self) -> str:
+        """Whose metric it is, in words."""
+        return f"{self.arm} / {self.relative_to}" if self.relative_to else " − ".join(self.arms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +178,7 @@ class Frame:
     @property
     def gate_arms(self) -> tuple[str, ...]:
         """Arms that the gates look at."""
-        named = [arm for gate in self.gates for arm in (gate.arm, gate.relative_to) if arm is not None]
+        named = [arm for gate in self.gates for arm in gate.arms]
         return tuple(dict.fromkeys(named))
 
     def as_dict(self) -> dict[str, Any]:

@@ -34,12 +34,15 @@ class GateReading:
 
 
 def read_gate(rule: GateRule, block: Block, evidence: Evidence) -> GateReading:
-    """The gate's metric averaged over the seeds of its arm that are done, as a ratio where it is one."""
+    """The gate's metric, a mean over the seeds of its arm that are done; a ratio or a difference where it is one."""
     value, reason = _mean(rule.metric, rule.arm, block, evidence)
     if value is not None and rule.relative_to is not None:
         below, reason = _mean(rule.metric, rule.relative_to, block, evidence)
         value = value / below if below else None
         reason = reason or f"{rule.metric} of {rule.relative_to} is zero"
+    if value is not None and rule.minus is not None:
+        less, reason = _mean(rule.metric, rule.minus, block, evidence)
+        value = None if less is None else value - less
     if value is None or math.isnan(value):
         return GateReading(rule, block.benchmark, None, False, reason)
     return GateReading(rule, block.benchmark, value, _OPERATORS[rule.op](value, rule.value))

@@ -246,8 +246,9 @@ def _shown(frame: Frame, found: BlockFound, evidence: Evidence) -> list[dict[str
 
 def _gate_dict(gate: GateReading) -> dict[str, Any]:
     return {"benchmark": gate.benchmark, "metric": gate.rule.metric, "arm": gate.rule.arm,
-            "relative_to": gate.rule.relative_to, "op": gate.rule.op, "threshold": gate.rule.value,
-            "value": gate.value, "passed": gate.passed, "reason": gate.reason or None}  # fmt: skip
+            "relative_to": gate.rule.relative_to, "minus": gate.rule.minus,
+            "op": gate.rule.op, "threshold": gate.rule.value, "value": gate.value,
+            "passed": gate.passed, "reason": gate.reason or None}  # fmt: skip
 
 
 def settle_absolute(

@@ -336,7 +336,7 @@ def _binding(suite: Suite, number: int, binding: Binding) -> Iterator[Problem]:
     )
     named = [("arm", binding.arm), *(("against", arm) for arm in binding.against)]
     named += [("baselines", arm) for arm in binding.baselines]
-    named += [("mechanism", arm) for gate in gates for arm in (gate.arm, gate.relative_to)]
+    named += [("mechanism", arm) for gate in gates for arm in gate.arms]
     for key, arm in named:
         if arm is not None and arm not in suite.model.arms:
             yield Problem(suite.node.find((*path, key)), _no_arm(suite, arm))

@@ -176,13 +176,28 @@ class UsedBenchmark(Strict):
 
 
 class Gate(Strict):
-    """Does the cause act? ``metric`` of ``arm`` (as a ratio to ``relative_to``) compared with ``value``."""
+    """Does the cause act? ``metric`` of ``arm`` compared with ``value``.
+
+    As a ratio to that of ``relative_to``, or less that of ``minus``: a ratio is for what cannot be zero or negative.
+    """
 
     metric: Annotated[str, StringConstraints(pattern=r"^mechanism\.")]
     arm: Name
     relative_to: Name | None = None
+    minus: Name | None = None
     op: Literal[">=", "<=", ">", "<"]
     value: float
+
+    @model_validator(mode="after")
+    def _one_reference(self) -> Gate:
+        if self.relative_to is not None and self.minus is not None:
+            raise ValueError("a gate is a ratio ('relative_to') or a difference ('minus'), not both")
+        return self
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that it looks at."""
+        return tuple(arm for arm in (self.arm, self.relative_to, self.minus) if arm is not None)
 
 
 class Threshold(Strict):

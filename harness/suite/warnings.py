@@ -13,7 +13,7 @@ def warnings_of(suite: Suite) -> list[Problem]:
     for binding in suite.model.claims:
         gates = binding.mechanism if isinstance(binding.mechanism, list) else [binding.mechanism]
         arms = {binding.arm, *binding.against, *binding.baselines}
-        arms |= {arm for gate in gates if gate for arm in (gate.arm, gate.relative_to)}
+        arms |= {arm for gate in gates if gate for arm in gate.arms}
         serving.update((name, arm) for name in binding.benchmarks for arm in arms if arm is not None)
     found = []
     used: set[str] = set()

@@ -62,13 +62,13 @@ def unequal(summary: Mapping[str, Any]) -> str:
 def _gates(tuning: Tuning, arm: str, baseline: str) -> list[Gate] | None:
     """The gates of the claim that the suite binds to these arms: a tuned effect needs the same cause.
 
-    A ratio of two arms presumes that they differ in the method alone; between arms of other learning rates and weight
-    decays it says nothing of the cause, and is left out.
+    A comparison of two arms presumes that they differ in the method alone; between arms of other learning rates and
+    weight decays it says nothing of the cause, and is left out.
     """
     for binding in tuning.suite.model.claims:
         if tuning.benchmark in binding.benchmarks and binding.arm == arm and binding.against[:1] == [baseline]:
             given = binding.mechanism if isinstance(binding.mechanism, list) else [binding.mechanism]
-            own = [gate for gate in given if gate is not None and gate.relative_to is None and gate.arm in tuning.arms]
+            own = [gate for gate in given if gate is not None and gate.arms == (gate.arm,) and gate.arm in tuning.arms]
             return [gate.model_copy(update={"arm": f"{gate.arm}-tuned"}) for gate in own] or None
     return None
 

@@ -11,6 +11,7 @@ from judge_support import World, around, benchmark, binding, fact, flat, write_s
 
 from harness import stats
 from harness.judge.verdicts import RANK, SENSITIVE, Reading, decide, least_favourable
+from harness.suite.models import Gate
 
 PAPER = benchmark("a", paper=True)
 
@@ -247,6 +248,24 @@ class TestGates:
         assert self.judged(tmp_path, gate, growth)["verdict"] == "inactive"
         growth["a", "base"]["mechanism.growth"] = 3.1
         assert self.judged(tmp_path, gate, growth)["verdict"] == "direction confirmed"
+
+    def test_difference_from_an_arm_below_zero(self, tmp_path: Path) -> None:
+        gate = {"metric": "mechanism.skill", "arm": "ours", "minus": "base", "op": ">=", "value": 0.2}
+        skill = {("a", "ours"): {"mechanism.skill": 0.7}, ("a", "base"): {"mechanism.skill": -0.02}}
+        row = self.judged(tmp_path, gate, skill)
+        assert row["verdict"] == "direction confirmed"
+        assert row["design"]["gate_readings"][0]["value"] == pytest.approx(0.72)
+        skill["a", "base"]["mechanism.skill"] = 0.55
+        row = self.judged(tmp_path, gate, skill)
+        assert row["verdict"] == "inactive"
+        assert "mechanism.skill of ours − base is 0.15 on a, not >= 0.2" in row["design"]["reason"]
+        del skill["a", "base"]
+        assert self.judged(tmp_path, gate, skill)["verdict"] == "invalid"
+
+    def test_a_gate_is_a_ratio_or_a_difference(self) -> None:
+        both = {"metric": "mechanism.skill", "arm": "ours", "relative_to": "base", "minus": "base"}
+        with pytest.raises(ValueError, match="not both"):
+            Gate.model_validate({**both, "op": ">=", "value": 0.2})
 
     def test_every_gate_must_pass(self, tmp_path: Path) -> None:
         gates = [{"metric": "mechanism.share", "arm": "ours", "op": op, "value": 0.5} for op in (">", "<")]

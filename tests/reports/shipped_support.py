@@ -61,8 +61,8 @@ def results_of(suite: Suite, trial: Trial, gates: Sequence[Gate]) -> list[dict[s
     for gate in sorted(gates, key=lambda gate: gate.arm != trial.arm):  # this arm's own rule before those of others
         beyond = 1.2 if gate.op in (">=", ">") else 0.8
         draw = 0.02 * random.Random(f"{gate.metric}{trial.arm}{trial.seed}").random()
-        reference = gate.relative_to is not None and trial.arm != gate.arm
-        rows.setdefault(("train", gate.metric), 1.0 if reference else gate.value * beyond + draw)
+        reference = gate.arms != (gate.arm,) and trial.arm != gate.arm
+        rows.setdefault(("train", gate.metric), float(gate.minus is None) if reference else gate.value * beyond + draw)
     return [{"split": split, "metric": metric, "value": value} for (split, metric), value in rows.items()]
 
 
@@ -73,7 +73,7 @@ def rules_of(suite: Suite) -> list[Gate]:
         given = binding.mechanism if isinstance(binding.mechanism, list) else [binding.mechanism]
         for rule in given:
             if rule is not None:
-                found.setdefault((rule.metric, rule.arm, rule.relative_to), rule)
+                found.setdefault((rule.metric, *rule.arms), rule)
     return list(found.values())
 
 
