@@ -193,12 +193,12 @@ def seeds_of(suite: Suite, wanted: Selection, primary: bool) -> tuple[int, ...]:
 
 
 def primary_cells(suite: Suite) -> set[tuple[str, str]]:
-    """Cells whose contrast is primary: both sides, and the arms of its gates."""
+    """Cells whose contrast is primary: the arm's and its comparator's, all of an ordering's."""
     cells: set[tuple[str, str]] = set()
     for binding in suite.model.claims:
         if binding.primary and binding.arm is not None:
-            for name in binding.benchmarks:
-                cells.update({(name, binding.arm), *((name, arm) for arm in binding.against[:1])})
+            deciding = binding.against if suite.facts[binding.id].kind == "ordering" else binding.against[:1]
+            cells.update((name, arm) for name in binding.benchmarks for arm in (binding.arm, *deciding))
     return cells
 
 
