@@ -9,7 +9,7 @@ from harness.suite import load_suite
 
 
 @pytest.mark.parametrize(
-    ("suite", "benchmark", "arm", "seeds"),
+    ("suite", "place", "arm", "seeds"),
     [
         ("adamp", "imagenet-resnet18", "adamp", 6),
         ("adamp", "imagenet-resnet18", "adamw", 6),
@@ -19,6 +19,6 @@ from harness.suite import load_suite
         ("knn_mmd", "wifall-fall", "in-domain", 3),
     ],
 )
-def test_cells_of_primary_contrasts_run_six_seeds(suite: str, benchmark: str, arm: str, seeds: int) -> None:
-    plan = make_plan(load_suite(suite), Selection("mini", benchmarks=(benchmark,)))
-    assert len(plan.trial_ids(benchmark, arm)) == seeds
+def test_cells_of_primary_contrasts_run_six_seeds(suite: str, place: str, arm: str, seeds: int) -> None:
+    plan = make_plan(load_suite(suite), Selection("mini", benchmarks=(place,)))
+    assert len(plan.trial_ids(place, arm)) == seeds
