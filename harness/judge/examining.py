@@ -167,6 +167,8 @@ def _mean(frame: Frame, blocks: tuple[BlockFound, ...]) -> tuple[Test | None, di
     units = tuple(float(floor or 1.0) if mixed else 1.0 for floor in floors)
     # Every benchmark of a claim has the same comparisons, in one order.
     compared = [_mean_of(frame, found, units) for found in zip(*(one.pairs for one in blocks), strict=True)]
+    if not compared:
+        return None, {"reason": "scope mean is for differences of two arms"}
     test = compared[0] if len(compared) == 1 else Conjunction(tuple(compared), len(compared))
     if frame.domains is not None:
         return test, {"replication": "domains"}

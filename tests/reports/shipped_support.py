@@ -61,8 +61,10 @@ def results_of(suite: Suite, trial: Trial, gates: Sequence[Gate]) -> list[dict[s
     for gate in sorted(gates, key=lambda gate: gate.arm != trial.arm):  # this arm's own rule before those of others
         beyond = 1.2 if gate.op in (">=", ">") else 0.8
         draw = 0.02 * random.Random(f"{gate.metric}{trial.arm}{trial.seed}").random()
-        reference = gate.arms != (gate.arm,) and trial.arm != gate.arm
-        rows.setdefault(("train", gate.metric), float(gate.minus is None) if reference else gate.value * beyond + draw)
+        # What an arm is compared with has 1 in a ratio and 0 in a difference, so that the gate's own arm decides.
+        neutral = 1.0 if gate.relative_to is not None else 0.0
+        compared_with = trial.arm != gate.arm and trial.arm in gate.arms
+        rows.setdefault(("train", gate.metric), neutral if compared_with else gate.value * beyond + draw)
     return [{"split": split, "metric": metric, "value": value} for (split, metric), value in rows.items()]
 
 
