@@ -63,8 +63,8 @@ def results_of(suite: Suite, trial: Trial, gates: Sequence[Gate]) -> list[dict[s
         draw = 0.02 * random.Random(f"{gate.metric}{trial.arm}{trial.seed}").random()
         # What an arm is compared with has 1 in a ratio and 0 in a difference, so that the gate's own arm decides.
         neutral = 1.0 if gate.relative_to is not None else 0.0
-        compared_with = trial.arm != gate.arm and trial.arm in gate.arms
-        rows.setdefault(("train", gate.metric), neutral if compared_with else gate.value * beyond + draw)
+        reference = gate.arms != (gate.arm,) and trial.arm != gate.arm
+        rows.setdefault(("train", gate.metric), neutral if reference else gate.value * beyond + draw)
     return [{"split": split, "metric": metric, "value": value} for (split, metric), value in rows.items()]
 
 
