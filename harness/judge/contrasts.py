@@ -49,7 +49,7 @@ def _frame(
         benchmarks=tuple(binding.benchmarks), arm=binding.arm, against=against,
         own_baselines=tuple(binding.baselines) if len(binding.baselines) == 2 else (),
         scope=f"at_least: {scope.at_least}" if isinstance(scope, Threshold) else scope,
-        k=scope.at_least if isinstance(scope, Threshold) else None, order=binding.order if ordering else None,
+        k=scope.at_least if isinstance(scope, Threshold) else None, order=(binding.order or "chain") if ordering else None,
         alpha=judging.alpha, kappa=judging.kappa, g=judging.g, delta=None if fact.effect is None else abs(fact.effect),
         m=binding.m, margin=binding.margin, target=fact.published.method, log_ratio=fact.unit.lower() in TIMES,
         on_divergence=binding.on_divergence, protocol=binding.protocol,

@@ -342,6 +342,7 @@ def _binding(suite: Suite, number: int, binding: Binding) -> Iterator[Problem]:
             yield Problem(suite.node.find((*path, key)), _no_arm(suite, arm))
     yield from _runs(suite, number, binding, [arm for key, arm in named if arm and key != "against"])
     yield from _metric(suite, number, binding)
+    yield from _order(suite, number, binding)
     if binding.check is not None and binding.check != REPORTED:
         known = checks_of(suite.name)
         if binding.check not in known:
@@ -371,6 +372,16 @@ def _metric(suite: Suite, number: int, binding: Binding) -> Iterator[Problem]:
             where = "metric" if binding.metric is not None else "id"
             problem = f"benchmark '{name}' has no metric '{metric}'; {choices(known, metric)}"
             yield Problem(suite.node.find(("claims", number, where)), problem)
+
+
+def _order(suite: Suite, number: int, binding: Binding) -> Iterator[Problem]:
+    """A chain and "best of all" are different claims: neither may be taken in silence."""
+    fact = suite.facts.get(binding.id)
+    if fact is None or fact.kind != "ordering" or len(binding.against) < 2 or binding.order is not None:
+        return
+    problem = f"the ordering '{binding.id}' has {len(binding.against)} arms in 'against:' and no 'order:'"
+    cure = "say 'chain' (arm > first > second …) or 'best' (arm above each)"
+    yield Problem(suite.node.find(("claims", number, "against")), f"{problem}; {cure}")
 
 
 def checks_of(suite: str) -> list[str]:

@@ -177,11 +177,11 @@ class TestKinds:
 
     def test_ordering_is_judged_pair_by_pair(self, tmp_path: Path) -> None:
         scores = {"ours": around(4, 0.3, 6), "base": around(2, 0.2, 6)[::-1], "other": flat(6)}
-        good = self.judged(tmp_path, "ordering", scores, against=["base", "other"])
+        good = self.judged(tmp_path, "ordering", scores, against=["base", "other"], order="chain")
         assert good["verdict"] == "direction confirmed"
         pairs = [(one["arm"], one["against"]) for one in good["design"]["per_benchmark"]]
         assert pairs == [("ours", "base"), ("base", "other")]
-        swapped = self.judged(tmp_path, "ordering", scores, against=["other", "base"])
+        swapped = self.judged(tmp_path, "ordering", scores, against=["other", "base"], order="chain")
         assert swapped["verdict"] == "contradicted"
         best = self.judged(tmp_path, "ordering", scores, against=["other", "base"], order="best")
         assert best["verdict"] == "direction confirmed"

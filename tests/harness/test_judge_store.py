@@ -40,7 +40,7 @@ def many_kinds(folder: Path, judging: str = "{}") -> World:
         binding("some", scope={"at_least": 2}, **all_three),
         binding("average", scope="mean", **all_three), binding("not-worse", scope="no_worse", margin=0.5),
         binding("per-benchmark", **all_three), binding("gated", mechanism=gate, benchmarks=["b"]),
-        binding("dead", mechanism={**gate, "value": 0.99}), binding("order", against=["base", "other"]),
+        binding("dead", mechanism={**gate, "value": 0.99}), binding("order", against=["base", "other"], order="chain"),
         binding("value", against=[], margin=0.6), binding("gain", baselines=["other", "third"]),
         binding("lost", arm="third", on_divergence="worst"), {"id": "unbound", "unbound": "no comparator is built"},
     ]  # fmt: skip

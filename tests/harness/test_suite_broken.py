@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,9 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "claim on a missing benchmark": (swap("benchmarks: [known]", "benchmarks: [unknown]"), "did you mean 'known'"),
     "unknown claim": (swap("{id: tiny-better, b", "{id: tiny-bitter, b"), "did you mean 'tiny-better'"),
     "claim neither bound nor unbound": (lambda t: t[: t.index("claims:")], "neither bound nor unbound"),
+    "an ordering of unknown form": (
+        lambda t: re.sub(r"kind: \w+", "kind: ordering", t).replace("against: [base]", "against: [base, worse]"),
+        "has 2 arms in 'against:' and no 'order:'; say 'chain'"),
     "unbound without a reason": (swap(", benchmarks: [known], arm: better, against: [base], primary: true",
                                       ", unbound: ''"), "unbound"),
     "unbound and bound": (swap("primary: true", "unbound: there is no such arm"), "an unbound claim takes no"),
