@@ -209,8 +209,9 @@ class Threshold(Strict):
 class Binding(Strict):
     """A claim bound to benchmarks and arms, or unbound with a reason.
 
-    ``order`` is asked of orderings over several arms: ``chain`` (arm > against[0] > against[1] …) or ``best`` (arm
-    above each). ``baselines``: own baselines of the arm and of ``against[0]``; the claim is judged on the gains over them.
+    ``order`` is asked of orderings over several arms: ``chain`` (arm > against[0] > against[1] …) or ``best``
+    (arm above each). ``baselines``: own baselines of the arm and of ``against[0]``; the claim is judged on the gains
+    over them.
     ``check: reported`` marks an identity that only the authors' files show. ``domains: benchmarks`` (with ``scope:
     mean``): the claim is about domains such as persons or rooms, each a benchmark; seeds are averaged within a domain
     and the test is over domains.
