@@ -114,7 +114,7 @@ def pictures(found: Gathered, rows: list[Ablation]) -> list[Figure]:
 
 def tone(row: Ablation) -> str:
     """Whether the interval lies on one side of zero."""
-    return "holds" if row.low > 0 else "against" if row.high < 0 else "open"
+    return words.side(row.low, row.high)
 
 
 def most(rows: list[Ablation]) -> list[tuple[str, str, Ablation | None]]:

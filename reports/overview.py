@@ -72,7 +72,7 @@ class Removed:
     @property
     def tone(self) -> str:
         """On which side of zero the interval lies."""
-        return "holds" if self.low > 0 else "against" if self.high < 0 else "open"
+        return words.side(self.low, self.high)
 
 
 def removed(claim: Claim, rows: Sequence[Ablation]) -> list[Removed]:

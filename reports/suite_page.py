@@ -89,6 +89,7 @@ def _effects(reader: Reader, found: Gathered) -> list[dict[str, Any]]:
     axis = axis_of([(row["difference"], row["ci_low"], row["ci_high"]) for row in known])
     return [
         {**row, "unit": words.unit_of_difference(str(row["unit"])), "zero": axis.zero,
+         "tone": words.side(row["ci_low"], row["ci_high"]),
          "mark": Mark.of(axis, row["difference"], row["ci_low"], row["ci_high"])}
         for row in known
     ]  # fmt: skip

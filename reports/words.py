@@ -63,6 +63,12 @@ def finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
+def side(low: Any, high: Any) -> str:
+    """On which side of zero an interval lies: ``holds`` above, ``against`` below, ``open`` otherwise or without one."""
+    low, high = finite(low), finite(high)
+    return "holds" if low is not None and low > 0 else "against" if high is not None and high < 0 else "open"
+
+
 def number(value: Any, digits: int = 3, sign: bool = False) -> str:
     """Three significant digits, a true minus, never an exponent between 1e-4 and 1e6; '–' where there is none."""
     if value is None or isinstance(value, str) or math.isnan(value):

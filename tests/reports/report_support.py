@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness import stats
+from harness.judge.settling import finite
 from harness.plan import Plan, Selection, Trial, make_plan
 from harness.store import Owner
 from harness.suite import Suite, load_suite
@@ -274,7 +275,8 @@ def verdict(one: Reported, benchmark: str, differences: dict[int, float], passed
     stand_in = list(one.plan.settings[benchmark].stand_in)
     confirmed, open_ = ("direction confirmed", "undecided") if stand_in else ("reproduced", "inconclusive")
     word = "inactive" if not passed else confirmed if found.p <= 0.05 and found.low > 0 else open_
-    entry = {"benchmark": benchmark, "n": found.n, "difference": found.estimate, "low": found.low, "high": found.high,
+    entry = {"benchmark": benchmark, "n": found.n, "difference": found.estimate, "low": finite(found.low),
+             "high": finite(found.high),
              "differences": {str(seed): value for seed, value in differences.items()}}  # fmt: skip
     design = {
         "direction": 1, "metric": "score", "unit": "points", "benchmarks": [benchmark], "arm": arm, "against": against,

@@ -16,7 +16,8 @@ from html_support import Parsed
 from report_support import HOSTILE, SCRIPT, fill, outcome, plans, trial_row, write_suite
 
 from harness.store import Owner, open_reader
-from reports.addresses import address, slug
+from harness.suite import load_suite
+from reports.addresses import address, slug, suite_path
 from reports.site import MANIFEST, write_site
 
 
@@ -183,6 +184,23 @@ def test_trials_are_those_of_the_plan_never_rows_by_name(tmp_path: Path) -> None
         text = path.read_text(encoding="utf-8")
         assert "ffffffffffff" not in text, path
         assert "987654" not in text, path
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_effects_of_a_declared_factorial_are_shown_from_the_first_seed_on(tmp_path: Path, seeds: int) -> None:
+    suite = write_suite(tmp_path)
+    with (tmp_path / "demo.yaml").open("a", encoding="utf-8") as file:
+        file.write(
+            "ablate:\n  ours:\n    design: factorial\n    factors:\n"
+            "      inertia: {on: {optimizer.momentum: 0.5}}\n      shrinking: {on: {optimizer.weight_decay: 0.01}}\n"
+        )
+    reported = plans(load_suite(suite.path), ["mini"], seeds=seeds)
+    database = tmp_path / "harness.duckdb"
+    fill(database, reported, fail_one=False)
+    folder = write_site(database, reported, tmp_path / "site").parent
+    text = (folder / suite_path("demo", "mini")).read_text(encoding="utf-8")
+    assert "main effect" in text
+    assert "interaction" in text
 
 
 def test_the_latest_verdict_counts_and_absent_keys_are_no_matter(tmp_path: Path) -> None:
