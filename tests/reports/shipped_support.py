@@ -36,13 +36,13 @@ SEEDS = tuple(range(5))
 RUN = "20260304T050000-5678abcd"
 
 
-def selections(suite: Suite) -> list[Selection]:
+def selections(suite: Suite, seeds: tuple[int, ...] = SEEDS) -> list[Selection]:
     """What is reported of a suite."""
     found = []
     for scale, names in SUITES[suite.name]:
         known = [name for name in names if name in suite.benchmarks]
         chosen = tuple(known or list(suite.benchmarks)[:1])
-        found.append(Selection(scale=scale, benchmarks=chosen, seeds=SEEDS))
+        found.append(Selection(scale=scale, benchmarks=chosen, seeds=seeds))
     return found
 
 
@@ -105,13 +105,13 @@ def fill_shipped(owner: Owner, suite: Suite, plan: Plan) -> None:
                       "results": results_of(suite, trial, gates)})  # fmt: skip
 
 
-def write_shipped(folder: Path) -> Path:
+def write_shipped(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:
     """The site of all five suites; returns its folder."""
     database = folder / "shipped.duckdb"
     reported = []
     for name in SUITES:
         suite = load_suite(name)
-        for selection in selections(suite):
+        for selection in selections(suite, seeds):
             with Owner(database, f"{RUN}-{name}-{selection.scale}") as owner:
                 fill_shipped(owner, suite, make_plan(suite, selection))
             reported.append(Reported(suite, judge_now(suite, selection, database)[0]))
