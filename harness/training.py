@@ -87,6 +87,8 @@ def settle(recipe: Recipe) -> None:
     """Threads and determinism of this process, as the recipe has them."""
     torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(True, warn_only=True)
+    # It also fills every new tensor with NaN, a tenth of a small network's step; what is read here was written before.
+    torch.utils.deterministic.fill_uninitialized_memory = False
     torch.backends.cudnn.benchmark = False
     torch.set_default_dtype(torch.float32)
 
@@ -139,6 +141,7 @@ class Loop:
         self.probe: Probe | None = task.probe(model) if probed else None
         self.series: dict[tuple[str, str], Series] = {}
         self.best: tuple[float, dict[str, Tensor]] | None = None
+        self.selected: Evaluation | None = None  # on validation, of the weights that the recipe selects so far
         self.started = time.perf_counter()
         self.last_beat = 0.0
         self.last_checkpoint = time.monotonic()
@@ -311,7 +314,9 @@ class Loop:
             score = -score if self.recipe.selection_better == "lower" else score
             if math.isfinite(score) and (self.best is None or score > self.best[0]):
                 weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-                self.best = (score, weights)
+                self.best, self.selected = (score, weights), evaluation
+        elif step + 1 == self.total:
+            self.selected = evaluation
 
     def _beat(self, step: int, loss: Tensor) -> None:
         now = time.monotonic()
@@ -332,7 +337,9 @@ class Loop:
             self.model.load_state_dict(self.best[1])
         artifacts: list[Artifact] = []
         for split in ("validation", "test"):
-            evaluation = self._score(split)
+            # After a resumption the selected weights may have to be scored again.
+            known = self.selected if split == "validation" else None
+            evaluation = known or self._score(split)
             results += [(split, name, float(value)) for name, value in evaluation.metrics.items()]
             if split == "test" and evaluation.items:
                 artifacts += self._keep_items(evaluation.items)

@@ -152,3 +152,13 @@ def test_threads_and_device_are_those_of_the_recipe(tiny: Path, tmp_path: Path) 
     trial = trial_of(tiny, "base", threads=1)
     train(trial.spec, Surroundings(tmp_path, torch.device("cpu"), silent))
     assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("select", ["last", "best_on_validation"])
+def test_the_final_validation_is_that_of_the_selected_weights(select: str, tmp_path: Path) -> None:
+    trial = trial_of("adamp", "adamw", steps=40, evaluations=8, select=select, selection_metric="top1-accuracy")
+    outcome = train(trial.spec, Surroundings(tmp_path, torch.device("cpu"), silent))
+    series = next(one for one in outcome.series if (one.split, one.name) == ("validation", "top1-accuracy"))
+    final = {name: value for split, name, value in outcome.results if split == "validation"}
+    assert len(set(series.value)) > 1
+    assert final["top1-accuracy"] == (series.value[-1] if select == "last" else max(series.value))
