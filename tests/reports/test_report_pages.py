@@ -199,8 +199,8 @@ def test_effects_of_a_declared_factorial_are_shown_from_the_first_seed_on(tmp_pa
     fill(database, reported, fail_one=False)
     folder = write_site(database, reported, tmp_path / "site").parent
     text = (folder / suite_path("demo", "mini")).read_text(encoding="utf-8")
-    assert "main effect" in text
-    assert "interaction" in text
+    assert ">main effect</td>" in text
+    assert ">interaction</td>" in text
 
 
 def test_the_latest_verdict_counts_and_absent_keys_are_no_matter(tmp_path: Path) -> None:
