@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from harness.assembly import share_weights
+from harness.assembly import assemble, share_weights
 from harness.plan import Selection, Trial, make_plan
 from harness.recipe import Recipe, recipe_from
 from harness.schedules import evenly, factor, log_spaced
 from harness.seeds import Streams, derive
 from harness.suite import load_suite
-from harness.training import Surroundings, train
+from harness.training import Loop, Surroundings, train
 from harness.worker import Job, run_job
 
 
@@ -162,3 +162,16 @@ def test_the_final_validation_is_that_of_the_selected_weights(select: str, tmp_p
     final = {name: value for split, name, value in outcome.results if split == "validation"}
     assert len(set(series.value)) > 1
     assert final["top1-accuracy"] == (series.value[-1] if select == "last" else max(series.value))
+
+
+def test_a_language_model_measures_its_validation_anew_after_a_step(tmp_path: Path) -> None:
+    selection = Selection(seeds=(0,), arms=("layer",), benchmarks=("ptb",), overrides={"steps": 3})
+    trial = make_plan(load_suite("powernorm"), selection).trials[0]
+    task = assemble(trial.spec, tmp_path, torch.device("cpu"), {})
+    loop = Loop(task, task.build(), Surroundings(tmp_path, torch.device("cpu"), silent))
+    before = task.evaluate("validation").metrics["perplexity"]
+    assert task.mechanisms() == {"validation_perplexity": before}
+    loop.take_step(0, next(iter(task.batches(0))))
+    after = task.mechanisms()["validation_perplexity"]
+    assert after != before
+    assert after == task.evaluate("validation").metrics["perplexity"]
