@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from harness import registry
-from harness.plan import sources_of
+from harness.plan.planning import sources_of
+from harness.vocabulary import Kind
 from reports import words
 from reports.provenance import provenance
 from reports.reading import Gathered
@@ -47,8 +48,8 @@ def _slots(slots: Any) -> Iterator[str]:
                 yield from _slots(value)
 
 
-def _entry(kind: registry.Kind, name: str, keys: Sequence[str]) -> dict[str, Any]:
+def _entry(kind: Kind, name: str, keys: Sequence[str]) -> dict[str, Any]:
     """What the registry says of a name; a method of a user's own file may be unknown to this process."""
     entry = registry.entries(kind).get(name)
-    info = entry.info if entry else {}
+    info = entry.card if entry else {}
     return {"name": name, **{key: info.get(key) or "" for key in keys}}

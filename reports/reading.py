@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from harness.plan import Plan
+from harness.plan.planning import Plan
 from harness.store import Reader
 from harness.suite import Suite
 from harness.suite.models import Binding

@@ -6,13 +6,12 @@ import json
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from harness.plan import Plan
+from harness.results.reporting import Reported
 from harness.store import Reader, open_reader
-from harness.suite import Suite
 from reports.ablations import ablations
 from reports.addresses import slug
 from reports.benchmark_page import benchmark_pages
@@ -31,14 +30,6 @@ TRIAL_PAGES = 2000
 """Above this number of trials none has a page of its own: the table on its benchmark's page has them all."""
 MANIFEST = "site.json"
 SINGLE = "index.html"
-
-
-@dataclass(frozen=True, slots=True)
-class Reported:
-    """A suite and the plan whose trials are its results."""
-
-    suite: Suite
-    plan: Plan
 
 
 def write_site(database: Path, suites: Sequence[Reported], out: Path, *, single_file: bool = False) -> Path:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from textwrap import dedent
 from typing import Any
 
-from harness.plan import Plan
+from harness.plan.planning import Plan
 from harness.store import Reader
 
 CURVE_POINTS = 400

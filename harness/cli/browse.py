@@ -22,9 +22,10 @@ def command(suites: tuple[str, ...], **options: Any) -> None:
 
     Pages renew themselves while results come in.
     """
-    from harness.cli.report import reported_scale, write_report
-    from harness.live import live
-    from harness.serve import Site, serve
+    from harness.cli.report import reported_scale
+    from harness.results.progress import live
+    from harness.results.reporting import write_report
+    from harness.results.serve import Site, serve
     from harness.store import open_reader
 
     chosen, _ = selection(

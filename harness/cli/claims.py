@@ -17,17 +17,18 @@ from harness.cli.options import database_option, selection, selection_options
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(suites: tuple[str, ...], form: str, **options: Any) -> None:
     """Judge a suite's claims from the stored trials (without a name: every shipped suite's)."""
-    from harness.claims import judge_now, stored_otherwise
     from harness.cli.verdicts import plain, print_ablations, print_claims, verdict_json
     from harness.judge import ablations
+    from harness.judge.stored import judge_now, stored_otherwise
+    from harness.registry.shipped import suite_files
     from harness.store import open_reader
-    from harness.suite import load_suite, shipped_suites
+    from harness.suite import load_suite
 
     chosen, _ = selection(
         options["scale"], options["benchmarks"], options["arms"], options["seeds"], options["overrides"]
     )
     rows = []
-    for name in suites or tuple(shipped_suites()):
+    for name in suites or tuple(suite_files()):
         suite = load_suite(name)
         plan, verdicts = judge_now(suite, chosen, options["database"])
         with open_reader(options["database"]) as reader:

@@ -11,15 +11,13 @@ import click
 @click.argument("directory", type=click.Path(path_type=Path))
 def command(directory: Path) -> int:
     """Check the methods against reference vectors: one line a vector, exit code 1 on a miss."""
-    import importlib
-
     from harness.errors import HarnessError
+    from harness.registry.shipped import conformance
 
-    conformance = importlib.import_module("methods.conformance")
     if not (directory / "index.json").is_file():
         raise HarnessError(f"{directory} holds no index.json; a folder of reference vectors is expected")
     try:
-        lines = conformance.check(directory)
+        lines = conformance().check(directory)
     except (ValueError, OSError) as error:
         raise HarnessError(f"{directory}: {error}") from error
     for line in lines:

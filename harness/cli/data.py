@@ -18,15 +18,15 @@ def list_sources() -> None:
 
     from harness import registry
     from harness.cli.terminal import console as make_console
-    from harness.identity import file_of
+    from harness.data.locate import file_of
 
     table = Table(box=None, pad_edge=False)
     for name in ("name", "here", "origin", "size", "licence", "home"):
         table.add_column(name, overflow="fold")
     for name, entry in registry.entries("data").items():
-        paths = [file_of(file) for file in entry.info["files"]]
+        paths = [file_of(file) for file in entry.card["files"]]
         here = all(path is not None and path.exists() for path in paths)
-        row = [name, "yes" if here else "no", *(str(entry.info[key]) for key in ("origin", "size", "licence", "home"))]
+        row = [name, "yes" if here else "no", *(str(entry.card[key]) for key in ("origin", "size", "licence", "home"))]
         table.add_row(*(Text(cell) for cell in row))
     make_console().print(table)
 
@@ -35,7 +35,7 @@ def list_sources() -> None:
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 def verify_sources(names: tuple[str, ...]) -> int:
     """Compare files with their stated checksums; exit code 1 where one is missing or differs."""
-    from harness.sources import verify
+    from harness.data.download import verify
 
     bad = 0
     for name in names:
@@ -49,7 +49,7 @@ def verify_sources(names: tuple[str, ...]) -> int:
 @click.argument("names", nargs=-1, required=True, metavar="NAME…")
 def fetch_sources(names: tuple[str, ...]) -> None:
     """Fetch data sets into HARNESS_DATA from where each has its home, and verify them."""
-    from harness.sources import fetch
+    from harness.data.download import fetch
 
     for name in names:
         for line in fetch(name):

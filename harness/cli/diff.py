@@ -18,7 +18,7 @@ from harness.cli.options import database_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(first: str, second: str, metric: str | None, database: Path, as_json: bool) -> int:
     """Compare two runs' verdicts and metrics. RUN is an id, its unique beginning, or 'latest'."""
-    from harness.difference import difference
+    from harness.results.diff import difference
     from harness.store import open_reader
 
     with open_reader(database) as reader:

@@ -16,7 +16,7 @@ from harness.cli.options import database_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def command(database: Path, ray: bool, as_json: bool) -> int:
     """Versions, devices, Ray, data, database: what works here, and what to do about what does not."""
-    from harness.doctor import examine
+    from harness.preflight.doctor import examine
 
     findings = examine(database, with_ray=ray)
     if as_json:

@@ -15,7 +15,7 @@ from harness.cli.options import database_option
 @database_option
 def command(form: str, folder: Path, database: Path) -> None:
     """Export tables: the whole store for other tools, or verdicts and results for a paper."""
-    from harness.export import export
+    from harness.results.export import export
 
     for path in export(database, form, folder):
         click.echo(str(path))

@@ -38,21 +38,23 @@ def _rows(kind: str, database: Path, stale: bool) -> list[dict[str, Any]]:
     if kind in ("runs", "trials"):
         return _stored(kind, database, stale)
     from harness import registry
+    from harness.vocabulary import Kind
 
-    names: dict[str, registry.Kind] = {"methods": "method", "tasks": "task", "data": "data", "models": "model"}
+    names: dict[str, Kind] = {"methods": "method", "tasks": "task", "data": "data", "models": "model"}
     found = registry.entries(names[kind])
     shown = {"methods": ("slot", "role", "family"), "tasks": (), "data": ("origin", "licence"), "models": ()}[kind]
     return [
-        {"name": name, **{key: entry.info[key] for key in shown}, "summary": entry.info["summary"]}
+        {"name": name, **{key: entry.card[key] for key in shown}, "summary": entry.card["summary"]}
         for name, entry in found.items()
     ]
 
 
 def _suites() -> list[dict[str, Any]]:
-    from harness.suite import load_suite, shipped_suites
+    from harness.registry.shipped import suite_files
+    from harness.suite import load_suite
 
     rows = []
-    for name, path in shipped_suites().items():
+    for name, path in suite_files().items():
         suite = load_suite(path)
         unbound = sum(binding.unbound is not None for binding in suite.model.claims)
         rows.append(
@@ -63,11 +65,12 @@ def _suites() -> list[dict[str, Any]]:
 
 
 def _benchmarks() -> list[dict[str, Any]]:
-    from harness.suite import load_suite, shipped_suites
+    from harness.registry.shipped import suite_files
+    from harness.suite import load_suite
     from harness.suite.resolve import setting
 
     rows = []
-    for path in shipped_suites().values():
+    for path in suite_files().values():
         suite = load_suite(path)
         for name, benchmark in suite.benchmarks.items():
             scales = [s for s in ("mini", "small", "paper") if setting(suite, name, s) is not None]
@@ -100,12 +103,13 @@ def _stored(kind: str, database: Path, stale: bool) -> list[dict[str, Any]]:
 
 def _current(suites: list[tuple[str, str]]) -> set[str]:
     """The trials that shipped suites ask for today, at any number of seeds up to their largest."""
-    from harness.plan import Selection, make_plan
-    from harness.suite import load_suite, shipped_suites
+    from harness.plan.planning import Selection, make_plan
+    from harness.registry.shipped import suite_files
+    from harness.suite import load_suite
 
     found: set[str] = set()
     for name, scale in suites:
-        if name in shipped_suites():
+        if name in suite_files():
             suite = load_suite(name)
             seeds = tuple(range(suite.model.seeds.max))
             found.update(t.trial_id for t in make_plan(suite, Selection(scale=scale, seeds=seeds)).trials)

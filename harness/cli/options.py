@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from harness.errors import HarnessError
-from harness.paths import default_database
+from harness.store.paths import default_database
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -46,12 +46,12 @@ def selection(
     scale: str, benchmarks: tuple[str, ...], arms: tuple[str, ...], seeds: str | None, overrides: tuple[str, ...]
 ) -> tuple[Any, tuple[Mapping[str, Any], ...]]:
     """The plan's selection, and the methods that ``--arm NAME=FILE.py:CLASS`` adds."""
-    from harness.plan import Selection, parse_seeds
+    from harness.plan.planning import Selection, parse_seeds
 
     added, methods, named = {}, [], []
     for text in arms:
         if "=" in text:
-            from harness.own import own_arm
+            from harness.plan.user_arms import own_arm
 
             name, arm, method = own_arm(text)
             added[name] = arm

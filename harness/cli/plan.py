@@ -28,9 +28,12 @@ def command(suite: str, **options: Any) -> None:
 
 def show_plan(suite: Any, chosen: Any, database: Path, as_json: bool) -> None:
     """Print a plan as a table or as JSON."""
-    from harness.estimate import estimate
+    from harness.plan.estimate import estimate
+    from harness.plan.planning import make_plan
+    from harness.results.costs import measured_costs
 
-    found = estimate(suite, chosen, database)
+    plan = make_plan(suite, chosen)
+    found = estimate(plan, measured_costs(plan, database))
     if as_json:
         click.echo(json.dumps(found.as_dict()))
         return

@@ -52,7 +52,7 @@ def command(suites: tuple[str, ...], shape: str, device_name: str, **options: An
     here are reported as missing; random ones stand in for their shapes.
     """
     from harness.errors import HarnessError
-    from harness.plan import make_plan
+    from harness.plan.planning import make_plan
     from harness.preflight import device, preflight
     from harness.preflight.rows import Options
     from harness.suite import load_suite

@@ -31,7 +31,7 @@ def command(suites: tuple[str, ...], **options: Any) -> int:
     SUITE is a path, or the name of a shipped suite. Trials are identified by their content: the same command again
     runs nothing, and after an interruption it goes on where it stopped.
     """
-    from harness.run import Request, run_suite
+    from harness.execute.run import Request, run_suite
     from harness.suite import load_suite
 
     loaded = [load_suite(suite) for suite in suites]
@@ -45,7 +45,7 @@ def command(suites: tuple[str, ...], **options: Any) -> int:
             show_plan(suite, chosen, options["database"], options["as_json"])
         return 0
     from harness.cli.watch import make_watch
-    from harness.dispatch import Policy
+    from harness.execute.dispatch import Policy
 
     request = Request(
         database=options["database"],
@@ -68,12 +68,12 @@ def command(suites: tuple[str, ...], **options: Any) -> int:
 
 
 def _report(results: list[tuple[Any, Any]], options: dict[str, Any]) -> Path:
-    from harness.cli.report import others_in
-    from reports.site import Reported, write_site
+    from harness.registry.shipped import write_site
+    from harness.results.reporting import Reported, others_in
 
     reported = [Reported(suite, result.plan) for suite, result in results]
     reported += others_in(options["database"], reported)
-    return write_site(options["database"], reported, options["database"].parent / "report")
+    return write_site()(options["database"], reported, options["database"].parent / "report")
 
 
 def _tell(results: list[tuple[Any, Any]], options: dict[str, Any], index: Path | None) -> None:

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from harness.dispatch import Silent, Watch
-from harness.executors.base import Outcome, Progress
-from harness.worker import Job
+from harness.execute.dispatch import Silent, Watch
+from harness.execute.executors.base import Outcome, Progress
+from harness.execute.worker import Job
 
 
 def cell_of(job: Job) -> str:

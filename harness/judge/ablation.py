@@ -12,7 +12,7 @@ from harness.judge.effects import Effect, effects_of, measure
 from harness.judge.evidence import Evidence, pair, read_evidence
 from harness.judge.frame import Block, Frame
 from harness.judge.settling import finite
-from harness.plan import Plan
+from harness.plan.planning import Plan
 from harness.store.queries import Queries
 from harness.suite import Suite
 from harness.suite.ablate import Design, designs_of

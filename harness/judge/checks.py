@@ -1,4 +1,4 @@
-"""Checks of identities: functions of ``suites.checks``, called by name in a process of their own.
+"""Checks of identities: functions of a suite's checks module, called by name in a process of their own.
 
 A check needs torch, which the commands that only read must not load; and one that dies must not take the judge along.
 Run as a module with names as arguments it prints one line of JSON.
@@ -14,8 +14,9 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.fingerprint import fingerprint
 from harness.judge.frame import Frame, Stored
+from harness.plan.fingerprint import fingerprint
+from harness.registry.shipped import check_module
 from harness.store.queries import Queries
 from harness.suite.models import REPORTED
 
@@ -25,7 +26,7 @@ _MARK = "checks of identities: "
 
 def place_of(frame: Frame) -> str:
     """``module:function`` of a claim's check."""
-    return f"suites.checks.{frame.suite}:{frame.check}"
+    return f"{check_module(frame.suite)}:{frame.check}"
 
 
 def code_of(place: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.judge import fairness
 from harness.judge.frame import Block, Frame, GateRule
-from harness.plan import Plan, Trial
+from harness.plan.planning import Plan, Trial
 from harness.suite import Suite
 from harness.suite.models import Binding, Fact, Gate, Metric, Threshold
 from harness.suite.resolve import Setting, content, setting

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from harness.identity import sha256_of
+from harness.data.checksums import sha256_of
 
 Mode = Literal["difference", "absolute", "check", "none"]
 Family = Literal["primary", "secondary", "exploratory", "identity"]

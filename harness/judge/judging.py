@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from harness.judge.examining import Unit, examine
 from harness.judge.frame import Frame, Stored
 from harness.judge.items import Items, two_way
 from harness.judge.settling import Row, empty_row, settle, settle_absolute, settle_check
-from harness.plan import Plan
+from harness.plan.planning import Plan
 from harness.store.queries import Queries
 from harness.suite import Suite
 
@@ -206,3 +206,11 @@ def claim_rows(suite: Suite) -> list[Row]:
             }
         )  # fmt: skip
     return rows
+
+
+def record_judgement(record: Callable[[Mapping[str, Any]], None], suite: str, scale: str, judgement: Any) -> None:
+    """Journal verdicts with the trials and gates they rest on."""
+    record(
+        {"kind": "verdicts", "suite": suite, "scale": scale, "verdicts": judgement.verdicts,
+         "trials": judgement.trials, "gates": judgement.gates}
+    )  # fmt: skip

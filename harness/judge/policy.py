@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from statistics import median
 from typing import Any
@@ -22,7 +22,7 @@ from harness.judge.examining import BlockFound, Unit
 from harness.judge.frame import Frame
 from harness.judge.judging import corrected_of, examine_frame
 from harness.judge.verdicts import Reading
-from harness.plan import Plan
+from harness.plan.planning import Plan, Selection
 from harness.store.queries import Queries
 from harness.suite import Suite
 
@@ -289,3 +289,14 @@ def _projection(means: Any, sd: float, future: Any, g: float, alpha: float) -> t
         c = (np.sqrt(scale) / alpha) ** (2 / future)
         half = np.where(c < scale, sd / np.sqrt(future) * np.sqrt(nu * (c - 1) / (1 - c / scale)), np.inf)
     return evidence, half
+
+
+def with_bought(selection: Selection, purchases: Sequence[Purchase]) -> Selection:
+    """A selection with the seeds of purchases, for every arm of each comparison."""
+    bought = dict(selection.bought)
+    for purchase in purchases:
+        for arm in purchase.arms:
+            have = bought.get((purchase.benchmark, arm), ())
+            if purchase.seed not in have:
+                bought[purchase.benchmark, arm] = (*have, purchase.seed)
+    return replace(selection, bought=bought)

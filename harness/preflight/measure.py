@@ -20,12 +20,15 @@ import torch
 from torch import Tensor, nn
 
 from harness import registry
-from harness.assembly import assemble, filled
-from harness.contracts import ModelRequest, Probe, Task
-from harness.own import register
+from harness.data.roots import data_root
 from harness.preflight.flops import Flops
-from harness.preflight.work import Work, fixtures
-from harness.training import Loop, Surroundings, settle
+from harness.preflight.work import Work
+from harness.registry.shipped import fixtures
+from harness.registry.user_methods import register
+from harness.trial.assembly import assemble, filled
+from harness.trial.contracts import ModelRequest, Probe, Task
+from harness.trial.loop import Loop, settle
+from harness.trial.runtime import Runtime
 
 RESIDENT = Path("/proc/self/status")
 CLEAR = Path("/proc/self/clear_refs")
@@ -107,7 +110,8 @@ def measure(work: Work, copies: Copies, threads: int) -> Measured:
 def _try(spec: Mapping[str, Any], folder: Path, copies: Copies, found: Measured, *, copied: bool, whole: bool) -> None:
     files = {name: copies.weights(one["weights"]) for name, one in spec["prerequisites"].items() if "weights" in one}
     given = {name: path for name, path in files.items() if path is not None}
-    task = assemble(spec, folder, torch.device("cpu"), given)
+    runtime = Runtime(folder, torch.device("cpu"), registry.load, data_root(), prerequisites=given)
+    task = assemble(spec, runtime)
     asked: list[nn.Module] = []
 
     def untrained(name: str, facts: Mapping[str, Any]) -> nn.Module:
@@ -123,7 +127,7 @@ def _try(spec: Mapping[str, Any], folder: Path, copies: Copies, found: Measured,
     found.asked_parameters = sum(p.numel() for one in asked for p in one.parameters())
     if not copied:
         found.items_per_epoch = task.steps_per_epoch() * task.recipe.batch_size
-    loop = Loop(task, model, Surroundings(folder, torch.device("cpu"), lambda step, steps, loss: None))
+    loop = Loop(task, model, runtime)
     if not whole or found.parameters > PROBED_PARAMETERS:
         loop.probe = None
     found.stage = "step"
@@ -204,8 +208,8 @@ class _Apart:
 
 def _untrained(made: Mapping[str, Any], facts: Mapping[str, Any]) -> nn.Module:
     """A prerequisite's architecture with random weights: for its shapes and its cost, never for a result."""
-    norms = {name.partition(".")[2] or "all": slot for name, slot in filled(made.get("slots", {})).items()
-             if name.split(".")[0] == "norm"}  # fmt: skip
+    slots = filled(made.get("slots", {}), registry.load)
+    norms = {name.partition(".")[2] or "all": slot for name, slot in slots.items() if name.split(".")[0] == "norm"}
     parameters = {name: value for name, value in made["model"].items() if name != "name"}
     entry = registry.entry("model", made["model"]["name"])
     complete = {**{name: key.default for name, key in entry.keys.items()}, **parameters}

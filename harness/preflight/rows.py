@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from harness.plan import Plan
+from harness.plan.planning import Plan
 from harness.preflight.devices import Device
-from harness.preflight.work import Cell, Work, cells_of, fixtures
+from harness.preflight.work import Cell, Work, cells_of
 from harness.preflight.workers import measured
-from harness.recipe import recipe_from
+from harness.registry.shipped import fixtures
+from harness.trial.recipe import recipe_from
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.data.checksums import sha256_of
+from harness.data.locate import require_data
 from harness.errors import MissingDataError
-from harness.identity import require_data, sha256_of
-from harness.plan import Plan, Trial
+from harness.plan.planning import Plan, Trial
+from harness.registry.shipped import fixtures
 
-FIXTURES = "suites.fixtures.published"
 # Recipe keys that decide how long and how fast is trained, not what a step is.
 LENGTH_KEYS = frozenset(
     {
@@ -23,11 +23,6 @@ LENGTH_KEYS = frozenset(
 )  # fmt: skip
 
 
-def fixtures() -> Any:
-    """The module that knows the published sets' tiny copies, found by name as checks are."""
-    return importlib.import_module(FIXTURES)
-
-
 @dataclass(frozen=True, slots=True)
 class Work:
     """One thing to build and to step: plain data, so that it travels to a worker.
@@ -36,7 +31,7 @@ class Work:
         key: sha256 of all that decides network and step.
         spec: a trial's content with a micro-batch.
         label: the first cell that asks for it.
-        own_methods: as of ``harness.worker.Job``.
+        own_methods: as of ``harness.execute.worker.Job``.
         whole: with its probe, mechanisms, artifacts and every split; else the step and one evaluation.
     """
 

@@ -4,11 +4,10 @@ Writers use :class:`Owner`, readers :func:`open_reader`. Importing this package 
 pyarrow; they are imported where a file is opened.
 """
 
-from harness.paths import default_database
 from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.journal import Journal, segments
 from harness.store.owner import Owner
-from harness.store.paths import StorePaths
+from harness.store.paths import StorePaths, default_database
 from harness.store.queries import Queries, Table
 from harness.store.readers import Reader, open_reader
 from harness.store.rebuild import Problem, Rebuilt, check, rebuild

@@ -48,3 +48,8 @@ class StorePaths:
     def turnstile(self) -> Path:
         """Held by a writer from the moment it waits, so that readers let it pass."""
         return self._beside(".lock-wait")
+
+
+def default_database() -> Path:
+    """``HARNESS_DB``, else ``results/harness.duckdb`` below the current folder."""
+    return Path(os.environ.get("HARNESS_DB") or "results/harness.duckdb")

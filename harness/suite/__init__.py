@@ -2,4 +2,3 @@
 
 from harness.suite.load import Suite as Suite
 from harness.suite.load import load_suite as load_suite
-from harness.suite.load import shipped_suites as shipped_suites

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from harness import registry
 from harness.errors import HarnessError, Problem, choices
-from harness.recipe import COMMON_KEYS, SLOT_KEYS
-from harness.records import Key
+from harness.registry.shipped import check_names
 from harness.suite import keys
 from harness.suite.check_sweep import check_sweep
-from harness.suite.load import LoadedBenchmark, Suite, shipped_folder
+from harness.suite.load import LoadedBenchmark, Suite
 from harness.suite.models import REPORTED, SLOTS, Binding, Prerequisite, ScaleBlock
 from harness.suite.resolve import CellError, content, setting
+from harness.trial.options import Key
+from harness.trial.recipe import COMMON_KEYS, SLOT_KEYS
 
 MAX_PRIMARY = 5
 
@@ -38,7 +38,7 @@ def _benchmarks(suite: Suite) -> Iterator[Problem]:
             block: ScaleBlock | None = getattr(model, scale)
             if block is not None:
                 yield from _block(suite, benchmark, scale, block, tasks[model.task])
-        reported = {metric: Key("any") for metric in tasks[model.task].info["metrics"]}
+        reported = {metric: Key("any") for metric in tasks[model.task].card["metrics"]}
         for metric in model.metrics:
             if metric not in reported:
                 yield Problem(node.find(("metrics", metric)), keys.unknown("metric", metric, reported))
@@ -81,9 +81,9 @@ def _block(
             absent = f"no {part} '{name}'" if name else f"'{part}' needs a name"
             yield Problem(place, f"{absent}; {choices(known, str(name))}")
             continue
-        if part == "data" and known[name].info["content"] not in task.info["reads"]:
-            fitting = [other for other, entry in known.items() if entry.info["content"] in task.info["reads"]]
-            problem = f"the task '{task.name}' cannot read the data '{name}' ({known[name].info['content']})"
+        if part == "data" and known[name].card["content"] not in task.card["reads"]:
+            fitting = [other for other, entry in known.items() if entry.card["content"] in task.card["reads"]]
+            problem = f"the task '{task.name}' cannot read the data '{name}' ({known[name].card['content']})"
             yield Problem(node.find((scale, part, "name")), f"{problem}; {choices(fitting, name)}")
         below = getattr(paper, part)
         given = {**below, **values} if below.get("name") == name else values
@@ -171,8 +171,8 @@ def _shared_hyper_parameters(
         return
     known: dict[str, dict[str, Key]] = {}
     for entry in methods.values():
-        if entry.info["slot"] == slot:
-            for group in (entry.info["family"], entry.name):
+        if entry.card["slot"] == slot:
+            for group in (entry.card["family"], entry.name):
                 known.setdefault(group, {}).update(entry.keys)
     for group, given in value.items():
         if group not in known:
@@ -223,11 +223,11 @@ def _arms(suite: Suite) -> Iterator[Problem]:
                 place = suite.node.find(("arms", name, *path))
                 method = one if isinstance(one, str) else one.get("name") if isinstance(one, dict) else None
                 if not isinstance(method, str) or method not in methods:
-                    fitting = [m for m, e in methods.items() if e.info["slot"] == slot]
+                    fitting = [m for m, e in methods.items() if e.card["slot"] == slot]
                     yield Problem(place, f"no {slot} '{method}'; {choices(fitting, str(method))}")
                     continue
-                if methods[method].info["slot"] != slot:
-                    problem = f"the method '{method}' fills the slot '{methods[method].info['slot']}', not '{slot}'"
+                if methods[method].card["slot"] != slot:
+                    problem = f"the method '{method}' fills the slot '{methods[method].card['slot']}', not '{slot}'"
                     yield Problem(place, problem)
                     continue
                 own = {k: v for k, v in one.items() if k != "name"} if isinstance(one, dict) else {}
@@ -344,7 +344,7 @@ def _binding(suite: Suite, number: int, binding: Binding) -> Iterator[Problem]:
     yield from _metric(suite, number, binding)
     yield from _order(suite, number, binding)
     if binding.check is not None and binding.check != REPORTED:
-        known = checks_of(suite.name)
+        known = check_names(suite.name)
         if binding.check not in known:
             problem = f"no check '{binding.check}' in suites.checks.{suite.name}; {choices(known, binding.check)}"
             yield Problem(suite.node.find((*path, "check")), problem)
@@ -382,12 +382,3 @@ def _order(suite: Suite, number: int, binding: Binding) -> Iterator[Problem]:
     problem = f"the ordering '{binding.id}' has {len(binding.against)} arms in 'against:' and no 'order:'"
     cure = "say 'chain' (arm > first > second …) or 'best' (arm above each)"
     yield Problem(suite.node.find(("claims", number, "against")), f"{problem}; {cure}")
-
-
-def checks_of(suite: str) -> list[str]:
-    """The names of a suite's checks, read from ``suites/checks/<suite>.py`` without importing it."""
-    file = shipped_folder() / "checks" / f"{suite}.py"
-    if not file.is_file():
-        return []
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping
 
 from harness import registry
 from harness.errors import Problem, choices
-from harness.recipe import COMMON_KEYS
-from harness.records import Key
 from harness.suite import keys
 from harness.suite.load import Suite
 from harness.suite.models import SLOTS, SpaceRange
+from harness.trial.options import Key
+from harness.trial.recipe import COMMON_KEYS
 
 
 def check_sweep(suite: Suite) -> Iterator[Problem]:
@@ -50,7 +50,7 @@ def _metrics(suite: Suite) -> Iterator[Problem]:
         task = registry.entries("task").get(model.task)
         for key, metric, known in (
             ("metric", sweep.metric, list(model.metrics)),
-            ("selection_metric", sweep.selection_metric, list(task.info["metrics"]) if task else []),
+            ("selection_metric", sweep.selection_metric, list(task.card["metrics"]) if task else []),
         ):
             if metric is not None and metric not in known:
                 problem = f"benchmark '{name}' has no metric '{metric}'; {choices(known, metric)}"
@@ -72,7 +72,7 @@ def _range(name: str, one: SpaceRange | None, recipe: Mapping[str, Key]) -> Iter
         known = _hyper_parameters(head, method if dot else None)
         asked = inner if dot else rest
         if dot and not known:
-            methods = [entry.name for entry in registry.entries("method").values() if entry.info["slot"] == head]
+            methods = [entry.name for entry in registry.entries("method").values() if entry.card["slot"] == head]
             yield f"no {head} '{method}'; {choices(methods, method)}"
             return
     else:
@@ -90,7 +90,7 @@ def _hyper_parameters(slot: str, method: str | None) -> dict[str, list[Key]]:
     """Hyper-parameters of a slot's methods, or of one of them, each as every method that has it declares it."""
     found: dict[str, list[Key]] = {}
     for entry in registry.entries("method").values():
-        if entry.info["slot"] == slot and method in (None, entry.name):
+        if entry.card["slot"] == slot and method in (None, entry.name):
             for key, declared in entry.keys.items():
                 found.setdefault(key, []).append(declared)
     return found

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from harness.errors import choices
-from harness.records import Key
+from harness.trial.options import Key
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "int": (int,),

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError, Place, Problem, SuiteError, choices
+from harness.registry.shipped import suite_files, suites_folder
 from harness.suite import yamlfile
 from harness.suite.ablate import expand
 from harness.suite.explain import explain
@@ -75,24 +76,10 @@ def find_suite(which: str | Path) -> Path:
     path = Path(which)
     if path.exists() or path.is_symlink() or path.suffix in (".yaml", ".yml"):
         return path
-    shipped = shipped_suites()
+    shipped = suite_files()
     if str(which) in shipped:
         return shipped[str(which)]
     raise HarnessError(f"no suite file '{which}' and no shipped suite of that name; {choices(shipped, str(which))}")
-
-
-@cache
-def shipped_folder() -> Path:
-    """The folder of the ``suites`` package, which lies beside this one; another folder of that name does not count."""
-    folder = Path(__file__).resolve().parents[2] / "suites"
-    if not (folder / "__init__.py").is_file():
-        raise HarnessError("the package 'suites' is not installed beside 'harness'; install the project again")
-    return folder
-
-
-def shipped_suites() -> dict[str, Path]:
-    """Every shipped suite file by name."""
-    return {path.stem: path for path in sorted(shipped_folder().glob("*.yaml"))}
 
 
 def _inherited(path: Path, read: Reader, seen: tuple[Path, ...] = (), asked: Place | None = None) -> Node:
@@ -155,7 +142,7 @@ def _benchmark(
     if used.file is not None:
         found = path.parent / used.file
     else:
-        tried = [root / "benchmarks" / suite.suite / f"{name}.yaml" for root in (path.parent, shipped_folder())]
+        tried = [root / "benchmarks" / suite.suite / f"{name}.yaml" for root in (path.parent, suites_folder())]
         found = next((file for file in tried if file.exists()), tried[0])
         if not found.exists():
             shipped = {file.stem for root in tried for file in root.parent.glob("*.yaml")}
@@ -199,8 +186,3 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
     if problems:
         raise SuiteError(problems)
     return facts
-
-
-def problem_at(node: Node, path: tuple[Any, ...], message: str) -> Problem:
-    """A problem at the place of a path."""
-    return Problem(node.find(path), message)

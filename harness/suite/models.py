@@ -116,7 +116,7 @@ class Prerequisite(Strict):
 
     ``weights`` names a source of published weights instead. ``seeds``: one product for every seed (``shared``: the
     interval is conditional on it), or one a seed (``paired``). Without ``always`` it is only needed by arms whose
-    methods say so (``MethodInfo.needs``).
+    methods say so (``MethodCard.needs``).
     """
 
     about: str = ""

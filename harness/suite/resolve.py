@@ -9,10 +9,11 @@ from typing import Any
 
 from harness import registry
 from harness.errors import HarnessError, choices
-from harness.recipe import COMMON_KEYS
 from harness.suite.keys import defaults
 from harness.suite.load import LoadedBenchmark, Suite
 from harness.suite.models import SLOTS, Arm, Prerequisite, ScaleBlock
+from harness.trial.recipe import COMMON_KEYS
+from harness.vocabulary import Kind
 
 SMOKE_STEPS = 4
 
@@ -120,7 +121,7 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
 
 def _origin(data: Mapping[str, Any]) -> str:
     entry = registry.entries("data").get(str(data.get("name")))
-    origin = entry.info["origin"] if entry else "real"
+    origin = entry.card["origin"] if entry else "real"
     return "generated" if origin == "generated" else "real"
 
 
@@ -188,18 +189,18 @@ def needed(base: Setting, slots: Mapping[str, Any]) -> dict[str, Prerequisite]:
     asked: set[str] = set()
     for filled in slots.values():
         for one in [filled] if "name" in filled else filled.values():
-            asked.update(registry.entry("method", one["name"]).info["needs"])
+            asked.update(registry.entry("method", one["name"]).card["needs"])
     return {name: wanted for name, wanted in base.prerequisites.items() if wanted.always or name in asked}
 
 
-def _complete(kind: registry.Kind, part: Mapping[str, Any]) -> dict[str, Any]:
+def _complete(kind: Kind, part: Mapping[str, Any]) -> dict[str, Any]:
     found = registry.entry(kind, str(part.get("name")))
     return {"name": found.name, **defaults(found.keys), **{k: v for k, v in part.items() if k != "name"}}
 
 
 def _filled(task: registry.Entry, arm: Arm, recipe: Mapping[str, Any]) -> dict[str, Any]:
     filled: dict[str, Any] = {}
-    valid = list(task.info["slots"])
+    valid = list(task.card["slots"])
     for slot in SLOTS:
         given = getattr(arm, slot)
         if given is not None and slot not in valid:
@@ -211,7 +212,7 @@ def _filled(task: registry.Entry, arm: Arm, recipe: Mapping[str, Any]) -> dict[s
             filled[slot] = {place: method_of(slot, one, recipe) for place, one in sorted(value.items())}
         else:
             filled[slot] = method_of(slot, value, recipe)
-    missing = [slot for slot in task.info.get("slots", ()) if slot == "optimizer" and slot not in filled]
+    missing = [slot for slot in task.card.get("slots", ()) if slot == "optimizer" and slot not in filled]
     if missing:
         raise CellError(
             f"the slot '{missing[0]}' is open: neither the arm nor the recipe's 'slots:' fills it", (missing[0],)
@@ -223,11 +224,11 @@ def method_of(slot: str, value: str | Mapping[str, Any], recipe: Mapping[str, An
     """A method with every hyper-parameter: its defaults, the recipe's for its family, for it, then the arm's own."""
     own = {"name": value} if isinstance(value, str) else dict(value)
     found = registry.entry("method", str(own.pop("name", None)))
-    if found.info["slot"] != slot:
-        raise CellError(f"the method '{found.name}' fills the slot '{found.info['slot']}', not '{slot}'", (slot,))
+    if found.card["slot"] != slot:
+        raise CellError(f"the method '{found.name}' fills the slot '{found.card['slot']}', not '{slot}'", (slot,))
     shared = recipe.get(slot) or {}
     given: dict[str, Any] = {}
-    for name in (found.info["family"], found.name):
+    for name in (found.card["family"], found.name):
         given.update(shared.get(name) or {})
     given.update(own)
     unknown = set(given) - set(found.keys)
@@ -235,7 +236,7 @@ def method_of(slot: str, value: str | Mapping[str, Any], recipe: Mapping[str, An
         name = sorted(unknown)[0]
         raise CellError(f"the method '{found.name}' takes no '{name}'; {choices(found.keys, name)}", (slot, name))
     complete = {**defaults(found.keys), **given}
-    absent = [name for name in found.info["required"] if complete.get(name) is None]
+    absent = [name for name in found.card["required"] if complete.get(name) is None]
     if absent and slot != "objective":  # an objective requires shapes only, and the task knows those
         raise CellError(f"the method '{found.name}' needs '{absent[0]}'", (slot,))
     return {"name": found.name, **complete}

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.data.cache import Memory
 from harness.errors import Place, Problem, SuiteError
-from harness.memory import Memory
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 50

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.judge import claim_rows, judge
-from harness.plan import Plan, Selection, make_plan
-from harness.run import record_judgement
+from harness.judge.judging import record_judgement
+from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner, open_reader
 from harness.suite import Suite
 from harness.suite.models import Arm, Binding, Fact, Gate, Published

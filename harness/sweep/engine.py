@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.dispatch import Dispatcher, Policy, Watch
-from harness.environment import environment, environment_id
+from harness.data.folders import check_folders
 from harness.errors import HarnessError
-from harness.executors import Executor
-from harness.own_folders import check_folders
-from harness.plan import Plan, Selection, make_plan
-from harness.run import Request, check_data, jobs_of, make_executor, now, record_plan
+from harness.execute.dispatch import Dispatcher, Policy, Watch
+from harness.execute.environment import environment, environment_id
+from harness.execute.executors import Executor
+from harness.execute.run import Request, check_data, jobs_of, make_executor, now, record_plan
+from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner, Reader, open_reader
 from harness.suite import Suite
 from harness.suite.models import Arm

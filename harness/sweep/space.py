@@ -30,7 +30,7 @@ def declared(arm: Arm, fill: Mapping[str, Any]) -> Space:
         value = _filled(arm, slot, fill)
         fixed = set(value) if arm.role == "ablation" and isinstance(value, dict) else set()
         for prefix, method in _methods(slot, value):
-            for key, one in registry.entry("method", method).info["search_space"].items():
+            for key, one in registry.entry("method", method).card["search_space"].items():
                 if key not in fixed:
                     found[f"{prefix}.{key}"] = _range(one)
     return found

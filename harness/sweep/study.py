@@ -18,8 +18,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
-from harness.seeds import derive
 from harness.sweep.space import Space, distributions
+from harness.trial.seeds import derive
 
 if TYPE_CHECKING:
     import optuna

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from harness.data.checksums import sha256_of
 from harness.errors import HarnessError, choices
-from harness.identity import sha256_of
-from harness.plan import Selection, make_plan
+from harness.plan.planning import Selection, make_plan
 from harness.suite import Suite
 from harness.suite.models import Arm, Sweep
 from harness.suite.resolve import setting

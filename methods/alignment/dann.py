@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
-from methods.info import MethodInfo, Uniform
+from methods.cards import MethodCard, Uniform
 
 
 class _Reversal(torch.autograd.Function):
@@ -80,7 +80,7 @@ class DANN(Adaptation):
         return {"domain_accuracy": 50 * (source.float().mean() + target.float().mean())}
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="dann",
     title="DANN",
     slot="adaptation",

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
 from methods.alignment.mk_mmd import widen
-from methods.info import MethodInfo, Uniform
+from methods.cards import MethodCard, Uniform
 
 
 def covariance(features: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ class DeepCORAL(Adaptation):
         }
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="deep-coral",
     title="Deep CORAL",
     slot="adaptation",

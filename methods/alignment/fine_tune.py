@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
-from methods.info import MethodInfo, Uniform
+from methods.cards import MethodCard, Uniform
 
 
 class FineTune(Adaptation):
@@ -45,7 +45,7 @@ class FineTune(Adaptation):
         }
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="fine-tune",
     title="fine-tuning on the shots",
     slot="adaptation",

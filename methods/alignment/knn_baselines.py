@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from methods.alignment.neighbours import neighbour_count, vote
-from methods.info import MethodInfo
+from methods.cards import MethodCard
 
 FEATURES: tuple[str, ...] = ("raw", "static", "motion")
 
@@ -125,8 +125,8 @@ class Majority:
         return np.full(len(items), winner, dtype=np.int64)
 
 
-def _knn(name: str, title: str, target: str, summary: str) -> MethodInfo:
-    return MethodInfo(
+def _knn(name: str, title: str, target: str, summary: str) -> MethodCard:
+    return MethodCard(
         name=name,
         title=title,
         slot="adaptation",
@@ -140,11 +140,11 @@ def _knn(name: str, title: str, target: str, summary: str) -> MethodInfo:
     )
 
 
-INFOS = (
+CARDS = (
     _knn("knn-raw", "KNN (raw)", "KNNRaw", "nearest shots by the raw items"),
     _knn("knn-static", "KNN (static)", "KNNStatic", "nearest shots by the time-averaged amplitude: no motion"),
     _knn("knn-motion", "KNN (motion)", "KNNMotion", "nearest shots by the items standardised over time"),
-    MethodInfo(
+    MethodCard(
         name="majority",
         title="majority",
         slot="adaptation",

@@ -18,7 +18,7 @@ from methods.alignment.mk_mmd import (
     mk_mmd_loss,
     widen,
 )
-from methods.info import MethodInfo, Uniform
+from methods.cards import MethodCard, Uniform
 
 FORMS: tuple[str, ...] = ("released", "paper")
 
@@ -130,7 +130,7 @@ class KNNMMD(Adaptation):
         return quantities
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="knn-mmd",
     title="KNN-MMD",
     slot="adaptation",

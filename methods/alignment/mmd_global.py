@@ -9,7 +9,7 @@ from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, check_choice, classification
 from methods.alignment.mk_mmd import ROOTS, SIGMAS, gaussian_kernels, mk_mmd_loss, widen
-from methods.info import MethodInfo, Uniform
+from methods.cards import MethodCard, Uniform
 
 
 class GlobalMMD(Adaptation):
@@ -49,7 +49,7 @@ class GlobalMMD(Adaptation):
         }
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="mmd",
     title="MMD (global)",
     slot="adaptation",

@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
-from methods.info import MethodInfo
+from methods.cards import MethodCard
 
 
 class SourceOnly(Adaptation):
@@ -20,7 +20,7 @@ class SourceOnly(Adaptation):
         return {"cross_entropy": classification(batch.source_logits, batch.source_labels)}
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="source-only",
     title="source only",
     slot="adaptation",

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from methods.cards import MethodCard
 from methods.distillation.inputs import Batch, Objective
 from methods.distillation.logits import cross_entropy
 from methods.distillation.probes import non_target_mass
-from methods.info import MethodInfo
 
 
 class CrossEntropy(Objective):
@@ -26,7 +26,7 @@ class CrossEntropy(Objective):
         return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="cross-entropy",
     title="cross-entropy",
     slot="objective",

@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import Batch, Objective, check_positive
 from methods.distillation.kd import kd_rows
 from methods.distillation.logits import cross_entropy, target_index, widen
 from methods.distillation.probes import non_target_mass
-from methods.info import MethodInfo, Uniform
 
 
 def partners(labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,7 +78,7 @@ class CSKD(Objective):
         }
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="cs-kd",
     title="CS-KD",
     slot="objective",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import Batch, Objective, check_positive
 from methods.distillation.logits import (
     cross_entropy,
@@ -18,7 +19,6 @@ from methods.distillation.logits import (
     widen,
 )
 from methods.distillation.probes import teacher_quantities
-from methods.info import MethodInfo, Uniform
 
 
 def tckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
@@ -137,7 +137,7 @@ class DKD(Objective):
         return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="dkd",
     title="DKD",
     slot="objective",

@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import Batch, Objective, check_positive
 from methods.distillation.logits import cross_entropy, widen
 from methods.distillation.probes import teacher_quantities
-from methods.info import MethodInfo, Uniform
 
 
 def kd_rows(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -82,7 +82,7 @@ class KD(Objective):
         return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="kd",
     title="KD",
     slot="objective",

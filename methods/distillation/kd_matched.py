@@ -7,12 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import Batch, Objective, check_positive
 from methods.distillation.kd import kd_loss
 from methods.distillation.logits import cross_entropy, widen
 from methods.distillation.nkd import nkd_loss
 from methods.distillation.probes import teacher_quantities
-from methods.info import MethodInfo, Uniform
 
 
 def matching_scale(student: Tensor, teacher: Tensor, label: Tensor, temperature: float, gamma: float) -> Tensor:
@@ -73,7 +73,7 @@ class MatchedKD(Objective):
         return {**teacher_quantities(student, teacher, batch.labels), "matching_scale": scale}
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="kd-matched",
     title="KD at NKD's scale",
     slot="objective",

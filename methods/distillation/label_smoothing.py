@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import Batch, Objective
 from methods.distillation.logits import cross_entropy
 from methods.distillation.probes import non_target_mass
-from methods.info import MethodInfo, Uniform
 
 
 class LabelSmoothing(Objective):
@@ -39,7 +39,7 @@ class LabelSmoothing(Objective):
         return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="label-smoothing",
     title="label smoothing",
     slot="objective",

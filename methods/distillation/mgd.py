@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
+from methods.cards import MethodCard, Uniform
 from methods.distillation.features import as_map, check_channels
 from methods.distillation.inputs import Batch, Objective, RandomStream
 from methods.distillation.logits import cross_entropy, widen
 from methods.distillation.probes import non_target_mass
-from methods.info import MethodInfo, Uniform
 
 
 class MGD(Objective):
@@ -80,7 +80,7 @@ class MGD(Objective):
         return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="mgd",
     title="MGD",
     slot="objective",

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import Batch, Objective, check_choice, check_positive
 from methods.distillation.kd import kd_loss
 from methods.distillation.logits import (
@@ -20,7 +21,6 @@ from methods.distillation.logits import (
 )
 from methods.distillation.loss import Loss
 from methods.distillation.probes import teacher_quantities
-from methods.info import MethodInfo, Uniform
 
 MASKS: tuple[str, ...] = ("others", "all")
 
@@ -220,7 +220,7 @@ class NKD(Objective):
         return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="nkd",
     title="NKD",
     slot="objective",

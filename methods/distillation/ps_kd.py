@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import Batch, Objective
 from methods.distillation.logits import class_masses, cross_entropy, widen
 from methods.distillation.loss import Loss
 from methods.distillation.probes import non_target_mass
-from methods.info import MethodInfo, Uniform
 
 
 class PSKD(Objective):
@@ -79,7 +79,7 @@ class PSKD(Objective):
         }
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="ps-kd",
     title="PS-KD",
     slot="objective",

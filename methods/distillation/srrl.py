@@ -8,11 +8,11 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from methods.cards import MethodCard, Uniform
 from methods.distillation.features import as_map, check_channels
 from methods.distillation.inputs import Batch, Objective
 from methods.distillation.logits import cross_entropy, widen
 from methods.distillation.probes import teacher_quantities
-from methods.info import MethodInfo, Uniform
 
 
 class SRRL(Objective):
@@ -67,7 +67,7 @@ class SRRL(Objective):
         return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="srrl",
     title="SRRL",
     slot="objective",

@@ -7,10 +7,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import Batch, Objective, check_choice, check_positive
 from methods.distillation.logits import class_masses, cross_entropy, widen
 from methods.distillation.probes import non_target_mass
-from methods.info import MethodInfo, Uniform
 
 FORMS: tuple[str, ...] = ("released", "paper")
 
@@ -96,7 +96,7 @@ class TfKD(Objective):
         return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="tf-kd",
     title="Tf-KD",
     slot="objective",

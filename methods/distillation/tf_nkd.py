@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import Batch, Objective
 from methods.distillation.logits import cross_entropy, widen
 from methods.distillation.probes import non_target_mass
 from methods.distillation.uskd import USKDOptions, find_targets, target_labels, uskd_target_loss
-from methods.info import MethodInfo, Uniform
 
 LINEAR = USKDOptions(smoothing="linear")
 
@@ -63,7 +63,7 @@ class TfNKD(Objective):
         }
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="tf-nkd",
     title="tf-NKD",
     slot="objective",

@@ -8,6 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import Batch, Objective, RandomStream, check_choice
 from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index, widen
 from methods.distillation.probes import non_target_mass, spearman
@@ -18,7 +19,6 @@ from methods.distillation.ranking import (
     uniform_masses,
     zipf_masses,
 )
-from methods.info import MethodInfo, Uniform
 
 SMOOTHINGS: tuple[str, ...] = ("squared", "linear", "none")
 FORMS: tuple[str, ...] = ("released", "paper")
@@ -267,7 +267,7 @@ class USKD(Objective):
         return quantities
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="uskd",
     title="USKD",
     slot="objective",

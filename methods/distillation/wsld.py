@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import Batch, Objective, check_positive
 from methods.distillation.kd import kd_rows
 from methods.distillation.logits import cross_entropy
 from methods.distillation.probes import teacher_quantities
-from methods.info import MethodInfo, Uniform
 
 
 def wsld_weights(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
@@ -78,7 +78,7 @@ class WSLD(Objective):
         return {**quantities, "item_weight": weights.mean()}
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="wsld",
     title="WSLD",
     slot="objective",

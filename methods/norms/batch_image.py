@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.info import MethodInfo, Uniform
+from methods.cards import MethodCard, Uniform
 from methods.norms.options import check_option
 from methods.norms.probes import DEVIATIONS, Deviations, RegionShift
 from methods.norms.regions import check_image, hole_mask
@@ -106,7 +106,7 @@ class BatchNormImage(nn.Module):
         return f"{self.channels}, statistics={self.statistics}, momentum={self.momentum}, eps={self.eps}"
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="batch-image",
     title="BatchNorm",
     slot="norm",

@@ -6,7 +6,7 @@ root mean square first, fills padding with the mean of the tokens, and has a mom
 
 from __future__ import annotations
 
-from methods.info import MethodInfo, Uniform
+from methods.cards import MethodCard, Uniform
 from methods.norms.masked_batch import MaskedBatchNorm
 from methods.norms.options import check_option
 from methods.norms.probes import DEVIATIONS
@@ -52,7 +52,7 @@ class BatchNormReleased(MaskedBatchNorm):
         )
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="batch-released",
     title="BatchNorm (PowerNorm's release)",
     slot="norm",

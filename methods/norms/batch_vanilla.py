@@ -5,7 +5,7 @@ Ioffe and Szegedy, "Batch Normalization", ICML 2015, arXiv 1502.03167, Algorithm
 
 from __future__ import annotations
 
-from methods.info import MethodInfo, Uniform
+from methods.cards import MethodCard, Uniform
 from methods.norms.masked_batch import MaskedBatchNorm
 from methods.norms.probes import DEVIATIONS
 
@@ -26,7 +26,7 @@ class BatchNormVanilla(MaskedBatchNorm):
         super().__init__(channels, "batch-vanilla", momentum=momentum, eps=eps, scaling=False, fill=False)
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="batch-vanilla",
     title="BatchNorm (masked)",
     slot="norm",

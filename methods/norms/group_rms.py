@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.info import MethodInfo
+from methods.cards import MethodCard
 from methods.norms.sequence import check_groups, check_sequence, group_scale, narrow, widen
 
 
@@ -61,7 +61,7 @@ class GroupRMSNorm(nn.Module):
         return f"{self.channels}, groups={self.groups}, eps={self.eps}"
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="group-rms",
     title="GroupScaling",
     slot="norm",

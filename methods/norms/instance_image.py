@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.info import MethodInfo
+from methods.cards import MethodCard
 from methods.norms.probes import RegionShift
 from methods.norms.regions import check_image, hole_mask
 
@@ -54,7 +54,7 @@ class InstanceNormImage(nn.InstanceNorm2d):
         return dict(self._region_shift.summary())
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="instance-image",
     title="InstanceNorm",
     slot="norm",

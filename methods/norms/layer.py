@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.info import MethodInfo
+from methods.cards import MethodCard
 from methods.norms.probes import DEVIATIONS, Deviations
 from methods.norms.sequence import check_sequence, valid_tokens
 
@@ -59,7 +59,7 @@ class LayerNorm(nn.LayerNorm):
         return dict(self._deviations.summary())
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="layer",
     title="LayerNorm",
     slot="norm",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.info import MethodInfo, Uniform
+from methods.cards import MethodCard, Uniform
 from methods.norms.moments import QuadraticMeanNorm
 from methods.norms.probes import DEVIATIONS, Deviations
 from methods.norms.sequence import check_groups, check_sequence, group_scale, narrow, valid_tokens, widen
@@ -97,7 +97,7 @@ class PowerNormVanilla(StepStatistics):
         return f"{self.channels}, groups={self.groups}, alpha_fwd={self.alpha_fwd}, eps={self.eps}"
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="power-vanilla",
     title="PN-V",
     slot="norm",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from methods.info import MethodInfo, Uniform
+from methods.cards import MethodCard, Uniform
 from methods.norms.compiled import settle
 from methods.norms.options import check_option, resolve_warmup
 from methods.norms.probes import DEVIATIONS, Deviations
@@ -346,7 +346,7 @@ class PowerNorm(StepStatistics):
         )
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="power",
     title="PowerNorm",
     slot="norm",

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.info import MethodInfo
+from methods.cards import MethodCard
 from methods.norms.compiled import settle
 from methods.norms.options import check_option
 from methods.norms.probes import RegionShift
@@ -140,7 +140,7 @@ class RegionNormBasic(nn.Module):
         return f"{self.channels}, shift={self.shift}, {self.rules}"
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="region-basic",
     title="RN-B",
     slot="norm",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.info import MethodInfo, Uniform
+from methods.cards import MethodCard, Uniform
 from methods.norms.options import check_option
 from methods.norms.probes import RegionShift
 from methods.norms.regions import Rules, check_image, hole_mask, normalize_regions
@@ -123,7 +123,7 @@ class RegionNormLearned(nn.Module):
         return f"{self.channels}, threshold={self.threshold}, {self.rules}"
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="region-learned",
     title="RN-L",
     slot="norm",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.info import MethodInfo
+from methods.cards import MethodCard
 from methods.norms.sequence import check_sequence
 
 
@@ -53,7 +53,7 @@ class RMSNorm(nn.Module):
         return f"{self.channels}, eps={self.eps}"
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="rms",
     title="RMSNorm",
     slot="norm",

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.info import Choice, MethodInfo, Uniform
+from methods.cards import Choice, MethodCard, Uniform
 
 
 def adam(
@@ -35,7 +35,7 @@ def adam(
     return torch.optim.Adam(params, lr, (betas[0], betas[1]), eps, weight_decay, **options)
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="adam",
     title="Adam",
     slot="optimizer",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, _use_grad_for_differentiable
 
-from methods.info import Choice, MethodInfo, Uniform
+from methods.cards import Choice, MethodCard, Uniform
 from methods.optimizers.batched import Columns, Piece, descend, sort
 from methods.optimizers.kernel import Weight, load, takes, takes_kernel
 from methods.optimizers.kernel import step as run_kernel
@@ -342,7 +342,7 @@ def _update(columns: Columns, options: Mapping[str, Any]) -> None:
             w.copy_(origin * (1 - decay) - step * p)
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="adamp",
     title="AdamP",
     slot="optimizer",

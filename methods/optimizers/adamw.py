@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.info import Choice, MethodInfo, Uniform
+from methods.cards import Choice, MethodCard, Uniform
 
 
 def adamw(
@@ -35,7 +35,7 @@ def adamw(
     return torch.optim.AdamW(params, lr, (betas[0], betas[1]), eps, weight_decay, **options)
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="adamw",
     title="AdamW",
     slot="optimizer",

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from methods.info import Choice, MethodInfo, Uniform
+from methods.cards import Choice, MethodCard, Uniform
 
 
 def adamp_package(
@@ -56,7 +56,7 @@ def adamp_package(
     return optimizer
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="adamp-package",
     title="AdamP (package)",
     slot="optimizer",

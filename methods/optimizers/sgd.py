@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.info import Choice, MethodInfo, Uniform
+from methods.cards import Choice, MethodCard, Uniform
 
 
 def sgd(
@@ -37,7 +37,7 @@ def sgd(
     return torch.optim.SGD(params, lr, momentum, dampening, weight_decay, nesterov, **options)
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="sgd",
     title="SGD",
     slot="optimizer",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.optim.optimizer import Optimizer, _use_grad_for_differentiable
 
-from methods.info import Choice, MethodInfo, Uniform
+from methods.cards import Choice, MethodCard, Uniform
 from methods.optimizers.batched import Columns, Piece, descend, sort
 from methods.optimizers.kernel import Weight, load, takes, takes_kernel
 from methods.optimizers.kernel import step as run_kernel
@@ -291,7 +291,7 @@ def _update(columns: Columns, options: Mapping[str, Any]) -> None:
             w.copy_(origin * (1 - decay) - lr * p)
 
 
-INFO = MethodInfo(
+CARD = MethodCard(
     name="sgdp",
     title="SGDP",
     slot="optimizer",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.contracts import ModelRequest
+from harness.trial.contracts import ModelRequest
 from methods.alignment.help_set import HelpSet, make_help_set, umap_init
 from methods.alignment.mk_mmd import SIGMAS, mk_mmd_loss
 from methods.alignment.probes import purity
@@ -53,7 +53,7 @@ def _help(
 
 def help_set_stays_in_test_set(share: float = 0.5) -> Check:
     """Half of the windows that are scored are in the help set at p = 0.5: nothing takes them out of the test set."""
-    from harness.seeds import Streams
+    from harness.trial.seeds import Streams
     from suites.data.csi_domains import CsiDomain
     from suites.tasks.target_domain import draw_shots, help_set
 

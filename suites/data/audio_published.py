@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import missing
 from suites.data.sounds import SoundFiles, Sounds, SoundSplit
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 TOP_TAGS = 50
 DCASE_CLASSES = (
@@ -169,8 +170,8 @@ def _tabbed(lines: Iterable[str]) -> Iterable[list[str]]:
     return (row for row in csv.reader(lines, delimiter="\t") if row)
 
 
-def _info(name: str, target: str, summary: str, home: str, licence: str, size: str, hand: str) -> DataInfo:
-    return DataInfo(
+def _info(name: str, target: str, summary: str, home: str, licence: str, size: str, hand: str) -> DataCard:
+    return DataCard(
         name=name,
         target=target,
         summary=summary,
@@ -187,7 +188,7 @@ def _info(name: str, target: str, summary: str, home: str, licence: str, size: s
     )
 
 
-INFOS = (
+CARDS = (
     _info(
         "speech-commands",
         "load_speech_commands",

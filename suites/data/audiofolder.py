@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import Tree, missing, open_tree, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.sounds import SUFFIXES, Sounds, SoundSplit, Waves, decode, fitted
 from suites.data.types import Labels
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 READER = "audiofolder/1"
 SPELLINGS = {"train": "train", "training": "train", "validation": "validation", "val": "validation",
@@ -233,8 +234,8 @@ _SECONDS = Key("float", 5.0, "recordings are cut or padded to this length", low=
 _VALIDATION = Key("int", 0, "recordings taken out of training where no table has them", low=0)
 
 
-def _named(name: str, target: str, layout: str, file: str, keys: dict[str, Key], **more: str) -> DataInfo:
-    return DataInfo(
+def _named(name: str, target: str, layout: str, file: str, keys: dict[str, Key], **more: str) -> DataCard:
+    return DataCard(
         name=name,
         target=target,
         origin="real",
@@ -249,8 +250,8 @@ def _named(name: str, target: str, layout: str, file: str, keys: dict[str, Key],
     )
 
 
-def _own(name: str, target: str, summary: str, what: str, keys: dict[str, Key]) -> DataInfo:
-    return DataInfo(
+def _own(name: str, target: str, summary: str, what: str, keys: dict[str, Key]) -> DataCard:
+    return DataCard(
         name=name,
         target=target,
         summary=summary,
@@ -265,7 +266,7 @@ def _own(name: str, target: str, summary: str, what: str, keys: dict[str, Key]) 
     )
 
 
-INFOS = (
+CARDS = (
     _own(
         "audiofolder",
         "load_folder",

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.digits import CLASSES, FILE, SHA256, enlarge, read_digits, split_counts
 from suites.data.types import Images, ImageSplit, Labels
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 Pixels = npt.NDArray[np.float32]
 # The ten colours of the released code, 0–255.
@@ -150,7 +151,7 @@ def load_digits(request: DataRequest) -> BiasedImages:
     return BiasedImages(splits, tuple(str(digit) for digit in range(classes)), groups=groups)
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="biased-digits",
     target="load_digits",
     summary="handwritten digits on backgrounds whose colour or texture says the class too often",

@@ -23,14 +23,15 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import Tree, missing, open_tree, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.imagenet import MEAN, STD
 from suites.data.types import Array, Labels
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 READER = "boxes/1"
 Floats = npt.NDArray[np.float32]
@@ -371,9 +372,9 @@ def _size(default: int) -> Key:
 _KEYS = {"size": _size(300), "validation": Key("int", 0, "images taken out of training where no list has them", low=0)}
 
 
-def _info(name: str, target: str, layout: str, fetch: str, keys: dict[str, Key], **more: Any) -> DataInfo:
+def _info(name: str, target: str, layout: str, fetch: str, keys: dict[str, Key], **more: Any) -> DataCard:
     files = more.pop("files", ())
-    return DataInfo(
+    return DataCard(
         name=name,
         target=target,
         layout=layout,
@@ -387,7 +388,7 @@ def _info(name: str, target: str, layout: str, fetch: str, keys: dict[str, Key],
     )
 
 
-INFOS = (
+CARDS = (
     _info(
         "coco", "load_coco", "coco",
         "hand:point path at annotations/instances_train.json, instances_val.json and the folders train, val",

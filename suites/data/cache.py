@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.data.roots import cache_root
 from harness.errors import HarnessError
-from harness.paths import cache_root
 from suites.data.types import Array
 
 

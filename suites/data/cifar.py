@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import Tree, missing, open_tree, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.types import Array, Images, ImageSplit
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 READER = "cifar/1"
 SIDE = 32
@@ -184,8 +185,8 @@ def load_cifar100(request: DataRequest) -> Images:
     return _load(request, "cifar100", CIFAR100)
 
 
-def _info(name: str, target: str, layout: Layout, classes: int) -> DataInfo:
-    return DataInfo(
+def _info(name: str, target: str, layout: Layout, classes: int) -> DataCard:
+    return DataCard(
         name=name,
         target=target,
         summary=f"60,000 photographs, 32×32, {classes} classes, as published",
@@ -202,4 +203,4 @@ def _info(name: str, target: str, layout: Layout, classes: int) -> DataInfo:
     )
 
 
-INFOS = (_info("cifar10", "load_cifar10", CIFAR10, 10), _info("cifar100", "load_cifar100", CIFAR100, 100))
+CARDS = (_info("cifar10", "load_cifar10", CIFAR10, 10), _info("cifar100", "load_cifar100", CIFAR100, 100))

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import missing, open_tree, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.csi_domains import DIVISION_KEYS, Amplitudes, CsiDomains, CsiWindows, divide
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 READER = "csi-csv/1"
 COLUMN = "data"
@@ -226,8 +227,8 @@ def _keys(target: str, segment: int) -> dict[str, Key]:
     }
 
 
-INFOS = (
-    DataInfo(
+CARDS = (
+    DataCard(
         name="wifall",
         target="load_wifall",
         summary="WiFall: 928 recordings of 10 people and 5 actions, 52 subcarriers, about 100 packets a second",
@@ -244,7 +245,7 @@ INFOS = (
         "or use the source csi with path: the folder",
         keys=MappingProxyType(_keys("0", 0)),
     ),
-    DataInfo(
+    DataCard(
         name="wigesture",
         target="load_wigesture",
         summary="WiGesture, moving gestures: 8 people, 6 gestures, one recording of 60 seconds each",
@@ -260,7 +261,7 @@ INFOS = (
         # One recording a gesture: shots and test come from segments of ten seconds.
         keys=MappingProxyType(_keys("1", 10)),
     ),
-    DataInfo(
+    DataCard(
         name="csi",
         target="load_folder",
         summary="recordings of your own: <person>/<action>/<recording>.csv or <person>/<action>.csv, column data",

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError, choices
-from harness.records import Key
+from harness.trial.options import Key
 from suites.data.types import Labels
 
 Amplitudes = npt.NDArray[np.float32]

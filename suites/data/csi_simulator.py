@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.csi_domains import DIVISION_KEYS, CsiDomains, CsiWindows, divide
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 SUBCARRIERS = 52
 SPACING = 312.5e3  # Hz, IEEE 802.11 at 20 MHz
@@ -137,7 +138,7 @@ def load(request: DataRequest) -> CsiDomains:
     return divide(windows, keys, seed, "channel-simulator")
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="channel-simulator",
     target="load",
     summary="simulated Wi-Fi channel: people in rooms, actions as moving reflectors, 52 subcarriers",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
-from harness.records import DataInfo
+from harness.registry.cards import DataCard
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 
 def load(request: DataRequest) -> None:
@@ -20,9 +20,9 @@ def load(request: DataRequest) -> None:
     raise HarnessError("deit3-…-21k holds weights: name it as 'weights:' of a prerequisite, not as data")
 
 
-def _info(name: str, size: str, parameters: str, megabytes: str) -> DataInfo:
+def _info(name: str, size: str, parameters: str, megabytes: str) -> DataCard:
     arch = f"deit3_{size}_patch16_224.fb_in22k_ft_in1k"
-    return DataInfo(
+    return DataCard(
         name=name,
         target="load",
         summary=f"DeiT III-{size.capitalize()} weights, {parameters} parameters, ImageNet-21k then ImageNet-1k",
@@ -39,7 +39,7 @@ def _info(name: str, size: str, parameters: str, megabytes: str) -> DataInfo:
     )
 
 
-INFOS = (
+CARDS = (
     _info("deit3-small-21k", "small", "22 million", "88 MB"),
     _info("deit3-large-21k", "large", "304 million", "1.2 GB"),
 )

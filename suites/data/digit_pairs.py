@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
-from harness.seeds import Streams
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
+from harness.trial.seeds import Streams
 from suites.data.digits import CLASSES, FILE, SHA256, read_digits
 from suites.data.types import Images, ImageSplit
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 SPLITS = ("train", "validation", "test")
 PAIRS = CLASSES**2
@@ -66,7 +67,7 @@ def _pairs(count: int, pool: npt.NDArray[np.int64], noise: float, draws: np.rand
     return ImageSplit(noisy.astype(np.float32), labels, np.arange(first, first + count, dtype=np.int64))
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="digit-pairs",
     target="load",
     summary="numbers of two handwritten digits, 100 classes, all of them in training",

@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError, MissingDataError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.types import Images, ImageSplit, Labels
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 FILE = "sklearn/datasets/data/digits.csv.gz"
 SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
@@ -128,7 +129,7 @@ def load(request: DataRequest) -> Images:
     return Images(splits, tuple(str(digit) for digit in range(CLASSES)))
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="digits",
     target="load",
     summary="1,797 handwritten digits, 8×8 grey levels, shipped by scikit-learn",

@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.digits import CLASSES, FILE, SHA256, read_digits
 from suites.data.types import Images, ImageSplit, Labels
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 SPLITS = ("train", "validation", "test")
 
@@ -81,7 +82,7 @@ def _numbers(
     return ImageSplit(noisy.astype(np.float32), labels, np.arange(first, first + len(labels), dtype=np.int64))
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="digits-by-class",
     target="load",
     summary="numbers of two handwritten digits, 100 classes, those of the test unseen in training",

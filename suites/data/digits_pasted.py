@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.boxes import BoxedImages, Listed, boxed
 from suites.data.digits import FILE, SHA256, enlarge, read_digits
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 
 def load(request: DataRequest) -> BoxedImages:
@@ -57,7 +58,7 @@ def load(request: DataRequest) -> BoxedImages:
     return BoxedImages(splits, tuple(str(digit) for digit in range(classes)), 1, size, (0.1,), (0.35,))
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="digits-pasted",
     target="load",
     summary="handwritten digits of random size pasted on noise, with boxes",

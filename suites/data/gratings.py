@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.pairs import ImagePairs, PairSplit
 from suites.data.types import Array
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 SPLITS = ("train", "validation", "test")
 WAVES = 8
@@ -88,7 +89,7 @@ def blobs(draws: np.random.Generator, count: int, size: int, low: float, high: f
     return (field >= cut[:, None, None])[:, None].astype(np.uint8)
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="gratings",
     target="load",
     summary="coloured sine gratings and plaids with wide holes",

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.types import Text
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 MODULE = "pydoc_data.topics"
 UNKNOWN, END = "<unk>", "<eop>"
@@ -122,7 +123,7 @@ def _document(paragraphs: list[list[str]]) -> list[str]:
     return [token for paragraph in paragraphs for token in (*paragraph, END)]
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="help-topics",
     target="load",
     summary="Python's help topics, 65,000 words, each paragraph kept once before the split",

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import missing
 from suites.data.biased import TEXTURES, BiasedImages, Pixels, biased_splits, on_colours, on_textures
 from suites.data.types import Images, ImageSplit, Labels
@@ -25,8 +26,8 @@ from suites.data.types import Images, ImageSplit, Labels
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from harness.contracts import DataRequest
-    from harness.seeds import Streams
+    from harness.trial.contracts import DataRequest
+    from harness.trial.seeds import Streams
 
 BYTE = 0x08
 FILES = (
@@ -167,8 +168,8 @@ _HOME = "http://yann.lecun.com/exdb/mnist/"
 _LICENCE = "CC BY-SA 3.0"
 _HAND = "hand:put the four published .gz files into HARNESS_DATA/mnist/"
 
-INFOS = (
-    DataInfo(
+CARDS = (
+    DataCard(
         name="idx",
         target="load_idx",
         summary="a folder of your own with the four files of MNIST's layout",
@@ -183,7 +184,7 @@ INFOS = (
             {"path": Key("str", None, "folder, absolute or below HARNESS_DATA", required=True)} | _COUNTS
         ),
     ),
-    DataInfo(
+    DataCard(
         name="mnist",
         target="load_mnist",
         summary="70,000 handwritten digits, 28×28 grey levels, as published",
@@ -199,7 +200,7 @@ INFOS = (
         fetch=_HAND,
         keys=MappingProxyType(_COUNTS),
     ),
-    DataInfo(
+    DataCard(
         name="biased-mnist",
         target="load_biased_mnist",
         summary="MNIST's digits in white on a background colour that says the class with probability ρ",

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import Tree, missing, open_tree, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.types import Array, Images, ImageSplit, Labels
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
-    from harness.seeds import Streams
+    from harness.trial.contracts import DataRequest
+    from harness.trial.seeds import Streams
 
 READER = "imagefolder/1"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
@@ -203,7 +204,7 @@ def load_folder(request: DataRequest) -> Images:
 
 
 def _named(request: DataRequest, name: str) -> Images:
-    info = next(info for info in INFOS if info.name == name)
+    info = next(info for info in CARDS if info.name == name)
     file = info.files[0]
     keys = request.parameters
     path = request.root / file.removeprefix("data:")
@@ -236,8 +237,8 @@ def _keys(validation: int, train_classes: int, validation_classes: int, split_by
     }
 
 
-def _info(name: str, target: str, file: str, sha256: str, keys: dict[str, Key], **more: str) -> DataInfo:
-    return DataInfo(
+def _info(name: str, target: str, file: str, sha256: str, keys: dict[str, Key], **more: str) -> DataCard:
+    return DataCard(
         name=name,
         target=target,
         origin="real",
@@ -251,8 +252,8 @@ def _info(name: str, target: str, file: str, sha256: str, keys: dict[str, Key], 
     )
 
 
-INFOS = (
-    DataInfo(
+CARDS = (
+    DataCard(
         name="imagefolder",
         target="load_folder",
         summary="a folder or archive of your own: <split>/<class>/<name>.png",

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import missing
 from suites.data.types import ImageFiles, Images, ImageSplit, Labels
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 # Of the training images, as every ImageNet recipe of the field uses them.
@@ -86,7 +87,7 @@ def load(request: DataRequest) -> Images:
     return Images(splits, classes, MEAN, STD)
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="imagenet",
     target="load",
     summary="ImageNet-1k, 1.28 million photographs, 1,000 classes, as class folders",

@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import missing
 from suites.data.biased import BiasedImages
 from suites.data.imagenet import MEAN, STD, list_split
 from suites.data.types import ImageFiles, ImageSplit, Labels
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 # WordNet ids of the classes that ImageNet and ImageNet-A share, by the nine.
 MEMBERS: dict[str, tuple[str, ...]] = {
@@ -106,7 +107,7 @@ def load(request: DataRequest) -> BiasedImages:
     return BiasedImages(splits, CLASSES, MEAN, STD, groups=groups)
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="imagenet9",
     target="load",
     summary="42 classes of ImageNet and ImageNet-A joined into nine, with texture clusters",

@@ -6,10 +6,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
-from harness.records import DataInfo
+from harness.registry.cards import DataCard
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 
 def load(request: DataRequest) -> None:
@@ -21,9 +21,9 @@ def load(request: DataRequest) -> None:
     raise HarnessError("resnet…-imagenet holds weights: name it as 'weights:' of a prerequisite, not as data")
 
 
-def _info(depth: int, sha256: str, size: str) -> DataInfo:
+def _info(depth: int, sha256: str, size: str) -> DataCard:
     file = f"resnet{depth}-{sha256[:8]}.pth"
-    return DataInfo(
+    return DataCard(
         name=f"resnet{depth}-imagenet",
         target="load",
         summary=f"ResNet-{depth} trained on ImageNet, torchvision's IMAGENET1K_V1",
@@ -41,7 +41,7 @@ def _info(depth: int, sha256: str, size: str) -> DataInfo:
     )
 
 
-INFOS = (
+CARDS = (
     _info(18, "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec", "45 MB"),
     _info(50, "0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a", "98 MB"),
 )

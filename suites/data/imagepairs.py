@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import Tree, missing, open_tree, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.imagefolder import SUFFIXES, decode
@@ -22,8 +23,8 @@ from suites.data.pairs import ImagePairs, PairSplit
 from suites.data.types import Array, Labels
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
-    from harness.seeds import Streams
+    from harness.trial.contracts import DataRequest
+    from harness.trial.seeds import Streams
 
 READER = "imagepairs/1"
 # Names that people give to a folder; the first is ours.
@@ -147,7 +148,7 @@ def load_folder(request: DataRequest) -> ImagePairs:
 
 def load_coco(request: DataRequest) -> ImagePairs:
     """Crops of COCO photographs with irregular masks; those for training and for the test are of other photographs."""
-    keys, info = request.parameters, INFOS[1]
+    keys, info = request.parameters, CARDS[1]
     path = request.root / info.files[0].removeprefix("data:")
     arrays = read(path, info.name, int(keys["size"]), True, info.sha256[info.files[0]])
     return splits_of(arrays, keys, request.streams, info.name)
@@ -155,8 +156,8 @@ def load_coco(request: DataRequest) -> ImagePairs:
 
 _SIZE = Key("int", 64, "side in pixels after resizing and a centre crop", low=16, high=1024)
 
-INFOS = (
-    DataInfo(
+CARDS = (
+    DataCard(
         name="imagepairs",
         target="load_folder",
         summary="a folder or archive of your own: train, val, masks_train, masks_val",
@@ -176,7 +177,7 @@ INFOS = (
             }
         ),
     ),
-    DataInfo(
+    DataCard(
         name="coco-crops",
         target="load_coco",
         summary="1,220 crops of 256 COCO photographs and 864 irregular hole masks of 3–55 %",

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import missing
 from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 MASKS = {
@@ -151,9 +152,9 @@ def _keys() -> Mapping[str, Key]:
     )
 
 
-def _info(name: str, target: str, layout: str, files: tuple[str, ...], **more: str) -> DataInfo:
+def _info(name: str, target: str, layout: str, files: tuple[str, ...], **more: str) -> DataCard:
     needed = (*(f"data:{file}" for file in files), *(f"data:{folder}" for folder in MASKS.values()))
-    return DataInfo(
+    return DataCard(
         name=name,
         target=target,
         origin="real",
@@ -167,7 +168,7 @@ def _info(name: str, target: str, layout: str, files: tuple[str, ...], **more: s
     )
 
 
-INFOS = (
+CARDS = (
     _info(
         "places2",
         "load_places2",

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from harness.contracts import DataRequest
-from harness.records import DataInfo
+from harness.registry.cards import DataCard
+from harness.trial.contracts import DataRequest
 
 
 def load(request: DataRequest) -> None:
     """There is nothing to load."""
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="nothing",
     target="load",
     summary="no data: for the synthetic task, whose truth is in its recipe",

@@ -15,11 +15,12 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import missing
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 Lines = tuple[str, ...]
 MULTI30K = {
@@ -152,8 +153,8 @@ def _spelt(path: Path) -> Path:
     return packed if packed.is_file() and not path.is_file() else path
 
 
-def _published(name: str, target: str, folder: str, summary: str, script: str, size: str, source: str) -> DataInfo:
-    return DataInfo(
+def _published(name: str, target: str, folder: str, summary: str, script: str, size: str, source: str) -> DataCard:
+    return DataCard(
         name=name,
         target=target,
         summary=summary,
@@ -170,8 +171,8 @@ def _published(name: str, target: str, folder: str, summary: str, script: str, s
     )
 
 
-INFOS = (
-    DataInfo(
+CARDS = (
+    DataCard(
         name="paralleltext",
         target="load_folder",
         summary="sentence pairs of your own: train, valid and test files, one sentence a line, a suffix a language",
@@ -212,7 +213,7 @@ INFOS = (
         "1.4 GB",
         "en",
     ),
-    DataInfo(
+    DataCard(
         name="multi30k",
         target="load_multi30k",
         summary="29,000 captions of photographs in German and English",

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.parallel import Parallel
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 Pair = tuple[str, str]  # German, English
 Draws = np.random.Generator
@@ -387,7 +388,7 @@ def load(request: DataRequest) -> Parallel:
     return Parallel(splits, languages, tokenised=True)
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="phrases",
     target="load",
     summary="German and English phrases from templates: numbers, dates, quantities, countries (CLDR)",

@@ -9,12 +9,13 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.types import Text
 from suites.data.wikitext import read
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 FOLDER = "ptb"
 FILES = {"train": "ptb.train.txt", "validation": "ptb.valid.txt", "test": "ptb.test.txt"}
@@ -33,7 +34,7 @@ def load(request: DataRequest) -> Text:
     return Text(text.splits, text.vocabulary)
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="ptb",
     target="load",
     summary="930,000 words of the Wall Street Journal as prepared by Mikolov, one sentence a line",

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import missing
 from suites.data.types import ImageFiles, Images, ImageSplit
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 # The backbones are pretrained on ImageNet and expect its units.
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -191,8 +192,8 @@ def load_sop(request: DataRequest) -> Images:
 
 def _info(
     name: str, target: str, summary: str, home: str, licence: str, size: str, files: tuple[str, ...], hint: str
-) -> DataInfo:
-    return DataInfo(
+) -> DataCard:
+    return DataCard(
         name=name,
         target=target,
         summary=summary,
@@ -214,7 +215,7 @@ def _info(
     )
 
 
-INFOS = (
+CARDS = (
     _info(
         "cub",
         "load_cub",

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.sounds import Sounds, SoundSplit, Waves
 from suites.data.types import Labels
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 # Amplitudes of the overtones 1–6 of each instrument.
 INSTRUMENTS = np.array(
@@ -136,7 +137,7 @@ def load(request: DataRequest) -> Sounds:
     return Sounds(splits, names, rate)
 
 
-INFO = DataInfo(
+CARD = DataCard(
     name="synthetic-sounds",
     target="load",
     summary="synthesised recordings: instruments by overtones, words of two vowels, textures of noise",

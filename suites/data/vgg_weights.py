@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
-from harness.records import DataInfo
+from harness.registry.cards import DataCard
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 FILE = "weights/vgg16_bn-6c64b313.pth"
 
@@ -23,7 +23,7 @@ def load(request: DataRequest) -> None:
 
 
 # The file's name holds the first eight digits of its sha256, which torch.hub checks; the whole sum is not stated.
-INFO = DataInfo(
+CARD = DataCard(
     name="vgg16-bn-imagenet",
     target="load",
     summary="VGG16 with BatchNorm trained on ImageNet, torchvision's IMAGENET1K_V1",

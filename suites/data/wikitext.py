@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.records import DataInfo, Key
+from harness.registry.cards import DataCard
+from harness.trial.options import Key
 from suites.data.archive import missing, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.types import Array, Labels, Text
 
 if TYPE_CHECKING:
-    from harness.contracts import DataRequest
+    from harness.trial.contracts import DataRequest
 
 READER = "tokens/1"
 UNKNOWN, END = "<unk>", "<eos>"
@@ -173,8 +174,8 @@ def _keys(min_count: int) -> dict[str, Key]:
     return {"min_count": Key("int", min_count, "rarer words of the training text become <unk>", low=1)}
 
 
-def _published_info(name: str, target: str, folder: str, size: str, words: str) -> DataInfo:
-    return DataInfo(
+def _published_info(name: str, target: str, folder: str, size: str, words: str) -> DataCard:
+    return DataCard(
         name=name,
         target=target,
         summary=f"{words} words of Wikipedia articles as published",
@@ -191,8 +192,8 @@ def _published_info(name: str, target: str, folder: str, size: str, words: str) 
     )
 
 
-INFOS = (
-    DataInfo(
+CARDS = (
+    DataCard(
         name="tokens",
         target="load_tokens",
         summary="text of your own: train, valid and test in .tokens or .txt files, words between blanks",
@@ -209,7 +210,7 @@ INFOS = (
     ),
     _published_info("wikitext2", "load_wikitext2", "wikitext-2", "13 MB", "2 million"),
     _published_info("wikitext103", "load_wikitext103", "wikitext-103", "540 MB", "103 million"),
-    DataInfo(
+    DataCard(
         name="wikitext2-heldout",
         target="load_heldout",
         summary="validation and test text of WikiText-2 only: trains on test, the halves of valid validate and test",

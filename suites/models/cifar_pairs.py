@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 from suites.models.resnet import BasicBlock, Bottleneck
 from suites.models.taps import Taps
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest
+    from harness.trial.contracts import ModelRequest
 
 
 def conv(
@@ -217,7 +218,7 @@ def build(request: ModelRequest) -> nn.Module:
     return ARCHITECTURES[str(request.parameters["arch"])](int(facts["channels"]), int(facts["classes"]))
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="cifar-pairs",
     target="build",
     summary="networks of the CIFAR-100 teacher–student pairs: ResNet, VGG, MobileNetV2, ShuffleNets for 32 pixels",

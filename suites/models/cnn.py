@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest
+    from harness.trial.contracts import ModelRequest
 
 NORMS = ("batch", "group", "none")
 
@@ -65,7 +66,7 @@ def build(request: ModelRequest) -> ConvNet:
     return ConvNet(int(facts["channels"]), int(facts["classes"]), widths, strides, str(keys["norm"]))
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="bn-cnn",
     target="build",
     summary="3×3 convolutions with BatchNorm and ReLU, average pooling, a linear head",

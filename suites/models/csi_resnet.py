@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 from suites.models.embedding import read_backbone
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest
+    from harness.trial.contracts import ModelRequest
 
 STAGES = 4
 
@@ -145,7 +146,7 @@ def load_imagenet(encoder: CsiEncoder, place: Path | None) -> None:
                 tensor.copy_(weights[name])
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="csi-resnet18",
     target="build",
     summary="ResNet-18 with a one-channel stem, an embedding and a classifier of three layers",

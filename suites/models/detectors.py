@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 from suites.models.cnn import ConvNet
 from suites.models.embedding import load_weights
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest
+    from harness.trial.contracts import ModelRequest
 
 BACKBONES = ("cnn", "resnet18", "vgg16-bn")
 RATIOS = (1.0, 2.0, 0.5)
@@ -178,7 +179,7 @@ def build(request: ModelRequest) -> nn.Module:
     return SSD(stages, map_widths, head, classes)
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="detector",
     target="build",
     summary="CenterNet or SSD, both with BatchNorm in backbone and heads",

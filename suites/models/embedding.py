@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError, MissingDataError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 from suites.models.cnn import ConvNet
 from suites.models.resnet import BLOCKS, SmallResNet
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest
+    from harness.trial.contracts import ModelRequest
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 BACKBONES = ("cnn", "resnet-cifar", "resnet50")
@@ -142,7 +143,7 @@ def _read_weights(file: Path) -> Mapping[str, Tensor]:
         raise HarnessError(f"the weights {file} cannot be read as plain tensors: {reason}") from error
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="embedding",
     target="build",
     summary="a backbone, pooling, a linear map to an embedding of length one",

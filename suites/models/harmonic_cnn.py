@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest
+    from harness.trial.contracts import ModelRequest
 
 LOWEST = 24  # MIDI number of C1, 32.7 Hz
 # Equivalent rectangular bandwidth = α·f + β (Glasberg & Moore 1990).
@@ -138,7 +139,7 @@ def build(request: ModelRequest) -> HarmonicCNN:
     )  # fmt: skip
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="harmonic-cnn",
     target="build",
     summary="learned harmonic filters, convolutions with BN and max pooling, two linear layers",

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from torch import nn
 
 from harness.errors import HarnessError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest
+    from harness.trial.contracts import ModelRequest
 
 TORCHVISION = ("resnet18", "resnet34", "resnet50", "resnet101", "mobilenet_v2", "shufflenet_v2_x1_0")
 TIMM = (
@@ -52,7 +53,7 @@ def build(request: ModelRequest) -> nn.Module:
     return built
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="imagenet-zoo",
     target="build",
     summary="an ImageNet architecture of torchvision or timm with random weights: ResNets, MobileNets, DeiT, Swin",

@@ -15,10 +15,11 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, parametrize
 
 from harness.errors import HarnessError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest, Slot
+    from harness.trial.contracts import ModelRequest, Slot
 
 PLACES = ("encoder", "blocks", "decoder")
 
@@ -200,7 +201,7 @@ def build(request: ModelRequest) -> InpaintingNetworks:
     return InpaintingNetworks(generator, PatchDiscriminator(width) if width else None)
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="rn-inpainting",
     target="build",
     summary="inpainting generator with norms by place (encoder, blocks, decoder) and a patch discriminator",

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 from suites.models.resnet import SmallResNet
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest
+    from harness.trial.contracts import ModelRequest
 
 PAIRS = ("kernels", "resnet-cifar", "resnet18")
 
@@ -150,7 +151,7 @@ def build(request: ModelRequest) -> RebiasPair:
     return RebiasPair(Classifier(_resnet18(channels), 512, classes), Classifier(bag, 512, classes))
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="rebias",
     target="build",
     summary="a target network beside one of small receptive field: kernels 7 and 1, or ResNet18 and BagNet18",

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest
+    from harness.trial.contracts import ModelRequest
 
 ARCHITECTURES = ("resnet18", "resnet34", "resnet50", "mobilenet_v2")
 
@@ -140,8 +141,8 @@ def build_torchvision(request: ModelRequest) -> nn.Module:
     return getattr(models, str(request.parameters["arch"]))(weights=None, num_classes=int(request.facts["classes"]))
 
 
-INFOS = (
-    ModelInfo(
+CARDS = (
+    ModelCard(
         name="resnet-cifar",
         target="build_small",
         summary="small residual network for 8–64 pixel images: basic, bottleneck or inverted residual blocks",
@@ -155,7 +156,7 @@ INFOS = (
             }
         ),
     ),
-    ModelInfo(
+    ModelCard(
         name="torchvision",
         target="build_torchvision",
         summary="an ImageNet architecture of torchvision with random weights",

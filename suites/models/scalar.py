@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from harness.contracts import ModelRequest
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.contracts import ModelRequest
+from harness.trial.options import Key
 
 
 class Scalar(nn.Module):
@@ -26,7 +27,7 @@ def build(request: ModelRequest) -> nn.Module:
     return Scalar(float(request.parameters["start"]))
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="scalar",
     target="build",
     summary="one number: for the synthetic task",

@@ -10,11 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 from suites.models.taps import Taps
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest
+    from harness.trial.contracts import ModelRequest
 
 MOST_TOKENS = 257
 
@@ -117,7 +118,7 @@ def build(request: ModelRequest) -> SmallViT:
     )
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="small-vit",
     target="build",
     summary="small vision transformer with a class token, for 8–64 pixel images",

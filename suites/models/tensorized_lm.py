@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 from suites.models.vocabulary import TiedVocabulary, norm_for, sinusoids
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest
+    from harness.trial.contracts import ModelRequest
 
 
 class MultiLinearAttention(nn.Module):
@@ -137,7 +138,7 @@ def build(request: ModelRequest) -> TensorizedLM:
     return model
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="tensorized-lm",
     target="build",
     summary="Tensorized Transformer language model: multi-linear attention of one core",

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 from suites.models.vocabulary import norm_for, sinusoids
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest, Slot
+    from harness.trial.contracts import ModelRequest, Slot
 
 Part = Callable[[Tensor], Tensor]
 # Places that attend to nothing get a finite score, or their softmax would be NaN.
@@ -293,7 +294,7 @@ def build(request: ModelRequest) -> Transformer:
     return model
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="transformer",
     target="build",
     summary="encoder-decoder Transformer, one embedding for source, target and softmax",

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 from suites.models.vocabulary import TiedVocabulary, norm_for, normalise_weights, sinusoids
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest, Slot
+    from harness.trial.contracts import ModelRequest, Slot
 
 
 class Layer(nn.Module):
@@ -116,7 +117,7 @@ def build(request: ModelRequest) -> TransformerLM:
     return model
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="transformer-lm",
     target="build",
     summary="Transformer language model over one window, tied embedding",

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from harness.errors import HarnessError, choices
 
 if TYPE_CHECKING:
-    from harness.contracts import Slot
+    from harness.trial.contracts import Slot
 
 
 class TiedVocabulary(nn.Module):

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.records import Key, ModelInfo
+from harness.registry.cards import ModelCard
+from harness.trial.options import Key
 
 if TYPE_CHECKING:
-    from harness.contracts import ModelRequest
+    from harness.trial.contracts import ModelRequest
 
 STAGES = (16, 32, 64)
 
@@ -86,7 +87,7 @@ def build(request: ModelRequest) -> WideResNet:
     )
 
 
-INFO = ModelInfo(
+CARD = ModelCard(
     name="wide-resnet",
     target="build",
     summary="WRN-depth-width: pre-activation residual blocks with wide channels, for 8–64 pixel images",

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Evaluation, StepResult, Task
 from harness.errors import HarnessError
-from harness.records import Key, TaskInfo
-from harness.replicas import Replicas
+from harness.registry.cards import TaskCard
+from harness.trial.contracts import Evaluation, StepResult, Task
+from harness.trial.data_parallel import Replicas
+from harness.trial.options import Key
 from suites.data.types import ImageFiles
 from suites.tasks.attacks import PGD, THREATS
 from suites.tasks.augment import AUGMENTATIONS
@@ -29,7 +30,7 @@ class Adversarial(Classification):
     come from the stream ``attack`` by step, in evaluation by place.
     """
 
-    info: ClassVar[TaskInfo] = TaskInfo(
+    card: ClassVar[TaskCard] = TaskCard(
         name="adversarial",
         target="Adversarial",
         summary="adversarial training by PGD, scored by accuracy on clean and on attacked images",
@@ -167,4 +168,4 @@ class Adversarial(Classification):
         self.last = dict(state["last"])
 
 
-INFO = Adversarial.info
+CARD = Adversarial.card

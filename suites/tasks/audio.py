@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
-from harness.records import Key, TaskInfo
+from harness.registry.cards import TaskCard
+from harness.trial.contracts import Evaluation, Probe, StepResult, Task
+from harness.trial.options import Key
 from suites.data.sounds import SoundFiles, Sounds, SoundSplit
 from suites.tasks.common import evaluating
 from suites.tasks.tagging_metrics import average_precision, f1, macro, roc_auc
@@ -78,7 +79,7 @@ class Audio(Task):
     ``threshold`` (micro), classes by accuracy and macro F1.
     """
 
-    info: ClassVar[TaskInfo] = TaskInfo(
+    card: ClassVar[TaskCard] = TaskCard(
         name="audio",
         target="Audio",
         summary="audio tagging (ROC-AUC, PR-AUC, F1) and classification (accuracy, F1) on waveforms",
@@ -213,4 +214,4 @@ def _log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:
     return float(-np.log(safe[np.arange(len(targets)), targets]).mean())
 
 
-INFO = Audio.info
+CARD = Audio.card

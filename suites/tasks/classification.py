@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
-from harness.records import Key, TaskInfo
-from harness.replicas import Replicas, rows_of
+from harness.registry.cards import TaskCard
+from harness.trial.contracts import Evaluation, Probe, StepResult, Task
+from harness.trial.data_parallel import Replicas, rows_of
+from harness.trial.options import Key
 from suites.data.types import Images
 from suites.tasks.augment import AUGMENTATIONS, mix_batch
 from suites.tasks.common import (
@@ -48,7 +49,7 @@ class Classification(Task):
     longer divided out and its weight is not scale-invariant. γ and β still learn.
     """
 
-    info: ClassVar[TaskInfo] = TaskInfo(
+    card: ClassVar[TaskCard] = TaskCard(
         name="classification",
         target="Classification",
         summary="image classification by cross-entropy, scored by top-1 accuracy",
@@ -188,4 +189,4 @@ def score(logits: Tensor, labels: Tensor, majority: int) -> dict[str, float]:
     return metrics
 
 
-INFO = Classification.info
+CARD = Classification.card

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
-from harness.records import Key, TaskInfo
+from harness.registry.cards import TaskCard
+from harness.trial.contracts import Evaluation, Probe, StepResult, Task
+from harness.trial.options import Key
 from suites.data.biased import BiasedImages
 from suites.models.rebias import RebiasPair
 from suites.tasks.augment import AUGMENTATIONS
@@ -42,7 +43,7 @@ class Debiasing(Task):
     is a plain training of f (g is then not updated).
     """
 
-    info: ClassVar[TaskInfo] = TaskInfo(
+    card: ClassVar[TaskCard] = TaskCard(
         name="debiasing",
         target="Debiasing",
         summary="ReBias: accuracy on images whose bias says nothing of the class",
@@ -276,4 +277,4 @@ def cell_accuracy(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, l
     return 100 * float(np.mean(means))
 
 
-INFO = Debiasing.info
+CARD = Debiasing.card

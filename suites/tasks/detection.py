@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Artifact, Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
-from harness.records import Key, TaskInfo
+from harness.registry.cards import TaskCard
+from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.trial.options import Key
 from suites.data.boxes import BoxedImages, BoxFiles, BoxSplit, decode_square
 from suites.models.detectors import SSD, CenterNet, default_boxes
 from suites.tasks import centre_points
@@ -105,7 +106,7 @@ class ObjectDetection(Task):
     ``zoom-flip`` takes a square window of 60–140 % of the side before mirroring half of the images.
     """
 
-    info: ClassVar[TaskInfo] = TaskInfo(
+    card: ClassVar[TaskCard] = TaskCard(
         name="detection",
         target="ObjectDetection",
         summary="object detection by CenterNet or SSD, scored by COCO's average precision",
@@ -292,4 +293,4 @@ def _as_coco(box: np.ndarray) -> list[float]:
     return [left, top, right - left, bottom - top]
 
 
-INFO = ObjectDetection.info
+CARD = ObjectDetection.card

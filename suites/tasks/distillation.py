@@ -16,9 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
-from harness.records import Key, TaskInfo
+from harness.registry.cards import TaskCard
+from harness.trial.contracts import Evaluation, Probe, StepResult, Task
+from harness.trial.options import Key
 from methods.distillation import inputs
 from methods.distillation.inputs import Objective, shape_arguments
 from methods.distillation.logits import is_target, widen
@@ -65,7 +66,7 @@ class Distillation(Task):
     not ask for it never see it.
     """
 
-    info: ClassVar[TaskInfo] = TaskInfo(
+    card: ClassVar[TaskCard] = TaskCard(
         name="distillation",
         target="Distillation",
         summary="image classification by an objective: distillation from a teacher, self-distillation, cross-entropy",
@@ -365,4 +366,4 @@ def _read(network: nn.Module, taps: Taps, images: Tensor, which: str | None) -> 
     return logits, features.middle if which == "middle" else features.last
 
 
-INFO = Distillation.info
+CARD = Distillation.card

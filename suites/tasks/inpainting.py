@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Artifact, Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
-from harness.records import Key, TaskInfo
+from harness.registry.cards import TaskCard
+from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.trial.options import Key
 from suites.data.pairs import ImagePairs
 from suites.models.inpainting import InpaintingNetworks, initialise_as_released
 from suites.tasks.common import evaluating
@@ -46,7 +47,7 @@ class Inpainting(Task):
     order, and hole PSNR at batch 1 is reported beside.
     """
 
-    info: ClassVar[TaskInfo] = TaskInfo(
+    card: ClassVar[TaskCard] = TaskCard(
         name="inpainting",
         target="Inpainting",
         summary="image inpainting by L1 and adversarial loss, scored by PSNR, SSIM and L1 of holes and of whole images",
@@ -291,4 +292,4 @@ def _singles(batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(batch.images.split(1), batch.holes.split(1), strict=True)
 
 
-INFO = Inpainting.info
+CARD = Inpainting.card

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.contracts import Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
-from harness.records import Key, TaskInfo
-from harness.replicas import Replicas, rows_of
+from harness.registry.cards import TaskCard
+from harness.trial.contracts import Evaluation, Probe, StepResult, Task
+from harness.trial.data_parallel import Replicas, rows_of
+from harness.trial.options import Key
 from suites.data.types import Labels, Text
 from suites.tasks.common import evaluating
 from suites.tasks.norm_probe import NormProbe
@@ -43,7 +44,7 @@ class LanguageModelling(Task):
     are left to learn and every batch is an independent sample.
     """
 
-    info: ClassVar[TaskInfo] = TaskInfo(
+    card: ClassVar[TaskCard] = TaskCard(
         name="language-modelling",
         target="LanguageModelling",
         summary="next token of running text, scored by perplexity",
@@ -209,4 +210,4 @@ def unigram_loss(train: Tensor, text: Tensor, words: int) -> float:
     return float(-(counts / counts.sum()).log()[text].mean())
 
 
-INFO = LanguageModelling.info
+CARD = LanguageModelling.card

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.schedules import evenly
+from harness.trial.schedules import evenly
 from methods.norms.sequence import group_scale, valid_tokens
 
 WINDOWS, WIDTH = 20, 4  # stretches of consecutive steps in which statistics are recorded

@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from harness.contracts import Artifact, Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
-from harness.records import Key, TaskInfo
+from harness.registry.cards import TaskCard
+from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.trial.options import Key
 from suites.data.types import Images
 from suites.tasks.augment import AUGMENTATIONS
 from suites.tasks.common import (
@@ -73,7 +74,7 @@ class Retrieval(Task):
     the initial network on one pass over the training images. Convolutions are then not scale-invariant.
     """
 
-    info: ClassVar[TaskInfo] = TaskInfo(
+    card: ClassVar[TaskCard] = TaskCard(
         name="retrieval",
         target="Retrieval",
         summary="metric learning, scored by Recall@k on classes unseen in training",
@@ -277,4 +278,4 @@ def chance(labels: Tensor, gallery: Tensor, *, alone: bool) -> float:
     return 100 * float((counts / (len(gallery) - itself)).mean())
 
 
-INFO = Retrieval.info
+CARD = Retrieval.card

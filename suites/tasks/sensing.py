@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from harness.contracts import Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
-from harness.records import Key, TaskInfo
+from harness.registry.cards import TaskCard
+from harness.trial.contracts import Evaluation, Probe, StepResult, Task
+from harness.trial.options import Key
 from methods.alignment.help_set import MODES, HelpSet
 from methods.alignment.inputs import Adaptation, AdaptationBatch
 from methods.alignment.neighbours import CONFIDENCES
@@ -84,7 +85,7 @@ class Sensing(Task):
     Methods that predict without a training (``predict``) take no step.
     """
 
-    info: ClassVar[TaskInfo] = TaskInfo(
+    card: ClassVar[TaskCard] = TaskCard(
         name="sensing",
         target="Sensing",
         summary="cross-domain Wi-Fi sensing with a few labelled target windows, scored by balanced accuracy",
@@ -394,4 +395,4 @@ def statistics_kept(model: nn.Module) -> Iterator[None]:
             layer.momentum = momentum
 
 
-INFO = Sensing.info
+CARD = Sensing.card

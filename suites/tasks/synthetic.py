@@ -17,14 +17,15 @@ from typing import ClassVar
 
 from torch import nn
 
-from harness.contracts import Evaluation, StepResult, Task
-from harness.records import Key, TaskInfo
+from harness.registry.cards import TaskCard
+from harness.trial.contracts import Evaluation, StepResult, Task
+from harness.trial.options import Key
 
 
 class Synthetic(Task):
     """Reports a score drawn from a known distribution; ``validation`` and ``test`` have noise of their own."""
 
-    info: ClassVar[TaskInfo] = TaskInfo(
+    card: ClassVar[TaskCard] = TaskCard(
         name="synthetic",
         target="Synthetic",
         summary="a score drawn from a known truth: simulations and tests, no paper's benchmark",
@@ -85,4 +86,4 @@ class Synthetic(Task):
         return Evaluation({"score": float(score), "distance": distance})
 
 
-INFO = Synthetic.info
+CARD = Synthetic.card

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.seeds import Streams
+from harness.trial.seeds import Streams
 from methods.alignment.help_set import Embedding, HelpSet, corrupt_labels, make_help_set, umap_init
 from methods.alignment.knn_baselines import FEATURES, item_features
 from methods.alignment.probes import purity

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import Artifact, Evaluation, Probe, StepResult, Task
 from harness.errors import HarnessError
-from harness.records import Key, TaskInfo
+from harness.registry.cards import TaskCard
+from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.trial.options import Key
 from suites.data.parallel import Parallel
 from suites.tasks.beam import search
 from suites.tasks.common import evaluating
@@ -66,7 +67,7 @@ class Translation(Task):
     training and come in another order in each epoch. Decoding is by beam search; a beam of one is greedy.
     """
 
-    info: ClassVar[TaskInfo] = TaskInfo(
+    card: ClassVar[TaskCard] = TaskCard(
         name="translation",
         target="Translation",
         summary="sentences from one language to another, scored by BLEU and chrF",
@@ -366,4 +367,4 @@ def sentence_chrf(hypotheses: Sequence[str], references: Sequence[str]) -> np.nd
     return np.array([scorer.sentence_score(ours, [theirs]).score for ours, theirs in pairs], dtype=np.float32)
 
 
-INFO = Translation.info
+CARD = Translation.card

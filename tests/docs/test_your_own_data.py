@@ -165,7 +165,7 @@ def run(suite: Path, layout: str, *more: str) -> int:
 
 
 def test_the_page_has_every_layout_that_reads_a_folder() -> None:
-    folders = {name for name, entry in registry.entries("data").items() if entry.info["origin"] == "folder"}
+    folders = {name for name, entry in registry.entries("data").items() if entry.card["origin"] == "folder"}
     assert set(layouts()) == folders == set(WRITERS)
 
 
@@ -184,8 +184,8 @@ def test_its_suite_runs_on_a_folder_like_its_tree(layout: str, place: Path, caps
 
 
 def test_what_makes_new_trials_of_a_folder(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from harness.manifests import identity_of_path
-    from harness.plan import Selection, make_plan
+    from harness.data.checksums import identity_of_path
+    from harness.plan.planning import Selection, make_plan
     from harness.suite import load_suite
 
     suite, folder = prepared(place, "idx")
@@ -352,7 +352,7 @@ def test_a_folder_that_is_read_twice_is_checked_once(
     place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Nor is what is stored: the same command in another process reads nothing."""
-    from harness import own_folders
+    from harness.data import folders as own_folders
 
     suite, _ = prepared(place, "tokens")
     assert run(suite, "tokens") == 0

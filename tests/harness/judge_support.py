@@ -12,7 +12,7 @@ from typing import Any
 from harness.judge.contrasts import frames_of
 from harness.judge.evidence import Record
 from harness.judge.judging import rows_of
-from harness.plan import Plan, Selection, make_plan
+from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner
 from harness.suite import Suite, load_suite
 

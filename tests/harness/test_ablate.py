@@ -16,7 +16,7 @@ from harness.cli.group import run_main
 from harness.errors import SuiteError
 from harness.judge import ablations
 from harness.judge.effects import effects_of
-from harness.plan import Selection, make_plan
+from harness.plan.planning import Selection, make_plan
 from harness.store import open_reader
 from harness.suite import Suite, load_suite
 from harness.suite.ablate import designs_of

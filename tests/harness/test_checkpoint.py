@@ -15,10 +15,13 @@ from typing import Any
 import pytest
 import torch
 
-from harness.checkpoint import FILE, load_checkpoint, save_checkpoint
-from harness.plan import Selection, make_plan
+from harness import registry
+from harness.data.roots import data_root
+from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
-from harness.training import Outcome, Surroundings, train
+from harness.trial.checkpoint import FILE, load_checkpoint, save_checkpoint
+from harness.trial.loop import Outcome, train
+from harness.trial.runtime import Runtime
 
 CELLS = [("imagenet-resnet18", "adamp"), ("cub-proxyanchor", "adamw"), ("wikitext103-transformer-xl-wn", "adamp")]
 
@@ -38,7 +41,7 @@ def run(spec: dict[str, Any], folder: Path, stop_at: float = math.inf, every: fl
         if step >= stop_at:
             raise CutOff
 
-    return train(spec, Surroundings(folder, torch.device("cpu"), beat, checkpoint_seconds=every))
+    return train(spec, Runtime(folder, torch.device("cpu"), registry.load, data_root(), beat, checkpoint_seconds=every))
 
 
 def numbers(outcome: Outcome) -> tuple[Any, ...]:
@@ -50,7 +53,7 @@ def numbers(outcome: Outcome) -> tuple[Any, ...]:
 def test_it_ends_bit_equal(cell: str, arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spec = spec_of(cell, arm, steps=24, evaluations=2)
     undisturbed = run(spec, tmp_path / "whole")
-    monkeypatch.setattr("harness.training.Loop._beat", _every_step)
+    monkeypatch.setattr("harness.trial.loop.Loop._beat", _every_step)
     with pytest.raises(CutOff):
         run(spec, tmp_path / "cut", stop_at=9)
     assert (tmp_path / "cut" / FILE).exists()
@@ -76,9 +79,12 @@ def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path: Path) -> None:
 TRAIN = """
 import sys, json, torch
 from pathlib import Path
-from harness.training import Surroundings, train
+from harness.trial.loop import train
+from harness.trial.runtime import Runtime
+from harness import registry
+from harness.data.roots import data_root
 spec = json.loads(Path(sys.argv[1]).read_text())
-around = Surroundings(Path(sys.argv[2]), torch.device("cpu"), lambda *a: None, checkpoint_seconds=0.05)
+around = Runtime(Path(sys.argv[2]), torch.device("cpu"), registry.load, data_root(), checkpoint_seconds=0.05)
 done = train(spec, around)
 print(json.dumps([done.results, sorted((s.split, s.name, s.value) for s in done.series)]))
 """

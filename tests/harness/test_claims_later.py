@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from harness.claims import judge_now, stored_otherwise
 from harness.cli.group import run_main
-from harness.dispatch import Silent
-from harness.plan import Selection
-from harness.run import Request, run_suite
+from harness.execute.dispatch import Silent
+from harness.execute.run import Request, run_suite
+from harness.judge.stored import judge_now, stored_otherwise
+from harness.plan.planning import Selection
 from harness.store import open_reader
 from harness.suite import load_suite
 

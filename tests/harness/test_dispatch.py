@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from harness.cli.watch import Counting, Silent
-from harness.dispatch import Dispatcher, Policy
 from harness.errors import HarnessError
-from harness.executors import InlineExecutor, Progress, leftovers
+from harness.execute.dispatch import Dispatcher, Policy
+from harness.execute.executors import InlineExecutor, Progress, leftovers
+from harness.execute.worker import Job
 from harness.store import Owner, open_reader
-from harness.worker import Job
 
 Answer = Callable[[Job], dict[str, Any] | None]
 
@@ -189,7 +189,7 @@ def test_inline_runs_in_order_and_keeps_its_place(tmp_path: Path) -> None:
 
 
 def test_ray_refuses_client_addresses(tmp_path: Path) -> None:
-    from harness.executors.cluster import RayExecutor
+    from harness.execute.executors.cluster import RayExecutor
 
     with pytest.raises(HarnessError, match="ray job submit"):
         RayExecutor(tmp_path, address="ray://somewhere:10001")
@@ -199,7 +199,7 @@ def test_leftovers_of_a_dead_owner_are_ended_and_nobody_elses(tmp_path: Path) ->
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
     code = (
-        "import os, sys; from pathlib import Path; from harness.executors.leftovers import Session\n"
+        "import os, sys; from pathlib import Path; from harness.execute.executors.orphans import Session\n"
         "import subprocess\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'])\n"
         f"Session(Path({str(tmp_path)!r})).note_children(); os.kill(os.getpid(), 9)"
     )

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli.group import run_main
-from harness.export import latex, markdown
-from harness.serve import HOST, LIVE_SECONDS, Site, make_server
+from harness.results.export import latex, markdown
+from harness.results.serve import HOST, LIVE_SECONDS, Site, make_server
 
 
 @pytest.fixture

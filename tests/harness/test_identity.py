@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness import fingerprint
+from harness.data.checksums import canonical, sha256_of
 from harness.errors import HarnessError
-from harness.identity import canonical, sha256_of
-from harness.plan import Plan, Selection, make_plan, parse_seeds
+from harness.plan import fingerprint
+from harness.plan.planning import Plan, Selection, make_plan, parse_seeds
 from harness.suite import load_suite
 
 ROOT = Path(fingerprint.__file__).parent.parent
@@ -110,7 +110,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 PRINT = """
 import json, sys
 from harness.suite import load_suite
-from harness.plan import make_plan, Selection
+from harness.plan.planning import make_plan, Selection
 plan = make_plan(load_suite("adamp"), Selection(seeds=(0,)))
 trained = {t.trial_id for t in plan.trials if t.needs}  # these change with the method that made their backbone
 print(json.dumps({f"{l.benchmark}/{l.arm}": l.trial_id for l in plan.links if l.trial_id not in trained}))
@@ -154,7 +154,7 @@ def optimizers_of_arms() -> dict[str, str]:
 def test_editing_a_method_re_runs_only_its_own_trials(copy: Path, method: str) -> None:
     path = f"methods/optimizers/{method}.py"
     source = (copy / path).read_text()
-    marker = "INFO = "
+    marker = "CARD = "
     assert marker in source
     changed = changed_arms(copy, path, marker, "EDITED = 1\n\n" + marker)
     of = optimizers_of_arms()

@@ -18,7 +18,7 @@ from harness.judge.checks import run_here
 from harness.judge.contrasts import frames_of
 from harness.judge.judging import claim_rows, rows_of
 from harness.judge.scopes import Conjunction, Mean, NoWorse, Paired, sign_p
-from harness.plan import Selection, make_plan
+from harness.plan.planning import Selection, make_plan
 from harness.suite.models import Arm
 
 THREE = "".join(benchmark(name, paper=True, level=level) for name, level in (("a", 50), ("b", 51), ("d", 52)))

@@ -16,7 +16,7 @@ from harness.errors import HarnessError
 from harness.judge import ablations, claim_rows, judge, recompute, verdict_times
 from harness.judge.checks import code_of, run_apart
 from harness.judge.frame import Stored
-from harness.plan import Selection, make_plan
+from harness.plan.planning import Selection, make_plan
 from harness.store import Owner, open_reader
 from harness.suite import load_suite
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import pytest
 
-from harness.live import live
-from harness.serve import Site, make_server
+from harness.results.progress import live
+from harness.results.serve import Site, make_server
 from harness.store import Owner, open_reader
 
 BEGAN = datetime(2026, 3, 4, 5, 0, 0)
@@ -98,7 +98,7 @@ def test_what_fails_is_told_and_the_server_goes_on(tmp_path: Path) -> None:
 
 
 def test_a_store_that_can_be_read_again_troubles_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("harness.serve.LIVE_SECONDS", 0.0)
+    monkeypatch.setattr("harness.results.serve.LIVE_SECONDS", 0.0)
     page = tmp_path / "index.html"
     page.write_text("<p>x</p>")
     held = [True]

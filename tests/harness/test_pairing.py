@@ -13,11 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness import training
-from harness.contracts import Task
-from harness.plan import Selection, Trial, make_plan
+from harness import registry
+from harness.data.roots import data_root
+from harness.plan.planning import Selection, Trial, make_plan
 from harness.suite import load_suite
 from harness.suite.models import Arm
+from harness.trial import loop as training
+from harness.trial.contracts import Task
+from harness.trial.runtime import Runtime
 
 STEPS = 3
 
@@ -62,7 +65,7 @@ def watch(trial: Trial, folder: Path, patch: pytest.MonkeyPatch, *, wasteful: bo
 
     with pytest.MonkeyPatch.context() as own:
         own.setattr(training, "assemble", spied)
-        around = training.Surroundings(folder, torch.device("cpu"), lambda *_: None)
+        around = Runtime(folder, torch.device("cpu"), registry.load, data_root(), lambda *_: None)
         assert training.train(trial.spec, around).status == "done"
     assert len(seen.batches) >= STEPS
     return seen

@@ -10,7 +10,7 @@ import pytest
 from torch import nn
 
 from harness.errors import HarnessError
-from harness.plan import Selection, make_plan
+from harness.plan.planning import Selection, make_plan
 from harness.preflight import DEVICES, device
 from harness.preflight.measure import rows_of_tables
 from harness.preflight.rows import works_of

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from harness import energy
-from harness.claims import judge_now
-from harness.dispatch import Silent
-from harness.plan import Selection
-from harness.repeat import Finished, again, chosen, compared
-from harness.run import Request, run_suite
+from harness.execute import energy
+from harness.execute.determinism import Finished, again, chosen, compared
+from harness.execute.dispatch import Silent
+from harness.execute.run import Request, run_suite
+from harness.execute.worker import Job
+from harness.judge.stored import judge_now
+from harness.plan.planning import Selection
 from harness.store import Owner, open_reader
 from harness.suite import load_suite
-from harness.worker import Job
 
 
 def finished(name: str, seconds: float, task: str = "a", value: float | None = 1.0) -> Finished:

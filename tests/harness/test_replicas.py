@@ -13,9 +13,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from harness.checkpoint import load_checkpoint
 from harness.errors import HarnessError
-from harness.replicas import Replicas, rows_of
+from harness.trial.checkpoint import load_checkpoint
+from harness.trial.data_parallel import Replicas, rows_of
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def test_one_process_changes_nothing() -> None:
 def _spec(devices: int) -> dict[str, Any]:
     """A Transformer-XL whose memory is longer than its window, so that forgetting would show."""
     from harness import registry
-    from harness.recipe import COMMON_KEYS
     from harness.suite.keys import defaults
+    from harness.trial.recipe import COMMON_KEYS
 
     def part(kind: Any, name: str, **keys: Any) -> dict[str, Any]:
         return {"name": name, **defaults(registry.entry(kind, name).keys), **keys}
@@ -75,7 +75,10 @@ def _spec(devices: int) -> dict[str, Any]:
 
 def _train(rank: int, count: int, folder: str, killed_at: int | None = None) -> None:
     """One process of a trial that keeps a checkpoint after every step; the first one may be killed at a step."""
-    from harness.training import Loop, Surroundings, train
+    from harness import registry
+    from harness.data.roots import data_root
+    from harness.trial.loop import Loop, train
+    from harness.trial.runtime import Runtime
 
     torch.set_num_threads(1)
     if count > 1:
@@ -86,7 +89,7 @@ def _train(rank: int, count: int, folder: str, killed_at: int | None = None) -> 
     def beat(step: int, steps: int, loss: float) -> None:
         return
 
-    around = Surroundings(Path(folder), torch.device("cpu"), beat, checkpoint_seconds=0.0)
+    around = Runtime(Path(folder), torch.device("cpu"), registry.load, data_root(), beat, checkpoint_seconds=0.0)
     outcome = train(_spec(count), around)
     if rank == 0:
         loss = next(one for one in outcome.series if (one.split, one.name) == ("train", "loss"))
@@ -133,8 +136,11 @@ def test_lanes_keep_their_memory_on_two_processes(tmp_path: Path) -> None:
 
 
 def test_a_trial_on_two_devices_is_refused_where_nobody_starts_the_second(tmp_path: Path) -> None:
-    from harness.training import Surroundings, train
+    from harness import registry
+    from harness.data.roots import data_root
+    from harness.trial.loop import train
+    from harness.trial.runtime import Runtime
 
-    around = Surroundings(tmp_path, torch.device("cpu"), lambda step, steps, loss: None)
+    around = Runtime(tmp_path, torch.device("cpu"), registry.load, data_root(), lambda step, steps, loss: None)
     with pytest.raises(HarnessError, match="--executor ray"):
         train(_spec(2), around)

@@ -9,10 +9,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from harness import simulate, training
-from harness.plan import Selection, make_plan
-from harness.simulate import CAP, SUITES, TRUTHS, Case, Judged, Table
+from harness.judge import simulation as simulate
+from harness.judge.simulation import CAP, SUITES, TRUTHS, Case, Judged, Table
+from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
+from harness.trial import loop as training
 
 
 @pytest.fixture(scope="module")

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from harness import manifests, registry, sources
+from harness import registry
 from harness.cli.group import run_main
+from harness.data import checksums as manifests
+from harness.data import download as sources
+from harness.data.locate import data_identity
 from harness.errors import HarnessError
-from harness.identity import data_identity
 
 CONTENT = bytes(range(256)) * 5000
 SUM = hashlib.sha256(CONTENT).hexdigest()

@@ -174,7 +174,7 @@ def test_random_edits_never_give_a_traceback(tiny_text: str, tmp_path: Path, edi
         suite = load_suite(path)
     except HarnessError:
         return
-    from harness.plan import make_plan
+    from harness.plan.planning import make_plan
 
     assert make_plan(suite).trials
 

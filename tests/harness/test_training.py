@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from harness.assembly import assemble, share_weights
-from harness.plan import Selection, Trial, make_plan
-from harness.recipe import Recipe, recipe_from
-from harness.schedules import evenly, factor, log_spaced
-from harness.seeds import Streams, derive
+from harness.execute.worker import Job, run_job
+from harness.plan.planning import Selection, Trial, make_plan
 from harness.suite import load_suite
-from harness.training import Loop, Surroundings, train
-from harness.worker import Job, run_job
+from harness.trial.assembly import assemble, share_weights
+from harness.trial.loop import Loop, Surroundings, train
+from harness.trial.recipe import Recipe, recipe_from
+from harness.trial.schedules import evenly, factor, log_spaced
+from harness.trial.seeds import Streams, derive
 
 
 def silent(step: int, steps: int, loss: float) -> None:

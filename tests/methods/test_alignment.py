@@ -27,7 +27,7 @@ from methods.alignment.mk_mmd import class_mk_mmd, mk_mmd_loss
 from methods.alignment.mmd_global import GlobalMMD
 from methods.alignment.probes import class_alignment, fluctuation, misaligned_share, purity
 from methods.alignment.vectors import PREFIXES, compare
-from methods.info import MethodInfo
+from methods.cards import MethodCard
 
 VECTORS = Path(__file__).parents[1] / "vectors"
 CASES = {
@@ -167,10 +167,10 @@ def test_what_mk_mmd_refuses() -> None:
 # Modules
 
 
-def infos() -> Iterator[tuple[MethodInfo, Any]]:
+def infos() -> Iterator[tuple[MethodCard, Any]]:
     for module in pkgutil.iter_modules(package.__path__):
         loaded = importlib.import_module(f"methods.alignment.{module.name}")
-        for info in getattr(loaded, "INFOS", None) or ([loaded.INFO] if hasattr(loaded, "INFO") else []):
+        for info in getattr(loaded, "CARDS", None) or ([loaded.CARD] if hasattr(loaded, "CARD") else []):
             yield info, getattr(loaded, info.target)
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import methods.distillation as package
+from methods.cards import MethodCard
 from methods.distillation.dkd import DKD
 from methods.distillation.inputs import Batch, Objective, RandomStream, shape_arguments
 from methods.distillation.kd import KD, kd_loss
@@ -23,17 +24,16 @@ from methods.distillation.nkd import NKD, nkd_loss
 from methods.distillation.ps_kd import PSKD
 from methods.distillation.srrl import SRRL
 from methods.distillation.uskd import USKD
-from methods.info import MethodInfo
 
 ITEMS, CLASSES, STUDENT, TEACHER = 12, 6, 5, 4
 SHAPES = {"classes": CLASSES, "feature_channels": STUDENT, "teacher_channels": TEACHER, "items": 40}
 
 
-def infos() -> Iterator[tuple[MethodInfo, Any]]:
+def infos() -> Iterator[tuple[MethodCard, Any]]:
     for module in pkgutil.iter_modules(package.__path__):
         loaded = importlib.import_module(f"methods.distillation.{module.name}")
-        if hasattr(loaded, "INFO"):
-            yield loaded.INFO, getattr(loaded, loaded.INFO.target)
+        if hasattr(loaded, "CARD"):
+            yield loaded.CARD, getattr(loaded, loaded.CARD.target)
 
 
 METHODS = {info.name: (info, factory) for info, factory in infos()}

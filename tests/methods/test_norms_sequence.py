@@ -224,7 +224,7 @@ def test_recorded_deviations(kind):
 @pytest.mark.parametrize("name", MODULES)
 def test_records_describe_the_classes(name):
     module = importlib.import_module(f"methods.norms.{name}")
-    info = module.INFO
+    info = module.CARD
     assert dataclasses.is_dataclass(info)
     kind = getattr(module, info.target)
     norm = kind(8, **dict(info.defaults))
@@ -248,7 +248,7 @@ def test_records_describe_the_classes(name):
 
 
 def test_registered_names():
-    names = [importlib.import_module(f"methods.norms.{name}").INFO.name for name in MODULES]
+    names = [importlib.import_module(f"methods.norms.{name}").CARD.name for name in MODULES]
     assert names == [
         "power", "power-vanilla", "batch-released", "batch-vanilla", "layer", "rms", "group-rms",
         "region-basic", "region-learned", "batch-image", "instance-image",

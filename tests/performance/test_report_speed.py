@@ -18,13 +18,14 @@ from typing import Any
 
 import pytest
 
+from harness.execute.run import trial_row
 from harness.judge import claim_rows
-from harness.plan import Plan, Selection, make_plan
-from harness.run import trial_row
+from harness.plan.planning import Plan, Selection, make_plan
+from harness.results.reporting import Reported
 from harness.stats import paired_t
 from harness.store import Owner
 from harness.suite import Suite, load_suite
-from reports.site import Reported, write_site
+from reports.site import write_site
 
 BENCHMARKS, ARMS, SEEDS, STEPS = 20, 10, 50, 200
 SERIES = ("train loss", "train learning_rate", "validation score", "train mechanism.share", "train mechanism.norm")

@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 from harness.cli.watch import Silent
-from harness.executors.cluster import RayExecutor
+from harness.execute.executors.cluster import RayExecutor
 from harness.store import Owner
 from harness.suite import load_suite
 from harness.sweep import SweepRequest, engine

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from report_support import fill, plans, write_suite
 
-from reports.site import Reported, write_site
+from harness.results.reporting import Reported
+from reports.site import write_site
 
 
 @dataclass(frozen=True)

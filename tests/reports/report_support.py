@@ -15,10 +15,10 @@ import numpy as np
 
 from harness import stats
 from harness.judge.settling import finite
-from harness.plan import Plan, Selection, Trial, make_plan
+from harness.plan.planning import Plan, Selection, Trial, make_plan
+from harness.results.reporting import Reported
 from harness.store import Owner
 from harness.suite import Suite, load_suite
-from reports.site import Reported
 
 JUDGED_AT = "2026-03-04T05:06:07"
 RUN = "20260304T050000-0a1b2c3d"

@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from harness.claims import judge_now
-from harness.environment import environment, environment_id
+from harness.execute.environment import environment, environment_id
+from harness.execute.run import trial_row
 from harness.judge import claim_rows
-from harness.plan import Plan, Selection, Trial, make_plan
-from harness.run import trial_row
+from harness.judge.stored import judge_now
+from harness.plan.planning import Plan, Selection, Trial, make_plan
+from harness.results.reporting import Reported
 from harness.store import Owner
 from harness.suite import Suite, load_suite
 from harness.suite.models import Gate, Metric
-from reports.site import Reported, write_site
+from reports.site import write_site
 
 SUITES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "adamp": (

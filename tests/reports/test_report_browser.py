@@ -11,7 +11,7 @@ import pytest
 from browser_support import MARKS, Visit, chromium
 from conftest import Written  # type: ignore[import-not-found]
 
-from harness.serve import HOST, Site, make_server
+from harness.results.serve import HOST, Site, make_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

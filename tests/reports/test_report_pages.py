@@ -346,9 +346,10 @@ def test_writing_needs_no_training_library(written: Written, tmp_path: Path) -> 
     code = f"""
 import sys
 from pathlib import Path
-from reports.site import Reported, write_site
+from harness.results.reporting import Reported
+from reports.site import write_site
 from harness.suite import load_suite
-from harness.plan import Selection, make_plan
+from harness.plan.planning import Selection, make_plan
 suite = load_suite({str(written.reported[0].suite.path)!r})
 write_site(Path({str(written.database)!r}), [Reported(suite, make_plan(suite, Selection()))], Path({str(tmp_path)!r}))
 print(sorted({{'torch', 'ray', 'pandas', 'sklearn'}} & set(sys.modules)))

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import pytest
 
 from harness.cli.watch import Silent
-from harness.plan import Selection, make_plan
+from harness.plan.planning import Selection, make_plan
 from harness.store import Reader, open_reader
 from harness.suite import load_suite
 from harness.suite.load import Suite

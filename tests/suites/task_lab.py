@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 
-from harness.contracts import DataRequest, ModelRequest, Task, TrialContext
-from harness.recipe import recipe_from
-from harness.records import DataInfo, Key, ModelInfo, TaskInfo
-from harness.seeds import Streams
+from harness.registry.cards import DataCard, ModelCard, TaskCard
+from harness.trial.contracts import DataRequest, ModelRequest, Task, TrialContext
+from harness.trial.options import Key
+from harness.trial.recipe import recipe_from
+from harness.trial.seeds import Streams
 
 
 def filled(keys: Mapping[str, Key], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def filled(keys: Mapping[str, Key], given: Mapping[str, Any]) -> dict[str, Any]:
 def info_of(module: str, name: str) -> Any:
     """The record ``name`` of a module."""
     loaded = importlib.import_module(module)
-    infos = getattr(loaded, "INFOS", None) or (loaded.INFO,)
+    infos = getattr(loaded, "CARDS", None) or (loaded.CARD,)
     return next(info for info in infos if info.name == name)
 
 
@@ -43,16 +44,16 @@ class Cell:
     def data_for(self, seed: int, root: Path = Path("/nowhere")) -> Any:
         """The splits of one seed."""
         module, name = self.data.split(":")
-        info: DataInfo = info_of(module, name)
+        info: DataCard = info_of(module, name)
         request = DataRequest(filled(info.keys, self.data_keys), root, Streams(seed))
         return getattr(importlib.import_module(module), info.target)(request)
 
     def build(self, seed: int, root: Path = Path("/nowhere"), data: Any = None, scale: str = "mini") -> Task:
         """The task of one seed, its ``build`` not yet called."""
         module, name = self.task.split(":")
-        info: TaskInfo = info_of(module, name)
+        info: TaskCard = info_of(module, name)
         model_module, model_name = self.model.split(":")
-        model_info: ModelInfo = info_of(model_module, model_name)
+        model_info: ModelCard = info_of(model_module, model_name)
         common = {key: value for key, value in self.recipe.items() if key not in info.keys}
         own = filled(info.keys, {key: value for key, value in self.recipe.items() if key in info.keys})
         streams = Streams(seed)

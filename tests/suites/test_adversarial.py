@@ -13,8 +13,8 @@ import torch
 from task_lab import Cell, adam, train
 from torch.nn import functional as F
 
-from harness.contracts import ModelRequest
 from harness.errors import HarnessError
+from harness.trial.contracts import ModelRequest
 from suites.models.wide_resnet import WideResNet, build
 from suites.tasks.attacks import PGD
 
@@ -136,7 +136,7 @@ def test_reports_its_metrics_and_a_stronger_attack_leaves_less() -> None:
     task = CELL.build(0)
     train(task, 60)
     metrics = task.evaluate("test").metrics
-    assert set(metrics) == set(task.info.metrics)
+    assert set(metrics) == set(task.card.metrics)
     assert len(task.evaluate("test").items["correct"]) == 300
     assert task.evaluate("nothing").metrics == {}
     assert task.mechanisms() == {}

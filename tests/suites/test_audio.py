@@ -13,9 +13,9 @@ import pytest
 import torch
 from task_lab import Cell, adam, train
 
-from harness.contracts import DataRequest, ModelRequest
 from harness.errors import HarnessError, MissingDataError
-from harness.seeds import Streams
+from harness.trial.contracts import DataRequest, ModelRequest
+from harness.trial.seeds import Streams
 from suites.data import audio_published, audiofolder
 from suites.data.sounds import Sounds, decode, fitted
 from suites.models import harmonic_cnn
@@ -172,7 +172,7 @@ def test_repeats_itself_and_reports_metrics_of_its_kind(kind: str) -> None:
     assert set(first[1]) == names | {f"trivial.{name}" for name in names} | {"loss"}
     task = CELLS[kind].build(3)
     task.build()
-    assert set(first[1]) <= set(task.info.metrics)
+    assert set(first[1]) <= set(task.card.metrics)
     assert task.evaluate("nothing").metrics == {}
 
 

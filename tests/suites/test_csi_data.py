@@ -17,8 +17,8 @@ import pytest
 import torch
 from task_lab import Cell
 
-from harness.contracts import ModelRequest
 from harness.errors import HarnessError, MissingDataError
+from harness.trial.contracts import ModelRequest
 from suites.checks import knn_mmd
 from suites.data.csi_csv import list_recordings, parse
 from suites.data.csi_domains import CsiDomains
@@ -177,7 +177,7 @@ def test_the_default_target_has_150_windows_or_more() -> None:
 
 def _skill(kind: str, **keys: Any) -> float:
     """Balanced accuracy of one-shot KNN above chance, mean of two seeds."""
-    from harness.seeds import Streams
+    from harness.trial.seeds import Streams
     from methods.alignment.knn_baselines import KNNPredictor
     from suites.tasks.target_domain import draw_shots
 

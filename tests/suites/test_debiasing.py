@@ -15,9 +15,9 @@ import torch
 from task_lab import Cell
 from torch.nn import functional as F
 
-from harness.contracts import DataRequest, ModelRequest, StepResult
 from harness.errors import HarnessError, MissingDataError
-from harness.seeds import Streams
+from harness.trial.contracts import DataRequest, ModelRequest, StepResult
+from harness.trial.seeds import Streams
 from suites.data import imagenet9
 from suites.data.biased import TEXTURES, assign_bias, on_colours
 from suites.data.idx import FILES, load_biased_mnist, load_idx, read_idx
@@ -365,8 +365,8 @@ def test_repeats_itself_and_reports_its_metrics(name: str) -> None:
     assert first == second
     task = CELLS[name].build(2)
     task.build()
-    assert set(first[1]) == set(task.info.metrics)
-    assert set(task.evaluate("validation").metrics) < set(task.info.metrics)
+    assert set(first[1]) == set(task.card.metrics)
+    assert set(task.evaluate("validation").metrics) < set(task.card.metrics)
     assert task.evaluate("nothing").metrics == {}
 
 

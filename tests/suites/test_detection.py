@@ -14,9 +14,9 @@ import torch
 from task_lab import Cell, train
 from torch.nn import functional as F
 
-from harness.contracts import DataRequest, ModelRequest
 from harness.errors import HarnessError, MissingDataError
-from harness.seeds import Streams
+from harness.trial.contracts import DataRequest, ModelRequest
+from harness.trial.seeds import Streams
 from suites.data import boxes as sources
 from suites.data.boxes import BoxSplit
 from suites.models import detectors
@@ -392,7 +392,7 @@ def test_pasted_digits_fill_their_boxes() -> None:
 
 
 def test_detectors_have_the_shapes_of_their_papers_and_normed_heads() -> None:
-    keys = {name: key.default for name, key in detectors.INFO.keys.items()}
+    keys = {name: key.default for name, key in detectors.CARD.keys.items()}
     with torch.device("meta"):
         center = detectors.build(
             ModelRequest({**keys, "backbone": "resnet18", "head": 64}, {"channels": 3, "classes": 80})
@@ -420,7 +420,7 @@ def test_a_pretrained_backbone_is_taken_over(tmp_path: Path, kind: str) -> None:
 
     classifier = ConvNet(1, 10, [8, 16, 16], [1, 2, 2])
     save_file(classifier.state_dict(), tmp_path / "product.safetensors")
-    keys = {name: key.default for name, key in detectors.INFO.keys.items()}
+    keys = {name: key.default for name, key in detectors.CARD.keys.items()}
     keys.update(kind=kind, widths=[8, 16, 16], pretrained=True)
     request = ModelRequest(keys, {"channels": 1, "classes": 2}, prerequisites={"backbone": tmp_path})
     model = detectors.build(request)
@@ -436,7 +436,7 @@ def test_learns_boxes_and_classes_and_nothing_from_shuffled_ones(name: str) -> N
     task = cell.build(0)
     train(task, 120)
     scores = task.evaluate("test").metrics
-    assert set(scores) == set(task.info.metrics)
+    assert set(scores) == set(task.card.metrics)
     data = cell.data_for(0)
     part = data.splits["train"]
     images = part.images[np.random.default_rng(0).permutation(len(part))]

@@ -12,11 +12,11 @@ import torch
 from task_lab import Cell, filled, train
 from torch import nn
 
-from harness.contracts import ModelRequest, Slot, TrialContext
 from harness.errors import HarnessError
-from harness.recipe import recipe_from
 from harness.registry import entries
-from harness.seeds import Streams
+from harness.trial.contracts import ModelRequest, Slot, TrialContext
+from harness.trial.recipe import recipe_from
+from harness.trial.seeds import Streams
 from suites.models import cifar_pairs, imagenet_zoo
 from suites.models.cnn import ConvNet
 from suites.models.taps import Taps, tapped, taps_of
@@ -44,9 +44,9 @@ def task_of(
     """A student of width 4 and a fixed random teacher of width 8; ``given`` are options of the method or the task."""
     entry = entries("method")[name]
     own = {key: given.pop(key) for key in list(given) if key in entry.keys}
-    hyper = dict(entry.info["defaults"])
-    recipe = {"batch_size": 20, "steps": 8, **{k: v for k, v in given.items() if k not in Distillation.info.keys}}
-    keys = filled(Distillation.info.keys, {k: v for k, v in given.items() if k in Distillation.info.keys})
+    hyper = dict(entry.card["defaults"])
+    recipe = {"batch_size": 20, "steps": 8, **{k: v for k, v in given.items() if k not in Distillation.card.keys}}
+    keys = filled(Distillation.card.keys, {k: v for k, v in given.items() if k in Distillation.card.keys})
     streams = Streams(seed)
 
     def load_prerequisite(_name: str, _facts: Any) -> nn.Module:
@@ -68,7 +68,7 @@ def task_of(
     )
 
 
-OBJECTIVES = sorted(name for name, entry in entries("method").items() if entry.info["slot"] == "objective")
+OBJECTIVES = sorted(name for name, entry in entries("method").items() if entry.card["slot"] == "objective")
 
 
 def test_digit_pairs_are_balanced_cross_no_picture_and_are_one_set_for_all_seeds() -> None:

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from harness import registry
-from harness.contracts import DataRequest
-from harness.plan import Selection, make_plan
-from harness.seeds import Streams
+from harness.plan.planning import Selection, make_plan
+from harness.registry.shipped import suite_files
 from harness.suite import load_suite
 from harness.suite.keys import defaults
-from harness.suite.load import shipped_suites
+from harness.trial.contracts import DataRequest
+from harness.trial.seeds import Streams
 from suites.fixtures.published import TRAINING, WRITERS, copy_of, shares, steps_per_epoch, trimmed
 from suites.fixtures.weights import ARCHITECTURES
 
@@ -31,7 +31,7 @@ def load(name: str, root: Path, **keys: Any) -> Any:
     return entry.load()(DataRequest({**defaults(entry.keys), **given}, root, Streams(0)))
 
 
-@pytest.mark.parametrize("suite", sorted(shipped_suites()))
+@pytest.mark.parametrize("suite", sorted(suite_files()))
 def test_every_source_of_a_published_recipe_has_a_copy(suite: str) -> None:
     plan = make_plan(load_suite(suite), Selection(scale="paper", seeds=(0,)))
     assert plan.trials

@@ -14,10 +14,10 @@ from PIL import Image
 from task_lab import adam, filled, info_of
 from torch import Tensor, nn
 
-from harness.contracts import DataRequest, ModelRequest, Slot, StepResult, TrialContext
 from harness.errors import HarnessError, MissingDataError
-from harness.recipe import recipe_from
-from harness.seeds import Streams
+from harness.trial.contracts import DataRequest, ModelRequest, Slot, StepResult, TrialContext
+from harness.trial.recipe import recipe_from
+from harness.trial.seeds import Streams
 from methods.norms.batch_image import BatchNormImage
 from methods.norms.region_basic import RegionNormBasic
 from methods.norms.region_learned import RegionNormLearned
@@ -56,7 +56,7 @@ def made(
 ) -> Inpainting:
     """The task, built, on pictures of 16 pixels."""
     streams = Streams(seed)
-    keys = filled(Inpainting.info.keys, {"adversarial": 0.0, **own})
+    keys = filled(Inpainting.card.keys, {"adversarial": 0.0, **own})
 
     def model(facts: Any) -> nn.Module:
         torch.manual_seed(streams.number("init"))
@@ -64,7 +64,7 @@ def made(
         return networks.build(ModelRequest(given, facts, norms))
 
     def load() -> ImagePairs:
-        return data or gratings.load(DataRequest(filled(gratings.INFO.keys, DATA), Path("/nowhere"), streams))
+        return data or gratings.load(DataRequest(filled(gratings.CARD.keys, DATA), Path("/nowhere"), streams))
 
     context = TrialContext(
         recipe=recipe_from({"steps": 4, "batch_size": 8, "eval_batch": eval_batch, **keys}),
@@ -132,7 +132,7 @@ def test_reports_named_metrics_only_and_leaves_the_network_alone() -> None:
     before = {name: value.clone() for name, value in task.model.state_dict().items()}
     for split in ("validation", "test"):
         metrics = task.evaluate(split).metrics
-        assert set(metrics) <= set(task.info.metrics)
+        assert set(metrics) <= set(task.card.metrics)
         assert {"hole-psnr", "psnr", "ssim", "l1", "trivial.hole-psnr", "diffusion.hole-psnr"} <= set(metrics)
         assert all(np.isfinite(value) for value in metrics.values())
     assert task.evaluate("nothing").metrics == {}

@@ -11,8 +11,8 @@ import torch
 from task_lab import filled, info_of
 from torch import nn
 
-from harness.contracts import ModelRequest, Slot
 from harness.errors import HarnessError, MissingDataError
+from harness.trial.contracts import ModelRequest, Slot
 from suites.models.transformer_xl import shift
 from suites.models.vocabulary import TiedVocabulary
 
@@ -243,7 +243,7 @@ def test_weight_norm_makes_every_linear_layer_scale_invariant(where: str) -> Non
 
 @pytest.mark.parametrize("where", [LM, XL])
 def test_the_norm_slot_reaches_every_norm_of_a_language_model(where: str) -> None:
-    from methods.norms.rms import INFO as RMS
+    from methods.norms.rms import CARD as RMS
 
     factory = getattr(importlib.import_module("methods.norms.rms"), RMS.target)
     model = build(where, {"vocabulary": 50}, {"language": Slot("rms", factory, {})}, layers=2)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from task_lab import Cell, train
 
-from harness.contracts import Task
+from harness.trial.contracts import Task
 from suites.tasks.pictures import FOUND, PAPER, RIGHT, WRONG, as_pixels, framed, with_boxes
 
 DETECTION = Cell(

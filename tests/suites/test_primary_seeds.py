@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.plan import Selection, make_plan
+from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
 
 

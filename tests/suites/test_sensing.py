@@ -14,11 +14,11 @@ import torch
 from sklearn.metrics import balanced_accuracy_score
 
 from harness.errors import HarnessError
-from harness.plan import Selection, make_plan
-from harness.seeds import Streams
+from harness.plan.planning import Selection, make_plan
 from harness.store import open_reader
 from harness.suite import load_suite
-from harness.training import Outcome, Surroundings, train
+from harness.trial.loop import Outcome, Surroundings, train
+from harness.trial.seeds import Streams
 from methods.alignment.stopping import StoppingOptions, StoppingRule
 from suites.data.csi_domains import CsiDomain
 from suites.tasks.sensing import HINDSIGHT

@@ -14,16 +14,17 @@ import pytest
 from suite_edits import Edit, edits, emit, parsed, tree
 
 from harness import registry
+from harness.data.checksums import canonical
 from harness.errors import HarnessError
-from harness.identity import canonical
-from harness.plan import Plan, Selection, make_plan
+from harness.plan.planning import Plan, Selection, make_plan
+from harness.registry.shipped import suite_files
 from harness.suite import load_suite, yamlfile
-from harness.suite.load import Suite, shipped_suites
+from harness.suite.load import Suite
 from harness.suite.models import Binding, Gate, ScaleBlock
 from harness.suite.resolve import block_of, served_by, setting
 from harness.suite.yamlfile import Node
 
-SUITES = sorted(shipped_suites())
+SUITES = sorted(suite_files())
 FOLDER = Path(__file__).parents[2] / "suites"
 SCALES = ("mini", "small", "paper")
 
@@ -175,7 +176,7 @@ def test_stand_ins_say_what_they_change(name: str) -> None:
 def test_mini_reads_nothing_but_what_packages_ship(name: str) -> None:
     """A first run downloads nothing."""
     for base in plan_of(name, "mini").settings.values():
-        info = registry.entry("data", str(base.data["name"])).info
+        info = registry.entry("data", str(base.data["name"])).card
         assert info["fetch"] == "shipped", base.benchmark
 
 

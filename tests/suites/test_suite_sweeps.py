@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from harness.cli.watch import Silent
-from harness.plan import Selection, make_plan
+from harness.plan.planning import Selection, make_plan
+from harness.registry.shipped import suite_files
 from harness.store import open_reader
 from harness.suite import load_suite
-from harness.suite.load import Suite, shipped_suites
+from harness.suite.load import Suite
 from harness.sweep import SweepRequest, run_sweep
 from harness.sweep.space import with_point
 from harness.sweep.tuning import TUNING_SEED, Tuning, make_tuning
@@ -47,7 +48,7 @@ def suite_of(name: str) -> Suite:
 def sections() -> list[tuple[str, str]]:
     """(suite, benchmark) of every shipped section."""
     found = []
-    for name in sorted(shipped_suites()):
+    for name in sorted(suite_files()):
         section = suite_of(name).model.sweep
         found += [(name, one) for one in (section.benchmarks if section is not None else [])]
     return found
@@ -59,7 +60,7 @@ def tuning_of(name: str, on: str, **more: Any) -> Tuning:
 
 
 def test_every_shipped_suite_has_a_section() -> None:
-    assert {name for name, _ in sections()} == set(shipped_suites()) == set(OWN)
+    assert {name for name, _ in sections()} == set(suite_files()) == set(OWN)
     assert sum(name == "adamp" for name, _ in sections()) == 3
 
 

@@ -96,7 +96,7 @@ def test_reports_the_metrics_that_its_record_names(name: str) -> None:
     task.build()
     for split in ("validation", "test"):
         metrics = task.evaluate(split).metrics
-        assert set(metrics) == set(task.info.metrics)
+        assert set(metrics) == set(task.card.metrics)
         assert all(np.isfinite(value) for value in metrics.values())
     assert task.evaluate("nothing").metrics == {}
 

@@ -21,10 +21,10 @@ from task_lab import Cell, adam, filled, info_of, train
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.contracts import ModelRequest, Slot
 from harness.errors import HarnessError, MissingDataError
-from harness.plan import Selection, make_plan
+from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
+from harness.trial.contracts import ModelRequest, Slot
 from methods.norms.powernorm import PowerNorm
 from suites.data.parallel import Parallel
 from suites.data.phrases import english_number, german_number
@@ -88,7 +88,7 @@ def test_reports_the_metrics_that_its_record_names() -> None:
     task.build()
     for split in ("validation", "test"):
         metrics = task.evaluate(split).metrics
-        assert set(metrics) == set(task.info.metrics)
+        assert set(metrics) == set(task.card.metrics)
         assert all(np.isfinite(value) for value in metrics.values())
     assert task.evaluate("nothing").metrics == {}
 

@@ -1,0 +1,1 @@
+"""Where data sets are, how they are fetched and verified, and what identifies them."""

@@ -1,0 +1,55 @@
+"""A user's own folders are read once before anything runs: a broken one is one message, not a failure a trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from harness import registry
+from harness.data.checksums import sha256_of
+from harness.data.roots import data_root
+from harness.errors import HarnessError
+from harness.trial.seeds import Streams
+
+if TYPE_CHECKING:
+    from harness.plan.planning import Trial
+
+_read: set[str] = set()  # what this process has found readable: later plans of a run ask for the same folders
+
+
+def check_folders(trials: Iterable[Trial]) -> None:
+    """Read each folder that trials point a layout at, as the first trial of each reading would.
+
+    Most layouts decode into the cache, so that the trials themselves find the work done.
+
+    Raises:
+        HarnessError: one line for each folder that its layout cannot read, or that leaves nothing to score.
+    """
+    broken: dict[str, str] = {}
+    for trial in trials:
+        data = trial.spec["data"]
+        if registry.entry("data", str(data["name"])).card["origin"] != "folder":
+            continue
+        key = sha256_of(data)
+        if key in _read or key in broken:
+            continue
+        try:
+            _load(data, trial.seed)
+        except HarnessError as error:
+            broken[key] = str(error)
+        except (OSError, ValueError, KeyError) as error:
+            broken[key] = f"{data['name']}: {data['path']} cannot be read: {type(error).__name__}: {error}"
+        else:
+            _read.add(key)
+    if broken:
+        raise HarnessError("\n".join(dict.fromkeys(broken.values())))
+
+
+def _load(data: Mapping[str, Any], seed: int) -> None:
+    from harness.trial.contracts import DataRequest  # brings torch: only where there is a folder to read
+
+    parameters = {key: value for key, value in data.items() if key not in ("name", "content")}
+    loaded = registry.entry("data", str(data["name"])).load()(DataRequest(parameters, data_root(), Streams(seed)))
+    splits = getattr(loaded, "splits", None)
+    if splits is not None and "test" not in splits:
+        raise HarnessError(f"{data['name']}: {data['path']} has nothing to score on: no test and no validation split")

@@ -1,0 +1,83 @@
+"""The files of a data source: where they are looked for, whether they are there, and what identifies them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.data.checksums import identity_of_path
+from harness.data.roots import data_root
+from harness.errors import MissingDataError
+
+
+def data_identity(name: str, parameters: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Version and checksums of a data source: what a trial's identity holds beside the source's parameters.
+
+    A user's own folder is identified by its content. A folder of a published set stands for that set: its files' names
+    and sizes are enough.
+    """
+    info = registry.entry("data", name).card
+    sums = {file: info["sha256"].get(file) or _checksum(file) for file in info["files"]}
+    if info["origin"] == "folder" and parameters is not None:
+        sums["path"] = identity_of_path(data_root() / str(parameters.get("path")))
+    return {"version": info["version"], "sha256": sums}
+
+
+def require_data(name: str, parameters: Mapping[str, Any] | None = None) -> None:
+    """Raise where a file of a data source is missing.
+
+    Raises:
+        MissingDataError: naming the source, the path where it is looked for, and the command that gets it.
+    """
+    info = registry.entry("data", name).card
+    if info["origin"] == "folder" and parameters is not None:
+        own = data_root() / str(parameters.get("path"))
+        if not own.exists():
+            raise MissingDataError(f"the layout '{name}' is pointed at {own}, which does not exist")
+    for file in info["files"]:
+        path = file_of(file)
+        if path is None or not path.exists():
+            where = path or file
+            raise MissingDataError(
+                f"the data source '{name}' is missing: {where} does not exist; get it with 'harness data fetch {name}' "
+                f"or point HARNESS_DATA at the folder that has it"
+            )
+
+
+def weights_file(name: str) -> Path:
+    """Where a source of published weights has its file.
+
+    Raises:
+        MissingDataError: it is not there.
+    """
+    require_data(name)
+    path = file_of(registry.entry("data", name).card["files"][0])
+    assert path is not None
+    return path
+
+
+def file_of(file: str) -> Path | None:
+    """The path of one entry of ``DataCard.files``; packages are found without being imported."""
+    kind, _, rest = file.partition(":")
+    if kind == "data":
+        return data_root() / rest
+    top, *inside = rest.split("." if kind == "module" else "/")
+    spec = find_spec(top)
+    if spec is None:
+        return None
+    if kind == "module" and not inside:
+        return Path(spec.origin) if spec.origin else None
+    for root in spec.submodule_search_locations or ():
+        path = Path(root).joinpath(*inside)
+        path = path.with_suffix(".py") if kind == "module" else path
+        if path.exists():
+            return path
+    return None
+
+
+def _checksum(file: str) -> str:
+    path = file_of(file)
+    return "missing" if path is None else identity_of_path(path, contents=path.is_file())

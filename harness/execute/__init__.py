@@ -1,0 +1,1 @@
+"""From a plan to outcomes: dispatch, workers, executors, environment, determinism."""

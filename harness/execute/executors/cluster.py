@@ -1,0 +1,191 @@
+"""Runs trials as Ray tasks on whatever CPUs and GPUs there are. Retries are off: attempts and policy are ours."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.execute.executors import orphans
+from harness.execute.executors.base import Outcome, Progress
+from harness.execute.executors.processes import devices_of, run_spread
+from harness.execute.signals import end_as_interrupted
+from harness.execute.worker import Beat, Job, run_job
+
+OBJECT_STORE_BYTES = 256 * 2**20
+PATIENCE_SECONDS = 0.02
+
+
+class _Heartbeats:
+    """An actor that keeps the newest heartbeat of each trial."""
+
+    def __init__(self) -> None:
+        self._newest: dict[str, tuple[int, int, float]] = {}
+
+    def beat(self, trial_id: str, step: int, steps: int, loss: float) -> None:
+        self._newest[trial_id] = (step, steps, loss)
+
+    def newest(self, ended: list[str]) -> dict[str, tuple[int, int, float]]:
+        for trial_id in ended:
+            self._newest.pop(trial_id, None)
+        return self._newest
+
+
+def _task(job: Job, heartbeats: Any) -> Outcome:
+    beat: Beat = lambda step, steps, loss: heartbeats.beat.remote(job.trial_id, step, steps, loss)  # noqa: E731
+    # The watchdog is the owner's: it kills a worker that hangs inside a step, which no check between steps can.
+    return run_job(job, beat, stop_at_deadline=False)
+
+
+class RayExecutor:
+    """The executor ``ray``.
+
+    Args:
+        address: None starts Ray on this machine; ``auto`` or ``HOST:PORT`` joins a cluster.
+        gpus_per_trial: the share of a GPU that a trial asks for; 0 on machines without one.
+        state: folder in which the processes of the session are noted, so that a later run can end orphans.
+
+    Raises:
+        HarnessError: a client address, no such cluster, or GPUs that the machine does not have.
+    """
+
+    def __init__(self, state: Path, address: str | None = None, gpus_per_trial: float | None = None) -> None:
+        if address is not None and address.startswith("ray://"):
+            raise HarnessError(
+                f"--address {address}: Ray client addresses are not supported; submit the run to the cluster with "
+                f"'ray job submit -- harness run …'"
+            )
+        # Workers inherit these: no spinning threads beside each other, no telemetry, no banner about tokens.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        import ray
+
+        self._ray = ray
+        self._local = address is None
+        self._record = orphans.Session(state) if self._local else None
+        if self._record is not None:
+            orphans.end_dead_sessions(state)
+        self._start(address)
+        if self._record is not None:
+            self._record.note_children()
+        total = ray.cluster_resources()
+        self._cpus = float(total.get("CPU", 0))
+        self._gpus = float(total.get("GPU", 0))
+        self._gpus_per_trial = gpus_per_trial if gpus_per_trial is not None else (1.0 if self._gpus else 0.0)
+        if self._gpus_per_trial > self._gpus:
+            self.close()
+            raise HarnessError(
+                f"--gpus-per-trial {self._gpus_per_trial:g}: the cluster has {self._gpus:g} GPUs; a task that asks for "
+                f"more would wait for ever"
+            )
+        self._remote = ray.remote(max_retries=0)(_task)
+        # The processes of a trial on several devices take their own share; what starts them only waits.
+        self._spread = ray.remote(max_retries=0, num_cpus=0, num_gpus=0)(run_spread)
+        self._heartbeats = ray.remote(num_cpus=0)(_Heartbeats).remote()
+        self._running: dict[Any, Job] = {}
+        self._killed: set[str] = set()
+        self._ended: list[str] = []  # whose heartbeats may be forgotten
+        self._asked: Any = None  # an answer of the heartbeats that has not come yet
+
+    def _start(self, address: str | None) -> None:
+        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        try:
+            if address is None:
+                self._ray.init(
+                    include_dashboard=False,
+                    _node_ip_address="127.0.0.1",
+                    object_store_memory=OBJECT_STORE_BYTES,
+                    **quiet,
+                )
+            else:
+                self._ray.init(address=address, **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            where = f"--address {address}: " if address else ""
+            raise HarnessError(f"{where}Ray does not start: {str(error).splitlines()[0]}") from error
+        end_as_interrupted()  # once more: Ray has put a handler in place that prints a stack trace
+
+    def has_room(self, job: Job) -> bool:
+        """Whether CPUs and GPUs are free for it; a job that wants more than there is runs alone."""
+        if not self._running:
+            return True
+        jobs = (*self._running.values(), job)
+        cpus = sum(one.threads * devices_of(one) for one in jobs)
+        gpus = (
+            sum(self._gpus_per_trial if devices_of(one) == 1 else devices_of(one) for one in jobs) if self._gpus else 0
+        )
+        return cpus <= self._cpus and gpus <= self._gpus + 1e-9
+
+    def submit(self, job: Job) -> None:
+        """Start a Ray task, or for several devices one that starts a process each."""
+        if devices_of(job) > 1:
+            remote = self._spread.options(name=job.label).remote(job, self._heartbeats, self._gpus >= devices_of(job))
+            self._running[remote] = job
+            return
+        options = {"num_cpus": min(job.threads, self._cpus), "num_gpus": self._gpus_per_trial, "name": job.label}
+        self._running[self._remote.options(**options).remote(job, self._heartbeats)] = job
+
+    def finished(self, wait_seconds: float) -> list[Outcome]:
+        """Outcomes that have come in."""
+        if not self._running:
+            return []
+        ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=wait_seconds)
+        outcomes = []
+        for reference in ready:
+            job = self._running.pop(reference)
+            outcomes.append(self._outcome(reference, job))
+            self._ended.append(job.trial_id)
+        return outcomes
+
+    def _outcome(self, reference: Any, job: Job) -> Outcome:
+        from ray import exceptions
+
+        failed: Outcome = {"trial_id": job.trial_id, "attempts": job.attempt, "status": "failed"}
+        try:
+            outcome: Outcome = self._ray.get(reference)
+            return outcome
+        except exceptions.OutOfMemoryError as error:
+            first = str(error).splitlines()[0]
+            return {**failed, "error": f"out of memory: the worker was ended: {first}", "crashed": True}
+        except (exceptions.WorkerCrashedError, exceptions.TaskCancelledError, exceptions.RayActorError) as error:
+            if job.trial_id in self._killed:
+                self._killed.discard(job.trial_id)
+                return {**failed, "status": "cancelled", "error": "ended by the owner", "crashed": True}
+            return {**failed, "error": f"the worker process died: {type(error).__name__}", "crashed": True}
+        except exceptions.RayError as error:
+            return {**failed, "error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
+
+    def progress(self) -> list[Progress]:
+        """The newest heartbeats; empty while the actor is busy, whose answer is then taken the next time."""
+        from ray import exceptions
+
+        if self._asked is None:
+            self._asked, self._ended = self._heartbeats.newest.remote(self._ended), []
+        # On a machine that is too busy to answer, outcomes must not wait for heartbeats.
+        ready, _ = self._ray.wait([self._asked], timeout=PATIENCE_SECONDS)
+        if not ready:
+            return []
+        asked, self._asked = self._asked, None
+        try:
+            newest = self._ray.get(asked)
+        except exceptions.RayActorError:
+            return []
+        running = {job.trial_id for job in self._running.values()}
+        return [Progress(trial, *beat) for trial, beat in newest.items() if trial in running]
+
+    def kill(self, trial_id: str) -> None:
+        """Kill the worker that runs a trial."""
+        for reference, job in self._running.items():
+            if job.trial_id == trial_id:
+                self._killed.add(trial_id)
+                self._ray.cancel(reference, force=True)
+
+    def close(self) -> None:
+        """Kill what runs and, where Ray was started here, end it."""
+        for reference in getattr(self, "_running", {}):
+            self._ray.cancel(reference, force=True)
+        self._ray.shutdown()
+        if self._record is not None:
+            self._record.forget()

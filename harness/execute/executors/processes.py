@@ -1,0 +1,94 @@
+"""One trial on several devices through Ray Train: a process a device, gradients averaged, one outcome."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import Any
+
+from harness.execute.executors.base import Outcome
+from harness.execute.worker import Beat, Job, run_job
+
+# A collective waits for the first process while it scores a split.
+PATIENCE_SECONDS = 24 * 3600
+
+
+def devices_of(job: Job) -> int:
+    """How many devices a trial asks for."""
+    return int(job.spec["recipe"].get("devices", 1))
+
+
+class _Kept:
+    """An actor that keeps the first process's outcome."""
+
+    def __init__(self) -> None:
+        self._outcome: Outcome | None = None
+
+    def keep(self, outcome: Outcome) -> None:
+        self._outcome = outcome
+
+    def kept(self) -> Outcome | None:
+        return self._outcome
+
+
+def _each(config: dict[str, Any]) -> None:
+    """In every process of a trial: run it; the first one reports."""
+    import ray
+    import torch
+    from ray import train
+    from ray.train.torch import get_device
+
+    job: Job = config["job"]
+    rank = train.get_context().get_world_rank()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(get_device())
+
+    def told(step: int, steps: int, loss: float) -> None:
+        config["heartbeats"].beat.remote(job.trial_id, step, steps, loss)
+
+    beat: Beat = told if rank == 0 else lambda step, steps, loss: None
+    outcome = run_job(job, beat, stop_at_deadline=False)
+    if rank == 0:
+        ray.get(config["kept"].keep.remote(outcome))
+    elif outcome["status"] in ("failed", "timeout"):
+        raise RuntimeError(outcome["error"])  # ends the others too, which would wait for this one
+
+
+def run_spread(job: Job, heartbeats: Any, use_gpu: bool) -> Outcome:
+    """Run a trial by ``TorchTrainer``: NCCL between GPUs, gloo between CPU processes.
+
+    Raises:
+        ray.exceptions.RayError: a process died.
+    """
+    # A worker stays in the folder that relative paths of the data are meant from; no usage is reported.
+    os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"
+    import ray
+    from ray.train import RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    devices, failed = devices_of(job), {"trial_id": job.trial_id, "attempts": job.attempt, "status": "failed"}
+    have = ray.cluster_resources()
+    kind, wanted = ("GPU", float(devices)) if use_gpu else ("CPU", float(devices * job.threads))
+    if have.get(kind, 0.0) < wanted:
+        return {**failed, "error": f"devices: {devices}: {wanted:g} {kind}s are asked for, the cluster has "
+                                   f"{have.get(kind, 0.0):g}"}  # fmt: skip
+    kept = ray.remote(num_cpus=0)(_Kept).remote()
+    notes = job.folder.resolve() / "ray-train"
+    resources = {"CPU": float(job.threads), **({"GPU": 1.0} if use_gpu else {})}
+    trainer = TorchTrainer(
+        _each,
+        train_loop_config={"job": job, "heartbeats": heartbeats, "kept": kept},
+        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=PATIENCE_SECONDS),
+        scaling_config=ScalingConfig(num_workers=devices, use_gpu=use_gpu, resources_per_worker=resources),
+        run_config=RunConfig(name=job.trial_id[:16], storage_path=str(notes)),
+    )
+    error = "the processes ended without an outcome"
+    try:
+        trainer.fit()
+    except Exception as problem:  # Ray Train's own errors differ between versions
+        error = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0] if str(problem) else ''}"
+    outcome: Outcome | None = ray.get(kept.kept.remote())
+    shutil.rmtree(notes, ignore_errors=True)
+    if outcome is None:
+        return {**failed, "error": error, "crashed": True}
+    return outcome

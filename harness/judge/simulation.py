@@ -1,0 +1,331 @@
+"""Whole-system simulation: suites whose truth is known, from plan to verdict, with seeds fixed and bought one by one.
+
+``python -m harness.judge.simulation`` judges ten suites of four primary contrasts each (a true effect of Δ, of 0.25 Δ,
+none, and reversed) at the paper's scale, again and again with other noise, and prints how often verdicts are right and
+what they cost. A few of the suites really run through ``harness run``; what they store must be what is simulated for
+them.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.errors import HarnessError
+from harness.judge.contrasts import frames_of
+from harness.judge.evidence import Record
+from harness.judge.frame import Frame
+from harness.judge.judging import rows_of
+from harness.judge.policy import next_seeds, pending_of
+from harness.plan.planning import Selection, make_plan
+from harness.suite import load_suite
+from harness.trial.seeds import Streams
+
+SUITES, MINIMUM, CAP, LEVEL = 10, 3, 20, 50.0
+SPREADS = {"quarter": 0.25, "half": 0.5}
+"""sd of a paired difference, in Δ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """A contrast: its true effect in Δ, and the verdict that is right."""
+
+    name: str
+    share: float
+    right: str
+
+
+TRUTHS = (
+    Truth("effect", 1.0, "reproduced"),
+    Truth("quarter", 0.25, "direction only"),
+    Truth("null", 0.0, "not reproduced"),
+    Truth("reversed", -1.0, "contradicted"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One suite in one repeat. Suites differ in Δ and in which way is better."""
+
+    number: int
+    repeat: int
+    spread: float
+
+    @property
+    def delta(self) -> float:
+        """The published effect, in the metric's unit."""
+        return 0.5 * (self.number + 1)
+
+    @property
+    def sign(self) -> int:
+        """+1 where higher is better."""
+        return 1 if self.number % 2 == 0 else -1
+
+    def task(self, truth: Truth, side: str) -> dict[str, Any]:
+        """An arm's keys of the synthetic task; the two arms' own noise makes the sd of their difference."""
+        effect = self.sign * truth.share * self.delta if side == "method" else 0.0
+        own_sd = self.spread * self.delta / 2**0.5
+        key = f"{self.number}/{self.repeat}/{truth.name}/{side}"
+        return {"level": LEVEL, "pair_sd": 1.0, "effect": effect, "own_sd": own_sd, "noise_key": key}
+
+
+def score(task: Mapping[str, Any], seed: int) -> float:
+    """The score that the synthetic task reports on ``test`` (its formula, without curvature)."""
+    streams = Streams(seed)
+    shared = streams.numpy("evaluation", "test").standard_normal()
+    own = streams.numpy("evaluation", "test", f"own/{task['noise_key']}").standard_normal()
+    return float(task["level"] + task["effect"] + task["pair_sd"] * shared + task["own_sd"] * own)
+
+
+def suite_text(case: Case) -> str:
+    """The suite file of a case."""
+    name = f"simulated-{case.number}"
+    better = "higher" if case.sign > 0 else "lower"
+    arms: dict[str, Any] = {}
+    benchmarks: dict[str, Any] = {}
+    facts, claims = [], []
+    source = {"trust": "derived", "place": "simulation"}
+    for truth in TRUTHS:
+        sides = {"method": f"{truth.name}-method", "baseline": f"{truth.name}-baseline"}
+        for side, arm in sides.items():
+            arms[arm] = {"role": side, "optimizer": {"name": "sgd", "lr": 0.1}, "set": case.task(truth, side)}
+        paper = {"data": {"name": "nothing"}, "model": {"name": "scalar"}, "recipe": {"steps": 1, "evaluations": 1}}
+        define = {
+            "benchmark": truth.name, "title": truth.name, "task": "synthetic", "paper": paper,
+            "metrics": {"score": {"unit": "percent", "better": better}},
+            "sources": {"recipe.steps": source, "recipe.evaluations": source},
+        }  # fmt: skip
+        benchmarks[truth.name] = {"arms": list(sides.values()), "define": define}
+        facts.append(
+            {"id": truth.name, "suite": name, "benchmark": truth.name, "metric": "score", "unit": "percent",
+             "better": better, "method": sides["method"], "baseline": sides["baseline"], "kind": "difference",
+             "published": {"difference": case.sign * case.delta}, "statement": f"truth: {truth.share} of it"}
+        )  # fmt: skip
+        claims.append(
+            {"id": truth.name, "benchmarks": [truth.name], "arm": sides["method"], "against": [sides["baseline"]],
+             "primary": True}
+        )  # fmt: skip
+    seeds = {"min": MINIMUM, "max": CAP}
+    return json.dumps({"suite": name, "title": name, "seeds": seeds, "arms": arms, "benchmarks": benchmarks,
+                       "facts": facts, "claims": claims})  # fmt: skip
+
+
+@lru_cache(maxsize=SUITES * 2)
+def planned(number: int, spread: float) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
+    """Frames of a suite for bought and for fixed seeds, planned as far as the cap; repeats differ in noise alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "suite.yaml"
+        path.write_text(suite_text(Case(number, 0, spread)), encoding="utf-8")
+        suite = load_suite(path)
+    plan = make_plan(suite, Selection(scale="paper", seeds=tuple(range(CAP))))
+    sequential, fixed = (tuple(frames_of(suite, plan, sequential=way)) for way in (True, False))
+    return sequential, fixed
+
+
+def evidence_of(case: Case, frames: Iterable[Frame]) -> dict[str, Record]:
+    """What the trials of a case would store."""
+    records = {}
+    for frame in frames:
+        truth = next(one for one in TRUTHS if one.name == frame.claim_id)
+        for side, arm in zip(("method", "baseline"), frame.blocks[0].chain, strict=True):
+            task = case.task(truth, side)
+            for seed, trial in frame.blocks[0].cells[arm].items():
+                records[trial] = Record(trial, "done", "", {("test", "score"): score(task, seed)}, 1.0)
+    return records
+
+
+def cut(frame: Frame, seeds: int) -> Frame:
+    """The frame of a plan that has only the first seeds."""
+    (block,) = frame.blocks
+    cells = {arm: {seed: trial for seed, trial in cell.items() if seed < seeds} for arm, cell in block.cells.items()}
+    return replace(frame, blocks=(replace(block, cells=cells),))
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Verdict, estimate and pairs of each contrast."""
+
+    words: Mapping[str, str]
+    pairs: Mapping[str, int]
+    differences: Mapping[str, float]
+
+    @property
+    def trials(self) -> int:
+        """Both arms of every pair."""
+        return 2 * sum(self.pairs.values())
+
+
+def judged(frames: Sequence[Frame], records: Mapping[str, Record]) -> Judged:
+    """Verdicts from exactly the trials of the frames."""
+    when = datetime.now(UTC).replace(tzinfo=None)
+    rows = {one.frame.claim_id: row for one, row in rows_of(frames, records, {}, when)}
+    return Judged(
+        {name: row["verdict"] for name, row in rows.items()},
+        {name: row["n"] for name, row in rows.items()},
+        {name: row["difference"] for name, row in rows.items()},
+    )
+
+
+def buy(frames: Sequence[Frame], records: Mapping[str, Record]) -> Judged:
+    """Seeds bought by the policy until nothing is pending or the cap is reached, then judged."""
+    own = {frame.blocks[0].benchmark: frame.claim_id for frame in frames}
+    bought = {frame.claim_id: MINIMUM for frame in frames}
+    while True:
+        asked = [cut(frame, bought[frame.claim_id]) for frame in frames]
+        purchases = next_seeds(pending_of(asked, records, CAP))
+        if not purchases:
+            return judged(asked, records)
+        for purchase in purchases:
+            bought[own[purchase.benchmark]] += 1
+
+
+def simulate(case: Case) -> tuple[Judged, Judged]:
+    """One suite in one repeat: with bought seeds, and with the fixed largest number."""
+    sequential, fixed = planned(case.number, case.spread)
+    records = evidence_of(case, fixed)
+    return buy(sequential, records), judged(fixed, records)
+
+
+def really(case: Case, folder: Path, executor: str) -> list[str]:
+    """Run a case through ``harness run`` and say where what it stored and judged is not what is simulated.
+
+    The order of purchases depends on measured seconds, so the simulation is asked with the pairs that were bought.
+    """
+    path = folder / f"simulated-{case.number}-{case.repeat}.yaml"
+    path.write_text(suite_text(case), encoding="utf-8")
+    command = [
+        sys.executable, "-m", "harness", "run", str(path), "--scale", "paper", "--seeds", f"{MINIMUM}..{CAP}",
+        "--executor", executor, "--db", str(path.with_suffix(".duckdb")), "--no-report", "--json",
+    ]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise HarnessError(f"'harness run' of {path.name} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
+    (run,) = json.loads(done.stdout.strip().splitlines()[-1])["runs"]
+    stored = {row["claim_id"]: row for row in run["verdicts"]}
+    sequential, fixed = planned(case.number, case.spread)
+    frames = [cut(frame, stored[frame.claim_id]["n"]) for frame in sequential]
+    expected = judged(frames, evidence_of(case, fixed))
+    wrong = []
+    for name, row in stored.items():
+        if row["verdict"] != expected.words[name]:
+            wrong.append(f"{path.stem}, {name}: '{row['verdict']}', simulated '{expected.words[name]}'")
+        if abs(row["difference"] - expected.differences[name]) > 1e-9:
+            wrong.append(f"{path.stem}, {name}: {row['difference']}, simulated {expected.differences[name]}")
+        if row["stand_in"] or not MINIMUM <= row["n"] <= CAP:
+            wrong.append(f"{path.stem}, {name}: {row['n']} pairs, stand-in for {row['stand_in']}")
+    return wrong
+
+
+@dataclass(slots=True)
+class Table:
+    """Verdicts and costs over suites."""
+
+    suites: int = 0
+    words: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+    trials: Counter[str] = field(default_factory=Counter)
+    false_suites: Counter[str] = field(default_factory=Counter)
+
+    def add(self, found: Mapping[str, Judged]) -> None:
+        """One suite, judged by each design."""
+        self.suites += 1
+        for design, one in found.items():
+            self.trials[design] += one.trials
+            for name, word in one.words.items():
+                self.words.setdefault((name, design), Counter())[word] += 1
+            self.false_suites[design] += any(one.words[name] == "reproduced" for name in ("null", "reversed"))
+
+    def shares(self, design: str) -> tuple[float, float, float]:
+        """Shares of right, undecided and wrong verdicts."""
+        total = self.suites * len(TRUTHS)
+        right = sum(self.words[truth.name, design][truth.right] for truth in TRUTHS)
+        every = sum((self.words[truth.name, design] for truth in TRUTHS), Counter[str]())
+        undecided = sum(count for word, count in every.items() if word.startswith("inconclusive"))
+        return right / total, undecided / total, (total - right - undecided) / total
+
+    def answered(self, design: str) -> float:
+        """Share of contrasts whose question, "is it reproduced?", got the right answer: yes of the true Δ alone.
+
+        An undecided claim is not called reproduced: for every other truth that is the right answer, though a word
+        that says less than the right one.
+        """
+        total = self.suites * len(TRUTHS)
+        called = {truth.name: self.words[truth.name, design]["reproduced"] for truth in TRUTHS}
+        yes = {truth.name for truth in TRUTHS if truth.right == "reproduced"}
+        return sum(count if name in yes else self.suites - count for name, count in called.items()) / total
+
+    @property
+    def cost(self) -> float:
+        """Trials with bought seeds, as a share of those with fixed seeds."""
+        return self.trials["sequential"] / self.trials["fixed"]
+
+    def lines(self) -> list[str]:
+        """As text."""
+        told = [f"{'truth':<10}{'right verdict':<17}{'design':<12}verdicts"]
+        for truth in TRUTHS:
+            for design in ("sequential", "fixed"):
+                words = self.words[truth.name, design].most_common()
+                shares = ", ".join(f"{word} {100 * count / self.suites:.1f} %" for word, count in words)
+                told.append(f"{truth.name:<10}{truth.right:<17}{design:<12}{shares}")
+        told += [
+            "",
+            "right: the very word of the truth; yes/no: reproduced or not, an undecided claim counting as not",
+            f"{'':<12}{'right':>8}{'undecided':>12}{'wrong':>8}{'yes/no':>9}{'trials':>9}"
+            "  suites with a false reproduction",
+        ]
+        for design in ("sequential", "fixed"):
+            right, undecided, wrong = (f"{100 * share:.1f} %" for share in self.shares(design))
+            false = f"{100 * self.false_suites[design] / self.suites:.2f} %"
+            answered = f"{100 * self.answered(design):.1f} %"
+            counts = f"{right:>8}{undecided:>12}{wrong:>8}{answered:>9}{self.trials[design]:>9}"
+            told.append(f"{design:<12}{counts}  {false}")
+        return [*told, f"sequential seeds use {100 * self.cost:.1f} % of the trials of {CAP} fixed seeds"]
+
+
+def tabulate(cases: Sequence[Case], processes: int, told: Callable[[str], None]) -> Table:
+    """Simulate every case."""
+    table = Table()
+    with ProcessPoolExecutor(processes) as pool:
+        found = pool.map(simulate, cases, chunksize=4) if processes > 1 else map(simulate, cases)
+        for sequential, fixed in found:
+            table.add({"sequential": sequential, "fixed": fixed})
+            if table.suites % 100 == 0:
+                told(f"{table.suites} of {len(cases)} suites")
+    return table
+
+
+@click.command(epilog="Example: python -m harness.judge.simulation --repeats 20 --sd half")
+@click.option("--repeats", type=click.IntRange(1), default=200, show_default=True, help="Repeats of the ten suites.")
+@click.option("--sd", type=click.Choice(list(SPREADS)), default=None, help="sd of a pair, in Δ.  [default: both]")
+@click.option("--real", type=click.IntRange(0, SUITES), default=3, show_default=True,
+              help="Suites of the first repeat that really run: two on Ray, the rest in this process.")  # fmt: skip
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="Simulate side by side.")
+def main(repeats: int, sd: str | None, real: int, processes: int) -> None:
+    """Judge suites whose truth is known and print how often the verdicts are right, and at what cost."""
+    for name in [sd] if sd else list(SPREADS):
+        cases = [Case(number, repeat, SPREADS[name]) for repeat in range(repeats) for number in range(SUITES)]
+        click.echo(f"\nsd of a paired difference: Δ/{1 / SPREADS[name]:.0f}; {repeats} × {SUITES} suites")
+        with tempfile.TemporaryDirectory() as folder:
+            for place, case in enumerate(cases[:real]):
+                wrong = really(case, Path(folder), "ray" if place < 2 else "inline")
+                if wrong:
+                    raise HarnessError("the run differs from its simulation:\n" + "\n".join(wrong))
+        if real:
+            click.echo(f"{min(real, len(cases))} suites ran through 'harness run', as simulated")
+        table = tabulate(cases, processes, lambda text: click.echo(text, err=True))
+        click.echo("\n".join(table.lines()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""Judging from the stored trials at any time, without running anything."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from harness.judge import claim_rows, judge
+from harness.judge.judging import record_judgement
+from harness.judge.policy import next_seeds, pending_claims, with_bought
+from harness.plan.planning import Plan, Selection, make_plan
+from harness.store import Owner, Reader, open_reader
+from harness.suite import Suite
+
+
+def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, list[dict[str, Any]]]:
+    """Upsert the suite's claims, judge them from the trials of its plan, store and return the verdicts.
+
+    A missing database is made: a suite's claims can be looked at before anything has run.
+    """
+    with Owner(database) as owner:
+        owner.record({"kind": "claims", "suite": suite.name, "claims": claim_rows(suite)})
+        owner.flush()
+        with open_reader(database) as reader:
+            selection = as_last_run(suite, selection, reader)
+            plan = stored_plan(suite, selection, reader)
+            at = datetime.now(UTC).replace(tzinfo=None)
+            # Checks of identities need torch; a run computes them, and what is stored of this code is used here.
+            judgement = judge(
+                suite, plan, reader, judged_at=at, sequential=selection.cap is not None, compute_checks=False
+            )
+        record_judgement(owner.record, suite.name, plan.scale, judgement)
+    return plan, judgement.verdicts
+
+
+def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection:
+    """Without ``--seeds``, the sequential range of the suite's last run at this scale, if it had one: judging fewer
+    seeds than it bought would replace its verdicts by weaker ones.
+    """
+    if selection.seeds is not None:
+        return selection
+    rows = reader.query(
+        "SELECT spec -> '$.seeds_asked' FROM runs WHERE suite = ? AND scale = ? ORDER BY started_at DESC LIMIT 1",
+        (suite.name, selection.scale),
+    ).rows
+    asked = json.loads(rows[0][0]) if rows and rows[0][0] else {}
+    if not asked.get("cap"):
+        return selection
+    return replace(selection, seeds=tuple(asked["seeds"]), cap=int(asked["cap"]))
+
+
+def stored_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:
+    """The plan of a selection; with a sequential range, as far as the seeds that the policy buys are stored.
+
+    The policy is replayed on the stored evidence: the same records give the same purchases.
+    """
+    plan = make_plan(suite, selection)
+    while selection.cap is not None:
+        purchases = next_seeds(pending_claims(suite, plan, reader, cap=selection.cap))
+        if not purchases:
+            break
+        selection = with_bought(selection, purchases)
+        longer = make_plan(suite, selection)
+        new = {trial.trial_id for trial in longer.trials} - {trial.trial_id for trial in plan.trials}
+        if len(reader.finished(new)) < len(new):
+            break
+        plan = longer
+    return plan
+
+
+def stored_otherwise(plan: Plan, reader: Reader) -> int:
+    """Finished trials in the places that the plan still lacks: other code, another recipe or other data made them."""
+    finished = set(reader.finished({trial.trial_id for trial in plan.trials}))
+    lacking = {(link.benchmark, link.arm, link.seed) for link in plan.links if link.trial_id not in finished}
+    rows = reader.query(
+        "SELECT benchmark, arm, seed FROM trials WHERE suite = ? AND scale = ? AND status = 'done'",
+        (plan.suite, plan.scale),
+    ).rows
+    return sum(tuple(row) in lacking for row in rows)

@@ -1,0 +1,96 @@
+"""What a plan costs: measured medians of earlier trials where there are any, else a guess that says so."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from harness.plan.planning import Plan
+
+GUESS = {"smoke": 1.0, "mini": 5.0, "small": 45.0, "paper": 3600.0 * 24}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a database knows of a plan: its finished trials; by (benchmark, arm) median core-seconds, highest memory."""
+
+    stored: frozenset[str] = frozenset()
+    core_seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    memory_mb: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CellEstimate:
+    """A cell's trials and what those that are not stored will cost."""
+
+    benchmark: str
+    arm: str
+    stand_in: tuple[str, ...]
+    seeds: int
+    stored: int
+    core_seconds: float
+    memory_mb: float | None
+    guessed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PlanEstimate:
+    """A plan in numbers."""
+
+    suite: str
+    scale: str
+    cells: list[CellEstimate]
+    trials: int
+    reused: int
+    absent: tuple[str, ...]
+
+    @property
+    def core_seconds(self) -> float:
+        """Of the trials that are still to run."""
+        return sum(cell.core_seconds for cell in self.cells)
+
+    @property
+    def guessed(self) -> bool:
+        """Whether any cell's cost is a guess."""
+        return any(cell.guessed for cell in self.cells)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "core_seconds": self.core_seconds}
+
+
+def estimate(plan: Plan, measured: Measured) -> PlanEstimate:
+    """The price of a plan."""
+    stored, seconds, memory = measured.stored, measured.core_seconds, measured.memory_mb
+    counted: set[str] = set()
+    cells = []
+    for benchmark, arm in plan.cells:
+        ids = plan.trial_ids(benchmark, arm)
+        missing = [i for i in ids.values() if i not in stored and i not in counted]
+        counted.update(missing)  # a trial that two cells ask for runs once
+        each, guessed = _price(seconds, benchmark, arm, plan.scale)
+        cells.append(
+            CellEstimate(
+                benchmark,
+                arm,
+                plan.settings[benchmark].stand_in,
+                len(ids),
+                sum(i in stored for i in ids.values()),
+                each * len(missing),
+                memory.get((benchmark, arm)),
+                guessed and bool(missing),
+            )
+        )
+    return PlanEstimate(plan.suite, plan.scale, cells, len(plan.trials), len(stored), plan.absent)
+
+
+def _price(seconds: Mapping[tuple[str, str], float], benchmark: str, arm: str, scale: str) -> tuple[float, bool]:
+    """The cell's own median, else its benchmark's, else a guess by scale."""
+    if (benchmark, arm) in seconds:
+        return seconds[benchmark, arm], False
+    of_benchmark = [value for (name, _), value in seconds.items() if name == benchmark]
+    if of_benchmark:
+        return statistics.median(of_benchmark), False
+    return GUESS[scale], True

@@ -1,0 +1,274 @@
+"""From a suite to the trials that it needs: cells × seeds, each with an identity made of its content."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.data.checksums import sha256_of
+from harness.data.locate import data_identity
+from harness.errors import HarnessError, choices
+from harness.plan.identity import code_of, trial_id
+from harness.suite.load import Suite
+from harness.suite.models import SCALES, Arm
+from harness.suite.resolve import Content, Setting, content, needed, prerequisite_content, setting
+from harness.trial.recipe import identity_of
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One benchmark, arm, seed and scale: the unit that runs, is stored and is reused.
+
+    ``suite``, ``benchmark`` and ``arm`` are the first names under which the plan has it; ``spec`` is the whole
+    content, from which a worker can run it.
+    """
+
+    trial_id: str
+    spec_id: str
+    fingerprint: str
+    suite: str
+    benchmark: str
+    arm: str
+    seed: int
+    scale: str
+    stand_in: tuple[str, ...]
+    spec: Mapping[str, Any] = field(repr=False)
+
+    @property
+    def needs(self) -> dict[str, str]:
+        """The trials whose products it starts from, by name."""
+        return {name: one["trial_id"] for name, one in self.spec["prerequisites"].items() if "trial_id" in one}
+
+    @property
+    def label(self) -> str:
+        """How people read it."""
+        return f"{self.benchmark}/{self.arm}/{self.seed}"
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A name under which a plan asks for a trial; equal content under two names is one trial."""
+
+    benchmark: str
+    arm: str
+    seed: int
+    trial_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a suite needs at a scale.
+
+    Attributes:
+        trials: each once, pairs of one seed side by side, a prerequisite before what needs it.
+        links: every (benchmark, arm, seed) with its trial; prerequisites are no cells and have none.
+        settings: the resolved benchmarks by name.
+        absent: benchmarks that have no block at this scale.
+        added_arms: arms from the command line.
+    """
+
+    suite: str
+    scale: str
+    trials: tuple[Trial, ...]
+    links: tuple[Link, ...]
+    settings: Mapping[str, Setting]
+    absent: tuple[str, ...]
+    arms: Mapping[str, Arm]
+
+    def trial_ids(self, benchmark: str, arm: str) -> dict[int, str]:
+        """The trials of a cell by seed."""
+        return {link.seed: link.trial_id for link in self.links if (link.benchmark, link.arm) == (benchmark, arm)}
+
+    @property
+    def cells(self) -> tuple[tuple[str, str], ...]:
+        """Every (benchmark, arm), in order."""
+        return tuple(dict.fromkeys((link.benchmark, link.arm) for link in self.links))
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What of a suite is asked for; None means everything.
+
+    ``seeds`` is None (the suite's own numbers), or a list; ``cap`` is the largest number where more are bought one by
+    one, and ``bought`` has those by (benchmark, arm). ``overrides`` are dotted recipe keys for every arm.
+    """
+
+    scale: str = "mini"
+    benchmarks: tuple[str, ...] | None = None
+    arms: tuple[str, ...] | None = None
+    seeds: tuple[int, ...] | None = None
+    cap: int | None = None
+    bought: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    added_arms: Mapping[str, Arm] = field(default_factory=dict)
+
+
+def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
+    """Plan a suite.
+
+    Raises:
+        HarnessError: a scale, benchmark or arm that does not exist.
+    """
+    wanted = selection or Selection()
+    if wanted.scale not in SCALES:
+        raise HarnessError(f"no scale '{wanted.scale}'; {choices(list(SCALES), wanted.scale)}")
+    arms = {**suite.model.arms, **wanted.added_arms}
+    _must_exist("benchmark", wanted.benchmarks, suite.benchmarks)
+    _must_exist("arm", wanted.arms, arms)
+    settings: dict[str, Setting] = {}
+    absent: list[str] = []
+    for name in suite.benchmarks:
+        if wanted.benchmarks is not None and name not in wanted.benchmarks:
+            continue
+        found = setting(suite, name, wanted.scale)
+        if found is None:
+            absent.append(name)
+        else:
+            settings[name] = found
+    return _plan(suite, wanted, arms, settings, tuple(absent))
+
+
+def _must_exist(what: str, names: Sequence[str] | None, known: Mapping[str, Any]) -> None:
+    for name in names or ():
+        if name not in known:
+            raise HarnessError(f"no {what} '{name}' in this suite; {choices(known, name)}")
+
+
+def _plan(
+    suite: Suite, wanted: Selection, arms: Mapping[str, Arm], settings: Mapping[str, Setting], absent: tuple[str, ...]
+) -> Plan:
+    primary = primary_cells(suite)
+    contents: dict[tuple[str, str], Content] = {}
+    for name, base in settings.items():
+        for arm in arms_of(base, arms, wanted):
+            contents[name, arm] = content(base, arms[arm], wanted.overrides)
+    references = {name: _reference(suite, name, base, arms, wanted) for name, base in settings.items()}
+    seeds = {cell: (*seeds_of(suite, wanted, cell in primary), *wanted.bought.get(cell, ())) for cell in contents}
+    trials: dict[str, Trial] = {}
+    links: list[Link] = []
+    for seed in sorted({seed for chosen in seeds.values() for seed in chosen}):
+        for (name, arm), found in contents.items():
+            if seed not in seeds[name, arm]:
+                continue
+            base = settings[name]
+            before = _prerequisites(suite, base, found, seed, trials)
+            trial = _trial(suite, base, arm, found, seed, references[name], before)
+            trials.setdefault(trial.trial_id, trial)
+            links.append(Link(name, arm, seed, trial.trial_id))
+    return Plan(suite.name, wanted.scale, tuple(trials.values()), tuple(links), settings, absent, arms)
+
+
+def _prerequisites(
+    suite: Suite, base: Setting, found: Content, seed: int, trials: dict[str, Trial]
+) -> dict[str, dict[str, Any]]:
+    """What a trial starts from, by name; trials that make it are added to the plan before the trial itself."""
+    before: dict[str, dict[str, Any]] = {}
+    for name, wanted in needed(base, found.slots).items():
+        if wanted.weights is not None:
+            made: dict[str, Any] = {"weights": wanted.weights, "content": data_identity(wanted.weights)}
+            before[name] = {**made, "model": dict(wanted.model)}
+            continue
+        own = prerequisite_content(base, wanted)
+        at = 0 if wanted.seeds == "shared" else seed
+        trial = _trial(suite, base, f"prerequisite:{name}", own, at, None, {})
+        trials.setdefault(trial.trial_id, trial)
+        before[name] = {"trial_id": trial.trial_id, "model": dict(own.model), "slots": dict(own.slots)}
+    return before
+
+
+def arms_of(base: Setting, arms: Mapping[str, Arm], wanted: Selection) -> list[str]:
+    """The arms of a benchmark: its own list, else all; those added on the command line always."""
+    listed = list(base.arms) if base.arms is not None else list(arms)
+    listed += [name for name in wanted.added_arms if name not in listed]
+    return [name for name in listed if wanted.arms is None or name in wanted.arms or name in wanted.added_arms]
+
+
+def seeds_of(suite: Suite, wanted: Selection, primary: bool) -> tuple[int, ...]:
+    """The seeds of a cell: as asked, else ``seeds.min``, or ``seeds.primary`` for cells of primary contrasts."""
+    if wanted.scale == "smoke":
+        return (wanted.seeds or (0,))[:1]
+    if wanted.seeds is not None:
+        return wanted.seeds
+    own = suite.model.seeds
+    return tuple(range(own.primary or own.min)) if primary else tuple(range(own.min))
+
+
+def primary_cells(suite: Suite) -> set[tuple[str, str]]:
+    """Cells whose contrast is primary: the arm's and its comparator's, all of an ordering's."""
+    cells: set[tuple[str, str]] = set()
+    for binding in suite.model.claims:
+        if binding.primary and binding.arm is not None:
+            deciding = binding.against if suite.facts[binding.id].kind == "ordering" else binding.against[:1]
+            cells.update((name, arm) for name in binding.benchmarks for arm in (binding.arm, *deciding))
+    return cells
+
+
+def _reference(
+    suite: Suite, name: str, base: Setting, arms: Mapping[str, Arm], wanted: Selection
+) -> Mapping[str, Any] | None:
+    """What of the reference arm decides the initial weights that every arm starts from."""
+    arm = suite.benchmarks[base.served_by].model.reference_arm or suite.benchmarks[name].model.reference_arm
+    if arm is None:
+        return None
+    found = content(base, arms[arm], wanted.overrides)
+    return {"model": found.model, "slots": {slot: value for slot, value in found.slots.items() if slot == "norm"}}
+
+
+def _identity(found: Content, reference: Mapping[str, Any] | None) -> dict[str, Any]:
+    identity: dict[str, Any] = {
+        "task": found.task,
+        "data": {**found.data, "content": data_identity(str(found.data["name"]), found.data)},
+        "model": dict(found.model),
+        "recipe": identity_of(found.recipe),
+        "slots": dict(found.slots),
+    }
+    own = {"model": identity["model"], "slots": {k: v for k, v in identity["slots"].items() if k == "norm"}}
+    if reference is not None and own != reference:
+        identity["reference"] = dict(reference)
+    return identity
+
+
+def _trial(
+    suite: Suite,
+    base: Setting,
+    arm: str,
+    found: Content,
+    seed: int,
+    reference: Mapping[str, Any] | None,
+    before: Mapping[str, Any],
+) -> Trial:
+    own = _identity(found, reference)
+    identity = {**own, "seed": seed, "scale": base.scale, "prerequisites": dict(before)}
+    spec_id, code = sha256_of(identity), code_of(identity)
+    spec = {**identity, "recipe": dict(found.recipe)}
+    identifier = trial_id(spec_id, code)
+    return Trial(identifier, spec_id, code, suite.name, base.benchmark, arm, seed, base.scale, base.stand_in, spec)
+
+
+def parse_seeds(text: str | None) -> tuple[tuple[int, ...] | None, int | None]:
+    """``N`` means the seeds 0…N−1; ``MIN..MAX`` begins with MIN seeds and buys more up to MAX: (seeds, cap).
+
+    Raises:
+        HarnessError: anything else.
+    """
+    if text is None:
+        return None, None
+    first, dots, last = text.partition("..")
+    numbers = [first, last] if dots else [first]
+    valid = all(number.isascii() and number.isdigit() and 1 <= int(number) <= 1000 for number in numbers)
+    if not valid or (dots and int(first) > int(last)):
+        raise HarnessError(f"--seeds '{text}': a number of seeds from 1 to 1000, or MIN..MAX, is expected")
+    return tuple(range(int(first))), int(last) if dots else None
+
+
+def sources_of(trials: Iterable[Trial]) -> list[tuple[str, Mapping[str, Any]]]:
+    """The data and weights sources that trials read, each with the parameters it is read with (once a folder)."""
+    found: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for trial in trials:
+        data = trial.spec["data"]
+        found.setdefault((str(data["name"]), str(data.get("path"))), data)
+        for one in trial.spec["prerequisites"].values():
+            if "weights" in one:
+                found.setdefault((one["weights"], ""), {})
+    return [(name, found[name, path]) for name, path in sorted(found)]

@@ -1,0 +1,107 @@
+"""What works on this machine: each finding says what was tried, whether it worked, and what to do if not."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.data.locate import file_of
+from harness.data.roots import data_root
+from harness.errors import HarnessError
+from harness.execute.environment import environment
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was tried; ``needed`` is False for what only some runs need."""
+
+    what: str
+    works: bool
+    detail: str
+    needed: bool = True
+
+
+def examine(database: Path, with_ray: bool = True) -> list[Finding]:
+    """Try everything, one after another; nothing is raised."""
+    known = environment()
+    found = [
+        Finding("python", sys.version_info >= (3, 11), f"{known['python']} on {known['platform']}"),
+        Finding("machine", True, f"{known['cpu']}, {known['cores']} cores, {known['memory_gb']} GiB"),
+        Finding("packages", True, ", ".join(f"{name} {version}" for name, version in known["packages"].items())),
+        _try("torch", _torch),
+        _try("database", lambda: _database(database)),
+        _data(),
+    ]
+    if with_ray:
+        found.append(_try("ray", _ray))
+    return found
+
+
+def _try(what: str, tried: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, True, tried())
+    except HarnessError as error:
+        return Finding(what, False, str(error))
+    except Exception as error:
+        return Finding(what, False, f"{type(error).__name__}: {error}")
+
+
+def _torch() -> str:
+    import torch
+    import torchvision
+
+    pair = f"torch {torch.__version__}, torchvision {torchvision.__version__}"
+    if torch.cuda.is_available():
+        return f"{pair}, {torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}"
+    return f"{pair}, no GPU: trials run on the CPU"
+
+
+def _database(database: Path) -> str:
+    from harness.store import Owner, open_reader
+
+    if not database.exists():
+        with tempfile.TemporaryDirectory() as folder:
+            trial = Path(folder) / "try.duckdb"
+            with Owner(trial):
+                pass
+            with open_reader(trial) as reader:
+                reader.query("SELECT count(*) FROM trials")
+        return f"{database} does not exist yet; a new one can be written and read"
+    with open_reader(database) as reader:
+        trials, runs = reader.query("SELECT (SELECT count(*) FROM trials), (SELECT count(*) FROM runs)").rows[0]
+    return f"{database}: {runs} runs, {trials} trials"
+
+
+def _data() -> Finding:
+    from harness import registry
+
+    missing = []
+    for name, entry in registry.entries("data").items():
+        paths = [file_of(file) for file in entry.card["files"]]
+        if not all(path is not None and path.exists() for path in paths):
+            missing.append(name)
+    total = len(registry.entries("data"))
+    detail = f"{total - len(missing)} of {total} sources are here (HARNESS_DATA: {data_root()})"
+    if missing:
+        detail += f"; missing: {', '.join(missing)}; 'harness data fetch NAME' gets one"
+    return Finding("data", not missing, detail, needed=False)
+
+
+def _ray() -> str:
+    from harness.execute.executors.cluster import RayExecutor
+
+    with tempfile.TemporaryDirectory() as folder:
+        executor = RayExecutor(Path(folder))
+        try:
+            import ray
+
+            answer = ray.get(ray.remote(num_cpus=1)(lambda: sum(range(10))).remote(), timeout=120)
+            resources = ray.cluster_resources()
+        finally:
+            executor.close()
+    if answer != 45:
+        raise HarnessError("a Ray task returned a wrong answer")
+    return f"a task ran; {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"

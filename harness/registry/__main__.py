@@ -1,0 +1,8 @@
+"""``python -m harness.registry``: write the index again; ``--check`` compares it with the cards."""
+
+import sys
+
+from harness.registry.index import main
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,77 @@
+"""What is shipped beside the engine: the one place that knows the names of those packages.
+
+Pages come through the entry point ``harness.pages``; another package may bring its own.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from harness.errors import HarnessError
+
+SUITES = "suites"
+CHECKS = f"{SUITES}.checks"
+FIXTURES = f"{SUITES}.fixtures.published"
+CONFORMANCE = "methods.conformance"
+PAGES = "harness.pages"
+
+
+@cache
+def suites_folder() -> Path:
+    """The folder of the ``suites`` package, which lies beside this one; another folder of that name does not count.
+
+    Raises:
+        HarnessError: it is not there.
+    """
+    folder = Path(__file__).resolve().parents[2] / SUITES
+    if not (folder / "__init__.py").is_file():
+        raise HarnessError("the package 'suites' is not installed beside 'harness'; install the project again")
+    return folder
+
+
+def suite_files() -> dict[str, Path]:
+    """Every shipped suite file by name."""
+    return {path.stem: path for path in sorted(suites_folder().glob("*.yaml"))}
+
+
+def check_names(suite: str) -> list[str]:
+    """The names of a suite's checks, read from its module without importing it."""
+    file = suites_folder() / "checks" / f"{suite}.py"
+    if not file.is_file():
+        return []
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    return [node.name for node in tree.body if isinstance(node, ast.FunctionDef) and not node.name.startswith("_")]
+
+
+def check_module(suite: str) -> str:
+    """The module of a suite's checks."""
+    return f"{CHECKS}.{suite}"
+
+
+def fixtures() -> ModuleType:
+    """The module that knows the tiny copies of the published data sets."""
+    return importlib.import_module(FIXTURES)
+
+
+def conformance() -> ModuleType:
+    """The module that compares the methods with reference vectors."""
+    return importlib.import_module(CONFORMANCE)
+
+
+def write_site() -> Any:
+    """The function that writes the pages: ``write_site(database, reported, out, single_file=False)``.
+
+    Raises:
+        HarnessError: no installed package brings one.
+    """
+    from importlib.metadata import entry_points
+
+    points = entry_points(group=PAGES)
+    if not points:
+        raise HarnessError("no installed package writes pages (entry point 'harness.pages'); install the project again")
+    return next(iter(points)).load()

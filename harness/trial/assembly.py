@@ -1,0 +1,107 @@
+"""Puts a trial together from its spec: data, model, methods, with the initial weights that its pair shares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from harness.trial.contracts import DataRequest, ModelRequest, Slot, Task, TrialContext
+from harness.trial.recipe import recipe_from
+from harness.trial.runtime import Components, Runtime
+from harness.trial.seeds import Streams
+from harness.trial.weights import load_product
+
+
+@dataclass(frozen=True, slots=True)
+class Initialisation:
+    """How a trial's networks begin: the arm's own, the reference whose weights it takes over, its prerequisites'."""
+
+    spec: Mapping[str, Any]
+    streams: Streams
+    slots: Mapping[str, Slot]
+    runtime: Runtime
+
+    def build(self, facts: Mapping[str, Any]) -> nn.Module:
+        """The arm's model; every parameter and buffer that the reference arm's model has in equal name and shape is
+        copied from it, so that an arm's extra layers do not shift the initial weights of the rest.
+        """
+        model = self._model(self.spec["model"], self.slots, facts)
+        reference = self.spec.get("reference")
+        if reference is not None:
+            slots = filled(reference["slots"], self.runtime.components)
+            share_weights(self._model(reference["model"], slots, facts), model)
+        return self._placed(model)
+
+    def prerequisite(self, name: str, facts: Mapping[str, Any]) -> nn.Module:
+        """The network of a prerequisite with its weights, in evaluation mode, without gradients."""
+        made = self.spec["prerequisites"][name]
+        model = self._model(made["model"], filled(made.get("slots", {}), self.runtime.components), facts)
+        model.load_state_dict(load_product(self.runtime.prerequisites[name]))
+        return self._placed(model).eval().requires_grad_(False)
+
+    def _placed(self, model: nn.Module) -> nn.Module:
+        if self.spec["recipe"].get("memory_layout") == "channels_last":
+            model = model.to(memory_format=torch.channels_last)
+        return model.to(self.runtime.device)
+
+    def _model(self, part: Mapping[str, Any], slots: Mapping[str, Slot], facts: Mapping[str, Any]) -> nn.Module:
+        torch.manual_seed(self.streams.number("init"))
+        norms = {name.partition(".")[2] or "all": slot for name, slot in slots.items() if name.split(".")[0] == "norm"}
+        parameters = {key: value for key, value in part.items() if key != "name"}
+        request = ModelRequest(parameters, facts, norms, self.runtime.prerequisites)
+        built: nn.Module = self.runtime.components("model", part["name"])(request)
+        return built
+
+
+def share_weights(source: nn.Module, target: nn.Module) -> list[str]:
+    """Copy every parameter and buffer of equal name and shape; returns their names."""
+    have = source.state_dict()
+    shared = []
+    with torch.no_grad():
+        for name, tensor in target.state_dict().items():
+            if name in have and have[name].shape == tensor.shape and have[name].dtype == tensor.dtype:
+                tensor.copy_(have[name])
+                shared.append(name)
+    return shared
+
+
+def filled(slots: Mapping[str, Any], components: Components) -> dict[str, Slot]:
+    """The methods of a spec's slots, loaded; a slot given per place becomes ``slot.place``."""
+    found = {}
+    for slot, value in slots.items():
+        places = {slot: value} if "name" in value else {f"{slot}.{place}": one for place, one in value.items()}
+        for name, one in places.items():
+            hyper = {key: tuple(v) if isinstance(v, list) else v for key, v in one.items() if key != "name"}
+            found[name] = Slot(one["name"], components("method", one["name"]), hyper)
+    return found
+
+
+def assemble(spec: Mapping[str, Any], runtime: Runtime) -> Task:
+    """The task of a trial, with everything that it may use, not yet built."""
+    streams = Streams(int(spec["seed"]))
+    slots = filled(spec["slots"], runtime.components)
+    started = Initialisation(spec, streams, slots, runtime)
+
+    def load_data() -> Any:
+        parameters = {key: value for key, value in spec["data"].items() if key not in ("name", "content")}
+        request = DataRequest(parameters, runtime.data_root, streams)
+        return runtime.components("data", spec["data"]["name"])(request)
+
+    context = TrialContext(
+        recipe=recipe_from(spec["recipe"]),
+        load_data=load_data,
+        build_model=started.build,
+        slots=slots,
+        streams=streams,
+        device=runtime.device,
+        scale=spec["scale"],
+        folder=runtime.folder,
+        load_prerequisite=started.prerequisite,
+        prerequisites=tuple(spec["prerequisites"]),
+    )
+    task: Task = runtime.components("task", spec["task"])(context)
+    return task

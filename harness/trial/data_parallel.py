@@ -1,0 +1,100 @@
+"""Data-parallel training: the same step in several processes, each on its rows of the batch, gradients averaged.
+
+This is what ``DistributedDataParallel`` computes (Li et al., VLDB 2020, arXiv 2006.15704), asked for after the backward
+pass instead of by hooks during it: tasks with several networks or several updates a step need no wrapper around each.
+The process group is set up by whoever starts the processes (``harness.execute.executors.processes``); here it is only
+used.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+
+BUCKET = 2**23  # numbers that travel together
+Batch = TypeVar("Batch")
+
+
+@dataclass(frozen=True, slots=True)
+class Replicas:
+    """This process among those of a trial: ``rank`` counts from 0, which also scores and writes."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process scores, keeps checkpoints and reports."""
+        return self.rank == 0
+
+    def rows(self, items: int) -> slice:
+        """Which of a batch's items are this process's.
+
+        Raises:
+            HarnessError: they cannot be shared out evenly; unequal shares would weigh items unequally.
+        """
+        if items % self.count:
+            raise HarnessError(f"devices: {self.count}: a batch of {items} cannot be shared out evenly")
+        each = items // self.count
+        return slice(self.rank * each, (self.rank + 1) * each)
+
+    def average(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Replace every gradient by its mean over the processes."""
+        if self.count == 1:
+            return
+        bucket: list[Tensor] = []
+        for parameter in parameters:
+            if parameter.grad is not None:
+                bucket.append(parameter.grad)
+            if sum(gradient.numel() for gradient in bucket) >= BUCKET:
+                self._average(bucket)
+                bucket = []
+        if bucket:
+            self._average(bucket)
+
+    def _average(self, gradients: list[Tensor]) -> None:
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        torch.distributed.all_reduce(flat)
+        flat /= self.count
+        for gradient, mean in zip(gradients, flat.split([one.numel() for one in gradients]), strict=True):
+            gradient.copy_(mean.view_as(gradient))
+
+    def mean(self, value: float, device: torch.device) -> float:
+        """The mean of a number over the processes; not a number where it is none in any."""
+        if self.count == 1:
+            return value
+        shared = torch.tensor([value], dtype=torch.float64 if device.type != "mps" else torch.float32, device=device)
+        torch.distributed.all_reduce(shared)
+        return float(shared) / self.count
+
+    def agreed(self, wish: bool, device: torch.device) -> bool:
+        """What the first process wishes, in all of them."""
+        if self.count == 1:
+            return wish
+        shared = torch.tensor([float(wish)], device=device)
+        torch.distributed.broadcast(shared, src=0)
+        return bool(shared.item())
+
+
+def replicas() -> Replicas:
+    """This process's place: alone, unless a process group was set up."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return Replicas(torch.distributed.get_rank(), torch.distributed.get_world_size())
+    return Replicas()
+
+
+def rows_of(batch: Batch, items: int, rows: slice) -> Batch:
+    """A batch's rows: of a dataclass, every tensor field whose first dimension is the ``items`` is cut."""
+    changed: dict[str, Any] = {}
+    for one in dataclasses.fields(batch):  # type: ignore[arg-type]
+        value = getattr(batch, one.name)
+        if isinstance(value, Tensor) and value.dim() and value.shape[0] == items:
+            changed[one.name] = value[rows]
+    return dataclasses.replace(batch, **changed)  # type: ignore[type-var]

@@ -1,0 +1,358 @@
+"""The shared loop: trains any task under its recipe and gathers series, final results and the mechanism's traces.
+
+Every random number is a function of (stream, seed, step), so the numbers do not depend on what ran before in the
+process, on the executor, or on the order of trials.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from harness.errors import HarnessError
+from harness.trial.assembly import assemble
+from harness.trial.checkpoint import drop_checkpoint, load_checkpoint, save_checkpoint
+from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.trial.data_parallel import replicas
+from harness.trial.recipe import Recipe
+from harness.trial.runtime import Runtime
+from harness.trial.schedules import evenly, factor, log_spaced
+from harness.trial.weights import save_product
+
+LOGGED_STEPS = 200
+LARGEST_ITEMS = 200_000  # values; larger per-item outputs are not kept
+
+
+class DivergedError(Exception):
+    """The loss is NaN or infinite."""
+
+    def __init__(self, step: int, loss: float) -> None:
+        self.step = step
+        super().__init__(f"loss is {loss} at step {step}")
+
+
+class OutOfTimeError(Exception):
+    """The trial ran past its deadline."""
+
+
+@dataclass(slots=True)
+class Series:
+    """One metric over the training, as columns."""
+
+    split: str
+    name: str
+    step: list[int] = field(default_factory=list)
+    epoch: list[float] = field(default_factory=list)
+    value: list[float] = field(default_factory=list)
+    elapsed_seconds: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a training leaves: ``results`` are (split, metric, value)."""
+
+    status: str
+    results: list[tuple[str, str, float]]
+    series: list[Series]
+    artifacts: list[Artifact]
+    steps: int
+    error: str | None = None
+
+
+def settle(recipe: Recipe) -> None:
+    """Threads and determinism of this process, as the recipe has them."""
+    torch.set_num_threads(recipe.threads)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    # It also fills every new tensor with NaN, a tenth of a small network's step; what is read here was written before.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.backends.cudnn.benchmark = False
+    torch.set_default_dtype(torch.float32)
+
+
+def train(spec: Mapping[str, Any], runtime: Runtime) -> Outcome:
+    """Run a trial's content to its end.
+
+    Raises:
+        OutOfTimeError: the deadline passed; checked between steps.
+        Exception: whatever the task raises.
+    """
+    task = assemble(spec, runtime)
+    settle(task.recipe)
+    if task.recipe.devices != replicas().count:
+        raise HarnessError(
+            f"devices: {task.recipe.devices}: a trial on several devices is run by Ray Train: --executor ray"
+        )
+    torch.manual_seed(task.streams.number("init"))
+    model = task.build()
+    loop = Loop(task, model, runtime)
+    return loop.run()
+
+
+def build_optimizer(task: Task, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimizer slot over the task's parameter groups; a group's ``lr_scale`` multiplies its learning rate."""
+    slot = task.context.slots["optimizer"]
+    groups = []
+    for group in task.parameter_groups(model):
+        own = {key: value for key, value in group.items() if key != "lr_scale"}
+        if "lr_scale" in group:
+            own["lr"] = slot.hyper_parameters["lr"] * group["lr_scale"]
+        groups.append(own)
+    built: torch.optim.Optimizer = slot.build(groups)
+    return built
+
+
+class Loop:
+    """One training, from the first step to the final scores."""
+
+    def __init__(self, task: Task, model: nn.Module, runtime: Runtime) -> None:
+        self.task, self.model, self.runtime = task, model, runtime
+        self.recipe = task.recipe
+        self.replicas = replicas()
+        self.optimizer = build_optimizer(task, model)
+        self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self.per_epoch = max(1, task.steps_per_epoch())
+        self.total = self.recipe.total_steps(self.per_epoch) if task.trains else 0
+        self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=self.recipe.precision == "float16")
+        probed = self.recipe.diagnostics != "off" and self.replicas.first
+        self.probe: Probe | None = task.probe(model) if probed else None
+        self.series: dict[tuple[str, str], Series] = {}
+        self.best: tuple[float, dict[str, Tensor]] | None = None
+        self.selected: Evaluation | None = None  # on validation, of the weights that the recipe selects so far
+        self.started = time.perf_counter()
+        self.last_beat = 0.0
+        self.last_checkpoint = time.monotonic()
+        self.probing = False
+        self.step = self.epoch = self.position = 0  # steps done, the epoch, and batches of it that are done
+        self._resume()
+        if self.replicas.mean(self.step, runtime.device) != self.step:
+            raise HarnessError(
+                f"devices: {self.replicas.count}: the processes do not share {runtime.folder}, where the checkpoint "
+                f"lies; keep the database on a file system that all machines see"
+            )
+
+    def run(self) -> Outcome:
+        """Every step that is still to come, then the final scores."""
+        logged = evenly(self.total, min(self.total, LOGGED_STEPS)) | {0}
+        probed = log_spaced(self.total) if self.probe is not None else set()
+        evaluated = evenly(self.total, min(self.total, self.recipe.evaluations))
+        try:
+            for batch in self._batches():
+                step = self.step
+                self.probing = step in probed
+                result = self.take_step(step, batch)
+                if step in logged:
+                    self._log_step(step, result)
+                if step in evaluated:
+                    self._evaluate(step)
+                self.step, self.position = step + 1, self.position + 1
+                self._beat(step, result.loss)
+                self._checkpoint()
+        except DivergedError as error:
+            if self.replicas.first:
+                drop_checkpoint(self.runtime.folder)
+            return Outcome("diverged", self._mechanisms(), list(self.series.values()), [], error.step, str(error))
+        if not self.replicas.first:
+            return Outcome("done", [], [], [], self.total)
+        outcome = self.finish()
+        drop_checkpoint(self.runtime.folder)
+        return outcome
+
+    def _batches(self) -> Iterator[Any]:
+        """The batches that are still to come; after a resumption those of the epoch that are done are passed over."""
+        while self.step < self.total:
+            done = self.position
+            for batch in itertools.islice(self.task.batches(self.epoch), done, None):
+                if time.monotonic() > self.runtime.deadline:
+                    raise OutOfTimeError(f"out of time at step {self.step} of {self.total}")
+                yield batch
+                if self.step >= self.total:
+                    return
+            if self.position == 0:
+                raise ValueError("the task yields no batch: is the batch larger than the training data?")
+            self.epoch, self.position = self.epoch + 1, 0
+
+    def _checkpoint(self) -> None:
+        now = time.monotonic()
+        due = now - self.last_checkpoint >= self.runtime.checkpoint_seconds and self.step < self.total
+        if not self.replicas.agreed(due, self.runtime.device):
+            return
+        self.last_checkpoint = now
+        self.task.gather(self.replicas)
+        if not self.replicas.first:
+            return
+        save_checkpoint(
+            self.runtime.folder,
+            {
+                "step": self.step,
+                "epoch": self.epoch,
+                "position": self.position,
+                "elapsed": time.perf_counter() - self.started,
+                "model": self.model.state_dict(),
+                "optimizer": self.optimizer.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "best": None if self.best is None else list(self.best),
+                "series": [dataclasses.asdict(one) for one in self.series.values()],
+                "probe": None if self.probe is None else self.probe.state_dict(),
+                "task": self.task.state(),
+            },
+        )
+
+    def _resume(self) -> None:
+        """Go on from the last checkpoint: the rest of the training is bit-equal to an undisturbed one."""
+        state = load_checkpoint(self.runtime.folder)
+        if state is None:
+            return
+        self.step, self.epoch, self.position = state["step"], state["epoch"], state["position"]
+        self.started = time.perf_counter() - state["elapsed"]
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.best = None if state["best"] is None else (state["best"][0], state["best"][1])
+        self.series = {(one["split"], one["name"]): Series(**one) for one in state["series"]}
+        if self.probe is not None and state["probe"] is not None:
+            self.probe.load_state_dict(state["probe"])
+        self.task.restore(state["task"])
+
+    def take_step(self, step: int, batch: Any) -> StepResult:
+        """One step of the task on a batch, with the schedule's learning rate and the step's own noise."""
+        self.model.train()
+        place = (step,) if self.replicas.first else (step, "replica", self.replicas.rank)
+        torch.manual_seed(self.task.streams.number("noise", *place))  # dropout and the like
+        if self.replicas.count > 1:
+            batch = self.task.share(batch, self.replicas)
+        rate = factor(self.recipe, step, self.total)
+        for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = base * rate
+        with self._autocast():
+            result = self.task.optimize(batch, step, lambda r: self._update(step, r))
+        return result
+
+    def _update(self, step: int, result: StepResult) -> None:
+        """Backward and optimizer step, outside autocast."""
+        value = self.replicas.mean(float(result.loss.detach()), self.runtime.device)
+        if not math.isfinite(value):
+            raise DivergedError(step, value)
+        with torch.autocast(self.runtime.device.type, enabled=False):
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(result.loss).backward()
+            self.replicas.average(self._parameters())
+            if self.recipe.clip_norm is not None or self.probing:
+                self.scaler.unscale_(self.optimizer)
+            if self.recipe.clip_norm is not None:
+                limited = self.task.clipped(self.model) or self._parameters()
+                norm = nn.utils.clip_grad_norm_(limited, self.recipe.clip_norm)
+                if self.probing:
+                    self._append("train", "gradient_norm", step, float(norm))
+            if self.probing and self.probe is not None:
+                self.probe.before_step()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            if self.probing and self.probe is not None:
+                for name, quantity in self.probe.after_step(self.optimizer).items():
+                    self._append("train", f"mechanism.{name}", step, float(quantity))
+
+    def _parameters(self) -> list[nn.Parameter]:
+        return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+
+    def _autocast(self) -> contextlib.AbstractContextManager[Any]:
+        if self.recipe.precision == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.runtime.device.type, dtype=getattr(torch, self.recipe.precision))
+
+    def _log_step(self, step: int, result: StepResult) -> None:
+        device = self.runtime.device
+        self._append("train", "loss", step, self.replicas.mean(float(result.loss.detach()), device))
+        self._append("train", "learning_rate", step, self.optimizer.param_groups[0]["lr"])
+        for name, value in result.logged.items():
+            self._append("train", name, step, self.replicas.mean(float(value), device))
+
+    def _append(self, split: str, name: str, step: int, value: float) -> None:
+        series = self.series.setdefault((split, name), Series(split, name))
+        series.step.append(step + 1)
+        series.epoch.append((step + 1) / self.per_epoch)
+        series.value.append(value)
+        series.elapsed_seconds.append(time.perf_counter() - self.started)
+
+    def _score(self, split: str) -> Evaluation:
+        self.model.eval()
+        torch.manual_seed(self.task.streams.number("evaluation"))
+        with torch.no_grad():
+            return self.task.evaluate(split)
+
+    def _evaluate(self, step: int) -> None:
+        if not self.replicas.first:
+            return
+        evaluation = self._score("validation")
+        for name, value in evaluation.metrics.items():
+            self._append("validation", name, step, value)
+        if self.recipe.select == "best_on_validation" and self.recipe.selection_metric is not None:
+            score = evaluation.metrics[self.recipe.selection_metric]
+            score = -score if self.recipe.selection_better == "lower" else score
+            if math.isfinite(score) and (self.best is None or score > self.best[0]):
+                weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+                self.best, self.selected = (score, weights), evaluation
+        elif step + 1 == self.total:
+            self.selected = evaluation
+
+    def _beat(self, step: int, loss: Tensor) -> None:
+        now = time.monotonic()
+        if now - self.last_beat >= 1.0:
+            self.last_beat = now
+            self.runtime.beat(step + 1, self.total, float(loss.detach()))
+
+    def _mechanisms(self) -> list[tuple[str, str, float]]:
+        quantities = {} if self.probe is None else dict(self.probe.summary())
+        if self.recipe.diagnostics != "off":
+            quantities.update(self.task.mechanisms())
+        return [("train", f"mechanism.{name}", float(value)) for name, value in quantities.items()]
+
+    def finish(self) -> Outcome:
+        """Final scores of the weights that the recipe selects, mechanisms, artifacts."""
+        results = self._mechanisms()
+        if self.best is not None:
+            self.model.load_state_dict(self.best[1])
+        artifacts: list[Artifact] = []
+        for split in ("validation", "test"):
+            # After a resumption the selected weights may have to be scored again.
+            known = self.selected if split == "validation" else None
+            evaluation = known or self._score(split)
+            results += [(split, name, float(value)) for name, value in evaluation.metrics.items()]
+            if split == "test" and evaluation.items:
+                artifacts += self._keep_items(evaluation.items)
+        artifacts += self.task.artifacts()
+        if self.runtime.keep_product:
+            path = save_product(self.runtime.folder, self.task.product(self.model))
+            artifacts.append(Artifact("product", "weights", path, "what other trials start from"))
+        return Outcome("done", _unique(results), list(self.series.values()), artifacts, self.total)
+
+    def _keep_items(self, items: Mapping[str, np.ndarray]) -> list[Artifact]:
+        """Per-item outputs, so that an interval can hold item noise too; left out above a size."""
+        kept = {name: array for name, array in items.items() if array.size <= LARGEST_ITEMS}
+        if not kept:
+            return []
+        path = self.runtime.folder / "items.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, **kept)  # type: ignore[arg-type]
+        return [Artifact("items", "npz", path, "per-item outputs on the test split")]
+
+
+def _unique(results: list[tuple[str, str, float]]) -> list[tuple[str, str, float]]:
+    """One value per (split, metric); reporting two is a mistake of the task."""
+    seen: dict[tuple[str, str], int] = defaultdict(int)
+    for split, metric, _ in results:
+        seen[split, metric] += 1
+    twice = [f"{split}.{metric}" for (split, metric), count in seen.items() if count > 1]
+    if twice:
+        raise ValueError(f"reported twice: {', '.join(twice)}")
+    return results

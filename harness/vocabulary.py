@@ -1,0 +1,146 @@
+"""The words that cross the stages: scales, statuses, splits, roles, verdicts; each once, with what it means.
+
+Every word is a string, so that it stands in the database, in JSON and on a page as it is.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+Kind = Literal["method", "task", "data", "model"]
+"""What the registry knows."""
+
+SlotName = Literal["optimizer", "norm", "objective", "adaptation"]
+"""The slots that methods fill."""
+SLOTS: tuple[SlotName, ...] = ("optimizer", "norm", "objective", "adaptation")
+
+
+class Scale(StrEnum):
+    """How large a benchmark runs. ``smoke`` is ``mini`` with one seed and a few steps; files never write it."""
+
+    SMOKE = "smoke"
+    MINI = "mini"
+    SMALL = "small"
+    PAPER = "paper"
+
+
+WRITTEN_SCALES = (Scale.PAPER, Scale.SMALL, Scale.MINI)
+"""The scales that benchmark files have blocks for, from the published one down."""
+
+
+class Status(StrEnum):
+    """Where a trial stands."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    DIVERGED = "diverged"
+    TIMEOUT = "timeout"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether it is a result: the first one that is stored stays."""
+        return self in FINAL
+
+
+FINAL = frozenset({Status.DONE, Status.DIVERGED})
+"""Results; a trial that has one is never run again."""
+UNFINISHED = frozenset({Status.FAILED, Status.TIMEOUT, Status.CANCELLED})
+"""Outcomes without a result: a later outcome replaces them."""
+
+
+class Split(StrEnum):
+    """Which part of the data a number is of."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+class Role(StrEnum):
+    """What an arm is to its suite."""
+
+    METHOD = "method"
+    BASELINE = "baseline"
+    ABLATION = "ablation"
+
+
+class Tone(StrEnum):
+    """How a verdict looks: the name of a colour and a symbol."""
+
+    HOLDS = "holds"
+    PART = "part"
+    OPEN = "open"
+    NULL = "null"
+    AGAINST = "against"
+    IDLE = "idle"
+    VOID = "void"
+
+
+_ABOVE = "the adjusted p is at most α and the whole interval lies on the claimed side"
+_EXCLUDED = "an effect of the smallest size of interest is excluded"
+_OPEN = "the trials decide neither way"
+_OTHER = "the whole interval lies on the other side"
+
+
+class Verdict(StrEnum):
+    """What the stored trials say of a claim, in the order in which verdicts are counted.
+
+    Attributes:
+        tone: how it looks.
+        rank: how favourable it is, the least first: a claim bound to several benchmarks is as good as its worst one.
+        decisive: whether it says that an effect is there, so that a distribution-sensitive test takes it back.
+        meaning: one clause for people.
+    """
+
+    tone: Tone
+    rank: int
+    decisive: bool
+    meaning: str
+
+    def __new__(cls, word: str, tone: Tone, rank: int, meaning: str, decisive: bool = False) -> Verdict:
+        """A word with what is to be known of it."""
+        made = str.__new__(cls, word)
+        made._value_ = word
+        made.tone, made.rank, made.meaning, made.decisive = tone, rank, meaning, decisive
+        return made
+
+    REPRODUCED = "reproduced", Tone.HOLDS, 12, f"{_ABOVE}; the estimate reaches κ times the published size", True
+    CONFIRMED = "direction confirmed", Tone.HOLDS, 11, f"{_ABOVE}; the size is not judged here", True
+    HOLDS = "holds", Tone.HOLDS, 13, "both sides were computed and agree within the tolerance"
+    DIRECTION_ONLY = (
+        "direction only",
+        Tone.PART,
+        10,
+        f"{_ABOVE}; the estimate is below κ of the published size",
+        True,
+    )
+    INCONCLUSIVE = "inconclusive", Tone.OPEN, 7, _OPEN
+    UNDECIDED = "undecided", Tone.OPEN, 8, _OPEN
+    NOT_REPRODUCED = "not reproduced", Tone.NULL, 5, _EXCLUDED
+    NO_EFFECT = "no effect worth having", Tone.NULL, 6, _EXCLUDED
+    CONTRADICTED = "contradicted", Tone.AGAINST, 3, _OTHER, True
+    REVERSED = "direction reversed", Tone.AGAINST, 4, _OTHER, True
+    FAILS = "fails", Tone.AGAINST, 2, "both sides were computed and disagree beyond the tolerance"
+    INACTIVE = "inactive", Tone.IDLE, 2, "the claim's mechanism did not act, so its score says nothing"
+    WEAK_BASELINE = "weak baseline", Tone.VOID, 0, "the baseline is below its stated competent figure"
+    INVALID = "invalid", Tone.VOID, 0, "the trials do not allow a verdict"
+    NOT_COMPARABLE = "not comparable", Tone.VOID, 9, "a number of another setting"
+    REPORTED = "reported", Tone.VOID, 9, "known from the authors' files alone; listed, never verified"
+    NOT_RUN = "not run", Tone.VOID, 1, "no trials, for the reason given"
+
+    @classmethod
+    def of(cls, words: str) -> Verdict:
+        """The verdict before what stands in brackets: ``inconclusive (distribution-sensitive)`` is inconclusive.
+
+        Raises:
+            ValueError: it is none.
+        """
+        word = words.partition(" (")[0].strip()
+        for verdict in cls:
+            if verdict == word:
+                return verdict
+        raise ValueError(f"no verdict '{words}'")

@@ -1,0 +1,88 @@
+"""The record with which a method introduces itself: slot, defaults, options, search space.
+
+Every method module ends with ``CARD = MethodCard(...)``. The records hold plain data only, so that a static
+index of them can be written once and read without importing torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal
+
+Slot = Literal["optimizer", "norm", "objective", "adaptation"]
+Role = Literal["method", "baseline"]
+Value = None | bool | int | float | str | tuple[float, ...] | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """A real hyper-parameter in [low, high]; ``log`` samples its logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Integer:
+    """A whole hyper-parameter in [low, high]; ``log`` samples its logarithm."""
+
+    low: int
+    high: int
+    log: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A hyper-parameter that takes one of a few values."""
+
+    values: tuple[Value, ...]
+
+
+Range = Uniform | Integer | Choice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MethodCard:
+    """What the registry knows of a method without importing it.
+
+    Attributes:
+        name: key in suite files, lower case (``adamp``).
+        title: the field's spelling (``AdamP``).
+        slot: the slot it fills.
+        role: proposed by a paper of ours (``method``) or what it is compared with (``baseline``).
+        family: methods of one family share the recipe's hyper-parameters (``adam``, ``sgd``, ``sequence``, …).
+        paper: citation: authors, title, venue, year, arXiv number.
+        target: name in this module of the class or factory that builds it.
+        summary: one line for ``harness list methods``.
+        defaults: every optional hyper-parameter that it accepts, with its default.
+        required: hyper-parameters without a default (SGD's ``lr``).
+        options: hyper-parameters with a closed list of values, such as ``("released", "paper")``.
+        search_space: the ranges that a sweep draws from.
+        needs: what the task must provide (``teacher``, ``feature``, ``mask``, ``target_data``, …).
+        diagnostics: names of the ``mechanism.*`` quantities that it reports itself.
+    """
+
+    name: str
+    title: str
+    slot: Slot
+    role: Role
+    family: str
+    paper: str
+    target: str
+    summary: str
+    defaults: Mapping[str, Value] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
+    options: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    search_space: Mapping[str, Range] = field(default_factory=dict)
+    needs: tuple[str, ...] = ()
+    diagnostics: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("defaults", "options", "search_space"):
+            object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
+        unknown = (set(self.options) | set(self.search_space)) - set(self.defaults) - set(self.required)
+        if unknown:
+            raise ValueError(f"method '{self.name}': {sorted(unknown)} have a range but no such hyper-parameter")
