@@ -1,14 +1,16 @@
 """The fingerprint of the code that a trial's numbers depend on.
 
-It hashes the syntax trees, comments and docstrings removed, of the first-party modules that are reached by import
-from a trial's roots: its methods, task, data source, model and the training loop. Re-export-only ``__init__`` files
-are looked through, not followed, so that editing SGDP re-runs nothing of AdamP.
+It hashes the normal forms (``harness.plan.normal_form``) of the modules that are reached by import from a trial's
+roots: its methods, task, data source, model and the training loop. Of the harness only ``harness.trial`` counts.
+Modules count by content, not by name or place; re-export-only ``__init__`` files are looked through, not followed, so
+that editing SGDP re-runs nothing of AdamP.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -17,107 +19,139 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from harness.data.cache import Memory
+from harness.plan.normal_form import RULES, Import, NormalForm, normal_form
+from harness.registry.shipped import COMPUTING, DESCRIBING
 
-FIRST_PARTY = ("harness", "methods", "suites", "reports")
-LOOP = "harness.trial.loop"
+SEALED = "harness.trial"
+"""The only code of the harness that decides numbers."""
+LOOP = f"{SEALED}.loop"
 
 
 @dataclass(frozen=True, slots=True)
-class _Module:
-    """A module's digest and the first-party modules that it imports."""
+class Module:
+    """A module's own digest, the modules that it imports in the order of its imports, and each of them once."""
 
     digest: str
-    imports: tuple[str, ...]
+    targets: tuple[str, ...]
+
+    @property
+    def imports(self) -> tuple[str, ...]:
+        """The modules that it reaches at once."""
+        return tuple(sorted(set(self.targets)))
 
 
 def fingerprint(roots: Iterable[str]) -> str:
-    """sha256 over the modules reached from the roots (dotted names, or paths of ``.py`` files)."""
+    """sha256 over the code reached from the roots: dotted names or paths of ``.py`` files, with ``:TARGET`` or without.
+
+    The target is the class or function that is taken from the module.
+    """
     return _fingerprint(tuple(sorted({*roots, LOOP})))
 
 
 @cache
 def _fingerprint(roots: tuple[str, ...]) -> str:
-    text = "\n".join(f"{name} {_module(name).digest}" for name in reached(roots))
+    named = [root.partition(":")[::2] for root in roots]
+    code = sorted({digest_of(name) for name in reached(tuple(sorted({name for name, _ in named})))})
+    starts = sorted({f"{digest_of(name)} {target}" for name, target in named})
     _KNOWN.save()
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256("\n".join([*code, "", *starts]).encode()).hexdigest()
 
 
 @cache
 def reached(roots: tuple[str, ...]) -> tuple[str, ...]:
-    """Every first-party module reached by import from the roots, sorted."""
+    """Every module that counts and is reached by import from the roots, sorted."""
     found: set[str] = set()
     waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        if name in found:
-            continue
-        found.add(name)
-        waiting.extend(_module(name).imports)
+        if name not in found:
+            found.add(name)
+            waiting.extend(_module(name).imports)
     return tuple(sorted(found))
 
 
+@cache
+def digest_of(name: str) -> str:
+    """The digest of a module together with those of the modules that its imports name, in their order."""
+    module = _module(name)
+    own = [module.digest, *(_module(target).digest for target in module.targets)]
+    return hashlib.sha256("\n".join(own).encode()).hexdigest()
+
+
 def forget() -> None:
-    """Drop what is cached about sources (tests that edit files in one process)."""
-    for cached in (_fingerprint, reached, _module, _file, _re_exports):
+    """Drop what is cached about sources by their names (tests that edit files in one process)."""
+    for cached in (_fingerprint, reached, digest_of, _module, _file, _re_exports):
         cached.cache_clear()
 
 
-_KNOWN = Memory("modules", f"1/{sys.version_info[0]}.{sys.version_info[1]}")
+_KNOWN = Memory("modules", f"{RULES}/{sys.version_info[0]}.{sys.version_info[1]}")
 
 
 @cache
-def _module(name: str) -> _Module:
+def _module(name: str) -> Module:
     path = Path(name) if name.endswith(".py") else _file(name)
     if path is None:
-        return _Module("missing", ())
-    digest, raw = _read(path)
+        return Module("missing", ())
+    form = _read(path, name.partition(".")[0])
+    digest = form.digest
     native = path.with_suffix(".c")  # what a module compiles lies beside it under its own name
     if native.exists():
-        digest = hashlib.sha256(digest.encode() + native.read_bytes()).hexdigest()
+        digest = hashlib.sha256(digest.encode() + _without_comments(content(native))).hexdigest()
     package = "" if name.endswith(".py") else name if path.name == "__init__.py" else name.rpartition(".")[0]
-    imports = set(_imports(raw, package))
+    targets = [target for one in form.imports for target in _targets(one, package)]
     if name.endswith(".py"):  # a user's file may import its neighbours
-        names = {base for level, base, _ in raw if not level and base}
-        imports |= {str(path.parent / f"{one}.py") for one in names if (path.parent / f"{one}.py").exists()}
-    return _Module(digest, tuple(sorted(imports)))
+        targets += _neighbours(path)
+    return Module(digest, tuple(targets))
 
 
-_Raw = list[tuple[int, str, str]]  # (level, base, name) of ``from base import name``; name "" for ``import base``
+def content(path: Path) -> bytes:
+    """A source file as it is on the disk."""
+    return path.read_bytes()
 
 
-def _read(path: Path) -> tuple[str, _Raw]:
-    """A source file's digest and its imports as they are written, kept by the file's content."""
-    content = path.read_bytes()
-    key = _KNOWN.key(content)
+def _without_comments(source: bytes) -> bytes:
+    return re.sub(rb"//[^\n]*|/\*.*?\*/|\s+", b" ", source, flags=re.DOTALL)
+
+
+def _read(path: Path, top: str) -> NormalForm:
+    """A source file's normal form, kept by its content."""
+    source = content(path)
+    key = _KNOWN.key(top.encode() + b"\0" + source)
     known = _KNOWN.get(key)
     if known is None:
-        tree = ast.parse(content)
-        raw = sorted(set(_written(tree)))
-        _strip(tree)
-        known = [hashlib.sha256(ast.dump(tree).encode()).hexdigest(), raw]
+        form = normal_form(source, lambda one: _ours(one, top))
+        known = [form.digest, [[one.level, one.base, one.name] for one in form.imports]]
         _KNOWN.put(key, known)
-    return str(known[0]), [(int(level), str(base), str(name)) for level, base, name in known[1]]
+    imports = tuple(Import(int(level), str(base), str(name)) for level, base, name in known[1])
+    return NormalForm(str(known[0]), imports)
 
 
-def _written(tree: ast.AST) -> Iterator[tuple[int, str, str]]:
-    for node in _running(tree):
+def _ours(one: Import, top: str) -> bool | None:
+    """Whether an import counts; None for what only describes: cards, and the harness outside its sealed core."""
+    name = f"{one.base}.{one.name}"
+    if one.level or one.base == SEALED or name.startswith(f"{SEALED}.") or name == SEALED:
+        return True
+    if one.base.partition(".")[0] == SEALED.partition(".")[0] or one.base in DESCRIBING or name in DESCRIBING:
+        return None
+    return one.base.partition(".")[0] in {*COMPUTING, top}
+
+
+def _targets(one: Import, package: str) -> Iterator[str]:
+    base = _absolute(one.level, one.base, package)
+    if base:
+        yield from _reached_from(base, one.name) if one.name else _reached_by_name(base)
+
+
+def _neighbours(path: Path) -> list[str]:
+    """Python files beside a user's own that it imports by name."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(content(path))):
         if isinstance(node, ast.Import):
-            yield from ((0, alias.name, "") for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from ((node.level, node.module or "", alias.name) for alias in node.names)
-
-
-def _strip(tree: ast.AST) -> None:
-    """Remove docstrings: they say, they do not do."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body
-            if body and _is_text(body[0]):
-                node.body = body[1:] or [ast.Pass()]
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names.add(node.module)
+    files = [path.parent / f"{name}.py" for name in sorted(names)]
+    return [str(file) for file in files if file.is_file()]
 
 
 @cache
@@ -135,30 +169,6 @@ def _file(name: str) -> Path | None:
             if candidate.is_file():
                 return candidate
     return None
-
-
-def _first_party(name: str) -> bool:
-    return name.split(".")[0] in FIRST_PARTY
-
-
-def _imports(raw: _Raw, package: str) -> Iterator[str]:
-    for level, base, name in raw:
-        absolute = _absolute(level, base, package)
-        if absolute and _first_party(absolute):
-            yield from _reached_from(absolute, name) if name else _reached_by_name(absolute)
-
-
-def _running(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node but those under ``if TYPE_CHECKING:``, which never run."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        for child in ast.iter_child_nodes(node):
-            if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test):
-                waiting.extend(child.orelse)
-            else:
-                waiting.append(child)
 
 
 def _absolute(level: int, base: str, package: str) -> str | None:
@@ -197,7 +207,7 @@ def _re_exports(name: str) -> dict[str, str] | None:
     if path is None or path.name != "__init__.py":
         return None
     found: dict[str, str] = {}
-    for node in ast.parse(path.read_bytes()).body:
+    for node in ast.parse(content(path)).body:
         if isinstance(node, ast.ImportFrom):
             base = _absolute(node.level, node.module or "", name)
             if base:

@@ -16,16 +16,16 @@ def trial_id(spec_id: str, code: str) -> str:
 
 
 def roots(spec: Mapping[str, Any]) -> Iterator[str]:
-    """The modules that a trial's numbers come from: methods, task, data source, models."""
+    """The modules, with the class or function of each, that a trial's numbers come from."""
     for method in methods_of(spec["slots"]):
-        yield registry.entry("method", method).module
-    yield registry.entry("task", spec["task"]).module
-    yield registry.entry("data", spec["data"]["name"]).module
-    yield registry.entry("model", spec["model"]["name"]).module
+        yield registry.entry("method", method).root
+    yield registry.entry("task", spec["task"]).root
+    yield registry.entry("data", spec["data"]["name"]).root
+    yield registry.entry("model", spec["model"]["name"]).root
     for other in (spec.get("reference"), *spec.get("prerequisites", {}).values()):
         if other is not None and other["model"]:  # published weights are read by name: no model is built for them
-            yield registry.entry("model", other["model"]["name"]).module
-            yield from (registry.entry("method", name).module for name in methods_of(other.get("slots", {})))
+            yield registry.entry("model", other["model"]["name"]).root
+            yield from (registry.entry("method", name).root for name in methods_of(other.get("slots", {})))
 
 
 def methods_of(slots: Mapping[str, Any]) -> Iterator[str]:

@@ -52,6 +52,11 @@ class Entry:
             return {name: Key(**_tuples(values)) for name, values in self.card["keys"].items()}
         return {name: _hyper_parameter(name, self.card) for name in (*self.card["required"], *self.card["defaults"])}
 
+    @property
+    def root(self) -> str:
+        """Where its code begins, for the fingerprint: ``module:target``."""
+        return f"{self.module}:{self.target}"
+
     def load(self) -> Any:
         """Import the module and return the class or function.
 

@@ -19,6 +19,10 @@ CHECKS = f"{SUITES}.checks"
 FIXTURES = f"{SUITES}.fixtures.published"
 CONFORMANCE = "methods.conformance"
 PAGES = "harness.pages"
+COMPUTING = ("methods", "suites")
+"""Packages whose code decides numbers."""
+DESCRIBING = ("methods.cards",)
+"""Modules of them that only describe."""
 
 
 @cache

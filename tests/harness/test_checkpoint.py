@@ -65,7 +65,7 @@ def test_it_ends_bit_equal(cell: str, arm: str, tmp_path: Path, monkeypatch: pyt
 
 
 def _every_step(loop: Any, step: int, loss: torch.Tensor) -> None:
-    loop.around.beat(step + 1, loop.total, float(loss.detach()))
+    loop.runtime.beat(step + 1, loop.total, float(loss.detach()))
 
 
 def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import pytest
 from harness.cli.watch import Counting, Silent
 from harness.errors import HarnessError
 from harness.execute.dispatch import Dispatcher, Policy
-from harness.execute.executors import InlineExecutor, Progress, leftovers
+from harness.execute.executors import InlineExecutor, Progress, orphans
 from harness.execute.worker import Job
 from harness.store import Owner, open_reader
 
@@ -206,11 +206,11 @@ def test_leftovers_of_a_dead_owner_are_ended_and_nobody_elses(tmp_path: Path) ->
     owner = subprocess.run([sys.executable, "-c", code], check=False)
     try:
         assert owner.returncode == -signal.SIGKILL
-        assert leftovers.end_dead_sessions(tmp_path) == 1
+        assert orphans.end_dead_sessions(tmp_path) == 1
         assert list(tmp_path.iterdir()) == []
-        own = leftovers.Session(tmp_path)
+        own = orphans.Session(tmp_path)
         own.note_children()
-        assert leftovers.end_dead_sessions(tmp_path) == 0  # this process lives
+        assert orphans.end_dead_sessions(tmp_path) == 0  # this process lives
         assert sleeper.poll() is None
         assert bystander.poll() is None
         own.forget()

@@ -19,7 +19,7 @@ from harness.plan import fingerprint
 from harness.plan.planning import Plan, Selection, make_plan, parse_seeds
 from harness.suite import load_suite
 
-ROOT = Path(fingerprint.__file__).parent.parent
+ROOT = Path(fingerprint.__file__).parents[2]
 
 
 def plan_of(path: Path, **selection: object) -> Plan:
@@ -175,14 +175,19 @@ def test_editing_a_comment_or_a_docstring_re_runs_nothing(copy: Path) -> None:
 
 def test_editing_store_judge_or_command_line_re_runs_nothing(copy: Path) -> None:
     before = planned(copy)
-    for file in ("harness/store/owner.py", "harness/cli/run.py", "harness/dispatch.py", "harness/run.py"):
+    for file in (
+        "harness/store/owner.py",
+        "harness/cli/run.py",
+        "harness/execute/dispatch.py",
+        "harness/execute/run.py",
+    ):
         with (copy / file).open("a") as source:
             source.write("\nEDITED = 1\n")
     assert planned(copy) == before
 
 
 def test_editing_the_loop_re_runs_everything(copy: Path) -> None:
-    changed = changed_arms(copy, "harness/training.py", "LOGGED_STEPS = 200", "LOGGED_STEPS = 201")
+    changed = changed_arms(copy, "harness/trial/loop.py", "LOGGED_STEPS = 200", "LOGGED_STEPS = 201")
     assert changed == set(optimizers_of_arms()) & changed
     assert len(changed) >= 5
 
@@ -195,7 +200,7 @@ def test_re_exports_are_looked_through() -> None:
 
 
 def test_the_committed_index_is_what_the_records_give() -> None:
-    from harness import registry
+    from harness.registry import index as registry
 
     assert registry.INDEX.read_text(encoding="utf-8") == registry.render(registry.collect())
 

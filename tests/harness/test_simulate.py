@@ -9,11 +9,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from harness import registry
+from harness.data.roots import data_root
 from harness.judge import simulation as simulate
 from harness.judge.simulation import CAP, SUITES, TRUTHS, Case, Judged, Table
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
 from harness.trial import loop as training
+from harness.trial.runtime import Runtime
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def test_scores_are_those_that_trials_report(tmp_path: Path) -> None:
     plan = make_plan(load_suite(path), Selection(scale="paper", benchmarks=("quarter",), seeds=(0, 7)))
     assert len(plan.trials) == 4
     for trial in plan.trials:
-        around = training.Surroundings(tmp_path / trial.trial_id, torch.device("cpu"), lambda *_: None)
+        around = Runtime(tmp_path / trial.trial_id, torch.device("cpu"), registry.load, data_root())
         outcome = training.train(trial.spec, around)
         results = {(split, name): value for split, name, value in outcome.results}
         (truth,) = [one for one in TRUTHS if one.name == "quarter"]

@@ -80,7 +80,7 @@ def source(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         "home": address, "licence": "MIT", "version": "1", "size": "", "files": ["data:served/file"],
         "sha256": {"data:served/file": SUM}, "fetch": f"http:{address}/file", "keys": {},
     }  # fmt: skip
-    monkeypatch.setitem(registry._ADDED["data"], "served", registry.Entry("data", "served", "none", "load", info))
+    monkeypatch.setitem(registry.index._ADDED["data"], "served", registry.Entry("data", "served", "none", "load", info))
     return tmp_path / "data"
 
 

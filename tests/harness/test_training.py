@@ -11,14 +11,21 @@ import pytest
 import torch
 from torch import nn
 
+from harness import registry
+from harness.data.roots import data_root
 from harness.execute.worker import Job, run_job
 from harness.plan.planning import Selection, Trial, make_plan
 from harness.suite import load_suite
 from harness.trial.assembly import assemble, share_weights
-from harness.trial.loop import Loop, Surroundings, train
+from harness.trial.loop import Loop, train
 from harness.trial.recipe import Recipe, recipe_from
+from harness.trial.runtime import Runtime
 from harness.trial.schedules import evenly, factor, log_spaced
 from harness.trial.seeds import Streams, derive
+
+
+def runtime(folder: Path) -> Runtime:
+    return Runtime(folder, torch.device("cpu"), registry.load, data_root())
 
 
 def silent(step: int, steps: int, loss: float) -> None:
@@ -150,14 +157,14 @@ def test_a_recipe_keeps_the_tasks_own_keys_apart() -> None:
 
 def test_threads_and_device_are_those_of_the_recipe(tiny: Path, tmp_path: Path) -> None:
     trial = trial_of(tiny, "base", threads=1)
-    train(trial.spec, Surroundings(tmp_path, torch.device("cpu"), silent))
+    train(trial.spec, runtime(tmp_path))
     assert torch.get_num_threads() == 1
 
 
 @pytest.mark.parametrize("select", ["last", "best_on_validation"])
 def test_the_final_validation_is_that_of_the_selected_weights(select: str, tmp_path: Path) -> None:
     trial = trial_of("adamp", "adamw", steps=40, evaluations=8, select=select, selection_metric="top1-accuracy")
-    outcome = train(trial.spec, Surroundings(tmp_path, torch.device("cpu"), silent))
+    outcome = train(trial.spec, runtime(tmp_path))
     series = next(one for one in outcome.series if (one.split, one.name) == ("validation", "top1-accuracy"))
     final = {name: value for split, name, value in outcome.results if split == "validation"}
     assert len(set(series.value)) > 1
@@ -167,8 +174,8 @@ def test_the_final_validation_is_that_of_the_selected_weights(select: str, tmp_p
 def test_a_language_model_measures_its_validation_anew_after_a_step(tmp_path: Path) -> None:
     selection = Selection(seeds=(0,), arms=("layer",), benchmarks=("ptb",), overrides={"steps": 3})
     trial = make_plan(load_suite("powernorm"), selection).trials[0]
-    task = assemble(trial.spec, tmp_path, torch.device("cpu"), {})
-    loop = Loop(task, task.build(), Surroundings(tmp_path, torch.device("cpu"), silent))
+    task = assemble(trial.spec, runtime(tmp_path))
+    loop = Loop(task, task.build(), runtime(tmp_path))
     before = task.evaluate("validation").metrics["perplexity"]
     assert task.mechanisms() == {"validation_perplexity": before}
     loop.take_step(0, next(iter(task.batches(0))))

@@ -13,11 +13,14 @@ import pytest
 import torch
 from sklearn.metrics import balanced_accuracy_score
 
+from harness import registry
+from harness.data.roots import data_root
 from harness.errors import HarnessError
 from harness.plan.planning import Selection, make_plan
 from harness.store import open_reader
 from harness.suite import load_suite
-from harness.trial.loop import Outcome, Surroundings, train
+from harness.trial.loop import Outcome, train
+from harness.trial.runtime import Runtime
 from harness.trial.seeds import Streams
 from methods.alignment.stopping import StoppingOptions, StoppingRule
 from suites.data.csi_domains import CsiDomain
@@ -87,7 +90,7 @@ def run(suite: Path, folder: Path, arm: str, seed: int = 0, **overrides: Any) ->
     torch.set_num_threads(1)
     plan = make_plan(load_suite(suite), Selection(seeds=tuple(range(seed + 1)), arms=(arm,), overrides=overrides))
     spec = next(trial.spec for trial in plan.trials if trial.seed == seed)
-    around = Surroundings(folder, torch.device("cpu"), lambda step, total, loss: None)
+    around = Runtime(folder, torch.device("cpu"), registry.load, data_root())
     return train(spec, around)
 
 

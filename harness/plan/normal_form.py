@@ -1,0 +1,213 @@
+"""The normal form of a source file: what it computes, without what it says.
+
+Removed are comments, docstrings, annotations, cards (titles, citations, summaries, search spaces), declared options
+with their help texts, and the texts of messages. An import of our own names no module: the module's content counts
+instead, so that a renamed or moved file is the same code.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+RULES = 2
+"""Of these rules; other rules give other fingerprints."""
+
+CARDS = ("CARD", "CARDS", "card")
+_DECLARING = ("option", "Option", "Key")
+_LOGGERS = ("warnings", "logging", "log", "logger", "_log")
+_FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """``from base import name``, or ``import base`` with an empty name; ``level`` counts the dots of a relative one."""
+
+    level: int
+    base: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class NormalForm:
+    """A file's digest, with no module's name in it, and the imports of our own in the order in which they stand."""
+
+    digest: str
+    imports: tuple[Import, ...]
+
+
+def normal_form(source: bytes, ours: Callable[[Import], bool | None]) -> NormalForm:
+    """The normal form of a source file.
+
+    Args:
+        source: of a Python file.
+        ours: whether an import is of our own code; None where it only describes and is left out.
+
+    Raises:
+        SyntaxError: it is not Python.
+    """
+    tree = ast.parse(source)
+    messages = {id(node): node for node in _messages(tree)}  # held, so that no new node takes over an id
+    stripped = _Stripped(ours, messages)
+    tree = stripped.visit(tree)
+    return NormalForm(hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(stripped.imports))
+
+
+class _Stripped(ast.NodeTransformer):
+    """Leaves what computes, and gathers the imports of our own."""
+
+    def __init__(self, ours: Callable[[Import], bool | None], messages: Mapping[int, ast.AST]) -> None:
+        self.ours, self.messages = ours, messages
+        self.imports: list[Import] = []
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Strip the children; a body that is left empty gets ``pass``."""
+        super().generic_visit(node)
+        body = getattr(node, "body", None)
+        if isinstance(body, list) and not isinstance(node, ast.Module):
+            node.body = body or [ast.Pass()]  # type: ignore[attr-defined]
+        return node
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        """A text in a message is empty."""
+        return ast.Constant("") if isinstance(node.value, str) and id(node) in self.messages else node
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.AST:
+        """A text in a message is empty, whatever is put into it."""
+        return ast.Constant("") if id(node) in self.messages else self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST | None:
+        """Docstrings, of attributes too, and other texts that stand alone."""
+        text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str | type(...))
+        return None if text else self.generic_visit(node)
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        """Without the annotation of what it returns."""
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        """Without the annotation of what it returns."""
+        node.returns = None
+        return self.generic_visit(node)
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        """Without its annotation."""
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        """Without its annotation, but for the words that dataclasses read."""
+        if _is_card([node.target]):
+            return None
+        kept = next((word for word in ("ClassVar", "InitVar") if word in ast.dump(node.annotation)), "")
+        node.annotation = ast.Constant(kept)
+        return self.generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
+        """Cards are left out."""
+        return None if _is_card(node.targets) else self.generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt] | None:
+        """What stands under ``if TYPE_CHECKING:`` never runs."""
+        if "TYPE_CHECKING" not in ast.dump(node.test):
+            return self.generic_visit(node)
+        kept = [self.visit(one) for one in node.orelse]
+        return [one for one in kept if one is not None] or None
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Cards and declared options count by their name alone, an artifact without its caption."""
+        if _declares(node):
+            node.args, node.keywords = [], []
+        elif _name(node.func) == "Artifact":
+            node.args, node.keywords = node.args[:3], [one for one in node.keywords if one.arg != "caption"]
+        return self.generic_visit(node)
+
+    def visit_Import(self, node: ast.Import) -> ast.AST | None:
+        """``import a.b`` of our own keeps its names, since the code repeats them."""
+        return self._import(node, [Import(0, alias.name, "") for alias in node.names], node.names)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> ast.AST | None:
+        """The module's name goes where it is our own."""
+        if node.module == "__future__":
+            return None
+        imports = [Import(node.level, node.module or "", alias.name) for alias in node.names]
+        kept = self._import(node, imports, node.names)
+        if kept is not None and any(self.ours(one) for one in imports):
+            node.module, node.level = "", 0
+        return kept
+
+    def _import(
+        self, node: ast.Import | ast.ImportFrom, imports: Iterable[Import], names: Iterable[ast.alias]
+    ) -> ast.AST | None:
+        kept = []
+        for one, alias in zip(imports, names, strict=True):
+            ours = self.ours(one)
+            if ours is None:
+                continue
+            if ours:
+                self.imports.append(one)
+            # a module that is imported by name may be called otherwise tomorrow
+            kept.append(ast.alias("", alias.asname) if ours and alias.asname else alias)
+        node.names = kept
+        return node if kept else None
+
+
+def _is_card(targets: Iterable[ast.expr]) -> bool:
+    return any(isinstance(target, ast.Name) and target.id in CARDS for target in targets)
+
+
+def _declares(node: ast.Call) -> bool:
+    """A card or a declared option."""
+    name = _name(node.func)
+    return name in _DECLARING or name.endswith("Card")
+
+
+def _name(function: ast.expr) -> str:
+    return (
+        function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+    )
+
+
+def _messages(tree: ast.AST) -> Iterator[ast.AST]:
+    """Every node of a text that only people read."""
+    for place in _places(tree):
+        yield from ast.walk(place)
+    for node in ast.walk(tree):
+        if isinstance(node, _FUNCTION):
+            yield from _prepared(node)
+
+
+def _places(tree: ast.AST) -> Iterator[ast.AST]:
+    """Where messages stand: in ``raise``, ``assert``, warnings, logs, ``print``, and what an error tells its parent."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            yield node.exc
+        elif isinstance(node, ast.Assert) and node.msg is not None:
+            yield node.msg
+        elif isinstance(node, ast.Call) and (_speaks(node) or _declares(node)):
+            yield from (*node.args, *(one.value for one in node.keywords))
+        elif isinstance(node, ast.ClassDef) and node.name.endswith(("Error", "Warning")):
+            yield from (one for one in ast.walk(node) if isinstance(one, ast.Call) and _name(one.func) == "__init__")
+
+
+def _speaks(node: ast.Call) -> bool:
+    if isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+        return node.func.value.id in _LOGGERS
+    return isinstance(node.func, ast.Name) and node.func.id == "print"
+
+
+def _prepared(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:
+    """Texts that are put together under a name which is then used in messages alone."""
+    inside = {id(node) for place in _places(function) for node in ast.walk(place)}
+    used: dict[str, set[bool]] = {}
+    for node in ast.walk(function):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            used.setdefault(node.id, set()).add(id(node) in inside)
+    for node in ast.walk(function):
+        if isinstance(node, ast.Assign) and all(isinstance(target, ast.Name) for target in node.targets):
+            names = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            if not any(False in used.get(name, ()) for name in names):
+                yield from ast.walk(node.value)

@@ -1,0 +1,298 @@
+"""Mutations of the code that the shipped suites reach: what only describes moves no trial, what computes moves exactly
+the trials that reach it.
+
+The mutators work on the syntax trees by rules of their own, not by those of the normal form.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from harness.plan import fingerprint
+from harness.plan.identity import roots
+from harness.plan.planning import Selection, make_plan
+from harness.registry.shipped import suite_files
+from harness.suite import load_suite
+
+MUTANTS = 240
+TEXTS = ("warnings", "logging", "log", "logger")
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The trials of the shipped suites: by their roots, with the modules that they reach and their files."""
+
+    of: dict[tuple[str, ...], frozenset[str]]
+    files: dict[str, Path]
+
+    def fingerprints(self) -> dict[tuple[str, ...], str]:
+        """Every trial's code, computed from the sources as they are read now."""
+        fingerprint.forget()
+        return {start: fingerprint.fingerprint(start) for start in self.of}
+
+
+@pytest.fixture(scope="module")
+def trials() -> Reached:
+    starts: set[tuple[str, ...]] = set()
+    for name in suite_files():
+        for scale in ("mini", "paper"):
+            plan = make_plan(load_suite(name), Selection(scale=scale, seeds=(0,)))
+            starts |= {tuple(sorted(roots(trial.spec))) for trial in plan.trials}
+    of = {}
+    for start in starts:
+        modules = {root.partition(":")[0] for root in start} | {fingerprint.LOOP}
+        of[start] = frozenset(fingerprint.reached(tuple(sorted(modules))))
+    files = {name: fingerprint._file(name) for name in frozenset().union(*of.values())}
+    assert len(of) > 60
+    assert len(files) > 100
+    return Reached(of, {name: path for name, path in files.items() if path is not None})
+
+
+@pytest.fixture
+def edited(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path, str], None]]:
+    """Sources that are read as if they had been edited."""
+    instead: dict[Path, bytes] = {}
+    monkeypatch.setattr(fingerprint, "content", lambda path: instead.get(path) or path.read_bytes())
+
+    def edit(path: Path, text: str) -> None:
+        instead.clear()
+        instead[path] = text.encode()
+
+    yield edit
+    monkeypatch.undo()
+    fingerprint.forget()
+
+
+def _docstrings(tree: ast.AST) -> int:
+    count = 0
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                first.value = ast.Constant("Other words.")
+                count += 1
+    return count
+
+
+def _annotations(tree: ast.AST) -> int:
+    count = 0
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef) and node.returns is not None:
+            node.returns = ast.Name("object")
+            count += 1
+        elif (isinstance(node, ast.arg) and node.annotation is not None) or isinstance(node, ast.AnnAssign):
+            node.annotation = ast.BinOp(node.annotation, ast.BitOr(), ast.Constant(None))
+            count += 1
+    return count
+
+
+def _is_text(node: object) -> bool:
+    return isinstance(node, ast.JoinedStr) or (isinstance(node, ast.Constant) and isinstance(node.value, str))
+
+
+def _reworded(root: ast.AST) -> int:
+    count = 0
+    for node in ast.walk(root):
+        for name, value in ast.iter_fields(node):
+            if _is_text(value):
+                setattr(node, name, ast.Constant("another message"))
+                count += 1
+            elif isinstance(value, list):
+                for place, item in enumerate(value):
+                    if _is_text(item):
+                        value[place] = ast.Constant("another message")
+                        count += 1
+    return count
+
+
+def _messages(tree: ast.AST) -> int:
+    count = 0
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and node.exc is not None:
+            count += _reworded(node.exc)
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+            and node.func.value.id in TEXTS
+        ):
+            count += _reworded(node)
+    return count
+
+
+def _cards(tree: ast.AST) -> int:
+    """Every text of a card and of an option; a new field of the search space."""
+    count = 0
+    for node in ast.walk(tree):
+        name = node.func.id if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) else ""
+        if isinstance(node, ast.Call) and (name.endswith("Card") or name == "option"):
+            count += _reworded(node)
+            node.keywords.append(ast.keyword("summary_again", ast.Constant("another text")))
+    return count
+
+
+WORDS = {"docstring": _docstrings, "annotation": _annotations, "message": _messages, "card": _cards}
+
+
+@pytest.mark.parametrize("kind", WORDS)
+def test_words_move_no_trial(trials: Reached, edited: Callable[[Path, str], None], kind: str) -> None:
+    before = trials.fingerprints()
+    changed = 0
+    for path in sorted(trials.files.values()):
+        tree = ast.parse(path.read_bytes())
+        here = WORDS[kind](tree)
+        if not here:
+            continue
+        changed += here
+        edited(path, ast.unparse(ast.fix_missing_locations(tree)))
+        assert trials.fingerprints() == before, f"the {kind}s of {path} decide a trial's identity"
+    assert changed > 60, f"only {changed} {kind}s were changed"
+
+
+RENAME = """
+import json
+from harness.plan.planning import Selection, make_plan
+from harness.suite import load_suite
+plan = make_plan(load_suite("adamp"), Selection(seeds=(0,)))
+print(json.dumps({f"{link.benchmark}/{link.arm}": link.trial_id for link in plan.links}))
+"""
+
+
+def test_names_and_places_of_files_move_no_trial(tmp_path: Path) -> None:
+    """Helper modules of tasks, data, models and the core are renamed and moved, and what imports them follows."""
+    import json
+    import os
+    import shutil
+
+    root = Path(fingerprint.__file__).parents[2]
+    for package in ("harness", "methods", "suites"):
+        shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+
+    def planned() -> dict[str, str]:
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run([sys.executable, "-c", RENAME], cwd=tmp_path, env=environment, capture_output=True,
+                              text=True, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        found: dict[str, str] = json.loads(done.stdout)
+        return found
+
+    before = planned()
+    moves = {
+        "suites.tasks.augment": "suites.tasks.augmentations",
+        "suites.data.digits": "suites.data.handwritten_digits",
+        "suites.models.taps": "suites.models.feature_taps",
+        "harness.trial.schedules": "harness.trial.rates",
+        "methods.optimizers.projection": "methods.optimizers.rejection",
+    }
+    for old, new in moves.items():
+        source = tmp_path.joinpath(*old.split(".")).with_suffix(".py")
+        assert source.is_file(), f"{old} is gone: name another helper module"
+        source.rename(tmp_path.joinpath(*new.split(".")).with_suffix(".py"))
+    index = tmp_path / "harness" / "registry" / "index.json"
+    for path in [*tmp_path.rglob("*.py"), index]:
+        text = path.read_text(encoding="utf-8")
+        for old, new in moves.items():
+            text = text.replace(f"{old} import", f"{new} import").replace(f'"{old}"', f'"{new}"')
+            package, _, name = old.rpartition(".")
+            text = text.replace(
+                f"from {package} import {name}\n", f"from {package} import {new.rpartition('.')[2]} as {name}\n"
+            )
+        path.write_text(text, encoding="utf-8")
+    assert planned() == before
+
+
+def _sites(tree: ast.AST) -> list[Callable[[], None]]:
+    """Every single change of an operator, constant, comparison or call in code that computes."""
+    found: list[Callable[[], None]] = []
+    spoken: set[int] = set()
+    for node in ast.walk(tree):
+        silent = isinstance(node, ast.Raise | ast.Assert) or (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Name)
+            and (node.func.id.endswith(("Card", "Error")) or node.func.id in ("option", "print"))
+        )
+        card = isinstance(node, ast.Assign | ast.AnnAssign) and any(
+            isinstance(target, ast.Name) and target.id.lower() in ("card", "cards")
+            for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        )
+        typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
+        if silent or card or typing:
+            spoken.update(id(one) for one in ast.walk(node))
+        for field in ("annotation", "returns"):
+            if getattr(node, field, None) is not None:
+                spoken.update(id(one) for one in ast.walk(getattr(node, field)))
+    for node in ast.walk(tree):
+        if id(node) in spoken:
+            continue
+        if isinstance(node, ast.BinOp):
+            other = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
+            found.append(lambda node=node, other=other: setattr(node, "op", other))
+        elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+            found.append(lambda node=node: setattr(node, "value", node.value + 1))
+        elif isinstance(node, ast.Constant) and type(node.value) is bool:
+            found.append(lambda node=node: setattr(node, "value", not node.value))
+        elif isinstance(node, ast.Compare):
+            other = ast.LtE() if isinstance(node.ops[0], ast.Lt) else ast.Lt()
+            found.append(lambda node=node, other=other: node.ops.__setitem__(0, other))
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            found.append(lambda node=node: setattr(node.func, "attr", node.func.attr + "_"))
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+            found.append(lambda node=node: setattr(node, "op", ast.UAdd()))
+    return found
+
+
+def test_a_change_of_what_computes_moves_exactly_the_trials_that_reach_it(
+    trials: Reached, edited: Callable[[Path, str], None]
+) -> None:
+    draws = random.Random(20261126)
+    before = trials.fingerprints()
+    modules = sorted(trials.files)
+    sites = {name: len(_sites(ast.parse(trials.files[name].read_bytes()))) for name in modules}
+    draw = [draws.choices(modules, [sites[name] for name in modules])[0] for _ in range(MUTANTS - len(modules))]
+    done = 0
+    for name in [*(name for name in modules if sites[name]), *draw]:
+        tree = copy.deepcopy(ast.parse(trials.files[name].read_bytes()))
+        draws.choice(_sites(tree))()
+        edited(trials.files[name], ast.unparse(ast.fix_missing_locations(tree)))
+        after = trials.fingerprints()
+        moved = {start for start in trials.of if after[start] != before[start]}
+        assert moved == {start for start, reached in trials.of.items() if name in reached}, name
+        done += 1
+    assert done >= 200
+
+
+def test_what_is_imported_is_reached(trials: Reached) -> None:
+    """The modules that Python itself loads for a trial's roots all count, but for those that only describe."""
+    start = next(iter(sorted(trials.of)))
+    names = [root.partition(":")[0] for root in (*start, fingerprint.LOOP)]
+    code = f"import importlib, sys; [importlib.import_module(name) for name in {names!r}]"
+    code += "; print('\\n'.join(name for name, one in sys.modules.items() if getattr(one, '__file__', None)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = {name for name in done.stdout.split() if name.startswith(("methods.", "suites.", "harness.trial."))}
+    packages = {name for name in loaded if (fingerprint._file(name) or Path()).name == "__init__.py"}
+    # a re-exporting package loads all that it re-exports; what is taken from it counts alone
+    assert packages
+    assert "suites.tasks" not in trials.of[start]
+    assert trials.of[start] <= loaded | _lazily(trials, start)
+    assert {name for name in loaded if name.startswith(("suites.", "harness.trial."))} - packages <= trials.of[start]
+
+
+def _lazily(trials: Reached, start: tuple[str, ...]) -> frozenset[str]:
+    """Modules that are imported inside functions, with all that these reach: loaded when the functions run."""
+    found: set[str] = set()
+    for name in trials.of[start]:
+        for function in ast.walk(ast.parse(trials.files[name].read_bytes())):
+            if isinstance(function, ast.FunctionDef):
+                for node in ast.walk(function):
+                    if isinstance(node, ast.ImportFrom) and node.module:
+                        found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return frozenset().union(*(fingerprint.reached((name,)) for name in found if name in trials.files))
