@@ -210,6 +210,11 @@ def test_names_and_places_of_files_move_no_trial(tmp_path: Path) -> None:
     assert planned() == before
 
 
+def _makes_a_card(node: ast.AST) -> bool:
+    inner = ast.walk(node) if isinstance(node, ast.FunctionDef) else ()
+    return any(isinstance(one, ast.Call) and getattr(one.func, "id", "").endswith("Card") for one in inner)
+
+
 def _sites(tree: ast.AST) -> list[Callable[[], None]]:
     """Every single change of an operator, constant, comparison or call in code that computes."""
     found: list[Callable[[], None]] = []
@@ -224,6 +229,8 @@ def _sites(tree: ast.AST) -> list[Callable[[], None]]:
             isinstance(target, ast.Name) and target.id.lower() in ("card", "cards")
             for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
         )
+        # an f-string may be a message's, and a function that makes a card describes
+        card = card or isinstance(node, ast.JoinedStr) or _makes_a_card(node)
         typing = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)
         if silent or card or typing:
             spoken.update(id(one) for one in ast.walk(node))
