@@ -223,7 +223,7 @@ def _sites(tree: ast.AST) -> list[Callable[[], None]]:
         silent = isinstance(node, ast.Raise | ast.Assert) or (
             isinstance(node, ast.Call)
             and isinstance(node.func, ast.Name)
-            and (node.func.id.endswith(("Card", "Error")) or node.func.id in ("option", "print"))
+            and (node.func.id.endswith(("Card", "Error")) or node.func.id in ("option", "Option", "Key", "print"))
         )
         card = isinstance(node, ast.Assign | ast.AnnAssign) and any(
             isinstance(target, ast.Name) and target.id.lower() in ("card", "cards")
