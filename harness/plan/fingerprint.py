@@ -16,7 +16,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.data.cache import Memory
+from harness.data.cache import DiskCache
 
 FIRST_PARTY = ("harness", "methods", "suites", "reports")
 LOOP = "harness.trial.loop"
@@ -62,7 +62,7 @@ def forget() -> None:
         cached.cache_clear()
 
 
-_KNOWN = Memory("modules", f"1/{sys.version_info[0]}.{sys.version_info[1]}")
+_KNOWN = DiskCache("modules", f"1/{sys.version_info[0]}.{sys.version_info[1]}")
 
 
 @cache
