@@ -1,11 +1,10 @@
-"""What a report shows: suites, each with the plan whose trials are its results."""
+"""The suites of a report, each with the plan whose trials are its results."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from harness.errors import HarnessError
 from harness.judge.stored import as_last_run, judge_now, stored_plan
@@ -13,8 +12,9 @@ from harness.plan.planning import Plan, Selection
 from harness.registry.shipped import write_site
 from harness.store import open_reader
 from harness.suite import Suite, load_suite
+from harness.vocabulary import WRITTEN_SCALES, Scale
 
-SCALES = ("mini", "small", "paper", "smoke")
+ORDER = (*reversed(WRITTEN_SCALES), Scale.SMOKE)
 """The order in which a suite's scales stand on the first page."""
 
 
@@ -26,72 +26,70 @@ class Reported:
     plan: Plan
 
 
-def write_report(
-    names: list[str],
-    chosen: Any,
-    database: Path,
-    out: Path,
-    *,
-    single_file: bool = False,
-    judging: bool = True,
-    every_scale: bool = False,
-) -> Path:
-    """Write the site of suites and return its ``index.html``.
+@dataclass(frozen=True, slots=True)
+class ReportRequest:
+    """Which pages are written from which database.
 
-    Args:
+    Attributes:
         names: suites; none: every suite in the database.
-        chosen: scale, benchmarks, arms and seeds; with ``every_scale`` its scale is that of suites that never ran.
-        database: the store's file.
-        out: where the site goes.
-        single_file: one file instead of a folder.
-        judging: judge from the stored trials first.
+        selection: scale, benchmarks, arms and seeds; with ``every_scale`` its scale is that of suites that never ran.
         every_scale: each suite at every scale at which it has run.
+        out: the folder of the pages; None: ``report`` beside the database.
+        single_file: one file instead of a folder.
     """
 
-    reported = []
-    for name in names or suites_in(database):
+    database: Path
+    names: tuple[str, ...]
+    selection: Selection
+    every_scale: bool = False
+    out: Path | None = None
+    single_file: bool = False
+
+
+def write_report(request: ReportRequest, judging: bool = True) -> Path:
+    """Write the site of suites, judged from the stored trials unless ``judging`` is off; returns its ``index.html``."""
+    reported, database = [], request.database
+    for name in request.names or suites_in(database):
         suite = load_suite(name)
-        scales = (scales_of(suite.name, database) if every_scale else []) or [chosen.scale]
+        scales = (scales_of(suite.name, database) if request.every_scale else []) or [request.selection.scale]
         for scale in scales:
-            selection_ = replace(chosen, scale=scale)
-            if judging:
-                plan = judge_now(suite, selection_, database)[0]
-            else:
-                with open_reader(database) as reader:
-                    plan = stored_plan(suite, as_last_run(suite, selection_, reader), reader)
+            selection = replace(request.selection, scale=scale)
+            plan = judge_now(suite, selection, database)[0] if judging else _last_plan(suite, selection, database)
             reported.append(Reported(suite, plan))
-    return write_site()(database, reported, out, single_file=single_file)
+    out = request.out or database.parent / "report"
+    return write_site()(database, reported, out, single_file=request.single_file)
 
 
-def others_in(database: Path, reported: Sequence[Reported]) -> list[Reported]:
-    """What else has run on a database, so that the pages of one run do not hide another's; unreadable suites are left
-    out.
+def write_run_report(database: Path, ran: Sequence[Reported]) -> Path:
+    """Write the site of what has just run and of all else on the database; returns its ``index.html``.
+
+    The pages of one run must not hide another's; suites that cannot be read are left out.
     """
-
-    known = {(one.suite.name, one.plan.scale) for one in reported}
-    found = []
+    known = {(reported.suite.name, reported.plan.scale) for reported in ran}
+    others = []
     for name in suites_in(database):
         try:
             suite = load_suite(name)
             for scale in scales_of(suite.name, database):
                 if (suite.name, scale) not in known:
-                    with open_reader(database) as reader:
-                        plan = stored_plan(suite, as_last_run(suite, Selection(scale=scale), reader), reader)
-                    found.append(Reported(suite, plan))
+                    others.append(Reported(suite, _last_plan(suite, Selection(scale=scale), database)))
         except HarnessError:
             continue
-    return found
+    return write_site()(database, [*ran, *others], database.parent / "report")
+
+
+def _last_plan(suite: Suite, selection: Selection, database: Path) -> Plan:
+    with open_reader(database) as reader:
+        return stored_plan(suite, as_last_run(suite, selection, reader), reader)
 
 
 def scales_of(suite: str, database: Path) -> list[str]:
     """The scales at which a suite has run, mini first; none without a database."""
-
     if not database.exists():
         return []
     with open_reader(database) as reader:
-        rows = reader.query("SELECT DISTINCT scale FROM runs WHERE suite = ?", [suite]).rows
-    found = {str(scale) for (scale,) in rows}
-    return [scale for scale in SCALES if scale in found]
+        ran = {str(scale) for (scale,) in reader.query("SELECT DISTINCT scale FROM runs WHERE suite = ?", [suite]).rows}
+    return [scale for scale in ORDER if scale in ran]
 
 
 def suites_in(database: Path) -> list[str]:
@@ -100,7 +98,6 @@ def suites_in(database: Path) -> list[str]:
     Raises:
         HarnessError: nothing has run yet.
     """
-
     with open_reader(database) as reader:
         rows = reader.query(
             "SELECT suite, arg_max(spec ->> '$.path', started_at) FROM runs GROUP BY suite ORDER BY suite"

@@ -16,7 +16,7 @@ import pytest
 
 from harness.cli.group import run_main
 from harness.results.export import latex, markdown
-from harness.results.serve import HOST, LIVE_SECONDS, Site, make_server
+from harness.results.serve import HOST, LIVE_SECONDS, ServedReport, make_server
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_the_report_is_served_and_renewed(tmp_path: Path) -> None:
 
     database = tmp_path / "h.duckdb"
     database.write_text("one")
-    site = Site(database, write)
+    site = ServedReport(database, write)
     server = make_server(site)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     address = f"http://{HOST}:{server.server_address[1]}"
