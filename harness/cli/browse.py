@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import database_option, selection, selection_options
+from harness.cli.options import database_option, selection_options
 
 
 @click.command(name="browse", epilog="Example: harness browse adamp --port 8000")
@@ -22,25 +22,7 @@ def command(suites: tuple[str, ...], **options: Any) -> None:
 
     Pages renew themselves while results come in.
     """
-    from harness.cli.report import reported_scale
-    from harness.results.progress import live
-    from harness.results.reporting import write_report
-    from harness.results.serve import Site, serve
-    from harness.store import open_reader
+    from harness.cli.report import requested
+    from harness.results.serve import browse
 
-    chosen, _ = selection(
-        options["scale"], options["benchmarks"], options["arms"], options["seeds"], options["overrides"]
-    )
-    database: Path = options["database"]
-    out = options["out"] or database.parent / "report"
-    every_scale = reported_scale()
-
-    def write() -> Path:
-        # A run judges at its end; judging at every look would only fill the store.
-        return write_report(list(suites), chosen, database, out, judging=False, every_scale=every_scale)
-
-    def now() -> dict[str, Any] | None:
-        with open_reader(database) as reader:
-            return live(reader)
-
-    serve(Site(database, write, now), options["port"], options["every"], click.echo)
+    browse(requested(suites, options), options["port"], options["every"], click.echo)

@@ -17,33 +17,29 @@ from harness.cli.options import database_option, selection, selection_options
 @click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def command(suites: tuple[str, ...], form: str, **options: Any) -> None:
     """Judge a suite's claims from the stored trials (without a name: every shipped suite's)."""
+    from harness.cli.terminal import counted
     from harness.cli.verdicts import plain, print_ablations, print_claims, verdict_json
-    from harness.judge import ablations
-    from harness.judge.stored import judge_now, stored_otherwise
     from harness.registry.shipped import suite_files
-    from harness.store import open_reader
-    from harness.suite import load_suite
+    from harness.results.claims import judge_suite
 
     chosen, _ = selection(
         options["scale"], options["benchmarks"], options["arms"], options["seeds"], options["overrides"]
     )
     rows = []
     for name in suites or tuple(suite_files()):
-        suite = load_suite(name)
-        plan, verdicts = judge_now(suite, chosen, options["database"])
-        with open_reader(options["database"]) as reader:
-            exploratory = ablations(suite, plan, reader)
-            others = stored_otherwise(plan, reader)
+        judged = judge_suite(name, chosen, options["database"])
+        suite, scale = judged.suite, judged.plan.scale
         if form == "json":
-            rows.append({"suite": suite.name, "scale": plan.scale, "verdicts": verdict_json(verdicts),
-                         "ablations": plain(exploratory)})  # fmt: skip
+            rows.append({"suite": suite.name, "scale": scale, "verdicts": verdict_json(judged.verdicts),
+                         "ablations": plain(judged.ablations)})  # fmt: skip
         else:
-            print_claims(suite, plan.scale, verdicts)
-            print_ablations(exploratory)
-        if others:
+            print_claims(suite, scale, judged.verdicts)
+            print_ablations(judged.ablations)
+        if judged.superseded:
+            trials = counted(judged.superseded, "stored trial")
             click.echo(
-                f"{suite.name}: {others} stored trials of these cells were made by other code, recipes or data and are "
-                f"not judged; 'harness run {name} --scale {plan.scale}' runs today's",
+                f"{suite.name}: {trials} of these cells made by other code, recipes or data, and not judged; "
+                f"'harness run {name} --scale {scale}' runs today's",
                 err=True,
             )
     if form == "json":

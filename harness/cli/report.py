@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.options import database_option, selection, selection_options
+
+if TYPE_CHECKING:
+    from harness.results.reporting import ReportRequest
 
 
 @click.command(name="report", epilog="Example: harness report adamp --single-file")
@@ -23,18 +27,16 @@ def command(suites: tuple[str, ...], **options: Any) -> None:
     """
     from harness.results.reporting import write_report
 
+    click.echo(str(write_report(requested(suites, options))))
+
+
+def requested(suites: tuple[str, ...], options: Mapping[str, Any]) -> ReportRequest:
+    """The pages that the command now running asks for: without --scale, of every scale that ran."""
+    from harness.results.reporting import ReportRequest
+
     chosen, _ = selection(
         options["scale"], options["benchmarks"], options["arms"], options["seeds"], options["overrides"]
     )
-    out = options["out"] or options["database"].parent / "report"
-    every = reported_scale()
-    index = write_report(
-        list(suites), chosen, options["database"], out, single_file=options["single_file"], every_scale=every
-    )
-    click.echo(str(index))
-
-
-def reported_scale() -> bool:
-    """Whether the command now running was given no --scale: then every scale that ran is reported."""
     source = click.get_current_context().get_parameter_source("scale")
-    return source is click.core.ParameterSource.DEFAULT
+    every = source is click.core.ParameterSource.DEFAULT
+    return ReportRequest(options["database"], suites, chosen, every, options["out"], bool(options.get("single_file")))

@@ -62,18 +62,13 @@ def command(suites: tuple[str, ...], **options: Any) -> int:
     for suite in loaded:
         with make_watch(suite.name, quiet=options["quiet"] or options["as_json"]) as watch:
             results.append((suite, run_suite(suite, request, watch)))
-    index = _report(results, options) if options["report"] else None
+    index = None
+    if options["report"]:
+        from harness.results.reporting import Reported, write_run_report
+
+        index = write_run_report(options["database"], [Reported(suite, result.plan) for suite, result in results])
     _tell(results, options, index)
     return 0 if all(result.complete for _, result in results) else 1
-
-
-def _report(results: list[tuple[Any, Any]], options: dict[str, Any]) -> Path:
-    from harness.registry.shipped import write_site
-    from harness.results.reporting import Reported, others_in
-
-    reported = [Reported(suite, result.plan) for suite, result in results]
-    reported += others_in(options["database"], reported)
-    return write_site()(options["database"], reported, options["database"].parent / "report")
 
 
 def _tell(results: list[tuple[Any, Any]], options: dict[str, Any], index: Path | None) -> None:

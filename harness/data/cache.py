@@ -1,59 +1,89 @@
-"""A small cache on disk: what was computed from a text is kept under the text's checksum, so it can never be stale."""
+"""The cache on disk: plain values, kept under what they were computed from, so that none can be stale.
+
+SQLite rather than a cache library: joblib takes a quarter of a second to import, which ``harness plan`` would pay,
+and both joblib and diskcache keep values as pickles.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import sqlite3
+import threading
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from harness.data.roots import cache_root
 
+FILE = "cache.sqlite"
+_TABLE = "CREATE TABLE IF NOT EXISTS cache (kind TEXT, key TEXT, value TEXT, PRIMARY KEY (kind, key))"
+_GET = "SELECT value FROM cache WHERE kind = ? AND key = ?"
+_PUT = "INSERT OR REPLACE INTO cache VALUES (?, ?, ?)"
+_TRIM = """DELETE FROM cache WHERE kind = ?1 AND rowid NOT IN
+(SELECT rowid FROM cache WHERE kind = ?1 ORDER BY rowid DESC LIMIT ?2)"""
 
-class Memory:
-    """Values of one kind by the bytes that they were computed from; one file, read once, written at ``save``.
 
-    ``version`` names how values are computed: another one never meets them. What cannot be read or written is
-    computed again.
+class DiskCache:
+    """Values of one kind (plain data) by key; a folder that cannot be read or written only means computing again.
+
+    Args:
+        kind: of the values.
+        version: how they are computed; values of another version are never met under ``key``.
+        most: of more values than these the oldest are dropped.
     """
 
-    def __init__(self, kind: str, version: str) -> None:
-        self._kind, self._version = kind, version
-        self._values: dict[str, Any] | None = None
-        self._changed = False
+    def __init__(self, kind: str, version: str = "", most: int = 2000) -> None:
+        self._kind, self._version, self._most = kind, version, most
+        self._values: dict[str, Any] = {}
+        self._unsaved: set[str] = set()
 
     def key(self, content: bytes) -> str:
-        """The checksum under which a value is kept."""
+        """The checksum under which what was computed from ``content`` is kept."""
         return hashlib.sha256(self._version.encode() + b"\0" + content).hexdigest()
 
     def get(self, key: str) -> Any | None:
         """The value, or None."""
-        if self._values is None:
-            try:
-                self._values = json.loads((cache_root() / f"{self._kind}.json").read_text(encoding="utf-8"))
-            except (OSError, ValueError):
-                self._values = {}
-        return self._values.get(key) if isinstance(self._values, dict) else None
+        if key not in self._values:
+            with contextlib.suppress(OSError, sqlite3.Error, ValueError):
+                for (text,) in _connection().execute(_GET, (self._kind, key)):
+                    self._values[key] = json.loads(text)
+        return self._values.get(key)
 
     def put(self, key: str, value: Any) -> None:
-        """Keep a value (plain data) until ``save``."""
-        if self._values is None:
-            self.get(key)
-        if isinstance(self._values, dict):
-            self._values[key] = value
-            self._changed = True
+        """Keep a value; it is written with the next ``save``."""
+        self._values[key] = value
+        self._unsaved.add(key)
 
-    def save(self, most: int = 2000) -> None:
-        """Write what is new; of more than ``most`` values the oldest are dropped."""
-        if not self._changed or not isinstance(self._values, dict):
+    def save(self) -> None:
+        """Write what is new, in one transaction."""
+        if not self._unsaved:
             return
-        self._changed = False
-        path = cache_root() / f"{self._kind}.json"
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        kept = dict(list(self._values.items())[-most:])
+        rows = [(self._kind, key, json.dumps(self._values[key])) for key in self._unsaved]
+        self._unsaved.clear()
+        # Without a folder to write to, or where another process holds the file for long, the next process computes.
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part.write_text(json.dumps(kept), encoding="utf-8")
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)
+            with _connection() as connection:
+                connection.executemany(_PUT, rows)
+                connection.execute(_TRIM, (self._kind, self._most))
+        except (OSError, sqlite3.OperationalError):
+            return
+        except sqlite3.DatabaseError:  # damaged: begun anew
+            with contextlib.suppress(OSError):
+                (cache_root() / FILE).unlink()
+
+
+def _connection() -> sqlite3.Connection:
+    """This thread's connection; one that a fork inherited is not used."""
+    return _opened(cache_root() / FILE, os.getpid(), threading.get_ident())
+
+
+@lru_cache(maxsize=4)
+def _opened(file: Path, process: int, thread: int) -> sqlite3.Connection:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(file, timeout=1.0)
+    connection.execute("PRAGMA synchronous = OFF")  # what a power cut loses is computed again
+    connection.execute(_TABLE)
+    return connection

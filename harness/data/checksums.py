@@ -10,39 +10,35 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.data.roots import cache_root
+from harness.data.cache import DiskCache
 
 CHUNK = 2**20
 
 
 def checksum(path: Path) -> str:
-    """sha256 of a file, read in pieces."""
-    digest = hashlib.sha256()
+    """sha256 of a file."""
     with path.open("rb") as file:
-        while piece := file.read(CHUNK):
-            digest.update(piece)
-    return digest.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @cache
 def identity_of_path(path: Path, contents: bool = True) -> str:
     """sha256 of a file, or of a folder's manifest: relative path, size and, with ``contents``, checksum of each file.
 
-    Checksums are kept in the cache folder by path, size and time of change, so that a large folder is read once.
+    Checksums are cached by path, size and time of change, so that a large folder is read once.
     """
     if not path.exists():
         return "missing"
-    known = _Known()
     if path.is_file():
-        found = known.checksum(path)
+        identity = _checksum_once(path)
     else:
         lines = [
-            f"{file.relative_to(path).as_posix()} {file.stat().st_size} {known.checksum(file) if contents else ''}"
+            f"{file.relative_to(path).as_posix()} {file.stat().st_size} {_checksum_once(file) if contents else ''}"
             for file in _files(path)
         ]
-        found = hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    known.save()
-    return found
+        identity = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    _KNOWN.save()
+    return identity
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -52,40 +48,17 @@ def _files(folder: Path) -> Iterator[Path]:
             yield Path(root) / name
 
 
-class _Known:
-    """Checksums of files by (path, size, time of change)."""
+_KNOWN = DiskCache("checksums", most=5_000_000)
 
-    def __init__(self) -> None:
-        self._file = cache_root() / "checksums.json"
-        self._changed = False
-        try:
-            self._sums: dict[str, list[object]] = json.loads(self._file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            self._sums = {}
 
-    def checksum(self, path: Path) -> str:
-        """The file's sha256."""
-        state = path.stat()
-        key, stamp = str(path.resolve()), [state.st_size, state.st_mtime_ns]
-        found = self._sums.get(key)
-        if found is not None and found[:2] == stamp:
-            return str(found[2])
-        made = checksum(path)
-        self._sums[key] = [*stamp, made]
-        self._changed = True
-        return made
-
-    def save(self) -> None:
-        """Write the cache; where it cannot be written, the next process reads the files again."""
-        if not self._changed:
-            return
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            part = self._file.with_name(f"{self._file.name}.{os.getpid()}.part")
-            part.write_text(json.dumps(self._sums), encoding="utf-8")
-            part.replace(self._file)
-        except OSError:
-            return
+def _checksum_once(path: Path) -> str:
+    """The file's sha256, computed again only where its size or time of change differs from the cached one's."""
+    state, key = path.stat(), str(path.resolve())
+    known = _KNOWN.get(key)
+    if known is None or known[:2] != [state.st_size, state.st_mtime_ns]:
+        known = [state.st_size, state.st_mtime_ns, checksum(path)]
+        _KNOWN.put(key, known)
+    return str(known[2])
 
 
 def canonical(value: Any) -> str:

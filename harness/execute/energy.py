@@ -8,26 +8,24 @@ Sources: Linux powercap (``Documentation/power/powercap``: ``energy_uj``, ``max_
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
 POWERCAP = Path("/sys/class/powercap")
-NVML = "libnvidia-ml.so.1"
 
-Reading = Mapping[str, tuple[float, float]]
+EnergyCounters = Mapping[str, tuple[float, float]]
 """Joules by counter, each with the range after which it begins again (0: never)."""
 
 
-def reading(powercap: Path = POWERCAP) -> Reading:
-    """What every counter that may be read shows now; empty where the machine tells nothing."""
-    return {**_packages(powercap), **_gpus()}
+def reading(powercap: Path = POWERCAP) -> EnergyCounters:
+    """Every counter that may be read now; empty where the machine has none."""
+    return {**_packages(powercap), **_gpu()}
 
 
-def used(before: Reading, after: Reading) -> dict[str, float]:
+def used(before: EnergyCounters, after: EnergyCounters) -> dict[str, float]:
     """Joules between two readings by kind of device (``cpu``, ``gpu``); a counter that began again is counted on."""
-    found: dict[str, float] = {}
+    joules: dict[str, float] = {}
     for name, (now, span) in after.items():
         if name in before:
             difference = now - before[name][0]
@@ -35,42 +33,37 @@ def used(before: Reading, after: Reading) -> dict[str, float]:
                 difference += span
             if difference >= 0:
                 kind = name.partition(":")[0]
-                found[kind] = found.get(kind, 0.0) + difference
-    return found
+                joules[kind] = joules.get(kind, 0.0) + difference
+    return joules
 
 
-def _packages(powercap: Path) -> dict[str, tuple[float, float]]:
-    found = {}
+def _packages(powercap: Path) -> EnergyCounters:
+    counters = {}
     for folder in sorted(powercap.glob("intel-rapl:?*")):
         try:
             if folder.name.count(":") == 1 and (folder / "name").read_text().startswith("package"):
                 joules = int((folder / "energy_uj").read_text()) / 1e6
-                found[f"cpu:{folder.name}"] = (joules, int((folder / "max_energy_range_uj").read_text()) / 1e6)
+                counters[f"cpu:{folder.name}"] = (joules, int((folder / "max_energy_range_uj").read_text()) / 1e6)
         except (OSError, ValueError):  # the counter is for root, or not there
             continue
-    return found
+    return counters
 
 
-def _gpus() -> dict[str, tuple[float, float]]:
+def _gpu() -> EnergyCounters:
     """The GPU that this process sees first; tasks compute on no other."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip()
+    if not visible:
         return {}
-    with contextlib.suppress(OSError, AttributeError):
-        library = ctypes.CDLL(NVML)
-        if library.nvmlInit_v2() == 0:
-            try:
-                return _total(library, os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0].strip())
-            finally:
-                library.nvmlShutdown()
-    return {}
+    import pynvml
 
-
-def _total(library: ctypes.CDLL, visible: str) -> dict[str, tuple[float, float]]:
-    device, millijoules = ctypes.c_void_p(), ctypes.c_ulonglong()
-    if visible.isdigit():
-        answer = library.nvmlDeviceGetHandleByIndex_v2(ctypes.c_uint(int(visible)), ctypes.byref(device))
-    else:
-        answer = library.nvmlDeviceGetHandleByUUID(visible.encode(), ctypes.byref(device))
-    if answer == 0 and library.nvmlDeviceGetTotalEnergyConsumption(device, ctypes.byref(millijoules)) == 0:
-        return {f"gpu:{visible}": (millijoules.value / 1000, 0.0)}
+    with contextlib.suppress(pynvml.NVMLError):
+        pynvml.nvmlInit()
+        try:
+            if visible.isdigit():
+                device = pynvml.nvmlDeviceGetHandleByIndex(int(visible))
+            else:
+                device = pynvml.nvmlDeviceGetHandleByUUID(visible)
+            return {f"gpu:{visible}": (pynvml.nvmlDeviceGetTotalEnergyConsumption(device) / 1000, 0.0)}
+        finally:
+            pynvml.nvmlShutdown()
     return {}

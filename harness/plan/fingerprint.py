@@ -18,7 +18,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from harness.data.cache import Memory
+from harness.data.cache import DiskCache
 from harness.plan.normal_form import RULES, Import, NormalForm, normal_form
 from harness.registry.shipped import COMPUTING, DESCRIBING
 
@@ -84,7 +84,7 @@ def forget() -> None:
         cached.cache_clear()
 
 
-_KNOWN = Memory("modules", f"{RULES}/{sys.version_info[0]}.{sys.version_info[1]}")
+_KNOWN = DiskCache("modules", f"{RULES}/{sys.version_info[0]}.{sys.version_info[1]}")
 
 
 @cache

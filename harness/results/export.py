@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from harness.store import Reader, open_reader
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 TABLES = ("runs", "trials", "run_trials", "results", "metrics", "claims", "verdicts", "gates", "artifacts", "sweeps",
           "sweep_points")  # fmt: skip
@@ -22,9 +24,9 @@ def export(database: Path, form: str, folder: Path) -> list[Path]:
         if form in ("parquet", "csv"):
             return [_table(reader, table, form, folder) for table in TABLES]
         written = []
-        for name, head, rows in (("verdicts", *_verdicts(reader)), ("results", *_results(reader))):
+        for name, table in (("verdicts", _verdicts(reader)), ("results", _results(reader))):
             path = folder / f"{name}.{'tex' if form == 'latex' else 'md'}"
-            path.write_text(latex(head, rows) if form == "latex" else markdown(head, rows), encoding="utf-8")
+            path.write_text(latex(table) if form == "latex" else markdown(table), encoding="utf-8")
             written.append(path)
         return written
 
@@ -44,25 +46,23 @@ def _table(reader: Reader, table: str, form: str, folder: Path) -> Path:
     return path
 
 
-def _verdicts(reader: Reader) -> tuple[list[str], list[list[str]]]:
+def _verdicts(reader: Reader) -> pd.DataFrame:
     """The newest verdict of each claim and scale."""
     rows = reader.query(
         "SELECT v.claim_id, v.scale, v.verdict, v.difference, v.ci_low, v.ci_high, v.n, v.adjusted_p, v.stand_in "
         "FROM verdicts v JOIN (SELECT claim_id, scale, max(judged_at) AS judged_at FROM verdicts GROUP BY ALL) "
         "USING (claim_id, scale, judged_at) WHERE v.verdict <> 'not run' ORDER BY ALL"
     ).rows
-    head = ["claim", "scale", "verdict", "difference", "95 % interval", "n", "adjusted p"]
-    return head, [
-        [
-            claim, f"{scale} (stand-in)" if stand_in else scale, verdict, number(difference),
-            f"[{number(low)}, {number(high)}]" if low is not None and high is not None else "",
-            "" if n is None else str(n), number(p),
-        ]
+    cells = [
+        (claim, f"{scale} (stand-in)" if stand_in else scale, verdict, number(difference),
+         f"[{number(low)}, {number(high)}]" if low is not None and high is not None else "",
+         "" if n is None else str(n), number(p))
         for claim, scale, verdict, difference, low, high, n, p, stand_in in rows
     ]  # fmt: skip
+    return _text(cells, "claim", "scale", "verdict", "difference", "95 % interval", "n", "adjusted p")
 
 
-def _results(reader: Reader) -> tuple[list[str], list[list[str]]]:
+def _results(reader: Reader) -> pd.DataFrame:
     """Mean and standard deviation over seeds of every cell's final test metrics, mechanisms left out."""
     rows = reader.query(
         "SELECT DISTINCT k.benchmark, k.arm, t.scale, r.metric, avg(r.value), stddev_samp(r.value), count(*) "
@@ -70,40 +70,28 @@ def _results(reader: Reader) -> tuple[list[str], list[list[str]]]:
         "JOIN results r USING (trial_id) WHERE r.split = 'test' AND NOT starts_with(r.metric, 'mechanism.') "
         "GROUP BY ALL ORDER BY ALL"
     ).rows
-    head = ["benchmark", "arm", "scale", "metric", "mean", "sd", "n"]
-    return head, [[b, a, s, m, number(mean), number(sd), str(n)] for b, a, s, m, mean, sd, n in rows]
+    cells = [(b, a, s, m, number(mean), number(sd), str(n)) for b, a, s, m, mean, sd, n in rows]
+    return _text(cells, "benchmark", "arm", "scale", "metric", "mean", "sd", "n")
+
+
+def _text(rows: list[tuple[str, ...]], *head: str) -> pd.DataFrame:
+    import pandas as pd
+
+    return pd.DataFrame(rows, columns=list(head), dtype=str)
 
 
 def number(value: float | None) -> str:
     """Four significant digits; empty for nothing."""
-    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else f"{value:.4g}"
+    return "" if value is None or math.isnan(value) else f"{value:.4g}"
 
 
-def markdown(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A Markdown table; a bar in a name is escaped."""
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+def markdown(table: pd.DataFrame) -> str:
+    """A Markdown table of text cells; bars are escaped, since the library leaves them as they are."""
+    plain = table.replace({r"\|": r"\|", r"\s*\n\s*": " "}, regex=True)
+    plain.columns = plain.columns.str.replace("|", r"\|", regex=False)
+    return str(plain.to_markdown(index=False, tablefmt="github", disable_numparse=True)) + "\n"
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-}  # fmt: skip
-
-
-def escape(text: object) -> str:
-    """Text as LaTeX prints it."""
-    return "".join(_LATEX.get(character, character) for character in str(text))
-
-
-def latex(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """A booktabs table."""
-    lines = [
-        r"\begin{tabular}{" + "l" * len(head) + "}",
-        r"\toprule",
-        " & ".join(map(escape, head)) + r" \\",
-        r"\midrule",
-    ]
-    lines += [" & ".join(map(escape, row)) + r" \\" for row in rows]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+def latex(table: pd.DataFrame) -> str:
+    """A booktabs table of text cells, escaped."""
+    return str(table.to_latex(index=False, escape=True))

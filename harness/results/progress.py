@@ -1,13 +1,15 @@
-"""What a run is doing at this moment, from the store: progress, time left, what runs, failures, bought seeds."""
+"""The progress of a run that goes on, from the store: counts, time left, running trials, failures, bought seeds."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from harness.store import Reader
-from harness.store.tables import FINAL
+from harness.vocabulary import FINAL, Status
 
 SHOWN = 12
 """Running trials, failures and bought seeds that are listed, the newest first."""
@@ -16,7 +18,7 @@ SILENT_SECONDS = 60.0
 
 _RUNS = """SELECT run_id, suite, scale, started_at, command FROM runs WHERE status = 'running'
 ORDER BY started_at DESC LIMIT 1"""
-_TRIALS = """SELECT k.benchmark, k.arm, k.reused, t.seed, t.status, t.error, t.started_at,
+_TRIALS = """SELECT k.benchmark || '/' || k.arm || '/' || t.seed AS label, k.reused, t.status, t.error, t.started_at,
   p.step, p.steps, p.loss, p."at"
 FROM (SELECT trial_id, min(benchmark) AS benchmark, min(arm) AS arm, bool_and(reused) AS reused
   FROM run_trials WHERE run_id = ? GROUP BY trial_id) k
@@ -24,12 +26,69 @@ JOIN trials t USING (trial_id) LEFT JOIN progress p USING (trial_id)"""
 _BOUGHT = """SELECT "at", detail FROM events WHERE run_id = ? AND kind = 'seed-bought' ORDER BY "at" DESC"""
 
 
-def live(reader: Reader, now: datetime | None = None) -> dict[str, Any] | None:
-    """The newest run that has not ended, or None.
+@dataclass(frozen=True, slots=True)
+class RunningTrial:
+    """A trial that runs; its loss is None until it is a finite number."""
 
-    ``left_seconds`` is what the rate of this run so far makes of the trials that it knows; bought seeds add to them.
-    Times are seconds, shares 0–1.
+    label: str
+    step: int | None
+    steps: int | None
+    loss: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTrial:
+    """A trial that ended without a result, with the first line of its error."""
+
+    label: str
+    status: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class BoughtSeed:
+    """A seed that the sequential design asked for, and why."""
+
+    at: str
+    claim: str
+    benchmark: str
+    arms: tuple[str, ...]
+    seed: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunProgress:
+    """The progress of a run. Times are seconds.
+
+    Attributes:
+        done: new trials that ended, failed ones among them; ``reused`` were stored before.
+        left_seconds: at the rate so far, of the trials that are known; bought seeds add to them.
+        silent: no event for ``SILENT_SECONDS``.
+        quiet_seconds: since the last event.
+        bought_count: of all bought seeds; ``bought`` lists the newest.
     """
+
+    run_id: str
+    suite: str
+    scale: str
+    elapsed_seconds: float
+    total: int
+    reused: int
+    done: int
+    failed: int
+    per_minute: float | None
+    left_seconds: float | None
+    silent: bool
+    quiet_seconds: float
+    running: tuple[RunningTrial, ...]
+    failures: tuple[FailedTrial, ...]
+    bought: tuple[BoughtSeed, ...]
+    bought_count: int
+
+
+def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | None:
+    """The newest run that has not ended, or None; ``now`` is UTC without a zone."""
     runs = reader.query(_RUNS).dicts()
     if not runs:
         return None
@@ -38,42 +97,49 @@ def live(reader: Reader, now: datetime | None = None) -> dict[str, Any] | None:
     at = now or datetime.now(UTC).replace(tzinfo=None)
     elapsed = max(0.0, (at - run["started_at"]).total_seconds())
     new = [row for row in rows if not row["reused"]]
-    ended = [row for row in new if row["status"] not in ("queued", "running")]
+    ended = [row for row in new if row["status"] not in (Status.QUEUED, Status.RUNNING)]
     failed = [row for row in ended if row["status"] not in FINAL]
     rate = len(ended) / elapsed if elapsed and ended else None
     bought = reader.query(_BOUGHT, [run["run_id"]]).dicts()
     seen = [row[key] for row in rows for key in ("started_at", "at") if row[key] is not None]
     quiet = (at - max([run["started_at"], *seen])).total_seconds()
-    return {
-        "run_id": run["run_id"], "suite": run["suite"], "scale": run["scale"], "elapsed_seconds": round(elapsed, 1),
-        "total": len(rows), "reused": len(rows) - len(new), "done": len(ended), "failed": len(failed),
-        "per_minute": None if rate is None else round(60 * rate, 2),
-        "left_seconds": None if rate is None else round((len(new) - len(ended)) / rate, 1),
-        "silent": quiet > SILENT_SECONDS, "quiet_seconds": round(max(0.0, quiet), 1),
-        "running": [_running(row) for row in new if row["status"] == "running"][:SHOWN],
-        "failures": [_failure(row) for row in failed[-SHOWN:]],
-        "bought": [_bought(row) for row in bought[:SHOWN]], "bought_count": len(bought),
-    }  # fmt: skip
+    return RunProgress(
+        run_id=run["run_id"],
+        suite=run["suite"],
+        scale=run["scale"],
+        elapsed_seconds=round(elapsed, 1),
+        total=len(rows),
+        reused=len(rows) - len(new),
+        done=len(ended),
+        failed=len(failed),
+        per_minute=None if rate is None else round(60 * rate, 2),
+        left_seconds=None if rate is None else round((len(new) - len(ended)) / rate, 1),
+        silent=quiet > SILENT_SECONDS,
+        quiet_seconds=round(max(0.0, quiet), 1),
+        running=tuple([_running(row) for row in new if row["status"] == Status.RUNNING][:SHOWN]),
+        failures=tuple(_failure(row) for row in failed[-SHOWN:]),
+        bought=tuple(_bought(row) for row in bought[:SHOWN]),
+        bought_count=len(bought),
+    )
 
 
-def _label(row: Mapping[str, Any]) -> str:
-    return f"{row['benchmark']}/{row['arm']}/{row['seed']}"
-
-
-def _running(row: Mapping[str, Any]) -> dict[str, Any]:
+def _running(row: Mapping[str, Any]) -> RunningTrial:
     loss = row["loss"]
-    known = loss is not None and loss == loss and abs(loss) != float("inf")
-    return {"label": _label(row), "step": row["step"], "steps": row["steps"], "loss": loss if known else None}
+    known = loss is not None and math.isfinite(loss)
+    return RunningTrial(row["label"], row["step"], row["steps"], loss if known else None)
 
 
-def _failure(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {"label": _label(row), "status": row["status"], "error": str(row["error"] or "").split("\n")[0][:300]}
+def _failure(row: Mapping[str, Any]) -> FailedTrial:
+    return FailedTrial(row["label"], row["status"], str(row["error"] or "").split("\n")[0][:300])
 
 
-def _bought(row: Mapping[str, Any]) -> dict[str, Any]:
+def _bought(row: Mapping[str, Any]) -> BoughtSeed:
     detail = row["detail"] if isinstance(row["detail"], Mapping) else {}
-    return {
-        "at": row["at"].isoformat(timespec="seconds"), "claim": str(detail.get("claim_id", "")),
-        "benchmark": str(detail.get("benchmark", "")), "arms": [str(arm) for arm in detail.get("arms") or ()],
-        "seed": detail.get("seed"), "reason": str(detail.get("reason", "")),
-    }  # fmt: skip
+    return BoughtSeed(
+        at=row["at"].isoformat(timespec="seconds"),
+        claim=str(detail.get("claim_id", "")),
+        benchmark=str(detail.get("benchmark", "")),
+        arms=tuple(str(arm) for arm in detail.get("arms") or ()),
+        seed=detail.get("seed"),
+        reason=str(detail.get("reason", "")),
+    )

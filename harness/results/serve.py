@@ -8,32 +8,44 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from harness.results.live_script import SCRIPT
+from harness.results.progress import RunProgress, run_progress
+from harness.results.reporting import ReportRequest, write_report
+from harness.store import open_reader
 
 HOST = "127.0.0.1"
 LIVE_SECONDS = 1.0
 """However many windows ask, the store is looked at once in this time."""
+STATIC = Path(__file__).parent / "static"
 
 
-class Site:
-    """A written site and its generation: how often it was written.
+@functools.cache
+def live_panel() -> str:
+    """The markup, style and script that every served page ends with."""
+    style, script = ((STATIC / name).read_text(encoding="utf-8") for name in ("live.css", "live.js"))
+    section = '<section id="live" aria-label="Run in progress" hidden></section>'
+    return f"\n<style>\n{style}</style>\n{section}\n<script>\n{script}</script>\n"
+
+
+class ServedReport:
+    """A written report and its generation: how often it was written.
 
     Args:
         database: the store's file.
-        write: writes the site and returns its ``index.html``.
-        live: what a run is doing now, as JSON data; None where nothing runs.
+        write: writes the pages and returns their ``index.html``.
+        progress: of the run that goes on; None where nothing runs.
     """
 
     def __init__(
-        self, database: Path, write: Callable[[], Path], live: Callable[[], dict[str, Any] | None] = lambda: None
+        self, database: Path, write: Callable[[], Path], progress: Callable[[], RunProgress | None] = lambda: None
     ) -> None:
-        self._database, self._write, self._live = database, write, live
+        self._database, self._write, self._progress = database, write, progress
         self._lock = threading.Lock()
-        self._told: dict[str, Any] | None = None
-        self._told_at = float("-inf")
+        self._run: RunProgress | None = None
+        self._looked_at = float("-inf")
         self._unreadable = ""
         self.trouble = ""
         self.generation = 0
@@ -62,24 +74,24 @@ class Site:
         return True
 
     def live(self) -> dict[str, Any]:
-        """The generation and what a run is doing."""
+        """The generation and the progress of the run that goes on, as JSON data."""
         with self._lock:
-            if time.monotonic() - self._told_at >= LIVE_SECONDS:
+            if time.monotonic() - self._looked_at >= LIVE_SECONDS:
                 try:
-                    self._told, self._unreadable = self._live(), ""
+                    self._run, self._unreadable = self._progress(), ""
                 except Exception as error:  # a store that is held or being made; the next look may succeed
-                    self._told, self._unreadable = None, str(error)
-                self._told_at = time.monotonic()
-            trouble = self.trouble or self._unreadable
-            return {"generation": self.generation, "run": self._told, "trouble": trouble}
+                    self._run, self._unreadable = None, str(error)
+                self._looked_at = time.monotonic()
+            run = None if self._run is None else asdict(self._run)
+            return {"generation": self.generation, "run": run, "trouble": self.trouble or self._unreadable}
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
     """Static files, ``/live``, and in every page the script that shows it and loads a page that was written again."""
 
-    def __init__(self, *arguments: Any, site: Site, **more: Any) -> None:
-        self.site = site
-        super().__init__(*arguments, directory=str(site.folder), **more)
+    def __init__(self, *arguments: Any, report: ServedReport, **more: Any) -> None:
+        self.report = report
+        super().__init__(*arguments, directory=str(report.folder), **more)
 
     def do_GET(self) -> None:
         # A name that somebody else lets point here must not read the pages.
@@ -87,13 +99,13 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             self.send_error(403)
             return
         if self.path.split("?")[0] == "/live":
-            self._send(json.dumps(self.site.live(), default=str).encode(), "application/json")
+            self._send(json.dumps(self.report.live(), default=str).encode(), "application/json")
             return
         path = Path(self.translate_path(self.path))
         if path.is_dir():
             path = path / "index.html"
         if path.suffix == ".html" and path.is_file():
-            self._send(path.read_bytes() + SCRIPT.encode(), "text/html; charset=utf-8")
+            self._send(path.read_bytes() + live_panel().encode(), "text/html; charset=utf-8")
             return
         super().do_GET()
 
@@ -109,20 +121,20 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         """Quiet."""
 
 
-def make_server(site: Site, port: int = 0) -> http.server.ThreadingHTTPServer:
+def make_server(report: ServedReport, port: int = 0) -> http.server.ThreadingHTTPServer:
     """A server on the loopback address; port 0 takes a free one."""
-    return http.server.ThreadingHTTPServer((HOST, port), functools.partial(_Handler, site=site))
+    return http.server.ThreadingHTTPServer((HOST, port), functools.partial(_Handler, report=report))
 
 
-def serve(site: Site, port: int, every: float, tell: Callable[[str], None]) -> None:
+def serve(report: ServedReport, port: int, every: float, tell: Callable[[str], None]) -> None:
     """Serve until interrupted, looking at the store every few seconds."""
-    server = make_server(site, port)
+    server = make_server(report, port)
     tell(f"http://{HOST}:{server.server_address[1]}/ (Ctrl-C ends it)")
     stop = threading.Event()
 
     def keep_new() -> None:
         while not stop.wait(every):
-            site.refresh()
+            report.refresh()
 
     keeper = threading.Thread(target=keep_new, daemon=True)
     keeper.start()
@@ -131,3 +143,21 @@ def serve(site: Site, port: int, every: float, tell: Callable[[str], None]) -> N
     finally:
         stop.set()
         server.server_close()
+
+
+def browse(request: ReportRequest, port: int, every: float, tell: Callable[[str], None]) -> None:
+    """Write a report, serve it and follow the runs on its database until interrupted.
+
+    Args:
+        port: of the loopback address; 0 takes a free one.
+        every: seconds between looks at the store.
+        tell: is called with the address.
+    """
+
+    def progress() -> RunProgress | None:
+        with open_reader(request.database) as reader:
+            return run_progress(reader)
+
+    # A run judges at its end; judging at every look would only fill the store.
+    write = functools.partial(write_report, request, judging=False)
+    serve(ServedReport(request.database, write, progress), port, every, tell)

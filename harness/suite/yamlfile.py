@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.data.cache import Memory
+from harness.data.cache import DiskCache
 from harness.errors import Place, Problem, SuiteError
 
 MAX_BYTES = 2_000_000
@@ -78,7 +78,7 @@ def parse(text: str, path: Path, top: type = dict) -> Node:
     return node
 
 
-_KNOWN = Memory("yaml", "1")
+_KNOWN = DiskCache("yaml", "1")
 
 
 def _packed(node: Node) -> list[Any]:

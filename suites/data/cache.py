@@ -1,10 +1,11 @@
-"""Decoded arrays in the user's cache folder, so that an archive is decoded once and never written beside."""
+"""Decoded arrays in the user's cache folder, so that an archive is decoded once and never written beside.
+
+Each lies in a file of its own that is mapped into memory; cache libraries keep arrays as pickles or copy them.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.data import checksums
 from harness.data.roots import cache_root
 from harness.errors import HarnessError
 from suites.data.types import Array
@@ -23,8 +25,7 @@ def checksum(path: Path) -> str:
         listed = sorted(file for file in path.rglob("*") if file.is_file())
         lines = [f"{f.relative_to(path)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in listed]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return checksums.checksum(path)
 
 
 def cached(parts: tuple[str, ...], names: tuple[str, ...], make: Callable[[], Mapping[str, Array]]) -> dict[str, Array]:
@@ -40,9 +41,9 @@ def cached(parts: tuple[str, ...], names: tuple[str, ...], make: Callable[[], Ma
     """
     digest = hashlib.sha256("\n".join((*parts, *names)).encode()).hexdigest()[:32]
     folder = cache_root() / "decoded" / digest
-    found = _read(folder, names)
-    if found is not None:
-        return found
+    stored = _read(folder, names)
+    if stored is not None:
+        return stored
     arrays = make()
     try:
         _write(folder, arrays, names)
@@ -68,21 +69,12 @@ def _write(folder: Path, arrays: Mapping[str, Array], names: tuple[str, ...]) ->
     try:
         for name in names:
             np.save(part / f"{name}.npy", arrays[name], allow_pickle=False)
-        if folder.exists() and _read(folder, names) is None:
+        if _read(folder, names) is None:
             shutil.rmtree(folder, ignore_errors=True)
-        # Another process may have been faster; its arrays are the same.
-        with contextlib.suppress(FileExistsError, NotADirectoryError):
-            _rename(part, folder)
+        try:
+            part.rename(folder)
+        except OSError:
+            if _read(folder, names) is None:  # else another process was faster; its arrays are the same
+                raise
     finally:
         shutil.rmtree(part, ignore_errors=True)
-
-
-def _rename(part: Path, folder: Path) -> None:
-    import errno
-
-    try:
-        os.rename(part, folder)  # noqa: PTH104 - Path.rename says nothing of folders that exist
-    except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
-            raise FileExistsError(folder) from error
-        raise

@@ -12,14 +12,15 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from harness.results.progress import live
-from harness.results.serve import Site, make_server
+from harness.results.progress import BoughtSeed, FailedTrial, RunningTrial, RunProgress, run_progress
+from harness.results.serve import ServedReport, make_server
 from harness.store import Owner, open_reader
 
 BEGAN = datetime(2026, 3, 4, 5, 0, 0)
@@ -44,32 +45,30 @@ def store(database: Path, status: str = "running") -> None:
 def test_progress_rate_and_what_is_left(database: Path) -> None:
     store(database)
     with open_reader(database) as reader:
-        told = live(reader, now=BEGAN + timedelta(seconds=30))
+        told = run_progress(reader, now=BEGAN + timedelta(seconds=30))
     assert told is not None
-    assert (told["total"], told["reused"], told["done"], told["failed"]) == (6, 1, 2, 1)
-    assert told["per_minute"] == 4.0
-    assert told["left_seconds"] == 45.0
-    assert told["running"] == [{"label": "b/a/3", "step": 7, "steps": 20, "loss": None}]
-    assert told["failures"] == [{"label": "b/a/2", "status": "failed", "error": "no"}]
-    assert told["bought_count"] == 1
-    assert told["bought"][0] | {"at": ""} == {
-        "at": "", "claim": "c", "benchmark": "b", "arms": ["a", "x"], "seed": 5, "reason": "because"
-    }  # fmt: skip
-    json.dumps(told)
+    assert (told.total, told.reused, told.done, told.failed) == (6, 1, 2, 1)
+    assert told.per_minute == 4.0
+    assert told.left_seconds == 45.0
+    assert told.running == (RunningTrial("b/a/3", 7, 20, None),)
+    assert told.failures == (FailedTrial("b/a/2", "failed", "no"),)
+    assert told.bought_count == 1
+    assert told.bought == (BoughtSeed(told.bought[0].at, "c", "b", ("a", "x"), 5, "because"),)
+    json.dumps(asdict(told))
 
 
 def test_a_run_without_a_sign_of_life_is_said_to_be_silent(database: Path) -> None:
     store(database)
     with open_reader(database) as reader:
-        late = live(reader, now=datetime.now() + timedelta(days=900))
+        late = run_progress(reader, now=datetime.now() + timedelta(days=900))
     assert late is not None
-    assert late["silent"]
+    assert late.silent
 
 
 def test_a_run_that_ended_is_not_live(database: Path) -> None:
     store(database, status="done")
     with open_reader(database) as reader:
-        assert live(reader) is None
+        assert run_progress(reader) is None
 
 
 def test_what_fails_is_told_and_the_server_goes_on(tmp_path: Path) -> None:
@@ -83,12 +82,12 @@ def test_what_fails_is_told_and_the_server_goes_on(tmp_path: Path) -> None:
             raise ValueError("the store is odd")
         return page
 
-    def broken() -> dict[str, Any]:
+    def broken() -> RunProgress:
         raise ValueError("held")
 
     database = tmp_path / "h.duckdb"
     database.write_text("one")
-    site = Site(database, write, broken)
+    site = ServedReport(database, write, broken)
     assert site.live() == {"generation": 0, "run": None, "trouble": "held"}
     os.utime(database, (1, 1))
     assert not site.refresh()
@@ -103,12 +102,12 @@ def test_a_store_that_can_be_read_again_troubles_no_more(tmp_path: Path, monkeyp
     page.write_text("<p>x</p>")
     held = [True]
 
-    def live() -> dict[str, Any] | None:
+    def progress() -> RunProgress | None:
         if held:
             raise ValueError("held")
         return None
 
-    site = Site(tmp_path / "h.duckdb", lambda: page, live)
+    site = ServedReport(tmp_path / "h.duckdb", lambda: page, progress)
     assert site.live()["trouble"] == "held"
     held.clear()
     assert site.live()["trouble"] == ""
@@ -118,7 +117,7 @@ def test_another_name_for_this_machine_is_refused(tmp_path: Path) -> None:
     import threading
 
     (tmp_path / "index.html").write_text("<p>x</p>")
-    server = make_server(Site(tmp_path / "h.duckdb", lambda: tmp_path / "index.html"))
+    server = make_server(ServedReport(tmp_path / "h.duckdb", lambda: tmp_path / "index.html"))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         address = f"http://127.0.0.1:{server.server_address[1]}/"

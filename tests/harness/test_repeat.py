@@ -133,3 +133,37 @@ def test_a_machine_that_tells_nothing_gives_nothing(tmp_path: Path, monkeypatch:
     (folder / "intel-rapl:0" / "energy_uj").write_text("no number")
     assert energy.reading(folder) == {}
     assert energy.used({}, {"cpu:x": (3.0, 10.0)}) == {}
+
+
+@pytest.mark.parametrize(("visible", "handle"), [("1,0", "place 1"), ("GPU-5a", "uuid GPU-5a")])
+def test_joules_of_the_gpu_that_is_seen_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, visible: str, handle: str
+) -> None:
+    import pynvml
+
+    asked: list[str] = []
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    for name, function in {
+        "nvmlInit": lambda: None,
+        "nvmlShutdown": lambda: None,
+        "nvmlDeviceGetHandleByIndex": lambda place: f"place {place}",
+        "nvmlDeviceGetHandleByUUID": lambda name: f"uuid {name}",
+        "nvmlDeviceGetTotalEnergyConsumption": lambda device: asked.append(device) or 2500,
+    }.items():
+        monkeypatch.setattr(pynvml, name, function)
+    assert energy.reading(tmp_path) == {f"gpu:{visible.split(',')[0]}": (2.5, 0.0)}
+    assert asked == [handle]
+
+
+def test_a_gpu_whose_counter_cannot_be_read_gives_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import pynvml
+
+    def refuse(device: object) -> int:
+        raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    for name in ("nvmlInit", "nvmlShutdown"):
+        monkeypatch.setattr(pynvml, name, lambda: None)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetHandleByIndex", lambda place: place)
+    monkeypatch.setattr(pynvml, "nvmlDeviceGetTotalEnergyConsumption", refuse)
+    assert energy.reading(tmp_path) == {}

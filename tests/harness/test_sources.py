@@ -19,6 +19,7 @@ from harness.data import checksums as manifests
 from harness.data import download as sources
 from harness.data.locate import data_identity
 from harness.errors import HarnessError
+from harness.registry.index import _ADDED as ADDED
 
 CONTENT = bytes(range(256)) * 5000
 SUM = hashlib.sha256(CONTENT).hexdigest()
@@ -80,7 +81,7 @@ def source(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
         "home": address, "licence": "MIT", "version": "1", "size": "", "files": ["data:served/file"],
         "sha256": {"data:served/file": SUM}, "fetch": f"http:{address}/file", "keys": {},
     }  # fmt: skip
-    monkeypatch.setitem(registry.index._ADDED["data"], "served", registry.Entry("data", "served", "none", "load", info))
+    monkeypatch.setitem(ADDED["data"], "served", registry.Entry("data", "served", "none", "load", info))
     return tmp_path / "data"
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from browser_support import MARKS, Visit, chromium
 from conftest import Written  # type: ignore[import-not-found]
 
-from harness.results.serve import HOST, Site, make_server
+from harness.results.progress import BoughtSeed, FailedTrial, RunningTrial, RunProgress
+from harness.results.serve import HOST, ServedReport, make_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -137,15 +138,13 @@ def test_without_scripts_everything_but_the_drawings_is_there(written: Written, 
 
 def test_a_run_that_goes_on_is_shown_and_a_page_renews_itself(written: Written, browser: Browser) -> None:
     hostile = "<img src=x onerror=alert(1)>"
-    run: dict[str, Any] = {
-        "run_id": "r", "suite": hostile, "scale": "mini", "elapsed_seconds": 30.0, "total": 6, "reused": 1, "done": 2,
-        "failed": 1, "per_minute": 4.0, "left_seconds": 45.0, "silent": False, "quiet_seconds": 1.0,
-        "running": [{"label": f"{hostile}/a/3", "step": 7, "steps": 20, "loss": 0.5}],
-        "failures": [{"label": "b/a/2", "status": "failed", "error": hostile}], "bought_count": 1,
-        "bought": [{"at": "2026-03-04T05:00:00", "claim": "c", "benchmark": "b", "arms": ["a"], "seed": 5,
-                    "reason": "because"}],
-    }  # fmt: skip
-    site = Site(written.database, lambda: written.folder / "index.html", lambda: run)
+    run = RunProgress(
+        run_id="r", suite=hostile, scale="mini", elapsed_seconds=30.0, total=6, reused=1, done=2, failed=1,
+        per_minute=4.0, left_seconds=45.0, silent=False, quiet_seconds=1.0,
+        running=(RunningTrial(f"{hostile}/a/3", 7, 20, 0.5),), failures=(FailedTrial("b/a/2", "failed", hostile),),
+        bought=(BoughtSeed("2026-03-04T05:00:00", "c", "b", ("a",), 5, "because"),), bought_count=1,
+    )  # fmt: skip
+    site = ServedReport(written.database, lambda: written.folder / "index.html", lambda: run)
     server = make_server(site)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     complaints: list[str] = []

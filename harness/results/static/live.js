@@ -1,22 +1,6 @@
-"""The script of served pages: shows a run that goes on, and loads a page again when it was written again.
-
-Everything that comes from the store is set as text, never as markup. A page that a reader has touched (opened a part,
-typed into a filter) is not taken away: it offers to load.
-"""
-
-SCRIPT = """
-<style>
-#live { position: sticky; bottom: 0; z-index: 5; background: var(--panel); border-top: 2px solid var(--link);
-  font-size: .85rem; font-variant-numeric: tabular-nums; padding: .5rem 1.25rem; }
-#live[hidden] { display: none; }
-#live p { margin: .2rem 0; max-width: none; }
-#live progress { width: min(100%, 24rem); height: .6rem; accent-color: var(--link); vertical-align: middle; }
-#live ul { margin: .2rem 0; padding-left: 1.1rem; max-height: 12rem; overflow: auto; }
-#live .bad { color: var(--against); font-weight: 600; }
-@media print { #live { display: none; } }
-</style>
-<section id="live" aria-label="Run in progress" hidden></section>
-<script>
+// Shows a run that goes on, and loads a page again when it was written again.
+// Everything that comes from the store is set as text, never as markup. A page that a reader has touched (opened a
+// part, typed into a filter) is not taken away: it offers to load.
 (function () {
   "use strict";
   var panel = document.getElementById("live");
@@ -26,11 +10,11 @@ SCRIPT = """
     if (!panel.contains(event.target) && event.target.closest("summary, button, select")) { touched = true; }
   });
   function add(parent, tag, text, name) {
-    var one = document.createElement(tag);
-    if (text !== undefined && text !== null) { one.textContent = text; }
-    if (name) { one.className = name; }
-    parent.appendChild(one);
-    return one;
+    var element = document.createElement(tag);
+    if (text !== undefined && text !== null) { element.textContent = text; }
+    if (name) { element.className = name; }
+    parent.appendChild(element);
+    return element;
   }
   function span(seconds) {
     if (seconds === null || seconds === undefined) { return "…"; }
@@ -70,15 +54,15 @@ SCRIPT = """
     if (run.silent) {
       add(panel, "p", "no sign of life for " + span(run.quiet_seconds) + ": its process may be gone", "bad");
     }
-    list(panel, run.running.length + " running", run.running, function (one) {
-      return one.label + (one.steps ? ": step " + one.step + " of " + one.steps : "") +
-        (one.loss === null ? "" : ", loss " + Number(one.loss).toPrecision(4));
+    list(panel, run.running.length + " running", run.running, function (trial) {
+      return trial.label + (trial.steps ? ": step " + trial.step + " of " + trial.steps : "") +
+        (trial.loss === null ? "" : ", loss " + Number(trial.loss).toPrecision(4));
     });
-    list(panel, run.failed + " failed", run.failures, function (one) {
-      return one.status + " " + one.label + ": " + one.error;
+    list(panel, run.failed + " failed", run.failures, function (trial) {
+      return trial.status + " " + trial.label + ": " + trial.error;
     });
-    list(panel, run.bought_count + " bought seed" + (run.bought_count === 1 ? "" : "s"), run.bought, function (one) {
-      return one.at + " seed " + one.seed + " of " + one.arms.join(", ") + " on " + one.benchmark + ": " + one.reason;
+    list(panel, run.bought_count + " bought seed" + (run.bought_count === 1 ? "" : "s"), run.bought, function (buy) {
+      return buy.at + " seed " + buy.seed + " of " + buy.arms.join(", ") + " on " + buy.benchmark + ": " + buy.reason;
     });
   }
   function look() {
@@ -94,5 +78,3 @@ SCRIPT = """
   look();
   setInterval(look, 2000);
 }());
-</script>
-"""

@@ -1,0 +1,36 @@
+"""A suite's claims judged from the stored trials, with its exploratory ablations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.judge import ablations
+from harness.judge.stored import judge_now, stored_otherwise
+from harness.plan.planning import Plan, Selection
+from harness.store import open_reader
+from harness.suite import Suite, load_suite
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSuite:
+    """A suite's verdicts at a scale.
+
+    Attributes:
+        superseded: stored trials of its cells that other code, recipes or data made: they are not judged.
+    """
+
+    suite: Suite
+    plan: Plan
+    verdicts: list[dict[str, Any]]
+    ablations: list[dict[str, Any]]
+    superseded: int
+
+
+def judge_suite(name: str, selection: Selection, database: Path) -> JudgedSuite:
+    """Judge a suite, named or by its path, from the stored trials, and store the verdicts; nothing is run."""
+    suite = load_suite(name)
+    plan, verdicts = judge_now(suite, selection, database)
+    with open_reader(database) as reader:
+        return JudgedSuite(suite, plan, verdicts, ablations(suite, plan, reader), stored_otherwise(plan, reader))

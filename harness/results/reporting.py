@@ -1,0 +1,107 @@
+"""The suites of a report, each with the plan whose trials are its results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.judge.stored import as_last_run, judge_now, stored_plan
+from harness.plan.planning import Plan, Selection
+from harness.registry.shipped import write_site
+from harness.store import open_reader
+from harness.suite import Suite, load_suite
+from harness.vocabulary import WRITTEN_SCALES, Scale
+
+ORDER = (*reversed(WRITTEN_SCALES), Scale.SMOKE)
+"""The order in which a suite's scales stand on the first page."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A suite and the plan whose trials are its results."""
+
+    suite: Suite
+    plan: Plan
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRequest:
+    """Which pages are written from which database.
+
+    Attributes:
+        names: suites; none: every suite in the database.
+        selection: scale, benchmarks, arms and seeds; with ``every_scale`` its scale is that of suites that never ran.
+        every_scale: each suite at every scale at which it has run.
+        out: the folder of the pages; None: ``report`` beside the database.
+        single_file: one file instead of a folder.
+    """
+
+    database: Path
+    names: tuple[str, ...]
+    selection: Selection
+    every_scale: bool = False
+    out: Path | None = None
+    single_file: bool = False
+
+
+def write_report(request: ReportRequest, judging: bool = True) -> Path:
+    """Write the site of suites, judged from the stored trials unless ``judging`` is off; returns its ``index.html``."""
+    reported, database = [], request.database
+    for name in request.names or suites_in(database):
+        suite = load_suite(name)
+        scales = (scales_of(suite.name, database) if request.every_scale else []) or [request.selection.scale]
+        for scale in scales:
+            selection = replace(request.selection, scale=scale)
+            plan = judge_now(suite, selection, database)[0] if judging else _last_plan(suite, selection, database)
+            reported.append(Reported(suite, plan))
+    out = request.out or database.parent / "report"
+    return write_site()(database, reported, out, single_file=request.single_file)
+
+
+def write_run_report(database: Path, ran: Sequence[Reported]) -> Path:
+    """Write the site of what has just run and of all else on the database; returns its ``index.html``.
+
+    The pages of one run must not hide another's; suites that cannot be read are left out.
+    """
+    known = {(reported.suite.name, reported.plan.scale) for reported in ran}
+    others = []
+    for name in suites_in(database):
+        try:
+            suite = load_suite(name)
+            for scale in scales_of(suite.name, database):
+                if (suite.name, scale) not in known:
+                    others.append(Reported(suite, _last_plan(suite, Selection(scale=scale), database)))
+        except HarnessError:
+            continue
+    return write_site()(database, [*ran, *others], database.parent / "report")
+
+
+def _last_plan(suite: Suite, selection: Selection, database: Path) -> Plan:
+    with open_reader(database) as reader:
+        return stored_plan(suite, as_last_run(suite, selection, reader), reader)
+
+
+def scales_of(suite: str, database: Path) -> list[str]:
+    """The scales at which a suite has run, mini first; none without a database."""
+    if not database.exists():
+        return []
+    with open_reader(database) as reader:
+        ran = {str(scale) for (scale,) in reader.query("SELECT DISTINCT scale FROM runs WHERE suite = ?", [suite]).rows}
+    return [scale for scale in ORDER if scale in ran]
+
+
+def suites_in(database: Path) -> list[str]:
+    """The files of the suites that have run on a database: where they lay at their newest run, else by name.
+
+    Raises:
+        HarnessError: nothing has run yet.
+    """
+    with open_reader(database) as reader:
+        rows = reader.query(
+            "SELECT suite, arg_max(spec ->> '$.path', started_at) FROM runs GROUP BY suite ORDER BY suite"
+        ).rows
+    if not rows:
+        raise HarnessError(f"{database} holds no run yet; 'harness run SUITE' makes one, or name a suite here")
+    return [path if path and Path(path).is_file() else name for name, path in rows]
