@@ -1,0 +1,1 @@
+"""The reading side: what is stored, exported, compared and served."""
