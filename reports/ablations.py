@@ -8,7 +8,8 @@ from typing import Any
 
 from harness.stats import paired_t
 from harness.store import Reader
-from harness.suite.models import SLOTS, Arm
+from harness.suite.models import Arm
+from harness.vocabulary import SLOTS
 from reports import drawings, sql, words
 from reports.addresses import slug
 from reports.figure import Figure

@@ -10,10 +10,9 @@ import click
 
 from harness.errors import HarnessError
 from harness.store.paths import default_database
+from harness.vocabulary import Scale
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-SCALES = ("smoke", "mini", "small", "paper")
 
 
 def database_option(function: Function) -> Function:
@@ -27,16 +26,30 @@ def database_option(function: Function) -> Function:
     )(function)
 
 
+def scale_option(default: Scale = Scale.MINI) -> Callable[[Function], Function]:
+    """``--scale``."""
+    return click.option("--scale", type=click.Choice([*Scale]), default=default, show_default=True, help="How large.")
+
+
+def override_option(function: Function) -> Function:
+    """``--set``."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override a recipe key, data.KEY or model.KEY in every arm; every chosen benchmark must take it.",
+    )(function)
+
+
 def selection_options(function: Function) -> Function:
     """``--scale``, ``--benchmark``, ``--arm``, ``--seeds``, ``--set``."""
     for option in (
-        click.option(
-            "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe key in every arm."
-        ),
+        override_option,
         click.option("--seeds", metavar="N|MIN..MAX", help="Seeds 0…N−1, or a sequential range."),
         click.option("--arm", "arms", multiple=True, metavar="A", help="Only this arm; NAME=FILE.py:CLASS adds one."),
         click.option("--benchmark", "benchmarks", multiple=True, metavar="B", help="Only this benchmark."),
-        click.option("--scale", type=click.Choice(SCALES), default="mini", show_default=True, help="How large."),
+        scale_option(),
     ):
         function = option(function)
     return function
@@ -51,9 +64,9 @@ def selection(
     added, methods, named = {}, [], []
     for text in arms:
         if "=" in text:
-            from harness.plan.user_arms import own_arm
+            from harness.plan.user_arms import user_arm
 
-            name, arm, method = own_arm(text)
+            name, arm, method = user_arm(text)
             added[name] = arm
             methods.append(method)
         else:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli.options import database_option, selection, selection_options
+
+if TYPE_CHECKING:
+    from harness.plan.planning import Selection
+    from harness.suite import Suite
 
 
 @click.command(name="plan", epilog="Example: harness plan adamp --scale small")
@@ -26,26 +30,29 @@ def command(suite: str, **options: Any) -> None:
     show_plan(load_suite(suite), chosen, options["database"], options["as_json"])
 
 
-def show_plan(suite: Any, chosen: Any, database: Path, as_json: bool) -> None:
+def show_plan(suite: Suite, chosen: Selection, database: Path, as_json: bool) -> None:
     """Print a plan as a table or as JSON."""
     from harness.plan.estimate import estimate
     from harness.plan.planning import make_plan
     from harness.results.costs import measured_costs
+    from harness.suite.warnings import untuned_arms
 
     plan = make_plan(suite, chosen)
-    found = estimate(plan, measured_costs(plan, database))
+    cost = estimate(plan, measured_costs(plan, database))
+    untuned = [found for found in untuned_arms(suite, plan.scale) if (found.benchmark, found.arm) in plan.cells]
     if as_json:
-        click.echo(json.dumps(found.as_dict()))
+        click.echo(json.dumps({**cost.as_dict(), "warnings": [found.message for found in untuned]}))
         return
     from rich.table import Table
     from rich.text import Text
 
     from harness.cli.terminal import console as make_console
+    from harness.cli.terminal import counted
 
     table = Table(box=None, pad_edge=False, title=f"{suite.name} at {chosen.scale}", title_justify="left")
     for name in ("benchmark", "arm", "stand-in", "seeds", "stored", "core-seconds", "MB"):
         table.add_column(name, justify="left" if name in ("benchmark", "arm", "stand-in") else "right")
-    for cell in found.cells:
+    for cell in cost.cells:
         guess = "~" if cell.guessed else ""
         memory = f"{cell.memory_mb:.0f}" if cell.memory_mb else ""
         table.add_row(
@@ -54,9 +61,11 @@ def show_plan(suite: Any, chosen: Any, database: Path, as_json: bool) -> None:
         )  # fmt: skip
     console = make_console()
     console.print(table)
-    for name in found.absent:
+    for name in cost.absent:
         console.print(f"{name}: no such scale", style="dim", markup=False)
     console.print(
-        f"{len(found.cells)} cells, {found.trials} trials, {found.reused} stored already; "
-        f"about {found.core_seconds:.0f} core-seconds to run" + (" (~: a guess)" if found.guessed else "")
+        f"{counted(len(cost.cells), 'cell')}, {counted(cost.trials, 'trial')}, {cost.reused} stored already; "
+        f"about {cost.core_seconds:.0f} core-seconds to run" + (" (~: a guess)" if cost.guessed else "")
     )
+    for found in untuned:
+        click.echo(f"warning: {found.message}", err=True)

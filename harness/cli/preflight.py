@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import SCALES, selection
+from harness.cli.options import override_option, scale_option, selection
+from harness.vocabulary import Scale
 
 if TYPE_CHECKING:
     from harness.preflight import Preflight, Row
@@ -19,10 +20,10 @@ LEFT = ("benchmark", "arm", "missing", "result")
 
 @click.command(name="preflight", epilog="Example: harness preflight adamp --device a100 --utilisation 0.4")
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE…")
-@click.option("--scale", type=click.Choice(SCALES), default="paper", show_default=True, help="How large.")
+@scale_option(Scale.PAPER)
 @click.option("--benchmark", "benchmarks", multiple=True, metavar="B", help="Only this benchmark.")
 @click.option("--arm", "arms", multiple=True, metavar="A", help="Only this arm; NAME=FILE.py:CLASS adds one.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe key in every arm.")
+@override_option
 @click.option("--device", "device_name", default="h100", show_default=True, metavar="D", help="Hours on this device.")
 @click.option(
     "--utilisation",

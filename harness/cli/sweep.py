@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from harness.cli.options import SCALES, database_option, parse_overrides
+from harness.cli.options import database_option, override_option, parse_overrides, scale_option
 
 
 @click.command(name="sweep", epilog="Example: harness sweep adamp --benchmark imagenet-resnet18 --budget 24")
@@ -17,12 +17,12 @@ from harness.cli.options import SCALES, database_option, parse_overrides
 @click.option("--benchmark", required=True, metavar="B", help="The benchmark to tune on.")
 @click.option("--arm", "arms", multiple=True, metavar="A", help="Tune this arm; the first is the baseline.")
 @click.option("--budget", type=click.IntRange(min=1), required=True, metavar="N", help="Configurations of each arm.")
-@click.option("--scale", type=click.Choice(SCALES), default="mini", show_default=True)
+@scale_option()
 @click.option("--sampler", type=click.Choice(["random", "tpe", "gp", "grid"]), help="[default: the suite's]")
 @click.option("--pruner", type=click.Choice(["none", "median", "wilcoxon", "hyperband"]), help="[default: the suite's]")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds of a configuration.")
 @click.option("--fresh", type=click.IntRange(min=2), metavar="N", help="Seeds of the comparison at the end.")
-@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a recipe key in every arm.")
+@override_option
 @click.option("--executor", type=click.Choice(["ray", "inline"]), default="ray", show_default=True)
 @click.option("--address", metavar="auto|HOST:PORT", help="Join a Ray cluster.")
 @click.option("--gpus-per-trial", type=click.FloatRange(min=0), metavar="F")

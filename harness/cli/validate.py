@@ -14,9 +14,10 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Problems as JSON.")
 def command(suites: tuple[str, ...], schema: bool, as_json: bool) -> int:
     """Check suite files: every problem with file:line:column and the valid choices."""
-    from harness.errors import SuiteError
+    from harness.cli.terminal import counted
+    from harness.errors import Problem, SuiteError
     from harness.suite import load_suite
-    from harness.suite.warnings import warnings_of
+    from harness.suite.warnings import SuiteWarning, warnings_of
 
     if schema:
         from harness.suite.schema import json_schema
@@ -25,23 +26,25 @@ def command(suites: tuple[str, ...], schema: bool, as_json: bool) -> int:
         return 0
     if not suites:
         raise click.UsageError("name at least one suite, or --schema")
-    found, warned = [], []
+    problems: list[Problem] = []
+    warnings: list[SuiteWarning] = []
     for name in suites:
         try:
             suite = load_suite(name)
         except SuiteError as error:
-            found += error.problems
+            problems += error.problems
             continue
-        warned += warnings_of(suite)
+        warnings += warnings_of(suite)
         if not as_json:
-            cells = f"{len(suite.benchmarks)} benchmarks, {len(suite.model.arms)} arms, {len(suite.facts)} claims"
-            click.echo(f"{Path(name).name}: valid; {cells}")
+            parts = ((suite.benchmarks, "benchmark"), (suite.model.arms, "arm"), (suite.facts, "claim"))
+            counted_parts = ", ".join(counted(len(part), word) for part, word in parts)
+            click.echo(f"{Path(name).name}: valid; {counted_parts}")
     if as_json:
-        rows = [{"place": str(p.place), "message": p.message} for p in found]
-        click.echo(json.dumps({"problems": rows, "warnings": [str(w) for w in warned]}))
+        rows = [{"place": str(problem.place), "message": problem.message} for problem in problems]
+        click.echo(json.dumps({"problems": rows, "warnings": [str(warning) for warning in warnings]}))
     else:
-        for warning in warned:
+        for warning in warnings:
             click.echo(f"warning: {warning}", err=True)
-        for problem in found:
+        for problem in problems:
             click.echo(str(problem), err=True)
-    return 2 if found else 0
+    return 2 if problems else 0

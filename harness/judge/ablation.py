@@ -16,7 +16,8 @@ from harness.plan.planning import Plan
 from harness.store.queries import Queries
 from harness.suite import Suite
 from harness.suite.ablate import Design, designs_of
-from harness.suite.models import SLOTS, Arm, Metric
+from harness.suite.models import Arm, Metric
+from harness.vocabulary import SLOTS
 
 LABEL = "exploratory"
 

@@ -11,8 +11,8 @@ from harness.judge import fairness
 from harness.judge.frame import Block, Frame, GateRule
 from harness.plan.planning import Plan, Trial
 from harness.suite import Suite
+from harness.suite.cells import Setting, content, setting
 from harness.suite.models import Binding, Fact, Gate, Metric, Threshold
-from harness.suite.resolve import Setting, content, setting
 
 UNJUDGED = ("provenance", "reference")
 """Kinds that are listed with their source, drawn as context, never judged."""

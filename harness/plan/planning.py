@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,10 +10,11 @@ from harness.data.checksums import sha256_of
 from harness.data.locate import data_identity
 from harness.errors import HarnessError, choices
 from harness.plan.identity import code_of, trial_id
+from harness.suite.cells import CellError, Content, Setting, content, needed, override_at, prerequisite_content, setting
 from harness.suite.load import Suite
-from harness.suite.models import SCALES, Arm
-from harness.suite.resolve import Content, Setting, content, needed, prerequisite_content, setting
+from harness.suite.models import Arm
 from harness.trial.recipe import identity_of
+from harness.vocabulary import Scale
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Plan:
         links: every (benchmark, arm, seed) with its trial; prerequisites are no cells and have none.
         settings: the resolved benchmarks by name.
         absent: benchmarks that have no block at this scale.
-        added_arms: arms from the command line.
+        arms: every arm of the suite and of the command line by name, those included that no cell runs.
     """
 
     suite: str
@@ -88,10 +89,17 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What of a suite is asked for; None means everything.
+    """What of a suite is asked for.
 
-    ``seeds`` is None (the suite's own numbers), or a list; ``cap`` is the largest number where more are bought one by
-    one, and ``bought`` has those by (benchmark, arm). ``overrides`` are dotted recipe keys for every arm.
+    Attributes:
+        scale: a :class:`~harness.vocabulary.Scale`.
+        benchmarks: None means all of the suite.
+        arms: None means all that a benchmark runs; ``added_arms`` run in any case.
+        seeds: None means the suite's own numbers.
+        cap: the largest number of seeds of a cell, where more than ``seeds`` may be bought one by one.
+        bought: seeds bought so far, by (benchmark, arm).
+        overrides: values by dotted key (``lr``, ``data.KEY``, ``model.KEY``) that replace those of every arm.
+        added_arms: arms beside the suite's, by name; they run on every benchmark.
     """
 
     scale: str = "mini"
@@ -108,41 +116,30 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
     """Plan a suite.
 
     Raises:
-        HarnessError: a scale, benchmark or arm that does not exist.
+        HarnessError: a scale, benchmark or arm that does not exist, or an override that a cell does not take.
     """
     wanted = selection or Selection()
-    if wanted.scale not in SCALES:
-        raise HarnessError(f"no scale '{wanted.scale}'; {choices(list(SCALES), wanted.scale)}")
+    _must_exist("scale", [wanted.scale], list(Scale))
     arms = {**suite.model.arms, **wanted.added_arms}
     _must_exist("benchmark", wanted.benchmarks, suite.benchmarks)
     _must_exist("arm", wanted.arms, arms)
-    settings: dict[str, Setting] = {}
-    absent: list[str] = []
-    for name in suite.benchmarks:
-        if wanted.benchmarks is not None and name not in wanted.benchmarks:
-            continue
-        found = setting(suite, name, wanted.scale)
-        if found is None:
-            absent.append(name)
-        else:
-            settings[name] = found
-    return _plan(suite, wanted, arms, settings, tuple(absent))
+    asked = [name for name in suite.benchmarks if wanted.benchmarks is None or name in wanted.benchmarks]
+    found = {name: setting(suite, name, wanted.scale) for name in asked}
+    settings = {name: base for name, base in found.items() if base is not None}
+    return _plan(suite, wanted, arms, settings, tuple(name for name in asked if name not in settings))
 
 
-def _must_exist(what: str, names: Sequence[str] | None, known: Mapping[str, Any]) -> None:
+def _must_exist(what: str, names: Sequence[str] | None, known: Collection[str]) -> None:
     for name in names or ():
         if name not in known:
-            raise HarnessError(f"no {what} '{name}' in this suite; {choices(known, name)}")
+            raise HarnessError(f"no {what} '{name}' in this suite; {choices(list(known), name)}")
 
 
 def _plan(
     suite: Suite, wanted: Selection, arms: Mapping[str, Arm], settings: Mapping[str, Setting], absent: tuple[str, ...]
 ) -> Plan:
     primary = primary_cells(suite)
-    contents: dict[tuple[str, str], Content] = {}
-    for name, base in settings.items():
-        for arm in arms_of(base, arms, wanted):
-            contents[name, arm] = content(base, arms[arm], wanted.overrides)
+    contents = _contents(arms, wanted, settings)
     references = {name: _reference(suite, name, base, arms, wanted) for name, base in settings.items()}
     seeds = {cell: (*seeds_of(suite, wanted, cell in primary), *wanted.bought.get(cell, ())) for cell in contents}
     trials: dict[str, Trial] = {}
@@ -157,6 +154,41 @@ def _plan(
             trials.setdefault(trial.trial_id, trial)
             links.append(Link(name, arm, seed, trial.trial_id))
     return Plan(suite.name, wanted.scale, tuple(trials.values()), tuple(links), settings, absent, arms)
+
+
+def _contents(
+    arms: Mapping[str, Arm], wanted: Selection, settings: Mapping[str, Setting]
+) -> dict[tuple[str, str], Content]:
+    """The content of every cell.
+
+    Raises:
+        HarnessError: naming each override that a cell refuses, why, and the benchmarks that take it; or the cell of an
+            added arm that does not resolve.
+    """
+    contents: dict[tuple[str, str], Content] = {}
+    refused: dict[str, dict[str, str]] = {}  # override → benchmark → why
+    for name, base in settings.items():
+        for arm in arms_of(base, arms, wanted):
+            try:
+                contents[name, arm] = content(base, arms[arm], wanted.overrides)
+            except CellError as error:
+                for mistake in error.mistakes:
+                    key = override_at(mistake.path, wanted.overrides)
+                    if key is None:
+                        raise HarnessError(f"arm '{arm}' on benchmark '{name}': {mistake.message}") from error
+                    refused.setdefault(key, {}).setdefault(name, mistake.message)
+    if refused:
+        raise HarnessError("\n".join(_refusal(key, why, settings) for key, why in refused.items()))
+    return contents
+
+
+def _refusal(key: str, why: Mapping[str, str], settings: Mapping[str, Setting]) -> str:
+    first, message = next(iter(why.items()))
+    taking = [name for name in settings if name not in why]
+    if not taking:
+        return f"--set {key}: {message}"
+    shown = ", ".join(taking[:4]) + (", …" if len(taking) > 4 else "")
+    return f"--set {key}: benchmark '{first}' does not take it: {message}; choose others by --benchmark: {shown}"
 
 
 def _prerequisites(
@@ -179,8 +211,7 @@ def _prerequisites(
 
 def arms_of(base: Setting, arms: Mapping[str, Arm], wanted: Selection) -> list[str]:
     """The arms of a benchmark: its own list, else all; those added on the command line always."""
-    listed = list(base.arms) if base.arms is not None else list(arms)
-    listed += [name for name in wanted.added_arms if name not in listed]
+    listed = list(dict.fromkeys((*base.runs(arms), *wanted.added_arms)))
     return [name for name in listed if wanted.arms is None or name in wanted.arms or name in wanted.added_arms]
 
 
@@ -247,7 +278,9 @@ def _trial(
 
 
 def parse_seeds(text: str | None) -> tuple[tuple[int, ...] | None, int | None]:
-    """``N`` means the seeds 0…N−1; ``MIN..MAX`` begins with MIN seeds and buys more up to MAX: (seeds, cap).
+    """The seeds and the cap of a :class:`Selection`, from ``--seeds``.
+
+    ``N`` gives the seeds 0…N−1 and no cap, ``MIN..MAX`` the seeds 0…MIN−1 and the cap MAX, None neither.
 
     Raises:
         HarnessError: anything else.

@@ -13,7 +13,7 @@ from harness.registry.user_methods import register
 from harness.suite.models import Arm
 
 
-def own_arm(text: str) -> tuple[str, Arm, Mapping[str, Any]]:
+def user_arm(text: str) -> tuple[str, Arm, Mapping[str, Any]]:
     """Parse ``NAME=FILE.py:CLASS``: the arm's name, the arm, and the method's description for the workers.
 
     Raises:
@@ -33,11 +33,8 @@ def own_arm(text: str) -> tuple[str, Arm, Mapping[str, Any]]:
     slot, family = _slot(found)
     method = {"name": f"{name} ({target})", "file": str(path), "target": target, "slot": slot, "family": family}
     register(method)
-    return (
-        name,
-        Arm.model_validate({"role": "method", "about": f"{target} of {path.name}", slot: method["name"]}),
-        method,
-    )
+    arm = Arm.model_validate({"role": "method", "about": f"{target} of {path.name}", slot: method["name"]})
+    return name, arm, method
 
 
 def _slot(found: Any) -> tuple[str, str]:

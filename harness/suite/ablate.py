@@ -13,8 +13,9 @@ from itertools import product
 from typing import Any
 
 from harness.errors import HarnessError, Place, Problem, SuiteError, choices
-from harness.suite.models import SLOTS, Ablate, Arm, SuiteFile
+from harness.suite.models import Ablate, Arm, SuiteFile
 from harness.suite.yamlfile import Node
+from harness.vocabulary import SLOTS
 
 MAX_ARMS = 64
 """Arms of one design: a factorial of six factors."""

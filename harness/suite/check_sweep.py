@@ -1,20 +1,22 @@
-"""Checks a suite's ``sweep:`` section: names that exist, ranges of what methods and recipes take."""
+"""Checks a suite's ``sweep:`` section: names that exist, ranges of what methods, recipes, data and models take."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from harness import registry
 from harness.errors import Problem, choices
-from harness.suite import keys
+from harness.suite.cells import Setting, override_at, setting
 from harness.suite.load import Suite
-from harness.suite.models import SLOTS, SpaceRange
+from harness.suite.models import SpaceRange
+from harness.suite.values import wrong
 from harness.trial.options import Key
-from harness.trial.recipe import COMMON_KEYS
+from harness.vocabulary import SLOTS, WRITTEN_SCALES
 
 
 def check_sweep(suite: Suite) -> Iterator[Problem]:
-    """Every problem of the section; none where a suite has no section."""
+    """The arms, benchmarks and metrics that the section names; nothing where a suite has no section."""
     sweep = suite.model.sweep
     if sweep is None:
         return
@@ -25,18 +27,10 @@ def check_sweep(suite: Suite) -> Iterator[Problem]:
     for name in sweep.benchmarks:
         if name not in benchmarks:
             yield Problem(find(("sweep", "benchmarks")), f"no benchmark '{name}'; {choices(benchmarks, name)}")
-    yield from _metrics(suite)
-    recipe = _recipe_keys(suite)
-    for key in sweep.set:
-        head = key.split(".")[0]
-        if head not in recipe and head not in ("data", "model"):
-            yield Problem(find(("sweep", "set", key)), keys.unknown("recipe key", head, recipe))
-    for group, ranges in sweep.spaces.items():
+    for group in sweep.spaces:
         if group != "*" and group not in arms:
             yield Problem(find(("sweep", "spaces", group)), f"no arm '{group}'; {choices(arms, group)}")
-        for name, one in ranges.items():
-            for problem in _range(name, one, recipe):
-                yield Problem(find(("sweep", "spaces", group, name)), problem)
+    yield from _metrics(suite)
 
 
 def _metrics(suite: Suite) -> Iterator[Problem]:
@@ -57,33 +51,64 @@ def _metrics(suite: Suite) -> Iterator[Problem]:
                 yield Problem(suite.node.find(("sweep", key)), problem)
 
 
-def _recipe_keys(suite: Suite) -> dict[str, Key]:
-    tasks = [registry.entries("task").get(one.model.task) for one in suite.benchmarks.values()]
-    return {**COMMON_KEYS, **{name: key for task in tasks if task is not None for name, key in task.keys.items()}}
+def check_ranges(suite: Suite) -> Iterator[Problem]:
+    """The section's overrides and the values that its ranges reach, on a suite whose parts are sound."""
+    sweep = suite.model.sweep
+    if sweep is None:
+        return
+    names = [name for name in sweep.benchmarks if name in suite.benchmarks] or list(suite.benchmarks)
+    settings = [base for name in names for scale in WRITTEN_SCALES if (base := setting(suite, name, scale))]
+    for key, value in sweep.set.items():
+        if problem := _override(settings, key, value, bool(sweep.benchmarks)):
+            yield Problem(suite.node.find(("sweep", "set", key)), problem)
+    for group, ranges in sweep.spaces.items():
+        for key, given in ranges.items():
+            slot, _, rest = key.partition(".")
+            if slot in SLOTS:
+                problem = _hyper_parameter(slot, rest, given)
+            elif given is None:
+                general = sweep.spaces.get("*", {}) if group != "*" else {}
+                problem = None if key in general else f"no range '{key}' to drop; {choices(general, key)}"
+            else:
+                reached = [_override(settings, key, value, bool(sweep.benchmarks)) for value in _values(given)]
+                problem = next(filter(None, reached), None)
+            if problem:
+                yield Problem(suite.node.find(("sweep", "spaces", group, key)), problem)
 
 
-def _range(name: str, one: SpaceRange | None, recipe: Mapping[str, Key]) -> Iterator[str]:
-    """What is wrong with one range."""
-    head, _, rest = name.partition(".")
-    if head in ("data", "model"):
-        return  # their keys are known where a benchmark is chosen, and checked when the sweep is planned
-    if head in SLOTS:
-        method, dot, inner = rest.partition(".")
-        known = _hyper_parameters(head, method if dot else None)
-        asked = inner if dot else rest
-        if dot and not known:
-            methods = [entry.name for entry in registry.entries("method").values() if entry.card["slot"] == head]
-            yield f"no {head} '{method}'; {choices(methods, method)}"
-            return
-    else:
-        known, asked = {key: [value] for key, value in recipe.items()}, rest if head == "recipe" else head
+def _values(given: SpaceRange | None) -> Sequence[Any]:
+    """The values that show whether a range is valid; of one that is dropped, none that could be."""
+    if given is None:
+        return ()
+    return given.choices if given.choices is not None else (given.low, given.high)
+
+
+def _override(settings: Sequence[Setting], key: str, value: Any, everywhere: bool) -> str | None:
+    """Why an override is refused: by one of the benchmarks with ``everywhere``, else by all of them."""
+    refusals = []
+    for base in settings:
+        wrong_here = [m.message for m in base.overridden({key: value}).mistakes() if override_at(m.path, [key])]
+        if wrong_here:
+            refusals.append(wrong_here[0])
+        elif not everywhere:
+            return None
+    return refusals[0] if refusals else None
+
+
+def _hyper_parameter(slot: str, name: str, given: SpaceRange | None) -> str | None:
+    """What is wrong with a range of ``slot.hyper_parameter`` or ``slot.METHOD.hyper_parameter``."""
+    method, dot, inner = name.partition(".")
+    known, asked = _hyper_parameters(slot, method if dot else None), inner if dot else name
+    if dot and not known:
+        methods = [entry.name for entry in registry.entries("method").values() if entry.card["slot"] == slot]
+        return f"no {slot} '{method}'; {choices(methods, method)}"
     if asked not in known:
-        yield f"no '{asked}' to tune; {choices(known, asked)}"
-    elif one is not None:
-        for value in one.choices if one.choices is not None else (one.low, one.high):
-            found = [keys.wrong(asked, value, key) for key in known[asked]]
-            if all(found) and found[0] is not None:
-                yield found[0]
+        return f"no '{asked}' to tune; {choices(known, asked)}"
+    for value in _values(given):
+        told = [wrong(asked, value, key) for key in known[asked]]
+        if all(told):
+            return told[0]
+    return None
 
 
 def _hyper_parameters(slot: str, method: str | None) -> dict[str, list[Key]]:

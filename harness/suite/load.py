@@ -1,4 +1,4 @@
-"""Loading a suite: its file, what it inherits, its benchmarks and its claims, checked as a whole."""
+"""Reading a suite: its file, what it inherits, its benchmarks and its claims."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from harness.errors import HarnessError, Place, Problem, SuiteError, choices
 from harness.registry.shipped import suite_files, suites_folder
 from harness.suite import yamlfile
 from harness.suite.ablate import expand
-from harness.suite.explain import explain
 from harness.suite.models import Benchmark, Fact, FactFile, SuiteFile, UsedBenchmark
+from harness.suite.schema_errors import schema_problem
 from harness.suite.yamlfile import Node
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -34,7 +34,7 @@ class LoadedBenchmark:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A whole suite, valid in itself: every name it uses exists and every claim is bound or unbound."""
+    """A whole suite: its own file, its benchmarks and the claims of its paper by id."""
 
     path: Path
     model: SuiteFile
@@ -47,16 +47,17 @@ class Suite:
         """The suite's name, unique in a database."""
         return self.model.suite
 
+    def no_arm(self, name: str) -> str:
+        """The message for an arm that it does not have."""
+        return f"no arm '{name}' in suite '{self.name}'; {choices(self.model.arms, name)}"
 
-def load_suite(which: str | Path) -> Suite:
-    """Load a suite by path, or by name where it is shipped, and check it as a whole.
+
+def read_suite(path: Path) -> Suite:
+    """The suite of a file, each part valid in itself; ``harness.suite.load_suite`` also checks the whole.
 
     Raises:
-        SuiteError: with every problem found, each at its place.
+        SuiteError: a file that is no valid suite, benchmark or claims file.
     """
-    from harness.suite.check import check_suite
-
-    path = find_suite(which)
     read: Reader = cache(yamlfile.read)  # parents that many benchmarks share are parsed once
     node = _inherited(path, read)
     model = _validate(SuiteFile, node)
@@ -64,11 +65,7 @@ def load_suite(which: str | Path) -> Suite:
         node = expand(model, node)
         model = _validate(SuiteFile, node)
     benchmarks = {name: _benchmark(path, model, node, name, used, read) for name, used in model.benchmarks.items()}
-    suite = Suite(path, model, node, benchmarks, _facts(path, model, node))
-    problems = check_suite(suite)
-    if problems:
-        raise SuiteError(problems)
-    return suite
+    return Suite(path, model, node, benchmarks, _facts(path, model, node))
 
 
 def find_suite(which: str | Path) -> Path:
@@ -125,7 +122,7 @@ def _validate(model: type[Model], node: Node) -> Model:
     try:
         return model.model_validate(node.plain())
     except ValidationError as error:
-        raise SuiteError([explain(model, node, detail) for detail in error.errors()]) from error
+        raise SuiteError([schema_problem(model, node, detail) for detail in error.errors()]) from error
 
 
 def _benchmark(

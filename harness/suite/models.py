@@ -18,10 +18,6 @@ from pydantic import (
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\\]+$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)]
-ScaleName = Literal["mini", "small", "paper"]
-SlotName = Literal["optimizer", "norm", "objective", "adaptation"]
-SLOTS: tuple[SlotName, ...] = ("optimizer", "norm", "objective", "adaptation")
-SCALES: tuple[str, ...] = ("smoke", "mini", "small", "paper")
 REPORTED = "reported"
 """In ``check:``, an identity that only the authors' files show."""
 
@@ -235,6 +231,12 @@ class Binding(Strict):
     order: Literal["chain", "best"] | None = None
     domains: Literal["benchmarks"] | None = None
     note: str = ""
+
+    @property
+    def gates(self) -> list[Gate]:
+        """The mechanism's gates."""
+        given = self.mechanism
+        return given if isinstance(given, list) else [] if given is None else [given]
 
     @model_validator(mode="after")
     def _bound_or_not(self) -> Binding:

@@ -2,33 +2,138 @@
 
 from __future__ import annotations
 
-from harness.errors import Problem
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from harness import registry
+from harness.errors import Place
+from harness.suite.cells import Setting, setting, shared_values
 from harness.suite.load import Suite
-from harness.suite.resolve import setting
+from harness.suite.models import Arm
+from harness.vocabulary import WRITTEN_SCALES, Role
 
 
-def warnings_of(suite: Suite) -> list[Problem]:
-    """Cells that serve no claim and no ablation, and arms that no benchmark uses."""
+@dataclass(frozen=True, slots=True)
+class SuiteWarning:
+    """A warning at its place; ``benchmark`` and ``arm`` are None where it is about all of them."""
+
+    place: Place
+    benchmark: str | None
+    arm: str | None
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class UntunedArm:
+    """An arm at its optimizer's default for what the recipe sets for another arm's optimizer.
+
+    Attributes:
+        method: the optimizer that keeps its default.
+        hyper_parameter: which number that is, and ``default`` its value.
+        tuned_arm: an arm that the recipe tunes.
+        setting: by which key of the recipe: ``optimizer.adam.lr``.
+    """
+
+    benchmark: str
+    scale: str
+    arm: str
+    method: str
+    hyper_parameter: str
+    default: Any
+    tuned_arm: str
+    setting: str
+
+    @property
+    def message(self) -> str:
+        """One sentence."""
+        return (
+            f"on benchmark '{self.benchmark}' the recipe's {self.setting} tunes '{self.tuned_arm}', but '{self.arm}' "
+            f"keeps the default {self.hyper_parameter} of {self.method} ({self.default})"
+        )
+
+
+def warnings_of(suite: Suite) -> list[SuiteWarning]:
+    """Cells that serve no claim and no ablation, arms that no benchmark uses, and arms that are left untuned."""
+    return [*_idle(suite), *_untuned(suite)]
+
+
+def _idle(suite: Suite) -> Iterator[SuiteWarning]:
+    arms = suite.model.arms
     serving: set[tuple[str, str]] = set()
     for binding in suite.model.claims:
-        gates = binding.mechanism if isinstance(binding.mechanism, list) else [binding.mechanism]
-        arms = {binding.arm, *binding.against, *binding.baselines}
-        arms |= {arm for gate in gates if gate for arm in gate.arms}
-        serving.update((name, arm) for name in binding.benchmarks for arm in arms if arm is not None)
-    found = []
+        named = {
+            binding.arm,
+            *binding.against,
+            *binding.baselines,
+            *(arm for gate in binding.gates for arm in gate.arms),
+        }
+        serving.update((name, arm) for name in binding.benchmarks for arm in named if arm is not None)
     used: set[str] = set()
     for name in suite.benchmarks:
-        listed: set[str] = set()
-        for scale in ("paper", "small", "mini"):
-            base = setting(suite, name, scale)
-            if base is not None:
-                listed.update(base.arms if base.arms is not None else suite.model.arms)
-        used |= listed
-        for arm in sorted(listed):
-            if (name, arm) not in serving and suite.model.arms[arm].role != "ablation":
+        settings = (setting(suite, name, scale) for scale in WRITTEN_SCALES)
+        running = {arm for base in settings if base is not None for arm in base.runs(arms)}
+        used |= running
+        for arm in sorted(running):
+            if (name, arm) not in serving and arms[arm].role != Role.ABLATION:
                 place = suite.node.find(("benchmarks", name))
-                found.append(Problem(place, f"the cell {name}/{arm} serves no claim and no ablation"))
-    for arm in suite.model.arms:
+                yield SuiteWarning(place, name, arm, f"the cell {name}/{arm} serves no claim and no ablation")
+    for arm in arms:
         if arm not in used:
-            found.append(Problem(suite.node.find(("arms", arm)), f"no benchmark uses the arm '{arm}'"))
-    return found
+            yield SuiteWarning(suite.node.find(("arms", arm)), None, arm, f"no benchmark uses the arm '{arm}'")
+
+
+def _untuned(suite: Suite) -> Iterator[SuiteWarning]:
+    """The untuned arms of every scale, each told once with the scales at which it is so."""
+    scales: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for scale in WRITTEN_SCALES:
+        for found in untuned_arms(suite, scale):
+            scales.setdefault((found.benchmark, found.arm), {}).setdefault(found.message, []).append(scale)
+    for (benchmark, arm), messages in scales.items():
+        for message, at in messages.items():
+            yield SuiteWarning(suite.node.find(("arms", arm)), benchmark, arm, f"{message} at {', '.join(at)}")
+
+
+def untuned_arms(suite: Suite, scale: str) -> list[UntunedArm]:
+    """Arms that a recipe leaves at their optimizer's defaults while it tunes another arm's: an unequal comparison.
+
+    A number (the learning rate, the weight decay) is tuned where the recipe gives it for the family or the method of
+    some arm's optimizer. An arm whose optimizer has a number of that name, to which neither the recipe nor the arm
+    gives a value, is untuned. In other slots one name means different things in different methods, and ablations are
+    what they are.
+    """
+    settings = (setting(suite, name, scale) for name in suite.benchmarks)
+    return [found for base in settings if base is not None for found in _untuned_on(suite, base)]
+
+
+def _untuned_on(suite: Suite, base: Setting) -> Iterator[UntunedArm]:
+    arms = {name: suite.model.arms[name] for name in base.runs(suite.model.arms)}
+    optimizers = {
+        name: found
+        for name, arm in arms.items()
+        if arm.role != Role.ABLATION and (found := _optimizer(base, arm)) is not None
+    }
+    tuned: dict[str, tuple[str, str]] = {}  # hyper-parameter → an arm that is tuned, and what the recipe says
+    for name, (method, _) in optimizers.items():
+        for group, values in shared_values(base.recipe, "optimizer", method):
+            for key in values:
+                tuned.setdefault(key, (name, f"optimizer.{group}.{key}"))
+    for name, (method, given) in optimizers.items():
+        for key in sorted((tuned.keys() & method.keys.keys()) - given):
+            declared, (other, where) = method.keys[key], tuned[key]
+            if declared.type in ("int", "float") and not declared.required:
+                yield UntunedArm(base.benchmark, base.scale, name, method.name, key, declared.default, other, where)
+
+
+def _optimizer(base: Setting, arm: Arm) -> tuple[registry.Entry, set[str]] | None:
+    """An arm's optimizer and the hyper-parameters that the recipe or the arm gives it; None where none is trained."""
+    recipe = base.overridden(arm.set).recipe
+    value = arm.optimizer if arm.optimizer is not None else recipe.get("slots", {}).get("optimizer")
+    if value is None:
+        return None
+    own = {"name": value} if isinstance(value, str) else value
+    method = registry.entry("method", own["name"])
+    return method, {key for _, values in shared_values(recipe, "optimizer", method) for key in values} | set(own)

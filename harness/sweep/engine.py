@@ -17,8 +17,8 @@ from harness.execute.run import Request, check_data, jobs_of, make_executor, now
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner, Reader, open_reader
 from harness.suite import Suite
+from harness.suite.cells import setting
 from harness.suite.models import Arm
-from harness.suite.resolve import setting
 from harness.sweep.space import with_point
 from harness.sweep.study import Point, should_prune
 from harness.sweep.tuning import SweepRequest, Tuning, make_tuning

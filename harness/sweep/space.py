@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from harness import registry
 from harness.errors import HarnessError
-from harness.suite.models import SLOTS, Arm, SpaceRange
+from harness.suite.models import Arm, SpaceRange
+from harness.vocabulary import SLOTS
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -11,8 +11,8 @@ from harness.data.checksums import sha256_of
 from harness.errors import HarnessError, choices
 from harness.plan.planning import Selection, make_plan
 from harness.suite import Suite
+from harness.suite.cells import setting
 from harness.suite.models import Arm, Sweep
-from harness.suite.resolve import setting
 from harness.sweep.space import Space, spaces_of
 from harness.sweep.study import PRUNERS, SAMPLERS, Drawing
 

@@ -52,7 +52,7 @@ def test_one_process_changes_nothing() -> None:
 def _spec(devices: int) -> dict[str, Any]:
     """A Transformer-XL whose memory is longer than its window, so that forgetting would show."""
     from harness import registry
-    from harness.suite.keys import defaults
+    from harness.suite.values import defaults
     from harness.trial.recipe import COMMON_KEYS
 
     def part(kind: Any, name: str, **keys: Any) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from harness import registry
 from harness.plan.planning import Selection, make_plan
 from harness.registry.shipped import suite_files
 from harness.suite import load_suite
-from harness.suite.keys import defaults
+from harness.suite.values import defaults
 from harness.trial.contracts import DataRequest
 from harness.trial.seeds import Streams
 from suites.fixtures.published import TRAINING, WRITERS, copy_of, shares, steps_per_epoch, trimmed

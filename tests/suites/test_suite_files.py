@@ -19,9 +19,9 @@ from harness.errors import HarnessError
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.registry.shipped import suite_files
 from harness.suite import load_suite, yamlfile
+from harness.suite.cells import block_of, served_by, setting
 from harness.suite.load import Suite
 from harness.suite.models import Binding, Gate, ScaleBlock
-from harness.suite.resolve import block_of, served_by, setting
 from harness.suite.yamlfile import Node
 
 SUITES = sorted(suite_files())

@@ -1,4 +1,4 @@
-"""Turns a validation error into one sentence: what is wrong, and which values are valid."""
+"""Problems from pydantic's errors: one sentence each, what is wrong and which values are valid."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.errors import Problem, choices
 from harness.suite.yamlfile import Node
 
 
-def explain(model: type[BaseModel], node: Node, detail: Mapping[str, Any]) -> Problem:
+def schema_problem(model: type[BaseModel], node: Node, detail: Mapping[str, Any]) -> Problem:
     """One problem from one entry of ``ValidationError.errors()``."""
     path = tuple(detail["loc"])
     real = _real_path(node, path)

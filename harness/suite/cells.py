@@ -1,0 +1,280 @@
+"""From a suite to the complete content of each cell: scale over paper, arm over recipe, defaults filled in."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from harness import registry
+from harness.errors import HarnessError, choices
+from harness.suite.load import LoadedBenchmark, Suite
+from harness.suite.models import Arm, Prerequisite, ScaleBlock
+from harness.suite.values import (
+    Mistake,
+    defaults,
+    fillings,
+    mistakes,
+    part_mistakes,
+    recipe_mistakes,
+    slot_mistakes,
+)
+from harness.trial.recipe import COMMON_KEYS
+from harness.vocabulary import SLOTS, Kind
+
+SMOKE_STEPS = 4
+LENGTHS = {"steps": "epochs", "epochs": "steps"}
+"""Each length of a training with the one that it replaces."""
+
+
+class CellError(HarnessError):
+    """A cell's content is not valid.
+
+    The paths of its mistakes begin with ``data``, ``model`` or ``recipe``, or with ``arm`` where the mistake is in what
+    the arm itself says.
+    """
+
+    def __init__(self, found: Sequence[Mistake]) -> None:
+        self.mistakes = tuple(found)
+        super().__init__("; ".join(mistake.message for mistake in found))
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A benchmark at a scale, before an arm fills its slots.
+
+    ``stand_in`` lists what the scale changed against ``paper``: ``data:real``, ``data:generated``, ``model``,
+    ``recipe``; empty means as published.
+    """
+
+    benchmark: str
+    scale: str
+    task: str
+    data: Mapping[str, Any]
+    model: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    stand_in: tuple[str, ...]
+    about: str
+    served_by: str
+    competent: Mapping[str, float]
+    arms: tuple[str, ...] | None
+    prerequisites: Mapping[str, Prerequisite] = field(default_factory=dict)
+
+    def runs(self, arms: Iterable[str]) -> tuple[str, ...]:
+        """The arms that run on it: those that it lists, else all of the suite's."""
+        return self.arms if self.arms is not None else tuple(arms)
+
+    def mistakes(self) -> Iterator[Mistake]:
+        """What is wrong with its data, model and recipe, each path beginning with one of these."""
+        task = registry.entry("task", self.task)
+        yield from (mistake.below("data") for mistake in part_mistakes("data", self.data, task))
+        yield from (mistake.below("model") for mistake in part_mistakes("model", self.model, task))
+        yield from (mistake.below("recipe") for mistake in recipe_mistakes(self.recipe, task))
+
+    def overridden(self, overrides: Mapping[str, Any]) -> Setting:
+        """With dotted overrides: ``KEY`` of the recipe, ``data.KEY``, ``model.KEY``; a length replaces a length."""
+        if not overrides:
+            return self
+        parts = {part: copy.deepcopy(dict(getattr(self, part))) for part in ("data", "model", "recipe")}
+        for key, value in overrides.items():
+            part, *above, last = path_of(key)
+            target = parts[part]
+            for step in above:
+                if not isinstance(target.get(step), dict):
+                    target[step] = {}  # where a value stood, the check finds a mapping
+                target = target[step]
+            target[last] = value
+            if part == "recipe" and not above and last in LENGTHS and value is not None:
+                target.pop(LENGTHS[last], None)
+        return replace(self, **parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """All that a trial computes from, without a seed: plain data."""
+
+    task: str
+    data: Mapping[str, Any]
+    model: Mapping[str, Any]
+    recipe: Mapping[str, Any]
+    slots: Mapping[str, Any]
+
+
+def path_of(key: str) -> tuple[str, ...]:
+    """Where a dotted override goes: its part and the steps below."""
+    steps = tuple(key.split("."))
+    return steps if steps[0] in ("data", "model", "recipe") and len(steps) > 1 else ("recipe", *steps)
+
+
+def override_at(path: Sequence[str | int], overrides: Iterable[str]) -> str | None:
+    """The override that set what stands at a path, the last one that did; None where none did."""
+    for key in reversed(list(overrides)):
+        if all(step == other for step, other in zip(path, path_of(key), strict=False)):
+            return key
+    return None
+
+
+def block_of(benchmark: LoadedBenchmark, scale: str) -> ScaleBlock | None:
+    """The benchmark's own block for a scale; ``smoke`` is derived from ``mini``."""
+    block: ScaleBlock | None = getattr(benchmark.model, "mini" if scale == "smoke" else scale)
+    return block
+
+
+def served_by(suite: Suite, name: str, scale: str) -> str | None:
+    """The benchmark whose block serves this one at a scale: itself, or one that says ``stands_for`` it."""
+    if block_of(suite.benchmarks[name], scale) is not None:
+        return name
+    for other, benchmark in suite.benchmarks.items():
+        block = block_of(benchmark, scale)
+        if block is not None and name in block.stands_for:
+            return other
+    return None
+
+
+def setting(suite: Suite, name: str, scale: str) -> Setting | None:
+    """A benchmark at a scale; None where it has no block there and none stands for it."""
+    server_name = served_by(suite, name, scale)
+    if server_name is None:
+        return None
+    server = suite.benchmarks[server_name]
+    block = block_of(server, scale)
+    assert block is not None
+    paper = server.model.paper or ScaleBlock()
+    is_paper = scale == "paper"
+    data = dict(block.data) if is_paper else replaced(paper.data, block.data)
+    model = dict(block.model) if is_paper else replaced(paper.model, block.model)
+    recipe = dict(block.recipe) if is_paper else deep_merge(paper.recipe, block.recipe)
+    if not is_paper and ("steps" in block.recipe) != ("epochs" in block.recipe):
+        recipe.pop("epochs" if "steps" in block.recipe else "steps", None)  # a length replaces a length
+    stand_in: list[str] = []
+    if not is_paper:
+        stand_in += [f"data:{_origin(data)}"] if data != paper.data else []
+        stand_in += ["model"] if model != paper.model else []
+        stand_in += ["recipe"] if recipe != paper.recipe else []
+    if scale == "smoke":
+        recipe["max_steps"] = min(SMOKE_STEPS, recipe.get("max_steps") or SMOKE_STEPS)
+        recipe["evaluations"] = 1
+        stand_in += [] if "recipe" in stand_in else ["recipe"]
+    used = suite.benchmarks[name].used
+    arms = block.arms if block.arms is not None else used.arms
+    return Setting(
+        benchmark=name,
+        scale=scale,
+        task=server.model.task,
+        data=data,
+        model=model,
+        recipe=recipe,
+        stand_in=tuple(stand_in),
+        about=block.about,
+        served_by=server_name,
+        competent=block.competent,
+        arms=None if arms is None else tuple(arms),
+        prerequisites={**paper.prerequisites, **block.prerequisites},
+    ).overridden(used.set)
+
+
+def _origin(data: Mapping[str, Any]) -> str:
+    entry = registry.entries("data").get(str(data.get("name")))
+    origin = entry.card["origin"] if entry else "real"
+    return "generated" if origin == "generated" else "real"
+
+
+def replaced(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Another source or model replaces the whole part; the same one has single keys overridden."""
+    if "name" in over and over["name"] != base.get("name"):
+        return dict(over)
+    return deep_merge(base, over)
+
+
+def deep_merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """``over`` on top of ``base``, mapping by mapping."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = deep_merge(below, value) if isinstance(below, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None) -> Content:
+    """What an arm's trial computes from: defaults, recipe, scale, ``set:``, then the command line's overrides.
+
+    Raises:
+        CellError: unknown or wrong values, or a slot that the task lacks or that nothing fills.
+    """
+    cell = base.overridden({**arm.set, **(overrides or {})})
+    found = list(cell.mistakes())
+    if found:
+        raise CellError(found)
+    task = registry.entry("task", cell.task)
+    recipe = {**defaults(COMMON_KEYS), **defaults(task.keys), **cell.recipe}
+    return Content(
+        cell.task, _complete("data", cell.data), _complete("model", cell.model), recipe, _filled(task, arm, recipe)
+    )
+
+
+def prerequisite_content(base: Setting, wanted: Prerequisite) -> Content:
+    """What a prerequisite's trial computes from: its own parts, the benchmark's data where it names none."""
+    smoke = {"max_steps": SMOKE_STEPS, "evaluations": 1} if base.scale == "smoke" else {}
+    parts = {"data": wanted.data or base.data, "model": wanted.model, "recipe": {**wanted.recipe, **smoke}}
+    return content(replace(base, task=wanted.task, **parts), Arm(role="baseline"))
+
+
+def needed(base: Setting, slots: Mapping[str, Any]) -> dict[str, Prerequisite]:
+    """The prerequisites that an arm needs: those that its methods ask for, and those that every arm starts from."""
+    asked: set[str] = set()
+    for value in slots.values():
+        for _, method in fillings(value):
+            asked.update(registry.entry("method", method["name"]).card["needs"])
+    return {name: wanted for name, wanted in base.prerequisites.items() if wanted.always or name in asked}
+
+
+def _complete(kind: Kind, part: Mapping[str, Any]) -> dict[str, Any]:
+    entry = registry.entry(kind, str(part.get("name")))
+    return {"name": entry.name, **defaults(entry.keys), **{k: v for k, v in part.items() if k != "name"}}
+
+
+def _filled(task: registry.Entry, arm: Arm, recipe: Mapping[str, Any]) -> dict[str, Any]:
+    filled: dict[str, Any] = {}
+    valid = list(task.card["slots"])
+    for slot in SLOTS:
+        value, path = getattr(arm, slot), ("arm", slot)
+        if value is not None and slot not in valid:
+            raise CellError([Mistake(path, f"the task '{task.name}' has no slot '{slot}'; {choices(valid, slot)}")])
+        if value is None:
+            value, path = recipe["slots"].get(slot), ("recipe", "slots", slot)
+        if value is not None and slot in valid:
+            methods = [(place, _method(slot, method, (*path, *place), recipe)) for place, method in fillings(value)]
+            is_whole = methods[0][0] == ()
+            filled[slot] = methods[0][1] if is_whole else {place: method for (place,), method in sorted(methods)}
+    if "optimizer" in valid and "optimizer" not in filled:
+        message = "the slot 'optimizer' is open: neither the arm nor the recipe's 'slots:' fills it"
+        raise CellError([Mistake(("arm", "optimizer"), message)])
+    return filled
+
+
+def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """A method with every hyper-parameter: its defaults, the recipe's for its family, for it, those given with it."""
+    found = [mistake.below(*path) for mistake in slot_mistakes(slot, method)]
+    if found:
+        raise CellError(found)
+    given = {"name": method} if isinstance(method, str) else dict(method)
+    entry = registry.entry("method", given.pop("name"))
+    complete = defaults(entry.keys)
+    for group, values in shared_values(recipe, slot, entry):
+        of_method = mistakes(values, entry.keys, "hyper-parameter", f"the method '{entry.name}'")
+        found += [mistake.below("recipe", slot, group) for mistake in of_method]
+        complete.update(values)
+    if found:
+        raise CellError(found)
+    complete.update(given)
+    absent = [name for name in entry.card["required"] if complete.get(name) is None]
+    if absent and slot != "objective":  # an objective requires shapes only, and the task knows those
+        raise CellError([Mistake(path, f"the method '{entry.name}' needs '{absent[0]}'")])
+    return {"name": entry.name, **complete}
+
+
+def shared_values(recipe: Mapping[str, Any], slot: str, method: registry.Entry) -> list[tuple[str, Mapping[str, Any]]]:
+    """What a recipe says of a method in a slot: for its family, then for the method itself."""
+    shared = recipe.get(slot) or {}
+    return [(group, shared.get(group) or {}) for group in dict.fromkeys((method.card["family"], method.name))]

@@ -1,0 +1,160 @@
+"""The one check of values against what is declared: for files, ``set:``, ``--set``, search ranges and ablations."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness import registry
+from harness.errors import choices
+from harness.trial.options import Key
+from harness.trial.recipe import COMMON_KEYS
+from harness.vocabulary import SLOTS
+
+_TYPES: Mapping[str, tuple[type, ...]] = {
+    "int": (int,),
+    "float": (int, float),
+    "bool": (bool,),
+    "str": (str,),
+    "list": (list, tuple),
+    "dict": (dict,),
+}
+_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list",
+          "dict": "a mapping"}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong with a value, and the path to it from the top of what was checked."""
+
+    path: tuple[str | int, ...]
+    message: str
+
+    def below(self, *path: str | int) -> Mistake:
+        """The same mistake seen from further up."""
+        return Mistake((*path, *self.path), self.message)
+
+
+def wrong(name: str, value: Any, key: Key) -> str | None:
+    """What is wrong with a value, or None."""
+    if value is None:
+        return None if key.optional else f"'{name}' is empty; {_WORDS.get(key.type, 'a value')} is expected"
+    if key.type != "any":
+        fits = isinstance(value, _TYPES[key.type]) and (key.type == "bool" or not isinstance(value, bool))
+        if not fits:
+            return f"'{name}' is {value!r}; {_WORDS[key.type]} is expected"
+    if isinstance(value, float) and math.isnan(value):
+        return f"'{name}' is not a number"
+    if key.choices and value not in key.choices:
+        return f"'{name}' is {value!r}; {choices([str(c) for c in key.choices], str(value))}"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # infinity is a legitimate limit (a threshold that always fires) where no limits are declared
+        if math.isinf(value) and (key.low is not None or key.high is not None):
+            return f"'{name}' is infinite; a finite number is expected"
+        if key.low is not None and value < key.low:
+            return f"'{name}' is {value}; at least {key.low:g} is expected"
+        if key.high is not None and value > key.high:
+            return f"'{name}' is {value}; at most {key.high:g} is expected"
+    return None
+
+
+def mistakes(given: Mapping[str, Any], declared: Mapping[str, Key], what: str, of: str = "") -> Iterator[Mistake]:
+    """Names that nothing declares, wrong types, values outside choices or limits.
+
+    Args:
+        given: values by name.
+        declared: the options that there are.
+        what: how the message calls an option (``recipe key``).
+        of: what has these options, where the message shall say it (``the model 'resnet18'``).
+    """
+    for name, value in given.items():
+        if name not in declared:
+            owner = f" of {of}" if of else ""
+            yield Mistake((name,), f"unknown {what} '{name}'{owner}; {choices(declared, name)}")
+        elif message := wrong(name, value, declared[name]):
+            yield Mistake((name,), message)
+
+
+def part_mistakes(kind: Literal["data", "model"], given: Mapping[str, Any], task: registry.Entry) -> Iterator[Mistake]:
+    """Of a data source or a model: its name, the kind of data that the task reads, its options."""
+    name, known = given.get("name"), registry.entries(kind)
+    if not isinstance(name, str) or name not in known:
+        absent = f"no {kind} '{name}'" if name else f"'{kind}' needs a name"
+        yield Mistake(("name",), f"{absent}; {choices(known, str(name))}")
+        return
+    card, keys = known[name].card, known[name].keys
+    if kind == "data" and card["content"] not in task.card["reads"]:
+        fitting = [other for other, entry in known.items() if entry.card["content"] in task.card["reads"]]
+        problem = f"the task '{task.name}' cannot read the data '{name}' ({card['content']})"
+        yield Mistake(("name",), f"{problem}; {choices(fitting, name)}")
+    for key, declared in keys.items():
+        if declared.required and key not in given:
+            yield Mistake((), f"the {kind} '{name}' needs '{key}': {declared.about}")
+    yield from mistakes({k: v for k, v in given.items() if k != "name"}, keys, "key", f"the {kind} '{name}'")
+
+
+def recipe_mistakes(given: Mapping[str, Any], task: registry.Entry) -> Iterator[Mistake]:
+    """Of a recipe: the keys that every recipe has, those of the task, and the hyper-parameters under its slots."""
+    yield from mistakes(given, {**COMMON_KEYS, **task.keys}, "recipe key")
+    fill = given.get("slots")
+    for slot, value in fill.items() if isinstance(fill, dict) else ():
+        if slot not in SLOTS:
+            yield Mistake(("slots", slot), f"no slot '{slot}'; {choices(SLOTS, slot)}")
+        else:
+            yield from (mistake.below("slots", slot) for mistake in slot_mistakes(slot, value))
+    for slot in SLOTS:
+        shared = given.get(slot)
+        if shared and isinstance(shared, dict):
+            yield from (mistake.below(slot) for mistake in _shared_mistakes(slot, shared))
+
+
+def _shared_mistakes(slot: str, shared: Mapping[str, Any]) -> Iterator[Mistake]:
+    """``optimizer: {adam: {lr: …}}``: families and methods that exist, hyper-parameters that they take."""
+    known: dict[str, dict[str, Key]] = {}
+    for entry in registry.entries("method").values():
+        if entry.card["slot"] == slot:
+            for group in (entry.card["family"], entry.name):
+                known.setdefault(group, {}).update(entry.keys)
+    for group, given in shared.items():
+        if group not in known:
+            yield Mistake((group,), f"no family or method '{group}'; {choices(known, group)}")
+        elif not isinstance(given, dict):
+            yield Mistake((group,), f"'{group}': a mapping of hyper-parameters is expected")
+        else:
+            checked = mistakes(given, known[group], "hyper-parameter", f"'{group}'")
+            yield from (mistake.below(group) for mistake in checked)
+
+
+def slot_mistakes(slot: str, value: Any) -> Iterator[Mistake]:
+    """Of what fills a slot: a method's name, or a mapping with its hyper-parameters, or one of these for each place."""
+    if value is not None:
+        for path, method in fillings(value):
+            yield from (mistake.below(*path) for mistake in _method_mistakes(slot, method))
+
+
+def fillings(value: Any) -> list[tuple[tuple[str, ...], Any]]:
+    """The methods in a slot, each with its path below the slot: none, or the place that it fills."""
+    if isinstance(value, dict) and value and "name" not in value:
+        return [((place,), method) for place, method in value.items()]
+    return [((), value)]
+
+
+def _method_mistakes(slot: str, method: Any) -> Iterator[Mistake]:
+    methods = registry.entries("method")
+    name = method.get("name") if isinstance(method, dict) else method
+    entry = methods.get(name) if isinstance(name, str) else None
+    if entry is None:
+        fitting = [other for other, known in methods.items() if known.card["slot"] == slot]
+        yield Mistake((), f"no {slot} '{name}'; {choices(fitting, str(name))}")
+    elif entry.card["slot"] != slot:
+        yield Mistake((), f"the method '{name}' fills the slot '{entry.card['slot']}', not '{slot}'")
+    elif isinstance(method, dict):
+        given = {key: value for key, value in method.items() if key != "name"}
+        yield from mistakes(given, entry.keys, "hyper-parameter", f"the method '{name}'")
+
+
+def defaults(keys: Mapping[str, Key]) -> dict[str, Any]:
+    """The default of every key that has one."""
+    return {name: key.default for name, key in keys.items() if not key.required}
