@@ -21,8 +21,3 @@ def console() -> Console:
     from rich.console import Console
 
     return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
-
-
-def counted(number: int, word: str) -> str:
-    """``1 benchmark``, ``3 benchmarks``."""
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

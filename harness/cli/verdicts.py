@@ -70,7 +70,9 @@ def print_verdicts(suite: Suite, scale: str, verdicts: list[dict[str, Any]]) -> 
         console.print("r: correlation of the two arms' scores over seeds, what pairing removes", style="dim")
     missing = len(verdicts) - len(judged)
     if missing:
-        console.print(f"{counted(missing, 'more claim')} not run here; 'harness claims {suite.name}' says why", style="dim")
+        console.print(
+            f"{counted(missing, 'more claim')} not run here; 'harness claims {suite.name}' says why", style="dim"
+        )
 
 
 def _row(verdict: Mapping[str, Any]) -> list[Any]:

@@ -8,10 +8,11 @@ from typing import Any
 from harness import stats
 from harness.errors import HarnessError, choices
 from harness.judge import fairness
+from harness.judge.design import DesignBlock, Pairing
 from harness.judge.effects import Effect, effects_of, measure
-from harness.judge.evidence import Evidence, pair, read_evidence
-from harness.judge.frame import Block, Frame
-from harness.judge.settling import finite
+from harness.judge.evidence import Evidence, read_evidence
+from harness.judge.pairs import pair
+from harness.judge.rows import finite
 from harness.plan.planning import Plan
 from harness.store.queries import Queries
 from harness.suite import Suite
@@ -79,7 +80,7 @@ def ablations(suite: Suite, plan: Plan, reader: Queries) -> list[dict[str, Any]]
         for name, parent in sorted(wanted, key=lambda pair: (order.index(pair[0]), pair[1] or ""))
         if parent is not None
     }
-    cells = {key: found for key, found in cells.items() if all(found) and found[0] != found[1]}
+    cells = {key: both for key, both in cells.items() if all(both) and both[0] != both[1]}
     factorials = {
         (benchmark, number): {arm: plan.trial_ids(benchmark, arm) for arm in design.cells.values()}
         for benchmark in plan.settings
@@ -90,7 +91,7 @@ def ablations(suite: Suite, plan: Plan, reader: Queries) -> list[dict[str, Any]]
     trials = {trial for pairs in cells.values() for cell in pairs for trial in cell.values()}
     trials |= {trial for by_arm in factorials.values() for cell in by_arm.values() for trial in cell.values()}
     evidence = read_evidence(reader, trials)
-    rows = [_change(suite, plan, key, found, evidence) for key, found in cells.items()]
+    rows = [_change(suite, plan, key, both, evidence) for key, both in cells.items()]
     for (benchmark, number), by_arm in factorials.items():
         design = designs[number]
         rows += [_effect(suite, plan, benchmark, design, one, by_arm, evidence) for one in effects_of(design)]
@@ -126,17 +127,18 @@ def _change(
     benchmark, name, parent = key
     metric, described = _measured(suite, plan, benchmark)
     sign = 1 if described.better == "higher" else -1
-    block = Block(
+    block = DesignBlock(
         benchmark, (), metric, described.split, described.better, described.unit, sign, (name, parent), False,
         {name: cells[0], parent: cells[1]},
     )  # fmt: skip
-    found = pair(_frame(suite, plan), block, name, parent, evidence)
+    # the plainest question: a difference whose diverged trials are left out and counted
+    pairs = pair(Pairing(), block, name, parent, evidence)
     specs = {trial.trial_id: trial.spec for trial in plan.trials}
     one, other = specs[cells[0][min(cells[0])]], specs[cells[1][min(cells[1])]]
     return {
         "benchmark": benchmark, "shares": [], "effect": "change", "arm": name, "parent": parent,
-        **_tested(suite, plan, benchmark, found.values), "changes": fairness.changes(one, other),
-        "missing": found.missing, "failed": found.failed, "diverged": found.diverged,
+        **_tested(suite, plan, benchmark, pairs.values), "changes": fairness.changes(one, other),
+        "missing": pairs.missing, "failed": pairs.failed, "diverged": pairs.diverged,
         "trials": ("change", tuple(sorted(cells[0].items())), tuple(sorted(cells[1].items()))),
     }  # fmt: skip
 
@@ -150,17 +152,15 @@ def _effect(
     by_arm: Mapping[str, dict[int, str]],
     evidence: Evidence,
 ) -> dict[str, Any]:
-    metric, described = _measured(suite, plan, benchmark)
-    sign = 1 if described.better == "higher" else -1
-    found = measure(effect, design, by_arm, evidence, metric, described.split, sign)
+    measured = measure(effect, design, by_arm, evidence, *_measured(suite, plan, benchmark))
     weighed = sorted(
         (tuple(sorted(by_arm[design.cells[cell]].items())), weight) for cell, weight in effect.weights.items()
     )
     return {
         "benchmark": benchmark, "shares": [], "effect": effect.kind, "arm": effect.name, "parent": design.arm,
-        **_tested(suite, plan, benchmark, [found.values[seed] for seed in sorted(found.values)]),
-        "changes": [f"{factor}: {level}" for factor, level in effect.levels], "missing": found.missing,
-        "failed": found.failed, "diverged": found.diverged, "trials": (effect.kind, tuple(weighed)),
+        **_tested(suite, plan, benchmark, [measured.values[seed] for seed in sorted(measured.values)]),
+        "changes": [f"{factor}: {level}" for factor, level in effect.levels], "missing": measured.missing,
+        "failed": measured.failed, "diverged": measured.diverged, "trials": (effect.kind, tuple(weighed)),
     }  # fmt: skip
 
 
@@ -174,16 +174,3 @@ def _tested(suite: Suite, plan: Plan, benchmark: str, values: list[float]) -> di
         "p": tested.p, "d_z": finite(stats.hedges_d(values)), "label": LABEL, "correction": "Benjamini–Hochberg",
         "stand_in": list(plan.settings[benchmark].stand_in),
     }  # fmt: skip
-
-
-def _frame(suite: Suite, plan: Plan) -> Frame:
-    """The plainest question: a difference whose diverged trials are left out and counted."""
-    judging, seeds = suite.model.judge, suite.model.seeds
-    return Frame(
-        claim_id="", suite=suite.name, scale=plan.scale, kind="difference", mode="difference", direction=1, metric="",
-        unit="", benchmarks=(), arm=None, against=(), own_baselines=(), scope="each", k=None, order=None,
-        alpha=judging.alpha, kappa=judging.kappa, g=judging.g, delta=None, m=None, margin=None, target=None,
-        log_ratio=False, on_divergence="invalid", protocol="published", family="exploratory",
-        tolerated_failures=judging.tolerated_failures, stand_in_smallest_sd=judging.stand_in_smallest_sd,
-        seeds=(seeds.min, seeds.primary or seeds.min, seeds.max), sequential=False,
-    )  # fmt: skip

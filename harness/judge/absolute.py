@@ -3,26 +3,30 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness import stats
-from harness.judge.evidence import FAILED, Evidence
-from harness.judge.frame import Block, Frame
+from harness.judge.design import ClaimDesign, DesignBlock, Stop
+from harness.judge.evidence import Evidence, failures
+from harness.judge.pairs import mean_of, sample_sd
 from harness.judge.verdicts import decide_absolute
+from harness.vocabulary import Verdict
 
 
 @dataclass(frozen=True, slots=True)
-class AbsoluteFound:
-    """Scores of one arm by seed, and the test against the published value."""
+class ExaminedValue:
+    """Scores of one arm by seed, and the test against the published value ``target``."""
 
-    block: Block
-    scores: dict[int, float]
+    block: DesignBlock
+    target: float
+    scores: Mapping[int, float]
     margin: float
     margin_from: str
     p: float | None
     low: float
     high: float
-    stopped: tuple[str, str] | None
+    stopped: Stop | None
     missing: int
     failed: int
     diverged: int
@@ -30,9 +34,15 @@ class AbsoluteFound:
     @property
     def difference(self) -> float:
         """Mean minus published value; NaN without scores."""
-        return math.nan if not self.scores else sum(self.scores.values()) / len(self.scores) - self._target
+        mean = mean_of(self.scores)
+        return math.nan if mean is None else mean - self.target
 
-    _target: float = 0.0
+    def verdict(self, adjusted: Mapping[str, float], alpha: float) -> Verdict:
+        """The word for this benchmark, with the adjusted p of its test."""
+        if self.stopped is not None or self.p is None:
+            return self.stopped.verdict if self.stopped else Verdict.INVALID
+        adjusted_p = adjusted.get(self.block.contrast, 1.0)
+        return decide_absolute(self.p, self.low, self.high, self.margin, adjusted_p, alpha)
 
 
 def last_digit(value: float) -> float:
@@ -42,59 +52,46 @@ def last_digit(value: float) -> float:
     return 10.0**-decimals
 
 
-def examine_absolute(frame: Frame, evidence: Evidence) -> list[AbsoluteFound]:
-    """One entry a benchmark."""
-    return [_examine(frame, block, evidence) for block in frame.blocks]
-
-
-def _examine(frame: Frame, block: Block, evidence: Evidence) -> AbsoluteFound:
-    target = float(frame.target or 0.0)
+def examine_value(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> ExaminedValue:
+    """The deciding arm's scores on one benchmark against the published value."""
+    target, alpha = float(design.estimand.target or 0.0), design.rules.alpha
     cell = block.cells.get(block.chain[0], {})
-    records = {seed: evidence[trial] for seed, trial in sorted(cell.items()) if trial in evidence}
-    done = {seed: one.value(block.metric, block.split) for seed, one in records.items() if one.status == "done"}
+    trials = {seed: evidence[trial] for seed, trial in sorted(cell.items()) if trial in evidence}
+    done = {seed: trial.value(block.metric, block.split) for seed, trial in trials.items() if trial.done}
     scores = {seed: value for seed, value in done.items() if value is not None}
-    failed = sum(one.status in FAILED for one in records.values())
-    diverged = sum(one.status == "diverged" for one in records.values())
-    margin, origin = _margin(frame, target, list(scores.values()))
-    found = stats.equivalence(list(scores.values()), target, margin, frame.alpha)
-    interval = stats.paired_t([value - target for value in scores.values()], frame.alpha)
-    stopped = _stopped(frame, block, len(cell), len(scores), failed, diverged)
-    return AbsoluteFound(
-        block, scores, margin, origin, None if stopped else found.p, interval.low, interval.high, stopped,
-        len(cell) - len(scores) - failed - diverged, failed, diverged, target,
+    failed, diverged = failures(trials.values())
+    margin, origin = _margin(design.estimand.margin, target, list(scores.values()))
+    interval = stats.paired_t([value - target for value in scores.values()], alpha)
+    stopped = _stop_of(design, block, len(scores), failed, diverged)
+    return ExaminedValue(
+        block, target, scores, margin, origin,
+        p=None if stopped else stats.equivalence(list(scores.values()), target, margin, alpha).p,
+        low=interval.low, high=interval.high, stopped=stopped,
+        missing=len(cell) - len(scores) - failed - diverged, failed=failed, diverged=diverged,
     )  # fmt: skip
 
 
-def _margin(frame: Frame, target: float, scores: list[float]) -> tuple[float, str]:
+def _margin(given: float | None, target: float, scores: list[float]) -> tuple[float, str]:
     """The suite's margin, else the larger of five units of the last printed digit and two sd over seeds."""
-    if frame.margin is not None:
-        return frame.margin, "suite"
+    if given is not None:
+        return given, "suite"
     fixed = 5 * last_digit(target)
-    spread = 2 * math.sqrt(sum((one - sum(scores) / len(scores)) ** 2 for one in scores) / (len(scores) - 1)) if (
-        len(scores) > 1
-    ) else 0.0  # fmt: skip
+    spread = 2 * (sample_sd(scores) or 0.0)
     # Two sd of the very seeds that are tested raise the level from 5 to about 13 %; reports say where it is from.
     return (spread, "two sd of these seeds") if spread > fixed else (fixed, "five units of the last printed digit")
 
 
-def _stopped(
-    frame: Frame, block: Block, planned: int, scored: int, failed: int, diverged: int
-) -> tuple[str, str] | None:
-    if frame.is_stand_in:
-        return "not comparable", "a published value cannot be compared on a stand-in"
-    if frame.sequential:
-        return "not comparable", "equivalence is tested with a fixed number of seeds, not in a sequential run"
+def _stop_of(design: ClaimDesign, block: DesignBlock, scored: int, failed: int, diverged: int) -> Stop | None:
+    planned = len(block.cells.get(block.chain[0], {}))
+    if design.is_stand_in:
+        return Stop(Verdict.NOT_COMPARABLE, "a published value cannot be compared on a stand-in")
+    if design.rules.sequential:
+        reason = "equivalence is tested with a fixed number of seeds, not in a sequential run"
+        return Stop(Verdict.NOT_COMPARABLE, reason)
     if not planned:
-        return "not run", f"this plan has no trials of {block.chain[0]} on {block.benchmark}"
+        return Stop(Verdict.NOT_RUN, f"this plan has no trials of {block.chain[0]} on {block.benchmark}")
     if diverged:
-        return "invalid", f"{diverged} trials diverged"
-    if failed > frame.tolerated_failures * planned:
-        return "invalid", f"{failed} of {planned} trials failed"
-    return None if scored else ("not run", f"no trials of {block.benchmark} are stored")
-
-
-def verdict_of(found: AbsoluteFound, adjusted_p: float, alpha: float) -> str:
-    """The word for one benchmark."""
-    if found.stopped is not None or found.p is None:
-        return found.stopped[0] if found.stopped else "invalid"
-    return decide_absolute(found.p, found.low, found.high, found.margin, adjusted_p, alpha)
+        return Stop(Verdict.INVALID, f"{diverged} trials diverged")
+    if failed > design.rules.tolerated_failures * planned:
+        return Stop(Verdict.INVALID, f"{failed} of {planned} trials failed")
+    return None if scored else Stop(Verdict.NOT_RUN, f"no trials of {block.benchmark} are stored")

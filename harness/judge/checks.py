@@ -12,11 +12,13 @@ import math
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from harness.judge.frame import Frame, Stored
+from harness.judge.design import ClaimDesign
 from harness.plan.fingerprint import fingerprint
 from harness.registry.shipped import check_module
+from harness.stats.agreement import relation_holds
 from harness.store.queries import Queries
 from harness.suite.models import REPORTED
 
@@ -24,9 +26,24 @@ TIMEOUT_SECONDS = 600
 _MARK = "checks of identities: "
 
 
-def place_of(frame: Frame) -> str:
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """The two sides of an identity's check, as stored; ``code`` is the fingerprint of what computed them."""
+
+    ours: float
+    theirs: float
+    tolerance: float
+    unit: str = ""
+    detail: str = ""
+    relation: str = "equal"
+    holds: bool = False
+    code: str = ""
+    error: str | None = None
+
+
+def place_of(design: ClaimDesign) -> str:
     """``module:function`` of a claim's check."""
-    return f"{check_module(frame.suite)}:{frame.check}"
+    return f"{check_module(design.question.suite)}:{design.question.check}"
 
 
 def code_of(place: str) -> str:
@@ -37,36 +54,37 @@ def code_of(place: str) -> str:
         return ""
 
 
-def checks_of(frames: Iterable[Frame], reader: Queries, *, compute: bool) -> dict[str, Stored]:
+def checks_of(designs: Iterable[ClaimDesign], reader: Queries, *, compute: bool) -> dict[str, CheckResult]:
     """The check of each claim that has one: as stored under the same code, else computed anew where ``compute``."""
-    wanted = [frame for frame in frames if frame.check is not None and frame.check != REPORTED]
-    earlier = {row["claim_id"]: row for row in reader.verdicts([frame.claim_id for frame in wanted])} if wanted else {}
-    found: dict[str, Stored] = {}
-    missing: dict[str, Frame] = {}
-    for frame in wanted:
-        place = place_of(frame)
-        stored = stored_check((earlier.get(frame.claim_id) or {}).get("design"))
+    wanted = {
+        design.claim_id: place_of(design) for design in designs if design.question.check not in (None, REPORTED)
+    }  # fmt: skip
+    earlier = {row["claim_id"]: row for row in reader.verdicts(list(wanted))} if wanted else {}
+    results: dict[str, CheckResult] = {}
+    missing: dict[str, str] = {}
+    for claim, place in wanted.items():
+        stored = stored_check((earlier.get(claim) or {}).get("design"))
         if stored is not None and stored.error is None and stored.code and stored.code == code_of(place):
-            found[frame.claim_id] = stored
+            results[claim] = stored
         else:
-            missing[frame.claim_id] = frame
+            missing[claim] = place
     if missing and compute:
-        computed = run_apart(sorted({place_of(frame) for frame in missing.values()}))
-        found |= {claim: computed[place_of(frame)] for claim, frame in missing.items()}
-    return found
+        computed = run_apart(sorted(set(missing.values())))
+        results |= {claim: computed[place] for claim, place in missing.items()}
+    return results
 
 
-def stored_check(design: Any) -> Stored | None:
+def stored_check(design: Any) -> CheckResult | None:
     """The check of a stored design."""
     check = design.get("check_result") if isinstance(design, Mapping) else None
     if not isinstance(check, Mapping):
         return None
-    known = {name: value for name, value in check.items() if name in Stored.__dataclass_fields__}
+    known = {name: value for name, value in check.items() if name in CheckResult.__dataclass_fields__}
     # JSON has no NaN: the journal writes it as text
-    return Stored(**{**known, "ours": float(check["ours"]), "theirs": float(check["theirs"])})
+    return CheckResult(**{**known, "ours": float(check["ours"]), "theirs": float(check["theirs"])})
 
 
-def run_apart(places: list[str]) -> dict[str, Stored]:
+def run_apart(places: list[str]) -> dict[str, CheckResult]:
     """Run checks in another process."""
     command = [sys.executable, "-m", "harness.judge.checks", *places]
     try:
@@ -78,10 +96,10 @@ def run_apart(places: list[str]) -> dict[str, Stored]:
         last = (done.stderr.strip().splitlines() or ["no output"])[-1]
         return {place: _failed(place, f"ended with status {done.returncode}: {last}") for place in places}
     answers = json.loads(lines[-1].removeprefix(_MARK))
-    return {place: Stored(**answers[place]) for place in places}
+    return {place: CheckResult(**answers[place]) for place in places}
 
 
-def run_here(place: str) -> Stored:
+def run_here(place: str) -> CheckResult:
     """Run one check in this process; an error is part of the answer."""
     module, _, name = place.partition(":")
     try:
@@ -91,31 +109,26 @@ def run_here(place: str) -> Stored:
         unit, detail = str(check.unit), str(check.detail)
     except Exception as error:
         return _failed(place, f"{type(error).__name__}: {error}")
-    return Stored(
-        ours, theirs, tolerance, unit, detail, relation, holds(ours, theirs, tolerance, relation), code_of(place)
+    return CheckResult(
+        ours,
+        theirs,
+        tolerance,
+        unit,
+        detail,
+        relation,
+        relation_holds(ours, theirs, tolerance, relation),
+        code_of(place),
     )
 
 
-def holds(ours: float, theirs: float, tolerance: float, relation: str = "equal") -> bool:
-    """Whether two sides agree within the tolerance, or one lies below or above the other by more than it."""
-    if not (math.isfinite(ours) and math.isfinite(theirs)):
-        return False
-    distance = ours - theirs
-    if relation == "equal":
-        return abs(distance) <= tolerance
-    return distance < -tolerance if relation == "below" else distance > tolerance
-
-
-def _failed(place: str, error: str) -> Stored:
-    return Stored(
+def _failed(place: str, error: str) -> CheckResult:
+    return CheckResult(
         math.nan, math.nan, 0.0, code=code_of(place), error=f"the check {place} could not be computed: {error}"
     )
 
 
 def main(places: list[str]) -> None:
     """Print the checks' answers as JSON."""
-    from dataclasses import asdict
-
     answers = {place: asdict(run_here(place)) for place in places}
     print(f"\n{_MARK}{json.dumps(answers)}")
 

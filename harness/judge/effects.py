@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, product
 
-from harness.judge.evidence import FAILED, Evidence
+from harness.judge.evidence import Evidence, failures
 from harness.suite.ablate import Cell, Design
+from harness.suite.models import Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Effect:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class MeasuredEffect:
     """A contrast by seed, up = better; seeds that lack an arm's score, or mix environments, are counted."""
 
     values: Mapping[int, float]
@@ -69,26 +70,20 @@ def _weights(design: Design, at: Mapping[int, str]) -> dict[Cell, float]:
 
 
 def measure(
-    effect: Effect,
-    design: Design,
-    trials: Mapping[str, Mapping[int, str]],
-    evidence: Evidence,
-    metric: str,
-    split: str,
-    sign: int,
-) -> Measured:
+    effect: Effect, design: Design, trials: Mapping[str, Mapping[int, str]], evidence: Evidence, metric: str,
+    described: Metric,
+) -> MeasuredEffect:  # fmt: skip
     """The contrast on one benchmark; ``trials`` has the trial of each seed by arm."""
+    sign = 1 if described.better == "higher" else -1
     used = {cell: trials[design.cells[cell]] for cell in effect.weights}
     seeds = sorted({seed for cell in used.values() for seed in cell})
     values: dict[int, float] = {}
     for seed in seeds:
-        records = {cell: evidence.get(by_seed.get(seed, "")) for cell, by_seed in used.items()}
-        found = {cell: one.value(metric, split) for cell, one in records.items() if one and one.status == "done"}
-        environments = {one.environment for one in records.values() if one is not None}
-        scores = {cell: value for cell, value in found.items() if value is not None and math.isfinite(value)}
+        stored = {cell: evidence.get(by_seed.get(seed, "")) for cell, by_seed in used.items()}
+        given = {cell: trial.value(metric, described.split) for cell, trial in stored.items() if trial and trial.done}
+        scores = {cell: value for cell, value in given.items() if value is not None and math.isfinite(value)}
+        environments = {trial.environment for trial in stored.values() if trial is not None}
         if len(scores) == len(used) and len(environments) == 1:
             values[seed] = sign * sum(weight * scores[cell] for cell, weight in effect.weights.items())
     ids = {trial for by_seed in used.values() for trial in by_seed.values()}
-    status = [evidence[one].status for one in ids if one in evidence]
-    failed, diverged = sum(one in FAILED for one in status), status.count("diverged")
-    return Measured(values, len(seeds) - len(values), failed, diverged)
+    return MeasuredEffect(values, len(seeds) - len(values), *failures(evidence.get(trial) for trial in ids))

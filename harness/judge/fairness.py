@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from harness.judge.design import DesignBlock
 from harness.judge.evidence import Evidence
-from harness.judge.frame import Block
 
 BUDGET = ("steps", "epochs", "max_steps", "batch_size")
 ENVIRONMENT = ("threads", "precision", "devices")
@@ -74,7 +74,7 @@ def _recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple
 
 def _slots(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[bool, dict[str, tuple[Any, Any]]]]:
     """Slots that differ: whether by another method, and hyper-parameters of both whose values differ."""
-    found: dict[str, tuple[bool, dict[str, tuple[Any, Any]]]] = {}
+    differing: dict[str, tuple[bool, dict[str, tuple[Any, Any]]]] = {}
     for slot in sorted(set(one) | set(other)):
         first, second = one.get(slot) or {}, other.get(slot) or {}
         if first == second:
@@ -82,11 +82,11 @@ def _slots(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[
         shared = set(first) & set(second) - {"name"}
         hyper = {key: (first[key], second[key]) for key in shared if first[key] != second[key]}
         other_method = set(first) != set(second) or first.get("name") != second.get("name")
-        found[slot] = (other_method, hyper)
-    return found
+        differing[slot] = (other_method, hyper)
+    return differing
 
 
-def weak_baseline(block: Block, scores: list[float]) -> str | None:
+def weak_baseline(block: DesignBlock, scores: list[float]) -> str | None:
     """Why the deciding baseline is not competent; None where it is, or no figure is stated."""
     if block.competent is None or not scores:
         return None
@@ -100,10 +100,10 @@ def weak_baseline(block: Block, scores: list[float]) -> str | None:
     )
 
 
-def weak_teacher(block: Block, evidence: Evidence, students: list[float]) -> str | None:
+def weak_teacher(block: DesignBlock, evidence: Evidence, students: list[float]) -> str | None:
     """Why the teacher cannot teach: it is no better than the student trained without it."""
-    found = [evidence[one].value(block.metric, block.split) for one in block.teacher_trials if one in evidence]
-    scores = [value for value in found if value is not None]
+    stored = [evidence[trial] for trial in block.teacher_trials if trial in evidence]
+    scores = [score for trial in stored if (score := trial.value(block.metric, block.split)) is not None]
     if not scores or not students:
         return None
     teacher, student = sum(scores) / len(scores), sum(students) / len(students)

@@ -7,8 +7,8 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from harness.judge.design import DesignBlock, GateRule
 from harness.judge.evidence import Evidence
-from harness.judge.frame import Block, GateRule
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
@@ -32,8 +32,12 @@ class GateReading:
             return -math.inf
         return (self.value - self.rule.value) * (1 if self.rule.op in (">=", ">") else -1)
 
+    def __str__(self) -> str:
+        rule = self.rule
+        return f"{rule.metric} of {rule.of} is {self.value:.4g} on {self.benchmark}, not {rule.op} {rule.value:g}"
 
-def read_gate(rule: GateRule, block: Block, evidence: Evidence) -> GateReading:
+
+def read_gate(rule: GateRule, block: DesignBlock, evidence: Evidence) -> GateReading:
     """The gate's metric, a mean over the seeds of its arm that are done; a ratio or a difference where it is one."""
     value, reason = _mean(rule.metric, rule.arm, block, evidence)
     if value is not None and rule.relative_to is not None:
@@ -48,11 +52,11 @@ def read_gate(rule: GateRule, block: Block, evidence: Evidence) -> GateReading:
     return GateReading(rule, block.benchmark, value, _OPERATORS[rule.op](value, rule.value))
 
 
-def _mean(metric: str, arm: str, block: Block, evidence: Evidence) -> tuple[float | None, str]:
-    done = [one for trial in block.cells.get(arm, {}).values() if (one := evidence.get(trial)) and one.status == "done"]
-    if not done:
+def _mean(metric: str, arm: str, block: DesignBlock, evidence: Evidence) -> tuple[float | None, str]:
+    trials = [evidence[trial] for trial in block.trials_of((arm,)) if trial in evidence and evidence[trial].done]
+    if not trials:
         return None, f"the arm {arm} of the gate has no results on {block.benchmark}"
-    values = [value for one in done if (value := one.value(metric, None)) is not None]
+    values = [value for trial in trials if (value := trial.value(metric, None)) is not None]
     if not values:
         return None, f"{metric} was not logged by {arm} on {block.benchmark}"
     return sum(values) / len(values), ""

@@ -1,21 +1,29 @@
-"""Judge a suite from the trials of its plan, and judge a stored verdict again from what is stored with it."""
+"""Judge a suite from exactly the trials of its plan."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from harness.judge import families
-from harness.judge.absolute import AbsoluteFound, examine_absolute
-from harness.judge.checks import checks_of
-from harness.judge.contrasts import frames_of
+from harness.judge.absolute import ExaminedValue, examine_value
+from harness.judge.bindings import claim_designs
+from harness.judge.checks import CheckResult, checks_of
+from harness.judge.correction import CorrectedFamily, adjust
+from harness.judge.design import ClaimDesign
 from harness.judge.evidence import Evidence, read_evidence
-from harness.judge.examining import Unit, examine
-from harness.judge.frame import Frame, Stored
-from harness.judge.items import Items, two_way
-from harness.judge.settling import Row, empty_row, settle, settle_absolute, settle_check
+from harness.judge.item_intervals import ItemOutputs, two_way
+from harness.judge.rows import (
+    GateRow,
+    VerdictRow,
+    VerdictTrialRow,
+    absolute_row,
+    difference_row,
+    empty_row,
+    identity_row,
+)
+from harness.judge.units import Unit, units_of
 from harness.plan.planning import Plan
 from harness.store.queries import Queries
 from harness.suite import Suite
@@ -25,24 +33,33 @@ from harness.suite import Suite
 class Judgement:
     """Rows of ``verdicts``, ``verdict_trials`` and ``gates``."""
 
-    verdicts: list[Row] = field(default_factory=list)
-    trials: list[Row] = field(default_factory=list)
-    gates: list[Row] = field(default_factory=list)
+    verdicts: tuple[VerdictRow, ...]
+    trials: tuple[VerdictTrialRow, ...]
+    gates: tuple[GateRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Examined:
-    """A frame with its tests, before the correction of its family."""
+class ExaminedClaim:
+    """A design with its tests, before the correction of its family."""
 
-    frame: Frame
+    design: ClaimDesign
     units: tuple[Unit, ...] = ()
-    absolutes: tuple[AbsoluteFound, ...] = ()
+    values: tuple[ExaminedValue, ...] = ()
 
     @property
     def p(self) -> dict[str, float | None]:
         """p by test; None where there is none."""
-        found = {unit.contrast: unit.p for unit in self.units}
-        return found | {one.block.contrast: one.p for one in self.absolutes}
+        return {unit.contrast: unit.p for unit in self.units} | {each.block.contrast: each.p for each in self.values}
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierVerdict:
+    """What a stored verdict says of how often, and by which design, its claim has been judged."""
+
+    n: int
+    sequential: bool
+    registered: str | None
+    changed_since: str | None
 
 
 def judge(
@@ -56,135 +73,136 @@ def judge(
         sequential: seeds were bought by the policy; a claim that was judged so before stays so.
         compute_checks: whether checks of identities that are not stored are computed (in another process).
     """
-    frames = frames_of(suite, plan, sequential=sequential)
-    earlier = earlier_verdicts(reader, [frame.claim_id for frame in frames], plan.scale)
-    if not sequential and any(rows and rows[-1]["sequential"] for rows in earlier.values()):
-        frames = [replace(frame, sequential=True) for frame in frames]
-    evidence = read_evidence(reader, {trial for frame in frames for trial in frame.trial_ids()})
-    checks = checks_of(frames, reader, compute=compute_checks)
-    items = Items(reader, evidence)
-    judgement = Judgement()
-    for one, row in rows_of(frames, evidence, checks, judged_at):
-        if items:
-            row["design"] |= _two_way(one, evidence, items)
-        row["design"] |= changes(row, earlier.get(one.frame.claim_id, []), judged_at)
-        judgement.verdicts.append(row)
-        judgement.trials.extend(_sides(one.frame, judged_at))
-        judgement.gates.extend(_gates(one))
-    return judgement
+    designs = claim_designs(suite, plan, sequential=sequential)
+    earlier = earlier_verdicts(reader, [design.claim_id for design in designs], plan.scale)
+    if not sequential and any(verdicts and verdicts[-1].sequential for verdicts in earlier.values()):
+        designs = [replace(design, rules=replace(design.rules, sequential=True)) for design in designs]
+    evidence = read_evidence(reader, {trial for design in designs for trial in design.trial_ids()})
+    checks = checks_of(designs, reader, compute=compute_checks)
+    items = ItemOutputs(reader, evidence)
+    judged = judge_designs(designs, evidence, checks, judged_at)
+    return Judgement(
+        tuple(
+            row.with_design(
+                **(_two_way(claim, evidence, items) if items else {}),
+                **changes(row, earlier.get(claim.design.claim_id, []), judged_at),
+            )
+            for claim, row in judged
+        ),
+        tuple(trial for claim, _ in judged for trial in _trial_rows(claim.design, judged_at)),
+        tuple(gate for claim, _ in judged for gate in _gate_rows(claim)),
+    )
 
 
-def _two_way(one: Examined, evidence: Evidence, items: Items) -> dict[str, Any]:
+def _two_way(claim: ExaminedClaim, evidence: Evidence, items: ItemOutputs) -> dict[str, Any]:
     """The interval over seeds and items, for a claim with one benchmark."""
-    if len(one.units) != 1 or len(one.units[0].blocks) != 1 or one.units[0].stopped is not None:
+    if len(claim.units) != 1 or len(claim.units[0].blocks) != 1 or claim.units[0].stopped is not None:
         return {}
-    found = two_way(one.frame, one.units[0].blocks[0], evidence, items)
-    return {} if found is None else {"two_way": found}
+    interval = two_way(claim.design, claim.units[0].blocks[0], evidence, items)
+    return {} if interval is None else {"two_way": interval}
 
 
-def rows_of(
-    frames: Sequence[Frame], evidence: Evidence, checks: Mapping[str, Stored], judged_at: datetime
-) -> list[tuple[Examined, Row]]:
-    """Verdict rows of frames from plain records: nothing is read or written."""
-    examined = [examine_frame(frame, evidence) for frame in frames]
-    corrected = {name: corrected_of(examined, name) for name in ("primary", "secondary")}
+def judge_designs(
+    designs: Sequence[ClaimDesign], evidence: Evidence, checks: Mapping[str, CheckResult], judged_at: datetime
+) -> list[tuple[ExaminedClaim, VerdictRow]]:
+    """Verdicts of designs from plain records: nothing is read or written."""
+    claims = [examine_claim(design, evidence) for design in designs]
+    families = corrected_families(claims)
     rows = []
-    for one in examined:
-        p, adjusted = corrected.get(one.frame.family, ({}, {}))
-        rows.append((one, verdict_row(one, evidence, checks.get(one.frame.claim_id), p, adjusted, judged_at)))
+    for claim in claims:
+        family = families.get(claim.design.multiplicity.family, CorrectedFamily())
+        rows.append((claim, verdict_row(claim, evidence, checks.get(claim.design.claim_id), family, judged_at)))
     return rows
 
 
-def examine_frame(frame: Frame, evidence: Evidence) -> Examined:
-    """The tests of a frame; none where it is stopped or a check decides."""
-    if frame.stopped is not None or frame.mode in ("check", "none"):
-        return Examined(frame)
-    if frame.mode == "absolute":
-        return Examined(frame, absolutes=tuple(examine_absolute(frame, evidence)))
-    return Examined(frame, units=tuple(examine(frame, evidence)))
+def examine_claim(design: ClaimDesign, evidence: Evidence) -> ExaminedClaim:
+    """The tests of a design; none where it is stopped or a check decides."""
+    if design.stopped is not None or design.question.mode in ("check", "none"):
+        return ExaminedClaim(design)
+    if design.question.mode == "absolute":
+        return ExaminedClaim(design, values=tuple(examine_value(design, block, evidence) for block in design.blocks))
+    return ExaminedClaim(design, units=units_of(design, evidence))
 
 
-def corrected_of(examined: Sequence[Examined], family: str) -> tuple[dict[str, float | None], dict[str, float]]:
-    """p and adjusted p of a family's tests; its size is fixed by the design, whatever has run."""
-    p: dict[str, float | None] = {}
-    for one in examined:
-        if one.frame.family == family:
-            p |= {name: None for name in one.frame.members if name not in p}
-            p |= {name: value for name, value in one.p.items() if p.get(name) is None}
-    sequential = any(one.frame.sequential for one in examined)
-    return p, families.adjust(family, p, sequential=sequential)
+def corrected_families(claims: Sequence[ExaminedClaim]) -> dict[str, CorrectedFamily]:
+    """The primary and the secondary tests after their corrections."""
+    sequential = any(claim.design.rules.sequential for claim in claims)
+    families = {}
+    for name in ("primary", "secondary"):
+        p: dict[str, float | None] = {}
+        for claim in claims:
+            if claim.design.multiplicity.family == name:
+                p |= {member: None for member in claim.design.multiplicity.members if member not in p}
+                p |= {contrast: value for contrast, value in claim.p.items() if p.get(contrast) is None}
+        families[name] = CorrectedFamily(p, adjust(name, p, sequential=sequential))
+    return families
 
 
 def verdict_row(
-    one: Examined, evidence: Evidence, check: Stored | None, p: Mapping[str, float | None],
-    adjusted: Mapping[str, float], judged_at: datetime,
-) -> Row:  # fmt: skip
+    claim: ExaminedClaim, evidence: Evidence, check: CheckResult | None, family: CorrectedFamily, judged_at: datetime
+) -> VerdictRow:
     """The verdict of one claim, once its family's correction is known."""
-    frame = one.frame
-    if frame.stopped is not None:
-        return empty_row(frame, judged_at, *frame.stopped)
-    if frame.mode == "check":
-        return settle_check(frame, check, judged_at)
-    if frame.mode == "absolute":
-        return settle_absolute(frame, list(one.absolutes), adjusted, p, judged_at)
-    return settle(frame, list(one.units), evidence, adjusted, p, judged_at)
+    design = claim.design
+    if design.stopped is not None:
+        return empty_row(design, judged_at, *design.stopped)
+    if design.question.mode == "check":
+        return identity_row(design, check, judged_at)
+    if design.question.mode == "absolute":
+        return absolute_row(design, claim.values, family, judged_at)
+    return difference_row(design, claim.units, evidence, family, judged_at)
 
 
-def earlier_verdicts(reader: Queries, claim_ids: list[str], scale: str) -> dict[str, list[dict[str, Any]]]:
-    """Earlier verdicts of claims at a scale, oldest first: ``judged_at, n, sequential, registered, changed_since``."""
+def earlier_verdicts(reader: Queries, claim_ids: list[str], scale: str) -> dict[str, list[EarlierVerdict]]:
+    """Earlier verdicts of claims at a scale, oldest first."""
     rows = reader.query(
         """
-        SELECT claim_id, judged_at, n, sequential, design->>'registered' AS registered,
-          design->>'changed_since' AS changed_since
+        SELECT claim_id, n, sequential, design->>'registered', design->>'changed_since'
         FROM verdicts WHERE claim_id = ANY(?) AND scale = ? ORDER BY judged_at
         """,
         [claim_ids, scale],
-    ).dicts()
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(row["claim_id"], []).append(row)
-    return found
+    ).rows
+    earlier: dict[str, list[EarlierVerdict]] = {}
+    for claim, *columns in rows:
+        earlier.setdefault(claim, []).append(EarlierVerdict(*columns))
+    return earlier
 
 
-def changes(row: Row, earlier: list[dict[str, Any]], judged_at: datetime) -> dict[str, Any]:
+def changes(row: VerdictRow, earlier: Sequence[EarlierVerdict], judged_at: datetime) -> dict[str, Any]:
     """Whether the pre-registered design changed after results existed, and at how many sizes it was looked at."""
-    with_results = [one for one in earlier if one["n"] and one["registered"]]
-    sizes = {one["n"] for one in with_results} | ({row["n"]} if row["n"] else set())
-    found: dict[str, Any] = {"looks": len(sizes)}
-    if with_results:
-        last = with_results[-1]
-        if last["registered"] != row["design"]["registered"]:
-            found["changed_since"] = judged_at.isoformat(timespec="seconds")
-        elif last["changed_since"]:
-            found["changed_since"] = last["changed_since"]
-    return found
+    with_results = [verdict for verdict in earlier if verdict.n and verdict.registered]
+    sizes = {verdict.n for verdict in with_results} | ({row.n} if row.n else set())
+    if with_results and with_results[-1].registered != row.design["registered"]:
+        return {"looks": len(sizes), "changed_since": judged_at.isoformat(timespec="seconds")}
+    if with_results and with_results[-1].changed_since:
+        return {"looks": len(sizes), "changed_since": with_results[-1].changed_since}
+    return {"looks": len(sizes)}
 
 
-def _sides(frame: Frame, judged_at: datetime) -> list[Row]:
-    if frame.stopped is not None:
+def _trial_rows(design: ClaimDesign, judged_at: datetime) -> list[VerdictTrialRow]:
+    if design.stopped is not None:
         return []
     return [
-        {"claim_id": frame.claim_id, "scale": frame.scale, "judged_at": judged_at, "trial_id": trial, "side": side}
-        for trial, side in frame.trial_ids().items()
+        VerdictTrialRow(design.claim_id, design.scale, judged_at, trial, side)
+        for trial, side in design.trial_ids().items()
     ]
 
 
-def _gates(one: Examined) -> list[Row]:
+def _gate_rows(claim: ExaminedClaim) -> list[GateRow]:
     """One row a gate that was measured: of the benchmark where it has least slack."""
-    found = []
-    for rule in one.frame.gates:
-        readings = [gate for unit in one.units for block in unit.blocks for gate in block.gates if gate.rule == rule]
-        readings = [gate for gate in readings if gate.value is not None]
-        if readings:
-            worst = min(readings, key=lambda gate: gate.slack)
-            found.append(
-                {"claim_id": one.frame.claim_id, "scale": one.frame.scale, "metric": rule.metric, "arm": rule.arm,
-                 "value": worst.value, "threshold": rule.value, "passed": worst.passed}
-            )  # fmt: skip
-    return found
+    design, rows = claim.design, []
+    readings = [gate for unit in claim.units for examined in unit.blocks for gate in examined.gates]
+    for rule in design.gates:
+        measured = [gate for gate in readings if gate.rule == rule and gate.value is not None]
+        if measured:
+            worst = min(measured, key=lambda gate: gate.slack)
+            assert worst.value is not None
+            rows.append(
+                GateRow(design.claim_id, design.scale, rule.metric, rule.arm, worst.value, rule.value, worst.passed)
+            )
+    return rows
 
 
-def claim_rows(suite: Suite) -> list[Row]:
+def claim_rows(suite: Suite) -> list[dict[str, Any]]:
     """Rows of ``claims``: every fact of the suite, with how it is bound."""
     bindings = {binding.id: binding for binding in suite.model.claims}
     rows = []
@@ -208,9 +226,12 @@ def claim_rows(suite: Suite) -> list[Row]:
     return rows
 
 
-def record_judgement(record: Callable[[Mapping[str, Any]], None], suite: str, scale: str, judgement: Any) -> None:
+def record_judgement(
+    record: Callable[[Mapping[str, Any]], None], suite: str, scale: str, judgement: Judgement
+) -> None:  # fmt: skip
     """Journal verdicts with the trials and gates they rest on."""
     record(
-        {"kind": "verdicts", "suite": suite, "scale": scale, "verdicts": judgement.verdicts,
-         "trials": judgement.trials, "gates": judgement.gates}
+        {"kind": "verdicts", "suite": suite, "scale": scale,
+         "verdicts": [row.columns() for row in judgement.verdicts],
+         "trials": [asdict(row) for row in judgement.trials], "gates": [asdict(row) for row in judgement.gates]}
     )  # fmt: skip

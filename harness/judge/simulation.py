@@ -24,11 +24,11 @@ from typing import Any
 import click
 
 from harness.errors import HarnessError
-from harness.judge.contrasts import frames_of
-from harness.judge.evidence import Record
-from harness.judge.frame import Frame
-from harness.judge.judging import rows_of
-from harness.judge.policy import next_seeds, pending_of
+from harness.judge.bindings import claim_designs
+from harness.judge.design import ClaimDesign
+from harness.judge.evidence import StoredTrial
+from harness.judge.judging import judge_designs
+from harness.judge.seeds import next_seeds, pending_of
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
 from harness.trial.seeds import Streams
@@ -123,34 +123,34 @@ def suite_text(case: Case) -> str:
 
 
 @lru_cache(maxsize=SUITES * 2)
-def planned(number: int, spread: float) -> tuple[tuple[Frame, ...], tuple[Frame, ...]]:
-    """Frames of a suite for bought and for fixed seeds, planned as far as the cap; repeats differ in noise alone."""
+def planned(number: int, spread: float) -> tuple[tuple[ClaimDesign, ...], tuple[ClaimDesign, ...]]:
+    """Designs of a suite for bought and for fixed seeds, planned as far as the cap; repeats differ in noise alone."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "suite.yaml"
         path.write_text(suite_text(Case(number, 0, spread)), encoding="utf-8")
         suite = load_suite(path)
     plan = make_plan(suite, Selection(scale="paper", seeds=tuple(range(CAP))))
-    sequential, fixed = (tuple(frames_of(suite, plan, sequential=way)) for way in (True, False))
+    sequential, fixed = (tuple(claim_designs(suite, plan, sequential=way)) for way in (True, False))
     return sequential, fixed
 
 
-def evidence_of(case: Case, frames: Iterable[Frame]) -> dict[str, Record]:
+def evidence_of(case: Case, designs: Iterable[ClaimDesign]) -> dict[str, StoredTrial]:
     """What the trials of a case would store."""
     records = {}
-    for frame in frames:
-        truth = next(one for one in TRUTHS if one.name == frame.claim_id)
-        for side, arm in zip(("method", "baseline"), frame.blocks[0].chain, strict=True):
+    for design in designs:
+        truth = next(one for one in TRUTHS if one.name == design.claim_id)
+        for side, arm in zip(("method", "baseline"), design.blocks[0].chain, strict=True):
             task = case.task(truth, side)
-            for seed, trial in frame.blocks[0].cells[arm].items():
-                records[trial] = Record(trial, "done", "", {("test", "score"): score(task, seed)}, 1.0)
+            for seed, trial in design.blocks[0].cells[arm].items():
+                records[trial] = StoredTrial(trial, "done", "", {("test", "score"): score(task, seed)}, 1.0)
     return records
 
 
-def cut(frame: Frame, seeds: int) -> Frame:
-    """The frame of a plan that has only the first seeds."""
-    (block,) = frame.blocks
+def cut(design: ClaimDesign, seeds: int) -> ClaimDesign:
+    """The design of a plan that has only the first seeds."""
+    (block,) = design.blocks
     cells = {arm: {seed: trial for seed, trial in cell.items() if seed < seeds} for arm, cell in block.cells.items()}
-    return replace(frame, blocks=(replace(block, cells=cells),))
+    return replace(design, blocks=(replace(block, cells=cells),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,23 +167,23 @@ class Judged:
         return 2 * sum(self.pairs.values())
 
 
-def judged(frames: Sequence[Frame], records: Mapping[str, Record]) -> Judged:
-    """Verdicts from exactly the trials of the frames."""
+def judged(designs: Sequence[ClaimDesign], records: Mapping[str, StoredTrial]) -> Judged:
+    """Verdicts from exactly the trials of the designs."""
     when = datetime.now(UTC).replace(tzinfo=None)
-    rows = {one.frame.claim_id: row for one, row in rows_of(frames, records, {}, when)}
+    rows = {row.claim_id: row for _, row in judge_designs(designs, records, {}, when)}
     return Judged(
-        {name: row["verdict"] for name, row in rows.items()},
-        {name: row["n"] for name, row in rows.items()},
-        {name: row["difference"] for name, row in rows.items()},
+        {name: row.verdict for name, row in rows.items()},
+        {name: row.n for name, row in rows.items()},
+        {name: row.difference for name, row in rows.items()},
     )
 
 
-def buy(frames: Sequence[Frame], records: Mapping[str, Record]) -> Judged:
+def buy(designs: Sequence[ClaimDesign], records: Mapping[str, StoredTrial]) -> Judged:
     """Seeds bought by the policy until nothing is pending or the cap is reached, then judged."""
-    own = {frame.blocks[0].benchmark: frame.claim_id for frame in frames}
-    bought = {frame.claim_id: MINIMUM for frame in frames}
+    own = {design.blocks[0].benchmark: design.claim_id for design in designs}
+    bought = {design.claim_id: MINIMUM for design in designs}
     while True:
-        asked = [cut(frame, bought[frame.claim_id]) for frame in frames]
+        asked = [cut(design, bought[design.claim_id]) for design in designs]
         purchases = next_seeds(pending_of(asked, records, CAP))
         if not purchases:
             return judged(asked, records)
@@ -215,8 +215,8 @@ def really(case: Case, folder: Path, executor: str) -> list[str]:
     (run,) = json.loads(done.stdout.strip().splitlines()[-1])["runs"]
     stored = {row["claim_id"]: row for row in run["verdicts"]}
     sequential, fixed = planned(case.number, case.spread)
-    frames = [cut(frame, stored[frame.claim_id]["n"]) for frame in sequential]
-    expected = judged(frames, evidence_of(case, fixed))
+    designs = [cut(design, stored[design.claim_id]["n"]) for design in sequential]
+    expected = judged(designs, evidence_of(case, fixed))
     wrong = []
     for name, row in stored.items():
         if row["verdict"] != expected.words[name]:
@@ -229,7 +229,7 @@ def really(case: Case, folder: Path, executor: str) -> list[str]:
 
 
 @dataclass(slots=True)
-class Table:
+class SimulationTable:
     """Verdicts and costs over suites."""
 
     suites: int = 0
@@ -293,9 +293,9 @@ class Table:
         return [*told, f"sequential seeds use {100 * self.cost:.1f} % of the trials of {CAP} fixed seeds"]
 
 
-def tabulate(cases: Sequence[Case], processes: int, told: Callable[[str], None]) -> Table:
+def tabulate(cases: Sequence[Case], processes: int, told: Callable[[str], None]) -> SimulationTable:
     """Simulate every case."""
-    table = Table()
+    table = SimulationTable()
     with ProcessPoolExecutor(processes) as pool:
         found = pool.map(simulate, cases, chunksize=4) if processes > 1 else map(simulate, cases)
         for sequential, fixed in found:

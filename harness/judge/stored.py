@@ -6,17 +6,16 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from harness.judge import claim_rows, judge
-from harness.judge.judging import record_judgement
-from harness.judge.policy import next_seeds, pending_claims, with_bought
+from harness.judge.judging import claim_rows, judge, record_judgement
+from harness.judge.rows import VerdictRow
+from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner, Reader, open_reader
 from harness.suite import Suite
 
 
-def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, list[dict[str, Any]]]:
+def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
     """Upsert the suite's claims, judge them from the trials of its plan, store and return the verdicts.
 
     A missing database is made: a suite's claims can be looked at before anything has run.

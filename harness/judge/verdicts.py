@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from harness.judge.scopes import Test
+from harness.judge.tests import Test
+from harness.vocabulary import Verdict
 
-DECISIVE = frozenset({"reproduced", "direction only", "contradicted", "direction confirmed", "direction reversed"})
-SENSITIVE = "inconclusive (distribution-sensitive)"
-
-RANK = (
-    "invalid", "not run", "inactive", "contradicted", "direction reversed", "not reproduced",
-    "no effect worth having", "inconclusive", "undecided", "not comparable", "direction only",
-    "direction confirmed", "reproduced",
-)  # fmt: skip
-"""From the least to the most favourable: a claim bound to several benchmarks is as good as its worst one."""
+SENSITIVE = f"{Verdict.INCONCLUSIVE} (distribution-sensitive)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,45 +39,43 @@ def read(test: Test, alpha: float, margin: bool = False) -> Reading:
     )  # fmt: skip
 
 
-def decide(
-    reading: Reading,
-    adjusted_p: float,
-    *,
-    alpha: float,
-    kappa: float,
-    delta: float | None,
-    smallest: float | None,
-    stand_in: bool,
-) -> str:
-    """The verdict's word; ``delta`` is the published effect in the claimed direction, ``smallest`` is m."""
-    word = (_stand_in if stand_in else _paper)(reading, adjusted_p, alpha, kappa, delta, smallest)
-    return SENSITIVE if word in DECISIVE and reading.fragile else word
+@dataclass(frozen=True, slots=True)
+class Criteria:
+    """What a reading is held against: ``delta`` is the published effect as claimed, ``smallest`` is m."""
+
+    alpha: float
+    kappa: float
+    delta: float | None
+    smallest: float | None
+    stand_in: bool
 
 
-def _paper(
-    reading: Reading, adjusted_p: float, alpha: float, kappa: float, delta: float | None, smallest: float | None
-) -> str:
-    if adjusted_p <= alpha and reading.above:
+def decide(reading: Reading, adjusted_p: float, criteria: Criteria) -> str:
+    """The verdict's word."""
+    word = (_stand_in if criteria.stand_in else _paper)(reading, adjusted_p, criteria)
+    return SENSITIVE if word.decisive and reading.fragile else word
+
+
+def _paper(reading: Reading, adjusted_p: float, criteria: Criteria) -> Verdict:
+    delta = criteria.delta
+    if adjusted_p <= criteria.alpha and reading.above:
         if reading.margin:
-            return "reproduced"
+            return Verdict.REPRODUCED
         if delta is None:
-            return "direction confirmed"
-        return "reproduced" if reading.sized and reading.estimate >= kappa * delta else "direction only"
+            return Verdict.CONFIRMED
+        large = reading.sized and reading.estimate >= criteria.kappa * delta
+        return Verdict.REPRODUCED if large else Verdict.DIRECTION_ONLY
     if reading.below:
-        return "contradicted"
-    if _negligible(reading, smallest):
-        return "not reproduced"
-    return "inconclusive"
+        return Verdict.CONTRADICTED
+    return Verdict.NOT_REPRODUCED if _negligible(reading, criteria.smallest) else Verdict.INCONCLUSIVE
 
 
-def _stand_in(
-    reading: Reading, adjusted_p: float, alpha: float, kappa: float, delta: float | None, smallest: float | None
-) -> str:
-    if adjusted_p <= alpha and reading.above:
-        return "direction confirmed"
+def _stand_in(reading: Reading, adjusted_p: float, criteria: Criteria) -> Verdict:
+    if adjusted_p <= criteria.alpha and reading.above:
+        return Verdict.CONFIRMED
     if reading.below:
-        return "direction reversed"
-    return "no effect worth having" if _negligible(reading, smallest) else "undecided"
+        return Verdict.REVERSED
+    return Verdict.NO_EFFECT if _negligible(reading, criteria.smallest) else Verdict.UNDECIDED
 
 
 def _negligible(reading: Reading, smallest: float | None) -> bool:
@@ -91,14 +83,14 @@ def _negligible(reading: Reading, smallest: float | None) -> bool:
     return not reading.margin and smallest is not None and reading.sized and reading.upper90 < smallest
 
 
-def least_favourable(words: list[str]) -> int:
-    """Index of the verdict that a claim over several benchmarks gets."""
-    return min(range(len(words)), key=lambda i: RANK.index(words[i].partition(" (")[0]))
+def least_favourable(words: Sequence[str]) -> int:
+    """Index of the verdict that a claim over several benchmarks gets: as good as its worst one."""
+    return min(range(len(words)), key=lambda i: Verdict.of(words[i]).rank)
 
 
-def decide_absolute(p: float, low: float, high: float, margin: float, adjusted_p: float, alpha: float) -> str:
+def decide_absolute(p: float, low: float, high: float, margin: float, adjusted_p: float, alpha: float) -> Verdict:
     """Equivalence with a published value: ``low`` and ``high`` are ends of the difference to it."""
     if adjusted_p <= alpha and p <= alpha:
-        return "reproduced"
+        return Verdict.REPRODUCED
     outside = low > margin or high < -margin
-    return "not reproduced" if outside and math.isfinite(low + high) else "inconclusive"
+    return Verdict.NOT_REPRODUCED if outside and math.isfinite(low + high) else Verdict.INCONCLUSIVE

@@ -4,6 +4,7 @@ Differences are signed so that up is the claimed direction. The rules for NaN, i
 are one set, stated in `harness.stats.records`. scipy is imported on first use.
 """
 
+from harness.stats.agreement import relation_holds
 from harness.stats.budgets import best_of_difference, expected_best, expected_best_band, median_best_band
 from harness.stats.multiplicity import (
     benjamini_hochberg,
@@ -70,6 +71,7 @@ __all__ = [
     "paired_t",
     "paired_t_power",
     "partial_conjunction",
+    "relation_holds",
     "seeds_for_power",
     "seeds_won",
     "sign_flip_p",

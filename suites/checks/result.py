@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Literal
 
-Relation = Literal["equal", "below", "above"]
+from harness.stats.agreement import Relation, relation_holds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +30,4 @@ class Check:
     @property
     def holds(self) -> bool:
         """Whether the relation is met; never where a side is not a number."""
-        if not (math.isfinite(self.ours) and math.isfinite(self.theirs)):
-            return False
-        distance = self.ours - self.theirs
-        if self.relation == "equal":
-            return abs(distance) <= self.tolerance
-        return distance < -self.tolerance if self.relation == "below" else distance > self.tolerance
+        return relation_holds(self.ours, self.theirs, self.tolerance, self.relation)

@@ -9,9 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from harness.judge.contrasts import frames_of
-from harness.judge.evidence import Record
-from harness.judge.judging import rows_of
+from harness.judge import Judgement, record_judgement
+from harness.judge.bindings import claim_designs
+from harness.judge.evidence import StoredTrial
+from harness.judge.judging import judge_designs
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner
 from harness.suite import Suite, load_suite
@@ -123,18 +124,18 @@ class World:
                 found[link.trial_id] = ("done", {"score": float(value), **more}, where)
         return found
 
-    def evidence(self) -> dict[str, Record]:
+    def evidence(self) -> dict[str, StoredTrial]:
         """Plain records."""
         found = {}
         for trial, (status, results, where) in self.outcomes().items():
             named = {(split_of(name), name): value for name, value in results.items()}
-            found[trial] = Record(trial, status, where, named, 1.0)
+            found[trial] = StoredTrial(trial, status, where, named, 1.0)
         return found
 
     def verdicts(self, *, sequential: bool = False) -> dict[str, dict[str, Any]]:
-        """Rows by claim, without a store."""
-        frames = frames_of(self.suite, self.plan, sequential=sequential)
-        return {one.frame.claim_id: row for one, row in rows_of(frames, self.evidence(), {}, WHEN)}
+        """Rows by claim as columns, without a store."""
+        designs = claim_designs(self.suite, self.plan, sequential=sequential)
+        return {row.claim_id: row.columns() for _, row in judge_designs(designs, self.evidence(), {}, WHEN)}
 
     def store(self, database: Path) -> None:
         """Write everything as a run would."""
@@ -171,13 +172,10 @@ class World:
             )  # fmt: skip
 
 
-def record_verdicts(database: Path, suite: Suite, scale: str, judgement: Any) -> None:
+def record_verdicts(database: Path, suite: Suite, scale: str, judgement: Judgement) -> None:
     """Store a judgement."""
     with Owner(database) as owner:
-        owner.record(
-            {"kind": "verdicts", "suite": suite.name, "scale": scale, "verdicts": judgement.verdicts,
-             "trials": judgement.trials, "gates": judgement.gates}
-        )  # fmt: skip
+        record_judgement(owner.record, suite.name, scale, judgement)
         owner.flush()
 
 

@@ -14,10 +14,10 @@ from judge_support import WHEN, World, around, benchmark, binding, fact, flat, w
 from harness import stats
 from harness.judge.ablation import parent_of
 from harness.judge.absolute import last_digit
+from harness.judge.bindings import claim_designs
 from harness.judge.checks import run_here
-from harness.judge.contrasts import frames_of
-from harness.judge.judging import claim_rows, rows_of
-from harness.judge.scopes import Conjunction, Mean, NoWorse, Paired, sign_p
+from harness.judge.judging import claim_rows, judge_designs
+from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, sign_p
 from harness.plan.planning import Selection, make_plan
 from harness.suite.models import Arm
 
@@ -298,10 +298,10 @@ class TestFamilies:
         facts = [fact("one"), fact("two"), fact("far")]
         bindings = [binding("one"), binding("two", benchmarks=["b"]), binding("far", benchmarks=["z"])]
         suite = write_suite(tmp_path, facts, bindings, benchmarks=where)
-        whole = frames_of(suite, make_plan(suite, Selection()), sequential=False)
-        part = frames_of(suite, make_plan(suite, Selection(benchmarks=("z",))), sequential=True)
+        whole = claim_designs(suite, make_plan(suite, Selection()), sequential=False)
+        part = claim_designs(suite, make_plan(suite, Selection(benchmarks=("z",))), sequential=True)
         assert [one.registered for one in whole] == [one.registered for one in part]
-        assert len(part[0].members) == 2
+        assert len(part[0].multiplicity.members) == 2
 
     def test_a_family_does_not_shrink_when_trials_fail(self, tmp_path: Path) -> None:
         world = self.world(tmp_path, [2.0, 1.5, 1.0], primary=3)
@@ -343,7 +343,7 @@ def test_null_claims_are_rarely_confirmed(tmp_path: Path) -> None:
     bindings = [binding(f"c{i}", benchmarks=[name], primary=True) for i, name in enumerate(names)]
     suite = write_suite(tmp_path, [fact(f"c{i}") for i in range(4)], bindings, benchmarks=where)
     world = World(suite, {(name, arm): flat(5) for name in names for arm in ("ours", "base")})
-    frames, sample = frames_of(suite, world.plan, sequential=False), world.evidence()
+    designs, sample = claim_designs(suite, world.plan, sequential=False), world.evidence()
     rng = np.random.default_rng(20)
     wrong = 0
     for _ in range(400):
@@ -351,7 +351,7 @@ def test_null_claims_are_rarely_confirmed(tmp_path: Path) -> None:
             trial: type(one)(trial, one.status, one.environment, {("test", "score"): float(rng.normal(50, 1))})
             for trial, one in sample.items()
         }
-        words = [row["verdict"] for _, row in rows_of(frames, evidence, {}, WHEN)]
+        words = [row.verdict for _, row in judge_designs(designs, evidence, {}, WHEN)]
         wrong += "direction confirmed" in words
     assert wrong <= 0.05 * 400
 

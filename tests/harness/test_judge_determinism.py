@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from judge_support import WHEN, World, around, binding, fact, flat, record_verdicts, write_suite
+from recomputing import differing
 
-from harness.judge import judge, recompute
+from harness.judge import judge
 from harness.store import Owner, open_reader
 
 
@@ -43,10 +43,10 @@ def test_two_outcomes_that_differ(
     again(world, database, metric, change, environment)
     with open_reader(database) as reader:
         judgement = judge(suite, world.plan, reader, judged_at=WHEN)
-    row: dict[str, Any] = judgement.verdicts[0]
-    assert row["verdict"] == ("invalid" if invalid else "direction confirmed")
+    row = judgement.verdicts[0]
+    assert row.verdict == ("invalid" if invalid else "direction confirmed")
     if invalid:
-        assert "nondeterminism: 1 trials gave another score" in row["design"]["reason"]
+        assert "nondeterminism: 1 trials gave another score" in row.design["reason"]
     record_verdicts(database, suite, "mini", judgement)
     with open_reader(database) as reader:
-        assert recompute(reader, "c", "mini", WHEN)["matches"]
+        assert differing(reader, "c", "mini", WHEN) == []

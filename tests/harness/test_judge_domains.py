@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 from judge_support import WHEN, World, around, benchmark, binding, fact, flat, record_verdicts, write_suite
+from recomputing import differing
 
 from harness import stats
 from harness.errors import SuiteError
-from harness.judge import judge, recompute
-from harness.judge.contrasts import frames_of
-from harness.judge.policy import pending_of
+from harness.judge import judge
+from harness.judge.bindings import claim_designs
+from harness.judge.seeds import pending_of
 from harness.store import open_reader
 from harness.suite import Suite
 
@@ -57,8 +58,8 @@ def test_bought_seeds_do_not_enter(tmp_path: Path) -> None:
         many.scores[name, "ours"][:3] = few.scores[name, "ours"]  # type: ignore[index]
     first, later = (one.verdicts(sequential=True)["c"] for one in (few, many))
     assert (first["difference"], first["p"]) == (later["difference"], later["p"])
-    frames = frames_of(suite, few.plan, sequential=True)
-    assert pending_of(frames, few.evidence(), 20) == []
+    designs = claim_designs(suite, few.plan, sequential=True)
+    assert pending_of(designs, few.evidence(), 20) == []
 
 
 def test_a_verdict_over_domains_recomputes(tmp_path: Path, database: Path) -> None:
@@ -68,7 +69,7 @@ def test_a_verdict_over_domains_recomputes(tmp_path: Path, database: Path) -> No
         judgement = judge(found.suite, found.plan, reader, judged_at=WHEN)
     record_verdicts(database, found.suite, "paper", judgement)
     with open_reader(database) as reader:
-        assert recompute(reader, "c", "paper", WHEN)["matches"]
+        assert differing(reader, "c", "paper", WHEN) == []
 
 
 @pytest.mark.parametrize("changes", [{"scope": "each"}, {"benchmarks": ["r0"]}, {"domains": "rooms"}])

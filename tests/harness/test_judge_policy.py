@@ -11,12 +11,12 @@ import pytest
 from judge_support import WHEN, World, around, benchmark, binding, fact, flat, write_suite
 
 from harness import stats
-from harness.judge.contrasts import frames_of
-from harness.judge.evidence import Record
-from harness.judge.families import adjust
-from harness.judge.judging import rows_of
-from harness.judge.policy import needed_p, next_seeds, pending_of, resolved
-from harness.judge.verdicts import Reading
+from harness.judge.bindings import claim_designs
+from harness.judge.correction import adjust
+from harness.judge.evidence import StoredTrial
+from harness.judge.judging import judge_designs
+from harness.judge.seeds import needed_p, next_seeds, pending_of, resolved
+from harness.judge.verdicts import Criteria, Reading
 from harness.suite import Suite
 
 NAMES = ("x0", "x1", "x2", "x3")
@@ -34,7 +34,7 @@ def pending(suite: Suite, values: dict[str, list[float]], cap: int = 20, scale: 
     for name, ours in values.items():
         scores |= {(name, "ours"): ours, (name, "base"): flat(len(ours))}
     world = World(suite, scores, scale)
-    return pending_of(frames_of(suite, world.plan, sequential=True), world.evidence(), cap)
+    return pending_of(claim_designs(suite, world.plan, sequential=True), world.evidence(), cap)
 
 
 def test_resolved_claims_get_no_seeds(tmp_path: Path) -> None:
@@ -73,10 +73,10 @@ def test_cheap_seeds_go_first(tmp_path: Path) -> None:
     records = world.evidence()
     slow = {link.trial_id for link in world.plan.links if link.benchmark != "x2"}
     dear = {
-        trial: Record(trial, one.status, one.environment, one.results, 50.0 if trial in slow else 1.0)
+        trial: StoredTrial(trial, one.status, one.environment, one.results, 50.0 if trial in slow else 1.0)
         for trial, one in records.items()
     }
-    found = pending_of(frames_of(suite, world.plan, sequential=True), dear, 20)
+    found = pending_of(claim_designs(suite, world.plan, sequential=True), dear, 20)
     assert next_seeds(found)[0].claim_id == "c-x2"
 
 
@@ -93,21 +93,21 @@ def test_a_shared_test_is_bought_once(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, facts, [binding("one"), binding("two")])
     scores = {("a", "ours"): around(1.0, 2.0, 4), ("a", "base"): flat(4)}
     world = World(suite, scores)
-    assert len(pending_of(frames_of(suite, world.plan, sequential=True), world.evidence(), 12)) == 1
+    assert len(pending_of(claim_designs(suite, world.plan, sequential=True), world.evidence(), 12)) == 1
 
 
 def test_an_arm_with_more_seeds_leaves_no_gap(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, [fact("one"), fact("two")], [binding("one"), binding("two", against=["other"])])
     scores = {("a", "ours"): around(1.0, 3.0, 8), ("a", "base"): flat(8), ("a", "other"): flat(4)}
     world = World(suite, scores)
-    frames = frames_of(suite, world.plan, sequential=True)
+    designs = claim_designs(suite, world.plan, sequential=True)
     short = [
-        replace(frame, blocks=tuple(
+        replace(design, blocks=tuple(
             replace(block, cells={arm: {s: t for s, t in cell.items() if arm != "other" or s < 4}
-                                  for arm, cell in block.cells.items()}) for block in frame.blocks))
-        for frame in frames
+                                  for arm, cell in block.cells.items()}) for block in design.blocks))
+        for design in designs
     ]  # fmt: skip
-    found = {one.claim_id: one.series[0].next_seed for one in pending_of(short, world.evidence(), 12)}
+    found = {one.claim_id: one.comparisons[0].next_seed for one in pending_of(short, world.evidence(), 12)}
     assert found == {"one": 8, "two": 4}
 
 
@@ -136,9 +136,7 @@ def reading(**changes: Any) -> Reading:
     ],
 )
 def test_resolution_rule(changes: dict[str, Any], adjusted: float, stand_in: bool, settled: bool) -> None:
-    why = resolved(
-        reading(**changes), adjusted, alpha=0.05, kappa=0.5, delta=2.0, smallest=0.4, stand_in=stand_in
-    )  # fmt: skip
+    why = resolved(reading(**changes), adjusted, Criteria(0.05, 0.5, delta=2.0, smallest=0.4, stand_in=stand_in))
     assert (why is not None) == settled
 
 
@@ -154,21 +152,21 @@ def simulate(suite: Suite, truths: dict[str, float], sd: float, cap: int, rng: n
     """One suite: seeds bought by the policy until nothing is pending; words by claim and pairs used."""
     draws = {name: truth + sd * rng.standard_normal(cap) for name, truth in truths.items()}
     world = World(suite, {(name, arm): flat(cap) for name in NAMES for arm in ("ours", "base")}, "paper")
-    frames = frames_of(suite, world.plan, sequential=True)
-    records: dict[str, Record] = {}
+    designs = claim_designs(suite, world.plan, sequential=True)
+    records: dict[str, StoredTrial] = {}
     ids = {(link.benchmark, link.arm, link.seed): link.trial_id for link in world.plan.links}
 
     def run(name: str, seed: int) -> None:
         for arm, value in (("ours", 50 + draws[name][seed]), ("base", 50.0)):
             trial = ids[name, arm, seed]
-            records[trial] = Record(trial, "done", "here", {("test", "score"): float(value)}, 1.0)
+            records[trial] = StoredTrial(trial, "done", "here", {("test", "score"): float(value)}, 1.0)
 
     bought = dict.fromkeys(NAMES, 3)
     for name in NAMES:
         for seed in range(3):
             run(name, seed)
     while True:
-        asked = [planned(frame, bought) for frame in frames]
+        asked = [planned(design, bought) for design in designs]
         purchases = next_seeds(pending_of(asked, records, cap))
         if not purchases:
             break
@@ -176,18 +174,18 @@ def simulate(suite: Suite, truths: dict[str, float], sd: float, cap: int, rng: n
         assert one.seed == bought[one.benchmark]
         run(one.benchmark, one.seed)
         bought[one.benchmark] += 1
-    words = {one.frame.claim_id: row["verdict"] for one, row in rows_of(asked, records, {}, WHEN)}
+    words = {row.claim_id: row.verdict for _, row in judge_designs(asked, records, {}, WHEN)}
     return words, sum(bought.values())
 
 
-def planned(frame: Any, bought: dict[str, int]) -> Any:
-    """The frame with as many seeds as were asked for."""
+def planned(design: Any, bought: dict[str, int]) -> Any:
+    """The design with as many seeds as were asked for."""
     blocks = tuple(
         replace(block, cells={arm: {s: t for s, t in cell.items() if s < bought[block.benchmark]}
                               for arm, cell in block.cells.items()})
-        for block in frame.blocks
+        for block in design.blocks
     )  # fmt: skip
-    return replace(frame, blocks=blocks)
+    return replace(design, blocks=blocks)
 
 
 def test_sequential_seeds_spare_trials_and_rarely_err(tmp_path: Path) -> None:

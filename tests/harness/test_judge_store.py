@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from judge_support import WHEN, World, around, benchmark, binding, fact, flat, record_verdicts, write_suite
+from recomputing import differing
 
 from harness import stats
-from harness.errors import HarnessError
-from harness.judge import ablations, claim_rows, judge, recompute, verdict_times
-from harness.judge.checks import code_of, run_apart
-from harness.judge.frame import Stored
+from harness.judge import Judgement, VerdictRow, ablations, claim_rows, judge
+from harness.judge.checks import CheckResult, code_of, run_apart
+from harness.judge.rows import VerdictTrialRow
 from harness.plan.planning import Selection, make_plan
 from harness.store import Owner, open_reader
 from harness.suite import load_suite
@@ -56,12 +56,12 @@ def many_kinds(folder: Path, judging: str = "{}") -> World:
     return World(suite, scores, "paper", mechanisms, frozenset({("b", "base", 3)}))
 
 
-def judged(world: World, database: Path, when: Any = WHEN, **more: Any) -> dict[str, dict[str, Any]]:
+def judged(world: World, database: Path, when: Any = WHEN, **more: Any) -> dict[str, VerdictRow]:
     """Judge from the store and store the judgement."""
     with open_reader(database) as reader:
         judgement = judge(world.suite, world.plan, reader, judged_at=when, **more)
     record_verdicts(database, world.suite, world.scale, judgement)
-    return {row["claim_id"]: row for row in judgement.verdicts}
+    return {row.claim_id: row for row in judgement.verdicts}
 
 
 @pytest.mark.parametrize("sequential", [False, True])
@@ -69,16 +69,13 @@ def test_every_verdict_recomputes(tmp_path: Path, database: Path, sequential: bo
     world = many_kinds(tmp_path)
     world.store(database)
     rows = judged(world, database, sequential=sequential)
-    assert len({row["verdict"] for row in rows.values()}) >= 4
-    assert rows["dead"]["verdict"] == "inactive"
+    assert len({row.verdict for row in rows.values()}) >= 4
+    assert rows["dead"].verdict == "inactive"
     with open_reader(database) as reader:
         for claim, row in rows.items():
-            (when,) = verdict_times(reader, claim, "paper")
-            again = recompute(reader, claim, "paper", when)
-            assert again["matches"], (claim, again["differs"])
-            assert again["verdict"] == row["verdict"]
+            assert differing(reader, claim, "paper", WHEN) == [], (claim, row.verdict)
         stored = {row["claim_id"]: row for row in reader.verdicts(scale="paper")}
-        assert stored["plain"]["design"]["per_benchmark"] == rows["plain"]["design"]["per_benchmark"]
+        assert stored["plain"]["design"]["per_benchmark"] == rows["plain"].design["per_benchmark"]
         assert stored["plain"]["design"]["shown"][0]["against"] == "other"
         gates = {row["claim_id"]: row for row in reader.gates("paper")}
         assert (gates["gated"]["passed"], gates["dead"]["passed"]) == (True, False)
@@ -93,19 +90,13 @@ def test_recomputing_notices_a_changed_number(tmp_path: Path, database: Path) ->
     world = many_kinds(tmp_path)
     world.store(database)
     rows = judged(world, database)
-    tampered = {**rows["plain"], "judged_at": LATER, "difference": 1.0, "verdict": "contradicted"}
-    judgement = type("Rows", (), {"verdicts": [tampered], "trials": [], "gates": []})
+    tampered = replace(rows["plain"], judged_at=LATER, difference=1.0, verdict="contradicted")
     with open_reader(database) as reader:
         sides = reader.query("SELECT trial_id, side FROM verdict_trials WHERE claim_id = 'plain'").rows
-    base = {"claim_id": "plain", "scale": "paper", "judged_at": LATER}
-    judgement.trials = [{**base, "trial_id": trial, "side": side} for trial, side in sides]
-    record_verdicts(database, world.suite, "paper", judgement)
+    trials = tuple(VerdictTrialRow("plain", "paper", LATER, trial, side) for trial, side in sides)
+    record_verdicts(database, world.suite, "paper", Judgement((tampered,), trials, ()))
     with open_reader(database) as reader:
-        again = recompute(reader, "plain", "paper", LATER)
-        assert not again["matches"]
-        assert set(again["differs"]) == {"difference", "verdict"}
-        with pytest.raises(HarnessError, match="no verdict"):
-            recompute(reader, "plain", "mini", LATER)
+        assert set(differing(reader, "plain", "paper", LATER)) == {"difference", "verdict"}
 
 
 def test_other_trials_under_the_same_names_change_nothing(tmp_path: Path, database: Path) -> None:
@@ -127,23 +118,22 @@ def test_other_trials_under_the_same_names_change_nothing(tmp_path: Path, databa
         assert named.rows == [(12,)]
     after = judged(world, database, LATER)
     for claim, row in before.items():
-        same = {name: value for name, value in row.items() if name not in ("judged_at", "design")}
-        assert same == {name: after[claim][name] for name in same}, claim
-        assert "changed_since" not in after[claim]["design"]
+        assert replace(after[claim], judged_at=WHEN, design={}) == replace(row, design={})
+        assert "changed_since" not in after[claim].design
 
 
 def test_a_changed_design_is_marked_once_results_exist(tmp_path: Path, database: Path) -> None:
     world = many_kinds(tmp_path)
     world.store(database)
     first = judged(world, database)
-    assert "changed_since" not in first["plain"]["design"]
+    assert "changed_since" not in first["plain"].design
     changed = many_kinds(tmp_path, judging="{kappa: 0.9}")
     second = judged(changed, database, LATER)
-    assert second["plain"]["design"]["changed_since"] == LATER.isoformat(timespec="seconds")
-    assert second["plain"]["design"]["registered"] != first["plain"]["design"]["registered"]
-    assert "changed_since" not in second["unbound"]["design"]  # no results to have been looked at
+    assert second["plain"].design["changed_since"] == LATER.isoformat(timespec="seconds")
+    assert second["plain"].design["registered"] != first["plain"].design["registered"]
+    assert "changed_since" not in second["unbound"].design  # no results to have been looked at
     third = judged(changed, database, LATER + timedelta(hours=1))
-    assert third["plain"]["design"]["changed_since"] == LATER.isoformat(timespec="seconds")
+    assert third["plain"].design["changed_since"] == LATER.isoformat(timespec="seconds")
 
 
 def test_more_seeds_are_another_look_not_another_design(tmp_path: Path, database: Path) -> None:
@@ -153,9 +143,9 @@ def test_more_seeds_are_another_look_not_another_design(tmp_path: Path, database
     first = judged(world, database)
     world.seeds = 6
     second = judged(world, database, LATER)
-    assert (first["plain"]["n"], second["plain"]["n"]) == (4, 6)
-    assert (first["plain"]["design"]["looks"], second["plain"]["design"]["looks"]) == (1, 2)
-    assert first["plain"]["design"]["registered"] == second["plain"]["design"]["registered"]
+    assert (first["plain"].n, second["plain"].n) == (4, 6)
+    assert (first["plain"].design["looks"], second["plain"].design["looks"]) == (1, 2)
+    assert first["plain"].design["registered"] == second["plain"].design["registered"]
 
 
 def test_a_sequential_claim_stays_sequential(tmp_path: Path, database: Path) -> None:
@@ -163,9 +153,9 @@ def test_a_sequential_claim_stays_sequential(tmp_path: Path, database: Path) -> 
     world.store(database)
     judged(world, database, sequential=True)
     later = judged(world, database, LATER)
-    assert later["plain"]["sequential"]
-    assert later["plain"]["p"] == pytest.approx(stats.anytime_p(
-        [one for _, one in sorted(later["plain"]["design"]["per_benchmark"][0]["differences"].items())]
+    assert later["plain"].sequential
+    assert later["plain"].p == pytest.approx(stats.anytime_p(
+        [one for _, one in sorted(later["plain"].design["per_benchmark"][0]["differences"].items())]
     ))  # fmt: skip
 
 
@@ -174,9 +164,9 @@ def test_overrides_on_the_command_line_make_a_stand_in(tmp_path: Path, database:
     world.store(database)
     plan = make_plan(world.suite, Selection(scale="paper", seeds=(0, 1, 2), overrides={"steps": 10}))
     with open_reader(database) as reader:
-        rows = {row["claim_id"]: row for row in judge(world.suite, plan, reader, judged_at=WHEN).verdicts}
-    assert rows["plain"]["stand_in"] == ["recipe"]
-    assert rows["plain"]["n"] == 0  # none of these trials is stored
+        rows = {row.claim_id: row for row in judge(world.suite, plan, reader, judged_at=WHEN).verdicts}
+    assert rows["plain"].stand_in == ("recipe",)
+    assert rows["plain"].n == 0  # none of these trials is stored
 
 
 def test_claims_can_be_stored(tmp_path: Path, database: Path) -> None:
@@ -198,10 +188,10 @@ def test_a_check_is_computed_once_for_its_code(database: Path, monkeypatch: pyte
     with Owner(database) as owner:
         owner.flush()
     claim = "adamp-identity-all-rows-must-pass"
-    answer = Stored(4.0, 4.0, 0.0, "rules", "", "equal", True, code_of("suites.checks.adamp:all_rows_must_pass"))
+    answer = CheckResult(4.0, 4.0, 0.0, "rules", "", "equal", True, code_of("suites.checks.adamp:all_rows_must_pass"))
     asked: list[list[str]] = []
 
-    def pretend(places: list[str]) -> dict[str, Stored]:
+    def pretend(places: list[str]) -> dict[str, CheckResult]:
         asked.append(places)
         return {place: answer if "all_rows" in place else replace(answer, ours=5.0) for place in places}
 
@@ -209,15 +199,15 @@ def test_a_check_is_computed_once_for_its_code(database: Path, monkeypatch: pyte
     with open_reader(database) as reader:
         stored_only = judge(suite, plan, reader, judged_at=WHEN, compute_checks=False)
         judgement = judge(suite, plan, reader, judged_at=WHEN)
-    assert {row["claim_id"]: row for row in stored_only.verdicts}[claim]["verdict"] == "not run"
-    rows = {row["claim_id"]: row for row in judgement.verdicts}
-    assert rows[claim]["verdict"] == "holds"
-    assert rows["adamp-identity-update-orthogonal"]["verdict"] == "fails"
+    assert {row.claim_id: row for row in stored_only.verdicts}[claim].verdict == "not run"
+    rows = {row.claim_id: row for row in judgement.verdicts}
+    assert rows[claim].verdict == "holds"
+    assert rows["adamp-identity-update-orthogonal"].verdict == "fails"
     record_verdicts(database, suite, "mini", judgement)
     with open_reader(database) as reader:
         judge(suite, plan, reader, judged_at=LATER)
-        assert recompute(reader, claim, "mini", WHEN)["matches"]
-        assert recompute(reader, "adamp-identity-update-orthogonal", "mini", WHEN)["matches"]
+        assert differing(reader, claim, "mini", WHEN) == []
+        assert differing(reader, "adamp-identity-update-orthogonal", "mini", WHEN) == []
     assert len(asked) == 1
 
 
@@ -242,13 +232,13 @@ def test_items_of_a_fixed_test_set_widen_the_interval(tmp_path: Path, database: 
     world = World(suite, scores, items=items)
     world.store(database)
     row = judged(world, database)["c"]
-    found = row["design"]["two_way"]
+    found = row.design["two_way"]
     differences = 100.0 * np.stack([a.astype(float) - b for a, b in zip(right["ours"], right["base"], strict=True)])
     expected = stats.two_way_interval(differences)
     assert (found["low"], found["high"], found["items"]) == pytest.approx((expected.low, expected.high, 200))
-    assert found["high"] - found["low"] > row["ci_high"] - row["ci_low"]
+    assert found["high"] - found["low"] > row.ci_high - row.ci_low
     np.savez(items["a", "ours", 0], item=np.arange(1, 201), correct=right["ours"][0])
-    assert "two_way" not in judged(world, database, LATER)["c"]["design"]  # not the same items
+    assert "two_way" not in judged(world, database, LATER)["c"].design  # not the same items
 
 
 def test_ablations(tmp_path: Path, database: Path) -> None:

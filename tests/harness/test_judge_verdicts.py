@@ -10,7 +10,7 @@ import pytest
 from judge_support import World, around, benchmark, binding, fact, flat, write_suite
 
 from harness import stats
-from harness.judge.verdicts import RANK, SENSITIVE, Reading, decide, least_favourable
+from harness.judge.verdicts import SENSITIVE, Criteria, Reading, decide, least_favourable
 from harness.suite.models import Gate
 
 PAPER = benchmark("a", paper=True)
@@ -351,13 +351,12 @@ def reading(**changes: Any) -> Reading:
 
 
 def test_a_significant_p_without_its_interval_decides_nothing() -> None:
-    rules: dict[str, Any] = {"alpha": 0.05, "kappa": 0.5, "delta": 2.0, "smallest": 0.4, "stand_in": False}
-    assert decide(reading(), 0.04, **rules) == "reproduced"
-    assert decide(reading(), 0.06, **rules) == "inconclusive"  # adjusted p decides, not the interval alone
-    assert decide(reading(above=False), 0.04, **rules) == "inconclusive"
+    criteria = Criteria(alpha=0.05, kappa=0.5, delta=2.0, smallest=0.4, stand_in=False)
+    assert decide(reading(), 0.04, criteria) == "reproduced"
+    assert decide(reading(), 0.06, criteria) == "inconclusive"  # adjusted p decides, not the interval alone
+    assert decide(reading(above=False), 0.04, criteria) == "inconclusive"
 
 
 def test_the_least_favourable_benchmark_decides() -> None:
     assert least_favourable(["reproduced", "contradicted", "inconclusive"]) == 1
     assert least_favourable(["direction confirmed", SENSITIVE]) == 1
-    assert len(set(RANK)) == len(RANK)

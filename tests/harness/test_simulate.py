@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from harness import registry
 from harness.data.roots import data_root
 from harness.judge import simulation as simulate
-from harness.judge.simulation import CAP, SUITES, TRUTHS, Case, Judged, Table
+from harness.judge.simulation import CAP, SUITES, TRUTHS, Case, Judged, SimulationTable
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
 from harness.trial import loop as training
@@ -20,7 +20,7 @@ from harness.trial.runtime import Runtime
 
 
 @pytest.fixture(scope="module")
-def table() -> Table:
+def table() -> SimulationTable:
     """The ten suites twice."""
     cases = [Case(number, repeat, 0.25) for repeat in range(2) for number in range(SUITES)]
     return simulate.tabulate(cases, 1, lambda _: None)
@@ -58,14 +58,14 @@ def test_the_truth_is_as_stated(number: int) -> None:
 
 def test_every_contrast_is_primary_and_judged_as_published() -> None:
     sequential, fixed = simulate.planned(1, 0.25)
-    assert {frame.family for frame in (*sequential, *fixed)} == {"primary"}
-    assert not any(frame.is_stand_in for frame in sequential)
-    assert {frame.delta for frame in fixed} == {1.0}
-    assert [frame.sequential for frame in sequential] == [True] * 4
-    assert len(sequential[0].members) == 4
+    assert {design.multiplicity.family for design in (*sequential, *fixed)} == {"primary"}
+    assert not any(design.is_stand_in for design in sequential)
+    assert {design.estimand.delta for design in fixed} == {1.0}
+    assert [design.rules.sequential for design in sequential] == [True] * 4
+    assert len(sequential[0].multiplicity.members) == 4
 
 
-def test_errors_are_rare_and_seeds_are_spared(table: Table) -> None:
+def test_errors_are_rare_and_seeds_are_spared(table: SimulationTable) -> None:
     assert table.suites == 20
     assert table.false_suites["sequential"] == table.false_suites["fixed"] == 0
     assert table.cost <= 0.6
@@ -77,7 +77,7 @@ def test_errors_are_rare_and_seeds_are_spared(table: Table) -> None:
 
 
 def test_a_table_counts_false_reproductions_and_costs() -> None:
-    table = Table()
+    table = SimulationTable()
     right = {truth.name: truth.right for truth in TRUTHS}
     pairs, nothing = dict.fromkeys(right, 10), dict.fromkeys(right, 0.0)
     wrong = {**right, "null": "reproduced", "quarter": "inconclusive"}

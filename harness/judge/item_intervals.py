@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats
+from harness.judge.design import ClaimDesign
 from harness.judge.evidence import Evidence
-from harness.judge.examining import BlockFound
-from harness.judge.frame import Frame
-from harness.judge.settling import finite
+from harness.judge.rows import finite
+from harness.judge.units import ExaminedBlock
 from harness.store.queries import Queries
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -22,7 +22,7 @@ IDENTITY = "item"
 """The array that names the items."""
 
 
-class Items:
+class ItemOutputs:
     """Per-item outputs of trials, each file read once."""
 
     def __init__(self, reader: Queries, trial_ids: Iterable[str]) -> None:
@@ -50,40 +50,41 @@ class Items:
             return None
 
 
-def two_way(frame: Frame, found: BlockFound, evidence: Evidence, items: Items) -> dict[str, Any] | None:
+def two_way(
+    design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence, items: ItemOutputs
+) -> dict[str, Any] | None:
     """The two-way interval of the only comparison of a benchmark, in the claim's direction and the metric's unit.
 
     None where the items of the pairs are not all there and the same, where no array's mean is the judged metric, or
     where the design has no such interval (several comparisons, gains, ratios, sequential seeds).
     """
-    if len(found.pairs) != 1 or frame.own_baselines or frame.log_ratio or frame.sequential:
+    pairing, block = design.pairing, examined.block
+    if len(examined.pairs) != 1 or pairing.own_baselines or pairing.log_ratio or design.rules.sequential:
         return None
-    (upper, lower), (one,) = found.block.pairs[0], found.pairs
+    (upper, lower), (pairs,) = block.comparisons[0], examined.pairs
     rows = []
     named: NDArray[Any] | None = None
-    for seed in sorted(one.method):
-        ids = [found.block.cells[arm][seed] for arm in (upper, lower)]
-        arrays = [items.of(trial) for trial in ids]
-        if arrays[0] is None or arrays[1] is None:
+    for seed in sorted(pairs.method):
+        ids = [block.cells[arm][seed] for arm in (upper, lower)]
+        method, baseline = (items.of(trial) for trial in ids)
+        if method is None or baseline is None:
             return None
-        names = [each.get(IDENTITY) for each in arrays if each is not None]
-        for name in names:
+        for name in (method.get(IDENTITY), baseline.get(IDENTITY)):
             if name is None or (named is not None and not np.array_equal(name, named)):
                 return None
             named = name
-        scores = [evidence[trial].value(found.block.metric, found.block.split) for trial in ids]
-        column = _column(arrays[0], arrays[1], scores)
+        column = _column(method, baseline, [evidence[trial].value(block.metric, block.split) for trial in ids])
         if column is None:
             return None
         key, scale = column
-        difference = np.asarray(arrays[0][key], dtype=np.float64) - np.asarray(arrays[1][key], dtype=np.float64)
-        rows.append(found.block.direction * scale * difference)
+        difference = np.asarray(method[key], dtype=np.float64) - np.asarray(baseline[key], dtype=np.float64)
+        rows.append(block.direction * scale * difference)
     if len(rows) < 2:
         return None
-    answer = stats.two_way_interval(np.stack(rows), frame.alpha)
+    interval = stats.two_way_interval(np.stack(rows), design.rules.alpha)
     return {
-        "low": finite(answer.low), "high": finite(answer.high), "p": answer.p, "n": answer.n, "items": answer.items,
-        "seed_sd": finite(answer.seed_sd), "item_sd": finite(answer.item_sd),
+        "low": finite(interval.low), "high": finite(interval.high), "p": interval.p, "n": interval.n,
+        "items": interval.items, "seed_sd": finite(interval.seed_sd), "item_sd": finite(interval.item_sd),
     }  # fmt: skip
 
 

@@ -1,6 +1,6 @@
 """Which seed is bought next: the one whose claim is most likely to be resolved per second of compute.
 
-Pure functions over frames and plain records. A purchase holds its reasons, so that it can be replayed: the same
+Pure functions over designs and plain records. A purchase holds its reasons, so that it can be replayed: the same
 records give the same purchases.
 """
 
@@ -14,17 +14,23 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from harness.judge import families
-from harness.judge.contrasts import frames_of
-from harness.judge.evidence import Evidence, read_evidence
-from harness.judge.examining import BlockFound, Unit
-from harness.judge.frame import Frame
-from harness.judge.judging import corrected_of, examine_frame
-from harness.judge.verdicts import Reading
+from harness.judge.bindings import claim_designs
+from harness.judge.correction import adjust
+from harness.judge.design import ClaimDesign
+from harness.judge.evidence import Evidence, StoredTrial, read_evidence
+from harness.judge.judging import corrected_families, examine_claim
+from harness.judge.tests import Paired
+from harness.judge.units import ExaminedBlock, Unit
+from harness.judge.verdicts import Criteria, Reading
 from harness.plan.planning import Plan, Selection
 from harness.store.queries import Queries
 from harness.suite import Suite
+from harness.vocabulary import Verdict
+
+Floats = NDArray[np.float64]
+Counts = NDArray[np.int64]
 
 ENOUGH = 8
 """Seeds after which an adjusted rejection is kept although the size is not settled."""
@@ -32,7 +38,7 @@ QUANTILES = tuple((i + 0.5) / 10 for i in range(10))
 
 
 @dataclass(frozen=True, slots=True)
-class Series:
+class OpenComparison:
     """One comparison whose next seed could be bought: all its arms run together."""
 
     benchmark: str
@@ -47,7 +53,8 @@ class Series:
 class Pending:
     """An unresolved test with what its resolution needs.
 
-    ``threshold`` is the anytime p at which its correction, as the family stands now, is satisfied.
+    ``threshold`` is the anytime p at which its correction, as the family stands now, is satisfied; ``margin`` that of
+    "not worse"; ``cap`` the largest number of seeds.
     """
 
     claim_id: str
@@ -55,13 +62,9 @@ class Pending:
     n: int
     adjusted_p: float
     threshold: float
-    series: tuple[Series, ...]
-    alpha: float
-    kappa: float
+    comparisons: tuple[OpenComparison, ...]
+    criteria: Criteria
     g: float
-    delta: float | None
-    smallest: float | None
-    stand_in: bool
     margin: float | None
     cap: int
 
@@ -96,30 +99,27 @@ class Purchase:
         return {"kind": "event", "event_kind": "seed-bought", "detail": asdict(self) | {"reason": self.reason}}
 
 
-def resolved(
-    reading: Reading, adjusted_p: float, *, alpha: float, kappa: float, delta: float | None, smallest: float | None,
-    stand_in: bool,
-) -> str | None:  # fmt: skip
+def resolved(reading: Reading, adjusted_p: float, criteria: Criteria) -> str | None:
     """Why a verdict can no longer be lost; None where it can. ``reading`` is that of an anytime design.
 
     The running interval and the anytime p never take back what they excluded, and neither does Holm on such p values.
     An effect worth having being excluded is not the end where the estimate lies at −m or below: "not reproduced" can
     still become "contradicted".
     """
-    certain = adjusted_p <= alpha
+    certain = adjusted_p <= criteria.alpha
     if reading.margin:
         if certain and reading.above:
             return "not worse than the margin"
         return "worse than the margin" if reading.below else None
-    if stand_in:
+    if criteria.stand_in:
         return "direction settled" if certain and (reading.above or reading.below) else None
     if certain:
-        if delta is None or not reading.sized:
+        if criteria.delta is None or not reading.sized:
             return "direction settled"
-        bar = kappa * delta
+        bar = criteria.kappa * criteria.delta
         if reading.low >= bar or reading.high < bar or reading.n >= ENOUGH:
             return "direction and size settled"
-    m = smallest if smallest is not None else 0.0
+    m = criteria.smallest if criteria.smallest is not None else 0.0
     if reading.sized and reading.high < m and (reading.below or reading.estimate > -m):
         return "an effect worth having is excluded"
     return None
@@ -127,71 +127,61 @@ def resolved(
 
 def pending_claims(suite: Suite, plan: Plan, reader: Queries, *, cap: int) -> list[Pending]:
     """The unresolved tests of a suite, from exactly the plan's trials; ``cap`` is the largest number of seeds."""
-    frames = frames_of(suite, plan, sequential=True)
-    evidence = read_evidence(reader, {trial for frame in frames for trial in frame.trial_ids()})
-    return pending_of(frames, evidence, cap)
+    designs = claim_designs(suite, plan, sequential=True)
+    evidence = read_evidence(reader, {trial for design in designs for trial in design.trial_ids()})
+    return pending_of(designs, evidence, cap)
 
 
-def pending_of(frames: Sequence[Frame], evidence: Evidence, cap: int) -> list[Pending]:
+def pending_of(designs: Sequence[ClaimDesign], evidence: Evidence, cap: int) -> list[Pending]:
     """Unresolved tests from plain records; a test that claims share appears once."""
-    examined = [examine_frame(frame, evidence) for frame in frames]
-    corrected = {name: corrected_of(examined, name) for name in ("primary", "secondary")}
-    found: dict[str, Pending] = {}
-    for one in examined:
-        for unit in one.units if one.frame.domains is None else ():  # seeds make no more domains
-            if unit.contrast in found or unit.stopped is not None or unit.reading is None:
+    claims = [examine_claim(design, evidence) for design in designs]
+    families = corrected_families(claims)
+    pending: dict[str, Pending] = {}
+    for claim in claims:
+        design = claim.design
+        for unit in claim.units if design.question.domains is None else ():  # seeds make no more domains
+            if unit.contrast in pending or unit.stopped is not None or unit.reading is None:
                 continue
-            p, adjusted = corrected[one.frame.family]
-            pending = _pending(one.frame, unit, p, adjusted, evidence, cap)
-            if pending is not None:
-                found[unit.contrast] = pending
-    return list(found.values())
+            family, criteria = families[design.multiplicity.family], unit.criteria(design)
+            adjusted_p = family.adjusted[unit.contrast]
+            if resolved(unit.reading, adjusted_p, criteria):
+                continue
+            comparisons = _open_comparisons(design, unit, evidence, cap)
+            if comparisons:
+                pending[unit.contrast] = Pending(
+                    design.claim_id, unit.contrast, unit.reading.n, adjusted_p,
+                    threshold=needed_p(design.multiplicity.family, family.p, unit.contrast, criteria.alpha),
+                    comparisons=comparisons, criteria=criteria, g=design.rules.g, cap=cap,
+                    margin=design.estimand.margin if design.question.scope == "no_worse" else None,
+                )  # fmt: skip
+    return list(pending.values())
 
 
-def _pending(
-    frame: Frame, unit: Unit, p: Mapping[str, float | None], adjusted: Mapping[str, float], evidence: Evidence, cap: int
-) -> Pending | None:
-    assert unit.reading is not None
-    own = adjusted[unit.contrast]
-    if resolved(
-        unit.reading, own, alpha=frame.alpha, kappa=frame.kappa, delta=frame.delta, smallest=unit.smallest,
-        stand_in=frame.is_stand_in,
-    ):  # fmt: skip
-        return None
-    open_series = [one for block in unit.blocks for one in _series(frame, block, evidence) if one.next_seed < cap]
-    if not open_series:
-        return None
-    return Pending(
-        frame.claim_id, unit.contrast, unit.reading.n, own,
-        needed_p(frame.family, p, unit.contrast, frame.alpha), tuple(open_series), frame.alpha, frame.kappa, frame.g,
-        frame.delta, unit.smallest, frame.is_stand_in, frame.margin if frame.scope == "no_worse" else None, cap,
-    )  # fmt: skip
+def _open_comparisons(design: ClaimDesign, unit: Unit, evidence: Evidence, cap: int) -> tuple[OpenComparison, ...]:
+    """Those of a unit's benchmarks that may have another seed below the cap."""
+    possible = [
+        _open_comparison(design, examined, evidence)
+        for examined in unit.blocks
+        if examined.stopped is None or examined.stopped.verdict == Verdict.NOT_RUN
+    ]
+    return tuple(comparison for comparison in possible if comparison.next_seed < cap)
 
 
-def _series(frame: Frame, found: BlockFound, evidence: Evidence) -> list[Series]:
-    block = found.block
-    arms = tuple(dict.fromkeys((*block.chain, *frame.own_baselines)))
-    if found.stopped is not None and found.stopped[0] != "not run":
-        return []
+def _open_comparison(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> OpenComparison:
+    block = examined.block
+    arms = tuple(dict.fromkeys((*block.chain, *design.pairing.own_baselines)))
     cells = [block.cells.get(arm, {}) for arm in arms]
     # an arm may have more seeds already, bought for another comparison
     following = next(seed for seed in count() if any(seed not in cell for cell in cells))
-    seconds = sum(_seconds([evidence.get(trial) for trial in block.cells.get(arm, {}).values()]) for arm in arms)
-    values = [tuple(one.values) for one in found.pairs]
-    weakest = min(values, key=lambda one: (len(one), sum(one) / len(one) if one else 0.0)) if values else ()
-    p = unit_p(weakest, frame.g)
-    return [Series(block.benchmark, arms, weakest, following, seconds, p)]
+    seconds = sum(_seconds([evidence.get(trial) for trial in cell.values()]) for cell in cells)
+    values = [tuple(pairs.values) for pairs in examined.pairs]
+    weakest = min(values, key=lambda each: (len(each), sum(each) / len(each) if each else 0.0)) if values else ()
+    p = Paired(weakest, True, design.rules.g).p if weakest else 1.0
+    return OpenComparison(block.benchmark, arms, weakest, following, seconds, p)
 
 
-def unit_p(values: tuple[float, ...], g: float) -> float:
-    """Anytime p of one comparison."""
-    from harness.judge.scopes import Paired
-
-    return Paired(values, True, g).p if values else 1.0
-
-
-def _seconds(records: Sequence[Any]) -> float:
-    known = [one.seconds for one in records if one is not None and one.seconds]
+def _seconds(trials: Sequence[StoredTrial | None]) -> float:
+    known = [trial.seconds for trial in trials if trial is not None and trial.seconds]
     return median(known) if known else 1.0
 
 
@@ -209,7 +199,7 @@ def needed_p(family: str, p: Mapping[str, float | None], contrast: str, alpha: f
     low, high = math.log(1e-12), math.log(alpha)
     for _ in range(30):
         middle = (low + high) / 2
-        accepted = families.adjust(family, {**p, contrast: math.exp(middle)}, sequential=True)[contrast] <= alpha
+        accepted = adjust(family, {**p, contrast: math.exp(middle)}, sequential=True)[contrast] <= alpha
         low, high = (middle, high) if accepted else (low, middle)
     return math.exp(low)
 
@@ -221,65 +211,65 @@ def next_seeds(pending: Sequence[Pending], at_most: int = 1) -> list[Purchase]:
     before the cap, the cheapest seed of the claim with fewest pairs is next.
     """
     chosen = []
-    for one in pending:
-        series = max(one.series, key=lambda each: (each.p, -len(each.differences)))
-        chosen.append((resolution_rate(one, series), one, series))
+    for test in pending:
+        weakest = max(test.comparisons, key=lambda each: (each.p, -len(each.differences)))
+        chosen.append((resolution_rate(test, weakest), test, weakest))
     ranked = sorted(chosen, key=lambda each: (-each[0], each[2].seconds * (each[1].n + 1), each[1].contrast))
     purchases: list[Purchase] = []
     bought: set[tuple[str, tuple[str, ...], int]] = set()
-    for rate, one, series in ranked:
-        key = (series.benchmark, series.arms, series.next_seed)
-        if key in bought or len(purchases) >= at_most:
+    for rate, test, comparison in ranked:
+        place = (comparison.benchmark, comparison.arms, comparison.next_seed)
+        if place in bought or len(purchases) >= at_most:
             continue
-        bought.add(key)
-        others = tuple((other.claim_id, score) for score, other, _ in ranked if other is not one)
+        bought.add(place)
+        others = tuple((other.claim_id, score) for score, other, _ in ranked if other is not test)
         purchases.append(
-            Purchase(one.claim_id, series.benchmark, series.arms, series.next_seed, rate, others, one.contrast, one.n,
-                     one.adjusted_p, one.threshold)
-        )  # fmt: skip
+            Purchase(test.claim_id, *place, rate, others, test.contrast, test.n, test.adjusted_p, test.threshold)
+        )
     return purchases
 
 
-def resolution_rate(pending: Pending, series: Series) -> float:
+def resolution_rate(pending: Pending, comparison: OpenComparison) -> float:
     """Expected resolutions per second if seeds go on to this comparison.
 
     For ten equally likely true means (quantiles of the t posterior after the seeds so far) the first number of seeds
     is found at which evidence and interval, projected with the sd so far, resolve the claim; each counts one over the
     seconds until then, or nothing beyond the cap.
     """
-    values = np.asarray(series.differences, dtype=np.float64)
+    values = np.asarray(comparison.differences, dtype=np.float64)
     n, cap = len(values), pending.cap
     if n < 2 or not np.isfinite(values).all():
-        return 1.0 / (series.seconds * max(1, cap - n))
+        return 1.0 / (comparison.seconds * max(1, cap - n))
     future = np.arange(n + 1, cap + 1)
     if len(future) == 0:
         return 0.0
-    return _expected(pending, values, future, n) / series.seconds
+    return _expected(pending, values, future, n) / comparison.seconds
 
 
-def _expected(pending: Pending, values: Any, future: Any, n: int) -> float:
+def _expected(pending: Pending, values: Floats, future: Counts, n: int) -> float:
     from scipy import special
 
+    criteria = pending.criteria
     shift = 0.0 if pending.margin is None else pending.margin
     mean, sd = float(values.mean()) + shift, float(values.std(ddof=1))
     truths = mean + special.stdtrit(n - 1, np.array(QUANTILES))[:, None] * sd / math.sqrt(n)
     means = (n * mean + (future - n) * truths) / future
-    evidence, half = _projection(means, sd, future, pending.g, pending.alpha)
+    evidence, half = _projection(means, sd, future, pending.g, criteria.alpha)
     enough = evidence >= -math.log(pending.threshold)
     if pending.margin is not None:
         done = (enough & (means > 0)) | (means + half < 0)
-    elif pending.stand_in or pending.delta is None:
+    elif criteria.stand_in or criteria.delta is None:
         done = enough
     else:
-        bar = pending.kappa * pending.delta
+        bar = criteria.kappa * criteria.delta
         done = enough & ((means - half >= bar) | (means + half < bar) | (future >= ENOUGH))
-    if pending.margin is None and not pending.stand_in:
-        done |= means + half < (pending.smallest or 0.0)
+    if pending.margin is None and not criteria.stand_in:
+        done |= means + half < (criteria.smallest or 0.0)
     first = np.where(done.any(axis=1), done.argmax(axis=1) + 1, np.inf)
     return float(np.mean(1.0 / first))
 
 
-def _projection(means: Any, sd: float, future: Any, g: float, alpha: float) -> tuple[Any, Any]:
+def _projection(means: Floats, sd: float, future: Counts, g: float, alpha: float) -> tuple[Floats, Floats]:
     """log E and half-width of the anytime interval at future numbers of seeds (formulas of `stats.sequential`)."""
     nu, scale = future - 1, 1 + future * g
     signal, noise = future * means**2, nu * sd**2

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from harness import stats
+
+
+@dataclass(frozen=True, slots=True)
+class CorrectedFamily:
+    """p and adjusted p of a family's tests; its size is fixed by the design, whatever has run."""
+
+    p: Mapping[str, float | None] = field(default_factory=dict)
+    adjusted: Mapping[str, float] = field(default_factory=dict)
 
 
 def correction_name(family: str, sequential: bool) -> str:
@@ -21,13 +30,11 @@ def adjust(family: str, p: Mapping[str, float | None], *, sequential: bool) -> d
     In a sequential run the secondary family uses e-BH on e-values calibrated from the anytime p values, which stay
     e-values under stopping rules that look at more than t (Vovk & Wang 2021).
     """
-    names = list(p)
     values = [math.nan if value is None else value for value in p.values()]
-    adjusted: Sequence[float]
     if family == "primary":
-        adjusted = list(stats.holm(values))
+        adjusted = stats.holm(values)
     elif sequential:
-        adjusted = list(stats.e_bh(stats.e_from_p(values))) if values else []
+        adjusted = stats.e_bh(stats.e_from_p(values))
     else:
-        adjusted = list(stats.benjamini_hochberg(values))
-    return {name: 1.0 if math.isnan(one) else float(one) for name, one in zip(names, adjusted, strict=True)}
+        adjusted = stats.benjamini_hochberg(values)
+    return {name: 1.0 if math.isnan(value) else float(value) for name, value in zip(p, adjusted, strict=True)}

@@ -1,0 +1,302 @@
+"""From a suite's bindings to designs: which trials answer which claim."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from harness.judge import fairness
+from harness.judge.contrasts import cell_key, name_contrasts
+from harness.judge.design import (
+    ClaimDesign,
+    DesignBlock,
+    Estimand,
+    GateRule,
+    Mode,
+    Multiplicity,
+    Pairing,
+    Question,
+    StatisticalRules,
+    Stop,
+)
+from harness.plan.planning import Plan, Trial
+from harness.suite import Suite
+from harness.suite.cells import Setting, content, setting
+from harness.suite.models import Binding, Fact, Gate, Metric, Threshold
+from harness.vocabulary import Verdict
+
+UNJUDGED = ("provenance", "reference")
+"""Kinds that are listed with their source, drawn as context, never judged."""
+
+FLOORS = {"percent": 0.1, "bleu": 0.1, "ap": 0.1, "db": 0.05}
+"""Smallest differences of interest by unit, where neither claim nor metric gives one (statistics.md)."""
+
+RELATIVE_FLOORS = {"perplexity": 0.005}
+TIMES = frozenset({"seconds", "second", "s", "ms", "milliseconds", "minutes", "minute", "hours"})
+
+Cells = Mapping[str, Mapping[int, str]]
+"""arm → seed → trial_id, on one benchmark."""
+
+
+def claim_designs(suite: Suite, plan: Plan, *, sequential: bool) -> list[ClaimDesign]:
+    """A design for every claim that gets a verdict, in the order of the facts, with contrasts and families named."""
+    bindings = {binding.id: binding for binding in suite.model.claims}
+    trials = {trial.trial_id: trial for trial in plan.trials}
+    return name_contrasts(
+        [
+            DesignBuilder(suite, plan, trials, fact, bindings[name]).design(sequential)
+            for name, fact in suite.facts.items()
+            if fact.kind not in UNJUDGED and name in bindings
+        ]
+    )
+
+
+def statistical_rules(suite: Suite, *, sequential: bool) -> StatisticalRules:
+    """The rules that a suite registers for all of its claims."""
+    judging, seeds = suite.model.judge, suite.model.seeds
+    return StatisticalRules(
+        alpha=judging.alpha, kappa=judging.kappa, g=judging.g, tolerated_failures=judging.tolerated_failures,
+        stand_in_smallest_sd=judging.stand_in_smallest_sd,
+        seeds=(seeds.min, seeds.primary or seeds.min, seeds.max), sequential=sequential,
+    )  # fmt: skip
+
+
+def gates_of(binding: Binding) -> list[Gate]:
+    """The gates of a binding."""
+    given = binding.mechanism
+    return list(given) if isinstance(given, list) else [] if given is None else [given]
+
+
+@dataclass(frozen=True, slots=True)
+class DesignBuilder:
+    """One claim of a suite on the trials of a plan."""
+
+    suite: Suite
+    plan: Plan
+    trials: Mapping[str, Trial]
+    fact: Fact
+    binding: Binding
+
+    def design(self, sequential: bool) -> ClaimDesign:
+        """The claim's design; stopped where no trial can answer it."""
+        binding, fact = self.binding, self.fact
+        gates = (GateRule(one.metric, one.arm, one.relative_to, one.minus, one.op, one.value)
+                 for one in gates_of(binding))  # fmt: skip
+        question = self._question()
+        baselines = tuple(binding.baselines) if len(binding.baselines) == 2 else ()
+        design = ClaimDesign(
+            scale=self.plan.scale, question=question,
+            pairing=Pairing(baselines, fact.unit.lower() in TIMES, binding.on_divergence),
+            estimand=Estimand(
+                direction=fact.direction, metric=binding.metric or fact.metric, unit=fact.unit,
+                delta=None if fact.effect is None else abs(fact.effect),
+                m=binding.m, margin=binding.margin, target=fact.published.method,
+            ),
+            rules=statistical_rules(self.suite, sequential=sequential),
+            multiplicity=Multiplicity(
+                "identity" if binding.check is not None else "primary" if binding.primary else "secondary"
+            ),
+            gates=tuple(gates),
+        )  # fmt: skip
+        if binding.unbound is not None:
+            return replace(_stopped(design, binding.unbound), question=replace(question, mode="none"))
+        if binding.check is not None:
+            return design
+        if question.mode == "difference" and not question.against:
+            return _stopped(design, "the binding names no arm to compare with ('against')")
+        return self._with_blocks(design)
+
+    def _question(self) -> Question:
+        binding, fact, scope = self.binding, self.fact, self.binding.scope
+        ordering = fact.kind == "ordering"
+        mode: Mode = "absolute" if fact.kind == "absolute" and fact.published.method is not None else "difference"
+        return Question(
+            claim_id=fact.id, suite=self.suite.name, kind=fact.kind,
+            mode="check" if binding.check is not None else mode, benchmarks=tuple(binding.benchmarks),
+            arm=binding.arm, against=tuple(binding.against), others=() if ordering else tuple(binding.against[1:]),
+            scope=f"at_least: {scope.at_least}" if isinstance(scope, Threshold) else scope,
+            k=scope.at_least if isinstance(scope, Threshold) else None,
+            order=(binding.order or "chain") if ordering else None, protocol=binding.protocol,
+            domains=binding.domains, check=binding.check, note=binding.note,
+        )  # fmt: skip
+
+    def _with_blocks(self, design: ClaimDesign) -> ClaimDesign:
+        blocks: dict[tuple[Any, ...], DesignBlock] = {}
+        absent: list[str] = []
+        for name in self.binding.benchmarks:
+            base = self.plan.settings.get(name) or setting(self.suite, name, self.plan.scale)
+            if base is None:
+                absent.append(name)
+                continue
+            measured = self._metric(base)
+            if measured is None:
+                metric = design.estimand.metric
+                return _stopped(design, f"the benchmark '{name}' has no metric '{metric}'; name one with 'metric:'")
+            block = self._block(base, *measured, design)
+            # equal for benchmarks that one stand-in serves: their arms are the same trials
+            key = tuple(cell_key(block, arm) for arm in (*block.chain, *design.pairing.own_baselines))
+            first = blocks.get(key)
+            blocks[key] = block if first is None else replace(first, shares=(*first.shares, name))
+        stand_in = tuple(dict.fromkeys(part for block in blocks.values() for part in block.stand_in))
+        design = replace(design, blocks=tuple(blocks.values()), absent=tuple(absent), stand_in=stand_in)
+        if not blocks:
+            return _stopped(design, self._absence(absent))
+        estimand = self._measured(design)
+        log_ratio = estimand.unit.lower() in TIMES
+        design = replace(design, estimand=estimand, pairing=replace(design.pairing, log_ratio=log_ratio))
+        question = design.question
+        if question.k is not None and question.k > len(blocks):
+            distinct = f"{len(blocks)} distinct benchmarks at the scale {self.plan.scale}"
+            return _stopped(design, f"scope {question.scope} cannot be shown: {distinct}")
+        return _with_margin(design)
+
+    def _absence(self, absent: list[str]) -> str:
+        one = len(absent) == 1
+        which = f"'{absent[0]}' has no" if one else f"none of {', '.join(absent)} has a"
+        return f"{which} block at the scale {self.plan.scale}"
+
+    def _metric(self, base: Setting) -> tuple[str, Metric | None] | None:
+        """Name and description of what is measured; mechanisms need no description.
+
+        A claim over benchmarks of several kinds ("all gains are positive") names no metric that they have: each is
+        then measured on its first.
+        """
+        name = self.binding.metric or self.fact.metric
+        metrics = [self.suite.benchmarks[benchmark].model.metrics for benchmark in (base.served_by, base.benchmark)]
+        for known in metrics:
+            if name in known:
+                return name, known[name]
+        if name.startswith("mechanism."):
+            return name, None
+        first = next(filter(None, metrics), None)
+        return None if first is None or self.binding.metric is not None else next(iter(first.items()))
+
+    def _block(self, base: Setting, name: str, metric: Metric | None, design: ClaimDesign) -> DesignBlock:
+        question = design.question
+        deciding = question.against if question.kind == "ordering" else question.against[:1]
+        chain = (str(self.binding.arm), *(() if question.mode == "absolute" else deciding))
+        needed = dict.fromkeys((*chain, *question.others, *design.pairing.own_baselines, *design.gate_arms))
+        cells = {arm: self.plan.trial_ids(base.benchmark, arm) for arm in needed}
+        unit = metric.unit if metric is not None else self.fact.unit
+        unequal, invalid = self._fairness(cells, chain)
+        teacher_trials = self._teachers(cells, chain)
+        # what is measured may be better the other way round than the paper's metric
+        flipped = metric is not None and name != self.fact.metric and metric.better != self.fact.better
+        return DesignBlock(
+            benchmark=base.benchmark, shares=(), metric=name, split=metric.split if metric is not None else None,
+            better=metric.better if metric is not None else self.fact.better, unit=unit,
+            direction=-self.fact.direction if flipped else self.fact.direction, chain=chain,
+            best=question.order == "best", cells=cells, stand_in=self._stand_in(base, cells),
+            floor=_floor(metric, unit), relative_floor=RELATIVE_FLOORS.get(unit.lower()),
+            smallest=metric.smallest if metric is not None else None, perfect=_perfect(metric, unit),
+            competent=base.competent.get(name), teacher="teacher" if teacher_trials else None,
+            teacher_trials=teacher_trials, unequal=unequal, invalid=invalid, place=self._place(base),
+        )  # fmt: skip
+
+    def _place(self, base: Setting) -> str:
+        """Equal for benchmarks whose trials are the same: the serving benchmark and the suite's own overrides."""
+        overrides = self.suite.benchmarks[base.benchmark].used.set
+        return f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by
+
+    def _fairness(self, cells: Cells, chain: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
+        """What the first arm differs in from each other one, and why that forbids a comparison, if it does."""
+        unequal: list[str] = []
+        invalid: str | None = None
+        upper = self._spec(cells[chain[0]])
+        for arm in chain[1:]:
+            lower = self._spec(cells[arm])
+            if upper is None or lower is None:
+                continue
+            differing, reason = fairness.compare(upper, lower)
+            label = f"{arm}: " if len(chain) > 2 else ""
+            unequal += [f"{label}{text}" for text in differing]
+            invalid = invalid or reason
+        return tuple(unequal), invalid
+
+    def _spec(self, cell: Mapping[int, str]) -> Mapping[str, Any] | None:
+        return self.trials[cell[min(cell)]].spec if cell else None
+
+    def _teachers(self, cells: Cells, chain: tuple[str, ...]) -> tuple[str, ...]:
+        """Teachers of the deciding arm whose baseline is the student alone."""
+        if len(chain) < 2:
+            return ()
+        taught, alone = ([self.trials[trial].needs for trial in cells[arm].values()] for arm in chain[:2])
+        if any("teacher" in needs for needs in alone):
+            return ()
+        return tuple(dict.fromkeys(needs["teacher"] for needs in taught if "teacher" in needs))
+
+    def _stand_in(self, base: Setting, cells: Cells) -> tuple[str, ...]:
+        """What differs from the paper: by the scale, and by overrides given for this plan alone."""
+        parts = dict.fromkeys(base.stand_in)
+        for arm, cell in cells.items():
+            spec = self._spec(cell)
+            if spec is None or arm not in self.plan.arms:
+                continue
+            own = content(base, self.plan.arms[arm])
+            if dict(own.recipe) != dict(spec["recipe"]):
+                parts["recipe"] = None
+            if dict(own.model) != dict(spec["model"]):
+                parts["model"] = None
+            if dict(own.data) != {key: value for key, value in spec["data"].items() if key != "content"}:
+                parts.setdefault("data:real" if "data:generated" not in parts else "data:generated", None)
+        return tuple(parts)
+
+    def _measured(self, design: ClaimDesign) -> Estimand:
+        """The estimand in what is measured, which may be another metric than the paper's.
+
+        A published change against own baselines is a gain of the plain metric, in its unit.
+        """
+        fact, estimand, blocks, gains = self.fact, design.estimand, design.blocks, design.pairing.own_baselines
+        unit = blocks[0].unit if len({block.unit for block in blocks}) == 1 else "several units"
+        metric = blocks[0].metric if len({block.metric for block in blocks}) == 1 else estimand.metric
+        estimand = replace(estimand, metric=metric, unit=unit)
+        if not all(block.metric == fact.metric or (gains and block.unit == fact.unit) for block in blocks):
+            return replace(estimand, direction=blocks[0].direction, delta=None)
+        if unit.lower() not in TIMES:
+            return estimand
+        method, baseline = fact.published.method, fact.published.baseline
+        if method is None or baseline is None or min(method, baseline) <= 0:
+            return replace(estimand, delta=None)
+        return replace(estimand, delta=abs(math.log(method / baseline)) or None)
+
+
+def _stopped(design: ClaimDesign, reason: str, verdict: Verdict = Verdict.NOT_RUN) -> ClaimDesign:
+    return replace(design, stopped=Stop(verdict, reason))
+
+
+def _floor(metric: Metric | None, unit: str) -> float | None:
+    if metric is not None and metric.floor is not None:
+        return metric.floor
+    return FLOORS.get(unit.lower())
+
+
+def _perfect(metric: Metric | None, unit: str) -> float | None:
+    if metric is None:
+        return None
+    if metric.perfect is not None:
+        return metric.perfect
+    if metric.better == "lower":
+        return 0.0
+    return 100.0 if unit == "percent" else None
+
+
+def _with_margin(design: ClaimDesign) -> ClaimDesign:
+    """``no_worse`` needs a margin; at the paper's setting a published effect below the floor is judged so."""
+    question, estimand = design.question, design.estimand
+    floors = [block.floor for block in design.blocks if block.floor is not None]
+    floor = min(floors) if len(floors) == len(design.blocks) else None
+    if question.mode == "difference" and not design.is_stand_in and question.scope in ("each", "no_worse"):
+        delta = estimand.delta
+        below = delta is not None and floor is not None and delta < floor and estimand.m is None
+        if below and question.kind in ("difference", "mechanism"):
+            question = replace(question, scope="no_worse")
+            estimand = replace(estimand, margin=estimand.margin or floor)
+    if question.scope != "no_worse":
+        return design
+    margin = estimand.margin if estimand.margin is not None else estimand.m if estimand.m is not None else floor
+    design = replace(design, question=question, estimand=replace(estimand, margin=margin))
+    if margin is None:
+        return _stopped(design, "scope no_worse needs a 'margin' in the metric's unit", Verdict.INVALID)
+    return design

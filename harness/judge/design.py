@@ -1,0 +1,264 @@
+"""What is fixed before any result is looked at: a claim's design, as plain data that is stored with its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, NamedTuple
+
+from harness.data.checksums import sha256_of
+from harness.vocabulary import Verdict
+
+Mode = Literal["difference", "absolute", "check", "none"]
+Family = Literal["primary", "secondary", "exploratory", "identity"]
+
+PREFIX = 16
+"""Digits of a trial_id in a stored design; ``verdict_trials`` has the whole ids."""
+
+REGISTERED = (
+    "kind", "mode", "direction", "metric", "unit", "benchmarks", "arm", "against", "own_baselines", "scope", "order",
+    "alpha", "kappa", "g", "delta", "m", "margin", "target", "on_divergence", "protocol", "family", "gates",
+    "tolerated_failures", "stand_in_smallest_sd", "seeds", "members",
+)  # fmt: skip
+"""Fields whose change after results exist is a changed design."""
+
+
+class Stop(NamedTuple):
+    """A verdict that is given without a test, and why."""
+
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateRule:
+    """Does the cause act? ``metric`` of ``arm``, as a ratio to ``relative_to`` or less ``minus``, against ``value``."""
+
+    metric: str
+    arm: str
+    relative_to: str | None
+    minus: str | None
+    op: str
+    value: float
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """The arms that it looks at."""
+        return tuple(arm for arm in (self.arm, self.relative_to, self.minus) if arm is not None)
+
+    @property
+    def of(self) -> str:
+        """Whose metric it is, in words."""
+        return f"{self.arm} / {self.relative_to}" if self.relative_to else " − ".join(self.arms)
+
+
+@dataclass(frozen=True, slots=True)
+class DesignBlock:
+    """One benchmark of a claim, or several that one stand-in serves.
+
+    Attributes:
+        chain: arms whose neighbours are compared, the first one above the next (signed by the claim's direction);
+            with ``best`` the first one is compared with every other.
+        cells: arm → seed → trial_id, for every arm that the claim needs here.
+        direction: the sign that makes the claimed direction positive in this metric.
+        floor: smallest difference worth having, in the metric's unit; ``relative_floor`` as a share of the baseline.
+        place: names the stand-in that serves the benchmark, planned or not.
+        unequal: what the two deciding arms differ in beyond the claim; ``invalid`` says why they cannot be compared.
+        contrast: id of the test, where each benchmark has its own.
+    """
+
+    benchmark: str
+    shares: tuple[str, ...]
+    metric: str
+    split: str | None
+    better: str
+    unit: str
+    direction: int
+    chain: tuple[str, ...]
+    best: bool
+    cells: Mapping[str, Mapping[int, str]]
+    stand_in: tuple[str, ...] = ()
+    floor: float | None = None
+    relative_floor: float | None = None
+    smallest: float | None = None
+    perfect: float | None = None
+    competent: float | None = None
+    teacher: str | None = None
+    teacher_trials: tuple[str, ...] = ()
+    unequal: tuple[str, ...] = ()
+    invalid: str | None = None
+    contrast: str = ""
+    place: str = ""
+
+    @property
+    def comparisons(self) -> tuple[tuple[str, str], ...]:
+        """The comparisons that decide: (upper arm, lower arm)."""
+        if self.best:
+            return tuple((self.chain[0], other) for other in self.chain[1:])
+        return tuple(zip(self.chain, self.chain[1:], strict=False))
+
+    def trials_of(self, arms: tuple[str, ...]) -> list[str]:
+        """The trial_ids of these arms."""
+        return [trial for arm in arms for trial in self.cells.get(arm, {}).values()]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON data; trial_ids are cut to ``PREFIX`` digits."""
+        cells = {
+            arm: {str(seed): trial[:PREFIX] for seed, trial in cell.items()} for arm, cell in self.cells.items()
+        }  # fmt: skip
+        return asdict(self) | {"cells": cells, "teacher_trials": [trial[:PREFIX] for trial in self.teacher_trials]}
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a claim compares.
+
+    Attributes:
+        others: comparators that are shown and do not decide.
+        k: in how many blocks the effect must exist (scope ``at_least``); None means all.
+        domains: the blocks are the sample, seeds are averaged within each.
+    """
+
+    claim_id: str
+    suite: str
+    kind: str
+    mode: Mode
+    benchmarks: tuple[str, ...]
+    arm: str | None
+    against: tuple[str, ...]
+    others: tuple[str, ...]
+    scope: str
+    k: int | None
+    order: str | None
+    protocol: str
+    domains: str | None
+    check: str | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """How two scores of one seed become a difference: of gains over two own baselines, of logarithms, or plain.
+
+    ``on_divergence``: ``worst`` counts a diverged trial as a lost pair.
+    """
+
+    own_baselines: tuple[str, ...] = ()
+    log_ratio: bool = False
+    on_divergence: str = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class Estimand:
+    """The effect that is estimated, in the unit of the metric that is measured.
+
+    Attributes:
+        direction: the sign that makes the claimed direction positive (each block has its own).
+        delta: published effect in that direction; None where none is printed or the metric is another one.
+        m: smallest effect of interest, where the claim gives one.
+        margin: of "not worse" and of equivalence.
+        target: the published value of an absolute claim.
+    """
+
+    direction: int
+    metric: str
+    unit: str
+    delta: float | None
+    m: float | None
+    margin: float | None
+    target: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class StatisticalRules:
+    """Levels and tolerances that hold for a whole suite; ``seeds`` is (fewest, of primary claims, most)."""
+
+    alpha: float
+    kappa: float
+    g: float
+    tolerated_failures: float
+    stand_in_smallest_sd: float
+    seeds: tuple[int, int, int]
+    sequential: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Multiplicity:
+    """The family whose correction a claim's tests share: ``members`` are its tests, ``contrast`` the claim's own.
+
+    ``contrast_claims`` are the claims that have a test in common with this one.
+    """
+
+    family: Family
+    contrast: str = ""
+    contrast_claims: tuple[str, ...] = ()
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimDesign:
+    """A claim's question and its pre-registered design; ``stopped`` is a verdict that needs no results."""
+
+    scale: str
+    question: Question
+    pairing: Pairing
+    estimand: Estimand
+    rules: StatisticalRules
+    multiplicity: Multiplicity
+    gates: tuple[GateRule, ...] = ()
+    blocks: tuple[DesignBlock, ...] = ()
+    absent: tuple[str, ...] = ()
+    stand_in: tuple[str, ...] = ()
+    stopped: Stop | None = None
+
+    @property
+    def claim_id(self) -> str:
+        """Whose design it is."""
+        return self.question.claim_id
+
+    @property
+    def is_stand_in(self) -> bool:
+        """Whether anything differs from the paper's setting: the published size means nothing then."""
+        return bool(self.stand_in)
+
+    @property
+    def gate_arms(self) -> tuple[str, ...]:
+        """Arms that the gates look at."""
+        return tuple(dict.fromkeys(arm for gate in self.gates for arm in gate.arms))
+
+    def trial_ids(self) -> dict[str, str]:
+        """Every trial that the claim looks at, with its side; a trial has the first of its sides."""
+        sides: dict[str, str] = {}
+        for block in self.blocks:
+            for name, arms in (("method", block.chain[:1]), ("baseline", block.chain[1:])):
+                for trial in block.trials_of(arms):
+                    sides.setdefault(trial, name)
+        beside = (
+            ("own baseline", self.pairing.own_baselines), ("shown", self.question.others), ("gate", self.gate_arms)
+        )  # fmt: skip
+        for block in self.blocks:
+            for name, arms in beside:
+                for trial in block.trials_of(arms):
+                    sides.setdefault(trial, name)
+            for trial in block.teacher_trials:
+                sides.setdefault(trial, "teacher")
+        return sides
+
+    def _flat(self) -> dict[str, Any]:
+        """Everything but the blocks, under one name each."""
+        flat: dict[str, Any] = {"scale": self.scale, "gates": [asdict(gate) for gate in self.gates]}
+        for part in (self.question, self.pairing, self.estimand, self.rules, self.multiplicity):
+            flat |= asdict(part)
+        return flat | {"absent": self.absent, "stand_in": self.stand_in, "stopped": self.stopped}
+
+    @property
+    def registered(self) -> str:
+        """sha256 of what must not change once results exist."""
+        flat = self._flat()
+        # domains only where given: designs that were registered before the key existed have not changed
+        names = REGISTERED if flat["domains"] is None else (*REGISTERED, "domains")
+        return sha256_of({name: flat[name] for name in names})
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON data, flat; trial_ids are cut to ``PREFIX`` digits."""
+        return self._flat() | {"blocks": [block.as_dict() for block in self.blocks]}

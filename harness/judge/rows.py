@@ -1,0 +1,305 @@
+"""From tests and their family's correction to a verdict's row, with the whole design stored in it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import datetime
+from typing import Any
+
+from harness import stats
+from harness.judge.absolute import ExaminedValue
+from harness.judge.checks import CheckResult
+from harness.judge.correction import CorrectedFamily, correction_name
+from harness.judge.design import ClaimDesign
+from harness.judge.evidence import Evidence
+from harness.judge.gates import GateReading
+from harness.judge.pairs import Pairs, mean_of, pair, sample_sd
+from harness.judge.units import ExaminedBlock, Unit
+from harness.judge.verdicts import decide, least_favourable
+from harness.suite.models import REPORTED
+from harness.vocabulary import Verdict
+
+COUNTS = ("missing", "failed", "diverged", "mismatched")
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """A row of ``verdicts``; ``design`` is JSON data: what was fixed before, and the numbers beside the verdict."""
+
+    claim_id: str
+    scale: str
+    judged_at: datetime
+    verdict: str
+    stand_in: tuple[str, ...]
+    sequential: bool
+    design: Mapping[str, Any] = field(repr=False)
+    n: int = 0
+    difference: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    p: float | None = None
+    adjusted_p: float | None = None
+    e_value: float | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Values by column."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def with_design(self, **more: Any) -> VerdictRow:
+        """The row with more in its design."""
+        return replace(self, design={**self.design, **more})
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictTrialRow:
+    """A row of ``verdict_trials``: a trial that a claim looks at, and on which side."""
+
+    claim_id: str
+    scale: str
+    judged_at: datetime
+    trial_id: str
+    side: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateRow:
+    """A row of ``gates``: a gate on the benchmark where it has least slack."""
+
+    claim_id: str
+    scale: str
+    metric: str
+    arm: str
+    value: float
+    threshold: float
+    passed: bool
+
+
+def finite(value: float | None) -> float | None:
+    """None for what JSON has no number for."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+def empty_row(design: ClaimDesign, judged_at: datetime, word: str, reason: str | None) -> VerdictRow:
+    """A verdict without numbers; its design has the names that reports use."""
+    contrast = design.multiplicity.contrast
+    stored = design.as_dict() | {
+        "registered": design.registered, "contrast": contrast, "contrast_id": contrast, "smallest": None,
+        "missing": 0, "failed": 0, "diverged": 0, "unequal": [], "reason": reason,
+    }  # fmt: skip
+    return VerdictRow(
+        design.claim_id, design.scale, judged_at, word, design.stand_in, design.rules.sequential, stored
+    )  # fmt: skip
+
+
+def identity_row(design: ClaimDesign, check: CheckResult | None, judged_at: datetime) -> VerdictRow:
+    """An identity: holds, fails or reported."""
+    question = design.question
+    if question.check == REPORTED:
+        reason = question.note or "only the authors' files show it"
+        return empty_row(design, judged_at, Verdict.REPORTED, reason)
+    if check is None:
+        return empty_row(design, judged_at, Verdict.NOT_RUN, "the check is computed by 'harness run'")
+    if check.error is not None:
+        row = empty_row(design, judged_at, Verdict.INVALID, check.error)
+    else:
+        agree = stats.relation_holds(check.ours, check.theirs, check.tolerance, check.relation)
+        row = empty_row(design, judged_at, Verdict.HOLDS if agree else Verdict.FAILS, check.detail)
+        row = replace(row, difference=finite(check.ours - check.theirs))
+    shown = {
+        "name": question.check, "ours": finite(check.ours), "theirs": finite(check.theirs),
+        "tolerance": check.tolerance, "unit": check.unit, "relation": check.relation,
+    }  # fmt: skip
+    return row.with_design(check=shown, check_result=asdict(check))
+
+
+def difference_row(
+    design: ClaimDesign, units: Sequence[Unit], evidence: Evidence, family: CorrectedFamily, judged_at: datetime
+) -> VerdictRow:
+    """The verdict of a claim that is judged from differences."""
+    words = [_word(design, unit, family) for unit in units]
+    at = _deciding(units, words, family)
+    unit, word, reading = units[at], words[at], units[at].reading
+    row = empty_row(design, judged_at, word, unit.stopped.reason if unit.stopped else _why(design, units, words))
+    if reading is not None and (unit.stopped is None or unit.stopped.verdict == Verdict.INACTIVE):
+        estimate = None if math.isnan(reading.estimate) else reading.estimate
+        row = replace(row, n=reading.n, difference=estimate, ci_low=reading.low, ci_high=reading.high)
+    if reading is not None and unit.stopped is None:
+        e_value = reading.e if design.rules.sequential else None
+        row = replace(row, p=reading.p, adjusted_p=family.adjusted[unit.contrast], e_value=e_value)
+    blocks = [examined for each in units for examined in each.blocks]
+    return row.with_design(
+        **_numbers(design, unit),
+        **_corrected(design, unit.contrast, family),
+        deciding=[examined.block.benchmark for examined in unit.blocks],
+        per_benchmark=[
+            entry for each, said in zip(units, words, strict=True) for entry in _entries(design, each, said)
+        ],
+        shown=[entry for examined in blocks for entry in _shown(design, examined, evidence)],
+        gate_readings=[_gate_entry(gate) for examined in blocks for gate in examined.gates],
+    ).with_design(**unit.method)
+
+
+def absolute_row(
+    design: ClaimDesign, values: Sequence[ExaminedValue], family: CorrectedFamily, judged_at: datetime
+) -> VerdictRow:
+    """The verdict of a claim about a value: the least favourable benchmark decides."""
+    words = [each.verdict(family.adjusted, design.rules.alpha) for each in values]
+    at = least_favourable(words)
+    value, word = values[at], words[at]
+    row = empty_row(design, judged_at, word, value.stopped.reason if value.stopped else None)
+    if value.scores:
+        row = replace(row, n=len(value.scores))
+        if word != Verdict.NOT_COMPARABLE:
+            row = replace(row, difference=value.difference, ci_low=value.low, ci_high=value.high)
+    if value.p is not None:
+        row = replace(row, p=value.p, adjusted_p=family.adjusted[value.block.contrast])
+    entries = [
+        {"benchmark": each.block.benchmark, "n": len(each.scores), "difference": finite(each.difference),
+         "low": finite(each.low), "high": finite(each.high), "p": each.p, "verdict": said,
+         "method_mean": mean_of(each.scores), "baseline_mean": None,
+         "scores": {str(seed): score for seed, score in each.scores.items()}}
+        for each, said in zip(values, words, strict=True)
+    ]  # fmt: skip
+    return row.with_design(
+        **_corrected(design, value.block.contrast, family),
+        equivalence_margin=value.margin, margin_from=value.margin_from,
+        missing=value.missing, failed=value.failed, diverged=value.diverged, per_benchmark=entries,
+    )  # fmt: skip
+
+
+def _corrected(design: ClaimDesign, contrast: str, family: CorrectedFamily) -> dict[str, Any]:
+    """The test that decides, who shares it, and the family whose correction it went through."""
+    place = design.multiplicity
+    claims = list(place.contrast_claims)
+    return {
+        "contrast": {"id": contrast, "claims": claims, "n": len(claims)},
+        "correction": correction_name(place.family, design.rules.sequential),
+        "family_size": len(family.p),
+        "family_p": {name: finite(value) for name, value in family.p.items()},
+    }
+
+
+def _word(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> str:
+    if unit.stopped is not None or unit.reading is None:
+        return unit.stopped.verdict if unit.stopped else Verdict.INVALID
+    return decide(unit.reading, family.adjusted[unit.contrast], unit.criteria(design))
+
+
+def _deciding(units: Sequence[Unit], words: list[str], family: CorrectedFamily) -> int:
+    """The least favourable unit; among equals the one with the weakest evidence."""
+    worst = words[least_favourable(words)]
+    same = [i for i, word in enumerate(words) if word == worst]
+    return max(same, key=lambda i: family.adjusted.get(units[i].contrast, 1.0) if units[i].p is not None else 2.0)
+
+
+def _why(design: ClaimDesign, units: Sequence[Unit], words: list[str]) -> str | None:
+    said = []
+    if len(units) > 1 and len(set(words)) > 1:
+        named = (f"{unit.blocks[0].block.benchmark}: {word}" for unit, word in zip(units, words, strict=True))
+        said.append(f"the least favourable of {len(units)} benchmarks decides ({'; '.join(named)})")
+    if design.absent:
+        said.append(f"not at this scale: {', '.join(design.absent)}")
+    return "; ".join(said) or None
+
+
+def _numbers(design: ClaimDesign, unit: Unit) -> dict[str, Any]:
+    """What is shown beside the verdict: of the only comparison, or sums over several."""
+    every = [each for examined in unit.blocks for each in examined.pairs]
+    counts = {name: sum(getattr(each, name) for each in every) for name in COUNTS}
+    unequal = [text for examined in unit.blocks for text in examined.block.unequal]
+    single = _single(design, unit.blocks[0], every[0]) if len(every) == 1 else {}
+    return {"smallest": unit.smallest, **counts, "unequal": unequal, **single}
+
+
+def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> dict[str, Any]:
+    values, alpha = pairs.values, design.rules.alpha
+    needed = None
+    if len(values) > 1 and all(map(math.isfinite, values)):
+        mean, sd = sum(values) / len(values), sample_sd(values) or 0.0
+        needed = stats.seeds_for_power(mean, sd, alpha, maximum=100_000) if sd > 0 else None
+    fixed = len(values) >= 5 and not design.rules.sequential
+    boot = stats.studentised_bootstrap(values, alpha) if fixed else None
+    return {
+        "d_z": finite(stats.hedges_d(values)),
+        "mde": finite(stats.minimum_detectable_effect(values, alpha)),
+        "seeds_needed": needed,
+        "seeds_won": stats.seeds_won(values)[0],
+        "sign_flip_p": stats.sign_flip_p(values),
+        "correlation": _correlation(pairs),
+        "relative_error_reduction": _reduction(design, examined, pairs),
+        "bootstrap": None if boot is None else {"low": finite(boot.low), "high": finite(boot.high)},
+    }
+
+
+def _reduction(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> float | None:
+    """Mean difference as a share of the baseline's distance from the perfect score; up = as claimed."""
+    values, perfect = pairs.values, examined.block.perfect
+    baseline = [pairs.baseline[seed] for seed in sorted(pairs.baseline)]
+    if perfect is None or design.pairing.log_ratio or not values or not baseline:
+        return None
+    if not all(map(math.isfinite, values)):
+        return None
+    error = abs(perfect - sum(baseline) / len(baseline))
+    return sum(values) / len(values) / error if error > 0 else None
+
+
+def _entries(design: ClaimDesign, unit: Unit, word: str) -> list[dict[str, Any]]:
+    """One entry a benchmark and comparison."""
+    return [
+        _entry(design, pairs) | {
+            "benchmark": examined.block.benchmark, "shares": list(examined.block.shares), "arm": upper,
+            "against": lower, "metric": examined.block.metric, "contrast": examined.block.contrast,
+            "verdict": word if len(unit.blocks) == 1 else None,
+            "reason": examined.stopped.reason if examined.stopped else None,
+            "unequal": list(examined.block.unequal), "active": examined.active if examined.gates else None,
+            **{name: getattr(pairs, name) for name in COUNTS},
+        }
+        for examined in unit.blocks
+        for (upper, lower), pairs in zip(examined.block.comparisons, examined.pairs, strict=True)
+    ]  # fmt: skip
+
+
+def _entry(design: ClaimDesign, pairs: Pairs) -> dict[str, Any]:
+    values, rules = pairs.values, design.rules
+    tested = (
+        stats.anytime_interval(values, rules.g, rules.alpha, running=True)
+        if rules.sequential
+        else stats.paired_t(values, rules.alpha)
+    )
+    return {
+        "n": tested.n,
+        "difference": finite(tested.estimate),
+        "low": finite(tested.low),
+        "high": finite(tested.high),
+        "p": tested.p,
+        "differences": {str(seed): pairs.differences[seed] for seed in sorted(pairs.differences)},
+        "method_mean": mean_of(pairs.method),
+        "baseline_mean": mean_of(pairs.baseline),
+        "correlation": _correlation(pairs),
+    }
+
+
+def _correlation(pairs: Pairs) -> float | None:
+    """Of the two arms' scores over seeds: what pairing removes."""
+    common = sorted(set(pairs.method) & set(pairs.baseline))
+    method, baseline = [pairs.method[seed] for seed in common], [pairs.baseline[seed] for seed in common]
+    return finite(stats.paired_correlation(method, baseline).estimate)
+
+
+def _shown(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> list[dict[str, Any]]:
+    """Comparators that do not decide, unadjusted."""
+    entries, block = [], examined.block
+    for arm in design.question.others:
+        pairs = pair(design.pairing, block, block.chain[0], arm, evidence)
+        if pairs.planned and block.cells.get(arm):
+            entries.append(_entry(design, pairs) | {"against": arm, "benchmark": block.benchmark})
+    return entries
+
+
+def _gate_entry(gate: GateReading) -> dict[str, Any]:
+    rule = gate.rule
+    return {"benchmark": gate.benchmark, "metric": rule.metric, "arm": rule.arm, "relative_to": rule.relative_to,
+            "minus": rule.minus, "op": rule.op, "threshold": rule.value, "value": gate.value,
+            "passed": gate.passed, "reason": gate.reason or None}  # fmt: skip

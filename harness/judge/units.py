@@ -1,0 +1,253 @@
+"""From a design and the stored trials to tests: one unit for each thing that gets a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from harness.judge import fairness
+from harness.judge.design import ClaimDesign, DesignBlock, Stop
+from harness.judge.evidence import Evidence
+from harness.judge.gates import GateReading, read_gate
+from harness.judge.pairs import Pairs, pair, sample_sd
+from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, Test
+from harness.judge.verdicts import Criteria, Reading, read
+from harness.vocabulary import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class ExaminedBlock:
+    """One benchmark: the pairs of each comparison, gates, and why it gets no test, if so."""
+
+    block: DesignBlock
+    pairs: tuple[Pairs, ...]
+    gates: tuple[GateReading, ...]
+    stopped: Stop | None
+
+    @property
+    def active(self) -> bool:
+        """Whether every gate passed."""
+        return all(gate.passed for gate in self.gates)
+
+    @property
+    def baseline(self) -> list[float]:
+        """Scores of the deciding baseline."""
+        return list(self.pairs[0].baseline.values()) if self.pairs else []
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What gets one verdict: a benchmark under scope ``each``, else all of the claim's benchmarks together.
+
+    ``method`` says how several benchmarks were brought together, where that needs saying.
+    """
+
+    contrast: str
+    blocks: tuple[ExaminedBlock, ...]
+    reading: Reading | None
+    smallest: float | None
+    stopped: Stop | None
+    method: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def p(self) -> float | None:
+        """For the family's correction; None where there is no test."""
+        return None if self.reading is None or self.stopped is not None else self.reading.p
+
+    def criteria(self, design: ClaimDesign) -> Criteria:
+        """What its reading is held against."""
+        rules = design.rules
+        return Criteria(rules.alpha, rules.kappa, design.estimand.delta, self.smallest, design.is_stand_in)
+
+
+def units_of(design: ClaimDesign, evidence: Evidence) -> tuple[Unit, ...]:
+    """Every unit of a design that is to be judged from trials."""
+    blocks = tuple(_examine(design, block, evidence) for block in design.blocks)
+    if design.question.scope == "each" or len(blocks) == 1:
+        return tuple(_unit(design, (block,), block.block.contrast) for block in blocks)
+    return (_unit(design, blocks, design.multiplicity.contrast),)
+
+
+def _examine(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> ExaminedBlock:
+    gates = tuple(read_gate(rule, block, evidence) for rule in design.gates)
+    pairs = tuple(pair(design.pairing, block, upper, lower, evidence) for upper, lower in block.comparisons)
+    return ExaminedBlock(block, pairs, gates, _stop_of(design, block, pairs, gates, evidence))
+
+
+def _stop_of(
+    design: ClaimDesign,
+    block: DesignBlock,
+    pairs: tuple[Pairs, ...],
+    gates: tuple[GateReading, ...],
+    evidence: Evidence,
+) -> Stop | None:
+    """Why a benchmark gets no test: nothing ran, the gate, divergence, failures, unequal arms, a weak baseline."""
+    arms = (*block.chain, *design.pairing.own_baselines)
+    unplanned = [arm for arm in arms if not block.cells.get(arm)]
+    if unplanned:
+        return Stop(Verdict.NOT_RUN, f"this plan has no trials of {', '.join(unplanned)} on {block.benchmark}")
+    if not any(each.differences or each.failed or each.diverged or each.mismatched for each in pairs):
+        return Stop(Verdict.NOT_RUN, f"no trials of {block.benchmark} are stored that could be paired")
+    for gate in gates:
+        if gate.value is None:
+            word = Verdict.NOT_RUN if "no results" in gate.reason else Verdict.INVALID
+            return Stop(word, f"the gate was not measured: {gate.reason}")
+    if any(not gate.passed for gate in gates):
+        return Stop(Verdict.INACTIVE, "; ".join(str(gate) for gate in gates if not gate.passed))
+    reason = block.invalid or _trouble(design, block, pairs, evidence)
+    if reason is None:
+        scores = list(pairs[0].baseline.values())
+        reason = fairness.weak_baseline(block, scores) or fairness.weak_teacher(block, evidence, scores)
+    return None if reason is None else Stop(Verdict.INVALID, reason)
+
+
+def _trouble(design: ClaimDesign, block: DesignBlock, pairs: tuple[Pairs, ...], evidence: Evidence) -> str | None:
+    """What makes the trials themselves unfit: other numbers when run again, divergence, failures, no pair at all."""
+    unstable = _unstable(design, block, evidence)
+    if unstable:
+        return f"nondeterminism: {unstable} trials gave another {block.metric} when they ran again"
+    diverged, failed = sum(each.diverged for each in pairs), sum(each.failed for each in pairs)
+    if diverged and design.pairing.on_divergence == "invalid":
+        return f"{diverged} trials diverged, and the claim declares 'on_divergence: invalid'"
+    planned, tolerated = sum(each.planned for each in pairs), design.rules.tolerated_failures
+    if failed and failed > tolerated * planned:
+        return f"{failed} of {planned} trials failed; {tolerated:.0%} are tolerated"
+    if not any(each.differences for each in pairs):
+        return "no pair of one seed in one environment class"
+    return None
+
+
+def _unstable(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> int:
+    """Trials of the compared arms whose number is not a function of their content; times never are."""
+    if design.pairing.log_ratio:
+        return 0
+    trials = block.trials_of((*block.chain, *design.pairing.own_baselines))
+    return sum(
+        any(metric == block.metric and block.split in (None, split) for split, metric in evidence[trial].unstable)
+        for trial in trials
+        if trial in evidence
+    )
+
+
+def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str) -> Unit:
+    question = design.question
+    method: Mapping[str, str] = {}
+    if question.scope == "mean" and len(blocks) > 1:
+        units = _common_unit(blocks)
+        if units is None:
+            reason = "a mean over several metrics needs a 'floor' of each to bring them to one unit"
+            return Unit(contrast, blocks, None, None, Stop(Verdict.INVALID, reason), {"reason": reason})
+        # every benchmark of a claim has the same comparisons, in one order
+        compared = [_mean(design, pairs, units) for pairs in zip(*(each.pairs for each in blocks), strict=True)]
+        if not compared:
+            reason = "scope mean is for differences of two arms"
+            return Unit(contrast, blocks, None, None, Stop(Verdict.INVALID, reason), {"reason": reason})
+        test = compared[0] if len(compared) == 1 else Conjunction(tuple(compared), len(compared))
+        standard = "floor" if _mixed(blocks) else "none: one unit"
+        method = {"replication": "domains"} if question.domains is not None else {"standardised_by": standard}
+    else:
+        k = question.k if question.k is not None and len(blocks) > 1 else len(blocks)
+        tests = tuple(_test_of(design, each) for each in blocks)
+        test = tests[0] if len(tests) == 1 else Conjunction(tests, k)
+    reading = read(test, design.rules.alpha, question.scope == "no_worse")
+    return Unit(contrast, blocks, reading, smallest_effect(design, blocks), _unit_stop(question.k, blocks), method)
+
+
+def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:
+    """A unit of several benchmarks stops where all of them do, where one is invalid, or where gates fail.
+
+    A benchmark that has not run counts as one without evidence.
+    """
+    stops = [each.stopped for each in blocks if each.stopped is not None]
+    if len(blocks) == 1 or not stops:
+        return stops[0] if stops else None
+    for stop in stops:
+        if stop.verdict == Verdict.INVALID:
+            return stop
+    inactive = [stop.reason for stop in stops if stop.verdict == Verdict.INACTIVE]
+    if inactive and len(blocks) - len(inactive) < (k if k is not None else len(blocks)):
+        return Stop(Verdict.INACTIVE, "; ".join(inactive))
+    return stops[0] if len(stops) == len(blocks) else None
+
+
+def _test_of(design: ClaimDesign, examined: ExaminedBlock) -> Test:
+    """The test of one benchmark: that of its only comparison, or that all of them hold."""
+    silent = examined.stopped is not None and examined.stopped.verdict in (Verdict.INACTIVE, Verdict.NOT_RUN)
+    tests: list[Test] = []
+    for each in examined.pairs:
+        paired = Paired(() if silent else tuple(each.values), design.rules.sequential, design.rules.g)
+        margin = design.estimand.margin or 0.0
+        tests.append(NoWorse(paired, margin) if design.question.scope == "no_worse" else paired)
+    return tests[0] if len(tests) == 1 else Conjunction(tuple(tests), len(tests))
+
+
+def _mixed(blocks: tuple[ExaminedBlock, ...]) -> bool:
+    """Whether the benchmarks are measured in several units or by several metrics."""
+    return len({(each.block.unit, each.block.metric) for each in blocks}) > 1
+
+
+def _common_unit(blocks: tuple[ExaminedBlock, ...]) -> tuple[float, ...] | None:
+    """What to divide each benchmark's differences by before they are averaged; None where a floor is lacking.
+
+    Differences in one unit enter as they are; those in several units divided by each metric's floor, never by their
+    own sd: three seeds on five benchmarks would reject a true null 24 % of the time.
+    """
+    floors = [each.block.floor for each in blocks]
+    if not _mixed(blocks):
+        return (1.0,) * len(blocks)
+    return tuple(float(floor or 1.0) for floor in floors) if all(floors) else None
+
+
+def _mean(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[float, ...]) -> Test:
+    """One comparison's test of the mean over its benchmarks."""
+    rules = design.rules
+    if design.question.domains is not None:
+        return _over_domains(design, pairs, units)
+    parts = tuple(Paired(tuple(each.values), rules.sequential, rules.g) for each in pairs)
+    return Mean(parts, tuple(tuple(sorted(each.differences)) for each in pairs), units)
+
+
+def _over_domains(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[float, ...]) -> Test:
+    """Nested replication: one number a domain, the mean of its seeds; more seeds never make more domains.
+
+    The number of domains is fixed before results, so it is a paired t in a sequential run too, there of the first
+    ``seeds.min`` seeds: seeds bought because of what was seen do not enter. Where arms diverge alternately in a
+    domain, neither wins it.
+    """
+    first = design.rules.seeds[0] if design.rules.sequential else None
+    means = []
+    for each, unit in zip(pairs, units, strict=True):
+        kept = [value / unit for seed, value in sorted(each.differences.items()) if first is None or seed < first]
+        if kept:
+            mean = sum(kept) / len(kept)
+            means.append(0.0 if math.isnan(mean) else mean)
+    return Paired(tuple(means), False, design.rules.g)
+
+
+def smallest_effect(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...]) -> float | None:
+    """m: the smallest effect of interest, in the unit of the differences; None over benchmarks of several units."""
+    if _mixed(blocks):
+        return None
+    smallest = [_smallest(design, each) for each in blocks]
+    known = [value for value in smallest if value is not None]
+    return min(known) if known and len(known) == len(smallest) else None
+
+
+def _smallest(design: ClaimDesign, examined: ExaminedBlock) -> float | None:
+    block, m, delta = examined.block, design.estimand.m, design.estimand.delta
+    if design.pairing.log_ratio:
+        return m
+    if design.is_stand_in:
+        if block.smallest is not None:
+            return block.smallest
+        spread = sample_sd(examined.baseline)
+        return design.rules.stand_in_smallest_sd * spread if spread else None
+    if m is not None or block.smallest is not None:
+        return m if m is not None else block.smallest
+    floor = block.floor
+    if floor is None and block.relative_floor is not None and examined.baseline:
+        floor = block.relative_floor * abs(sum(examined.baseline) / len(examined.baseline))
+    if delta is None:
+        return floor
+    return max(0.2 * delta, floor or 0.0) or None
