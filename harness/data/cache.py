@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-import os
 from typing import Any
 
 from harness.data.roots import cache_root
+from harness.trial.files import replacing
 
 
 class Memory:
@@ -49,11 +50,6 @@ class Memory:
             return
         self._changed = False
         path = cache_root() / f"{self._kind}.json"
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
         kept = dict(list(self._values.items())[-most:])
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(OSError), replacing(path) as part:
             part.write_text(json.dumps(kept), encoding="utf-8")
-            part.replace(path)
-        except OSError:
-            part.unlink(missing_ok=True)

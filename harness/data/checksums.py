@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.roots import cache_root
+from harness.trial.files import replacing
 
 CHUNK = 2**20
 
@@ -77,15 +79,9 @@ class _Known:
 
     def save(self) -> None:
         """Write the cache; where it cannot be written, the next process reads the files again."""
-        if not self._changed:
-            return
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            part = self._file.with_name(f"{self._file.name}.{os.getpid()}.part")
-            part.write_text(json.dumps(self._sums), encoding="utf-8")
-            part.replace(self._file)
-        except OSError:
-            return
+        if self._changed:
+            with contextlib.suppress(OSError), replacing(self._file) as part:
+                part.write_text(json.dumps(self._sums), encoding="utf-8")
 
 
 def canonical(value: Any) -> str:

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 from harness import stats
-from harness.judge.evidence import FAILED, Evidence
+from harness.judge.evidence import Evidence
 from harness.judge.frame import Block, Frame
 from harness.judge.verdicts import decide_absolute
+from harness.vocabulary import UNFINISHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ def _examine(frame: Frame, block: Block, evidence: Evidence) -> AbsoluteFound:
     records = {seed: evidence[trial] for seed, trial in sorted(cell.items()) if trial in evidence}
     done = {seed: one.value(block.metric, block.split) for seed, one in records.items() if one.status == "done"}
     scores = {seed: value for seed, value in done.items() if value is not None}
-    failed = sum(one.status in FAILED for one in records.values())
+    failed = sum(one.status in UNFINISHED for one in records.values())
     diverged = sum(one.status == "diverged" for one in records.values())
     margin, origin = _margin(frame, target, list(scores.values()))
     found = stats.equivalence(list(scores.values()), target, margin, frame.alpha)

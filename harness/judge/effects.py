@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations, product
 
-from harness.judge.evidence import FAILED, Evidence
+from harness.judge.evidence import Evidence
 from harness.suite.ablate import Cell, Design
+from harness.vocabulary import UNFINISHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,5 +91,5 @@ def measure(
             values[seed] = sign * sum(weight * scores[cell] for cell, weight in effect.weights.items())
     ids = {trial for by_seed in used.values() for trial in by_seed.values()}
     status = [evidence[one].status for one in ids if one in evidence]
-    failed, diverged = sum(one in FAILED for one in status), status.count("diverged")
+    failed, diverged = sum(one in UNFINISHED for one in status), status.count("diverged")
     return Measured(values, len(seeds) - len(values), failed, diverged)

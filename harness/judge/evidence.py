@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from harness import stats
 from harness.judge.frame import Block, Frame
 from harness.store.queries import Queries
-
-FAILED = ("failed", "timeout", "cancelled")
+from harness.vocabulary import UNFINISHED
 
 SAME = 1e-6
 """Relative difference up to which two outcomes of one trial are equal."""
@@ -143,7 +142,7 @@ def pair(frame: Frame, block: Block, upper: str, lower: str, evidence: Evidence)
             method[seed], baseline[seed] = found[0], found[1]
     every = [evidence.get(trial) for cell in cells for trial in cell.values()]
     status = [one.status for one in every if one is not None]
-    failed, diverged = sum(one in FAILED for one in status), status.count("diverged")
+    failed, diverged = sum(one in UNFINISHED for one in status), status.count("diverged")
     return Pairs(differences, method, baseline, len(every), missing, failed, diverged, mismatched)
 
 

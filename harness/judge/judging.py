@@ -17,6 +17,7 @@ from harness.judge.frame import Frame, Stored
 from harness.judge.items import Items, two_way
 from harness.judge.settling import Row, empty_row, settle, settle_absolute, settle_check
 from harness.plan.planning import Plan
+from harness.store.events import Event, VerdictsEvent
 from harness.store.queries import Queries
 from harness.suite import Suite
 
@@ -208,9 +209,6 @@ def claim_rows(suite: Suite) -> list[Row]:
     return rows
 
 
-def record_judgement(record: Callable[[Mapping[str, Any]], None], suite: str, scale: str, judgement: Any) -> None:
+def record_judgement(record: Callable[[Event], None], suite: str, scale: str, judgement: Judgement) -> None:
     """Journal verdicts with the trials and gates they rest on."""
-    record(
-        {"kind": "verdicts", "suite": suite, "scale": scale, "verdicts": judgement.verdicts,
-         "trials": judgement.trials, "gates": judgement.gates}
-    )  # fmt: skip
+    record(VerdictsEvent(judgement.verdicts, judgement.trials, judgement.gates, suite, scale))

@@ -23,6 +23,7 @@ from harness.judge.frame import Frame
 from harness.judge.judging import corrected_of, examine_frame
 from harness.judge.verdicts import Reading
 from harness.plan.planning import Plan, Selection
+from harness.store.events import LogEvent
 from harness.store.queries import Queries
 from harness.suite import Suite
 
@@ -91,9 +92,9 @@ class Purchase:
             + (f"; next: {others}" if others else "")
         )
 
-    def as_event(self) -> dict[str, Any]:
-        """The journal's event of a bought seed."""
-        return {"kind": "event", "event_kind": "seed-bought", "detail": asdict(self) | {"reason": self.reason}}
+    def as_event(self, run_id: str) -> LogEvent:
+        """The journal's event of a seed that a run buys."""
+        return LogEvent("seed-bought", asdict(self) | {"reason": self.reason}, run_id)
 
 
 def resolved(

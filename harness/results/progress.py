@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness.store import Reader
-from harness.store.tables import FINAL
+from harness.vocabulary import FINAL
 
 SHOWN = 12
 """Running trials, failures and bought seeds that are listed, the newest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from harness.judge import claim_rows, judge
 from harness.judge.judging import record_judgement
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner, open_reader
+from harness.store.events import ClaimsEvent
 from harness.suite import Suite
 from harness.suite.models import Arm, Binding, Fact, Gate, Published
 from harness.sweep.space import with_point
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    tuning: Tuning, database: Path, run: Callable[[Plan], None], owner: Owner, summary: Mapping[str, Any]
+    tuning: Tuning, database: Path, run: Callable[[Plan], Iterable[object]], owner: Owner, summary: Mapping[str, Any]
 ) -> tuple[Plan, Suite, list[dict[str, Any]]]:
     """Run each arm's chosen configuration on fresh seeds and judge the differences as any other claim.
 
@@ -40,8 +41,9 @@ def compare(
     )  # fmt: skip
     plan = make_plan(suite, wanted)
     if all(chosen.values()):
-        run(plan)
-    owner.record({"kind": "claims", "suite": suite.name, "claims": claim_rows(suite)})
+        for _ in run(plan):
+            pass  # the trials are stored, which is all that is asked of them here
+    owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
     owner.flush()
     with open_reader(database) as reader:
         judgement = judge(suite, plan, reader, judged_at=datetime.now(UTC).replace(tzinfo=None))
