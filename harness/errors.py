@@ -47,6 +47,10 @@ class MissingDataError(HarnessError):
     """A data set or weights file is not where it is looked for."""
 
 
+class OutOfTimeError(Exception):
+    """A trial ran past its deadline: an outcome of its own, no fault of its code."""
+
+
 def choices(valid: object, given: str | None = None, most: int = 12) -> str:
     """Words for the valid choices, the nearest to ``given`` first."""
     from difflib import get_close_matches

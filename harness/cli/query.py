@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-from harness.store import Table, default_database, open_reader
+from harness.store import QueryResult, default_database, open_reader
 
 EXAMPLE = """
 \b
@@ -56,13 +56,13 @@ def command(sql: str, form: str, db: Path) -> None:
     click.echo(FORMS[form](answer), nl=False)
 
 
-def as_json(answer: Table) -> str:
+def as_json(answer: QueryResult) -> str:
     """A list of objects; NaN and infinities are the strings NaN, Infinity, -Infinity."""
     rows = [{column: _plain(value) for column, value in row.items()} for row in answer.dicts()]
     return json.dumps(rows, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def as_csv(answer: Table) -> str:
+def as_csv(answer: QueryResult) -> str:
     """Comma-separated values with a head line; null is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -71,7 +71,7 @@ def as_csv(answer: Table) -> str:
     return text.getvalue()
 
 
-def as_table(answer: Table) -> str:
+def as_table(answer: QueryResult) -> str:
     """Aligned columns, numbers to the right, and the number of rows."""
     cells = [["NULL" if value is None else _one_line(_cell(value)) for value in row] for row in answer.rows]
     numeric = [
@@ -93,7 +93,7 @@ def as_table(answer: Table) -> str:
     return "\n".join([*text, f"({count} row{'' if count == 1 else 's'})"]) + "\n"
 
 
-FORMS: dict[str, Callable[[Table], str]] = {"table": as_table, "json": as_json, "csv": as_csv}
+FORMS: dict[str, Callable[[QueryResult], str]] = {"table": as_table, "json": as_json, "csv": as_csv}
 
 
 def _plain(value: Any) -> Any:

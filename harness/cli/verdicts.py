@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from harness.cli.terminal import counted
+from harness.judge.rows import VerdictRow
 from harness.suite import Suite
+from harness.vocabulary import Tone, Verdict
 
 STYLES = {
-    "reproduced": "bold green", "direction confirmed": "green", "direction only": "green", "holds": "green",
-    "contradicted": "bold red", "direction reversed": "red", "fails": "bold red", "not reproduced": "red",
-    "no effect worth having": "yellow", "inactive": "magenta", "not run": "dim", "invalid": "yellow",
+    Tone.HOLDS: "bold green", Tone.PART: "green", Tone.NULL: "yellow", Tone.AGAINST: "bold red", Tone.IDLE: "magenta",
+    Tone.VOID: "dim",
 }  # fmt: skip
 
 
-def design_of(verdict: Mapping[str, Any]) -> dict[str, Any]:
-    """A verdict's design, whether it comes from the judge or from the database."""
-    design = verdict.get("design") or {}
-    found: dict[str, Any] = json.loads(design) if isinstance(design, str) else dict(design)
-    return found
-
-
-def verdict_json(verdicts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def verdict_json(verdicts: Iterable[VerdictRow]) -> list[dict[str, Any]]:
     """Verdicts as JSON data: times as text, infinities and NaN as null."""
-    return [plain({**verdict, "design": design_of(verdict)}) for verdict in verdicts]
+    return [plain(verdict.columns()) for verdict in verdicts]
 
 
 def plain(value: Any) -> Any:
@@ -48,7 +42,7 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:+.{digits}g}".replace("-", "−")
 
 
-def print_verdicts(suite: Suite, scale: str, verdicts: list[dict[str, Any]]) -> None:
+def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> None:
     """Print one line a claim that was judged, and a count of those that were not run."""
     from rich.table import Table
     from rich.text import Text
@@ -56,8 +50,8 @@ def print_verdicts(suite: Suite, scale: str, verdicts: list[dict[str, Any]]) -> 
     from harness.cli.terminal import console as make_console
 
     console = make_console()
-    judged = [verdict for verdict in verdicts if verdict["verdict"] != "not run"]
-    stand_in = any(verdict.get("stand_in") for verdict in judged)
+    judged = [verdict for verdict in verdicts if verdict.verdict != Verdict.NOT_RUN]
+    stand_in = any(verdict.stand_in for verdict in judged)
     note = " · stand-in: the published sizes do not apply" if stand_in else ""
     table = Table(title=Text(f"{suite.name} at {scale}{note}"), title_justify="left", box=None, pad_edge=False)
     columns = (("claim", 0), ("verdict", 0), ("effect", 1), ("95 % interval", 1), ("n", 1), ("adj. p", 1), ("r", 1))
@@ -75,27 +69,26 @@ def print_verdicts(suite: Suite, scale: str, verdicts: list[dict[str, Any]]) -> 
         )
 
 
-def _row(verdict: Mapping[str, Any]) -> list[Any]:
+def _row(verdict: VerdictRow) -> list[Any]:
     from rich.text import Text
 
-    word = str(verdict["verdict"])
-    low, high = verdict.get("ci_low"), verdict.get("ci_high")
+    low, high = verdict.ci_low, verdict.ci_high
     interval = "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
-    adjusted = verdict.get("adjusted_p")
+    adjusted = verdict.adjusted_p
     return [
-        Text(str(verdict["claim_id"])),
-        Text(word, style=STYLES.get(word, "")),
-        number(verdict.get("difference")),
+        Text(verdict.claim_id),
+        Text(verdict.verdict, style=STYLES.get(Verdict.of(verdict.verdict).tone, "")),
+        number(verdict.difference),
         Text(interval),
-        str(verdict.get("n") or ""),
+        str(verdict.n or ""),
         "" if adjusted is None or math.isnan(adjusted) else f"{adjusted:.3f}",
         _correlation(verdict),
     ]
 
 
-def _correlation(verdict: Mapping[str, Any]) -> str:
+def _correlation(verdict: VerdictRow) -> str:
     """Of the pairs of a verdict; from the least to the largest where it rests on several comparisons."""
-    found = [one.get("correlation") for one in design_of(verdict).get("per_benchmark") or ()]
+    found = [one.get("correlation") for one in verdict.design.get("per_benchmark") or ()]
     known = sorted(value for value in found if value is not None)
     ends = dict.fromkeys(f"{value:.2f}".replace("-", "−") for value in (known[0], known[-1])) if known else {}
     return "…".join(ends)
@@ -127,7 +120,7 @@ def print_ablations(rows: list[dict[str, Any]]) -> None:
     make_console().print(table)
 
 
-def print_claims(suite: Suite, scale: str, verdicts: list[dict[str, Any]]) -> None:
+def print_claims(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> None:
     """The verdict table, then every claim that was not run with its reason."""
     from rich.table import Table
     from rich.text import Text
@@ -135,13 +128,13 @@ def print_claims(suite: Suite, scale: str, verdicts: list[dict[str, Any]]) -> No
     from harness.cli.terminal import console as make_console
 
     print_verdicts(suite, scale, verdicts)
-    missing = [verdict for verdict in verdicts if verdict["verdict"] == "not run"]
-    listed = {verdict["claim_id"] for verdict in verdicts}
+    missing = [verdict for verdict in verdicts if verdict.verdict == Verdict.NOT_RUN]
+    listed = {verdict.claim_id for verdict in verdicts}
     table = Table(box=None, pad_edge=False, title="not run", title_justify="left")
     table.add_column("claim", overflow="fold")
     table.add_column("why", overflow="fold")
     for verdict in missing:
-        table.add_row(Text(str(verdict["claim_id"])), Text(str(design_of(verdict).get("reason") or "")))
+        table.add_row(Text(verdict.claim_id), Text(str(verdict.design.get("reason") or "")))
     for name, fact in suite.facts.items():
         if name not in listed:
             table.add_row(Text(name), Text(f"{fact.kind}: listed with its source, never judged ({fact.source})"))

@@ -10,9 +10,11 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from harness.execute.dispatch import Silent, Watch
-from harness.execute.executors.base import Outcome, Progress
+from harness.execute.dispatch import NullWatch, Watch
+from harness.execute.executors.base import Progress
 from harness.execute.worker import Job
+from harness.store.outcome import Outcome
+from harness.vocabulary import Status
 
 
 def cell_of(job: Job) -> str:
@@ -20,7 +22,7 @@ def cell_of(job: Job) -> str:
     return job.label.rpartition("/")[0]
 
 
-class Counting(Silent):
+class Counting(NullWatch):
     """Counts trials and estimates what is left from the throughput so far."""
 
     def __init__(self, suite: str) -> None:
@@ -47,9 +49,9 @@ class Counting(Silent):
         """A trial ended."""
         self.running.pop(job.trial_id, None)
         self.newest.pop(job.trial_id, None)
-        self.ended[cell_of(job)] += outcome["status"] == "done"
+        self.ended[cell_of(job)] += outcome.status == Status.DONE
         self.done += 1
-        self.failed += outcome["status"] not in ("done", "diverged")
+        self.failed += not outcome.status.final
 
     @property
     def remaining(self) -> str:
@@ -70,13 +72,12 @@ class Plain(Counting):
     def finished(self, job: Job, outcome: Outcome) -> None:
         """Print the trial that ended."""
         super().finished(job, outcome)
-        bad = outcome["status"] != "done"
+        bad = outcome.status != Status.DONE
         now = time.monotonic()
         if bad or now - self._last >= 1.0 or self.done == self.total:
             self._last = now
-            error = f": {str(outcome.get('error')).splitlines()[0]}" if bad else ""
-            wall = outcome.get("wall_seconds") or 0.0
-            line = f"[{self.done}/{self.total}] {job.label} {outcome['status']} {wall:.1f} s{error}"
+            error = f": {str(outcome.error).splitlines()[0]}" if bad else ""
+            line = f"[{self.done}/{self.total}] {job.label} {outcome.status} {outcome.wall_seconds or 0:.1f} s{error}"
             print(f"{line} · {self.remaining} left", file=sys.stderr, flush=True)
 
 
@@ -133,9 +134,9 @@ class Live(Counting):
     def finished(self, job: Job, outcome: Outcome) -> None:
         """A trial ended; a failure is printed above the table."""
         super().finished(job, outcome)
-        if outcome["status"] != "done":
-            first = str(outcome.get("error")).splitlines()[0]
-            self._console.print(f"{outcome['status']}: {job.label}: {first}", markup=False, highlight=False)
+        if outcome.status != Status.DONE:
+            first = str(outcome.error).splitlines()[0]
+            self._console.print(f"{outcome.status}: {job.label}: {first}", markup=False, highlight=False)
         self._live.update(self._table())
 
 
@@ -143,7 +144,7 @@ class Live(Counting):
 def make_watch(suite: str, quiet: bool = False) -> Iterator[Watch]:
     """The watch that fits the terminal."""
     if quiet:
-        yield Silent()
+        yield NullWatch()
     elif sys.stderr.isatty() and not os.environ.get("CI"):
         with Live(suite) as live:
             yield live

@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.execute.executors.base import Outcome
 from harness.execute.worker import Job
+from harness.store.outcome import Outcome
+from harness.vocabulary import Status
 
 SHARE = 0.02
 """Of a run's computing that may be spent on repeating."""
@@ -20,15 +21,8 @@ LONGEST = 60.0
 """Seconds; no trial that takes longer is repeated."""
 
 
-class Aside:
-    """Takes a dispatcher's events and keeps none: the trial has its outcome already."""
-
-    def record(self, event: Mapping[str, Any]) -> None:
-        """Nothing."""
-
-
 @dataclass(frozen=True, slots=True)
-class Finished:
+class FinishedTrial:
     """A trial that this run finished: what it was, how long it took, its final numbers."""
 
     job: Job
@@ -37,22 +31,22 @@ class Finished:
     results: Mapping[tuple[str, str], float | None]
 
     @classmethod
-    def of(cls, job: Job, outcome: Outcome) -> Finished:
+    def of(cls, job: Job, outcome: Outcome) -> FinishedTrial:
         """Of a trial's outcome."""
-        results = {(row["split"], row["metric"]): row["value"] for row in outcome.get("results") or ()}
-        return cls(job, float(outcome.get("wall_seconds") or 0.0), str(outcome.get("environment_id") or ""), results)
+        results = {(split, metric): value for split, metric, value in outcome.results}
+        return cls(job, outcome.wall_seconds or 0.0, outcome.environment_id or "", results)
 
 
-def chosen(finished: Sequence[Finished]) -> list[Finished]:
+def chosen(finished: Sequence[FinishedTrial]) -> list[FinishedTrial]:
     """The quickest trial of each task, the quickest first, within ``SHARE`` of the computing; one at least.
 
     Empty where even the quickest takes longer than ``LONGEST``.
     """
-    quickest: dict[str, Finished] = {}
+    quickest: dict[str, FinishedTrial] = {}
     for one in sorted(finished, key=lambda one: (one.seconds, one.job.trial_id)):
         quickest.setdefault(str(one.job.spec.get("task")), one)
     allowance = SHARE * sum(one.seconds for one in finished)
-    taken: list[Finished] = []
+    taken: list[FinishedTrial] = []
     for one in quickest.values():
         allowance -= one.seconds
         if one.seconds > LONGEST or (taken and allowance < 0):
@@ -61,26 +55,26 @@ def chosen(finished: Sequence[Finished]) -> list[Finished]:
     return taken
 
 
-def again(one: Finished) -> Job:
+def again(one: FinishedTrial) -> Job:
     """The job of the second run: in a folder of its own, leaving no product."""
     return replace(one.job, folder=one.job.folder / "again", keep_product=False, attempt=1, needs=())
 
 
-def compared(first: Finished, outcome: Outcome) -> dict[str, Any]:
+def compared(first: FinishedTrial, outcome: Outcome) -> dict[str, Any]:
     """The journal's detail: how many numbers were compared, and which differ in any bit."""
-    second = Finished.of(first.job, outcome)
+    second = FinishedTrial.of(first.job, outcome)
     common = sorted(first.results.keys() & second.results.keys())
     differing = [key for key in common if not _same(first.results[key], second.results[key])]
     lost = sorted(first.results.keys() ^ second.results.keys())
     return {
         "trial_id": first.job.trial_id,
         "label": first.job.label,
-        "status": outcome["status"],
+        "status": outcome.status,
         "numbers": len(common),
         "differing": [f"{split}.{metric}" for split, metric in [*differing, *lost]],
-        "equal": outcome["status"] == "done" and not differing and not lost,
+        "equal": outcome.status == Status.DONE and not differing and not lost,
         "environment_id": second.environment_id,
-        "results": list(outcome.get("results") or ()),
+        "results": [score._asdict() for score in outcome.results],
     }
 
 

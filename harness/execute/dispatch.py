@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from harness.execute.executors.base import Executor, Outcome, Progress
+from harness.execute.executors.base import Executor, Progress
 from harness.execute.worker import Job
+from harness.store.events import Event, HeartbeatEvent, LogEvent, OutcomeEvent, StartedEvent
+from harness.store.outcome import Outcome
+from harness.vocabulary import Status
 
 POLL_SECONDS = 0.25
 BEAT_SECONDS = 1.0
@@ -36,8 +39,15 @@ class Policy:
 class Recorder(Protocol):
     """Takes the journal's events; the store's owner does."""
 
-    def record(self, event: Mapping[str, Any]) -> None:
+    def record(self, event: Event) -> None:
         """Keep an event."""
+
+
+class NullRecorder:
+    """Keeps no event."""
+
+    def record(self, event: Event) -> None:
+        """Nothing."""
 
 
 class Watch(Protocol):
@@ -56,7 +66,7 @@ class Watch(Protocol):
         """A trial ended for good."""
 
 
-class Silent:
+class NullWatch:
     """Tells nothing."""
 
     def queued(self, jobs: int) -> None:
@@ -90,11 +100,6 @@ class Dispatcher:
         self._stopped: str | None = None
         self._last_beat = 0.0
 
-    @property
-    def left_over(self) -> list[Job]:
-        """Jobs that were not begun (after ``fail_fast``, the time budget or an interruption)."""
-        return list(self._waiting)
-
     def submit(self, jobs: Iterable[Job]) -> None:
         """Queue jobs."""
         new = list(jobs)
@@ -106,13 +111,14 @@ class Dispatcher:
         """Run until nothing waits and nothing runs."""
         while self._running or (self._waiting and not self._must_stop()):
             self._start_what_fits()
-            for outcome in self._executor.finished(POLL_SECONDS):
-                job = self._running.pop(outcome["trial_id"])
+            for outcome in self._executor.wait(POLL_SECONDS):
+                job = self._running.pop(outcome.trial_id)
+                outcome = self._settled(job, outcome)
                 if self._try_again(job, outcome):
                     continue
                 self._open.discard(job.trial_id)
                 yield job, outcome
-                if outcome["status"] != "done":
+                if outcome.status != Status.DONE:
                     yield from self._cancel_dependants(job)
             self._keep_watch()
 
@@ -127,9 +133,7 @@ class Dispatcher:
             if job is None or (self._policy.exclusive and self._running) or not self._executor.has_room(job):
                 return
             self._waiting.remove(job)
-            self._owner.record(
-                {"kind": "started", "run_id": self._run_id, "trial_id": job.trial_id, "attempt": job.attempt}
-            )
+            self._owner.record(StartedEvent(job.trial_id, self._run_id, job.attempt))
             self._running[job.trial_id] = job
             self._began[job.trial_id] = time.monotonic()
             self._executor.submit(job)
@@ -141,31 +145,33 @@ class Dispatcher:
             self._waiting.remove(job)
             self._open.discard(job.trial_id)
             error = f"its prerequisite {failed.label} ({failed.trial_id[:12]}) did not succeed"
-            outcome: Outcome = {"trial_id": job.trial_id, "status": "cancelled", "error": error}
-            self._owner.record({"kind": "outcome", "run_id": self._run_id, **outcome})
+            outcome = Outcome(job.trial_id, Status.CANCELLED, error=error)
+            self._owner.record(OutcomeEvent(outcome, self._run_id))
             self._watch.finished(job, outcome)
             yield job, outcome
             yield from self._cancel_dependants(job)
 
-    def _try_again(self, job: Job, outcome: Outcome) -> bool:
-        """Journal an outcome; True where the trial gets another attempt."""
-        crashed = bool(outcome.pop("crashed", False))
-        joules = outcome.pop("joules", None)
+    def _settled(self, job: Job, outcome: Outcome) -> Outcome:
+        """An executor's outcome as it is journalled: what the watchdog ended is a timeout, and each took some time."""
         self._alive.discard(job.trial_id)
         if job.trial_id in self._overdue:
             self._overdue.discard(job.trial_id)
-            crashed = False
-            seconds = job.timeout_seconds
-            outcome.update(status="timeout", error=f"took longer than its {seconds:g} s (timeout_seconds)")
-        outcome.setdefault("wall_seconds", time.monotonic() - self._began.get(job.trial_id, time.monotonic()))
-        self._owner.record({"kind": "outcome", "run_id": self._run_id, **outcome})
-        if joules:
-            self._event("energy", {"trial_id": job.trial_id, "joules": joules})
-        if crashed and outcome["status"] == "failed" and job.attempt < self._policy.attempts:
-            self._event("retry", {"trial_id": job.trial_id, "attempt": job.attempt, "error": outcome["error"]})
+            error = f"took longer than its {job.timeout_seconds:g} s (timeout_seconds)"
+            outcome = replace(outcome, status=Status.TIMEOUT, error=error, crashed=False)
+        if outcome.wall_seconds is None:
+            outcome = replace(outcome, wall_seconds=time.monotonic() - self._began[job.trial_id])
+        return outcome
+
+    def _try_again(self, job: Job, outcome: Outcome) -> bool:
+        """Journal an outcome; True where the trial gets another attempt."""
+        self._owner.record(OutcomeEvent(outcome, self._run_id))
+        if outcome.joules:
+            self._log("energy", {"trial_id": job.trial_id, "joules": outcome.joules})
+        if outcome.crashed and outcome.status == Status.FAILED and job.attempt < self._policy.attempts:
+            self._log("retry", {"trial_id": job.trial_id, "attempt": job.attempt, "error": outcome.error})
             self._waiting.appendleft(replace(job, attempt=job.attempt + 1))
             return True
-        if outcome["status"] == "failed" and self._policy.fail_fast:
+        if outcome.status == Status.FAILED and self._policy.fail_fast:
             self._stopped = f"--fail-fast: {job.label} failed"
         self._watch.finished(job, outcome)
         return False
@@ -179,7 +185,7 @@ class Dispatcher:
             patience = job.timeout_seconds + (0.0 if trial_id in self._alive else STARTUP_SECONDS)
             if now - self._began[trial_id] > patience and trial_id not in self._overdue:
                 self._overdue.add(trial_id)
-                self._executor.kill(trial_id)
+                self._executor.cancel(trial_id)
 
     def _take_beats(self, now: float) -> None:
         beats = [beat for beat in self._executor.progress() if beat.trial_id in self._running]
@@ -188,16 +194,15 @@ class Dispatcher:
                 self._alive.add(beat.trial_id)
                 self._began[beat.trial_id] = now
             if beat.steps:
-                event = {"kind": "heartbeat", "trial_id": beat.trial_id, "step": beat.step, "steps": beat.steps}
-                self._owner.record({**event, "loss": beat.loss})
+                self._owner.record(HeartbeatEvent(beat.trial_id, beat.step, beat.steps, beat.loss))
         self._watch.progressed(beats)
 
     def abandon(self) -> None:
         """After an interruption: kill what runs and journal it as cancelled."""
         for trial_id in list(self._running):
-            self._executor.kill(trial_id)
-            outcome = {"trial_id": trial_id, "status": "cancelled", "error": "interrupted by the user"}
-            self._owner.record({"kind": "outcome", "run_id": self._run_id, **outcome})
+            self._executor.cancel(trial_id)
+            outcome = Outcome(trial_id, Status.CANCELLED, error="interrupted by the user")
+            self._owner.record(OutcomeEvent(outcome, self._run_id))
         self._running.clear()
 
     @property
@@ -205,5 +210,5 @@ class Dispatcher:
         """Why no further trial was begun, or None."""
         return self._stopped
 
-    def _event(self, kind: str, detail: dict[str, Any]) -> None:
-        self._owner.record({"kind": "event", "run_id": self._run_id, "event_kind": kind, "detail": detail})
+    def _log(self, kind: str, detail: dict[str, Any]) -> None:
+        self._owner.record(LogEvent(kind, detail, self._run_id))

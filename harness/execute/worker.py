@@ -1,19 +1,23 @@
-"""Runs one trial in this process and returns plain data, whatever happens."""
+"""Runs one trial in this process and returns its outcome, whatever happens."""
 
 from __future__ import annotations
 
 import math
-import resource
 import time
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.errors import OutOfTimeError
 from harness.execute import energy
 from harness.execute.environment import environment_id
+from harness.execute.memory import peak_memory_bytes
+from harness.store.outcome import Outcome
+from harness.trial.result import Score
+from harness.vocabulary import Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,37 +47,36 @@ class Job:
 
 
 Beat = Callable[[int, int, float], None]
+"""Is told (steps done, steps in all, loss)."""
 
 
-def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> dict[str, Any]:
-    """Run a trial; the outcome's fields are those of the journal's ``outcome`` event.
+def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
+    """Run a trial in this process.
 
     Nothing is raised but KeyboardInterrupt and SystemExit: an error is an outcome (``failed``, ``timeout``).
     """
-    started, cpu, counters = time.perf_counter(), _cpu_seconds(), energy.reading()
-    outcome: dict[str, Any] = {
-        "trial_id": job.trial_id,
-        "attempts": job.attempt,
-        "started_at": datetime.now(UTC).replace(tzinfo=None).isoformat(),
-        "environment_id": environment_id(),
-        "device": "",
-        "error": None,
-        "results": [],
-        "series": [],
-        "artifacts": [],
-    }
+    started_at = datetime.now(UTC).replace(tzinfo=None).isoformat()
+    began, cpu, counters = time.perf_counter(), time.process_time(), energy.reading()
     try:
-        outcome.update(_train(job, beat, stop_at_deadline))
+        outcome = _train(job, beat, stop_at_deadline)
+    except OutOfTimeError as error:
+        outcome = Outcome(job.trial_id, Status.TIMEOUT, device="", error=_message(error))
     except Exception as error:
-        outcome.update(status=_status_of(error), error=_message(error))
-    outcome["wall_seconds"] = time.perf_counter() - started
-    outcome["cpu_seconds"] = _cpu_seconds() - cpu
-    outcome["peak_memory_mb"] = _peak_memory_mb()
-    outcome["joules"] = energy.used(counters, energy.reading())
-    return outcome
+        outcome = Outcome(job.trial_id, Status.FAILED, device="", error=_message(error))
+    return replace(
+        outcome,
+        attempts=job.attempt,
+        started_at=started_at,
+        environment_id=environment_id(),
+        wall_seconds=time.perf_counter() - began,
+        cpu_seconds=time.process_time() - cpu,
+        # An upper bound of the trial's own where workers are reused.
+        peak_memory_mb=peak_memory_bytes() / 2**20,
+        joules=energy.used(counters, energy.reading()),
+    )
 
 
-def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> dict[str, Any]:
+def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
     import torch
 
     from harness import registry
@@ -90,31 +93,16 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> dict[str, Any]:
     runtime = Runtime(
         job.folder, device, registry.load, data_root(), beat, deadline, job.prerequisites, job.keep_product
     )
-    done = train(job.spec, runtime)
-    return {
-        "status": done.status,
-        "error": done.error,
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "results": [{"split": s, "metric": m, "value": v} for s, m, v in done.results],
-        "series": [
-            {
-                "split": one.split,
-                "name": one.name,
-                "step": one.step,
-                "epoch": one.epoch,
-                "value": one.value,
-                "elapsed_seconds": one.elapsed_seconds,
-            }
-            for one in done.series
-        ],
-        "artifacts": [
-            {"name": a.name, "kind": a.kind, "path": str(a.path), "caption": a.caption} for a in done.artifacts
-        ],
-    }
-
-
-def _status_of(error: Exception) -> str:
-    return "timeout" if type(error).__name__ == "OutOfTimeError" else "failed"
+    ended = train(job.spec, runtime)
+    return Outcome(
+        job.trial_id,
+        Status(ended.status),
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        error=ended.error,
+        results=tuple(Score(*score) for score in ended.results),
+        series=tuple(ended.series),
+        artifacts=tuple(ended.artifacts),
+    )
 
 
 def _message(error: Exception) -> str:
@@ -125,13 +113,3 @@ def _message(error: Exception) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     where = "".join(f"\n  {Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in frames[-6:])
     return f"{kind}: {error}{where}"
-
-
-def _cpu_seconds() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def _peak_memory_mb() -> float:
-    """The process's highest resident memory: an upper bound of the trial's own where workers are reused."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -25,6 +25,7 @@ from harness.judge.rows import (
 )
 from harness.judge.units import Unit, units_of
 from harness.plan.planning import Plan
+from harness.store.events import Event, VerdictsEvent
 from harness.store.queries import Queries
 from harness.suite import Suite
 
@@ -226,12 +227,8 @@ def claim_rows(suite: Suite) -> list[dict[str, Any]]:
     return rows
 
 
-def record_judgement(
-    record: Callable[[Mapping[str, Any]], None], suite: str, scale: str, judgement: Judgement
-) -> None:  # fmt: skip
+def record_judgement(record: Callable[[Event], None], suite: str, scale: str, judgement: Judgement) -> None:
     """Journal verdicts with the trials and gates they rest on."""
-    record(
-        {"kind": "verdicts", "suite": suite, "scale": scale,
-         "verdicts": [row.columns() for row in judgement.verdicts],
-         "trials": [asdict(row) for row in judgement.trials], "gates": [asdict(row) for row in judgement.gates]}
-    )  # fmt: skip
+    verdicts = [row.columns() for row in judgement.verdicts]
+    trials, gates = [asdict(row) for row in judgement.trials], [asdict(row) for row in judgement.gates]
+    record(VerdictsEvent(verdicts, trials, gates, suite, scale))

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count
 from statistics import median
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from harness.judge.tests import Paired
 from harness.judge.units import ExaminedBlock, Unit
 from harness.judge.verdicts import Criteria, Reading
 from harness.plan.planning import Plan, Selection
+from harness.store.events import LogEvent
 from harness.store.queries import Queries
 from harness.suite import Suite
 from harness.vocabulary import Verdict
@@ -94,9 +94,9 @@ class Purchase:
             + (f"; next: {others}" if others else "")
         )
 
-    def as_event(self) -> dict[str, Any]:
-        """The journal's event of a bought seed."""
-        return {"kind": "event", "event_kind": "seed-bought", "detail": asdict(self) | {"reason": self.reason}}
+    def as_event(self, run_id: str) -> LogEvent:
+        """The journal's event of a seed that a run buys."""
+        return LogEvent("seed-bought", asdict(self) | {"reason": self.reason}, run_id)
 
 
 def resolved(reading: Reading, adjusted_p: float, criteria: Criteria) -> str | None:

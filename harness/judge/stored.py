@@ -12,6 +12,7 @@ from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner, Reader, open_reader
+from harness.store.events import ClaimsEvent
 from harness.suite import Suite
 
 
@@ -21,7 +22,7 @@ def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan,
     A missing database is made: a suite's claims can be looked at before anything has run.
     """
     with Owner(database) as owner:
-        owner.record({"kind": "claims", "suite": suite.name, "claims": claim_rows(suite)})
+        owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
         owner.flush()
         with open_reader(database) as reader:
             selection = as_last_run(suite, selection, reader)

@@ -91,17 +91,17 @@ def _data() -> Finding:
 
 
 def _ray() -> str:
-    from harness.execute.executors.cluster import RayExecutor
+    from harness.execute.executors import ExecutorOptions, RayExecutor
 
     with tempfile.TemporaryDirectory() as folder:
-        executor = RayExecutor(Path(folder))
+        executor = RayExecutor(ExecutorOptions(Path(folder)))
         try:
             import ray
 
             answer = ray.get(ray.remote(num_cpus=1)(lambda: sum(range(10))).remote(), timeout=120)
             resources = ray.cluster_resources()
         finally:
-            executor.close()
+            executor.shutdown()
     if answer != 45:
         raise HarnessError("a Ray task returned a wrong answer")
     return f"a task ran; {resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"

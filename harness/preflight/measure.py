@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from harness import registry
 from harness.data.roots import data_root
+from harness.execute.memory import peak_memory_bytes, reset_peak_memory
 from harness.preflight.flops import Flops
 from harness.preflight.work import Work
 from harness.registry.shipped import fixtures
@@ -30,8 +31,6 @@ from harness.trial.contracts import ModelRequest, Probe, Task
 from harness.trial.loop import Loop, settle
 from harness.trial.runtime import Runtime
 
-RESIDENT = Path("/proc/self/status")
-CLEAR = Path("/proc/self/clear_refs")
 # A probe holds the weights again, in double precision in places: not tried above this many parameters.
 PROBED_PARAMETERS = 100_000_000
 
@@ -162,7 +161,7 @@ def _step(task: Task, loop: Loop, found: Measured) -> None:
     loop.probing = loop.probe is not None
     if loop.probe is not None:
         loop.probe = _Apart(loop.probe, counter)
-    _reset_peak()
+    reset_peak_memory()
     started = time.perf_counter()
     with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         result = loop.take_step(loop.step, batch)
@@ -170,7 +169,7 @@ def _step(task: Task, loop: Loop, found: Measured) -> None:
     found.loss = float(result.loss.detach())
     found.flops = counter.total
     found.activation_bytes = sum(kept.values())
-    found.resident_bytes = _peak()
+    found.resident_bytes = peak_memory_bytes()
     loop.step = loop.position = 1
 
 
@@ -244,22 +243,6 @@ def _surroundings(root: Path | None, cache: Path) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _reset_peak() -> None:
-    """Begin the highest resident size anew, where the system can (Linux)."""
-    with contextlib.suppress(OSError):
-        CLEAR.write_text("5")
-
-
-def _peak() -> int:
-    with contextlib.suppress(OSError):
-        for line in RESIDENT.read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _give_back() -> None:

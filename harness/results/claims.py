@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.judge import ablations
+from harness.judge.rows import VerdictRow
 from harness.judge.stored import judge_now, stored_otherwise
 from harness.plan.planning import Plan, Selection
 from harness.store import open_reader
@@ -23,7 +24,7 @@ class JudgedSuite:
 
     suite: Suite
     plan: Plan
-    verdicts: list[dict[str, Any]]
+    verdicts: tuple[VerdictRow, ...]
     ablations: list[dict[str, Any]]
     superseded: int
 

@@ -5,29 +5,31 @@ pyarrow; they are imported where a file is opened.
 """
 
 from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
+from harness.store.events import Event
 from harness.store.journal import Journal, segments
+from harness.store.outcome import Outcome
 from harness.store.owner import Owner
 from harness.store.paths import StorePaths, default_database
-from harness.store.queries import Queries, Table
+from harness.store.queries import Queries, QueryResult
 from harness.store.readers import Reader, open_reader
-from harness.store.rebuild import Problem, Rebuilt, check, rebuild
-from harness.store.tables import FINAL, STATUSES, TABLES
+from harness.store.rebuild import Rebuilt, StoreProblem, check, rebuild
+from harness.store.tables import TABLES
 
 __all__ = [
-    "FINAL",
-    "STATUSES",
     "TABLES",
+    "Event",
     "Journal",
+    "Outcome",
     "Owner",
-    "Problem",
     "Queries",
+    "QueryResult",
     "Reader",
     "Rebuilt",
     "StoreDamagedError",
     "StoreError",
     "StoreHeldError",
     "StorePaths",
-    "Table",
+    "StoreProblem",
     "check",
     "default_database",
     "open_reader",

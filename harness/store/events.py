@@ -1,177 +1,429 @@
-"""The journal's events: what each kind holds, how it is checked, and how it becomes a line.
+"""The journal's events, a class a kind: what it holds, how it is checked, and what it makes of the tables' rows.
 
-An event is checked when it is recorded, where its sender can still be told; what is in the journal is
-then taken as it is.
+An event is checked when it is recorded, where its sender can still be told; what is in the journal is then taken as it
+is. The rules of the store live here: the first final outcome of a trial stays, names are those of the first run, claims
+replace their suite's. A new kind is one subclass of :class:`Event`, which registers itself.
 """
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from harness.store.errors import StoreError
-from harness.store.tables import FINAL, TABLES, UNFINISHED_OUTCOMES
+from harness.store.outcome import COLUMNS, Outcome
+from harness.store.rows import Row, arrow_series, convert, converted, moment
+from harness.store.tables import TABLES
+from harness.vocabulary import FINAL, Status
+
+if TYPE_CHECKING:
+    from harness.store.fold import PendingRows
 
 VERSION = 1
 
-Event = dict[str, Any]
+KINDS: dict[str, type[Event]] = {}
+"""Every kind of event by its word in the journal."""
 
-_REQUIRED: dict[str, tuple[str, ...]] = {
-    "session": (),
-    "run": ("run",),
-    "environment": ("environment_id", "info"),
-    "planned": ("run_id", "trials"),
-    "started": ("trial_id",),
-    "heartbeat": ("trial_id",),
-    "outcome": ("trial_id", "status"),
-    "event": ("event_kind",),
-    "claims": ("suite", "claims"),
-    "verdicts": ("verdicts",),
-    "sweep": ("row",),
-    "sweep_point": ("row",),
-    "abandoned": ("run_id",),
-}
-
-KINDS = tuple(_REQUIRED)
-
-PASSING = frozenset({"heartbeat", "session", "started"})
-"""Kinds whose loss with the power costs nothing; ``append`` does not wait for the disk."""
-
-_SERIES_COLUMNS = ("step", "epoch", "value", "elapsed_seconds")
+Rows = Sequence[Mapping[str, Any]]
+"""Rows of a table by column; ``Event.parts`` says of which."""
+Parts = Mapping[str, tuple[str, tuple[str, ...]]]
+"""Fields that hold a row or rows: of which table, and which columns each row brings along itself."""
+Touched = list[tuple[str, Mapping[str, Any]]]
+"""(table, row); a row may hold its key alone."""
 
 
-def utc_now() -> str:
-    """This moment as the journal writes it, in UTC with microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+@dataclass(frozen=True)
+class Event:
+    """Something that happened; ``at`` is when, as ISO text in UTC (None: when it is recorded).
 
-
-def encode(event: Any) -> bytes:
-    """One line of JSON for an event or a part of one; NaN and infinities become the strings NaN, Infinity, -Infinity.
-
-    Raises:
-        StoreError: a value that JSON has no form for.
+    Attributes:
+        kind: its word in the journal.
+        passing: its loss with the power costs nothing, so that nobody waits for the disk.
+        parts: which fields hold rows, for the check of their columns.
     """
-    try:
-        text = json.dumps(event, allow_nan=False, separators=(",", ":"), default=_plain)
-    except ValueError:
-        # Rare, so the walk over every value is paid only when there is something to replace.
-        text = json.dumps(_finite(event), allow_nan=False, separators=(",", ":"), default=_plain)
-    except TypeError as error:
-        kind = f"a {event['kind']!r} event" if isinstance(event, dict) and "kind" in event else "a value"
-        raise StoreError(f"{kind} cannot be written as JSON: {error}") from error
-    return text.encode() + b"\n"
 
+    kind: ClassVar[str]
+    passing: ClassVar[bool] = False
+    parts: ClassVar[Parts] = {}
 
-def _plain(value: Any) -> Any:
-    """JSON form of what numpy, pathlib and datetime hand over."""
-    if isinstance(value, datetime):
-        moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-        return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-    if isinstance(value, (set, frozenset)):
-        return sorted(value)
-    if hasattr(value, "tolist"):  # numpy scalars and arrays, torch tensors
-        return _finite(value.tolist())
-    if hasattr(value, "__fspath__"):
-        return value.__fspath__()
-    raise TypeError(f"a {type(value).__name__} has no JSON form")
+    at: str | None = field(default=None, kw_only=True)
 
+    def __init_subclass__(cls) -> None:
+        if "kind" in vars(cls):
+            KINDS[cls.kind] = cls
 
-def _finite(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-    if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return value
+    def check(self) -> None:
+        """Refuse what could not be ingested as its sender means it.
 
+        Raises:
+            StoreError: a missing part, or an unknown column.
+        """
+        missing = [one.name for one in fields(self) if one.default is MISSING and getattr(self, one.name) is None]
+        if missing:
+            raise StoreError(f"a {self.kind!r} event needs {', '.join(missing)}")
+        for part, (table, needed) in self.parts.items():
+            given = getattr(self, part)
+            for row in [given] if isinstance(given, Mapping) else given:
+                self._check_row(part, table, needed, row)
 
-def check_event(event: Mapping[str, Any]) -> None:
-    """Refuse an event that could not be ingested as its sender means it.
-
-    Raises:
-        StoreError: unknown kind, a missing part, an unknown column, or series of unequal length.
-    """
-    kind = event.get("kind")
-    if kind not in _REQUIRED:
-        raise StoreError(f"no event of kind {kind!r}; kinds are {', '.join(KINDS)}")
-    missing = [key for key in _REQUIRED[kind] if event.get(key) is None]
-    if missing:
-        raise StoreError(f"a {kind!r} event needs {', '.join(missing)}")
-    for table, key, rows in _rows_of(event):
-        _check_columns(kind, table, key, rows)
-    if kind == "outcome":
-        _check_outcome(event)
-
-
-def _rows_of(event: Mapping[str, Any]) -> list[tuple[str, str, Any]]:
-    """Which parts of the event are rows of which table."""
-    kind = event["kind"]
-    if kind == "run":
-        return [("runs", "run", [event["run"]])]
-    if kind == "planned":
-        return [("trials", "trials", event["trials"]), ("run_trials", "links", event.get("links") or [])]
-    if kind == "outcome":
-        return [
-            ("results", "results", event.get("results") or []),
-            ("artifacts", "artifacts", event.get("artifacts") or []),
-        ]
-    if kind == "claims":
-        return [("claims", "claims", event["claims"])]
-    if kind == "verdicts":
-        return [
-            ("verdicts", "verdicts", event["verdicts"]),
-            ("verdict_trials", "trials", event.get("trials") or []),
-            ("gates", "gates", event.get("gates") or []),
-        ]
-    if kind in ("sweep", "sweep_point"):
-        return [(f"{kind}s", "row", [event["row"]])]
-    return []
-
-
-_GIVEN: dict[str, tuple[str, ...]] = {
-    "runs": ("run_id",),
-    "trials": ("trial_id",),
-    "run_trials": ("trial_id", "benchmark", "arm"),
-    "results": ("split", "metric"),
-    "artifacts": ("name",),
-    "claims": ("claim_id",),
-    "verdicts": ("claim_id",),
-    "verdict_trials": ("claim_id", "trial_id", "side"),
-    "gates": ("claim_id",),
-    "sweeps": ("sweep_id",),
-    "sweep_points": ("sweep_id", "arm", "number"),
-}
-"""What a row must bring along itself; the rest of its key comes from the event around it."""
-
-
-def _check_columns(kind: str, table: str, key: str, rows: Any) -> None:
-    columns = TABLES[table]
-    for row in rows:
+    def _check_row(self, part: str, table: str, needed: tuple[str, ...], row: Any) -> None:
         if not isinstance(row, Mapping):
-            raise StoreError(f"{key} of a {kind!r} event holds a {type(row).__name__} where a row is expected")
+            raise StoreError(f"{part} of a {self.kind!r} event holds a {type(row).__name__} where a row is expected")
+        columns = TABLES[table]
         for name in row:
             if name not in columns:
                 near = get_close_matches(str(name), columns, n=1)
                 hint = f"; did you mean {near[0]}?" if near else f"; columns are {', '.join(columns)}"
-                raise StoreError(f"{table} has no column {name!r} (a {kind!r} event){hint}")
-        missing = [name for name in _GIVEN[table] if row.get(name) is None]
+                raise StoreError(f"{table} has no column {name!r} (a {self.kind!r} event){hint}")
+        missing = [name for name in needed if row.get(name) is None]
         if missing:
-            raise StoreError(f"a row of {table} (a {kind!r} event) needs {', '.join(missing)}")
+            raise StoreError(f"a row of {table} (a {self.kind!r} event) needs {', '.join(missing)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Its parts in the journal, without version, kind and time."""
+        return {
+            one.name: value
+            for one in fields(self)
+            if one.name != "at" and (value := getattr(self, one.name)) is not None
+        }
+
+    @classmethod
+    def from_json(cls, parts: Mapping[str, Any]) -> Self:
+        """The event of a line.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError: the line makes no sense.
+        """
+        names = [one.name for one in fields(cls)]
+        return cls(**{name: parts[name] for name in names if parts.get(name) is not None})
+
+    def touches(self) -> Touched:
+        """The rows that must be loaded before it is folded."""
+        return []
+
+    def fold(self, rows: PendingRows) -> None:
+        """Change the rows that it is about.
+
+        Raises:
+            KeyError, TypeError, ValueError, AttributeError, OverflowError: it makes no sense; nothing was changed.
+        """
+        raise NotImplementedError
 
 
-def _check_outcome(event: Mapping[str, Any]) -> None:
-    allowed = FINAL | UNFINISHED_OUTCOMES
-    if event["status"] not in allowed:
-        raise StoreError(f"an outcome's status is one of {', '.join(sorted(allowed))}, not {event['status']!r}")
-    for series in event.get("series") or []:
-        if series.get("name") is None or series.get("value") is None:
-            raise StoreError(f"a series of trial {event['trial_id']} needs a name and values")
-        lengths = {key: len(series[key]) for key in _SERIES_COLUMNS if series.get(key) is not None}
-        if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{key} {length}" for key, length in lengths.items())
-            raise StoreError(f"series {series['name']!r} of trial {event['trial_id']} has unequal lengths: {told}")
+def read_event(line: Mapping[str, Any]) -> Event:
+    """The event that a line of the journal holds.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: there is no such kind or version, or it makes no sense.
+    """
+    if line.get("v") != VERSION:
+        raise ValueError(f"version {line.get('v')!r} of the journal is not known here")
+    if line["kind"] not in KINDS:
+        raise ValueError(f"no event of kind {line['kind']!r}; kinds are {', '.join(KINDS)}")
+    return KINDS[line["kind"]].from_json(line)
+
+
+@dataclass(frozen=True)
+class SessionEvent(Event):
+    """An owner began to write; the first line of its segment."""
+
+    kind = "session"
+    passing = True
+
+    run_id: str | None = None
+    pid: int | None = None
+    host: str | None = None
+
+    def fold(self, rows: PendingRows) -> None:
+        """Nothing: it tells who wrote the segment."""
+
+
+@dataclass(frozen=True)
+class _ColumnsEvent(Event):
+    """Some columns of one row: its only part."""
+
+    def touches(self) -> Touched:
+        """The row."""
+        ((part, (table, _)),) = self.parts.items()
+        return [(table, getattr(self, part))]
+
+    def fold(self, rows: PendingRows) -> None:
+        """Add the columns."""
+        for table, row in self.touches():
+            rows.merge(table, row)
+
+
+@dataclass(frozen=True)
+class RunEvent(_ColumnsEvent):
+    """Columns of a row of ``runs``; later ones add to it."""
+
+    kind = "run"
+    parts: ClassVar[Parts] = {"run": ("runs", ("run_id",))}
+
+    run: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class EnvironmentEvent(Event):
+    """What trials ran in."""
+
+    kind = "environment"
+
+    environment_id: str
+    info: Mapping[str, Any]
+
+    def fold(self, rows: PendingRows) -> None:
+        """Keep it."""
+        rows.put("environments", convert("environments", {"environment_id": self.environment_id, "info": self.info}))
+
+
+@dataclass(frozen=True)
+class PlannedEvent(Event):
+    """The trials that a run asks for, and (``links``) under which names."""
+
+    kind = "planned"
+    parts: ClassVar[Parts] = {
+        "trials": ("trials", ("trial_id",)),
+        "links": ("run_trials", ("trial_id", "benchmark", "arm")),
+    }
+
+    run_id: str
+    trials: Rows
+    links: Rows = ()
+
+    def touches(self) -> Touched:
+        """The trials."""
+        return [("trials", trial) for trial in self.trials]
+
+    def fold(self, rows: PendingRows) -> None:
+        """Queue what has no result; a trial keeps the names under which it was first planned."""
+        trials = converted("trials", self.trials)
+        links = converted("run_trials", self.links, run_id=self.run_id)
+        for trial in trials:
+            known = rows.get("trials", trial["trial_id"])
+            blank = {column: value for column, value in trial.items() if known.get(column) is None}
+            if not known:
+                rows.put("trials", {"attempts": 0} | trial | {"status": Status.QUEUED})
+            elif known.get("status") not in FINAL:
+                rows.put("trials", known | blank | {"status": Status.QUEUED, "error": None})
+            elif blank:
+                rows.put("trials", known | blank)
+        for link in links:
+            rows.put("run_trials", link)
+
+
+@dataclass(frozen=True)
+class StartedEvent(Event):
+    """An attempt at a trial began; who loses this line has no outcome either and runs the trial again."""
+
+    kind = "started"
+    passing = True
+
+    trial_id: str
+    run_id: str | None = None
+    attempt: int = 1
+    device: str | None = None
+    started_at: str | None = None
+
+    def touches(self) -> Touched:
+        """The trial."""
+        return [("trials", {"trial_id": self.trial_id})]
+
+    def fold(self, rows: PendingRows) -> None:
+        """It runs, unless it has a result."""
+        known = rows.get("trials", self.trial_id)
+        if known.get("status") in FINAL:
+            return
+        given = {"trial_id": self.trial_id, "attempts": self.attempt, "device": self.device}
+        given["started_at"] = self.started_at or self.at
+        rows.put("trials", known | convert("trials", given) | {"status": Status.RUNNING})
+
+
+@dataclass(frozen=True)
+class HeartbeatEvent(Event):
+    """How far a running trial is."""
+
+    kind = "heartbeat"
+    passing = True
+
+    trial_id: str
+    step: int | None = None
+    steps: int | None = None
+    loss: float | None = None
+
+    def touches(self) -> Touched:
+        """The trial."""
+        return [("trials", {"trial_id": self.trial_id})]
+
+    def fold(self, rows: PendingRows) -> None:
+        """The newest one is kept until the outcome."""
+        if rows.get("trials", self.trial_id).get("status") not in FINAL:
+            rows.put("progress", convert("progress", {**self.to_json(), "at": self.at}))
+
+
+@dataclass(frozen=True)
+class OutcomeEvent(Event):
+    """An attempt at a trial ended."""
+
+    kind = "outcome"
+
+    outcome: Outcome
+    run_id: str | None = None
+
+    def check(self) -> None:
+        """Refuse an outcome that could not be ingested.
+
+        Raises:
+            StoreError: see :meth:`Outcome.check`.
+        """
+        super().check()
+        self.outcome.check()
+
+    def to_json(self) -> dict[str, Any]:
+        """The outcome's parts beside the run."""
+        return {**({} if self.run_id is None else {"run_id": self.run_id}), **self.outcome.to_json()}
+
+    @classmethod
+    def from_json(cls, parts: Mapping[str, Any]) -> Self:
+        """The event of a line; raises as :meth:`Outcome.from_json`."""
+        return cls(Outcome.from_json(parts), parts.get("run_id"), at=parts.get("at"))
+
+    def touches(self) -> Touched:
+        """The trial."""
+        return [("trials", {"trial_id": self.outcome.trial_id})]
+
+    def fold(self, rows: PendingRows) -> None:
+        """The first final outcome stays; any other is replaced, and leaves status and error but no numbers."""
+        outcome, trial_id = self.outcome, self.outcome.trial_id
+        known = rows.get("trials", trial_id)
+        parts = outcome.to_json()
+        if known.get("status") in FINAL:
+            # its numbers are kept aside, so that two outcomes of one trial can be compared
+            detail = {"trial_id": trial_id, "status": outcome.status, "kept": known["status"],
+                      "environment_id": outcome.environment_id, "results": parts["results"]}  # fmt: skip
+            rows.log(self, "duplicate", detail)
+            return
+        row = convert("trials", {name: parts[name] for name in COLUMNS if name in parts})
+        final = outcome.status in FINAL
+        products = {
+            table: converted(table, parts[table] if final else (), trial_id=trial_id)
+            for table in ("results", "artifacts")
+        }
+        series = [arrow_series(trial_id, one) for one in parts["series"] if final]
+        rows.put("trials", known | {"error": None} | row)
+        for table, made in products.items():
+            for product in made:
+                rows.put(table, product)
+        rows.extend_series(series)
+        rows.drop("progress", trial_id)
+
+
+@dataclass(frozen=True)
+class LogEvent(Event):
+    """A line of the table ``events``: a retry, joules, a repeated trial, a bought seed."""
+
+    kind = "event"
+
+    event_kind: str
+    detail: Any = None
+    run_id: str | None = None
+
+    def fold(self, rows: PendingRows) -> None:
+        """Keep it."""
+        rows.log(self, self.event_kind, self.detail)
+
+
+@dataclass(frozen=True)
+class ClaimsEvent(Event):
+    """The claims of a suite, which replace those that it had."""
+
+    kind = "claims"
+    parts: ClassVar[Parts] = {"claims": ("claims", ("claim_id",))}
+
+    suite: str
+    claims: Rows
+
+    def fold(self, rows: PendingRows) -> None:
+        """Replace the suite's claims."""
+        rows.replace("claims", {"suite": self.suite}, converted("claims", self.claims, suite=self.suite))
+
+
+@dataclass(frozen=True)
+class VerdictsEvent(Event):
+    """Verdicts of claims, the trials and gates they rest on; ``scale`` and time hold for rows that say none."""
+
+    kind = "verdicts"
+    parts: ClassVar[Parts] = {
+        "verdicts": ("verdicts", ("claim_id",)),
+        "trials": ("verdict_trials", ("claim_id", "trial_id", "side")),
+        "gates": ("gates", ("claim_id",)),
+    }
+
+    verdicts: Rows
+    trials: Rows = ()
+    gates: Rows = ()
+    suite: str | None = None
+    scale: str | None = None
+    judged_at: str | None = None
+
+    def fold(self, rows: PendingRows) -> None:
+        """Verdicts keep their history, gates their last state."""
+        around = {"scale": self.scale, "judged_at": self.judged_at or self.at}
+        verdicts = converted("verdicts", self.verdicts, **around)
+        sides = converted("verdict_trials", self.trials, **around)
+        gates: dict[tuple[str, str], list[Row]] = {(one["claim_id"], one["scale"]): [] for one in verdicts}
+        for gate in converted("gates", self.gates, scale=self.scale):
+            gates.setdefault((gate["claim_id"], gate["scale"]), []).append(gate)
+        for table, made in (("verdicts", verdicts), ("verdict_trials", sides)):
+            for row in made:
+                rows.put(table, row)
+        for (claim_id, scale), measured in gates.items():
+            rows.replace("gates", {"claim_id": claim_id, "scale": scale}, measured)
+
+
+@dataclass(frozen=True)
+class SweepEvent(_ColumnsEvent):
+    """Columns of a row of ``sweeps``; later ones add to it."""
+
+    kind = "sweep"
+    parts: ClassVar[Parts] = {"row": ("sweeps", ("sweep_id",))}
+
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class SweepPointEvent(_ColumnsEvent):
+    """Columns of a row of ``sweep_points``; later ones add to it."""
+
+    kind = "sweep_point"
+    parts: ClassVar[Parts] = {"row": ("sweep_points", ("sweep_id", "arm", "number"))}
+
+    row: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class AbandonedEvent(Event):
+    """A run's owner died: what it left running runs no more, unless another living run has it too."""
+
+    kind = "abandoned"
+
+    run_id: str
+    trials: Sequence[str] = ()
+
+    def touches(self) -> Touched:
+        """The run and its trials."""
+        return [("runs", {"run_id": self.run_id}), *(("trials", {"trial_id": trial}) for trial in self.trials)]
+
+    def fold(self, rows: PendingRows) -> None:
+        """The run was interrupted, and its unfinished trials are cancelled."""
+        run = rows.get("runs", self.run_id)
+        if run and run.get("finished_at") is None and run.get("status") in (None, "running"):
+            rows.put("runs", run | {"status": "interrupted", "finished_at": moment(self.at)})
+        for trial_id in self.trials:
+            known = rows.get("trials", trial_id)
+            if known.get("status") in (Status.QUEUED, Status.RUNNING):
+                error = f"run {self.run_id} ended before this trial did"
+                rows.put("trials", known | {"status": Status.CANCELLED, "error": error})
+                rows.drop("progress", trial_id)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import heapq
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from harness.store.errors import StoreError
-from harness.store.events import Event
-from harness.store.fold import REJECTABLE, Batch
+from harness.store.events import Event, read_event
+from harness.store.fold import REJECTABLE, PendingRows
 from harness.store.journal import Segment, segments
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class _Entry(NamedTuple):
     segment: str
     end: int
     size: int
-    event: Event | None
+    content: dict[str, Any] | None
 
 
 def counters(connection: DuckDBPyConnection) -> dict[str, int]:
@@ -70,10 +70,10 @@ def _entries(segment: Segment, offset: int) -> Iterator[_Entry]:
             return  # one damaged archive must not hold up the other segments; `check` names it
         if line is None:
             return
-        found = line.event.get("at") if line.event else None
+        told = line.content.get("at") if line.content else None
         # Inside a segment the order of lines rules, whatever the clock did meanwhile.
-        at = max(at, found) if isinstance(found, str) else at
-        yield _Entry(at, segment.name, line.end, line.end - offset, line.event)
+        at = max(at, told) if isinstance(told, str) else at
+        yield _Entry(at, segment.name, line.end, line.end - offset, line.content)
         offset = line.end
 
 
@@ -105,20 +105,36 @@ def _ingest_batch(connection: DuckDBPyConnection, entries: list[_Entry]) -> None
 
 
 def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str | None = None) -> None:
+    events = [_read(entry) if reason is None else reason for entry in entries]
     connection.execute("BEGIN")
     try:
-        batch = Batch(connection, [entry.event for entry in entries if entry.event and reason is None])
-        for entry in entries:
-            if entry.event is None or reason is not None:
-                batch.reject(entry.event, entry.segment, entry.end, reason or "not a JSON object")
-            else:
-                try:
-                    batch.add(entry.event)
-                except REJECTABLE as error:
-                    batch.reject(entry.event, entry.segment, entry.end, f"{type(error).__name__}: {error}")
-            batch.mark(entry.segment, entry.end)
-        batch.write()
+        rows = PendingRows(connection, [event for event in events if isinstance(event, Event)])
+        for entry, event in zip(entries, events, strict=True):
+            refused = _fold(event, rows) if isinstance(event, Event) else event
+            if refused is not None:
+                rows.reject(entry.content, entry.segment, entry.end, refused)
+            rows.mark(entry.segment, entry.end)
+        rows.write()
         connection.execute("COMMIT")
     except BaseException:
         connection.rollback()
         raise
+
+
+def _read(entry: _Entry) -> Event | str:
+    """The event of a line, or why there is none."""
+    if entry.content is None:
+        return "not a JSON object"
+    try:
+        return read_event(entry.content)
+    except REJECTABLE as error:
+        return f"{type(error).__name__}: {error}"
+
+
+def _fold(event: Event, rows: PendingRows) -> str | None:
+    """Fold an event; why it cannot be, or None."""
+    try:
+        event.fold(rows)
+    except REJECTABLE as error:
+        return f"{type(error).__name__}: {error}"
+    return None

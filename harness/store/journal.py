@@ -16,7 +16,7 @@ import re
 import secrets
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -24,9 +24,11 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
+from harness.store.encoding import encode, utc_now
 from harness.store.errors import StoreError
-from harness.store.events import PASSING, VERSION, Event, check_event, encode, utc_now
+from harness.store.events import VERSION, Event
 from harness.store.locking import hold_segment, segment_is_held
+from harness.trial.files import replacing, sync
 
 _CHUNK = 1 << 20
 _SUFFIX = ".jsonl"
@@ -63,19 +65,19 @@ class Journal:
         """Bytes of whole lines in the segment."""
         return self._written
 
-    def append(self, event: Mapping[str, Any], durable: bool | None = None) -> int:
+    def append(self, event: Event, durable: bool | None = None) -> int:
         """Add an event; returns the offset after its line.
 
-        ``durable``: return only when the line is on the disk (default: all kinds but ``PASSING``). A line
+        ``durable``: return only when the line is on the disk (default: all kinds but passing ones). A line
         survives the death of the process either way; only a durable one survives the machine's.
 
         Raises:
             StoreError: an event that is not well-formed, or a disk that does not take it.
         """
-        check_event(event)
-        line = encode({"v": VERSION, "kind": event["kind"], "at": event.get("at") or utc_now(), **event})
+        event.check()
+        line = encode({"v": VERSION, "kind": event.kind, "at": event.at or utc_now(), **event.to_json()})
         if durable is None:
-            durable = event["kind"] not in PASSING
+            durable = not event.passing
         with self._state:
             end = self._write(line)
             if durable:
@@ -150,11 +152,11 @@ class Journal:
 
 
 @dataclass(frozen=True)
-class Line:
-    """One line of a segment: ``end`` is the offset after it; ``event`` is None if it cannot be read."""
+class JournalLine:
+    """One line of a segment: ``end`` is the offset after it; ``content`` is None if it cannot be read."""
 
     end: int
-    event: Event | None
+    content: dict[str, Any] | None
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ class Segment:
             # gzip's trailer holds the length modulo 2**32.
             return _archived_size(self.archived) not in (offset % (1 << 32), None)
 
-    def lines(self, offset: int = 0, *, strict: bool = False) -> Iterator[Line]:
+    def lines(self, offset: int = 0, *, strict: bool = False) -> Iterator[JournalLine]:
         """Whole lines from ``offset`` on; a torn tail is left alone, since its writer may yet finish it.
 
         Raises:
@@ -222,15 +224,15 @@ class Segment:
         """
         if self.is_archived:
             return
-        partial = self.archived.with_name(self.archived.name + ".partial")
-        with self.plain.open("rb") as source, partial.open("wb") as raw:
-            with gzip.GzipFile(self.plain.name, "wb", compresslevel=6, fileobj=raw, mtime=0) as target:
-                while end > 0 and (chunk := source.read(min(end, _CHUNK))):
-                    target.write(chunk)
-                    end -= len(chunk)
-            raw.flush()
-            os.fsync(raw.fileno())
-        partial.replace(self.archived)
+        with (
+            replacing(self.archived, durable=True) as partial,
+            self.plain.open("rb") as source,
+            partial.open("wb") as raw,
+            gzip.GzipFile(self.plain.name, "wb", compresslevel=6, fileobj=raw, mtime=0) as target,
+        ):
+            while end > 0 and (chunk := source.read(min(end, _CHUNK))):
+                target.write(chunk)
+                end -= len(chunk)
         sync_folder(self.folder)
         self.plain.unlink()
         sync_folder(self.folder)
@@ -247,21 +249,21 @@ def _archived_size(path: Path) -> int | None:
         return None
 
 
-def _lines(file: BufferedReader | gzip.GzipFile, offset: int) -> Iterator[Line]:
+def _lines(file: BufferedReader | gzip.GzipFile, offset: int) -> Iterator[JournalLine]:
     rest = b""
     while chunk := file.read1(_CHUNK):  # what precedes the damage of an archive is still given
         *parts, rest = (rest + chunk).split(b"\n")
         for part in parts:
             offset += len(part) + 1
-            yield Line(offset, _event(part))
+            yield JournalLine(offset, _content(part))
 
 
-def _event(line: bytes) -> Event | None:
+def _content(line: bytes) -> dict[str, Any] | None:
     try:
-        event = json.loads(line)
+        content = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    return event if isinstance(event, dict) and isinstance(event.get("kind"), str) else None
+    return content if isinstance(content, dict) and isinstance(content.get("kind"), str) else None
 
 
 def segments(folder: Path) -> list[Segment]:
@@ -277,9 +279,5 @@ def segments(folder: Path) -> list[Segment]:
 
 def sync_folder(folder: Path) -> None:
     """Make names in a folder durable: a new file's data without its name is lost."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some network file systems do not sync folders
-            os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with contextlib.suppress(OSError):  # some network file systems do not sync folders
+        sync(folder)

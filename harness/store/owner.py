@@ -13,18 +13,20 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from harness.store.errors import StoreError, StoreHeldError
+from harness.store.events import AbandonedEvent, Event, SessionEvent
 from harness.store.ingest import counters, ingest
 from harness.store.journal import Journal, Segment, segments
 from harness.store.locking import writing
 from harness.store.paths import StorePaths
-from harness.store.readers import final_statuses, open_reader
+from harness.store.queries import final_statuses
+from harness.store.readers import open_reader
 from harness.store.schema import connect, open_for_writing
 from harness.store.snapshot import (
     copy_for_snapshot,
@@ -121,14 +123,14 @@ class Owner:
             self._journal = Journal(self.paths.journal, session)
         except OSError as error:
             raise StoreError(f"no journal can be written in {self.paths.journal}: {error}") from error
-        self.record({"kind": "session", "run_id": self.run_id, "pid": os.getpid(), "host": socket.gethostname()})
+        self.record(SessionEvent(self.run_id, os.getpid(), socket.gethostname()))
         with contextlib.suppress(StoreHeldError):
             self._take_over()
         self._thread = threading.Thread(target=self._keep_up, name="store-owner", daemon=True)
         self._thread.start()
 
-    def record(self, event: Mapping[str, Any], durable: bool | None = None) -> None:
-        """Append an event to the journal (kinds and parts: ``events``).
+    def record(self, event: Event, durable: bool | None = None) -> None:
+        """Append an event to the journal.
 
         Returns when the line is on the disk, except for heartbeats and starts, which nobody waits for: a trial whose
         start is lost with the power has no outcome either and is run again.
@@ -255,7 +257,7 @@ class Owner:
         for run_id in sorted(runs):
             left = self._hold(partial(_left_behind, run_id=run_id))
             if left is not None:
-                self.record({"kind": "abandoned", "run_id": run_id, "trials": left})
+                self.record(AbandonedEvent(run_id, left))
         if runs:
             self._ingest_all()
         if dead or not self.paths.snapshot.exists():
@@ -300,7 +302,7 @@ def _counted(path: Path) -> dict[str, int]:
 
 def _run_of(segment: Segment) -> str | None:
     first = next(segment.lines(), None)
-    run_id = first.event.get("run_id") if first is not None and first.event else None
+    run_id = first.content.get("run_id") if first is not None and first.content else None
     return run_id if isinstance(run_id, str) else None
 
 

@@ -8,14 +8,26 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from harness.vocabulary import FINAL
+
 if TYPE_CHECKING:
     import pyarrow as pa
+    from duckdb import DuckDBPyConnection
 
 Parameters = Sequence[Any] | dict[str, Any]
 
+IS_FINAL = "status IN (" + ", ".join(f"'{status}'" for status in sorted(FINAL)) + ")"
+"""The SQL condition of trials that have a result."""
+_FINISHED = f"SELECT trial_id, status FROM trials WHERE {IS_FINAL} AND trial_id = ANY(?)"
+
+
+def final_statuses(connection: DuckDBPyConnection, trial_ids: list[str]) -> dict[str, str]:
+    """Trials among these that have a result, and which (``done`` or ``diverged``)."""
+    return dict(connection.execute(_FINISHED, [trial_ids]).fetchall())
+
 
 @dataclass(frozen=True)
-class Table:
+class QueryResult:
     """The answer to a query: names and SQL types of the columns, and the rows.
 
     JSON columns come as their text; :meth:`dicts` parses them.
@@ -46,7 +58,7 @@ class Queries(abc.ABC):
     """Named queries over :meth:`query` and :meth:`arrow`."""
 
     @abc.abstractmethod
-    def query(self, sql: str, params: Parameters = ()) -> Table:
+    def query(self, sql: str, params: Parameters = ()) -> QueryResult:
         """The answer to a statement that reads."""
 
     @abc.abstractmethod
@@ -55,7 +67,7 @@ class Queries(abc.ABC):
 
     def finished(self, trial_ids: Iterable[str]) -> dict[str, str]:
         """Those of the trials that have a result, with their status (``done`` or ``diverged``)."""
-        return dict(self.query(FINISHED, [list(trial_ids)]).rows)
+        return dict(self.query(_FINISHED, [list(trial_ids)]).rows)
 
     def statuses(self, trial_ids: Iterable[str]) -> dict[str, str]:
         """Status of each stored trial among these."""
@@ -76,12 +88,14 @@ class Queries(abc.ABC):
             return self.query(sql, [run_id]).dicts()
         return self.query("SELECT * FROM trials ORDER BY suite, benchmark, arm, seed").dicts()
 
-    def results(self, trial_ids: Iterable[str]) -> Table:
+    def results(self, trial_ids: Iterable[str]) -> QueryResult:
         """Final numbers: ``trial_id, split, metric, value``."""
         sql = "SELECT trial_id, split, metric, value FROM results WHERE trial_id = ANY(?) ORDER BY ALL"
         return self.query(sql, [list(trial_ids)])
 
-    def series(self, trial_ids: Iterable[str], names: Iterable[str] | None = None, split: str | None = None) -> Table:
+    def series(
+        self, trial_ids: Iterable[str], names: Iterable[str] | None = None, split: str | None = None
+    ) -> QueryResult:
         """Series: ``trial_id, split, name, step, epoch, value, elapsed_seconds``, in order of steps."""
         return self.query(
             """
@@ -160,6 +174,3 @@ class Queries(abc.ABC):
         """Points of a sweep in the order they were asked for."""
         sql = "SELECT * FROM sweep_points WHERE sweep_id = $id AND ($arm IS NULL OR arm = $arm) ORDER BY arm, number"
         return self.query(sql, {"id": sweep_id, "arm": arm}).dicts()
-
-
-FINISHED = "SELECT trial_id, status FROM trials WHERE status IN ('done', 'diverged') AND trial_id = ANY(?)"

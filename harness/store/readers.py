@@ -24,7 +24,7 @@ from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.ingest import behind, counters, ingest
 from harness.store.locking import looking
 from harness.store.paths import StorePaths
-from harness.store.queries import FINISHED, Parameters, Queries, Table
+from harness.store.queries import Parameters, Queries, QueryResult
 from harness.store.schema import (
     SANDBOX,
     Config,
@@ -67,11 +67,6 @@ class _SlowError(Exception):
 
 class _StaleError(Exception):
     """The file is behind the journal, or of an older schema."""
-
-
-def final_statuses(connection: DuckDBPyConnection, trial_ids: list[str]) -> dict[str, str]:
-    """Trials among these that have a result."""
-    return dict(connection.execute(FINISHED, [trial_ids]).fetchall())
 
 
 def open_reader(database: str | os.PathLike[str], *, sandbox: bool = False, consistent: bool = False) -> Reader:
@@ -123,7 +118,7 @@ class Reader(Queries):
             self._copy.close()
             self._copy = None
 
-    def query(self, sql: str, params: Parameters = ()) -> Table:
+    def query(self, sql: str, params: Parameters = ()) -> QueryResult:
         """The answer to one statement.
 
         Raises:
@@ -311,7 +306,7 @@ def _sql_error(error: Exception, sql: str) -> StoreError:
     return StoreError(f"the query failed: {text}")
 
 
-def _table(connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit) -> Table:
+def _table(connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit) -> QueryResult:
     # An empty list of parameters is not the same as none: it has DuckDB prepare the statement.
     connection.execute(sql, params) if params else connection.execute(sql)
     described = connection.description or []
@@ -320,7 +315,7 @@ def _table(connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit)
         rows.extend(chunk)
         if limit.expired:
             raise _SlowError
-    return Table([column[0] for column in described], [str(column[1]) for column in described], rows)
+    return QueryResult([column[0] for column in described], [str(column[1]) for column in described], rows)
 
 
 def _arrow(connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit) -> pa.Table:

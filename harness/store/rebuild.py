@@ -16,6 +16,7 @@ from harness.store.ingest import counters, ingest
 from harness.store.journal import Segment, segments
 from harness.store.locking import lock_holder, looking, open_in_this_process, writing
 from harness.store.paths import StorePaths
+from harness.store.queries import IS_FINAL
 from harness.store.schema import connect, open_for_writing, stamp
 from harness.store.snapshot import copy_database, copy_for_snapshot, publish_snapshot
 from harness.store.tables import TABLES
@@ -23,11 +24,11 @@ from harness.store.tables import TABLES
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-_FINISHED = "SELECT trial_id FROM trials WHERE status IN ('done', 'diverged')"
+_FINISHED = f"SELECT trial_id FROM trials WHERE {IS_FINAL}"
 
 
 @dataclass(frozen=True)
-class Problem:
+class StoreProblem:
     """One thing that is wrong with a store; ``kind`` is file, schema, rows, counts or journal."""
 
     kind: str
@@ -44,7 +45,7 @@ class Rebuilt:
     rows: dict[str, int]
     finished: int
     backup: Path | None
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[StoreProblem] = field(default_factory=list)
 
 
 def rebuild(database: str | os.PathLike[str], *, force: bool = False) -> Rebuilt:
@@ -154,7 +155,7 @@ def _counts(connection: DuckDBPyConnection) -> dict[str, int]:
     return dict(connection.execute(sql).fetchall())
 
 
-def check(database: str | os.PathLike[str]) -> list[Problem]:
+def check(database: str | os.PathLike[str]) -> list[StoreProblem]:
     """What is wrong with a database and its journal; an empty list if nothing is.
 
     The file is copied and the copy examined, so that nobody waits. The journal is read whole and ingested
@@ -175,11 +176,11 @@ def check(database: str | os.PathLike[str]) -> list[Problem]:
             problems += _check_copy(paths, copy, StorePaths.of(Path(folder) / "fresh.duckdb"))
         except StoreError as error:
             told = str(error).replace(str(copy.database), str(paths.database))
-            problems.append(Problem("schema" if "schema" in told else "file", told))
+            problems.append(StoreProblem("schema" if "schema" in told else "file", told))
     return problems
 
 
-def _check_copy(paths: StorePaths, copy: StorePaths, fresh: StorePaths) -> list[Problem]:
+def _check_copy(paths: StorePaths, copy: StorePaths, fresh: StorePaths) -> list[StoreProblem]:
     import duckdb
 
     try:
@@ -191,7 +192,7 @@ def _check_copy(paths: StorePaths, copy: StorePaths, fresh: StorePaths) -> list[
             return problems
     except duckdb.Error as error:
         first = str(error).splitlines()[0]
-        return [Problem("file", f"{paths.database} cannot be read through: {first}")]
+        return [StoreProblem("file", f"{paths.database} cannot be read through: {first}")]
 
 
 def _ingest_alike(connection: DuckDBPyConnection, journal: Path, fresh: StorePaths) -> None:
@@ -206,14 +207,14 @@ def _ingest_alike(connection: DuckDBPyConnection, journal: Path, fresh: StorePat
             return
 
 
-def _check_counters(connection: DuckDBPyConnection, paths: StorePaths) -> list[Problem]:
+def _check_counters(connection: DuckDBPyConnection, paths: StorePaths) -> list[StoreProblem]:
     found = {segment.name: segment for segment in segments(paths.journal)}
     problems = []
     for name, end in counters(connection).items():
         if name not in found:
-            problems.append(Problem("journal", f"segment {name} is ingested but gone: a rebuild would lack it"))
+            problems.append(StoreProblem("journal", f"segment {name} is ingested but gone: a rebuild would lack it"))
         elif found[name].behind(end) is False and _length(found[name]) < end:
-            problems.append(Problem("journal", f"segment {name} is shorter than what was ingested from it"))
+            problems.append(StoreProblem("journal", f"segment {name} is shorter than what was ingested from it"))
     return problems
 
 
@@ -226,16 +227,16 @@ def _length(segment: Segment) -> int:
     return end
 
 
-def _damage(segment: Segment) -> Problem | None:
+def _damage(segment: Segment) -> StoreProblem | None:
     """What is wrong with a segment. A torn last line of a plain one is not: nobody was told it was written."""
     bad = 0
     try:
         for line in segment.lines(strict=True):
-            bad += line.event is None
+            bad += line.content is None
     except (StoreError, EOFError) as error:
-        return Problem("journal", f"segment {segment.name} cannot be read to its end: {error}")
+        return StoreProblem("journal", f"segment {segment.name} cannot be read to its end: {error}")
     if bad:
-        return Problem("journal", f"segment {segment.name} has {bad} unreadable lines; they are skipped")
+        return StoreProblem("journal", f"segment {segment.name} has {bad} unreadable lines; they are skipped")
     return None
 
 
@@ -250,23 +251,23 @@ _CHILDREN = {
 }
 
 
-def _check_orphans(connection: DuckDBPyConnection) -> list[Problem]:
+def _check_orphans(connection: DuckDBPyConnection) -> list[StoreProblem]:
     problems = []
     for table, (column, parent) in _CHILDREN.items():
         sql = f"SELECT count(*), min({column}) FROM {table} ANTI JOIN {parent} USING ({column})"
         ((count, example),) = connection.execute(sql).fetchall()
         if count:
             what = f"{count} rows of {table} belong to no row of {parent}, {column} {example} for one"
-            problems.append(Problem("rows", what))
+            problems.append(StoreProblem("rows", what))
     for table in ("metrics", "results"):
         sql = f"SELECT count(DISTINCT trial_id) FROM {table} SEMI JOIN ({_UNFINISHED}) USING (trial_id)"
         ((count,),) = connection.execute(sql).fetchall()
         if count:
-            problems.append(Problem("rows", f"{count} unfinished trials have rows in {table}"))
+            problems.append(StoreProblem("rows", f"{count} unfinished trials have rows in {table}"))
     return problems
 
 
-_UNFINISHED = "FROM trials WHERE status NOT IN ('done', 'diverged')"
+_UNFINISHED = f"FROM trials WHERE NOT {IS_FINAL}"
 
 _COMPARED = {
     "trials": "SELECT trial_id, status FROM {}",
@@ -278,7 +279,7 @@ _COMPARED = {
 """Where rows are compared, not only counted. Which of two equal outcomes came first may differ."""
 
 
-def _compare(connection: DuckDBPyConnection, fresh: StorePaths) -> list[Problem]:
+def _compare(connection: DuckDBPyConnection, fresh: StorePaths) -> list[StoreProblem]:
     problems = []
     path = str(fresh.database).replace("'", "''")
     connection.execute(f"ATTACH '{path}' AS journal (READ_ONLY)")
@@ -288,11 +289,11 @@ def _compare(connection: DuckDBPyConnection, fresh: StorePaths) -> list[Problem]
         sql = f"SELECT (SELECT count(*) FROM {table}), (SELECT count(*) FROM journal.{table})"
         ((here, there),) = connection.execute(sql).fetchall()
         if here != there:
-            problems.append(Problem("counts", f"{table} has {here} rows and the journal makes {there}"))
+            problems.append(StoreProblem("counts", f"{table} has {here} rows and the journal makes {there}"))
         elif table in _COMPARED:
             rows = [_COMPARED[table].format(name) for name in (table, f"journal.{table}")]
             sql = f"SELECT count(*) FROM (({rows[0]}) EXCEPT ALL ({rows[1]}))"
             ((count,),) = connection.execute(sql).fetchall()
             if count:
-                problems.append(Problem("counts", f"{count} rows of {table} differ from what the journal makes"))
+                problems.append(StoreProblem("counts", f"{count} rows of {table} differ from what the journal makes"))
     return problems

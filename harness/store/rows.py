@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from harness.store.events import encode
+from harness.store.encoding import encode
 from harness.store.tables import KEYS, TABLES
 
 if TYPE_CHECKING:
@@ -105,6 +105,20 @@ def key_of(table: str, row: Mapping[str, Any]) -> Key:
     return key
 
 
+def converted(table: str, rows: Iterable[Mapping[str, Any]], **around: Any) -> list[Row]:
+    """Converted rows with the columns that their event states once for all of them; a row's own value wins.
+
+    Raises:
+        TypeError, ValueError, OverflowError: a value that its column cannot hold, or a part of the key is missing.
+    """
+    made = [
+        convert(table, {**around, **{name: item for name, item in row.items() if item is not None}}) for row in rows
+    ]
+    for row in made if table in KEYS else ():
+        key_of(table, row)
+    return made
+
+
 def arrow_type(name: str) -> pa.DataType:
     """The Arrow type of a column's SQL type."""
     import pyarrow as pa
@@ -147,15 +161,15 @@ def arrow_series(trial_id: str, series: Mapping[str, Any]) -> pa.Table:
             text = trial_id if column == "trial_id" else series.get(column)
             columns[column] = pa.repeat(pa.scalar(text, pa.string()), count)
         else:
-            columns[column] = _numbers(series.get(column), kind, count)
+            columns[column] = _numbers(series[column], kind, count)
     return pa.table(columns)
 
 
-def _numbers(values: Sequence[Any] | None, kind: str, count: int) -> pa.Array:
+def _numbers(values: Sequence[Any], kind: str, count: int) -> pa.Array:
     import pyarrow as pa
 
     type_ = arrow_type(kind)
-    if values is None:
+    if not values:
         return pa.nulls(count, type_)
     if len(values) != count:
         raise ValueError(f"a series has {count} values and {len(values)} entries beside them")

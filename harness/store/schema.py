@@ -10,10 +10,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +18,7 @@ from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.journal import sync_folder
 from harness.store.locking import holder_in
 from harness.store.paths import StorePaths
+from harness.store.tables import Migration, migrations
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -39,25 +37,6 @@ SANDBOX: Config = {
     "lock_configuration": "true",
 }
 """What a person's SQL runs under: no file but the database, no Python variable, no way to change that."""
-
-
-@dataclass(frozen=True)
-class Migration:
-    """One numbered step of the schema."""
-
-    number: int
-    name: str
-    sql: str
-
-
-@cache
-def migrations() -> tuple[Migration, ...]:
-    """The steps that make the schema, in order; ``0002_more.sql`` is number 2, called ``more``."""
-    steps = []
-    for entry in files("harness.store").joinpath("migrations").iterdir():
-        if found := re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name):
-            steps.append(Migration(int(found[1]), found[2], entry.read_text(encoding="utf-8")))
-    return tuple(sorted(steps, key=lambda step: step.number))
 
 
 def schema_number() -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 from harness.store.errors import StoreHeldError
 from harness.store.locking import lock_holder, open_in_this_process
 from harness.store.paths import StorePaths
+from harness.trial.files import sync
 
 
 def copy_database(paths: StorePaths, target: Path) -> None:
@@ -55,27 +56,16 @@ def copy_for_snapshot(paths: StorePaths) -> Path | None:
 
 def publish_snapshot(paths: StorePaths, partial: Path) -> None:
     """The second half, which needs no lock: make the copy durable and rename it into place."""
-    descriptor = os.open(partial, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(partial)
     partial.replace(paths.snapshot)
 
 
 def remove_partial_snapshots(paths: StorePaths) -> None:
     """Remove what owners left that were killed while copying; the caller holds the lock."""
+    import psutil
+
     prefix = f"{paths.snapshot.name}.partial-"
     for entry in paths.database.parent.iterdir():
-        if entry.name.startswith(prefix) and not _lives(entry.name.removeprefix(prefix)):
+        pid = entry.name.removeprefix(prefix)
+        if entry.name.startswith(prefix) and not (pid.isdigit() and psutil.pid_exists(int(pid))):
             entry.unlink(missing_ok=True)
-
-
-def _lives(pid: str) -> bool:
-    try:
-        os.kill(int(pid), 0)
-    except PermissionError:
-        return True
-    except (ValueError, ProcessLookupError):
-        return False
-    return True

@@ -1,181 +1,54 @@
-"""The public tables and columns, as Python sees them.
+"""The public tables and columns as Python sees them: read from the migrations, which are what makes them.
 
-The migrations are what makes them; a test holds the two equal. Owners use this to refuse a misspelt
-column before it reaches the journal, and to convert values on the way into DuckDB.
+Owners use this to refuse a misspelt column before it reaches the journal, and to convert values on the way into
+DuckDB. A test holds it equal to what DuckDB makes of the migrations.
 """
 
 from __future__ import annotations
 
-FINAL = frozenset({"done", "diverged"})
-"""Statuses that are results: the first one ingested stays."""
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 
-UNFINISHED_OUTCOMES = frozenset({"failed", "timeout", "cancelled"})
-"""Outcomes that leave a status and an error, and that a later outcome replaces."""
+_TABLE = re.compile(r"CREATE TABLE (\w+) \((.*?)\n\);", re.DOTALL)
+_COLUMN = re.compile(r'^    "?(\w+)"? ((?:VARCHAR|BIGINT|DOUBLE|TIMESTAMP|BOOLEAN|JSON)(?:\[\])?)', re.MULTILINE)
+_KEY = re.compile(r"^    PRIMARY KEY \((.*)\)$", re.MULTILINE)
+_ADDED = re.compile(r'^ALTER TABLE (\w+) ADD COLUMN "?(\w+)"? (\w+(?:\[\])?)', re.MULTILINE)
 
-STATUSES = ("queued", "running", "done", "failed", "diverged", "timeout", "cancelled")
 
-TABLES: dict[str, dict[str, str]] = {
-    "runs": {
-        "run_id": "VARCHAR",
-        "suite": "VARCHAR",
-        "scale": "VARCHAR",
-        "started_at": "TIMESTAMP",
-        "finished_at": "TIMESTAMP",
-        "status": "VARCHAR",
-        "git_commit": "VARCHAR",
-        "git_dirty": "BOOLEAN",
-        "command": "VARCHAR",
-        "environment_id": "VARCHAR",
-        "spec": "JSON",
-    },
-    "trials": {
-        "trial_id": "VARCHAR",
-        "spec_id": "VARCHAR",
-        "fingerprint": "VARCHAR",
-        "suite": "VARCHAR",
-        "benchmark": "VARCHAR",
-        "arm": "VARCHAR",
-        "seed": "BIGINT",
-        "scale": "VARCHAR",
-        "stand_in": "VARCHAR[]",
-        "status": "VARCHAR",
-        "attempts": "BIGINT",
-        "started_at": "TIMESTAMP",
-        "wall_seconds": "DOUBLE",
-        "cpu_seconds": "DOUBLE",
-        "peak_memory_mb": "DOUBLE",
-        "device": "VARCHAR",
-        "error": "VARCHAR",
-        "spec": "JSON",
-        "environment_id": "VARCHAR",
-    },
-    "run_trials": {
-        "run_id": "VARCHAR",
-        "trial_id": "VARCHAR",
-        "benchmark": "VARCHAR",
-        "arm": "VARCHAR",
-        "reused": "BOOLEAN",
-    },
-    "metrics": {
-        "trial_id": "VARCHAR",
-        "split": "VARCHAR",
-        "name": "VARCHAR",
-        "step": "BIGINT",
-        "epoch": "DOUBLE",
-        "value": "DOUBLE",
-        "elapsed_seconds": "DOUBLE",
-    },
-    "results": {"trial_id": "VARCHAR", "split": "VARCHAR", "metric": "VARCHAR", "value": "DOUBLE"},
-    "artifacts": {
-        "trial_id": "VARCHAR",
-        "name": "VARCHAR",
-        "kind": "VARCHAR",
-        "path": "VARCHAR",
-        "caption": "VARCHAR",
-    },
-    "events": {"run_id": "VARCHAR", "at": "TIMESTAMP", "kind": "VARCHAR", "detail": "JSON"},
-    "claims": {
-        "claim_id": "VARCHAR",
-        "suite": "VARCHAR",
-        "benchmark": "VARCHAR",
-        "model": "VARCHAR",
-        "metric": "VARCHAR",
-        "unit": "VARCHAR",
-        "better": "VARCHAR",
-        "method": "VARCHAR",
-        "baseline": "VARCHAR",
-        "published_method": "DOUBLE",
-        "published_baseline": "DOUBLE",
-        "published_difference": "DOUBLE",
-        "computed_difference": "DOUBLE",
-        "gain_difference": "DOUBLE",
-        "setting": "VARCHAR",
-        "kind": "VARCHAR",
-        "scope": "VARCHAR",
-        "is_primary": "BOOLEAN",
-        "statement": "VARCHAR",
-        "source": "VARCHAR",
-        "trust": "VARCHAR",
-        "unbound": "VARCHAR",
-    },
-    "gates": {
-        "claim_id": "VARCHAR",
-        "scale": "VARCHAR",
-        "metric": "VARCHAR",
-        "arm": "VARCHAR",
-        "value": "DOUBLE",
-        "threshold": "DOUBLE",
-        "passed": "BOOLEAN",
-    },
-    "verdicts": {
-        "claim_id": "VARCHAR",
-        "scale": "VARCHAR",
-        "judged_at": "TIMESTAMP",
-        "n": "BIGINT",
-        "difference": "DOUBLE",
-        "ci_low": "DOUBLE",
-        "ci_high": "DOUBLE",
-        "p": "DOUBLE",
-        "adjusted_p": "DOUBLE",
-        "e_value": "DOUBLE",
-        "verdict": "VARCHAR",
-        "stand_in": "VARCHAR[]",
-        "sequential": "BOOLEAN",
-        "design": "JSON",
-    },
-    "verdict_trials": {
-        "claim_id": "VARCHAR",
-        "scale": "VARCHAR",
-        "judged_at": "TIMESTAMP",
-        "trial_id": "VARCHAR",
-        "side": "VARCHAR",
-    },
-    "environments": {"environment_id": "VARCHAR", "info": "JSON"},
-    "sweeps": {
-        "sweep_id": "VARCHAR",
-        "suite": "VARCHAR",
-        "benchmark": "VARCHAR",
-        "arms": "VARCHAR[]",
-        "sampler": "VARCHAR",
-        "budget": "BIGINT",
-        "scale": "VARCHAR",
-        "status": "VARCHAR",
-        "started_at": "TIMESTAMP",
-        "spec": "JSON",
-    },
-    "sweep_points": {
-        "sweep_id": "VARCHAR",
-        "arm": "VARCHAR",
-        "number": "BIGINT",
-        "params": "JSON",
-        "value": "DOUBLE",
-        "status": "VARCHAR",
-        "trial_ids": "JSON",
-        "told_at": "TIMESTAMP",
-    },
-    "progress": {
-        "trial_id": "VARCHAR",
-        "step": "BIGINT",
-        "steps": "BIGINT",
-        "loss": "DOUBLE",
-        "at": "TIMESTAMP",
-    },
-    "ingested": {"segment": "VARCHAR", "offset": "BIGINT"},
-}
+@dataclass(frozen=True)
+class Migration:
+    """One numbered step of the schema."""
 
-KEYS: dict[str, tuple[str, ...]] = {
-    "runs": ("run_id",),
-    "trials": ("trial_id",),
-    "run_trials": ("run_id", "trial_id", "benchmark", "arm"),
-    "results": ("trial_id", "split", "metric"),
-    "artifacts": ("trial_id", "name"),
-    "claims": ("claim_id", "suite"),
-    "verdicts": ("claim_id", "scale", "judged_at"),
-    "verdict_trials": ("claim_id", "scale", "judged_at", "trial_id", "side"),
-    "environments": ("environment_id",),
-    "sweeps": ("sweep_id",),
-    "sweep_points": ("sweep_id", "arm", "number"),
-    "progress": ("trial_id",),
-    "ingested": ("segment",),
-}
-"""Primary keys. ``metrics`` has none on purpose: a key there costs ten times the insert time."""
+    number: int
+    name: str
+    sql: str
+
+
+@cache
+def migrations() -> tuple[Migration, ...]:
+    """The steps that make the schema, in order; ``0002_more.sql`` is number 2, called ``more``."""
+    steps = []
+    for entry in files("harness.store").joinpath("migrations").iterdir():
+        if named := re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name):
+            steps.append(Migration(int(named[1]), named[2], entry.read_text(encoding="utf-8")))
+    return tuple(sorted(steps, key=lambda step: step.number))
+
+
+def _declared() -> tuple[dict[str, dict[str, str]], dict[str, tuple[str, ...]]]:
+    """Columns with their SQL types, and primary keys, by table."""
+    columns: dict[str, dict[str, str]] = {}
+    keys: dict[str, tuple[str, ...]] = {}
+    for step in migrations():
+        for table, body in _TABLE.findall(step.sql):
+            columns[table] = dict(_COLUMN.findall(body))
+            if key := _KEY.search(body):
+                keys[table] = tuple(name.strip(' "') for name in key[1].split(","))
+        for table, column, kind in _ADDED.findall(step.sql):
+            columns[table][column] = kind
+    return columns, keys
+
+
+TABLES, KEYS = _declared()
+"""Columns and primary keys by table. ``metrics`` has no key on purpose: one costs ten times the insert time."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,19 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 from harness.judge import claim_rows, judge
 from harness.judge.judging import record_judgement
+from harness.judge.rows import VerdictRow
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner, open_reader
+from harness.store.events import ClaimsEvent
 from harness.suite import Suite
 from harness.suite.models import Arm, Binding, Fact, Gate, Published
 from harness.sweep.space import with_point
+from harness.vocabulary import Verdict
 
 if TYPE_CHECKING:
     from harness.sweep.tuning import Tuning
 
 
 def compare(
-    tuning: Tuning, database: Path, run: Callable[[Plan], None], owner: Owner, summary: Mapping[str, Any]
-) -> tuple[Plan, Suite, list[dict[str, Any]]]:
+    tuning: Tuning, database: Path, run: Callable[[Plan], Iterable[object]], owner: Owner, summary: Mapping[str, Any]
+) -> tuple[Plan, Suite, tuple[VerdictRow, ...]]:
     """Run each arm's chosen configuration on fresh seeds and judge the differences as any other claim.
 
     Where an arm has no finished configuration nothing is run, and the comparison is ``invalid`` as with any other
@@ -40,15 +43,17 @@ def compare(
     )  # fmt: skip
     plan = make_plan(suite, wanted)
     if all(chosen.values()):
-        run(plan)
-    owner.record({"kind": "claims", "suite": suite.name, "claims": claim_rows(suite)})
+        for _ in run(plan):
+            pass  # the trials are stored, which is all that is asked of them here
+    owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
     owner.flush()
     with open_reader(database) as reader:
         judgement = judge(suite, plan, reader, judged_at=datetime.now(UTC).replace(tzinfo=None))
     if not summary["equal"]:
-        for verdict in judgement.verdicts:
-            verdict["verdict"] = "invalid"
-            verdict["design"] = {**verdict["design"], "reason": unequal(summary)}
+        invalid = tuple(
+            replace(row.with_design(reason=unequal(summary)), verdict=Verdict.INVALID) for row in judgement.verdicts
+        )
+        judgement = replace(judgement, verdicts=invalid)
     record_judgement(owner.record, suite.name, plan.scale, judgement)
     return plan, suite, judgement.verdicts
 

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.data.folders import check_folders
 from harness.errors import HarnessError
-from harness.execute.dispatch import Dispatcher, Policy, Watch
+from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id
-from harness.execute.executors import Executor
-from harness.execute.run import Request, check_data, jobs_of, make_executor, now, record_plan
+from harness.execute.session import Session, now
+from harness.judge.rows import VerdictRow
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner, Reader, open_reader
+from harness.store.events import EnvironmentEvent, SweepEvent, SweepPointEvent
 from harness.suite import Suite
 from harness.suite.cells import setting
 from harness.suite.models import Arm
@@ -33,25 +33,16 @@ class SweepResult:
     plan: Plan | None
     points: dict[str, list[Point]]
     chosen: dict[str, dict[str, Any]]
-    verdicts: list[dict[str, Any]]
+    verdicts: tuple[VerdictRow, ...]
     ran: int
     summary: dict[str, Any]
-
-
-Heard = Callable[[str, str, float | None], None]
-"""Is told a trial's id, its status, and its score on validation."""
 
 
 class _Sweep:
     """One execution of a sweep."""
 
-    def __init__(self, tuning: Tuning, request: SweepRequest, owner: Owner, watch: Watch) -> None:
-        self.tuning, self.request, self.owner, self.watch = tuning, request, owner, watch
-        self.request_of_run = Request(
-            database=request.database, executor=request.executor, address=request.address,
-            gpus_per_trial=request.gpus_per_trial,
-        )  # fmt: skip
-        self.executor: Executor | None = None
+    def __init__(self, tuning: Tuning, request: SweepRequest, session: Session) -> None:
+        self.tuning, self.request, self.session, self.owner = tuning, request, session, session.owner
         self.drawings = {arm: tuning.drawing(arm) for arm in tuning.arms}
         self.points = self._stored()
         self.ran = 0
@@ -127,7 +118,7 @@ class _Sweep:
             named[link.arm][1].trial_ids.append(link.trial_id)
             asked.setdefault(link.trial_id, []).append((link.arm, done + seeds.index(link.seed) + 1))
 
-        def hear(trial_id: str, status: str, score: float | None) -> None:
+        for trial_id, status, score in self.run(plan):
             for name, rung in asked.get(trial_id, ()):
                 arm, point = named[name]
                 left[name] -= 1
@@ -136,8 +127,6 @@ class _Sweep:
                     if not point.finished:
                         point.status, point.value = "told", _value(self.tuning, point)
                     self._tell(arm, point)
-
-        self.run(plan, hear)
         for name, missing in left.items():
             if missing:  # trials that were never begun
                 named[name][1].status, named[name][1].value = "failed", math.nan
@@ -162,32 +151,21 @@ class _Sweep:
             raise HarnessError("--pruner hyperband needs a recipe whose length is given in steps")
         return steps
 
-    def run(self, plan: Plan, hear: Heard = lambda *_: None) -> None:
-        """Run what is missing of a plan; trials stand in the store as those of any run."""
-        check_data(plan)
-        finished = self.owner.finished([trial.trial_id for trial in plan.trials])
-        check_folders(trial for trial in plan.trials if trial.trial_id not in finished)
-        record_plan(self.owner, str(self.owner.run_id), plan, finished)
-        if finished:
+    def run(self, plan: Plan) -> Iterator[tuple[str, str, float | None]]:
+        """Run what is missing of a plan; trials stand in the store as those of any run.
+
+        Yields the id, the status and the score on validation of each trial, those first that are stored.
+        """
+        stored = self.session.stored(plan)
+        if stored:
             with open_reader(self.request.database) as reader:
-                scores = self._scores(reader, list(finished))
-            for trial_id, status in finished.items():
-                hear(trial_id, status, scores.get(trial_id))
-        jobs = jobs_of(plan, finished, self.request_of_run)
-        if not jobs:
-            return
-        if self.executor is None:
-            self.executor = make_executor(self.request_of_run)
-        dispatcher = Dispatcher(self.owner, str(self.owner.run_id), self.executor, Policy(), self.watch)
-        dispatcher.submit(jobs)
-        try:
-            for job, outcome in dispatcher.outcomes():
-                self.ran += 1
-                if job.trial_id not in finished:
-                    hear(job.trial_id, outcome["status"], _score_of(outcome, self.tuning.selection_metric))
-        except KeyboardInterrupt:
-            dispatcher.abandon()
-            raise
+                scores = self._scores(reader, list(stored))
+            for trial_id, status in stored.items():
+                yield trial_id, status, scores.get(trial_id)
+        for job, outcome in self.session.run(plan, stored):
+            self.ran += 1
+            if job.trial_id not in stored:  # else its product was lost
+                yield job.trial_id, outcome.status, outcome.score("validation", self.tuning.selection_metric)
 
     def _tell(self, arm: str, point: Point) -> None:
         """Journal a finished point: its trials are on the disk already, so that nobody waits for this line."""
@@ -196,12 +174,7 @@ class _Sweep:
             "sweep_id": self.tuning.sweep_id, "arm": arm, "number": point.number, "params": point.params,
             "value": point.value, "status": point.status, "trial_ids": point.trial_ids, "told_at": now(),
         }  # fmt: skip
-        self.owner.record({"kind": "sweep_point", "row": row}, durable=False)
-
-    def close(self) -> None:
-        """Give the executor back."""
-        if self.executor is not None:
-            self.executor.close()
+        self.owner.record(SweepPointEvent(row), durable=False)
 
 
 def _take(point: Point, rung: int, status: str, score: float | None) -> None:
@@ -213,12 +186,6 @@ def _take(point: Point, rung: int, status: str, score: float | None) -> None:
             point.status, point.value = "diverged", math.nan
     else:
         point.status, point.value = "failed", math.nan
-
-
-def _score_of(outcome: Mapping[str, Any], metric: str) -> float | None:
-    """The tuned metric on validation of a trial that has just ended."""
-    rows = outcome.get("results") or ()
-    return next((row["value"] for row in rows if row["split"] == "validation" and row["metric"] == metric), None)
 
 
 def _number(value: Any) -> Any:
@@ -244,24 +211,21 @@ def run_sweep(suite: Suite, request: SweepRequest, watch: Watch) -> SweepResult:
 
     tuning = make_tuning(suite, request)
     with Owner(request.database, f"sweep-{tuning.sweep_id}-{now().replace(':', '')}") as owner:
-        owner.record({"kind": "environment", "environment_id": environment_id(), "info": environment()})
-        sweep = _Sweep(tuning, request, owner, watch)
+        owner.record(EnvironmentEvent(environment_id(), environment()))
         row = sweep_row(tuning, request)
-        owner.record({"kind": "sweep", "row": {**row, "status": "running", "started_at": now()}})
+        owner.record(SweepEvent({**row, "status": "running", "started_at": now()}))
         try:
-            sweep.tune()
-            owner.flush()
-            summary = summarise(tuning, sweep.points, request.budget)
-            plan, derived, verdicts = compare(tuning, request.database, sweep.run, owner, summary)
+            with Session(owner, request, request.policy, watch) as session:
+                sweep = _Sweep(tuning, request, session)
+                sweep.tune()
+                owner.flush()
+                summary = summarise(tuning, sweep.points, request.budget)
+                plan, derived, verdicts = compare(tuning, request.database, sweep.run, owner, summary)
         except BaseException:
-            owner.record({"kind": "sweep", "row": {**row, "status": "cancelled"}})
+            owner.record(SweepEvent({**row, "status": "cancelled"}))
             raise
-        finally:
-            sweep.close()
-        compared = {"comparison": [verdict["claim_id"] for verdict in verdicts]}
-        owner.record(
-            {"kind": "sweep", "row": {**row, "status": "done", "spec": {**row["spec"], **summary, **compared}}}
-        )
+        compared = {"comparison": [verdict.claim_id for verdict in verdicts]}
+        owner.record(SweepEvent({**row, "status": "done", "spec": {**row["spec"], **summary, **compared}}))
     return SweepResult(tuning.sweep_id, derived, plan, sweep.points, summary["chosen"], verdicts, sweep.ran, summary)
 
 

@@ -1,8 +1,8 @@
-"""Draws of a sweep: which configuration is point k, as a function of the sweep and of the rounds before.
+"""Draws of a sweep: which configuration is point k, as a function of the study and of the rounds before.
 
 Optuna's studies live in memory and are made again from the stored points. Points come in rounds; all of a round see
-exactly the points of the rounds before, and the sampler of point k is seeded by hash(sweep, k). So a sweep that was
-killed, or runs wider, draws what an undisturbed one draws. Random draws are seeded by hash(sweep, k, hyper-parameter):
+exactly the points of the rounds before, and the sampler of point k is seeded by hash(study, k). So a sweep that was
+killed, or runs wider, draws what an undisturbed one draws. Random draws are seeded by hash(study, k, hyper-parameter):
 the arms share the draws of what they share, and one that has more to tune does not shift the rest.
 """
 
@@ -47,22 +47,18 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How the points of an arm are drawn."""
+    """How the points of an arm are drawn; ``study_id`` is made of the search alone (``Tuning``)."""
 
-    sweep_id: str
+    study_id: str
     arm: str
     space: Space
     sampler: str
     batch: int
     maximise: bool
 
-    def round_of(self, number: int) -> int:
-        """The first point of the round that a point belongs to; random and grid draws know no history."""
-        return 0 if self.sampler in ("random", "grid") else number - number % self.batch
-
     def seed(self, number: int) -> int:
         """The sampler's seed of a point: the same for every arm."""
-        return derive(f"sweep/{self.sweep_id}", number) % 2**32
+        return derive(f"sweep/{self.study_id}", number) % 2**32
 
     def draw(self, numbers: Sequence[int], before: Sequence[Point]) -> list[Point]:
         """The points of one round, given those of the rounds before.
@@ -91,12 +87,12 @@ class Drawing:
 
         drawn: dict[str, Any] = {}
         for key, spread in distributions(self.space).items():
-            sampler = RandomSampler(seed=derive(f"sweep/{self.sweep_id}", number, key) % 2**32)
+            sampler = RandomSampler(seed=derive(f"sweep/{self.study_id}", number, key) % 2**32)
             drawn[key] = sampler.sample_independent(None, None, key, spread)
         return drawn
 
     def grid(self) -> list[dict[str, Any]]:
-        """Every combination, in an order shuffled by the sweep."""
+        """Every combination, in an order shuffled by the study."""
         for key, one in self.space.items():
             if one.choices is None:
                 raise HarnessError(f"a grid needs 'choices' for '{key}' of '{self.arm}', not a range")
@@ -111,7 +107,7 @@ class Drawing:
 
         optuna.logging.set_verbosity(logging.ERROR)
         direction = "maximize" if self.maximise else "minimize"
-        study = optuna.create_study(direction=direction, study_name=f"{self.sweep_id}/{self.arm}")
+        study = optuna.create_study(direction=direction, study_name=f"{self.study_id}/{self.arm}")
         study.add_trials(self.frozen(points))
         return study
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from harness.data.checksums import sha256_of
 from harness.errors import HarnessError, choices
+from harness.execute.session import SessionRequest
 from harness.plan.planning import Selection, make_plan
 from harness.suite import Suite
 from harness.suite.cells import setting
@@ -21,10 +21,9 @@ SHARES = (1 / 9, 1 / 3, 1.0)  # of the training, for hyperband's rungs
 
 
 @dataclass(frozen=True, slots=True)
-class SweepRequest:
+class SweepRequest(SessionRequest):
     """The options of ``harness sweep``; None takes the suite's own."""
 
-    database: Path
     benchmark: str
     budget: int
     arms: tuple[str, ...] = ()
@@ -34,10 +33,6 @@ class SweepRequest:
     seeds: int | None = None
     fresh: int | None = None
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    executor: str = "ray"
-    address: str | None = None
-    gpus_per_trial: float | None = None
-    command: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +42,8 @@ class Tuning:
     ``metric`` is compared on test; ``selection_metric`` chooses on validation, ``better`` in its direction.
 
     ``sweep_id`` is made of content and code: points of a changed implementation are never taken for those of the
-    present one. The budget is not in it: a larger one goes on from a smaller. ``draws`` is made of the search alone, so
-    that a changed implementation is tried on the same random draws.
+    present one. The budget is not in it: a larger one goes on from a smaller. ``study_id`` is made of the search alone,
+    so that a changed implementation is tried on the same random draws.
     """
 
     suite: Suite
@@ -66,12 +61,12 @@ class Tuning:
     better: str
     overrides: Mapping[str, Any]
     fresh: int
-    draws: str
+    study_id: str
     sweep_id: str
 
     def drawing(self, arm: str) -> Drawing:
         """How an arm's points are drawn."""
-        return Drawing(self.draws, arm, self.spaces[arm], self.sampler, self.batch, self.better == "higher")
+        return Drawing(self.study_id, arm, self.spaces[arm], self.sampler, self.batch, self.better == "higher")
 
     def rungs(self) -> list[tuple[tuple[int, ...], float]]:
         """(seeds, share of the training) of a point's trials; without a pruner they all run at once."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from harness.trial.files import replacing
 
 FILE = "checkpoint.pt"
 
@@ -14,12 +15,8 @@ def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
     """Write a checkpoint: tensors and plain data only."""
     import torch
 
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{FILE}.{os.getpid()}.part"
-    torch.save(dict(state), part)
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(folder / FILE)
+    with replacing(folder / FILE, durable=True) as part:
+        torch.save(dict(state), part)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.trial.data_parallel import Replicas
 from harness.trial.recipe import Recipe
+from harness.trial.result import Artifact as Artifact
 from harness.trial.seeds import Streams
 
 if TYPE_CHECKING:
@@ -219,13 +220,3 @@ class Task(ABC):
     def artifacts(self) -> list[Artifact]:
         """Pictures and samples that people would rather look at; files lie in ``context.folder``."""
         return []
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """A file that a trial leaves: a picture, samples, per-item outputs, weights."""
-
-    name: str
-    kind: str
-    path: Path
-    caption: str = ""

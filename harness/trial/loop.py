@@ -13,19 +13,19 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, OutOfTimeError
 from harness.trial.assembly import assemble
 from harness.trial.checkpoint import drop_checkpoint, load_checkpoint, save_checkpoint
-from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.trial.contracts import Evaluation, Probe, StepResult, Task
 from harness.trial.data_parallel import replicas
 from harness.trial.recipe import Recipe
+from harness.trial.result import Artifact, MetricSeries, TrainingResult
 from harness.trial.runtime import Runtime
 from harness.trial.schedules import evenly, factor, log_spaced
 from harness.trial.weights import save_product
@@ -42,34 +42,6 @@ class DivergedError(Exception):
         super().__init__(f"loss is {loss} at step {step}")
 
 
-class OutOfTimeError(Exception):
-    """The trial ran past its deadline."""
-
-
-@dataclass(slots=True)
-class Series:
-    """One metric over the training, as columns."""
-
-    split: str
-    name: str
-    step: list[int] = field(default_factory=list)
-    epoch: list[float] = field(default_factory=list)
-    value: list[float] = field(default_factory=list)
-    elapsed_seconds: list[float] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What a training leaves: ``results`` are (split, metric, value)."""
-
-    status: str
-    results: list[tuple[str, str, float]]
-    series: list[Series]
-    artifacts: list[Artifact]
-    steps: int
-    error: str | None = None
-
-
 def settle(recipe: Recipe) -> None:
     """Threads and determinism of this process, as the recipe has them."""
     torch.set_num_threads(recipe.threads)
@@ -80,7 +52,7 @@ def settle(recipe: Recipe) -> None:
     torch.set_default_dtype(torch.float32)
 
 
-def train(spec: Mapping[str, Any], runtime: Runtime) -> Outcome:
+def train(spec: Mapping[str, Any], runtime: Runtime) -> TrainingResult:
     """Run a trial's content to its end.
 
     Raises:
@@ -126,7 +98,7 @@ class Loop:
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=self.recipe.precision == "float16")
         probed = self.recipe.diagnostics != "off" and self.replicas.first
         self.probe: Probe | None = task.probe(model) if probed else None
-        self.series: dict[tuple[str, str], Series] = {}
+        self.series: dict[tuple[str, str], MetricSeries] = {}
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.selected: Evaluation | None = None  # on validation, of the weights that the recipe selects so far
         self.started = time.perf_counter()
@@ -141,7 +113,7 @@ class Loop:
                 f"lies; keep the database on a file system that all machines see"
             )
 
-    def run(self) -> Outcome:
+    def run(self) -> TrainingResult:
         """Every step that is still to come, then the final scores."""
         logged = evenly(self.total, min(self.total, LOGGED_STEPS)) | {0}
         probed = log_spaced(self.total) if self.probe is not None else set()
@@ -161,9 +133,11 @@ class Loop:
         except DivergedError as error:
             if self.replicas.first:
                 drop_checkpoint(self.runtime.folder)
-            return Outcome("diverged", self._mechanisms(), list(self.series.values()), [], error.step, str(error))
+            return TrainingResult(
+                "diverged", self._mechanisms(), list(self.series.values()), [], error.step, str(error)
+            )
         if not self.replicas.first:
-            return Outcome("done", [], [], [], self.total)
+            return TrainingResult("done", [], [], [], self.total)
         outcome = self.finish()
         drop_checkpoint(self.runtime.folder)
         return outcome
@@ -219,7 +193,7 @@ class Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         self.best = None if state["best"] is None else (state["best"][0], state["best"][1])
-        self.series = {(one["split"], one["name"]): Series(**one) for one in state["series"]}
+        self.series = {(one["split"], one["name"]): MetricSeries(**one) for one in state["series"]}
         if self.probe is not None and state["probe"] is not None:
             self.probe.load_state_dict(state["probe"])
         self.task.restore(state["task"])
@@ -278,7 +252,7 @@ class Loop:
             self._append("train", name, step, self.replicas.mean(float(value), device))
 
     def _append(self, split: str, name: str, step: int, value: float) -> None:
-        series = self.series.setdefault((split, name), Series(split, name))
+        series = self.series.setdefault((split, name), MetricSeries(split, name))
         series.step.append(step + 1)
         series.epoch.append((step + 1) / self.per_epoch)
         series.value.append(value)
@@ -317,7 +291,7 @@ class Loop:
             quantities.update(self.task.mechanisms())
         return [("train", f"mechanism.{name}", float(value)) for name, value in quantities.items()]
 
-    def finish(self) -> Outcome:
+    def finish(self) -> TrainingResult:
         """Final scores of the weights that the recipe selects, mechanisms, artifacts."""
         results = self._mechanisms()
         if self.best is not None:
@@ -334,7 +308,7 @@ class Loop:
         if self.runtime.keep_product:
             path = save_product(self.runtime.folder, self.task.product(self.model))
             artifacts.append(Artifact("product", "weights", path, "what other trials start from"))
-        return Outcome("done", _unique(results), list(self.series.values()), artifacts, self.total)
+        return TrainingResult("done", _unique(results), list(self.series.values()), artifacts, self.total)
 
     def _keep_items(self, items: Mapping[str, np.ndarray]) -> list[Artifact]:
         """Per-item outputs, so that an interval can hold item noise too; left out above a size."""

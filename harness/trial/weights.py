@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import MissingDataError
+from harness.trial.files import replacing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,12 +24,8 @@ def save_product(folder: Path, tensors: Mapping[str, Tensor]) -> Path:
     """Write a product; the file appears whole or not at all."""
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{FILE}.{os.getpid()}.part"
-    save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(part))
-    with part.open("rb") as file:
-        os.fsync(file.fileno())
-    part.replace(folder / FILE)
+    with replacing(folder / FILE, durable=True) as part:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(part))
     return folder / FILE
 
 

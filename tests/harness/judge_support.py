@@ -15,6 +15,7 @@ from harness.judge.evidence import StoredTrial
 from harness.judge.judging import judge_designs
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner
+from harness.store.events import EnvironmentEvent, PlannedEvent, read_event
 from harness.suite import Suite, load_suite
 
 WHEN = datetime(2026, 3, 4, 5, 6, 7)
@@ -141,7 +142,7 @@ class World:
         """Write everything as a run would."""
         with Owner(database) as owner:
             for name, kind in ENVIRONMENTS.items():
-                owner.record({"kind": "environment", "environment_id": name, "info": {"class": kind}})
+                owner.record(EnvironmentEvent(environment_id=name, info={"class": kind}))
             self.record(owner)
             owner.flush()
 
@@ -157,7 +158,7 @@ class World:
             {name: getattr(one, name) for name in names} | {"stand_in": list(one.stand_in), "spec": dict(one.spec)}
             for one in plan.trials
         ]
-        owner.record({"kind": "planned", "run_id": run_id, "trials": trials, "links": links})
+        owner.record(PlannedEvent(run_id=run_id, trials=trials, links=links))
         paths = {
             link.trial_id: self.items[place]
             for link in plan.links
@@ -167,8 +168,9 @@ class World:
             kept = [{"name": "items", "kind": "npz", "path": str(paths[trial])}] if trial in paths else []
             rows = [{"split": split_of(name), "metric": name, "value": value} for name, value in results.items()]
             owner.record(
-                {"kind": "outcome", "run_id": run_id, "trial_id": trial, "status": status, "attempts": 1,
-                 "wall_seconds": 1.0, "environment_id": where, "results": rows, "series": [], "artifacts": kept}
+                read_event({"v": 1, "kind": "outcome", "run_id": run_id, "trial_id": trial, "status": status,
+                            "attempts": 1, "wall_seconds": 1.0, "environment_id": where, "results": rows,
+                            "artifacts": kept})
             )  # fmt: skip
 
 

@@ -7,14 +7,16 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from harness.store.events import Event, read_event
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_event(run_id: str, **columns: Any) -> dict[str, Any]:
+def run_line(run_id: str, **columns: Any) -> dict[str, Any]:
     row = {"suite": "adamp", "scale": "mini", "status": "running", "started_at": "2026-01-02T03:04:05Z"}
     return {"kind": "run", "run": {"run_id": run_id, **row, **columns}}
 
@@ -35,13 +37,13 @@ def trial_row(trial_id: str, **columns: Any) -> dict[str, Any]:
     return row | columns
 
 
-def planned(run_id: str, *trial_ids: str, reused: bool = False, **columns: Any) -> dict[str, Any]:
+def planned_line(run_id: str, *trial_ids: str, reused: bool = False, **columns: Any) -> dict[str, Any]:
     links = [{"trial_id": trial_id, "benchmark": "digits", "arm": "adamp", "reused": reused} for trial_id in trial_ids]
     trials = [trial_row(trial_id, **columns) for trial_id in trial_ids]
     return {"kind": "planned", "run_id": run_id, "trials": trials, "links": links}
 
 
-def outcome(trial_id: str, status: str = "done", steps: int = 3, **parts: Any) -> dict[str, Any]:
+def outcome_line(trial_id: str, status: str = "done", steps: int = 3, **parts: Any) -> dict[str, Any]:
     """An outcome whose numbers follow from the trial's name, so that a mix-up shows."""
     base = float(sum(trial_id.encode()))
     series = {
@@ -64,6 +66,23 @@ def outcome(trial_id: str, status: str = "done", steps: int = 3, **parts: Any) -
         "artifacts": [{"name": "weights", "kind": "weights", "path": f"{trial_id}.safetensors", "caption": None}],
     }
     return event | parts
+
+
+def event_of(line: Mapping[str, Any]) -> Event:
+    """The event whose parts in the journal these are."""
+    return read_event({"v": 1, **line})
+
+
+def run_event(run_id: str, **columns: Any) -> Event:
+    return event_of(run_line(run_id, **columns))
+
+
+def planned(run_id: str, *trial_ids: str, reused: bool = False, **columns: Any) -> Event:
+    return event_of(planned_line(run_id, *trial_ids, reused=reused, **columns))
+
+
+def outcome(trial_id: str, status: str = "done", steps: int = 3, **parts: Any) -> Event:
+    return event_of(outcome_line(trial_id, status, steps, **parts))
 
 
 def python(code: str, *arguments: str, **options: Any) -> subprocess.Popen[str]:

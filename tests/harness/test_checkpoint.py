@@ -20,7 +20,8 @@ from harness.data.roots import data_root
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
 from harness.trial.checkpoint import FILE, load_checkpoint, save_checkpoint
-from harness.trial.loop import Outcome, train
+from harness.trial.loop import train
+from harness.trial.result import TrainingResult
 from harness.trial.runtime import Runtime
 
 CELLS = [("imagenet-resnet18", "adamp"), ("cub-proxyanchor", "adamw"), ("wikitext103-transformer-xl-wn", "adamp")]
@@ -36,7 +37,7 @@ def spec_of(benchmark: str, arm: str, **overrides: Any) -> dict[str, Any]:
     return dict(plan.trials[-1].spec)
 
 
-def run(spec: dict[str, Any], folder: Path, stop_at: float = math.inf, every: float = 0.0) -> Outcome:
+def run(spec: dict[str, Any], folder: Path, stop_at: float = math.inf, every: float = 0.0) -> TrainingResult:
     def beat(step: int, steps: int, loss: float) -> None:
         if step >= stop_at:
             raise CutOff
@@ -44,7 +45,7 @@ def run(spec: dict[str, Any], folder: Path, stop_at: float = math.inf, every: fl
     return train(spec, Runtime(folder, torch.device("cpu"), registry.load, data_root(), beat, checkpoint_seconds=every))
 
 
-def numbers(outcome: Outcome) -> tuple[Any, ...]:
+def numbers(outcome: TrainingResult) -> tuple[Any, ...]:
     series = {(one.split, one.name): (one.step, one.value) for one in outcome.series}
     return outcome.results, series
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from harness.cli.watch import Counting, Silent
+from harness.cli.watch import Counting
 from harness.errors import HarnessError
-from harness.execute.dispatch import Dispatcher, Policy
-from harness.execute.executors import InlineExecutor, Progress, orphans
+from harness.execute.dispatch import Dispatcher, NullWatch, Policy
+from harness.execute.executors import ExecutorOptions, InlineExecutor, Progress, RayExecutor, orphans
 from harness.execute.worker import Job
-from harness.store import Owner, open_reader
+from harness.store import Outcome, Owner, open_reader
+from harness.vocabulary import Status
 
 Answer = Callable[[Job], dict[str, Any] | None]
 
@@ -29,6 +30,8 @@ def job(name: str, **more: Any) -> Job:
 
 class Told:
     """An executor whose jobs end as ``answer`` says; None: not yet."""
+
+    isolated = True
 
     def __init__(self, answer: Answer, room: int = 2) -> None:
         self.answer, self.room = answer, room
@@ -43,24 +46,25 @@ class Told:
         self.running[job.trial_id] = job
         self.started.append((job.trial_id, job.attempt))
 
-    def finished(self, wait_seconds: float) -> list[dict[str, Any]]:
+    def wait(self, timeout: float) -> list[Outcome]:
         for name, one in list(self.running.items()):
-            outcome = self.answer(one)
-            if name in self.killed and outcome is None:
-                outcome = {"status": "cancelled", "error": "killed", "crashed": True}
-            if outcome is not None:
+            parts = self.answer(one)
+            if name in self.killed and parts is None:
+                parts = {"status": "cancelled", "error": "killed", "crashed": True}
+            if parts is not None:
                 del self.running[name]
-                return [{"trial_id": name, "attempts": one.attempt, "error": None, **outcome}]
+                return [Outcome(name, Status(parts["status"]), one.attempt, error=parts.get("error"),
+                                crashed=parts.get("crashed", False))]  # fmt: skip
         time.sleep(0.01)
         return []
 
     def progress(self) -> list[Progress]:
         return [Progress(name, 1, 10, 0.5) for name in self.running]
 
-    def kill(self, trial_id: str) -> None:
+    def cancel(self, trial_id: str) -> None:
         self.killed.append(trial_id)
 
-    def close(self) -> None:
+    def shutdown(self) -> None:
         self.running.clear()
 
 
@@ -72,9 +76,9 @@ def dispatched(
     database: Path, executor: Any, jobs: list[Job], policy: Policy | None = None
 ) -> tuple[dict[str, str], Dispatcher]:
     with Owner(database, "run-1") as owner:
-        dispatcher = Dispatcher(owner, "run-1", executor, policy or Policy(), Silent())
+        dispatcher = Dispatcher(owner, "run-1", executor, policy or Policy(), NullWatch())
         dispatcher.submit(jobs)
-        ended = {one.trial_id: outcome["status"] for one, outcome in dispatcher.outcomes()}
+        ended = {one.trial_id: str(outcome.status) for one, outcome in dispatcher.outcomes()}
     return ended, dispatcher
 
 
@@ -119,7 +123,7 @@ def test_fail_fast_begins_nothing_further(database: Path) -> None:
     executor = Told(lambda one: {"status": "failed", "error": "no"}, room=1)
     ended, dispatcher = dispatched(database, executor, [job(f"t{k}") for k in range(5)], Policy(fail_fast=True))
     assert ended == {"t0": "failed"}
-    assert len(dispatcher.left_over) == 4
+    assert executor.started == [("t0", 1)]
     assert dispatcher.stopped is not None
 
 
@@ -158,7 +162,7 @@ def test_dependants_wait_and_are_cancelled_with_the_reason(database: Path) -> No
 
 def test_more_jobs_may_come_between_outcomes(database: Path) -> None:
     with Owner(database, "run-1") as owner:
-        dispatcher = Dispatcher(owner, "run-1", Told(done), Policy(), Silent())
+        dispatcher = Dispatcher(owner, "run-1", Told(done), Policy(), NullWatch())
         dispatcher.submit([job("first")])
         ended = []
         for one, _ in dispatcher.outcomes():
@@ -173,7 +177,7 @@ def test_counting_estimates_what_is_left() -> None:
     watch.queued(4)
     assert watch.remaining == "…"
     watch.started(job("a"))
-    watch.finished(job("a"), {"status": "failed", "trial_id": "a"})
+    watch.finished(job("a"), Outcome("a", Status.FAILED))
     assert (watch.done, watch.failed, watch.total) == (1, 1, 4)
     assert watch.remaining.endswith(("s", "min"))
 
@@ -183,37 +187,35 @@ def test_inline_runs_in_order_and_keeps_its_place(tmp_path: Path) -> None:
     assert executor.has_room(job("a"))
     executor.submit(job("a"))
     assert not executor.has_room(job("b"))
-    executor.kill("a")
-    assert executor.finished(0) == []
+    executor.cancel("a")
+    assert executor.wait(0) == []
     assert math.isinf(job("a").timeout_seconds)
 
 
 def test_ray_refuses_client_addresses(tmp_path: Path) -> None:
-    from harness.execute.executors.cluster import RayExecutor
-
     with pytest.raises(HarnessError, match="ray job submit"):
-        RayExecutor(tmp_path, address="ray://somewhere:10001")
+        RayExecutor(ExecutorOptions(tmp_path, address="ray://somewhere:10001"))
 
 
-def test_leftovers_of_a_dead_owner_are_ended_and_nobody_elses(tmp_path: Path) -> None:
+def test_orphans_of_a_dead_owner_are_ended_and_nobody_elses(tmp_path: Path) -> None:
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
     code = (
-        "import os, sys; from pathlib import Path; from harness.execute.executors.orphans import Session\n"
+        "import os, sys; from pathlib import Path; from harness.execute.executors.orphans import SessionNote\n"
         "import subprocess\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'])\n"
-        f"Session(Path({str(tmp_path)!r})).note_children(); os.kill(os.getpid(), 9)"
+        f"SessionNote(Path({str(tmp_path)!r})).write_children(); os.kill(os.getpid(), 9)"
     )
     owner = subprocess.run([sys.executable, "-c", code], check=False)
     try:
         assert owner.returncode == -signal.SIGKILL
-        assert orphans.end_dead_sessions(tmp_path) == 1
+        assert orphans.end_orphans(tmp_path) == 1
         assert list(tmp_path.iterdir()) == []
-        own = orphans.Session(tmp_path)
-        own.note_children()
-        assert orphans.end_dead_sessions(tmp_path) == 0  # this process lives
+        own = orphans.SessionNote(tmp_path)
+        own.write_children()
+        assert orphans.end_orphans(tmp_path) == 0  # this process lives
         assert sleeper.poll() is None
         assert bystander.poll() is None
-        own.forget()
+        own.remove()
         assert not list(tmp_path.iterdir())
     finally:
         sleeper.kill()

@@ -18,16 +18,20 @@ from hypothesis import strategies as st
 from store_support import outcome, planned, python, run_event
 
 from harness.store import Journal, StoreError, segments
-from harness.store.events import encode
+from harness.store.encoding import encode
+from harness.store.events import EnvironmentEvent, Event, HeartbeatEvent, LogEvent, OutcomeEvent, PlannedEvent
 from harness.store.locking import hold_segment
+from harness.store.outcome import Outcome
 
 
-def event(number: int) -> dict[str, Any]:
-    return {"kind": "event", "run_id": "r", "event_kind": "note", "detail": {"number": number}}
+def event(number: int, **detail: Any) -> Event:
+    return LogEvent("note", {"number": number, **detail}, "r")
 
 
 def numbers(folder: Path) -> list[int]:
-    return [line.event["detail"]["number"] for segment in segments(folder) for line in segment.lines() if line.event]
+    return [
+        line.content["detail"]["number"] for segment in segments(folder) for line in segment.lines() if line.content
+    ]
 
 
 def test_lines_carry_version_kind_and_utc_time(tmp_path: Path) -> None:
@@ -101,19 +105,18 @@ def test_any_value_is_one_line_of_strict_json(value: Any) -> None:
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
-        ({"kind": "outcom"}, ["outcom", "outcome", "planned"]),
-        ({"kind": "outcome", "trial_id": "t"}, ["status"]),
-        ({"kind": "outcome", "trial_id": "t", "status": "finished"}, ["finished", "done", "timeout"]),
+        (OutcomeEvent(Outcome("t", "finished")), ["finished", "done", "timeout"]),
         (outcome("t", series=[{"name": "loss", "value": [1, 2], "step": [1]}]), ["loss", "unequal", "step 1"]),
-        (outcome("t", series=[{"name": "loss"}]), ["name and values"]),
+        (outcome("t", series=[{"name": "loss", "value": [], "step": [1]}]), ["loss", "unequal", "value 0"]),
         (outcome("t", results=[{"split": "test", "value": 1.0}]), ["results", "metric"]),
+        (EnvironmentEvent("e", None), ["environment", "info"]),
         (run_event("r", git_comit="x"), ["git_comit", "git_commit"]),
         (planned("r", "t", zzz=1), ["zzz", "benchmark"]),
-        (planned("r", "t") | {"trials": ["t"]}, ["str", "row"]),
-        ({"kind": "event", "event_kind": "x", "detail": object()}, ["object", "JSON"]),
+        (PlannedEvent("r", ["t"]), ["str", "row"]),
+        (LogEvent("x", object()), ["object", "JSON"]),
     ],
 )
-def test_malformed_events_are_refused_with_the_reason(tmp_path: Path, bad: dict[str, Any], words: list[str]) -> None:
+def test_malformed_events_are_refused_with_the_reason(tmp_path: Path, bad: Event, words: list[str]) -> None:
     journal = Journal(tmp_path, "s")
     with pytest.raises(StoreError) as caught:
         journal.append(bad)
@@ -159,7 +162,7 @@ def test_durable_append_waits_for_the_disk_and_heartbeats_do_not(
     waiter = threading.Thread(target=journal.append, args=(event(1),))
     waiter.start()
     assert entered.wait(30)
-    journal.append({"kind": "heartbeat", "trial_id": "t", "step": 1})
+    journal.append(HeartbeatEvent(trial_id="t", step=1))
     assert waiter.is_alive(), "the durable append returned before its line was on the disk"
     leave.set()
     waiter.join(30)
@@ -232,14 +235,14 @@ def test_unreadable_lines_are_reported_not_raised(tmp_path: Path) -> None:
     other.append(event(2))
     other.close()
     lines = list(segments(tmp_path)[0].lines())
-    assert [line.event is None for line in lines] == [False, True, True, True, True, True]
+    assert [line.content is None for line in lines] == [False, True, True, True, True, True]
     assert lines[-1].end == journal.path.stat().st_size
     assert numbers(tmp_path) == [1, 2]
 
 
 def test_lines_longer_than_a_chunk(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "s")
-    big = {"kind": "event", "event_kind": "big", "detail": {"number": 1, "text": "x" * 3_500_000}}
+    big = event(1, text="x" * 3_500_000)
     ends = [journal.append(big), journal.append(event(2))]
     journal.close()
     (segment,) = segments(tmp_path)
@@ -269,7 +272,7 @@ def test_archive_that_was_interrupted_is_done_again(tmp_path: Path) -> None:
     end = journal.append(event(1))
     journal.close()
     (segment,) = segments(tmp_path)
-    segment.archived.with_name(segment.archived.name + ".partial").write_bytes(b"half")
+    segment.archived.with_name(f"{segment.archived.name}.{os.getpid()}.part").write_bytes(b"half")
     segment.archived.write_bytes(b"")  # as if the plain file had not yet been removed
     assert segments(tmp_path) == [segment]
     assert numbers(tmp_path) == [1]
@@ -280,7 +283,7 @@ def test_archive_that_was_interrupted_is_done_again(tmp_path: Path) -> None:
 def test_damaged_archives_are_told_apart(tmp_path: Path) -> None:
     journal = Journal(tmp_path, "s")
     for number in range(300):
-        end = journal.append({**event(number), "noise": os.urandom(20).hex()})
+        end = journal.append(event(number, noise=os.urandom(20).hex()))
     journal.close()
     (segment,) = segments(tmp_path)
     segment.archive(end)

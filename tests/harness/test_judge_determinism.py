@@ -10,6 +10,7 @@ from recomputing import differing
 
 from harness.judge import judge
 from harness.store import Owner, open_reader
+from harness.store.events import read_event
 
 
 def again(world: World, database: Path, metric: str, change: float, environment: str = "here") -> None:
@@ -19,8 +20,8 @@ def again(world: World, database: Path, metric: str, change: float, environment:
     rows = [{"split": "test", "metric": metric, "value": value + change}]
     with Owner(database) as owner:
         owner.record(
-            {"kind": "outcome", "run_id": "r2", "trial_id": trial, "status": "done", "attempts": 1,
-             "wall_seconds": 1.0, "environment_id": environment, "results": rows, "series": [], "artifacts": []}
+            read_event({"v": 1, "kind": "outcome", "run_id": "r2", "trial_id": trial, "status": "done", "attempts": 1,
+             "wall_seconds": 1.0, "environment_id": environment, "results": rows, "series": [], "artifacts": []})
         )  # fmt: skip
         owner.flush()
 

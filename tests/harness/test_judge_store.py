@@ -18,6 +18,7 @@ from harness.judge.checks import CheckResult, code_of, run_apart
 from harness.judge.rows import VerdictTrialRow
 from harness.plan.planning import Selection, make_plan
 from harness.store import Owner, open_reader
+from harness.store.events import ClaimsEvent
 from harness.suite import load_suite
 
 LATER = WHEN + timedelta(hours=1)
@@ -172,7 +173,7 @@ def test_overrides_on_the_command_line_make_a_stand_in(tmp_path: Path, database:
 def test_claims_can_be_stored(tmp_path: Path, database: Path) -> None:
     world = many_kinds(tmp_path)
     with Owner(database) as owner:
-        owner.record({"kind": "claims", "suite": "known", "claims": claim_rows(world.suite)})
+        owner.record(ClaimsEvent(suite="known", claims=claim_rows(world.suite)))
         owner.flush()
     with open_reader(database) as reader:
         stored = {row["claim_id"]: row for row in reader.claims("known")}

@@ -22,6 +22,7 @@ import pytest
 from harness.results.progress import BoughtSeed, FailedTrial, RunningTrial, RunProgress, run_progress
 from harness.results.serve import ServedReport, make_server
 from harness.store import Owner, open_reader
+from harness.store.events import HeartbeatEvent, LogEvent, PlannedEvent, RunEvent, StartedEvent, read_event
 
 BEGAN = datetime(2026, 3, 4, 5, 0, 0)
 
@@ -30,16 +31,27 @@ def store(database: Path, status: str = "running") -> None:
     """A run of six trials: one reused, two ended (one failed), one running, two queued, one seed bought."""
     with Owner(database, "r1") as owner:
         run = {"run_id": "r1", "suite": "s", "scale": "mini", "started_at": BEGAN.isoformat(), "status": status}
-        owner.record({"kind": "run", "run": run})
+        owner.record(RunEvent(run=run))
         trials = [{"trial_id": f"t{n}", "suite": "s", "benchmark": "b", "arm": "a", "seed": n} for n in range(6)]
         links = [{"trial_id": f"t{n}", "benchmark": "b", "arm": "a", "reused": n == 0} for n in range(6)]
-        owner.record({"kind": "planned", "run_id": "r1", "trials": trials, "links": links})
+        owner.record(PlannedEvent(run_id="r1", trials=trials, links=links))
         for name, outcome in (("t0", "done"), ("t1", "done"), ("t2", "failed")):
-            owner.record({"kind": "outcome", "run_id": "r1", "trial_id": name, "status": outcome, "error": "no\nmore"})
-        owner.record({"kind": "started", "run_id": "r1", "trial_id": "t3", "started_at": BEGAN.isoformat()})
-        owner.record({"kind": "heartbeat", "trial_id": "t3", "step": 7, "steps": 20, "loss": float("nan")})
+            owner.record(
+                read_event(
+                    {
+                        "v": 1,
+                        "kind": "outcome",
+                        "run_id": "r1",
+                        "trial_id": name,
+                        "status": outcome,
+                        "error": "no\nmore",
+                    }
+                )
+            )
+        owner.record(StartedEvent(run_id="r1", trial_id="t3", started_at=BEGAN.isoformat()))
+        owner.record(HeartbeatEvent(trial_id="t3", step=7, steps=20, loss=float("nan")))
         detail = {"claim_id": "c", "benchmark": "b", "arms": ["a", "x"], "seed": 5, "reason": "because"}
-        owner.record({"kind": "event", "run_id": "r1", "event_kind": "seed-bought", "detail": detail})
+        owner.record(LogEvent(run_id="r1", event_kind="seed-bought", detail=detail))
 
 
 def test_progress_rate_and_what_is_left(database: Path) -> None:

@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from harness.execute import energy
-from harness.execute.determinism import Finished, again, chosen, compared
-from harness.execute.dispatch import Silent
+from harness.execute.determinism import FinishedTrial, again, chosen, compared
+from harness.execute.dispatch import NullWatch
 from harness.execute.run import Request, run_suite
 from harness.execute.worker import Job
 from harness.judge.stored import judge_now
 from harness.plan.planning import Selection
-from harness.store import Owner, open_reader
+from harness.store import Outcome, Owner, open_reader
+from harness.store.events import LogEvent
 from harness.suite import load_suite
+from harness.trial.result import Score
+from harness.vocabulary import Status
 
 
-def finished(name: str, seconds: float, task: str = "a", value: float | None = 1.0) -> Finished:
+def finished(name: str, seconds: float, task: str = "a", value: float | None = 1.0) -> FinishedTrial:
     job = Job(name, f"b/{name}/0", {"task": task, "recipe": {"threads": 1}}, Path("x") / name, keep_product=True)
-    return Finished(job, seconds, "env", {("test", "score"): value})
+    return FinishedTrial(job, seconds, "env", {("test", "score"): value})
 
 
-def outcome(value: float | None = 1.0, **more: Any) -> dict[str, Any]:
-    rows = [{"split": "test", "metric": "score", "value": value}]
-    return {"status": "done", "environment_id": "env", "results": rows, **more}
+def outcome(value: float | None = 1.0) -> Outcome:
+    return Outcome("one", Status.DONE, environment_id="env", results=(Score("test", "score", value),))
 
 
 def test_the_quickest_of_each_task_within_the_allowance() -> None:
@@ -65,15 +67,15 @@ def test_numbers_differ_or_do_not(first: float | None, second: float | None, equ
 
 
 def test_a_second_run_that_fails_or_reports_less_is_not_equal() -> None:
-    assert not compared(finished("one", 1.0), {"status": "failed", "error": "x"})["equal"]
-    assert compared(finished("one", 1.0), outcome(results=[]))["differing"] == ["test.score"]
+    assert not compared(finished("one", 1.0), Outcome("one", Status.FAILED, error="x"))["equal"]
+    assert compared(finished("one", 1.0), replace(outcome(), results=()))["differing"] == ["test.score"]
 
 
 def test_a_run_journals_its_check_and_a_second_one_has_nothing_to_check(tiny: Path, database: Path) -> None:
     suite = load_suite(tiny)
     request = Request(database, Selection(seeds=(0, 1, 2)), executor="inline")
-    first = run_suite(suite, request, Silent())
-    second = run_suite(suite, request, Silent())
+    first = run_suite(suite, request, NullWatch())
+    second = run_suite(suite, request, NullWatch())
     with open_reader(database) as reader:
         events = reader.events(kind="determinism")
         outcomes = reader.query("SELECT count(*) FROM trials WHERE status = 'done'").rows
@@ -92,15 +94,18 @@ def test_a_run_journals_its_check_and_a_second_one_has_nothing_to_check(tiny: Pa
 def test_a_repeated_trial_that_came_out_otherwise_makes_its_claim_invalid(tiny: Path, database: Path) -> None:
     suite = load_suite(tiny)
     selection = Selection(seeds=(0, 1, 2))
-    result = run_suite(suite, Request(database, selection, executor="inline"), Silent())
+    result = run_suite(suite, Request(database, selection, executor="inline"), NullWatch())
     assert result.verdicts[0]["verdict"] == "direction confirmed"
     with open_reader(database) as reader:
         [event] = reader.events(kind="determinism")
         told = event["detail"] if isinstance(event["detail"], dict) else json.loads(event["detail"])
     shifted = [{**row, "value": row["value"] + 0.5} for row in told["results"]]
     with Owner(database) as owner:
-        owner.record({"kind": "event", "run_id": result.run_id, "event_kind": "determinism",
-                      "detail": {**told, "results": shifted, "equal": False}})  # fmt: skip
+        owner.record(
+            LogEvent(
+                run_id=result.run_id, event_kind="determinism", detail={**told, "results": shifted, "equal": False}
+            )
+        )
     _, verdicts = judge_now(suite, selection, database)
     assert verdicts[0]["verdict"] == "invalid"
     assert "nondeterminism" in verdicts[0]["design"]["reason"]

@@ -112,6 +112,7 @@ def test_snapshot_does_not_drop_the_lock_of_the_open_file(paths: StorePaths) -> 
 WRITER = """
     import sys, threading
     from harness.store import Owner
+    from harness.store.events import HeartbeatEvent, StartedEvent
     from store_support import outcome, planned, run_event
     database, run_id, first, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     names = [f"t{number}" for number in range(first, first + count)]
@@ -123,8 +124,8 @@ WRITER = """
         left = [name for name in names if name not in finished]
         def work(mine):
             for name in mine:
-                owner.record({"kind": "started", "run_id": run_id, "trial_id": name})
-                owner.record({"kind": "heartbeat", "trial_id": name, "step": 1})
+                owner.record(StartedEvent(name, run_id))
+                owner.record(HeartbeatEvent(name, step=1))
                 owner.record(outcome(name, steps=50, run_id=run_id))
                 with say:
                     print(name, flush=True)
@@ -236,12 +237,13 @@ def test_a_dead_run_is_taken_over(paths: StorePaths) -> None:
         """
         import os, sys
         from harness.store import Owner
+        from harness.store.events import StartedEvent
         from store_support import outcome, planned, run_event
         owner = Owner(sys.argv[1], "dead", ingest_seconds=60)
         owner.open()
         owner.record(run_event("dead"))
         owner.record(planned("dead", "a", "b", "c"))
-        owner.record({"kind": "started", "run_id": "dead", "trial_id": "a"})
+        owner.record(StartedEvent("a", "dead"))
         owner.record(outcome("b"))
         os.write(owner.journal._descriptor, b'{"v":1,"kind":"outco')
         os._exit(9)

@@ -13,6 +13,7 @@ import pytest
 from store_support import foreign_holder, outcome, planned, python, run_event
 
 from harness.store import Owner, Reader, StoreError, StorePaths, open_reader, readers
+from harness.store.events import ClaimsEvent, EnvironmentEvent, HeartbeatEvent, LogEvent, SweepPointEvent, VerdictsEvent
 from harness.store.locking import looking, writing
 
 
@@ -69,15 +70,15 @@ def test_queries_come_with_columns_types_and_rows(filled: StorePaths) -> None:
 
 def test_named_queries(filled: StorePaths) -> None:
     with Owner(filled.database) as owner:
-        owner.record({"kind": "heartbeat", "trial_id": "c", "step": 5, "steps": 9, "loss": 0.5})
-        owner.record({"kind": "environment", "environment_id": "e", "info": {"torch": "2"}})
-        owner.record({"kind": "event", "run_id": "r", "event_kind": "retry", "detail": {"n": 1}})
-        owner.record({"kind": "claims", "suite": "s", "claims": [{"claim_id": "k"}]})
+        owner.record(HeartbeatEvent(trial_id="c", step=5, steps=9, loss=0.5))
+        owner.record(EnvironmentEvent(environment_id="e", info={"torch": "2"}))
+        owner.record(LogEvent(run_id="r", event_kind="retry", detail={"n": 1}))
+        owner.record(ClaimsEvent(suite="s", claims=[{"claim_id": "k"}]))
         for at, verdict in [("2026-01-02T00:00:00Z", "new"), ("2026-01-01T00:00:00Z", "old")]:
             rows = [{"claim_id": "k", "scale": "mini", "verdict": verdict, "design": {"g": 2}}]
             gates = [{"claim_id": "k", "scale": "mini", "metric": "m", "passed": False}]
-            owner.record({"kind": "verdicts", "at": at, "verdicts": rows, "gates": gates})
-        owner.record({"kind": "sweep_point", "row": {"sweep_id": "w", "arm": "a", "number": 1, "params": {"lr": 1}}})
+            owner.record(VerdictsEvent(at=at, verdicts=rows, gates=gates))
+        owner.record(SweepPointEvent(row={"sweep_id": "w", "arm": "a", "number": 1, "params": {"lr": 1}}))
     with open_reader(filled.database) as reader:
         assert reader.finished(["ab1", "ab2", "zz"]) == {"ab1": "done"}
         assert reader.statuses(["ab1", "ab2", "zz"]) == {"ab1": "done", "ab2": "queued"}

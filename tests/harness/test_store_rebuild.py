@@ -13,6 +13,7 @@ import pytest
 from store_support import foreign_holder, outcome, planned, run_event
 
 from harness.store import TABLES, Owner, StoreError, StoreHeldError, StorePaths, check, open_reader, rebuild, segments
+from harness.store.events import ClaimsEvent, EnvironmentEvent, SweepEvent, VerdictsEvent
 from harness.store.schema import connect, open_for_writing
 
 
@@ -28,11 +29,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
             owner.record(outcome("a"))
             owner.record(outcome("b", "failed", error="x"))
             owner.record(outcome(f"c{number}", "diverged"))
-            owner.record({"kind": "claims", "suite": "s", "claims": [{"claim_id": f"k{number}"}]})
+            owner.record(ClaimsEvent(suite="s", claims=[{"claim_id": f"k{number}"}]))
             verdicts = [{"claim_id": f"k{number}", "verdict": "undecided", "stand_in": ["model"]}]
-            owner.record({"kind": "verdicts", "scale": "mini", "verdicts": verdicts})
-            owner.record({"kind": "environment", "environment_id": "e", "info": {}})
-            owner.record({"kind": "sweep", "row": {"sweep_id": "w", "status": f"{number}"}})
+            owner.record(VerdictsEvent(scale="mini", verdicts=verdicts))
+            owner.record(EnvironmentEvent(environment_id="e", info={}))
+            owner.record(SweepEvent(row={"sweep_id": "w", "status": f"{number}"}))
             owner.record(run_event(run_id, status="done", finished_at="2026-02-01"))
     left = Owner(paths.database, "left", ingest_seconds=60, tell=lambda message: None)
     left.open()

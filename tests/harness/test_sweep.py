@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from harness.cli.watch import Silent
 from harness.errors import HarnessError, SuiteError
+from harness.execute.dispatch import NullWatch
 from harness.store import open_reader
 from harness.suite import load_suite
 from harness.suite.models import Arm, SpaceRange
@@ -49,7 +49,7 @@ def surface(tiny: Path) -> Path:
 
 def sweep(suite: Path, database: Path, budget: int, **more: Any) -> SweepResult:
     request = SweepRequest(database=database, benchmark="known", budget=budget, executor="inline", **more)
-    return run_sweep(load_suite(suite), request, Silent())
+    return run_sweep(load_suite(suite), request, NullWatch())
 
 
 def draws(result: SweepResult) -> dict[str, list[dict[str, Any]]]:
@@ -62,7 +62,7 @@ def states(result: SweepResult) -> dict[str, list[tuple[str, float | None]]]:
 
 def drawing(**more: Any) -> Drawing:
     space = {"optimizer.lr": SpaceRange(low=1e-4, high=1.0, log=True), "x": SpaceRange(choices=["a", "b"])}
-    given = {"sweep_id": "id", "arm": "arm", "space": space, "sampler": "random", "batch": 4, "maximise": True, **more}
+    given = {"study_id": "id", "arm": "arm", "space": space, "sampler": "random", "batch": 4, "maximise": True, **more}
     return Drawing(**given)
 
 
@@ -344,7 +344,7 @@ def test_a_study_that_optuna_opens(surface: Path, database: Path, tmp_path: Path
     from harness.sweep.storage import write_study
 
     request = SweepRequest(database=database, benchmark="known", budget=3, executor="inline")
-    result = run_sweep(load_suite(surface), request, Silent())
+    result = run_sweep(load_suite(surface), request, NullWatch())
     write_study(load_suite(surface), request, result, tmp_path / "study.db")
     study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="tiny/known/base")
     assert len(study.trials) == 3

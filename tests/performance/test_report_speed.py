@@ -18,12 +18,13 @@ from typing import Any
 
 import pytest
 
-from harness.execute.run import trial_row
+from harness.execute.session import trial_row
 from harness.judge import claim_rows
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.results.reporting import Reported
 from harness.stats import paired_t
 from harness.store import Owner
+from harness.store.events import ClaimsEvent, EnvironmentEvent, PlannedEvent, RunEvent, VerdictsEvent, read_event
 from harness.suite import Suite, load_suite
 from reports.site import write_site
 
@@ -71,24 +72,26 @@ def fill(database: Path, suite: Suite, plan: Plan) -> None:
     scores = {trial.trial_id: 50 + float(trial.spec["recipe"]["effect"]) + draw.gauss(0, 1) for trial in plan.trials}
     with Owner(database, RUN) as owner:
         info = {"python": "3.11", "cpu": "test", "cores": 2, "packages": {"torch": "2"}, "class": {"torch": "2"}}
-        owner.record({"kind": "environment", "environment_id": "env-1", "info": info})
+        owner.record(EnvironmentEvent(environment_id="env-1", info=info))
         run = {"run_id": RUN, "suite": suite.name, "scale": plan.scale, "started_at": "2026-03-04T05:00:00",
                "finished_at": "2026-03-04T05:06:00", "status": "done", "git_commit": "0" * 40, "git_dirty": False,
                "command": "harness run large.yaml", "environment_id": "env-1",
                "spec": {"path": str(suite.path)}}  # fmt: skip
-        owner.record({"kind": "run", "run": run})
-        owner.record({"kind": "claims", "suite": suite.name, "claims": claim_rows(suite)})
+        owner.record(RunEvent(run=run))
+        owner.record(ClaimsEvent(suite=suite.name, claims=claim_rows(suite)))
         links = [{"trial_id": one.trial_id, "benchmark": one.benchmark, "arm": one.arm, "reused": False}
                  for one in plan.links]  # fmt: skip
         rows = [trial_row(trial) for trial in plan.trials]
-        owner.record({"kind": "planned", "run_id": RUN, "trials": rows, "links": links})
+        owner.record(PlannedEvent(run_id=RUN, trials=rows, links=links))
         for trial in plan.trials:
             results = [{"split": "test", "metric": "score", "value": scores[trial.trial_id]},
                        {"split": "train", "metric": "mechanism.share", "value": draw.random()}]  # fmt: skip
-            owner.record({"kind": "outcome", "run_id": RUN, "trial_id": trial.trial_id, "status": "done", "attempts": 1,
-                          "wall_seconds": 2.0, "peak_memory_mb": 300.0, "device": "cpu", "environment_id": "env-1",
-                          "results": results, "series": [], "artifacts": []})  # fmt: skip
-        owner.record({"kind": "verdicts", "suite": suite.name, "scale": plan.scale, **verdicts(suite, plan, scores)})
+            owner.record(
+                read_event({"v": 1, "kind": "outcome", "run_id": RUN, "trial_id": trial.trial_id, "status": "done",
+                            "attempts": 1, "wall_seconds": 2.0, "peak_memory_mb": 300.0, "device": "cpu",
+                            "environment_id": "env-1", "results": results})
+            )  # fmt: skip
+        owner.record(VerdictsEvent(suite=suite.name, scale=plan.scale, **verdicts(suite, plan, scores)))
     _metrics(database)
 
 

@@ -12,7 +12,6 @@ from opening the store to the summary: draws, plans, identities, journal with fs
 
 from __future__ import annotations
 
-import importlib
 import math
 import os
 import sys
@@ -22,15 +21,19 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
 import pytest
 
-from harness.cli.watch import Silent
-from harness.execute.executors.cluster import RayExecutor
-from harness.store import Owner
+from harness.execute.dispatch import NullWatch, Policy
+from harness.execute.executors import ExecutorOptions, RayExecutor
+from harness.execute.session import Session
+from harness.store import Outcome, Owner
 from harness.suite import load_suite
 from harness.sweep import SweepRequest, engine
 from harness.sweep.summary import summarise
 from harness.sweep.tuning import make_tuning
+from harness.trial.result import Score
+from harness.vocabulary import Status
 
 POINTS = 400
 MANY = 1000  # beside Ray Tune: the start of two workers, which both pay, is then a small share
@@ -44,22 +47,22 @@ sweep:
 pytestmark = pytest.mark.slow
 
 
-def nothing(job: Any, heartbeats: Any) -> dict[str, Any]:
+def nothing(job: Any, heartbeats: Any) -> Outcome:
     """A trial that returns its score at once, in the form of a real one."""
     score = -((math.log10(job.spec["slots"]["optimizer"]["lr"]) + 1) ** 2)
-    return {
-        "trial_id": job.trial_id, "status": "done", "attempts": job.attempt, "started_at": "2026-01-01T00:00:00",
-        "wall_seconds": 0.0, "cpu_seconds": 0.0, "peak_memory_mb": 1.0, "device": "cpu", "error": None, "series": [],
-        "environment_id": None, "artifacts": [],
-        "results": [{"split": "validation", "metric": "score", "value": score}],
-    }  # fmt: skip
+    return Outcome(
+        job.trial_id, Status.DONE, job.attempt, "2026-01-01T00:00:00", device="cpu", wall_seconds=0.0,
+        cpu_seconds=0.0, peak_memory_mb=1.0, results=(Score("validation", "score", score),),
+    )  # fmt: skip
 
 
 class Instant:
     """An executor whose trials have ended when they are submitted: what is left is bookkeeping."""
 
+    isolated = False
+
     def __init__(self) -> None:
-        self.waiting: list[dict[str, Any]] = []
+        self.waiting: list[Outcome] = []
 
     def has_room(self, job: Any) -> bool:
         return len(self.waiting) < 2
@@ -67,17 +70,17 @@ class Instant:
     def submit(self, job: Any) -> None:
         self.waiting.append(nothing(job, None))
 
-    def finished(self, wait_seconds: float) -> list[dict[str, Any]]:
+    def wait(self, timeout: float) -> list[Outcome]:
         done, self.waiting = self.waiting, []
         return done
 
     def progress(self) -> list[Any]:
         return []
 
-    def kill(self, trial_id: str) -> None:
+    def cancel(self, trial_id: str) -> None:
         return
 
-    def close(self) -> None:
+    def shutdown(self) -> None:
         return
 
 
@@ -88,8 +91,9 @@ def ours(suite_file: Path, database: Path, executor: Any, sampler: str = "random
     began = time.perf_counter()
     tuning = make_tuning(suite, request)
     with Owner(database, "sweep-of-nothing") as owner:
-        sweep = engine._Sweep(tuning, request, owner, Silent())
-        sweep.executor = executor
+        session = Session(owner, request, Policy(), NullWatch())
+        session.executor = executor
+        sweep = engine._Sweep(tuning, request, session)
         sweep.tune()
         owner.flush()
         summary = summarise(tuning, sweep.points, request.budget)
@@ -142,9 +146,6 @@ def suite_file(tiny: Path) -> Path:
 
 def spent() -> float:
     """Processor seconds so far of this process and all below it: other jobs disturb them less than the wall's."""
-    import ray  # noqa: F401
-
-    psutil = importlib.import_module("psutil")  # Ray brings it, on a path of its own
     here = psutil.Process()
     total = 0.0
     for process in (here, *here.children(recursive=True)):
@@ -189,7 +190,7 @@ def test_beside_ray_tune(suite_file: Path, tmp_path: Path, points: int) -> None:
     pytest.importorskip("ray.tune", reason="pip install 'ray[tune]' in an environment of its own")
     import ray
 
-    executor = RayExecutor(tmp_path / "sessions")
+    executor = RayExecutor(ExecutorOptions(tmp_path / "sessions"))
     try:
         ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers cannot import a test
         executor._remote = ray.remote(max_retries=0)(nothing)
@@ -199,7 +200,7 @@ def test_beside_ray_tune(suite_file: Path, tmp_path: Path, points: int) -> None:
             own.append(timed(lambda at=turn: ours(suite_file, tmp_path / f"{at}.duckdb", executor, points=points)))
             theirs.append(timed(lambda at=turn: ray_tune(tmp_path / f"tune-{at}", points)))
     finally:
-        executor.close()
+        executor.shutdown()
     print()
     shown("harness sweep, trials that do nothing", own, points)
     shown(f"Ray Tune {ray.__version__}, reuse_actors=True", theirs, points)

@@ -14,10 +14,21 @@ from typing import Any
 import numpy as np
 
 from harness import stats
-from harness.judge.settling import finite
+from harness.judge.rows import finite
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.results.reporting import Reported
 from harness.store import Owner
+from harness.store.events import (
+    ClaimsEvent,
+    EnvironmentEvent,
+    LogEvent,
+    PlannedEvent,
+    RunEvent,
+    SweepEvent,
+    SweepPointEvent,
+    VerdictsEvent,
+    read_event,
+)
 from harness.suite import Suite, load_suite
 
 JUDGED_AT = "2026-03-04T05:06:07"
@@ -157,7 +168,7 @@ def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fa
     with Owner(database) as owner:
         info = {"python": "3.11.2", "cpu": "A processor", "cores": 2, "memory_gb": 8, "gpu": "",
                 "packages": {"torch": "2.14.1", "numpy": "2.4.0"}, "class": {"torch": "2.14.1"}}  # fmt: skip
-        owner.record({"kind": "environment", "environment_id": "env-1", "info": info})
+        owner.record(EnvironmentEvent(environment_id="env-1", info=info))
         for one in reported:
             _run(owner, one, tie, fail_one)
             _beside(owner, one)
@@ -171,18 +182,18 @@ def _run(owner: Owner, one: Reported, tie: str, fail_one: bool) -> None:
     row = {"run_id": run, "suite": one.suite.name, "scale": one.plan.scale, "started_at": "2026-03-04T05:00:00",
            "finished_at": "2026-03-04T05:05:00", "status": "done", "git_commit": "0123456789abcdef", "git_dirty": True,
            "command": "harness run demo --exclusive", "environment_id": "env-1", "spec": {}}  # fmt: skip
-    owner.record({"kind": "run", "run": row})
-    owner.record({"kind": "claims", "suite": one.suite.name, "claims": claim_rows(one.suite)})
+    owner.record(RunEvent(run=row))
+    owner.record(ClaimsEvent(suite=one.suite.name, claims=claim_rows(one.suite)))
     links = [{"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
              for link in one.plan.links]  # fmt: skip
     trials = [trial_row(trial) for trial in one.plan.trials]
-    owner.record({"kind": "planned", "run_id": run, "trials": trials, "links": links})
+    owner.record(PlannedEvent(run_id=run, trials=trials, links=links))
     for trial in one.plan.trials:
         event = outcome(trial, trial.benchmark == tie)
         event["artifacts"] = left_behind(trial, owner.paths.database.parent / "artifacts")
         if fail_one and trial.arm == "other" and trial.seed == 4:
             event |= {"status": "diverged", "results": [], "series": [], "error": f"loss is nan at step 7 {SCRIPT}"}
-        owner.record(event)
+        owner.record(read_event({"v": 1, **event}))
 
 
 def _beside(owner: Owner, one: Reported) -> None:
@@ -191,14 +202,13 @@ def _beside(owner: Owner, one: Reported) -> None:
     twice = next(trial for trial in one.plan.trials if trial.arm == "plain")
     detail = {"trial_id": twice.trial_id, "label": twice.label, "status": "done", "numbers": 3, "differing": [],
               "equal": True, "results": []}  # fmt: skip
-    owner.record({"kind": "event", "run_id": run, "event_kind": "determinism", "detail": detail})
+    owner.record(LogEvent(run_id=run, event_kind="determinism", detail=detail))
     for trial in one.plan.trials:
         joules = {"cpu": 30.0 + len(trial.arm)}
-        owner.record({"kind": "event", "run_id": run, "event_kind": "energy",
-                      "detail": {"trial_id": trial.trial_id, "joules": joules}})  # fmt: skip
+        owner.record(LogEvent(run_id=run, event_kind="energy", detail={"trial_id": trial.trial_id, "joules": joules}))
     bought = {"claim_id": "demo-gain", "benchmark": "digits-known", "arms": ["plain", "ours"], "seed": 4,
               "reason": f"unresolved after 4 pairs {SCRIPT}"}  # fmt: skip
-    owner.record({"kind": "event", "run_id": run, "event_kind": "seed-bought", "detail": bought})
+    owner.record(LogEvent(run_id=run, event_kind="seed-bought", detail=bought))
 
 
 def left_behind(trial: Trial, folder: Path) -> list[dict[str, Any]]:
@@ -253,8 +263,9 @@ def _judge(owner: Owner, one: Reported, tie: str) -> None:
                                            list(binding.against))})  # fmt: skip
         for side, chosen in (("method", method), ("baseline", baseline)):
             sides += [{**base, "trial_id": chosen[seed][0], "side": side} for seed in differences]
-    owner.record({"kind": "verdicts", "suite": one.suite.name, "scale": one.plan.scale, "verdicts": verdicts,
-                  "trials": sides, "gates": gates})  # fmt: skip
+    owner.record(
+        VerdictsEvent(suite=one.suite.name, scale=one.plan.scale, verdicts=verdicts, trials=sides, gates=gates)
+    )
 
 
 def scores(plan: Plan, benchmark: str, arm: str, tie: str) -> dict[int, tuple[str, float]]:
@@ -311,12 +322,12 @@ def _sweep(owner: Owner) -> None:
     row = {"sweep_id": "sweep-1", "suite": "demo", "benchmark": "digits-known", "arms": ["plain", "ours"],
            "sampler": "random", "budget": 8, "scale": "mini", "status": "done", "started_at": "2026-03-04T04:00:00",
            "spec": spec}  # fmt: skip
-    owner.record({"kind": "sweep", "row": row})
+    owner.record(SweepEvent(row=row))
     for arm, own in values.items():
         for number, value in enumerate(own):
             point = {"sweep_id": "sweep-1", "arm": arm, "number": number, "params": {"optimizer.lr": lrs[number]},
                      "value": value, "status": "told", "trial_ids": []}  # fmt: skip
-            owner.record({"kind": "sweep_point", "row": point})
+            owner.record(SweepPointEvent(row=point))
 
 
 def moment() -> datetime:

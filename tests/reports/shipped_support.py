@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.execute.environment import environment, environment_id
-from harness.execute.run import trial_row
+from harness.execute.session import trial_row
 from harness.judge import claim_rows
 from harness.judge.stored import judge_now
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.results.reporting import Reported
 from harness.store import Owner
+from harness.store.events import ClaimsEvent, EnvironmentEvent, PlannedEvent, RunEvent, read_event
 from harness.suite import Suite, load_suite
 from harness.suite.models import Gate, Metric
 from reports.site import write_site
@@ -83,27 +84,29 @@ def rules_of(suite: Suite) -> list[Gate]:
 def fill_shipped(owner: Owner, suite: Suite, plan: Plan) -> None:
     """A run of the suite, every trial done."""
     run = f"{RUN}-{suite.name}-{plan.scale}"
-    owner.record({"kind": "environment", "environment_id": environment_id(), "info": environment()})
+    owner.record(EnvironmentEvent(environment_id=environment_id(), info=environment()))
     row = {"run_id": run, "suite": suite.name, "scale": plan.scale, "started_at": "2026-03-04T05:00:00",
            "finished_at": "2026-03-04T05:05:00", "status": "done", "git_commit": "0123456789abcdef", "git_dirty": False,
            "command": f"harness run {suite.name}", "environment_id": environment_id(),
            "spec": {"path": str(suite.path)}}  # fmt: skip
-    owner.record({"kind": "run", "run": row})
-    owner.record({"kind": "claims", "suite": suite.name, "claims": claim_rows(suite)})
+    owner.record(RunEvent(run=row))
+    owner.record(ClaimsEvent(suite=suite.name, claims=claim_rows(suite)))
     links = [{"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
              for link in plan.links]  # fmt: skip
     trials = [trial_row(trial) for trial in plan.trials]
-    owner.record({"kind": "planned", "run_id": run, "trials": trials, "links": links})
+    owner.record(PlannedEvent(run_id=run, trials=trials, links=links))
     gates = rules_of(suite)
     steps = list(range(1, 31))
     for trial in plan.trials:
         loss = {"split": "train", "name": "loss", "step": steps, "epoch": [step / 10 for step in steps],
                 "value": [3 / step + 0.01 * trial.seed for step in steps],
                 "elapsed_seconds": [0.02 * step for step in steps]}  # fmt: skip
-        owner.record({"kind": "outcome", "run_id": run, "trial_id": trial.trial_id, "status": "done", "attempts": 1,
-                      "started_at": "2026-03-04T05:00:10", "wall_seconds": 2.0, "peak_memory_mb": 300.0,
-                      "device": "cpu", "environment_id": environment_id(), "artifacts": [], "series": [loss],
-                      "results": results_of(suite, trial, gates)})  # fmt: skip
+        owner.record(
+            read_event({"v": 1, "kind": "outcome", "run_id": run, "trial_id": trial.trial_id, "status": "done",
+                        "attempts": 1, "started_at": "2026-03-04T05:00:10", "wall_seconds": 2.0,
+                        "peak_memory_mb": 300.0, "device": "cpu", "environment_id": environment_id(),
+                        "series": [loss], "results": results_of(suite, trial, gates)})
+        )  # fmt: skip
 
 
 def write_shipped(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:

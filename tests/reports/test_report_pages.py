@@ -16,6 +16,7 @@ from html_support import Parsed
 from report_support import HOSTILE, SCRIPT, fill, outcome, plans, trial_row, write_suite
 
 from harness.store import Owner, open_reader
+from harness.store.events import PlannedEvent, VerdictsEvent, read_event
 from harness.suite import load_suite
 from reports.addresses import address, slug, suite_path
 from reports.site import MANIFEST, write_site
@@ -176,9 +177,9 @@ def test_trials_are_those_of_the_plan_never_rows_by_name(tmp_path: Path) -> None
     stale = next(t for t in reported[0].plan.trials if t.arm == "ours")
     with Owner(database) as owner:
         row = trial_row(stale) | {"trial_id": "f" * 64, "fingerprint": "another code"}
-        owner.record({"kind": "planned", "run_id": "late", "trials": [row], "links": []})
-        owner.record(outcome(stale, tie=False) | {"trial_id": "f" * 64,
-                     "results": [{"split": "test", "metric": "score", "value": 987654.0}]})  # fmt: skip
+        owner.record(PlannedEvent(run_id="late", trials=[row], links=[]))
+        results = [{"split": "test", "metric": "score", "value": 987654.0}]
+        owner.record(read_event({"v": 1, **outcome(stale, tie=False), "trial_id": "f" * 64, "results": results}))
     folder = write_site(database, reported, tmp_path / "site").parent
     for path in [*folder.rglob("*.html"), *folder.rglob("*.csv")]:
         text = path.read_text(encoding="utf-8")
@@ -215,7 +216,7 @@ def test_the_latest_verdict_counts_and_absent_keys_are_no_matter(tmp_path: Path)
             {"claim_id": "demo-tie", "scale": "mini", "judged_at": "2026-05-01T00:00:00", "n": 0,
              "verdict": "a word of tomorrow", "design": {"per_benchmark": [{"benchmark": "gone"}]}},
         ]  # fmt: skip
-        owner.record({"kind": "verdicts", "suite": "demo", "scale": "mini", "verdicts": verdicts})
+        owner.record(VerdictsEvent(suite="demo", scale="mini", verdicts=verdicts))
     page = suite_of(write_site(database, reported, tmp_path / "site").parent)
     assert "undecided (distribution-sensitive)" in page.text
     assert "[−∞, +∞]" in page.text or "[−∞, ∞]" in page.text

@@ -19,7 +19,8 @@ from harness.errors import HarnessError
 from harness.plan.planning import Selection, make_plan
 from harness.store import open_reader
 from harness.suite import load_suite
-from harness.trial.loop import Outcome, train
+from harness.trial.loop import train
+from harness.trial.result import TrainingResult
 from harness.trial.runtime import Runtime
 from harness.trial.seeds import Streams
 from methods.alignment.stopping import StoppingOptions, StoppingRule
@@ -86,7 +87,7 @@ def suite(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(suite: Path, folder: Path, arm: str, seed: int = 0, **overrides: Any) -> Outcome:
+def run(suite: Path, folder: Path, arm: str, seed: int = 0, **overrides: Any) -> TrainingResult:
     torch.set_num_threads(1)
     plan = make_plan(load_suite(suite), Selection(seeds=tuple(range(seed + 1)), arms=(arm,), overrides=overrides))
     spec = next(trial.spec for trial in plan.trials if trial.seed == seed)
@@ -94,11 +95,11 @@ def run(suite: Path, folder: Path, arm: str, seed: int = 0, **overrides: Any) ->
     return train(spec, around)
 
 
-def results_of(outcome: Outcome) -> Results:
+def results_of(outcome: TrainingResult) -> Results:
     return {(split, metric): value for split, metric, value in outcome.results}
 
 
-def series_of(outcome: Outcome) -> dict[tuple[str, str], list[float]]:
+def series_of(outcome: TrainingResult) -> dict[tuple[str, str], list[float]]:
     return {(one.split, one.name): one.value for one in outcome.series}
 
 

@@ -1,13 +1,28 @@
-"""The interface of executors."""
+"""The interface of executors, in the words of ``concurrent.futures`` where they fit."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from pathlib import Path
+from typing import ClassVar, Protocol
 
 from harness.execute.worker import Job
+from harness.store.outcome import Outcome
 
-Outcome = dict[str, Any]
+
+@dataclass(frozen=True, slots=True)
+class ExecutorOptions:
+    """What executors are made with; each takes of it what it needs.
+
+    Attributes:
+        state: a folder for notes that outlive the process.
+        address: a cluster to join: ``auto`` or ``HOST:PORT``; None: this machine.
+        gpus_per_trial: the share of a GPU that a trial asks for; None: one where there is one.
+    """
+
+    state: Path
+    address: str | None = None
+    gpus_per_trial: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +36,13 @@ class Progress:
 
 
 class Executor(Protocol):
-    """Runs jobs; an outcome is plain data with at least ``trial_id``, ``status`` and ``error``.
+    """Runs jobs. An outcome that ``crashed`` comes from a worker that died: another attempt may succeed.
 
-    An outcome with ``crashed: True`` comes from a worker that died: another attempt may succeed.
+    Attributes:
+        isolated: every trial has a process of its own, which ``cancel`` can end and whose death ends no other.
     """
+
+    isolated: ClassVar[bool]
 
     def has_room(self, job: Job) -> bool:
         """Whether a job could start now."""
@@ -34,18 +52,18 @@ class Executor(Protocol):
         """Start a job."""
         ...
 
-    def finished(self, wait_seconds: float) -> list[Outcome]:
-        """Outcomes that have come in; waits up to ``wait_seconds`` for the first."""
+    def wait(self, timeout: float) -> list[Outcome]:
+        """Outcomes of jobs that have ended; waits up to ``timeout`` seconds for the first."""
         ...
 
     def progress(self) -> list[Progress]:
         """The newest heartbeat of each running trial."""
         ...
 
-    def kill(self, trial_id: str) -> None:
-        """End a running job at once."""
+    def cancel(self, trial_id: str) -> None:
+        """End a job: one that runs at once where the executor is isolated, else one that has not begun."""
         ...
 
-    def close(self) -> None:
+    def shutdown(self) -> None:
         """End what still runs and give everything back."""
         ...

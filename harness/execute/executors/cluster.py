@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import os
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from harness.errors import HarnessError
 from harness.execute.executors import orphans
-from harness.execute.executors.base import Outcome, Progress
+from harness.execute.executors.base import ExecutorOptions, Progress
 from harness.execute.executors.processes import devices_of, run_spread
 from harness.execute.signals import end_as_interrupted
 from harness.execute.worker import Beat, Job, run_job
+from harness.store.outcome import Outcome
+from harness.vocabulary import Status
 
 OBJECT_STORE_BYTES = 256 * 2**20
 PATIENCE_SECONDS = 0.02
@@ -40,18 +41,18 @@ def _task(job: Job, heartbeats: Any) -> Outcome:
 
 
 class RayExecutor:
-    """The executor ``ray``.
+    """The executor ``ray``: starts Ray on this machine, or joins the cluster of ``options.address``.
 
-    Args:
-        address: None starts Ray on this machine; ``auto`` or ``HOST:PORT`` joins a cluster.
-        gpus_per_trial: the share of a GPU that a trial asks for; 0 on machines without one.
-        state: folder in which the processes of the session are noted, so that a later run can end orphans.
+    The processes of a session on this machine are noted in ``options.state``, so that a later run can end orphans.
 
     Raises:
         HarnessError: a client address, no such cluster, or GPUs that the machine does not have.
     """
 
-    def __init__(self, state: Path, address: str | None = None, gpus_per_trial: float | None = None) -> None:
+    isolated: ClassVar[bool] = True
+
+    def __init__(self, options: ExecutorOptions) -> None:
+        address, wanted = options.address, options.gpus_per_trial
         if address is not None and address.startswith("ray://"):
             raise HarnessError(
                 f"--address {address}: Ray client addresses are not supported; submit the run to the cluster with "
@@ -64,19 +65,18 @@ class RayExecutor:
         import ray
 
         self._ray = ray
-        self._local = address is None
-        self._record = orphans.Session(state) if self._local else None
-        if self._record is not None:
-            orphans.end_dead_sessions(state)
+        self._note = orphans.SessionNote(options.state) if address is None else None
+        if self._note is not None:
+            orphans.end_orphans(options.state)
         self._start(address)
-        if self._record is not None:
-            self._record.note_children()
+        if self._note is not None:
+            self._note.write_children()
         total = ray.cluster_resources()
         self._cpus = float(total.get("CPU", 0))
         self._gpus = float(total.get("GPU", 0))
-        self._gpus_per_trial = gpus_per_trial if gpus_per_trial is not None else (1.0 if self._gpus else 0.0)
+        self._gpus_per_trial = wanted if wanted is not None else (1.0 if self._gpus else 0.0)
         if self._gpus_per_trial > self._gpus:
-            self.close()
+            self.shutdown()
             raise HarnessError(
                 f"--gpus-per-trial {self._gpus_per_trial:g}: the cluster has {self._gpus:g} GPUs; a task that asks for "
                 f"more would wait for ever"
@@ -86,7 +86,7 @@ class RayExecutor:
         self._spread = ray.remote(max_retries=0, num_cpus=0, num_gpus=0)(run_spread)
         self._heartbeats = ray.remote(num_cpus=0)(_Heartbeats).remote()
         self._running: dict[Any, Job] = {}
-        self._killed: set[str] = set()
+        self._cancelled: set[str] = set()
         self._ended: list[str] = []  # whose heartbeats may be forgotten
         self._asked: Any = None  # an answer of the heartbeats that has not come yet
 
@@ -127,11 +127,11 @@ class RayExecutor:
         options = {"num_cpus": min(job.threads, self._cpus), "num_gpus": self._gpus_per_trial, "name": job.label}
         self._running[self._remote.options(**options).remote(job, self._heartbeats)] = job
 
-    def finished(self, wait_seconds: float) -> list[Outcome]:
+    def wait(self, timeout: float) -> list[Outcome]:
         """Outcomes that have come in."""
         if not self._running:
             return []
-        ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=wait_seconds)
+        ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout)
         outcomes = []
         for reference in ready:
             job = self._running.pop(reference)
@@ -142,20 +142,20 @@ class RayExecutor:
     def _outcome(self, reference: Any, job: Job) -> Outcome:
         from ray import exceptions
 
-        failed: Outcome = {"trial_id": job.trial_id, "attempts": job.attempt, "status": "failed"}
+        status, crashed = Status.FAILED, True
         try:
             outcome: Outcome = self._ray.get(reference)
             return outcome
         except exceptions.OutOfMemoryError as error:
-            first = str(error).splitlines()[0]
-            return {**failed, "error": f"out of memory: the worker was ended: {first}", "crashed": True}
+            told = f"out of memory: the worker was ended: {str(error).splitlines()[0]}"
         except (exceptions.WorkerCrashedError, exceptions.TaskCancelledError, exceptions.RayActorError) as error:
-            if job.trial_id in self._killed:
-                self._killed.discard(job.trial_id)
-                return {**failed, "status": "cancelled", "error": "ended by the owner", "crashed": True}
-            return {**failed, "error": f"the worker process died: {type(error).__name__}", "crashed": True}
+            told = f"the worker process died: {type(error).__name__}"
+            if job.trial_id in self._cancelled:
+                self._cancelled.discard(job.trial_id)
+                status, told = Status.CANCELLED, "ended by the owner"
         except exceptions.RayError as error:
-            return {**failed, "error": f"{type(error).__name__}: {str(error).splitlines()[0]}"}
+            told, crashed = f"{type(error).__name__}: {str(error).splitlines()[0]}", False
+        return Outcome(job.trial_id, status, job.attempt, error=told, crashed=crashed)
 
     def progress(self) -> list[Progress]:
         """The newest heartbeats; empty while the actor is busy, whose answer is then taken the next time."""
@@ -175,17 +175,17 @@ class RayExecutor:
         running = {job.trial_id for job in self._running.values()}
         return [Progress(trial, *beat) for trial, beat in newest.items() if trial in running]
 
-    def kill(self, trial_id: str) -> None:
+    def cancel(self, trial_id: str) -> None:
         """Kill the worker that runs a trial."""
         for reference, job in self._running.items():
             if job.trial_id == trial_id:
-                self._killed.add(trial_id)
+                self._cancelled.add(trial_id)
                 self._ray.cancel(reference, force=True)
 
-    def close(self) -> None:
+    def shutdown(self) -> None:
         """Kill what runs and, where Ray was started here, end it."""
         for reference in getattr(self, "_running", {}):
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
-        if self._record is not None:
-            self._record.forget()
+        if self._note is not None:
+            self._note.remove()

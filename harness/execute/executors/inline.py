@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import ClassVar
 
-from harness.execute.executors.base import Outcome, Progress
+from harness.execute.executors.base import ExecutorOptions, Progress
 from harness.execute.worker import Job, run_job
+from harness.store.outcome import Outcome
 
 
 class InlineExecutor:
-    """The executor ``inline``."""
+    """The executor ``inline``; the options change nothing of it."""
 
-    def __init__(self) -> None:
+    isolated: ClassVar[bool] = False
+
+    def __init__(self, options: ExecutorOptions | None = None) -> None:
         self._waiting: deque[Job] = deque()
         self._progress: dict[str, Progress] = {}
 
@@ -23,7 +27,7 @@ class InlineExecutor:
         """Queue a job; it runs when outcomes are asked for."""
         self._waiting.append(job)
 
-    def finished(self, wait_seconds: float) -> list[Outcome]:
+    def wait(self, timeout: float) -> list[Outcome]:
         """Run the next job to its end."""
         if not self._waiting:
             return []
@@ -40,10 +44,10 @@ class InlineExecutor:
         """The running job's newest heartbeat."""
         return list(self._progress.values())
 
-    def kill(self, trial_id: str) -> None:
+    def cancel(self, trial_id: str) -> None:
         """Drop a job that has not begun; a running one ends itself at its deadline."""
         self._waiting = deque(job for job in self._waiting if job.trial_id != trial_id)
 
-    def close(self) -> None:
+    def shutdown(self) -> None:
         """Drop what waits."""
         self._waiting.clear()

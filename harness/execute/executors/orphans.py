@@ -1,4 +1,4 @@
-"""Ends what a killed run left behind: Ray's daemons and workers survive a SIGKILL of their owner.
+"""Ends orphan processes: Ray's daemons and workers survive a SIGKILL of their owner.
 
 Each owner notes the processes of its session; the next run on the same folder ends those of owners that are dead.
 A process is only ended if it is the very one that was noted (same pid and same start time).
@@ -9,72 +9,64 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import signal
 from pathlib import Path
 
+import psutil
 
-class Session:
+SAME_START_SECONDS = 1.0
+"""Start times of one process as told at two moments differ by less, whatever the clock's adjustments."""
+
+
+class SessionNote:
     """The note of one owner's processes."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / f"session-{os.getpid()}.json"
 
-    def note_children(self) -> None:
+    def write_children(self) -> None:
         """Write down every descendant of this process."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        own = {"owner": [os.getpid(), _started(os.getpid())]}
-        children = [[pid, _started(pid)] for pid in _descendants(os.getpid())]
-        self._file.write_text(json.dumps({**own, "processes": children}), encoding="utf-8")
+        owner = psutil.Process()
+        noted = [[child.pid, child.create_time()] for child in _descendants(owner)]
+        note = {"owner": [owner.pid, owner.create_time()], "processes": noted}
+        self._file.write_text(json.dumps(note), encoding="utf-8")
 
-    def forget(self) -> None:
+    def remove(self) -> None:
         """The session ended in order."""
         self._file.unlink(missing_ok=True)
 
 
-def end_dead_sessions(folder: Path) -> int:
+def end_orphans(folder: Path) -> int:
     """Kill the noted processes of owners that no longer live, and all that descends from them; returns how many."""
     ended = 0
     for file in folder.glob("session-*.json"):
         try:
             note = json.loads(file.read_text(encoding="utf-8"))
-            owner = tuple(note["owner"])
-            processes = [tuple(one) for one in note["processes"]]
+            owner = _alive(*note["owner"])
+            noted = [_alive(*one) for one in note["processes"]]
         except (OSError, ValueError, KeyError, TypeError):
             continue  # being written by a live owner, or not ours
-        if _started(owner[0]) == owner[1] and owner[1] is not None:
+        if owner is not None:
             continue
-        alive = [pid for pid, started in processes if started is not None and _started(pid) == started]
-        for pid in {*alive, *(child for one in alive for child in _descendants(one))}:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        orphans = [process for process in noted if process is not None]
+        for process in {*orphans, *(child for orphan in orphans for child in _descendants(orphan))}:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
                 ended += 1
         file.unlink(missing_ok=True)
     return ended
 
 
-def _started(pid: int) -> int | None:
-    """When a process began, in clock ticks since boot; None where it does not live."""
-    fields = _stat(pid)
-    return None if fields is None or fields[0] == "Z" else int(fields[19])
+def _alive(pid: int, started: float) -> psutil.Process | None:
+    """The process that was noted, or None where it has ended."""
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - started) < SAME_START_SECONDS
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    return None
 
 
-def _stat(pid: int) -> list[str] | None:
-    """The fields of /proc/PID/stat after the command's name, which may itself hold blanks and brackets."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
-    except OSError:
-        return None
-
-
-def _descendants(root: int) -> list[int]:
-    parents: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir() if Path("/proc").is_dir() else ():
-        if entry.name.isdigit() and (fields := _stat(int(entry.name))) is not None:
-            parents.setdefault(int(fields[1]), []).append(int(entry.name))
-    found: list[int] = []
-    waiting = [root]
-    while waiting:
-        children = parents.get(waiting.pop(), [])
-        found += children
-        waiting += children
-    return found
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.Error):
+        return process.children(recursive=True)
+    return []

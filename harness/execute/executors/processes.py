@@ -1,4 +1,4 @@
-"""One trial on several devices through Ray Train: a process a device, gradients averaged, one outcome."""
+"""Data-parallel trials through Ray Train: a process a device, gradients averaged, one outcome."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import shutil
 from typing import Any
 
-from harness.execute.executors.base import Outcome
 from harness.execute.worker import Beat, Job, run_job
+from harness.store.outcome import Outcome
+from harness.vocabulary import Status
 
 # A collective waits for the first process while it scores a split.
 PATIENCE_SECONDS = 24 * 3600
@@ -18,8 +19,8 @@ def devices_of(job: Job) -> int:
     return int(job.spec["recipe"].get("devices", 1))
 
 
-class _Kept:
-    """An actor that keeps the first process's outcome."""
+class _OutcomeActor:
+    """Keeps the first process's outcome."""
 
     def __init__(self) -> None:
         self._outcome: Outcome | None = None
@@ -50,8 +51,8 @@ def _each(config: dict[str, Any]) -> None:
     outcome = run_job(job, beat, stop_at_deadline=False)
     if rank == 0:
         ray.get(config["kept"].keep.remote(outcome))
-    elif outcome["status"] in ("failed", "timeout"):
-        raise RuntimeError(outcome["error"])  # ends the others too, which would wait for this one
+    elif outcome.status in (Status.FAILED, Status.TIMEOUT):
+        raise RuntimeError(outcome.error)  # ends the others too, which would wait for this one
 
 
 def run_spread(job: Job, heartbeats: Any, use_gpu: bool) -> Outcome:
@@ -66,13 +67,12 @@ def run_spread(job: Job, heartbeats: Any, use_gpu: bool) -> Outcome:
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    devices, failed = devices_of(job), {"trial_id": job.trial_id, "attempts": job.attempt, "status": "failed"}
-    have = ray.cluster_resources()
+    devices, have = devices_of(job), ray.cluster_resources()
     kind, wanted = ("GPU", float(devices)) if use_gpu else ("CPU", float(devices * job.threads))
     if have.get(kind, 0.0) < wanted:
-        return {**failed, "error": f"devices: {devices}: {wanted:g} {kind}s are asked for, the cluster has "
-                                   f"{have.get(kind, 0.0):g}"}  # fmt: skip
-    kept = ray.remote(num_cpus=0)(_Kept).remote()
+        error = f"devices: {devices}: {wanted:g} {kind}s are asked for, the cluster has {have.get(kind, 0.0):g}"
+        return Outcome(job.trial_id, Status.FAILED, job.attempt, error=error)
+    kept = ray.remote(num_cpus=0)(_OutcomeActor).remote()
     notes = job.folder.resolve() / "ray-train"
     resources = {"CPU": float(job.threads), **({"GPU": 1.0} if use_gpu else {})}
     trainer = TorchTrainer(
@@ -90,5 +90,5 @@ def run_spread(job: Job, heartbeats: Any, use_gpu: bool) -> Outcome:
     outcome: Outcome | None = ray.get(kept.kept.remote())
     shutil.rmtree(notes, ignore_errors=True)
     if outcome is None:
-        return {**failed, "error": error, "crashed": True}
+        return Outcome(job.trial_id, Status.FAILED, job.attempt, error=error, crashed=True)
     return outcome

@@ -1,0 +1,190 @@
+"""What a run and a sweep have in common: the trials of one plan after another, over one executor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from harness.data.folders import check_folders
+from harness.data.locate import require_data, weights_file
+from harness.errors import MissingDataError
+from harness.execute.dispatch import Dispatcher, NullRecorder, NullWatch, Policy, Watch
+from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
+from harness.execute.worker import Job
+from harness.plan.planning import Plan, Trial, sources_of
+from harness.store import Outcome, Owner
+from harness.store.events import PlannedEvent
+from harness.trial.weights import has_product
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRequest:
+    """Where and how trials run: the options that ``harness run`` and ``harness sweep`` share.
+
+    Attributes:
+        database: the store; artifacts of trials lie in the folder ``artifacts`` beside it.
+        executor: a name in ``EXECUTORS``.
+        own_methods: methods from a user's own file, as workers register them again.
+        command: the command line, for the record.
+    """
+
+    database: Path
+    executor: str = field(default="ray", kw_only=True)
+    address: str | None = field(default=None, kw_only=True)
+    gpus_per_trial: float | None = field(default=None, kw_only=True)
+    policy: Policy = field(default_factory=Policy, kw_only=True)
+    own_methods: tuple[Mapping[str, Any], ...] = field(default=(), kw_only=True)
+    command: str = field(default="", kw_only=True)
+
+
+def now() -> str:
+    """This moment in UTC, as the store writes it."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat()
+
+
+def check_data(plan: Plan) -> None:
+    """Every data source of a plan is there.
+
+    Raises:
+        MissingDataError: one line for each missing source, with the path and the command that gets it.
+    """
+    missing = []
+    for source, parameters in sources_of(plan.trials):
+        try:
+            require_data(source, parameters)
+        except MissingDataError as error:
+            missing.append(str(error))
+    if missing:
+        raise MissingDataError("\n".join(missing))
+
+
+class Session:
+    """Runs plans for one owner; use as a context manager, which ends the executor.
+
+    ``executor`` is made with the first trial that must run, and kept.
+    """
+
+    def __init__(self, owner: Owner, request: SessionRequest, policy: Policy, watch: Watch) -> None:
+        self.owner, self.request, self.policy, self.watch = owner, request, policy, watch
+        self.run_id = str(owner.run_id)
+        self.executor: Executor | None = None
+        self._dispatcher: Dispatcher | None = None
+        self._ran: set[str] = set()  # by this session; a later plan finds them stored, which is not reuse
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._dispatcher is not None and isinstance(error, KeyboardInterrupt):
+            self._dispatcher.abandon()
+        if self.executor is not None:
+            self.executor.shutdown()
+
+    @property
+    def stopped(self) -> str | None:
+        """Why no further trial was begun, or None."""
+        return None if self._dispatcher is None else self._dispatcher.stopped
+
+    def stored(self, plan: Plan) -> dict[str, str]:
+        """The trials of a plan that have a result, with their status, once its data are seen to be there.
+
+        Raises:
+            HarnessError: a data source is missing, or a folder of the user cannot be read.
+        """
+        check_data(plan)
+        stored = self.owner.finished([trial.trial_id for trial in plan.trials])
+        check_folders(trial for trial in plan.trials if trial.trial_id not in stored)
+        return stored
+
+    def run(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
+        """Journal a plan and run what is not ``stored``; yields each trial's last outcome as it comes in.
+
+        Raises:
+            HarnessError: the executor cannot be had.
+        """
+        self.owner.record(planned(self.run_id, plan, stored.keys() - self._ran))
+        jobs = jobs_of(plan, stored, self.request)
+        for job, outcome in self._dispatched(jobs) if jobs else ():
+            self._ran.add(job.trial_id)
+            yield job, outcome
+
+    def _dispatched(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        if self.executor is None:
+            options = ExecutorOptions(
+                self.request.database.with_name(self.request.database.name + ".sessions"),
+                self.request.address,
+                self.request.gpus_per_trial,
+            )
+            self.executor = EXECUTORS[self.request.executor](options)
+        self._dispatcher = Dispatcher(self.owner, self.run_id, self.executor, self.policy, self.watch)
+        self._dispatcher.submit(jobs)
+        return self._dispatcher.outcomes()
+
+    def repeat(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Run jobs whose trials have their outcome already: nothing of it is journalled or shown."""
+        if self.executor is not None:
+            dispatcher = Dispatcher(NullRecorder(), self.run_id, self.executor, self.policy, NullWatch())
+            dispatcher.submit(jobs)
+            yield from dispatcher.outcomes()
+
+
+def planned(run_id: str, plan: Plan, reused: Iterable[str]) -> PlannedEvent:
+    """The trials that a run asks for, and under which names."""
+    reused = set(reused)
+    links = [
+        {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": link.trial_id in reused}
+        for link in plan.links
+    ]
+    return PlannedEvent(run_id, [trial_row(trial) for trial in plan.trials], links)
+
+
+def trial_row(trial: Trial) -> dict[str, Any]:
+    """A trial's row of ``trials``, before it runs."""
+    return {
+        "trial_id": trial.trial_id, "spec_id": trial.spec_id, "fingerprint": trial.fingerprint, "suite": trial.suite,
+        "benchmark": trial.benchmark, "arm": trial.arm, "seed": trial.seed, "scale": trial.scale,
+        "stand_in": list(trial.stand_in), "spec": trial.spec,
+    }  # fmt: skip
+
+
+def jobs_of(plan: Plan, stored: Mapping[str, str], request: SessionRequest) -> list[Job]:
+    """The trials that must run, as they travel to workers: those without a result, and those whose product is lost
+    while another trial still needs it.
+    """
+    artifacts = (request.database.parent / "artifacts").resolve()
+    by_id = {trial.trial_id: trial for trial in plan.trials}
+    wanted = [trial for trial in plan.trials if trial.trial_id not in stored]
+    products = {before for trial in wanted for before in trial.needs.values()}
+    lost = [by_id[one] for one in products if one in stored and not has_product(artifacts / one)]
+    made = {before for trial in plan.trials for before in trial.needs.values()}
+    running = {trial.trial_id for trial in (*lost, *wanted)}
+    return [
+        Job(
+            trial.trial_id,
+            trial.label,
+            trial.spec,
+            artifacts / trial.trial_id,
+            timeout_seconds=float(trial.spec["recipe"]["timeout_seconds"]),
+            prerequisites=_products(trial, artifacts),
+            needs=tuple(before for before in trial.needs.values() if before in running),
+            keep_product=trial.trial_id in made,
+            own_methods=request.own_methods,
+        )
+        for trial in plan.trials
+        if trial.trial_id in running
+    ]
+
+
+def _products(trial: Trial, artifacts: Path) -> dict[str, Path]:
+    """Where what a trial starts from lies, by name: products of other trials, or published weights."""
+    products = {name: artifacts / before for name, before in trial.needs.items()}
+    for name, prerequisite in trial.spec["prerequisites"].items():
+        if "weights" in prerequisite:
+            products[name] = weights_file(prerequisite["weights"])
+    return products

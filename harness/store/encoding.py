@@ -1,0 +1,60 @@
+"""How values become the journal's JSON: one line each, with words for the numbers that JSON lacks."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.store.errors import StoreError
+
+
+def utc_now() -> str:
+    """This moment as the journal writes it, in UTC with microseconds."""
+    return _iso(datetime.now(UTC))
+
+
+def _iso(moment: datetime) -> str:
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def encode(value: Any) -> bytes:
+    """One line of JSON for an event or a part of one; NaN and infinities become the strings NaN, Infinity, -Infinity.
+
+    Raises:
+        StoreError: a value that JSON has no form for.
+    """
+    try:
+        text = json.dumps(value, allow_nan=False, separators=(",", ":"), default=_plain)
+    except ValueError:
+        # Rare, so the walk over every value is paid only when there is something to replace.
+        text = json.dumps(_finite(value), allow_nan=False, separators=(",", ":"), default=_plain)
+    except TypeError as error:
+        kind = f"a {value['kind']!r} event" if isinstance(value, dict) and "kind" in value else "a value"
+        raise StoreError(f"{kind} cannot be written as JSON: {error}") from error
+    return text.encode() + b"\n"
+
+
+def _plain(value: Any) -> Any:
+    """JSON form of what numpy, pathlib and datetime hand over."""
+    if isinstance(value, datetime):
+        return _iso(value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC))
+    if isinstance(value, (set, frozenset)):
+        return sorted(value)
+    if hasattr(value, "tolist"):  # numpy scalars and arrays, torch tensors
+        return _finite(value.tolist())
+    if hasattr(value, "__fspath__"):
+        return value.__fspath__()
+    raise TypeError(f"a {type(value).__name__} has no JSON form")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return value
