@@ -26,6 +26,7 @@ COMMANDS = {
     "diff": "Compare two runs' verdicts and metrics.",
     "query": "Ask the database in SQL, read-only.",
     "export": "Export tables: the whole store, or those of a paper.",
+    "verify": "Run stored trials again and compare every number to the last bit.",
     "db": "Rebuild or check the database.",
     "data": "Where data sets come from, and whether they are here.",
     "conformance": "Check the methods against reference vectors.",

@@ -115,6 +115,20 @@ class Session:
             yield job, outcome
 
     def _dispatched(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        self._dispatcher = Dispatcher(self.owner, self.run_id, self._started(), self.policy, self.watch)
+        self._dispatcher.submit(jobs)
+        return self._dispatcher.outcomes()
+
+    def repeat(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+        """Run jobs whose trials have their outcome already: nothing of it is journalled or shown."""
+        waiting = list(jobs)
+        if waiting:
+            dispatcher = Dispatcher(NullRecorder(), self.run_id, self._started(), self.policy, NullWatch())
+            dispatcher.submit(waiting)
+            yield from dispatcher.outcomes()
+
+    def _started(self) -> Executor:
+        """The executor, made when it is first needed."""
         if self.executor is None:
             options = ExecutorOptions(
                 self.request.database.with_name(self.request.database.name + ".sessions"),
@@ -122,16 +136,7 @@ class Session:
                 self.request.gpus_per_trial,
             )
             self.executor = EXECUTORS[self.request.executor](options)
-        self._dispatcher = Dispatcher(self.owner, self.run_id, self.executor, self.policy, self.watch)
-        self._dispatcher.submit(jobs)
-        return self._dispatcher.outcomes()
-
-    def repeat(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
-        """Run jobs whose trials have their outcome already: nothing of it is journalled or shown."""
-        if self.executor is not None:
-            dispatcher = Dispatcher(NullRecorder(), self.run_id, self.executor, self.policy, NullWatch())
-            dispatcher.submit(jobs)
-            yield from dispatcher.outcomes()
+        return self.executor
 
 
 def planned(run_id: str, plan: Plan, reused: Iterable[str]) -> PlannedEvent:

@@ -404,6 +404,22 @@ class SweepPointEvent(_ColumnsEvent):
 
 
 @dataclass(frozen=True)
+class AdoptedEvent(Event):
+    """Trials of older code that count as today's: rows of ``adoptions``; their outcomes follow under today's names."""
+
+    kind = "adopted"
+    parts: ClassVar[Parts] = {"adoptions": ("adoptions", ("trial_id", "adopted_from"))}
+
+    adoptions: Rows
+    run_id: str | None = None
+
+    def fold(self, rows: PendingRows) -> None:
+        """Keep them; a trial that is adopted again keeps the newest."""
+        for row in converted("adoptions", self.adoptions):
+            rows.put("adoptions", row)
+
+
+@dataclass(frozen=True)
 class AbandonedEvent(Event):
     """A run's owner died: what it left running runs no more, unless another living run has it too."""
 

@@ -1,0 +1,300 @@
+"""Stored trials run again and compared to the last bit; where all agree, trials of older code can count as this code's.
+
+A trial of older code is one whose whole content is that of a planned trial, while its fingerprint is another. It is
+found by content, prerequisites by theirs: the identities of trials that start from others contain those others' code.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness import registry
+from harness.data.checksums import sha256_of
+from harness.data.locate import weights_file
+from harness.execute.dispatch import Watch
+from harness.execute.environment import environment, environment_id
+from harness.execute.run import new_run_id
+from harness.execute.session import Session, SessionRequest, check_data, now, trial_row
+from harness.execute.worker import Job
+from harness.plan.identity import methods_of
+from harness.plan.planning import Plan, Selection, Trial, make_plan
+from harness.store import Outcome, Owner, Queries, open_reader
+from harness.store.events import AdoptedEvent, EnvironmentEvent, LogEvent, OutcomeEvent, PlannedEvent
+from harness.suite import Suite
+from harness.trial.recipe import identity_of
+from harness.trial.result import Artifact, MetricSeries, Score
+from harness.trial.weights import FILE, has_product
+from harness.vocabulary import FINAL, Status
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMatch:
+    """A planned trial and the stored one of its content; ``stored_id`` differs where older code made it."""
+
+    trial: Trial
+    stored_id: str
+    fingerprint: str
+    seconds: float
+
+    @property
+    def older(self) -> bool:
+        """Whether other code than today's made it."""
+        return self.stored_id != self.trial.trial_id
+
+    @property
+    def groups(self) -> frozenset[tuple[str, str]]:
+        """What of a sample it covers: its task, and the family of each of its methods."""
+        families = {registry.entry("method", name).card["family"] for name in methods_of(self.trial.spec["slots"])}
+        return frozenset({("task", str(self.trial.spec["task"]))} | {("family", family) for family in families})
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A trial that ran again: how many numbers were compared, and which of them differ in any bit."""
+
+    label: str
+    older: bool
+    numbers: int
+    differing: tuple[str, ...]
+    error: str | None = None
+    other_environment: bool = False
+
+    @property
+    def equal(self) -> bool:
+        """Whether it ended, and every number is the same."""
+        return self.error is None and not self.differing
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What a verification showed.
+
+    Attributes:
+        current, older: stored trials of the plan that today's and other code made.
+        comparisons: those that ran again.
+        uncovered: tasks and families of which nothing could run again.
+        adopted: trials of older code that now count as today's.
+    """
+
+    current: int
+    older: int
+    comparisons: tuple[Comparison, ...]
+    uncovered: tuple[str, ...]
+    adopted: int = 0
+
+    @property
+    def agrees(self) -> bool:
+        """Whether something ran again, and all of it gave the same numbers."""
+        return bool(self.comparisons) and all(one.equal for one in self.comparisons)
+
+
+def verify(
+    suite: Suite, selection: Selection, request: SessionRequest, watch: Watch, *, sample: int = 12, adopt: bool = False
+) -> Verification:
+    """Run stored trials of a suite's plan again, and with ``adopt`` let those of older code count as today's.
+
+    Args:
+        sample: how many run again; more where every task and family needs more, those of older code first.
+        adopt: where every one agrees and none is uncovered, journal the older trials' numbers under today's identities.
+
+    Raises:
+        HarnessError: the plan, its data or the executor cannot be had.
+    """
+    plan = make_plan(suite, selection)
+    check_data(plan)
+    artifacts = (request.database.parent / "artifacts").resolve()
+    with Owner(request.database, f"verify-{new_run_id()}") as owner:
+        owner.flush()
+        with open_reader(request.database) as reader:
+            matches = matches_of(plan, reader)
+            older = [match for match in matches if match.older]
+            chosen, uncovered = sample_of(older or matches, sample, lambda match: _runs(match, matches, artifacts))
+            stored = {match.stored_id: stored_outcome(reader, match.stored_id) for match in chosen}
+        owner.record(EnvironmentEvent(environment_id(), environment()))
+        comparisons = tuple(_compare(owner, request, watch, chosen, matches, stored))
+        found = Verification(len(matches) - len(older), len(older), comparisons, uncovered)
+        detail = {"suite": suite.name, "sample": len(comparisons), "numbers": sum(one.numbers for one in comparisons),
+                  "differing": [one.label for one in comparisons if not one.equal], "older": len(older)}  # fmt: skip
+        owner.record(LogEvent("verified", detail, str(owner.run_id)))
+        if adopt and older and found.agrees and not uncovered:
+            _adopt(owner, request.database, older, artifacts, found)
+            found = replace(found, adopted=len(older))
+    return found
+
+
+def matches_of(plan: Plan, reader: Queries) -> list[StoredMatch]:
+    """The stored trials of a plan's contents: today's where there are any, else the newest of older code."""
+    rows = reader.query(
+        "SELECT trial_id, fingerprint, spec, status, wall_seconds FROM trials WHERE scale = ? ORDER BY started_at",
+        (plan.scale,),
+    ).dicts()
+    specs = {row["trial_id"]: _restored(row["spec"]) for row in rows if row["spec"] is not None}
+    known: dict[str, str] = {}
+    by_content: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row["status"] in FINAL and row["trial_id"] in specs:
+            by_content[_content(row["trial_id"], specs, known)] = row
+    planned = {trial.trial_id: trial.spec for trial in plan.trials}
+    now_stored = reader.finished(planned)
+    contents: dict[str, str] = {}
+    found = []
+    for trial in plan.trials:
+        match = by_content.get(_content(trial.trial_id, planned, contents))
+        if trial.trial_id in now_stored:
+            seconds = match["wall_seconds"] or 0.0 if match is not None else 0.0
+            found.append(StoredMatch(trial, trial.trial_id, trial.fingerprint, seconds))
+        elif match is not None:
+            found.append(StoredMatch(trial, match["trial_id"], match["fingerprint"], match["wall_seconds"] or 0.0))
+    return found
+
+
+def _content(trial_id: str, specs: Mapping[str, Mapping[str, Any]], known: dict[str, str]) -> str:
+    """sha256 of a trial's content without any code: its prerequisites count by their contents."""
+    if trial_id not in known:
+        spec = specs.get(trial_id)
+        if spec is None:
+            return f"unknown {trial_id}"
+        before = {
+            name: {**one, "trial_id": _content(one["trial_id"], specs, known)} if "trial_id" in one else dict(one)
+            for name, one in spec["prerequisites"].items()
+        }
+        known[trial_id] = sha256_of({**spec, "recipe": identity_of(spec["recipe"]), "prerequisites": before})
+    return known[trial_id]
+
+
+def _restored(value: Any) -> Any:
+    """JSON has no infinities; the store writes them as words."""
+    if isinstance(value, Mapping):
+        return {key: _restored(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_restored(item) for item in value]
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
+
+
+def sample_of(
+    matches: Sequence[StoredMatch], sample: int, runs: Callable[[StoredMatch], bool]
+) -> tuple[list[StoredMatch], tuple[str, ...]]:  # fmt: skip
+    """The quickest trials that cover every task and family, then the quickest others; and what cannot be covered."""
+    wanted = {group for match in matches for group in match.groups}
+    ready = sorted((match for match in matches if runs(match)), key=lambda match: (match.seconds, match.trial.label))
+    chosen: list[StoredMatch] = []
+    covered: set[tuple[str, str]] = set()
+    for match in ready:
+        if match.groups - covered:
+            chosen.append(match)
+            covered |= match.groups
+    # a later choice may cover what an earlier one was chosen for; the sample stays a little larger then
+    chosen += [match for match in ready if match not in chosen][: max(0, sample - len(chosen))]
+    return chosen, tuple(sorted(f"{kind} {name}" for kind, name in wanted - covered))
+
+
+def _runs(match: StoredMatch, matches: Sequence[StoredMatch], artifacts: Path) -> bool:
+    """Whether what it starts from is still there."""
+    return all(has_product(path) for path in _products(match, matches, artifacts).values() if path.suffix == "")
+
+
+def _products(match: StoredMatch, matches: Sequence[StoredMatch], artifacts: Path) -> dict[str, Path]:
+    stored = {one.trial.trial_id: one.stored_id for one in matches}
+    products = {name: artifacts / stored.get(before, before) for name, before in match.trial.needs.items()}
+    for name, prerequisite in match.trial.spec["prerequisites"].items():
+        if "weights" in prerequisite:
+            products[name] = weights_file(prerequisite["weights"])
+    return products
+
+
+def _compare(
+    owner: Owner, request: SessionRequest, watch: Watch, chosen: Sequence[StoredMatch],
+    matches: Sequence[StoredMatch], stored: Mapping[str, Outcome],
+) -> Iterator[Comparison]:  # fmt: skip
+    artifacts = (request.database.parent / "artifacts").resolve()
+    by_id = {match.trial.trial_id: match for match in chosen}
+    with tempfile.TemporaryDirectory() as folder, Session(owner, request, request.policy, watch) as session:
+        jobs = [
+            Job(trial.trial_id, trial.label, trial.spec, Path(folder) / trial.trial_id[:16],
+                timeout_seconds=float(trial.spec["recipe"]["timeout_seconds"]),
+                prerequisites=_products(match, matches, artifacts), own_methods=request.own_methods)
+            for match in chosen for trial in (match.trial,)
+        ]  # fmt: skip
+        for job, outcome in session.repeat(jobs):
+            match = by_id[job.trial_id]
+            yield compared(match, stored[match.stored_id], outcome)
+
+
+def compared(match: StoredMatch, stored: Outcome, again: Outcome) -> Comparison:
+    """Every final number and every value of every series, but for times."""
+    if again.status != stored.status:
+        error = f"it ended as {again.status}, stored is {stored.status}: {again.error or ''}".rstrip(": ")
+        return Comparison(match.trial.label, match.older, 0, (), error)
+    first, second = _numbers(stored), _numbers(again)
+    differing = [name for name in sorted(first.keys() | second.keys()) if not _same(first.get(name), second.get(name))]
+    other = stored.environment_id != again.environment_id
+    return Comparison(match.trial.label, match.older, sum(map(len, first.values())), tuple(differing), None, other)
+
+
+def _numbers(outcome: Outcome) -> dict[str, list[float | None]]:
+    found: dict[str, list[float | None]] = {}
+    for split, metric, value in outcome.results:
+        found[f"{split}.{metric}"] = [value]
+    for series in outcome.series:
+        found[f"{series.split}.{series.name} over steps"] = [*map(float, series.step), *series.value]
+    return found
+
+
+def _same(first: list[float | None] | None, second: list[float | None] | None) -> bool:
+    if first is None or second is None or len(first) != len(second):
+        return False
+    return all(
+        a == b or (a is not None and b is not None and math.isnan(a) and math.isnan(b))
+        for a, b in zip(first, second, strict=True)
+    )
+
+
+def stored_outcome(reader: Queries, trial_id: str) -> Outcome:
+    """A stored trial's outcome, made again from its rows."""
+    row = reader.trial(trial_id) or {}
+    rows = reader.query(
+        "SELECT split, name, step, epoch, value, elapsed_seconds FROM metrics WHERE trial_id = ? ORDER BY ALL",
+        (trial_id,),
+    ).rows
+    series: dict[tuple[str, str], MetricSeries] = {}
+    for split, name, step, epoch, value, elapsed in rows:
+        one = series.setdefault((split, name), MetricSeries(split, name))
+        for column, item in ((one.step, step), (one.epoch, epoch), (one.value, value), (one.elapsed_seconds, elapsed)):
+            column.append(item)
+    artifacts = tuple(
+        Artifact(one["name"], one["kind"], Path(one["path"]), one["caption"] or "")
+        for one in reader.artifacts([trial_id])
+    )
+    results = tuple(Score(split, metric, value) for _, split, metric, value in reader.results([trial_id]).rows)
+    started = row["started_at"].isoformat() if row.get("started_at") is not None else None
+    return Outcome(
+        trial_id, Status(row["status"]), row["attempts"], started, row["environment_id"], row["device"], row["error"],
+        results, tuple(series.values()), artifacts, row["wall_seconds"], row["cpu_seconds"], row["peak_memory_mb"],
+    )  # fmt: skip
+
+
+def _adopt(owner: Owner, database: Path, older: Sequence[StoredMatch], artifacts: Path, found: Verification) -> None:
+    """Journal the numbers of older trials under today's identities; that they are adopted comes first."""
+    run_id, numbers = str(owner.run_id), sum(one.numbers for one in found.comparisons)
+    rows = [
+        {"trial_id": match.trial.trial_id, "adopted_from": match.stored_id, "fingerprint": match.fingerprint,
+         "verified_at": now(), "sample": len(found.comparisons), "numbers": numbers}
+        for match in older
+    ]  # fmt: skip
+    owner.record(AdoptedEvent(rows, run_id))
+    owner.record(PlannedEvent(run_id, [trial_row(match.trial) for match in older]))
+    with open_reader(database) as reader:
+        for match in older:
+            source, target = artifacts / match.stored_id, artifacts / match.trial.trial_id
+            if has_product(source) and not has_product(target):
+                target.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / FILE, target / f"{FILE}.part")
+                (target / f"{FILE}.part").replace(target / FILE)
+            outcome = replace(stored_outcome(reader, match.stored_id), trial_id=match.trial.trial_id)
+            owner.record(OutcomeEvent(outcome, run_id))
