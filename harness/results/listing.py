@@ -51,7 +51,7 @@ def _registered(kind: Kind, shown: tuple[str, ...]) -> list[dict[str, Any]]:
         {"name": name, **{key: getattr(entry.card, key) for key in shown}, "summary": entry.card.summary}
         for name, entry in known.items()
     ]
-    waiting = [point for name, point in registry.plug_ins(kind).items() if name not in known.keys()]
+    waiting = [point for name, point in registry.plug_ins(kind).items() if name not in set(known)]
     return rows + [
         {"name": point.name, **dict.fromkeys(shown, ""), "summary": f"plug-in {point.value}, not imported"}
         for point in waiting

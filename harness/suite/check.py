@@ -66,7 +66,7 @@ def _block(
     suite: Suite, benchmark: LoadedBenchmark, scale: str, block: ScaleBlock, task: registry.Entry[TaskCard]
 ) -> Iterator[Problem]:
     node, paper = benchmark.node, benchmark.model.paper
-    parts: tuple[Literal[data, model], ...] = ("data", "model")
+    parts: tuple[Literal["data", "model"], ...] = ("data", "model")
     for part in parts:
         given: Mapping[str, Any] = getattr(block, part)
         if given or paper is None:
