@@ -51,5 +51,5 @@ def _slots(slots: Any) -> Iterator[str]:
 def _entry(kind: Kind, name: str, keys: Sequence[str]) -> dict[str, Any]:
     """What the registry says of a name; a method of a user's own file may be unknown to this process."""
     entry = registry.entries(kind).get(name)
-    info = entry.card if entry else {}
-    return {"name": name, **{key: info.get(key) or "" for key in keys}}
+    card = entry.card if entry else None
+    return {"name": name, **{key: getattr(card, key, None) or "" for key in keys}}

@@ -24,9 +24,13 @@ def list_sources() -> None:
     for name in ("name", "here", "origin", "size", "licence", "home"):
         table.add_column(name, overflow="fold")
     for name, entry in registry.entries("data").items():
-        paths = [file_of(file) for file in entry.card["files"]]
+        paths = [file_of(file) for file in entry.card.files]
         here = all(path is not None and path.exists() for path in paths)
-        row = [name, "yes" if here else "no", *(str(entry.card[key]) for key in ("origin", "size", "licence", "home"))]
+        row = [
+            name,
+            "yes" if here else "no",
+            *(str(getattr(entry.card, key)) for key in ("origin", "size", "licence", "home")),
+        ]
         table.add_row(*(Text(cell) for cell in row))
     make_console().print(table)
 

@@ -31,11 +31,11 @@ class Verified:
 def verify(name: str) -> Iterator[Verified]:
     """Compare each file of a source with its stated checksum; a file without one is only looked for."""
     info = registry.entry("data", name).card
-    if not info["files"]:
+    if not info.files:
         yield Verified("-", "generated: nothing to verify", True)
-    for file in info["files"]:
+    for file in info.files:
         path = file_of(file)
-        stated = info["sha256"].get(file)
+        stated = info.sha256.get(file)
         if path is None or not path.exists():
             yield Verified(file, f"missing ({path or 'package not installed'}); 'harness data fetch {name}'", False)
         elif stated is None or path.is_dir():
@@ -54,21 +54,21 @@ def fetch(name: str) -> Iterator[str]:
             or what came does not match its checksum.
     """
     info = registry.entry("data", name).card
-    kind, _, where = str(info["fetch"]).partition(":")
+    kind, _, where = str(info.fetch).partition(":")
     if kind == "shipped":
         yield "shipped with an installed package or generated: nothing to fetch"
         return
     if kind == "hand":
         raise HarnessError(f"'{name}' must be got by hand: {where} (expected below {data_root()})")
     if kind == "torchvision":
-        yield _by_torchvision(name, where, info["files"])
+        yield _by_torchvision(name, where, info.files)
         return
     if kind != "http":
         raise HarnessError(f"'{name}' is fetched by '{kind}', which this version does not know")
-    targets = [file for file in info["files"] if file.startswith("data:")]
+    targets = [file for file in info.files if file.startswith("data:")]
     for file in targets:
         path = data_root() / file.partition(":")[2]
-        stated = info["sha256"].get(file)
+        stated = info.sha256.get(file)
         if path.exists() and (stated is None or checksum(path) == stated):
             yield f"{path}: here already"
             continue
@@ -77,7 +77,7 @@ def fetch(name: str) -> Iterator[str]:
         yield f"{path}: fetched"
 
 
-def _by_torchvision(name: str, dataset: str, files: list[str]) -> str:
+def _by_torchvision(name: str, dataset: str, files: tuple[str, ...]) -> str:
     """Let torchvision fetch and unpack a data set into the folder in which its files are looked for."""
     from torchvision import datasets
 

@@ -9,6 +9,7 @@ from harness import registry
 from harness.data.checksums import sha256_of
 from harness.data.roots import data_root
 from harness.errors import HarnessError
+from harness.trial.options import build
 from harness.trial.seeds import Streams
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def check_folders(trials: Iterable[Trial]) -> None:
     broken: dict[str, str] = {}
     for trial in trials:
         data = trial.spec["data"]
-        if registry.entry("data", str(data["name"])).card["origin"] != "folder":
+        if registry.entry("data", str(data["name"])).card.origin != "folder":
             continue
         key = sha256_of(data)
         if key in _read or key in broken:
@@ -48,8 +49,9 @@ def check_folders(trials: Iterable[Trial]) -> None:
 def _load(data: Mapping[str, Any], seed: int) -> None:
     from harness.trial.contracts import DataRequest  # brings torch: only where there is a folder to read
 
-    parameters = {key: value for key, value in data.items() if key not in ("name", "content")}
-    loaded = registry.entry("data", str(data["name"])).load()(DataRequest(parameters, data_root(), Streams(seed)))
+    source = registry.load("data", str(data["name"]))
+    options = build(source.options, {key: value for key, value in data.items() if key not in ("name", "content")})
+    loaded = source.target(DataRequest(options, data_root(), Streams(seed)))
     splits = getattr(loaded, "splits", None)
     if splits is not None and "test" not in splits:
         raise HarnessError(f"{data['name']}: {data['path']} has nothing to score on: no test and no validation split")

@@ -20,10 +20,10 @@ def data_identity(name: str, parameters: Mapping[str, Any] | None = None) -> dic
     and sizes are enough.
     """
     info = registry.entry("data", name).card
-    sums = {file: info["sha256"].get(file) or _checksum(file) for file in info["files"]}
-    if info["origin"] == "folder" and parameters is not None:
+    sums = {file: info.sha256.get(file) or _checksum(file) for file in info.files}
+    if info.origin == "folder" and parameters is not None:
         sums["path"] = identity_of_path(data_root() / str(parameters.get("path")))
-    return {"version": info["version"], "sha256": sums}
+    return {"version": info.version, "sha256": sums}
 
 
 def require_data(name: str, parameters: Mapping[str, Any] | None = None) -> None:
@@ -33,11 +33,11 @@ def require_data(name: str, parameters: Mapping[str, Any] | None = None) -> None
         MissingDataError: naming the source, the path where it is looked for, and the command that gets it.
     """
     info = registry.entry("data", name).card
-    if info["origin"] == "folder" and parameters is not None:
+    if info.origin == "folder" and parameters is not None:
         own = data_root() / str(parameters.get("path"))
         if not own.exists():
             raise MissingDataError(f"the layout '{name}' is pointed at {own}, which does not exist")
-    for file in info["files"]:
+    for file in info.files:
         path = file_of(file)
         if path is None or not path.exists():
             where = path or file
@@ -54,7 +54,7 @@ def weights_file(name: str) -> Path:
         MissingDataError: it is not there.
     """
     require_data(name)
-    path = file_of(registry.entry("data", name).card["files"][0])
+    path = file_of(registry.entry("data", name).card.files[0])
     assert path is not None
     return path
 

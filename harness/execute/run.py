@@ -113,7 +113,7 @@ def suite_spec(suite: Suite, plan: Plan, seeds_asked: Mapping[str, Any]) -> dict
     from harness import registry
 
     sources = {
-        name: {key: registry.entry("data", name).card[key] for key in ("home", "licence", "origin", "version")}
+        name: {key: getattr(registry.entry("data", name).card, key) for key in ("home", "licence", "origin", "version")}
         for name in sorted({name for name, _ in sources_of(plan.trials)})
     }
     benchmarks = {

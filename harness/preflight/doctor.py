@@ -80,7 +80,7 @@ def _data() -> Finding:
 
     missing = []
     for name, entry in registry.entries("data").items():
-        paths = [file_of(file) for file in entry.card["files"]]
+        paths = [file_of(file) for file in entry.card.files]
         if not all(path is not None and path.exists() for path in paths):
             missing.append(name)
     total = len(registry.entries("data"))

@@ -29,6 +29,7 @@ from harness.registry.user_methods import register
 from harness.trial.assembly import assemble, filled
 from harness.trial.contracts import ModelRequest, Probe, Task
 from harness.trial.loop import Loop, settle
+from harness.trial.options import build
 from harness.trial.runtime import Runtime
 
 # A probe holds the weights again, in double precision in places: not tried above this many parameters.
@@ -209,10 +210,9 @@ def _untrained(made: Mapping[str, Any], facts: Mapping[str, Any]) -> nn.Module:
     """A prerequisite's architecture with random weights: for its shapes and its cost, never for a result."""
     slots = filled(made.get("slots", {}), registry.load)
     norms = {name.partition(".")[2] or "all": slot for name, slot in slots.items() if name.split(".")[0] == "norm"}
-    parameters = {name: value for name, value in made["model"].items() if name != "name"}
-    entry = registry.entry("model", made["model"]["name"])
-    complete = {**{name: key.default for name, key in entry.keys.items()}, **parameters}
-    network: nn.Module = entry.load()(ModelRequest(complete, facts, norms))
+    component = registry.load("model", made["model"]["name"])
+    options = build(component.options, {name: value for name, value in made["model"].items() if name != "name"})
+    network: nn.Module = component.target(ModelRequest(options, facts, norms))
     return network.eval().requires_grad_(False)
 
 

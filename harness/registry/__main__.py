@@ -2,7 +2,7 @@
 
 import sys
 
-from harness.registry.index import main
+from harness.registry.generate import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -1,4 +1,4 @@
-"""Frozen records with which tasks, data sources and models introduce themselves.
+"""Frozen records with which tasks, data sources and models introduce themselves (methods: ``methods.cards``).
 
 Each module under ``suites/tasks``, ``suites/data`` and ``suites/models`` ends with ``CARD``, plain data only:
 the static index is made of these, so that files are validated and planned without importing torch.
@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
-
-from harness.trial.options import Key
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,9 +20,10 @@ class TaskCard:
         target: class in the module, a ``harness.trial.contracts.Task``.
         summary: one line for ``harness list tasks``.
         slots: the slots an arm may fill here.
-        keys: recipe keys of this task beyond those that every recipe has.
         metrics: final metrics it reports, each with its split, ``"test"`` unless said.
         reads: kinds of data it takes (``DataCard.content``).
+        options: the dataclass of its recipe keys beyond those that every recipe has; None in a card that was read from
+            the index, where ``Entry.options`` says what it declares.
     """
 
     name: str
@@ -33,7 +32,7 @@ class TaskCard:
     slots: tuple[str, ...]
     metrics: tuple[str, ...]
     reads: tuple[str, ...]
-    keys: Mapping[str, Key] = field(default_factory=dict)
+    options: type[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +52,7 @@ class DataCard:
             ``package:sklearn/datasets/data/digits.csv.gz`` or ``data:cifar100/cifar100.zip`` (below HARNESS_DATA).
         sha256: checksum by entry of ``files``, where it is fixed.
         fetch: how to get it: ``shipped``, ``http:URL``, ``torchvision:NAME``, ``hub:NAME`` or ``hand:INSTRUCTIONS``.
-        keys: parameters that a benchmark may set.
+        options: the dataclass of what a benchmark may set, as of ``TaskCard``.
     """
 
     name: str
@@ -69,7 +68,7 @@ class DataCard:
     files: tuple[str, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
     fetch: str = "shipped"
-    keys: Mapping[str, Key] = field(default_factory=dict)
+    options: type[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +80,7 @@ class ModelCard:
         target: the building function.
         summary: one line for ``harness list models``.
         source: the paper that defines it.
-        keys: parameters that a benchmark may set.
+        options: the dataclass of what a benchmark may set, as of ``TaskCard``.
         slots: method slots that reach into the model (``norm``).
     """
 
@@ -89,5 +88,5 @@ class ModelCard:
     target: str
     summary: str
     source: str
-    keys: Mapping[str, Key] = field(default_factory=dict)
+    options: type[Any] | None = None
     slots: tuple[str, ...] = ()

@@ -1,29 +1,36 @@
 """What exists, by name: methods, tasks, data sources and models, without importing any of them.
 
-Built-in entries come from a static index (``index.json``), generated from the ``CARD`` records by
+Built-in entries come from a static index (``index.json``), written from the ``CARD`` records by
 ``python -m harness.registry`` and compared with them by a test. Entries of other packages come from entry points
-(``harness.methods``, ``harness.tasks``, ``harness.data``, ``harness.models``: ``NAME = "package.module:CARD"``) and
-a user's own file from ``--arm NAME=./file.py:Class``.
+(``harness.methods``, ``harness.tasks``, ``harness.data``, ``harness.models``: ``NAME = "package.module:CARD"``): they
+are listed by name and imported when one is asked for. A user's own file comes from ``--arm NAME=./file.py:Class``.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import json
-import pkgutil
-import sys
-from collections.abc import Iterator, Mapping
+import logging
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from harness.errors import HarnessError, choices
+from harness.registry.cards import DataCard, ModelCard, TaskCard
 from harness.registry.files import load_file
-from harness.trial.options import Key
+from harness.registry.shipped import METHOD_CARDS
+from harness.trial.options import Option, options_of
 from harness.vocabulary import Kind
 
+if TYPE_CHECKING:
+    from harness.trial.runtime import Component
+    from methods.cards import MethodCard
+
+CardT = TypeVar("CardT")
 KINDS: tuple[Kind, ...] = ("method", "task", "data", "model")
 PACKAGES: Mapping[Kind, tuple[str, ...]] = {
     "method": ("methods.optimizers", "methods.norms", "methods.distillation", "methods.alignment"),
@@ -33,51 +40,95 @@ PACKAGES: Mapping[Kind, tuple[str, ...]] = {
 }
 GROUPS: Mapping[Kind, str] = {kind: f"harness.{kind}s" if kind != "data" else "harness.data" for kind in KINDS}
 INDEX = Path(__file__).with_name("index.json")
+_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One registered thing: where it is and what its record says (plain data)."""
+class Entry(Generic[CardT]):
+    """One registered thing: where it is, what its card says, and its options (a method's hyper-parameters)."""
 
     kind: Kind
     name: str
     module: str
-    target: str
-    card: Mapping[str, Any]
-
-    @property
-    def keys(self) -> dict[str, Key]:
-        """Its parameters: declared keys, or a method's hyper-parameters with the types of their defaults."""
-        if self.kind != "method":
-            return {name: Key(**_tuples(values)) for name, values in self.card["keys"].items()}
-        return {name: _hyper_parameter(name, self.card) for name in (*self.card["required"], *self.card["defaults"])}
+    card: CardT
+    options: Mapping[str, Option]
 
     @property
     def root(self) -> str:
         """Where its code begins, for the fingerprint: ``module:target``."""
-        return f"{self.module}:{self.target}"
+        return f"{self.module}:{self.card.target}"  # type: ignore[attr-defined]
 
-    def load(self) -> Any:
-        """Import the module and return the class or function.
+    def load(self) -> Component:
+        """Import the module: the class or function, and the record of its options.
 
         Raises:
             HarnessError: the module cannot be imported or lacks the target.
         """
+        from harness.trial.runtime import Component
+
+        target = str(self.card.target)  # type: ignore[attr-defined]
         if self.module.endswith(".py"):
-            return getattr(load_file(Path(self.module)), self.target)
+            return Component(getattr(load_file(Path(self.module)), target))
         try:
-            return getattr(importlib.import_module(self.module), self.target)
+            module = importlib.import_module(self.module)
+            found = getattr(module, target)
         except (ImportError, AttributeError) as error:
-            where = f"{self.module}:{self.target}"
+            where = f"{self.module}:{target}"
             raise HarnessError(f"{self.kind} '{self.name}': cannot load {where}: {error}") from error
+        declared = [card.options for card in cards_in(module) if card.name == self.card.name]  # type: ignore[attr-defined]
+        return Component(found, declared[0]) if self.kind != "method" and declared[0] else Component(found)
 
 
-def entries(kind: Kind) -> dict[str, Entry]:
-    """Every entry of a kind by name: built-in ones first, then those of installed packages and added files."""
-    return {**_built_in()[kind], **_entry_points(kind), **_ADDED[kind]}
+class Entries(dict[str, Entry[CardT]]):
+    """Entries of a kind by name. To pass over them imports nothing; to ask for a plug-in by its name imports it."""
+
+    def __init__(self, kind: Kind, known: Mapping[str, Entry[CardT]]) -> None:
+        super().__init__(known)
+        self.kind = kind
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in plug_ins(self.kind)
+
+    def __missing__(self, name: str) -> Entry[CardT]:
+        if name not in plug_ins(self.kind):
+            raise KeyError(name)
+        self[name] = _plug_in(self.kind, name)
+        return self[name]
+
+    def get(self, name: str, default: Any = None) -> Any:
+        """The entry of a name, imported where it is a plug-in's; else ``default``."""
+        try:
+            return self[name]
+        except KeyError:
+            return default
 
 
-def entry(kind: Kind, name: str) -> Entry:
+@overload
+def entries(kind: Literal["method"]) -> Entries[MethodCard]: ...
+@overload
+def entries(kind: Literal["task"]) -> Entries[TaskCard]: ...
+@overload
+def entries(kind: Literal["data"]) -> Entries[DataCard]: ...
+@overload
+def entries(kind: Literal["model"]) -> Entries[ModelCard]: ...
+@overload
+def entries(kind: Kind) -> Entries[Any]: ...
+def entries(kind: Kind) -> Entries[Any]:
+    """Every entry of a kind by name: built-in ones first, then plug-ins imported so far and added files."""
+    return Entries(kind, {**_built_in()[kind], **_IMPORTED[kind], **_ADDED[kind]})
+
+
+@overload
+def entry(kind: Literal["method"], name: str) -> Entry[MethodCard]: ...
+@overload
+def entry(kind: Literal["task"], name: str) -> Entry[TaskCard]: ...
+@overload
+def entry(kind: Literal["data"], name: str) -> Entry[DataCard]: ...
+@overload
+def entry(kind: Literal["model"], name: str) -> Entry[ModelCard]: ...
+@overload
+def entry(kind: Kind, name: str) -> Entry[Any]: ...
+def entry(kind: Kind, name: str) -> Entry[Any]:
     """One entry.
 
     Raises:
@@ -85,112 +136,130 @@ def entry(kind: Kind, name: str) -> Entry:
     """
     found = entries(kind)
     if name not in found:
-        raise HarnessError(f"no {kind} '{name}'; {choices(found, name)}")
+        raise HarnessError(unknown(kind, name))
     return found[name]
 
 
-def load(kind: Kind, name: str) -> Any:
-    """The class or function of an entry: how a trial finds its parts."""
+def load(kind: Kind, name: str) -> Component:
+    """The class or function of an entry and the record of its options: how a trial finds its parts."""
     return entry(kind, name).load()
 
 
-_ADDED: dict[Kind, dict[str, Entry]] = {kind: {} for kind in KINDS}
+def unknown(kind: Kind, name: str, what: str | None = None, valid: list[str] | None = None) -> str:
+    """The message for a name that has no entry: how to refresh the index where a card has it, else the valid names.
+
+    Args:
+        kind, name: what was asked for.
+        what: its kind in the message, where that is a narrower one (``optimizer``).
+        valid: the names that fit there; none given: every name.
+    """
+    for package in PACKAGES[kind]:
+        for file in sorted(_ROOT.joinpath(*package.split(".")).rglob("*.py")):
+            # name="…" of a card, or the first argument of a function of the module that makes one
+            if re.search(rf'(\bname=|\b_\w+\(\s*)"{re.escape(name)}"', file.read_text(encoding="utf-8")):
+                place = file.relative_to(_ROOT).as_posix()
+                return f"the {kind} '{name}' of {place} is not in the index yet; run 'python -m harness.registry'"
+    names = [*entries(kind), *plug_ins(kind)] if valid is None else valid
+    return f"no {what or kind} '{name}'; {choices(names, name)}"
 
 
-def add(new: Entry) -> None:
+_ADDED: dict[Kind, dict[str, Entry[Any]]] = {kind: {} for kind in KINDS}
+_IMPORTED: dict[Kind, dict[str, Entry[Any]]] = {kind: {} for kind in KINDS}
+
+
+def add(new: Entry[Any]) -> None:
     """Register an entry for this process (a user's own file)."""
     _ADDED[new.kind][new.name] = new
 
 
 @cache
-def _built_in() -> dict[Kind, dict[str, Entry]]:
-    listed = json.loads(INDEX.read_text(encoding="utf-8"))
-    return {
-        kind: {name: Entry(kind, name, row["module"], row["card"]["target"], row["card"]) for name, row in rows.items()}
-        for kind, rows in listed.items()
-    }
+def plug_ins(kind: Kind) -> Mapping[str, EntryPoint]:
+    """Entry points of installed packages by name, not imported."""
+    return {point.name: point for point in entry_points(group=GROUPS[kind])}
+
+
+def import_plug_ins(kind: Kind) -> None:
+    """Import every plug-in of a kind; one that fails is named in a warning and set aside."""
+    for name in plug_ins(kind):
+        try:
+            _plug_in(kind, name)
+        except HarnessError as error:
+            logging.getLogger("harness").warning("%s; it is set aside", error)
+
+
+def _plug_in(kind: Kind, name: str) -> Entry[Any]:
+    if name in _IMPORTED[kind]:
+        return _IMPORTED[kind][name]
+    point = plug_ins(kind)[name]
+    where = f"{point.value} of the package {point.dist.name}" if point.dist is not None else point.value
+    try:
+        card = point.load()
+    except Exception as error:
+        text = f"the {kind} '{name}' ({where}) cannot be imported: {type(error).__name__}: {error}"
+        raise HarnessError(text) from error
+    if not isinstance(card, _card_class(kind)):
+        raise HarnessError(
+            f"the {kind} '{name}': {where} is a {type(card).__name__}, not a {_card_class(kind).__name__}"
+        )
+    _IMPORTED[kind][name] = Entry(kind, name, point.module, card, declared_by(kind, card))
+    return _IMPORTED[kind][name]
+
+
+def _card_class(kind: Kind) -> type[Any]:
+    classes: Mapping[Kind, type[Any]] = {"task": TaskCard, "data": DataCard, "model": ModelCard}
+    return classes[kind] if kind in classes else _method_cards().MethodCard
+
+
+def _method_cards() -> Any:
+    """The module in which methods declare their cards: found by name, since this package imports no method."""
+    return importlib.import_module(METHOD_CARDS)
+
+
+def cards_in(module: Any) -> tuple[Any, ...]:
+    """The cards of a module: its ``CARDS``, or its one ``CARD``."""
+    return tuple(getattr(module, "CARDS", ())) or ((module.CARD,) if hasattr(module, "CARD") else ())
+
+
+def declared_by(kind: Kind, card: Any) -> dict[str, Option]:
+    """The options of a card: declared ones, or a method's hyper-parameters with the types of their defaults."""
+    if kind == "method":
+        return {name: _hyper_parameter(name, card) for name in (*card.required, *card.defaults)}
+    return options_of(card.options) if card.options is not None else {}
+
+
+def _hyper_parameter(name: str, card: MethodCard) -> Option:
+    if name in card.required:
+        return Option("float", required=True)
+    default: Any = card.defaults[name]
+    kinds: dict[type, Any] = {bool: "bool", int: "int", float: "float", str: "str", tuple: "list"}
+    kind = kinds.get(type(default), "any")
+    if kind == "int" and isinstance(card.search_space.get(name), _method_cards().Uniform):
+        kind = "float"
+    default = list(default) if isinstance(default, tuple) else default
+    return Option(kind, default, choices=tuple(card.options.get(name, ())), optional=default is None)  # type: ignore[arg-type]
 
 
 @cache
-def _entry_points(kind: Kind) -> dict[str, Entry]:
-    from importlib.metadata import entry_points
-
-    found = {}
-    for point in entry_points(group=GROUPS[kind]):
-        info = point.load()
-        found[point.name] = Entry(kind, point.name, point.module, info.target, plain(info))
-    return found
+def _built_in() -> dict[Kind, dict[str, Entry[Any]]]:
+    listed = json.loads(INDEX.read_text(encoding="utf-8"))
+    return {kind: {name: _restored(kind, name, row) for name, row in rows.items()} for kind, rows in listed.items()}
 
 
-def plain(info: Any) -> dict[str, Any]:
-    """A frozen record as plain JSON data."""
-    return json.loads(json.dumps(_plain(info), allow_nan=True))
+def _restored(kind: Kind, name: str, row: Mapping[str, Any]) -> Entry[Any]:
+    card = _card_class(kind)(**{key: _thawed(value) for key, value in row["card"].items()})
+    if kind == "method":
+        return Entry(kind, name, row["module"], card, declared_by(kind, card))
+    declared = {key: Option(**{**value, "choices": tuple(value["choices"])}) for key, value in row["options"].items()}
+    return Entry(kind, name, row["module"], card, declared)
 
 
-def _plain(value: Any) -> Any:
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        is_range = type(value).__name__ in ("Uniform", "Integer", "Choice")
-        return {"kind": type(value).__name__.lower(), **fields} if is_range else fields
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(v) if name == "choices" else v for name, v in values.items()}
-
-
-def _hyper_parameter(name: str, card: Mapping[str, Any]) -> Key:
-    if name in card["required"]:
-        return Key("float", required=True)
-    default = card["defaults"][name]
-    options = tuple(card["options"].get(name, ()))
-    kinds: dict[type, Any] = {bool: "bool", int: "int", float: "float", str: "str", list: "list"}
-    kind = kinds.get(type(default), "any")
-    if kind == "int" and card["search_space"].get(name, {}).get("kind") == "uniform":
-        kind = "float"
-    return Key(kind, default, choices=options, optional=default is None)
-
-
-def collect() -> dict[Kind, dict[str, dict[str, Any]]]:
-    """Import every module of the four packages and gather their records, sorted by name."""
-    found: dict[Kind, dict[str, dict[str, Any]]] = {}
-    for kind, packages in PACKAGES.items():
-        rows: dict[str, dict[str, Any]] = {}
-        for module_name in _modules(packages):
-            module = importlib.import_module(module_name)
-            infos = getattr(module, "CARDS", None) or ([module.CARD] if hasattr(module, "CARD") else [])
-            for info in infos:
-                if info.name in rows:
-                    raise ValueError(f"two {kind}s named '{info.name}': {rows[info.name]['module']} and {module_name}")
-                rows[info.name] = {"module": module_name, "card": plain(info)}
-        found[kind] = dict(sorted(rows.items()))
-    return found
-
-
-def _modules(packages: tuple[str, ...]) -> Iterator[str]:
-    for package_name in packages:
-        package = importlib.import_module(package_name)
-        for module in pkgutil.walk_packages(package.__path__, package_name + "."):
-            if not module.ispkg:
-                yield module.name
-
-
-def render(index: Mapping[Kind, Mapping[str, Any]]) -> str:
-    """The text of ``index.json``."""
-    return json.dumps(index, indent=1, ensure_ascii=False) + "\n"
-
-
-def main(arguments: list[str]) -> int:
-    """Write the index, or with ``--check`` say whether the committed one is what the records give."""
-    text = render(collect())
-    if "--check" in arguments:
-        same = INDEX.read_text(encoding="utf-8") == text
-        sys.stdout.write("index.json is up to date\n" if same else "index.json is stale: python -m harness.registry\n")
-        return 0 if same else 1
-    INDEX.write_text(text, encoding="utf-8")
-    sys.stdout.write(f"wrote {INDEX.name}\n")
-    return 0
+def _thawed(value: Any) -> Any:
+    """Plain data as a card holds it: lists as tuples, ranges of hyper-parameters as their records."""
+    if isinstance(value, list):
+        return tuple(_thawed(item) for item in value)
+    if not isinstance(value, dict):
+        return value
+    thawed = {key: _thawed(item) for key, item in value.items()}
+    if "kind" in thawed:
+        return getattr(_method_cards(), str(thawed.pop("kind")).capitalize())(**thawed)
+    return thawed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 from harness import registry
 from harness.registry.files import load_file
+from harness.registry.index import declared_by
+from harness.registry.shipped import METHOD_CARDS
 
 
 def register(method: Mapping[str, Any]) -> None:
@@ -22,10 +25,16 @@ def register(method: Mapping[str, Any]) -> None:
             required.append(parameter.name)
         else:
             defaults[parameter.name] = parameter.default
-    info = {
-        "name": method["name"], "title": method["target"], "slot": method["slot"], "role": "method",
-        "family": method["family"], "paper": "", "target": method["target"],
-        "summary": f"{method['target']} from {Path(method['file']).name}", "defaults": defaults,
-        "required": required, "options": {}, "search_space": {}, "needs": [], "diagnostics": [],
-    }  # fmt: skip
-    registry.add(registry.Entry("method", method["name"], method["file"], method["target"], info))
+    card = importlib.import_module(METHOD_CARDS).MethodCard(
+        name=method["name"],
+        title=method["target"],
+        slot=method["slot"],
+        role="method",
+        family=method["family"],
+        paper="",
+        target=method["target"],
+        summary=f"{method['target']} from {Path(method['file']).name}",
+        defaults=defaults,
+        required=tuple(required),
+    )
+    registry.add(registry.Entry("method", method["name"], method["file"], card, declared_by("method", card)))

@@ -32,10 +32,7 @@ def listed(kind: str, database: Path, *, stale: bool = False) -> list[dict[str, 
     """
     if kind in REGISTERED:
         registered, shown = REGISTERED[kind]
-        return [
-            {"name": name, **{key: entry.card[key] for key in shown}, "summary": entry.card["summary"]}
-            for name, entry in registry.entries(registered).items()
-        ]
+        return _registered(registered, shown)
     if kind == "suites":
         return _suites()
     if kind == "benchmarks":
@@ -45,6 +42,20 @@ def listed(kind: str, database: Path, *, stale: bool = False) -> list[dict[str, 
     if kind == "trials":
         return _trials(database, stale)
     raise HarnessError(f"no list of '{kind}'; {choices(KINDS, kind)}")
+
+
+def _registered(kind: Kind, shown: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Cards; of plug-ins that nobody asked for by name, what is known without importing them."""
+    known = registry.entries(kind)
+    rows = [
+        {"name": name, **{key: getattr(entry.card, key) for key in shown}, "summary": entry.card.summary}
+        for name, entry in known.items()
+    ]
+    waiting = [point for name, point in registry.plug_ins(kind).items() if name not in set(known)]
+    return rows + [
+        {"name": point.name, **dict.fromkeys(shown, ""), "summary": f"plug-in {point.value}, not imported"}
+        for point in waiting
+    ]
 
 
 def _suites() -> list[dict[str, Any]]:

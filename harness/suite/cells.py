@@ -9,6 +9,7 @@ from typing import Any
 
 from harness import registry
 from harness.errors import HarnessError, choices
+from harness.registry.cards import TaskCard
 from harness.suite.load import LoadedBenchmark, Suite
 from harness.suite.models import Arm, Prerequisite, ScaleBlock
 from harness.suite.values import (
@@ -176,7 +177,7 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
 
 def _origin(data: Mapping[str, Any]) -> str:
     entry = registry.entries("data").get(str(data.get("name")))
-    origin = entry.card["origin"] if entry else "real"
+    origin = entry.card.origin if entry else "real"
     return "generated" if origin == "generated" else "real"
 
 
@@ -207,7 +208,7 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
     if found:
         raise CellError(found)
     task = registry.entry("task", cell.task)
-    recipe = {**defaults(COMMON_KEYS), **defaults(task.keys), **cell.recipe}
+    recipe = {**defaults(COMMON_KEYS), **defaults(task.options), **cell.recipe}
     return Content(
         cell.task, _complete("data", cell.data), _complete("model", cell.model), recipe, _filled(task, arm, recipe)
     )
@@ -225,18 +226,18 @@ def needed(base: Setting, slots: Mapping[str, Any]) -> dict[str, Prerequisite]:
     asked: set[str] = set()
     for value in slots.values():
         for _, method in fillings(value):
-            asked.update(registry.entry("method", method["name"]).card["needs"])
+            asked.update(registry.entry("method", method["name"]).card.needs)
     return {name: wanted for name, wanted in base.prerequisites.items() if wanted.always or name in asked}
 
 
 def _complete(kind: Kind, part: Mapping[str, Any]) -> dict[str, Any]:
     entry = registry.entry(kind, str(part.get("name")))
-    return {"name": entry.name, **defaults(entry.keys), **{k: v for k, v in part.items() if k != "name"}}
+    return {"name": entry.name, **defaults(entry.options), **{k: v for k, v in part.items() if k != "name"}}
 
 
-def _filled(task: registry.Entry, arm: Arm, recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _filled(task: registry.Entry[TaskCard], arm: Arm, recipe: Mapping[str, Any]) -> dict[str, Any]:
     filled: dict[str, Any] = {}
-    valid = list(task.card["slots"])
+    valid = list(task.card.slots)
     for slot in SLOTS:
         value, path = getattr(arm, slot), ("arm", slot)
         if value is not None and slot not in valid:
@@ -260,21 +261,23 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
         raise CellError(found)
     given = {"name": method} if isinstance(method, str) else dict(method)
     entry = registry.entry("method", given.pop("name"))
-    complete = defaults(entry.keys)
+    complete = defaults(entry.options)
     for group, values in shared_values(recipe, slot, entry):
-        of_method = mistakes(values, entry.keys, "hyper-parameter", f"the method '{entry.name}'")
+        of_method = mistakes(values, entry.options, "hyper-parameter", f"the method '{entry.name}'")
         found += [mistake.below("recipe", slot, group) for mistake in of_method]
         complete.update(values)
     if found:
         raise CellError(found)
     complete.update(given)
-    absent = [name for name in entry.card["required"] if complete.get(name) is None]
+    absent = [name for name in entry.card.required if complete.get(name) is None]
     if absent and slot != "objective":  # an objective requires shapes only, and the task knows those
         raise CellError([Mistake(path, f"the method '{entry.name}' needs '{absent[0]}'")])
     return {"name": entry.name, **complete}
 
 
-def shared_values(recipe: Mapping[str, Any], slot: str, method: registry.Entry) -> list[tuple[str, Mapping[str, Any]]]:
+def shared_values(
+    recipe: Mapping[str, Any], slot: str, method: registry.Entry[Any]
+) -> list[tuple[str, Mapping[str, Any]]]:
     """What a recipe says of a method in a slot: for its family, then for the method itself."""
     shared = recipe.get(slot) or {}
-    return [(group, shared.get(group) or {}) for group in dict.fromkeys((method.card["family"], method.name))]
+    return [(group, shared.get(group) or {}) for group in dict.fromkeys((method.card.family, method.name))]

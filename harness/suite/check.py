@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 from harness import registry
 from harness.errors import Place, Problem, choices
+from harness.registry.cards import TaskCard
 from harness.suite.cells import CellError, Setting, content, override_at, replaced, setting
 from harness.suite.check_claims import check_claims
 from harness.suite.check_sweep import check_ranges, check_sweep
@@ -30,13 +31,13 @@ def _benchmarks(suite: Suite) -> Iterator[Problem]:
     for name, benchmark in suite.benchmarks.items():
         model, node = benchmark.model, benchmark.node
         if model.task not in tasks:
-            yield Problem(node.find(("task",)), f"unknown task '{model.task}'; {choices(tasks, model.task)}")
+            yield Problem(node.find(("task",)), registry.unknown("task", model.task))
             continue
         for scale in WRITTEN_SCALES:
             block: ScaleBlock | None = getattr(model, scale)
             if block is not None:
                 yield from _block(suite, benchmark, scale, block, tasks[model.task])
-        reported = tasks[model.task].card["metrics"]
+        reported = tasks[model.task].card.metrics
         for metric in model.metrics:
             if metric not in reported:
                 yield Problem(node.find(("metrics", metric)), f"unknown metric '{metric}'; {choices(reported, metric)}")
@@ -62,10 +63,11 @@ def _stand_ins(suite: Suite) -> Iterator[Problem]:
 
 
 def _block(
-    suite: Suite, benchmark: LoadedBenchmark, scale: str, block: ScaleBlock, task: registry.Entry
+    suite: Suite, benchmark: LoadedBenchmark, scale: str, block: ScaleBlock, task: registry.Entry[TaskCard]
 ) -> Iterator[Problem]:
     node, paper = benchmark.node, benchmark.model.paper
-    for part in ("data", "model"):
+    parts: tuple[Literal["data", "model"], ...] = ("data", "model")
+    for part in parts:
         given: Mapping[str, Any] = getattr(block, part)
         if given or paper is None:
             whole = given if scale == "paper" or paper is None else replaced(getattr(paper, part), given)
@@ -104,19 +106,16 @@ def _length(node: Node, path: tuple[str, ...], recipe: Mapping[str, Any]) -> Ite
 
 
 def _prerequisite(
-    node: Node, path: tuple[str, ...], wanted: Prerequisite, benchmark_task: registry.Entry
+    node: Node, path: tuple[str, ...], wanted: Prerequisite, benchmark_task: registry.Entry[TaskCard]
 ) -> Iterator[Problem]:
     """``benchmark_task`` reads the data where the prerequisite names none."""
     if wanted.weights is not None:
-        sources = registry.entries("data")
-        if wanted.weights not in sources:
-            problem = f"no weights '{wanted.weights}'; {choices(sources, wanted.weights)}"
-            yield Problem(node.find((*path, "weights")), problem)
+        if wanted.weights not in registry.entries("data"):
+            yield Problem(node.find((*path, "weights")), registry.unknown("data", wanted.weights, "weights"))
         return
     task = registry.entries("task").get(wanted.task)
     if task is None:
-        problem = f"no task '{wanted.task}'; {choices(registry.entries('task'), wanted.task)}"
-        yield Problem(node.find((*path, "task")), problem)
+        yield Problem(node.find((*path, "task")), registry.unknown("task", str(wanted.task)))
         return
     yield from _problems(node, (*path, "model"), part_mistakes("model", wanted.model, task))
     if wanted.data:

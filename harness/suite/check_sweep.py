@@ -11,7 +11,7 @@ from harness.suite.cells import Setting, override_at, setting
 from harness.suite.load import Suite
 from harness.suite.models import SpaceRange
 from harness.suite.values import wrong
-from harness.trial.options import Key
+from harness.trial.options import Option
 from harness.vocabulary import SLOTS, WRITTEN_SCALES
 
 
@@ -44,7 +44,7 @@ def _metrics(suite: Suite) -> Iterator[Problem]:
         task = registry.entries("task").get(model.task)
         for key, metric, known in (
             ("metric", sweep.metric, list(model.metrics)),
-            ("selection_metric", sweep.selection_metric, list(task.card["metrics"]) if task else []),
+            ("selection_metric", sweep.selection_metric, list(task.card.metrics) if task else []),
         ):
             if metric is not None and metric not in known:
                 problem = f"benchmark '{name}' has no metric '{metric}'; {choices(known, metric)}"
@@ -100,8 +100,8 @@ def _hyper_parameter(slot: str, name: str, given: SpaceRange | None) -> str | No
     method, dot, inner = name.partition(".")
     known, asked = _hyper_parameters(slot, method if dot else None), inner if dot else name
     if dot and not known:
-        methods = [entry.name for entry in registry.entries("method").values() if entry.card["slot"] == slot]
-        return f"no {slot} '{method}'; {choices(methods, method)}"
+        methods = [entry.name for entry in registry.entries("method").values() if entry.card.slot == slot]
+        return registry.unknown("method", method, slot, methods)
     if asked not in known:
         return f"no '{asked}' to tune; {choices(known, asked)}"
     for value in _values(given):
@@ -111,11 +111,12 @@ def _hyper_parameter(slot: str, name: str, given: SpaceRange | None) -> str | No
     return None
 
 
-def _hyper_parameters(slot: str, method: str | None) -> dict[str, list[Key]]:
+def _hyper_parameters(slot: str, method: str | None) -> dict[str, list[Option]]:
     """Hyper-parameters of a slot's methods, or of one of them, each as every method that has it declares it."""
-    found: dict[str, list[Key]] = {}
-    for entry in registry.entries("method").values():
-        if entry.card["slot"] == slot and method in (None, entry.name):
-            for key, declared in entry.keys.items():
+    found: dict[str, list[Option]] = {}
+    methods = registry.entries("method")
+    for entry in methods.values() if method is None else [methods[method]] if method in methods else []:
+        if entry.card.slot == slot:
+            for key, declared in entry.options.items():
                 found.setdefault(key, []).append(declared)
     return found

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from harness import registry
 from harness.errors import choices
-from harness.trial.options import Key
+from harness.registry.cards import TaskCard
+from harness.trial.options import Option
 from harness.trial.recipe import COMMON_KEYS
 from harness.vocabulary import SLOTS
 
@@ -37,7 +38,7 @@ class Mistake:
         return Mistake((*path, *self.path), self.message)
 
 
-def wrong(name: str, value: Any, key: Key) -> str | None:
+def wrong(name: str, value: Any, key: Option) -> str | None:
     """What is wrong with a value, or None."""
     if value is None:
         return None if key.optional else f"'{name}' is empty; {_WORDS.get(key.type, 'a value')} is expected"
@@ -60,7 +61,7 @@ def wrong(name: str, value: Any, key: Key) -> str | None:
     return None
 
 
-def mistakes(given: Mapping[str, Any], declared: Mapping[str, Key], what: str, of: str = "") -> Iterator[Mistake]:
+def mistakes(given: Mapping[str, Any], declared: Mapping[str, Option], what: str, of: str = "") -> Iterator[Mistake]:
     """Names that nothing declares, wrong types, values outside choices or limits.
 
     Args:
@@ -77,17 +78,19 @@ def mistakes(given: Mapping[str, Any], declared: Mapping[str, Key], what: str, o
             yield Mistake((name,), message)
 
 
-def part_mistakes(kind: Literal["data", "model"], given: Mapping[str, Any], task: registry.Entry) -> Iterator[Mistake]:
+def part_mistakes(
+    kind: Literal["data", "model"], given: Mapping[str, Any], task: registry.Entry[TaskCard]
+) -> Iterator[Mistake]:
     """Of a data source or a model: its name, the kind of data that the task reads, its options."""
     name, known = given.get("name"), registry.entries(kind)
     if not isinstance(name, str) or name not in known:
-        absent = f"no {kind} '{name}'" if name else f"'{kind}' needs a name"
-        yield Mistake(("name",), f"{absent}; {choices(known, str(name))}")
+        named = registry.unknown(kind, str(name)) if name else f"'{kind}' needs a name; {choices(known)}"
+        yield Mistake(("name",), named)
         return
-    card, keys = known[name].card, known[name].keys
-    if kind == "data" and card["content"] not in task.card["reads"]:
-        fitting = [other for other, entry in known.items() if entry.card["content"] in task.card["reads"]]
-        problem = f"the task '{task.name}' cannot read the data '{name}' ({card['content']})"
+    card, keys = known[name].card, known[name].options
+    if kind == "data" and card.content not in task.card.reads:
+        fitting = [other for other, entry in known.items() if entry.card.content in task.card.reads]
+        problem = f"the task '{task.name}' cannot read the data '{name}' ({card.content})"
         yield Mistake(("name",), f"{problem}; {choices(fitting, name)}")
     for key, declared in keys.items():
         if declared.required and key not in given:
@@ -95,9 +98,9 @@ def part_mistakes(kind: Literal["data", "model"], given: Mapping[str, Any], task
     yield from mistakes({k: v for k, v in given.items() if k != "name"}, keys, "key", f"the {kind} '{name}'")
 
 
-def recipe_mistakes(given: Mapping[str, Any], task: registry.Entry) -> Iterator[Mistake]:
+def recipe_mistakes(given: Mapping[str, Any], task: registry.Entry[TaskCard]) -> Iterator[Mistake]:
     """Of a recipe: the keys that every recipe has, those of the task, and the hyper-parameters under its slots."""
-    yield from mistakes(given, {**COMMON_KEYS, **task.keys}, "recipe key")
+    yield from mistakes(given, {**COMMON_KEYS, **task.options}, "recipe key")
     fill = given.get("slots")
     for slot, value in fill.items() if isinstance(fill, dict) else ():
         if slot not in SLOTS:
@@ -112,11 +115,10 @@ def recipe_mistakes(given: Mapping[str, Any], task: registry.Entry) -> Iterator[
 
 def _shared_mistakes(slot: str, shared: Mapping[str, Any]) -> Iterator[Mistake]:
     """``optimizer: {adam: {lr: …}}``: families and methods that exist, hyper-parameters that they take."""
-    known: dict[str, dict[str, Key]] = {}
-    for entry in registry.entries("method").values():
-        if entry.card["slot"] == slot:
-            for group in (entry.card["family"], entry.name):
-                known.setdefault(group, {}).update(entry.keys)
+    known = _groups(slot)
+    if not set(shared) <= set(known):  # a family that only a plug-in may have
+        registry.import_plug_ins("method")
+        known = _groups(slot)
     for group, given in shared.items():
         if group not in known:
             yield Mistake((group,), f"no family or method '{group}'; {choices(known, group)}")
@@ -125,6 +127,16 @@ def _shared_mistakes(slot: str, shared: Mapping[str, Any]) -> Iterator[Mistake]:
         else:
             checked = mistakes(given, known[group], "hyper-parameter", f"'{group}'")
             yield from (mistake.below(group) for mistake in checked)
+
+
+def _groups(slot: str) -> dict[str, dict[str, Option]]:
+    """Hyper-parameters by family and by method of a slot."""
+    known: dict[str, dict[str, Option]] = {}
+    for entry in registry.entries("method").values():
+        if entry.card.slot == slot:
+            for group in (entry.card.family, entry.name):
+                known.setdefault(group, {}).update(entry.options)
+    return known
 
 
 def slot_mistakes(slot: str, value: Any) -> Iterator[Mistake]:
@@ -146,15 +158,15 @@ def _method_mistakes(slot: str, method: Any) -> Iterator[Mistake]:
     name = method.get("name") if isinstance(method, dict) else method
     entry = methods.get(name) if isinstance(name, str) else None
     if entry is None:
-        fitting = [other for other, known in methods.items() if known.card["slot"] == slot]
-        yield Mistake((), f"no {slot} '{name}'; {choices(fitting, str(name))}")
-    elif entry.card["slot"] != slot:
-        yield Mistake((), f"the method '{name}' fills the slot '{entry.card['slot']}', not '{slot}'")
+        fitting = [other for other, known in methods.items() if known.card.slot == slot]
+        yield Mistake((), registry.unknown("method", str(name), slot, fitting))
+    elif entry.card.slot != slot:
+        yield Mistake((), f"the method '{name}' fills the slot '{entry.card.slot}', not '{slot}'")
     elif isinstance(method, dict):
         given = {key: value for key, value in method.items() if key != "name"}
-        yield from mistakes(given, entry.keys, "hyper-parameter", f"the method '{name}'")
+        yield from mistakes(given, entry.options, "hyper-parameter", f"the method '{name}'")
 
 
-def defaults(keys: Mapping[str, Key]) -> dict[str, Any]:
+def defaults(keys: Mapping[str, Option]) -> dict[str, Any]:
     """The default of every key that has one."""
     return {name: key.default for name, key in keys.items() if not key.required}

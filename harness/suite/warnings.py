@@ -122,13 +122,13 @@ def _untuned_on(suite: Suite, base: Setting) -> Iterator[UntunedArm]:
             for key in values:
                 tuned.setdefault(key, (name, f"optimizer.{group}.{key}"))
     for name, (method, given) in optimizers.items():
-        for key in sorted((tuned.keys() & method.keys.keys()) - given):
-            declared, (other, where) = method.keys[key], tuned[key]
+        for key in sorted((tuned.keys() & method.options.keys()) - given):
+            declared, (other, where) = method.options[key], tuned[key]
             if declared.type in ("int", "float") and not declared.required:
                 yield UntunedArm(base.benchmark, base.scale, name, method.name, key, declared.default, other, where)
 
 
-def _optimizer(base: Setting, arm: Arm) -> tuple[registry.Entry, set[str]] | None:
+def _optimizer(base: Setting, arm: Arm) -> tuple[registry.Entry[Any], set[str]] | None:
     """An arm's optimizer and the hyper-parameters that the recipe or the arm gives it; None where none is trained."""
     recipe = base.overridden(arm.set).recipe
     value = arm.optimizer if arm.optimizer is not None else recipe.get("slots", {}).get("optimizer")

@@ -31,7 +31,7 @@ def declared(arm: Arm, fill: Mapping[str, Any]) -> Space:
         value = _filled(arm, slot, fill)
         fixed = set(value) if arm.role == "ablation" and isinstance(value, dict) else set()
         for prefix, method in _methods(slot, value):
-            for key, one in registry.entry("method", method).card["search_space"].items():
+            for key, one in registry.entry("method", method).card.search_space.items():
                 if key not in fixed:
                     found[f"{prefix}.{key}"] = _range(one)
     return found
@@ -57,10 +57,12 @@ def _name(value: Any) -> str:
     return value if isinstance(value, str) else str(value.get("name"))
 
 
-def _range(one: Mapping[str, Any]) -> SpaceRange:
-    if one["kind"] == "choice":
-        return SpaceRange(choices=list(one["values"]))
-    return SpaceRange(low=one["low"], high=one["high"], log=one["log"], integer=one["kind"] == "integer")
+def _range(one: Any) -> SpaceRange:
+    """A range of ``methods.cards`` as a suite writes it."""
+    kind = type(one).__name__
+    if kind == "Choice":
+        return SpaceRange(choices=list(one.values))
+    return SpaceRange(low=one.low, high=one.high, log=one.log, integer=kind == "Integer")
 
 
 def spaces_of(arms: Mapping[str, Arm], fill: Mapping[str, Any], given: Given) -> dict[str, Space]:

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from harness.trial.contracts import DataRequest, ModelRequest, Slot, Task, TrialContext
-from harness.trial.recipe import recipe_from
+from harness.trial.options import build
+from harness.trial.recipe import recipe_from, task_values
 from harness.trial.runtime import Components, Runtime
 from harness.trial.seeds import Streams
 from harness.trial.weights import load_product
@@ -51,9 +52,9 @@ class Initialisation:
     def _model(self, part: Mapping[str, Any], slots: Mapping[str, Slot], facts: Mapping[str, Any]) -> nn.Module:
         torch.manual_seed(self.streams.number("init"))
         norms = {name.partition(".")[2] or "all": slot for name, slot in slots.items() if name.split(".")[0] == "norm"}
-        parameters = {key: value for key, value in part.items() if key != "name"}
-        request = ModelRequest(parameters, facts, norms, self.runtime.prerequisites)
-        built: nn.Module = self.runtime.components("model", part["name"])(request)
+        model = self.runtime.components("model", part["name"])
+        options = build(model.options, {key: value for key, value in part.items() if key != "name"})
+        built: nn.Module = model.target(ModelRequest(options, facts, norms, self.runtime.prerequisites))
         return built
 
 
@@ -76,7 +77,7 @@ def filled(slots: Mapping[str, Any], components: Components) -> dict[str, Slot]:
         places = {slot: value} if "name" in value else {f"{slot}.{place}": one for place, one in value.items()}
         for name, one in places.items():
             hyper = {key: tuple(v) if isinstance(v, list) else v for key, v in one.items() if key != "name"}
-            found[name] = Slot(one["name"], components("method", one["name"]), hyper)
+            found[name] = Slot(one["name"], components("method", one["name"]).target, hyper)
     return found
 
 
@@ -87,12 +88,14 @@ def assemble(spec: Mapping[str, Any], runtime: Runtime) -> Task:
     started = Initialisation(spec, streams, slots, runtime)
 
     def load_data() -> Any:
-        parameters = {key: value for key, value in spec["data"].items() if key not in ("name", "content")}
-        request = DataRequest(parameters, runtime.data_root, streams)
-        return runtime.components("data", spec["data"]["name"])(request)
+        source = runtime.components("data", spec["data"]["name"])
+        values = {key: value for key, value in spec["data"].items() if key not in ("name", "content")}
+        return source.target(DataRequest(build(source.options, values), runtime.data_root, streams))
 
+    component = runtime.components("task", spec["task"])
     context = TrialContext(
         recipe=recipe_from(spec["recipe"]),
+        options=build(component.options, task_values(spec["recipe"])),
         load_data=load_data,
         build_model=started.build,
         slots=slots,
@@ -103,5 +106,5 @@ def assemble(spec: Mapping[str, Any], runtime: Runtime) -> Task:
         load_prerequisite=started.prerequisite,
         prerequisites=tuple(spec["prerequisites"]),
     )
-    task: Task = runtime.components("task", spec["task"])(context)
+    task: Task = component.target(context)
     return task

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,9 @@ from harness.trial.seeds import Streams
 
 if TYPE_CHECKING:
     from harness.registry.cards import TaskCard
+
+OptionsT = TypeVar("OptionsT", covariant=True)
+"""The dataclass of options that a card names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,32 +43,32 @@ class Slot:
 
 
 @dataclass(frozen=True, slots=True)
-class DataRequest:
+class DataRequest(Generic[OptionsT]):
     """What a data source is asked for.
 
     Attributes:
-        parameters: the source's keys, defaults filled in.
+        options: the source's options.
         root: the folder that holds its files (``HARNESS_DATA``); unused by generated and shipped sources.
         streams: random streams; splits come from ``split``, generated content from ``data``.
     """
 
-    parameters: Mapping[str, Any]
+    options: OptionsT
     root: Path
     streams: Streams
 
 
 @dataclass(frozen=True, slots=True)
-class ModelRequest:
+class ModelRequest(Generic[OptionsT]):
     """What a model builder is asked for.
 
     Attributes:
-        parameters: the model's keys, defaults filled in.
+        options: the model's options.
         facts: what the task knows of the data (``classes``, ``channels``, ``size``, ``vocabulary``).
         norms: norm slots by place (``encoder``, ``decoder``; ``all`` where one norm serves every place).
         prerequisites: weights to start from by name (``backbone``): a product's folder or a file.
     """
 
-    parameters: Mapping[str, Any]
+    options: OptionsT
     facts: Mapping[str, Any] = field(default_factory=dict)
     norms: Mapping[str, Slot] = field(default_factory=dict)
     prerequisites: Mapping[str, Path] = field(default_factory=dict)
@@ -114,7 +117,8 @@ class TrialContext:
     """Everything a task may use.
 
     Attributes:
-        recipe: the whole recipe, task keys included (``recipe.task``).
+        recipe: what every task shares of the recipe.
+        options: the task's own part of the recipe, as its card declares it.
         data: the data request and loader: ``context.load_data()``.
         model: parameters of the model; ``context.build_model(facts)`` builds it from the stream ``init``.
         slots: methods by slot name; norm slots by place under ``norm.<place>``.
@@ -127,6 +131,7 @@ class TrialContext:
     """
 
     recipe: Recipe
+    options: Any
     load_data: Callable[[], Any]
     build_model: Callable[[Mapping[str, Any]], nn.Module]
     slots: Mapping[str, Slot]
@@ -142,11 +147,13 @@ class Task(ABC):
     """One kind of benchmark. Order of calls: ``build``, then per epoch ``batches``, per step ``training_step``."""
 
     card: ClassVar[TaskCard]
+    options: Any  # the record that the card names; a task says which
     trains = True  # False where the arm's method needs no training: the loop takes no step and only scores
 
     def __init__(self, context: TrialContext) -> None:
         self.context = context
         self.recipe = context.recipe
+        self.options = context.options
         self.streams = context.streams
         self.device = context.device
 

@@ -1,25 +1,154 @@
-"""Declared options: type, default, limits and meaning of one key of a recipe, a task, a model or a data source."""
+"""Declared options: the fields of a frozen dataclass, each with type, default, limits and meaning.
+
+A recipe, a task, a data source and a model each declare theirs once::
+
+    @dataclass(frozen=True, slots=True, kw_only=True)
+    class DigitsOptions:
+        train: int = option(400, "training images", low=10)
+        augment: str = option("none", "of training images", choices=AUGMENTATIONS)
+        path: str = option(REQUIRED, "folder, absolute or below HARNESS_DATA")
+
+Validation, help and the index read the declarations (``options_of``); what computes reads a typed record (``build``).
+"""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from types import NoneType, UnionType
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from harness.errors import HarnessError, choices
 
 Scalar = None | bool | int | float | str
+OptionType = Literal["int", "float", "bool", "str", "list", "dict", "any"]
+Record = TypeVar("Record")
+
+REQUIRED: Final = dataclasses.MISSING
+_NAMES: Mapping[Any, OptionType] = {
+    int: "int", float: "float", bool: "bool", str: "str", list: "list", tuple: "list", Mapping: "dict", Any: "any"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
-    """One key of a recipe, a model or a data source: type, default, limits, meaning.
+class Option:
+    """One option as validation and help see it; a float accepts whole numbers, a list is a tuple in the typed record.
 
-    ``type`` is ``int``, ``float``, ``bool``, ``str``, ``list``, ``dict`` or ``any``; a float accepts whole numbers.
+    Attributes:
+        type: from the field's annotation; ``any`` is not checked.
+        default: plain data; None where ``required``.
+        about: its meaning in a few words.
+        choices: the only valid values, where there are any.
+        low, high: limits of numbers, inclusive.
+        required: whether it must be given.
+        optional: whether null is a valid value (``X | None``).
     """
 
-    type: Literal["int", "float", "bool", "str", "list", "dict", "any"]
+    type: OptionType
     default: Any = None
     about: str = ""
     choices: tuple[Scalar, ...] = ()
     low: float | None = None
     high: float | None = None
     required: bool = False
-    optional: bool = False  # null is a valid value
+    optional: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoOptions:
+    """The options of what has none."""
+
+
+def option(
+    default: Any,
+    about: str | None = None,
+    *,
+    choices: tuple[Scalar, ...] = (),
+    low: float | None = None,
+    high: float | None = None,
+) -> Any:
+    """A field of a dataclass of options; ``REQUIRED`` as default: it must be given.
+
+    Without ``about`` it is the option of that name of the class it derives from, with another default.
+    """
+    metadata = {"about": about, "choices": choices, "low": low, "high": high}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def options_of(declared: type[Any]) -> dict[str, Option]:
+    """The options that a dataclass declares, by name.
+
+    Raises:
+        TypeError: a field without ``option(…)`` or with an annotation that no option has.
+    """
+    hints = get_type_hints(declared)
+    return {field.name: _option(declared, field, hints[field.name]) for field in dataclasses.fields(declared)}
+
+
+def build(declared: type[Record], values: Mapping[str, Any]) -> Record:
+    """The typed record of resolved values, defaults where none is given.
+
+    Raises:
+        HarnessError: a value for an option that is not declared, or none for a required one.
+    """
+    hints = get_type_hints(declared)
+    fields = {field.name: field for field in dataclasses.fields(declared)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in fields:
+            raise HarnessError(f"no option '{name}'; {choices(fields, name)}")
+    given = {name: _typed(value, hints[name]) for name, value in values.items()}
+    try:
+        return declared(**given)
+    except TypeError as error:
+        raise HarnessError(f"options: {error}") from error
+
+
+def _option(declared: type[Any], field: dataclasses.Field[Any], hint: Any) -> Option:
+    bare, optional = _without_none(hint)
+    name = _NAMES.get(get_origin(bare) or bare)
+    metadata = _metadata(declared, field.name)
+    if name is None or metadata is None:
+        kinds = "int, float, bool, str, tuple, Mapping or Any"
+        raise TypeError(f"{declared.__name__}.{field.name}: annotate it as {kinds} and give it option(default, about)")
+    if field.default_factory is not dataclasses.MISSING:
+        default = field.default_factory()
+    else:
+        default = None if field.default is REQUIRED else field.default
+    default = list(default) if isinstance(default, tuple) else default
+    return Option(name, default, required=_is_required(field), optional=optional, **metadata)
+
+
+def _metadata(declared: type[Any], name: str) -> Mapping[str, Any] | None:
+    """Meaning and limits of an option, from the nearest class that says them."""
+    for base in declared.__mro__:
+        field = base.__dict__.get("__dataclass_fields__", {}).get(name)
+        if field is not None and field.metadata.get("about") is not None:
+            return field.metadata
+    return None
+
+
+def _is_required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is REQUIRED and field.default_factory is dataclasses.MISSING
+
+
+def _without_none(hint: Any) -> tuple[Any, bool]:
+    """The annotation without ``None``, and whether it had one."""
+    if get_origin(hint) not in (Union, UnionType):
+        return hint, False
+    kept = [part for part in get_args(hint) if part is not NoneType]
+    return (kept[0] if len(kept) == 1 else Union[tuple(kept)]), len(kept) < len(get_args(hint))  # noqa: UP007
+
+
+def _typed(value: Any, hint: Any) -> Any:
+    """A plain value as its annotation says: whole numbers of floats as floats, lists as tuples."""
+    bare, _ = _without_none(hint)
+    if value is None:
+        return None
+    if bare in (int, float):
+        return bare(value)
+    if get_origin(bare) is tuple:
+        return tuple(_typed(item, get_args(bare)[0]) for item in value)
+    return value

@@ -10,14 +10,26 @@ from typing import Any, Protocol
 
 import torch
 
+from harness.trial.options import NoOptions
 from harness.vocabulary import Kind
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """A method, task, data source or model, imported: its class or function and the record of its options.
+
+    A method takes its hyper-parameters as they are and has no such record.
+    """
+
+    target: Callable[..., Any]
+    options: type[Any] = NoOptions
 
 
 class Components(Protocol):
     """Finds what a spec names; the registry does (``harness.registry.load``)."""
 
-    def __call__(self, kind: Kind, name: str) -> Any:
-        """The class or function of a ``method``, ``task``, ``data`` source or ``model``."""
+    def __call__(self, kind: Kind, name: str) -> Component:
+        """The ``method``, ``task``, ``data`` source or ``model`` of that name."""
         ...
 
 

@@ -3,8 +3,50 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from harness.trial.recipe import Recipe
+from harness.errors import HarnessError, choices
+
+if TYPE_CHECKING:
+    from harness.trial.recipe import Recipe
+
+
+def _constant(recipe: Recipe, step: int, warm: int, total: int) -> float:
+    return 1.0
+
+
+def _cosine(recipe: Recipe, step: int, warm: int, total: int) -> float:
+    return _towards_last(recipe, 0.5 * (1 + math.cos(math.pi * _progress(step, warm, total))))
+
+
+def _step(recipe: Recipe, step: int, warm: int, total: int) -> float:
+    return recipe.gamma ** sum(step >= _at(milestone, total) for milestone in recipe.milestones)
+
+
+def _linear(recipe: Recipe, step: int, warm: int, total: int) -> float:
+    return _towards_last(recipe, 1 - _progress(step, warm, total))
+
+
+def _inverse_sqrt(recipe: Recipe, step: int, warm: int, total: int) -> float:
+    return math.sqrt(max(1, warm) / max(1, step + 1))
+
+
+def _progress(step: int, warm: int, total: int) -> float:
+    """The share of the steps after the warm-up that is done."""
+    return (step - warm) / max(1, total - warm)
+
+
+def _towards_last(recipe: Recipe, shape: float) -> float:
+    """A factor that falls from 1 to ``min_lr_ratio`` as ``shape`` falls from 1 to 0."""
+    return recipe.min_lr_ratio + (1 - recipe.min_lr_ratio) * shape
+
+
+SCHEDULES: Mapping[str, Callable[[Recipe, int, int, int], float]] = MappingProxyType(
+    {"constant": _constant, "cosine": _cosine, "step": _step, "linear": _linear, "inverse-sqrt": _inverse_sqrt}
+)
+"""Factor at a step after the warm-up, by name: of (recipe, step, steps of warm-up, all steps)."""
 
 
 def factor(recipe: Recipe, step: int, total: int) -> float:
@@ -12,19 +54,16 @@ def factor(recipe: Recipe, step: int, total: int) -> float:
 
     ``warmup`` up to 1 is a share of the steps, above 1 a number of steps; it rises linearly to 1 and the schedule
     runs over what remains. ``inverse-sqrt`` falls as 1/√step after the warm-up (Vaswani et al. 2017).
+
+    Raises:
+        HarnessError: the recipe names a schedule that does not exist.
     """
+    if recipe.schedule not in SCHEDULES:
+        raise HarnessError(f"no schedule '{recipe.schedule}'; {choices(dict(SCHEDULES), recipe.schedule)}")
     warm = round(recipe.warmup * total) if recipe.warmup <= 1 else int(recipe.warmup)
     if step < warm:
         return (step + 1) / warm
-    if recipe.schedule == "constant":
-        return 1.0
-    if recipe.schedule == "inverse-sqrt":
-        return math.sqrt(max(1, warm) / max(1, step + 1))
-    if recipe.schedule == "step":
-        return recipe.gamma ** sum(step >= _at(milestone, total) for milestone in recipe.milestones)
-    progress = (step - warm) / max(1, total - warm)
-    shape = 0.5 * (1 + math.cos(math.pi * progress)) if recipe.schedule == "cosine" else 1 - progress
-    return recipe.min_lr_ratio + (1 - recipe.min_lr_ratio) * shape
+    return SCHEDULES[recipe.schedule](recipe, step, warm, total)
 
 
 def _at(milestone: float, total: int) -> int:

@@ -6,7 +6,6 @@ Each function takes the option that a test flips to see the check fail.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -55,6 +54,7 @@ def help_set_stays_in_test_set(share: float = 0.5) -> Check:
     """Half of the windows that are scored are in the help set at p = 0.5: nothing takes them out of the test set."""
     from harness.trial.seeds import Streams
     from suites.data.csi_domains import CsiDomain
+    from suites.tasks.sensing import SensingOptions
     from suites.tasks.target_domain import draw_shots, help_set
 
     draws = np.random.default_rng(1)
@@ -62,8 +62,7 @@ def help_set_stays_in_test_set(share: float = 0.5) -> Check:
     windows = draws.standard_normal((200, 5, 4)).astype(np.float32)
     numbers = np.arange(200)
     target = draw_shots(CsiDomain(windows, labels, numbers, numbers), 1, Streams(0), permute_hidden=False)
-    options: dict[str, Any] = {"reduce": "none", "help_share": share, "help_mode": 1, "neighbours": 1}
-    made = help_set(target, 5, {**options, "confidence": "farthest", "oracle_labels": False}, Streams(0))
+    made = help_set(target, 5, SensingOptions(reduce="none", help_share=share, help_mode=1, neighbours=1), Streams(0))
     inside = 100 * len(np.intersect1d(target.rest[made.places], target.rest)) / len(target.rest)
     detail = f"{len(made.places)} of {len(target.rest)} scored windows are in the help set at p = {share}"
     return Check(ours=inside, theirs=50.0, tolerance=1.0, unit="percent", detail=detail)
@@ -118,11 +117,11 @@ def bn_sees_target(batch_norm: str = "all") -> Check:
 
     ``ours`` is 1 where one pass moves a running mean, and leaves it alone under source-only statistics.
     """
-    from suites.models.csi_resnet import build
+    from suites.models.csi_resnet import CsiResNetOptions, build
     from suites.tasks.sensing import statistics_kept
 
     torch.manual_seed(0)
-    network = build(ModelRequest({"width": 4, "dimension": 8, "pretrained": False}, {"classes": 3})).train()
+    network = build(ModelRequest(CsiResNetOptions(width=4, dimension=8), {"classes": 3})).train()
     windows = torch.randn(8, 1, 16, 20).cumsum(dim=2)
     moves = {}
     for kind in (batch_norm, "source"):
@@ -155,10 +154,10 @@ def umap_d128_needs_samples(dimensions: int = 128) -> Check:
 
 def parameter_count(classes: int = 6) -> Check:
     """The network of six classes has 11,211,784 parameters."""
-    from suites.models.csi_resnet import build
+    from suites.models.csi_resnet import CsiResNetOptions, build
 
     with torch.device("meta"):
-        network = build(ModelRequest({"width": 64, "dimension": 64, "pretrained": False}, {"classes": classes}))
+        network = build(ModelRequest(CsiResNetOptions(), {"classes": classes}))
     count = sum(parameter.numel() for parameter in network.parameters())
     return Check(
         ours=count,

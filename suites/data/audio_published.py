@@ -13,16 +13,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
 from suites.data.archive import missing
-from suites.data.sounds import SoundFiles, Sounds, SoundSplit
+from suites.data.sounds import RateOptions, SoundFiles, Sounds, SoundSplit
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -47,10 +45,10 @@ DCASE_CLASSES = (
     "Motorcycle",
     "Train",
 )
-Row = tuple[Path, object]
+Recording = tuple[Path, object]
 
 
-def _sounds(rows: dict[str, list[Row]], classes: tuple[str, ...], rate: int, source: str) -> Sounds:
+def _sounds(rows: dict[str, list[Recording]], classes: tuple[str, ...], rate: int, source: str) -> Sounds:
     splits, first = {}, 0
     for name, listed in rows.items():
         if not listed:
@@ -73,7 +71,7 @@ def _lines(file: Path) -> list[str]:
     return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
-def load_speech_commands(request: DataRequest) -> Sounds:
+def load_speech_commands(request: DataRequest[RateOptions]) -> Sounds:
     """Single words by the published lists; every folder that does not begin with ``_`` is a word.
 
     Raises:
@@ -84,7 +82,7 @@ def load_speech_commands(request: DataRequest) -> Sounds:
     folder = _folder(request.root, "speech-commands", *lists.values())
     words = tuple(sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith(("_", "."))))
     held = {name: part for part, file in lists.items() for name in _lines(folder / file)}
-    rows: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
+    rows: dict[str, list[Recording]] = {"train": [], "validation": [], "test": []}
     seen = set()
     for number, word in enumerate(words):
         for path in sorted((folder / word).glob("*.wav")):
@@ -94,10 +92,10 @@ def load_speech_commands(request: DataRequest) -> Sounds:
     absent = sorted(set(held) - seen)
     if absent:
         raise HarnessError(f"speech-commands: the lists name {absent[0]}, which is not below {folder}")
-    return _sounds(rows, words, int(request.parameters["rate"]), "speech-commands")
+    return _sounds(rows, words, request.options.rate, "speech-commands")
 
 
-def load_magnatagatune(request: DataRequest) -> Sounds:
+def load_magnatagatune(request: DataRequest[RateOptions]) -> Sounds:
     """Clips with their tags among the 50 most frequent, split by folder.
 
     Raises:
@@ -116,12 +114,12 @@ def load_magnatagatune(request: DataRequest) -> Sounds:
         raise HarnessError(f"magnatagatune: {file} holds rows of other lengths or tags that are no numbers") from error
     # Most frequent first, of equals the one that stands first.
     top = np.argsort(-values.sum(axis=0), kind="stable")[:TOP_TAGS]
-    rows: dict[str, list[Row]] = {"train": [], "validation": [], "test": []}
+    rows: dict[str, list[Recording]] = {"train": [], "validation": [], "test": []}
     for row, tags in zip(table, values[:, top], strict=True):
         path = folder / row[-1]
         if tags.any() and path.is_file():  # some published mp3 files are empty or lost
             rows[_mtat_part(row[-1], file)].append((path, tags))
-    return _sounds(rows, tuple(header[1 + int(t)] for t in top), int(request.parameters["rate"]), "magnatagatune")
+    return _sounds(rows, tuple(header[1 + int(t)] for t in top), request.options.rate, "magnatagatune")
 
 
 def _mtat_part(path: str, file: Path) -> str:
@@ -132,7 +130,7 @@ def _mtat_part(path: str, file: Path) -> str:
     return "train" if number < 12 else "validation" if number == 12 else "test"
 
 
-def load_dcase2017(request: DataRequest) -> Sounds:
+def load_dcase2017(request: DataRequest[RateOptions]) -> Sounds:
     """Ten-second clips with weak labels; the testing set joins the training, the evaluation set is the test.
 
     A tenth of the training, drawn by the stream ``split``, validates.
@@ -152,10 +150,10 @@ def load_dcase2017(request: DataRequest) -> Sounds:
         "validation": [row for place, row in enumerate(train) if place in held],
         "test": found["evaluation"],
     }
-    return _sounds(rows, DCASE_CLASSES, int(request.parameters["rate"]), "dcase2017-task4")
+    return _sounds(rows, DCASE_CLASSES, request.options.rate, "dcase2017-task4")
 
 
-def _weak(file: Path, audio: Path) -> list[Row]:
+def _weak(file: Path, audio: Path) -> list[Recording]:
     tags: dict[str, np.ndarray] = {}
     with file.open(newline="", encoding="utf-8") as lines:
         for row in _tabbed(lines):
@@ -184,7 +182,7 @@ def _info(name: str, target: str, summary: str, home: str, licence: str, size: s
         size=size,
         files=(f"data:{name}",),
         fetch=f"hand:{hand}",
-        keys=MappingProxyType({"rate": Key("int", 16000, "samples a second, resampled", low=1000)}),
+        options=RateOptions,
     )
 
 

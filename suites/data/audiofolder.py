@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,10 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import REQUIRED, option
 from suites.data.archive import Tree, missing, open_tree, require_sum
 from suites.data.cache import cached, checksum
-from suites.data.sounds import SUFFIXES, Sounds, SoundSplit, Waves, decode, fitted
+from suites.data.sounds import SUFFIXES, RateOptions, Sounds, SoundSplit, Waves, decode, fitted
 from suites.data.types import Labels
 
 if TYPE_CHECKING:
@@ -71,15 +72,54 @@ def _sounds(waves: Waves, targets: Labels, parts: Mapping[str, Labels], classes:
     return Sounds(splits, classes, rate)
 
 
-def load_folder(request: DataRequest) -> Sounds:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioFolderOptions(RateOptions):
+    """Options of a folder of recordings by class."""
+
+    path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
+    seconds: float = option(5.0, "recordings are cut or padded to this length", low=0.01)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaggedOptions(RateOptions):
+    """Options of recordings with tables of tags."""
+
+    validation: int = option(0, "recordings taken out of training where no table has them", low=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioTagsOptions(TaggedOptions):
+    """Options of a folder of recordings with tables of tags."""
+
+    path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
+    seconds: float = option(5.0, "recordings are cut or padded to this length", low=0.01)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FsddOptions:
+    """Options of the spoken digits."""
+
+    samples: int = option(6000, "recordings are cut or padded to this length at 8 kHz", low=256)
+    test_speakers: int = option(1, "of six, for the test", low=1, high=4)
+    validation_speakers: int = option(1, "of six, for validation", low=0, high=4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Esc10Options(RateOptions):
+    """Options of the environmental sounds."""
+
+    test_fold: int = option(5, "of five, for the test", low=1, high=5)
+
+
+def load_folder(request: DataRequest[AudioFolderOptions]) -> Sounds:
     """A user's own recordings in ``<split>/<class>/<name>``.
 
     Raises:
         HarnessError: nothing in ``train/<class>/`` or ``test/<class>/``.
     """
-    keys = request.parameters
-    rate, length = int(keys["rate"]), round(float(keys["seconds"]) * int(keys["rate"]))
-    path = request.root / str(keys["path"])
+    options = request.options
+    rate, length = options.rate, round(options.seconds * options.rate)
+    path = request.root / options.path
 
     def wanted(tree: Tree) -> list[str]:
         return [n for n in recordings(tree) if len(PurePosixPath(n).parts) >= 3 and _part(n) is not None]
@@ -99,14 +139,14 @@ def _part(name: str) -> str | None:
     return SPELLINGS.get(PurePosixPath(name).parts[-3].lower())
 
 
-def load_fsdd(request: DataRequest) -> Sounds:
+def load_fsdd(request: DataRequest[FsddOptions]) -> Sounds:
     """Spoken digits, speakers disjoint between splits: shared out at random by the stream ``split``.
 
     Raises:
         HarnessError: a file name of another form, or no speaker left for training.
     """
-    keys, file = request.parameters, "fsdd/fsdd.tar.xz"
-    waves, names = decoded(request.root / file, "fsdd", 8000, int(keys["samples"]), recordings, SUMS[f"data:{file}"])
+    options, file = request.options, "fsdd/fsdd.tar.xz"
+    waves, names = decoded(request.root / file, "fsdd", 8000, options.samples, recordings, SUMS[f"data:{file}"])
     matches = [FSDD.fullmatch(PurePosixPath(name).name) for name in names]
     bad = [name for name, match in zip(names, matches, strict=True) if match is None]
     if bad:
@@ -114,7 +154,7 @@ def load_fsdd(request: DataRequest) -> Sounds:
     digits = np.array([int(match["digit"]) for match in matches if match], dtype=np.int64)
     speakers = np.array([match["speaker"] for match in matches if match])
     everyone = sorted(set(speakers.tolist()))
-    counts = [int(keys["test_speakers"]), int(keys["validation_speakers"])]
+    counts = [options.test_speakers, options.validation_speakers]
     if sum(counts) >= len(everyone):
         raise HarnessError(f"fsdd: {sum(counts)} speakers for test and validation leave none of {len(everyone)}")
     order = request.streams.numpy("split", "fsdd").permutation(everyone)
@@ -123,14 +163,14 @@ def load_fsdd(request: DataRequest) -> Sounds:
     return _sounds(waves, digits, parts, tuple(str(digit) for digit in range(10)), 8000)
 
 
-def load_esc10(request: DataRequest) -> Sounds:
+def load_esc10(request: DataRequest[Esc10Options]) -> Sounds:
     """Environmental sounds by the published folds: one tests, the one before it validates, the rest trains.
 
     Raises:
         HarnessError: a file name of another form.
     """
-    keys, file = request.parameters, "esc10/esc10.zip"
-    rate = int(keys["rate"])
+    options, file = request.options, "esc10/esc10.zip"
+    rate = options.rate
     waves, names = decoded(request.root / file, "esc10", rate, 5 * rate, recordings, SUMS[f"data:{file}"])
     matches = [ESC.search(name) for name in names]
     bad = [name for name, match in zip(names, matches, strict=True) if match is None]
@@ -139,7 +179,7 @@ def load_esc10(request: DataRequest) -> Sounds:
     classes = tuple(sorted({match["name"] for match in matches if match}))
     targets = np.array([classes.index(match["name"]) for match in matches if match], dtype=np.int64)
     folds = np.array([int(match["fold"]) for match in matches if match])
-    test = int(keys["test_fold"])
+    test = options.test_fold
     parts = {"test": folds == test, "validation": folds == (test - 2) % 5 + 1}
     parts["train"] = ~(parts["test"] | parts["validation"])
     return _sounds(waves, targets, {name: mask.nonzero()[0] for name, mask in parts.items()}, classes, rate)
@@ -165,22 +205,20 @@ def read_tags(content: bytes, where: str) -> tuple[tuple[str, ...], dict[str, li
     return tags, table
 
 
-def load_tags(request: DataRequest) -> Sounds:
+def load_tags(request: DataRequest[AudioTagsOptions]) -> Sounds:
     """A user's own folder or archive with ``train.csv`` and ``test.csv`` (``validation.csv`` where there is one)."""
-    keys = request.parameters
-    return _tagged(request, request.root / str(keys["path"]), "audiotags", int(keys["rate"]), float(keys["seconds"]))
+    options = request.options
+    return _tagged(request, request.root / options.path, "audiotags", options.rate, options.seconds)
 
 
-def load_orchestra(request: DataRequest) -> Sounds:
+def load_orchestra(request: DataRequest[TaggedOptions]) -> Sounds:
     """Mixes of orchestral instruments, 15 tags, 2 seconds."""
     file = "orchestra-mix/orchestra_mix.zip"
-    return _tagged(
-        request, request.root / file, "orchestra-mix", int(request.parameters["rate"]), 2.0, SUMS[f"data:{file}"]
-    )
+    return _tagged(request, request.root / file, "orchestra-mix", request.options.rate, 2.0, SUMS[f"data:{file}"])
 
 
 def _tagged(
-    request: DataRequest, path: Path, source: str, rate: int, seconds: float, expected: str | None = None
+    request: DataRequest[TaggedOptions], path: Path, source: str, rate: int, seconds: float, expected: str | None = None
 ) -> Sounds:
     if not path.exists():
         raise missing(source, path)
@@ -210,11 +248,11 @@ def _tagged(
     parts = {part: np.array([number[file] for file in table], dtype=np.int64) for part, table in tables.items()}
     values = {file: row for table in tables.values() for file, row in table.items()}
     targets = np.array([values[name] for name in names], dtype=np.int64)
-    _hold_out(parts, int(request.parameters["validation"]), request, source)
+    _hold_out(parts, request.options.validation, request, source)
     return _sounds(waves, targets, parts, tags, rate)
 
 
-def _hold_out(parts: dict[str, Labels], wanted: int, request: DataRequest, source: str) -> None:
+def _hold_out(parts: dict[str, Labels], wanted: int, request: DataRequest[Any], source: str) -> None:
     if "validation" in parts or not wanted:
         return
     if wanted >= len(parts["train"]):
@@ -228,13 +266,9 @@ SUMS = {
     "data:esc10/esc10.zip": "27651c6ce79be8b067ce02594f249790234e0e03631d61682cbce86073347e6e",
     "data:orchestra-mix/orchestra_mix.zip": "9b76c37b27f7f2d579129bebadb1cb37c025ec47f394de2ab38936184309383e",
 }
-_PATH = Key("str", None, "folder or archive, absolute or below HARNESS_DATA", required=True)
-_RATE = Key("int", 16000, "samples a second, resampled", low=1000)
-_SECONDS = Key("float", 5.0, "recordings are cut or padded to this length", low=0.01)
-_VALIDATION = Key("int", 0, "recordings taken out of training where no table has them", low=0)
 
 
-def _named(name: str, target: str, layout: str, file: str, keys: dict[str, Key], **more: str) -> DataCard:
+def _named(name: str, target: str, layout: str, file: str, options: type[Any], **more: str) -> DataCard:
     return DataCard(
         name=name,
         target=target,
@@ -244,13 +278,13 @@ def _named(name: str, target: str, layout: str, file: str, keys: dict[str, Key],
         version="1",
         files=(f"data:{file}",),
         sha256=MappingProxyType({f"data:{file}": SUMS[f"data:{file}"]}),
-        keys=MappingProxyType(keys),
+        options=options,
         fetch=f"hand:put {PurePosixPath(file).name} into HARNESS_DATA/{PurePosixPath(file).parent}/",
         **more,
     )
 
 
-def _own(name: str, target: str, summary: str, what: str, keys: dict[str, Key]) -> DataCard:
+def _own(name: str, target: str, summary: str, what: str, options: type[Any]) -> DataCard:
     return DataCard(
         name=name,
         target=target,
@@ -262,7 +296,7 @@ def _own(name: str, target: str, summary: str, what: str, keys: dict[str, Key]) 
         licence="yours",
         version="1",
         fetch=f"hand:point path at a folder or archive with {what}",
-        keys=MappingProxyType({"path": _PATH, "rate": _RATE, "seconds": _SECONDS, **keys}),
+        options=options,
     )
 
 
@@ -272,25 +306,21 @@ CARDS = (
         "load_folder",
         "recordings of your own: <split>/<class>/<name>.wav",
         "train/<class>/ and test/<class>/ of wav, ogg, flac or mp3",
-        {},
+        AudioFolderOptions,
     ),
     _own(
         "audiotags",
         "load_tags",
         "recordings of your own with tags: train.csv and test.csv, column file and one column a tag",
         "train.csv, test.csv and the files that they name",
-        {"validation": _VALIDATION},
+        AudioTagsOptions,
     ),
     _named(
         "fsdd",
         "load_fsdd",
         "audiofolder",
         "fsdd/fsdd.tar.xz",
-        {
-            "samples": Key("int", 6000, "recordings are cut or padded to this length at 8 kHz", low=256),
-            "test_speakers": Key("int", 1, "of six, for the test", low=1, high=4),
-            "validation_speakers": Key("int", 1, "of six, for validation", low=0, high=4),
-        },
+        FsddOptions,
         summary="free spoken digits, 3,000 recordings of six speakers, by speaker",
         home="https://github.com/Jakobovski/free-spoken-digit-dataset",
         licence="CC BY-SA 4.0",
@@ -301,7 +331,7 @@ CARDS = (
         "load_esc10",
         "audiofolder",
         "esc10/esc10.zip",
-        {"rate": _RATE, "test_fold": Key("int", 5, "of five, for the test", low=1, high=5)},
+        Esc10Options,
         summary="environmental sounds, 300 clips of 5 s, ten classes, by fold",
         home="https://github.com/karoldvl/ESC-10",
         licence="CC BY 3.0, credits beside the archive",
@@ -312,7 +342,7 @@ CARDS = (
         "load_orchestra",
         "audiotags",
         "orchestra-mix/orchestra_mix.zip",
-        {"rate": _RATE, "validation": _VALIDATION},
+        TaggedOptions,
         summary="mixes of orchestral instruments, 1,050 clips of 2 s, 15 tags",
         home="https://philharmonia.co.uk/resources/sound-samples/",
         licence="CC BY-SA 3.0",

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.digits import CLASSES, FILE, SHA256, enlarge, read_digits, split_counts
 from suites.data.types import Images, ImageSplit, Labels
 
@@ -120,7 +120,19 @@ def biased_splits(
     return splits, groups
 
 
-def load_digits(request: DataRequest) -> BiasedImages:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasedDigitsOptions:
+    """Options of the data source ``biased-digits``."""
+
+    bias: str = option("colour", "of the background", choices=("colour", "texture"))
+    rho: float = option(0.95, "share of a class on its own background, in training", low=0, high=1)
+    train: int = option(1000, "training images", low=10)
+    validation: int = option(200, "validation images, without bias", low=0)
+    noise: float = option(0.1, "deviation of the noise that is added to pixels in 0–1", low=0)
+    size: int = option(8, "side in pixels, bilinear enlargement", low=8, high=256)
+
+
+def load_digits(request: DataRequest[BiasedDigitsOptions]) -> BiasedImages:
     """Digits on a background that is biased by colour (3 channels, 10 classes) or by texture (1 channel, 0–8).
 
     Splits by the stream ``split``, biases, phases and noise by the stream ``data``.
@@ -128,14 +140,14 @@ def load_digits(request: DataRequest) -> BiasedImages:
     Raises:
         HarnessError: nothing is left for the test.
     """
-    keys = request.parameters
-    texture = keys["bias"] == "texture"
+    options = request.options
+    texture = options.bias == "texture"
     classes = len(TEXTURES) if texture else CLASSES
     images, labels = read_digits()
     kept = (labels < classes).nonzero()[0]
     order = kept[request.streams.numpy("split", "biased-digits").permutation(len(kept))]
-    places = split_counts("biased-digits", len(order), {name: int(keys[name]) for name in ("train", "validation")})
-    large = enlarge(images, int(keys["size"]))
+    places = split_counts("biased-digits", len(order), {"train": options.train, "validation": options.validation})
+    large = enlarge(images, options.size)
     strokes = {
         name: (large[chosen], labels[chosen], chosen.astype(np.int64))
         for name, chosen in ((name, order[place]) for name, place in places.items())
@@ -145,9 +157,9 @@ def load_digits(request: DataRequest) -> BiasedImages:
     def paint(images: Pixels, bias: Labels, draws: np.random.Generator) -> Pixels:
         painted = on_textures(images, bias, draws) if texture else on_colours(images, bias)
         noise = draws.standard_normal(painted.shape, dtype=np.float32)
-        return painted + np.float32(keys["noise"]) * noise
+        return painted + np.float32(options.noise) * noise
 
-    splits, groups = biased_splits(strokes, float(keys["rho"]), classes, paint, draws)
+    splits, groups = biased_splits(strokes, options.rho, classes, paint, draws)
     return BiasedImages(splits, tuple(str(digit) for digit in range(classes)), groups=groups)
 
 
@@ -164,14 +176,5 @@ CARD = DataCard(
     size="57 kB",
     files=(f"package:{FILE}",),
     sha256=MappingProxyType({f"package:{FILE}": SHA256}),
-    keys=MappingProxyType(
-        {
-            "bias": Key("str", "colour", "of the background", choices=("colour", "texture")),
-            "rho": Key("float", 0.95, "share of a class on its own background, in training", low=0, high=1),
-            "train": Key("int", 1000, "training images", low=10),
-            "validation": Key("int", 200, "validation images, without bias", low=0),
-            "noise": Key("float", 0.1, "deviation of the noise that is added to pixels in 0–1", low=0),
-            "size": Key("int", 8, "side in pixels, bilinear enlargement", low=8, high=256),
-        }
-    ),
+    options=BiasedDigitsOptions,
 )

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import REQUIRED, option
 from suites.data.archive import Tree, missing, open_tree, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.imagenet import MEAN, STD
@@ -239,8 +239,41 @@ def list_coco(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[s
 Lister = Callable[[Tree, str], tuple[dict[str, list[Listed]], tuple[str, ...]]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxOptions:
+    """Options of every set of images with boxes."""
+
+    size: int = option(300, "side of the square that images are resized to, pixels", low=16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutBoxOptions(BoxOptions):
+    """Options of sets without a published validation."""
+
+    validation: int = option(0, "images taken out of training where no list has them", low=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoxFolderOptions(HeldOutBoxOptions):
+    """Options of a user's own folder."""
+
+    path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Coco2017Options(BoxOptions):
+    """Options of COCO 2017."""
+
+    size: int = option(512)
+
+
 def load_tree(
-    path: Path, source: str, size: int, lister: Lister, request: DataRequest, expected: str | None = None
+    path: Path,
+    source: str,
+    size: int,
+    lister: Lister,
+    request: DataRequest[HeldOutBoxOptions],
+    expected: str | None = None,
 ) -> BoxedImages:
     """All splits of a folder or archive, images decoded once and then taken from the cache.
 
@@ -278,11 +311,11 @@ def load_tree(
 Part = list[tuple[int, Listed]]
 
 
-def _published(parts: dict[str, Part], request: DataRequest, source: str) -> dict[str, Part]:
+def _published(parts: dict[str, Part], request: DataRequest[HeldOutBoxOptions], source: str) -> dict[str, Part]:
     train, validation, test = (parts.get(name, []) for name in ("train", "val", "test"))
     if not test:
         validation, test = [], validation
-    wanted = int(request.parameters["validation"])
+    wanted = request.options.validation
     if not validation and wanted:
         if wanted >= len(train):
             raise HarnessError(f"{source}: validation {wanted} leaves none of {len(train)} training images")
@@ -311,35 +344,35 @@ def boxed(images: Array | BoxFiles, listed: Sequence[Listed], items: Labels, siz
     )
 
 
-def load_coco(request: DataRequest) -> BoxedImages:
+def load_coco(request: DataRequest[BoxFolderOptions]) -> BoxedImages:
     """A user's own folder or archive in COCO's layout."""
-    keys = request.parameters
-    return load_tree(request.root / str(keys["path"]), "coco", int(keys["size"]), list_coco, request)
+    options = request.options
+    return load_tree(request.root / options.path, "coco", options.size, list_coco, request)
 
 
-def load_voc(request: DataRequest) -> BoxedImages:
+def load_voc(request: DataRequest[BoxFolderOptions]) -> BoxedImages:
     """A user's own folder or archive in Pascal VOC's layout; difficult boxes are treated as crowds."""
-    keys = request.parameters
-    return load_tree(request.root / str(keys["path"]), "voc", int(keys["size"]), list_voc, request)
+    options = request.options
+    return load_tree(request.root / options.path, "voc", options.size, list_voc, request)
 
 
-def load_bccd(request: DataRequest) -> BoxedImages:
+def load_bccd(request: DataRequest[HeldOutBoxOptions]) -> BoxedImages:
     """Blood cells: red, white, platelets; the published train, val and test lists."""
     file = "bccd/bccd.zip"
-    size = int(request.parameters["size"])
+    size = request.options.size
     return load_tree(request.root / file, "bccd", size, list_voc, request, SUMS[f"data:{file}"])
 
 
-def load_coco128(request: DataRequest) -> BoxedImages:
+def load_coco128(request: DataRequest[HeldOutBoxOptions]) -> BoxedImages:
     """256 COCO photographs, 80 classes."""
     file = "coco128/coco128.zip"
-    size = int(request.parameters["size"])
+    size = request.options.size
     return load_tree(request.root / file, "coco128", size, list_coco, request, SUMS[f"data:{file}"])
 
 
-def load_coco2017(request: DataRequest) -> BoxedImages:
+def load_coco2017(request: DataRequest[Coco2017Options]) -> BoxedImages:
     """COCO 2017 as published, images in their files: train2017 trains, val2017 is the test."""
-    folder, size = request.root / "coco2017", int(request.parameters["size"])
+    folder, size = request.root / "coco2017", request.options.size
     splits: dict[str, BoxSplit] = {}
     classes: tuple[str, ...] = ()
     first = 0
@@ -362,17 +395,9 @@ SUMS = {
     "data:bccd/bccd.zip": "e0995551019a90f321ea3668cc826ad33620f0d1704bf35c43294ad1a9fa58b3",
     "data:coco128/coco128.zip": "4a94425425cdd6c2044f5e7a32047e86b67820d5370f611318dff2fd1d3893f1",
 }
-_PATH = Key("str", None, "folder or archive, absolute or below HARNESS_DATA", required=True)
 
 
-def _size(default: int) -> Key:
-    return Key("int", default, "side of the square that images are resized to, pixels", low=16)
-
-
-_KEYS = {"size": _size(300), "validation": Key("int", 0, "images taken out of training where no list has them", low=0)}
-
-
-def _info(name: str, target: str, layout: str, fetch: str, keys: dict[str, Key], **more: Any) -> DataCard:
+def _info(name: str, target: str, layout: str, fetch: str, options: type[Any], **more: Any) -> DataCard:
     files = more.pop("files", ())
     return DataCard(
         name=name,
@@ -383,7 +408,7 @@ def _info(name: str, target: str, layout: str, fetch: str, keys: dict[str, Key],
         fetch=fetch,
         files=files,
         sha256=MappingProxyType({file: SUMS[file] for file in files if file in SUMS}),
-        keys=MappingProxyType(keys),
+        options=options,
         **{"origin": "real", **more},
     )
 
@@ -392,29 +417,30 @@ CARDS = (
     _info(
         "coco", "load_coco", "coco",
         "hand:point path at annotations/instances_train.json, instances_val.json and the folders train, val",
-        {"path": _PATH, **_KEYS}, summary="images with boxes of your own in COCO's layout", origin="folder", home="",
+        BoxFolderOptions, summary="images with boxes of your own in COCO's layout", origin="folder", home="",
         licence="yours",
     ),
     _info(
         "voc", "load_voc", "voc",
         "hand:point path at Annotations, ImageSets/Main and JPEGImages",
-        {"path": _PATH, **_KEYS}, summary="images with boxes of your own in Pascal VOC's layout", origin="folder",
+        BoxFolderOptions, summary="images with boxes of your own in Pascal VOC's layout", origin="folder",
         home="", licence="yours",
     ),
     _info(
-        "bccd", "load_bccd", "voc", "hand:put bccd.zip into HARNESS_DATA/bccd/", _KEYS, files=("data:bccd/bccd.zip",),
+        "bccd", "load_bccd", "voc", "hand:put bccd.zip into HARNESS_DATA/bccd/", HeldOutBoxOptions,
+        files=("data:bccd/bccd.zip",),
         summary="blood cells, 364 images, three classes; two boxes without area are left out",
         home="https://github.com/Shenggan/BCCD_Dataset", licence="MIT", size="8 MB",
     ),
     _info(
-        "coco128", "load_coco128", "coco", "hand:put coco128.zip into HARNESS_DATA/coco128/", _KEYS,
+        "coco128", "load_coco128", "coco", "hand:put coco128.zip into HARNESS_DATA/coco128/", HeldOutBoxOptions,
         files=("data:coco128/coco128.zip",), summary="256 COCO photographs at 256 pixels, 80 classes",
         home="https://github.com/lightly-ai/coco128_yolo", licence="annotations CC BY 4.0", size="4 MB",
     ),
     _info(
         "coco2017", "load_coco2017", "coco",
         "hand:unpack train2017, val2017 and annotations of https://cocodataset.org into HARNESS_DATA/coco2017/",
-        {"size": _size(512)}, files=("data:coco2017/annotations", "data:coco2017/train2017", "data:coco2017/val2017"),
+        Coco2017Options, files=("data:coco2017/annotations", "data:coco2017/train2017", "data:coco2017/val2017"),
         summary="COCO 2017, 118,287 training and 5,000 validation photographs, 80 classes",
         home="https://cocodataset.org", licence="annotations CC BY 4.0; images by their owners", size="20 GB",
     ),

@@ -11,14 +11,13 @@ import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.archive import Tree, missing, open_tree, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.types import Array, Images, ImageSplit
@@ -48,7 +47,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class CifarLayout:
     """Where a published set keeps what.
 
     Attributes:
@@ -67,7 +66,7 @@ class Layout:
     meta: tuple[str, str]
 
 
-CIFAR10 = Layout(
+CIFAR10 = CifarLayout(
     "cifar-10-batches-py",
     "cifar-10-python.tar.gz",
     tuple(f"data_batch_{number}" for number in range(1, 6)),
@@ -75,7 +74,7 @@ CIFAR10 = Layout(
     "labels",
     ("batches.meta", "label_names"),
 )
-CIFAR100 = Layout(
+CIFAR100 = CifarLayout(
     "cifar-100-python", "cifar-100-python.tar.gz", ("train",), ("test",), "fine_labels", ("meta", "fine_label_names")
 )
 
@@ -95,7 +94,7 @@ def unpickle(content: bytes, where: str) -> dict[str, Any]:
     return value
 
 
-def _split(tree: Tree, files: tuple[str, ...], layout: Layout, prefix: str, source: str) -> tuple[Array, Array]:
+def _split(tree: Tree, files: tuple[str, ...], layout: CifarLayout, prefix: str, source: str) -> tuple[Array, Array]:
     images, labels = [], []
     for file in files:
         where = f"{source}: {file}"
@@ -114,7 +113,7 @@ def _split(tree: Tree, files: tuple[str, ...], layout: Layout, prefix: str, sour
     return np.concatenate(images), np.concatenate(labels)
 
 
-def read(path: Path, layout: Layout, source: str, expected: str | None = None) -> dict[str, Array]:
+def read(path: Path, layout: CifarLayout, source: str, expected: str | None = None) -> dict[str, Array]:
     """Arrays ``train``, ``train_labels``, ``test``, ``test_labels`` and ``classes`` of a folder or archive.
 
     Raises:
@@ -143,7 +142,7 @@ def read(path: Path, layout: Layout, source: str, expected: str | None = None) -
     return cached((READER, found), ("train", "train_labels", "test", "test_labels", "classes"), make)
 
 
-def _prefix(tree: Tree, layout: Layout, source: str, path: Path) -> str:
+def _prefix(tree: Tree, layout: CifarLayout, source: str, path: Path) -> str:
     """The folder inside the tree that holds the files, with a slash, or nothing."""
     names = set(tree.names())
     wanted = (*layout.train, *layout.test, layout.meta[0])
@@ -153,14 +152,21 @@ def _prefix(tree: Tree, layout: Layout, source: str, path: Path) -> str:
     raise HarnessError(f"{source}: {path} lacks some of {', '.join(wanted)}")
 
 
-def _load(request: DataRequest, name: str, layout: Layout) -> Images:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CifarOptions:
+    """Options of both sets."""
+
+    validation: int = option(0, "images taken out of training", low=0)
+
+
+def _load(request: DataRequest[CifarOptions], name: str, layout: CifarLayout) -> Images:
     folder, archive = request.root / layout.folder, request.root / layout.archive
     path = folder if folder.exists() else archive
     if not path.exists():
         raise missing(name, folder)
     arrays = read(path, layout, name)
     train_labels, test_labels = (np.asarray(arrays[f"{split}_labels"], dtype=np.int64) for split in ("train", "test"))
-    wanted, total = int(request.parameters["validation"]), len(train_labels)
+    wanted, total = request.options.validation, len(train_labels)
     if wanted >= total:
         raise HarnessError(f"{name}: validation {wanted} leaves none of {total} training images")
     order = request.streams.numpy("split", name).permutation(total)
@@ -175,17 +181,17 @@ def _load(request: DataRequest, name: str, layout: Layout) -> Images:
     return Images(splits, tuple(str(word) for word in arrays["classes"]))
 
 
-def load_cifar10(request: DataRequest) -> Images:
+def load_cifar10(request: DataRequest[CifarOptions]) -> Images:
     """CIFAR-10 as published: 50,000 training and 10,000 test images."""
     return _load(request, "cifar10", CIFAR10)
 
 
-def load_cifar100(request: DataRequest) -> Images:
+def load_cifar100(request: DataRequest[CifarOptions]) -> Images:
     """CIFAR-100 as published: 50,000 training and 10,000 test images, fine labels."""
     return _load(request, "cifar100", CIFAR100)
 
 
-def _info(name: str, target: str, layout: Layout, classes: int) -> DataCard:
+def _info(name: str, target: str, layout: CifarLayout, classes: int) -> DataCard:
     return DataCard(
         name=name,
         target=target,
@@ -199,7 +205,7 @@ def _info(name: str, target: str, layout: Layout, classes: int) -> DataCard:
         size="170 MB",
         files=tuple(f"data:{layout.folder}/{file}" for file in (*layout.train, *layout.test, layout.meta[0])),
         fetch=f"torchvision:{name.upper()}",
-        keys=MappingProxyType({"validation": Key("int", 0, "images taken out of training", low=0)}),
+        options=CifarOptions,
     )
 
 

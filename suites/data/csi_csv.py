@@ -21,10 +21,10 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import REQUIRED, option
 from suites.data.archive import missing, open_tree, require_sum
 from suites.data.cache import cached, checksum
-from suites.data.csi_domains import DIVISION_KEYS, Amplitudes, CsiDomains, CsiWindows, divide
+from suites.data.csi_domains import Amplitudes, CsiDomains, CsiWindows, DivisionOptions, divide
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -166,21 +166,45 @@ def _cut(listed: list[_Recording], amplitudes: Mapping[str, Amplitudes], packets
     }
 
 
-def windows_of(arrays: Mapping[str, Any], keys: Mapping[str, Any], source: str) -> CsiWindows:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsvOptions(DivisionOptions):
+    """Options of recordings in csv files."""
+
+    packets: int = option(100, "a window: about one second", low=2)
+    steps: int = option(100, "time steps a window, each the mean of equally many packets", low=1)
+    segment: int = option(0, "windows of a recording that form a group of their own; 0: the whole", low=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WiGestureOptions(CsvOptions):
+    """Options of WiGesture: one recording a gesture, so shots and test come from segments of ten seconds."""
+
+    target: str = option("1")
+    segment: int = option(10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsiFolderOptions(CsvOptions):
+    """Options of a user's own folder."""
+
+    path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
+
+
+def windows_of(arrays: Mapping[str, Any], options: CsvOptions, source: str) -> CsiWindows:
     """Windows with ``steps`` time steps, each the mean of equally many packets; long recordings cut into segments.
 
     Raises:
         HarnessError: the packets of a window cannot be shared out evenly.
     """
     windows, recordings = np.asarray(arrays["windows"], dtype=np.float32), np.asarray(arrays["recordings"])
-    steps, packets = int(keys["steps"]), windows.shape[1]
+    steps, packets = options.steps, windows.shape[1]
     if packets % steps:
         raise HarnessError(f"{source}: {packets} packets cannot be shared out evenly to {steps} steps")
     if steps != packets:
         windows = windows.reshape(len(windows), steps, packets // steps, -1).mean(axis=2)
     groups = recordings
-    if int(keys["segment"]):
-        segments = np.asarray(arrays["places"]) // int(keys["segment"])
+    if options.segment:
+        segments = np.asarray(arrays["places"]) // options.segment
         _, groups = np.unique(np.stack([recordings, segments], axis=1), axis=0, return_inverse=True)
     return CsiWindows(
         windows,
@@ -192,39 +216,29 @@ def windows_of(arrays: Mapping[str, Any], keys: Mapping[str, Any], source: str) 
     )
 
 
-def _load(request: DataRequest, source: str, path: Path, expected: str | None = None) -> CsiDomains:
-    keys = request.parameters
-    arrays = read(path, source, int(keys["packets"]), expected)
-    return divide(windows_of(arrays, keys, source), keys, request.streams.seed, source)
+def _load(request: DataRequest[CsvOptions], source: str, path: Path, expected: str | None = None) -> CsiDomains:
+    options = request.options
+    arrays = read(path, source, options.packets, expected)
+    return divide(windows_of(arrays, options, source), options, request.streams.seed, source)
 
 
-def load_wifall(request: DataRequest) -> CsiDomains:
+def load_wifall(request: DataRequest[CsvOptions]) -> CsiDomains:
     """WiFall."""
     return _load(request, "wifall", request.root / WIFALL, WIFALL_SHA256)
 
 
-def load_wigesture(request: DataRequest) -> CsiDomains:
+def load_wigesture(request: DataRequest[WiGestureOptions]) -> CsiDomains:
     """WiGesture, the part with moving gestures."""
     return _load(request, "wigesture", request.root / WIGESTURE)
 
 
-def load_folder(request: DataRequest) -> CsiDomains:
+def load_folder(request: DataRequest[CsiFolderOptions]) -> CsiDomains:
     """A folder or archive of one's own at ``path``, absolute or below the data folder."""
-    return _load(request, "csi", request.root / str(request.parameters["path"]))
+    return _load(request, "csi", request.root / request.options.path)
 
 
 WIFALL, WIGESTURE = "wifall/wifall.tar.xz", "wigesture"
 WIFALL_SHA256 = "d0ed0bf3d7ee32f7547d204ecb3338c519b586e34678e6db69735da563dc25ac"
-
-
-def _keys(target: str, segment: int) -> dict[str, Key]:
-    return {
-        **DIVISION_KEYS,
-        "target": Key("str", target, DIVISION_KEYS["target"].about),
-        "packets": Key("int", 100, "a window: about one second", low=2),
-        "steps": Key("int", 100, "time steps a window, each the mean of equally many packets", low=1),
-        "segment": Key("int", segment, "windows of a recording that form a group of their own; 0: the whole", low=0),
-    }
 
 
 CARDS = (
@@ -243,7 +257,7 @@ CARDS = (
         sha256=MappingProxyType({f"data:{WIFALL}": WIFALL_SHA256}),
         fetch="hand:pack the folder WiFall of RS2002/KNN-MMD (WiFall/ID<0-9>/<action>/*.csv) as wifall/wifall.tar.xz, "
         "or use the source csi with path: the folder",
-        keys=MappingProxyType(_keys("0", 0)),
+        options=CsvOptions,
     ),
     DataCard(
         name="wigesture",
@@ -258,8 +272,7 @@ CARDS = (
         files=(f"data:{WIGESTURE}",),
         fetch="hand:put the folder WiGesture/Dynamic of RS2002/CSI-BERT (ID<1-8>/<gesture>.csv) to "
         "HARNESS_DATA/wigesture",
-        # One recording a gesture: shots and test come from segments of ten seconds.
-        keys=MappingProxyType(_keys("1", 10)),
+        options=WiGestureOptions,
     ),
     DataCard(
         name="csi",
@@ -272,9 +285,6 @@ CARDS = (
         licence="yours",
         version="1",
         fetch="hand:point path at a folder or archive with <person>/<action>/<recording>.csv",
-        keys=MappingProxyType(
-            {"path": Key("str", None, "folder or archive, absolute or below HARNESS_DATA", required=True)}
-            | _keys("0", 0)
-        ),
+        options=CsiFolderOptions,
     ),
 )

@@ -5,16 +5,13 @@ A domain is a person when actions are recognised, an action when people are iden
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError, choices
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.types import Labels
 
 Amplitudes = npt.NDArray[np.float32]
@@ -84,29 +81,27 @@ class CsiDomains:
     target_name: str
 
 
-DIVISION_KEYS: Mapping[str, Key] = MappingProxyType(
-    {
-        "label": Key(
-            "str", "action", "what is recognised; domains are people, with label person actions", choices=LABELS
-        ),
-        "target": Key("str", "0", "name of the domain that is the target"),
-        "target_by_seed": Key("bool", False, "the target is the domain number seed modulo the number of domains"),
-    }
-)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DivisionOptions:
+    """Which domain is the target and what is recognised."""
+
+    label: str = option("action", "what is recognised; domains are people, with label person actions", choices=LABELS)
+    target: str = option("0", "name of the domain that is the target")
+    target_by_seed: bool = option(False, "the target is the domain number seed modulo the number of domains")
 
 
-def divide(windows: CsiWindows, keys: Mapping[str, Any], seed: int, source: str) -> CsiDomains:
-    """Source and target as ``DIVISION_KEYS`` ask.
+def divide(windows: CsiWindows, options: DivisionOptions, seed: int, source: str) -> CsiDomains:
+    """Source and target as ``options`` ask.
 
     Classes that the target lacks stay classes: a network cannot know beforehand.
 
     Raises:
         HarnessError: there is no such domain, or no class to tell from another.
     """
-    by_person = keys["label"] != "person"
+    by_person = options.label != "person"
     domains, names = (windows.people, windows.people_names) if by_person else (windows.actions, windows.action_names)
-    place = _target(names, keys, seed, source)
-    labels, classes = _labels(windows, str(keys["label"]), source)
+    place = _target(names, options, seed, source)
+    labels, classes = _labels(windows, options.label, source)
     inside = domains == place
     if inside.all() or not inside.any():
         raise HarnessError(f"{source}: the target '{names[place]}' has {int(inside.sum())} of {len(inside)} windows")
@@ -120,12 +115,12 @@ def divide(windows: CsiWindows, keys: Mapping[str, Any], seed: int, source: str)
     return CsiDomains(side(~inside), side(inside), classes, names[place])
 
 
-def _target(names: tuple[str, ...], keys: Mapping[str, Any], seed: int, source: str) -> int:
-    if keys["target_by_seed"]:
+def _target(names: tuple[str, ...], options: DivisionOptions, seed: int, source: str) -> int:
+    if options.target_by_seed:
         return seed % len(names)
-    wanted = str(keys["target"])
+    wanted = options.target
     if wanted not in names:
-        raise HarnessError(f"{source}: no domain '{wanted}' for label {keys['label']}; {choices(names, wanted)}")
+        raise HarnessError(f"{source}: no domain '{wanted}' for label {options.label}; {choices(names, wanted)}")
     return names.index(wanted)
 
 

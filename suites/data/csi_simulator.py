@@ -6,16 +6,15 @@ h(t, s) = Σ_static a·exp(−2πi·f_s·τ) + Σ_moving b·exp(−2πi·(f_s·�
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
-from suites.data.csi_domains import DIVISION_KEYS, CsiDomains, CsiWindows, divide
+from harness.trial.options import option
+from suites.data.csi_domains import CsiDomains, CsiWindows, DivisionOptions, divide
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -32,30 +31,48 @@ Complex = npt.NDArray[np.complex128]
 Floats = npt.NDArray[np.float64]
 
 
-def simulate(keys: Mapping[str, Any], draws: np.random.Generator, target: int) -> CsiWindows:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatorOptions(DivisionOptions):
+    """Options of the simulated channel."""
+
+    people: int = option(8, "people", low=2, high=64)
+    actions: int = option(5, "actions", low=2, high=len(ACTIONS))
+    recordings: int = option(4, "of each person and action in the source, two windows each", low=1)
+    target_recordings: int = option(20, "of each class in the target, two windows each", low=2)
+    steps: int = option(25, "time steps a window", low=4, high=1000)
+    fingerprint: float = option(0.3, "strength of what is static: a session's own paths and its gain", low=0)
+    signature: float = option(0.5, "strength of what moves", low=0)
+    shift: float = option(0.5, "how far people's geometries and manners lie apart", low=0, high=1)
+    jitter: float = option(0.08, "how differently one person repeats an action", low=0)
+    noise: float = option(0.1, "deviation of the receiver's noise", low=0)
+    shared_rooms: bool = option(False, "all people are recorded in the same sessions: static says nothing of them")
+    confounded: bool = option(False, "each action in a session of its own: what is static tells the action")
+
+
+def simulate(options: SimulatorOptions, draws: np.random.Generator, target: int) -> CsiWindows:
     """All windows; the domain number ``target`` has ``target_recordings`` a class, the others ``recordings``.
 
     An action is a displacement of a few reflectors over time. A person has a geometry (delays, directions, strengths
     of the reflectors) and a manner (pace, reach, onset), both ``shift`` apart between people. A session adds static
     paths of its own. Sessions are independent of the actions unless ``confounded``.
     """
-    people, actions = int(keys["people"]), int(keys["actions"])
-    by_person = keys["label"] != "person"
+    people, actions = options.people, options.actions
+    by_person = options.label != "person"
     offsets: Floats = np.asarray((np.arange(SUBCARRIERS) - SUBCARRIERS / 2 + 0.5) * SPACING, dtype=np.float64)
     movements = _movements(draws, actions)
-    geometry = _Geometry(draws, people, float(keys["shift"]), offsets)
+    geometry = _Geometry(draws, people, options.shift, offsets)
     parts: list[Floats] = []
     rows: list[tuple[int, int, int]] = []
     number = 0
-    rooms = _static(draws, offsets, float(keys["fingerprint"]))
+    rooms = _static(draws, offsets, options.fingerprint)
     for person in range(people):
-        rooms = rooms if keys["shared_rooms"] else _static(draws, offsets, float(keys["fingerprint"]))
+        rooms = rooms if options.shared_rooms else _static(draws, offsets, options.fingerprint)
         for action in range(actions):
             inside = (person if by_person else action) == target
-            for _ in range(int(keys["target_recordings"] if inside else keys["recordings"])):
-                session = action % SESSIONS if keys["confounded"] else int(draws.integers(SESSIONS))
+            for _ in range(options.target_recordings if inside else options.recordings):
+                session = action % SESSIONS if options.confounded else int(draws.integers(SESSIONS))
                 for _ in range(WINDOWS):
-                    parts.append(_window(keys, draws, movements[action], geometry, person, rooms[session]))
+                    parts.append(_window(options, draws, movements[action], geometry, person, rooms[session]))
                     rows.append((person, action, number))
                 number += 1
     table = np.array(rows, dtype=np.int64)
@@ -104,7 +121,7 @@ def _static(draws: np.random.Generator, offsets: Floats, fingerprint: float) -> 
 
 
 def _window(
-    keys: Mapping[str, Any],
+    options: SimulatorOptions,
     draws: np.random.Generator,
     movement: Floats,
     geometry: _Geometry,
@@ -112,7 +129,7 @@ def _window(
     static: Complex,
 ) -> Floats:
     """One second, (steps, subcarriers)."""
-    steps, jitter = int(keys["steps"]), float(keys["jitter"])
+    steps, jitter = options.steps, options.jitter
     onset = geometry.onset[person] + jitter * draws.standard_normal()
     pace = geometry.pace[person] * np.exp(0.5 * jitter * draws.standard_normal())
     reach = np.exp(jitter * draws.standard_normal((MOVING_PATHS, 1, 1)))
@@ -121,21 +138,21 @@ def _window(
     waves = reach * movement[..., :1] * np.sin(harmonics + movement[..., 1:])
     distances = geometry.directions[person][:, None] * waves.sum(axis=1)
     moving = np.exp(-2j * np.pi * distances).T @ geometry.steering[person]
-    channel = static + float(keys["signature"]) * moving
-    noise = draws.standard_normal((2, steps, SUBCARRIERS)) * float(keys["noise"])
-    gain = np.exp(0.1 * float(keys["fingerprint"]) * draws.standard_normal())
+    channel = static + options.signature * moving
+    noise = draws.standard_normal((2, steps, SUBCARRIERS)) * options.noise
+    gain = np.exp(0.1 * options.fingerprint * draws.standard_normal())
     return gain * np.abs(channel + noise[0] + 1j * noise[1])
 
 
-def load(request: DataRequest) -> CsiDomains:
+def load(request: DataRequest[SimulatorOptions]) -> CsiDomains:
     """A world drawn from the stream ``data``, another one for every seed."""
-    keys = request.parameters
+    options = request.options
     seed = request.streams.seed
-    domains = int(keys["people"] if keys["label"] != "person" else keys["actions"])
-    names = tuple(str(n) for n in range(domains)) if keys["label"] != "person" else ACTIONS[:domains]
-    target = seed % domains if keys["target_by_seed"] else names.index(keys["target"]) if keys["target"] in names else 0
-    windows = simulate(keys, request.streams.numpy("data", "channel"), target)
-    return divide(windows, keys, seed, "channel-simulator")
+    domains = options.people if options.label != "person" else options.actions
+    names = tuple(str(n) for n in range(domains)) if options.label != "person" else ACTIONS[:domains]
+    target = seed % domains if options.target_by_seed else names.index(options.target) if options.target in names else 0
+    windows = simulate(options, request.streams.numpy("data", "channel"), target)
+    return divide(windows, options, seed, "channel-simulator")
 
 
 CARD = DataCard(
@@ -148,23 +165,5 @@ CARD = DataCard(
     home="",
     licence="none needed",
     version="1",
-    keys=MappingProxyType(
-        {
-            **DIVISION_KEYS,
-            "people": Key("int", 8, "people", low=2, high=64),
-            "actions": Key("int", 5, "actions", low=2, high=len(ACTIONS)),
-            "recordings": Key("int", 4, "of each person and action in the source, two windows each", low=1),
-            "target_recordings": Key("int", 20, "of each class in the target, two windows each", low=2),
-            "steps": Key("int", 25, "time steps a window", low=4, high=1000),
-            "fingerprint": Key("float", 0.3, "strength of what is static: a session's own paths and its gain", low=0),
-            "signature": Key("float", 0.5, "strength of what moves", low=0),
-            "shift": Key("float", 0.5, "how far people's geometries and manners lie apart", low=0, high=1),
-            "jitter": Key("float", 0.08, "how differently one person repeats an action", low=0),
-            "noise": Key("float", 0.1, "deviation of the receiver's noise", low=0),
-            "shared_rooms": Key(
-                "bool", False, "all people are recorded in the same sessions: static says nothing of them"
-            ),
-            "confounded": Key("bool", False, "each action in a session of its own: what is static tells the action"),
-        }
-    ),
+    options=SimulatorOptions,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 
-def load(request: DataRequest) -> None:
+def load(request: DataRequest[Any]) -> None:
     """Weights are read by the model that starts from them, not as data.
 
     Raises:

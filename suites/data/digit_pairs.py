@@ -7,6 +7,7 @@ Pictures do not cross: each split draws from its own third of them.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from harness.trial.seeds import Streams
 from suites.data.digits import CLASSES, FILE, SHA256, read_digits
 from suites.data.types import Images, ImageSplit
@@ -23,11 +24,21 @@ from suites.data.types import Images, ImageSplit
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
-SPLITS = ("train", "validation", "test")
 PAIRS = CLASSES**2
 
 
-def load(request: DataRequest) -> Images:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitPairsOptions:
+    """Options of the data source ``digit-pairs``."""
+
+    train: int = option(1000, "training images", low=100, high=100000)
+    validation: int = option(500, "validation images", low=100, high=100000)
+    test: int = option(1000, "test images", low=100, high=100000)
+    sample: int = option(0, "number of the sample: another one is another set", low=0)
+    noise: float = option(0.3, "deviation of the noise that is added to pixels in 0–1", low=0)
+
+
+def load(request: DataRequest[DigitPairsOptions]) -> Images:
     """Numbers 00–99 as (N, 1, 8, 16) images in 0–1 plus noise, as many of each class as N allows.
 
     As with a published set the images are the same for every seed of a trial, so that a teacher shared by several
@@ -37,17 +48,17 @@ def load(request: DataRequest) -> Images:
     Raises:
         HarnessError: a split holds fewer images than there are classes.
     """
-    keys = request.parameters
-    streams = Streams(int(keys["sample"]))
+    options = request.options
+    streams = Streams(options.sample)
     thirds = np.array_split(streams.numpy("split", "digit-pairs").permutation(len(read_digits()[1])), 3)
     splits: dict[str, ImageSplit] = {}
     first = 0
-    for name, pool in zip(SPLITS, thirds, strict=True):
-        count = int(keys[name])
+    counts = {"train": options.train, "validation": options.validation, "test": options.test}
+    for (name, count), pool in zip(counts.items(), thirds, strict=True):
         if count < PAIRS:
             raise HarnessError(f"digit-pairs: {name} {count} is less than one image of each of the {PAIRS} classes")
         draws = streams.numpy("data", "digit-pairs", name)
-        splits[name] = _pairs(count, pool, float(keys["noise"]), draws, first)
+        splits[name] = _pairs(count, pool, options.noise, draws, first)
         first += count
     return Images(splits, tuple(f"{number:02d}" for number in range(PAIRS)))
 
@@ -80,13 +91,5 @@ CARD = DataCard(
     size="57 kB",
     files=(f"package:{FILE}",),
     sha256=MappingProxyType({f"package:{FILE}": SHA256}),
-    keys=MappingProxyType(
-        {
-            "train": Key("int", 1000, "training images", low=100, high=100000),
-            "validation": Key("int", 500, "validation images", low=100, high=100000),
-            "test": Key("int", 1000, "test images", low=100, high=100000),
-            "sample": Key("int", 0, "number of the sample: another one is another set", low=0),
-            "noise": Key("float", 0.3, "deviation of the noise that is added to pixels in 0–1", low=0),
-        }
-    ),
+    options=DigitPairsOptions,
 )

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from harness.errors import HarnessError, MissingDataError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.types import Images, ImageSplit, Labels
 
 if TYPE_CHECKING:
@@ -109,19 +109,29 @@ def split_counts(name: str, total: int, wanted: dict[str, int]) -> dict[str, sli
     }
 
 
-def load(request: DataRequest) -> Images:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitsOptions:
+    """Options of the data source ``digits``."""
+
+    train: int = option(400, "training images", low=10)
+    validation: int = option(300, "validation images", low=1)
+    noise: float = option(0.0, "deviation of the noise that is added to pixels in 0–1", low=0)
+    size: int = option(8, "side in pixels, bilinear enlargement", low=8, high=256)
+
+
+def load(request: DataRequest[DigitsOptions]) -> Images:
     """Digits (N, 1, size, size) in 0–1, split at random by the stream ``split``.
 
     ``noise`` adds normal noise of that deviation to every image, drawn from the stream ``data``.
     """
-    keys = request.parameters
+    options = request.options
     images, labels = read_digits()
     order = request.streams.numpy("split", "digits").permutation(len(labels))
-    large = enlarge(images, int(keys["size"]))
-    if keys["noise"] > 0:
+    large = enlarge(images, options.size)
+    if options.noise > 0:
         noise = request.streams.numpy("data", "digits").standard_normal(large.shape, dtype=np.float32)
-        large = large + np.float32(keys["noise"]) * noise
-    places = split_counts("digits", len(labels), {name: int(keys[name]) for name in ("train", "validation")})
+        large = large + np.float32(options.noise) * noise
+    places = split_counts("digits", len(labels), {"train": options.train, "validation": options.validation})
     splits = {
         name: ImageSplit(large[chosen][:, None], labels[chosen], chosen.astype(np.int64))
         for name, chosen in ((name, order[place]) for name, place in places.items())
@@ -142,12 +152,5 @@ CARD = DataCard(
     size="57 kB",
     files=(f"package:{FILE}",),
     sha256=MappingProxyType({f"package:{FILE}": SHA256}),
-    keys=MappingProxyType(
-        {
-            "train": Key("int", 400, "training images", low=10),
-            "validation": Key("int", 300, "validation images", low=1),
-            "noise": Key("float", 0.0, "deviation of the noise that is added to pixels in 0–1", low=0),
-            "size": Key("int", 8, "side in pixels, bilinear enlargement", low=8, high=256),
-        }
-    ),
+    options=DigitsOptions,
 )

@@ -9,6 +9,7 @@ cross either: each split draws from its own third of them. Pairs are used rather
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import numpy.typing as npt
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.digits import CLASSES, FILE, SHA256, read_digits
 from suites.data.types import Images, ImageSplit, Labels
 
@@ -27,7 +28,18 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 
 
-def load(request: DataRequest) -> Images:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitsByClassOptions:
+    """Options of the data source ``digits-by-class``."""
+
+    length: int = option(2, "digits side by side in an image; 10^length classes", low=1, high=3)
+    train_classes: int = option(50, "classes to train on", low=2)
+    validation_classes: int = option(20, "classes to validate on", low=0)
+    images_per_class: int = option(20, "images of each class", low=2, high=1000)
+    noise: float = option(0.3, "deviation of the noise that is added to pixels in 0–1", low=0)
+
+
+def load(request: DataRequest[DigitsByClassOptions]) -> Images:
     """Numbers of ``length`` digits as (N, 1, 8, 8·length) images in 0–1 plus noise; classes disjoint between splits.
 
     Classes and pictures are shared out by the stream ``split``; pairs and noise are drawn from the stream ``data``.
@@ -35,10 +47,10 @@ def load(request: DataRequest) -> Images:
     Raises:
         HarnessError: no class is left for the test.
     """
-    keys = request.parameters
-    length, each = int(keys["length"]), int(keys["images_per_class"])
+    options = request.options
+    length, each = options.length, options.images_per_class
     total = CLASSES**length
-    counts = [int(keys["train_classes"]), int(keys["validation_classes"])]
+    counts = [options.train_classes, options.validation_classes]
     if sum(counts) > total - 2:
         raise HarnessError(
             f"digits-by-class: train_classes {counts[0]} + validation_classes {counts[1]} leave fewer than two of the "
@@ -52,7 +64,7 @@ def load(request: DataRequest) -> Images:
     for name, chosen, pool in zip(SPLITS, classes, pictures, strict=True):
         if len(chosen):
             draws = request.streams.numpy("data", "digits-by-class", name)
-            splits[name] = _numbers(np.sort(chosen), pool, length, each, float(keys["noise"]), draws, first)
+            splits[name] = _numbers(np.sort(chosen), pool, length, each, options.noise, draws, first)
             first += len(splits[name])
     return Images(splits, tuple(f"{number:0{length}d}" for number in range(total)))
 
@@ -95,13 +107,5 @@ CARD = DataCard(
     size="57 kB",
     files=(f"package:{FILE}",),
     sha256=MappingProxyType({f"package:{FILE}": SHA256}),
-    keys=MappingProxyType(
-        {
-            "length": Key("int", 2, "digits side by side in an image; 10^length classes", low=1, high=3),
-            "train_classes": Key("int", 50, "classes to train on", low=2),
-            "validation_classes": Key("int", 20, "classes to validate on", low=0),
-            "images_per_class": Key("int", 20, "images of each class", low=2, high=1000),
-            "noise": Key("float", 0.3, "deviation of the noise that is added to pixels in 0–1", low=0),
-        }
-    ),
+    options=DigitsByClassOptions,
 )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.boxes import BoxedImages, Listed, boxed
 from suites.data.digits import FILE, SHA256, enlarge, read_digits
 
@@ -16,31 +17,41 @@ if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 
-def load(request: DataRequest) -> BoxedImages:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DigitsPastedOptions:
+    """Options of the data source ``digits-pasted``."""
+
+    size: int = option(32, "side of the canvas, pixels", low=20)
+    classes: int = option(4, "digits from 0 that occur", low=1, high=10)
+    most: int = option(3, "digits on a canvas, one at least", low=1, high=10)
+    noise: float = option(0.1, "deviation of the noise that is added to pixels in 0–1", low=0)
+    train: int = option(300, "training images", low=4)
+    validation: int = option(60, "validation images", low=0)
+    test: int = option(200, "test images", low=1)
+
+
+def load(request: DataRequest[DigitsPastedOptions]) -> BoxedImages:
     """One to ``most`` digits of random size pasted on noise, with their boxes: (N, 1, size, size) in about 0–1.
 
     Splits draw from their own thirds of the digits (stream ``split``); places, sizes and noise come from ``data``.
     """
-    keys = request.parameters
-    size, classes = int(keys["size"]), int(keys["classes"])
+    options = request.options
+    size, classes = options.size, options.classes
     images, digits = read_digits()
     pools = np.array_split(request.streams.numpy("split", "digits-pasted").permutation(len(digits)), 3)
     sides = np.arange(10, 1 + max(10, size // 2), 2)
     large = {int(side): enlarge(images, int(side)) for side in sides}
     splits, first = {}, 0
-    for (name, pool), count in zip(
-        zip(("train", "validation", "test"), pools, strict=True),
-        (int(keys[name]) for name in ("train", "validation", "test")),
-        strict=True,
-    ):
+    counts = {"train": options.train, "validation": options.validation, "test": options.test}
+    for (name, count), pool in zip(counts.items(), pools, strict=True):
         draws = request.streams.numpy("data", "digits-pasted", name)
         pool = pool[digits[pool] < classes]
-        canvas = float(keys["noise"]) * draws.standard_normal((count, 1, size, size), dtype=np.float32)
+        canvas = options.noise * draws.standard_normal((count, 1, size, size), dtype=np.float32)
         listed = []
         for place in range(count):
             taken: list[tuple[int, int, int]] = []
             rows = []
-            for _ in range(int(draws.integers(1, int(keys["most"]) + 1))):
+            for _ in range(int(draws.integers(1, options.most + 1))):
                 digit, side = int(draws.choice(pool)), int(draws.choice(sides))
                 left, top = (int(corner) for corner in draws.integers(0, size - side + 1, 2))
                 if any(abs(left - a) < max(side, c) and abs(top - b) < max(side, c) for a, b, c in taken):
@@ -71,15 +82,5 @@ CARD = DataCard(
     size="57 kB",
     files=(f"package:{FILE}",),
     sha256=MappingProxyType({f"package:{FILE}": SHA256}),
-    keys=MappingProxyType(
-        {
-            "size": Key("int", 32, "side of the canvas, pixels", low=20),
-            "classes": Key("int", 4, "digits from 0 that occur", low=1, high=10),
-            "most": Key("int", 3, "digits on a canvas, one at least", low=1, high=10),
-            "noise": Key("float", 0.1, "deviation of the noise that is added to pixels in 0–1", low=0),
-            "train": Key("int", 300, "training images", low=4),
-            "validation": Key("int", 60, "validation images", low=0),
-            "test": Key("int", 200, "test images", low=1),
-        }
-    ),
+    options=DigitsPastedOptions,
 )

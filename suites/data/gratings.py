@@ -6,7 +6,7 @@ filling with a mean, and holes of a fifth to a half of the picture leave no pixe
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,34 +14,47 @@ import numpy.typing as npt
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.pairs import ImagePairs, PairSplit
 from suites.data.types import Array
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
-SPLITS = ("train", "validation", "test")
 WAVES = 8
 Floats = npt.NDArray[np.float64]
 
 
-def load(request: DataRequest) -> ImagePairs:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GratingsOptions:
+    """Options of the data source ``gratings``."""
+
+    size: int = option(32, "side in pixels", low=16, high=256)
+    train: int = option(512, "training pictures", low=1, high=100000)
+    validation: int = option(64, "validation pictures", low=1, high=100000)
+    test: int = option(192, "test pictures", low=1, high=100000)
+    masks: int = option(512, "hole masks that training draws from; other pictures have one each", low=1, high=100000)
+    frequency: float = option(2.0, "most cycles across a picture", low=1, high=64)
+    least_hole: float = option(0.2, "smallest share of a picture that is hole", low=0.001, high=0.999)
+    most_hole: float = option(0.5, "largest share", low=0.001, high=0.999)
+
+
+def load(request: DataRequest[GratingsOptions]) -> ImagePairs:
     """Pictures (N, 3, size, size) and masks, all from the stream ``data``.
 
     Raises:
         HarnessError: the least hole ratio is above the largest.
     """
-    keys = request.parameters
-    size, low, high = int(keys["size"]), float(keys["least_hole"]), float(keys["most_hole"])
+    options = request.options
+    size, low, high = options.size, options.least_hole, options.most_hole
     if low > high:
         raise HarnessError(f"gratings: least_hole {low} is above most_hole {high}")
     splits, first = {}, 0
-    for name in SPLITS:
-        count = int(keys[name])
+    counts = {"train": options.train, "validation": options.validation, "test": options.test}
+    for name, count in counts.items():
         draws = request.streams.numpy("data", "gratings", name)
-        images = gratings(draws, count, size, float(keys["frequency"]))
-        drawn = int(keys["masks"]) if name == "train" else count
+        images = gratings(draws, count, size, options.frequency)
+        drawn = options.masks if name == "train" else count
         masks = blobs(request.streams.numpy("data", "holes", name), drawn, size, low, high)
         splits[name] = PairSplit(images, masks, np.arange(first, first + count, dtype=np.int64))
         first += count
@@ -99,18 +112,5 @@ CARD = DataCard(
     home="",
     licence="none needed",
     version="1",
-    keys=MappingProxyType(
-        {
-            "size": Key("int", 32, "side in pixels", low=16, high=256),
-            "train": Key("int", 512, "training pictures", low=1, high=100000),
-            "validation": Key("int", 64, "validation pictures", low=1, high=100000),
-            "test": Key("int", 192, "test pictures", low=1, high=100000),
-            "masks": Key(
-                "int", 512, "hole masks that training draws from; other pictures have one each", low=1, high=100000
-            ),
-            "frequency": Key("float", 2.0, "most cycles across a picture", low=1, high=64),
-            "least_hole": Key("float", 0.2, "smallest share of a picture that is hole", low=0.001, high=0.999),
-            "most_hole": Key("float", 0.5, "largest share", low=0.001, high=0.999),
-        }
-    ),
+    options=GratingsOptions,
 )

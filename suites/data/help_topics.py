@@ -10,14 +10,14 @@ import importlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.types import Text
 
 if TYPE_CHECKING:
@@ -89,13 +89,21 @@ def shared_ngrams(part: Sequence[int], train: Sequence[int], length: int) -> flo
     return sum(gram in known for gram in ours) / max(1, len(ours))
 
 
-def load(request: DataRequest) -> Text:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HelpTopicsOptions:
+    """Options of the data source ``help-topics``."""
+
+    min_count: int = option(3, "rarer words of the training text become <unk>", low=1)
+    held_out: float = option(0.12, "share of the tokens in validation, and in test", low=0.01, high=0.4)
+
+
+def load(request: DataRequest[HelpTopicsOptions]) -> Text:
     """Topics split at random by the stream ``split``; the vocabulary is that of the training text.
 
     Raises:
         HarnessError: this Python has no help topics, or too few for three splits.
     """
-    keys = request.parameters
+    options = request.options
     try:
         topics: dict[str, str] = importlib.import_module(MODULE).topics
     except (ImportError, AttributeError) as error:
@@ -104,13 +112,13 @@ def load(request: DataRequest) -> Text:
     sizes = {name: sum(map(len, parts)) for name, parts in paragraphs.items()}
     names = sorted(paragraphs)
     order = [names[place] for place in request.streams.numpy("split", "help-topics").permutation(len(names))]
-    chosen = share_out(sizes, order, float(keys["held_out"]))
+    chosen = share_out(sizes, order, options.held_out)
     if not all(chosen.values()):
-        raise HarnessError(f"help-topics: {len(names)} topics cannot be shared out with held_out {keys['held_out']}")
+        raise HarnessError(f"help-topics: {len(names)} topics cannot be shared out with held_out {options.held_out}")
     # Training topics in alphabetical order again: the order of reading is not a matter of the split.
     documents = {split: [_document(paragraphs[name]) for name in sorted(part)] for split, part in chosen.items()}
     words = (word for document in documents["train"] for word in document)
-    vocabulary = vocabulary_of(words, int(keys["min_count"]))
+    vocabulary = vocabulary_of(words, options.min_count)
     number = {word: place for place, word in enumerate(vocabulary)}
     texts, starts = {}, {}
     for split, part in documents.items():
@@ -135,10 +143,5 @@ CARD = DataCard(
     version="1",
     size="0.7 MB",
     files=(f"module:{MODULE}",),
-    keys=MappingProxyType(
-        {
-            "min_count": Key("int", 3, "rarer words of the training text become <unk>", low=1),
-            "held_out": Key("float", 0.12, "share of the tokens in validation, and in test", low=0.01, high=0.4),
-        }
-    ),
+    options=HelpTopicsOptions,
 )

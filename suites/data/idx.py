@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import REQUIRED, option
 from suites.data.archive import missing
 from suites.data.biased import TEXTURES, BiasedImages, Pixels, biased_splits, on_colours, on_textures
 from suites.data.types import Images, ImageSplit, Labels
@@ -92,17 +93,42 @@ def read_folder(folder: Path, source: str) -> dict[str, tuple[npt.NDArray[np.uin
     return parts
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CountOptions:
+    """How many images of each split."""
+
+    train: int = option(0, "training images, drawn at random; 0: all that are left", low=0)
+    validation: int = option(0, "images taken out of training", low=0)
+    test: int = option(0, "test images, the first; 0: all", low=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdxOptions(CountOptions):
+    """Options of a user's own folder."""
+
+    path: str = option(REQUIRED, "folder, absolute or below HARNESS_DATA")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BiasedMnistOptions(CountOptions):
+    """Options of Biased-MNIST."""
+
+    bias: str = option("colour", "of the background", choices=("colour", "texture"))
+    rho: float = option(0.999, "share of a class on its own background, in training", low=0, high=1)
+    size: int = option(28, "side in pixels: 28, or a divisor by averaging", low=7, high=28)
+
+
 def _chosen(
-    parts: Mapping[str, tuple[npt.NDArray[np.uint8], Labels]], keys: Mapping[str, Any], streams: Streams, source: str
+    parts: Mapping[str, tuple[npt.NDArray[np.uint8], Labels]], options: CountOptions, streams: Streams, source: str
 ) -> dict[str, tuple[npt.NDArray[np.uint8], Labels, Labels]]:
-    """Images, labels and item numbers of the splits that the keys ask for."""
+    """Images, labels and item numbers of the splits that are asked for."""
     (images, labels), (held, held_labels) = parts["train"], parts["test"]
-    train, validation = int(keys["train"]) or len(labels), int(keys["validation"])
+    train, validation = options.train or len(labels), options.validation
     train = min(train, len(labels) - validation)
     if train < 1:
         raise HarnessError(f"{source}: validation {validation} leaves none of {len(labels)} training images")
     order = streams.numpy("split", source).permutation(len(labels))
-    test = int(keys["test"]) or len(held_labels)
+    test = options.test or len(held_labels)
     places = {"train": np.sort(order[:train]), "validation": np.sort(order[train : train + validation])}
     splits = {name: (images[chosen], labels[chosen], chosen) for name, chosen in places.items() if len(chosen)}
     items = np.arange(len(labels), len(labels) + min(test, len(held_labels)), dtype=np.int64)
@@ -110,24 +136,24 @@ def _chosen(
     return splits
 
 
-def load_idx(request: DataRequest) -> Images:
+def load_idx(request: DataRequest[IdxOptions]) -> Images:
     """A user's own folder of the four files at ``path``."""
-    return _plain(request, request.root / str(request.parameters["path"]), "idx")
+    return _plain(request, request.root / request.options.path, "idx")
 
 
-def load_mnist(request: DataRequest) -> Images:
+def load_mnist(request: DataRequest[CountOptions]) -> Images:
     """MNIST as published: 60,000 training and 10,000 test images."""
     return _plain(request, request.root / "mnist", "mnist")
 
 
-def _plain(request: DataRequest, folder: Path, source: str) -> Images:
-    chosen = _chosen(read_folder(folder, source), request.parameters, request.streams, source)
+def _plain(request: DataRequest[CountOptions], folder: Path, source: str) -> Images:
+    chosen = _chosen(read_folder(folder, source), request.options, request.streams, source)
     classes = 1 + max(int(labels.max()) for _, labels, _ in chosen.values())
     splits = {name: ImageSplit(images[:, None], labels, items) for name, (images, labels, items) in chosen.items()}
     return Images(splits, tuple(str(number) for number in range(classes)))
 
 
-def load_biased_mnist(request: DataRequest) -> BiasedImages:
+def load_biased_mnist(request: DataRequest[BiasedMnistOptions]) -> BiasedImages:
     """Biased-MNIST: every pixel that is not 0 becomes white, every other the colour; then averaged down to ``size``.
 
     With ``bias: texture`` gratings take the place of colours (1 channel, the digits 0–8). Biases and phases are drawn
@@ -136,13 +162,13 @@ def load_biased_mnist(request: DataRequest) -> BiasedImages:
     Raises:
         HarnessError: ``size`` does not divide 28.
     """
-    keys = request.parameters
-    size = int(keys["size"])
-    chosen = _chosen(read_folder(request.root / "mnist", "biased-mnist"), keys, request.streams, "biased-mnist")
+    options = request.options
+    size = options.size
+    chosen = _chosen(read_folder(request.root / "mnist", "biased-mnist"), options, request.streams, "biased-mnist")
     side = chosen["train"][0].shape[-1]
     if side % size:
         raise HarnessError(f"biased-mnist: size {size} does not divide {side}; valid: 28, 14, 7")
-    texture = keys["bias"] == "texture"
+    texture = options.bias == "texture"
     classes = len(TEXTURES) if texture else 10
     strokes = {}
     for name, (images, labels, items) in chosen.items():
@@ -154,16 +180,11 @@ def load_biased_mnist(request: DataRequest) -> BiasedImages:
         return on_textures(pooled, bias, draws) if texture else on_colours(pooled, bias)
 
     draws = request.streams.numpy("data", "biased-mnist")
-    splits, groups = biased_splits(strokes, float(keys["rho"]), classes, paint, draws)
+    splits, groups = biased_splits(strokes, options.rho, classes, paint, draws)
     half = (0.5,) * (1 if texture else 3)
     return BiasedImages(splits, tuple(str(digit) for digit in range(classes)), half, half, groups=groups)
 
 
-_COUNTS = {
-    "train": Key("int", 0, "training images, drawn at random; 0: all that are left", low=0),
-    "validation": Key("int", 0, "images taken out of training", low=0),
-    "test": Key("int", 0, "test images, the first; 0: all", low=0),
-}
 _HOME = "http://yann.lecun.com/exdb/mnist/"
 _LICENCE = "CC BY-SA 3.0"
 _HAND = "hand:put the four published .gz files into HARNESS_DATA/mnist/"
@@ -180,9 +201,7 @@ CARDS = (
         licence="yours",
         version="1",
         fetch="hand:point path at a folder with train-images-idx3-ubyte and its three sisters, plain or gzipped",
-        keys=MappingProxyType(
-            {"path": Key("str", None, "folder, absolute or below HARNESS_DATA", required=True)} | _COUNTS
-        ),
+        options=IdxOptions,
     ),
     DataCard(
         name="mnist",
@@ -198,7 +217,7 @@ CARDS = (
         files=tuple(SUMS),
         sha256=MappingProxyType(SUMS),
         fetch=_HAND,
-        keys=MappingProxyType(_COUNTS),
+        options=CountOptions,
     ),
     DataCard(
         name="biased-mnist",
@@ -214,13 +233,6 @@ CARDS = (
         files=tuple(SUMS),
         sha256=MappingProxyType(SUMS),
         fetch=_HAND,
-        keys=MappingProxyType(
-            {
-                "bias": Key("str", "colour", "of the background", choices=("colour", "texture")),
-                "rho": Key("float", 0.999, "share of a class on its own background, in training", low=0, high=1),
-                "size": Key("int", 28, "side in pixels: 28, or a divisor by averaging", low=7, high=28),
-            }
-            | _COUNTS
-        ),
+        options=BiasedMnistOptions,
     ),
 )

@@ -16,7 +16,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import REQUIRED, option
 from suites.data.archive import Tree, missing, open_tree, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.types import Array, Images, ImageSplit, Labels
@@ -146,7 +146,51 @@ def read(path: Path, source: str, size: int, expected: str | None = None) -> tup
     return arrays["images"], Listing((), parts, labels, tuple(str(name) for name in arrays["classes"]))
 
 
-def splits_of(images: Array, listing: Listing, keys: Mapping[str, Any], streams: Streams, source: str) -> Images:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageTreeOptions:
+    """How images in folders by class are sized and split."""
+
+    size: int = option(0, "side in pixels after resizing and a centre crop; 0: as stored", low=0, high=1024)
+    validation: int = option(0, "images taken out of training where no folder has them", low=0)
+    split_by: str = option("folder", "folder: as stored; class: classes disjoint", choices=("folder", "class"))
+    train_classes: int = option(0, "with split_by class: classes to train on", low=0)
+    validation_classes: int = option(0, "with split_by class: classes to validate on", low=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageFolderOptions(ImageTreeOptions):
+    """Options of a user's own folder."""
+
+    path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cifar100SubsetOptions(ImageTreeOptions):
+    """Options of the subset of CIFAR-100."""
+
+    validation: int = option(1000)
+    train_classes: int = option(60)
+    validation_classes: int = option(10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cifar10SubsetOptions(ImageTreeOptions):
+    """Options of the subset of CIFAR-10."""
+
+    validation: int = option(1000)
+    train_classes: int = option(6)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroceryOptions(ImageTreeOptions):
+    """Options of the grocery photographs."""
+
+    split_by: str = option("class")
+    train_classes: int = option(50)
+    validation_classes: int = option(8)
+
+
+def splits_of(images: Array, listing: Listing, options: ImageTreeOptions, streams: Streams, source: str) -> Images:
     """Splits as the folders have them, or by class.
 
     As published: without a ``test`` folder the validation folder is the test. ``validation`` images are taken out of
@@ -156,10 +200,10 @@ def splits_of(images: Array, listing: Listing, keys: Mapping[str, Any], streams:
     Raises:
         HarnessError: too few images or classes for what is asked.
     """
-    if keys["split_by"] == "class":
-        places = _by_class(listing, keys, streams, source)
+    if options.split_by == "class":
+        places = _by_class(listing, options, streams, source)
     else:
-        places = _as_published(listing, keys, streams, source)
+        places = _as_published(listing, options, streams, source)
     splits = {
         # Sorted places make the copy out of the memory-mapped array read forwards.
         name: ImageSplit(np.ascontiguousarray(images[chosen]), listing.labels[chosen], chosen)
@@ -169,13 +213,13 @@ def splits_of(images: Array, listing: Listing, keys: Mapping[str, Any], streams:
     return Images(splits, listing.classes)
 
 
-def _as_published(listing: Listing, keys: Mapping[str, Any], streams: Streams, source: str) -> dict[str, Labels]:
+def _as_published(listing: Listing, options: ImageTreeOptions, streams: Streams, source: str) -> dict[str, Labels]:
     places = {name: (listing.parts == part).nonzero()[0] for part, name in enumerate(PARTS)}
     if not len(places["test"]):
         places["test"], places["validation"] = places["validation"], places["test"]
     if not len(places["test"]):
         raise HarnessError(f"{source}: no images in test/<class>/ or val/<class>/ to score on")
-    wanted = int(keys["validation"])
+    wanted = options.validation
     if not len(places["validation"]) and wanted:
         if wanted >= len(places["train"]):
             raise HarnessError(f"{source}: validation {wanted} leaves none of {len(places['train'])} training images")
@@ -184,8 +228,8 @@ def _as_published(listing: Listing, keys: Mapping[str, Any], streams: Streams, s
     return places
 
 
-def _by_class(listing: Listing, keys: Mapping[str, Any], streams: Streams, source: str) -> dict[str, Labels]:
-    counts = [int(keys["train_classes"]), int(keys["validation_classes"])]
+def _by_class(listing: Listing, options: ImageTreeOptions, streams: Streams, source: str) -> dict[str, Labels]:
+    counts = [options.train_classes, options.validation_classes]
     total = len(listing.classes)
     if counts[0] < 2 or sum(counts) > total - 2:
         raise HarnessError(
@@ -196,48 +240,38 @@ def _by_class(listing: Listing, keys: Mapping[str, Any], streams: Streams, sourc
     return {name: np.isin(listing.labels, group).nonzero()[0] for name, group in zip(PARTS, groups, strict=True)}
 
 
-def load_folder(request: DataRequest) -> Images:
+def load_folder(request: DataRequest[ImageFolderOptions]) -> Images:
     """A user's own folder or archive at ``path``, absolute or below the data folder."""
-    keys = request.parameters
-    images, listing = read(request.root / str(keys["path"]), "imagefolder", int(keys["size"]))
-    return splits_of(images, listing, keys, request.streams, "imagefolder")
+    options = request.options
+    images, listing = read(request.root / options.path, "imagefolder", options.size)
+    return splits_of(images, listing, options, request.streams, "imagefolder")
 
 
-def _named(request: DataRequest, name: str) -> Images:
+def _named(request: DataRequest[ImageTreeOptions], name: str) -> Images:
     info = next(info for info in CARDS if info.name == name)
     file = info.files[0]
-    keys = request.parameters
+    options = request.options
     path = request.root / file.removeprefix("data:")
-    images, listing = read(path, info.name, int(keys["size"]), info.sha256[file])
-    return splits_of(images, listing, keys, request.streams, info.name)
+    images, listing = read(path, info.name, options.size, info.sha256[file])
+    return splits_of(images, listing, options, request.streams, info.name)
 
 
-def load_cifar100(request: DataRequest) -> Images:
+def load_cifar100(request: DataRequest[Cifar100SubsetOptions]) -> Images:
     """CIFAR-100, 100 training and 30 test images a class."""
     return _named(request, "cifar100-subset-100")
 
 
-def load_cifar10(request: DataRequest) -> Images:
+def load_cifar10(request: DataRequest[Cifar10SubsetOptions]) -> Images:
     """CIFAR-10, 1,000 training and 300 test images a class."""
     return _named(request, "cifar10-subset-1000")
 
 
-def load_grocery(request: DataRequest) -> Images:
+def load_grocery(request: DataRequest[GroceryOptions]) -> Images:
     """Grocery photographs, 81 classes, centre squares at 64 pixels."""
     return _named(request, "grocery64")
 
 
-def _keys(validation: int, train_classes: int, validation_classes: int, split_by: str = "folder") -> dict[str, Key]:
-    return {
-        "size": Key("int", 0, "side in pixels after resizing and a centre crop; 0: as stored", low=0, high=1024),
-        "validation": Key("int", validation, "images taken out of training where no folder has them", low=0),
-        "split_by": Key("str", split_by, "folder: as stored; class: classes disjoint", choices=("folder", "class")),
-        "train_classes": Key("int", train_classes, "with split_by class: classes to train on", low=0),
-        "validation_classes": Key("int", validation_classes, "with split_by class: classes to validate on", low=0),
-    }
-
-
-def _info(name: str, target: str, file: str, sha256: str, keys: dict[str, Key], **more: str) -> DataCard:
+def _info(name: str, target: str, file: str, sha256: str, options: type[Any], **more: str) -> DataCard:
     return DataCard(
         name=name,
         target=target,
@@ -247,7 +281,7 @@ def _info(name: str, target: str, file: str, sha256: str, keys: dict[str, Key], 
         version="1",
         files=(f"data:{file}",),
         sha256=MappingProxyType({f"data:{file}": sha256}),
-        keys=MappingProxyType(keys),
+        options=options,
         **more,
     )
 
@@ -264,17 +298,14 @@ CARDS = (
         licence="yours",
         version="1",
         fetch="hand:point path at a folder or archive with train/<class>/ and test/<class>/ or val/<class>/",
-        keys=MappingProxyType(
-            {"path": Key("str", None, "folder or archive, absolute or below HARNESS_DATA", required=True)}
-            | _keys(0, 0, 0)
-        ),
+        options=ImageFolderOptions,
     ),
     _info(
         "cifar100-subset-100",
         "load_cifar100",
         "cifar100/cifar100.zip",
         "fb3105581269d0b76effc784750d61bf950ad1c8fdbe92a858f44905a27e730b",
-        _keys(1000, 60, 10),
+        Cifar100SubsetOptions,
         summary="CIFAR-100, 100 training and 30 test images a class, 32×32",
         home="https://www.cs.toronto.edu/~kriz/cifar.html",
         licence="none stated",
@@ -286,7 +317,7 @@ CARDS = (
         "load_cifar10",
         "cifar10/cifar10.zip",
         "94df3c8833ec002a20f659551dfb3ef19c7de120e72ed470f20822177f43be9d",
-        _keys(1000, 6, 0),
+        Cifar10SubsetOptions,
         summary="CIFAR-10, 1,000 training and 300 test images a class, 32×32",
         home="https://www.cs.toronto.edu/~kriz/cifar.html",
         licence="none stated",
@@ -298,7 +329,7 @@ CARDS = (
         "load_grocery",
         "grocery/grocery64.zip",
         "2eb43445990d6ae863219d22e3d8c16854296188de6c0ae3a4b66917aced6440",
-        _keys(0, 50, 8, "class"),
+        GroceryOptions,
         summary="Grocery Store photographs, 81 classes, centre squares at 64 pixels",
         home="https://github.com/marcusklasson/GroceryStoreDataset",
         licence="MIT",

@@ -7,15 +7,15 @@ test here, as in the papers, and validation images are taken out of training whe
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.archive import missing
 from suites.data.types import ImageFiles, Images, ImageSplit, Labels
 
@@ -48,14 +48,29 @@ def list_split(folder: Path, classes: tuple[str, ...]) -> tuple[tuple[Path, ...]
     return tuple(files), np.array(labels, dtype=np.int64)
 
 
-def load(request: DataRequest) -> Images:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CropOptions:
+    """How photographs that stay in their files are cut; published sets have no other option."""
+
+    size: int = option(224, "side of the crop, pixels", low=8)
+    resize: int = option(256, "shorter side before the centre crop in evaluation, pixels", low=8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageNetOptions(CropOptions):
+    """Options of the data source ``imagenet``."""
+
+    validation: int = option(0, "images taken out of training", low=0)
+
+
+def load(request: DataRequest[ImageNetOptions]) -> Images:
     """Images by file, labels by the alphabetical order of the class folders.
 
     Raises:
         MissingDataError: ``imagenet/train`` or ``imagenet/val`` is not there.
         HarnessError: the class folders of the two differ.
     """
-    keys = request.parameters
+    options = request.options
     folders = {name: request.root / "imagenet" / part for name, part in (("train", "train"), ("test", "val"))}
     for folder in folders.values():
         if not folder.is_dir():
@@ -67,11 +82,11 @@ def load(request: DataRequest) -> Images:
             f"imagenet: {folders['train']} has {len(classes)} class folders, {folders['test']} {len(others)}; expected "
             f"the same names in both, such as n01440764 (the published val images want sorting into them)"
         )
-    size, resize = int(keys["size"]), int(keys["resize"])
+    size, resize = options.size, options.resize
     if resize < size:
         raise HarnessError(f"imagenet: resize {resize} is less than the crop, size {size}")
     files, labels = list_split(folders["train"], classes)
-    wanted = int(keys["validation"])
+    wanted = options.validation
     if wanted >= len(files):
         raise HarnessError(f"imagenet: validation {wanted} leaves none of {len(files)} training images")
     order = request.streams.numpy("split", "imagenet").permutation(len(files)) if wanted else np.arange(len(files))
@@ -100,11 +115,5 @@ CARD = DataCard(
     size="150 GB",
     files=("data:imagenet/train", "data:imagenet/val"),
     fetch="hand:unpack ILSVRC2012 into HARNESS_DATA/imagenet/train/<wnid>/ and HARNESS_DATA/imagenet/val/<wnid>/",
-    keys=MappingProxyType(
-        {
-            "size": Key("int", 224, "side of the crop, pixels", low=8),
-            "resize": Key("int", 256, "shorter side before the centre crop in evaluation, pixels", low=8),
-            "validation": Key("int", 0, "images taken out of training", low=0),
-        }
-    ),
+    options=ImageNetOptions,
 )

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
 from suites.data.archive import missing
 from suites.data.biased import BiasedImages
-from suites.data.imagenet import MEAN, STD, list_split
+from suites.data.imagenet import MEAN, STD, CropOptions, list_split
 from suites.data.types import ImageFiles, ImageSplit, Labels
 
 if TYPE_CHECKING:
@@ -88,15 +86,15 @@ def _clusters(split: ImageSplit, file: Path) -> Labels:
     return np.array(found, dtype=np.int64)
 
 
-def load(request: DataRequest) -> BiasedImages:
+def load(request: DataRequest[CropOptions]) -> BiasedImages:
     """Images by file: ``train``, ``test`` (the validation images and their clusters), the same as ``biased``, ``hard``.
 
     Raises:
         MissingDataError: a folder or the file of clusters is not there.
         HarnessError: a validation image is not in the file of clusters, or of another class there.
     """
-    keys = request.parameters
-    size, resize = int(keys["size"]), int(keys["resize"])
+    options = request.options
+    size, resize = options.size, options.resize
     if resize < size:
         raise HarnessError(f"imagenet9: resize {resize} is less than the crop, size {size}")
     train = _split(request.root / "imagenet" / "train", size, resize, 0, whole=True)
@@ -123,10 +121,5 @@ CARD = DataCard(
         "hand:unpack ILSVRC2012 into HARNESS_DATA/imagenet/{train,val}/<wnid>/, ImageNet-A into "
         f"HARNESS_DATA/imagenet-a/<wnid>/, and put clusters/{CSV} of clovaai/rebias into HARNESS_DATA/imagenet9/"
     ),
-    keys=MappingProxyType(
-        {
-            "size": Key("int", 224, "side of the crop, pixels", low=8),
-            "resize": Key("int", 256, "shorter side before the centre crop in evaluation, pixels", low=8),
-        }
-    ),
+    options=CropOptions,
 )

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import REQUIRED, option
 from suites.data.archive import Tree, missing, open_tree, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.imagefolder import SUFFIXES, decode
@@ -115,14 +116,31 @@ def read(path: Path, source: str, size: int, white: bool, expected: str | None =
     return cached((READER, found, f"size {size}, white {white}"), (*FOLDERS, "photographs"), make)
 
 
-def splits_of(arrays: Mapping[str, Array], keys: Mapping[str, Any], streams: Streams, source: str) -> ImagePairs:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CocoCropsOptions:
+    """Options of the crops of COCO photographs."""
+
+    size: int = option(64, "side in pixels after resizing and a centre crop", low=16, high=1024)
+    validation: int = option(16, "photographs taken out of training", low=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImagePairsOptions(CocoCropsOptions):
+    """Options of a user's own folder."""
+
+    path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
+    hole: str = option("white", "colour of the hole in a mask", choices=("white", "black"))
+    validation: int = option(0, "photographs (names up to the first _) taken out of training", low=0)
+
+
+def splits_of(arrays: Mapping[str, Array], options: CocoCropsOptions, streams: Streams, source: str) -> ImagePairs:
     """Train and test as stored; ``validation`` photographs, with all that is cut from them, leave the training.
 
     Raises:
         HarnessError: no photograph would be left to train on.
     """
     groups = np.asarray(arrays["photographs"], dtype=np.int64)
-    wanted, there = int(keys["validation"]), int(groups.max()) + 1
+    wanted, there = options.validation, int(groups.max()) + 1
     if wanted >= there:
         raise HarnessError(f"{source}: validation {wanted} leaves none of {there} photographs to train on")
     held = np.isin(groups, streams.numpy("split", source).permutation(there)[:wanted])
@@ -139,22 +157,20 @@ def splits_of(arrays: Mapping[str, Array], keys: Mapping[str, Any], streams: Str
     return ImagePairs(splits)
 
 
-def load_folder(request: DataRequest) -> ImagePairs:
+def load_folder(request: DataRequest[ImagePairsOptions]) -> ImagePairs:
     """A user's own folder or archive at ``path``, absolute or below the data folder."""
-    keys = request.parameters
-    arrays = read(request.root / str(keys["path"]), "imagepairs", int(keys["size"]), keys["hole"] == "white")
-    return splits_of(arrays, keys, request.streams, "imagepairs")
+    options = request.options
+    arrays = read(request.root / options.path, "imagepairs", options.size, options.hole == "white")
+    return splits_of(arrays, options, request.streams, "imagepairs")
 
 
-def load_coco(request: DataRequest) -> ImagePairs:
+def load_coco(request: DataRequest[CocoCropsOptions]) -> ImagePairs:
     """Crops of COCO photographs with irregular masks; those for training and for the test are of other photographs."""
-    keys, info = request.parameters, CARDS[1]
+    options, info = request.options, CARDS[1]
     path = request.root / info.files[0].removeprefix("data:")
-    arrays = read(path, info.name, int(keys["size"]), True, info.sha256[info.files[0]])
-    return splits_of(arrays, keys, request.streams, info.name)
+    arrays = read(path, info.name, options.size, True, info.sha256[info.files[0]])
+    return splits_of(arrays, options, request.streams, info.name)
 
-
-_SIZE = Key("int", 64, "side in pixels after resizing and a centre crop", low=16, high=1024)
 
 CARDS = (
     DataCard(
@@ -168,14 +184,7 @@ CARDS = (
         licence="yours",
         version="1",
         fetch="hand:point path at a folder or archive with train/, val/, masks_train/ and masks_val/",
-        keys=MappingProxyType(
-            {
-                "path": Key("str", None, "folder or archive, absolute or below HARNESS_DATA", required=True),
-                "size": _SIZE,
-                "hole": Key("str", "white", "colour of the hole in a mask", choices=("white", "black")),
-                "validation": Key("int", 0, "photographs (names up to the first _) taken out of training", low=0),
-            }
-        ),
+        options=ImagePairsOptions,
     ),
     DataCard(
         name="coco-crops",
@@ -193,8 +202,6 @@ CARDS = (
             {"data:coco-crops/coco_crops128.zip": ("7163fde17148fa1651a205a23206faa38191ed093a43430cd4ae00f468c98903")}
         ),
         fetch="hand:put coco_crops128.zip (train, val, masks_train, masks_val) into HARNESS_DATA/coco-crops/",
-        keys=MappingProxyType(
-            {"size": _SIZE, "validation": Key("int", 16, "photographs taken out of training", low=0)}
-        ),
+        options=CocoCropsOptions,
     ),
 )

@@ -7,16 +7,15 @@ Images and masks stay in their files. Masks: ``irregular-masks/irregular_mask/di
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.archive import missing
 from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles
@@ -93,10 +92,20 @@ def paris_files(root: Path) -> Files:
     }
 
 
-def _load(request: DataRequest, source: str, files: Files, resize: int) -> ImagePairs:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskedOptions:
+    """Options of the three sets, each with the irregular masks."""
+
+    size: int = option(256, "side in pixels after resizing and a centre crop", low=16, high=1024)
+    validation: int = option(0, "validation images: of the published split, or taken out of training", low=0)
+    train_hole: str = option("white", "colour of the hole in training masks", choices=("white", "black"))
+    test_hole: str = option("white", "colour of the hole in test masks", choices=("white", "black"))
+
+
+def _load(request: DataRequest[MaskedOptions], source: str, files: Files, resize: int) -> ImagePairs:
     """Splits of files; ``validation`` images are taken out of training where there is no split for them."""
-    keys, files = request.parameters, {name: list(found) for name, found in files.items()}
-    size, wanted = int(keys["size"]), int(keys["validation"])
+    options, files = request.options, {name: list(found) for name, found in files.items()}
+    size, wanted = options.size, options.validation
     if not files["train"] or not files["test"]:
         raise HarnessError(f"{source}: no images to {'train on' if not files['train'] else 'test on'}")
     if not files.get("validation") and wanted:
@@ -108,9 +117,11 @@ def _load(request: DataRequest, source: str, files: Files, resize: int) -> Image
         files["train"] = [file for place, file in enumerate(files["train"]) if place not in taken]
     elif wanted:
         files["validation"] = files["validation"][:wanted]
+    holes = {"train": options.train_hole, "test": options.test_hole}
     masks = {
         name: MaskFiles(
-            ImageFiles(tuple(files_below(request.root / folder, source)), size, size), keys[f"{name}_hole"] == "white"
+            ImageFiles(tuple(files_below(request.root / folder, source)), size, size),
+            holes[name] == "white",
         )
         for name, folder in MASKS.items()
     }
@@ -125,34 +136,22 @@ def _load(request: DataRequest, source: str, files: Files, resize: int) -> Image
     return ImagePairs(splits)
 
 
-def load_places2(request: DataRequest) -> ImagePairs:
+def load_places2(request: DataRequest[MaskedOptions]) -> ImagePairs:
     """Places365-standard at 256 pixels, 36,500 validation images as the test."""
-    return _load(request, "places2", places2_files(request.root), int(request.parameters["size"]))
+    return _load(request, "places2", places2_files(request.root), request.options.size)
 
 
-def load_celeba(request: DataRequest) -> ImagePairs:
+def load_celeba(request: DataRequest[MaskedOptions]) -> ImagePairs:
     """CelebA, aligned faces of 178×218, centre squares resized."""
-    return _load(request, "celeba", celeba_files(request.root), int(request.parameters["size"]))
+    return _load(request, "celeba", celeba_files(request.root), request.options.size)
 
 
-def load_paris(request: DataRequest) -> ImagePairs:
+def load_paris(request: DataRequest[MaskedOptions]) -> ImagePairs:
     """Paris StreetView, 14,900 training and 100 test photographs."""
-    return _load(request, "paris-streetview", paris_files(request.root), int(request.parameters["size"]))
+    return _load(request, "paris-streetview", paris_files(request.root), request.options.size)
 
 
-def _keys() -> Mapping[str, Key]:
-    colours = ("white", "black")
-    return MappingProxyType(
-        {
-            "size": Key("int", 256, "side in pixels after resizing and a centre crop", low=16, high=1024),
-            "validation": Key("int", 0, "validation images: of the published split, or taken out of training", low=0),
-            "train_hole": Key("str", "white", "colour of the hole in training masks", choices=colours),
-            "test_hole": Key("str", "white", "colour of the hole in test masks", choices=colours),
-        }
-    )
-
-
-def _info(name: str, target: str, layout: str, files: tuple[str, ...], **more: str) -> DataCard:
+def _info(name: str, target: str, layout: str, files: tuple[str, ...], **more: Any) -> DataCard:
     needed = (*(f"data:{file}" for file in files), *(f"data:{folder}" for folder in MASKS.values()))
     return DataCard(
         name=name,
@@ -162,8 +161,7 @@ def _info(name: str, target: str, layout: str, files: tuple[str, ...], **more: s
         layout=layout,
         version="1",
         files=needed,
-        sha256=MappingProxyType({}),
-        keys=_keys(),
+        options=MaskedOptions,
         **more,
     )
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from harness.registry.cards import DataCard
 from harness.trial.contracts import DataRequest
 
 
-def load(request: DataRequest) -> None:
+def load(request: DataRequest[Any]) -> None:
     """There is nothing to load."""
 
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import REQUIRED, option
 from suites.data.archive import missing
 
 if TYPE_CHECKING:
@@ -91,61 +90,97 @@ def pairs_of(files: tuple[Path, Path], source: str) -> tuple[Lines, Lines]:
     return sides[0], sides[1]
 
 
-def load_multi30k(request: DataRequest) -> Parallel:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GermanEnglishOptions:
+    """Options of the published German–English sets."""
+
+    source: str = option("de", "language that is translated", choices=("de", "en"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wmt14Options(GermanEnglishOptions):
+    """Options of WMT14."""
+
+    source: str = option("en")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Multi30kOptions(GermanEnglishOptions):
+    """Options of Multi30k."""
+
+    lowercase: bool = option(True, "lower-case both sides")
+    train: int = option(0, "the first so many training pairs; 0: all", low=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParallelTextOptions:
+    """Options of a user's own folder."""
+
+    path: str = option(REQUIRED, "folder, absolute or below HARNESS_DATA")
+    source: str = option("de", "suffix of the language that is translated")
+    target: str = option("en", "suffix of the language that it is translated into")
+    tokenised: bool = option(False, "words and signs stand between blanks already")
+    subwords: bool = option(False, "words are cut already, pieces ending with @@ where the word goes on")
+    lowercase: bool = option(False, "lower-case both sides")
+    train: int = option(0, "the first so many training pairs; 0: all", low=0)
+
+
+def load_multi30k(request: DataRequest[Multi30kOptions]) -> Parallel:
     """Multi30k, task 1; ``test`` is that of 2016. Raw sentences, lower-cased where ``lowercase``."""
-    return _load(
-        "multi30k",
-        {split: {side: request.root / path for side, path in sides.items()} for split, sides in MULTI30K.items()},
-        request,
-    )
+    files = {split: {side: request.root / path for side, path in sides.items()} for split, sides in MULTI30K.items()}
+    return _shortened(_load("multi30k", files, request.options.source), request.options)
 
 
 def _load(
-    name: str, files: Mapping[str, Mapping[str, Path]], request: DataRequest, tokenised: bool = False, joiner: str = ""
+    name: str, files: Mapping[str, Mapping[str, Path]], first: str, tokenised: bool = False, joiner: str = ""
 ) -> Parallel:
-    keys = request.parameters
-    first = str(keys["source"])
     sides = next(iter(files.values()))
     if first not in sides:
         raise HarnessError(f"{name}: source '{first}' is not one of its languages; valid: {', '.join(sorted(sides))}")
     second = next(side for side in sides if side != first)
     splits = {split: pairs_of((paths[first], paths[second]), name) for split, paths in files.items()}
-    if keys.get("lowercase"):
-        splits = {
-            split: (tuple(map(str.lower, one)), tuple(map(str.lower, other))) for split, (one, other) in splits.items()
-        }
-    most = int(keys.get("train") or 0)
-    if most:
-        splits["train"] = (splits["train"][0][:most], splits["train"][1][:most])
     return Parallel(splits, (first, second), tokenised, joiner)
 
 
-def load_iwslt14(request: DataRequest) -> Parallel:
+def _shortened(text: Parallel, options: Multi30kOptions | ParallelTextOptions) -> Parallel:
+    """The text in lower case and with the first pairs only, as asked."""
+    splits = dict(text.splits)
+    if options.lowercase:
+        splits = {
+            split: (tuple(map(str.lower, one)), tuple(map(str.lower, other))) for split, (one, other) in splits.items()
+        }
+    if options.train:
+        splits["train"] = (splits["train"][0][: options.train], splits["train"][1][: options.train])
+    return replace(text, splits=splits)
+
+
+def load_iwslt14(request: DataRequest[GermanEnglishOptions]) -> Parallel:
     """IWSLT14 as fairseq's script leaves it."""
     return _prepared(request, "iwslt14-de-en", IWSLT14)
 
 
-def load_wmt14(request: DataRequest) -> Parallel:
+def load_wmt14(request: DataRequest[Wmt14Options]) -> Parallel:
     """WMT14 as fairseq's script leaves it with ``--icml17``."""
     return _prepared(request, "wmt14-en-de", WMT14)
 
 
-def _prepared(request: DataRequest, name: str, folder: str) -> Parallel:
+def _prepared(request: DataRequest[GermanEnglishOptions], name: str, folder: str) -> Parallel:
     files = {
         split: {side: request.root / folder / f"{stem}.{side}" for side in ("de", "en")}
         for split, stem in PREPARED.items()
     }
-    return _load(name, files, request, tokenised=True, joiner="@@")
+    return _load(name, files, request.options.source, tokenised=True, joiner="@@")
 
 
-def load_folder(request: DataRequest) -> Parallel:
+def load_folder(request: DataRequest[ParallelTextOptions]) -> Parallel:
     """A user's own folder: ``train``, ``valid`` and ``test`` with a suffix a language, also ``.gz``."""
-    keys = request.parameters
-    folder = request.root / str(keys["path"])
-    languages = (str(keys["source"]), str(keys["target"]))
+    options = request.options
+    folder = request.root / options.path
+    languages = (options.source, options.target)
     files = {split: {side: _spelt(folder / f"{stem}.{side}") for side in languages} for split, stem in PREPARED.items()}
-    joiner = "@@" if keys["subwords"] else ""
-    return _load("paralleltext", files, request, tokenised=bool(keys["tokenised"]) or bool(joiner), joiner=joiner)
+    joiner = "@@" if options.subwords else ""
+    text = _load("paralleltext", files, options.source, options.tokenised or bool(joiner), joiner)
+    return _shortened(text, options)
 
 
 def _spelt(path: Path) -> Path:
@@ -153,7 +188,9 @@ def _spelt(path: Path) -> Path:
     return packed if packed.is_file() and not path.is_file() else path
 
 
-def _published(name: str, target: str, folder: str, summary: str, script: str, size: str, source: str) -> DataCard:
+def _published(
+    name: str, target: str, folder: str, summary: str, script: str, size: str, options: type[Any]
+) -> DataCard:
     return DataCard(
         name=name,
         target=target,
@@ -167,7 +204,7 @@ def _published(name: str, target: str, folder: str, summary: str, script: str, s
         size=size,
         files=tuple(f"data:{folder}/{stem}.{side}" for stem in PREPARED.values() for side in ("de", "en")),
         fetch=f"hand:run fairseq's {script} and put its {folder}/ into HARNESS_DATA",
-        keys=MappingProxyType({"source": Key("str", source, "language that is translated", choices=("de", "en"))}),
+        options=options,
     )
 
 
@@ -183,17 +220,7 @@ CARDS = (
         licence="yours",
         version="1",
         fetch="hand:point path at a folder with train.de, train.en, valid.de, … (also .gz)",
-        keys=MappingProxyType(
-            {
-                "path": Key("str", None, "folder, absolute or below HARNESS_DATA", required=True),
-                "source": Key("str", "de", "suffix of the language that is translated"),
-                "target": Key("str", "en", "suffix of the language that it is translated into"),
-                "tokenised": Key("bool", False, "words and signs stand between blanks already"),
-                "subwords": Key("bool", False, "words are cut already, pieces ending with @@ where the word goes on"),
-                "lowercase": Key("bool", False, "lower-case both sides"),
-                "train": Key("int", 0, "the first so many training pairs; 0: all", low=0),
-            }
-        ),
+        options=ParallelTextOptions,
     ),
     _published(
         "iwslt14-de-en",
@@ -202,7 +229,7 @@ CARDS = (
         "160,000 pairs of TED talks, tokenised, lower-cased, cut into subwords",
         "prepare-iwslt14.sh",
         "60 MB",
-        "de",
+        GermanEnglishOptions,
     ),
     _published(
         "wmt14-en-de",
@@ -211,7 +238,7 @@ CARDS = (
         "4 million pairs of parliament, web and news, tokenised and cut into subwords",
         "prepare-wmt14en2de.sh",
         "1.4 GB",
-        "en",
+        Wmt14Options,
     ),
     DataCard(
         name="multi30k",
@@ -226,12 +253,6 @@ CARDS = (
         size="1.6 MB",
         files=tuple(f"data:{path}" for sides in MULTI30K.values() for path in sides.values()),
         fetch="hand:put train.de.gz, val.de.gz, test_2016_flickr.de.gz and the same of .en into HARNESS_DATA/multi30k/",
-        keys=MappingProxyType(
-            {
-                "source": Key("str", "de", "language that is translated", choices=("de", "en")),
-                "lowercase": Key("bool", True, "lower-case both sides"),
-                "train": Key("int", 0, "the first so many training pairs; 0: all", low=0),
-            }
-        ),
+        options=Multi30kOptions,
     ),
 )

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.parallel import Parallel
 
 if TYPE_CHECKING:
@@ -366,22 +366,31 @@ def distinct(draws: Draws, count: int, seen: set[str]) -> list[Pair]:
     raise HarnessError(f"phrases: fewer than {count} distinct phrases were found; ask for fewer")
 
 
-def load(request: DataRequest) -> Parallel:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PhrasesOptions:
+    """Options of the data source ``phrases``."""
+
+    source: str = option("de", "language that is translated", choices=("de", "en"))
+    train: int = option(3000, "training pairs", low=20)
+    held_out: int = option(150, "pairs in validation, and in test", low=10)
+
+
+def load(request: DataRequest[PhrasesOptions]) -> Parallel:
     """Distinct phrases, test first, so that it does not depend on how many train.
 
     Raises:
         HarnessError: babel is not installed, or more phrases are asked for than there are.
     """
-    keys = request.parameters
+    options = request.options
     try:
         import babel  # noqa: F401
     except ImportError as error:
         raise HarnessError("phrases: the package babel is needed: pip install babel") from error
-    first = 0 if keys["source"] == "de" else 1
+    first = 0 if options.source == "de" else 1
     seen: set[str] = set()
     splits = {}
     for split in ("test", "validation", "train"):
-        count = int(keys["train"] if split == "train" else keys["held_out"])
+        count = options.train if split == "train" else options.held_out
         pairs = distinct(request.streams.numpy("data", "phrases", split), count, seen)
         splits[split] = (tuple(pair[first] for pair in pairs), tuple(pair[1 - first] for pair in pairs))
     languages = ("de", "en") if first == 0 else ("en", "de")
@@ -398,12 +407,5 @@ CARD = DataCard(
     home="https://cldr.unicode.org",
     licence="Unicode-3.0 (names), generated",
     version="1",
-    files=("module:suites.data.phrases",),
-    keys=MappingProxyType(
-        {
-            "source": Key("str", "de", "language that is translated", choices=("de", "en")),
-            "train": Key("int", 3000, "training pairs", low=20),
-            "held_out": Key("int", 150, "pairs in validation, and in test", low=10),
-        }
-    ),
+    options=PhrasesOptions,
 )

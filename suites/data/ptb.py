@@ -6,13 +6,11 @@ the published sets hold 929,589 training, 73,760 validation and 82,430 test toke
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
 from suites.data.types import Text
-from suites.data.wikitext import read
+from suites.data.wikitext import VocabularyOptions, read
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -21,7 +19,7 @@ FOLDER = "ptb"
 FILES = {"train": "ptb.train.txt", "validation": "ptb.valid.txt", "test": "ptb.test.txt"}
 
 
-def load(request: DataRequest) -> Text:
+def load(request: DataRequest[VocabularyOptions]) -> Text:
     """The three files below ``HARNESS_DATA/ptb``; the vocabulary is that of the training text.
 
     Raises:
@@ -29,7 +27,7 @@ def load(request: DataRequest) -> Text:
         HarnessError: a damaged file.
     """
     files = {split: request.root / FOLDER / name for split, name in FILES.items()}
-    text = read(files, "ptb", int(request.parameters["min_count"]))
+    text = read(files, "ptb", request.options.min_count)
     # Headings of articles are a matter of WikiText; here nothing is known of documents.
     return Text(text.splits, text.vocabulary)
 
@@ -47,5 +45,5 @@ CARD = DataCard(
     size="6 MB",
     files=tuple(f"data:{FOLDER}/{name}" for name in FILES.values()),
     fetch=f"hand:put {', '.join(FILES.values())} (simple-examples/data) into HARNESS_DATA/{FOLDER}/",
-    keys=MappingProxyType({"min_count": Key("int", 1, "rarer words of the training text become <unk>", low=1)}),
+    options=VocabularyOptions,
 )

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
 from suites.data.archive import missing
+from suites.data.imagenet import CropOptions
 from suites.data.types import ImageFiles, Images, ImageSplit
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class Row(NamedTuple):
+class ListedImage(NamedTuple):
     """One image: its file below the images' folder, its class, its split."""
 
     file: str
@@ -70,7 +69,7 @@ def joined(*tables: Mapping[str, str], source: str) -> Iterator[tuple[str, ...]]
         yield tuple(table[key] for table in tables)
 
 
-def read_cub(folder: Path) -> list[Row]:
+def read_cub(folder: Path) -> list[ListedImage]:
     """``images.txt``, ``image_class_labels.txt`` and ``classes.txt``; classes 1–100 train, 101–200 test.
 
     ``train_test_split.txt`` is that of classification and unused here.
@@ -84,11 +83,11 @@ def read_cub(folder: Path) -> list[Row]:
     for file, number in joined(files, classes, source=source):
         if number not in names:
             raise HarnessError(f"cub: class {number} is not in {folder / 'classes.txt'}")
-        rows.append(Row(file, names[number], "train" if int(number) <= half else "test"))
+        rows.append(ListedImage(file, names[number], "train" if int(number) <= half else "test"))
     return rows
 
 
-def read_cars(folder: Path) -> list[Row]:
+def read_cars(folder: Path) -> list[ListedImage]:
     """``cars_annos.mat``; the first half of the classes train, the others test. Its ``test`` flag is unused here.
 
     Raises:
@@ -110,10 +109,10 @@ def read_cars(folder: Path) -> list[Row]:
     if any(not 1 <= number <= len(names) for _, number in listed):
         raise HarnessError(f"cars196: {path} has classes outside 1–{len(names)}")
     half = len(names) // 2
-    return [Row(file, names[number - 1], "train" if number <= half else "test") for file, number in listed]
+    return [ListedImage(file, names[number - 1], "train" if number <= half else "test") for file, number in listed]
 
 
-def read_inshop(folder: Path) -> list[Row]:
+def read_inshop(folder: Path) -> list[ListedImage]:
     """``list_eval_partition.txt``: a count, a header, then image, item and ``train``, ``query`` or ``gallery``."""
     path = folder / "list_eval_partition.txt"
     spelling = {"train": "train", "query": "test", "gallery": "gallery"}
@@ -121,20 +120,20 @@ def read_inshop(folder: Path) -> list[Row]:
     for file, item, status in rows_of(path, "inshop", 3, skip=2):
         if status not in spelling:
             raise HarnessError(f"inshop: {path} has the status '{status}'; valid: {', '.join(spelling)}")
-        rows.append(Row(file, item, spelling[status]))
+        rows.append(ListedImage(file, item, spelling[status]))
     return rows
 
 
-def read_sop(folder: Path) -> list[Row]:
+def read_sop(folder: Path) -> list[ListedImage]:
     """``Ebay_train.txt`` and ``Ebay_test.txt``: a header, then image, class, super-class and path."""
     rows = []
     for split in ("train", "test"):
         for _, number, _, file in rows_of(folder / f"Ebay_{split}.txt", "sop", 4, skip=1):
-            rows.append(Row(file, number, split))
+            rows.append(ListedImage(file, number, split))
     return rows
 
 
-def assemble(rows: Sequence[Row], images: Path, size: int, resize: int, source: str) -> Images:
+def assemble(rows: Sequence[ListedImage], images: Path, size: int, resize: int, source: str) -> Images:
     """Splits of image files, classes numbered as they first occur.
 
     Raises:
@@ -161,57 +160,47 @@ def assemble(rows: Sequence[Row], images: Path, size: int, resize: int, source: 
     return Images(splits, names, MEAN, STD)
 
 
-def _load(request: DataRequest, source: str, rows: Iterable[Row], images: Path) -> Images:
-    keys = request.parameters
-    return assemble(list(rows), images, int(keys["size"]), int(keys["resize"]), source)
+def _load(request: DataRequest[CropOptions], source: str, rows: Iterable[ListedImage], images: Path) -> Images:
+    options = request.options
+    return assemble(list(rows), images, options.size, options.resize, source)
 
 
-def load_cub(request: DataRequest) -> Images:
+def load_cub(request: DataRequest[CropOptions]) -> Images:
     """Caltech-UCSD Birds: 100 classes train, 100 test."""
     folder = request.root / "CUB_200_2011"
     return _load(request, "cub", read_cub(folder), folder / "images")
 
 
-def load_cars(request: DataRequest) -> Images:
+def load_cars(request: DataRequest[CropOptions]) -> Images:
     """Stanford Cars: 98 classes train, 98 test."""
     folder = request.root / "cars196"
     return _load(request, "cars196", read_cars(folder), folder)
 
 
-def load_inshop(request: DataRequest) -> Images:
+def load_inshop(request: DataRequest[CropOptions]) -> Images:
     """In-Shop clothes: 3,997 items train; queries of 3,985 others against a gallery."""
     folder = request.root / "inshop"
     return _load(request, "inshop", read_inshop(folder), folder)
 
 
-def load_sop(request: DataRequest) -> Images:
+def load_sop(request: DataRequest[CropOptions]) -> Images:
     """Stanford Online Products: 11,318 classes train, 11,316 test."""
     folder = request.root / "Stanford_Online_Products"
     return _load(request, "sop", read_sop(folder), folder)
 
 
-def _info(
-    name: str, target: str, summary: str, home: str, licence: str, size: str, files: tuple[str, ...], hint: str
-) -> DataCard:
+def _info(name: str, target: str, files: tuple[str, ...], hint: str, **more: Any) -> DataCard:
     return DataCard(
         name=name,
         target=target,
-        summary=summary,
         origin="real",
         content="images",
         layout=name,
-        home=home,
-        licence=licence,
         version="1",
-        size=size,
         files=tuple(f"data:{file}" for file in files),
         fetch=f"hand:{hint}",
-        keys=MappingProxyType(
-            {
-                "size": Key("int", 224, "side of the crop, pixels", low=8),
-                "resize": Key("int", 256, "shorter side before the centre crop in evaluation, pixels", low=8),
-            }
-        ),
+        options=CropOptions,
+        **more,
     )
 
 
@@ -219,41 +208,41 @@ CARDS = (
     _info(
         "cub",
         "load_cub",
-        "11,788 birds, 200 species: 100 train, 100 test",
-        "https://www.vision.caltech.edu/datasets/cub_200_2011/",
-        "non-commercial research",
-        "1.2 GB",
         tuple(f"CUB_200_2011/{file}.txt" for file in ("images", "image_class_labels", "classes")),
         "unpack CUB_200_2011.tgz into HARNESS_DATA",
+        summary="11,788 birds, 200 species: 100 train, 100 test",
+        home="https://www.vision.caltech.edu/datasets/cub_200_2011/",
+        licence="non-commercial research",
+        size="1.2 GB",
     ),
     _info(
         "cars196",
         "load_cars",
-        "16,185 cars, 196 models: 98 train, 98 test",
-        "https://ai.stanford.edu/~jkrause/cars/car_dataset.html",
-        "non-commercial research",
-        "1.9 GB",
         ("cars196/cars_annos.mat",),
         "put cars_annos.mat and the folder car_ims into HARNESS_DATA/cars196",
+        summary="16,185 cars, 196 models: 98 train, 98 test",
+        home="https://ai.stanford.edu/~jkrause/cars/car_dataset.html",
+        licence="non-commercial research",
+        size="1.9 GB",
     ),
     _info(
         "inshop",
         "load_inshop",
-        "52,712 photographs of 7,982 clothes; queries against a gallery",
-        "https://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html",
-        "non-commercial research, by agreement",
-        "1.2 GB",
         ("inshop/list_eval_partition.txt",),
         "put list_eval_partition.txt and the folder img into HARNESS_DATA/inshop",
+        summary="52,712 photographs of 7,982 clothes; queries against a gallery",
+        home="https://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html",
+        licence="non-commercial research, by agreement",
+        size="1.2 GB",
     ),
     _info(
         "sop",
         "load_sop",
-        "120,053 photographs of 22,634 products: 11,318 train, 11,316 test",
-        "https://cvgl.stanford.edu/projects/lifted_struct/",
-        "none stated",
-        "2.9 GB",
         ("Stanford_Online_Products/Ebay_train.txt", "Stanford_Online_Products/Ebay_test.txt"),
         "unpack Stanford_Online_Products.zip into HARNESS_DATA",
+        summary="120,053 photographs of 22,634 products: 11,318 train, 11,316 test",
+        home="https://cvgl.stanford.edu/projects/lifted_struct/",
+        licence="none stated",
+        size="2.9 GB",
     ),
 )

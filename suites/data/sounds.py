@@ -12,10 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
+from harness.trial.options import option
 from suites.data.types import Labels
 
 Waves = npt.NDArray[np.float32]
 SUFFIXES = (".wav", ".ogg", ".flac", ".mp3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateOptions:
+    """Options of recordings that are resampled."""
+
+    rate: int = option(16000, "samples a second, resampled", low=1000)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,13 +8,13 @@ in a mixture (``textures``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.sounds import Sounds, SoundSplit, Waves
 from suites.data.types import Labels
 
@@ -111,26 +111,40 @@ KINDS: dict[str, tuple[Maker, tuple[str, ...], bool]] = {
 }
 
 
-def load(request: DataRequest) -> Sounds:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyntheticSoundsOptions:
+    """Options of the data source ``synthetic-sounds``."""
+
+    kind: str = option("tones", "what is heard", choices=tuple(KINDS))
+    train: int = option(400, "training recordings", low=8)
+    validation: int = option(100, "validation recordings", low=0)
+    test: int = option(400, "test recordings", low=1)
+    rate: int = option(8000, "samples a second", low=1000)
+    samples: int = option(4096, "in a recording", low=256)
+    density: float = option(0.25, "probability of each tag", low=0, high=1)
+    noise: float = option(0.3, "deviation of the noise that is added", low=0)
+
+
+def load(request: DataRequest[SyntheticSoundsOptions]) -> Sounds:
     """Recordings (N, samples) with normal noise, all drawn from the stream ``data``.
 
     Tags hold with probability ``density`` each, one at least.
     """
-    keys = request.parameters
-    make, names, tags = KINDS[str(keys["kind"])]
-    rate, length = int(keys["rate"]), int(keys["samples"])
+    options = request.options
+    make, names, tags = KINDS[options.kind]
+    rate, length = options.rate, options.samples
     time = (np.arange(length) / rate).astype(np.float32)
     splits, first = {}, 0
-    for split in ("train", "validation", "test"):
-        count = int(keys[split])
+    counts = {"train": options.train, "validation": options.validation, "test": options.test}
+    for split, count in counts.items():
         draws = request.streams.numpy("data", "synthetic-sounds", split)
         if tags:
-            targets = (draws.random((count, len(names))) < float(keys["density"])).astype(np.int64)
+            targets = (draws.random((count, len(names))) < options.density).astype(np.int64)
             targets[np.arange(count), draws.integers(0, len(names), count)] = 1
         else:
             targets = draws.permutation(np.arange(count) % len(names)).astype(np.int64)
         waves = make(targets, time, draws)
-        waves = waves + np.float32(keys["noise"]) * draws.standard_normal(waves.shape, dtype=np.float32)
+        waves = waves + np.float32(options.noise) * draws.standard_normal(waves.shape, dtype=np.float32)
         if count:
             splits[split] = SoundSplit(waves, targets, np.arange(first, first + count, dtype=np.int64))
         first += count
@@ -147,16 +161,5 @@ CARD = DataCard(
     home="",
     licence="made here",
     version="1",
-    keys=MappingProxyType(
-        {
-            "kind": Key("str", "tones", "what is heard", choices=tuple(KINDS)),
-            "train": Key("int", 400, "training recordings", low=8),
-            "validation": Key("int", 100, "validation recordings", low=0),
-            "test": Key("int", 400, "test recordings", low=1),
-            "rate": Key("int", 8000, "samples a second", low=1000),
-            "samples": Key("int", 4096, "in a recording", low=256),
-            "density": Key("float", 0.25, "probability of each tag", low=0, high=1),
-            "noise": Key("float", 0.3, "deviation of the noise that is added", low=0),
-        }
-    ),
+    options=SyntheticSoundsOptions,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 FILE = "weights/vgg16_bn-6c64b313.pth"
 
 
-def load(request: DataRequest) -> None:
+def load(request: DataRequest[Any]) -> None:
     """Weights are read by the model that starts from them, not as data.
 
     Raises:

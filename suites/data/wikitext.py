@@ -10,6 +10,7 @@ import gzip
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from harness.trial.options import Key
+from harness.trial.options import REQUIRED, option
 from suites.data.archive import missing, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.types import Array, Labels, Text
@@ -122,14 +123,37 @@ def _find(folder: Path, split: str) -> Path:
     return folder / f"{SPLITS[split][0]}.tokens"
 
 
-def load_tokens(request: DataRequest) -> Text:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VocabularyOptions:
+    """Which words have a number."""
+
+    min_count: int = option(1, "rarer words of the training text become <unk>", low=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenFolderOptions(VocabularyOptions):
+    """Options of a user's own folder."""
+
+    path: str = option(REQUIRED, "folder, absolute or below HARNESS_DATA")
+    min_count: int = option(3)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldOutOptions(VocabularyOptions):
+    """Options of WikiText-2 without its training text."""
+
+    min_count: int = option(3)
+    held_out: int = option(0, "largest number of tokens in validation, and in test; 0: all", low=0)
+
+
+def load_tokens(request: DataRequest[TokenFolderOptions]) -> Text:
     """A user's own folder at ``path`` with token files for train, valid and test."""
-    folder = request.root / str(request.parameters["path"])
+    folder = request.root / request.options.path
     files = {split: _find(folder, split) for split in SPLITS}
-    return read(files, "tokens", int(request.parameters["min_count"]))
+    return read(files, "tokens", request.options.min_count)
 
 
-def load_heldout(request: DataRequest) -> Text:
+def load_heldout(request: DataRequest[HeldOutOptions]) -> Text:
     """WikiText-2 without its training text: trains on ``test``, the halves of ``valid`` validate and test.
 
     Scores are not those of the published task.
@@ -137,11 +161,11 @@ def load_heldout(request: DataRequest) -> Text:
     train, valid = (request.root / file.removeprefix("data:") for file in HELD_OUT)
     sums = dict(zip(("train", "held"), HELD_OUT.values(), strict=True))
     files = {"train": train, "held": valid}
-    text = read(files, "wikitext2-heldout", int(request.parameters["min_count"]), sums)
+    text = read(files, "wikitext2-heldout", request.options.min_count, sums)
     held, starts = text.splits["held"], text.documents["held"]
     # At the article nearest to the middle, so that no article is on both sides.
     middle = int(starts[np.abs(starts - len(held) / 2).argmin()]) if len(starts) else len(held) // 2
-    most = int(request.parameters["held_out"]) or len(held)
+    most = request.options.held_out or len(held)
     splits = {
         "train": text.splits["train"],
         "validation": held[:middle][:most],
@@ -155,23 +179,19 @@ def load_heldout(request: DataRequest) -> Text:
     return Text(splits, text.vocabulary, documents)
 
 
-def load_wikitext2(request: DataRequest) -> Text:
+def load_wikitext2(request: DataRequest[VocabularyOptions]) -> Text:
     """WikiText-2 as published."""
     return _published(request, "wikitext2", "wikitext-2")
 
 
-def load_wikitext103(request: DataRequest) -> Text:
+def load_wikitext103(request: DataRequest[VocabularyOptions]) -> Text:
     """WikiText-103 as published."""
     return _published(request, "wikitext103", "wikitext-103")
 
 
-def _published(request: DataRequest, name: str, folder: str) -> Text:
+def _published(request: DataRequest[VocabularyOptions], name: str, folder: str) -> Text:
     files = {split: request.root / folder / f"wiki.{spelt[0]}.tokens" for split, spelt in SPLITS.items()}
-    return read(files, name, int(request.parameters["min_count"]))
-
-
-def _keys(min_count: int) -> dict[str, Key]:
-    return {"min_count": Key("int", min_count, "rarer words of the training text become <unk>", low=1)}
+    return read(files, name, request.options.min_count)
 
 
 def _published_info(name: str, target: str, folder: str, size: str, words: str) -> DataCard:
@@ -188,7 +208,7 @@ def _published_info(name: str, target: str, folder: str, size: str, words: str) 
         size=size,
         files=tuple(f"data:{folder}/wiki.{split}.tokens" for split in ("train", "valid", "test")),
         fetch=f"hand:put wiki.train.tokens, wiki.valid.tokens and wiki.test.tokens into HARNESS_DATA/{folder}/",
-        keys=MappingProxyType(_keys(1)),
+        options=VocabularyOptions,
     )
 
 
@@ -204,9 +224,7 @@ CARDS = (
         licence="yours",
         version="1",
         fetch="hand:point path at a folder with train.txt, valid.txt and test.txt (or .tokens, also .gz)",
-        keys=MappingProxyType(
-            {"path": Key("str", None, "folder, absolute or below HARNESS_DATA", required=True)} | _keys(3)
-        ),
+        options=TokenFolderOptions,
     ),
     _published_info("wikitext2", "load_wikitext2", "wikitext-2", "13 MB", "2 million"),
     _published_info("wikitext103", "load_wikitext103", "wikitext-103", "540 MB", "103 million"),
@@ -224,8 +242,6 @@ CARDS = (
         files=tuple(HELD_OUT),
         sha256=MappingProxyType(HELD_OUT),
         fetch="hand:put wiki.test.tokens.gz and wiki.valid.tokens.gz into HARNESS_DATA/wikitext2/",
-        keys=MappingProxyType(
-            _keys(3) | {"held_out": Key("int", 0, "largest number of tokens in validation, and in test; 0: all", low=0)}
-        ),
+        options=HeldOutOptions,
     ),
 )

@@ -7,7 +7,7 @@ parameter counts for 100 classes are tested.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.models.resnet import BasicBlock, Bottleneck
 from suites.models.taps import Taps
 
@@ -212,10 +212,17 @@ ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
 }
 
 
-def build(request: ModelRequest) -> nn.Module:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CifarPairsOptions:
+    """Options of the model ``cifar-pairs``."""
+
+    arch: str = option("resnet18", "the pairs' name", choices=tuple(ARCHITECTURES))
+
+
+def build(request: ModelRequest[CifarPairsOptions]) -> nn.Module:
     """The network for ``facts``: ``channels`` and ``classes``."""
     facts = request.facts
-    return ARCHITECTURES[str(request.parameters["arch"])](int(facts["channels"]), int(facts["classes"]))
+    return ARCHITECTURES[request.options.arch](int(facts["channels"]), int(facts["classes"]))
 
 
 CARD = ModelCard(
@@ -223,5 +230,5 @@ CARD = ModelCard(
     target="build",
     summary="networks of the CIFAR-100 teacher–student pairs: ResNet, VGG, MobileNetV2, ShuffleNets for 32 pixels",
     source="Tian, Krishnan, Isola, Contrastive Representation Distillation, ICLR 2020, arXiv 1910.10699",
-    keys=MappingProxyType({"arch": Key("str", "resnet18", "the pairs' name", choices=tuple(ARCHITECTURES))}),
+    options=CifarPairsOptions,
 )

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
@@ -51,19 +51,28 @@ def _norm(kind: str, width: int) -> nn.Module:
     return nn.GroupNorm(min(8, width), width) if kind == "group" else nn.Identity()
 
 
-def build(request: ModelRequest) -> ConvNet:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConvNetOptions:
+    """Options of the model ``bn-cnn``."""
+
+    widths: tuple[int, ...] = option((32, 64, 64), "channels of each convolution")
+    strides: tuple[int, ...] = option((1, 2, 1), "stride of each convolution")
+    norm: str = option("batch", "after each convolution", choices=NORMS)
+
+
+def build(request: ModelRequest[ConvNetOptions]) -> ConvNet:
     """The network for ``facts``: ``channels`` and ``classes``.
 
     Raises:
         HarnessError: widths and strides differ in number, or a width cannot be cut into groups.
     """
-    keys, facts = request.parameters, request.facts
-    widths, strides = [int(width) for width in keys["widths"]], [int(stride) for stride in keys["strides"]]
+    options, facts = request.options, request.facts
+    widths, strides = list(options.widths), list(options.strides)
     if not widths or len(widths) != len(strides):
         raise HarnessError(f"bn-cnn: {len(widths)} widths and {len(strides)} strides; give one stride a width")
-    if keys["norm"] == "group" and any(width % min(8, width) for width in widths):
+    if options.norm == "group" and any(width % min(8, width) for width in widths):
         raise HarnessError(f"bn-cnn: with norm 'group' widths above 8 must be multiples of 8, got {widths}")
-    return ConvNet(int(facts["channels"]), int(facts["classes"]), widths, strides, str(keys["norm"]))
+    return ConvNet(int(facts["channels"]), int(facts["classes"]), widths, strides, options.norm)
 
 
 CARD = ModelCard(
@@ -71,11 +80,5 @@ CARD = ModelCard(
     target="build",
     summary="3×3 convolutions with BatchNorm and ReLU, average pooling, a linear head",
     source="Ioffe & Szegedy, Batch Normalization, ICML 2015, arXiv 1502.03167",
-    keys=MappingProxyType(
-        {
-            "widths": Key("list", [32, 64, 64], "channels of each convolution"),
-            "strides": Key("list", [1, 2, 1], "stride of each convolution"),
-            "norm": Key("str", "batch", "after each convolution", choices=NORMS),
-        }
-    ),
+    options=ConvNetOptions,
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.models.embedding import read_backbone
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 STAGES = 4
 
 
-class Block(nn.Module):
+class CsiBlock(nn.Module):
     """Two 3×3 convolutions and a shortcut (He et al. 2016, figure 5 left), named as in published weights."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
@@ -56,7 +56,7 @@ class CsiEncoder(nn.Module):
         before = width
         for stage in range(STAGES):
             after = width * 2**stage
-            blocks = nn.Sequential(Block(before, after, 1 if stage == 0 else 2), Block(after, after, 1))
+            blocks = nn.Sequential(CsiBlock(before, after, 1 if stage == 0 else 2), CsiBlock(after, after, 1))
             self.add_module(f"layer{stage + 1}", blocks)
             before = after
         self.fc = nn.Linear(before, dimension)
@@ -106,17 +106,26 @@ def standardise(amplitudes: Tensor) -> Tensor:
     return centred / deviation.clamp_min(1e-5)
 
 
-def build(request: ModelRequest) -> CsiNetwork:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CsiResNetOptions:
+    """Options of the model ``csi-resnet18``."""
+
+    width: int = option(64, "channels of the first stage; 64 as published", low=2)
+    dimension: int = option(64, "of the embedding and of the classifier's hidden layers", low=2)
+    pretrained: bool = option(False, "start from the ImageNet weights of the prerequisite 'backbone'")
+
+
+def build(request: ModelRequest[CsiResNetOptions]) -> CsiNetwork:
     """The network for ``facts``: ``classes``; with ``pretrained`` all but stem and embedding start from ImageNet.
 
     Raises:
         HarnessError: weights of another network, or a width that published weights do not have.
         MissingDataError: ``pretrained`` without a weights file.
     """
-    keys = request.parameters
-    width, dimension = int(keys["width"]), int(keys["dimension"])
+    options = request.options
+    width, dimension = options.width, options.dimension
     encoder = CsiEncoder(width, dimension)
-    if keys["pretrained"]:
+    if options.pretrained:
         load_imagenet(encoder, request.prerequisites.get("backbone"))
     return CsiNetwork(encoder, int(request.facts["classes"]), dimension)
 
@@ -151,11 +160,5 @@ CARD = ModelCard(
     target="build",
     summary="ResNet-18 with a one-channel stem, an embedding and a classifier of three layers",
     source="KNN-MMD, arXiv 2412.04783, code RS2002/KNN-MMD model.py; He et al., CVPR 2016, arXiv 1512.03385",
-    keys=MappingProxyType(
-        {
-            "width": Key("int", 64, "channels of the first stage; 64 as published", low=2),
-            "dimension": Key("int", 64, "of the embedding and of the classifier's hidden layers", low=2),
-            "pretrained": Key("bool", False, "start from the ImageNet weights of the prerequisite 'backbone'"),
-        }
-    ),
+    options=CsiResNetOptions,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.models.cnn import ConvNet
 from suites.models.embedding import load_weights
 
@@ -139,7 +139,20 @@ def _vgg() -> nn.Module:
     return whole
 
 
-def build(request: ModelRequest) -> nn.Module:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorOptions:
+    """Options of the model ``detector``."""
+
+    kind: str = option("centernet", "which detector", choices=("centernet", "ssd"))
+    backbone: str = option("cnn", "what turns images into feature maps", choices=BACKBONES)
+    widths: tuple[int, ...] = option((16, 32, 32), "channels of the cnn, three at least: strides 1, 2, 2, 1, …")
+    head: int = option(32, "channels of the heads", low=4)
+    maps: int = option(2, "of ssd", low=1, high=7)
+    extra: int = option(32, "channels of the maps that follow the backbone, ssd", low=4)
+    pretrained: bool = option(False, "start the backbone from the weights of the prerequisite 'backbone'")
+
+
+def build(request: ModelRequest[DetectorOptions]) -> nn.Module:
     """The detector for ``facts``: ``channels`` and ``classes``.
 
     With ``pretrained`` the backbone starts from the prerequisite ``backbone``.
@@ -148,13 +161,13 @@ def build(request: ModelRequest) -> nn.Module:
         HarnessError: a pair of head and backbone that does not exist, or channels that a backbone does not take.
         MissingDataError: ``pretrained`` without weights.
     """
-    keys, channels, classes = request.parameters, int(request.facts["channels"]), int(request.facts["classes"])
-    kind, name, head = str(keys["kind"]), str(keys["backbone"]), int(keys["head"])
+    options, channels, classes = request.options, int(request.facts["channels"]), int(request.facts["classes"])
+    kind, name, head = options.kind, options.backbone, options.head
     if name != "cnn" and channels != 3:
         raise HarnessError(f"detector: {name} takes 3 channels, got {channels}")
     if (kind, name) in (("centernet", "vgg16-bn"), ("ssd", "resnet18")):
         raise HarnessError(f"detector: {kind} is built on cnn or {'resnet18' if kind == 'centernet' else 'vgg16-bn'}")
-    widths = [int(width) for width in keys["widths"]]
+    widths = list(options.widths)
     rest: list[nn.Module] = []
     if name == "cnn":
         body: nn.Module = ConvNet(channels, 1, widths, [1, 2, 2] + [1] * (len(widths) - 3)).body
@@ -163,7 +176,7 @@ def build(request: ModelRequest) -> nn.Module:
         body, out = _resnet18(), 512
     else:
         body, out = _vgg(), 512
-    if keys["pretrained"]:
+    if options.pretrained:
         load_weights(body, request.prerequisites.get("backbone"))
     if name == "vgg16-bn":
         features = body.features
@@ -171,9 +184,9 @@ def build(request: ModelRequest) -> nn.Module:
         body, rest = features[:CONV4_3], [features[CONV4_3:]]
     if kind == "centernet":
         return CenterNet(body, out, 0 if name == "cnn" else 3, 256, head, classes)
-    extra = int(keys["extra"])
+    extra = options.extra
     stages, map_widths = [body, *rest], [out] * (1 + len(rest))
-    while len(stages) < int(keys["maps"]):
+    while len(stages) < options.maps:
         stages.append(_conv(map_widths[-1], extra, 2))
         map_widths.append(extra)
     return SSD(stages, map_widths, head, classes)
@@ -184,15 +197,5 @@ CARD = ModelCard(
     target="build",
     summary="CenterNet or SSD, both with BatchNorm in backbone and heads",
     source="Zhou et al., Objects as Points, arXiv 1904.07850; Liu et al., SSD, ECCV 2016, arXiv 1512.02325",
-    keys=MappingProxyType(
-        {
-            "kind": Key("str", "centernet", "which detector", choices=("centernet", "ssd")),
-            "backbone": Key("str", "cnn", "what turns images into feature maps", choices=BACKBONES),
-            "widths": Key("list", [16, 32, 32], "channels of the cnn, three at least: strides 1, 2, 2, 1, …"),
-            "head": Key("int", 32, "channels of the heads", low=4),
-            "maps": Key("int", 2, "of ssd", low=1, high=7),
-            "extra": Key("int", 32, "channels of the maps that follow the backbone, ssd", low=4),
-            "pretrained": Key("bool", False, "start the backbone from the weights of the prerequisite 'backbone'"),
-        }
-    ),
+    options=DetectorOptions,
 )

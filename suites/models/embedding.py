@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError, MissingDataError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.models.cnn import ConvNet
 from suites.models.resnet import BLOCKS, SmallResNet
 
@@ -24,7 +24,7 @@ SUFFIXES = (".safetensors", ".pth", ".pt")
 BACKBONES = ("cnn", "resnet-cifar", "resnet50")
 
 
-class Embedding(nn.Module):
+class EmbeddingNetwork(nn.Module):
     """Images (B, C, H, W) to embeddings (B, dimension) of length one.
 
     Attributes:
@@ -49,7 +49,20 @@ class Embedding(nn.Module):
         return F.normalize(self.project(pooled), dim=1)
 
 
-def build(request: ModelRequest) -> Embedding:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingOptions:
+    """Options of the model ``embedding``."""
+
+    backbone: str = option("cnn", "what turns images into feature maps", choices=BACKBONES)
+    dimension: int = option(32, "of the embedding", low=2)
+    pooling: str = option("average", "of the feature maps", choices=("average", "average+max"))
+    widths: tuple[int, ...] = option((32, 64, 64), "channels of the cnn; the first alone for resnet-cifar")
+    blocks: int = option(1, "blocks a stage, resnet-cifar", low=1)
+    block: str = option("basic", "type of block, resnet-cifar", choices=tuple(BLOCKS))
+    pretrained: bool = option(False, "start the backbone from the weights of the prerequisite 'backbone'")
+
+
+def build(request: ModelRequest[EmbeddingOptions]) -> EmbeddingNetwork:
     """The embedding network for ``facts``: ``channels``.
 
     With ``pretrained`` the backbone starts from the weights file in the prerequisite ``backbone``.
@@ -58,21 +71,21 @@ def build(request: ModelRequest) -> Embedding:
         HarnessError: a channel count that ``resnet50`` does not take, or weights of another network.
         MissingDataError: ``pretrained`` without a weights file.
     """
-    keys = request.parameters
-    body, width = _backbone(str(keys["backbone"]), request)
-    if keys["pretrained"]:
+    options = request.options
+    body, width = _backbone(options.backbone, request)
+    if options.pretrained:
         load_weights(body, request.prerequisites.get("backbone"))
-    return Embedding(body, width, int(keys["dimension"]), str(keys["pooling"]), bool(keys["pretrained"]))
+    return EmbeddingNetwork(body, width, options.dimension, options.pooling, options.pretrained)
 
 
-def _backbone(name: str, request: ModelRequest) -> tuple[nn.Module, int]:
-    keys, channels = request.parameters, int(request.facts["channels"])
+def _backbone(name: str, request: ModelRequest[EmbeddingOptions]) -> tuple[nn.Module, int]:
+    options, channels = request.options, int(request.facts["channels"])
     if name == "cnn":
-        widths = [int(width) for width in keys["widths"]]
+        widths = list(options.widths)
         return ConvNet(channels, 1, widths, [1] + [2] * (len(widths) - 1)).body, widths[-1]
     if name == "resnet-cifar":
-        width = int(keys["widths"][0])
-        return SmallResNet(channels, 1, int(keys["blocks"]), width, str(keys["block"])).body, 4 * width
+        width = options.widths[0]
+        return SmallResNet(channels, 1, options.blocks, width, options.block).body, 4 * width
     if channels != 3:
         raise HarnessError(f"embedding: {name} takes 3 channels, got {channels}")
     from torchvision import models
@@ -148,15 +161,5 @@ CARD = ModelCard(
     target="build",
     summary="a backbone, pooling, a linear map to an embedding of length one",
     source="Kim et al., Proxy Anchor Loss, CVPR 2020, arXiv 2003.13911",
-    keys=MappingProxyType(
-        {
-            "backbone": Key("str", "cnn", "what turns images into feature maps", choices=BACKBONES),
-            "dimension": Key("int", 32, "of the embedding", low=2),
-            "pooling": Key("str", "average", "of the feature maps", choices=("average", "average+max")),
-            "widths": Key("list", [32, 64, 64], "channels of the cnn; the first alone for resnet-cifar"),
-            "blocks": Key("int", 1, "blocks a stage, resnet-cifar", low=1),
-            "block": Key("str", "basic", "type of block, resnet-cifar", choices=tuple(BLOCKS)),
-            "pretrained": Key("bool", False, "start the backbone from the weights of the prerequisite 'backbone'"),
-        }
-    ),
+    options=EmbeddingOptions,
 )

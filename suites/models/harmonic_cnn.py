@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
@@ -93,12 +93,10 @@ class HarmonicCNN(nn.Module):
     and 128 channels it has the 3.6 million parameters of the published network.
     """
 
-    def __init__(
-        self, classes: int, rate: int, harmonics: int, resolution: int, points: int, layers: int, channels: int,
-        dropout: float,
-    ) -> None:  # fmt: skip
+    def __init__(self, classes: int, rate: int, options: HarmonicCNNOptions) -> None:
         super().__init__()
-        self.filters = HarmonicFilters(rate, harmonics, resolution, points)
+        harmonics, layers, channels = options.harmonics, options.layers, options.channels
+        self.filters = HarmonicFilters(rate, harmonics, options.resolution, options.points)
         self.norm = nn.BatchNorm2d(harmonics)
         half = (layers + 1) // 2
         blocks: list[nn.Module] = []
@@ -111,7 +109,7 @@ class HarmonicCNN(nn.Module):
         self.body = nn.Sequential(*blocks)
         self.hidden = nn.Linear(before, before)
         self.hidden_norm = nn.BatchNorm1d(before)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(options.dropout)
         self.head = nn.Linear(before, classes)
 
     def forward(self, waves: Tensor) -> Tensor:
@@ -121,22 +119,31 @@ class HarmonicCNN(nn.Module):
         return self.head(self.dropout(hidden))
 
 
-def build(request: ModelRequest) -> HarmonicCNN:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HarmonicCNNOptions:
+    """Options of the model ``harmonic-cnn``."""
+
+    harmonics: int = option(6, "of each band", low=1, high=32)
+    resolution: int = option(2, "bands a semitone", low=1, high=12)
+    points: int = option(513, "of the Fourier transform; half of them is the hop", low=32)
+    layers: int = option(7, "convolutional blocks", low=1)
+    channels: int = option(128, "of the first half of the blocks; the second half has twice as many", low=1)
+    dropout: float = option(0.5, "before the last layer", low=0, high=1)
+
+
+def build(request: ModelRequest[HarmonicCNNOptions]) -> HarmonicCNN:
     """The network for ``facts``: ``classes`` and ``rate``.
 
     Raises:
         HarnessError: too many harmonics for the rate.
     """
-    keys, facts = request.parameters, request.facts
-    rate, harmonics = int(facts["rate"]), int(keys["harmonics"])
+    options, facts = request.options, request.facts
+    rate, harmonics = int(facts["rate"]), options.harmonics
     if midi(rate / (2 * harmonics)) <= LOWEST:
         raise HarnessError(
             f"harmonic-cnn: at {rate} samples a second harmonic {harmonics} of C1 is above half the rate"
         )
-    return HarmonicCNN(
-        int(facts["classes"]), rate, harmonics, int(keys["resolution"]), int(keys["points"]), int(keys["layers"]),
-        int(keys["channels"]), float(keys["dropout"]),
-    )  # fmt: skip
+    return HarmonicCNN(int(facts["classes"]), rate, options)
 
 
 CARD = ModelCard(
@@ -144,14 +151,5 @@ CARD = ModelCard(
     target="build",
     summary="learned harmonic filters, convolutions with BN and max pooling, two linear layers",
     source="Won et al., Data-driven Harmonic Filters for Audio Representation Learning, ICASSP 2020",
-    keys=MappingProxyType(
-        {
-            "harmonics": Key("int", 6, "of each band", low=1, high=32),
-            "resolution": Key("int", 2, "bands a semitone", low=1, high=12),
-            "points": Key("int", 513, "of the Fourier transform; half of them is the hop", low=32),
-            "layers": Key("int", 7, "convolutional blocks", low=1),
-            "channels": Key("int", 128, "of the first half of the blocks; the second half has twice as many", low=1),
-            "dropout": Key("float", 0.5, "before the last layer", low=0, high=1),
-        }
-    ),
+    options=HarmonicCNNOptions,
 )

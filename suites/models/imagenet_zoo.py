@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import nn
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
@@ -27,16 +27,24 @@ TIMM = (
 )
 
 
-def build(request: ModelRequest) -> nn.Module:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageNetZooOptions:
+    """Options of the model ``imagenet-zoo``."""
+
+    arch: str = option("resnet18", "the library's name", choices=TORCHVISION + TIMM)
+    drop_path: float = option(0.0, "largest rate of stochastic depth (timm)", low=0, high=1)
+
+
+def build(request: ModelRequest[ImageNetZooOptions]) -> nn.Module:
     """An architecture with random weights, for ``facts``: ``channels`` and ``classes``.
 
     Raises:
         HarnessError: the images do not have three channels, or timm is wanted and not installed.
     """
-    name, facts = str(request.parameters["arch"]), request.facts
+    name, facts = request.options.arch, request.facts
     if int(facts["channels"]) != 3:
         raise HarnessError(f"imagenet-zoo: {name} takes 3 channels, got {facts['channels']}")
-    classes, drop = int(facts["classes"]), float(request.parameters["drop_path"])
+    classes, drop = int(facts["classes"]), request.options.drop_path
     if name in TORCHVISION:
         from torchvision import models
 
@@ -58,10 +66,5 @@ CARD = ModelCard(
     target="build",
     summary="an ImageNet architecture of torchvision or timm with random weights: ResNets, MobileNets, DeiT, Swin",
     source="as torchvision and timm build them; the tables of yzd-v/cls_KD, nkd.md, name the architectures",
-    keys=MappingProxyType(
-        {
-            "arch": Key("str", "resnet18", "the library's name", choices=TORCHVISION + TIMM),
-            "drop_path": Key("float", 0.0, "largest rate of stochastic depth (timm)", low=0, high=1),
-        }
-    ),
+    options=ImageNetZooOptions,
 )

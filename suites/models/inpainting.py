@@ -6,7 +6,7 @@ Yu et al., "Region Normalization for Image Inpainting", AAAI 2020; the body is E
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -16,7 +16,7 @@ from torch.nn.utils import parametrizations, parametrize
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest, Slot
@@ -24,28 +24,35 @@ if TYPE_CHECKING:
 PLACES = ("encoder", "blocks", "decoder")
 
 
-class NormalisedConvolution(nn.Module):
-    """Convolution, norm with the mask, and ReLU where wanted; ``shuffle`` doubles the side by PixelShuffle first."""
+@dataclass(frozen=True, slots=True)
+class ConvolutionShape:
+    """Channels in and out of a convolution, its kernel's side, and how the border is treated.
 
-    def __init__(
-        self,
-        inputs: int,
-        width: int,
-        kernel: int,
-        norm: nn.Module,
-        *,
-        stride: int = 1,
-        padding: int = 0,
-        reflect: int = 0,
-        dilation: int = 1,
-        shuffle: bool = False,
-        active: bool = True,
-    ) -> None:
+    Attributes:
+        padding: zeros around the image.
+        reflect: reflected pixels around the image, in the place of zeros.
+        shuffle: whether PixelShuffle doubles the side, from four times as many channels.
+    """
+
+    inputs: int
+    width: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    reflect: int = 0
+    dilation: int = 1
+    shuffle: bool = False
+
+
+class NormalisedConvolution(nn.Module):
+    """Convolution, norm with the mask, and ReLU where wanted."""
+
+    def __init__(self, shape: ConvolutionShape, norm: nn.Module, *, active: bool = True) -> None:
         super().__init__()
-        outputs = width * 4 if shuffle else width
-        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding, dilation)
+        outputs = shape.width * 4 if shape.shuffle else shape.width
+        self.conv = nn.Conv2d(shape.inputs, outputs, shape.kernel, shape.stride, shape.padding, shape.dilation)
         self.norm = norm
-        self.reflect, self.shuffle, self.active = reflect, shuffle, active
+        self.reflect, self.shuffle, self.active = shape.reflect, shape.shuffle, active
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, C, H, W) and the image's mask (B, 1, H', W'), 1 = hole."""
@@ -63,8 +70,8 @@ class DilatedBlock(nn.Module):
 
     def __init__(self, width: int, first: nn.Module, second: nn.Module) -> None:
         super().__init__()
-        self.first = NormalisedConvolution(width, width, 3, first, reflect=2, dilation=2)
-        self.second = NormalisedConvolution(width, width, 3, second, reflect=1, active=False)
+        self.first = NormalisedConvolution(ConvolutionShape(width, width, 3, reflect=2, dilation=2), first)
+        self.second = NormalisedConvolution(ConvolutionShape(width, width, 3, reflect=1), second, active=False)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """The block's sum."""
@@ -87,19 +94,21 @@ class Generator(nn.Module):
         wide, widest = 2 * width, 4 * width
         self.mask_channel = mask_channel
         self.encoder = nn.ModuleList(
-            (
-                NormalisedConvolution(3 + mask_channel, width, 7, encoder.build(width), reflect=3),
-                NormalisedConvolution(width, wide, 4, encoder.build(wide), stride=2, padding=1),
-                NormalisedConvolution(wide, widest, 4, encoder.build(widest), stride=2, padding=1),
+            NormalisedConvolution(shape, encoder.build(shape.width))
+            for shape in (
+                ConvolutionShape(3 + mask_channel, width, 7, reflect=3),
+                ConvolutionShape(width, wide, 4, stride=2, padding=1),
+                ConvolutionShape(wide, widest, 4, stride=2, padding=1),
             )
         )
         self.blocks = nn.ModuleList(
             DilatedBlock(widest, middle.build(widest), middle.build(widest)) for _ in range(blocks)
         )
         self.decoder = nn.ModuleList(
-            (
-                NormalisedConvolution(widest, wide, 3, decoder.build(wide), padding=1, shuffle=True),
-                NormalisedConvolution(wide, width, 3, decoder.build(width), padding=1, shuffle=True),
+            NormalisedConvolution(shape, decoder.build(shape.width))
+            for shape in (
+                ConvolutionShape(widest, wide, 3, padding=1, shuffle=True),
+                ConvolutionShape(wide, width, 3, padding=1, shuffle=True),
             )
         )
         self.head = nn.Conv2d(width, 3, 7)
@@ -181,13 +190,23 @@ def initialise_as_released(
             part.bias.copy_(1e-4 + bias_deviation * torch.randn(part.bias.shape, generator=generator))
 
 
-def build(request: ModelRequest) -> InpaintingNetworks:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorOptions:
+    """Options of the model ``rn-inpainting``."""
+
+    width: int = option(64, "channels of the first convolution", low=1)
+    blocks: int = option(8, "dilated residual blocks", low=0)
+    mask_channel: bool = option(False, "the mask as a fourth input channel")
+    discriminator_width: int = option(64, "channels of the discriminator's first layer; 0: none", low=0)
+
+
+def build(request: ModelRequest[GeneratorOptions]) -> InpaintingNetworks:
     """Both networks.
 
     Raises:
         HarnessError: no norm for a place, or images whose side is not divisible by four.
     """
-    keys, norms = request.parameters, {}
+    options, norms = request.options, {}
     for place in PLACES:
         slot = request.norms.get(place) or request.norms.get("all")
         if slot is None:
@@ -196,8 +215,8 @@ def build(request: ModelRequest) -> InpaintingNetworks:
     size = int(request.facts.get("size", 4))
     if size % 4:
         raise HarnessError(f"rn-inpainting: images of {size} pixels; the side must be divisible by 4")
-    generator = Generator(norms, int(keys["width"]), int(keys["blocks"]), bool(keys["mask_channel"]))
-    width = int(keys["discriminator_width"])
+    generator = Generator(norms, options.width, options.blocks, options.mask_channel)
+    width = options.discriminator_width
     return InpaintingNetworks(generator, PatchDiscriminator(width) if width else None)
 
 
@@ -206,13 +225,6 @@ CARD = ModelCard(
     target="build",
     summary="inpainting generator with norms by place (encoder, blocks, decoder) and a patch discriminator",
     source="Yu et al., Region Normalization for Image Inpainting, AAAI 2020, arXiv 1911.10375",
-    keys=MappingProxyType(
-        {
-            "width": Key("int", 64, "channels of the first convolution", low=1),
-            "blocks": Key("int", 8, "dilated residual blocks", low=0),
-            "mask_channel": Key("bool", False, "the mask as a fourth input channel"),
-            "discriminator_width": Key("int", 64, "channels of the discriminator's first layer; 0: none", low=0),
-        }
-    ),
+    options=GeneratorOptions,
     slots=("norm",),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.models.resnet import SmallResNet
 
 if TYPE_CHECKING:
@@ -129,16 +129,26 @@ def _resnet18(channels: int) -> nn.Module:
     return nn.Sequential(*(getattr(whole, name) for name in parts))
 
 
-def build(request: ModelRequest) -> RebiasPair:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RebiasOptions:
+    """Options of the model ``rebias``."""
+
+    pair: str = option("kernels", "which two networks", choices=PAIRS)
+    widths: tuple[int, ...] = option((16, 32, 64, 128), "channels of the convolutions; resnet-cifar takes the first")
+    kernel: int = option(7, "kernel size of the target, with pair kernels", low=1)
+    biased_kernel: int = option(1, "kernel size of the biased network, with pair kernels", low=1)
+
+
+def build(request: ModelRequest[RebiasOptions]) -> RebiasPair:
     """Both networks for ``facts``: ``channels`` and ``classes``.
 
     Raises:
         HarnessError: an even kernel, or a channel count that ``resnet18`` does not take.
     """
-    keys, channels, classes = request.parameters, int(request.facts["channels"]), int(request.facts["classes"])
-    pair, widths = str(keys["pair"]), [int(width) for width in keys["widths"]]
+    options, channels, classes = request.options, int(request.facts["channels"]), int(request.facts["classes"])
+    pair, widths = options.pair, list(options.widths)
     if pair == "kernels":
-        sizes = [int(keys["kernel"]), int(keys["biased_kernel"])]
+        sizes = [options.kernel, options.biased_kernel]
         if any(size % 2 == 0 for size in sizes):
             raise HarnessError(f"rebias: kernel sizes are odd, got {sizes}")
         target, biased = (Classifier(stacked(channels, widths, size), widths[-1], classes) for size in sizes)
@@ -156,12 +166,5 @@ CARD = ModelCard(
     target="build",
     summary="a target network beside one of small receptive field: kernels 7 and 1, or ResNet18 and BagNet18",
     source="Bahng et al., Learning De-biased Representations with Biased Representations, ICML 2020, arXiv 1910.02806",
-    keys=MappingProxyType(
-        {
-            "pair": Key("str", "kernels", "which two networks", choices=PAIRS),
-            "widths": Key("list", [16, 32, 64, 128], "channels of the convolutions; resnet-cifar takes the first"),
-            "kernel": Key("int", 7, "kernel size of the target, with pair kernels", low=1),
-            "biased_kernel": Key("int", 1, "kernel size of the biased network, with pair kernels", low=1),
-        }
-    ),
+    options=RebiasOptions,
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
@@ -109,24 +109,41 @@ class SmallResNet(nn.Module):
         return self.head(self.features(images))
 
 
-def build_small(request: ModelRequest) -> SmallResNet:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallResNetOptions:
+    """Options of the model ``resnet-cifar``."""
+
+    depth: int = option(8, "layers with weights: 6n+2 (basic), 9n+2 (bottleneck, inverted)", low=8)
+    width: int = option(16, "channels of the first stage", low=4)
+    block: str = option("basic", "type of block", choices=tuple(BLOCKS))
+    stem_stride: int = option(1, "stride of the first convolution", low=1, high=2)
+
+
+def build_small(request: ModelRequest[SmallResNetOptions]) -> SmallResNet:
     """A small network for ``facts``: ``channels`` and ``classes``.
 
     Raises:
         HarnessError: no whole number of blocks has this depth.
     """
-    keys, facts = request.parameters, request.facts
-    block, depth = str(keys["block"]), int(keys["depth"])
+    options, facts = request.options, request.facts
+    block, depth = options.block, options.depth
     step = 3 * CONVOLUTIONS[block]
     if depth < step + 2 or (depth - 2) % step:
         valid = ", ".join(str(step * n + 2) for n in (1, 2, 3))
         raise HarnessError(f"resnet-cifar: depth {depth} with {block} blocks; valid: {step}n+2, so {valid}, …")
     blocks = (depth - 2) // step
-    sizes = int(facts["channels"]), int(facts["classes"]), blocks, int(keys["width"])
-    return SmallResNet(*sizes, block, int(keys["stem_stride"]))
+    sizes = int(facts["channels"]), int(facts["classes"]), blocks, options.width
+    return SmallResNet(*sizes, block, options.stem_stride)
 
 
-def build_torchvision(request: ModelRequest) -> nn.Module:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TorchvisionOptions:
+    """Options of the model ``torchvision``."""
+
+    arch: str = option("resnet18", "torchvision's name", choices=ARCHITECTURES)
+
+
+def build_torchvision(request: ModelRequest[TorchvisionOptions]) -> nn.Module:
     """A torchvision architecture with random weights, for ``facts``: ``channels`` and ``classes``.
 
     Raises:
@@ -135,10 +152,8 @@ def build_torchvision(request: ModelRequest) -> nn.Module:
     from torchvision import models
 
     if int(request.facts["channels"]) != 3:
-        raise HarnessError(
-            f"torchvision: {request.parameters['arch']} takes 3 channels, got {request.facts['channels']}"
-        )
-    return getattr(models, str(request.parameters["arch"]))(weights=None, num_classes=int(request.facts["classes"]))
+        raise HarnessError(f"torchvision: {request.options.arch} takes 3 channels, got {request.facts['channels']}")
+    return getattr(models, request.options.arch)(weights=None, num_classes=int(request.facts["classes"]))
 
 
 CARDS = (
@@ -147,20 +162,13 @@ CARDS = (
         target="build_small",
         summary="small residual network for 8–64 pixel images: basic, bottleneck or inverted residual blocks",
         source="He et al., Deep Residual Learning, CVPR 2016, arXiv 1512.03385; inverted: arXiv 1801.04381",
-        keys=MappingProxyType(
-            {
-                "depth": Key("int", 8, "layers with weights: 6n+2 (basic), 9n+2 (bottleneck, inverted)", low=8),
-                "width": Key("int", 16, "channels of the first stage", low=4),
-                "block": Key("str", "basic", "type of block", choices=tuple(BLOCKS)),
-                "stem_stride": Key("int", 1, "stride of the first convolution", low=1, high=2),
-            }
-        ),
+        options=SmallResNetOptions,
     ),
     ModelCard(
         name="torchvision",
         target="build_torchvision",
         summary="an ImageNet architecture of torchvision with random weights",
         source="He et al. 2016 (ResNet), Sandler et al. 2018 (MobileNetV2), as torchvision builds them",
-        keys=MappingProxyType({"arch": Key("str", "resnet18", "torchvision's name", choices=ARCHITECTURES)}),
+        options=TorchvisionOptions,
     ),
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
 from harness.registry.cards import ModelCard
 from harness.trial.contracts import ModelRequest
-from harness.trial.options import Key
+from harness.trial.options import option
 
 
 class Scalar(nn.Module):
@@ -22,9 +24,16 @@ class Scalar(nn.Module):
         return self.weight
 
 
-def build(request: ModelRequest) -> nn.Module:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScalarOptions:
+    """Options of the model ``scalar``."""
+
+    start: float = option(0.0, "where the number begins, up to noise of sd 0.01")
+
+
+def build(request: ModelRequest[ScalarOptions]) -> nn.Module:
     """A scalar that begins near ``start``."""
-    return Scalar(float(request.parameters["start"]))
+    return Scalar(request.options.start)
 
 
 CARD = ModelCard(
@@ -32,5 +41,5 @@ CARD = ModelCard(
     target="build",
     summary="one number: for the synthetic task",
     source="none",
-    keys={"start": Key("float", 0.0, "where the number begins, up to noise of sd 0.01")},
+    options=ScalarOptions,
 )

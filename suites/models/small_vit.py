@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.models.taps import Taps
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_TOKENS = 257
 
 
-class Block(nn.Module):
+class TokenBlock(nn.Module):
     """LN, self-attention, LN, two layers with GELU, each added to its input; (B, tokens, width) to the same."""
 
     def __init__(self, width: int, heads: int, ratio: float) -> None:
@@ -49,30 +49,21 @@ class SmallViT(nn.Module):
     largest grid and cut to the images at hand, row by row, so that one table serves sides that are not equal.
     """
 
-    def __init__(
-        self,
-        channels: int,
-        classes: int,
-        patch: int,
-        width: int,
-        depth: int,
-        heads: int,
-        ratio: float,
-        deviation: float,
-    ) -> None:
+    def __init__(self, channels: int, classes: int, options: SmallViTOptions) -> None:
         super().__init__()
+        patch, width, depth = options.patch, options.width, options.depth
         self.patch_embed = nn.Conv2d(channels, width, patch, patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
         self.pos_embed = nn.Parameter(torch.zeros(1, MOST_TOKENS, width))
-        self.blocks = nn.Sequential(*(Block(width, heads, ratio) for _ in range(depth)))
+        self.blocks = nn.Sequential(*(TokenBlock(width, options.heads, options.ratio) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, classes)
         self.taps = Taps(f"blocks.{depth // 2 - 1}", "norm", "head", "token")
         for parameter in (self.cls_token, self.pos_embed):
-            nn.init.trunc_normal_(parameter, std=deviation)
+            nn.init.trunc_normal_(parameter, std=options.deviation)
         for part in self.modules():
             if isinstance(part, nn.Linear):
-                nn.init.trunc_normal_(part.weight, std=deviation)
+                nn.init.trunc_normal_(part.weight, std=options.deviation)
                 nn.init.zeros_(part.bias)
 
     def features(self, images: Tensor) -> Tensor:
@@ -94,28 +85,31 @@ class SmallViT(nn.Module):
         return logits
 
 
-def build(request: ModelRequest) -> SmallViT:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmallViTOptions:
+    """Options of the model ``small-vit``."""
+
+    patch: int = option(4, "side of a patch, pixels", low=1)
+    width: int = option(32, "channels of a token", low=4)
+    depth: int = option(4, "blocks", low=2)
+    heads: int = option(2, "attention heads", low=1)
+    deviation: float = option(0.02, "of the initial weights; narrow networks want more", low=1e-4, high=1)
+    ratio: float = option(2.0, "inner width of the two layers over the width", low=0.5)
+
+
+def build(request: ModelRequest[SmallViTOptions]) -> SmallViT:
     """The network for ``facts``: ``channels`` and ``classes``.
 
     Raises:
         HarnessError: heads do not divide the width, or the patch not the side.
     """
-    keys, facts = request.parameters, request.facts
-    width, heads, patch, size = int(keys["width"]), int(keys["heads"]), int(keys["patch"]), int(facts["size"])
+    options, facts = request.options, request.facts
+    width, heads, patch, size = options.width, options.heads, options.patch, int(facts["size"])
     if width % heads:
         raise HarnessError(f"small-vit: width {width} is not a multiple of the {heads} heads")
     if size % patch:
         raise HarnessError(f"small-vit: images of {size} pixels are not whole patches of {patch}")
-    return SmallViT(
-        int(facts["channels"]),
-        int(facts["classes"]),
-        patch,
-        width,
-        int(keys["depth"]),
-        heads,
-        float(keys["ratio"]),
-        float(keys["deviation"]),
-    )
+    return SmallViT(int(facts["channels"]), int(facts["classes"]), options)
 
 
 CARD = ModelCard(
@@ -123,14 +117,5 @@ CARD = ModelCard(
     target="build",
     summary="small vision transformer with a class token, for 8–64 pixel images",
     source="Touvron et al., Training data-efficient image transformers, ICML 2021, arXiv 2012.12877",
-    keys=MappingProxyType(
-        {
-            "patch": Key("int", 4, "side of a patch, pixels", low=1),
-            "width": Key("int", 32, "channels of a token", low=4),
-            "depth": Key("int", 4, "blocks", low=2),
-            "heads": Key("int", 2, "attention heads", low=1),
-            "deviation": Key("float", 0.02, "of the initial weights; narrow networks want more", low=1e-4, high=1),
-            "ratio": Key("float", 2.0, "inner width of the two layers over the width", low=0.5),
-        }
-    ),
+    options=SmallViTOptions,
 )

@@ -10,7 +10,7 @@ projection can read the next token from them. ``causal`` masks both axes; ``caus
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.models.vocabulary import TiedVocabulary, norm_for, sinusoids
 
 if TYPE_CHECKING:
@@ -60,18 +60,18 @@ class MultiLinearAttention(nn.Module):
         return F.linear(tensor.flatten(2), weight.flatten(1))
 
 
-class Layer(nn.Module):
+class TensorizedLayer(nn.Module):
     """Multi-linear attention and a two-layer network, each with a residual and a norm on the sum."""
 
-    def __init__(self, request: ModelRequest, width: int) -> None:
+    def __init__(self, request: ModelRequest[TensorizedLMOptions], width: int) -> None:
         super().__init__()
-        keys, steps = request.parameters, request.facts.get("steps")
-        self.attention = MultiLinearAttention(width, int(keys["head_width"]), int(keys["length"]), bool(keys["causal"]))
-        self.widen = nn.Linear(width, int(keys["inner"]))
-        self.narrow = nn.Linear(int(keys["inner"]), width)
+        options, steps = request.options, request.facts.get("steps")
+        self.attention = MultiLinearAttention(width, options.head_width, options.length, options.causal)
+        self.widen = nn.Linear(width, options.inner)
+        self.narrow = nn.Linear(options.inner, width)
         self.attention_norm = norm_for(request.norms, "language", width, steps)
         self.network_norm = norm_for(request.norms, "language", width, steps)
-        self.dropout = nn.Dropout(float(keys["dropout"]))
+        self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, x: Tensor, distances: Tensor, content: Tensor, place: Tensor) -> Tensor:
         """(T, B, C) to the same."""
@@ -82,16 +82,16 @@ class Layer(nn.Module):
 class TensorizedLM(nn.Module):
     """Layers between a tied embedding and softmax; no memory."""
 
-    def __init__(self, request: ModelRequest, vocabulary: TiedVocabulary) -> None:
+    def __init__(self, request: ModelRequest[TensorizedLMOptions], vocabulary: TiedVocabulary) -> None:
         super().__init__()
-        keys = request.parameters
+        options = request.options
         self.vocabulary = vocabulary
-        self.length = int(keys["length"])
-        self.layers = nn.ModuleList(Layer(request, vocabulary.width) for _ in range(int(keys["layers"])))
+        self.length = options.length
+        self.layers = nn.ModuleList(TensorizedLayer(request, vocabulary.width) for _ in range(options.layers))
         # One pair for all layers, as in the code that the published one copies.
-        self.content = nn.Parameter(torch.zeros(int(keys["head_width"])))
-        self.place = nn.Parameter(torch.zeros(int(keys["head_width"])))
-        self.dropout = nn.Dropout(float(keys["dropout"]))
+        self.content = nn.Parameter(torch.zeros(options.head_width))
+        self.place = nn.Parameter(torch.zeros(options.head_width))
+        self.dropout = nn.Dropout(options.dropout)
 
     def memory_shape(self, batch: int) -> tuple[int, ...] | None:
         """None: nothing is carried from window to window."""
@@ -114,17 +114,32 @@ class TensorizedLM(nn.Module):
         return self.vocabulary.nll(self.dropout(x).transpose(0, 1), targets), None
 
 
-def build(request: ModelRequest) -> TensorizedLM:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorizedLMOptions:
+    """Options of the model ``tensorized-lm``."""
+
+    layers: int = option(3, "Transformer layers", low=1)
+    width: int = option(256, "of embedding and layers", low=2)
+    head_width: int = option(40, "rank of the attention's core", low=1)
+    inner: int = option(2100, "width of the two-layer network inside", low=1)
+    length: int = option(32, "largest window: the attention's projection has its square as columns", low=1)
+    causal: bool = option(True, "mask later places; the released code does not")
+    dropout: float = option(0.0, "of embeddings, positions and both parts of a layer", low=0, high=0.99)
+    deviation: float = option(0.02, "of the initial weights", low=0)
+    cutoffs: tuple[int, ...] = option((), "of the adaptive softmax; none: the full softmax")
+
+
+def build(request: ModelRequest[TensorizedLMOptions]) -> TensorizedLM:
     """The model for ``facts``: ``vocabulary`` (number of words), ``steps`` (of the run, for norms that warm up).
 
     Raises:
         HarnessError: the width is odd, or cutoffs do not fit the vocabulary.
     """
-    keys, deviation = request.parameters, float(request.parameters["deviation"])
-    if int(keys["width"]) % 2:
-        raise HarnessError(f"tensorized-lm: width {keys['width']} must be even")
+    options, deviation = request.options, request.options.deviation
+    if options.width % 2:
+        raise HarnessError(f"tensorized-lm: width {options.width} must be even")
     try:
-        vocabulary = TiedVocabulary(int(request.facts["vocabulary"]), int(keys["width"]), keys["cutoffs"], deviation)
+        vocabulary = TiedVocabulary(int(request.facts["vocabulary"]), options.width, options.cutoffs, deviation)
     except ValueError as error:
         raise HarnessError(f"tensorized-lm: {error}") from error
     model = TensorizedLM(request, vocabulary)
@@ -144,17 +159,5 @@ CARD = ModelCard(
     summary="Tensorized Transformer language model: multi-linear attention of one core",
     source="Ma et al., A Tensorized Transformer for Language Modeling, NeurIPS 2019, arXiv 1906.09777",
     slots=("norm",),
-    keys=MappingProxyType(
-        {
-            "layers": Key("int", 3, "Transformer layers", low=1),
-            "width": Key("int", 256, "of embedding and layers", low=2),
-            "head_width": Key("int", 40, "rank of the attention's core", low=1),
-            "inner": Key("int", 2100, "width of the two-layer network inside", low=1),
-            "length": Key("int", 32, "largest window: the attention's projection has its square as columns", low=1),
-            "causal": Key("bool", True, "mask later places; the released code does not"),
-            "dropout": Key("float", 0.0, "of embeddings, positions and both parts of a layer", low=0, high=0.99),
-            "deviation": Key("float", 0.02, "of the initial weights", low=0),
-            "cutoffs": Key("list", [], "of the adaptive softmax; none: the full softmax"),
-        }
-    ),
+    options=TensorizedLMOptions,
 )

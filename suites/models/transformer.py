@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +12,7 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.models.vocabulary import norm_for, sinusoids
 
 if TYPE_CHECKING:
@@ -261,34 +260,51 @@ def initialise(model: Transformer) -> None:
             nn.init.zeros_(part.bias)
 
 
-def build(request: ModelRequest) -> Transformer:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerOptions:
+    """Options of the model ``transformer``."""
+
+    layers: int = option(6, "of the encoder, and of the decoder", low=1)
+    width: int = option(512, "of embedding and layers", low=2)
+    heads: int = option(4, "of every attention", low=1)
+    inner: int = option(1024, "width of the two-layer networks inside", low=1)
+    dropout: float = option(0.0, "of embeddings and of every part of a layer", low=0, high=0.99)
+    attention_dropout: float = option(0.0, "of the attention's weights", low=0, high=0.99)
+    inner_dropout: float = option(0.0, "inside the two-layer networks", low=0, high=0.99)
+    norm_first: bool = option(True, "normalise inputs (pre-norm) instead of sums (post-norm)")
+    last_warmup: float = option(
+        1.0, "warm-up of the encoder's last norm as a share of the others', where norms have one", low=0
+    )
+
+
+def build(request: ModelRequest[TransformerOptions]) -> Transformer:
     """The model for ``facts``: ``vocabulary`` (of both languages), ``padding`` (its number), ``steps`` (of the run).
 
     Raises:
         HarnessError: the width is odd or not a multiple of the heads.
     """
-    keys = request.parameters
-    width, heads = int(keys["width"]), int(keys["heads"])
+    options = request.options
+    width, heads = options.width, options.heads
     if width % heads or width % 2:
         raise HarnessError(f"transformer: width {width} must be even and a multiple of the {heads} heads")
     shape = Shape(
         width,
         heads,
-        int(keys["inner"]),
-        float(keys["dropout"]),
-        float(keys["attention_dropout"]),
-        float(keys["inner_dropout"]),
-        bool(keys["norm_first"]),
+        options.inner,
+        options.dropout,
+        options.attention_dropout,
+        options.inner_dropout,
+        options.norm_first,
         request.facts.get("steps"),
     )
     facts = request.facts
     model = Transformer(
         shape,
-        int(keys["layers"]),
+        options.layers,
         int(facts["vocabulary"]),
         int(facts["padding"]),
         request.norms,
-        float(keys["last_warmup"]),
+        options.last_warmup,
     )
     initialise(model)
     return model
@@ -300,22 +316,5 @@ CARD = ModelCard(
     summary="encoder-decoder Transformer, one embedding for source, target and softmax",
     source="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762",
     slots=("norm",),
-    keys=MappingProxyType(
-        {
-            "layers": Key("int", 6, "of the encoder, and of the decoder", low=1),
-            "width": Key("int", 512, "of embedding and layers", low=2),
-            "heads": Key("int", 4, "of every attention", low=1),
-            "inner": Key("int", 1024, "width of the two-layer networks inside", low=1),
-            "dropout": Key("float", 0.0, "of embeddings and of every part of a layer", low=0, high=0.99),
-            "attention_dropout": Key("float", 0.0, "of the attention's weights", low=0, high=0.99),
-            "inner_dropout": Key("float", 0.0, "inside the two-layer networks", low=0, high=0.99),
-            "norm_first": Key("bool", True, "normalise inputs (pre-norm) instead of sums (post-norm)"),
-            "last_warmup": Key(
-                "float",
-                1.0,
-                "warm-up of the encoder's last norm as a share of the others', where norms have one",
-                low=0,
-            ),
-        }
-    ),
+    options=TransformerOptions,
 )

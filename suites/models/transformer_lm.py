@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,14 +12,14 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.models.vocabulary import TiedVocabulary, norm_for, normalise_weights, sinusoids
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest, Slot
 
 
-class Layer(nn.Module):
+class CausalLayer(nn.Module):
     """Causal self-attention and a two-layer network on (T, B, C), each with a residual and a norm.
 
     ``norm_first`` normalises the input of each part (pre-norm); otherwise the sum (post-norm, as published in 2017).
@@ -69,7 +69,7 @@ class Layer(nn.Module):
 class TransformerLM(nn.Module):
     """Layers between a tied embedding and softmax. The model has no memory: every window starts afresh."""
 
-    def __init__(self, vocabulary: TiedVocabulary, layers: list[Layer], last: nn.Module, dropout: float) -> None:
+    def __init__(self, vocabulary: TiedVocabulary, layers: list[CausalLayer], last: nn.Module, dropout: float) -> None:
         super().__init__()
         self.vocabulary = vocabulary
         self.layers = nn.ModuleList(layers)
@@ -90,29 +90,43 @@ class TransformerLM(nn.Module):
         return self.vocabulary.nll(self.last(x).transpose(0, 1), targets), None
 
 
-def build(request: ModelRequest) -> TransformerLM:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerLMOptions:
+    """Options of the model ``transformer-lm``."""
+
+    layers: int = option(3, "Transformer layers", low=1)
+    width: int = option(64, "of embedding and layers", low=2)
+    heads: int = option(4, "of the attention", low=1)
+    inner: int = option(256, "width of the two-layer network inside", low=1)
+    dropout: float = option(0.0, "of embeddings and of both parts of a layer", low=0, high=0.99)
+    norm_first: bool = option(False, "normalise inputs (pre-norm) instead of sums (post-norm)")
+    weight_norm: bool = option(False, "weight normalization of every linear layer")
+    cutoffs: tuple[int, ...] = option((), "of the adaptive softmax; none: the full softmax")
+
+
+def build(request: ModelRequest[TransformerLMOptions]) -> TransformerLM:
     """The model for ``facts``: ``vocabulary`` (number of words), ``steps`` (of the run, for norms that warm up).
 
     Raises:
         HarnessError: the width is odd or not a multiple of the heads, or cutoffs do not fit the vocabulary.
     """
-    keys = request.parameters
-    width, heads, norm_first = int(keys["width"]), int(keys["heads"]), bool(keys["norm_first"])
+    options = request.options
+    width, heads, norm_first = options.width, options.heads, options.norm_first
     if width % heads or width % 2:
         raise HarnessError(f"transformer-lm: width {width} must be even and a multiple of the {heads} heads")
     try:
-        vocabulary = TiedVocabulary(int(request.facts["vocabulary"]), width, keys["cutoffs"])
+        vocabulary = TiedVocabulary(int(request.facts["vocabulary"]), width, options.cutoffs)
     except ValueError as error:
         raise HarnessError(f"transformer-lm: {error}") from error
-    dropout = float(keys["dropout"])
+    dropout = options.dropout
     steps = request.facts.get("steps")
     layers = [
-        Layer(width, heads, int(keys["inner"]), dropout, norm_first, request.norms, steps)
-        for _ in range(int(keys["layers"]))
+        CausalLayer(width, heads, options.inner, dropout, norm_first, request.norms, steps)
+        for _ in range(options.layers)
     ]
     last = norm_for(request.norms, "language", width, steps) if norm_first else nn.Identity()
     model = TransformerLM(vocabulary, layers, last, dropout)
-    if keys["weight_norm"]:
+    if options.weight_norm:
         normalise_weights(model)
     return model
 
@@ -123,16 +137,5 @@ CARD = ModelCard(
     summary="Transformer language model over one window, tied embedding",
     source="Vaswani et al., Attention Is All You Need, NeurIPS 2017, arXiv 1706.03762",
     slots=("norm",),
-    keys=MappingProxyType(
-        {
-            "layers": Key("int", 3, "Transformer layers", low=1),
-            "width": Key("int", 64, "of embedding and layers", low=2),
-            "heads": Key("int", 4, "of the attention", low=1),
-            "inner": Key("int", 256, "width of the two-layer network inside", low=1),
-            "dropout": Key("float", 0.0, "of embeddings and of both parts of a layer", low=0, high=0.99),
-            "norm_first": Key("bool", False, "normalise inputs (pre-norm) instead of sums (post-norm)"),
-            "weight_norm": Key("bool", False, "weight normalization of every linear layer"),
-            "cutoffs": Key("list", [], "of the adaptive softmax; none: the full softmax"),
-        }
-    ),
+    options=TransformerLMOptions,
 )

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.models.vocabulary import TiedVocabulary, norm_for, normalise_weights, sinusoids
 
 if TYPE_CHECKING:
@@ -73,20 +73,18 @@ def shift(scores: Tensor) -> Tensor:
     return padded[:, :, 1:].reshape(batch, heads, steps, length)
 
 
-class Layer(nn.Module):
+class RelativeLayer(nn.Module):
     """Relative attention and a two-layer network, each with a residual and a norm on the sum."""
 
-    def __init__(self, keys: Mapping[str, Any], norms: Mapping[str, Slot], steps: int | None = None) -> None:
+    def __init__(self, options: TransformerXLOptions, norms: Mapping[str, Slot], steps: int | None = None) -> None:
         super().__init__()
-        width, inner = int(keys["width"]), int(keys["inner"])
-        self.attention = RelativeAttention(
-            width, int(keys["heads"]), int(keys["head_width"]), float(keys["attention_dropout"])
-        )
+        width, inner = options.width, options.inner
+        self.attention = RelativeAttention(width, options.heads, options.head_width, options.attention_dropout)
         self.widen = nn.Linear(width, inner)
         self.narrow = nn.Linear(inner, width)
         self.attention_norm = norm_for(norms, "language", width, steps)
         self.network_norm = norm_for(norms, "language", width, steps)
-        self.dropout = nn.Dropout(float(keys["dropout"]))
+        self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, x: Tensor, memory: Tensor | None, distances: Tensor, content: Tensor, place: Tensor) -> Tensor:
         """(T, B, C) with memory (M, B, C) to (T, B, C)."""
@@ -104,17 +102,21 @@ class TransformerXL(nn.Module):
     """
 
     def __init__(
-        self, vocabulary: TiedVocabulary, keys: Mapping[str, Any], norms: Mapping[str, Slot], steps: int | None = None
+        self,
+        vocabulary: TiedVocabulary,
+        options: TransformerXLOptions,
+        norms: Mapping[str, Slot],
+        steps: int | None = None,
     ) -> None:
         super().__init__()
         self.vocabulary = vocabulary
-        self.memory, self.eval_memory, self.clamp = int(keys["memory"]), int(keys["eval_memory"]), int(keys["clamp"])
-        self.layers = nn.ModuleList(Layer(keys, norms, steps) for _ in range(int(keys["layers"])))
-        biases = (int(keys["heads"]), int(keys["head_width"]))
+        self.memory, self.eval_memory, self.clamp = options.memory, options.eval_memory, options.clamp
+        self.layers = nn.ModuleList(RelativeLayer(options, norms, steps) for _ in range(options.layers))
+        biases = (options.heads, options.head_width)
         # One pair for all layers, as in the published base model.
         self.content = nn.Parameter(torch.zeros(biases))
         self.place = nn.Parameter(torch.zeros(biases))
-        self.dropout = nn.Dropout(float(keys["dropout"]))
+        self.dropout = nn.Dropout(options.dropout)
 
     def memory_shape(self, batch: int) -> tuple[int, ...] | None:
         """Shape (layers, M, B, C) of the full memory in training; None where nothing is carried."""
@@ -163,23 +165,42 @@ def initialise(model: TransformerXL, deviation: float) -> None:
     nn.init.normal_(model.place, std=deviation)
 
 
-def build(request: ModelRequest) -> TransformerXL:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransformerXLOptions:
+    """Options of the model ``transformer-xl``."""
+
+    layers: int = option(4, "Transformer layers", low=1)
+    width: int = option(128, "of embedding and layers", low=2)
+    heads: int = option(4, "of the attention", low=1)
+    head_width: int = option(32, "of one head", low=1)
+    inner: int = option(256, "width of the two-layer network inside", low=1)
+    dropout: float = option(0.0, "of embeddings, positions and both parts of a layer", low=0, high=0.99)
+    attention_dropout: float = option(0.0, "of the attention's weights", low=0, high=0.99)
+    memory: int = option(64, "places remembered in training", low=0)
+    eval_memory: int = option(64, "places remembered in evaluation", low=0)
+    clamp: int = option(0, "largest distance encoded in evaluation; 0: none", low=0)
+    deviation: float = option(0.02, "of the initial weights", low=0)
+    weight_norm: bool = option(False, "weight normalization of every linear layer")
+    cutoffs: tuple[int, ...] = option((), "of the adaptive softmax; none: the full softmax")
+
+
+def build(request: ModelRequest[TransformerXLOptions]) -> TransformerXL:
     """The model for ``facts``: ``vocabulary`` (number of words), ``steps`` (of the run, for norms that warm up).
 
     Raises:
         HarnessError: the width is odd, or cutoffs do not fit the vocabulary.
     """
-    keys = request.parameters
-    if int(keys["width"]) % 2:
-        raise HarnessError(f"transformer-xl: width {keys['width']} must be even")
-    deviation = float(keys["deviation"])
+    options = request.options
+    if options.width % 2:
+        raise HarnessError(f"transformer-xl: width {options.width} must be even")
+    deviation = options.deviation
     try:
-        vocabulary = TiedVocabulary(int(request.facts["vocabulary"]), int(keys["width"]), keys["cutoffs"], deviation)
+        vocabulary = TiedVocabulary(int(request.facts["vocabulary"]), options.width, options.cutoffs, deviation)
     except ValueError as error:
         raise HarnessError(f"transformer-xl: {error}") from error
-    model = TransformerXL(vocabulary, keys, request.norms, request.facts.get("steps"))
+    model = TransformerXL(vocabulary, options, request.norms, request.facts.get("steps"))
     initialise(model, deviation)
-    if keys["weight_norm"]:
+    if options.weight_norm:
         normalise_weights(model)
     return model
 
@@ -190,21 +211,5 @@ CARD = ModelCard(
     summary="Transformer-XL: relative positions and memory",
     source="Dai et al., Transformer-XL, ACL 2019, arXiv 1901.02860",
     slots=("norm",),
-    keys=MappingProxyType(
-        {
-            "layers": Key("int", 4, "Transformer layers", low=1),
-            "width": Key("int", 128, "of embedding and layers", low=2),
-            "heads": Key("int", 4, "of the attention", low=1),
-            "head_width": Key("int", 32, "of one head", low=1),
-            "inner": Key("int", 256, "width of the two-layer network inside", low=1),
-            "dropout": Key("float", 0.0, "of embeddings, positions and both parts of a layer", low=0, high=0.99),
-            "attention_dropout": Key("float", 0.0, "of the attention's weights", low=0, high=0.99),
-            "memory": Key("int", 64, "places remembered in training", low=0),
-            "eval_memory": Key("int", 64, "places remembered in evaluation", low=0),
-            "clamp": Key("int", 0, "largest distance encoded in evaluation; 0: none", low=0),
-            "deviation": Key("float", 0.02, "of the initial weights", low=0),
-            "weight_norm": Key("bool", False, "weight normalization of every linear layer"),
-            "cutoffs": Key("list", [], "of the adaptive softmax; none: the full softmax"),
-        }
-    ),
+    options=TransformerXLOptions,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
-from harness.trial.options import Key
+from harness.trial.options import option
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
@@ -72,19 +72,26 @@ class WideResNet(nn.Module):
         return self.head(self.features(images))
 
 
-def build(request: ModelRequest) -> WideResNet:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WideResNetOptions:
+    """Options of the model ``wide-resnet``."""
+
+    depth: int = option(10, "layers with weights, 6n+4", low=10)
+    width: int = option(2, "factor k on the channels 16, 32, 64", low=1)
+    dropout: float = option(0.0, "between the two convolutions of a block", low=0, high=1)
+
+
+def build(request: ModelRequest[WideResNetOptions]) -> WideResNet:
     """The network for ``facts``: ``channels`` and ``classes``.
 
     Raises:
         HarnessError: the depth is not 6n+4.
     """
-    keys, facts = request.parameters, request.facts
-    depth = int(keys["depth"])
+    options, facts = request.options, request.facts
+    depth = options.depth
     if (depth - 4) % 6 or depth < 10:
         raise HarnessError(f"wide-resnet: depth {depth}; valid: 6n+4, so 10, 16, 22, 28, 34, …")
-    return WideResNet(
-        int(facts["channels"]), int(facts["classes"]), (depth - 4) // 6, int(keys["width"]), float(keys["dropout"])
-    )
+    return WideResNet(int(facts["channels"]), int(facts["classes"]), (depth - 4) // 6, options.width, options.dropout)
 
 
 CARD = ModelCard(
@@ -92,11 +99,5 @@ CARD = ModelCard(
     target="build",
     summary="WRN-depth-width: pre-activation residual blocks with wide channels, for 8–64 pixel images",
     source="Zagoruyko & Komodakis, Wide Residual Networks, BMVC 2016, arXiv 1605.07146",
-    keys=MappingProxyType(
-        {
-            "depth": Key("int", 10, "layers with weights, 6n+4", low=10),
-            "width": Key("int", 2, "factor k on the channels 16, 32, 64", low=1),
-            "dropout": Key("float", 0.0, "between the two convolutions of a block", low=0, high=1),
-        }
-    ),
+    options=WideResNetOptions,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,12 +14,26 @@ from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, StepResult, Task
 from harness.trial.data_parallel import Replicas
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.types import ImageFiles
 from suites.tasks.attacks import PGD, THREATS
-from suites.tasks.augment import AUGMENTATIONS
+from suites.tasks.augment import AugmentOptions
 from suites.tasks.classification import Batch, Classification
 from suites.tasks.common import ImageBatches, evaluating
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdversarialOptions(AugmentOptions):
+    """Options of the task ``adversarial``."""
+
+    threat: str = option("linf", "norm of the ball around an image", choices=THREATS)
+    radius: float = option(4 / 255, "of the ball, pixels in 0–1", low=0)
+    attack_step: float = option(2 / 255, "length of a PGD step", low=0)
+    attack_steps: int = option(10, "PGD steps in training", low=0)
+    evaluation_step: float = option(2 / 255, "length of a PGD step in evaluation", low=0)
+    evaluation_steps: int = option(10, "PGD steps in evaluation", low=1)
+    random_start: bool = option(True, "begin at a random point of the ball")
+    attacked_items: int = option(0, "test images that are attacked, evenly spaced; 0: all", low=0)
 
 
 class Adversarial(Classification):
@@ -37,20 +51,10 @@ class Adversarial(Classification):
         slots=("optimizer", "norm"),
         metrics=("standard-accuracy", "attacked-accuracy", "loss", "trivial.standard-accuracy"),
         reads=("images",),
-        keys=MappingProxyType(
-            {
-                "threat": Key("str", "linf", "norm of the ball around an image", choices=THREATS),
-                "radius": Key("float", 4 / 255, "of the ball, pixels in 0–1", low=0),
-                "attack_step": Key("float", 2 / 255, "length of a PGD step", low=0),
-                "attack_steps": Key("int", 10, "PGD steps in training", low=0),
-                "evaluation_step": Key("float", 2 / 255, "length of a PGD step in evaluation", low=0),
-                "evaluation_steps": Key("int", 10, "PGD steps in evaluation", low=1),
-                "random_start": Key("bool", True, "begin at a random point of the ball"),
-                "attacked_items": Key("int", 0, "test images that are attacked, evenly spaced; 0: all", low=0),
-                "augment": Key("str", "none", "of training images, in whole batches", choices=AUGMENTATIONS),
-            }
-        ),
+        options=AdversarialOptions,
     )
+
+    options: AdversarialOptions  # type: ignore[assignment]
 
     def build(self) -> nn.Module:
         """Load the images as pixels, build the network.
@@ -59,7 +63,6 @@ class Adversarial(Classification):
             HarnessError: the batch is larger than the training data, or pixels lie outside 0–1.
         """
         self.data = self.context.load_data()
-        self.options = self.recipe.task
         nothing, one = torch.zeros(self.data.channels), torch.ones(self.data.channels)
         self.splits = {
             name: ImageBatches(split, nothing, one, self.device, self.recipe.threads)
@@ -91,15 +94,11 @@ class Adversarial(Classification):
 
     def attack(self, *, training: bool) -> PGD:
         """PGD as the recipe has it for training or for evaluation."""
-        kind = "attack" if training else "evaluation"
         options = self.options
-        return PGD(
-            str(options["threat"]),
-            float(options["radius"]),
-            float(options[f"{kind}_step"]),
-            int(options[f"{kind}_steps"]),
-            bool(options["random_start"]),
-        )
+        length, steps = options.evaluation_step, options.evaluation_steps
+        if training:
+            length, steps = options.attack_step, options.attack_steps
+        return PGD(options.threat, options.radius, length, steps, options.random_start)
 
     def share(self, batch: Batch, replicas: Replicas) -> Batch:
         """Refused: the random starts are drawn for a whole batch."""
@@ -136,7 +135,7 @@ class Adversarial(Classification):
         )
 
     def _attacked(self, split: str) -> Tensor:
-        count, most = len(self.splits[split]), int(self.options["attacked_items"])
+        count, most = len(self.splits[split]), self.options.attacked_items
         if split != "test" or not most or most >= count:
             return torch.arange(count, device=self.device)
         return (torch.arange(most, device=self.device) * count) // most

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult, Task
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.sounds import SoundFiles, Sounds, SoundSplit
 from suites.tasks.common import evaluating
 from suites.tasks.tagging_metrics import average_precision, f1, macro, roc_auc
@@ -71,6 +70,16 @@ class Excerpts:
         return out.to(self.device)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioOptions:
+    """Options of the task ``audio``."""
+
+    samples: int = option(0, "length of an excerpt; 0: the whole recording", low=0)
+    chunks: int = option(1, "excerpts of a recording whose probabilities are averaged", low=1)
+    threshold: float = option(0.5, "probability above which a tag is said to hold", low=0, high=1)
+    label_smoothing: float = option(0.0, "of classes", low=0, high=1)
+
+
 class Audio(Task):
     """Binary cross-entropy on tags or cross-entropy on classes, by what the data holds.
 
@@ -96,16 +105,10 @@ class Audio(Task):
             "trivial.f1",
         ),
         reads=("sounds",),
-        keys=MappingProxyType(
-            {
-                "samples": Key("int", 0, "length of an excerpt; 0: the whole recording", low=0),
-                "chunks": Key("int", 1, "excerpts of a recording whose probabilities are averaged", low=1),
-                "threshold": Key("float", 0.5, "probability above which a tag is said to hold", low=0, high=1),
-                "label_smoothing": Key("float", 0.0, "of classes", low=0, high=1),
-            }
-        ),
+        options=AudioOptions,
     )
 
+    options: AudioOptions
     data: Sounds
     model: nn.Module
 
@@ -116,8 +119,7 @@ class Audio(Task):
             HarnessError: the batch is larger than the training data.
         """
         self.data = self.context.load_data()
-        self.options = self.recipe.task
-        length = int(self.options["samples"])
+        length = self.options.samples
         self.splits = {name: Excerpts(split, length, self.device) for name, split in self.data.splits.items()}
         if not 2 <= self.recipe.batch_size <= len(self.splits["train"]):
             raise HarnessError(
@@ -152,7 +154,7 @@ class Audio(Task):
     def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
         if self.data.tags:
             return F.binary_cross_entropy_with_logits(logits, targets)
-        return F.cross_entropy(logits, targets, label_smoothing=float(self.options["label_smoothing"]))
+        return F.cross_entropy(logits, targets, label_smoothing=self.options.label_smoothing)
 
     def evaluate(self, split: str) -> Evaluation:
         """Scores in percent and mean loss, those of the trivial predictor, per-item outputs."""
@@ -173,7 +175,7 @@ class Audio(Task):
 
     def probabilities(self, split: str) -> np.ndarray:
         """(N, classes), averaged over the chunks."""
-        part, chunks = self.splits[split], int(self.options["chunks"])
+        part, chunks = self.splits[split], self.options.chunks
         found = []
         with evaluating(self.model):
             for places in torch.arange(len(part)).split(self.recipe.eval_batch):
@@ -188,7 +190,7 @@ class Audio(Task):
     def _scores(self, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         if self.data.tags:
             columns = range(targets.shape[1])
-            said = (probabilities > float(self.options["threshold"])).astype(np.int64)
+            said = (probabilities > self.options.threshold).astype(np.int64)
             return {
                 "roc-auc": 100 * macro([roc_auc(probabilities[:, c], targets[:, c]) for c in columns]),
                 "pr-auc": 100 * macro([average_precision(probabilities[:, c], targets[:, c]) for c in columns]),

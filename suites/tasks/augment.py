@@ -7,12 +7,31 @@ and moved, so that a seed means the same everywhere.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from harness.trial.options import option
+
 AUGMENTATIONS = ("none", "shift", "crop-flip", "imagenet")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentOptions:
+    """How training images are augmented."""
+
+    augment: str = option("none", "of training images, in whole batches", choices=AUGMENTATIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MixingOptions(AugmentOptions):
+    """How training images are augmented and mixed."""
+
+    cutmix: float = option(0.0, "α of CutMix; 0: off", low=0)
+    mixup: float = option(0.0, "α of mixup; 0: off", low=0)
+    mix_probability: float = option(1.0, "share of the batches that are mixed", low=0, high=1)
 
 
 def augment(images: Tensor, kind: str, generator: Generator) -> Tensor:

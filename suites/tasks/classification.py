@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -16,9 +15,9 @@ from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult, Task
 from harness.trial.data_parallel import Replicas, rows_of
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.types import Images
-from suites.tasks.augment import AUGMENTATIONS, mix_batch
+from suites.tasks.augment import MixingOptions, mix_batch
 from suites.tasks.common import (
     calibrate_batch_norms,
     evaluating,
@@ -40,6 +39,14 @@ class Batch:
     weight: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassificationOptions(MixingOptions):
+    """Options of the task ``classification``."""
+
+    label_smoothing: float = option(0.0, "share of the target spread over all classes", low=0, high=1)
+    frozen_bn: bool = option(False, "BatchNorm with the statistics of the initial network throughout")
+
+
 class Classification(Task):
     """Cross-entropy on class labels.
 
@@ -56,25 +63,16 @@ class Classification(Task):
         slots=("optimizer", "norm"),
         metrics=("top1-accuracy", "top5-accuracy", "loss", "trivial.top1-accuracy"),
         reads=("images",),
-        keys=MappingProxyType(
-            {
-                "label_smoothing": Key("float", 0.0, "share of the target spread over all classes", low=0, high=1),
-                "augment": Key("str", "none", "of training images, in whole batches", choices=AUGMENTATIONS),
-                "cutmix": Key("float", 0.0, "α of CutMix; 0: off", low=0),
-                "mixup": Key("float", 0.0, "α of mixup; 0: off", low=0),
-                "mix_probability": Key("float", 1.0, "share of the batches that are mixed", low=0, high=1),
-                "frozen_bn": Key("bool", False, "BatchNorm with the statistics of the initial network throughout"),
-            }
-        ),
+        options=ClassificationOptions,
     )
 
+    options: ClassificationOptions
     data: Images
     model: nn.Module
 
     def build(self) -> nn.Module:
         """Load the images, build the network."""
         self.data = self.context.load_data()
-        self.options = self.recipe.task
         self.splits = split_batches(self.data, self.device, self.recipe.threads)
         if len(self.splits["train"]) < self.recipe.batch_size:
             raise HarnessError(
@@ -83,7 +81,7 @@ class Classification(Task):
         self.majority = int(np.bincount(self.data.splits["train"].labels).argmax())
         facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
         self.model = self.context.build_model(facts).to(self.device)
-        if self.options["frozen_bn"]:
+        if self.options.frozen_bn:
             calibrate_batch_norms(self.model, self._calibration())
             freeze_batch_norms(self.model)
         return self.model
@@ -99,18 +97,18 @@ class Classification(Task):
         for index in range(self.steps_per_epoch()):
             generator = self.streams.torch("augment", epoch, index)
             places = order[index * size : (index + 1) * size]
-            yield self._mixed(*train.take_augmented(places, self.options["augment"], generator), generator)
+            yield self._mixed(*train.take_augmented(places, self.options.augment, generator), generator)
 
     def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Batch:
         options = self.options
         partner, weight = torch.arange(len(labels), device=labels.device), 1.0
-        if options["cutmix"] > 0 or options["mixup"] > 0:
+        if options.cutmix > 0 or options.mixup > 0:
             images, partner, weight = mix_batch(
                 images,
                 generator,
-                cutmix=options["cutmix"],
-                mixup=options["mixup"],
-                probability=options["mix_probability"],
+                cutmix=options.cutmix,
+                mixup=options.mixup,
+                probability=options.mix_probability,
             )
         return Batch(self._laid_out(images), labels, labels[partner], weight)
 
@@ -128,10 +126,10 @@ class Classification(Task):
 
     def training_step(self, batch: Batch, step: int) -> StepResult:
         """Cross-entropy of one batch, mixed labels weighted as their images are."""
-        if self.options["frozen_bn"]:
+        if self.options.frozen_bn:
             freeze_batch_norms(self.model)  # whoever called train() since
         logits = self.model(batch.images)
-        smoothing = self.options["label_smoothing"]
+        smoothing = self.options.label_smoothing
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=smoothing)
         if batch.weight < 1:
             other = F.cross_entropy(logits, batch.mixed_labels, label_smoothing=smoothing)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,10 +14,10 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult, Task
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.biased import BiasedImages
 from suites.models.rebias import RebiasPair
-from suites.tasks.augment import AUGMENTATIONS
+from suites.tasks.augment import AugmentOptions
 from suites.tasks.common import evaluating, split_batches
 from suites.tasks.hsic import ESTIMATORS, gaussian_kernel, hsic, squared_distances
 
@@ -33,6 +32,20 @@ class Batch:
 
     images: Tensor
     labels: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DebiasingOptions(AugmentOptions):
+    """Options of the task ``debiasing``."""
+
+    independence: float = option(1.0, "λ_f, weight of HSIC in the target's loss", low=0)
+    dependence: float = option(1.0, "λ_g, weight of −HSIC in the biased network's loss", low=0)
+    biased_updates: int = option(1, "of the biased network before one of the target", low=0)
+    sigma: float = option(1.0, "width of both kernels where fixed", low=1e-6)
+    sigma_rule: str = option("fixed", "median: of the features' distances, each epoch", choices=SIGMAS)
+    estimator: str = option("unbiased", "of HSIC", choices=ESTIMATORS)
+    cells: bool = option(False, "unbiased accuracy: mean over cells of class and bias instead of items")
+    cell_items: int = option(10, "items that a cell needs to count", low=1)
 
 
 class Debiasing(Task):
@@ -56,21 +69,10 @@ class Debiasing(Task):
             "trivial.unbiased-accuracy",
         ),
         reads=("biased-images",),
-        keys=MappingProxyType(
-            {
-                "independence": Key("float", 1.0, "λ_f, weight of HSIC in the target's loss", low=0),
-                "dependence": Key("float", 1.0, "λ_g, weight of −HSIC in the biased network's loss", low=0),
-                "biased_updates": Key("int", 1, "of the biased network before one of the target", low=0),
-                "sigma": Key("float", 1.0, "width of both kernels where fixed", low=1e-6),
-                "sigma_rule": Key("str", "fixed", "median: of the features' distances, each epoch", choices=SIGMAS),
-                "estimator": Key("str", "unbiased", "of HSIC", choices=ESTIMATORS),
-                "cells": Key("bool", False, "unbiased accuracy: mean over cells of class and bias instead of items"),
-                "cell_items": Key("int", 10, "items that a cell needs to count", low=1),
-                "augment": Key("str", "none", "of training images, in whole batches", choices=AUGMENTATIONS),
-            }
-        ),
+        options=DebiasingOptions,
     )
 
+    options: DebiasingOptions
     data: BiasedImages
     model: RebiasPair
 
@@ -81,7 +83,6 @@ class Debiasing(Task):
             HarnessError: the batch is larger than the training data or too small for the estimator.
         """
         self.data = self.context.load_data()
-        self.options = self.recipe.task
         self.splits = split_batches(self.data, self.device, self.recipe.threads)
         if not 4 <= self.recipe.batch_size <= len(self.splits["train"]):
             raise HarnessError(
@@ -93,14 +94,14 @@ class Debiasing(Task):
         if not isinstance(model, RebiasPair):
             raise HarnessError("debiasing: the model must be a pair of networks: model {name: rebias}")
         self.model = model
-        self.sigmas = (float(self.options["sigma"]),) * 2
+        self.sigmas = (self.options.sigma,) * 2
         self.last: dict[str, float] = {}
         return self.model
 
     @property
     def plain(self) -> bool:
         """Whether the target is trained without the biased network."""
-        return self.options["independence"] == 0 and self.options["dependence"] == 0
+        return self.options.independence == 0 and self.options.dependence == 0
 
     def steps_per_epoch(self) -> int:
         """Whole batches; BatchNorm and HSIC suffer from tiny ones."""
@@ -113,15 +114,15 @@ class Debiasing(Task):
         for index in range(self.steps_per_epoch()):
             generator = self.streams.torch("augment", epoch, index)
             places = order[index * size : (index + 1) * size]
-            yield Batch(*train.take_augmented(places, self.options["augment"], generator))
+            yield Batch(*train.take_augmented(places, self.options.augment, generator))
 
     def optimize(self, batch: Batch, step: int, update: Callable[[StepResult], None]) -> StepResult:
         """The biased network's updates, then the target's."""
-        if self.options["sigma_rule"] == "median" and step % self.steps_per_epoch() == 0 and not self.plain:
+        if self.options.sigma_rule == "median" and step % self.steps_per_epoch() == 0 and not self.plain:
             self.sigmas = self.median_distances(step // self.steps_per_epoch())
         features = self.model.target.features(batch.images)
         if not self.plain:
-            for _ in range(int(self.options["biased_updates"])):
+            for _ in range(self.options.biased_updates):
                 update(self.biased_step(batch, features.detach()))
         result = self._target_step(batch, features)
         update(result)
@@ -136,7 +137,7 @@ class Debiasing(Task):
         own = self.model.biased.features(batch.images)
         dependence = self._hsic(features, own)
         loss = F.cross_entropy(self.model.biased.head(own), batch.labels)
-        return StepResult(loss - float(self.options["dependence"]) * dependence)
+        return StepResult(loss - self.options.dependence * dependence)
 
     def _target_step(self, batch: Batch, features: Tensor) -> StepResult:
         loss = F.cross_entropy(self.model.target.head(features), batch.labels)
@@ -145,11 +146,11 @@ class Debiasing(Task):
         with torch.no_grad():
             other = self.model.biased.features(batch.images)
         dependence = self._hsic(features, other)
-        return StepResult(loss + float(self.options["independence"]) * dependence, {"hsic": dependence.detach()})
+        return StepResult(loss + self.options.independence * dependence, {"hsic": dependence.detach()})
 
     def _hsic(self, target: Tensor, biased: Tensor) -> Tensor:
         kernels = gaussian_kernel(target.float(), self.sigmas[0]), gaussian_kernel(biased.float(), self.sigmas[1])
-        return hsic(*kernels, str(self.options["estimator"]))
+        return hsic(*kernels, self.options.estimator)
 
     @torch.no_grad()
     def median_distances(self, epoch: int) -> tuple[float, float]:
@@ -195,13 +196,13 @@ class Debiasing(Task):
         return 100 * float((self._logits(network, split).argmax(1) == self.splits[split].labels).double().mean())
 
     def _unbiased(self, split: str, correct: Tensor) -> float:
-        if not self.options["cells"]:
+        if not self.options.cells:
             return 100 * float(correct.double().mean())
         return cell_accuracy(
             correct.cpu().numpy(),
             self.data.splits[split].labels,
             self.data.groups[split],
-            int(self.options["cell_items"]),
+            self.options.cell_items,
         )
 
     def probe(self, model: nn.Module) -> Probe | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.boxes import BoxedImages, BoxFiles, BoxSplit, decode_square
 from suites.models.detectors import SSD, CenterNet, default_boxes
 from suites.tasks import centre_points
@@ -100,6 +99,16 @@ def zoomed(batch: Batch, windows: Tensor) -> Batch:
     return Batch(images, tuple(boxes))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectionOptions:
+    """Options of the task ``detection``."""
+
+    detections: int = option(100, "boxes an image, at most", low=1)
+    smallest_box: float = option(0.2, "size of ssd's default boxes on the first map, in sides", low=0.01)
+    largest_box: float = option(0.9, "and on the last", low=0.01)
+    augment: str = option("none", "of training images", choices=AUGMENTATIONS)
+
+
 class ObjectDetection(Task):
     """Boxes and classes of objects: CenterNet's or SSD's loss, by what the model is.
 
@@ -113,16 +122,10 @@ class ObjectDetection(Task):
         slots=("optimizer",),
         metrics=("average-precision", "average-precision-50", "trivial.average-precision"),
         reads=("boxes",),
-        keys=MappingProxyType(
-            {
-                "detections": Key("int", 100, "boxes an image, at most", low=1),
-                "smallest_box": Key("float", 0.2, "size of ssd's default boxes on the first map, in sides", low=0.01),
-                "largest_box": Key("float", 0.9, "and on the last", low=0.01),
-                "augment": Key("str", "none", "of training images", choices=AUGMENTATIONS),
-            }
-        ),
+        options=DetectionOptions,
     )
 
+    options: DetectionOptions
     data: BoxedImages
     model: nn.Module
 
@@ -133,7 +136,6 @@ class ObjectDetection(Task):
             HarnessError: the batch is larger than the training data, or the model is no detector.
         """
         self.data = self.context.load_data()
-        self.options = self.recipe.task
         self.splits = {name: BoxBatches(self.data, split, self.device) for name, split in self.data.splits.items()}
         if self.recipe.batch_size > len(self.splits["train"]):
             raise HarnessError(
@@ -145,7 +147,7 @@ class ObjectDetection(Task):
             probe = torch.zeros(1, self.data.channels, self.data.size, self.data.size, device=self.device)
             with evaluating(self.model):
                 sides = self.model.map_sides(probe)
-            limits = float(self.options["smallest_box"]), float(self.options["largest_box"])
+            limits = self.options.smallest_box, self.options.largest_box
             self.defaults = default_boxes(sides, *limits).to(self.device)
         elif not isinstance(self.model, CenterNet):
             raise HarnessError("detection: the model must be a detector: model {name: detector}")
@@ -164,7 +166,7 @@ class ObjectDetection(Task):
             yield self._augmented(train.take(order[index * size : (index + 1) * size]), generator)
 
     def _augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
-        kind = self.options["augment"]
+        kind = self.options.augment
         if kind == "none":
             return batch
         if kind == "zoom-flip":
@@ -183,7 +185,7 @@ class ObjectDetection(Task):
     def detect(self, images: Tensor) -> list[Detection]:
         """Per image boxes in pixels, scores, classes."""
         outputs = tuple(part.float() for part in self.model(images))
-        most = int(self.options["detections"])
+        most = self.options.detections
         if isinstance(self.model, SSD):
             return matching.detect((outputs[0], outputs[1]), self.defaults, most, self.data.size)
         return centre_points.detect((outputs[0], outputs[1], outputs[2]), most, CenterNet.stride)

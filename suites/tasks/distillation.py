@@ -8,7 +8,6 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,14 +18,14 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult, Task
-from harness.trial.options import Key
+from harness.trial.options import option
 from methods.distillation import inputs
 from methods.distillation.inputs import Objective, shape_arguments
 from methods.distillation.logits import is_target, widen
 from methods.distillation.probes import teacher_quantities
 from suites.data.types import Images
 from suites.models.taps import Features, Taps, tapped, taps_of
-from suites.tasks.augment import AUGMENTATIONS, mix_batch
+from suites.tasks.augment import MixingOptions, mix_batch
 from suites.tasks.classification import predictions, score
 from suites.tasks.common import evaluating, split_batches
 
@@ -57,6 +56,14 @@ class Distilled(nn.Module):
         return logits
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DistillationOptions(MixingOptions):
+    """Options of the task ``distillation``."""
+
+    label_smoothing: float = option(0.0, "share of every label spread over all classes", low=0, high=1)
+    teacher_mode: str = option("eval", "mode of the teacher during training", choices=("eval", "train"))
+
+
 class Distillation(Task):
     """A student trained by an objective, scored as in classification.
 
@@ -73,18 +80,10 @@ class Distillation(Task):
         slots=("optimizer", "objective"),
         metrics=("top1-accuracy", "top5-accuracy", "loss", "trivial.top1-accuracy"),
         reads=("images",),
-        keys=MappingProxyType(
-            {
-                "label_smoothing": Key("float", 0.0, "share of every label spread over all classes", low=0, high=1),
-                "augment": Key("str", "none", "of training images, in whole batches", choices=AUGMENTATIONS),
-                "cutmix": Key("float", 0.0, "α of CutMix; 0: off", low=0),
-                "mixup": Key("float", 0.0, "α of mixup; 0: off", low=0),
-                "mix_probability": Key("float", 1.0, "share of the batches that are mixed", low=0, high=1),
-                "teacher_mode": Key("str", "eval", "mode of the teacher during training", choices=("eval", "train")),
-            }
-        ),
+        options=DistillationOptions,
     )
 
+    options: DistillationOptions
     data: Images
     model: nn.Module
     objective: Objective
@@ -94,7 +93,6 @@ class Distillation(Task):
     def build(self) -> nn.Module:
         """Load the images, build student, teacher and objective."""
         self.data = self.context.load_data()
-        self.options = self.recipe.task
         self.splits = split_batches(self.data, self.device, self.recipe.threads)
         if len(self.splits["train"]) < self.recipe.batch_size:
             raise HarnessError(
@@ -163,15 +161,15 @@ class Distillation(Task):
         for index in range(self.steps_per_epoch()):
             generator = self.streams.torch("augment", epoch, index)
             places = order[index * size : (index + 1) * size]
-            images, labels = train.take_augmented(places, self.options["augment"], generator)
+            images, labels = train.take_augmented(places, self.options.augment, generator)
             images, labels = self._labelled(images, labels, generator)
             yield Batch(self._laid_out(images), labels, places, epoch)
 
     def _labelled(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Mixed images and masses (B, C); indices (B,) where nothing is mixed or smoothed."""
         options, classes = self.options, self.facts["classes"]
-        smoothing = float(options["label_smoothing"])
-        mixes = options["cutmix"] > 0 or options["mixup"] > 0
+        smoothing = options.label_smoothing
+        mixes = options.cutmix > 0 or options.mixup > 0
         if not mixes and smoothing == 0:
             return images, labels
         partner, weight = torch.arange(len(labels), device=labels.device), 1.0
@@ -179,9 +177,9 @@ class Distillation(Task):
             images, partner, weight = mix_batch(
                 images,
                 generator,
-                cutmix=options["cutmix"],
-                mixup=options["mixup"],
-                probability=options["mix_probability"],
+                cutmix=options.cutmix,
+                mixup=options.mixup,
+                probability=options.mix_probability,
             )
         own = F.one_hot(labels, classes).float()
         masses = weight * own + (1 - weight) * own[partner]
@@ -203,7 +201,7 @@ class Distillation(Task):
     def training_step(self, batch: Batch, step: int) -> StepResult:
         """The objective's loss of one batch, its terms logged."""
         if self.teacher is not None:
-            self.teacher.train(self.options["teacher_mode"] == "train")
+            self.teacher.train(self.options.teacher_mode == "train")
         progress = step / self.recipe.total_steps(self.steps_per_epoch())
         given = self.inputs_of(batch, progress, with_teacher=self.needs_teacher)
         loss = self.objective(given)
@@ -240,7 +238,7 @@ class Distillation(Task):
 
     def state(self) -> dict[str, Any]:
         """The teacher's running statistics, which move in ``teacher_mode: train``."""
-        moving = self.teacher is not None and self.options["teacher_mode"] == "train"
+        moving = self.teacher is not None and self.options.teacher_mode == "train"
         return {"teacher": dict(self.teacher.named_buffers())} if moving and self.teacher is not None else {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -310,13 +308,13 @@ class Distillation(Task):
 
         NKD and DKD drop the target before the softmax, others compare parts of the whole softmax.
         """
-        options = self.context.slots["objective"].hyper_parameters
+        hyper = self.context.slots["objective"].hyper_parameters
         name = self.context.slots["objective"].name
-        normalises = name == "dkd" or (name == "nkd" and options["normalise"] and options["mask"] == "others")
+        normalises = name == "dkd" or (name == "nkd" and hyper["normalise"] and hyper["mask"] == "others")
         dropped = is_target(held.logits, held.labels)
         sums = []
         for logits in (held.logits, held.require("teacher_logits")):
-            cooled = widen(logits) / float(options.get("temperature", 1.0))
+            cooled = widen(logits) / float(hyper.get("temperature", 1.0))
             if normalises:
                 cooled = cooled.masked_fill(dropped, -torch.inf)
             sums.append(cooled.softmax(dim=1).masked_fill(dropped, 0.0).sum(dim=1))

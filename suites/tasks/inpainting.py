@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.pairs import ImagePairs
 from suites.models.inpainting import InpaintingNetworks, initialise_as_released
 from suites.tasks.common import evaluating
@@ -35,6 +34,30 @@ class Batch:
 
     images: Tensor
     holes: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InpaintingOptions:
+    """Options of the task ``inpainting``."""
+
+    l1: float = option(1.0, "weight of the L1 loss", low=0)
+    adversarial: float = option(0.1, "weight of the adversarial loss; 0: no discriminator", low=0)
+    discriminator_rate: float = option(0.1, "the discriminator's learning rate over the generator's", low=0)
+    fill: str = option("white", "what the network sees in a hole", choices=("white", "mean"))
+    flip: bool = option(True, "mirror image and mask in half of the training items")
+    initialisation: str = option(
+        "torch", "released: weights ×0.1, biases of deviation 1", choices=("torch", "released")
+    )
+    predictor: str = option(
+        "network",
+        "what fills the holes: network, or without training the image's mean or diffusion",
+        choices=("network", *PREDICTORS),
+    )
+    region: str = option(
+        "learned",
+        "which region's overlap with the hole is reported: RN-L's own or a random one of its share",
+        choices=("learned", "random"),
+    )
 
 
 class Inpainting(Task):
@@ -60,37 +83,10 @@ class Inpainting(Task):
             "diffusion.hole-psnr",
         ),
         reads=("image-pairs",),
-        keys=MappingProxyType(
-            {
-                "l1": Key("float", 1.0, "weight of the L1 loss", low=0),
-                "adversarial": Key("float", 0.1, "weight of the adversarial loss; 0: no discriminator", low=0),
-                "discriminator_rate": Key(
-                    "float", 0.1, "the discriminator's learning rate over the generator's", low=0
-                ),
-                "fill": Key("str", "white", "what the network sees in a hole", choices=("white", "mean")),
-                "flip": Key("bool", True, "mirror image and mask in half of the training items"),
-                "initialisation": Key(
-                    "str",
-                    "torch",
-                    "released: weights ×0.1, biases of deviation 1",
-                    choices=("torch", "released"),
-                ),
-                "predictor": Key(
-                    "str",
-                    "network",
-                    "what fills the holes: network, or without training the image's mean or diffusion",
-                    choices=("network", *PREDICTORS),
-                ),
-                "region": Key(
-                    "str",
-                    "learned",
-                    "which region's overlap with the hole is reported: RN-L's own or a random one of its share",
-                    choices=("learned", "random"),
-                ),
-            }
-        ),
+        options=InpaintingOptions,
     )
 
+    options: InpaintingOptions
     data: ImagePairs
     model: InpaintingNetworks
 
@@ -101,8 +97,7 @@ class Inpainting(Task):
             HarnessError: the batch is larger than the training data, or an adversarial loss without discriminator.
         """
         self.data = self.context.load_data()
-        self.options = self.recipe.task
-        self.trains = self.options["predictor"] == "network"
+        self.trains = self.options.predictor == "network"
         self.splits = {
             name: PairBatches(split, self.device, self.recipe.threads) for name, split in self.data.splits.items()
         }
@@ -113,11 +108,11 @@ class Inpainting(Task):
         model = self.context.build_model({"size": self.data.size}).to(self.device)
         if not isinstance(model, InpaintingNetworks):
             raise HarnessError("inpainting: the model must be a generator with norms by place: {name: rn-inpainting}")
-        if self.options["adversarial"] > 0 and model.discriminator is None:
+        if self.options.adversarial > 0 and model.discriminator is None:
             raise HarnessError("inpainting: adversarial > 0 needs a discriminator: set discriminator_width")
-        if self.options["adversarial"] == 0:
+        if self.options.adversarial == 0:
             model.discriminator = None
-        if self.options["initialisation"] == "released":
+        if self.options.initialisation == "released":
             initialise_as_released(model, lambda name: self.streams.torch("init", "released", name))
         self.model = model
         self.last: dict[str, float] = {}
@@ -127,7 +122,7 @@ class Inpainting(Task):
         """The generator, and the discriminator at its share of the learning rate."""
         groups: list[dict[str, Any]] = [{"params": list(self.model.generator.parameters())}]
         if self.model.discriminator is not None:
-            rate = float(self.options["discriminator_rate"])
+            rate = self.options.discriminator_rate
             groups.append({"params": list(self.model.discriminator.parameters()), "lr_scale": rate})
         return groups
 
@@ -144,13 +139,13 @@ class Inpainting(Task):
             places = order[index * size : (index + 1) * size]
             masks = torch.randint(train.mask_count, (len(places),), generator=generator).to(self.device)
             images, holes = train.take(places, masks)
-            if self.options["flip"]:
+            if self.options.flip:
                 turned = (torch.rand(len(places), generator=generator) < 0.5).to(self.device).view(-1, 1, 1, 1)
                 images, holes = (torch.where(turned, x.flip(3), x) for x in (images, holes))
             yield Batch(images, holes)
 
     def _filled(self, batch: Batch) -> Tensor:
-        if self.options["fill"] == "mean":
+        if self.options.fill == "mean":
             return fill_mean(batch.images, batch.holes)
         return batch.images * (1 - batch.holes) + batch.holes
 
@@ -182,10 +177,10 @@ class Inpainting(Task):
     def _generator_step(self, batch: Batch, prediction: Tensor) -> StepResult:
         composite = torch.lerp(batch.images, prediction, batch.holes)
         distance = (composite - batch.images).abs().mean() / batch.holes.mean().clamp(min=1e-6)
-        loss, logged = float(self.options["l1"]) * distance, {"l1_loss": distance.detach()}
+        loss, logged = self.options.l1 * distance, {"l1_loss": distance.detach()}
         if self.model.discriminator is not None:
             fooled = F.softplus(-self.model.discriminator(prediction)).mean()
-            loss, logged["adversarial_loss"] = loss + float(self.options["adversarial"]) * fooled, fooled.detach()
+            loss, logged["adversarial_loss"] = loss + self.options.adversarial * fooled, fooled.detach()
         return StepResult(loss, logged)
 
     def evaluation_batches(self, split: str, size: int) -> Iterator[tuple[Tensor, Batch]]:
@@ -197,10 +192,10 @@ class Inpainting(Task):
 
     def composite(self, batch: Batch) -> Tensor:
         """(B, 3, H, W): the holes filled by what the recipe names, the truth elsewhere."""
-        if self.options["predictor"] == "network":
+        if self.options.predictor == "network":
             prediction = self.model(self._filled(batch), batch.holes).float()
         else:
-            prediction = PREDICTORS[self.options["predictor"]](batch.images, batch.holes)
+            prediction = PREDICTORS[self.options.predictor](batch.images, batch.holes)
         return torch.lerp(batch.images, prediction, batch.holes)
 
     def evaluate(self, split: str) -> Evaluation:
@@ -240,7 +235,7 @@ class Inpainting(Task):
         def forward() -> Tensor:
             return self.model(self._filled(batch), batch.holes)
 
-        return RegionProbe(self.model.generator, forward, self.options["region"] == "random")
+        return RegionProbe(self.model.generator, forward, self.options.region == "random")
 
     @property
     def _held_out(self) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import ClassVar
 
 import numpy as np
@@ -16,7 +15,7 @@ from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult, Task
 from harness.trial.data_parallel import Replicas, rows_of
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.types import Labels, Text
 from suites.tasks.common import evaluating
 from suites.tasks.norm_probe import NormProbe
@@ -32,6 +31,16 @@ class Batch:
     tokens: Tensor
     targets: Tensor
     window: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguageModellingOptions:
+    """Options of the task ``language-modelling``."""
+
+    length: int = option(32, "tokens of a training window", low=1)
+    eval_length: int | None = option(None, "tokens of an evaluation window; null: as in training")
+    rotate: bool = option(True, "start the lanes at a random place of the text in each epoch")
+    iid: bool = option(False, "shuffle the tokens of each split across documents")
 
 
 class LanguageModelling(Task):
@@ -51,16 +60,10 @@ class LanguageModelling(Task):
         slots=("optimizer", "norm"),
         metrics=("perplexity", "loss", "bits-per-token", "trivial.perplexity"),
         reads=("text",),
-        keys=MappingProxyType(
-            {
-                "length": Key("int", 32, "tokens of a training window", low=1),
-                "eval_length": Key("int", None, "tokens of an evaluation window; null: as in training", optional=True),
-                "rotate": Key("bool", True, "start the lanes at a random place of the text in each epoch"),
-                "iid": Key("bool", False, "shuffle the tokens of each split across documents"),
-            }
-        ),
+        options=LanguageModellingOptions,
     )
 
+    options: LanguageModellingOptions
     data: Text
     model: nn.Module
     last: tuple[Tensor, Tensor, Tensor | None]
@@ -74,7 +77,7 @@ class LanguageModelling(Task):
             HarnessError: the text is shorter than one window in every lane.
         """
         self.data = self.context.load_data()
-        self.length = int(self.recipe.task["length"])
+        self.length = self.options.length
         self.texts = {name: self._text(name, tokens) for name, tokens in self.data.splits.items()}
         if self.steps_per_epoch() < 1:
             raise HarnessError(
@@ -92,7 +95,7 @@ class LanguageModelling(Task):
         return self.model
 
     def _text(self, split: str, tokens: Labels) -> Tensor:
-        if self.recipe.task["iid"]:
+        if self.options.iid:
             tokens = self.streams.numpy("data", "iid", split).permutation(tokens)
         return torch.tensor(np.asarray(tokens), device=self.device)
 
@@ -103,7 +106,7 @@ class LanguageModelling(Task):
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Window after window of the lanes of one epoch."""
         text = self.texts["train"]
-        if self.recipe.task["rotate"]:
+        if self.options.rotate:
             text = text.roll(-int(self.streams.numpy("order", epoch).integers(len(text))))
         lanes = in_lanes(text, self.recipe.batch_size)
         for window in range(self.steps_per_epoch()):
@@ -146,7 +149,7 @@ class LanguageModelling(Task):
         if split not in self.texts:
             return Evaluation({})
         text = self.texts[split]
-        length = int(self.recipe.task["eval_length"] or self.length)
+        length = int(self.options.eval_length or self.length)
         lanes = in_lanes(text, max(1, min(self.recipe.eval_batch, len(text) // (LEAST_WINDOWS * length))))
         total, count, memory = 0.0, 0, None
         with evaluating(self.model):

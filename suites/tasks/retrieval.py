@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -13,9 +12,9 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.types import Images
-from suites.tasks.augment import AUGMENTATIONS
+from suites.tasks.augment import AugmentOptions
 from suites.tasks.common import (
     calibrate_batch_norms,
     evaluating,
@@ -67,6 +66,19 @@ class Triplets(nn.Module):
         return self.loss(embeddings, labels, self.miner(embeddings, labels))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievalOptions(AugmentOptions):
+    """Options of the task ``retrieval``."""
+
+    loss: str = option("proxy-anchor", "of the embeddings", choices=LOSSES)
+    margin: float = option(0.1, "δ of Proxy-Anchor or margin of the triplets", low=0)
+    alpha: float = option(32.0, "α of Proxy-Anchor", low=0)
+    proxy_lr_scale: float = option(100.0, "learning rate of the proxies over that of the network", low=0)
+    images_per_class: int = option(0, "of each class in a batch; 0: batches of a plain permutation", low=0)
+    bn: str = option("training", "BatchNorm statistics in training", choices=("training", "frozen"))
+    warm_epochs: int = option(0, "first epochs that train the embedding layer and proxies only", low=0)
+
+
 class Retrieval(Task):
     """Metric learning on training classes, nearest neighbours by cosine similarity on others.
 
@@ -81,20 +93,10 @@ class Retrieval(Task):
         slots=("optimizer",),
         metrics=(*(f"recall-at-{rank}" for rank in RANKS), "trivial.recall-at-1"),
         reads=("images",),
-        keys=MappingProxyType(
-            {
-                "loss": Key("str", "proxy-anchor", "of the embeddings", choices=LOSSES),
-                "margin": Key("float", 0.1, "δ of Proxy-Anchor or margin of the triplets", low=0),
-                "alpha": Key("float", 32.0, "α of Proxy-Anchor", low=0),
-                "proxy_lr_scale": Key("float", 100.0, "learning rate of the proxies over that of the network", low=0),
-                "images_per_class": Key("int", 0, "of each class in a batch; 0: batches of a plain permutation", low=0),
-                "bn": Key("str", "training", "BatchNorm statistics in training", choices=("training", "frozen")),
-                "warm_epochs": Key("int", 0, "first epochs that train the embedding layer and proxies only", low=0),
-                "augment": Key("str", "none", "of training images, in whole batches", choices=AUGMENTATIONS),
-            }
-        ),
+        options=RetrievalOptions,
     )
 
+    options: RetrievalOptions
     data: Images
     model: RetrievalNetwork
 
@@ -105,14 +107,13 @@ class Retrieval(Task):
             HarnessError: classes of the test occur in training, or a batch cannot be filled with whole classes.
         """
         self.data = self.context.load_data()
-        self.options = self.recipe.task
         self.splits = split_batches(self.data, self.device, self.recipe.threads)
         self._check()
         classes, self.train_labels = self.splits["train"].labels.unique(return_inverse=True)
         self.by_class = [(self.train_labels == number).nonzero()[:, 0] for number in range(len(classes))]
         embedding = self.context.build_model({"channels": self.data.channels, "size": self.data.size})
         self.model = RetrievalNetwork(embedding, self._criterion(len(classes), embedding)).to(self.device)
-        if self.options["bn"] == "frozen":
+        if self.options.bn == "frozen":
             if not getattr(embedding, "pretrained", False):
                 calibrate_batch_norms(embedding, self._calibration())
             freeze_batch_norms(embedding)
@@ -125,7 +126,7 @@ class Retrieval(Task):
             raise HarnessError(
                 f"retrieval: {len(shared)} classes are both in train and in test; classes must be disjoint"
             )
-        size, each = self.recipe.batch_size, int(self.options["images_per_class"])
+        size, each = self.recipe.batch_size, self.options.images_per_class
         if size > len(train):
             raise HarnessError(f"batch_size {size} exceeds the {len(train)} training images")
         if each and (size % each or size // each > len(train.labels.unique())):
@@ -135,14 +136,14 @@ class Retrieval(Task):
             )
 
     def _criterion(self, classes: int, embedding: nn.Module) -> nn.Module:
-        if self.options["loss"] == "triplet-semihard":
-            return Triplets(self.options["margin"])
+        if self.options.loss == "triplet-semihard":
+            return Triplets(self.options.margin)
         from pytorch_metric_learning.losses import ProxyAnchorLoss
 
         dimension = embedding.project.out_features
         # Its own place in the stream: proxies do not depend on how many numbers the network drew.
         torch.manual_seed(self.streams.number("init", "proxies"))
-        return ProxyAnchorLoss(classes, dimension, margin=self.options["margin"], alpha=self.options["alpha"])
+        return ProxyAnchorLoss(classes, dimension, margin=self.options.margin, alpha=self.options.alpha)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """The network, and the proxies at ``proxy_lr_scale`` times its learning rate."""
@@ -150,7 +151,7 @@ class Retrieval(Task):
         groups: list[dict[str, Any]] = [{"params": list(model.embedding.parameters())}]
         proxies = list(model.criterion.parameters())
         if proxies:
-            groups.append({"params": proxies, "lr_scale": float(self.options["proxy_lr_scale"])})
+            groups.append({"params": proxies, "lr_scale": self.options.proxy_lr_scale})
         return groups
 
     def steps_per_epoch(self) -> int:
@@ -160,7 +161,7 @@ class Retrieval(Task):
     def batches(self, epoch: int) -> Iterator[Batch]:
         """Batches of a fresh permutation, or of whole classes drawn batch by batch."""
         train, size = self.splits["train"], self.recipe.batch_size
-        each = int(self.options["images_per_class"])
+        each = self.options.images_per_class
         order = torch.randperm(len(train), generator=self.streams.torch("order", epoch))
         for index in range(self.steps_per_epoch()):
             if each:
@@ -169,7 +170,7 @@ class Retrieval(Task):
                 places = order[index * size : (index + 1) * size]
             generator = self.streams.torch("augment", epoch, index)
             places = places.to(self.device)
-            images, _ = train.take_augmented(places, self.options["augment"], generator)
+            images, _ = train.take_augmented(places, self.options.augment, generator)
             yield Batch(images, self.train_labels[places])
 
     def _balanced(self, classes: int, each: int, generator: torch.Generator) -> Tensor:
@@ -184,10 +185,10 @@ class Retrieval(Task):
 
     def training_step(self, batch: Batch, step: int) -> StepResult:
         """The metric-learning loss of one batch."""
-        if self.options["bn"] == "frozen":
+        if self.options.bn == "frozen":
             freeze_batch_norms(self.model)  # whoever called train() since
-        if self.options["warm_epochs"]:
-            warm = step < int(self.options["warm_epochs"]) * self.steps_per_epoch()
+        if self.options.warm_epochs:
+            warm = step < self.options.warm_epochs * self.steps_per_epoch()
             self.model.embedding.body.requires_grad_(not warm)
         return StepResult(self.model.criterion(self.model(batch.images), batch.labels))
 

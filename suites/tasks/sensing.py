@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult, Task
-from harness.trial.options import Key
+from harness.trial.options import option
 from methods.alignment.help_set import MODES, HelpSet
 from methods.alignment.inputs import Adaptation, AdaptationBatch
 from methods.alignment.neighbours import CONFIDENCES
@@ -74,6 +73,34 @@ class SensingNetwork(nn.Module):
         return self.network(windows)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SensingOptions:
+    """Options of the task ``sensing``."""
+
+    shots: int = option(1, "k: labelled target windows a class", low=1)
+    neighbours: int = option(0, "n: shots that vote; 0: k//2 + 1", low=0)
+    help_share: float = option(0.5, "p: share of the target that the help set takes", low=0.01, high=1)
+    help_mode: int = option(0, "0: equal quota a class; 1: surest of all; 2: share of each", choices=MODES)
+    confidence: str = option("farthest", "agreeing neighbour that measures it", choices=CONFIDENCES)
+    oracle_labels: bool = option(False, "true labels in the help set: the released code's leak")
+    help_corrupted: float = option(0.0, "share of help labels made wrong", low=0, high=1)
+    reduce: str = option("umap", "of windows before the nearest shots are sought", choices=REDUCTIONS)
+    umap_dimensions: int = option(128, "d", low=1)
+    stop: str = option("support", "which epoch is reported", choices=STOPS)
+    stop_earliest: int = option(200, "no stop up to this epoch", low=0)
+    stop_latest: int = option(350, "the next epoch always stops", low=0)
+    stop_patience: int = option(30, "epochs without improvement that end the training", low=1)
+    stop_relax_accuracy: float = option(0.8, "factor on the best accuracy at stop_earliest", low=0)
+    stop_relax_loss: float = option(1.2, "factor on the best loss at stop_earliest", low=0)
+    stop_triggers: str = option("released", "released: an accuracy that stays equal too", choices=FORMS)
+    batch_norm: str = option("all", "passes that move running statistics", choices=("all", "source"))
+    clip: str = option("encoder", "what clip_norm limits", choices=("encoder", "all"))
+    train_on: str = option("source", "target: in-domain upper bound", choices=("source", "target"))
+    fluctuation_epochs: int = option(50, "last epochs whose accuracies' deviation is reported", low=2)
+    floor_of: str = option("whole", "what mmd_over_floor compares", choices=("whole", "classes"))
+    permute_hidden: bool = option(False, "permute the target's hidden labels: a test of blindness")
+
+
 class Sensing(Task):
     """Training on the source under an adaptation; every epoch the shots are scored and the target is predicted.
 
@@ -105,46 +132,19 @@ class Sensing(Task):
             "support-loss",
         ),
         reads=("csi",),
-        keys=MappingProxyType(
-            {
-                "shots": Key("int", 1, "k: labelled target windows a class", low=1),
-                "neighbours": Key("int", 0, "n: shots that vote; 0: k//2 + 1", low=0),
-                "help_share": Key("float", 0.5, "p: share of the target that the help set takes", low=0.01, high=1),
-                "help_mode": Key("int", 0, "0: equal quota a class; 1: surest of all; 2: share of each", choices=MODES),
-                "confidence": Key("str", "farthest", "agreeing neighbour that measures it", choices=CONFIDENCES),
-                "oracle_labels": Key("bool", False, "true labels in the help set: the released code's leak"),
-                "help_corrupted": Key("float", 0.0, "share of help labels made wrong", low=0, high=1),
-                "reduce": Key("str", "umap", "of windows before the nearest shots are sought", choices=REDUCTIONS),
-                "umap_dimensions": Key("int", 128, "d", low=1),
-                "stop": Key("str", "support", "which epoch is reported", choices=STOPS),
-                "stop_earliest": Key("int", 200, "no stop up to this epoch", low=0),
-                "stop_latest": Key("int", 350, "the next epoch always stops", low=0),
-                "stop_patience": Key("int", 30, "epochs without improvement that end the training", low=1),
-                "stop_relax_accuracy": Key("float", 0.8, "factor on the best accuracy at stop_earliest", low=0),
-                "stop_relax_loss": Key("float", 1.2, "factor on the best loss at stop_earliest", low=0),
-                "stop_triggers": Key("str", "released", "released: an accuracy that stays equal too", choices=FORMS),
-                "batch_norm": Key("str", "all", "passes that move running statistics", choices=("all", "source")),
-                "clip": Key("str", "encoder", "what clip_norm limits", choices=("encoder", "all")),
-                "train_on": Key("str", "source", "target: in-domain upper bound", choices=("source", "target")),
-                "fluctuation_epochs": Key("int", 50, "last epochs whose accuracies' deviation is reported", low=2),
-                "floor_of": Key("str", "whole", "what mmd_over_floor compares", choices=("whole", "classes")),
-                "permute_hidden": Key("bool", False, "permute the target's hidden labels: a test of blindness"),
-            }
-        ),
+        options=SensingOptions,
     )
 
+    options: SensingOptions
     data: CsiDomains
     target: Target
     model: SensingNetwork
 
     def build(self) -> nn.Module:
         """Draw the shots, make the help set where the adaptation reads it, build network and adaptation."""
-        self.options: Mapping[str, Any] = self.recipe.task
         data: CsiDomains = self.context.load_data()
         self.names, self.classes = data.classes, len(data.classes)
-        self.target = draw_shots(
-            data.target, int(self.options["shots"]), self.streams, bool(self.options["permute_hidden"])
-        )
+        self.target = draw_shots(data.target, self.options.shots, self.streams, self.options.permute_hidden)
         network = self.context.build_model({"classes": self.classes, "channels": 1})
         if "adaptation" not in self.context.slots:
             raise HarnessError("sensing: the slot 'adaptation' is open; fill it in the arm, for example source-only")
@@ -168,7 +168,7 @@ class Sensing(Task):
         self.scored = np.ones(len(target.rest), dtype=bool)
         windows, labels = data.source.amplitudes, data.source.labels
         self.source_labels = labels
-        if self.options["train_on"] == "target":
+        if self.options.train_on == "target":
             inside = halve(target.recordings, target.hidden, self.streams.numpy("split", "in-domain"))
             windows, labels, self.scored = target.amplitudes[target.rest[inside]], target.hidden[inside], ~inside
         self.source, self.labels = self._tensor(windows), torch.tensor(labels, device=self.device)
@@ -178,7 +178,7 @@ class Sensing(Task):
         self.help: HelpSet | None = None
         if "help_features" in self.uses:
             self.help = help_set(target, self.classes, self.options, self.streams)
-            given = corrupted(self.help, float(self.options["help_corrupted"]), self.classes, self.streams)
+            given = corrupted(self.help, self.options.help_corrupted, self.classes, self.streams)
             self.help_labels = torch.tensor(given, device=self.device)
             self.help_places = torch.tensor(self.help.places, device=self.device)
 
@@ -186,9 +186,12 @@ class Sensing(Task):
         return torch.tensor(windows, device=self.device)[:, None]
 
     def _stopping(self) -> StoppingOptions:
-        names = ("earliest", "latest", "patience", "relax_accuracy", "relax_loss", "triggers")
+        given = self.options
+        relaxed = given.stop_relax_accuracy, given.stop_relax_loss
         try:
-            return StoppingOptions(**{name: self.options[f"stop_{name}"] for name in names})
+            return StoppingOptions(
+                given.stop_earliest, given.stop_latest, given.stop_patience, *relaxed, given.stop_triggers
+            )
         except ValueError as error:
             raise HarnessError(f"sensing: {error}") from error
 
@@ -224,7 +227,7 @@ class Sensing(Task):
         """The adaptation's loss of one batch; every domain passes through the network on its own."""
         assert isinstance(self.method, Adaptation)
         features, logits = self.model(batch.source)
-        moved = self.options["batch_norm"] == "all"
+        moved = self.options.batch_norm == "all"
         given: dict[str, Tensor] = {}
         if batch.help is not None and batch.help_labels is not None:
             given["help_features"] = self._pass(batch.help, moved)[0]
@@ -280,7 +283,7 @@ class Sensing(Task):
         if split != "test":
             return Evaluation({})
         history = self._history()
-        stop = history.stop(str(self.options["stop"]), self.rule)
+        stop = history.stop(self.options.stop, self.rule)
         hidden = self.target.hidden[self.scored]
         metrics = scores(history, self.rule, hidden, self.options)
         majority = np.bincount(self.source_labels, minlength=self.classes).argmax()
@@ -313,7 +316,7 @@ class Sensing(Task):
 
     def clipped(self, model: nn.Module) -> list[nn.Parameter] | None:
         """The encoder alone, as released, or everything."""
-        return list(self.model.network.encoder.parameters()) if self.options["clip"] == "encoder" else None
+        return list(self.model.network.encoder.parameters()) if self.options.clip == "encoder" else None
 
     def probe(self, model: nn.Module) -> Probe | None:
         """The adaptation's own diagnostics."""
@@ -321,7 +324,7 @@ class Sensing(Task):
 
     def mechanisms(self) -> dict[str, float]:
         """The epoch of the stop, the help set's size, and what is seen in ``HINDSIGHT``."""
-        found: dict[str, float] = {"reported_epoch": self._history().stop(str(self.options["stop"]), self.rule) + 1.0}
+        found: dict[str, float] = {"reported_epoch": self._history().stop(self.options.stop, self.rule) + 1.0}
         found |= purities(self.target, self.classes, self.options)
         if self.help is not None:
             truth = self.target.hidden
@@ -330,7 +333,7 @@ class Sensing(Task):
             found["purity.knn"] = purity(self.help.votes, truth)
             found["skill.help"] = (found["purity.help"] - 1 / self.classes) / (1 - 1 / self.classes)
         hidden = self.target.hidden[self.scored]
-        found |= self._history().hindsight(self.rule, hidden, str(self.options["stop"]))
+        found |= self._history().hindsight(self.rule, hidden, self.options.stop)
         if self.trains:
             with evaluating(self.model):
                 source, rest = (
@@ -340,7 +343,7 @@ class Sensing(Task):
             truth_ = torch.tensor(self.target.hidden, device=self.device)
             seed = self.streams.number("evaluation", "halves")
             found |= alignment(source, self.labels, rest, truth_, self.classes, seed)
-            found["mmd_over_floor"] = found[f"mmd_over_floor.{self.options['floor_of']}"]
+            found["mmd_over_floor"] = found[f"mmd_over_floor.{self.options.floor_of}"]
         return {name: value for name, value in found.items() if np.isfinite(value)}
 
     def state(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,9 @@ from methods.alignment.mk_mmd import mk_mmd_loss
 from methods.alignment.probes import class_alignment, fluctuation, misaligned_share
 from methods.alignment.stopping import StoppingRule
 from suites.data.types import Labels
+
+if TYPE_CHECKING:
+    from suites.tasks.sensing import SensingOptions
 
 STOPS = ("support", "best-support", "last")
 
@@ -107,11 +110,11 @@ def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return ranks
 
 
-def scores(epochs: Epochs, rule: StoppingRule, labels: Labels, options: Mapping[str, Any]) -> dict[str, float]:
+def scores(epochs: Epochs, rule: StoppingRule, labels: Labels, options: SensingOptions) -> dict[str, float]:
     """The reported epoch's scores, the same under every other choice of epoch, and the fluctuation at the end."""
     balanced, accuracy = epochs.balanced(labels), epochs.accuracy(labels)
-    reported = epochs.stop(str(options["stop"]), rule)
-    spread = fluctuation(accuracy.tolist(), int(options["fluctuation_epochs"]))
+    reported = epochs.stop(options.stop, rule)
+    spread = fluctuation(accuracy.tolist(), options.fluctuation_epochs)
     return {
         "balanced-accuracy": float(balanced[reported]),
         "target-accuracy": float(accuracy[reported]),

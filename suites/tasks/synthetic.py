@@ -13,13 +13,31 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import ClassVar
 
 from torch import nn
 
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, StepResult, Task
-from harness.trial.options import Key
+from harness.trial.options import option
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SyntheticOptions:
+    """Options of the task ``synthetic``."""
+
+    level: float = option(50.0, "mean score of an arm without effect")
+    effect: float = option(0.0, "true difference of this arm")
+    pair_sd: float = option(1.0, "sd of the noise that the arms of a seed share", low=0)
+    own_sd: float = option(1.0, "sd of the arm's own noise", low=0)
+    noise_key: str = option("", "arms of one key share their own noise too")
+    optimum: float = option(1.0, "where the scalar descends to")
+    curvature: float = option(0.0, "loss of score per squared decade of learning rate", low=0)
+    best_log_lr: float = option(-1.0, "log10 of the best learning rate")
+    step_seconds: float = option(0.0, "pause in each step, to have time to be interrupted", low=0)
+    diverges_above: float | None = option(None, "learning rates above this diverge")
+    fails: bool = option(False, "raise an error in the first step")
 
 
 class Synthetic(Task):
@@ -32,21 +50,10 @@ class Synthetic(Task):
         slots=("optimizer",),
         metrics=("score", "distance"),
         reads=("nothing",),
-        keys={
-            "level": Key("float", 50.0, "mean score of an arm without effect"),
-            "effect": Key("float", 0.0, "true difference of this arm"),
-            "pair_sd": Key("float", 1.0, "sd of the noise that the arms of a seed share", low=0),
-            "own_sd": Key("float", 1.0, "sd of the arm's own noise", low=0),
-            "noise_key": Key("str", "", "arms of one key share their own noise too"),
-            "optimum": Key("float", 1.0, "where the scalar descends to"),
-            "curvature": Key("float", 0.0, "loss of score per squared decade of learning rate", low=0),
-            "best_log_lr": Key("float", -1.0, "log10 of the best learning rate"),
-            "step_seconds": Key("float", 0.0, "pause in each step, to have time to be interrupted", low=0),
-            "diverges_above": Key("float", None, "learning rates above this diverge", optional=True),
-            "fails": Key("bool", False, "raise an error in the first step"),
-        },
+        options=SyntheticOptions,
     )
 
+    options: SyntheticOptions
     model: nn.Module
 
     def build(self) -> nn.Module:
@@ -65,11 +72,11 @@ class Synthetic(Task):
 
     def training_step(self, batch: int, step: int) -> StepResult:
         """Squared distance to the optimum, shape ()."""
-        if self.recipe.task["fails"]:
+        if self.options.fails:
             raise RuntimeError("this arm is told to fail")
-        time.sleep(self.recipe.task["step_seconds"])
-        loss = (self.model() - self.recipe.task["optimum"]).square().sum()
-        bound = self.recipe.task["diverges_above"]
+        time.sleep(self.options.step_seconds)
+        loss = (self.model() - self.options.optimum).square().sum()
+        bound = self.options.diverges_above
         return StepResult(loss * math.nan if bound is not None and self._rate() > bound else loss)
 
     def _rate(self) -> float:
@@ -77,12 +84,11 @@ class Synthetic(Task):
 
     def evaluate(self, split: str) -> Evaluation:
         """The drawn score and the scalar's distance to its optimum."""
-        truth = self.recipe.task
         shared = self.streams.numpy("evaluation", split).standard_normal()
-        own = self.streams.numpy("evaluation", split, f"own/{truth['noise_key']}").standard_normal()
-        score = truth["level"] + truth["effect"] + truth["pair_sd"] * shared + truth["own_sd"] * own
-        score -= truth["curvature"] * (math.log10(self._rate()) - truth["best_log_lr"]) ** 2
-        distance = abs(float(self.model().detach()) - truth["optimum"])
+        own = self.streams.numpy("evaluation", split, f"own/{self.options.noise_key}").standard_normal()
+        score = self.options.level + self.options.effect + self.options.pair_sd * shared + self.options.own_sd * own
+        score -= self.options.curvature * (math.log10(self._rate()) - self.options.best_log_lr) ** 2
+        distance = abs(float(self.model().detach()) - self.options.optimum)
         return Evaluation({"score": float(score), "distance": distance})
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +17,9 @@ from methods.alignment.support import choose_support
 from suites.data.csi_domains import Amplitudes, CsiDomain
 from suites.data.types import Labels
 from suites.tasks.reduction import embedding
+
+if TYPE_CHECKING:
+    from suites.tasks.sensing import SensingOptions
 
 REDUCTIONS = ("umap", "none")
 
@@ -82,16 +84,16 @@ def halve(recordings: Labels, hidden: Labels, generator: np.random.Generator) ->
     return np.isin(recordings, chosen)
 
 
-def help_set(target: Target, classes: int, options: Mapping[str, Any], streams: Streams) -> HelpSet:
+def help_set(target: Target, classes: int, options: SensingOptions, streams: Streams) -> HelpSet:
     """The help set as ``options`` ask; hidden labels go in only with ``oracle_labels``.
 
     Raises:
         HarnessError: it is empty.
     """
     flat = target.amplitudes.reshape(len(target.amplitudes), -1)
-    made = _made(target, _embedding(flat, options, streams), classes, options, bool(options["oracle_labels"]))
+    made = _made(target, _embedding(flat, options, streams), classes, options, options.oracle_labels)
     if not len(made.places):
-        raise HarnessError(f"sensing: help_share {options['help_share']} of {len(target.rest)} windows is empty")
+        raise HarnessError(f"sensing: help_share {options.help_share} of {len(target.rest)} windows is empty")
     return made
 
 
@@ -102,29 +104,29 @@ def corrupted(made: HelpSet, share: float, classes: int, streams: Streams) -> La
     return corrupt_labels(made.labels, share, classes, streams.numpy("noise", "help"))
 
 
-def _embedding(flat: Amplitudes, options: Mapping[str, Any], streams: Streams) -> Embedding:
-    if options["reduce"] == "none":
+def _embedding(flat: Amplitudes, options: SensingOptions, streams: Streams) -> Embedding:
+    if options.reduce == "none":
         return Embedding(flat, "none", 0)
-    dimensions, state = int(options["umap_dimensions"]), streams.number("umap") % 2**32
+    dimensions, state = options.umap_dimensions, streams.number("umap") % 2**32
     return Embedding(embedding(flat, dimensions, state), umap_init(len(flat), dimensions), state)
 
 
-def _made(target: Target, space: Embedding, classes: int, options: Mapping[str, Any], oracle: bool = False) -> HelpSet:
+def _made(target: Target, space: Embedding, classes: int, options: SensingOptions, oracle: bool = False) -> HelpSet:
     return make_help_set(
         space.values[target.rest],
         space.values[target.support],
         target.support_labels,
         classes,
-        share=float(options["help_share"]),
-        mode=int(options["help_mode"]),
-        neighbours=int(options["neighbours"]),
-        confidence=str(options["confidence"]),
+        share=options.help_share,
+        mode=options.help_mode,
+        neighbours=options.neighbours,
+        confidence=options.confidence,
         oracle_labels=oracle,
         hidden_labels=target.hidden if oracle else None,
     )
 
 
-def purities(target: Target, classes: int, options: Mapping[str, Any]) -> dict[str, float]:
+def purities(target: Target, classes: int, options: SensingOptions) -> dict[str, float]:
     """In hindsight: purity of help sets made from raw, static and motion features, and how far above chance.
 
     ``skill`` is (purity − 1/C)/(1 − 1/C): 0 at chance, 1 where every label is right.

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +20,7 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
-from harness.trial.options import Key
+from harness.trial.options import option
 from suites.data.parallel import Parallel
 from suites.tasks.beam import search
 from suites.tasks.common import evaluating
@@ -60,6 +59,22 @@ class Encoded:
         return len(self.source)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranslationOptions:
+    """Options of the task ``translation``."""
+
+    max_tokens: int = option(1024, "tokens of a batch on its longer side, padding included", low=1)
+    accumulate: int = option(1, "batches whose gradients make one step", low=1)
+    longest: int = option(175, "training pairs with a longer side are left out", low=1)
+    merges: int = option(500, "of the byte-pair encoding, where the text is not cut into pieces yet", low=0)
+    label_smoothing: float = option(0.1, "share of the target spread over the vocabulary", low=0, high=0.9)
+    beam: int = option(1, "hypotheses of the search; 1: greedy", low=1)
+    length_penalty: float = option(1.0, "exponent of the length by which hypotheses are divided")
+    decode_limit: int = option(200, "largest number of tokens that are decoded", low=1)
+    average: int = option(0, "test scores of the mean of the weights after so many last epochs", low=0)
+    compound_split: bool = option(False, "split words at hyphens before BLEU, on both sides")
+
+
 class Translation(Task):
     """Label-smoothed cross-entropy a target token, over batches of sentences of like length.
 
@@ -74,24 +89,10 @@ class Translation(Task):
         slots=("optimizer", "norm"),
         metrics=("bleu", "chrf", "loss", "trivial.bleu", "trivial.chrf"),
         reads=("parallel-text",),
-        keys=MappingProxyType(
-            {
-                "max_tokens": Key("int", 1024, "tokens of a batch on its longer side, padding included", low=1),
-                "accumulate": Key("int", 1, "batches whose gradients make one step", low=1),
-                "longest": Key("int", 175, "training pairs with a longer side are left out", low=1),
-                "merges": Key(
-                    "int", 500, "of the byte-pair encoding, where the text is not cut into pieces yet", low=0
-                ),
-                "label_smoothing": Key("float", 0.1, "share of the target spread over the vocabulary", low=0, high=0.9),
-                "beam": Key("int", 1, "hypotheses of the search; 1: greedy", low=1),
-                "length_penalty": Key("float", 1.0, "exponent of the length by which hypotheses are divided"),
-                "decode_limit": Key("int", 200, "largest number of tokens that are decoded", low=1),
-                "average": Key("int", 0, "test scores of the mean of the weights after so many last epochs", low=0),
-                "compound_split": Key("bool", False, "split words at hyphens before BLEU, on both sides"),
-            }
-        ),
+        options=TranslationOptions,
     )
 
+    options: TranslationOptions
     data: Parallel
     model: nn.Module
     words: Subwords
@@ -106,18 +107,17 @@ class Translation(Task):
             HarnessError: no training pair is short enough.
         """
         self.data = self.context.load_data()
-        task = self.recipe.task
         lines = [line for side in self.data.splits["train"] for line in side]
-        self.words = Pieces(lines, self.data.joiner) if self.data.joiner else BytePairs(lines, int(task["merges"]))
+        self.words = Pieces(lines, self.data.joiner) if self.data.joiner else BytePairs(lines, self.options.merges)
         self.texts = {split: self._encoded(*sides) for split, sides in self.data.splits.items()}
-        self.accumulate = int(task["accumulate"])
+        self.accumulate = self.options.accumulate
         self.places = self._places()
         if not self.places:
             raise HarnessError(
-                f"translation: no training pair fits into longest {task['longest']} and max_tokens "
-                f"{task['max_tokens']}; raise them"
+                f"translation: no training pair fits into longest {self.options.longest} and max_tokens "
+                f"{self.options.max_tokens}; raise them"
             )
-        self.kept: deque[dict[str, Tensor]] = deque(maxlen=max(0, int(task["average"]) - 1))
+        self.kept: deque[dict[str, Tensor]] = deque(maxlen=max(0, self.options.average - 1))
         self.total = self.recipe.total_steps(self.steps_per_epoch())
         facts = {"vocabulary": len(self.words), "padding": PADDING, "steps": self.total * self.accumulate}
         self.model = self.context.build_model(facts).to(self.device)
@@ -133,8 +133,8 @@ class Translation(Task):
 
     def _places(self) -> list[list[int]]:
         """Training pairs by batch: sorted by length, those of one length in a random order."""
-        train, task = self.texts["train"], self.recipe.task
-        longest = min(int(task["longest"]), int(task["max_tokens"]))
+        train = self.texts["train"]
+        longest = min(self.options.longest, self.options.max_tokens)
         lengths = [max(len(one), len(other)) for one, other in zip(train.source, train.target, strict=True)]
         order = self.streams.numpy("order", "batches").permutation(len(train)).tolist()
         order.sort(key=lambda place: (len(train.source[place]), len(train.target[place])))
@@ -144,7 +144,7 @@ class Translation(Task):
             if lengths[place] > longest:
                 continue
             width = max(width, lengths[place])
-            if not batches or (len(batches[-1]) + 1) * width > int(task["max_tokens"]):
+            if not batches or (len(batches[-1]) + 1) * width > self.options.max_tokens:
                 batches.append([])
                 width = lengths[place]
             batches[-1].append(place)
@@ -177,7 +177,7 @@ class Translation(Task):
             self.norm_probe.begin(step)
         *early, self.last = batch
         total = sum(one.count for one in batch)
-        smoothing = float(self.recipe.task["label_smoothing"])
+        smoothing = self.options.label_smoothing
         earlier = [self._gradient(one, smoothing, total) for one in early]
         loss = self._loss(self.last, smoothing) / total
         for value, surrogate in earlier:
@@ -239,16 +239,15 @@ class Translation(Task):
 
     def translate(self, text: Encoded) -> list[str]:
         """The model's translations, in the order of the text."""
-        task = self.recipe.task
         found = [""] * len(text)
         for places in self._by_length(text):
             source = padded([text.source[place] for place in places]).to(self.device)
             outputs = search(
                 self.model,
                 source,
-                beam=int(task["beam"]),
-                limit=min(int(task["decode_limit"]), 2 * source.shape[1] + 10),
-                penalty=float(task["length_penalty"]),
+                beam=self.options.beam,
+                limit=min(self.options.decode_limit, 2 * source.shape[1] + 10),
+                penalty=self.options.length_penalty,
                 end=END,
                 padding=PADDING,
             )
@@ -274,7 +273,7 @@ class Translation(Task):
             hypotheses,
             text.references,
             tokenised=self.data.tokenised,
-            compound_split=bool(self.recipe.task["compound_split"]),
+            compound_split=self.options.compound_split,
         )
 
     @contextmanager

@@ -56,9 +56,9 @@ def _spec(devices: int) -> dict[str, Any]:
     from harness.trial.recipe import COMMON_KEYS
 
     def part(kind: Any, name: str, **keys: Any) -> dict[str, Any]:
-        return {"name": name, **defaults(registry.entry(kind, name).keys), **keys}
+        return {"name": name, **defaults(registry.entry(kind, name).options), **keys}
 
-    recipe = {**defaults(COMMON_KEYS), **defaults(registry.entry("task", "language-modelling").keys)}
+    recipe = {**defaults(COMMON_KEYS), **defaults(registry.entry("task", "language-modelling").options)}
     return {
         "task": "language-modelling",
         "data": part("data", "help-topics", min_count=10),

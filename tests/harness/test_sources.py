@@ -19,6 +19,7 @@ from harness.data import checksums as manifests
 from harness.data import download as sources
 from harness.data.locate import data_identity
 from harness.errors import HarnessError
+from harness.registry.cards import DataCard
 from harness.registry.index import _ADDED as ADDED
 
 CONTENT = bytes(range(256)) * 5000
@@ -76,12 +77,21 @@ def address() -> Iterator[str]:
 def source(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A registered source whose home is the server; returns the folder for data."""
     monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
-    info = {
-        "name": "served", "target": "load", "summary": "", "origin": "real", "content": "bytes", "layout": "file",
-        "home": address, "licence": "MIT", "version": "1", "size": "", "files": ["data:served/file"],
-        "sha256": {"data:served/file": SUM}, "fetch": f"http:{address}/file", "keys": {},
-    }  # fmt: skip
-    monkeypatch.setitem(ADDED["data"], "served", registry.Entry("data", "served", "none", "load", info))
+    card = DataCard(
+        name="served",
+        target="load",
+        summary="",
+        origin="real",
+        content="bytes",
+        layout="file",
+        home=address,
+        licence="MIT",
+        version="1",
+        files=("data:served/file",),
+        sha256={"data:served/file": SUM},
+        fetch=f"http:{address}/file",
+    )
+    monkeypatch.setitem(ADDED["data"], "served", registry.Entry("data", "served", "none", card, {}))
     return tmp_path / "data"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,23 +11,33 @@ from typing import Any
 import torch
 
 from harness.registry.cards import DataCard, ModelCard, TaskCard
+from harness.registry.index import cards_in
 from harness.trial.contracts import DataRequest, ModelRequest, Task, TrialContext
-from harness.trial.options import Key
-from harness.trial.recipe import recipe_from
+from harness.trial.options import build, options_of
+from harness.trial.recipe import Recipe
 from harness.trial.seeds import Streams
-
-
-def filled(keys: Mapping[str, Key], given: Mapping[str, Any]) -> dict[str, Any]:
-    """Defaults of ``keys`` with ``given`` over them; a misspelt key fails."""
-    assert set(given) <= set(keys), set(given) - set(keys)
-    return {name: given.get(name, key.default) for name, key in keys.items()}
 
 
 def info_of(module: str, name: str) -> Any:
     """The record ``name`` of a module."""
-    loaded = importlib.import_module(module)
-    infos = getattr(loaded, "CARDS", None) or (loaded.CARD,)
-    return next(info for info in infos if info.name == name)
+    return next(info for info in cards_in(importlib.import_module(module)) if info.name == name)
+
+
+def options_for(target: Callable[..., Any], **given: Any) -> Any:
+    """The options of a loading or building function, ``given`` over its defaults; a misspelt one fails."""
+    module = importlib.import_module(target.__module__)
+    card = next(card for card in cards_in(module) if card.target == target.__name__)
+    return build(card.options, given)
+
+
+def request_for(load: Callable[..., Any], root: Path, **given: Any) -> DataRequest[Any]:
+    """A request to a data source at seed 0."""
+    return DataRequest(options_for(load, **given), root, Streams(0))
+
+
+def model_from(building: Callable[..., Any], facts: Mapping[str, Any], **given: Any) -> Any:
+    """A model for ``facts``."""
+    return building(ModelRequest(options_for(building, **given), facts))
 
 
 @dataclass(frozen=True)
@@ -45,7 +55,7 @@ class Cell:
         """The splits of one seed."""
         module, name = self.data.split(":")
         info: DataCard = info_of(module, name)
-        request = DataRequest(filled(info.keys, self.data_keys), root, Streams(seed))
+        request = DataRequest(build(info.options, self.data_keys), root, Streams(seed))
         return getattr(importlib.import_module(module), info.target)(request)
 
     def build(self, seed: int, root: Path = Path("/nowhere"), data: Any = None, scale: str = "mini") -> Task:
@@ -54,17 +64,19 @@ class Cell:
         info: TaskCard = info_of(module, name)
         model_module, model_name = self.model.split(":")
         model_info: ModelCard = info_of(model_module, model_name)
-        common = {key: value for key, value in self.recipe.items() if key not in info.keys}
-        own = filled(info.keys, {key: value for key, value in self.recipe.items() if key in info.keys})
+        assert info.options is not None
+        names = options_of(info.options)
+        own = {key: value for key, value in self.recipe.items() if key in names}
         streams = Streams(seed)
 
         def build_model(facts: Mapping[str, Any]) -> torch.nn.Module:
             torch.manual_seed(streams.number("init") % 2**63)
-            request = ModelRequest(filled(model_info.keys, self.model_keys), facts)
+            request = ModelRequest(build(model_info.options, self.model_keys), facts)
             return getattr(importlib.import_module(model_module), model_info.target)(request)
 
         context = TrialContext(
-            recipe=recipe_from({**common, **own}),
+            recipe=build(Recipe, {key: value for key, value in self.recipe.items() if key not in names}),
+            options=build(info.options, own),
             load_data=lambda: data if data is not None else self.data_for(seed, root),
             build_model=build_model,
             slots={},

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from task_lab import Cell, adam, train
+from task_lab import Cell, adam, model_from, train
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.trial.contracts import ModelRequest
 from suites.models.wide_resnet import WideResNet, build
 from suites.tasks.attacks import PGD
 
@@ -167,7 +166,7 @@ def test_wide_resnet_has_its_published_size(depth: int, width: int, classes: int
 
 def test_wide_resnet_refuses_other_depths() -> None:
     with pytest.raises(HarnessError, match="6n\\+4"):
-        build(ModelRequest({"depth": 12, "width": 1, "dropout": 0.0}, {"channels": 1, "classes": 2}))
+        model_from(build, {"channels": 1, "classes": 2}, depth=12)
 
 
 @pytest.mark.data

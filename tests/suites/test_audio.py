@@ -6,20 +6,17 @@ import os
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from task_lab import Cell, adam, train
+from task_lab import Cell, adam, model_from, request_for, train
 
 from harness.errors import HarnessError, MissingDataError
-from harness.trial.contracts import DataRequest, ModelRequest
-from harness.trial.seeds import Streams
 from suites.data import audio_published, audiofolder
 from suites.data.sounds import Sounds, decode, fitted
 from suites.models import harmonic_cnn
-from suites.models.harmonic_cnn import HarmonicCNN, HarmonicFilters, midi
+from suites.models.harmonic_cnn import HarmonicCNN, HarmonicCNNOptions, HarmonicFilters, midi
 from suites.tasks.audio import Excerpts
 from suites.tasks.tagging_metrics import average_precision, f1, roc_auc
 
@@ -117,25 +114,27 @@ def test_a_tone_lights_its_band_and_louder_is_more_decibels() -> None:
     assert torch.allclose(loud[0, 45] - quiet[0, 45], torch.full_like(loud[0, 45], 6.0206), atol=0.05)
 
 
+SMALL = {"harmonics": 2, "resolution": 1, "points": 256, "layers": 2, "channels": 4, "dropout": 0.0}
+
+
 def test_the_published_network_has_its_size() -> None:
     """3.6 million parameters: Won et al., Evaluation of CNN-based automatic music tagging models, SMC 2020, table 1."""
-    model = HarmonicCNN(50, 16000, 6, 2, 513, 7, 128, 0.5)
+    model = HarmonicCNN(50, 16000, HarmonicCNNOptions())
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 1) == 3.6
     with torch.no_grad():
         assert model.eval()(torch.randn(1, 80000)).shape == (1, 50)
 
 
 def test_the_filters_quality_is_learned() -> None:
-    model = HarmonicCNN(3, 8000, 2, 1, 256, 2, 4, 0.0)
+    model = model_from(harmonic_cnn.build, {"classes": 3, "rate": 8000}, **SMALL)
     model(torch.randn(4, 2048)).sum().backward()
     assert model.filters.quality.grad is not None
     assert float(model.filters.quality.grad.abs()) > 0
 
 
 def test_too_many_harmonics_are_refused() -> None:
-    keys = {"harmonics": 30, "resolution": 1, "points": 256, "layers": 2, "channels": 4, "dropout": 0.0}
     with pytest.raises(HarnessError, match="half the rate"):
-        harmonic_cnn.build(ModelRequest(keys, {"classes": 2, "rate": 1000}))
+        model_from(harmonic_cnn.build, {"classes": 2, "rate": 1000}, **{**SMALL, "harmonics": 30})
 
 
 # task
@@ -217,10 +216,6 @@ def _tone(path: Path, hertz: float = 440, rate: int = 8000, seconds: float = 0.5
     sf.write(path, np.repeat(wave[:, None], channels, axis=1), rate)
 
 
-def _request(root: Path, **keys: Any) -> DataRequest:
-    return DataRequest(keys, root, Streams(0))
-
-
 @pytest.mark.parametrize("suffix", [".wav", ".flac", ".ogg", ".mp3"])
 def test_recordings_are_resampled_and_averaged_over_channels(tmp_path: Path, suffix: str) -> None:
     _tone(tmp_path / f"a{suffix}", rate=44100, seconds=1.0, channels=2)
@@ -243,7 +238,7 @@ def test_audiofolder_reads_splits_and_classes(tmp_path: Path) -> None:
     for split in ("train", "val", "test"):
         for name in ("high", "low"):
             _tone(tmp_path / "own" / split / name / "1.wav", 880 if name == "high" else 110)
-    request = _request(tmp_path, path="own", rate=4000, seconds=0.25)
+    request = request_for(audiofolder.load_folder, tmp_path, path="own", rate=4000, seconds=0.25)
     data = audiofolder.load_folder(request)
     assert data.classes == ("high", "low")
     assert {name: len(part) for name, part in data.splits.items()} == {"train": 2, "validation": 2, "test": 2}
@@ -259,7 +254,7 @@ def test_audiotags_reads_tables_and_refuses_damaged_ones(tmp_path: Path) -> None
         _tone(folder / name)
     (folder / "train.csv").write_text("file,flute,oboe\ntrain/a.wav,1,0\ntrain/b.wav,1,1\n")
     (folder / "test.csv").write_text("file,flute,oboe\ntest/c.wav,0,1\n")
-    request = _request(tmp_path, path="own", rate=8000, seconds=0.5, validation=0)
+    request = request_for(audiofolder.load_tags, tmp_path, path="own", rate=8000, seconds=0.5)
     data = audiofolder.load_tags(request)
     assert data.tags
     assert data.classes == ("flute", "oboe")
@@ -282,7 +277,7 @@ def test_speech_commands_follow_the_published_lists(tmp_path: Path) -> None:
         _tone(root / f"{name}.wav")
     (root / "validation_list.txt").write_text("yes/b_nohash_0.wav\n")
     (root / "testing_list.txt").write_text("yes/c_nohash_0.wav\n")
-    data = audio_published.load_speech_commands(_request(tmp_path, rate=8000))
+    data = audio_published.load_speech_commands(request_for(audio_published.load_speech_commands, tmp_path, rate=8000))
     assert data.classes == ("no", "yes")
     assert {name: part.targets.tolist() for name, part in data.splits.items()} == {
         "train": [0, 1],
@@ -292,10 +287,10 @@ def test_speech_commands_follow_the_published_lists(tmp_path: Path) -> None:
     assert len(data.splits["test"].waves.read(0)) == 4000  # type: ignore[union-attr]
     (root / "testing_list.txt").write_text("yes/zz.wav\n")
     with pytest.raises(HarnessError, match=r"yes/zz\.wav"):
-        audio_published.load_speech_commands(_request(tmp_path, rate=8000))
+        audio_published.load_speech_commands(request_for(audio_published.load_speech_commands, tmp_path, rate=8000))
     (root / "testing_list.txt").unlink()
     with pytest.raises(MissingDataError):
-        audio_published.load_speech_commands(_request(tmp_path, rate=8000))
+        audio_published.load_speech_commands(request_for(audio_published.load_speech_commands, tmp_path, rate=8000))
 
 
 def test_magnatagatune_takes_the_most_frequent_tags_and_splits_by_folder(tmp_path: Path) -> None:
@@ -309,7 +304,7 @@ def test_magnatagatune_takes_the_most_frequent_tags_and_splits_by_folder(tmp_pat
         if place < 5:  # the last is lost
             _tone(root / path, rate=16000)
     (root / "annotations_final.csv").write_text("\n".join(lines) + "\n")
-    data = audio_published.load_magnatagatune(_request(tmp_path, rate=8000))
+    data = audio_published.load_magnatagatune(request_for(audio_published.load_magnatagatune, tmp_path, rate=8000))
     assert data.classes[0] == "tag51"
     assert len(data.classes) == 50
     assert {name: len(part) for name, part in data.splits.items()} == {"train": 2, "validation": 1, "test": 2}
@@ -317,7 +312,7 @@ def test_magnatagatune_takes_the_most_frequent_tags_and_splits_by_folder(tmp_pat
     for old, new, message in (('"clip_id"', '"id"', "clip_id"), ('"0"\t"1"', '"0"\t"x"', "no numbers")):
         (root / "annotations_final.csv").write_text("\n".join(lines).replace(old, new))
         with pytest.raises(HarnessError, match=message):
-            audio_published.load_magnatagatune(_request(tmp_path, rate=8000))
+            audio_published.load_magnatagatune(request_for(audio_published.load_magnatagatune, tmp_path, rate=8000))
 
 
 def test_dcase_joins_labels_of_a_clip_and_holds_out_a_tenth(tmp_path: Path) -> None:
@@ -330,14 +325,14 @@ def test_dcase_joins_labels_of_a_clip_and_holds_out_a_tenth(tmp_path: Path) -> N
         listed.append("clip0_0.000_10.000.wav\t0.000\t10.000\tTrain")
         listed.append("gone_0.000_10.000.wav\t0.000\t10.000\tBus")
         (root / f"groundtruth_weak_label_{part}_set.csv").write_text("\n".join(listed) + "\n")
-    data = audio_published.load_dcase2017(_request(tmp_path, rate=8000))
+    data = audio_published.load_dcase2017(request_for(audio_published.load_dcase2017, tmp_path, rate=8000))
     assert len(data.classes) == 17
     assert {name: len(part) for name, part in data.splits.items()} == {"train": 18, "validation": 2, "test": 10}
     assert data.splits["test"].targets[0].nonzero()[0].tolist() == [11, 16]
     file = root / "groundtruth_weak_label_testing_set.csv"
     file.write_text("a.wav\t0\t10\tUnicorn\n")
     with pytest.raises(HarnessError, match="known label"):
-        audio_published.load_dcase2017(_request(tmp_path, rate=8000))
+        audio_published.load_dcase2017(request_for(audio_published.load_dcase2017, tmp_path, rate=8000))
 
 
 DATA = pytest.mark.skipif("HARNESS_DATA" not in os.environ, reason="HARNESS_DATA is not set")
@@ -347,8 +342,7 @@ DATA = pytest.mark.skipif("HARNESS_DATA" not in os.environ, reason="HARNESS_DATA
 @DATA
 def test_spoken_digits_keep_speakers_apart() -> None:
     root = Path(os.environ["HARNESS_DATA"])
-    keys = {"samples": 4000, "test_speakers": 1, "validation_speakers": 1}
-    data = audiofolder.load_fsdd(DataRequest(keys, root, Streams(0)))
+    data = audiofolder.load_fsdd(request_for(audiofolder.load_fsdd, root, samples=4000))
     assert {name: len(part) for name, part in data.splits.items()} == {"train": 2000, "validation": 500, "test": 500}
     assert all((np.bincount(part.targets) == len(part) // 10).all() for part in data.splits.values())
 
@@ -357,9 +351,9 @@ def test_spoken_digits_keep_speakers_apart() -> None:
 @DATA
 def test_esc10_splits_by_fold_and_orchestra_by_table() -> None:
     root = Path(os.environ["HARNESS_DATA"])
-    data = audiofolder.load_esc10(DataRequest({"rate": 8000, "test_fold": 5}, root, Streams(0)))
+    data = audiofolder.load_esc10(request_for(audiofolder.load_esc10, root, rate=8000))
     assert len(data.classes) == 10
     assert sum(len(part) for part in data.splits.values()) == 300
-    tags = audiofolder.load_orchestra(DataRequest({"rate": 8000, "validation": 100}, root, Streams(0)))
+    tags = audiofolder.load_orchestra(request_for(audiofolder.load_orchestra, root, rate=8000, validation=100))
     assert {name: len(part) for name, part in tags.splits.items()} == {"train": 700, "validation": 100, "test": 250}
     assert tags.splits["test"].targets.shape == (250, 15)

@@ -22,7 +22,7 @@ from harness.trial.contracts import ModelRequest
 from suites.checks import knn_mmd
 from suites.data.csi_csv import list_recordings, parse
 from suites.data.csi_domains import CsiDomains
-from suites.models.csi_resnet import CsiEncoder, build, load_imagenet, standardise
+from suites.models.csi_resnet import CsiEncoder, CsiResNetOptions, build, load_imagenet, standardise
 
 CSI, WIGESTURE, WIFALL = (f"suites.data.csi_csv:{name}" for name in ("csi", "wigesture", "wifall"))
 SIMULATOR = "suites.data.csi_simulator:channel-simulator"
@@ -206,7 +206,7 @@ def test_published_parameter_count(classes: int) -> None:
     check = knn_mmd.parameter_count()
     assert check.holds, check
     with torch.device("meta"):
-        network = build(ModelRequest({"width": 64, "dimension": 64, "pretrained": False}, {"classes": classes}))
+        network = build(ModelRequest(CsiResNetOptions(), {"classes": classes}))
     assert sum(p.numel() for p in network.parameters()) == 11_211_784 - 65 * (6 - classes)
 
 

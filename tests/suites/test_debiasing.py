@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from task_lab import Cell
+from task_lab import Cell, model_from, request_for
 from torch.nn import functional as F
 
 from harness.errors import HarnessError, MissingDataError
-from harness.trial.contracts import DataRequest, ModelRequest, StepResult
-from harness.trial.seeds import Streams
+from harness.trial.contracts import StepResult
 from suites.data import imagenet9
 from suites.data.biased import TEXTURES, assign_bias, on_colours
 from suites.data.idx import FILES, load_biased_mnist, load_idx, read_idx
@@ -191,13 +190,9 @@ def _mnist(root: Path, train: int = 60, test: int = 20) -> np.ndarray:
     return images
 
 
-def _request(root: Path, **keys: Any) -> DataRequest:
-    return DataRequest({"train": 0, "validation": 10, "test": 0, **keys}, root, Streams(0))
-
-
 def test_idx_files_are_read_plain_and_gzipped(tmp_path: Path) -> None:
     images = _mnist(tmp_path)
-    data = load_idx(_request(tmp_path, path="mnist"))
+    data = load_idx(request_for(load_idx, tmp_path, validation=10, path="mnist"))
     assert {name: len(part) for name, part in data.splits.items()} == {"train": 50, "validation": 10, "test": 20}
     part = data.splits["train"]
     assert (part.images[:, 0] == images[part.items]).all()
@@ -206,21 +201,21 @@ def test_idx_files_are_read_plain_and_gzipped(tmp_path: Path) -> None:
 
 def test_biased_mnist_colours_every_pixel_that_is_zero(tmp_path: Path) -> None:
     images = _mnist(tmp_path)
-    data = load_biased_mnist(_request(tmp_path, bias="colour", rho=0.5, size=28))
+    data = load_biased_mnist(request_for(load_biased_mnist, tmp_path, validation=10, bias="colour", rho=0.5, size=28))
     part = data.splits["train"]
     white = part.images.transpose(0, 2, 3, 1)[images[part.items] > 0]
     assert (white == 1).all()
     assert data.mean == (0.5, 0.5, 0.5)
-    small = load_biased_mnist(_request(tmp_path, bias="colour", rho=0.5, size=14)).splits["train"]
+    small = load_biased_mnist(request_for(load_biased_mnist, tmp_path, validation=10, rho=0.5, size=14)).splits["train"]
     blocks = part.images.reshape(len(part), 3, 14, 2, 14, 2).mean(axis=(3, 5))
     assert np.allclose(small.images, blocks, atol=1e-6)
     with pytest.raises(HarnessError, match="does not divide 28"):
-        load_biased_mnist(_request(tmp_path, bias="colour", rho=0.5, size=13))
+        load_biased_mnist(request_for(load_biased_mnist, tmp_path, validation=10, bias="colour", rho=0.5, size=13))
 
 
 def test_biased_mnist_on_textures_has_nine_digits_in_grey(tmp_path: Path) -> None:
     images = _mnist(tmp_path)
-    data = load_biased_mnist(_request(tmp_path, bias="texture", rho=0.5, size=28))
+    data = load_biased_mnist(request_for(load_biased_mnist, tmp_path, validation=10, bias="texture", rho=0.5, size=28))
     part = data.splits["train"]
     assert part.images.shape[1:] == (1, 28, 28)
     assert len(data.mean) == len(data.std) == 1
@@ -273,7 +268,7 @@ def _imagenet9(root: Path) -> list[str]:
 
 def test_imagenet9_joins_classes_and_reads_the_published_clusters(tmp_path: Path) -> None:
     lines = _imagenet9(tmp_path)
-    request = DataRequest({"size": 8, "resize": 8}, tmp_path, Streams(0))
+    request = request_for(imagenet9.load, tmp_path, size=8, resize=8)
     data = imagenet9.load(request)
     assert data.classes[:3] == ("dog", "cat", "frog")
     assert len(data.splits["train"]) == len(data.splits["test"]) == 42
@@ -426,8 +421,7 @@ def test_bagnet_sees_small_patches_only_and_resnet18_has_its_size() -> None:
     touched = image.grad.abs().sum((0, 1)).nonzero()
     assert int((touched.amax(0) - touched.amin(0)).max()) + 1 <= 5
     with torch.device("meta"):
-        keys = {"pair": "resnet18", "widths": [16], "kernel": 7, "biased_kernel": 1}
-        pair = rebias.build(ModelRequest(keys, {"channels": 3, "classes": 1000}))
+        pair = model_from(rebias.build, {"channels": 3, "classes": 1000}, pair="resnet18", widths=[16])
     assert sum(p.numel() for p in pair.target.parameters()) == 11_689_512  # torchvision's resnet18
     logits = pair(torch.empty(1, 3, 224, 224, device="meta"))
     assert logits.shape == (1, 1000)
@@ -438,8 +432,7 @@ def test_bagnet_sees_small_patches_only_and_resnet18_has_its_size() -> None:
 @pytest.mark.skipif("HARNESS_DATA" not in os.environ, reason="HARNESS_DATA is not set")
 def test_biased_mnist_from_the_published_files() -> None:
     root = Path(os.environ["HARNESS_DATA"])
-    keys = {"bias": "colour", "rho": 0.999, "size": 14, "train": 0, "validation": 500, "test": 1000}
-    data = load_biased_mnist(DataRequest(keys, root, Streams(0)))
+    data = load_biased_mnist(request_for(load_biased_mnist, root, size=14, validation=500, test=1000))
     part = data.splits["train"]
     assert len(part) == 59_500
     assert part.images.shape[1:] == (3, 14, 14)

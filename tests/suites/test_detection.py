@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from task_lab import Cell, train
+from task_lab import Cell, model_from, options_for, request_for, train
 from torch.nn import functional as F
 
 from harness.errors import HarnessError, MissingDataError
 from harness.trial.contracts import DataRequest, ModelRequest
-from harness.trial.seeds import Streams
 from suites.data import boxes as sources
 from suites.data.boxes import BoxSplit
 from suites.models import detectors
@@ -283,14 +283,14 @@ def _coco(root: Path) -> dict[str, Any]:
     return data
 
 
-def _request(root: Path, **keys: Any) -> DataRequest:
-    return DataRequest({"path": "own", "size": 32, "validation": 0, **keys}, root, Streams(0))
+def _request(load: Callable[..., Any], root: Path) -> DataRequest[Any]:
+    return request_for(load, root, path="own", size=32)
 
 
 def test_coco_boxes_are_scaled_to_the_square(tmp_path: Path) -> None:
     data = _coco(tmp_path)
     with pytest.warns(UserWarning, match="2 boxes without area"):
-        found = sources.load_coco(_request(tmp_path))
+        found = sources.load_coco(_request(sources.load_coco, tmp_path))
     assert found.classes == ("car", "dog")  # by rising id
     assert found.dropped == 2
     part = found.splits["train"]
@@ -303,17 +303,17 @@ def test_coco_boxes_are_scaled_to_the_square(tmp_path: Path) -> None:
     for key in ("images", "categories", "annotations"):
         file.write_text(json.dumps({name: value for name, value in data.items() if name != key}))
         with pytest.raises(HarnessError, match="not a COCO instances file"):
-            sources.load_coco(_request(tmp_path))
+            sources.load_coco(_request(sources.load_coco, tmp_path))
     bad = {**data, "annotations": [{**data["annotations"][0], "category_id": 99}]}
     file.write_text(json.dumps(bad))
     with pytest.raises(HarnessError, match="99"):
-        sources.load_coco(_request(tmp_path))
+        sources.load_coco(_request(sources.load_coco, tmp_path))
     file.write_text("{")
     with pytest.raises(HarnessError, match="instances_val"):
-        sources.load_coco(_request(tmp_path))
+        sources.load_coco(_request(sources.load_coco, tmp_path))
     file.unlink()
     with pytest.raises(HarnessError, match="expected annotations"):
-        sources.load_coco(_request(tmp_path))
+        sources.load_coco(_request(sources.load_coco, tmp_path))
 
 
 def test_coco2017_reads_images_from_their_files(tmp_path: Path) -> None:
@@ -324,7 +324,7 @@ def test_coco2017_reads_images_from_their_files(tmp_path: Path) -> None:
             _picture(root / part / name, *sides)
         (root / "annotations").mkdir(exist_ok=True)
         (root / "annotations" / f"instances_{part}.json").write_text(json.dumps(data))
-    found = sources.load_coco2017(DataRequest({"size": 32}, tmp_path, Streams(0)))
+    found = sources.load_coco2017(request_for(sources.load_coco2017, tmp_path, size=32))
     assert len(found.splits["train"]) == 1  # the image without boxes teaches nothing
     assert len(found.splits["test"]) == 2
     task = replace(CENTER, recipe={"batch_size": 1}).build(0, data=found)
@@ -333,7 +333,7 @@ def test_coco2017_reads_images_from_their_files(tmp_path: Path) -> None:
     assert batch.images.shape == (1, 3, 32, 32)
     assert batch.boxes[0][1].tolist() == [1]
     with pytest.raises(MissingDataError):
-        sources.load_coco2017(DataRequest({"size": 32}, tmp_path / "nothing", Streams(0)))
+        sources.load_coco2017(request_for(sources.load_coco2017, tmp_path / "nothing", size=32))
 
 
 XML = """<annotation><filename>{name}.jpg</filename><size><width>40</width><height>20</height><depth>3</depth></size>
@@ -357,7 +357,7 @@ def test_voc_boxes_count_from_one_with_both_ends_inside(tmp_path: Path) -> None:
     # what the devkit's per-class lists look like: no split
     (root / "ImageSets" / "Main" / "dog_train.txt").write_text("2008_1  1\n2008_2 -1\n")
     with pytest.warns(UserWarning, match="3 boxes without area"):
-        found = sources.load_voc(_request(tmp_path))
+        found = sources.load_voc(_request(sources.load_voc, tmp_path))
     assert found.classes == ("dog", "person")
     assert {name: len(part) for name, part in found.splits.items()} == {"train": 2, "test": 1}
     part = found.splits["test"]
@@ -372,10 +372,10 @@ def test_voc_boxes_count_from_one_with_both_ends_inside(tmp_path: Path) -> None:
     ):
         file.write_text(damaged)
         with pytest.raises(HarnessError, match=message):
-            sources.load_voc(_request(tmp_path))
+            sources.load_voc(_request(sources.load_voc, tmp_path))
     file.unlink()
     with pytest.raises(HarnessError, match=r"2008_3\.xml is not there"):
-        sources.load_voc(_request(tmp_path))
+        sources.load_voc(_request(sources.load_voc, tmp_path))
 
 
 def test_pasted_digits_fill_their_boxes() -> None:
@@ -392,24 +392,21 @@ def test_pasted_digits_fill_their_boxes() -> None:
 
 
 def test_detectors_have_the_shapes_of_their_papers_and_normed_heads() -> None:
-    keys = {name: key.default for name, key in detectors.CARD.keys.items()}
     with torch.device("meta"):
-        center = detectors.build(
-            ModelRequest({**keys, "backbone": "resnet18", "head": 64}, {"channels": 3, "classes": 80})
-        )
+        center = model_from(detectors.build, {"channels": 3, "classes": 80}, backbone="resnet18", head=64)
         heat, sizes, offsets = center(torch.empty(1, 3, 512, 512, device="meta"))
         assert (heat.shape, sizes.shape, offsets.shape) == ((1, 80, 128, 128), (1, 2, 128, 128), (1, 2, 128, 128))
-        keys = {**keys, "kind": "ssd", "backbone": "vgg16-bn", "head": 256, "maps": 6, "extra": 256}
-        ssd = detectors.build(ModelRequest(keys, {"channels": 3, "classes": 80})).eval()
+        keys = {"kind": "ssd", "backbone": "vgg16-bn", "head": 256, "maps": 6, "extra": 256}
+        ssd = model_from(detectors.build, {"channels": 3, "classes": 80}, **keys).eval()
         assert ssd.map_sides(torch.empty(1, 3, 300, 300, device="meta"))[0] == 37  # conv4_3 of 300 pixels
     for model in (center, ssd):
         normed = sum(isinstance(part, torch.nn.BatchNorm2d) for part in model.modules())
         convs = sum(isinstance(part, torch.nn.Conv2d | torch.nn.ConvTranspose2d) for part in model.modules())
         assert convs == normed + len(model.outputs())
     with pytest.raises(HarnessError, match="built on"):
-        detectors.build(ModelRequest({**keys, "kind": "centernet"}, {"channels": 3, "classes": 2}))
+        model_from(detectors.build, {"channels": 3, "classes": 2}, **{**keys, "kind": "centernet"})
     with pytest.raises(HarnessError, match="3 channels"):
-        detectors.build(ModelRequest(keys, {"channels": 1, "classes": 2}))
+        model_from(detectors.build, {"channels": 1, "classes": 2}, **keys)
 
 
 @pytest.mark.parametrize("kind", ["centernet", "ssd"])
@@ -420,9 +417,8 @@ def test_a_pretrained_backbone_is_taken_over(tmp_path: Path, kind: str) -> None:
 
     classifier = ConvNet(1, 10, [8, 16, 16], [1, 2, 2])
     save_file(classifier.state_dict(), tmp_path / "product.safetensors")
-    keys = {name: key.default for name, key in detectors.CARD.keys.items()}
-    keys.update(kind=kind, widths=[8, 16, 16], pretrained=True)
-    request = ModelRequest(keys, {"channels": 1, "classes": 2}, prerequisites={"backbone": tmp_path})
+    options = options_for(detectors.build, kind=kind, widths=[8, 16, 16], pretrained=True)
+    request = ModelRequest(options, {"channels": 1, "classes": 2}, prerequisites={"backbone": tmp_path})
     model = detectors.build(request)
     assert isinstance(model, CenterNet | SSD)
     assert torch.equal(model.body[0].weight, classifier.body[0].weight)
@@ -489,10 +485,10 @@ DATA = pytest.mark.skipif("HARNESS_DATA" not in os.environ, reason="HARNESS_DATA
 def test_blood_cells_and_coco_photographs() -> None:
     root = Path(os.environ["HARNESS_DATA"])
     with pytest.warns(UserWarning, match="2 boxes without area"):
-        cells = sources.load_bccd(DataRequest({"size": 64, "validation": 0}, root, Streams(0)))
+        cells = sources.load_bccd(request_for(sources.load_bccd, root, size=64))
     assert cells.classes == ("Platelets", "RBC", "WBC")
     assert sum(len(part) for part in cells.splits.values()) == 364
     assert sum(len(part.boxes) for part in cells.splits.values()) == 4888 - 2
-    photographs = sources.load_coco128(DataRequest({"size": 64, "validation": 0}, root, Streams(0)))
+    photographs = sources.load_coco128(request_for(sources.load_coco128, root, size=64))
     assert len(photographs.classes) == 80
     assert sum(len(part.boxes) for part in photographs.splits.values()) + photographs.dropped == 1827

@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from task_lab import Cell, filled, train
+from task_lab import Cell, model_from, train
 from torch import nn
 
 from harness.errors import HarnessError
 from harness.registry import entries
-from harness.trial.contracts import ModelRequest, Slot, TrialContext
-from harness.trial.recipe import recipe_from
+from harness.trial.contracts import Slot, TrialContext
+from harness.trial.options import build, options_of
+from harness.trial.recipe import Recipe
 from harness.trial.seeds import Streams
 from suites.models import cifar_pairs, imagenet_zoo
 from suites.models.cnn import ConvNet
 from suites.models.taps import Taps, tapped, taps_of
-from suites.tasks.distillation import Distillation, Distilled
+from suites.tasks.distillation import Distillation, DistillationOptions, Distilled
 
 DATA = Cell(
     "-:-", "suites.data.digit_pairs:digit-pairs", "-:-", data_keys={"train": 200, "validation": 100, "test": 100}
@@ -43,10 +44,9 @@ def task_of(
 ) -> Distillation:
     """A student of width 4 and a fixed random teacher of width 8; ``given`` are options of the method or the task."""
     entry = entries("method")[name]
-    own = {key: given.pop(key) for key in list(given) if key in entry.keys}
-    hyper = dict(entry.card["defaults"])
-    recipe = {"batch_size": 20, "steps": 8, **{k: v for k, v in given.items() if k not in Distillation.card.keys}}
-    keys = filled(Distillation.card.keys, {k: v for k, v in given.items() if k in Distillation.card.keys})
+    own = {key: given.pop(key) for key in list(given) if key in entry.options}
+    names = options_of(DistillationOptions)
+    recipe = {"batch_size": 20, "steps": 8, **{key: value for key, value in given.items() if key not in names}}
     streams = Streams(seed)
 
     def load_prerequisite(_name: str, _facts: Any) -> nn.Module:
@@ -54,10 +54,11 @@ def task_of(
 
     return Distillation(
         TrialContext(
-            recipe=recipe_from({**recipe, **keys}),
+            recipe=build(Recipe, recipe),
+            options=build(DistillationOptions, {key: value for key, value in given.items() if key in names}),
             load_data=lambda: data if data is not None else DATA.data_for(seed),
             build_model=lambda _facts: network(width, streams.number("init") % 2**31),
-            slots={"objective": Slot(name, entry.load(), {**hyper, **own})},
+            slots={"objective": Slot(name, entry.load().target, {**entry.card.defaults, **own})},
             streams=streams,
             device=torch.device("cpu"),
             scale="mini",
@@ -68,7 +69,7 @@ def task_of(
     )
 
 
-OBJECTIVES = sorted(name for name, entry in entries("method").items() if entry.card["slot"] == "objective")
+OBJECTIVES = sorted(name for name, entry in entries("method").items() if entry.card.slot == "objective")
 
 
 def test_digit_pairs_are_balanced_cross_no_picture_and_are_one_set_for_all_seeds() -> None:
@@ -214,7 +215,7 @@ SIZES = {
 def test_networks_of_the_pairs_have_the_published_sizes(arch: str) -> None:
     """Millions of parameters for 100 classes, as the literature of the CRD pairs lists them."""
     with torch.device("meta"):
-        built = cifar_pairs.build(ModelRequest({"arch": arch}, {"classes": 100, "channels": 3, "size": 32}))
+        built = model_from(cifar_pairs.build, {"classes": 100, "channels": 3, "size": 32}, arch=arch)
         taps = taps_of(built)
         with tapped(built, taps) as found:
             logits = built(torch.empty(2, 3, 32, 32))
@@ -245,8 +246,7 @@ def test_imagenet_networks_have_the_published_sizes_and_middle_channels(arch: st
     if arch in imagenet_zoo.TIMM:
         pytest.importorskip("timm")
     with torch.device("meta"):
-        request = ModelRequest({"arch": arch, "drop_path": 0.0}, {"classes": 1000, "channels": 3, "size": 224})
-        built = imagenet_zoo.build(request).eval()
+        built = model_from(imagenet_zoo.build, {"classes": 1000, "channels": 3, "size": 224}, arch=arch).eval()
         with tapped(built, taps_of(built)) as found:
             built(torch.empty(1, 3, 224, 224))
     assert sum(p.numel() for p in built.parameters()) / 1e6 == pytest.approx(ZOO[arch][0], rel=0.005)

@@ -11,8 +11,8 @@ from harness import registry
 from harness.plan.planning import Selection, make_plan
 from harness.registry.shipped import suite_files
 from harness.suite import load_suite
-from harness.suite.values import defaults
 from harness.trial.contracts import DataRequest
+from harness.trial.options import build
 from harness.trial.seeds import Streams
 from suites.fixtures.published import TRAINING, WRITERS, copy_of, shares, steps_per_epoch, trimmed
 from suites.fixtures.weights import ARCHITECTURES
@@ -26,9 +26,9 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def load(name: str, root: Path, **keys: Any) -> Any:
     reads = copy_of(name, {"name": name, **keys}, root)
     assert reads is not None
-    entry = registry.entry("data", reads["name"])
+    source = registry.load("data", reads["name"])
     given = {key: value for key, value in reads.items() if key != "name"}
-    return entry.load()(DataRequest({**defaults(entry.keys), **given}, root, Streams(0)))
+    return source.target(DataRequest(build(source.options, given), root, Streams(0)))
 
 
 @pytest.mark.parametrize("suite", sorted(suite_files()))

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from task_lab import adam, filled, info_of
+from task_lab import adam, info_of, request_for
 from torch import Tensor, nn
 
 from harness.errors import HarnessError, MissingDataError
 from harness.trial.contracts import DataRequest, ModelRequest, Slot, StepResult, TrialContext
-from harness.trial.recipe import recipe_from
+from harness.trial.recipe import Recipe
 from harness.trial.seeds import Streams
 from methods.norms.batch_image import BatchNormImage
 from methods.norms.region_basic import RegionNormBasic
@@ -25,7 +25,7 @@ from suites.data import gratings, imagepairs, inpainting_published
 from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles
 from suites.models import inpainting as networks
-from suites.tasks.inpainting import Inpainting
+from suites.tasks.inpainting import Inpainting, InpaintingOptions
 from suites.tasks.inpainting_metrics import eight_bits, fill_diffusion, fill_mean, item_scores, summarise
 from suites.tasks.pair_batches import PairBatches, decode_mask
 from suites.tasks.region_probe import random_overlap
@@ -56,18 +56,18 @@ def made(
 ) -> Inpainting:
     """The task, built, on pictures of 16 pixels."""
     streams = Streams(seed)
-    keys = filled(Inpainting.card.keys, {"adversarial": 0.0, **own})
 
     def model(facts: Any) -> nn.Module:
         torch.manual_seed(streams.number("init"))
-        given = {"width": width, "blocks": 1, "mask_channel": False, "discriminator_width": discriminator}
-        return networks.build(ModelRequest(given, facts, norms))
+        options = networks.GeneratorOptions(width=width, blocks=1, discriminator_width=discriminator)
+        return networks.build(ModelRequest(options, facts, norms))
 
     def load() -> ImagePairs:
-        return data or gratings.load(DataRequest(filled(gratings.CARD.keys, DATA), Path("/nowhere"), streams))
+        return data or gratings.load(DataRequest(gratings.GratingsOptions(**DATA), Path("/nowhere"), streams))
 
     context = TrialContext(
-        recipe=recipe_from({"steps": 4, "batch_size": 8, "eval_batch": eval_batch, **keys}),
+        recipe=Recipe(steps=4, batch_size=8, eval_batch=eval_batch),
+        options=InpaintingOptions(**{"adversarial": 0.0, **own}),
         load_data=load,
         build_model=model,
         slots={},
@@ -294,9 +294,8 @@ def test_generated_holes_have_the_ratios_asked_for() -> None:
 
 @pytest.mark.parametrize(("size", "valid"), [(16, True), (18, False)])
 def test_sides_are_divisible_by_four(size: int, valid: bool) -> None:
-    request = ModelRequest(
-        {"width": 2, "blocks": 1, "mask_channel": True, "discriminator_width": 0}, {"size": size}, BN
-    )
+    options = networks.GeneratorOptions(width=2, blocks=1, mask_channel=True, discriminator_width=0)
+    request = ModelRequest(options, {"size": size}, BN)
     if not valid:
         with pytest.raises(HarnessError, match="divisible by 4"):
             networks.build(request)
@@ -308,8 +307,7 @@ def test_sides_are_divisible_by_four(size: int, valid: bool) -> None:
 
 def test_published_network_has_three_rnb_and_eighteen_rnl() -> None:
     with torch.device("meta"):
-        given = {"width": 64, "blocks": 8, "mask_channel": False, "discriminator_width": 64}
-        model = networks.build(ModelRequest(given, {"size": 256}, RN))
+        model = networks.build(ModelRequest(networks.GeneratorOptions(), {"size": 256}, RN))
     kinds = [type(part) for part in model.modules()]
     assert (kinds.count(RegionNormBasic), kinds.count(RegionNormLearned)) == (3, 18)
 
@@ -346,9 +344,7 @@ def pairs_folder(root: Path) -> Path:
 
 
 def load_pairs(root: Path, **keys: Any) -> ImagePairs:
-    info = info_of("suites.data.imagepairs", "imagepairs")
-    given = filled(info.keys, {"path": str(root), "size": 16, **keys})
-    return imagepairs.load_folder(DataRequest(given, Path("/nowhere"), Streams(0)))
+    return imagepairs.load_folder(request_for(imagepairs.load_folder, Path(), path=str(root), size=16, **keys))
 
 
 def test_imagepairs_split_by_photograph(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,8 +374,8 @@ def test_imagepairs_refuse_what_they_cannot_read(tmp_path: Path, monkeypatch: py
 
 def published(root: Path, name: str, **keys: Any) -> ImagePairs:
     info = info_of("suites.data.inpainting_published", name)
-    load: Callable[[DataRequest], ImagePairs] = getattr(inpainting_published, info.target)
-    return load(DataRequest(filled(info.keys, {"size": 16, **keys}), root, Streams(0)))
+    load: Callable[..., ImagePairs] = getattr(inpainting_published, info.target)
+    return load(request_for(load, root, size=16, **keys))
 
 
 def published_folder(root: Path) -> Path:
@@ -440,8 +436,7 @@ def test_coco_crops_as_stored() -> None:
     root = os.environ.get("HARNESS_DATA")
     if not root or not (Path(root) / "coco-crops" / "coco_crops128.zip").exists():
         pytest.skip("HARNESS_DATA has no coco-crops/coco_crops128.zip")
-    info = info_of("suites.data.imagepairs", "coco-crops")
-    data = imagepairs.load_coco(DataRequest(filled(info.keys, {}), Path(root), Streams(0)))
+    data = imagepairs.load_coco(request_for(imagepairs.load_coco, Path(root)))
     assert sum(len(split) for split in data.splits.values()) == 1220
     masks = data.splits["test"].masks
     assert isinstance(masks, np.ndarray)

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from task_lab import filled, info_of
+from task_lab import info_of
 from torch import nn
 
 from harness.errors import HarnessError, MissingDataError
 from harness.trial.contracts import ModelRequest, Slot
+from harness.trial.options import build as build_options
 from suites.models.transformer_xl import shift
 from suites.models.vocabulary import TiedVocabulary
 
@@ -28,7 +29,7 @@ def build(
     module, name = where.split(":")
     info = info_of(module, name)
     places = {} if folder is None else {"backbone": folder}
-    request = ModelRequest(filled(info.keys, keys), facts, norms or {}, places)
+    request = ModelRequest(build_options(info.options, keys), facts, norms or {}, places)
     torch.manual_seed(0)
     return getattr(importlib.import_module(module), info.target)(request)
 

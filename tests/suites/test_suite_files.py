@@ -177,7 +177,7 @@ def test_mini_reads_nothing_but_what_packages_ship(name: str) -> None:
     """A first run downloads nothing."""
     for base in plan_of(name, "mini").settings.values():
         info = registry.entry("data", str(base.data["name"])).card
-        assert info["fetch"] == "shipped", base.benchmark
+        assert info.fetch == "shipped", base.benchmark
 
 
 @pytest.mark.parametrize("name", SUITES)

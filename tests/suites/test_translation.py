@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from task_lab import Cell, adam, filled, info_of, train
+from task_lab import Cell, adam, model_from, options_for, train
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -56,9 +56,8 @@ def load(where: str, root: Path, **keys: object) -> Any:
 
 
 def built(facts: dict[str, Any], norms: dict[str, Slot] | None = None, **keys: Any) -> transformer.Transformer:
-    info = info_of("suites.models.transformer", "transformer")
     torch.manual_seed(0)
-    return transformer.build(ModelRequest(filled(info.keys, keys), facts, norms or {}))
+    return transformer.build(ModelRequest(options_for(transformer.build, **keys), facts, norms or {}))
 
 
 def test_two_runs_of_one_seed_are_equal_to_the_last_bit() -> None:
@@ -290,10 +289,9 @@ def test_norms_go_to_their_places_with_the_padding_and_the_last_one_warms_up_les
 
 @pytest.mark.parametrize("causal", [True, False])
 def test_tensorized_attention_sees_later_tokens_only_without_its_mask(causal: bool) -> None:
-    info = info_of("suites.models.tensorized_lm", "tensorized-lm")
     keys = {"layers": 2, "width": 16, "head_width": 8, "inner": 16, "length": 6, "causal": causal, "deviation": 0.3}
     torch.manual_seed(0)
-    model = tensorized_lm.build(ModelRequest(filled(info.keys, keys), {"vocabulary": 12})).eval()
+    model = model_from(tensorized_lm.build, {"vocabulary": 12}, **keys).eval()
     tokens = torch.randint(0, 12, (2, 6), generator=torch.Generator().manual_seed(0))
     targets = torch.zeros_like(tokens)
     other = tokens.clone()
