@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from harness.errors import HarnessError
 from harness.trial.seeds import Streams
-from methods.alignment.help_set import Embedding, HelpSet, corrupt_labels, make_help_set, umap_init
+from methods.alignment.help_set import Embedding, HelpSet, HelpSetOptions, corrupt_labels, make_help_set, umap_init
 from methods.alignment.knn_baselines import FEATURES, item_features
 from methods.alignment.probes import purity
 from methods.alignment.support import choose_support
@@ -110,18 +110,16 @@ def _embedding(flat: Amplitudes, options: Mapping[str, Any], streams: Streams) -
 
 
 def _made(target: Target, space: Embedding, classes: int, options: Mapping[str, Any], oracle: bool = False) -> HelpSet:
-    return make_help_set(
-        space.values[target.rest],
-        space.values[target.support],
-        target.support_labels,
-        classes,
-        share=float(options["help_share"]),
-        mode=int(options["help_mode"]),
-        neighbours=int(options["neighbours"]),
-        confidence=str(options["confidence"]),
-        oracle_labels=oracle,
-        hidden_labels=target.hidden if oracle else None,
+    chosen = HelpSetOptions(
+        float(options["help_share"]),
+        int(options["help_mode"]),
+        int(options["neighbours"]),
+        str(options["confidence"]),
+        oracle,
     )
+    items, shots = space.values[target.rest], space.values[target.support]
+    hidden = target.hidden if oracle else None
+    return make_help_set(items, shots, target.support_labels, classes, chosen, hidden_labels=hidden)
 
 
 def purities(target: Target, classes: int, options: Mapping[str, Any]) -> dict[str, float]:
