@@ -17,11 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.comparison import Comparison
+from methods.comparison import Arrays, Comparison
 
 FAMILIES: tuple[str, ...] = ("optimizers", "norms", "distillation", "alignment")
 
-Arrays = Mapping[str, NDArray[np.generic]]
 Compare = Callable[[str, Mapping[str, Any], Arrays], list[Comparison]]
 
 

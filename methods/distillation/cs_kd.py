@@ -12,7 +12,6 @@ from methods.checks import check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_rows
 from methods.distillation.logits import cross_entropy, target_index
-from methods.distillation.probes import non_target_mass
 from methods.precision import widen
 
 
@@ -74,10 +73,7 @@ class CSKD(Objective):
 
     def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """The student's non-target mass, and the share of items that have a partner."""
-        return {
-            "student_non_target_mass": non_target_mass(batch.logits, batch.labels),
-            "paired_share": partners(target_index(batch.labels))[1].float().mean(),
-        }
+        return {**super().probe(batch), "paired_share": partners(target_index(batch.labels))[1].float().mean()}
 
 
 CARD = MethodCard(

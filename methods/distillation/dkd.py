@@ -12,7 +12,7 @@ from methods.cards import MethodCard, Uniform, defaults_of
 from methods.checks import check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index, target_log_odds
-from methods.distillation.probes import TEACHER_QUANTITIES, teacher_quantities
+from methods.distillation.probes import TEACHER_QUANTITIES
 from methods.precision import widen
 
 
@@ -126,10 +126,6 @@ class DKD(Objective):
             "target": weight * self.alpha * tckd_loss(*given),
             "non_target": weight * self.beta * nckd_loss(*given),
         }
-
-    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """Non-target masses, their gap, the normalised KL."""
-        return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
 
 
 CARD = MethodCard(

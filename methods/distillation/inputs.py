@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from methods.distillation.probes import non_target_mass, teacher_quantities
 from methods.losses import LossInputs, TrainingLoss, sum_of
 from methods.precision import widen
 
@@ -53,6 +54,12 @@ class DistillationBatch(LossInputs):
 
 class Objective(TrainingLoss[DistillationBatch]):
     """A training loss of a classifier."""
+
+    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
+        """``student_non_target_mass``; of a method with a teacher all of ``TEACHER_QUANTITIES``."""
+        if "teacher" in self.needs:
+            return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
+        return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
     def measure(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """The terms' gradients and the method's own quantities.

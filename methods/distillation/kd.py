@@ -10,7 +10,7 @@ from methods.cards import MethodCard, Uniform, defaults_of
 from methods.checks import check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy
-from methods.distillation.probes import TEACHER_QUANTITIES, teacher_quantities
+from methods.distillation.probes import TEACHER_QUANTITIES
 from methods.precision import widen
 
 
@@ -78,10 +78,6 @@ class KD(Objective):
             "cross_entropy": self.ce_weight * cross_entropy(batch.logits, batch.labels),
             "distillation": self.alpha * kd_loss(batch.logits, batch.require("teacher_logits"), self.temperature),
         }
-
-    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """Non-target masses, their gap, the normalised KL."""
-        return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
 
 
 CARD = MethodCard(

@@ -13,7 +13,7 @@ from methods.distillation.inputs import DistillationBatch, Objective, gradient_n
 from methods.distillation.kd import kd_loss
 from methods.distillation.logits import cross_entropy
 from methods.distillation.nkd import nkd_loss
-from methods.distillation.probes import TEACHER_QUANTITIES, teacher_quantities
+from methods.distillation.probes import TEACHER_QUANTITIES
 from methods.precision import widen
 
 
@@ -72,7 +72,7 @@ class MatchedKD(Objective):
         """Non-target masses, their gap, the normalised KL, and the factor in use."""
         student, teacher = batch.logits, batch.require("teacher_logits")
         scale = matching_scale(student, teacher, batch.labels, self.temperature, self.gamma)
-        return {**teacher_quantities(student, teacher, batch.labels), "matching_scale": scale}
+        return {**super().probe(batch), "matching_scale": scale}
 
 
 CARD = MethodCard(

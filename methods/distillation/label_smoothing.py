@@ -9,7 +9,6 @@ from torch import Tensor
 from methods.cards import MethodCard, Uniform, defaults_of
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy
-from methods.distillation.probes import non_target_mass
 
 
 class LabelSmoothing(Objective):
@@ -33,10 +32,6 @@ class LabelSmoothing(Objective):
     def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy``, with the smoothed labels."""
         return {"cross_entropy": cross_entropy(batch.logits, batch.labels, self.smoothing)}
-
-    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """``student_non_target_mass``."""
-        return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
 
 CARD = MethodCard(

@@ -10,7 +10,6 @@ from methods.cards import MethodCard, Uniform, defaults_of
 from methods.distillation.features import as_map, check_channels
 from methods.distillation.inputs import DistillationBatch, Objective, RandomStream, gradient_names
 from methods.distillation.logits import cross_entropy
-from methods.distillation.probes import non_target_mass
 from methods.precision import widen
 
 
@@ -75,10 +74,6 @@ class MGD(Objective):
         generated = self.generation(ours * kept)
         squared = (widen(generated) - widen(theirs)).square().sum() / ours.shape[0]
         return {"cross_entropy": cross_entropy(batch.logits, batch.labels), "generation": self.alpha * squared}
-
-    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """``student_non_target_mass``."""
-        return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
 
 CARD = MethodCard(

@@ -13,7 +13,7 @@ from methods.checks import check_choice, check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_loss
 from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index, target_log_odds
-from methods.distillation.probes import TEACHER_QUANTITIES, teacher_quantities
+from methods.distillation.probes import TEACHER_QUANTITIES
 from methods.losses import Loss
 from methods.precision import widen
 
@@ -209,10 +209,6 @@ class NKD(Objective):
             "target": self.alpha * nkd_target_loss(student, teacher, labels),
             "non_target": self.gamma * non_target,
         }
-
-    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """Non-target masses, their gap, the normalised KL."""
-        return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
 
 
 CARD = MethodCard(

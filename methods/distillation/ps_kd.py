@@ -10,7 +10,6 @@ from torch import Tensor
 from methods.cards import MethodCard, Uniform, defaults_of
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import class_masses, cross_entropy
-from methods.distillation.probes import non_target_mass
 from methods.losses import Loss
 from methods.precision import widen
 
@@ -74,10 +73,8 @@ class PSKD(Objective):
         """The student's non-target mass, and the mean mass outside the label of the own past predictions."""
         wide = widen(batch.logits)
         masses = class_masses(batch.labels, wide.shape[1], wide.dtype)
-        return {
-            "student_non_target_mass": non_target_mass(batch.logits, batch.labels),
-            "own_non_target_mass": 1 - (self.soft_labels(batch) * (masses > 0)).sum(dim=1).mean(),
-        }
+        outside = 1 - (self.soft_labels(batch) * (masses > 0)).sum(dim=1).mean()
+        return {**super().probe(batch), "own_non_target_mass": outside}
 
 
 CARD = MethodCard(

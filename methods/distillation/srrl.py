@@ -12,7 +12,7 @@ from methods.cards import MethodCard, Uniform, defaults_of
 from methods.distillation.features import as_map, check_channels
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy
-from methods.distillation.probes import TEACHER_QUANTITIES, teacher_quantities
+from methods.distillation.probes import TEACHER_QUANTITIES
 from methods.precision import widen
 
 
@@ -62,10 +62,6 @@ class SRRL(Objective):
             "feature": self.alpha * F.mse_loss(widen(pooled), widen(theirs)),
             "regression": self.beta * F.mse_loss(widen(regressed), widen(batch.require("teacher_logits").detach())),
         }
-
-    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """Non-target masses, their gap, the normalised KL."""
-        return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
 
 
 CARD = MethodCard(

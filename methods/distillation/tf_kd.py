@@ -11,7 +11,6 @@ from methods.cards import MethodCard, Uniform, defaults_of
 from methods.checks import check_choice, check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import class_masses, cross_entropy
-from methods.distillation.probes import non_target_mass
 from methods.precision import widen
 
 FORMS: tuple[str, ...] = ("released", "paper")
@@ -92,10 +91,6 @@ class TfKD(Objective):
             "cross_entropy": (1 - self.alpha) * cross_entropy(batch.logits, batch.labels),
             "distillation": self.alpha * scale * loss,
         }
-
-    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
-        """``student_non_target_mass``."""
-        return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
 
 CARD = MethodCard(

@@ -9,7 +9,6 @@ from torch import Tensor
 from methods.cards import MethodCard, Uniform, defaults_of
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy
-from methods.distillation.probes import non_target_mass
 from methods.distillation.uskd import USKDOptions, find_targets, target_labels, uskd_target_loss
 from methods.precision import widen
 
@@ -57,11 +56,7 @@ class TfNKD(Objective):
         targets = find_targets(batch.labels, batch.logits)
         probability = widen(batch.logits).softmax(dim=1).gather(1, targets.classes)
         present = target_labels(probability, targets.masses, "linear")[targets.masses > 0]
-        return {
-            "target_label_mean": present.mean(),
-            "target_label_max": present.max(),
-            "student_non_target_mass": non_target_mass(batch.logits, batch.labels),
-        }
+        return {"target_label_mean": present.mean(), "target_label_max": present.max(), **super().probe(batch)}
 
 
 CARD = MethodCard(

@@ -12,7 +12,7 @@ from methods.cards import MethodCard, Uniform, defaults_of
 from methods.checks import check_choice
 from methods.distillation.inputs import DistillationBatch, Objective, RandomStream, gradient_names
 from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index
-from methods.distillation.probes import non_target_mass, spearman
+from methods.distillation.probes import spearman
 from methods.distillation.ranking import (
     SOURCES,
     rank_scores,
@@ -256,7 +256,7 @@ class USKD(Objective):
             "weak_accuracy": 100 * hits.float().mean(),
             "target_label_mean": present.mean(),
             "target_label_max": present.max(),
-            "student_non_target_mass": non_target_mass(student, labels),
+            **super().probe(batch),
         }
         if batch.teacher_logits is not None:
             target = is_target(student, target_index(labels))

@@ -12,7 +12,7 @@ from methods.checks import check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_rows
 from methods.distillation.logits import cross_entropy
-from methods.distillation.probes import TEACHER_QUANTITIES, teacher_quantities
+from methods.distillation.probes import TEACHER_QUANTITIES
 
 
 def wsld_weights(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
@@ -75,8 +75,7 @@ class WSLD(Objective):
     def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """Non-target masses, their gap, the normalised KL, and the mean weight of an item."""
         weights = wsld_weights(batch.logits, batch.require("teacher_logits"), batch.labels)
-        quantities = teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
-        return {**quantities, "item_weight": weights.mean()}
+        return {**super().probe(batch), "item_weight": weights.mean()}
 
 
 CARD = MethodCard(
