@@ -6,10 +6,11 @@ index of them can be written once and read without importing torch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 Slot = Literal["optimizer", "norm", "objective", "adaptation"]
 Role = Literal["method", "baseline"]
@@ -86,3 +87,14 @@ class MethodCard:
         unknown = (set(self.options) | set(self.search_space)) - set(self.defaults) - set(self.required)
         if unknown:
             raise ValueError(f"method '{self.name}': {sorted(unknown)} have a range but no such hyper-parameter")
+
+
+def defaults_of(target: Callable[..., Any], *, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The optional hyper-parameters of a class or factory, in its order, with their defaults.
+
+    Args:
+        target: what a card's ``target`` names.
+        without: optional arguments that are no hyper-parameters.
+    """
+    parameters = inspect.signature(target).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in without}

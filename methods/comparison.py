@@ -6,16 +6,25 @@ these records; ``methods.conformance`` turns them into passes and misses.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+Arrays = Mapping[str, NDArray[np.generic]]
+"""A case's arrays by the keys of its file."""
 
 LOSS = {"rtol": 1e-5, "atol": 1e-6}
 """Tolerances of losses and forward passes, as the vectors' README states them."""
 
 GRADIENT = {"rtol": 1e-4, "atol": 1e-6}
 """Tolerances of gradients and of parameter trajectories, as the vectors' README states them."""
+
+EXACT = {"rtol": 0.0, "atol": 0.0}
+"""Of class indices."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,3 +74,13 @@ class Comparison:
 
     def _double(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         return np.asarray(self.got, dtype=np.float64), np.asarray(self.expected, dtype=np.float64)
+
+
+def tensor_of(array: NDArray[np.generic]) -> Tensor:
+    """A tensor with a copy of the array."""
+    return torch.from_numpy(np.array(array))
+
+
+def compared(label: str, got: Tensor, arrays: Arrays, tolerance: Mapping[str, float]) -> Comparison:
+    """A copy of a tensor beside the array of that label."""
+    return Comparison(label, got.detach().numpy().copy(), arrays[label], **tolerance)

@@ -17,16 +17,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.comparison import Comparison
+from methods.comparison import Arrays, Comparison
 
 FAMILIES: tuple[str, ...] = ("optimizers", "norms", "distillation", "alignment")
 
-Arrays = Mapping[str, NDArray[np.generic]]
 Compare = Callable[[str, Mapping[str, Any], Arrays], list[Comparison]]
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class VectorCheck:
     """The outcome of one reference vector.
 
     Attributes:
@@ -46,7 +45,7 @@ class VectorError(Exception):
     """A vector cannot be read or run; the message says which and why."""
 
 
-def check(directory: Path) -> list[Line]:
+def check(directory: Path) -> list[VectorCheck]:
     """Run every case listed in ``directory/index.json`` with our implementation.
 
     Args:
@@ -116,7 +115,7 @@ def _routes() -> _Routes:
     return _Routes(routes, tuple(missing))
 
 
-def _check_case(directory: Path, name: str, case: Any, routes: _Routes) -> Line:
+def _check_case(directory: Path, name: str, case: Any, routes: _Routes) -> VectorCheck:
     try:
         compare = routes.find(name)
         if not isinstance(case, Mapping):
@@ -160,21 +159,21 @@ def _compare(compare: Compare, name: str, case: Mapping[str, Any], arrays: Array
     return comparisons
 
 
-def _summary(name: str, comparisons: list[Comparison]) -> Line:
+def _summary(name: str, comparisons: list[Comparison]) -> VectorCheck:
     largest = max(comparison.largest_error for comparison in comparisons)
     missed = [comparison for comparison in comparisons if not comparison.passed]
     if not missed:
-        return Line(name, largest, True, f"{len(comparisons)} arrays")
+        return VectorCheck(name, largest, True, f"{len(comparisons)} arrays")
     worst = max(missed, key=lambda comparison: comparison.largest_error)
     if worst.same_shape:
         what = f"off by {worst.largest_error:.3g} (rtol {worst.rtol:g}, atol {worst.atol:g})"
     else:
         what = f"has shape {np.shape(worst.got)}, expected {np.shape(worst.expected)}"
-    return Line(name, largest, False, f"{len(missed)} of {len(comparisons)} arrays miss; {worst.label} {what}")
+    return VectorCheck(name, largest, False, f"{len(missed)} of {len(comparisons)} arrays miss; {worst.label} {what}")
 
 
-def _miss(name: str, reason: str) -> Line:
-    return Line(name, float("nan"), False, reason)
+def _miss(name: str, reason: str) -> VectorCheck:
+    return VectorCheck(name, float("nan"), False, reason)
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
-from methods.cards import MethodCard, Uniform
+from methods.cards import MethodCard, Uniform, defaults_of
 
 
 class _Reversal(torch.autograd.Function):
@@ -91,7 +91,7 @@ CARD = MethodCard(
     target="DANN",
     summary="a domain classifier behind a gradient reversal: embeddings learn to hide their domain",
     required=("feature_channels",),
-    defaults={"hidden": 64, "weight": 1.0, "strength": 1.0},
+    defaults=defaults_of(DANN),
     search_space={"weight": Uniform(0.05, 5.0, log=True)},
     needs=("target_data",),
     diagnostics=("term_cross_entropy", "term_domain", "domain_accuracy"),

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
-from methods.alignment.mk_mmd import widen
-from methods.cards import MethodCard, Uniform
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.precision import widen
 
 
 def covariance(features: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ CARD = MethodCard(
     "arXiv 1607.01719",
     target="DeepCORAL",
     summary="second moments of source and target embeddings made equal",
-    defaults={"weight": 1.0},
+    defaults=defaults_of(DeepCORAL),
     search_space={"weight": Uniform(0.1, 100.0, log=True)},
     needs=("target_data",),
     diagnostics=("term_cross_entropy", "term_coral"),

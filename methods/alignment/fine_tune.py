@@ -7,7 +7,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
-from methods.cards import MethodCard, Uniform
+from methods.cards import MethodCard, Uniform, defaults_of
 
 
 class FineTune(Adaptation):
@@ -54,7 +54,7 @@ CARD = MethodCard(
     paper="common practice; no paper of its own",
     target="FineTune",
     summary="training on the source, then on the few labelled target items",
-    defaults={"start": 0.8, "keep_source": 0.0},
+    defaults=defaults_of(FineTune),
     search_space={"start": Uniform(0.5, 0.95)},
     needs=("support_set",),
     diagnostics=("term_cross_entropy", "term_support"),

@@ -7,12 +7,13 @@ what the released code's default mode gains by attaching the true labels of test
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from methods.alignment.neighbours import neighbour_count, vote
+from methods.alignment.neighbours import CONFIDENCES, Votes, neighbour_count, vote
+from methods.checks import check_choice
 
 MODES: tuple[int, ...] = (0, 1, 2)
 SPECTRAL_MARGIN = 1
@@ -43,7 +44,6 @@ class HelpSet:
         votes: the KNN's class for *every* such item, (R,): the method's own baseline.
         mode: 0, 1 or 2.
         oracle: whether ``labels`` are the true ones.
-        init: how UMAP started, where an embedding was made; empty otherwise.
     """
 
     places: NDArray[np.int64]
@@ -51,7 +51,6 @@ class HelpSet:
     votes: NDArray[np.int64]
     mode: int
     oracle: bool
-    init: str = ""
 
 
 def umap_init(items: int, dimensions: int) -> str:
@@ -93,26 +92,11 @@ def reduce(features: NDArray[np.floating], *, dimensions: int = 128, random_stat
     return Embedding(np.asarray(values, dtype=np.float32), init, random_state)
 
 
-def make_help_set(
-    embedding: NDArray[np.floating],
-    support: NDArray[np.floating],
-    support_labels: NDArray[np.integer],
-    classes: int,
-    *,
-    share: float = 0.5,
-    mode: int = 0,
-    neighbours: int = 0,
-    confidence: str = "farthest",
-    oracle_labels: bool = False,
-    hidden_labels: NDArray[np.integer] | None = None,
-) -> HelpSet:
-    """Label items by their nearest shots and keep the most confident.
+@dataclass(frozen=True, slots=True)
+class HelpSetOptions:
+    """How a help set is chosen.
 
-    Args:
-        embedding: the items that are no shots, (R, d).
-        support: the shots in the same space, (S, d).
-        support_labels: the shots' classes, (S,).
-        classes: C.
+    Attributes:
         share: p, the share of items to keep, in (0, 1].
         mode: 0: ⌊R·p/C⌋ of each predicted class at most; 1: the ⌊R·p⌋ surest of all; 2: the surest p of each
             predicted class.
@@ -120,97 +104,74 @@ def make_help_set(
         confidence: ``farthest`` agreeing neighbour (released) or ``nearest`` (paper, as relayed).
         oracle_labels: True attaches the true labels, as the released code's mode 1 does: a leak, only for the arm
             that measures it. The selection stays the KNN's.
+    """
+
+    share: float = 0.5
+    mode: int = 0
+    neighbours: int = 0
+    confidence: str = "farthest"
+    oracle_labels: bool = False
+
+    def __post_init__(self) -> None:
+        check_choice("help set", "mode", self.mode, MODES)
+        check_choice("help set", "confidence", self.confidence, CONFIDENCES)
+        if not 0 < self.share <= 1:
+            raise ValueError(f"help set: share must lie in (0, 1], got {self.share}")
+
+
+def make_help_set(
+    embedding: NDArray[np.floating],
+    support: NDArray[np.floating],
+    support_labels: NDArray[np.integer],
+    classes: int,
+    options: HelpSetOptions | None = None,
+    *,
+    hidden_labels: NDArray[np.integer] | None = None,
+) -> HelpSet:
+    """Label items by their nearest shots and keep the most confident.
+
+    The released pipeline gives it what ``reduce`` makes of all target items together.
+
+    Args:
+        embedding: the items that are no shots, (R, d).
+        support: the shots in the same space, (S, d).
+        support_labels: the shots' classes, (S,).
+        classes: C.
+        options: how the set is chosen; None: the defaults.
         hidden_labels: the items' true classes, (R,); accepted only with ``oracle_labels=True``.
 
     Raises:
-        ValueError: an unknown mode or confidence, a share out of range, shapes that do not fit, hidden labels without
-            ``oracle_labels`` or the reverse.
+        ValueError: shapes that do not fit, hidden labels without ``oracle_labels`` or the reverse.
     """
-    if mode not in MODES:
-        raise ValueError(f"help set: mode must be one of {', '.join(map(str, MODES))}, got {mode!r}")
-    if not 0 < share <= 1:
-        raise ValueError(f"help set: share must lie in (0, 1], got {share}")
-    if oracle_labels != (hidden_labels is not None):
+    options = HelpSetOptions() if options is None else options
+    if options.oracle_labels != (hidden_labels is not None):
         raise ValueError(
-            "help set: hidden_labels belong to oracle_labels=True, and to nothing else: "
-            f"got oracle_labels={oracle_labels} {'with' if hidden_labels is not None else 'without'} hidden labels"
+            "help set: hidden_labels belong to oracle_labels=True, and to nothing else: got oracle_labels="
+            f"{options.oracle_labels} {'with' if hidden_labels is not None else 'without'} hidden labels"
         )
     shots = int(np.bincount(np.asarray(support_labels, dtype=np.int64), minlength=classes).max())
-    votes = vote(embedding, support, support_labels, neighbour_count(shots, neighbours), confidence)
-    places = _surest(votes.labels, votes.distances, classes, share, mode)
+    voting = neighbour_count(shots, options.neighbours)
+    votes = vote(embedding, support, support_labels, voting, options.confidence)
+    places = _surest(votes, classes, options)
     labels = votes.labels[places]
     if hidden_labels is not None:
         if hidden_labels.shape != votes.labels.shape:
             raise ValueError(f"help set: {votes.labels.shape[0]} items have hidden labels of {hidden_labels.shape}")
         labels = np.asarray(hidden_labels, dtype=np.int64)[places]
-    return HelpSet(places, labels, votes.labels, mode, oracle_labels)
+    return HelpSet(places, labels, votes.labels, options.mode, options.oracle_labels)
 
 
-def _surest(
-    labels: NDArray[np.int64], distances: NDArray[np.float64], classes: int, share: float, mode: int
-) -> NDArray[np.int64]:
-    order = np.argsort(distances, kind="stable")
-    if mode == 1:
+def _surest(votes: Votes, classes: int, options: HelpSetOptions) -> NDArray[np.int64]:
+    """Places of the items to keep."""
+    order, share = np.argsort(votes.distances, kind="stable"), options.share
+    if options.mode == 1:
         return order[: int(len(order) * share)]
     kept = []
     for label in range(classes):
-        members = order[labels[order] == label]
-        quota = int(len(order) * share / classes) if mode == 0 else int(len(members) * share)
+        members = order[votes.labels[order] == label]
+        quota = int(len(order) * share / classes) if options.mode == 0 else int(len(members) * share)
         kept.append(members[:quota])
     return np.concatenate(kept)
-
-
-def help_set_from_raw(
-    features: NDArray[np.floating],
-    support: NDArray[np.integer],
-    support_labels: NDArray[np.integer],
-    rest: NDArray[np.integer],
-    classes: int,
-    *,
-    dimensions: int = 128,
-    random_state: int,
-    share: float = 0.5,
-    mode: int = 0,
-    neighbours: int = 0,
-    confidence: str = "farthest",
-    oracle_labels: bool = False,
-    hidden_labels: NDArray[np.integer] | None = None,
-) -> HelpSet:
-    """Reduce all target items together (UMAP), then ``make_help_set``; the released pipeline.
-
-    Args:
-        features: every target item flattened, (N, D).
-        support: places of the shots in ``features``, (S,).
-        support_labels: their classes, (S,).
-        rest: places of the items to label, (R,); ``HelpSet.places`` index these.
-        classes: C.
-        dimensions: d of UMAP.
-        random_state: seed of UMAP, from the stream ``umap``.
-        share: see ``make_help_set``, as are the rest.
-        mode: see there.
-        neighbours: see there.
-        confidence: see there.
-        oracle_labels: see there.
-        hidden_labels: see there; of the items at ``rest``.
-
-    Raises:
-        ValueError: as ``reduce`` and ``make_help_set``.
-        ModuleNotFoundError: umap-learn is not installed.
-    """
-    embedding = reduce(features, dimensions=dimensions, random_state=random_state)
-    made = make_help_set(
-        embedding.values[rest],
-        embedding.values[support],
-        support_labels,
-        classes,
-        share=share,
-        mode=mode,
-        neighbours=neighbours,
-        confidence=confidence,
-        oracle_labels=oracle_labels,
-        hidden_labels=hidden_labels,
-    )
-    return replace(made, init=embedding.init)
 
 
 def corrupt_labels(

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from typing import ClassVar
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from methods.distillation.loss import Loss, sum_of
+from methods.losses import LossInputs, TrainingLoss
+from methods.precision import widen
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AdaptationBatch:
+class AdaptationBatch(LossInputs):
     """One training step's embeddings: F wide, C classes. There is no field for the target's hidden labels.
 
     Attributes:
@@ -46,77 +45,19 @@ class AdaptationBatch:
         """C."""
         return self.source_logits.shape[1]
 
-    def require(self, name: str) -> Tensor:
-        """The tensor of that field (ValueError where the batch lacks it)."""
-        value = getattr(self, name)
-        if value is None:
-            raise ValueError(f"the batch lacks {name}")
-        return value
 
-    def detached(self) -> AdaptationBatch:
-        """The same batch cut off from the graph of the network."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v.detach() for k, v in tensors.items() if isinstance(v, Tensor)})
-
-
-class Adaptation(nn.Module):
-    """A training loss over source and target embeddings. Its own parameters train with the model.
-
-    A subclass writes ``terms``, and where it has mechanisms to show, ``probe``.
-
-    Attributes:
-        record: whether forwards keep their batch (detached) for ``diagnostics``; off in timing runs.
-    """
-
-    name: ClassVar[str]
-    needs: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.record = False
-        self._recorded: AdaptationBatch | None = None
-
-    def forward(self, batch: AdaptationBatch) -> Loss:
-        """The loss of one step.
-
-        Raises:
-            ValueError: the batch lacks what the method needs, or shapes do not fit.
-        """
-        self.check(batch)
-        if self.record and not torch.compiler.is_compiling():
-            self._recorded = batch.detached()
-        terms = self.terms(batch)
-        return Loss(sum_of(terms), {name: term.detach() for name, term in terms.items()})
-
-    def terms(self, batch: AdaptationBatch) -> dict[str, Tensor]:
-        """The weighted summands of the loss by name, each a scalar with a gradient; changes no state."""
-        raise NotImplementedError(f"{type(self).__name__} does not define its terms")
+class Adaptation(TrainingLoss[AdaptationBatch]):
+    """A training loss over source and target embeddings."""
 
     def uses(self) -> frozenset[str]:
         """Fields of the batch, beyond the source's, that the loss reads with its present options."""
         return frozenset(self.needs)
 
-    def probe(self, batch: AdaptationBatch) -> dict[str, Tensor]:
-        """Quantities of the method's mechanism on one batch; called without gradients."""
-        return {}
-
-    def diagnostics(self, batch: AdaptationBatch | None = None) -> dict[str, Tensor]:
-        """What the mechanism tables read.
-
-        Args:
-            batch: the batch to look at; by default the last one seen while ``record`` was true.
-
-        Returns:
-            Scalars without graph: each term (``term_<name>``) and the method's own quantities. Empty where no batch
-            was recorded.
-        """
-        seen = self._recorded if batch is None else batch.detached()
-        if seen is None:
-            return {}
-        self.check(seen)
+    def measure(self, batch: AdaptationBatch) -> dict[str, Tensor]:
+        """Each term (``term_<name>``) and what ``probe`` returns."""
         with torch.no_grad():
-            terms = {f"term_{name}": term for name, term in self.terms(seen).items()}
-            return {**terms, **self.probe(seen)}
+            terms = {f"term_{name}": term for name, term in self.terms(batch).items()}
+            return {**terms, **self.probe(batch)}
 
     def check(self, batch: AdaptationBatch) -> None:
         """Refuse a batch that lacks what the method needs or whose shapes do not fit (ValueError)."""
@@ -135,11 +76,4 @@ class Adaptation(nn.Module):
 
 def classification(logits: Tensor, labels: Tensor) -> Tensor:
     """Mean cross-entropy in float32 or wider."""
-    wide = logits if logits.dtype == torch.float64 else logits.float()
-    return F.cross_entropy(wide, labels)
-
-
-def check_choice(method: str, name: str, value: object, allowed: Sequence[object]) -> None:
-    """Refuse a value that an option does not have (ValueError naming method, option and choices)."""
-    if value not in allowed:
-        raise ValueError(f"{method}: {name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
+    return F.cross_entropy(widen(logits), labels)

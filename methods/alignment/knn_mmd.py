@@ -8,17 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.alignment.inputs import Adaptation, AdaptationBatch, check_choice, classification
-from methods.alignment.mk_mmd import (
-    ROOTS,
-    SIGMAS,
-    ClassDiscrepancy,
-    class_mk_mmd,
-    gaussian_kernels,
-    mk_mmd_loss,
-    widen,
-)
-from methods.cards import MethodCard, Uniform
+from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
+from methods.alignment.mk_mmd import ROOTS, SIGMAS, ClassDiscrepancy, class_mk_mmd, gaussian_kernels, mk_mmd_loss
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_choice
+from methods.precision import widen
 
 FORMS: tuple[str, ...] = ("released", "paper")
 
@@ -140,14 +134,7 @@ CARD = MethodCard(
     "Computing 2025, arXiv 2412.04783",
     target="KNNMMD",
     summary="classes of source and target drawn together through target items that a KNN on the shots has labelled",
-    defaults={
-        "local_weight": 2.0,
-        "global_weight": 2.0,
-        "sigmas": SIGMAS,
-        "global_target": "released",
-        "support": "paper",
-        "root": "guarded",
-    },
+    defaults=defaults_of(KNNMMD),
     options={"global_target": FORMS, "support": FORMS, "root": ROOTS},
     search_space={"local_weight": Uniform(0.1, 10.0, log=True), "global_weight": Uniform(0.1, 10.0, log=True)},
     needs=("target_data", "help_set"),

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from methods.precision import widen
+
 SIGMAS: tuple[float, ...] = (0.5, 1.0)
 ROOTS: tuple[str, ...] = ("guarded", "released")
 
@@ -32,11 +34,6 @@ def released_sqrt(value: Tensor) -> Tensor:
     """√max(0, v) without a guard, as in the released code: at 0 its gradient is infinite, a sample's then NaN."""
     # Not clamp: recent versions of torch give it a zero gradient at the bound, which hides the trap.
     return torch.maximum(value, torch.zeros_like(value)).sqrt()
-
-
-def widen(features: Tensor) -> Tensor:
-    """At least float32: squared distances of half-precision features are too coarse for a difference of means."""
-    return features if features.dtype == torch.float64 else features.float()
 
 
 def gaussian_kernels(x: Tensor, y: Tensor, sigmas: Sequence[float] = SIGMAS) -> Tensor:

@@ -7,9 +7,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.alignment.inputs import Adaptation, AdaptationBatch, check_choice, classification
-from methods.alignment.mk_mmd import ROOTS, SIGMAS, gaussian_kernels, mk_mmd_loss, widen
-from methods.cards import MethodCard, Uniform
+from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
+from methods.alignment.mk_mmd import ROOTS, SIGMAS, gaussian_kernels, mk_mmd_loss
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_choice
+from methods.precision import widen
 
 
 class GlobalMMD(Adaptation):
@@ -59,7 +61,7 @@ CARD = MethodCard(
     "Cao, Wang, Jordan: Learning Transferable Features with Deep Adaptation Networks, ICML 2015, arXiv 1502.02791",
     target="GlobalMMD",
     summary="the distributions of source and target embeddings drawn together, whatever their classes",
-    defaults={"weight": 2.0, "sigmas": SIGMAS, "root": "guarded"},
+    defaults=defaults_of(GlobalMMD),
     options={"root": ROOTS},
     search_space={"weight": Uniform(0.1, 10.0, log=True)},
     needs=("target_data",),

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from methods.alignment.mk_mmd import mk_mmd_loss
-from methods.comparison import GRADIENT, LOSS, Comparison
+from methods.comparison import GRADIENT, LOSS, Arrays, Comparison, compared, tensor_of
 
 PREFIXES: tuple[str, ...] = ("mkmmd",)
 
 
-def compare(name: str, case: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> list[Comparison]:
+def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
     """Run MK-MMD on a case; one comparison each for the loss and its gradients.
 
     Args:
@@ -26,10 +24,8 @@ def compare(name: str, case: Mapping[str, Any], arrays: Mapping[str, NDArray[np.
     Raises:
         KeyError: the case or its file lacks a key.
     """
-    x, y = (torch.from_numpy(np.array(arrays[key])).requires_grad_() for key in ("x", "y"))
+    x, y = (tensor_of(arrays[key]).requires_grad_() for key in ("x", "y"))
     loss = mk_mmd_loss(x, y, [float(sigma) for sigma in case["sigmas"]])
     gradients = torch.autograd.grad(loss, (x, y))
-    comparisons = [Comparison("loss", loss.detach().numpy(), arrays["loss"], **LOSS)]
-    for key, gradient in zip(("grad_x", "grad_y"), gradients, strict=True):
-        comparisons.append(Comparison(key, gradient.numpy(), arrays[key], **GRADIENT))
-    return comparisons
+    pairs = zip(("grad_x", "grad_y"), gradients, strict=True)
+    return [compared("loss", loss, arrays, LOSS), *(compared(key, got, arrays, GRADIENT) for key, got in pairs)]

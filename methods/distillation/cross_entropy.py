@@ -7,9 +7,8 @@ from typing import ClassVar
 from torch import Tensor
 
 from methods.cards import MethodCard
-from methods.distillation.inputs import Batch, Objective
+from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy
-from methods.distillation.probes import non_target_mass
 
 
 class CrossEntropy(Objective):
@@ -17,13 +16,9 @@ class CrossEntropy(Objective):
 
     name: ClassVar[str] = "cross-entropy"
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy``."""
         return {"cross_entropy": cross_entropy(batch.logits, batch.labels)}
-
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
-        """``student_non_target_mass``."""
-        return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
 
 CARD = MethodCard(
@@ -35,5 +30,5 @@ CARD = MethodCard(
     paper="the usual classification loss",
     target="CrossEntropy",
     summary="cross-entropy with the labels; no teacher, no smoothing",
-    diagnostics=("grad_norm_cross_entropy", "grad_share_cross_entropy", "student_non_target_mass"),
+    diagnostics=(*gradient_names("cross_entropy"), "student_non_target_mass"),
 )

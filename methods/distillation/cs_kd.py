@@ -7,11 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
-from methods.distillation.inputs import Batch, Objective, check_positive
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_positive
+from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_rows
-from methods.distillation.logits import cross_entropy, target_index, widen
-from methods.distillation.probes import non_target_mass
+from methods.distillation.logits import cross_entropy, target_index
+from methods.precision import widen
 
 
 def partners(labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,19 +64,16 @@ class CSKD(Objective):
         check_positive("cs-kd", temperature=temperature)
         self.temperature, self.weight = temperature, weight
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy`` and ``distillation``."""
         return {
             "cross_entropy": cross_entropy(batch.logits, batch.labels),
             "distillation": self.weight * cs_kd_loss(batch.logits, batch.labels, self.temperature),
         }
 
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
+    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """The student's non-target mass, and the share of items that have a partner."""
-        return {
-            "student_non_target_mass": non_target_mass(batch.logits, batch.labels),
-            "paired_share": partners(target_index(batch.labels))[1].float().mean(),
-        }
+        return {**super().probe(batch), "paired_share": partners(target_index(batch.labels))[1].float().mean()}
 
 
 CARD = MethodCard(
@@ -88,14 +86,7 @@ CARD = MethodCard(
     "arXiv 2003.13964",
     target="CSKD",
     summary="predictions of two items of one class drawn together",
-    defaults={"temperature": 4.0, "weight": 1.0},
+    defaults=defaults_of(CSKD),
     search_space={"temperature": Uniform(1.0, 8.0), "weight": Uniform(0.5, 4.0, log=True)},
-    diagnostics=(
-        "grad_norm_cross_entropy",
-        "grad_norm_distillation",
-        "grad_share_cross_entropy",
-        "grad_share_distillation",
-        "student_non_target_mass",
-        "paired_share",
-    ),
+    diagnostics=(*gradient_names("cross_entropy", "distillation"), "student_non_target_mass", "paired_share"),
 )

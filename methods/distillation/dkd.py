@@ -8,17 +8,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.cards import MethodCard, Uniform
-from methods.distillation.inputs import Batch, Objective, check_positive
-from methods.distillation.logits import (
-    cross_entropy,
-    is_target,
-    others_log_softmax,
-    target_index,
-    target_log_odds,
-    widen,
-)
-from methods.distillation.probes import teacher_quantities
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_positive
+from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
+from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index, target_log_odds
+from methods.distillation.probes import TEACHER_QUANTITIES
+from methods.precision import widen
 
 
 def tckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
@@ -114,13 +109,13 @@ class DKD(Objective):
         self.temperature, self.alpha, self.beta, self.ce_weight = temperature, alpha, beta, ce_weight
         self.warmup_epochs, self.warmup_fraction = warmup_epochs, warmup_fraction
 
-    def warmup(self, batch: Batch) -> float:
+    def warmup(self, batch: DistillationBatch) -> float:
         """The weight of the distillation terms at this point of the training, in [0, 1]."""
         if self.warmup_epochs:
             return min(1.0, batch.epoch / self.warmup_epochs)
         return min(1.0, batch.progress / self.warmup_fraction) if self.warmup_fraction else 1.0
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy``, ``target``, ``non_target``."""
         weight, given = (
             self.warmup(batch),
@@ -132,10 +127,6 @@ class DKD(Objective):
             "non_target": weight * self.beta * nckd_loss(*given),
         }
 
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
-        """Non-target masses, their gap, the normalised KL."""
-        return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
-
 
 CARD = MethodCard(
     name="dkd",
@@ -146,26 +137,8 @@ CARD = MethodCard(
     paper="Zhao, Cui, Song, Qiu, Liang: Decoupled Knowledge Distillation, CVPR 2022, arXiv 2203.08679",
     target="DKD",
     summary="target and non-target knowledge distilled by two KL divergences with weights of their own",
-    defaults={
-        "temperature": 1.0,
-        "alpha": 1.0,
-        "beta": 0.5,
-        "ce_weight": 1.0,
-        "warmup_epochs": 0,
-        "warmup_fraction": 0.0,
-    },
+    defaults=defaults_of(DKD),
     search_space={"temperature": Uniform(1.0, 8.0), "beta": Uniform(0.25, 10.0, log=True)},
     needs=("teacher",),
-    diagnostics=(
-        "grad_norm_cross_entropy",
-        "grad_norm_target",
-        "grad_norm_non_target",
-        "grad_share_cross_entropy",
-        "grad_share_target",
-        "grad_share_non_target",
-        "teacher_non_target_mass",
-        "student_non_target_mass",
-        "non_target_mass_gap",
-        "normalised_kl",
-    ),
+    diagnostics=(*gradient_names("cross_entropy", "target", "non_target"), *TEACHER_QUANTITIES),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from methods.distillation.inputs import Batch
+from methods.distillation.inputs import DistillationBatch
 
 
 def as_map(feature: Tensor) -> Tensor:
@@ -12,7 +12,7 @@ def as_map(feature: Tensor) -> Tensor:
     return feature[:, :, None, None] if feature.ndim == 2 else feature
 
 
-def check_channels(method: str, batch: Batch, student: int, teacher: int) -> None:
+def check_channels(method: str, batch: DistillationBatch, student: int, teacher: int) -> None:
     """Refuse features that are neither pooled nor maps, or of other channels (ValueError)."""
     for name, feature, channels in (
         ("feature", batch.feature, student),

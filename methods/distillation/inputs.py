@@ -5,13 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from methods.distillation.loss import Loss, sum_of
+from methods.distillation.probes import non_target_mass, teacher_quantities
+from methods.losses import LossInputs, TrainingLoss, sum_of
+from methods.precision import widen
 
 NEEDS: Mapping[str, str] = {
     "teacher": "teacher_logits",
@@ -20,11 +22,11 @@ NEEDS: Mapping[str, str] = {
     "teacher_head": "teacher_head",
     "index": "index",
 }
-"""What an objective may need beyond logits and labels, and the field of ``Batch`` that holds it."""
+"""What an objective may need beyond logits and labels, and the field of ``DistillationBatch`` that holds it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class DistillationBatch(LossInputs):
     """One training batch as an objective sees it: N items, C classes.
 
     Attributes:
@@ -49,86 +51,34 @@ class Batch:
     progress: float = 0.0
     epoch: int = 1
 
-    def require(self, name: str) -> Tensor:
-        """The tensor of that field (ValueError where the batch lacks it)."""
-        value = getattr(self, name)
-        if value is None:
-            raise ValueError(f"the batch lacks {name}")
-        return value
 
-    def detached(self) -> Batch:
-        """The same batch cut off from the graph of the network."""
-        tensors = {f.name: getattr(self, f.name) for f in fields(self)}
-        return replace(self, **{k: v.detach() for k, v in tensors.items() if isinstance(v, Tensor)})
+class Objective(TrainingLoss[DistillationBatch]):
+    """A training loss of a classifier."""
 
+    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
+        """``student_non_target_mass``; of a method with a teacher all of ``TEACHER_QUANTITIES``."""
+        if "teacher" in self.needs:
+            return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
+        return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
-class Objective(nn.Module):
-    """A training loss. Its own parameters (weak heads, connectors) train with the model and are never deployed.
-
-    A subclass writes ``terms``, and where it has mechanisms to show, ``probe``.
-
-    Attributes:
-        record: whether forwards keep their batch (detached) for ``diagnostics``; off in timing runs.
-    """
-
-    name: ClassVar[str]
-    needs: ClassVar[tuple[str, ...]] = ()
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.record = False
-        self._recorded: Batch | None = None
-
-    def forward(self, batch: Batch) -> Loss:
-        """The loss of one batch.
-
-        Raises:
-            ValueError: the batch lacks what the method needs, or shapes do not fit.
-        """
-        self.check(batch)
-        if self.record and not torch.compiler.is_compiling():
-            self._recorded = batch.detached()
-        return self.losses(batch)
-
-    def losses(self, batch: Batch) -> Loss:
-        """The sum of the terms; overridden where a faster form than autograd's exists."""
-        terms = self.terms(batch)
-        return Loss(sum_of(terms), {name: term.detach() for name, term in terms.items()})
-
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
-        """The weighted summands of the loss by name, each a scalar with a gradient; changes no state."""
-        raise NotImplementedError(f"{type(self).__name__} does not define its terms")
-
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
-        """Quantities of the method's mechanism on one batch; called without gradients."""
-        return {}
-
-    def diagnostics(self, batch: Batch | None = None) -> dict[str, Tensor]:
-        """What the mechanism tables read; neither parameters, buffers nor random streams move.
-
-        Args:
-            batch: the batch to look at; by default the last one seen while ``record`` was true.
+    def measure(self, batch: DistillationBatch) -> dict[str, Tensor]:
+        """The terms' gradients and the method's own quantities.
 
         Returns:
-            Scalars without graph: the Frobenius norm over the batch of each term's gradient by the student's logits
-            (``grad_norm_<term>``), its share of the sum of norms (``grad_share_<term>``), and the method's own
-            quantities. Empty where no batch was recorded.
+            The Frobenius norm over the batch of each term's gradient by the student's logits (``grad_norm_<term>``),
+            its share of the sum of norms (``grad_share_<term>``), and what ``probe`` returns.
         """
-        seen = self._recorded if batch is None else batch.detached()
-        if seen is None:
-            return {}
-        self.check(seen)
         with _unchanged(self):
-            norms = self._gradient_norms(seen)
+            norms = self._gradient_norms(batch)
             with torch.no_grad():
-                quantities = self.probe(seen)
+                quantities = self.probe(batch)
         total = sum_of(norms).clamp_min(torch.finfo(torch.float32).tiny)
         shares = {f"grad_share_{name}": norm / total for name, norm in norms.items()}
         return {**{f"grad_norm_{name}": norm for name, norm in norms.items()}, **shares, **quantities}
 
-    def _gradient_norms(self, batch: Batch) -> dict[str, Tensor]:
+    def _gradient_norms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         with torch.enable_grad():
-            logits = batch.logits.detach().to(torch.promote_types(batch.logits.dtype, torch.float32)).requires_grad_()
+            logits = widen(batch.logits.detach()).requires_grad_()
             terms = self.terms(replace(batch, logits=logits))
             norms = {}
             for name, term in terms.items():
@@ -140,7 +90,7 @@ class Objective(nn.Module):
                 norms[name] = torch.zeros_like(term) if gradient is None else torch.linalg.vector_norm(gradient)
         return {name: norm.detach() for name, norm in norms.items()}
 
-    def check(self, batch: Batch) -> None:
+    def check(self, batch: DistillationBatch) -> None:
         """Refuse a batch that lacks what the method needs or whose shapes do not fit (ValueError)."""
         logits, labels = batch.logits, batch.labels
         if logits.ndim != 2 or logits.shape[1] < 2:
@@ -219,14 +169,6 @@ def shape_arguments(factory: Callable[..., Objective], **facts: int) -> dict[str
     return {name: facts[name] for name in inspect.signature(factory).parameters if name in facts}
 
 
-def check_choice(method: str, name: str, value: object, allowed: tuple[Any, ...]) -> None:
-    """Refuse a value that an option does not have (ValueError naming method, option and choices)."""
-    if value not in allowed:
-        raise ValueError(f"{method}: {name} must be one of {', '.join(map(str, allowed))}, got {value!r}")
-
-
-def check_positive(method: str, **values: float) -> None:
-    """Refuse numbers that are not above zero (ValueError)."""
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"{method}: {name} must be above 0, got {value}")
+def gradient_names(*terms: str) -> tuple[str, ...]:
+    """Names under which ``Objective.measure`` reports the gradients of these terms."""
+    return tuple(f"grad_{quantity}_{term}" for quantity in ("norm", "share") for term in terms)

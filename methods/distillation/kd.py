@@ -6,10 +6,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
-from methods.distillation.inputs import Batch, Objective, check_positive
-from methods.distillation.logits import cross_entropy, widen
-from methods.distillation.probes import teacher_quantities
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_positive
+from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
+from methods.distillation.logits import cross_entropy
+from methods.distillation.probes import TEACHER_QUANTITIES
+from methods.precision import widen
 
 
 def kd_rows(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
@@ -70,16 +72,12 @@ class KD(Objective):
             )
         self.temperature, self.alpha, self.ce_weight = temperature, alpha, weight
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy`` and ``distillation``."""
         return {
             "cross_entropy": self.ce_weight * cross_entropy(batch.logits, batch.labels),
             "distillation": self.alpha * kd_loss(batch.logits, batch.require("teacher_logits"), self.temperature),
         }
-
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
-        """Non-target masses, their gap, the normalised KL."""
-        return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
 
 
 CARD = MethodCard(
@@ -91,17 +89,8 @@ CARD = MethodCard(
     paper="Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015, arXiv 1503.02531",
     target="KD",
     summary="cross-entropy with the teacher's softened probabilities, beside the labels",
-    defaults={"temperature": 1.0, "alpha": 0.5, "ce_weight": None},
+    defaults=defaults_of(KD),
     search_space={"temperature": Uniform(1.0, 8.0), "alpha": Uniform(0.1, 0.95)},
     needs=("teacher",),
-    diagnostics=(
-        "grad_norm_cross_entropy",
-        "grad_norm_distillation",
-        "grad_share_cross_entropy",
-        "grad_share_distillation",
-        "teacher_non_target_mass",
-        "student_non_target_mass",
-        "non_target_mass_gap",
-        "normalised_kl",
-    ),
+    diagnostics=(*gradient_names("cross_entropy", "distillation"), *TEACHER_QUANTITIES),
 )

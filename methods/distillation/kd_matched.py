@@ -7,12 +7,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
-from methods.distillation.inputs import Batch, Objective, check_positive
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_positive
+from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_loss
-from methods.distillation.logits import cross_entropy, widen
+from methods.distillation.logits import cross_entropy
 from methods.distillation.nkd import nkd_loss
-from methods.distillation.probes import teacher_quantities
+from methods.distillation.probes import TEACHER_QUANTITIES
+from methods.precision import widen
 
 
 def matching_scale(student: Tensor, teacher: Tensor, label: Tensor, temperature: float, gamma: float) -> Tensor:
@@ -57,7 +59,7 @@ class MatchedKD(Objective):
         check_positive("kd-matched", temperature=temperature)
         self.temperature, self.gamma = temperature, gamma
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy`` and ``distillation``."""
         student, teacher = batch.logits, batch.require("teacher_logits")
         scale = matching_scale(student, teacher, batch.labels, self.temperature, self.gamma)
@@ -66,11 +68,11 @@ class MatchedKD(Objective):
             "distillation": scale * kd_loss(student, teacher, self.temperature),
         }
 
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
+    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """Non-target masses, their gap, the normalised KL, and the factor in use."""
         student, teacher = batch.logits, batch.require("teacher_logits")
         scale = matching_scale(student, teacher, batch.labels, self.temperature, self.gamma)
-        return {**teacher_quantities(student, teacher, batch.labels), "matching_scale": scale}
+        return {**super().probe(batch), "matching_scale": scale}
 
 
 CARD = MethodCard(
@@ -82,18 +84,8 @@ CARD = MethodCard(
     paper="a control of this project; KD: Hinton, Vinyals, Dean 2015, arXiv 1503.02531",
     target="MatchedKD",
     summary="KD whose gradient has, batch by batch, the norm of NKD's",
-    defaults={"temperature": 1.0, "gamma": 1.5},
+    defaults=defaults_of(MatchedKD),
     search_space={"temperature": Uniform(1.0, 6.0), "gamma": Uniform(0.25, 8.0, log=True)},
     needs=("teacher",),
-    diagnostics=(
-        "grad_norm_cross_entropy",
-        "grad_norm_distillation",
-        "grad_share_cross_entropy",
-        "grad_share_distillation",
-        "teacher_non_target_mass",
-        "student_non_target_mass",
-        "non_target_mass_gap",
-        "normalised_kl",
-        "matching_scale",
-    ),
+    diagnostics=(*gradient_names("cross_entropy", "distillation"), *TEACHER_QUANTITIES, "matching_scale"),
 )

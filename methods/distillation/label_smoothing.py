@@ -6,10 +6,9 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
-from methods.distillation.inputs import Batch, Objective
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy
-from methods.distillation.probes import non_target_mass
 
 
 class LabelSmoothing(Objective):
@@ -30,13 +29,9 @@ class LabelSmoothing(Objective):
             raise ValueError(f"label-smoothing: smoothing must lie in [0, 1), got {smoothing}")
         self.smoothing = smoothing
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy``, with the smoothed labels."""
         return {"cross_entropy": cross_entropy(batch.logits, batch.labels, self.smoothing)}
-
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
-        """``student_non_target_mass``."""
-        return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
 
 CARD = MethodCard(
@@ -49,7 +44,7 @@ CARD = MethodCard(
     "CVPR 2016, arXiv 1512.00567",
     target="LabelSmoothing",
     summary="cross-entropy with a share ε of each label spread over all classes",
-    defaults={"smoothing": 0.1},
+    defaults=defaults_of(LabelSmoothing),
     search_space={"smoothing": Uniform(0.0, 0.3)},
-    diagnostics=("grad_norm_cross_entropy", "grad_share_cross_entropy", "student_non_target_mass"),
+    diagnostics=(*gradient_names("cross_entropy"), "student_non_target_mass"),
 )

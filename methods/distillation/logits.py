@@ -9,10 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-
-def widen(logits: Tensor) -> Tensor:
-    """At least float32: half-precision logits lose the differences that a distillation loss is made of."""
-    return logits if logits.dtype == torch.float64 else logits.float()
+from methods.precision import widen
 
 
 def target_index(labels: Tensor) -> Tensor:

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, Uniform
+from methods.cards import MethodCard, Uniform, defaults_of
 from methods.distillation.features import as_map, check_channels
-from methods.distillation.inputs import Batch, Objective, RandomStream
-from methods.distillation.logits import cross_entropy, widen
-from methods.distillation.probes import non_target_mass
+from methods.distillation.inputs import DistillationBatch, Objective, RandomStream, gradient_names
+from methods.distillation.logits import cross_entropy
+from methods.precision import widen
 
 
 class MGD(Objective):
@@ -57,7 +57,7 @@ class MGD(Objective):
         )
         self.noise = RandomStream(mask_seed)
 
-    def check(self, batch: Batch) -> None:
+    def check(self, batch: DistillationBatch) -> None:
         """As ``Objective.check``, the channels of both features, and that their maps are of one size."""
         super().check(batch)
         check_channels(self.name, batch, *self.channels)
@@ -67,17 +67,13 @@ class MGD(Objective):
                 f"mgd: both feature maps must be of one size, got {tuple(ours.shape)} and {tuple(theirs.shape)}"
             )
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy`` and ``generation``."""
         ours, theirs = self.align(as_map(batch.require("feature"))), as_map(batch.require("teacher_feature").detach())
         kept = self.noise.uniform((*ours.shape[:2], 1, 1), ours) >= self.mask_ratio
         generated = self.generation(ours * kept)
         squared = (widen(generated) - widen(theirs)).square().sum() / ours.shape[0]
         return {"cross_entropy": cross_entropy(batch.logits, batch.labels), "generation": self.alpha * squared}
-
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
-        """``student_non_target_mass``."""
-        return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
 
 CARD = MethodCard(
@@ -90,14 +86,8 @@ CARD = MethodCard(
     target="MGD",
     summary="from a masked student feature a small generator must restore the teacher's feature",
     required=("feature_channels", "teacher_channels"),
-    defaults={"alpha": 7e-5, "mask_ratio": 0.15, "mask_seed": 0},
+    defaults=defaults_of(MGD),
     search_space={"alpha": Uniform(1e-5, 1e-2, log=True), "mask_ratio": Uniform(0.0, 0.6)},
     needs=("feature", "teacher_feature"),
-    diagnostics=(
-        "grad_norm_cross_entropy",
-        "grad_norm_generation",
-        "grad_share_cross_entropy",
-        "grad_share_generation",
-        "student_non_target_mass",
-    ),
+    diagnostics=(*gradient_names("cross_entropy", "generation"), "student_non_target_mass"),
 )

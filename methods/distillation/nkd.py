@@ -8,19 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.cards import MethodCard, Uniform
-from methods.distillation.inputs import Batch, Objective, check_choice, check_positive
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_choice, check_positive
+from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_loss
-from methods.distillation.logits import (
-    cross_entropy,
-    is_target,
-    others_log_softmax,
-    target_index,
-    target_log_odds,
-    widen,
-)
-from methods.distillation.loss import Loss
-from methods.distillation.probes import teacher_quantities
+from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index, target_log_odds
+from methods.distillation.probes import TEACHER_QUANTITIES
+from methods.losses import Loss
+from methods.precision import widen
 
 MASKS: tuple[str, ...] = ("others", "all")
 
@@ -186,7 +181,7 @@ class NKD(Objective):
         self.temperature, self.gamma, self.alpha, self.ce_weight = temperature, gamma, alpha, ce_weight
         self.normalise, self.mask = normalise, mask
 
-    def losses(self, batch: Batch) -> Loss:
+    def losses(self, batch: DistillationBatch) -> Loss:
         """One fused pass where nothing is ablated; the sum of ``terms`` otherwise."""
         if not self.normalise or self.mask == "all":
             return super().losses(batch)
@@ -202,7 +197,7 @@ class NKD(Objective):
         terms = {"cross_entropy": plain.detach(), "target": target, "non_target": non_target}
         return Loss(plain + distilled, terms)
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy``, ``target``, ``non_target``."""
         student, teacher, labels = batch.logits, batch.require("teacher_logits"), batch.labels
         if self.mask == "all":
@@ -215,10 +210,6 @@ class NKD(Objective):
             "non_target": self.gamma * non_target,
         }
 
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
-        """Non-target masses, their gap, the normalised KL."""
-        return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
-
 
 CARD = MethodCard(
     name="nkd",
@@ -230,27 +221,9 @@ CARD = MethodCard(
     "Approach with Normalized Loss and Customized Soft Labels, ICCV 2023, arXiv 2303.13005",
     target="NKD",
     summary="the teacher's target probability, and its other classes made to sum to one, distilled separately",
-    defaults={
-        "temperature": 1.0,
-        "gamma": 1.5,
-        "alpha": 1.0,
-        "ce_weight": 1.0,
-        "normalise": True,
-        "mask": "others",
-    },
+    defaults=defaults_of(NKD),
     options={"normalise": (True, False), "mask": MASKS},
     search_space={"temperature": Uniform(1.0, 6.0), "gamma": Uniform(0.25, 8.0, log=True)},
     needs=("teacher",),
-    diagnostics=(
-        "grad_norm_cross_entropy",
-        "grad_norm_target",
-        "grad_norm_non_target",
-        "grad_share_cross_entropy",
-        "grad_share_target",
-        "grad_share_non_target",
-        "teacher_non_target_mass",
-        "student_non_target_mass",
-        "non_target_mass_gap",
-        "normalised_kl",
-    ),
+    diagnostics=(*gradient_names("cross_entropy", "target", "non_target"), *TEACHER_QUANTITIES),
 )

@@ -5,7 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from methods.distillation.logits import is_target, others_log_softmax, target_index, target_log_odds, widen
+from methods.distillation.logits import is_target, others_log_softmax, target_index, target_log_odds
+from methods.precision import widen
+
+TEACHER_QUANTITIES = ("teacher_non_target_mass", "student_non_target_mass", "non_target_mass_gap", "normalised_kl")
+"""Names of what ``teacher_quantities`` returns."""
 
 
 def non_target_mass(logits: Tensor, labels: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
-from methods.distillation.inputs import Batch, Objective
-from methods.distillation.logits import class_masses, cross_entropy, widen
-from methods.distillation.loss import Loss
-from methods.distillation.probes import non_target_mass
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
+from methods.distillation.logits import class_masses, cross_entropy
+from methods.losses import Loss
+from methods.precision import widen
 
 
 class PSKD(Objective):
@@ -45,7 +45,7 @@ class PSKD(Objective):
         self.register_buffer("predictions", torch.zeros(items, classes))
         self.register_buffer("seen", torch.zeros(items, dtype=torch.bool))
 
-    def losses(self, batch: Batch) -> Loss:
+    def losses(self, batch: DistillationBatch) -> Loss:
         """The sum of the terms; afterwards the batch's predictions enter the table."""
         loss = super().losses(batch)
         if self.training:
@@ -55,13 +55,13 @@ class PSKD(Objective):
                 self.seen[index] = True
         return loss
 
-    def soft_labels(self, batch: Batch) -> Tensor:
+    def soft_labels(self, batch: DistillationBatch) -> Tensor:
         """What the own past says of the items: earlier predictions (N, C), the labels for items never seen."""
         wide, index = widen(batch.logits), batch.require("index")
         masses = class_masses(batch.labels, wide.shape[1], wide.dtype)
         return torch.where(self.seen[index, None], self.predictions[index].to(wide.dtype), masses)
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy`` and ``distillation``."""
         share = self.alpha * batch.progress
         return {
@@ -69,14 +69,12 @@ class PSKD(Objective):
             "distillation": share * cross_entropy(batch.logits, self.soft_labels(batch)),
         }
 
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
+    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """The student's non-target mass, and the mean mass outside the label of the own past predictions."""
         wide = widen(batch.logits)
         masses = class_masses(batch.labels, wide.shape[1], wide.dtype)
-        return {
-            "student_non_target_mass": non_target_mass(batch.logits, batch.labels),
-            "own_non_target_mass": 1 - (self.soft_labels(batch) * (masses > 0)).sum(dim=1).mean(),
-        }
+        outside = 1 - (self.soft_labels(batch) * (masses > 0)).sum(dim=1).mean()
+        return {**super().probe(batch), "own_non_target_mass": outside}
 
 
 CARD = MethodCard(
@@ -90,15 +88,8 @@ CARD = MethodCard(
     target="PSKD",
     summary="labels mixed ever more with the model's own predictions of the epoch before",
     required=("items", "classes"),
-    defaults={"alpha": 0.8},
+    defaults=defaults_of(PSKD),
     search_space={"alpha": Uniform(0.3, 0.95)},
     needs=("index",),
-    diagnostics=(
-        "grad_norm_cross_entropy",
-        "grad_norm_distillation",
-        "grad_share_cross_entropy",
-        "grad_share_distillation",
-        "student_non_target_mass",
-        "own_non_target_mass",
-    ),
+    diagnostics=(*gradient_names("cross_entropy", "distillation"), "student_non_target_mass", "own_non_target_mass"),
 )

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from methods.distillation.logits import pick, widen
+from methods.distillation.logits import pick
+from methods.precision import widen
 
 SOURCES: tuple[str, ...] = ("released", "paper", "unnormalised", "weak", "student", "teacher", "random", "uniform")
 GUARD = 1e-6

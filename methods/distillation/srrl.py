@@ -8,11 +8,12 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.cards import MethodCard, Uniform
+from methods.cards import MethodCard, Uniform, defaults_of
 from methods.distillation.features import as_map, check_channels
-from methods.distillation.inputs import Batch, Objective
-from methods.distillation.logits import cross_entropy, widen
-from methods.distillation.probes import teacher_quantities
+from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
+from methods.distillation.logits import cross_entropy
+from methods.distillation.probes import TEACHER_QUANTITIES
+from methods.precision import widen
 
 
 class SRRL(Objective):
@@ -43,12 +44,12 @@ class SRRL(Objective):
         self.connector = nn.Sequential(convolution, nn.BatchNorm2d(teacher_channels), nn.ReLU())
         self.channels = (feature_channels, teacher_channels)
 
-    def check(self, batch: Batch) -> None:
+    def check(self, batch: DistillationBatch) -> None:
         """As ``Objective.check``, and the channels of both features."""
         super().check(batch)
         check_channels(self.name, batch, *self.channels)
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy``, ``feature``, ``regression``."""
         pooled = self.connector(as_map(batch.require("feature"))).mean(dim=(2, 3))
         theirs = as_map(batch.require("teacher_feature").detach()).mean(dim=(2, 3))
@@ -62,10 +63,6 @@ class SRRL(Objective):
             "regression": self.beta * F.mse_loss(widen(regressed), widen(batch.require("teacher_logits").detach())),
         }
 
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
-        """Non-target masses, their gap, the normalised KL."""
-        return teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
-
 
 CARD = MethodCard(
     name="srrl",
@@ -78,19 +75,8 @@ CARD = MethodCard(
     target="SRRL",
     summary="the student's feature, connected to the teacher's space, must serve the teacher's classifier",
     required=("feature_channels", "teacher_channels"),
-    defaults={"alpha": 1.0, "beta": 1.0},
+    defaults=defaults_of(SRRL),
     search_space={"alpha": Uniform(0.1, 10.0, log=True), "beta": Uniform(0.1, 10.0, log=True)},
     needs=("teacher", "feature", "teacher_feature", "teacher_head"),
-    diagnostics=(
-        "grad_norm_cross_entropy",
-        "grad_norm_feature",
-        "grad_norm_regression",
-        "grad_share_cross_entropy",
-        "grad_share_feature",
-        "grad_share_regression",
-        "teacher_non_target_mass",
-        "student_non_target_mass",
-        "non_target_mass_gap",
-        "normalised_kl",
-    ),
+    diagnostics=(*gradient_names("cross_entropy", "feature", "regression"), *TEACHER_QUANTITIES),
 )

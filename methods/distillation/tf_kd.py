@@ -7,10 +7,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
-from methods.distillation.inputs import Batch, Objective, check_choice, check_positive
-from methods.distillation.logits import class_masses, cross_entropy, widen
-from methods.distillation.probes import non_target_mass
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_choice, check_positive
+from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
+from methods.distillation.logits import class_masses, cross_entropy
+from methods.precision import widen
 
 FORMS: tuple[str, ...] = ("released", "paper")
 
@@ -82,7 +83,7 @@ class TfKD(Objective):
         self.temperature, self.alpha, self.correct = temperature, alpha, correct
         self.multiplier, self.form = multiplier, form
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy`` and ``distillation``."""
         scale = 1.0 if self.multiplier is None else self.multiplier / batch.logits.shape[1]
         loss = tf_kd_loss(batch.logits, batch.labels, self.temperature, self.correct, self.form)
@@ -90,10 +91,6 @@ class TfKD(Objective):
             "cross_entropy": (1 - self.alpha) * cross_entropy(batch.logits, batch.labels),
             "distillation": self.alpha * scale * loss,
         }
-
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
-        """``student_non_target_mass``."""
-        return {"student_non_target_mass": non_target_mass(batch.logits, batch.labels)}
 
 
 CARD = MethodCard(
@@ -106,14 +103,8 @@ CARD = MethodCard(
     "arXiv 1909.11723",
     target="TfKD",
     summary="distillation from a virtual teacher that is 99 % sure of the label and indifferent otherwise",
-    defaults={"temperature": 20.0, "alpha": 0.1, "correct": 0.99, "multiplier": None, "form": "released"},
+    defaults=defaults_of(TfKD),
     options={"form": FORMS},
     search_space={"temperature": Uniform(5.0, 50.0, log=True), "alpha": Uniform(0.05, 0.95)},
-    diagnostics=(
-        "grad_norm_cross_entropy",
-        "grad_norm_distillation",
-        "grad_share_cross_entropy",
-        "grad_share_distillation",
-        "student_non_target_mass",
-    ),
+    diagnostics=(*gradient_names("cross_entropy", "distillation"), "student_non_target_mass"),
 )

@@ -6,11 +6,11 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
-from methods.distillation.inputs import Batch, Objective
-from methods.distillation.logits import cross_entropy, widen
-from methods.distillation.probes import non_target_mass
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
+from methods.distillation.logits import cross_entropy
 from methods.distillation.uskd import USKDOptions, find_targets, target_labels, uskd_target_loss
+from methods.precision import widen
 
 LINEAR = USKDOptions(smoothing="linear")
 
@@ -44,23 +44,19 @@ class TfNKD(Objective):
         super().__init__()
         self.alpha, self.ce_weight = alpha, ce_weight
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy`` and ``target``."""
         return {
             "cross_entropy": self.ce_weight * cross_entropy(batch.logits, batch.labels),
             "target": self.alpha * tf_nkd_loss(batch.logits, batch.labels),
         }
 
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
+    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """Mean and largest P, and the student's non-target mass."""
         targets = find_targets(batch.labels, batch.logits)
         probability = widen(batch.logits).softmax(dim=1).gather(1, targets.classes)
         present = target_labels(probability, targets.masses, "linear")[targets.masses > 0]
-        return {
-            "target_label_mean": present.mean(),
-            "target_label_max": present.max(),
-            "student_non_target_mass": non_target_mass(batch.logits, batch.labels),
-        }
+        return {"target_label_mean": present.mean(), "target_label_max": present.max(), **super().probe(batch)}
 
 
 CARD = MethodCard(
@@ -73,13 +69,10 @@ CARD = MethodCard(
     "arXiv 2208.10139",
     target="TfNKD",
     summary="the target class again, weighted by the student's own probability; the preprint's self-distillation",
-    defaults={"alpha": 1.0, "ce_weight": 1.0},
+    defaults=defaults_of(TfNKD),
     search_space={"alpha": Uniform(0.05, 2.0, log=True)},
     diagnostics=(
-        "grad_norm_cross_entropy",
-        "grad_norm_target",
-        "grad_share_cross_entropy",
-        "grad_share_target",
+        *gradient_names("cross_entropy", "target"),
         "target_label_mean",
         "target_label_max",
         "student_non_target_mass",

@@ -8,10 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, Uniform
-from methods.distillation.inputs import Batch, Objective, RandomStream, check_choice
-from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index, widen
-from methods.distillation.probes import non_target_mass, spearman
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_choice
+from methods.distillation.inputs import DistillationBatch, Objective, RandomStream, gradient_names
+from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index
+from methods.distillation.probes import spearman
 from methods.distillation.ranking import (
     SOURCES,
     rank_scores,
@@ -19,6 +20,7 @@ from methods.distillation.ranking import (
     uniform_masses,
     zipf_masses,
 )
+from methods.precision import widen
 
 SMOOTHINGS: tuple[str, ...] = ("squared", "linear", "none")
 FORMS: tuple[str, ...] = ("released", "paper")
@@ -216,13 +218,13 @@ class USKD(Objective):
         logits: Tensor = self.weak_head(pooled)
         return logits
 
-    def check(self, batch: Batch) -> None:
+    def check(self, batch: DistillationBatch) -> None:
         """As ``Objective.check``; ranks by teacher need teacher logits."""
         super().check(batch)
         if self.options.rank == "teacher" and batch.teacher_logits is None:
             raise ValueError("uskd: rank 'teacher' needs teacher_logits in the batch")
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy``, ``target``, ``non_target``, ``weak``."""
         student, labels = batch.logits, batch.labels
         weak = self.weak_logits(batch.require("feature"))
@@ -236,7 +238,7 @@ class USKD(Objective):
             "weak": self.mu * cross_entropy(weak, labels, WEAK_SMOOTHING),
         }
 
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
+    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """Weak head's accuracy (percent), mean and largest P, and what the rank has to do with a teacher's order.
 
         ``rank_teacher_spearman`` (of the rank in use) and ``weak_teacher_spearman`` (of the weak head alone) are means
@@ -254,7 +256,7 @@ class USKD(Objective):
             "weak_accuracy": 100 * hits.float().mean(),
             "target_label_mean": present.mean(),
             "target_label_max": present.max(),
-            "student_non_target_mass": non_target_mass(student, labels),
+            **super().probe(batch),
         }
         if batch.teacher_logits is not None:
             target = is_target(student, target_index(labels))
@@ -278,18 +280,7 @@ CARD = MethodCard(
     target="USKD",
     summary="soft labels without a teacher: the target's from the student, the others' from ranks by Zipf's law",
     required=("feature_channels", "classes"),
-    defaults={
-        "alpha": 1.0,
-        "beta": 0.1,
-        "mu": 0.005,
-        "ce_weight": 1.0,
-        "rank": "released",
-        "zero_mass": "released",
-        "zipf_over": "all",
-        "smoothing": "squared",
-        "clamp": False,
-        "rank_seed": 0,
-    },
+    defaults=defaults_of(USKD),
     options={
         "rank": SOURCES,
         "zero_mass": FORMS,
@@ -304,14 +295,7 @@ CARD = MethodCard(
     },
     needs=("feature",),
     diagnostics=(
-        "grad_norm_cross_entropy",
-        "grad_norm_target",
-        "grad_norm_non_target",
-        "grad_norm_weak",
-        "grad_share_cross_entropy",
-        "grad_share_target",
-        "grad_share_non_target",
-        "grad_share_weak",
+        *gradient_names("cross_entropy", "target", "non_target", "weak"),
         "weak_accuracy",
         "target_label_mean",
         "target_label_max",

@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.comparison import GRADIENT, LOSS, Comparison
+from methods.comparison import EXACT, GRADIENT, LOSS, Arrays, Comparison, compared, tensor_of
 from methods.distillation.dkd import dkd_loss
 from methods.distillation.kd import KD, kd_loss
 from methods.distillation.nkd import nkd_loss
@@ -20,8 +19,6 @@ from methods.distillation.uskd import uskd_loss
 from methods.distillation.wsld import wsld_loss
 
 PREFIXES: tuple[str, ...] = ("nkd", "dkd", "kd", "wsld", "uskd")
-
-Arrays = Mapping[str, NDArray[np.generic]]
 
 
 def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
@@ -36,20 +33,20 @@ def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparis
     Raises:
         KeyError: the case or its file lacks a key.
     """
-    given = {key: _tensor(value) for key, value in arrays.items()}
+    given = {key: tensor_of(value) for key, value in arrays.items()}
     gradients = [key for key in arrays if key.startswith("grad_")]
     leaves = {key: given[key.removeprefix("grad_")].requires_grad_() for key in gradients}
     label = given["label"].long() if "label" in given else given["soft_label"]
     loss = _uskd(case, given, label) if name.startswith("uskd") else _with_teacher(name, case, given, label)
     computed = torch.autograd.grad(loss, list(leaves.values()))
-    comparisons = [Comparison("loss", _array(loss), arrays["loss"], **LOSS)]
+    comparisons = [compared("loss", loss, arrays, LOSS)]
     for key, gradient in zip(leaves, computed, strict=True):
-        comparisons.append(Comparison(key, _array(gradient), arrays[key], **GRADIENT))
+        comparisons.append(compared(key, gradient, arrays, GRADIENT))
     if "ce_weight" in arrays:
         weight = np.asarray(KD(temperature=case["temp"], alpha=case["alpha"]).ce_weight)
         comparisons.append(Comparison("ce_weight", weight, arrays["ce_weight"], **LOSS))
     if "top2_label" in arrays:
-        comparisons.append(Comparison("top2_label", _array(two_heaviest(label)[0]), arrays["top2_label"], 0.0, 0.0))
+        comparisons.append(compared("top2_label", two_heaviest(label)[0], arrays, EXACT))
     return comparisons
 
 
@@ -69,11 +66,3 @@ def _uskd(case: Mapping[str, Any], given: Mapping[str, Tensor], label: Tensor) -
     pooled = feature.mean(dim=(2, 3)) if feature.ndim == 4 else feature
     weak = F.linear(pooled, given["fc_weight"], given.get("fc_bias"))
     return uskd_loss(given["student"], weak, label, float(case["alpha"]), float(case["beta"]), float(case["mu"]))
-
-
-def _tensor(array: NDArray[np.generic]) -> Tensor:
-    return torch.from_numpy(np.array(array))
-
-
-def _array(tensor: Tensor) -> NDArray[np.generic]:
-    return tensor.detach().numpy()

@@ -7,11 +7,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform
-from methods.distillation.inputs import Batch, Objective, check_positive
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_positive
+from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_rows
 from methods.distillation.logits import cross_entropy
-from methods.distillation.probes import teacher_quantities
+from methods.distillation.probes import TEACHER_QUANTITIES
 
 
 def wsld_weights(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
@@ -63,7 +64,7 @@ class WSLD(Objective):
         check_positive("wsld", temperature=temperature)
         self.temperature, self.alpha, self.ce_weight = temperature, alpha, ce_weight
 
-    def terms(self, batch: Batch) -> dict[str, Tensor]:
+    def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy`` and ``distillation``."""
         given = (batch.logits, batch.require("teacher_logits"), batch.labels)
         return {
@@ -71,11 +72,10 @@ class WSLD(Objective):
             "distillation": wsld_loss(*given, self.temperature, self.alpha),
         }
 
-    def probe(self, batch: Batch) -> dict[str, Tensor]:
+    def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """Non-target masses, their gap, the normalised KL, and the mean weight of an item."""
         weights = wsld_weights(batch.logits, batch.require("teacher_logits"), batch.labels)
-        quantities = teacher_quantities(batch.logits, batch.require("teacher_logits"), batch.labels)
-        return {**quantities, "item_weight": weights.mean()}
+        return {**super().probe(batch), "item_weight": weights.mean()}
 
 
 CARD = MethodCard(
@@ -88,18 +88,8 @@ CARD = MethodCard(
     "Bias-Variance Tradeoff Perspective, ICLR 2021, arXiv 2102.00650",
     target="WSLD",
     summary="KD whose items weigh less where the student already fits the label better than the teacher",
-    defaults={"temperature": 2.0, "alpha": 2.5, "ce_weight": 1.0},
+    defaults=defaults_of(WSLD),
     search_space={"temperature": Uniform(1.0, 8.0), "alpha": Uniform(0.5, 4.0, log=True)},
     needs=("teacher",),
-    diagnostics=(
-        "grad_norm_cross_entropy",
-        "grad_norm_distillation",
-        "grad_share_cross_entropy",
-        "grad_share_distillation",
-        "teacher_non_target_mass",
-        "student_non_target_mass",
-        "non_target_mass_gap",
-        "normalised_kl",
-        "item_weight",
-    ),
+    diagnostics=(*gradient_names("cross_entropy", "distillation"), *TEACHER_QUANTITIES, "item_weight"),
 )

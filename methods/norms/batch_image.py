@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.cards import MethodCard, Uniform
-from methods.norms.options import check_option
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_choice
 from methods.norms.probes import DEVIATIONS, Deviations, RegionShift
 from methods.norms.regions import check_image, hole_mask
 from methods.norms.steps import backward_under_way
@@ -44,7 +44,7 @@ class BatchNormImage(nn.Module):
 
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1, statistics: str = "running") -> None:
         super().__init__()
-        check_option("batch-image", "statistics", statistics, STATISTICS)
+        check_choice("batch-image", "statistics", statistics, STATISTICS)
         self.channels, self.eps, self.momentum, self.statistics = channels, eps, momentum, statistics
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
@@ -115,7 +115,7 @@ CARD = MethodCard(
     paper="Ioffe, Szegedy: Batch Normalization, ICML 2015, arXiv 1502.03167",
     target="BatchNormImage",
     summary="Full-spatial batch normalization; evaluation by running or by batch statistics.",
-    defaults={"eps": 1e-5, "momentum": 0.1, "statistics": "running"},
+    defaults=defaults_of(BatchNormImage),
     options={"statistics": STATISTICS},
     search_space={"momentum": Uniform(0.01, 0.3, log=True)},
     diagnostics=(*DEVIATIONS, "hole_share", "mean_shift", "std_ratio"),

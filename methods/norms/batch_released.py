@@ -6,9 +6,9 @@ root mean square first, fills padding with the mean of the tokens, and has a mom
 
 from __future__ import annotations
 
-from methods.cards import MethodCard, Uniform
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_choice
 from methods.norms.masked_batch import MaskedBatchNorm
-from methods.norms.options import check_option
 from methods.norms.probes import DEVIATIONS
 
 OPTIONS: dict[str, tuple[str, ...]] = {"scaling": ("released", "paper"), "padding": ("released", "paper")}
@@ -40,8 +40,8 @@ class BatchNormReleased(MaskedBatchNorm):
         scaling: str = "released",
         padding: str = "released",
     ) -> None:
-        check_option("batch-released", "scaling", scaling, OPTIONS["scaling"])
-        check_option("batch-released", "padding", padding, OPTIONS["padding"])
+        check_choice("batch-released", "scaling", scaling, OPTIONS["scaling"])
+        check_choice("batch-released", "padding", padding, OPTIONS["padding"])
         super().__init__(
             channels,
             "batch-released",
@@ -61,7 +61,7 @@ CARD = MethodCard(
     paper="Shen et al.: PowerNorm, ICML 2020, arXiv 2003.07845 (the released BN arm)",
     target="BatchNormReleased",
     summary="Token RMS, then batch normalization with padding filled by the mean: BN as PowerNorm's code has it.",
-    defaults={"momentum": 0.05, "eps": 1e-5, "scaling": "released", "padding": "released"},
+    defaults=defaults_of(BatchNormReleased),
     options=OPTIONS,
     search_space={"momentum": Uniform(0.01, 0.3, log=True)},
     diagnostics=DEVIATIONS,

@@ -5,7 +5,7 @@ Ioffe and Szegedy, "Batch Normalization", ICML 2015, arXiv 1502.03167, Algorithm
 
 from __future__ import annotations
 
-from methods.cards import MethodCard, Uniform
+from methods.cards import MethodCard, Uniform, defaults_of
 from methods.norms.masked_batch import MaskedBatchNorm
 from methods.norms.probes import DEVIATIONS
 
@@ -35,7 +35,7 @@ CARD = MethodCard(
     paper="Ioffe, Szegedy: Batch Normalization, ICML 2015, arXiv 1502.03167",
     target="BatchNormVanilla",
     summary="Batch normalization over the tokens that are not padding.",
-    defaults={"momentum": 0.1, "eps": 1e-5},
+    defaults=defaults_of(BatchNormVanilla),
     search_space={"momentum": Uniform(0.01, 0.3, log=True)},
     diagnostics=DEVIATIONS,
 )

@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard
-from methods.norms.sequence import check_groups, check_sequence, group_scale, narrow, widen
+from methods.cards import MethodCard, defaults_of
+from methods.norms.sequence import check_groups, check_sequence, group_scale, narrow
+from methods.precision import widen
 
 
 class GroupRMSNorm(nn.Module):
@@ -70,5 +71,5 @@ CARD = MethodCard(
     paper="Shen et al.: PowerNorm, ICML 2020, arXiv 2003.07845 (group scaling of the released code)",
     target="GroupRMSNorm",
     summary="PowerNorm's group scaling with gain and bias, without PowerNorm.",
-    defaults={"groups": 1, "eps": 1e-5},
+    defaults=defaults_of(GroupRMSNorm),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard
+from methods.cards import MethodCard, defaults_of
 from methods.norms.probes import RegionShift
 from methods.norms.regions import check_image, hole_mask
 
@@ -63,6 +63,6 @@ CARD = MethodCard(
     paper="Ulyanov, Vedaldi, Lempitsky: Instance Normalization, 2016, arXiv 1607.08022",
     target="InstanceNormImage",
     summary="Each image and channel normalised by itself.",
-    defaults={"eps": 1e-5},
+    defaults=defaults_of(InstanceNormImage),
     diagnostics=("hole_share", "mean_shift", "std_ratio"),
 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard
+from methods.cards import MethodCard, defaults_of
 from methods.norms.probes import DEVIATIONS, Deviations
 from methods.norms.sequence import check_sequence, valid_tokens
 
@@ -68,6 +68,6 @@ CARD = MethodCard(
     paper="Ba, Kiros, Hinton: Layer Normalization, 2016, arXiv 1607.06450",
     target="LayerNorm",
     summary="Each token normalised by the mean and variance of its channels.",
-    defaults={"eps": 1e-5},
+    defaults=defaults_of(LayerNorm),
     diagnostics=DEVIATIONS,
 )

@@ -5,10 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.norms.moments import BatchMomentsNorm
+from methods.norms.moments import BatchMomentsNorm, TokenPass
 from methods.norms.probes import Deviations
-from methods.norms.sequence import check_sequence, group_scale, narrow, valid_tokens, widen
+from methods.norms.sequence import check_sequence, group_scale, narrow, valid_tokens
 from methods.norms.steps import StepStatistics, merge_moments
+from methods.precision import widen
 
 
 class MaskedBatchNorm(StepStatistics):
@@ -66,9 +67,8 @@ class MaskedBatchNorm(StepStatistics):
             mean, variance = step.before
             references = {"mean": mean, "variance": variance, "mean_square": variance + mean.square()}
             self._deviations.observe(scaled, valid, references)
-        y, batch, tokens = BatchMomentsNorm.apply(
-            scaled, weight, bias, valid, self.fill, self.eps, step.turn, self.finishing()
-        )
+        given = TokenPass(valid, self.eps, step.turn, self.finishing(), self.fill)
+        y, batch, tokens = BatchMomentsNorm.apply(scaled, weight, bias, given)
         self.close_forward(step, batch, tokens, merge_moments, self._updated, y.requires_grad)
         return narrow(y, x)
 

@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from methods.norms.steps import note_backward
+
+
+class TokenPass(NamedTuple):
+    """What a forward is told beside its activations and parameters; nothing of it has a gradient.
+
+    Attributes:
+        valid: weights (T, B, 1), 1 = token, 0 = padding; None counts all.
+        eps: added to the mean square or variance.
+        turn: number of the step, which the backward notes.
+        finished: where it notes it; None while nothing may change.
+        fill: whether padding is replaced by the mean of the tokens and counted.
+    """
+
+    valid: Tensor | None
+    eps: float
+    turn: Tensor
+    finished: Tensor | None
+    fill: bool = False
 
 
 def _total(values: Tensor, valid: Tensor | None) -> Tensor:
@@ -24,27 +42,19 @@ def count_tokens(x: Tensor, valid: Tensor | None) -> Tensor:
 class QuadraticMeanNorm(torch.autograd.Function):
     """y = x/√(ψ+eps)·weight + bias with ψ the mean of x² over the tokens that count; exact backward.
 
-    ``apply(x, weight, bias, valid, eps, turn, finished)`` returns (y, ψ (1, C), number of tokens); the latter two
-    without gradient. The backward notes the step's ``turn`` in ``finished``. Without tokens ψ is 0.
+    ``apply(x, weight, bias, given)`` returns (y, ψ (1, C), number of tokens); the latter two without gradient.
+    Without tokens ψ is 0.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        valid: Tensor | None,
-        eps: float,
-        turn: Tensor,
-        finished: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, given: TokenPass) -> tuple[Tensor, Tensor, Tensor]:
         """The normalised activations, the statistics and the number of tokens."""
+        valid = given.valid
         tokens = count_tokens(x, valid)
         psi = _total(x.square(), valid) / tokens.clamp(min=1)
-        norm = (psi + eps).rsqrt()
-        ctx.save_for_backward(x, weight, valid, norm, tokens, turn)
-        ctx.finished = finished
+        norm = (psi + given.eps).rsqrt()
+        ctx.save_for_backward(x, weight, valid, norm, tokens, given.turn)
+        ctx.finished = given.finished
         batch = psi.unsqueeze(0)
         ctx.mark_non_differentiable(batch, tokens)
         return x * (norm * weight) + bias, batch, tokens
@@ -57,43 +67,34 @@ class QuadraticMeanNorm(torch.autograd.Function):
         through = x * (weight * grad_weight * norm.square() / tokens.clamp(min=1))
         grad_x = grad * (weight * norm) - (through if valid is None else through * valid)
         note_backward(ctx.finished, turn)
-        return grad_x, grad_weight, grad.sum((0, 1)), None, None, None, None
+        return grad_x, grad_weight, grad.sum((0, 1)), None
 
 
 class BatchMomentsNorm(torch.autograd.Function):
     """Batch normalization over the tokens that count, with exact backward.
 
-    ``apply(x, weight, bias, valid, fill, eps, turn, finished)`` returns (y, mean and biased variance (2, C), number
-    of tokens behind them). With ``fill`` padding is replaced by the mean of the tokens and counted: the variance is
-    shared out over all positions and padding becomes ``bias``. Without tokens mean and variance are 0.
+    ``apply(x, weight, bias, given)`` returns (y, mean and biased variance (2, C), number of tokens behind them). With
+    ``fill`` the variance is shared out over all positions and padding becomes ``bias``. Without tokens mean and
+    variance are 0.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        valid: Tensor | None,
-        fill: bool,
-        eps: float,
-        turn: Tensor,
-        finished: Tensor | None,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, given: TokenPass) -> tuple[Tensor, Tensor, Tensor]:
         """The normalised activations, the statistics and the number of tokens."""
+        valid = given.valid
         tokens = count_tokens(x, valid)
         mean = _total(x, valid) / tokens.clamp(min=1)
         centred = x - mean
-        if fill and valid is not None:
+        if given.fill and valid is not None:
             centred = centred * valid
             counted = count_tokens(x, None)
         else:
             counted = tokens
         variance = _total(centred.square(), valid) / counted.clamp(min=1)
-        norm = (variance + eps).rsqrt()
+        norm = (variance + given.eps).rsqrt()
         batch = torch.stack((mean, variance))
-        ctx.save_for_backward(x, weight, valid, mean, norm, tokens, counted, turn)
-        ctx.fill, ctx.finished = fill, finished
+        ctx.save_for_backward(x, weight, valid, mean, norm, tokens, counted, given.turn)
+        ctx.fill, ctx.finished = given.fill, given.finished
         ctx.mark_non_differentiable(batch, counted)
         return centred * (norm * weight) + bias, batch, counted
 
@@ -118,4 +119,4 @@ class BatchMomentsNorm(torch.autograd.Function):
         else:
             grad_x = grad - shared * valid
         note_backward(ctx.finished, turn)
-        return grad_x * (norm * weight), grad_weight, grad_bias, None, None, None, None, None
+        return grad_x * (norm * weight), grad_weight, grad_bias, None

@@ -8,11 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, Uniform
-from methods.norms.moments import QuadraticMeanNorm
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.norms.moments import QuadraticMeanNorm, TokenPass
 from methods.norms.probes import DEVIATIONS, Deviations
-from methods.norms.sequence import check_groups, check_sequence, group_scale, narrow, valid_tokens, widen
+from methods.norms.sequence import check_groups, check_sequence, group_scale, narrow, valid_tokens
 from methods.norms.steps import StepStatistics, merge_means
+from methods.precision import widen
 
 
 class PowerNormVanilla(StepStatistics):
@@ -81,7 +82,8 @@ class PowerNormVanilla(StepStatistics):
         valid = valid_tokens(padding_mask, wide.dtype)
         if self.record and not torch.compiler.is_compiling():
             self._deviations.observe(scaled, valid, {"mean_square": step.before[0]})
-        y, batch, tokens = QuadraticMeanNorm.apply(scaled, weight, bias, valid, self.eps, step.turn, self.finishing())
+        given = TokenPass(valid, self.eps, step.turn, self.finishing())
+        y, batch, tokens = QuadraticMeanNorm.apply(scaled, weight, bias, given)
         self.close_forward(step, batch, tokens, merge_means, self._updated, y.requires_grad)
         return narrow(y, x)
 
@@ -109,7 +111,7 @@ CARD = MethodCard(
     ),
     target="PowerNormVanilla",
     summary="PowerNorm's ablation: the batch's quadratic mean forward, its exact gradient backward.",
-    defaults={"alpha_fwd": 0.9, "eps": 1e-5, "groups": 1, "group_scaling": True},
+    defaults=defaults_of(PowerNormVanilla),
     search_space={"alpha_fwd": Uniform(0.8, 0.99)},
     diagnostics=DEVIATIONS,
 )

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, Uniform
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_choice
 from methods.norms.compiled import settle
-from methods.norms.options import check_option, resolve_warmup
 from methods.norms.probes import DEVIATIONS, Deviations
 from methods.norms.sequence import (
     check_groups,
@@ -26,9 +26,10 @@ from methods.norms.sequence import (
     narrow,
     sum_tokens,
     valid_tokens,
-    widen,
 )
 from methods.norms.steps import StepStatistics, merge_means, note_backward
+from methods.norms.warmup import resolve_warmup
+from methods.precision import widen
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "recursion": ("released", "paper"),
@@ -63,22 +64,32 @@ class _Average(NamedTuple):
     finished: Tensor
 
 
+class _Pass(NamedTuple):
+    """What a training forward is told beside its activations and parameters; nothing of it has a gradient.
+
+    Attributes:
+        valid: weights (T, B, 1), 1 = token, 0 = padding; None counts all.
+        before: the running statistic from before the step, (C,).
+        warming: whether the step belongs to the warm-up.
+        turn: number of the step.
+        average: the backward's state.
+        settings: the constants.
+    """
+
+    valid: Tensor | None
+    before: Tensor
+    warming: Tensor
+    turn: Tensor
+    average: _Average
+    settings: _Settings
+
+
 class _PowerNorm(torch.autograd.Function):
     """Group scaling, division by a quadratic mean, gain and bias, with PowerNorm's backward."""
 
     @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        valid: Tensor | None,
-        before: Tensor,
-        warming: Tensor,
-        turn: Tensor,
-        average: _Average,
-        settings: _Settings,
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, given: _Pass) -> tuple[Tensor, Tensor, Tensor]:
+        valid, before, warming, turn, average, settings = given
         inverse = group_rms_inverse(x, settings.groups, settings.eps) if settings.groups else None
         scaled = x if inverse is None else group_multiply(x, inverse)
         square = scaled.square()
@@ -125,9 +136,9 @@ class _PowerNorm(torch.autograd.Function):
             slope = settle(slope)
         from_grad = grad * settle(gain)
         if inverse is None:
-            return from_grad - x * slope, grad_weight, grad_bias, None, None, None, None, None, None
+            return from_grad - x * slope, grad_weight, grad_bias, None
         grad_x = group_scale_backward(x, inverse, from_grad, slope)
-        return grad_x, grad_weight, grad_bias, None, None, None, None, None, None
+        return grad_x, grad_weight, grad_bias, None
 
 
 def _update_average(average: _Average, settings: _Settings, turn: Tensor, sums: Tensor, tokens: Tensor) -> Tensor:
@@ -244,7 +255,7 @@ class PowerNorm(StepStatistics):
             "warmup_backward": warmup_backward,
         }
         for name, value in given.items():
-            check_option("power", name, value, OPTIONS[name])
+            check_choice("power", name, value, OPTIONS[name])
         check_groups("power", channels, groups)
         self.channels = channels
         self.warmup_steps = resolve_warmup("power", warmup_steps, warmup_fraction, total_steps)
@@ -299,9 +310,9 @@ class PowerNorm(StepStatistics):
         if self.record and not torch.compiler.is_compiling():
             scaled = group_scale(wide, self.groups, self.eps) if self.group_scaling else wide
             self._deviations.observe(scaled, valid, {"mean_square": before})
-        y, batch, tokens = _PowerNorm.apply(
-            wide, weight, bias, valid, before, step.number <= self.warmup_steps, step.turn, self._average(), settings
-        )
+        warming = step.number <= self.warmup_steps
+        given = _Pass(valid, before, warming, step.turn, self._average(), settings)
+        y, batch, tokens = _PowerNorm.apply(wide, weight, bias, given)
         self.close_forward(
             step, batch.unsqueeze(0), tokens, merge_means, self._updated_for(step.number), y.requires_grad
         )
@@ -358,22 +369,7 @@ CARD = MethodCard(
     ),
     target="PowerNorm",
     summary="Running quadratic mean forward, averaged correction backward, group scaling first.",
-    defaults={
-        "warmup_steps": 10_000,
-        "warmup_fraction": None,
-        "total_steps": None,
-        "alpha_fwd": 0.9,
-        "alpha_bkw": 0.9,
-        "eps": 1e-5,
-        "groups": 1,
-        "group_scaling": True,
-        "recursion": "released",
-        "backward_statistic": "released",
-        "running_update": "released",
-        "population": "released",
-        "warmup_boundary": "released",
-        "warmup_backward": "released",
-    },
+    defaults=defaults_of(PowerNorm),
     options=OPTIONS,
     search_space={
         "warmup_fraction": Uniform(0.01, 0.3, log=True),

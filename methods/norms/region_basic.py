@@ -12,9 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard
+from methods.cards import MethodCard, defaults_of
+from methods.checks import check_choice
 from methods.norms.compiled import settle
-from methods.norms.options import check_option
 from methods.norms.probes import RegionShift
 from methods.norms.regions import (
     Regions,
@@ -26,7 +26,7 @@ from methods.norms.regions import (
     region_statistics,
     region_sums,
 )
-from methods.norms.sequence import widen
+from methods.precision import widen
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "shift": ("released", "paper"),
@@ -91,7 +91,7 @@ class RegionNormBasic(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in {"shift": shift, "epsilon": epsilon, "statistics": statistics}.items():
-            check_option("region-basic", name, value, OPTIONS[name])
+            check_choice("region-basic", name, value, OPTIONS[name])
         self.channels, self.shift = channels, shift
         self.rules = Rules(eps, fixed_eps=epsilon == "paper", per_image=statistics == "paper")
         self.hole_gamma = nn.Parameter(torch.zeros(channels))
@@ -151,7 +151,7 @@ CARD = MethodCard(
     ),
     target="RegionNormBasic",
     summary="Hole and rest normalised apart by the given mask, an affine map for each.",
-    defaults={"eps": 1e-5, "shift": "released", "epsilon": "released", "statistics": "released"},
+    defaults=defaults_of(RegionNormBasic),
     options=OPTIONS,
     needs=("mask",),
     diagnostics=("hole_share", "mean_shift", "std_ratio"),

@@ -10,11 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, Uniform
-from methods.norms.options import check_option
+from methods.cards import MethodCard, Uniform, defaults_of
+from methods.checks import check_choice
 from methods.norms.probes import RegionShift
 from methods.norms.regions import Rules, check_image, hole_mask, normalize_regions
-from methods.norms.sequence import widen
+from methods.precision import widen
 
 OPTIONS: dict[str, tuple[str, ...]] = {
     "epsilon": ("released", "paper"),
@@ -61,7 +61,7 @@ class RegionNormLearned(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in {"epsilon": epsilon, "statistics": statistics}.items():
-            check_option("region-learned", name, value, OPTIONS[name])
+            check_choice("region-learned", name, value, OPTIONS[name])
         self.channels, self.threshold = channels, threshold
         self.rules = Rules(eps, fixed_eps=epsilon == "paper", per_image=statistics == "paper")
         padding = self.kernel // 2
@@ -134,7 +134,7 @@ CARD = MethodCard(
     ),
     target="RegionNormLearned",
     summary="Regions from a thresholded attention map normalised apart, then a pixel-wise affine map.",
-    defaults={"threshold": 0.8, "eps": 1e-5, "epsilon": "released", "statistics": "released"},
+    defaults=defaults_of(RegionNormLearned),
     options=OPTIONS,
     search_space={"threshold": Uniform(0.3, 0.9)},
     diagnostics=("region_share", "hole_iou", "valid_iou", "hole_share", "mean_shift", "std_ratio"),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.cards import MethodCard
+from methods.cards import MethodCard, defaults_of
 from methods.norms.sequence import check_sequence
 
 
@@ -62,5 +62,5 @@ CARD = MethodCard(
     paper="Zhang, Sennrich: Root Mean Square Layer Normalization, NeurIPS 2019, arXiv 1910.07467",
     target="RMSNorm",
     summary="Each token divided by the root mean square of its channels, with a gain.",
-    defaults={"eps": 1e-5},
+    defaults=defaults_of(RMSNorm),
 )

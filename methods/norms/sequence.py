@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-HALF = (torch.float16, torch.bfloat16)
+from methods.precision import HALF
 
 
 def check_sequence(name: str, x: Tensor, channels: int, padding_mask: Tensor | None) -> None:
@@ -34,11 +34,6 @@ def valid_tokens(padding_mask: Tensor | None, dtype: torch.dtype) -> Tensor | No
     if padding_mask is None:
         return None
     return padding_mask.to(torch.bool).logical_not().t().unsqueeze(-1).to(dtype)
-
-
-def widen(x: Tensor) -> Tensor:
-    """Half-precision activations as float32: squares of float16 overflow from 256 on."""
-    return x.float() if x.dtype in HALF else x
 
 
 def narrow(y: Tensor, like: Tensor) -> Tensor:

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from methods.comparison import GRADIENT, LOSS, Comparison
+from methods.comparison import GRADIENT, LOSS, Arrays, Comparison, compared, tensor_of
 from methods.norms.powernorm import PowerNorm
 from methods.norms.region_basic import RegionNormBasic
 from methods.norms.region_learned import RegionNormLearned
-
-Arrays = Mapping[str, NDArray[np.generic]]
 
 PREFIXES = ("powernorm", "rn_b", "rn_l")
 """Beginnings of the names of the cases that ``compare`` knows."""
@@ -40,7 +36,7 @@ def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparis
     if name.startswith("rn_b"):
         norm: nn.Module = RegionNormBasic(_channels(arrays), **_given(case, eps="eps"))
         own = {key: key for key in ("hole_gamma", "hole_beta", "valid_gamma", "valid_beta")}
-        return _region(norm, own, arrays, _tensor(arrays, "mask"))
+        return _region(norm, own, arrays, tensor_of(arrays["mask"]))
     if name.startswith("rn_l"):
         norm = RegionNormLearned(_channels(arrays), **_given(case, threshold="threshold", eps="eps"))
         keys = {"sa.conv1.weight": "attention.weight"}
@@ -48,10 +44,6 @@ def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparis
             keys |= {f"sa.{conv}.{part}": f"{conv}.{part}" for part in ("weight", "bias")}
         return _region(norm, keys, arrays, None)
     raise ValueError(f"no norm for the case '{name}'; known beginnings: {', '.join(PREFIXES)}")
-
-
-def _tensor(arrays: Arrays, key: str) -> Tensor:
-    return torch.from_numpy(np.array(arrays[key]))
 
 
 def _channels(arrays: Arrays) -> int:
@@ -63,8 +55,7 @@ def _given(case: Mapping[str, Any], **names: str) -> dict[str, Any]:
 
 
 def _check(label: str, got: Tensor, arrays: Arrays) -> Comparison:
-    tolerance = GRADIENT if label.startswith(("grad", "ema_gz")) else LOSS
-    return Comparison(label, got.detach().numpy(), arrays[label], **tolerance)
+    return compared(label, got, arrays, GRADIENT if label.startswith(("grad", "ema_gz")) else LOSS)
 
 
 def _load(norm: nn.Module, arrays: Arrays, keys: Mapping[str, str]) -> dict[str, nn.Parameter]:
@@ -72,7 +63,7 @@ def _load(norm: nn.Module, arrays: Arrays, keys: Mapping[str, str]) -> dict[str,
     own = dict(norm.named_parameters())
     for key, name in keys.items():
         with torch.no_grad():
-            own[name].copy_(_tensor(arrays, key))
+            own[name].copy_(tensor_of(arrays[key]))
     return {key: own[name] for key, name in keys.items()}
 
 
@@ -81,33 +72,32 @@ def _powernorm(case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
     names |= {"warmup_steps": "warmup_iters", "groups": "group_num"}
     norm = PowerNorm(len(arrays["weight"]), **_given(case, **names))
     _load(norm, arrays, {"weight": "weight", "bias": "bias"})
-    found: list[Comparison] = []
+    comparisons: list[Comparison] = []
     for step in range(sum(key.startswith("x.") for key in arrays)):
-        x = _tensor(arrays, f"x.{step}").requires_grad_()
-        mask = _tensor(arrays, f"mask.{step}") if f"mask.{step}" in arrays else None
+        x = tensor_of(arrays[f"x.{step}"]).requires_grad_()
+        mask = tensor_of(arrays[f"mask.{step}"]) if f"mask.{step}" in arrays else None
         norm.zero_grad(set_to_none=True)
         out = norm(x, mask)
-        out.backward(_tensor(arrays, f"grad_out.{step}"))
+        out.backward(tensor_of(arrays[f"grad_out.{step}"]))
         got = {"out": out, "grad_x": x.grad, "grad_weight": norm.weight.grad, "grad_bias": norm.bias.grad}
         got |= {"running_phi": norm.running_phi, "ema_gz": norm.ema_gz}
         for label, value in got.items():
             if f"{label}.{step}" in arrays and isinstance(value, Tensor):
-                # A copy: the next step changes the buffers in place.
-                found.append(_check(f"{label}.{step}", value.detach().clone(), arrays))
+                comparisons.append(_check(f"{label}.{step}", value, arrays))
     if "eval_x" in arrays:
         norm.eval()
-        found.append(_check("eval_out", norm(_tensor(arrays, "eval_x")), arrays))
-    return found
+        comparisons.append(_check("eval_out", norm(tensor_of(arrays["eval_x"])), arrays))
+    return comparisons
 
 
 def _region(norm: nn.Module, keys: Mapping[str, str], arrays: Arrays, mask: Tensor | None) -> list[Comparison]:
     parameters = _load(norm, arrays, keys)
-    x = _tensor(arrays, "x").requires_grad_()
+    x = tensor_of(arrays["x"]).requires_grad_()
     out = norm(x, mask)
-    found = [_check("out", out, arrays)]
+    comparisons = [_check("out", out, arrays)]
     if "grad_out" in arrays:
-        out.backward(_tensor(arrays, "grad_out"))
+        out.backward(tensor_of(arrays["grad_out"]))
         for key, value in {"x": x, **parameters}.items():
             if f"grad_{key}" in arrays and value.grad is not None:
-                found.append(_check(f"grad_{key}", value.grad, arrays))
-    return found
+                comparisons.append(_check(f"grad_{key}", value.grad, arrays))
+    return comparisons

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.cards import Choice, MethodCard, Uniform
+from methods.cards import Choice, MethodCard, Uniform, defaults_of
 
 
 def adamw(
@@ -44,7 +44,7 @@ CARD = MethodCard(
     paper="Loshchilov, Hutter: Decoupled Weight Decay Regularization, ICLR 2019, arXiv 1711.05101; torch.optim.AdamW",
     target="adamw",
     summary="Adam with decoupled weight decay",
-    defaults={"lr": 1e-3, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.0},
+    defaults=defaults_of(adamw),
     search_space={
         "lr": Uniform(1e-5, 1e-1, log=True),
         "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),

@@ -111,11 +111,26 @@ def _processor() -> str:
     return ""
 
 
-def takes_kernel(options: Mapping[str, Any]) -> bool:
-    """Whether a parameter group asks for the kernel and there is one."""
+def require() -> Kernel:
+    """The kernel.
+
+    Raises:
+        RuntimeError: this machine cannot build it.
+    """
+    kernel = load()
+    if kernel is None:
+        raise RuntimeError(
+            "native=True needs a C compiler with OpenMP (cc or gcc on the path, or what $CC names), and none here "
+            "builds the kernel; native=False computes the same up to the last bits without one"
+        )
+    return kernel
+
+
+def takes_group(options: Mapping[str, Any]) -> bool:
+    """Whether a parameter group may use the kernel and there is one."""
     lr = options["lr"]
     return (
-        options["native"]
+        options["native"] is not False
         and options["foreach"] is None
         and not (options["differentiable"] or options["capturable"] or torch.compiler.is_compiling())
         and not (isinstance(lr, Tensor) and not lr.is_cpu)
@@ -131,46 +146,41 @@ def takes(*tensors: Tensor) -> bool:
 
 
 def step(
-    kernel: Kernel,
-    weights: Sequence[Weight],
-    rule: Rule,
-    options: Mapping[str, Any],
-    *,
-    decay: float,
-    betas: tuple[float, float] | None,
-    strip: bool = False,
+    weights: Sequence[Weight], rule: Rule, options: Mapping[str, Any], *, decay: float, strip: bool = False
 ) -> None:
-    """Update all weights and their states in place: AdamP with ``betas``, else SGDP with the group's momentum.
+    """Update all weights and their states in place: AdamP where the group has ``betas``, else SGDP.
 
     Args:
-        kernel: what :func:`load` gave.
         weights: tensors that :func:`takes` accepts, with what belongs to them.
         rule: the options of the projection.
         options: the parameter group.
         decay: weight decay of this step where the projection does not fire, learning rate included.
-        betas: decay rates of Adam's moments.
         strip: whether SGDP's buffer itself loses its radial part.
+
+    Raises:
+        RuntimeError: this machine cannot build the kernel.
     """
     rows = [w.w.shape[0] if is_eligible(w.w) else 1 for w in weights]
     scratch = torch.empty(sum(rows), 4, dtype=torch.float64)
     items = (_Item * len(weights))()
     start, base = 0, scratch.data_ptr()
-    for item, count, one in zip(items, rows, weights, strict=True):
-        item.w, item.g, item.a = one.w.data_ptr(), one.g.data_ptr(), one.states[0].data_ptr()
-        if len(one.states) > 1:
-            item.b = one.states[1].data_ptr()
-        if is_eligible(one.w):
+    for item, count, weight in zip(items, rows, weights, strict=True):
+        item.w, item.g, item.a = weight.w.data_ptr(), weight.g.data_ptr(), weight.states[0].data_ptr()
+        if len(weight.states) > 1:
+            item.b = weight.states[1].data_ptr()
+        if is_eligible(weight.w):
             item.stats = base + 32 * start
-            item.rows, item.length = count, one.w.numel() // count
-            if one.fired is not None:
-                item.fired = one.fired.data_ptr()
+            item.rows, item.length = count, weight.w.numel() // count
+            if weight.fired is not None:
+                item.fired = weight.fired.data_ptr()
         else:
-            item.rows, item.length = 1, one.w.numel()
-        item.step, item.eps_root = one.step, one.eps_root
+            item.rows, item.length = 1, weight.w.numel()
+        item.step, item.eps_root = weight.step, weight.eps_root
         start += count
-    beta1, beta2 = betas if betas is not None else (options["momentum"], 0.0)
+    adam = "betas" in options
+    beta1, beta2 = options["betas"] if adam else (options["momentum"], 0.0)
     called = _Options(
-        adam=betas is not None,
+        adam=adam,
         nesterov=options["nesterov"],
         maximize=options["maximize"],
         project=rule.project,
@@ -186,4 +196,4 @@ def step(
         wd_ratio=rule.wd_ratio,
         eps=rule.eps,
     )
-    kernel(items, ctypes.c_int64(len(weights)), ctypes.byref(called))
+    require()(items, ctypes.c_int64(len(weights)), ctypes.byref(called))

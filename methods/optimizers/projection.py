@@ -71,32 +71,25 @@ class Decision(NamedTuple):
 
 def rule_of(options: Mapping[str, Any]) -> Rule:
     """The rule in a parameter group."""
-    return Rule(
-        options["delta"],
-        options["wd_ratio"],
-        options["eps"],
-        options["views"],
-        options["rows"],
-        options["project"],
-    )
+    return Rule(*(options[name] for name in Rule._fields))
 
 
-def validate_rule(delta: float, wd_ratio: float, eps: float, views: str, rows: str) -> None:
+def validate_rule(rule: Rule) -> None:
     """Check the options of the projection.
 
     Raises:
         ValueError: an option is outside its range; the message lists the valid values.
     """
-    if not delta >= 0.0:
-        raise ValueError(f"delta must be at least 0 (0 never projects, infinity always), not {delta}")
-    if not wd_ratio >= 0.0:
-        raise ValueError(f"wd_ratio must be at least 0, not {wd_ratio}")
-    if not eps >= 0.0:
-        raise ValueError(f"eps must be at least 0, not {eps}")
-    if views not in VIEWS:
-        raise ValueError(f"views must be one of {', '.join(VIEWS)}, not {views!r}")
-    if rows not in ROWS:
-        raise ValueError(f"rows must be one of {', '.join(ROWS)}, not {rows!r}")
+    if not rule.delta >= 0.0:
+        raise ValueError(f"delta must be at least 0 (0 never projects, infinity always), not {rule.delta}")
+    if not rule.wd_ratio >= 0.0:
+        raise ValueError(f"wd_ratio must be at least 0, not {rule.wd_ratio}")
+    if not rule.eps >= 0.0:
+        raise ValueError(f"eps must be at least 0, not {rule.eps}")
+    if rule.views not in VIEWS:
+        raise ValueError(f"views must be one of {', '.join(VIEWS)}, not {rule.views!r}")
+    if rule.rows not in ROWS:
+        raise ValueError(f"rows must be one of {', '.join(ROWS)}, not {rule.rows!r}")
 
 
 def validate_lr(lr: float | Tensor) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch.optim import Optimizer
 
-from methods.cards import Choice, MethodCard, Uniform
+from methods.cards import Choice, MethodCard, Uniform, defaults_of
 
 
 def adamp_package(
@@ -66,15 +66,7 @@ CARD = MethodCard(
     "Scale-invariant Weights, ICLR 2021, arXiv 2006.08217; package adamp 0.3.0",
     target="adamp_package",
     summary="the authors' own AdamP, for comparison with ours",
-    defaults={
-        "lr": 1e-3,
-        "betas": (0.9, 0.999),
-        "eps": 1e-8,
-        "weight_decay": 0.0,
-        "delta": 0.1,
-        "wd_ratio": 0.1,
-        "nesterov": False,
-    },
+    defaults=defaults_of(adamp_package),
     options={"nesterov": (False, True)},
     search_space={
         "lr": Uniform(1e-5, 1e-1, log=True),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.cards import Choice, MethodCard, Uniform
+from methods.cards import Choice, MethodCard, Uniform, defaults_of
 
 
 def sgd(
@@ -48,7 +48,7 @@ CARD = MethodCard(
     target="sgd",
     summary="momentum SGD with an L2 penalty",
     required=("lr",),
-    defaults={"momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0, "nesterov": False},
+    defaults=defaults_of(sgd),
     options={"nesterov": (False, True)},
     search_space={
         "lr": Uniform(1e-4, 1.0, log=True),

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from methods.comparison import GRADIENT, Comparison
+from methods.comparison import GRADIENT, Arrays, Comparison, compared, tensor_of
 from methods.optimizers.adamp import AdamP
 from methods.optimizers.sgdp import SGDP
 
@@ -18,7 +15,7 @@ PREFIXES: tuple[str, ...] = ("adamp", "sgdp")
 OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {"adamp": AdamP, "sgdp": SGDP}
 
 
-def compare(name: str, case: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]]) -> list[Comparison]:
+def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparison]:
     """Run the optimizer of a case through its gradients; one comparison per step and parameter.
 
     Args:
@@ -34,22 +31,17 @@ def compare(name: str, case: Mapping[str, Any], arrays: Mapping[str, NDArray[np.
     names = [key.removeprefix("init.") for key in arrays if key.startswith("init.")]
     if not names:
         raise KeyError("init.<parameter>")
-    weights = {p: torch.nn.Parameter(_tensor(arrays[f"init.{p}"])) for p in names}
+    weights = {p: torch.nn.Parameter(tensor_of(arrays[f"init.{p}"])) for p in names}
     optimizer = build(weights.values(), **_options(case["hp"]))
     first = 0 if f"grad.0.{names[0]}" in arrays else 1
     comparisons = []
     for t in range(first, first + int(case["steps"])):
         for p, weight in weights.items():
-            weight.grad = _tensor(arrays[f"grad.{t}.{p}"])
+            weight.grad = tensor_of(arrays[f"grad.{t}.{p}"])
         optimizer.step()
         for p, weight in weights.items():
-            key = f"param.{t}.{p}"
-            comparisons.append(Comparison(key, weight.detach().numpy().copy(), arrays[key], **GRADIENT))
+            comparisons.append(compared(f"param.{t}.{p}", weight, arrays, GRADIENT))
     return comparisons
-
-
-def _tensor(array: NDArray[np.generic]) -> Tensor:
-    return torch.from_numpy(np.array(array))
 
 
 def _options(hp: Mapping[str, Any]) -> dict[str, Any]:

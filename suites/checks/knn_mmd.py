@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from harness.trial.contracts import ModelRequest
-from methods.alignment.help_set import HelpSet, make_help_set, umap_init
+from methods.alignment.help_set import HelpSet, HelpSetOptions, make_help_set, umap_init
 from methods.alignment.mk_mmd import SIGMAS, mk_mmd_loss
 from methods.alignment.probes import purity
 from methods.alignment.stopping import StoppingOptions, StoppingRule
@@ -45,9 +45,8 @@ def _overlapping() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 def _help(
     items: np.ndarray, truth: np.ndarray, shots: np.ndarray, shot_labels: np.ndarray, *, mode: int, oracle: bool
 ) -> HelpSet:
-    return make_help_set(
-        items, shots, shot_labels, 6, mode=mode, oracle_labels=oracle, hidden_labels=truth if oracle else None
-    )
+    options = HelpSetOptions(mode=mode, oracle_labels=oracle)
+    return make_help_set(items, shots, shot_labels, 6, options, hidden_labels=truth if oracle else None)
 
 
 def help_set_stays_in_test_set(share: float = 0.5) -> Check:

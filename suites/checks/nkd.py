@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from methods.distillation.dkd import nckd_loss
-from methods.distillation.inputs import Batch
+from methods.distillation.inputs import DistillationBatch
 from methods.distillation.kd import kd_loss
 from methods.distillation.nkd import NKD
 from methods.distillation.ranking import descending_order, rank_scores, zipf_masses
@@ -37,7 +37,7 @@ def nontarget_equals_nckd(normalise: bool = True) -> Check:
         student, teacher, labels = _logits(0)
         nkd = NKD(temperature=temperature, gamma=1.0, alpha=0.0, ce_weight=0.0, normalise=normalise)
         ours, theirs = (student.clone().requires_grad_() for _ in range(2))
-        nkd(Batch(ours, labels, teacher)).total.backward()
+        nkd(DistillationBatch(ours, labels, teacher)).total.backward()
         nckd_loss(theirs, teacher, labels, temperature).backward()
         assert ours.grad is not None
         assert theirs.grad is not None
@@ -61,7 +61,7 @@ def mask_bug_equals_kd(mask: str = "all") -> Check:
     temperature = 3.0
     student, teacher, labels = _logits(1)
     nkd = NKD(temperature=temperature, gamma=1.0, alpha=0.0, ce_weight=0.0, mask=mask)
-    ours = float(nkd(Batch(student, labels, teacher)).total)
+    ours = float(nkd(DistillationBatch(student, labels, teacher)).total)
     soft = (teacher / temperature).softmax(dim=1)
     written = -(soft * (student / temperature).softmax(dim=1).log()).sum(dim=1).mean() * temperature**2
     detail = f"T {temperature:g}: NKD's term {ours:.6f}, KD written out {float(written):.6f}, KD's function "

@@ -21,8 +21,9 @@ from harness.trial.contracts import Evaluation, Probe, StepResult, Task
 from harness.trial.options import option
 from methods.distillation import inputs
 from methods.distillation.inputs import Objective, shape_arguments
-from methods.distillation.logits import is_target, widen
+from methods.distillation.logits import is_target
 from methods.distillation.probes import teacher_quantities
+from methods.precision import widen
 from suites.data.types import Images
 from suites.models.taps import Features, Taps, tapped, taps_of
 from suites.tasks.augment import MixingOptions, mix_batch
@@ -107,7 +108,7 @@ class Distillation(Task):
             self.teacher = self.context.load_prerequisite("teacher", self.facts)
             self.teacher_taps = taps_of(self.teacher)
         self.objective = self._objective()
-        self.seen: inputs.Batch | None = None
+        self.seen: inputs.DistillationBatch | None = None
         return Distilled(self.model, self.objective).to(self.device)
 
     def _objective(self) -> Objective:
@@ -185,7 +186,7 @@ class Distillation(Task):
         masses = weight * own + (1 - weight) * own[partner]
         return images, (1 - smoothing) * masses + smoothing / classes
 
-    def inputs_of(self, batch: Batch, progress: float, *, with_teacher: bool) -> inputs.Batch:
+    def inputs_of(self, batch: Batch, progress: float, *, with_teacher: bool) -> inputs.DistillationBatch:
         """What the objective is given of a batch; the teacher's part only where it is asked for."""
         logits, feature = self._student(batch.images)
         theirs = self._teacher(batch.images) if with_teacher else (None, None)
@@ -194,7 +195,7 @@ class Distillation(Task):
             assert self.teacher is not None
             assert self.teacher_taps is not None
             head = self.teacher.get_submodule(self.teacher_taps.head)
-        return inputs.Batch(
+        return inputs.DistillationBatch(
             logits, batch.labels, theirs[0], feature, theirs[1], head, batch.index, progress, batch.epoch + 1
         )
 
@@ -272,7 +273,7 @@ class Distillation(Task):
                 found[name] = float(quantities[own])
         return found
 
-    def _probed(self, split: str) -> inputs.Batch:
+    def _probed(self, split: str) -> inputs.DistillationBatch:
         part = self.splits[split]
         places = torch.arange(min(len(part), PROBED_IMAGES), device=self.device)
         chunks = []
@@ -287,7 +288,7 @@ class Distillation(Task):
         }
         return replace(chunks[0], **joined)
 
-    def _beside_teacher(self, held: inputs.Batch) -> dict[str, float]:
+    def _beside_teacher(self, held: inputs.DistillationBatch) -> dict[str, float]:
         assert self.teacher is not None
         learned = self._probed("train")
         at_training = teacher_quantities(learned.logits, learned.require("teacher_logits"), learned.labels)
@@ -303,7 +304,7 @@ class Distillation(Task):
             "nontarget_kl": float(at_held["normalised_kl"]),
         }
 
-    def _compared_gap(self, held: inputs.Batch) -> Tensor:
+    def _compared_gap(self, held: inputs.DistillationBatch) -> Tensor:
         """Mean |Σ T − Σ S| over the non-target classes of what the objective compares, at its temperature.
 
         NKD and DKD drop the target before the softmax, others compare parts of the whole softmax.

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from harness.errors import HarnessError
 from harness.trial.seeds import Streams
-from methods.alignment.help_set import Embedding, HelpSet, corrupt_labels, make_help_set, umap_init
+from methods.alignment.help_set import Embedding, HelpSet, HelpSetOptions, corrupt_labels, make_help_set, umap_init
 from methods.alignment.knn_baselines import FEATURES, item_features
 from methods.alignment.probes import purity
 from methods.alignment.support import choose_support
@@ -112,18 +112,10 @@ def _embedding(flat: Amplitudes, options: SensingOptions, streams: Streams) -> E
 
 
 def _made(target: Target, space: Embedding, classes: int, options: SensingOptions, oracle: bool = False) -> HelpSet:
-    return make_help_set(
-        space.values[target.rest],
-        space.values[target.support],
-        target.support_labels,
-        classes,
-        share=options.help_share,
-        mode=options.help_mode,
-        neighbours=options.neighbours,
-        confidence=options.confidence,
-        oracle_labels=oracle,
-        hidden_labels=target.hidden if oracle else None,
-    )
+    chosen = HelpSetOptions(options.help_share, options.help_mode, options.neighbours, options.confidence, oracle)
+    items, shots = space.values[target.rest], space.values[target.support]
+    hidden = target.hidden if oracle else None
+    return make_help_set(items, shots, target.support_labels, classes, chosen, hidden_labels=hidden)
 
 
 def purities(target: Target, classes: int, options: SensingOptions) -> dict[str, float]:

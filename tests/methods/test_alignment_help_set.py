@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from methods.alignment import help_set as module
-from methods.alignment.help_set import corrupt_labels, help_set_from_raw, make_help_set, reduce, umap_init
+from methods.alignment.help_set import HelpSetOptions, corrupt_labels, make_help_set, reduce, umap_init
 from methods.alignment.knn_baselines import KNNMotion, KNNPredictor, KNNRaw, KNNStatic, Majority, item_features
 from methods.alignment.neighbours import neighbour_count, vote
 from methods.alignment.probes import purity
@@ -59,7 +59,7 @@ def test_modes_select_as_described() -> None:
     items, _, support, labels = a_target(2)
     votes = vote(items, support, labels, 1)
     for mode in (0, 1, 2):
-        made = make_help_set(items, support, labels, CLASSES, mode=mode, share=0.4)
+        made = make_help_set(items, support, labels, CLASSES, HelpSetOptions(mode=mode, share=0.4))
         np.testing.assert_array_equal(made.labels, votes.labels[made.places])
         assert len(set(made.places.tolist())) == len(made.places)
         counts = np.bincount(votes.labels, minlength=CLASSES)
@@ -82,7 +82,7 @@ def test_hidden_labels_are_not_accepted_without_the_oracle() -> None:
     items, hidden, support, labels = a_target(3)
     for oracle, given in ((False, hidden), (True, None)):
         with pytest.raises(ValueError, match="hidden_labels belong to oracle_labels=True"):
-            make_help_set(items, support, labels, CLASSES, oracle_labels=oracle, hidden_labels=given)
+            make_help_set(items, support, labels, CLASSES, HelpSetOptions(oracle_labels=oracle), hidden_labels=given)
 
 
 def test_only_the_oracle_path_takes_hidden_labels() -> None:
@@ -91,21 +91,22 @@ def test_only_the_oracle_path_takes_hidden_labels() -> None:
         for name, function in inspect.getmembers(module, inspect.isfunction)
         if "hidden_labels" in inspect.signature(function).parameters
     ]
-    assert sorted(takers) == ["help_set_from_raw", "make_help_set"]
+    assert sorted(takers) == ["make_help_set"]
 
 
 @pytest.mark.parametrize("mode", [0, 1, 2])
 def test_the_oracle_leaks_and_the_default_does_not(mode: int) -> None:
     items, hidden, support, labels = a_target(4)
-    plain = make_help_set(items, support, labels, CLASSES, mode=mode)
-    oracle = make_help_set(items, support, labels, CLASSES, mode=mode, oracle_labels=True, hidden_labels=hidden)
+    plain = make_help_set(items, support, labels, CLASSES, HelpSetOptions(mode=mode))
+    leaking = HelpSetOptions(mode=mode, oracle_labels=True)
+    oracle = make_help_set(items, support, labels, CLASSES, leaking, hidden_labels=hidden)
     np.testing.assert_array_equal(plain.places, oracle.places)
     assert purity(oracle.labels, hidden[oracle.places]) == 1
     assert purity(plain.labels, hidden[plain.places]) < 0.9
     assert oracle.oracle
     assert not plain.oracle
     shuffled = np.random.default_rng(0).permutation(hidden)
-    leaked = make_help_set(items, support, labels, CLASSES, mode=mode, oracle_labels=True, hidden_labels=shuffled)
+    leaked = make_help_set(items, support, labels, CLASSES, leaking, hidden_labels=shuffled)
     assert not np.array_equal(leaked.labels, oracle.labels)
 
 
@@ -117,15 +118,13 @@ def pipeline(hidden_of_rest: NDArray[np.int64], oracle: bool) -> module.HelpSet:
     split = choose_support(labels, list(range(48)), 1, np.random.default_rng(0))
     labels = labels.copy()
     labels[split.rest] = hidden_of_rest
-    return help_set_from_raw(
-        features,
-        split.support,
+    embedding = reduce(features, dimensions=2, random_state=3).values
+    return make_help_set(
+        embedding[split.rest],
+        embedding[split.support],
         labels[split.support],
-        split.rest,
         CLASSES,
-        dimensions=2,
-        random_state=3,
-        oracle_labels=oracle,
+        HelpSetOptions(oracle_labels=oracle),
         hidden_labels=labels[split.rest] if oracle else None,
     )
 
@@ -178,7 +177,7 @@ def test_what_the_help_set_refuses() -> None:
         ({"confidence": "middle"}, "farthest, nearest"),
     ):
         with pytest.raises(ValueError, match=message):
-            make_help_set(items, support, labels, CLASSES, **options)  # type: ignore[arg-type]
+            HelpSetOptions(**options)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="share a width"):
         make_help_set(items[:, :3], support, labels, CLASSES)
 

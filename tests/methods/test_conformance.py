@@ -14,7 +14,7 @@ from torch import nn
 
 from methods import conformance
 from methods.comparison import Comparison
-from methods.conformance import Line, check
+from methods.conformance import VectorCheck, check
 
 OPEN = Path(__file__).parents[1] / "vectors"
 
@@ -26,7 +26,7 @@ def write(directory: Path, cases: dict[str, tuple[dict[str, Any], dict[str, np.n
     return directory
 
 
-def by_name(lines: list[Line]) -> dict[str, Line]:
+def by_name(lines: list[VectorCheck]) -> dict[str, VectorCheck]:
     return {line.name: line for line in lines}
 
 

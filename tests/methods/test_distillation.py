@@ -352,10 +352,10 @@ def test_cs_kd_pairs_items_of_one_class() -> None:
 
 def test_matched_kd_pulls_as_hard_as_nkd() -> None:
     s, t, y = draw(25)
-    from methods.distillation.inputs import Batch
+    from methods.distillation.inputs import DistillationBatch
 
     objective = MatchedKD(temperature=3.0, gamma=3.5)
-    term = gradient(lambda z: objective.terms(Batch(z, y, t))["distillation"], s)
+    term = gradient(lambda z: objective.terms(DistillationBatch(z, y, t))["distillation"], s)
     nkd = gradient(lambda z: nkd_loss(z, t, y, 3.0, 3.5), s)
     torch.testing.assert_close(term.norm(), nkd.norm())
     assert float(matching_scale(t, t, y, 3.0, 0.0)) == 0  # same logits: no direction to scale

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 import methods.distillation as package
 from methods.cards import MethodCard
 from methods.distillation.dkd import DKD
-from methods.distillation.inputs import Batch, Objective, RandomStream, shape_arguments
+from methods.distillation.inputs import DistillationBatch, Objective, RandomStream, shape_arguments
 from methods.distillation.kd import KD, kd_loss
 from methods.distillation.mgd import MGD
 from methods.distillation.nkd import NKD, nkd_loss
@@ -45,7 +45,9 @@ def make(name: str, **options: Any) -> Objective:
     return factory(**shape_arguments(factory, **SHAPES), **options)
 
 
-def a_batch(seed: int = 0, mixed: bool = False, maps: bool = True, dtype: torch.dtype = torch.float32) -> Batch:
+def a_batch(
+    seed: int = 0, mixed: bool = False, maps: bool = True, dtype: torch.dtype = torch.float32
+) -> DistillationBatch:
     g = torch.Generator().manual_seed(seed)
     labels = torch.randint(CLASSES, (ITEMS,), generator=g)
     masses = torch.softmax(3 * torch.randn(ITEMS, CLASSES, generator=g), dim=1)
@@ -54,7 +56,7 @@ def a_batch(seed: int = 0, mixed: bool = False, maps: bool = True, dtype: torch.
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=g) / 2)
-    return Batch(
+    return DistillationBatch(
         logits=(2 * torch.randn(ITEMS, CLASSES, generator=g)).to(dtype).requires_grad_(),
         labels=masses if mixed else labels,
         teacher_logits=(2 * torch.randn(ITEMS, CLASSES, generator=g)).to(dtype),
@@ -77,9 +79,7 @@ def test_every_objective_is_here() -> None:
 def test_the_record_is_the_constructor(name: str) -> None:
     info, factory = METHODS[name]
     parameters = inspect.signature(factory).parameters
-    defaults = {k: p.default for k, p in parameters.items() if p.default is not inspect.Parameter.empty}
-    assert dict(info.defaults) == defaults
-    assert set(info.required) == set(parameters) - set(defaults)
+    assert set(info.required) == {k for k, p in parameters.items() if p.default is inspect.Parameter.empty}
     assert info.slot == "objective"
     assert factory.name == info.name
     assert set(factory.needs) == set(info.needs)
@@ -169,7 +169,7 @@ def test_half_precision_gives_a_single_precision_loss(name: str, dtype: torch.dt
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_a_missing_input_is_named(name: str) -> None:
     batch = a_batch()
-    bare = Batch(batch.logits, batch.labels)
+    bare = DistillationBatch(batch.logits, batch.labels)
     needs = METHODS[name][0].needs
     if not needs:
         assert bool(make(name)(bare).total.isfinite())
@@ -181,16 +181,18 @@ def test_a_missing_input_is_named(name: str) -> None:
 def test_shapes_that_do_not_fit_are_refused() -> None:
     batch = a_batch()
     with pytest.raises(ValueError, match=r"labels must be \(12,\) indices or \(12, 6\) masses, got \(3,\)"):
-        make("kd")(Batch(batch.logits, batch.labels[:3], batch.teacher_logits))
+        make("kd")(DistillationBatch(batch.logits, batch.labels[:3], batch.teacher_logits))
     with pytest.raises(ValueError, match=r"teacher_logits must be \(12, 6\)"):
-        make("kd")(Batch(batch.logits, batch.labels, torch.zeros(ITEMS, 3)))
+        make("kd")(DistillationBatch(batch.logits, batch.labels, torch.zeros(ITEMS, 3)))
     with pytest.raises(ValueError, match="two classes or more"):
-        make("cross-entropy")(Batch(torch.zeros(3, 1), torch.zeros(3, dtype=torch.long)))
+        make("cross-entropy")(DistillationBatch(torch.zeros(3, 1), torch.zeros(3, dtype=torch.long)))
     with pytest.raises(ValueError, match="feature must be"):
-        make("uskd")(Batch(batch.logits, batch.labels, feature=torch.zeros(ITEMS, STUDENT + 1)))
+        make("uskd")(DistillationBatch(batch.logits, batch.labels, feature=torch.zeros(ITEMS, STUDENT + 1)))
     with pytest.raises(ValueError, match="one size"):
         make("mgd")(
-            Batch(batch.logits, batch.labels, feature=batch.feature, teacher_feature=torch.zeros(ITEMS, 4, 2, 2))
+            DistillationBatch(
+                batch.logits, batch.labels, feature=batch.feature, teacher_feature=torch.zeros(ITEMS, 4, 2, 2)
+            )
         )
 
 
@@ -250,12 +252,12 @@ def test_uskd_rank_by_teacher_follows_the_teacher() -> None:
     assert float(quantities["rank_teacher_spearman"]) == pytest.approx(1)
     assert abs(float(make("uskd", rank="random").diagnostics(batch)["rank_teacher_spearman"])) < 0.5
     with pytest.raises(ValueError, match="needs teacher_logits"):
-        make("uskd", rank="teacher")(Batch(batch.logits, batch.labels, feature=batch.feature))
+        make("uskd", rank="teacher")(DistillationBatch(batch.logits, batch.labels, feature=batch.feature))
 
 
 def test_uskd_never_reads_the_teacher_unless_it_ranks_by_it() -> None:
     batch = a_batch(10)
-    alone = Batch(batch.logits, batch.labels, feature=batch.feature)
+    alone = DistillationBatch(batch.logits, batch.labels, feature=batch.feature)
     assert make("uskd")(batch).total == make("uskd")(alone).total
 
 
@@ -284,7 +286,7 @@ def test_ps_kd_learns_from_its_own_past() -> None:
     expected = (1 - share) * plain - share * (own * batch.logits.log_softmax(1)).sum(1).mean()
     torch.testing.assert_close(again.total, expected)
     objective.eval()
-    changed = Batch(batch.logits + 1, batch.labels, index=batch.index + 0)
+    changed = DistillationBatch(batch.logits + 1, batch.labels, index=batch.index + 0)
     before = objective.predictions.clone()
     objective(changed)
     assert torch.equal(before, objective.predictions)
@@ -298,7 +300,7 @@ def test_srrl_is_zero_where_the_connected_feature_is_the_teachers() -> None:
     with torch.no_grad():
         connected = objective.connector(batch.feature)
         logits = batch.teacher_head(connected.mean(dim=(2, 3)))
-    perfect = Batch(batch.logits, batch.labels, logits, batch.feature, connected, batch.teacher_head)
+    perfect = DistillationBatch(batch.logits, batch.labels, logits, batch.feature, connected, batch.teacher_head)
     terms = objective(perfect).terms
     assert float(terms["feature"]) == pytest.approx(0, abs=1e-9)
     assert float(terms["regression"]) == pytest.approx(0, abs=1e-9)
@@ -309,7 +311,9 @@ def test_mgd_masks_whole_channels_at_the_ratio() -> None:
     seen: list[Tensor] = []
     objective.generation.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
     feature = torch.ones(50, 64, 2, 2)
-    batch = Batch(torch.zeros(50, CLASSES), torch.zeros(50, dtype=torch.long), feature=feature, teacher_feature=feature)
+    batch = DistillationBatch(
+        torch.zeros(50, CLASSES), torch.zeros(50, dtype=torch.long), feature=feature, teacher_feature=feature
+    )
     objective(batch)
     whole = seen[0].mean(dim=(2, 3))
     assert set(whole.unique().tolist()) == {0.0, 1.0}

@@ -10,7 +10,6 @@ from torch.utils.checkpoint import checkpoint
 
 from methods.norms import PowerNorm, PowerNormVanilla
 
-torch.set_num_threads(1)
 PARTITIONED = "aot_eager_decomp_partition"
 """Captures, differentiates and partitions as the default back end does, without minutes of C++."""
 

@@ -8,7 +8,6 @@ from torch.utils.checkpoint import checkpoint
 
 from methods.norms import BatchNormImage, InstanceNormImage, RegionNormBasic, RegionNormLearned
 
-torch.set_num_threads(1)
 BETAS = ("hole_beta", "valid_beta")
 PARAMETERS = ("hole_gamma", "hole_beta", "valid_gamma", "valid_beta")
 

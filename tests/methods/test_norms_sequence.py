@@ -18,7 +18,6 @@ from methods.norms import (
     RMSNorm,
 )
 
-torch.set_num_threads(1)
 EVERY = [PowerNorm, PowerNormVanilla, BatchNormReleased, BatchNormVanilla, LayerNorm, RMSNorm, GroupRMSNorm]
 MODULES = [
     "powernorm", "power_vanilla", "batch_released", "batch_vanilla", "layer", "rms", "group_rms",

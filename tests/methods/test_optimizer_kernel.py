@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,13 +33,6 @@ OPTIONS: list[tuple[str, dict[str, Any]]] = [
 ]
 
 pytestmark = pytest.mark.skipif(kernel.load() is None, reason="no C compiler with OpenMP: the batched form runs here")
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
 
 
 def parameters(seed: int = 1) -> list[nn.Parameter]:

@@ -1,14 +1,6 @@
-"""Checks of the norms' hyper-parameters, with messages that name the valid values."""
+"""The warm-up of a norm whose statistics need steps to settle."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-
-
-def check_option(norm: str, name: str, value: str, allowed: Sequence[str]) -> None:
-    """Refuse a value that an option does not have (ValueError naming norm, option and choices)."""
-    if value not in allowed:
-        raise ValueError(f"{norm}: {name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 def resolve_warmup(norm: str, steps: int, fraction: float | None, total: int | None) -> int:

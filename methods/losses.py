@@ -1,0 +1,116 @@
+"""What training losses share, objectives of distillation and adaptations alike: their inputs, terms and record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import ClassVar, Generic, Self, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loss:
+    """A training loss.
+
+    Attributes:
+        total: scalar to call ``backward`` on; cross-entropy included, by the method's own weights.
+        terms: its summands by name, weighted and detached, for logging.
+    """
+
+    total: Tensor
+    terms: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+def sum_of(terms: Mapping[str, Tensor]) -> Tensor:
+    """The sum of scalars that may differ in type."""
+    first, *rest = terms.values()
+    for term in rest:
+        first = first + term
+    return first
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LossInputs:
+    """One training batch as a loss sees it; subclasses name the fields."""
+
+    def require(self, name: str) -> Tensor:
+        """The tensor of that field (ValueError where the batch lacks it)."""
+        value: Tensor | None = getattr(self, name)
+        if value is None:
+            raise ValueError(f"the batch lacks {name}")
+        return value
+
+    def detached(self) -> Self:
+        """The same batch cut off from the graph of the network."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(self, **{name: value.detach() for name, value in values.items() if isinstance(value, Tensor)})
+
+
+Inputs = TypeVar("Inputs", bound=LossInputs)
+
+
+class TrainingLoss(nn.Module, Generic[Inputs]):
+    """A training loss. Its own parameters (weak heads, connectors) train with the model and are never deployed.
+
+    A subclass writes ``terms``, and where it has mechanisms to show, ``probe``.
+
+    Attributes:
+        record: whether forwards keep their batch (detached) for ``diagnostics``; off in timing runs.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.record = False
+        self._recorded: Inputs | None = None
+
+    def forward(self, batch: Inputs) -> Loss:
+        """The loss of one batch.
+
+        Raises:
+            ValueError: the batch lacks what the method needs, or shapes do not fit.
+        """
+        self.check(batch)
+        if self.record and not torch.compiler.is_compiling():
+            self._recorded = batch.detached()
+        return self.losses(batch)
+
+    def losses(self, batch: Inputs) -> Loss:
+        """The sum of the terms; overridden where a faster form than autograd's exists."""
+        terms = self.terms(batch)
+        return Loss(sum_of(terms), {name: term.detach() for name, term in terms.items()})
+
+    def terms(self, batch: Inputs) -> dict[str, Tensor]:
+        """The weighted summands of the loss by name, each a scalar with a gradient; changes no state."""
+        raise NotImplementedError(f"{type(self).__name__} does not define its terms")
+
+    def probe(self, batch: Inputs) -> dict[str, Tensor]:
+        """Quantities of the method's mechanism on one batch; called without gradients."""
+        return {}
+
+    def check(self, batch: Inputs) -> None:
+        """Refuse a batch that lacks what the method needs or whose shapes do not fit (ValueError)."""
+        raise NotImplementedError(f"{type(self).__name__} does not define its check")
+
+    def diagnostics(self, batch: Inputs | None = None) -> dict[str, Tensor]:
+        """What the mechanism tables read; neither parameters, buffers nor random streams move.
+
+        Args:
+            batch: the batch to look at; by default the last one seen while ``record`` was true.
+
+        Returns:
+            Scalars without graph: what ``measure`` takes of the batch. Empty where no batch was recorded.
+        """
+        seen = self._recorded if batch is None else batch.detached()
+        if seen is None:
+            return {}
+        self.check(seen)
+        return self.measure(seen)
+
+    def measure(self, batch: Inputs) -> dict[str, Tensor]:
+        """Quantities of the terms and of the mechanism, of a batch without graph that was checked."""
+        raise NotImplementedError(f"{type(self).__name__} does not define its quantities")

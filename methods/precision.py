@@ -1,0 +1,17 @@
+"""Working precision: at least float32, whatever the inputs' type."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+HALF = (torch.float16, torch.bfloat16)
+
+
+def widen(values: Tensor) -> Tensor:
+    """Half precision as float32, wider types as they are.
+
+    Squares of float16 overflow from 256 on, and logits or squared distances in half precision lose the differences
+    that a loss is made of.
+    """
+    return values.float() if values.dtype in HALF else values

@@ -1,0 +1,18 @@
+"""What the tests of methods share: one thread and one seed, so that sums and draws are the same everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """A test runs on one thread from one seed; one that changes the threads need not put them back."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
