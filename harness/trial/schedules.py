@@ -12,6 +12,9 @@ def factor(recipe: Recipe, step: int, total: int) -> float:
 
     ``warmup`` up to 1 is a share of the steps, above 1 a number of steps; it rises linearly to 1 and the schedule
     runs over what remains. ``inverse-sqrt`` falls as 1/√step after the warm-up (Vaswani et al. 2017).
+
+    Raises:
+        ValueError: there is no such schedule.
     """
     warm = round(recipe.warmup * total) if recipe.warmup <= 1 else int(recipe.warmup)
     if step < warm:
@@ -23,7 +26,12 @@ def factor(recipe: Recipe, step: int, total: int) -> float:
     if recipe.schedule == "step":
         return recipe.gamma ** sum(step >= _at(milestone, total) for milestone in recipe.milestones)
     progress = (step - warm) / max(1, total - warm)
-    shape = 0.5 * (1 + math.cos(math.pi * progress)) if recipe.schedule == "cosine" else 1 - progress
+    if recipe.schedule == "cosine":
+        shape = 0.5 * (1 + math.cos(math.pi * progress))
+    elif recipe.schedule == "linear":
+        shape = 1 - progress
+    else:
+        raise ValueError(f"no schedule '{recipe.schedule}'")
     return recipe.min_lr_ratio + (1 - recipe.min_lr_ratio) * shape
 
 

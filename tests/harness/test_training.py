@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import time
@@ -182,3 +183,22 @@ def test_a_language_model_measures_its_validation_anew_after_a_step(tmp_path: Pa
     after = task.mechanisms()["validation_perplexity"]
     assert after != before
     assert after == task.evaluate("validation").metrics["perplexity"]
+
+
+def test_a_metric_that_the_card_does_not_declare_is_an_error(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from suites.tasks.synthetic import Synthetic
+
+    trial = trial_of(tiny, "base")
+    monkeypatch.setattr(Synthetic, "card", dataclasses.replace(Synthetic.card, metrics=("scores", "distance")))
+    outcome = outcome_of(trial, tmp_path)
+    assert outcome["status"] == "failed"
+    told = "the task 'synthetic' reports 'score' on validation, which its card does not declare; did you mean 'scores'"
+    assert told in str(outcome["error"])
+    assert outcome["results"] == []
+
+
+def test_an_unknown_schedule_trains_nothing() -> None:
+    with pytest.raises(ValueError, match="no schedule 'cosin'"):
+        factor(Recipe(schedule="cosin"), 3, 10)
