@@ -1,4 +1,4 @@
-"""One check of values wherever they are given: ``--set``, ``set:`` of arms, benchmarks and sweeps, ranges, ablations."""
+"""One check of values wherever they are given: ``--set``, ``set:`` in files, ranges of sweeps, ablations."""
 
 from __future__ import annotations
 
