@@ -28,7 +28,10 @@ def database_option(function: Function) -> Function:
 
 def scale_option(default: Scale = Scale.MINI) -> Callable[[Function], Function]:
     """``--scale``."""
-    return click.option("--scale", type=click.Choice([*Scale]), default=default, show_default=True, help="How large.")
+    scales = [scale.value for scale in Scale]  # of the members themselves, click would take the names
+    return click.option(
+        "--scale", type=click.Choice(scales), default=default.value, show_default=True, help="How large."
+    )
 
 
 def override_option(function: Function) -> Function:
