@@ -28,12 +28,9 @@ def database_option(function: Function) -> Function:
 
 def scale_option(default: Scale = Scale.MINI) -> Callable[[Function], Function]:
     """``--scale``."""
+    scales = [scale.value for scale in Scale]  # of the members themselves, click would take the names
     return click.option(
-        "--scale",
-        type=click.Choice([scale.value for scale in Scale]),
-        default=default.value,
-        show_default=True,
-        help="How large.",
+        "--scale", type=click.Choice(scales), default=default.value, show_default=True, help="How large."
     )
 
 

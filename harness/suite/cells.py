@@ -88,7 +88,7 @@ class Setting:
             target[last] = value
             if part == "recipe" and not above and last in LENGTHS and value is not None:
                 target.pop(LENGTHS[last], None)
-        return replace(self, **parts)
+        return replace(self, data=parts["data"], model=parts["model"], recipe=parts["recipe"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +217,9 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
 def prerequisite_content(base: Setting, wanted: Prerequisite) -> Content:
     """What a prerequisite's trial computes from: its own parts, the benchmark's data where it names none."""
     smoke = {"max_steps": SMOKE_STEPS, "evaluations": 1} if base.scale == "smoke" else {}
-    parts = {"data": wanted.data or base.data, "model": wanted.model, "recipe": {**wanted.recipe, **smoke}}
-    return content(replace(base, task=wanted.task, **parts), Arm(role="baseline"))
+    data, recipe = wanted.data or base.data, {**wanted.recipe, **smoke}
+    cell = replace(base, task=wanted.task, data=data, model=wanted.model, recipe=recipe)
+    return content(cell, Arm(role="baseline"))
 
 
 def needed(base: Setting, slots: Mapping[str, Any]) -> dict[str, Prerequisite]:
@@ -239,7 +240,8 @@ def _filled(task: registry.Entry[TaskCard], arm: Arm, recipe: Mapping[str, Any])
     filled: dict[str, Any] = {}
     valid = list(task.card.slots)
     for slot in SLOTS:
-        value, path = getattr(arm, slot), ("arm", slot)
+        path: tuple[str, ...] = ("arm", slot)
+        value = getattr(arm, slot)
         if value is not None and slot not in valid:
             raise CellError([Mistake(path, f"the task '{task.name}' has no slot '{slot}'; {choices(valid, slot)}")])
         if value is None:

@@ -188,7 +188,9 @@ def _cells(suite: Suite) -> Iterator[Problem]:
     for name in suite.benchmarks:
         for scale in WRITTEN_SCALES:
             base = setting(suite, name, scale)
-            for arm in base.runs(suite.model.arms) if base is not None else ():
+            if base is None:
+                continue
+            for arm in base.runs(suite.model.arms):
                 try:
                     content(base, suite.model.arms[arm])
                 except CellError as error:

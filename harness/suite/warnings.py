@@ -11,7 +11,7 @@ from harness.errors import Place
 from harness.suite.cells import Setting, setting, shared_values
 from harness.suite.load import Suite
 from harness.suite.models import Arm
-from harness.vocabulary import WRITTEN_SCALES, Role
+from harness.vocabulary import WRITTEN_SCALES
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def _idle(suite: Suite) -> Iterator[SuiteWarning]:
         running = {arm for base in settings if base is not None for arm in base.runs(arms)}
         used |= running
         for arm in sorted(running):
-            if (name, arm) not in serving and arms[arm].role != Role.ABLATION:
+            if (name, arm) not in serving and arms[arm].role != "ablation":
                 place = suite.node.find(("benchmarks", name))
                 yield SuiteWarning(place, name, arm, f"the cell {name}/{arm} serves no claim and no ablation")
     for arm in arms:
@@ -114,7 +114,7 @@ def _untuned_on(suite: Suite, base: Setting) -> Iterator[UntunedArm]:
     optimizers = {
         name: found
         for name, arm in arms.items()
-        if arm.role != Role.ABLATION and (found := _optimizer(base, arm)) is not None
+        if arm.role != "ablation" and (found := _optimizer(base, arm)) is not None
     }
     tuned: dict[str, tuple[str, str]] = {}  # hyper-parameter → an arm that is tuned, and what the recipe says
     for name, (method, _) in optimizers.items():

@@ -11,7 +11,6 @@ import dataclasses
 import itertools
 import math
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness.errors import HarnessError, OutOfTimeError
+from harness.errors import HarnessError, OutOfTimeError, choices
 from harness.trial.assembly import assemble
 from harness.trial.checkpoint import drop_checkpoint, load_checkpoint, save_checkpoint
 from harness.trial.contracts import Evaluation, Probe, StepResult, Task
@@ -308,7 +307,7 @@ class Loop:
         if self.runtime.keep_product:
             path = save_product(self.runtime.folder, self.task.product(self.model))
             artifacts.append(Artifact("product", "weights", path, "what other trials start from"))
-        return TrainingResult("done", _unique(results), list(self.series.values()), artifacts, self.total)
+        return TrainingResult("done", _checked(self.task, results), list(self.series.values()), artifacts, self.total)
 
     def _keep_items(self, items: Mapping[str, np.ndarray]) -> list[Artifact]:
         """Per-item outputs, so that an interval can hold item noise too; left out above a size."""
@@ -321,12 +320,18 @@ class Loop:
         return [Artifact("items", "npz", path, "per-item outputs on the test split")]
 
 
-def _unique(results: list[tuple[str, str, float]]) -> list[tuple[str, str, float]]:
-    """One value per (split, metric); reporting two is a mistake of the task."""
-    seen: dict[tuple[str, str], int] = defaultdict(int)
+def _checked(task: Task, results: list[tuple[str, str, float]]) -> list[tuple[str, str, float]]:
+    """Results as they may be stored: every metric declared by the task's card, or a mechanism's, and reported once.
+
+    Raises:
+        HarnessError: a metric that the card does not declare, or that is reported twice: a mistake of the task.
+    """
+    seen: set[tuple[str, str]] = set()
     for split, metric, _ in results:
-        seen[split, metric] += 1
-    twice = [f"{split}.{metric}" for (split, metric), count in seen.items() if count > 1]
-    if twice:
-        raise ValueError(f"reported twice: {', '.join(twice)}")
+        if metric not in task.card.metrics and not metric.startswith("mechanism."):
+            undeclared = f"the task '{task.card.name}' reports '{metric}' on {split}, which its card does not declare"
+            raise HarnessError(f"{undeclared}; {choices(task.card.metrics, metric)}")
+        if (split, metric) in seen:
+            raise HarnessError(f"the task '{task.card.name}' reports '{metric}' on {split} twice")
+        seen.add((split, metric))
     return results

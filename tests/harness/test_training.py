@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import time
@@ -15,6 +16,7 @@ from harness import registry
 from harness.data.roots import data_root
 from harness.execute.worker import Job, run_job
 from harness.plan.planning import Selection, Trial, make_plan
+from harness.store.outcome import Outcome
 from harness.suite import load_suite
 from harness.trial.assembly import assemble, share_weights
 from harness.trial.loop import Loop, train
@@ -37,7 +39,7 @@ def trial_of(suite: Path | str, arm: str, seed: int = 0, **overrides: object) ->
     return next(trial for trial in plan.trials if trial.seed == seed)
 
 
-def outcome_of(trial: Trial, folder: Path, **more: object) -> dict[str, object]:
+def outcome_of(trial: Trial, folder: Path, **more: object) -> Outcome:
     return run_job(Job(trial.trial_id, trial.label, trial.spec, folder, **more), silent)  # type: ignore[arg-type]
 
 
@@ -91,41 +93,41 @@ def test_a_trial_repeats_to_the_last_bit_whatever_ran_before(tmp_path: Path) -> 
     outcome_of(other, tmp_path / "b")
     torch.manual_seed(12345)
     after = outcome_of(first, tmp_path / "c")
-    assert alone["status"] == "done"
-    assert alone["results"] == after["results"]
-    for one, two in zip(alone["series"], after["series"], strict=True):  # type: ignore[call-overload]
-        assert one["value"] == two["value"]
+    assert alone.status == "done"
+    assert alone.results == after.results
+    for one, two in zip(alone.series, after.series, strict=True):
+        assert one.value == two.value
 
 
 def test_two_arms_of_a_seed_see_the_same_start_and_the_same_batches(tmp_path: Path) -> None:
     arms = {}
     for arm in ("adamw", "adamp"):
         outcome = outcome_of(trial_of("adamp", arm, steps=2), tmp_path / arm)
-        series = {(s["split"], s["name"]): s["value"] for s in outcome["series"]}  # type: ignore[attr-defined]
+        series = {(s.split, s.name): s.value for s in outcome.series}
         arms[arm] = series["train", "loss"][0]
     assert arms["adamw"] == arms["adamp"]
     other = outcome_of(trial_of("adamp", "adamw", seed=1, steps=2), tmp_path / "other")
-    assert other["series"][0]["value"][0] != arms["adamw"]  # type: ignore[index]
+    assert other.series[0].value[0] != arms["adamw"]
 
 
 def test_divergence_is_a_result_with_its_step(tiny: Path, tmp_path: Path) -> None:
     outcome = outcome_of(trial_of(tiny, "base", diverges_above=0.01), tmp_path)
-    assert outcome["status"] == "diverged"
-    assert "step 0" in str(outcome["error"])
+    assert outcome.status == "diverged"
+    assert "step 0" in str(outcome.error)
 
 
 def test_an_error_is_an_outcome_with_its_place(tiny: Path, tmp_path: Path) -> None:
     outcome = outcome_of(trial_of(tiny, "base", fails=True), tmp_path)
-    assert outcome["status"] == "failed"
-    assert "told to fail" in str(outcome["error"])
-    assert "synthetic.py" in str(outcome["error"])
-    assert outcome["series"] == []
+    assert outcome.status == "failed"
+    assert "told to fail" in str(outcome.error)
+    assert "synthetic.py" in str(outcome.error)
+    assert outcome.series == ()
 
 
 def test_the_deadline_is_checked_between_steps(tiny: Path, tmp_path: Path) -> None:
     started = time.monotonic()
     outcome = outcome_of(trial_of(tiny, "base", step_seconds=0.2), tmp_path, timeout_seconds=0.3)
-    assert outcome["status"] == "timeout"
+    assert outcome.status == "timeout"
     assert time.monotonic() - started < 3.5
 
 
@@ -134,16 +136,16 @@ def test_the_best_weights_on_validation_are_reported(tmp_path: Path) -> None:
         "adamp", "sgd", steps=40, select="best_on_validation", selection_metric="top1-accuracy", evaluations=8
     )
     outcome = outcome_of(trial, tmp_path)
-    values = next(s for s in outcome["series"] if (s["split"], s["name"]) == ("validation", "top1-accuracy"))["value"]  # type: ignore[attr-defined]
-    final = {(r["split"], r["metric"]): r["value"] for r in outcome["results"]}  # type: ignore[attr-defined]
+    values = next(s for s in outcome.series if (s.split, s.name) == ("validation", "top1-accuracy")).value
+    final = {(r.split, r.metric): r.value for r in outcome.results}
     assert final["validation", "top1-accuracy"] == pytest.approx(max(values))
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_lower_precision_trains(precision: str, tmp_path: Path) -> None:
     outcome = outcome_of(trial_of("adamp", "adamp", steps=10, precision=precision), tmp_path)
-    assert outcome["status"] == "done", outcome["error"]
-    final = {r["metric"]: r["value"] for r in outcome["results"]}  # type: ignore[attr-defined]
+    assert outcome.status == "done", outcome.error
+    final = {r.metric: r.value for r in outcome.results}
     assert math.isfinite(final["loss"])
 
 
@@ -182,3 +184,22 @@ def test_a_language_model_measures_its_validation_anew_after_a_step(tmp_path: Pa
     after = task.mechanisms()["validation_perplexity"]
     assert after != before
     assert after == task.evaluate("validation").metrics["perplexity"]
+
+
+def test_a_metric_that_the_card_does_not_declare_is_an_error(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from suites.tasks.synthetic import Synthetic
+
+    trial = trial_of(tiny, "base")
+    monkeypatch.setattr(Synthetic, "card", dataclasses.replace(Synthetic.card, metrics=("scores", "distance")))
+    outcome = outcome_of(trial, tmp_path)
+    assert outcome.status == "failed"
+    told = "the task 'synthetic' reports 'score' on validation, which its card does not declare; did you mean 'scores'"
+    assert told in str(outcome.error)
+    assert outcome.results == ()
+
+
+def test_an_unknown_schedule_trains_nothing() -> None:
+    with pytest.raises(ValueError, match="no schedule 'cosin'"):
+        factor(Recipe(schedule="cosin"), 3, 10)
