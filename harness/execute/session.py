@@ -12,7 +12,7 @@ from typing import Any, Self
 from harness.data.folders import check_folders
 from harness.data.locate import require_data, weights_file
 from harness.errors import MissingDataError
-from harness.execute.dispatch import Dispatcher, NullRecorder, NullWatch, Policy, Watch
+from harness.execute.dispatch import Dispatcher, NullRecorder, Policy, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
 from harness.execute.worker import Job
 from harness.plan.planning import Plan, Trial, sources_of
@@ -129,7 +129,7 @@ class Session:
     def repeat(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Run jobs whose trials have their outcome already: nothing of it is journalled or shown."""
         if self.executor is not None:
-            dispatcher = Dispatcher(NullRecorder(), self.run_id, self.executor, self.policy, NullWatch())
+            dispatcher = Dispatcher(NullRecorder(), self.run_id, self.executor, self.policy, Watch())
             dispatcher.submit(jobs)
             yield from dispatcher.outcomes()
 
