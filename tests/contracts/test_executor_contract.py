@@ -20,7 +20,7 @@ from harness.execute.dispatch import Dispatcher, Policy, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions, InlineExecutor
 from harness.execute.worker import Job
 from harness.plan.planning import Selection, make_plan
-from harness.plan.user_arms import own_arm
+from harness.plan.user_arms import user_arm
 from harness.store import Outcome, Owner, open_reader
 from harness.store.encoding import encode
 from harness.store.events import OutcomeEvent
@@ -72,7 +72,7 @@ def job_of(suite: Path, method: str | None = None, timeout_seconds: float = 120.
     if method is not None:
         file = suite.with_name("methods.py")
         file.write_text(METHODS, encoding="utf-8")
-        _, arm, described = own_arm(f"mine={file}:{method}")
+        _, arm, described = user_arm(f"mine={file}:{method}")
         arms, methods = {"mine": arm}, (described,)
     selection = Selection(seeds=(0,), arms=() if arms else ("base",), overrides=recipe, added_arms=arms)
     (trial,) = make_plan(load_suite(suite), selection).trials

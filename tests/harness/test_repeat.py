@@ -95,7 +95,7 @@ def test_a_repeated_trial_that_came_out_otherwise_makes_its_claim_invalid(tiny: 
     suite = load_suite(tiny)
     selection = Selection(seeds=(0, 1, 2))
     result = run_suite(suite, Request(database, selection, executor="inline"), Watch())
-    assert result.verdicts[0]["verdict"] == "direction confirmed"
+    assert result.verdicts[0].verdict == "direction confirmed"
     with open_reader(database) as reader:
         [event] = reader.events(kind="determinism")
         told = event["detail"] if isinstance(event["detail"], dict) else json.loads(event["detail"])
@@ -107,8 +107,8 @@ def test_a_repeated_trial_that_came_out_otherwise_makes_its_claim_invalid(tiny: 
             )
         )
     _, verdicts = judge_now(suite, selection, database)
-    assert verdicts[0]["verdict"] == "invalid"
-    assert "nondeterminism" in verdicts[0]["design"]["reason"]
+    assert verdicts[0].verdict == "invalid"
+    assert "nondeterminism" in verdicts[0].design["reason"]
 
 
 def counters(folder: Path, joules: dict[str, int], span: int = 10_000_000) -> Path:
