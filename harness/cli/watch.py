@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from harness.execute.dispatch import NullWatch, Watch
+from harness.execute.dispatch import Watch
 from harness.execute.executors.base import Progress
 from harness.execute.worker import Job
 from harness.store.outcome import Outcome
@@ -22,7 +22,7 @@ def cell_of(job: Job) -> str:
     return job.label.rpartition("/")[0]
 
 
-class Counting(NullWatch):
+class Counting(Watch):
     """Counts trials and estimates what is left from the throughput so far."""
 
     def __init__(self, suite: str) -> None:
@@ -144,7 +144,7 @@ class Live(Counting):
 def make_watch(suite: str, quiet: bool = False) -> Iterator[Watch]:
     """The watch that fits the terminal."""
     if quiet:
-        yield NullWatch()
+        yield Watch()
     elif sys.stderr.isatty() and not os.environ.get("CI"):
         with Live(suite) as live:
             yield live

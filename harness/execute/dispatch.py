@@ -50,8 +50,8 @@ class NullRecorder:
         """Nothing."""
 
 
-class Watch(Protocol):
-    """Is told what happens; a terminal table, or nothing."""
+class Watch:
+    """Is told what happens, and tells nobody; subclasses show it."""
 
     def queued(self, jobs: int) -> None:
         """More jobs wait."""
@@ -66,25 +66,10 @@ class Watch(Protocol):
         """A trial ended for good."""
 
 
-class NullWatch:
-    """Tells nothing."""
-
-    def queued(self, jobs: int) -> None:
-        """Nothing."""
-
-    def started(self, job: Job) -> None:
-        """Nothing."""
-
-    def progressed(self, progress: list[Progress]) -> None:
-        """Nothing."""
-
-    def finished(self, job: Job, outcome: Outcome) -> None:
-        """Nothing."""
-
-
 class Dispatcher:
     """Feeds jobs to an executor; ``outcomes`` yields each trial's last outcome as it comes in.
 
+    ``stopped`` says why no further trial was begun, or is None.
     More jobs may be submitted between outcomes: sequential seeds and sweeps ask for the next trials that way.
     """
 
@@ -97,7 +82,7 @@ class Dispatcher:
         self._alive: set[str] = set()  # trials whose first heartbeat has come
         self._overdue: set[str] = set()
         self._open: set[str] = set()  # queued or running: what needs them must wait
-        self._stopped: str | None = None
+        self.stopped: str | None = None
         self._last_beat = 0.0
 
     def submit(self, jobs: Iterable[Job]) -> None:
@@ -124,8 +109,8 @@ class Dispatcher:
 
     def _must_stop(self) -> bool:
         if self._policy.stop_at is not None and time.monotonic() >= self._policy.stop_at:
-            self._stopped = self._stopped or "the time budget is used up"
-        return self._stopped is not None
+            self.stopped = self.stopped or "the time budget is used up"
+        return self.stopped is not None
 
     def _start_what_fits(self) -> None:
         while not self._must_stop():
@@ -172,7 +157,7 @@ class Dispatcher:
             self._waiting.appendleft(replace(job, attempt=job.attempt + 1))
             return True
         if outcome.status == Status.FAILED and self._policy.fail_fast:
-            self._stopped = f"--fail-fast: {job.label} failed"
+            self.stopped = f"--fail-fast: {job.label} failed"
         self._watch.finished(job, outcome)
         return False
 
@@ -204,11 +189,6 @@ class Dispatcher:
             outcome = Outcome(trial_id, Status.CANCELLED, error="interrupted by the user")
             self._owner.record(OutcomeEvent(outcome, self._run_id))
         self._running.clear()
-
-    @property
-    def stopped(self) -> str | None:
-        """Why no further trial was begun, or None."""
-        return self._stopped
 
     def _log(self, kind: str, detail: dict[str, Any]) -> None:
         self._owner.record(LogEvent(kind, detail, self._run_id))

@@ -12,7 +12,7 @@ from typing import Any, Self
 from harness.data.folders import check_folders
 from harness.data.locate import require_data, weights_file
 from harness.errors import MissingDataError
-from harness.execute.dispatch import Dispatcher, NullRecorder, NullWatch, Policy, Watch
+from harness.execute.dispatch import Dispatcher, NullRecorder, Policy, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
 from harness.execute.worker import Job
 from harness.plan.planning import Plan, Trial, sources_of
@@ -123,7 +123,7 @@ class Session:
         """Run jobs whose trials have their outcome already: nothing of it is journalled or shown."""
         waiting = list(jobs)
         if waiting:
-            dispatcher = Dispatcher(NullRecorder(), self.run_id, self._started(), self.policy, NullWatch())
+            dispatcher = Dispatcher(NullRecorder(), self.run_id, self._started(), self.policy, Watch())
             dispatcher.submit(waiting)
             yield from dispatcher.outcomes()
 

@@ -4,35 +4,22 @@ Writers use :class:`Owner`, readers :func:`open_reader`. Importing this package 
 pyarrow; they are imported where a file is opened.
 """
 
-from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
-from harness.store.events import Event
-from harness.store.journal import Journal, segments
-from harness.store.outcome import Outcome
-from harness.store.owner import Owner
-from harness.store.paths import StorePaths, default_database
-from harness.store.queries import Queries, QueryResult
-from harness.store.readers import Reader, open_reader
-from harness.store.rebuild import Rebuilt, StoreProblem, check, rebuild
-from harness.store.tables import TABLES
-
-__all__ = [
-    "TABLES",
-    "Event",
-    "Journal",
-    "Outcome",
-    "Owner",
-    "Queries",
-    "QueryResult",
-    "Reader",
-    "Rebuilt",
-    "StoreDamagedError",
-    "StoreError",
-    "StoreHeldError",
-    "StorePaths",
-    "StoreProblem",
-    "check",
-    "default_database",
-    "open_reader",
-    "rebuild",
-    "segments",
-]
+from harness.store.errors import StoreDamagedError as StoreDamagedError
+from harness.store.errors import StoreError as StoreError
+from harness.store.errors import StoreHeldError as StoreHeldError
+from harness.store.events import Event as Event
+from harness.store.journal import Journal as Journal
+from harness.store.journal import segments as segments
+from harness.store.outcome import Outcome as Outcome
+from harness.store.owner import Owner as Owner
+from harness.store.paths import StorePaths as StorePaths
+from harness.store.paths import default_database as default_database
+from harness.store.queries import Queries as Queries
+from harness.store.queries import QueryResult as QueryResult
+from harness.store.readers import Reader as Reader
+from harness.store.readers import open_reader as open_reader
+from harness.store.rebuild import Rebuilt as Rebuilt
+from harness.store.rebuild import StoreProblem as StoreProblem
+from harness.store.rebuild import check as check
+from harness.store.rebuild import rebuild as rebuild
+from harness.store.tables import TABLES as TABLES

@@ -215,21 +215,27 @@ class PlannedEvent(Event):
 
 
 @dataclass(frozen=True)
-class StartedEvent(Event):
+class _TrialEvent(Event):
+    """Something of one trial."""
+
+    trial_id: str
+
+    def touches(self) -> Touched:
+        """The trial."""
+        return [("trials", {"trial_id": self.trial_id})]
+
+
+@dataclass(frozen=True)
+class StartedEvent(_TrialEvent):
     """An attempt at a trial began; who loses this line has no outcome either and runs the trial again."""
 
     kind = "started"
     passing = True
 
-    trial_id: str
     run_id: str | None = None
     attempt: int = 1
     device: str | None = None
     started_at: str | None = None
-
-    def touches(self) -> Touched:
-        """The trial."""
-        return [("trials", {"trial_id": self.trial_id})]
 
     def fold(self, rows: PendingRows) -> None:
         """It runs, unless it has a result."""
@@ -242,20 +248,15 @@ class StartedEvent(Event):
 
 
 @dataclass(frozen=True)
-class HeartbeatEvent(Event):
+class HeartbeatEvent(_TrialEvent):
     """How far a running trial is."""
 
     kind = "heartbeat"
     passing = True
 
-    trial_id: str
     step: int | None = None
     steps: int | None = None
     loss: float | None = None
-
-    def touches(self) -> Touched:
-        """The trial."""
-        return [("trials", {"trial_id": self.trial_id})]
 
     def fold(self, rows: PendingRows) -> None:
         """The newest one is kept until the outcome."""

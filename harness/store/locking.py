@@ -23,6 +23,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from harness.store.errors import StoreHeldError
 from harness.store.paths import StorePaths
@@ -135,6 +136,29 @@ def segment_is_held(path: Path) -> bool:
     return False
 
 
+@contextlib.contextmanager
+def keeping_out(path: Path, mode: int) -> Iterator[BinaryIO]:
+    """The database file, open and locked as DuckDB locks it: against writers (``LOCK_SH``), or everyone (``LOCK_EX``).
+
+    The caller holds the lock and no connection: closing the descriptor used here drops every POSIX lock
+    that this process has on the file, DuckDB's included.
+
+    Raises:
+        StoreHeldError: this process or a foreign one has the file open.
+        FileNotFoundError: there is no such file.
+    """
+    if open_in_this_process(path):
+        holder = f"this process itself (process {os.getpid()})"
+        raise StoreHeldError(f"{path} is held by {holder}: close its other connection", holder)
+    with path.open("rb" if mode == fcntl.LOCK_SH else "r+b") as file:
+        try:
+            fcntl.lockf(file, mode | fcntl.LOCK_NB)
+        except OSError as error:
+            holder = lock_holder(path) or "another process"
+            raise StoreHeldError(f"{path} is held by {holder}: close it first", holder) from error
+        yield file
+
+
 def open_in_this_process(path: Path) -> bool:
     """Whether some descriptor of this process is the file (known on Linux; elsewhere False)."""
     try:
@@ -174,10 +198,10 @@ def lock_holder(path: Path) -> str | None:
 
 
 def _process(pid: int, program: str) -> str:
+    import psutil
+
     try:
-        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        command = b" ".join(word for word in words if word).decode(errors="replace")
-    except OSError:
-        command = ""
-    command = " ".join(command.split()) or program
+        command = " ".join(" ".join(psutil.Process(pid).cmdline()).split()) or program
+    except psutil.Error:
+        command = program
     return f"process {pid} ({command if len(command) <= 120 else command[:117] + '…'})"

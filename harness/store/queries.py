@@ -79,32 +79,10 @@ class Queries(abc.ABC):
         found = self.query("SELECT * FROM trials WHERE starts_with(trial_id, ?) LIMIT 2", [trial_id]).dicts()
         return found[0] if len(found) == 1 else None
 
-    def trials(self, trial_ids: Iterable[str] | None = None, run_id: str | None = None) -> list[dict[str, Any]]:
-        """Rows of trials: these, those of a run, or all."""
-        if trial_ids is not None:
-            return self.query("SELECT * FROM trials WHERE trial_id = ANY(?)", [list(trial_ids)]).dicts()
-        if run_id is not None:
-            sql = "SELECT * FROM trials SEMI JOIN (FROM run_trials WHERE run_id = ?) USING (trial_id)"
-            return self.query(sql, [run_id]).dicts()
-        return self.query("SELECT * FROM trials ORDER BY suite, benchmark, arm, seed").dicts()
-
     def results(self, trial_ids: Iterable[str]) -> QueryResult:
         """Final numbers: ``trial_id, split, metric, value``."""
         sql = "SELECT trial_id, split, metric, value FROM results WHERE trial_id = ANY(?) ORDER BY ALL"
         return self.query(sql, [list(trial_ids)])
-
-    def series(
-        self, trial_ids: Iterable[str], names: Iterable[str] | None = None, split: str | None = None
-    ) -> QueryResult:
-        """Series: ``trial_id, split, name, step, epoch, value, elapsed_seconds``, in order of steps."""
-        return self.query(
-            """
-            SELECT * FROM metrics
-            WHERE trial_id = ANY($ids) AND ($names IS NULL OR name = ANY($names)) AND ($split IS NULL OR split = $split)
-            ORDER BY trial_id, split, name, step
-            """,
-            {"ids": list(trial_ids), "names": None if names is None else list(names), "split": split},
-        )
 
     def artifacts(self, trial_ids: Iterable[str]) -> list[dict[str, Any]]:
         """Files that trials left."""
@@ -116,20 +94,10 @@ class Queries(abc.ABC):
         sql = "SELECT * FROM runs WHERE $suite IS NULL OR suite = $suite ORDER BY started_at DESC, run_id"
         return self.query(sql, {"suite": suite}).dicts()
 
-    def run(self, run_id: str) -> dict[str, Any] | None:
-        """The row of a run; ``run_id`` may be the beginning of one if only one run begins so."""
-        found = self.query("SELECT * FROM runs WHERE starts_with(run_id, ?) LIMIT 2", [run_id]).dicts()
-        return found[0] if len(found) == 1 else None
-
     def run_trials(self, run_id: str) -> list[dict[str, Any]]:
         """Which trials a run asked for, under which names, and which it found finished."""
         sql = "SELECT * FROM run_trials WHERE run_id = ? ORDER BY benchmark, arm, trial_id"
         return self.query(sql, [run_id]).dicts()
-
-    def claims(self, suite: str | None = None) -> list[dict[str, Any]]:
-        """Claims of a suite, or all."""
-        sql = "SELECT * FROM claims WHERE $suite IS NULL OR suite = $suite ORDER BY suite, claim_id"
-        return self.query(sql, {"suite": suite}).dicts()
 
     def verdicts(self, claim_ids: Iterable[str] | None = None, scale: str | None = None) -> list[dict[str, Any]]:
         """The latest verdict of each claim and scale."""
@@ -142,18 +110,6 @@ class Queries(abc.ABC):
             """,
             {"ids": None if claim_ids is None else list(claim_ids), "scale": scale},
         ).dicts()
-
-    def gates(self, scale: str | None = None) -> list[dict[str, Any]]:
-        """Mechanism gates as last measured."""
-        sql = "SELECT * FROM gates WHERE $scale IS NULL OR scale = $scale ORDER BY claim_id, scale, metric"
-        return self.query(sql, {"scale": scale}).dicts()
-
-    def progress(self, run_id: str | None = None) -> list[dict[str, Any]]:
-        """The last heartbeat of each trial that runs: ``trial_id, step, steps, loss, at``."""
-        sql = "SELECT * FROM progress"
-        if run_id is None:
-            return self.query(sql).dicts()
-        return self.query(f"{sql} SEMI JOIN (FROM run_trials WHERE run_id = ?) USING (trial_id)", [run_id]).dicts()
 
     def events(self, run_id: str | None = None, kind: str | None = None) -> list[dict[str, Any]]:
         """What happened, in order."""

@@ -154,7 +154,10 @@ class Reader(Queries):
         return answer
 
     def _look(self, sql: str, params: Parameters, take: _Take[T]) -> T:
-        with looking(self.paths), _opened(self.paths.database, self._config()) as connection:
+        with (
+            looking(self.paths),
+            contextlib.closing(connect(self.paths.database, read_only=True, config=self._config())) as connection,
+        ):
             found = refuse_newer(self.paths.database, schema_of(connection), schema_number())
             if found < schema_number() or self._is_behind(connection):
                 raise _StaleError
@@ -324,15 +327,6 @@ def _arrow(connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit)
 
 def _frame(connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit) -> pd.DataFrame:
     return connection.sql(sql, params=params or None).df()
-
-
-@contextlib.contextmanager
-def _opened(path: Path, config: Config) -> Iterator[DuckDBPyConnection]:
-    connection = connect(path, read_only=True, config=config)
-    try:
-        yield connection
-    finally:
-        connection.close()
 
 
 class _Limit:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.store.errors import StoreError, StoreHeldError
+from harness.store.errors import StoreError
 from harness.store.ingest import counters, ingest
 from harness.store.journal import Segment, segments
-from harness.store.locking import lock_holder, looking, open_in_this_process, writing
+from harness.store.locking import keeping_out, looking, writing
 from harness.store.paths import StorePaths
 from harness.store.queries import IS_FINAL
 from harness.store.schema import connect, open_for_writing, stamp
@@ -93,15 +93,8 @@ def _remove(paths: StorePaths) -> None:
 
 def _refuse_held(paths: StorePaths) -> None:
     """A foreign process would go on writing into what is about to become the backup."""
-    if open_in_this_process(paths.database):
-        holder = f"this process itself (process {os.getpid()})"
-        raise StoreHeldError(f"{paths.database} is held by {holder}: close its other connection", holder)
-    with contextlib.suppress(FileNotFoundError), paths.database.open("r+b") as file:
-        try:
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = lock_holder(paths.database) or "another process"
-            raise StoreHeldError(f"{paths.database} is held by {holder}: close it first", holder) from error
+    with contextlib.suppress(FileNotFoundError), keeping_out(paths.database, fcntl.LOCK_EX):
+        pass
 
 
 def _refuse_loss(paths: StorePaths, finished: set[str], force: bool) -> None:

@@ -7,32 +7,19 @@ import os
 import shutil
 from pathlib import Path
 
-from harness.store.errors import StoreHeldError
-from harness.store.locking import lock_holder, open_in_this_process
+from harness.store.locking import keeping_out
 from harness.store.paths import StorePaths
 from harness.trial.files import sync
 
 
 def copy_database(paths: StorePaths, target: Path) -> None:
-    """Copy the file, and its WAL if there is one, to ``target``.
-
-    The caller holds the lock and no connection: closing the descriptor used here drops every POSIX lock
-    that this process has on the file, DuckDB's included. A read lock keeps foreign writers out meanwhile.
+    """Copy the file, and its WAL if there is one, to ``target``; the caller holds the lock and no connection.
 
     Raises:
         StoreHeldError: this process or a foreign writer has the file open.
     """
-    if open_in_this_process(paths.database):
-        holder = f"this process itself (process {os.getpid()})"
-        raise StoreHeldError(f"{paths.database} is held by {holder}: close its other connection", holder)
-    with paths.database.open("rb") as source:
-        try:
-            fcntl.lockf(source, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError as error:
-            holder = lock_holder(paths.database) or "another process"
-            raise StoreHeldError(f"{paths.database} is held by {holder}", holder) from error
-        with target.open("wb") as copy:
-            shutil.copyfileobj(source, copy, 1 << 22)
+    with keeping_out(paths.database, fcntl.LOCK_SH) as source, target.open("wb") as copy:
+        shutil.copyfileobj(source, copy, 1 << 22)
         if wal_bytes(paths) > 0:
             shutil.copyfile(paths.wal, target.with_name(target.name + ".wal"))
 

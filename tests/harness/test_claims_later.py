@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.group import run_main
-from harness.execute.dispatch import NullWatch
+from harness.execute.dispatch import Watch
 from harness.execute.run import Request, run_suite
 from harness.judge.stored import judge_now, stored_otherwise
 from harness.plan.planning import Selection
@@ -25,7 +25,7 @@ def otherwise(path: Path, database: Path, seeds: tuple[int, ...]) -> int:
 def test_claims_say_how_many_stored_trials_another_recipe_made(
     tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_suite(load_suite(tiny), Request(database, Selection(seeds=(0, 1, 2)), executor="inline"), NullWatch())
+    run_suite(load_suite(tiny), Request(database, Selection(seeds=(0, 1, 2)), executor="inline"), Watch())
     assert otherwise(tiny, database, (0, 1, 2)) == 0
     assert otherwise(tiny, database, (0, 1, 2, 3)) == 0, "a seed that never ran is no trial of other code"
 

@@ -15,7 +15,7 @@ import pytest
 
 from harness.cli.watch import Counting
 from harness.errors import HarnessError
-from harness.execute.dispatch import Dispatcher, NullWatch, Policy
+from harness.execute.dispatch import Dispatcher, Policy, Watch
 from harness.execute.executors import ExecutorOptions, InlineExecutor, Progress, RayExecutor, orphans
 from harness.execute.worker import Job
 from harness.store import Outcome, Owner, open_reader
@@ -76,7 +76,7 @@ def dispatched(
     database: Path, executor: Any, jobs: list[Job], policy: Policy | None = None
 ) -> tuple[dict[str, str], Dispatcher]:
     with Owner(database, "run-1") as owner:
-        dispatcher = Dispatcher(owner, "run-1", executor, policy or Policy(), NullWatch())
+        dispatcher = Dispatcher(owner, "run-1", executor, policy or Policy(), Watch())
         dispatcher.submit(jobs)
         ended = {one.trial_id: str(outcome.status) for one, outcome in dispatcher.outcomes()}
     return ended, dispatcher
@@ -162,7 +162,7 @@ def test_dependants_wait_and_are_cancelled_with_the_reason(database: Path) -> No
 
 def test_more_jobs_may_come_between_outcomes(database: Path) -> None:
     with Owner(database, "run-1") as owner:
-        dispatcher = Dispatcher(owner, "run-1", Told(done), Policy(), NullWatch())
+        dispatcher = Dispatcher(owner, "run-1", Told(done), Policy(), Watch())
         dispatcher.submit([job("first")])
         ended = []
         for one, _ in dispatcher.outcomes():

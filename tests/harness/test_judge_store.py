@@ -78,7 +78,7 @@ def test_every_verdict_recomputes(tmp_path: Path, database: Path, sequential: bo
         stored = {row["claim_id"]: row for row in reader.verdicts(scale="paper")}
         assert stored["plain"]["design"]["per_benchmark"] == rows["plain"].design["per_benchmark"]
         assert stored["plain"]["design"]["shown"][0]["against"] == "other"
-        gates = {row["claim_id"]: row for row in reader.gates("paper")}
+        gates = {row["claim_id"]: row for row in reader.query("FROM gates WHERE scale = 'paper'").dicts()}
         assert (gates["gated"]["passed"], gates["dead"]["passed"]) == (True, False)
         assert gates["gated"]["value"] == pytest.approx(0.95)
         sides = reader.query(
@@ -176,7 +176,7 @@ def test_claims_can_be_stored(tmp_path: Path, database: Path) -> None:
         owner.record(ClaimsEvent(suite="known", claims=claim_rows(world.suite)))
         owner.flush()
     with open_reader(database) as reader:
-        stored = {row["claim_id"]: row for row in reader.claims("known")}
+        stored = {row["claim_id"]: row for row in reader.query("FROM claims WHERE suite = 'known'").dicts()}
     assert len(stored) == 14
     assert stored["some"]["scope"] == "at_least: 2"
     assert stored["plain"]["is_primary"]

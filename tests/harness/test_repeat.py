@@ -11,7 +11,7 @@ import pytest
 
 from harness.execute import energy
 from harness.execute.determinism import FinishedTrial, again, chosen, compared
-from harness.execute.dispatch import NullWatch
+from harness.execute.dispatch import Watch
 from harness.execute.run import Request, run_suite
 from harness.execute.worker import Job
 from harness.judge.stored import judge_now
@@ -74,8 +74,8 @@ def test_a_second_run_that_fails_or_reports_less_is_not_equal() -> None:
 def test_a_run_journals_its_check_and_a_second_one_has_nothing_to_check(tiny: Path, database: Path) -> None:
     suite = load_suite(tiny)
     request = Request(database, Selection(seeds=(0, 1, 2)), executor="inline")
-    first = run_suite(suite, request, NullWatch())
-    second = run_suite(suite, request, NullWatch())
+    first = run_suite(suite, request, Watch())
+    second = run_suite(suite, request, Watch())
     with open_reader(database) as reader:
         events = reader.events(kind="determinism")
         outcomes = reader.query("SELECT count(*) FROM trials WHERE status = 'done'").rows
@@ -94,8 +94,8 @@ def test_a_run_journals_its_check_and_a_second_one_has_nothing_to_check(tiny: Pa
 def test_a_repeated_trial_that_came_out_otherwise_makes_its_claim_invalid(tiny: Path, database: Path) -> None:
     suite = load_suite(tiny)
     selection = Selection(seeds=(0, 1, 2))
-    result = run_suite(suite, Request(database, selection, executor="inline"), NullWatch())
-    assert result.verdicts[0]["verdict"] == "direction confirmed"
+    result = run_suite(suite, Request(database, selection, executor="inline"), Watch())
+    assert result.verdicts[0].verdict == "direction confirmed"
     with open_reader(database) as reader:
         [event] = reader.events(kind="determinism")
         told = event["detail"] if isinstance(event["detail"], dict) else json.loads(event["detail"])
@@ -107,8 +107,8 @@ def test_a_repeated_trial_that_came_out_otherwise_makes_its_claim_invalid(tiny: 
             )
         )
     _, verdicts = judge_now(suite, selection, database)
-    assert verdicts[0]["verdict"] == "invalid"
-    assert "nondeterminism" in verdicts[0]["design"]["reason"]
+    assert verdicts[0].verdict == "invalid"
+    assert "nondeterminism" in verdicts[0].design["reason"]
 
 
 def counters(folder: Path, joules: dict[str, int], span: int = 10_000_000) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from harness.errors import HarnessError, SuiteError
-from harness.execute.dispatch import NullWatch
+from harness.execute.dispatch import Watch
 from harness.store import open_reader
 from harness.suite import load_suite
 from harness.suite.models import Arm, SpaceRange
@@ -49,7 +49,7 @@ def surface(tiny: Path) -> Path:
 
 def sweep(suite: Path, database: Path, budget: int, **more: Any) -> SweepResult:
     request = SweepRequest(database=database, benchmark="known", budget=budget, executor="inline", **more)
-    return run_sweep(load_suite(suite), request, NullWatch())
+    return run_sweep(load_suite(suite), request, Watch())
 
 
 def draws(result: SweepResult) -> dict[str, list[dict[str, Any]]]:
@@ -344,7 +344,7 @@ def test_a_study_that_optuna_opens(surface: Path, database: Path, tmp_path: Path
     from harness.sweep.storage import write_study
 
     request = SweepRequest(database=database, benchmark="known", budget=3, executor="inline")
-    result = run_sweep(load_suite(surface), request, NullWatch())
+    result = run_sweep(load_suite(surface), request, Watch())
     write_study(load_suite(surface), request, result, tmp_path / "study.db")
     study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="tiny/known/base")
     assert len(study.trials) == 3

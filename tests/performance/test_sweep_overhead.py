@@ -24,7 +24,7 @@ from typing import Any
 import psutil
 import pytest
 
-from harness.execute.dispatch import NullWatch, Policy
+from harness.execute.dispatch import Policy, Watch
 from harness.execute.executors import ExecutorOptions, RayExecutor
 from harness.execute.session import Session
 from harness.store import Outcome, Owner
@@ -91,7 +91,7 @@ def ours(suite_file: Path, database: Path, executor: Any, sampler: str = "random
     began = time.perf_counter()
     tuning = make_tuning(suite, request)
     with Owner(database, "sweep-of-nothing") as owner:
-        session = Session(owner, request, Policy(), NullWatch())
+        session = Session(owner, request, Policy(), Watch())
         session.executor = executor
         sweep = engine._Sweep(tuning, request, session)
         sweep.tune()

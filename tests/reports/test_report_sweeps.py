@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 import pytest
 
-from harness.execute.dispatch import NullWatch
+from harness.execute.dispatch import Watch
 from harness.plan.planning import Selection, make_plan
 from harness.store import Reader, open_reader
 from harness.suite import load_suite
@@ -39,7 +39,7 @@ def swept(tiny: Path, database: Path) -> tuple[Suite, SweepResult]:
     tiny.write_text(text.replace("steps: 20", "steps: 2") + SPACES)
     suite = load_suite(tiny)
     request = SweepRequest(database=database, benchmark="known", budget=8, executor="inline")
-    return suite, run_sweep(suite, request, NullWatch())
+    return suite, run_sweep(suite, request, Watch())
 
 
 def tuned_of(reader: Reader, result: SweepResult) -> Tuned:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from harness.execute.dispatch import NullWatch
+from harness.execute.dispatch import Watch
 from harness.plan.planning import Selection, make_plan
 from harness.registry.shipped import suite_files
 from harness.store import open_reader
@@ -135,7 +135,7 @@ def test_the_threshold_reaches_every_layer_of_rn() -> None:
 )
 def test_a_section_runs_to_its_end(name: str, on: str, database: Path) -> None:
     request = SweepRequest(database=database, benchmark=on, budget=2, scale="smoke", executor="inline")
-    result = run_sweep(suite_of(name), request, NullWatch())
+    result = run_sweep(suite_of(name), request, Watch())
     assert result.summary["equal"]
     assert set(result.summary["told"].values()) == {2}
     methods = len(result.points) - 1
@@ -145,5 +145,5 @@ def test_a_section_runs_to_its_end(name: str, on: str, database: Path) -> None:
         stored = reader.query("SELECT arm, count(*), count(value) FROM sweep_points GROUP BY arm").rows
     assert stored == [(arm, 2, 2) for arm, _, _ in stored]
     assert len(stored) == methods + 1
-    again = run_sweep(suite_of(name), request, NullWatch())
+    again = run_sweep(suite_of(name), request, Watch())
     assert again.ran == 0
