@@ -109,9 +109,9 @@ def _show(report: PreflightReport) -> None:
     for name, cells in missing_sources(report.rows).items():
         line = f"missing {name}: {counted(cells, 'cell')} ('harness data list' says where it comes from)"
         console.print(line, style="dim", markup=False)
-    cells, steps = counted(len(report.rows), "cell"), counted(report.works, "step")
+    tried, steps = counted(len(report.rows), "cell"), counted(report.works, "step")
     console.print(
-        f"{cells}, {len(report.failed)} failed; {steps} in {report.seconds:.0f} s, at most "
+        f"{tried}, {len(report.failed)} failed; {steps} in {report.seconds:.0f} s, at most "
         f"{report.highest_gb:.1f} GB a process"
     )
 
