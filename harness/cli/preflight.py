@@ -89,28 +89,24 @@ def _teller(shape: str) -> Any:
 
 
 def _show(report: PreflightReport) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    from harness.cli.terminal import console as make_console
-    from harness.cli.terminal import counted
+    from harness.cli.terminal import console, counted, table
     from harness.preflight import missing_sources
 
-    console = make_console()
+    output = console()
     for suite in dict.fromkeys(row.suite for row in report.rows):
         title = f"{suite}; hours on {report.device.title} at {report.utilisation:.0%}"
-        table = Table(box=None, pad_edge=False, title=title, title_justify="left")
-        for name in COLUMNS:
-            table.add_column(name, justify="left" if name in LEFT else "right")
+        shown = table(*COLUMNS, right=set(COLUMNS) - set(LEFT), title=title)
         for row in report.rows:
             if row.suite == suite:
-                table.add_row(*(Text(value) for value in _cells(row)))
-        console.print(table)
+                shown.add_row(*map(Text, _cells(row)))
+        output.print(shown)
     for name, cells in missing_sources(report.rows).items():
         line = f"missing {name}: {counted(cells, 'cell')} ('harness data list' says where it comes from)"
-        console.print(line, style="dim", markup=False)
+        output.print(line, style="dim", markup=False)
     tried, steps = counted(len(report.rows), "cell"), counted(report.works, "step")
-    console.print(
+    output.print(
         f"{tried}, {len(report.failed)} failed; {steps} in {report.seconds:.0f} s, at most "
         f"{report.highest_gb:.1f} GB a process"
     )
