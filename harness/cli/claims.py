@@ -37,9 +37,10 @@ def command(suites: tuple[str, ...], form: str, **options: Any) -> None:
             print_ablations(judged.ablations)
         if judged.superseded:
             trials = counted(judged.superseded, "stored trial")
+            were, are = ("was", "is") if judged.superseded == 1 else ("were", "are")
             click.echo(
-                f"{suite.name}: {trials} of these cells made by other code, recipes or data, and not judged; "
-                f"'harness run {name} --scale {scale}' runs today's",
+                f"{suite.name}: {trials} of these cells {were} made by other code, recipes or data and {are} not "
+                f"judged; 'harness run {name} --scale {scale}' runs today's",
                 err=True,
             )
     if form == "json":

@@ -13,26 +13,17 @@ def command() -> None:
 @command.command("list", epilog="Example: harness data list")
 def list_sources() -> None:
     """Every data source: origin, licence, home, and whether it is here."""
-    from rich.table import Table
     from rich.text import Text
 
     from harness import registry
-    from harness.cli.terminal import console as make_console
-    from harness.data.locate import file_of
+    from harness.cli.terminal import console, table
+    from harness.data.locate import is_here
 
-    table = Table(box=None, pad_edge=False)
-    for name in ("name", "here", "origin", "size", "licence", "home"):
-        table.add_column(name, overflow="fold")
+    shown = table("name", "here", "origin", "size", "licence", "home")
     for name, entry in registry.entries("data").items():
-        paths = [file_of(file) for file in entry.card.files]
-        here = all(path is not None and path.exists() for path in paths)
-        row = [
-            name,
-            "yes" if here else "no",
-            *(str(getattr(entry.card, key)) for key in ("origin", "size", "licence", "home")),
-        ]
-        table.add_row(*(Text(cell) for cell in row))
-    make_console().print(table)
+        facts = (str(getattr(entry.card, key)) for key in ("origin", "size", "licence", "home"))
+        shown.add_row(*map(Text, (name, "yes" if is_here(name) else "no", *facts)))
+    console().print(shown)
 
 
 @command.command("verify", epilog="Example: harness data verify cifar100-subset-100")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from harness import store
+from harness.cli.terminal import counted
 
 _database = click.option(
     "--db",
@@ -32,7 +33,9 @@ def check(context: click.Context, path: Path) -> None:
     for problem in problems:
         click.echo(str(problem))
     if problems:
-        click.echo(f"{len(problems)} found; `harness db rebuild --db {path}` makes the file from the journal")
+        click.echo(
+            f"{counted(len(problems), 'problem')}; `harness db rebuild --db {path}` makes the file from the journal"
+        )
         context.exit(1)
     click.echo(f"{path} is sound and agrees with its journal")
 
@@ -47,8 +50,8 @@ def rebuild(path: Path, force: bool) -> None:
         click.echo(str(problem), err=True)
     rows = made.rows
     click.echo(
-        f"{path} is made again: {rows['runs']} runs, {rows['trials']} trials ({made.finished} finished), "
-        f"{rows['results']} results, {rows['metrics']} rows of series"
+        f"{path} is made again: {counted(rows['runs'], 'run')}, {counted(rows['trials'], 'trial')} "
+        f"({made.finished} finished), {counted(rows['results'], 'result')}, {rows['metrics']} rows of series"
     )
     if made.backup is not None:
         click.echo(f"the old file is {made.backup}")

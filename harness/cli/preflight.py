@@ -12,7 +12,7 @@ from harness.cli.options import override_option, scale_option, selection
 from harness.vocabulary import Scale
 
 if TYPE_CHECKING:
-    from harness.preflight import Preflight, Row
+    from harness.preflight import CellResult, PreflightReport
 
 COLUMNS = ("benchmark", "arm", "parameters", "step GB", "batch GB", "GFLOP/step", "steps", "hours", "missing", "result")
 LEFT = ("benchmark", "arm", "missing", "result")
@@ -54,8 +54,7 @@ def command(suites: tuple[str, ...], shape: str, device_name: str, **options: An
     """
     from harness.errors import HarnessError
     from harness.plan.planning import make_plan
-    from harness.preflight import device, preflight
-    from harness.preflight.rows import Options
+    from harness.preflight import PreflightSettings, device, preflight
     from harness.suite import load_suite
 
     known = device(device_name)
@@ -64,15 +63,15 @@ def command(suites: tuple[str, ...], shape: str, device_name: str, **options: An
     plans = [make_plan(suite, chosen) for suite in loaded]
     if not any(plan.trials for plan in plans):
         raise HarnessError(f"nothing to build: no benchmark has the scale '{options['scale']}'")
-    wanted = Options(known, options["utilisation"], options["jobs"], options["timeout"])
-    found = preflight(plans, wanted, methods, _teller(shape))
+    settings = PreflightSettings(known, options["utilisation"], options["jobs"], options["timeout"])
+    report = preflight(plans, settings, methods, _teller(shape))
     if shape == "json":
-        click.echo(json.dumps(found.as_dict()))
+        click.echo(json.dumps(report.as_dict()))
     else:
-        _show(found)
-    for row in found.failed:
+        _show(report)
+    for row in report.failed:
         click.echo(f"failed: {row.suite}/{row.benchmark}/{row.arm}: {row.error}", err=True)
-    return 1 if found.failed else 0
+    return 1 if report.failed else 0
 
 
 def _teller(shape: str) -> Any:
@@ -89,32 +88,31 @@ def _teller(shape: str) -> Any:
     return tell
 
 
-def _show(found: Preflight) -> None:
-    from rich.table import Table
+def _show(report: PreflightReport) -> None:
     from rich.text import Text
 
-    from harness.cli.terminal import console as make_console
-    from harness.preflight.rows import counted
+    from harness.cli.terminal import console, counted, table
+    from harness.preflight import missing_sources
 
-    console = make_console()
-    for suite in dict.fromkeys(row.suite for row in found.rows):
-        title = f"{suite}; hours on {found.device.title} at {found.utilisation:.0%}"
-        table = Table(box=None, pad_edge=False, title=title, title_justify="left")
-        for name in COLUMNS:
-            table.add_column(name, justify="left" if name in LEFT else "right")
-        for row in found.rows:
+    output = console()
+    for suite in dict.fromkeys(row.suite for row in report.rows):
+        title = f"{suite}; hours on {report.device.title} at {report.utilisation:.0%}"
+        shown = table(*COLUMNS, right=set(COLUMNS) - set(LEFT), title=title)
+        for row in report.rows:
             if row.suite == suite:
-                table.add_row(*(Text(value) for value in _cells(row)))
-        console.print(table)
-    for line in counted(found.rows):
-        console.print(line, style="dim", markup=False)
-    console.print(
-        f"{len(found.rows)} cells, {len(found.failed)} failed; {found.works} steps in {found.seconds:.0f} s, at most "
-        f"{found.highest_gb:.1f} GB a process"
+                shown.add_row(*map(Text, _cells(row)))
+        output.print(shown)
+    for name, cells in missing_sources(report.rows).items():
+        line = f"missing {name}: {counted(cells, 'cell')} ('harness data list' says where it comes from)"
+        output.print(line, style="dim", markup=False)
+    tried, steps = counted(len(report.rows), "cell"), counted(report.works, "step")
+    output.print(
+        f"{tried}, {len(report.failed)} failed; {steps} in {report.seconds:.0f} s, at most "
+        f"{report.highest_gb:.1f} GB a process"
     )
 
 
-def _cells(row: Row) -> tuple[str, ...]:
+def _cells(row: CellResult) -> tuple[str, ...]:
     result = "FAILED" if row.error else f"as {row.shared_with}" if row.shared_with else "ok"
     if not row.error and row.untrained:
         result += f", random {', '.join(row.untrained)}"

@@ -75,25 +75,21 @@ def command(suite: str, **options: Any) -> int:
 
 
 def _print(result: Any) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    from harness.cli.terminal import console as make_console
+    from harness.cli.terminal import console, counted, table
 
-    table = Table(
-        box=None, pad_edge=False, title=f"sweep {result.sweep_id}: {result.ran} trials ran", title_justify="left"
-    )
-    for name in ("arm", "told", "best on validation", "chosen"):
-        table.add_column(name, overflow="fold")
+    title = f"sweep {result.sweep_id}: {counted(result.ran, 'trial')} ran"
+    shown = table("arm", "told", "best on validation", "chosen", title=title)
     for arm, chosen in result.chosen.items():
-        shown = ", ".join(
+        parameters = ", ".join(
             f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in chosen.get("params", {}).items()
         )
         best = f"{chosen['value']:.4g}" if chosen else "none"
-        table.add_row(Text(arm), str(result.summary["told"][arm]), best, Text(shown))
-    console = make_console()
-    console.print(table)
+        shown.add_row(Text(arm), str(result.summary["told"][arm]), best, Text(parameters))
+    output = console()
+    output.print(shown)
     for pair, differences in result.summary.get("differences", {}).items():
         picked = sorted({0, len(differences) // 4, len(differences) // 2, len(differences) - 1})
         line = ", ".join(f"{differences[k]:+.3g} at {k + 1}" for k in picked)
-        console.print(f"expected best of B, {pair} (up is better): {line}", markup=False, highlight=False)
+        output.print(f"expected best of B, {pair} (up is better): {line}", markup=False, highlight=False)

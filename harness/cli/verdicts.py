@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from harness.cli.terminal import counted
+from harness.cli.terminal import console, counted, table
 from harness.judge.rows import VerdictRow
 from harness.suite import Suite
 from harness.vocabulary import Tone, Verdict
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+NUMBERS = ("effect", "95 % interval", "n", "adj. p")
 
 STYLES = {
     Tone.HOLDS: "bold green", Tone.PART: "green", Tone.NULL: "yellow", Tone.AGAINST: "bold red", Tone.IDLE: "magenta",
@@ -44,27 +49,19 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> None:
     """Print one line a claim that was judged, and a count of those that were not run."""
-    from rich.table import Table
-    from rich.text import Text
-
-    from harness.cli.terminal import console as make_console
-
-    console = make_console()
+    output = console()
     judged = [verdict for verdict in verdicts if verdict.verdict != Verdict.NOT_RUN]
     stand_in = any(verdict.stand_in for verdict in judged)
     note = " · stand-in: the published sizes do not apply" if stand_in else ""
-    table = Table(title=Text(f"{suite.name} at {scale}{note}"), title_justify="left", box=None, pad_edge=False)
-    columns = (("claim", 0), ("verdict", 0), ("effect", 1), ("95 % interval", 1), ("n", 1), ("adj. p", 1), ("r", 1))
-    for name, right in columns:
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    shown = table("claim", "verdict", *NUMBERS, "r", right=(*NUMBERS, "r"), title=f"{suite.name} at {scale}{note}")
     for verdict in judged:
-        table.add_row(*_row(verdict))
-    console.print(table)
+        shown.add_row(*_row(verdict))
+    output.print(shown)
     if any(_correlation(verdict) for verdict in judged):
-        console.print("r: correlation of the two arms' scores over seeds, what pairing removes", style="dim")
+        output.print("r: correlation of the two arms' scores over seeds, what pairing removes", style="dim")
     missing = len(verdicts) - len(judged)
     if missing:
-        console.print(
+        output.print(
             f"{counted(missing, 'more claim')} not run here; 'harness claims {suite.name}' says why", style="dim"
         )
 
@@ -72,18 +69,22 @@ def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> 
 def _row(verdict: VerdictRow) -> list[Any]:
     from rich.text import Text
 
-    low, high = verdict.ci_low, verdict.ci_high
-    interval = "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
     adjusted = verdict.adjusted_p
     return [
         Text(verdict.claim_id),
         Text(verdict.verdict, style=STYLES.get(Verdict.of(verdict.verdict).tone, "")),
         number(verdict.difference),
-        Text(interval),
+        _interval(verdict.ci_low, verdict.ci_high),
         str(verdict.n or ""),
         "" if adjusted is None or math.isnan(adjusted) else f"{adjusted:.3f}",
         _correlation(verdict),
     ]
+
+
+def _interval(low: float | None, high: float | None) -> Text:
+    from rich.text import Text
+
+    return Text("" if low is None or high is None else f"[{number(low)}, {number(high)}]")
 
 
 def _correlation(verdict: VerdictRow) -> str:
@@ -96,47 +97,34 @@ def _correlation(verdict: VerdictRow) -> str:
 
 def print_ablations(rows: list[dict[str, Any]]) -> None:
     """One line an effect that was measured: changes of one arm, then main effects and interactions."""
-    from rich.table import Table
     from rich.text import Text
-
-    from harness.cli.terminal import console as make_console
 
     measured = [row for row in rows if row["n"]]
     if not measured:
         return
     title = "ablations: exploratory, up = better, adjusted by Benjamini–Hochberg"
-    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
-    for name, right in (("benchmark", 0), ("arm or effect", 0), ("against", 0), ("effect", 1), ("95 % interval", 1),
-                        ("n", 1), ("adj. p", 1)):  # fmt: skip
-        table.add_column(name, justify="right" if right else "left", overflow="fold")
+    shown = table("benchmark", "arm or effect", "against", *NUMBERS, right=NUMBERS, title=title)
     for row in measured:
-        low, high = row["ci_low"], row["ci_high"]
-        interval = "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
         kind = "" if row["effect"] == "change" else f" ({row['effect']})"
-        table.add_row(
+        shown.add_row(
             Text(row["benchmark"]), Text(f"{row['arm']}{kind}"), Text(row["parent"]), number(row["difference"]),
-            Text(interval), str(row["n"]), f"{row['adjusted_p']:.3f}",
+            _interval(row["ci_low"], row["ci_high"]), str(row["n"]), f"{row['adjusted_p']:.3f}",
         )  # fmt: skip
-    make_console().print(table)
+    console().print(shown)
 
 
 def print_claims(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> None:
     """The verdict table, then every claim that was not run with its reason."""
-    from rich.table import Table
     from rich.text import Text
-
-    from harness.cli.terminal import console as make_console
 
     print_verdicts(suite, scale, verdicts)
     missing = [verdict for verdict in verdicts if verdict.verdict == Verdict.NOT_RUN]
     listed = {verdict.claim_id for verdict in verdicts}
-    table = Table(box=None, pad_edge=False, title="not run", title_justify="left")
-    table.add_column("claim", overflow="fold")
-    table.add_column("why", overflow="fold")
+    shown = table("claim", "why", title="not run")
     for verdict in missing:
-        table.add_row(Text(verdict.claim_id), Text(str(verdict.design.get("reason") or "")))
+        shown.add_row(Text(verdict.claim_id), Text(str(verdict.design.get("reason") or "")))
     for name, fact in suite.facts.items():
         if name not in listed:
-            table.add_row(Text(name), Text(f"{fact.kind}: listed with its source, never judged ({fact.source})"))
-    if table.row_count:
-        make_console().print(table)
+            shown.add_row(Text(name), Text(f"{fact.kind}: listed with its source, never judged ({fact.source})"))
+    if shown.row_count:
+        console().print(shown)

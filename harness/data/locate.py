@@ -47,6 +47,15 @@ def require_data(name: str, parameters: Mapping[str, Any] | None = None) -> None
             )
 
 
+def is_here(name: str) -> bool:
+    """Whether every file of a data source is there."""
+    try:
+        require_data(name)
+    except MissingDataError:
+        return False
+    return True
+
+
 def weights_file(name: str) -> Path:
     """Where a source of published weights has its file.
 

@@ -13,8 +13,8 @@ GUESS = {"smoke": 1.0, "mini": 5.0, "small": 45.0, "paper": 3600.0 * 24}
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """What a database knows of a plan: its finished trials; by (benchmark, arm) median core-seconds, highest memory."""
+class StoredCosts:
+    """A plan's stored trials: its finished trials; by (benchmark, arm) median core-seconds, highest memory."""
 
     stored: frozenset[str] = frozenset()
     core_seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -61,7 +61,7 @@ class PlanEstimate:
         return {**asdict(self), "core_seconds": self.core_seconds}
 
 
-def estimate(plan: Plan, measured: Measured) -> PlanEstimate:
+def estimate(plan: Plan, measured: StoredCosts) -> PlanEstimate:
     """The price of a plan."""
     stored, seconds, memory = measured.stored, measured.core_seconds, measured.memory_mb
     counted: set[str] = set()

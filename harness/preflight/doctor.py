@@ -1,4 +1,4 @@
-"""What works on this machine: each finding says what was tried, whether it worked, and what to do if not."""
+"""Checks of this machine: each finding says what was tried, whether it worked, and what to do if not."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.data.locate import file_of
+from harness.data.locate import is_here
 from harness.data.roots import data_root
 from harness.errors import HarnessError
 from harness.execute.environment import environment
@@ -78,11 +78,7 @@ def _database(database: Path) -> str:
 def _data() -> Finding:
     from harness import registry
 
-    missing = []
-    for name, entry in registry.entries("data").items():
-        paths = [file_of(file) for file in entry.card.files]
-        if not all(path is not None and path.exists() for path in paths):
-            missing.append(name)
+    missing = [name for name in registry.entries("data") if not is_here(name)]
     total = len(registry.entries("data"))
     detail = f"{total - len(missing)} of {total} sources are here (HARNESS_DATA: {data_root()})"
     if missing:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import dataclasses
 import gc
 import itertools
-import math
 import os
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import psutil
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +21,7 @@ from harness import registry
 from harness.data.roots import data_root
 from harness.execute.memory import peak_memory_bytes, reset_peak_memory
 from harness.preflight.flops import Flops
-from harness.preflight.work import Work
+from harness.preflight.work import Measurement, Workload
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import register
 from harness.trial.assembly import assemble, filled
@@ -34,36 +32,6 @@ from harness.trial.runtime import Runtime
 
 # A probe holds the weights again, in double precision in places: not tried above this many parameters.
 PROBED_PARAMETERS = 100_000_000
-
-
-@dataclass(slots=True)
-class Measured:
-    """What was seen of one piece of work; ``error`` names the stage that failed.
-
-    Attributes:
-        parameters: of everything that the step moves, and of networks that it only asks (teachers).
-        flops: of the step, two a multiply-add.
-        activation_bytes: kept from the forward pass for the backward pass.
-        state_bytes: parameters, gradients and the optimizer's state.
-        item_bytes: of tables with a row a training item, a row.
-        resident_bytes: the process's highest during the step.
-        items_per_epoch: training items of a source that was read as it is; None of a tiny copy.
-    """
-
-    stage: str = "build"
-    error: str | None = None
-    parameters: int = 0
-    asked_parameters: int = 0
-    flops: int = 0
-    activation_bytes: int = 0
-    state_bytes: int = 0
-    item_bytes: int = 0
-    resident_bytes: int = 0
-    step_seconds: float = 0.0
-    seconds: float = 0.0
-    loss: float = math.nan
-    items_per_epoch: int | None = None
-    untrained: list[str] = field(default_factory=list)
 
 
 class Copies:
@@ -88,27 +56,29 @@ class Copies:
         return path if path.exists() else fixtures().weights_of(name, path.parent)
 
 
-def measure(work: Work, copies: Copies, threads: int) -> Measured:
+def measure(work: Workload, copies: Copies, threads: int) -> Measurement:
     """Build, step and score; an error is part of what is measured."""
-    found = Measured()
-    started = time.perf_counter()
+    measured = Measurement()
     for method in work.own_methods:
         register(method)
     data, root = copies.data(work.spec["data"])
     spec = {**work.spec, "data": data, "recipe": {**work.spec["recipe"], "threads": threads}}
     try:
-        with _surroundings(root, copies.folder / "cache"), tempfile.TemporaryDirectory(dir=copies.folder) as folder:
-            _try(spec, Path(folder), copies, found, copied=root is not None, whole=work.whole)
+        with _reading(root, copies.folder / "cache"), tempfile.TemporaryDirectory(dir=copies.folder) as folder:
+            _try(spec, Path(folder), copies, measured, copied=root is not None, whole=work.whole)
     except Exception as error:
-        found.error = f"{type(error).__name__}: {error}"
+        measured.error = f"{type(error).__name__}: {error}"
     gc.collect()
-    _give_back()
-    found.seconds = time.perf_counter() - started
-    return found
+    with contextlib.suppress(AttributeError, psutil.Error):  # not on every system
+        psutil.heap_trim()  # the next piece of work is measured from there
+    return measured
 
 
-def _try(spec: Mapping[str, Any], folder: Path, copies: Copies, found: Measured, *, copied: bool, whole: bool) -> None:
-    files = {name: copies.weights(one["weights"]) for name, one in spec["prerequisites"].items() if "weights" in one}
+def _try(
+    spec: Mapping[str, Any], folder: Path, copies: Copies, measured: Measurement, *, copied: bool, whole: bool
+) -> None:
+    prerequisites = spec["prerequisites"].items()
+    files = {name: copies.weights(made["weights"]) for name, made in prerequisites if "weights" in made}
     given = {name: path for name, path in files.items() if path is not None}
     runtime = Runtime(folder, torch.device("cpu"), registry.load, data_root(), prerequisites=given)
     task = assemble(spec, runtime)
@@ -122,30 +92,30 @@ def _try(spec: Mapping[str, Any], folder: Path, copies: Copies, found: Measured,
     settle(task.recipe)
     torch.manual_seed(0)
     model = task.build()
-    found.untrained = sorted(spec["prerequisites"])
-    found.parameters = sum(p.numel() for p in model.parameters())
-    found.asked_parameters = sum(p.numel() for one in asked for p in one.parameters())
+    measured.untrained = tuple(sorted(spec["prerequisites"]))
+    measured.parameters = sum(p.numel() for p in model.parameters())
+    measured.asked_parameters = sum(p.numel() for network in asked for p in network.parameters())
     if not copied:
-        found.items_per_epoch = task.steps_per_epoch() * task.recipe.batch_size
+        measured.items_per_epoch = task.steps_per_epoch() * task.recipe.batch_size
     loop = Loop(task, model, runtime)
-    if not whole or found.parameters > PROBED_PARAMETERS:
+    if not whole or measured.parameters > PROBED_PARAMETERS:
         loop.probe = None
-    found.stage = "step"
+    measured.stage = "step"
     if task.trains:
-        _step(task, loop, found)
-    found.state_bytes = _state(loop) + 4 * found.asked_parameters
-    found.item_bytes = rows_of_tables(model)
-    found.stage = "evaluation"
+        _step(task, loop, measured)
+    measured.state_bytes = _state(loop) + 4 * measured.asked_parameters
+    measured.item_bytes = rows_of_tables(model)
+    measured.stage = "evaluation"
     if whole:
         loop.finish()
     else:
         model.eval()
         with torch.no_grad():
             task.evaluate("test")
-    found.stage = "done"
+    measured.stage = "done"
 
 
-def _step(task: Task, loop: Loop, found: Measured) -> None:
+def _step(task: Task, loop: Loop, measured: Measurement) -> None:
     """One step, on the second batch where there is one: a model with memory then has something to remember."""
     *_, batch = itertools.islice(task.batches(0), 2)
     kept: dict[tuple[int, int], int] = {}
@@ -161,49 +131,35 @@ def _step(task: Task, loop: Loop, found: Measured) -> None:
     counter = Flops()
     loop.probing = loop.probe is not None
     if loop.probe is not None:
-        loop.probe = _Apart(loop.probe, counter)
+        loop.probe = cast(Probe, _Uncounted(loop.probe, counter))
     reset_peak_memory()
     started = time.perf_counter()
     with counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        result = loop.take_step(loop.step, batch)
-    found.step_seconds = time.perf_counter() - started
-    found.loss = float(result.loss.detach())
-    found.flops = counter.total
-    found.activation_bytes = sum(kept.values())
-    found.resident_bytes = peak_memory_bytes()
+        loop.take_step(loop.step, batch)
+    measured.step_seconds = time.perf_counter() - started
+    measured.flops = counter.total
+    measured.activation_bytes = sum(kept.values())
+    measured.resident_bytes = peak_memory_bytes()
     loop.step = loop.position = 1
 
 
-class _Apart:
+class _Uncounted:
     """A probe whose arithmetic does not count: it is asked at about fifty steps of a training."""
 
     def __init__(self, probe: Probe, counter: Flops) -> None:
-        self.probe, self.counter = probe, counter
+        self._probe, self._counter = probe, counter
 
-    def before_step(self) -> None:
-        """As the probe."""
-        self.counter.counting = False
-        self.probe.before_step()
-        self.counter.counting = True
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method: Callable[..., Any] = getattr(self._probe, name)
 
-    def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        """As the probe."""
-        self.counter.counting = False
-        found = self.probe.after_step(optimizer)
-        self.counter.counting = True
-        return found
+        def call(*arguments: Any) -> Any:
+            self._counter.counting = False
+            try:
+                return method(*arguments)
+            finally:
+                self._counter.counting = True
 
-    def summary(self) -> dict[str, float]:
-        """As the probe."""
-        return self.probe.summary()
-
-    def state_dict(self) -> dict[str, Any]:
-        """As the probe."""
-        return self.probe.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """As the probe."""
-        self.probe.load_state_dict(state)
+        return call
 
 
 def _untrained(made: Mapping[str, Any], facts: Mapping[str, Any]) -> nn.Module:
@@ -230,8 +186,8 @@ def rows_of_tables(model: nn.Module) -> int:
 
 
 @contextlib.contextmanager
-def _surroundings(root: Path | None, cache: Path) -> Iterator[None]:
-    """The copy as data folder, and a cache of its own."""
+def _reading(root: Path | None, cache: Path) -> Iterator[None]:
+    """Let sources read the copy instead of the data folder, with a cache beside it."""
     changed = {"HARNESS_CACHE": str(cache), **({"HARNESS_DATA": str(root)} if root is not None else {})}
     before = {name: os.environ.get(name) for name in changed}
     os.environ.update(changed)
@@ -243,9 +199,3 @@ def _surroundings(root: Path | None, cache: Path) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-
-
-def _give_back() -> None:
-    """Return freed memory to the system: the next piece of work is measured from there."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").malloc_trim(0)

@@ -1,23 +1,24 @@
-"""What preflight says of each cell: sizes, arithmetic, hours on a device, what is missing, what failed."""
+"""The preflight of plans: each cell's sizes, arithmetic, hours on a device, what is missing, what failed."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from harness.plan.planning import Plan
 from harness.preflight.devices import Device
-from harness.preflight.work import Cell, Work, cells_of
+from harness.preflight.work import Measurement, PreflightCell, Workload, cells_of
 from harness.preflight.workers import measured
 from harness.registry.shipped import fixtures
 from harness.trial.recipe import recipe_from
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One cell.
+class CellResult:
+    """A cell that was built, stepped and scored, or failed.
 
     Attributes:
         parameters: of everything that is trained.
@@ -60,10 +61,10 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Preflight:
+class PreflightReport:
     """All cells, and what trying them cost."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[CellResult, ...]
     device: Device
     utilisation: float
     seconds: float
@@ -71,7 +72,7 @@ class Preflight:
     highest_gb: float
 
     @property
-    def failed(self) -> tuple[Row, ...]:
+    def failed(self) -> tuple[CellResult, ...]:
         """The cells that do not build."""
         return tuple(row for row in self.rows if not row.good)
 
@@ -89,7 +90,7 @@ class Preflight:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class PreflightSettings:
     """How to try and what to estimate for."""
 
     device: Device
@@ -100,10 +101,10 @@ class Options:
 
 def preflight(
     plans: Sequence[Plan],
-    options: Options,
+    settings: PreflightSettings,
     own_methods: tuple[Mapping[str, Any], ...] = (),
     told: Callable[[str, int, int], None] | None = None,
-) -> Preflight:
+) -> PreflightReport:
     """Build, step and score every cell of the plans; equal work is done once.
 
     Args:
@@ -112,20 +113,20 @@ def preflight(
     started = time.monotonic()
     cells = [cell for plan in plans for cell in cells_of(plan, own_methods)]
     works = works_of(cells)
-    answers: dict[str, Mapping[str, Any]] = {}
-    for work, answer in measured(list(works.values()), options.jobs, options.timeout):
-        answers[work.key] = answer
+    measurements: dict[str, Measurement] = {}
+    for work, measurement in measured(list(works.values()), settings.jobs, settings.timeout):
+        measurements[work.key] = measurement
         if told is not None:
-            told(work.label, len(answers), len(works))
-    rows = tuple(_row(cell, works[cell.work.key], answers[cell.work.key], options) for cell in cells)
+            told(work.label, len(measurements), len(works))
+    rows = tuple(_result(cell, works[cell.work.key], measurements[cell.work.key], settings) for cell in cells)
     highest = max((row.step_gb for row in rows), default=0.0)
     seconds = time.monotonic() - started
-    return Preflight(rows, options.device, options.utilisation, seconds, len(works), highest)
+    return PreflightReport(rows, settings.device, settings.utilisation, seconds, len(works), highest)
 
 
-def works_of(cells: Sequence[Cell]) -> dict[str, Work]:
+def works_of(cells: Sequence[PreflightCell]) -> dict[str, Workload]:
     """What has to be done, by key; a benchmark's first arm also shows its mechanisms, artifacts and every split."""
-    works: dict[str, Work] = {}
+    works: dict[str, Workload] = {}
     begun: set[tuple[str, str, bool]] = set()
     for cell in cells:
         if cell.work.key not in works:
@@ -135,63 +136,58 @@ def works_of(cells: Sequence[Cell]) -> dict[str, Work]:
     return works
 
 
-def _row(cell: Cell, work: Work, answer: Mapping[str, Any], options: Options) -> Row:
+def _result(cell: PreflightCell, work: Workload, measured: Measurement, settings: PreflightSettings) -> CellResult:
     recipe, task = cell.trial.spec["recipe"], str(cell.trial.spec["task"])
     share, kept = fixtures().shares(task, recipe, work.spec["recipe"])
-    flops = share * float(answer.get("flops", 0))
-    tables = float(answer.get("item_bytes", 0)) * (_items(cell, answer) or 0)
-    batch_gb = (float(answer.get("state_bytes", 0)) + kept * float(answer.get("activation_bytes", 0)) + tables) / 2**30
-    steps = _steps(cell, answer) if not answer["error"] else None
-    peak = 1e12 * options.device.peak(str(recipe["precision"])) * options.utilisation
-    own = f"{cell.benchmark}/{cell.arm}" == work.label
-    return Row(
-        cell.suite,
-        cell.benchmark,
-        cell.arm,
-        str(answer["stage"]),
-        f"{answer['stage']}: {answer['error']}" if answer["error"] else "",
-        int(answer.get("parameters", 0)),
-        int(answer.get("asked_parameters", 0)),
-        float(answer.get("resident_bytes", 0)) / 2**30,
-        batch_gb,
-        flops,
-        steps,
-        None if steps is None else steps * flops / peak / 3600,
-        batch_gb <= options.device.memory_gb,
-        float(answer.get("step_seconds", 0.0)),
-        cell.missing,
-        tuple(answer.get("untrained", ())),
-        "" if own else work.label,
+    flops = share * measured.flops
+    tables = measured.item_bytes * (_items(cell, measured) or 0)
+    batch_gb = (measured.state_bytes + kept * measured.activation_bytes + tables) / 2**30
+    steps = None if measured.error else _steps(cell, measured)
+    peak = 1e12 * settings.device.peak(str(recipe["precision"])) * settings.utilisation
+    return CellResult(
+        suite=cell.suite,
+        benchmark=cell.benchmark,
+        arm=cell.arm,
+        stage=measured.stage,
+        error=f"{measured.stage}: {measured.error}" if measured.error else "",
+        parameters=measured.parameters,
+        asked_parameters=measured.asked_parameters,
+        step_gb=measured.resident_bytes / 2**30,
+        batch_gb=batch_gb,
+        flops=flops,
+        steps=steps,
+        hours=None if steps is None else steps * flops / peak / 3600,
+        fits=batch_gb <= settings.device.memory_gb,
+        step_seconds=measured.step_seconds,
+        missing=cell.missing,
+        untrained=measured.untrained,
+        shared_with="" if f"{cell.benchmark}/{cell.arm}" == work.label else work.label,
     )
 
 
-def _items(cell: Cell, answer: Mapping[str, Any]) -> int | None:
+def _items(cell: PreflightCell, measured: Measurement) -> int | None:
     """Items of the training set; None where its size is not known."""
-    read = answer.get("items_per_epoch")
-    return fixtures().training_items(str(cell.trial.spec["data"]["name"])) if read is None else int(read)
+    if measured.items_per_epoch is not None:
+        return measured.items_per_epoch
+    items: int | None = fixtures().training_items(str(cell.trial.spec["data"]["name"]))
+    return items
 
 
-def _steps(cell: Cell, answer: Mapping[str, Any]) -> int | None:
+def _steps(cell: PreflightCell, measured: Measurement) -> int | None:
     """Steps of the whole training; 0 where the arm's method takes none."""
+    if not measured.flops:
+        return 0
     spec = cell.trial.spec
     recipe = recipe_from(spec["recipe"])
-    if not answer["flops"]:
-        return 0
-    items = answer["items_per_epoch"]
-    if items is None:
+    if measured.items_per_epoch is None:
         per_epoch = fixtures().steps_per_epoch(spec["task"], str(spec["data"]["name"]), spec["recipe"])
     else:
-        per_epoch = max(1, items // recipe.batch_size)
+        per_epoch = max(1, measured.items_per_epoch // recipe.batch_size)
     if per_epoch is None and recipe.steps is None:
         return None
     return recipe.total_steps(per_epoch or 1)
 
 
-def counted(rows: Sequence[Row]) -> Iterator[str]:
-    """Lines that sum up: cells, and what is missing for how many of them."""
-    missing: dict[str, int] = {}
-    for row in rows:
-        for name in row.missing:
-            missing[name] = missing.get(name, 0) + 1
-    for name, count in sorted(missing.items()):
-        yield f"missing {name}: {count} cells ('harness data list' says where it comes from)"
+def missing_sources(rows: Sequence[CellResult]) -> dict[str, int]:
+    """For how many cells each source of data or weights is missing, by name."""
+    return dict(sorted(Counter(name for row in rows for name in row.missing).items()))

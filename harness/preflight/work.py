@@ -24,7 +24,7 @@ LENGTH_KEYS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class Workload:
     """One thing to build and to step: plain data, so that it travels to a worker.
 
     Attributes:
@@ -42,19 +42,49 @@ class Work:
     whole: bool = True
 
 
+@dataclass(slots=True)
+class Measurement:
+    """One piece of work as it was seen; a worker fills it stage by stage.
+
+    Attributes:
+        stage: that was reached last; where ``error`` is set, the one that failed.
+        parameters: of everything that the step moves; ``asked_parameters``: of networks that it only asks (teachers).
+        flops: of the step, two a multiply-add.
+        activation_bytes: kept from the forward pass for the backward pass.
+        state_bytes: parameters, gradients and the optimizer's state.
+        item_bytes: of tables with a row a training item, a row.
+        resident_bytes: the process's highest during the step.
+        items_per_epoch: training items of a source that was read as it is; None of a tiny copy.
+        untrained: prerequisites whose architecture stood in with random weights.
+    """
+
+    stage: str = "build"
+    error: str | None = None
+    parameters: int = 0
+    asked_parameters: int = 0
+    flops: int = 0
+    activation_bytes: int = 0
+    state_bytes: int = 0
+    item_bytes: int = 0
+    resident_bytes: int = 0
+    step_seconds: float = 0.0
+    items_per_epoch: int | None = None
+    untrained: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
-class Cell:
+class PreflightCell:
     """A cell of a suite, or a prerequisite that one starts from, and the work that stands for it."""
 
     suite: str
     benchmark: str
     arm: str
     trial: Trial = field(repr=False)
-    work: Work = field(repr=False)
+    work: Workload = field(repr=False)
     missing: tuple[str, ...] = ()
 
 
-def cells_of(plan: Plan, own_methods: tuple[Mapping[str, Any], ...] = ()) -> list[Cell]:
+def cells_of(plan: Plan, own_methods: tuple[Mapping[str, Any], ...] = ()) -> list[PreflightCell]:
     """Every cell of a plan at its first seed, prerequisites first."""
     by_id = {trial.trial_id: trial for trial in plan.trials}
     named = {link.trial_id for link in plan.links}
@@ -65,12 +95,12 @@ def cells_of(plan: Plan, own_methods: tuple[Mapping[str, Any], ...] = ()) -> lis
             seen.add((link.benchmark, link.arm))
             asked.append((link.benchmark, link.arm, by_id[link.trial_id]))
     return [
-        Cell(plan.suite, benchmark, arm, trial, work_of(trial, own_methods), missing_of(trial))
+        PreflightCell(plan.suite, benchmark, arm, trial, work_of(trial, own_methods), missing_of(trial))
         for benchmark, arm, trial in asked
     ]
 
 
-def work_of(trial: Trial, own_methods: tuple[Mapping[str, Any], ...] = ()) -> Work:
+def work_of(trial: Trial, own_methods: tuple[Mapping[str, Any], ...] = ()) -> Workload:
     """A trial's content with a micro-batch.
 
     The reference arm, whose initial weights others take over, is left out: it is a cell of its own.
@@ -78,7 +108,7 @@ def work_of(trial: Trial, own_methods: tuple[Mapping[str, Any], ...] = ()) -> Wo
     spec = {name: value for name, value in trial.spec.items() if name != "reference"}
     spec["recipe"] = fixtures().trimmed(spec["task"], spec["recipe"])
     own = tuple(method for method in own_methods if method["name"] in str(spec["slots"]))
-    return Work(key_of(spec), spec, f"{trial.benchmark}/{trial.arm}", own)
+    return Workload(key_of(spec), spec, f"{trial.benchmark}/{trial.arm}", own)
 
 
 def key_of(spec: Mapping[str, Any]) -> str:
@@ -96,12 +126,12 @@ def key_of(spec: Mapping[str, Any]) -> str:
                 {name: value for name, value in spec["recipe"].items() if name not in LENGTH_KEYS}
             ),
             "slots": {
-                slot: _without_sizes({key: one for key, one in value.items() if key != "lr"})
+                slot: _without_sizes({key: item for key, item in value.items() if key != "lr"})
                 for slot, value in spec["slots"].items()
             },
             "prerequisites": {
-                name: {"model": one["model"], "slots": one.get("slots", {}), "weights": one.get("weights")}
-                for name, one in spec["prerequisites"].items()
+                name: {"model": made["model"], "slots": made.get("slots", {}), "weights": made.get("weights")}
+                for name, made in spec["prerequisites"].items()
             },
         }
     )
@@ -109,9 +139,9 @@ def key_of(spec: Mapping[str, Any]) -> str:
 
 def _without_sizes(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {name: _without_sizes(one) for name, one in value.items()}
+        return {name: _without_sizes(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_sizes(one) for one in value]
+        return [_without_sizes(item) for item in value]
     if isinstance(value, float) and value not in (0.0, 1.0) and math.isfinite(value):
         return "a number" if value > 0 else "a negative number"
     return value
@@ -120,11 +150,11 @@ def _without_sizes(value: Any) -> Any:
 def missing_of(trial: Trial) -> tuple[str, ...]:
     """What of its data and published weights is not here, by name."""
     sources = [(str(trial.spec["data"]["name"]), trial.spec["data"], "data")]
-    sources += [(one["weights"], {}, "weights") for one in trial.spec["prerequisites"].values() if "weights" in one]
-    found = []
+    sources += [(made["weights"], {}, "weights") for made in trial.spec["prerequisites"].values() if "weights" in made]
+    missing = []
     for name, parameters, kind in sources:
         try:
             require_data(name, parameters)
         except MissingDataError:
-            found.append(f"{kind} {name}")
-    return tuple(found)
+            missing.append(f"{kind} {name}")
+    return tuple(missing)

@@ -10,26 +10,21 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any
 
-from harness.preflight.work import Work
-
-Answer = dict[str, Any]
+from harness.preflight.work import Measurement, Workload
 
 
 def _serve(pipe: Connection, folder: Path, threads: int) -> None:
     """Measure what comes in until the pipe closes."""
-    import dataclasses
-
     from harness.preflight.measure import Copies, measure
 
     copies = Copies(folder)
     while True:
         try:
-            work: Work = pipe.recv()
+            work: Workload = pipe.recv()
         except EOFError:
             return
-        pipe.send(dataclasses.asdict(measure(work, copies, threads)))
+        pipe.send(measure(work, copies, threads))
 
 
 class _Worker:
@@ -42,10 +37,10 @@ class _Worker:
         self.process = spawn.Process(target=_serve, args=(theirs, self.folder, threads), daemon=False)
         self.process.start()
         theirs.close()
-        self.work: Work | None = None
+        self.work: Workload | None = None
         self.began = 0.0
 
-    def begin(self, work: Work) -> None:
+    def begin(self, work: Workload) -> None:
         """Send a piece of work."""
         self.work, self.began = work, time.monotonic()
         self.pipe.send(work)
@@ -58,8 +53,8 @@ class _Worker:
         self.process.join(timeout=10)
 
 
-def measured(works: Sequence[Work], jobs: int, timeout: float) -> Iterator[tuple[Work, Answer]]:
-    """Every piece of work with what ``harness.preflight.measure.Measured`` says of it, as it comes in."""
+def measured(works: Sequence[Workload], jobs: int, timeout: float) -> Iterator[tuple[Workload, Measurement]]:
+    """Every piece of work with its measurement, as it comes in."""
     waiting = deque(works)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with tempfile.TemporaryDirectory(prefix="harness-preflight-") as name:
@@ -72,13 +67,13 @@ def measured(works: Sequence[Work], jobs: int, timeout: float) -> Iterator[tuple
                 for worker in workers:
                     if worker.work is None and waiting:
                         worker.begin(waiting.popleft())
-                yield from _answers(workers, timeout)
+                yield from _arrived(workers, timeout)
         finally:
             for worker in workers:
                 worker.end()
 
 
-def _answers(workers: list[_Worker], timeout: float) -> Iterator[tuple[Work, Answer]]:
+def _arrived(workers: list[_Worker], timeout: float) -> Iterator[tuple[Workload, Measurement]]:
     """What has come in; workers that died or took too long are taken out."""
     wait([worker.pipe for worker in workers if worker.work is not None], timeout=1.0)
     for worker in list(workers):
@@ -87,20 +82,17 @@ def _answers(workers: list[_Worker], timeout: float) -> Iterator[tuple[Work, Ans
             continue
         try:
             if worker.pipe.poll():
-                answer: Answer = worker.pipe.recv()
+                measurement: Measurement = worker.pipe.recv()
                 worker.work = None
-                yield work, answer
+                yield work, measurement
                 continue
         except (EOFError, ConnectionError):
             worker.process.join(timeout=10)
-            yield work, _failed(f"the process died (exit {worker.process.exitcode}); out of memory?")
+            error = f"the process died (exit {worker.process.exitcode}); out of memory?"
         else:
             if time.monotonic() - worker.began <= timeout:
                 continue
-            yield work, _failed(f"took longer than {timeout:g} s")
+            error = f"took longer than {timeout:g} s"
+        yield work, Measurement("process", error)
         worker.end()
         workers.remove(worker)
-
-
-def _failed(error: str) -> Answer:
-    return {"stage": "process", "error": error}

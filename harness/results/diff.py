@@ -61,33 +61,38 @@ def find_run(reader: Reader, text: str) -> dict[str, Any]:
     runs = reader.runs()
     if text == "latest" and runs:
         return max(runs, key=lambda run: str(run["started_at"]))
-    found = [run for run in runs if str(run["run_id"]).startswith(text)]
-    if len(found) != 1:
-        what = "no run begins" if not found else f"{len(found)} runs begin"
+    fitting = [run for run in runs if str(run["run_id"]).startswith(text)]
+    if len(fitting) != 1:
+        what = "no run begins" if not fitting else f"{len(fitting)} runs begin"
         raise HarnessError(f"{what} with '{text}'; 'harness list runs' lists them")
-    return found[0]
+    return fitting[0]
 
 
 def difference(reader: Reader, first: str, second: str) -> RunDifference:
     """Compare two runs; numbers that are equal to the last bit are left out."""
-    one, two = find_run(reader, first), find_run(reader, second)
-    trials = [{row["trial_id"] for row in reader.run_trials(run["run_id"])} for run in (one, two)]
-    verdicts = [_verdicts(reader, run) for run in (one, two)]
-    changed = []
-    for claim in sorted(set(verdicts[0]) | set(verdicts[1])):
-        a, b = verdicts[0].get(claim, (None, None)), verdicts[1].get(claim, (None, None))
-        if a != b:
-            changed.append(VerdictChange(claim, a[0], b[0], a[1], b[1]))
-    cells = [_cells(reader, run["run_id"]) for run in (one, two)]
-    different = []
-    for cell in sorted(set(cells[0]) | set(cells[1])):
-        (x, n), (y, m) = cells[0].get(cell, (None, 0)), cells[1].get(cell, (None, 0))
+    runs = find_run(reader, first), find_run(reader, second)
+    trials = [{row["trial_id"] for row in reader.run_trials(run["run_id"])} for run in runs]
+    old_verdicts, new_verdicts = (_verdicts(reader, run) for run in runs)
+    verdicts = []
+    for claim in sorted({*old_verdicts, *new_verdicts}):
+        old, new = old_verdicts.get(claim, (None, None)), new_verdicts.get(claim, (None, None))
+        if old != new:
+            verdicts.append(VerdictChange(claim, old[0], new[0], old[1], new[1]))
+    old_cells, new_cells = (_cells(reader, run["run_id"]) for run in runs)
+    cells = []
+    for cell in sorted({*old_cells, *new_cells}):
+        (x, n), (y, m) = old_cells.get(cell, (None, 0)), new_cells.get(cell, (None, 0))
         if x != y and not (x is not None and y is not None and math.isnan(x) and math.isnan(y)):
-            different.append(CellChange(*cell, x, y, n, m))
+            cells.append(CellChange(*cell, x, y, n, m))
     return RunDifference(
-        one["run_id"], two["run_id"], len(trials[0] & trials[1]), len(trials[0] - trials[1]),
-        len(trials[1] - trials[0]), changed, different,
-    )  # fmt: skip
+        first=runs[0]["run_id"],
+        second=runs[1]["run_id"],
+        shared_trials=len(trials[0] & trials[1]),
+        only_first=len(trials[0] - trials[1]),
+        only_second=len(trials[1] - trials[0]),
+        verdicts=verdicts,
+        cells=cells,
+    )
 
 
 def _verdicts(reader: Reader, run: dict[str, Any]) -> dict[str, tuple[str, float | None]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,7 @@ def _results(reader: Reader) -> pd.DataFrame:
     return _text(cells, "benchmark", "arm", "scale", "metric", "mean", "sd", "n")
 
 
-def _text(rows: list[tuple[str, ...]], *head: str) -> pd.DataFrame:
+def _text(rows: Iterable[tuple[str, ...]], *head: str) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame(rows, columns=list(head), dtype=str)

@@ -14,7 +14,7 @@ from harness.plan.planning import Selection, make_plan
 from harness.preflight import DEVICES, device
 from harness.preflight.measure import rows_of_tables
 from harness.preflight.rows import works_of
-from harness.preflight.work import Work, cells_of, fixtures, key_of
+from harness.preflight.work import Workload, cells_of, fixtures, key_of
 from harness.preflight.workers import measured
 from harness.suite import load_suite
 
@@ -95,12 +95,12 @@ def test_a_process_that_dies_fails_its_own_work_and_is_replaced(spec: dict[str, 
     deadly.write_text("import os\n\nos._exit(3)\n")
     method = {"name": "deadly", "file": str(deadly), "target": "Deadly", "slot": "optimizer", "family": "sgd"}
     unknown = changed(spec, "task", value="no-such-task")
-    works = [Work("a", spec, own_methods=(method,)), Work("b", unknown)]
+    works = [Workload("a", spec, own_methods=(method,)), Workload("b", unknown)]
     answers = {work.key: answer for work, answer in measured(works, jobs=1, timeout=120)}
-    assert "exit 3" in answers["a"]["error"]
-    assert answers["a"]["stage"] == "process"
-    assert "no task 'no-such-task'" in answers["b"]["error"]
-    assert answers["b"]["stage"] == "build"
+    assert "exit 3" in str(answers["a"].error)
+    assert answers["a"].stage == "process"
+    assert "no task 'no-such-task'" in str(answers["b"].error)
+    assert answers["b"].stage == "build"
 
 
 def test_a_table_of_all_items_counts_at_the_published_size() -> None:
