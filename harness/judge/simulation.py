@@ -174,7 +174,7 @@ def judged(designs: Sequence[ClaimDesign], records: Mapping[str, StoredTrial]) -
     return Judged(
         {name: row.verdict for name, row in rows.items()},
         {name: row.n for name, row in rows.items()},
-        {name: row.difference for name, row in rows.items()},
+        {name: row.difference or 0.0 for name, row in rows.items()},
     )
 
 
