@@ -130,7 +130,7 @@ def print_claims(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> No
     print_verdicts(suite, scale, verdicts)
     missing = [verdict for verdict in verdicts if verdict.verdict == Verdict.NOT_RUN]
     listed = {verdict.claim_id for verdict in verdicts}
-    table = Table(box=None, pad_edge=False, title="not run", title_justify="left")
+    table = Table(box=None, pad_edge=False, title=Verdict.NOT_RUN, title_justify="left")
     table.add_column("claim", overflow="fold")
     table.add_column("why", overflow="fold")
     for verdict in missing:

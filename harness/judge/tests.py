@@ -9,54 +9,63 @@ conjunction's (Benjamini & Heller 2008), its lower end the k-th largest lower en
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol
 
 import numpy as np
 
 from harness import stats
 
 
-class Test(Protocol):
+class Test(ABC):
     """What a verdict needs to know."""
 
     @property
+    @abstractmethod
     def n(self) -> int:
         """Pairs; of the part that has fewest."""
 
     @property
+    @abstractmethod
     def estimate(self) -> float:
         """The effect, up = as claimed; NaN without pairs."""
 
     @property
+    @abstractmethod
     def p(self) -> float:
         """p of the test; 1 where there is none."""
 
     @property
+    @abstractmethod
     def e(self) -> float:
         """Evidence after the last seed."""
 
     @property
+    @abstractmethod
     def sized(self) -> bool:
         """Whether the estimate is a size (False: only signs were tested)."""
 
+    @abstractmethod
     def interval(self, alpha: float) -> tuple[float, float]:
         """1 − α interval of the effect."""
 
     def above(self, alpha: float) -> bool:
-        """Whether it lies above zero."""
+        """Whether the interval lies above zero."""
+        return self.interval(alpha)[0] > 0
 
     def below(self, alpha: float) -> bool:
-        """Whether it lies below zero."""
+        """Whether the interval lies below zero."""
+        return self.interval(alpha)[1] < 0
 
+    @abstractmethod
     def fragile(self, alpha: float) -> bool:
         """Whether that rests on a shape of the differences that the sign-flip test does not support."""
 
 
 @dataclass(frozen=True)
-class Paired:
+class Paired(Test):
     """One benchmark's paired differences, in order of seeds.
 
     Fixed number of seeds: paired t. ``sequential``: evidence and interval valid at any time, the interval running, so
@@ -109,11 +118,11 @@ class Paired:
 
     def above(self, alpha: float) -> bool:
         """Whether the interval lies above zero."""
-        return self.interval(alpha)[0] > 0 if self.sized else self.p <= alpha and self._leaning > 0
+        return super().above(alpha) if self.sized else self.p <= alpha and self._leaning > 0
 
     def below(self, alpha: float) -> bool:
         """Whether the interval lies below zero."""
-        return self.interval(alpha)[1] < 0 if self.sized else self.p <= alpha and self._leaning < 0
+        return super().below(alpha) if self.sized else self.p <= alpha and self._leaning < 0
 
     @property
     def _leaning(self) -> float:
@@ -136,8 +145,8 @@ class Paired:
 @lru_cache(maxsize=4096)
 def _interval(values: tuple[float, ...], sequential: bool, g: float, alpha: float) -> tuple[float, float]:
     """The policy asks again each round, although one comparison has changed."""
-    found = stats.anytime_interval(values, g, alpha, running=True) if sequential else stats.paired_t(values, alpha)
-    return found.low, found.high
+    tested = stats.anytime_interval(values, g, alpha, running=True) if sequential else stats.paired_t(values, alpha)
+    return tested.low, tested.high
 
 
 @lru_cache(maxsize=4096)
@@ -165,49 +174,33 @@ def sign_p(values: Sequence[float]) -> float:
 
 
 @dataclass(frozen=True)
-class NoWorse:
-    """Not worse than ``margin``: H0 mean ≤ −margin, one-sided. The interval is that of the mean difference."""
+class NoWorse(Paired):
+    """Not worse than ``margin``: H0 mean ≤ −margin, one-sided. Estimate and interval are of the mean difference."""
 
-    of: Paired
-    margin: float
-
-    @property
-    def n(self) -> int:
-        """Pairs."""
-        return self.of.n
+    margin: float = 0.0
 
     @property
-    def sized(self) -> bool:
-        """As of the differences."""
-        return self.of.sized
-
-    @property
-    def estimate(self) -> float:
-        """Mean difference."""
-        return self.of.estimate
+    def _shifted(self) -> tuple[float, ...]:
+        return tuple(value + self.margin for value in self.values)
 
     @cached_property
     def p(self) -> float:
         """One-sided p; 1 where there is no test or a pair was lost by divergence."""
         if not self.sized or self.n < 2:
             return 1.0
-        if not self.of.sequential:
-            return stats.non_inferiority(self.of.values, self.margin).p
-        shifted = np.asarray(self.of.values) + self.margin
+        if not self.sequential:
+            return stats.non_inferiority(self.values, self.margin).p
+        shifted = np.asarray(self._shifted)
         means = np.cumsum(shifted) / np.arange(1, len(shifted) + 1)
-        evidence = np.where(means > 0, stats.log_e_process(shifted, self.of.g), -np.inf)
+        evidence = np.where(means > 0, stats.log_e_process(shifted, self.g), -np.inf)
         return min(1.0, 0.5 * math.exp(-max(0.0, float(np.max(evidence)))))
 
-    @property
+    @cached_property
     def e(self) -> float:
         """Evidence against "worse by the margin": none where the mean is not above it."""
         if not self.sized or not self.estimate > -self.margin:
             return 0.0
-        return stats.e_value(np.asarray(self.of.values) + self.margin, self.of.g)
-
-    def interval(self, alpha: float) -> tuple[float, float]:
-        """As of the differences."""
-        return self.of.interval(alpha)
+        return stats.e_value(self._shifted, self.g)
 
     def above(self, alpha: float) -> bool:
         """Whether "worse by the margin" is excluded."""
@@ -219,12 +212,11 @@ class NoWorse:
 
     def fragile(self, alpha: float) -> bool:
         """Whether excluding the margin rests on the shape of the differences."""
-        shifted = tuple(value + self.margin for value in self.of.values)
-        return Paired(shifted, self.of.sequential, self.of.g).fragile(alpha)
+        return Paired(self._shifted, self.sequential, self.g).fragile(alpha)
 
 
 @dataclass(frozen=True)
-class Conjunction:
+class Conjunction(Test):
     """The effect exists in at least ``k`` of the parts."""
 
     parts: tuple[Test, ...]
@@ -247,8 +239,8 @@ class Conjunction:
     @property
     def estimate(self) -> float:
         """The k-th largest estimate; NaN where a part has none."""
-        found = [part.estimate for part in self.parts]
-        return math.nan if any(map(math.isnan, found)) else sorted(found, reverse=True)[self.k - 1]
+        estimates = [part.estimate for part in self.parts]
+        return math.nan if any(map(math.isnan, estimates)) else sorted(estimates, reverse=True)[self.k - 1]
 
     @cached_property
     def p(self) -> float:
@@ -259,8 +251,8 @@ class Conjunction:
     @property
     def e(self) -> float:
         """Mean of the smallest m − k + 1: an e-value, since at least so many nulls hold where the claim does not."""
-        found = sorted(part.e if part.estimate > 0 or isinstance(part, NoWorse) else 0.0 for part in self.parts)
-        return float(np.mean(found[: self._others]))
+        evidence = sorted(part.e if part.estimate > 0 or isinstance(part, NoWorse) else 0.0 for part in self.parts)
+        return float(np.mean(evidence[: self._others]))
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Interval of the k-th largest effect."""
@@ -287,7 +279,7 @@ class Conjunction:
 
 
 @dataclass(frozen=True)
-class Mean:
+class Mean(Test):
     """The mean over benchmarks, each weighing the same, of differences divided by ``units`` fixed before results.
 
     Fixed: Welch–Satterthwaite. Sequential: per seed, the mean over benchmarks, valid at any time.
@@ -347,16 +339,8 @@ class Mean:
             return -math.inf, math.inf
         if self._sequential:
             return self._joint.interval(alpha)
-        found = stats.stratified_mean(self._strata(), alpha)
-        return found.low, found.high
-
-    def above(self, alpha: float) -> bool:
-        """Whether the interval lies above zero."""
-        return self.interval(alpha)[0] > 0
-
-    def below(self, alpha: float) -> bool:
-        """Whether the interval lies below zero."""
-        return self.interval(alpha)[1] < 0
+        tested = stats.stratified_mean(self._strata(), alpha)
+        return tested.low, tested.high
 
     def fragile(self, alpha: float) -> bool:
         """Whether the joint series' test rests on its shape."""
