@@ -247,7 +247,7 @@ class SimulationTable:
         total = self.suites * len(TRUTHS)
         right = sum(self.words[truth.name, design][truth.right] for truth in TRUTHS)
         every = sum((self.words[truth.name, design] for truth in TRUTHS), Counter[str]())
-        undecided = sum(count for word, count in every.items() if word.startswith("inconclusive"))
+        undecided = sum(count for word, count in every.items() if Verdict.of(word) == Verdict.INCONCLUSIVE)
         return right / total, undecided / total, (total - right - undecided) / total
 
     def answered(self, design: str) -> float:
@@ -277,7 +277,7 @@ class SimulationTable:
         told += [
             "",
             "right: the very word of the truth; yes/no: reproduced or not, an undecided claim counting as not",
-            f"{'':<12}{'right':>8}{'undecided':>12}{'wrong':>8}{'yes/no':>9}{'trials':>9}"
+            f"{'':<12}{'right':>8}   undecided{'wrong':>8}{'yes/no':>9}{'trials':>9}"
             "  suites with a false reproduction",
         ]
         for design in ("sequential", "fixed"):

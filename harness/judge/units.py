@@ -174,7 +174,7 @@ def _test_of(design: ClaimDesign, examined: ExaminedBlock) -> Test:
     for each in examined.pairs:
         sample = (() if silent else tuple(each.values), design.rules.sequential, design.rules.g)
         no_worse = design.question.scope == "no_worse"
-        tests.append(NoWorse(*sample, design.estimand.margin or 0.0) if no_worse else Paired(*sample))
+        tests.append(NoWorse(*sample, margin=design.estimand.margin or 0.0) if no_worse else Paired(*sample))
     return tests[0] if len(tests) == 1 else Conjunction(tuple(tests), len(tests))
 
 
