@@ -277,8 +277,7 @@ class SimulationTable:
         told += [
             "",
             "right: the very word of the truth; yes/no: reproduced or not, an undecided claim counting as not",
-            f"{'':<12}{'right':>8}   undecided{'wrong':>8}{'yes/no':>9}{'trials':>9}"
-            "  suites with a false reproduction",
+            f"{'':<12}{'right':>8}   undecided{'wrong':>8}{'yes/no':>9}{'trials':>9}  suites with a false reproduction",
         ]
         for design in ("sequential", "fixed"):
             right, undecided, wrong = (f"{100 * share:.1f} %" for share in self.shares(design))
