@@ -108,29 +108,29 @@ class Verdict(StrEnum):
         made.tone, made.rank, made.meaning, made.decisive = tone, rank, meaning, decisive
         return made
 
-    REPRODUCED = "reproduced", Tone.HOLDS, 12, f"{_ABOVE}; the estimate reaches κ times the published size", True
-    CONFIRMED = "direction confirmed", Tone.HOLDS, 11, f"{_ABOVE}; the size is not judged here", True
-    HOLDS = "holds", Tone.HOLDS, 13, "both sides were computed and agree within the tolerance"
+    REPRODUCED = "reproduced", Tone.HOLDS, 15, f"{_ABOVE}; the estimate reaches κ times the published size", True
+    CONFIRMED = "direction confirmed", Tone.HOLDS, 14, f"{_ABOVE}; the size is not judged here", True
+    HOLDS = "holds", Tone.HOLDS, 16, "both sides were computed and agree within the tolerance"
     DIRECTION_ONLY = (
         "direction only",
         Tone.PART,
-        10,
+        13,
         f"{_ABOVE}; the estimate is below κ of the published size",
         True,
     )
-    INCONCLUSIVE = "inconclusive", Tone.OPEN, 7, _OPEN
-    UNDECIDED = "undecided", Tone.OPEN, 8, _OPEN
-    NOT_REPRODUCED = "not reproduced", Tone.NULL, 5, _EXCLUDED
-    NO_EFFECT = "no effect worth having", Tone.NULL, 6, _EXCLUDED
-    CONTRADICTED = "contradicted", Tone.AGAINST, 3, _OTHER, True
-    REVERSED = "direction reversed", Tone.AGAINST, 4, _OTHER, True
-    FAILS = "fails", Tone.AGAINST, 2, "both sides were computed and disagree beyond the tolerance"
-    INACTIVE = "inactive", Tone.IDLE, 2, "the claim's mechanism did not act, so its score says nothing"
-    WEAK_BASELINE = "weak baseline", Tone.VOID, 0, "the baseline is below its stated competent figure"
+    INCONCLUSIVE = "inconclusive", Tone.OPEN, 9, _OPEN
+    UNDECIDED = "undecided", Tone.OPEN, 10, _OPEN
+    NOT_REPRODUCED = "not reproduced", Tone.NULL, 7, _EXCLUDED
+    NO_EFFECT = "no effect worth having", Tone.NULL, 8, _EXCLUDED
+    CONTRADICTED = "contradicted", Tone.AGAINST, 5, _OTHER, True
+    REVERSED = "direction reversed", Tone.AGAINST, 6, _OTHER, True
+    FAILS = "fails", Tone.AGAINST, 4, "both sides were computed and disagree beyond the tolerance"
+    INACTIVE = "inactive", Tone.IDLE, 3, "the claim's mechanism did not act, so its score says nothing"
+    WEAK_BASELINE = "weak baseline", Tone.VOID, 1, "the baseline is below its stated competent figure"
     INVALID = "invalid", Tone.VOID, 0, "the trials do not allow a verdict"
-    NOT_COMPARABLE = "not comparable", Tone.VOID, 9, "a number of another setting"
-    REPORTED = "reported", Tone.VOID, 9, "known from the authors' files alone; listed, never verified"
-    NOT_RUN = "not run", Tone.VOID, 1, "no trials, for the reason given"
+    NOT_COMPARABLE = "not comparable", Tone.VOID, 11, "a number of another setting"
+    REPORTED = "reported", Tone.VOID, 12, "known from the authors' files alone; listed, never verified"
+    NOT_RUN = "not run", Tone.VOID, 2, "no trials, for the reason given"
 
     @classmethod
     def of(cls, words: str) -> Verdict:

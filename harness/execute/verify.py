@@ -50,7 +50,7 @@ class StoredMatch:
     @property
     def groups(self) -> frozenset[tuple[str, str]]:
         """What of a sample it covers: its task, and the family of each of its methods."""
-        families = {registry.entry("method", name).card["family"] for name in methods_of(self.trial.spec["slots"])}
+        families = {registry.entry("method", name).card.family for name in methods_of(self.trial.spec["slots"])}
         return frozenset({("task", str(self.trial.spec["task"]))} | {("family", family) for family in families})
 
 

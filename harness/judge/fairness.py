@@ -22,9 +22,7 @@ def compare(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> tuple[tup
     the comparison unless they are that one thing.
     """
     slots = _slots(method["slots"], baseline["slots"])
-    keys = {f"recipe.{key}": pair for key, pair in _recipe(method["recipe"], baseline["recipe"]).items()}
-    for part in ("data", "model"):
-        keys |= {f"{part}.{key}": pair for key, pair in _mapping(method[part], baseline[part]).items()}
+    keys = _differing_keys(method, baseline)
     before, after = set(baseline.get("prerequisites", {})), set(method.get("prerequisites", {}))
     extra = [f"prerequisite {name}: {'only the method' if name in after else 'only the baseline'}"
              for name in sorted(before ^ after)]  # fmt: skip
@@ -45,9 +43,7 @@ def compare(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> tuple[tup
 
 def changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
     """Everything that two trials' contents differ in, the first against the second."""
-    told = [_told(f"recipe.{key}", *pair) for key, pair in _recipe(one["recipe"], other["recipe"]).items()]
-    for part in ("data", "model"):
-        told += [_told(f"{part}.{key}", *pair) for key, pair in _mapping(one[part], other[part]).items()]
+    told = [_told(name, *pair) for name, pair in _differing_keys(one, other).items()]
     for slot in sorted(set(one["slots"]) | set(other["slots"])):
         pairs = _mapping(one["slots"].get(slot) or {}, other["slots"].get(slot) or {})
         told += [_told(f"{slot}.{key}", *pair) for key, pair in pairs.items()]
@@ -68,8 +64,14 @@ def _mapping(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tupl
     return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
 
 
-def _recipe(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    return {key: pair for key, pair in _mapping(one, other).items() if key not in _NOT_COMPARED}
+def _differing_keys(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Keys of recipe, data and model with the values of both."""
+    return {
+        f"{part}.{key}": pair
+        for part in ("recipe", "data", "model")
+        for key, pair in _mapping(one[part], other[part]).items()
+        if part != "recipe" or key not in _NOT_COMPARED
+    }
 
 
 def _slots(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[bool, dict[str, tuple[Any, Any]]]]:

@@ -29,6 +29,12 @@ from harness.store.events import Event, VerdictsEvent
 from harness.store.queries import Queries
 from harness.suite import Suite
 
+FACT_COLUMNS = (
+    "benchmark", "model", "metric", "unit", "better", "method", "baseline", "setting", "kind", "statement", "source",
+    "trust",
+)  # fmt: skip
+"""Columns of ``claims`` that are a fact's own."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -209,19 +215,18 @@ def claim_rows(suite: Suite) -> list[dict[str, Any]]:
     rows = []
     for fact in suite.facts.values():
         binding = bindings.get(fact.id)
+        bound = binding if binding is not None and binding.unbound is None else None
+        scope = bound.scope if bound is not None else None
         p = fact.published
-        scope = None if binding is None or binding.unbound is not None else binding.scope
         rows.append(
-            {
-                "claim_id": fact.id, "suite": suite.name, "benchmark": fact.benchmark, "model": fact.model,
-                "metric": fact.metric, "unit": fact.unit, "better": fact.better, "method": fact.method,
-                "baseline": fact.baseline, "published_method": p.method, "published_baseline": p.baseline,
-                "published_difference": p.difference, "computed_difference": p.computed_difference,
+            {name: getattr(fact, name) for name in FACT_COLUMNS} | {
+                "claim_id": fact.id, "suite": suite.name,
+                "published_method": p.method, "published_baseline": p.baseline, "published_difference": p.difference,
+                "computed_difference": p.computed_difference,
                 "gain_difference": p.gain_difference if p.gain_difference is not None else fact.gain_difference,
-                "setting": fact.setting, "kind": fact.kind,
                 "scope": scope if scope is None or isinstance(scope, str) else f"at_least: {scope.at_least}",
-                "is_primary": bool(binding is not None and binding.primary), "statement": fact.statement,
-                "source": fact.source, "trust": fact.trust, "unbound": None if binding is None else binding.unbound,
+                "is_primary": bool(binding is not None and binding.primary),
+                "unbound": None if binding is None else binding.unbound,
             }
         )  # fmt: skip
     return rows

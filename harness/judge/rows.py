@@ -24,17 +24,13 @@ from harness.vocabulary import Verdict
 COUNTS = ("missing", "failed", "diverged", "mismatched")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class VerdictRow:
     """A row of ``verdicts``; ``design`` is JSON data: what was fixed before, and the numbers beside the verdict."""
 
     claim_id: str
     scale: str
     judged_at: datetime
-    verdict: str
-    stand_in: tuple[str, ...]
-    sequential: bool
-    design: Mapping[str, Any] = field(repr=False)
     n: int = 0
     difference: float | None = None
     ci_low: float | None = None
@@ -42,10 +38,14 @@ class VerdictRow:
     p: float | None = None
     adjusted_p: float | None = None
     e_value: float | None = None
+    verdict: str
+    stand_in: tuple[str, ...]
+    sequential: bool
+    design: Mapping[str, Any] = field(repr=False)
 
     def columns(self) -> dict[str, Any]:
         """Values by column."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+        return {each.name: getattr(self, each.name) for each in fields(self)} | {"stand_in": list(self.stand_in)}
 
     def with_design(self, **more: Any) -> VerdictRow:
         """The row with more in its design."""
@@ -89,7 +89,8 @@ def empty_row(design: ClaimDesign, judged_at: datetime, word: str, reason: str |
         "missing": 0, "failed": 0, "diverged": 0, "unequal": [], "reason": reason,
     }  # fmt: skip
     return VerdictRow(
-        design.claim_id, design.scale, judged_at, word, design.stand_in, design.rules.sequential, stored
+        claim_id=design.claim_id, scale=design.scale, judged_at=judged_at, verdict=word, stand_in=design.stand_in,
+        sequential=design.rules.sequential, design=stored,
     )  # fmt: skip
 
 

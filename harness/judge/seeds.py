@@ -15,6 +15,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
+from harness import stats
 from harness.judge.bindings import claim_designs
 from harness.judge.correction import adjust
 from harness.judge.design import ClaimDesign
@@ -254,7 +255,9 @@ def _expected(pending: Pending, values: Floats, future: Counts, n: int) -> float
     mean, sd = float(values.mean()) + shift, float(values.std(ddof=1))
     truths = mean + special.stdtrit(n - 1, np.array(QUANTILES))[:, None] * sd / math.sqrt(n)
     means = (n * mean + (future - n) * truths) / future
-    evidence, half = _projection(means, sd, future, pending.g, criteria.alpha)
+    squares = (future - 1) * sd**2
+    evidence = stats.log_e_of_moments(future, means, squares, pending.g)
+    half = stats.half_width_of_moments(future, squares, pending.g, criteria.alpha)
     enough = evidence >= -math.log(pending.threshold)
     if pending.margin is not None:
         done = (enough & (means > 0)) | (means + half < 0)
@@ -267,18 +270,6 @@ def _expected(pending: Pending, values: Floats, future: Counts, n: int) -> float
         done |= means + half < (criteria.smallest or 0.0)
     first = np.where(done.any(axis=1), done.argmax(axis=1) + 1, np.inf)
     return float(np.mean(1.0 / first))
-
-
-def _projection(means: Floats, sd: float, future: Counts, g: float, alpha: float) -> tuple[Floats, Floats]:
-    """log E and half-width of the anytime interval at future numbers of seeds (formulas of `stats.sequential`)."""
-    nu, scale = future - 1, 1 + future * g
-    signal, noise = future * means**2, nu * sd**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.log(noise + signal) - np.log(noise + signal / scale)
-        evidence = -0.5 * np.log(scale) + future / 2 * np.where(noise + signal == 0, 0.0, ratio)
-        c = (np.sqrt(scale) / alpha) ** (2 / future)
-        half = np.where(c < scale, sd / np.sqrt(future) * np.sqrt(nu * (c - 1) / (1 - c / scale)), np.inf)
-    return evidence, half
 
 
 def with_bought(selection: Selection, purchases: Sequence[Purchase]) -> Selection:

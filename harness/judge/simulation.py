@@ -19,19 +19,20 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from harness.errors import HarnessError
 from harness.judge.bindings import claim_designs
 from harness.judge.design import ClaimDesign
-from harness.judge.evidence import StoredTrial
+from harness.judge.evidence import Evidence, StoredTrial
 from harness.judge.judging import judge_designs
 from harness.judge.seeds import next_seeds, pending_of
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
 from harness.trial.seeds import Streams
+from harness.vocabulary import Verdict
 
 SUITES, MINIMUM, CAP, LEVEL = 10, 3, 20, 50.0
 SPREADS = {"quarter": 0.25, "half": 0.5}
@@ -44,14 +45,14 @@ class Truth:
 
     name: str
     share: float
-    right: str
+    right: Verdict
 
 
 TRUTHS = (
-    Truth("effect", 1.0, "reproduced"),
-    Truth("quarter", 0.25, "direction only"),
-    Truth("null", 0.0, "not reproduced"),
-    Truth("reversed", -1.0, "contradicted"),
+    Truth("effect", 1.0, Verdict.REPRODUCED),
+    Truth("quarter", 0.25, Verdict.DIRECTION_ONLY),
+    Truth("null", 0.0, Verdict.NOT_REPRODUCED),
+    Truth("reversed", -1.0, Verdict.CONTRADICTED),
 )
 
 
@@ -153,40 +154,33 @@ def cut(design: ClaimDesign, seeds: int) -> ClaimDesign:
     return replace(design, blocks=(replace(block, cells=cells),))
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Verdict, estimate and pairs of each contrast."""
+class JudgedContrast(NamedTuple):
+    """Verdict, pairs and estimate of one contrast."""
 
-    words: Mapping[str, str]
-    pairs: Mapping[str, int]
-    differences: Mapping[str, float]
-
-    @property
-    def trials(self) -> int:
-        """Both arms of every pair."""
-        return 2 * sum(self.pairs.values())
+    verdict: str
+    n: int
+    difference: float
 
 
-def judged(designs: Sequence[ClaimDesign], records: Mapping[str, StoredTrial]) -> Judged:
+Judged = Mapping[str, JudgedContrast]
+"""A suite's contrasts by name."""
+
+
+def judged(designs: Sequence[ClaimDesign], evidence: Evidence) -> Judged:
     """Verdicts from exactly the trials of the designs."""
-    when = datetime.now(UTC).replace(tzinfo=None)
-    rows = {row.claim_id: row for _, row in judge_designs(designs, records, {}, when)}
-    return Judged(
-        {name: row.verdict for name, row in rows.items()},
-        {name: row.n for name, row in rows.items()},
-        {name: row.difference for name, row in rows.items()},
-    )
+    rows = [row for _, row in judge_designs(designs, evidence, {}, datetime.now(UTC).replace(tzinfo=None))]
+    return {row.claim_id: JudgedContrast(row.verdict, row.n, row.difference or 0.0) for row in rows}
 
 
-def buy(designs: Sequence[ClaimDesign], records: Mapping[str, StoredTrial]) -> Judged:
+def buy(designs: Sequence[ClaimDesign], evidence: Evidence) -> Judged:
     """Seeds bought by the policy until nothing is pending or the cap is reached, then judged."""
     own = {design.blocks[0].benchmark: design.claim_id for design in designs}
     bought = {design.claim_id: MINIMUM for design in designs}
     while True:
         asked = [cut(design, bought[design.claim_id]) for design in designs]
-        purchases = next_seeds(pending_of(asked, records, CAP))
+        purchases = next_seeds(pending_of(asked, evidence, CAP))
         if not purchases:
-            return judged(asked, records)
+            return judged(asked, evidence)
         for purchase in purchases:
             bought[own[purchase.benchmark]] += 1
 
@@ -194,8 +188,8 @@ def buy(designs: Sequence[ClaimDesign], records: Mapping[str, StoredTrial]) -> J
 def simulate(case: Case) -> tuple[Judged, Judged]:
     """One suite in one repeat: with bought seeds, and with the fixed largest number."""
     sequential, fixed = planned(case.number, case.spread)
-    records = evidence_of(case, fixed)
-    return buy(sequential, records), judged(fixed, records)
+    evidence = evidence_of(case, fixed)
+    return buy(sequential, evidence), judged(fixed, evidence)
 
 
 def really(case: Case, folder: Path, executor: str) -> list[str]:
@@ -219,10 +213,11 @@ def really(case: Case, folder: Path, executor: str) -> list[str]:
     expected = judged(designs, evidence_of(case, fixed))
     wrong = []
     for name, row in stored.items():
-        if row["verdict"] != expected.words[name]:
-            wrong.append(f"{path.stem}, {name}: '{row['verdict']}', simulated '{expected.words[name]}'")
-        if abs(row["difference"] - expected.differences[name]) > 1e-9:
-            wrong.append(f"{path.stem}, {name}: {row['difference']}, simulated {expected.differences[name]}")
+        verdict, _, difference = expected[name]
+        if row["verdict"] != verdict:
+            wrong.append(f"{path.stem}, {name}: '{row['verdict']}', simulated '{verdict}'")
+        if abs(row["difference"] - difference) > 1e-9:
+            wrong.append(f"{path.stem}, {name}: {row['difference']}, simulated {difference}")
         if row["stand_in"] or not MINIMUM <= row["n"] <= CAP:
             wrong.append(f"{path.stem}, {name}: {row['n']} pairs, stand-in for {row['stand_in']}")
     return wrong
@@ -237,21 +232,22 @@ class SimulationTable:
     trials: Counter[str] = field(default_factory=Counter)
     false_suites: Counter[str] = field(default_factory=Counter)
 
-    def add(self, found: Mapping[str, Judged]) -> None:
+    def add(self, suite: Mapping[str, Judged]) -> None:
         """One suite, judged by each design."""
         self.suites += 1
-        for design, one in found.items():
-            self.trials[design] += one.trials
-            for name, word in one.words.items():
-                self.words.setdefault((name, design), Counter())[word] += 1
-            self.false_suites[design] += any(one.words[name] == "reproduced" for name in ("null", "reversed"))
+        for design, contrasts in suite.items():
+            self.trials[design] += 2 * sum(contrast.n for contrast in contrasts.values())
+            for name, contrast in contrasts.items():
+                self.words.setdefault((name, design), Counter())[contrast.verdict] += 1
+            false = any(contrasts[name].verdict == Verdict.REPRODUCED for name in ("null", "reversed"))
+            self.false_suites[design] += false
 
     def shares(self, design: str) -> tuple[float, float, float]:
         """Shares of right, undecided and wrong verdicts."""
         total = self.suites * len(TRUTHS)
         right = sum(self.words[truth.name, design][truth.right] for truth in TRUTHS)
         every = sum((self.words[truth.name, design] for truth in TRUTHS), Counter[str]())
-        undecided = sum(count for word, count in every.items() if word.startswith("inconclusive"))
+        undecided = sum(count for word, count in every.items() if Verdict.of(word) == Verdict.INCONCLUSIVE)
         return right / total, undecided / total, (total - right - undecided) / total
 
     def answered(self, design: str) -> float:
@@ -261,8 +257,8 @@ class SimulationTable:
         that says less than the right one.
         """
         total = self.suites * len(TRUTHS)
-        called = {truth.name: self.words[truth.name, design]["reproduced"] for truth in TRUTHS}
-        yes = {truth.name for truth in TRUTHS if truth.right == "reproduced"}
+        called = {truth.name: self.words[truth.name, design][Verdict.REPRODUCED] for truth in TRUTHS}
+        yes = {truth.name for truth in TRUTHS if truth.right == Verdict.REPRODUCED}
         return sum(count if name in yes else self.suites - count for name, count in called.items()) / total
 
     @property
@@ -281,8 +277,7 @@ class SimulationTable:
         told += [
             "",
             "right: the very word of the truth; yes/no: reproduced or not, an undecided claim counting as not",
-            f"{'':<12}{'right':>8}{'undecided':>12}{'wrong':>8}{'yes/no':>9}{'trials':>9}"
-            "  suites with a false reproduction",
+            f"{'':<12}{'right':>8}   undecided{'wrong':>8}{'yes/no':>9}{'trials':>9}  suites with a false reproduction",
         ]
         for design in ("sequential", "fixed"):
             right, undecided, wrong = (f"{100 * share:.1f} %" for share in self.shares(design))
@@ -297,8 +292,8 @@ def tabulate(cases: Sequence[Case], processes: int, told: Callable[[str], None])
     """Simulate every case."""
     table = SimulationTable()
     with ProcessPoolExecutor(processes) as pool:
-        found = pool.map(simulate, cases, chunksize=4) if processes > 1 else map(simulate, cases)
-        for sequential, fixed in found:
+        judged_cases = pool.map(simulate, cases, chunksize=4) if processes > 1 else map(simulate, cases)
+        for sequential, fixed in judged_cases:
             table.add({"sequential": sequential, "fixed": fixed})
             if table.suites % 100 == 0:
                 told(f"{table.suites} of {len(cases)} suites")

@@ -9,111 +9,82 @@ conjunction's (Benjamini & Heller 2008), its lower end the k-th largest lower en
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Protocol
 
 import numpy as np
 
 from harness import stats
 
 
-class Test(Protocol):
-    """What a verdict needs to know."""
+class Test(ABC):
+    """What a verdict needs to know.
 
-    @property
-    def n(self) -> int:
-        """Pairs; of the part that has fewest."""
+    Attributes:
+        n: pairs; of the part that has fewest.
+        sized: whether the estimate is a size (False: only signs were tested).
+        estimate: the effect, up = as claimed; NaN without pairs.
+        p: of the test; 1 where there is none.
+        e: evidence after the last seed.
+    """
 
-    @property
-    def estimate(self) -> float:
-        """The effect, up = as claimed; NaN without pairs."""
+    n: int
+    sized: bool
+    estimate: float
+    p: float
+    e: float
 
-    @property
-    def p(self) -> float:
-        """p of the test; 1 where there is none."""
-
-    @property
-    def e(self) -> float:
-        """Evidence after the last seed."""
-
-    @property
-    def sized(self) -> bool:
-        """Whether the estimate is a size (False: only signs were tested)."""
-
+    @abstractmethod
     def interval(self, alpha: float) -> tuple[float, float]:
         """1 − α interval of the effect."""
 
     def above(self, alpha: float) -> bool:
-        """Whether it lies above zero."""
+        """Whether the interval lies above zero."""
+        return self.interval(alpha)[0] > 0
 
     def below(self, alpha: float) -> bool:
-        """Whether it lies below zero."""
+        """Whether the interval lies below zero."""
+        return self.interval(alpha)[1] < 0
 
+    @abstractmethod
     def fragile(self, alpha: float) -> bool:
         """Whether that rests on a shape of the differences that the sign-flip test does not support."""
 
 
-@dataclass(frozen=True)
-class Paired:
+class Paired(Test):
     """One benchmark's paired differences, in order of seeds.
 
     Fixed number of seeds: paired t. ``sequential``: evidence and interval valid at any time, the interval running, so
     that what it excluded stays excluded. With an infinite difference (a diverged arm lost its pair) only signs count:
-    the exact sign-flip test, or at any time the Beta(1, 1) mixture for signs.
+    the exact sign-flip test, or at any time the Beta(1, 1) mixture for signs. The estimate is the mean difference, or
+    the median where a pair was lost by divergence.
     """
 
-    values: tuple[float, ...]
-    sequential: bool = False
-    g: float = 2.0
-
-    @property
-    def n(self) -> int:
-        """Pairs."""
-        return len(self.values)
-
-    @property
-    def sized(self) -> bool:
-        """Whether the estimate is a size (False: only signs were tested)."""
-        return all(math.isfinite(value) for value in self.values)
-
-    @cached_property
-    def estimate(self) -> float:
-        """Mean difference; the median where a pair was lost by divergence; NaN without pairs."""
-        if not self.values:
-            return math.nan
+    def __init__(self, values: tuple[float, ...], sequential: bool = False, g: float = 2.0) -> None:
+        self.values, self.sequential, self.g = values, sequential, g
+        self.n, self.sized = len(values), all(map(math.isfinite, values))
         if self.sized:
-            return float(np.mean(self.values))
-        with np.errstate(invalid="ignore"):
-            middle = float(np.median(self.values))
-        return 0.0 if math.isnan(middle) else middle
-
-    @cached_property
-    def p(self) -> float:
-        """Two-sided p; 1 where there is no test."""
-        if not self.sized:
-            return sign_p(self.values) if self.sequential else stats.sign_flip_p(self.values)
-        return _p(self.values, self.sequential, self.g)
-
-    @cached_property
-    def e(self) -> float:
-        """Evidence against no effect after the last seed."""
-        return stats.e_value(self.values, self.g) if self.sized else math.exp(sign_log_e(self.values)[-1])
+            self.estimate = float(np.mean(values)) if values else math.nan
+            self.p, self.e = _p(values, sequential, g), stats.e_value(values, g)
+        else:
+            with np.errstate(invalid="ignore"):
+                middle = float(np.median(values))
+            self.estimate = 0.0 if math.isnan(middle) else middle
+            self.p = sign_p(values) if sequential else stats.sign_flip_p(values)
+            self.e = math.exp(sign_log_e(values)[-1])
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """1 − α interval of the mean difference; the whole line where only signs were tested."""
-        if not self.sized:
-            return -math.inf, math.inf
-        return _interval(self.values, self.sequential, self.g, alpha)
+        return _interval(self.values, self.sequential, self.g, alpha) if self.sized else (-math.inf, math.inf)
 
     def above(self, alpha: float) -> bool:
-        """Whether the interval lies above zero."""
-        return self.interval(alpha)[0] > 0 if self.sized else self.p <= alpha and self._leaning > 0
+        """Whether the interval, or what only signs can say, lies above zero."""
+        return super().above(alpha) if self.sized else self.p <= alpha and self._leaning > 0
 
     def below(self, alpha: float) -> bool:
-        """Whether the interval lies below zero."""
-        return self.interval(alpha)[1] < 0 if self.sized else self.p <= alpha and self._leaning < 0
+        """Whether the interval, or what only signs can say, lies below zero."""
+        return super().below(alpha) if self.sized else self.p <= alpha and self._leaning < 0
 
     @property
     def _leaning(self) -> float:
@@ -136,8 +107,8 @@ class Paired:
 @lru_cache(maxsize=4096)
 def _interval(values: tuple[float, ...], sequential: bool, g: float, alpha: float) -> tuple[float, float]:
     """The policy asks again each round, although one comparison has changed."""
-    found = stats.anytime_interval(values, g, alpha, running=True) if sequential else stats.paired_t(values, alpha)
-    return found.low, found.high
+    tested = stats.anytime_interval(values, g, alpha, running=True) if sequential else stats.paired_t(values, alpha)
+    return tested.low, tested.high
 
 
 @lru_cache(maxsize=4096)
@@ -164,50 +135,30 @@ def sign_p(values: Sequence[float]) -> float:
     return math.exp(-max(0.0, *sign_log_e(values), 0.0))
 
 
-@dataclass(frozen=True)
-class NoWorse:
-    """Not worse than ``margin``: H0 mean ≤ −margin, one-sided. The interval is that of the mean difference."""
+class NoWorse(Paired):
+    """Not worse than ``margin``: H0 mean ≤ −margin, one-sided; estimate and interval are of the mean difference.
 
-    of: Paired
-    margin: float
+    p is 1 where a pair was lost by divergence; e is 0 where the mean is not above "worse by the margin".
+    """
 
-    @property
-    def n(self) -> int:
-        """Pairs."""
-        return self.of.n
+    def __init__(
+        self, values: tuple[float, ...], sequential: bool = False, g: float = 2.0, margin: float = 0.0
+    ) -> None:
+        super().__init__(values, sequential, g)
+        self.margin, self._shifted = margin, tuple(value + margin for value in values)
+        self.p, self.e = self._one_sided_p(), 0.0
+        if self.sized and self.estimate > -margin:
+            self.e = stats.e_value(self._shifted, g)
 
-    @property
-    def sized(self) -> bool:
-        """As of the differences."""
-        return self.of.sized
-
-    @property
-    def estimate(self) -> float:
-        """Mean difference."""
-        return self.of.estimate
-
-    @cached_property
-    def p(self) -> float:
-        """One-sided p; 1 where there is no test or a pair was lost by divergence."""
+    def _one_sided_p(self) -> float:
         if not self.sized or self.n < 2:
             return 1.0
-        if not self.of.sequential:
-            return stats.non_inferiority(self.of.values, self.margin).p
-        shifted = np.asarray(self.of.values) + self.margin
+        if not self.sequential:
+            return stats.non_inferiority(self.values, self.margin).p
+        shifted = np.asarray(self._shifted)
         means = np.cumsum(shifted) / np.arange(1, len(shifted) + 1)
-        evidence = np.where(means > 0, stats.log_e_process(shifted, self.of.g), -np.inf)
+        evidence = np.where(means > 0, stats.log_e_process(shifted, self.g), -np.inf)
         return min(1.0, 0.5 * math.exp(-max(0.0, float(np.max(evidence)))))
-
-    @property
-    def e(self) -> float:
-        """Evidence against "worse by the margin": none where the mean is not above it."""
-        if not self.sized or not self.estimate > -self.margin:
-            return 0.0
-        return stats.e_value(np.asarray(self.of.values) + self.margin, self.of.g)
-
-    def interval(self, alpha: float) -> tuple[float, float]:
-        """As of the differences."""
-        return self.of.interval(alpha)
 
     def above(self, alpha: float) -> bool:
         """Whether "worse by the margin" is excluded."""
@@ -219,48 +170,27 @@ class NoWorse:
 
     def fragile(self, alpha: float) -> bool:
         """Whether excluding the margin rests on the shape of the differences."""
-        shifted = tuple(value + self.margin for value in self.of.values)
-        return Paired(shifted, self.of.sequential, self.of.g).fragile(alpha)
+        return Paired(self._shifted, self.sequential, self.g).fragile(alpha)
 
 
-@dataclass(frozen=True)
-class Conjunction:
-    """The effect exists in at least ``k`` of the parts."""
+class Conjunction(Test):
+    """The effect exists in at least ``k`` of the parts.
 
-    parts: tuple[Test, ...]
-    k: int
+    The estimate is the k-th largest, NaN where a part has none; n that of the part with fewest pairs, of those that
+    have any. p: a part that does not point as claimed has p = 1. e: the mean of the smallest m − k + 1 e-values is
+    one, since at least so many nulls hold where the claim does not.
+    """
 
-    @property
-    def _others(self) -> int:
-        return len(self.parts) - self.k + 1
-
-    @property
-    def n(self) -> int:
-        """Pairs of the part that has fewest, of those that have any."""
-        return min((part.n for part in self.parts if part.n), default=0)
-
-    @property
-    def sized(self) -> bool:
-        """Whether every part's estimate is a size."""
-        return all(part.sized for part in self.parts)
-
-    @property
-    def estimate(self) -> float:
-        """The k-th largest estimate; NaN where a part has none."""
-        found = [part.estimate for part in self.parts]
-        return math.nan if any(map(math.isnan, found)) else sorted(found, reverse=True)[self.k - 1]
-
-    @cached_property
-    def p(self) -> float:
-        """Partial conjunction; a part that does not point as claimed has p = 1."""
-        estimates = [part.estimate + (part.margin if isinstance(part, NoWorse) else 0.0) for part in self.parts]
-        return stats.partial_conjunction([part.p for part in self.parts], self.k, estimates)
-
-    @property
-    def e(self) -> float:
-        """Mean of the smallest m − k + 1: an e-value, since at least so many nulls hold where the claim does not."""
-        found = sorted(part.e if part.estimate > 0 or isinstance(part, NoWorse) else 0.0 for part in self.parts)
-        return float(np.mean(found[: self._others]))
+    def __init__(self, parts: tuple[Test, ...], k: int) -> None:
+        self.parts, self.k, self._others = parts, k, len(parts) - k + 1
+        self.n = min((part.n for part in parts if part.n), default=0)
+        self.sized = all(part.sized for part in parts)
+        estimates = [part.estimate for part in parts]
+        self.estimate = math.nan if any(map(math.isnan, estimates)) else sorted(estimates, reverse=True)[k - 1]
+        excesses = [part.estimate + (part.margin if isinstance(part, NoWorse) else 0.0) for part in parts]
+        self.p = stats.partial_conjunction([part.p for part in parts], k, excesses)
+        evidence = sorted(part.e if part.estimate > 0 or isinstance(part, NoWorse) else 0.0 for part in parts)
+        self.e = float(np.mean(evidence[: self._others]))
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Interval of the k-th largest effect."""
@@ -278,85 +208,48 @@ class Conjunction:
 
     def fragile(self, alpha: float) -> bool:
         """Whether the verdict would not stand without the parts that rest on the shape of their differences."""
-        firm = [not part.fragile(alpha) for part in self.parts]
+        firm = [part for part in self.parts if not part.fragile(alpha)]
         if self.above(alpha):
-            kept = sum(ok and part.above(alpha / self._others) for part, ok in zip(self.parts, firm, strict=True))
-            return kept < self.k
-        kept = sum(ok and part.below(alpha / self.k) for part, ok in zip(self.parts, firm, strict=True))
-        return self.below(alpha) and kept < self._others
+            return sum(part.above(alpha / self._others) for part in firm) < self.k
+        return self.below(alpha) and sum(part.below(alpha / self.k) for part in firm) < self._others
 
 
-@dataclass(frozen=True)
-class Mean:
+class Mean(Test):
     """The mean over benchmarks, each weighing the same, of differences divided by ``units`` fixed before results.
 
-    Fixed: Welch–Satterthwaite. Sequential: per seed, the mean over benchmarks, valid at any time.
+    Fixed: Welch–Satterthwaite. Sequential: per seed, the mean over benchmarks, valid at any time. p is 1 where a
+    benchmark has fewer than three pairs or one was lost by divergence.
     """
 
-    parts: tuple[Paired, ...]
-    seeds: tuple[tuple[int, ...], ...]
-    units: tuple[float, ...]
-
-    def _strata(self) -> list[list[float]]:
-        return [[value / unit for value in part.values] for part, unit in zip(self.parts, self.units, strict=True)]
+    def __init__(
+        self, parts: tuple[Paired, ...], seeds: tuple[tuple[int, ...], ...], units: tuple[float, ...]
+    ) -> None:  # fmt: skip
+        self._seeds, self._sequential, self._g = seeds, parts[0].sequential, parts[0].g
+        self._strata = [[value / unit for value in part.values] for part, unit in zip(parts, units, strict=True)]
+        whole = self._joint if self._sequential else stats.stratified_mean(self._strata)
+        self.n = self._joint.n if self._sequential else min(part.n for part in parts)
+        self.sized, self.estimate = all(part.sized for part in parts), whole.estimate
+        self._tested = self.sized and self.n >= 3
+        self.p = whole.p if self._tested else 1.0
+        self.e = self._joint.e if self._tested else 1.0
 
     @cached_property
     def _joint(self) -> Paired:
         """Seeds that every benchmark has, averaged over benchmarks."""
-        common = sorted(set.intersection(*(set(one) for one in self.seeds)))
         strata = [
-            dict(zip(seeds, values, strict=True)) for seeds, values in zip(self.seeds, self._strata(), strict=True)
+            dict(zip(seeds, values, strict=True)) for seeds, values in zip(self._seeds, self._strata, strict=True)
         ]
-        joint = tuple(float(np.mean([stratum[seed] for stratum in strata])) for seed in common)
-        return Paired(joint, True, self.parts[0].g)
-
-    @property
-    def _sequential(self) -> bool:
-        return self.parts[0].sequential
-
-    @property
-    def n(self) -> int:
-        """Pairs of the benchmark that has fewest."""
-        return self._joint.n if self._sequential else min(part.n for part in self.parts)
-
-    @property
-    def sized(self) -> bool:
-        """Whether no pair was lost by divergence."""
-        return all(part.sized for part in self.parts)
-
-    @cached_property
-    def estimate(self) -> float:
-        """Mean of the benchmarks' means."""
-        return self._joint.estimate if self._sequential else stats.stratified_mean(self._strata()).estimate
-
-    @cached_property
-    def p(self) -> float:
-        """Two-sided p; 1 where a benchmark has fewer than three pairs or one was lost by divergence."""
-        if not self.sized or self.n < 3:
-            return 1.0
-        return self._joint.p if self._sequential else stats.stratified_mean(self._strata()).p
-
-    @property
-    def e(self) -> float:
-        """Evidence of the joint series."""
-        return self._joint.e if self.sized and self.n >= 3 else 1.0
+        common = sorted(set.intersection(*map(set, strata)))
+        return Paired(tuple(float(np.mean([stratum[seed] for stratum in strata])) for seed in common), True, self._g)
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """1 − α interval of the mean."""
-        if not self.sized or self.n < 3:
+        if not self._tested:
             return -math.inf, math.inf
         if self._sequential:
             return self._joint.interval(alpha)
-        found = stats.stratified_mean(self._strata(), alpha)
-        return found.low, found.high
-
-    def above(self, alpha: float) -> bool:
-        """Whether the interval lies above zero."""
-        return self.interval(alpha)[0] > 0
-
-    def below(self, alpha: float) -> bool:
-        """Whether the interval lies below zero."""
-        return self.interval(alpha)[1] < 0
+        tested = stats.stratified_mean(self._strata, alpha)
+        return tested.low, tested.high
 
     def fragile(self, alpha: float) -> bool:
         """Whether the joint series' test rests on its shape."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from harness.judge import fairness
 from harness.judge.design import ClaimDesign, DesignBlock, Stop
@@ -23,7 +23,7 @@ class ExaminedBlock:
     block: DesignBlock
     pairs: tuple[Pairs, ...]
     gates: tuple[GateReading, ...]
-    stopped: Stop | None
+    stopped: Stop | None = None
 
     @property
     def active(self) -> bool:
@@ -72,17 +72,13 @@ def units_of(design: ClaimDesign, evidence: Evidence) -> tuple[Unit, ...]:
 def _examine(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> ExaminedBlock:
     gates = tuple(read_gate(rule, block, evidence) for rule in design.gates)
     pairs = tuple(pair(design.pairing, block, upper, lower, evidence) for upper, lower in block.comparisons)
-    return ExaminedBlock(block, pairs, gates, _stop_of(design, block, pairs, gates, evidence))
+    examined = ExaminedBlock(block, pairs, gates)
+    return replace(examined, stopped=_stop_of(design, examined, evidence))
 
 
-def _stop_of(
-    design: ClaimDesign,
-    block: DesignBlock,
-    pairs: tuple[Pairs, ...],
-    gates: tuple[GateReading, ...],
-    evidence: Evidence,
-) -> Stop | None:
+def _stop_of(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> Stop | None:
     """Why a benchmark gets no test: nothing ran, the gate, divergence, failures, unequal arms, a weak baseline."""
+    block, pairs, gates = examined.block, examined.pairs, examined.gates
     arms = (*block.chain, *design.pairing.own_baselines)
     unplanned = [arm for arm in arms if not block.cells.get(arm)]
     if unplanned:
@@ -97,7 +93,7 @@ def _stop_of(
         return Stop(Verdict.INACTIVE, "; ".join(str(gate) for gate in gates if not gate.passed))
     reason = block.invalid or _trouble(design, block, pairs, evidence)
     if reason is None:
-        scores = list(pairs[0].baseline.values())
+        scores = examined.baseline
         reason = fairness.weak_baseline(block, scores) or fairness.weak_teacher(block, evidence, scores)
     return None if reason is None else Stop(Verdict.INVALID, reason)
 
@@ -176,9 +172,9 @@ def _test_of(design: ClaimDesign, examined: ExaminedBlock) -> Test:
     silent = examined.stopped is not None and examined.stopped.verdict in (Verdict.INACTIVE, Verdict.NOT_RUN)
     tests: list[Test] = []
     for each in examined.pairs:
-        paired = Paired(() if silent else tuple(each.values), design.rules.sequential, design.rules.g)
-        margin = design.estimand.margin or 0.0
-        tests.append(NoWorse(paired, margin) if design.question.scope == "no_worse" else paired)
+        sample = (() if silent else tuple(each.values), design.rules.sequential, design.rules.g)
+        no_worse = design.question.scope == "no_worse"
+        tests.append(NoWorse(*sample, margin=design.estimand.margin or 0.0) if no_worse else Paired(*sample))
     return tests[0] if len(tests) == 1 else Conjunction(tuple(tests), len(tests))
 
 

@@ -45,11 +45,38 @@ def _running(values: Floats) -> tuple[Floats, Floats, Floats]:
     return counts, means, squares
 
 
-def log_e_process(differences: ArrayLike, g: float = DEFAULT_G) -> Floats:
-    """log E_k after each k = 1..n seeds, along the last axis; leading axes are independent paths.
+def log_e_of_moments(n: ArrayLike, mean: ArrayLike, squares: ArrayLike, g: float) -> Floats:
+    """log E of n differences with this mean and sum of squared deviations; arrays broadcast.
 
     log E_n = -½ log(1+ng) + (n/2) [log(1 + t²/ν) - log(1 + t²/(ν(1+ng)))], ν = n - 1, written with the sum of
     squares S = νs² and n·mean², which stays finite for equal differences: E_n is at most (1+ng)^((n-1)/2).
+    """
+    n, mean, squares = np.asarray(n, dtype=np.float64), np.asarray(mean), np.asarray(squares)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        signal = n * mean * mean
+        # every value zero: the ratio is 0/0 and t is 0 by rule
+        ratio = np.log(squares + signal) - np.log(squares + signal / (1 + n * g))
+        ratio = np.where(squares + signal == 0.0, 0.0, ratio)
+        return -0.5 * np.log1p(n * g) + n / 2 * ratio
+
+
+def half_width_of_moments(n: ArrayLike, squares: ArrayLike, g: float, alpha: float) -> Floats:
+    """Half-width of the 1 - alpha confidence sequence at n differences with this sum of squared deviations.
+
+    s/√n · √(ν(c-1) / (1 - c/(1+ng))), c = (√(1+ng)/α)^(2/n); infinite while c ≥ 1+ng (at α = .05, g = 2: the
+    first three seeds).
+    """
+    n, squares = np.asarray(n, dtype=np.float64), np.asarray(squares)
+    log_c = (2 / n) * (0.5 * np.log1p(n * g) - math.log(alpha))
+    room = -np.expm1(log_c - np.log1p(n * g))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(room > 0, np.expm1(log_c) / room, np.inf)
+        return np.where(np.isinf(ratio), np.inf, np.sqrt(squares / n) * np.sqrt(ratio))
+
+
+def log_e_process(differences: ArrayLike, g: float = DEFAULT_G) -> Floats:
+    """log E_k after each k = 1..n seeds, along the last axis; leading axes are independent paths.
+
     E_1 = 1. All differences zero: t = 0. From an infinite or NaN difference on: -inf, no further evidence (drop
     missing pairs first, as the other functions here do).
     """
@@ -62,12 +89,7 @@ def log_e_process(differences: ArrayLike, g: float = DEFAULT_G) -> Floats:
     # a power of two scales without rounding, so a longer path repeats the moments of its prefixes
     values = np.ldexp(values, -np.frexp(magnitude)[1])
     n, mean, square = _running(values)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        signal = n * mean * mean
-        # every value zero: the ratio is 0/0 and t is 0 by rule
-        ratio = np.log(square + signal) - np.log(square + signal / (1 + n * g))
-        ratio = np.where(square + signal == 0.0, 0.0, ratio)
-        log_e = -0.5 * np.log1p(n * g) + n / 2 * ratio
+    log_e = log_e_of_moments(n, mean, square, g)
     log_e[..., 0] = np.where(np.isfinite(values[..., 0]), 0.0, -np.inf)
     return np.where(np.isfinite(mean) & np.isfinite(square), log_e, -np.inf)
 
@@ -111,18 +133,13 @@ def anytime_p(differences: ArrayLike, g: float = DEFAULT_G) -> float:
 def interval_half_widths(differences: ArrayLike, g: float = DEFAULT_G, alpha: float = 0.05) -> tuple[Floats, Floats]:
     """(running mean, half-width of the 1 - alpha confidence sequence) after each seed, along the last axis.
 
-    s/√n · √(ν(c-1) / (1 - c/(1+ng))), c = (√(1+ng)/α)^(2/n); infinite while c ≥ 1+ng (at α = .05, g = 2: the
-    first three seeds) and from an infinite or NaN difference on. Leading axes are independent paths.
+    Infinite from an infinite or NaN difference on. Leading axes are independent paths.
     """
     _check_g(g)
     check_alpha(alpha)
     values = np.asarray(differences, dtype=np.float64)
     n, mean, square = _running(values)
-    log_c = (2 / n) * (0.5 * np.log1p(n * g) - math.log(alpha))
-    room = -np.expm1(log_c - np.log1p(n * g))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        ratio = np.where(room > 0, np.expm1(log_c) / room, np.inf)
-        half = np.where(np.isinf(ratio), np.inf, np.sqrt(square / n) * np.sqrt(ratio))
+    half = half_width_of_moments(n, square, g, alpha)
     return mean, np.where(np.isfinite(mean) & np.isfinite(square), half, np.inf)
 
 

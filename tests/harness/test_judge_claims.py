@@ -129,7 +129,7 @@ def test_no_worse_sequential_agrees_with_the_anytime_interval() -> None:
     for _ in range(50):
         values = tuple(map(float, rng.normal(rng.choice([-0.5, 0.0, 0.5]), 0.5, 9)))
         low = stats.anytime_interval(values, 2.0, 0.1, running=True).low
-        assert NoWorse(Paired(values, True), 0.4).above(0.05) == (low >= -0.4)
+        assert NoWorse(values, True, margin=0.4).above(0.05) == (low >= -0.4)
 
 
 def test_anytime_sign_test_holds_its_level() -> None:

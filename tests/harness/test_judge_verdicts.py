@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import math
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 from judge_support import World, around, benchmark, binding, fact, flat, write_suite
 
+import harness
 from harness import stats
 from harness.judge.verdicts import SENSITIVE, Criteria, Reading, decide, least_favourable
 from harness.suite.models import Gate
+from harness.vocabulary import Verdict
 
 PAPER = benchmark("a", paper=True)
 
@@ -360,3 +365,42 @@ def test_a_significant_p_without_its_interval_decides_nothing() -> None:
 def test_the_least_favourable_benchmark_decides() -> None:
     assert least_favourable(["reproduced", "contradicted", "inconclusive"]) == 1
     assert least_favourable(["direction confirmed", SENSITIVE]) == 1
+
+
+def test_every_verdict_has_a_rank_of_its_own() -> None:
+    ranked = sorted(Verdict, key=lambda verdict: verdict.rank)
+    assert len({verdict.rank for verdict in ranked}) == len(Verdict)
+    for worse, better in pairwise(ranked):
+        assert least_favourable([better, worse]) == 1
+        assert least_favourable([worse, better]) == 0
+    published = ("invalid", "not run", "inactive", "contradicted", "direction reversed", "not reproduced",
+                 "no effect worth having", "inconclusive", "undecided", "not comparable", "direction only",
+                 "direction confirmed", "reproduced")  # fmt: skip
+    assert [str(verdict) for verdict in ranked if verdict in published] == list(published)
+
+
+@pytest.mark.parametrize("verdict", [verdict for verdict in Verdict if verdict.decisive])
+def test_what_is_decisive_is_taken_back_where_the_shape_decides(verdict: Verdict) -> None:
+    against = verdict in (Verdict.CONTRADICTED, Verdict.REVERSED)
+    delta = {Verdict.REPRODUCED: 2.0, Verdict.DIRECTION_ONLY: 9.0, Verdict.CONTRADICTED: 2.0}.get(verdict)
+    criteria = Criteria(0.05, 0.5, delta, smallest=0.4, stand_in=verdict == Verdict.REVERSED)
+    found = reading(above=not against, below=against)
+    assert decide(found, 0.01, criteria) == verdict
+    assert decide(replace(found, fragile=True), 0.01, criteria) == SENSITIVE
+
+
+def test_a_verdict_is_written_in_one_place() -> None:
+    """Adding one touches the vocabulary alone: no other source of the engine says a verdict's word.
+
+    Three are words of something else too: a divergence that makes ``invalid``, a check ``reported``, a tone ``holds``.
+    """
+    words = {str(verdict) for verdict in Verdict} - {"invalid", "reported", "holds"}
+    home = Path(harness.__file__).parent
+    said = {
+        (str(path.relative_to(home)), node.value)
+        for path in home.rglob("*.py")
+        if path.name != "vocabulary.py"
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in words
+    }
+    assert said == set()

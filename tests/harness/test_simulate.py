@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from harness import registry
 from harness.data.roots import data_root
 from harness.judge import simulation as simulate
-from harness.judge.simulation import CAP, SUITES, TRUTHS, Case, Judged, SimulationTable
+from harness.judge.simulation import CAP, SUITES, TRUTHS, Case, JudgedContrast, SimulationTable
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
 from harness.trial import loop as training
@@ -78,10 +78,10 @@ def test_errors_are_rare_and_seeds_are_spared(table: SimulationTable) -> None:
 
 def test_a_table_counts_false_reproductions_and_costs() -> None:
     table = SimulationTable()
-    right = {truth.name: truth.right for truth in TRUTHS}
-    pairs, nothing = dict.fromkeys(right, 10), dict.fromkeys(right, 0.0)
-    wrong = {**right, "null": "reproduced", "quarter": "inconclusive"}
-    table.add({"sequential": Judged(wrong, pairs, nothing), "fixed": Judged(right, {**pairs, "null": CAP}, nothing)})
+    right = {truth.name: JudgedContrast(truth.right, 10, 0.0) for truth in TRUTHS}
+    wrong = {"null": JudgedContrast("reproduced", 10, 0.0), "quarter": JudgedContrast("inconclusive", 10, 0.0)}
+    longer = {"null": JudgedContrast("not reproduced", CAP, 0.0)}
+    table.add({"sequential": right | wrong, "fixed": right | longer})
     assert (table.false_suites["sequential"], table.false_suites["fixed"]) == (1, 0)
     assert table.cost == pytest.approx(80 / 100)
     assert table.shares("sequential") == pytest.approx((0.5, 0.25, 0.25))

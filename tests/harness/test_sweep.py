@@ -251,9 +251,9 @@ def test_unequal_budgets_make_the_comparison_invalid(surface: Path, database: Pa
     assert result.summary["told"] == {"base": 4, "better": 0}
     assert not result.summary["equal"]
     (verdict,) = result.verdicts
-    assert verdict["verdict"] == "invalid"
-    assert "base 4" in verdict["design"]["reason"]
-    assert "better 0" in verdict["design"]["reason"]
+    assert verdict.verdict == "invalid"
+    assert "base 4" in verdict.design["reason"]
+    assert "better 0" in verdict.design["reason"]
 
 
 def told(tuning: Tuning, arm: str, trials: int = 2) -> list[Point]:
@@ -290,9 +290,9 @@ def test_the_comparison_is_judged_on_fresh_seeds(surface: Path, database: Path) 
         )
     assert seeds == {True: [0, 1, 2], False: [10_000]}
     (verdict,) = result.verdicts
-    assert verdict["n"] == 3
+    assert verdict.n == 3
     assert result.plan is not None
-    assert verdict["claim_id"].startswith("tiny-tuned-known-better")
+    assert verdict.claim_id.startswith("tiny-tuned-known-better")
 
 
 def test_the_best_point_is_the_best_on_validation(surface: Path, database: Path) -> None:
