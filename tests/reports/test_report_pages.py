@@ -18,7 +18,7 @@ from report_support import HOSTILE, SCRIPT, fill, outcome, plans, trial_row, wri
 from harness.store import Owner, open_reader
 from harness.store.events import PlannedEvent, VerdictsEvent, read_event
 from harness.suite import load_suite
-from reports.addresses import address, slug, suite_path
+from reports.links import address, slug, suite_path
 from reports.site import MANIFEST, write_site
 
 
