@@ -10,8 +10,9 @@ from functools import cached_property
 from harness.plan.planning import Plan
 from harness.store import Reader
 from harness.suite import Suite
+from harness.suite.cells import Setting
 from harness.suite.models import Metric
-from harness.suite.resolve import Setting
+from harness.suite.warnings import untuned_arms
 from harness.vocabulary import UNFINISHED, Status
 from reports import formatting
 from reports.data import sql
@@ -107,6 +108,12 @@ class SuiteResults:
     def trail(self) -> tuple[tuple[str, str], ...]:
         """The pages above those of its benchmarks, as (path, name)."""
         return ("index.html", "Report"), (suite_path(self.name, self.scale), f"{self.name}, {self.scale}")
+
+    @property
+    def untuned(self) -> list[str]:
+        """Arms at their optimizer's defaults where the recipe tunes another arm's, in words: unequal comparisons."""
+        untuned = untuned_arms(self.suite, self.scale)
+        return [arm.message for arm in untuned if (arm.benchmark, arm.arm) in self.plan.cells]
 
     @property
     def stand_in(self) -> tuple[str, ...]:

@@ -66,6 +66,7 @@ def suite_page(reader: Reader, results: SuiteResults, removed: Sequence[Ablation
         "arms": results.plan.arms,
         "benches": [_bench(results, bench) for bench in results.benches.values()],
         "absent": results.plan.absent,
+        "untuned": results.untuned,
         "titles": results.titles,
         "sql": {name: answer.sql for name, answer in results.asked.items()},
         "provenance": provenance(results),
