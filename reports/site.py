@@ -8,28 +8,28 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from harness.results.reporting import Reported
 from harness.store import Reader, open_reader
-from reports.ablations import ablations
-from reports.addresses import slug
-from reports.benchmark_page import benchmark_pages
-from reports.figure import Figure
-from reports.index_page import index_page
-from reports.methods_page import methods_page
-from reports.pictures import Picture
-from reports.provenance import provenance
-from reports.reading import Gathered, gather
-from reports.render import Page, Site, csv_path, static
-from reports.suite_page import suite_page
-from reports.sweep_page import sweep_pages
-from reports.trial_page import trial_pages
+from reports.data.ablations import ablations
+from reports.data.outputs import Picture
+from reports.data.suite_results import SuiteResults, gather
+from reports.figures.figure import Figure, Plot
+from reports.links import slug
+from reports.pages.benchmark import benchmark_pages
+from reports.pages.index import index_page
+from reports.pages.methods import methods_page
+from reports.pages.render import Page, Site, csv_path, static
+from reports.pages.suite import suite_page
+from reports.pages.sweep import sweep_pages
+from reports.pages.trial import trial_pages
 
 TRIAL_PAGES = 2000
 """Above this number of trials none has a page of its own: the table on its benchmark's page has them all."""
 MANIFEST = "site.json"
 SINGLE = "index.html"
+Shown = TypeVar("Shown", Figure, Plot, Picture)
 
 
 def write_site(database: Path, suites: Sequence[Reported], out: Path, *, single_file: bool = False) -> Path:
@@ -49,61 +49,47 @@ def write_site(database: Path, suites: Sequence[Reported], out: Path, *, single_
         OSError: the folder cannot be written.
     """
     with open_reader(database, consistent=True) as reader:
-        found = [gather(reader, one.suite, one.plan) for one in suites]
-        pages = {page.path: page for page in _pages(reader, found, trials=not single_file)}
+        gathered = [gather(reader, reported.suite, reported.plan) for reported in suites]
+        pages = {page.path: page for page in _pages(reader, gathered, trials=not single_file)}
     site = Site(pages, single=single_file)
-    files: dict[str, str | bytes | Path] = {}
-    if single_file:
-        files[SINGLE] = site.one_file(pages["index.html"])
-    else:
-        files.update(_folder(site, pages))
-    _write(out, files)
+    _write(out, {SINGLE: site.one_file(pages["index.html"])} if single_file else _folder(site, pages))
     return out / "index.html"
 
 
-def _pages(reader: Reader, found: Sequence[Gathered], *, trials: bool) -> Iterator[Page]:
-    removed = {(one.name, one.scale): ablations(reader, one) for one in found}
-    yield index_page(found, removed)
-    few = sum(len(bench.trials.rows) for one in found for bench in one.benches.values()) <= TRIAL_PAGES
-    for one in found:
-        swept = [_with_provenance(page, one) for page in sweep_pages(reader, one)]
-        tuned = [figure for page in swept for figure in _rates(page)]
-        yield suite_page(reader, one, removed[one.name, one.scale], tuned)
-        yield from benchmark_pages(reader, one)
+def _pages(reader: Reader, suites: Sequence[SuiteResults], *, trials: bool) -> Iterator[Page]:
+    removed = {(results.name, results.scale): ablations(reader, results) for results in suites}
+    yield index_page(suites, removed)
+    few = sum(len(bench.trials.rows) for results in suites for bench in results.benches.values()) <= TRIAL_PAGES
+    for results in suites:
+        swept = list(sweep_pages(reader, results))
+        tuned = [plot for page in swept for plot in _rates(page)]
+        yield suite_page(reader, results, removed[results.name, results.scale], tuned)
+        yield from benchmark_pages(reader, results)
         yield from swept
         if trials and few:
-            for bench in one.benches.values():
-                yield from trial_pages(reader, one, bench)
-    yield methods_page(found)
+            for bench in results.benches.values():
+                yield from trial_pages(reader, results, bench)
+    yield methods_page(suites)
 
 
-def _with_provenance(page: Page, found: Gathered) -> Page:
-    """The page of a sweep with where its numbers come from."""
-    row = page.content.get("row")
-    name = str(row["benchmark"]) if isinstance(row, Mapping) else ""
-    told = provenance(found, name if name in found.benches else None)
-    return replace(page, content={**page.content, "provenance": told})
-
-
-def _rates(page: Page) -> Iterator[Figure]:
+def _rates(page: Page) -> Iterator[Plot]:
     """Figures of a sweep that show what the learning rate does, named apart for a page of several sweeps."""
-    for figure in _found(page.content, Figure):
-        if figure.name.startswith("setting-") and re.search(r"(^|[.-])lr($|[-.])", figure.name):
-            title = f"{figure.title}: {page.title}"
-            yield replace(figure, name=f"{slug(page.path)}-{figure.name}", title=title)
+    for plot in _within(page.content, Plot):
+        if plot.name.startswith("setting-") and re.search(r"(^|[.-])lr($|[-.])", plot.name):
+            yield replace(plot, name=f"{slug(page.path)}-{plot.name}", title=f"{plot.title}: {page.title}")
 
 
-def _folder(site: Site, pages: Mapping[str, Page]) -> dict[str, str | bytes | Path]:
-    files: dict[str, str | bytes | Path] = {
+def _folder(site: Site, pages: Mapping[str, Page]) -> dict[str, str | Path]:
+    files: dict[str, str | Path] = {
         "assets/style.css": static("style.css"),
         "assets/site.js": static("site.js"),
         "assets/plotly.min.js": _plotly(),
     }
     for path, page in pages.items():
         files[path] = site.document(page)
-        for figure in _found(page.content, Figure):
+        for figure in _within(page.content, Figure):
             files[csv_path(page, figure.name)] = figure.csv
-        for picture in _found(page.content, Picture):
+        for picture in _within(page.content, Picture):
             files[f"pictures/{picture.name}"] = picture.file
     return files
 
@@ -114,19 +100,19 @@ def _plotly() -> Path:
     return Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 
-def _found(content: Any, kind: type[Any]) -> Iterator[Any]:
+def _within(content: Any, kind: type[Shown]) -> Iterator[Shown]:
     """Every figure or picture in a page's content."""
     if isinstance(content, kind):
         yield content
     elif isinstance(content, Mapping):
         for value in content.values():
-            yield from _found(value, kind)
+            yield from _within(value, kind)
     elif isinstance(content, (list, tuple)):
         for value in content:
-            yield from _found(value, kind)
+            yield from _within(value, kind)
 
 
-def _write(out: Path, files: Mapping[str, str | bytes | Path]) -> None:
+def _write(out: Path, files: Mapping[str, str | Path]) -> None:
     """Write every file, then the list of them, and remove those of an earlier list that are gone."""
     out.mkdir(parents=True, exist_ok=True)
     manifest = out / MANIFEST
@@ -136,8 +122,6 @@ def _write(out: Path, files: Mapping[str, str | bytes | Path]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if isinstance(content, Path):
             shutil.copyfile(content, path)
-        elif isinstance(content, bytes):
-            path.write_bytes(content)
         else:
             path.write_text(content, encoding="utf-8")
     for name in sorted(before - set(files)):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass, field
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+
+SINGULAR = frozenset({"as", "gives", "has", "holds", "is", "stays", "was", "attaches", "leaks", "uses"})
+"""Words with an s that one thing may do, of the pages and of the claims of the papers ('table 1 gives')."""
 
 
 @dataclass
@@ -67,6 +72,15 @@ class Parsed(HTMLParser):
     def ids(self) -> list[str]:
         """Identifiers in order."""
         return [element.attributes["id"] for element in self.elements if "id" in element.attributes]
+
+    def false_plurals(self) -> list[str]:
+        """``1 claims`` and the like, in text and in what is read aloud."""
+        shown = re.findall(r">([^<>]+)<", self.path.read_text(encoding="utf-8"))
+        shown += [
+            element.attributes.get(name, "") for element in self.elements for name in ("alt", "aria-label", "title")
+        ]
+        found = [match for text in shown for match in re.finditer(r"(?<![\w.,+−:/=-])1\s([a-z]+s)\b", unescape(text))]
+        return [match[0] for match in found if match[1] not in SINGULAR]
 
     def statements(self) -> list[str]:
         """The SQL of every command that the page shows, as a shell would hand it over."""

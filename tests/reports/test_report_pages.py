@@ -18,7 +18,7 @@ from report_support import HOSTILE, SCRIPT, fill, outcome, plans, trial_row, wri
 from harness.store import Owner, open_reader
 from harness.store.events import PlannedEvent, VerdictsEvent, read_event
 from harness.suite import load_suite
-from reports.addresses import address, slug, suite_path
+from reports.links import address, slug, suite_path
 from reports.site import MANIFEST, write_site
 
 
@@ -37,6 +37,14 @@ def test_every_page_is_well_formed_with_unique_identifiers(written: Written) -> 
         page = Parsed(path)
         assert not page._open, f"{path}: <{page._open[-1].tag}> stays open"
         assert len(page.ids) == len(set(page.ids)), f"{path}: {[i for i in page.ids if page.ids.count(i) > 1][:3]}"
+
+
+def test_one_thing_is_never_a_plural(written: Written, tmp_path: Path) -> None:
+    for path in [*written.pages(), written.single]:
+        assert Parsed(path).false_plurals() == [], path
+    wrong = tmp_path / "wrong.html"
+    wrong.write_text("<p title='1 claims'>1 benchmarks, 11 trials, 0.1 points; 1 more</p>", encoding="utf-8")
+    assert Parsed(wrong).false_plurals() == ["1 benchmarks", "1 claims"]
 
 
 def test_names_of_users_are_text_everywhere(written: Written) -> None:
@@ -220,7 +228,8 @@ def test_the_latest_verdict_counts_and_absent_keys_are_no_matter(tmp_path: Path)
     page = suite_of(write_site(database, reported, tmp_path / "site").parent)
     assert "undecided (distribution-sensitive)" in page.text
     assert "[−∞, +∞]" in page.text or "[−∞, ∞]" in page.text
-    assert "a word of tomorrow" in page.text
+    assert "unknown verdict: a word of tomorrow" in page.text
+    assert len(page.classed("unknown")) >= 2  # in the counts and at the claim
     assert "direction confirmed" not in page.text
 
 
@@ -233,6 +242,23 @@ def test_stand_ins_say_so_and_published_values_stand_at_paper_scale_only(written
     assert len(paper.classed("printed")) >= 2
     assert not mini.classed("printed")
     assert "published +1.50" in paper.text
+
+
+def test_an_arm_that_the_recipe_leaves_untuned_is_told(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path)
+    text = suite.path.read_text(encoding="utf-8")
+    text = text.replace("{name: sgd, lr: 0.1}, set: {noise_key: plain}", "adam, set: {noise_key: plain}")
+    text = text.replace("{name: sgd, lr: 0.2}, set: {noise_key: other}", "adamw, set: {noise_key: other}")
+    suite.path.write_text(text.replace("{steps: 20}", "{steps: 20, optimizer: {adamw: {lr: 0.01}}}"), encoding="utf-8")
+    database = tmp_path / "harness.duckdb"
+    with Owner(database):
+        pass
+    reported = plans(load_suite(suite.path), ["mini", "paper"], seeds=1)
+    folder = write_site(database, reported, tmp_path / "site").parent
+    (note,) = suite_of(folder).classed("warning")
+    assert "1 default where the recipe tunes another arm" in note.text
+    assert "optimizer.adamw.lr tunes 'other', but 'plain' keeps the default lr of adam" in note.text
+    assert not suite_of(folder, "paper").classed("warning")
 
 
 def test_failures_gates_reasons_and_provenance_are_told(written: Written) -> None:

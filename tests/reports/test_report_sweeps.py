@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ from harness.store import Reader, open_reader
 from harness.suite import load_suite
 from harness.suite.load import Suite
 from harness.sweep import SweepRequest, SweepResult, run_sweep
-from reports import sql, sweep_figures, sweep_sql
-from reports.reading import gather
-from reports.sweep_figures import Tuned, scale_of
-from reports.sweep_page import sweep_pages
+from reports.data import sql, sweep_sql
+from reports.data.suite_results import gather
+from reports.figures import sweep as figures
+from reports.figures.sweep import Tuned, scale_of
+from reports.pages.sweep import sweep_pages
 
 SPACES = """
 sweep:
@@ -85,22 +87,22 @@ def test_figures_are_drawn_and_hold_every_number(swept: tuple[Suite, SweepResult
     with open_reader(database) as reader:
         tuned = tuned_of(reader, result)
         found = [
-            sweep_figures.budget(tuned, sql.ask(reader, sweep_sql.curves(result.sweep_id))),
-            sweep_figures.difference(tuned, sql.ask(reader, sweep_sql.differences(result.sweep_id))),
-            sweep_figures.history(tuned, sql.ask(reader, sweep_sql.history(result.sweep_id, "higher"))),
-            sweep_figures.importance(tuned, sql.ask(reader, sweep_sql.importances(result.sweep_id))),
-            sweep_figures.parallel(tuned, "better", {"optimizer.lr": 0.9}),
-            *sweep_figures.slices(tuned),
+            figures.budget(tuned, sql.ask(reader, sweep_sql.curves(result.sweep_id))),
+            figures.difference(tuned, sql.ask(reader, sweep_sql.differences(result.sweep_id))),
+            figures.history(tuned, sql.ask(reader, sweep_sql.history(result.sweep_id, "higher"))),
+            figures.importance(tuned, sql.ask(reader, sweep_sql.importances(result.sweep_id))),
+            figures.parallel(tuned, "better", {"optimizer.lr": 0.9}),
+            *figures.slices(tuned),
         ]
-    figures = [one for one in found if one is not None]
-    assert [one.name for one in figures][:5] == ["budget", "difference", "history", "importance", "parallel-better"]
-    assert [one.name for one in figures][5:] == ["setting-optimizer.lr", "setting-optimizer.momentum"]
-    for figure in figures:
-        go.Figure(figure.spec)  # raises where Plotly knows a property not
+    plots = [one for one in found if one is not None]
+    assert [one.name for one in plots][:5] == ["budget", "difference", "history", "importance", "parallel-better"]
+    assert [one.name for one in plots][5:] == ["setting-optimizer.lr", "setting-optimizer.momentum"]
+    for figure in plots:
+        go.Figure(json.loads(figure.json))  # raises where Plotly knows a property not
         assert figure.rows
         assert all(len(row) == len(figure.columns) for row in figure.rows)
     told = [point for points in result.points.values() for point in points if point.status == "told"]
-    assert len(figures[5].rows) == len(told)
+    assert len(plots[5].rows) == len(told)
 
 
 def test_parallel_coordinates_rank_by_the_direction_of_the_metric(swept: tuple[Suite, SweepResult], database: Path,
@@ -111,9 +113,9 @@ def test_parallel_coordinates_rank_by_the_direction_of_the_metric(swept: tuple[S
     values = {row["number"]: row["value"] for row in tuned.of("better")}
     for better, pick in (("higher", max), ("lower", min)):
         other = Tuned(tuned.arms, tuned.unit, better, tuned.points, tuned.points_sql, tuned.chosen, tuned.spaces)
-        figure = sweep_figures.parallel(other, "better", {})
+        figure = figures.parallel(other, "better", {})
         assert figure is not None
-        strong = {told[0] for told in figure.spec["data"][1]["customdata"] if told}
+        strong = {told[0] for told in json.loads(figure.json)["data"][1]["customdata"] if told}
         assert pick(values, key=lambda number: values[number]) in strong
         assert len(strong) == round(0.25 * len(values))
 
@@ -123,8 +125,8 @@ def test_places_on_an_axis() -> None:
     assert [logarithmic.places[value] for value in (1e-3, 1e-2, 1e-1)] == pytest.approx([0, 0.5, 1])
     chosen = scale_of([0.0, 1e-4, 1e-2, 1e-4], {"choices": [0.0, 1e-4, 1e-2]})
     assert [chosen.places[value] for value in (0.0, 1e-4, 1e-2)] == [0, 0.5, 1]
-    words = scale_of(["b", "a"], None)
-    assert (words.low, words.high) == ("a", "b")
+    texts = scale_of(["b", "a"], None)
+    assert (texts.low, texts.high) == ("a", "b")
     assert scale_of([2.0, 2.0], None).places == {2.0: 0.0}
 
 

@@ -12,18 +12,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from report_support import write_suite
 
+import reports
 from harness import stats
 from harness.store import open_reader
 from harness.suite.models import Arm
-from reports import ablations, factorials, summary, words
-from reports.drawings import spearman
-from reports.figure import compact
-from reports.reading import Gathered, gather
-from reports.sql import command, literal
+from harness.vocabulary import Tone, Verdict
+from reports import formatting
+from reports.data import ablations
+from reports.data.sql import command, literal
+from reports.data.suite_results import SuiteResults, gather
+from reports.figures.benchmark import spearman
+from reports.figures.figure import TONES, compact
+from reports.pages import sentences
 
 
 @pytest.fixture(scope="module")
-def mini(written: Written) -> Gathered:
+def mini(written: Written) -> SuiteResults:
     with open_reader(written.database, consistent=True) as reader:
         return gather(reader, written.reported[0].suite, written.reported[0].plan)
 
@@ -38,30 +42,38 @@ def mini(written: Written) -> Gathered:
     ],
 )  # fmt: skip
 def test_numbers_read_as_people_write_them(value: Any, sign: bool, text: str) -> None:
-    assert words.number(value, sign=sign) == text
+    assert formatting.number(value, sign=sign) == text
 
 
 @settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e12, max_value=1e12))
 def test_a_number_keeps_three_digits(value: float) -> None:
-    shown = float(words.number(value).replace("−", "-"))
+    shown = float(formatting.number(value).replace("−", "-"))
     assert shown == pytest.approx(value, rel=0.006, abs=1e-300)
 
 
 @pytest.mark.parametrize(
     ("word", "tone"),
     [("reproduced", "holds"), ("inconclusive (distribution-sensitive)", "open"), ("contradicted", "against"),
-     ("not run", "void"), ("inactive", "idle"), ("no effect worth having", "null"), ("never heard of", "void")],
+     ("not run", "void"), ("inactive", "idle"), ("no effect worth having", "null"), ("never heard of", "unknown")],
 )  # fmt: skip
 def test_verdicts_have_tones(word: str, tone: str) -> None:
-    assert words.tone_of(word).name == tone
+    assert formatting.tone_of(word) == tone
 
 
-def test_every_verdict_of_the_statistics_is_known() -> None:
-    named = {"inactive", "reproduced", "direction only", "contradicted", "not reproduced", "inconclusive", "not run",
-             "invalid", "direction confirmed", "direction reversed", "undecided", "no effect worth having",
-             "not comparable", "holds", "fails", "reported"}  # fmt: skip
-    assert named <= set(words.VERDICTS)
+def test_every_verdict_of_the_vocabulary_has_its_look_and_its_place() -> None:
+    style = (Path(reports.__file__).parent / "static" / "style.css").read_text(encoding="utf-8")
+    symbols = (Path(reports.__file__).parent / "templates" / "_parts.html").read_text(encoding="utf-8")
+    for place, verdict in enumerate(Verdict):
+        assert formatting.tone_of(f"{verdict} (distribution-sensitive)") == verdict.tone
+        assert formatting.order_of(verdict) == place
+        assert formatting.verdict_text(verdict) == verdict
+    for tone in (*Tone, formatting.UNKNOWN):
+        assert f".chip.{tone} " in style
+        assert f'id="i-{tone}"' in symbols
+        assert f'id="m-{tone}"' in symbols
+        assert tone in TONES
+        assert tone in sentences.SAID
 
 
 @settings(deadline=None)
@@ -97,23 +109,23 @@ def test_the_rank_correlation_is_spearmans(pairs: list[tuple[int, int]]) -> None
         assert math.isnan(spearman(x, y))
 
 
-def test_the_headline_counts_what_was_judged(mini: Gathered) -> None:
-    said = summary.headline(mini)
+def test_the_headline_counts_what_was_judged(mini: SuiteResults) -> None:
+    said = sentences.headline(mini)
     assert said.startswith("Of 3 claims judged from trials, 1 holds in direction, 1 stays open and 1 has a mechanism")
     assert "1 of 1 identity checked holds." in said
     assert said.endswith("2 more claims of the paper are not run here.")
-    assert [claim.claim_id for claim, _ in summary.leading(mini)] == ["demo-gain"]
+    assert [claim.claim_id for claim, _ in sentences.leading(mini)] == ["demo-gain"]
 
 
-def test_what_would_change_a_verdict_names_the_numbers(mini: Gathered) -> None:
+def test_what_would_change_a_verdict_names_the_numbers(mini: SuiteResults) -> None:
     claims = {claim.claim_id: claim for claim in mini.claims}
-    assert "About 9 paired seeds" in summary.change(claims["demo-tie"])
-    assert "mechanism.share" in summary.change(claims["demo-inactive"])
-    assert "Only scale paper" in summary.change(claims["demo-gain"])
-    assert summary.change(claims["demo-unbound"]) == "the comparator is not built here"
+    assert "About 9 paired seeds" in sentences.change(claims["demo-tie"])
+    assert "mechanism.share" in sentences.change(claims["demo-inactive"])
+    assert "Only scale paper" in sentences.change(claims["demo-gain"])
+    assert sentences.change(claims["demo-unbound"]) == "the comparator is not built here"
 
 
-def test_standardised_intervals_share_the_sd_of_the_effect(mini: Gathered) -> None:
+def test_standardised_intervals_share_the_sd_of_the_effect(mini: SuiteResults) -> None:
     claim = next(claim for claim in mini.claims if claim.claim_id == "demo-gain")
     assert claim.standardised is not None
     effect, low, high = claim.standardised
@@ -122,14 +134,14 @@ def test_standardised_intervals_share_the_sd_of_the_effect(mini: Gathered) -> No
     assert high == pytest.approx(claim.value("ci_high") / sd)
 
 
-def test_the_published_difference_points_where_the_claim_does(mini: Gathered) -> None:
+def test_the_published_difference_points_where_the_claim_does(mini: SuiteResults) -> None:
     claims = {claim.claim_id: claim for claim in mini.claims}
     assert claims["demo-gain"].published == 1.5
     assert claims["demo-tie"].published == 0.7
     assert claims["demo-home"].published is None
 
 
-def test_an_ablation_is_compared_with_the_arm_it_changes_least(written: Written, mini: Gathered) -> None:
+def test_an_ablation_is_compared_with_the_arm_it_changes_least(written: Written, mini: SuiteResults) -> None:
     arms = mini.plan.arms
     parent = ablations.parent_of("momentum", arms)
     assert parent is not None
@@ -142,7 +154,7 @@ def test_an_ablation_is_compared_with_the_arm_it_changes_least(written: Written,
     test = stats.paired_t([one["difference"] for one in answer])
     assert (row.difference, row.low, row.high, row.n) == (test.estimate, test.low, test.high, 5)
     assert row.difference == pytest.approx(-1.2, abs=0.6)
-    assert any(arm == "ours" and "matters most" in told for arm, told, _ in ablations.most(rows))
+    assert any(arm == "ours" and "matters most" in told for arm, told, _ in ablations.decisive_changes(rows))
 
 
 def test_factorials_are_found_where_all_else_is_equal() -> None:
@@ -153,11 +165,11 @@ def test_factorials_are_found_where_all_else_is_equal() -> None:
         "full": arm("method", a=1, b=1), "no-a": arm("ablation", a=0, b=1), "no-b": arm("ablation", a=1, b=0),
         "none": arm("ablation", a=0, b=0), "else": arm("baseline", a=0, b=0, c=1),
     }  # fmt: skip
-    [(first, second, grid)] = factorials.grids(arms)
+    [(first, second, grid)] = ablations.grids(arms)
     assert (first, second) == ("a", "b")
     assert grid == {("1", "1"): "full", ("0", "1"): "no-a", ("1", "0"): "no-b", ("0", "0"): "none"}
     del arms["none"]
-    assert factorials.grids(arms) == []
+    assert ablations.grids(arms) == []
 
 
 def test_a_suite_of_ordinary_names_loads(tmp_path: Path) -> None:

@@ -3,56 +3,52 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from harness.vocabulary import Tone, Verdict
+
 MINUS = "−"
 
-
-@dataclass(frozen=True, slots=True)
-class Tone:
-    """How a verdict looks: ``name`` is its CSS class and symbol, ``order`` its place in a list of counts."""
-
-    name: str
-    order: int
-    meaning: str
+UNKNOWN = "unknown"
+"""The tone of a verdict that this version does not know: the pages say so instead of showing it as not run."""
 
 
-_HOLDS = "the adjusted p is at most α and the whole interval lies on the claimed side"
-VERDICTS: dict[str, Tone] = {
-    "reproduced": Tone("holds", 0, f"{_HOLDS}; the estimate reaches κ times the published size"),
-    "direction confirmed": Tone("holds", 1, f"{_HOLDS}; the size is not judged here"),
-    "holds": Tone("holds", 2, "both sides were computed and agree within the tolerance"),
-    "direction only": Tone("part", 3, f"{_HOLDS}; the estimate is below κ times the published size"),
-    "inconclusive": Tone("open", 4, "the trials decide neither way"),
-    "undecided": Tone("open", 5, "the trials decide neither way"),
-    "not reproduced": Tone("null", 6, "an effect of the smallest size of interest is excluded"),
-    "no effect worth having": Tone("null", 7, "an effect of the smallest size of interest is excluded"),
-    "contradicted": Tone("against", 8, "the whole interval lies on the other side"),
-    "direction reversed": Tone("against", 9, "the whole interval lies on the other side"),
-    "fails": Tone("against", 10, "both sides were computed and disagree beyond the tolerance"),
-    "inactive": Tone("idle", 11, "the claim's mechanism did not act, so its score says nothing"),
-    "weak baseline": Tone("void", 12, "the baseline is below its stated competent figure"),
-    "invalid": Tone("void", 13, "the trials do not allow a verdict"),
-    "not comparable": Tone("void", 14, "a number of another setting"),
-    "reported": Tone("void", 15, "known from the authors' files alone; listed, never verified"),
-    "not run": Tone("void", 16, "no trials, for the reason given"),
-}  # fmt: skip
-"""Every verdict of the judge; a verdict with an addition in brackets counts as the word before it."""
-
-JUDGED = ("holds", "part", "open", "null", "against", "idle")
-
-
-def base_of(verdict: str) -> str:
+def base_of(word: str) -> str:
     """The verdict without what stands in brackets."""
-    return verdict.partition(" (")[0].strip()
+    return word.partition(" (")[0].strip()
 
 
-def tone_of(verdict: str) -> Tone:
-    """How a verdict looks; an unknown one looks like one that was not given."""
-    return VERDICTS.get(base_of(verdict), Tone("void", 99, ""))
+def verdict_of(word: str) -> Verdict | None:
+    """The verdict that a stored word is, whatever stands in brackets; None for one of a newer version."""
+    try:
+        return Verdict.of(word)
+    except ValueError:
+        return None
+
+
+def tone_of(word: str) -> str:
+    """How a verdict looks: its CSS class and symbol."""
+    verdict = verdict_of(word)
+    return UNKNOWN if verdict is None else verdict.tone
+
+
+def verdict_text(word: str) -> str:
+    """A verdict as a page shows it: an unknown one says that it is unknown."""
+    return word if verdict_of(word) is not None else f"unknown verdict: {word}"
+
+
+def meaning_of(word: str) -> str:
+    """One clause on what a verdict says."""
+    verdict = verdict_of(word)
+    return "this version of the harness does not know it" if verdict is None else verdict.meaning
+
+
+def order_of(word: str) -> int:
+    """A verdict's place in a list of counts: that of the vocabulary, unknown ones last."""
+    verdict = verdict_of(word)
+    return len(Verdict) if verdict is None else list(Verdict).index(verdict)
 
 
 def finite(value: Any) -> float | None:
@@ -63,10 +59,12 @@ def finite(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def side(low: Any, high: Any) -> str:
-    """On which side of zero an interval lies: ``holds`` above, ``against`` below, ``open`` otherwise or without one."""
+def side(low: Any, high: Any) -> Tone:
+    """The tone of an interval that lies above zero, below it, or on both sides (also where there is none)."""
     low, high = finite(low), finite(high)
-    return "holds" if low is not None and low > 0 else "against" if high is not None and high < 0 else "open"
+    if low is not None and low > 0:
+        return Tone.HOLDS
+    return Tone.AGAINST if high is not None and high < 0 else Tone.OPEN
 
 
 def number(value: Any, digits: int = 3, sign: bool = False) -> str:
@@ -126,23 +124,23 @@ def moment(value: Any) -> str:
 
 
 def duration(seconds: Any) -> str:
-    """Seconds as people say them."""
-    found = finite(seconds)
-    if found is None:
+    """Seconds up to two minutes, then minutes, from two hours on hours."""
+    known = finite(seconds)
+    if known is None:
         return "–"
-    if found < 120:
-        return f"{number(found)} s"
-    return f"{found / 60:.0f} min" if found < 7200 else f"{found / 3600:.1f} h"
+    if known < 120:
+        return f"{number(known)} s"
+    return f"{known / 60:.0f} min" if known < 7200 else f"{known / 3600:.1f} h"
 
 
-def count(many: int, one: str, more: str | None = None) -> str:
+def count(many: int, singular: str, plural: str | None = None) -> str:
     """``1 seed``, ``3 seeds``."""
-    return f"{number(many)} {one if many == 1 else more or one + 's'}"
+    return f"{number(many)} {singular if many == 1 else plural or singular + 's'}"
 
 
-def listed(words: list[str], last: str = "and") -> str:
+def listed(items: Sequence[str]) -> str:
     """``a, b and c``."""
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} {last} {words[-1]}" if words else ""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 STAND_IN = {

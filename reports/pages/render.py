@@ -13,10 +13,15 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup
 
-from reports import sql, words
-from reports.addresses import address, slug, trial_path
+from reports import formatting
+from reports.data.outputs import Picture
+from reports.data.sql import command
+from reports.links import address, slug, trial_path
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[1]
+"""Where templates and static files lie."""
+FILTERS = ("count", "duration", "interval", "moment", "number", "plain", "probability", "score", "setting", "short")
+"""What templates may call of :mod:`reports.formatting`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,32 +52,24 @@ class Site:
         self.pages = paths
         self.single = single
         self.environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(HERE / "templates"),
+            loader=jinja2.FileSystemLoader(ROOT / "templates"),
             autoescape=True,
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        for name in (
-            "number",
-            "score",
-            "interval",
-            "probability",
-            "moment",
-            "duration",
-            "count",
-            "short",
-            "plain",
-            "setting",
-        ):
-            self.environment.filters[name] = getattr(words, name)
-        self.environment.filters["difference"] = words.unit_of_difference
-        self.environment.filters["slug"] = slug
-        self.environment.filters["address"] = address
-        self.environment.filters["command"] = sql.command
-        self.environment.filters["tone"] = words.tone_of
-        self.environment.filters["base_verdict"] = words.base_of
-        self.environment.filters["in_words"] = words.stand_in
+        self.environment.filters.update(
+            {name: getattr(formatting, name) for name in FILTERS},
+            difference=formatting.unit_of_difference,
+            in_words=formatting.stand_in,
+            base_verdict=formatting.base_of,
+            tone=formatting.tone_of,
+            verdict=formatting.verdict_text,
+            meaning=formatting.meaning_of,
+            slug=slug,
+            address=address,
+            command=command,
+        )
 
     def body(self, page: Page) -> str:
         """The page without its frame."""
@@ -120,10 +117,10 @@ class Site:
                 return "data:text/csv;base64," + base64.b64encode(text.encode()).decode()
             return root + quote(csv_path(page, name))
 
-        def picture(one: Any) -> str:
+        def picture(shown: Picture) -> str:
             if self.single:
-                return f"data:image/{one.kind};base64," + base64.b64encode(one.file.read_bytes()).decode()
-            return f"{root}pictures/{one.name}"
+                return f"data:image/{shown.kind};base64," + base64.b64encode(shown.file.read_bytes()).decode()
+            return f"{root}pictures/{shown.name}"
 
         return {"picture": picture, "ident": ident, "href": href, "download": download, "root": root,
                 "has": self.pages.__contains__, "inline": self.single, "page_path": page.path,
@@ -138,7 +135,7 @@ def csv_path(page: Page, name: str) -> str:
 @cache
 def static(name: str) -> str:
     """A file of ``static/``."""
-    return (HERE / "static" / name).read_text(encoding="utf-8")
+    return (ROOT / "static" / name).read_text(encoding="utf-8")
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.sql import literal
+from reports.data.sql import literal
 
 
 def _spec(sweep: str) -> str:

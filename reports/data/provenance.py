@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from reports import words
-from reports.reading import Gathered, Row
+from reports import formatting
+from reports.data.sql import Row
+from reports.data.suite_results import SuiteResults
 
 SHOWN_RUNS = 20
 SHOWN_PACKAGES = ("torch", "torchvision", "numpy", "ray", "duckdb", "scipy", "scikit-learn", "timm", "tokenizers")
@@ -31,10 +33,10 @@ class Provenance:
 
 
 def provenance(
-    found: Gathered | Sequence[Gathered], benchmark: str | None = None, trial: str | None = None
+    given: SuiteResults | Sequence[SuiteResults], benchmark: str | None = None, trial: str | None = None
 ) -> Provenance:
     """The provenance of a page: of suites, of one of a suite's benchmarks, or of one trial."""
-    suites = [found] if isinstance(found, Gathered) else list(found)
+    suites = [given] if isinstance(given, SuiteResults) else list(given)
     rows = [
         row
         for one in suites
@@ -57,13 +59,13 @@ def provenance(
         told,
         steady,
         [one.determinism.sql for one in suites],
-        words.moment(max(moments)) if moments else "not yet",
+        formatting.moment(max(moments)) if moments else "not yet",
         runs[:SHOWN_RUNS],
         [one.runs.sql for one in suites],
     )
 
 
-def _environments(suites: Sequence[Gathered], rows: Sequence[Row]) -> list[Row]:
+def _environments(suites: Sequence[SuiteResults], rows: Sequence[Row]) -> list[Row]:
     used = {row["environment_id"] for row in rows if row["environment_id"]}
     known = {name: info for one in suites for name, info in one.environments.items()}
     return [known[one] for one in sorted(used) if one in known]
@@ -83,23 +85,21 @@ def determinism(
     if not here:
         return "no trial ran twice", None
     odd = [row for row in here if not row["equal"]]
-    trials = words.count(len({row["trial_id"] for row in here}), "trial")
+    trials = formatting.count(len({row["trial_id"] for row in here}), "trial")
     if not odd:
         numbers = sum(int(row["numbers"] or 0) for row in here)
-        return f"{trials} ran twice; all {words.count(numbers, 'number')} came out the same", True
-    named = [f"{row['label']} ({words.listed(list(row['differing'] or [])) or row['status']})" for row in odd[:3]]
+        every = "its one number" if numbers == 1 else f"all {formatting.number(numbers)} numbers"
+        return f"{trials} ran twice; {every} came out the same", True
+    named = [f"{row['label']} ({formatting.listed(list(row['differing'] or [])) or row['status']})" for row in odd[:3]]
     return f"{trials} ran twice; {len(odd)} came out otherwise: {'; '.join(named)}", False
 
 
-def _statuses(suites: Sequence[Gathered], rows: Sequence[Row], benchmark: str | None, trial: str | None) -> str:
+def _statuses(suites: Sequence[SuiteResults], rows: Sequence[Row], benchmark: str | None, trial: str | None) -> str:
     status = {row["trial_id"]: row["status"] for row in rows}
-    counts = {word: list(status.values()).count(word) for word in sorted(set(status.values()))}
-    absent = 0
-    if trial is None:
-        absent = sum(one.absent_from(benchmark) for one in suites)
-    if absent:
+    counts = Counter(status.values())
+    if absent := 0 if trial is not None else sum(one.absent_from(benchmark) for one in suites):
         counts["not stored"] = absent
-    return ", ".join(f"{words.number(many)} {word}" for word, many in sorted(counts.items())) or "none planned"
+    return ", ".join(f"{formatting.number(many)} {word}" for word, many in sorted(counts.items())) or "none planned"
 
 
 def _seeds(seeds: list[int]) -> str:
@@ -107,13 +107,13 @@ def _seeds(seeds: list[int]) -> str:
         return "none"
     if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]} to {seeds[-1]}"
-    return words.listed([str(seed) for seed in seeds])
+    return formatting.listed([str(seed) for seed in seeds])
 
 
 def _hardware(info: Row) -> str:
     parts = [str(info.get("gpu") or ""), str(info.get("cpu") or "")]
     cores, memory = info.get("cores"), info.get("memory_gb")
-    parts += [words.count(int(cores), "core")] if cores else []
+    parts += [formatting.count(int(cores), "core")] if cores else []
     parts += [f"{memory} GB"] if memory else []
     return ", ".join(part for part in parts if part)
 

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from reports import words
-from reports.figure import Figure
-from reports.reading import Claim, Gathered
+from harness.vocabulary import Tone
+from reports import formatting
+from reports.data.claims import Claim
+from reports.data.suite_results import SuiteResults
+from reports.figures.figure import Figure
 
-LABEL = 60
-"""Letters of a label that fit on a phone."""
 FAR = 2.0
 """An axis reaches at most so many times as far as nine tenths of the interval ends; what lies beyond gets an arrow."""
 TICKS = (1.0, 2.0, 2.5, 5.0, 10.0)
@@ -52,7 +52,7 @@ class Axis:
         step = 10 ** math.floor(math.log10(span / 5))
         step *= next(factor for factor in TICKS if span / (step * factor) <= 6)
         first, last = math.ceil(self.low / step), math.floor(self.high / step)
-        return [(self.place(k * step) or 0.0, words.setting(round(k * step, 10))) for k in range(first, last + 1)]
+        return [(self.place(k * step) or 0.0, formatting.setting(round(k * step, 10))) for k in range(first, last + 1)]
 
 
 def axis_of(marks: Sequence[Sequence[float | None]]) -> Axis:
@@ -88,8 +88,18 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A line of the forest: claims that share a comparison and its numbers."""
+class ForestLine:
+    """A line of the forest: claims that share a comparison and its numbers.
+
+    Attributes:
+        claim: the first of them.
+        where: the benchmarks.
+        what: the comparison.
+        more: the number of further claims.
+        told: estimate and interval in words.
+        published: where the published difference lies on the axis.
+        reduction: where the relative error reduction lies on its axis; ``reduction_told`` in words.
+    """
 
     claim: Claim
     where: str
@@ -97,45 +107,39 @@ class Line:
     more: int
     mark: Mark
     told: str
-    published: float | None
-    reduction: float | None
-    reduction_told: str
+    published: float | None = None
+    reduction: float | None = None
+    reduction_told: str = ""
 
 
 @dataclass(frozen=True)
 class Forest(Figure):
-    """A forest plot with its text alternative, its numbers and its statement."""
+    """A forest plot: lines on an axis.
 
-    lines: Sequence[Line] = field(default=(), repr=False)
-    axis: Axis = Axis(-1.0, 1.0)
-    measured: str = ""
-    marks: Mapping[str, Mark] = field(default_factory=dict, repr=False)
+    Attributes:
+        measured: what the axis has.
+        marks: every claim's mark, also of those that share a line.
+        reductions: the axis of the relative error reductions, where there are any.
+    """
+
+    lines: Sequence[ForestLine] = field(kw_only=True, repr=False)
+    axis: Axis = field(kw_only=True)
+    measured: str = field(kw_only=True)
+    marks: Mapping[str, Mark] = field(kw_only=True, repr=False)
     reductions: Axis | None = None
 
 
-def label(claim: Claim, titles: Mapping[str, str]) -> str:
-    """A claim in a line: where, and which arms."""
-    places = [titles.get(name, name) for name in claim.benchmarks] or [str(claim.fact["benchmark"])]
-    where = places[0] if len(places) == 1 else f"{places[0]} + {len(places) - 1}"
-    room = max(18, LABEL - len(claim.contrast))
-    return f"{words.short(where, room)}: {words.short(claim.contrast, LABEL)}"
-
-
-def forests(found: Gathered) -> list[Forest]:
+def forests(results: SuiteResults) -> list[Forest]:
     """Forest plots of a suite: as published by unit, or one strip in d_z for a stand-in."""
-    titles = {name: bench.title for name, bench in found.benches.items()}
-    ranked = sorted(found.judged, key=lambda claim: not claim.primary)
-    measured = [claim for claim in ranked if words.finite(claim.value("difference")) is not None]
-    figures = []
+    ranked = sorted(results.judged, key=lambda claim: not claim.primary)
+    measured = [claim for claim in ranked if formatting.finite(claim.value("difference")) is not None]
     strip = [claim for claim in measured if claim.stand_in and claim.standardised is not None]
-    if strip:
-        figures.append(_strip(found, strip, titles))
+    figures = [_strip(results, strip)] if strip else []
     units: dict[str, list[Claim]] = defaultdict(list)
     for claim in measured:
         if not claim.stand_in:
             units[claim.unit].append(claim)
-    figures += [_as_published(found, unit, claims, titles, place) for place, (unit, claims) in enumerate(units.items())]
-    return figures
+    return figures + [_as_published(results, unit, units[unit], place) for place, unit in enumerate(units)]
 
 
 def _together(
@@ -148,99 +152,89 @@ def _together(
     return [(own[0], own) for own in lines.values()]
 
 
-def _strip(found: Gathered, claims: Sequence[Claim], titles: Mapping[str, str]) -> Forest:
+def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
     """Stand-ins: standardised effect on the left, relative error reduction on the right."""
-    marks = {claim.claim_id: claim.standardised or (None, None, None) for claim in claims}
-    reductions = {claim.claim_id: words.finite(claim.design.get("relative_error_reduction")) for claim in claims}
-    axis = axis_of(list(marks.values()))
-    shares = [(None if one is None else 100 * one,) for one in reductions.values()]
-    second = axis_of(shares) if any(one[0] is not None for one in shares) else None
+    effects = {claim.claim_id: claim.standardised or (None, None, None) for claim in claims}
+    reductions = {c.claim_id: formatting.finite(c.design.get("relative_error_reduction")) for c in claims}
+    percents = {name: None if share is None else 100 * share for name, share in reductions.items()}
+    axis = axis_of(list(effects.values()))
+    second = axis_of([(p,) for p in percents.values()]) if any(p is not None for p in percents.values()) else None
     lines = []
-    for claim, own in _together(claims, {name: (*mark, reductions[name]) for name, mark in marks.items()}):
-        effect, low, high = marks[claim.claim_id]
-        reduction = reductions[claim.claim_id]
-        percent = None if reduction is None else 100 * reduction
-        lines.append(Line(
-            claim, *_named(own, claims, titles), len(own) - 1, Mark.of(axis, effect, low, high),
-            f"{words.number(effect, 2, sign=True)} {words.interval(low, high, 2)}", None,
-            second.place(percent) if second else None,
-            "" if percent is None else f"{words.number(percent, 2, sign=True)} %",
+    for claim, own in _together(claims, {name: (*mark, reductions[name]) for name, mark in effects.items()}):
+        effect, low, high = effects[claim.claim_id]
+        percent = percents[claim.claim_id]
+        lines.append(ForestLine(
+            claim, *_named(results, own, claims), len(own) - 1, Mark.of(axis, effect, low, high),
+            f"{formatting.number(effect, 2, sign=True)} {formatting.interval(low, high, 2)}",
+            reduction=second.place(percent) if second else None,
+            reduction_told="" if percent is None else f"{formatting.number(percent, 2, sign=True)} %",
         ))  # fmt: skip
-    rows = [[c.claim_id, label(c, titles), c.word, c.value("n"), *marks[c.claim_id], reductions[c.claim_id],
-             c.value("difference"), c.unit] for c in claims]  # fmt: skip
-    known = [claim for claim in claims if claim.tone.name == "holds"]
+    confirmed = sum(claim.tone == Tone.HOLDS for claim in claims)
     return Forest(
         "forest-stand-in",
         "Effects on the stand-in",
-        f"{words.count(len(claims), 'claim')} measured on a stand-in, as standardised effects with 95 % intervals; "
-        f"{len(known)} {'is' if len(known) == 1 else 'are'} confirmed in direction.",
-        {},
+        f"{formatting.count(len(claims), 'claim')} measured on a stand-in, as standardised effects with 95 % "
+        f"intervals; {confirmed} {'is' if confirmed == 1 else 'are'} confirmed in direction.",
         ["claim", "comparison", "verdict", "n", "d_z", "low", "high", "relative error reduction", "difference", "unit"],
-        rows,
-        _statement(found),
+        [[c.claim_id, c.label(results.titles), c.word, c.value("n"), *effects[c.claim_id], reductions[c.claim_id],
+          c.value("difference"), c.unit] for c in claims],
+        results.asked["verdicts"].sql,
         hatched=True,
         note="Right of zero is as claimed. The effect d_z is the mean paired difference over its standard deviation; "
         "intervals are 95 %, unadjusted, on the same scale. The setting is not the paper's, so no published value "
-        f"stands here.{_left_out(found, claims)}",
+        f"stands here.{_left_out(results, claims)}",
         lines=lines,
         axis=axis,
         measured="d_z",
-        marks={name: Mark.of(axis, *mark) for name, mark in marks.items()},
+        marks={name: Mark.of(axis, *effect) for name, effect in effects.items()},
         reductions=second,
-    )
+    )  # fmt: skip
 
 
-def _named(own: Sequence[Claim], all_: Sequence[Claim], titles: Mapping[str, str]) -> tuple[str, str]:
+def _named(results: SuiteResults, own: Sequence[Claim], claims: Sequence[Claim]) -> tuple[str, str]:
     """Where a line was measured and what it compares; with the metric, where another one is compared there too."""
     places = list(dict.fromkeys(place for claim in own for place in claim.benchmarks))
-    first = titles.get(places[0], places[0]) if places else str(own[0].fact["benchmark"])
-    where = first if len(places) < 2 else f"{first} + {words.count(len(places) - 1, 'other')}"
+    first = results.titles.get(places[0], places[0]) if places else str(own[0].fact["benchmark"])
+    where = first if len(places) < 2 else f"{first} + {formatting.count(len(places) - 1, 'other')}"
     metrics = {
-        claim.metric for claim in all_ if claim.contrast == own[0].contrast and claim.benchmarks == own[0].benchmarks
+        claim.metric for claim in claims if claim.contrast == own[0].contrast and claim.benchmarks == own[0].benchmarks
     }
     return where, own[0].contrast + (f", {own[0].metric}" if len(metrics) > 1 else "")
 
 
-def _left_out(found: Gathered, drawn: Sequence[Claim]) -> str:
+def _left_out(results: SuiteResults, drawn: Sequence[Claim]) -> str:
     """How many claims have no standardised effect (fewer than three pairs, or equal differences)."""
-    rest = sum(bool(claim.stand_in) for claim in found.judged) - len(drawn)
-    return f" {words.count(rest, 'claim')} without a standardised effect: in the list below only." if rest else ""
+    rest = sum(bool(claim.stand_in) for claim in results.judged) - len(drawn)
+    return f" {formatting.count(rest, 'claim')} without a standardised effect: in the list below only." if rest else ""
 
 
-def _as_published(found: Gathered, unit: str, claims: Sequence[Claim], titles: Mapping[str, str], place: int) -> Forest:
-    marks = {
-        claim.claim_id: (words.finite(claim.value("difference")), words.finite(claim.value("ci_low")),
-                         words.finite(claim.value("ci_high")))
+def _as_published(results: SuiteResults, unit: str, claims: Sequence[Claim], place: int) -> Forest:
+    ends = {
+        claim.claim_id: tuple(formatting.finite(claim.value(key)) for key in ("difference", "ci_low", "ci_high"))
         for claim in claims
-    }  # fmt: skip
-    axis = axis_of([(*marks[claim.claim_id], claim.published) for claim in claims])
+    }
+    axis = axis_of([(*ends[claim.claim_id], claim.published) for claim in claims])
+    marks = {name: Mark.of(axis, *known) for name, known in ends.items()}
     lines = []
     for claim in claims:
-        middle, low, high = marks[claim.claim_id]
-        printed = "" if claim.published is None else f", published {words.number(claim.published, sign=True)}"
-        lines.append(Line(
-            claim, *_named([claim], claims, titles), 0, Mark.of(axis, middle, low, high),
-            f"{words.number(middle, sign=True)} {words.interval(low, high)}{printed}", axis.place(claim.published),
-            None, "",
-        ))  # fmt: skip
-    rows = [[c.claim_id, label(c, titles), c.word, c.value("n"), *marks[c.claim_id], c.published, unit]
-            for c in claims]  # fmt: skip
+        middle, low, high = ends[claim.claim_id]
+        told = f"{formatting.number(middle, sign=True)} {formatting.interval(low, high)}"
+        if claim.published is not None:
+            told += f", published {formatting.number(claim.published, sign=True)}"
+        lines.append(ForestLine(claim, *_named(results, [claim], claims), 0, marks[claim.claim_id], told,
+                                axis.place(claim.published)))  # fmt: skip
     return Forest(
         f"forest-{place}",
         f"Measured and published differences, {unit}" if unit else "Measured and published differences",
-        f"{words.count(len(claims), 'claim')} in {unit or 'the unit of the metric'}: measured difference with its 95 % "
-        "interval, and the published difference as a diamond beside it.",
-        {},
+        f"{formatting.count(len(claims), 'claim')} in {unit or 'the unit of the metric'}: measured difference with its "
+        "95 % interval, and the published difference as a diamond beside it.",
         ["claim", "comparison", "verdict", "n", "difference", "low", "high", "published", "unit"],
-        rows,
-        _statement(found),
+        [[c.claim_id, c.label(results.titles), c.word, c.value("n"), *ends[c.claim_id], c.published, unit]
+         for c in claims],
+        results.asked["verdicts"].sql,
         note="Right of zero is as claimed; the diamond is the published difference.",
         lines=lines,
         axis=axis,
         measured=f"difference, {unit}" if unit else "difference",
-        marks={name: Mark.of(axis, *mark) for name, mark in marks.items()},
-    )
-
-
-def _statement(found: Gathered) -> str:
-    return found.asked["verdicts"].sql
+        marks=marks,
+    )  # fmt: skip

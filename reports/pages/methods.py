@@ -8,33 +8,32 @@ from typing import Any
 
 from harness import registry
 from harness.plan.planning import sources_of
-from harness.vocabulary import Kind
-from reports import words
-from reports.provenance import provenance
-from reports.reading import Gathered
-from reports.render import Page
+from harness.vocabulary import Kind, Verdict
+from reports.data.provenance import provenance
+from reports.data.suite_results import SuiteResults
+from reports.pages.render import Page
 
 
-def methods_page(found: Sequence[Gathered]) -> Page:
+def methods_page(suites: Sequence[SuiteResults]) -> Page:
     """What was compared and on what, as the trials of the plans have it."""
     methods: dict[str, set[str]] = defaultdict(set)
     models: set[str] = set()
     sources: set[str] = set()
-    for one in found:
-        for trial in one.plan.trials:
+    for results in suites:
+        for trial in results.plan.trials:
             for name in _slots(trial.spec.get("slots") or {}):
-                methods[name].add(f"{one.name}/{trial.arm}")
+                methods[name].add(f"{results.name}/{trial.arm}")
             models.add(str(trial.spec["model"].get("name")))
-        sources.update(name for name, _ in sources_of(one.plan.trials))
+        sources.update(name for name, _ in sources_of(results.plan.trials))
+    about = ("title", "slot", "role", "paper", "summary", "defaults")
+    origin = ("summary", "origin", "home", "licence", "size", "version", "fetch", "sha256")
     content: dict[str, Any] = {
-        "methods": [_entry("method", name, ("title", "slot", "role", "paper", "summary", "defaults"))
-                    | {"arms": sorted(arms)} for name, arms in sorted(methods.items())],
-        "sources": [_entry("data", name, ("summary", "origin", "home", "licence", "size", "version", "fetch", "sha256"))
-                    for name in sorted(sources)],
+        "methods": [_entry("method", name, about) | {"arms": sorted(arms)} for name, arms in sorted(methods.items())],
+        "sources": [_entry("data", name, origin) for name in sorted(sources)],
         "models": [_entry("model", name, ("summary", "source")) for name in sorted(models)],
-        "provenance": provenance(found),
-        "meanings": [(word, tone.meaning) for word, tone in words.VERDICTS.items()],
-    }  # fmt: skip
+        "provenance": provenance(suites),
+        "verdicts": list(Verdict),
+    }
     return Page("methods.html", "methods.html", "Methods and data", content, (("index.html", "Report"),))
 
 

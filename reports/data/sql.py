@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from textwrap import dedent
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 from harness.plan.planning import Plan
 from harness.store import Reader
 
+Row = Mapping[str, Any]
+"""A row of the store by its columns' names."""
 CURVE_POINTS = 400
 """Points a curve keeps at most."""
 
@@ -24,7 +26,7 @@ class Answer:
     """A statement and the rows it gave."""
 
     sql: str
-    rows: list[dict[str, Any]] = field(repr=False)
+    rows: Sequence[Row] = field(repr=False)
 
 
 def ask(reader: Reader, sql: str) -> Answer:
@@ -57,7 +59,7 @@ def command(sql: str) -> str:
     return f"harness query {shlex.quote(text)}" if re.search(r'["$`\\!]', text) else f'harness query "{text}"'
 
 
-def planned(plan: Plan, benchmark: str, runs: Mapping[str, frozenset[tuple[str, str, str]]]) -> str:
+def planned(plan: Plan, benchmark: str, runs: Mapping[str, Set[tuple[str, str, str]]]) -> str:
     """The trials of a plan's benchmark as the body of a common table expression with ``trial_id, arm``.
 
     Where a stored run asked for exactly these trials, its name stands for the list of identifiers.
@@ -137,7 +139,7 @@ def verdict_trials(claim: str, scale: str, judged_at: str) -> str:
         "FROM verdict_trials s JOIN trials t USING (trial_id) LEFT JOIN results r USING (trial_id)\n"
         f"WHERE s.claim_id = {literal(claim)} AND s.scale = {literal(scale)} AND s.judged_at = {literal(judged_at)}\n"
         "  AND (r.metric IS NULL OR r.split = 'test' OR starts_with(r.metric, 'mechanism.'))\n"
-        "ORDER BY r.metric, t.benchmark, t.seed, s.side"
+        "ORDER BY r.metric, t.benchmark, t.seed, s.side, t.arm, r.split, t.trial_id"
     )
 
 
@@ -149,7 +151,7 @@ def sides_of(suite: str, scale: str) -> str:
         JOIN claims c ON c.claim_id = s.claim_id AND c.suite = {literal(suite)}
         WHERE s.scale = {literal(scale)}
         QUALIFY s.judged_at = max(s.judged_at) OVER (PARTITION BY s.claim_id)
-        ORDER BY s.claim_id, t.benchmark, t.seed, s.side
+        ORDER BY s.claim_id, t.benchmark, t.seed, s.side, t.arm, t.trial_id
     """
 
 
@@ -261,7 +263,8 @@ def bought_of(suite: str, scale: str) -> str:
         SELECT e."at", e.detail->>'claim_id' AS claim, e.detail->>'benchmark' AS benchmark,
           (e.detail->'arms')::VARCHAR[] AS arms, (e.detail->>'seed')::INTEGER AS seed, e.detail->>'reason' AS reason
         FROM events e JOIN runs r USING (run_id)
-        WHERE r.suite = {literal(suite)} AND r.scale = {literal(scale)} AND e.kind = 'seed-bought' ORDER BY e."at"
+        WHERE r.suite = {literal(suite)} AND r.scale = {literal(scale)} AND e.kind = 'seed-bought'
+        ORDER BY e."at", benchmark, seed
     """
 
 
@@ -333,7 +336,8 @@ def whole_trials(body: str) -> str:
 
 def sweeps_of(suite: str, scale: str) -> str:
     """Sweeps of a suite at a scale."""
-    return f"SELECT * FROM sweeps WHERE suite = {literal(suite)} AND scale = {literal(scale)} ORDER BY started_at"
+    where = f"suite = {literal(suite)} AND scale = {literal(scale)}"
+    return f"SELECT * FROM sweeps WHERE {where} ORDER BY started_at, sweep_id"
 
 
 def sweep(sweep_id: str) -> str:

@@ -1,0 +1,1 @@
+"""What the store says: statements, rows and what is computed of them."""

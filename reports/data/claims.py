@@ -1,0 +1,189 @@
+"""A claim with what the store says of it: verdict, gates, trials."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from harness.suite.models import Binding
+from harness.vocabulary import Tone, Verdict
+from reports import formatting
+from reports.data.sql import Row
+
+LABEL = 60
+"""Letters of a label that fit on a phone."""
+SILENT = (Tone.VOID, formatting.UNKNOWN)
+"""Tones of verdicts that decide nothing."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claim with what the store says of it.
+
+    Attributes:
+        fact: its row of ``claims``: as printed.
+        binding: how the suite binds it, if it does.
+        verdict: the latest row of ``verdicts`` at the scale.
+        gates: its rows of ``gates``.
+        sides: the trials it rests on, with side, benchmark, arm and seed.
+    """
+
+    claim_id: str
+    scale: str
+    fact: Row
+    binding: Binding | None
+    verdict: Row | None
+    gates: Sequence[Row]
+    sides: Sequence[Row] = field(repr=False)
+
+    @property
+    def word(self) -> str:
+        """The verdict's word."""
+        return str(self.verdict["verdict"]) if self.verdict else Verdict.NOT_RUN
+
+    @property
+    def tone(self) -> str:
+        """How its verdict looks."""
+        return formatting.tone_of(self.word)
+
+    @property
+    def rank(self) -> tuple[bool, int]:
+        """Sorts primary claims before others, and then by verdict."""
+        return not self.primary, formatting.order_of(self.word)
+
+    @property
+    def judged(self) -> bool:
+        """Whether trials decided anything (or tried to)."""
+        return self.tone not in SILENT or (self.verdict is not None and self.verdict["n"] not in (None, 0))
+
+    @cached_property
+    def design(self) -> dict[str, Any]:
+        """What was fixed before and computed beside the verdict; {} without one."""
+        given = self.verdict.get("design") if self.verdict else None
+        return dict(given) if isinstance(given, Mapping) else {}
+
+    @property
+    def per_benchmark(self) -> list[Mapping[str, Any]]:
+        """What the judge computed on each benchmark: ``benchmark, n, difference, low, high, differences, …``."""
+        return [entry for entry in self.design.get("per_benchmark") or () if isinstance(entry, Mapping)]
+
+    def value(self, column: str) -> Any:
+        """A column of the verdict, None without one."""
+        return self.verdict.get(column) if self.verdict else None
+
+    @property
+    def identity(self) -> bool:
+        """Whether it is decided by a check of both sides, not by trials."""
+        return self.fact.get("kind") == "identity" or self.design.get("mode") == "check"
+
+    @property
+    def stand_in(self) -> tuple[str, ...]:
+        """What differed from the paper; empty at paper scale."""
+        return tuple(self.value("stand_in") or ())
+
+    @property
+    def unit(self) -> str:
+        """Unit of the difference."""
+        unit = str(self.design.get("unit") or self.fact.get("unit") or "")
+        return f"log ratio of {unit}" if self.design.get("log_ratio") else formatting.unit_of_difference(unit)
+
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        """The benchmarks it is bound to, as the judge or the suite has them."""
+        given = self.design.get("benchmarks") or self.design.get("benchmark") or ()
+        if isinstance(given, str):
+            given = (given,)
+        return tuple(map(str, given)) or tuple(self.binding.benchmarks if self.binding else ())
+
+    @property
+    def arm(self) -> str:
+        """The arm that the claim speaks for."""
+        return str(self.design.get("arm") or (self.binding.arm if self.binding else None) or self.fact["method"] or "")
+
+    @property
+    def against(self) -> str:
+        """The comparator that decides."""
+        given = self.design.get("against") or (self.binding.against if self.binding else None)
+        if isinstance(given, str):
+            return given
+        return str(given[0]) if given else str(self.fact["baseline"] or "")
+
+    @property
+    def metric(self) -> str:
+        """What is compared."""
+        return str(self.design.get("metric") or self.fact.get("metric") or "")
+
+    @property
+    def contrast(self) -> str:
+        """The comparison in short."""
+        return f"{self.arm} against {self.against}" if self.against else self.arm
+
+    @property
+    def primary(self) -> bool:
+        """Whether it was marked primary before results."""
+        return self.design.get("family") == "primary" or bool(self.fact.get("is_primary"))
+
+    @property
+    def reason(self) -> str:
+        """Why it was not run or not decided."""
+        given = self.design.get("reason") or self.fact.get("unbound") or (self.binding and self.binding.unbound)
+        return str(given or "")
+
+    def _differences(self) -> Iterator[Any]:
+        """The differences that the paper has, the printed one before the computed one."""
+        gain = self.fact.get("setting") == "mixed"
+        yield from map(self.fact.get, ("gain_difference",) if gain else ("published_difference", "computed_difference"))
+
+    @property
+    def published(self) -> float | None:
+        """The published difference in the claim's direction (up = as claimed); None for another metric than its."""
+        if "delta" in self.design:
+            return formatting.finite(self.design["delta"])
+        raw = next(filter(None, self._differences()), None)
+        return None if raw is None else float(raw) * self.direction
+
+    @property
+    def printed(self) -> float | None:
+        """The difference as the paper has it, with the paper's sign."""
+        return next((float(raw) for raw in self._differences() if raw is not None), None)
+
+    @property
+    def direction(self) -> int:
+        """+1 where the claim says that the method's number is higher."""
+        given = self.design.get("direction")
+        if given in (1, -1):
+            return int(given)
+        raw = next((raw for raw in self._differences() if raw), None)
+        if raw:
+            return 1 if raw > 0 else -1
+        return -1 if self.fact.get("better") == "lower" else 1
+
+    @property
+    def standardised(self) -> tuple[float, float | None, float | None] | None:
+        """d_z with the interval's ends on its scale: both are divided by the sd that d_z used."""
+        effect, difference = formatting.finite(self.design.get("d_z")), formatting.finite(self.value("difference"))
+        if effect is None:
+            return None
+        low, high = formatting.finite(self.value("ci_low")), formatting.finite(self.value("ci_high"))
+        if not difference or not effect:
+            return effect, None, None
+        per = effect / difference
+        return effect, None if low is None else low * per, None if high is None else high * per
+
+    @property
+    def gate(self) -> str:
+        """``acted``, ``did not act``, or '' where the claim has no gate."""
+        return "" if not self.gates else "acted" if all(gate["passed"] for gate in self.gates) else "did not act"
+
+    def label(self, titles: Mapping[str, str]) -> str:
+        """The claim in a line: where, and which arms.
+
+        Args:
+            titles: of the benchmarks.
+        """
+        places = [titles.get(name, name) for name in self.benchmarks] or [str(self.fact["benchmark"])]
+        where = places[0] if len(places) == 1 else f"{places[0]} + {len(places) - 1}"
+        room = max(18, LABEL - len(self.contrast))
+        return f"{formatting.short(where, room)}: {formatting.short(self.contrast, LABEL)}"

@@ -1,0 +1,236 @@
+"""What a report needs of the store, gathered once: claims with verdicts and gates, trials of each arm, provenance."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from harness.plan.planning import Plan
+from harness.store import Reader
+from harness.suite import Suite
+from harness.suite.cells import Setting
+from harness.suite.models import Metric
+from harness.suite.warnings import untuned_arms
+from harness.vocabulary import UNFINISHED, Status
+from reports import formatting
+from reports.data import sql
+from reports.data.claims import Claim
+from reports.data.sql import Answer, Row, ask
+from reports.links import suite_path
+
+TROUBLED = UNFINISHED | {Status.DIVERGED}
+
+
+@dataclass(frozen=True)
+class TrialCounts:
+    """The trials of one arm on one benchmark."""
+
+    benchmark: str
+    arm: str
+    planned: int
+    counts: Mapping[str, int]
+
+    @property
+    def done(self) -> int:
+        """Trials with a result."""
+        return self.counts.get(Status.DONE, 0)
+
+
+@dataclass(frozen=True)
+class BenchmarkResults:
+    """A benchmark of a plan: the statement's body that picks its trials, and the trials.
+
+    Attributes:
+        setting: what the plan runs at its scale.
+        metrics: what is measured, by name, the first one first.
+        arms: those that the plan runs, in its order.
+        planned: the number of trials that the plan asks for.
+    """
+
+    name: str
+    title: str
+    setting: Setting
+    metrics: Mapping[str, Metric]
+    arms: Sequence[str]
+    body: str = field(repr=False)
+    trials: Answer = field(repr=False)
+    planned: int = 0
+
+    @property
+    def stand_in(self) -> bool:
+        """Whether its scale changed anything against the paper."""
+        return bool(self.setting.stand_in)
+
+    @property
+    def first_metric(self) -> tuple[str, Metric]:
+        """The metric of the plots that show one."""
+        return next(iter(self.metrics.items()))
+
+    @property
+    def troubled(self) -> list[Row]:
+        """Trials that failed, diverged or ran out of time."""
+        return [row for row in self.trials.rows if row["status"] in TROUBLED]
+
+
+@dataclass(frozen=True)
+class SuiteResults:
+    """Everything of one suite at one scale.
+
+    Attributes:
+        asked: the answers about claims, verdicts, gates and sides, by these names.
+        links: the trials that each run asked for.
+    """
+
+    suite: Suite
+    plan: Plan
+    claims: Sequence[Claim]
+    benches: Mapping[str, BenchmarkResults]
+    runs: Answer
+    environments: Mapping[str, Row]
+    asked: Mapping[str, Answer]
+    determinism: Answer
+    links: Mapping[str, frozenset[str]] = field(repr=False)
+    sweeps: Sequence[Row] = ()
+
+    @property
+    def name(self) -> str:
+        """The suite's name."""
+        return self.suite.name
+
+    @property
+    def scale(self) -> str:
+        """The plan's scale."""
+        return self.plan.scale
+
+    @property
+    def trail(self) -> tuple[tuple[str, str], ...]:
+        """The pages above those of its benchmarks, as (path, name)."""
+        return ("index.html", "Report"), (suite_path(self.name, self.scale), f"{self.name}, {self.scale}")
+
+    @property
+    def untuned(self) -> list[str]:
+        """Arms at their optimizer's defaults where the recipe tunes another arm's, in words: unequal comparisons."""
+        untuned = untuned_arms(self.suite, self.scale)
+        return [arm.message for arm in untuned if (arm.benchmark, arm.arm) in self.plan.cells]
+
+    @property
+    def stand_in(self) -> tuple[str, ...]:
+        """What the scale changed in any of its benchmarks."""
+        return tuple(sorted({part for setting in self.plan.settings.values() for part in setting.stand_in}))
+
+    @property
+    def judged(self) -> list[Claim]:
+        """Claims that trials decided or tried to decide."""
+        return [claim for claim in self.claims if claim.judged and not claim.identity]
+
+    @property
+    def checked(self) -> list[Claim]:
+        """Identities of which both sides were computed."""
+        return [claim for claim in self.claims if claim.judged and claim.identity]
+
+    @property
+    def verdicts(self) -> list[tuple[str, int]]:
+        """Counts by verdict, in the order of the glossary."""
+        counts = Counter(formatting.base_of(claim.word) for claim in self.claims)
+        return sorted(counts.items(), key=lambda item: (formatting.order_of(item[0]), item[0]))
+
+    @cached_property
+    def titles(self) -> dict[str, str]:
+        """The benchmarks' titles by name."""
+        return {name: bench.title for name, bench in self.benches.items()}
+
+    @cached_property
+    def bodies(self) -> dict[str, str]:
+        """The statements' bodies that pick the benchmarks' trials, by name."""
+        return {name: bench.body for name, bench in self.benches.items()}
+
+    @property
+    def cells(self) -> list[TrialCounts]:
+        """Trials by benchmark and arm, in the plan's order."""
+        planned = Counter((link.benchmark, link.arm) for link in self.plan.links)
+        stored: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+        for bench in self.benches.values():
+            for row in bench.trials.rows:
+                stored[bench.name, row["arm"]][row["status"]] += 1
+        return [TrialCounts(*cell, planned[cell], stored[cell]) for cell in self.plan.cells]
+
+    @property
+    def statuses(self) -> Counter[str]:
+        """Trials by status; planned ones that the store does not have are ``not stored``."""
+        status: dict[str, str] = {}
+        for bench in self.benches.values():
+            status.update({row["trial_id"]: row["status"] for row in bench.trials.rows})
+        counts = Counter(status.values())
+        absent = self.absent_from(None)
+        if absent:
+            counts["not stored"] = absent
+        return counts
+
+    def absent_from(self, benchmark: str | None) -> int:
+        """Planned trials, of one benchmark or of all, that the store does not have."""
+        stored = {row["trial_id"] for bench in self.benches.values() for row in bench.trials.rows}
+        return len({link.trial_id for link in self.plan.links if benchmark in (None, link.benchmark)} - stored)
+
+    def runs_of(self, trial: str) -> list[Row]:
+        """The runs that asked for a trial, the newest first."""
+        return [run for run in self.runs.rows if trial in self.links.get(run["run_id"], ())]
+
+
+def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
+    """Read everything of a suite at a plan's scale.
+
+    Raises:
+        StoreError: the database cannot be read.
+    """
+    name, scale = suite.name, plan.scale
+    asked = {
+        "claims": ask(reader, sql.claims_of(name)),
+        "verdicts": ask(reader, sql.verdicts_of(name, scale)),
+        "gates": ask(reader, sql.gates_of(name, scale)),
+        "sides": ask(reader, sql.sides_of(name, scale)),
+    }
+    links: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
+    for row in ask(reader, sql.run_links(name, scale)).rows:
+        links[row["run_id"]].add((row["benchmark"], row["arm"], row["trial_id"]))
+    return SuiteResults(
+        suite,
+        plan,
+        _claims(suite, scale, asked),
+        {one: _bench(reader, suite, plan, one, links) for one in plan.settings},
+        ask(reader, sql.runs_of(name, scale)),
+        {row["environment_id"]: row["info"] for row in ask(reader, sql.environments()).rows},
+        asked,
+        ask(reader, sql.determinism_of(name)),
+        {run: frozenset(trial for _, _, trial in cells) for run, cells in links.items()},
+        ask(reader, sql.sweeps_of(name, scale)).rows,
+    )
+
+
+def _bench(
+    reader: Reader, suite: Suite, plan: Plan, name: str, runs: Mapping[str, set[tuple[str, str, str]]]
+) -> BenchmarkResults:
+    model, body = suite.benchmarks[name].model, sql.planned(plan, name, runs)
+    links = [link for link in plan.links if link.benchmark == name]
+    arms, planned = list(dict.fromkeys(link.arm for link in links)), len({link.trial_id for link in links})
+    trials = ask(reader, sql.trials_of(body))
+    return BenchmarkResults(name, model.title, plan.settings[name], model.metrics, arms, body, trials, planned)
+
+
+def _claims(suite: Suite, scale: str, asked: Mapping[str, Answer]) -> list[Claim]:
+    bindings = {binding.id: binding for binding in suite.model.claims}
+    verdicts = {row["claim_id"]: row for row in asked["verdicts"].rows}
+    gates: dict[str, list[Row]] = defaultdict(list)
+    for row in asked["gates"].rows:
+        gates[row["claim_id"]].append(row)
+    sides: dict[str, list[Row]] = defaultdict(list)
+    for row in asked["sides"].rows:
+        sides[row["claim_id"]].append(row)
+    claims = [
+        Claim(row["claim_id"], scale, row, bindings.get(row["claim_id"]), verdicts.get(row["claim_id"]),
+              gates[row["claim_id"]], sides[row["claim_id"]])
+        for row in asked["claims"].rows
+    ]  # fmt: skip
+    places = {name: place for place, name in enumerate(suite.facts)}
+    return sorted(claims, key=lambda claim: (places.get(claim.claim_id, len(places)), claim.claim_id))

@@ -1,0 +1,1 @@
+"""Drawings of rows, as Plotly figures and as plain elements."""

@@ -1,0 +1,350 @@
+"""The figures of a benchmark: paired seeds, differences, curves, dose and gain."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import plotly.graph_objects as go
+
+from reports import formatting
+from reports.data.doses import Scores
+from reports.data.sql import Answer, Row
+from reports.figures.figure import (
+    BELOW_LEGEND,
+    GREY,
+    TONES,
+    Plot,
+    axis,
+    band,
+    colour,
+    drawing,
+    escape,
+    faded,
+    line,
+    zero_line,
+)
+from reports.links import slug
+
+MOST_ACROSS = 6
+"""Arms whose names fit below a drawing; more stand beside it."""
+MOST_LINES = 8
+"""Arms that are drawn as lines; more are a tangle."""
+FEW_POINTS = 30
+"""Series of fewer points get a mark at each, so that a single one shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A metric with its unit."""
+
+    name: str
+    unit: str
+
+    @property
+    def label(self) -> str:
+        """For an axis."""
+        return f"{self.name}, {self.unit}"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The arms that the figures of a benchmark share.
+
+    Attributes:
+        arms: in the order of the suite, which gives each its colour.
+        leading: those that are drawn where not all can be.
+        hatched: whether they were measured on a stand-in.
+    """
+
+    arms: Sequence[str]
+    leading: Sequence[str] = ()
+    hatched: bool = False
+
+    def place(self, arm: str) -> int:
+        """An arm's place, which gives its colour, line and symbol."""
+        return self.arms.index(arm)
+
+    def drawn(self, arms: Sequence[str]) -> list[str]:
+        """Those of some arms that a drawing of lines can hold: leading ones, then others, in the suite's order."""
+        ranked = [arm for arm in self.leading if arm in arms] + [arm for arm in arms if arm not in self.leading]
+        return [arm for arm in arms if arm in ranked[:MOST_LINES]]
+
+
+@dataclass(frozen=True, slots=True)
+class Contrast:
+    """A difference of two arms with its interval, and the differences by seed; an unknown end is None."""
+
+    label: str
+    unit: str
+    n: int | None
+    difference: float
+    low: float | None
+    high: float | None
+    seeds: Mapping[Any, Any] = field(repr=False)
+    tone: str
+
+
+def paired_seeds(compared: Compared, measure: Measure, answer: Answer) -> Plot | None:
+    """Every trial as a dot, the dots of one seed connected, a bar at each arm's mean."""
+    values = {(row["arm"], row["seed"]): formatting.finite(row["value"]) for row in answer.rows}
+    shown = [arm for arm in compared.arms if any(arm == known for known, _ in values)]
+    seeds = sorted({seed for _, seed in values})
+    if not shown:
+        return None
+    places, means = list(range(len(shown))), []
+    many = len(shown) > MOST_ACROSS
+    along, value = ("y", "x") if many else ("x", "y")
+    traces = [
+        go.Scatter(
+            {along: places, value: [values.get((arm, seed)) for arm in shown]}, mode="lines", showlegend=False,
+            hoverinfo="skip", hovertemplate="" if many else None, line={"color": "rgba(125,133,144,0.45)", "width": 1},
+        )
+        for seed in seeds
+    ]  # fmt: skip
+    for place, arm in enumerate(shown):
+        own = [(seed, known) for seed in seeds if (known := values.get((arm, seed))) is not None]
+        means.append(sum(known for _, known in own) / len(own) if own else None)
+        traces.append(go.Scatter(
+            {along: [place] * len(own), value: [known for _, known in own]}, mode="markers", showlegend=False, name=arm,
+            customdata=[[seed, arm] for seed, _ in own], marker={"size": 8, "color": colour(compared.place(arm))},
+            hovertemplate=f"%{{customdata[1]}}, seed %{{customdata[0]}}<br>%{{{value}:.4g}}<extra></extra>",
+        ))  # fmt: skip
+    bar = {"symbol": "line-ns-open", "size": 16} if many else {"symbol": "line-ew-open", "size": 26}
+    traces.append(go.Scatter(
+        {along: places, value: means}, mode="markers", showlegend=False,
+        marker={**bar, "color": GREY, "line": {"width": 2.5}}, hovertemplate=f"mean %{{{value}:.4g}}<extra></extra>",
+    ))  # fmt: skip
+    names = {"tickvals": places, "ticktext": [escape(arm) for arm in shown], "showgrid": False, "zeroline": False}
+    names |= {"automargin": True} | ({"autorange": "reversed"} if many else {"range": [-0.5, len(shown) - 0.5]})
+    layout = {f"{along}axis": names, f"{value}axis": axis(measure.label)}
+    told = [f"{arm} {formatting.score(mean)}" for arm, mean in zip(shown, means, strict=True) if mean is not None]
+    return Plot(
+        f"pairs-{slug(measure.name)}",
+        f"{measure.name}: paired seeds",
+        f"{measure.name} in {measure.unit} of {formatting.count(len(shown), 'arm')} over "
+        f"{formatting.count(len(seeds), 'seed')}, means {formatting.listed(told)}. Lines join the trials of one seed.",
+        ["arm", "seed", "value"],
+        [[row["arm"], row["seed"], row["value"]] for row in answer.rows],
+        answer.sql,
+        compared.hatched,
+        drawing=drawing(traces, margin={"l": 8, "r": 12, "t": 12, "b": 30}, **layout),
+        height=80 + 26 * len(shown) if many else 320,
+    )
+
+
+def differences(
+    name: str, title: str, contrasts: Sequence[Contrast], sql: str, hatched: bool, note: str
+) -> Plot | None:
+    """Differences with intervals, one line each, the seeds' own differences as small dots; None without any."""
+    if not contrasts:
+        return None
+    unit, many = contrasts[0].unit, len(contrasts)
+    labels = [
+        {"x": 0, "xref": "paper", "y": place - 0.38, "text": escape(formatting.short(contrast.label, 64)),
+         "showarrow": False, "xanchor": "left", "font": {"size": 11.5}}
+        for place, contrast in enumerate(contrasts)
+    ]  # fmt: skip
+    told = [
+        f"{one.label} {formatting.number(one.difference, sign=True)} {formatting.interval(one.low, one.high)}"
+        for one in contrasts[:6]
+    ]
+    return Plot(
+        f"differences-{name}",
+        title,
+        f"{title}, with 95 % intervals: {'; '.join(told)}{' …' if many > 6 else ''}.",
+        ["comparison", "n", "difference", "low", "high"],
+        [[one.label, one.n, one.difference, one.low, one.high] for one in contrasts],
+        sql,
+        hatched,
+        note,
+        drawing=drawing(
+            [trace for place, contrast in enumerate(contrasts) for trace in _difference(place, contrast)],
+            xaxis=axis(f"difference, {unit}" if unit else "difference"),
+            yaxis={"range": [many - 0.45, -0.8], "showticklabels": False, "showgrid": False, "zeroline": False},
+            annotations=labels,
+            shapes=[zero_line("y")],
+        ),
+        height=90 + 46 * many,
+    )
+
+
+def _difference(place: int, contrast: Contrast) -> tuple[go.Scatter, go.Scatter]:
+    """Dots of the seeds, and the estimate with its interval."""
+    tint, symbol = TONES[contrast.tone]
+    seeds = [(seed, known) for seed, value in contrast.seeds.items() if (known := formatting.finite(value)) is not None]
+    low, high = formatting.finite(contrast.low), formatting.finite(contrast.high)
+    ends = {"array": [None if high is None else high - contrast.difference],
+            "arrayminus": [None if low is None else contrast.difference - low]}  # fmt: skip
+    return (
+        go.Scatter(
+            mode="markers", showlegend=False, x=[known for _, known in seeds], y=[place + 0.2] * len(seeds),
+            customdata=[[seed] for seed, _ in seeds], marker={"size": 6, "color": faded(GREY, 0.75)},
+            hovertemplate="seed %{customdata[0]}: %{x:.3g}<extra></extra>",
+        ),
+        go.Scatter(
+            mode="markers", showlegend=False, x=[contrast.difference], y=[place],
+            marker={"size": 10, "color": tint, "symbol": symbol, "line": {"width": 2, "color": tint}},
+            error_x={"type": "data", "symmetric": False, "color": tint, "thickness": 2, "width": 4, **ends},
+            customdata=[[formatting.interval(low, high), contrast.n or 0]],
+            hovertemplate="%{x:.3g} %{customdata[0]}<br>n = %{customdata[1]}<extra></extra>",
+        ),
+    )  # fmt: skip
+
+
+def curve(compared: Compared, split: str, series: str, answer: Answer) -> Plot | None:
+    """A series over the steps: the mean over seeds as a line, the range over seeds as a band.
+
+    Of many arms the leading ones are drawn; the numbers of all are beside the drawing.
+    """
+    by_arm: dict[str, list[Row]] = defaultdict(list)
+    for row in answer.rows:
+        by_arm[row["arm"]].append(row)
+    if not by_arm:
+        return None
+    traces: list[go.Scatter] = []
+    shown = compared.drawn([arm for arm in compared.arms if arm in by_arm])
+    for arm in shown:
+        place, own = compared.place(arm), by_arm[arm]
+        steps = [row["step"] for row in own]
+        if any(row["trials"] > 1 for row in own):
+            traces += band(place, arm, steps, [row["low"] for row in own], [row["high"] for row in own])
+        mode = "lines" if len(steps) > FEW_POINTS else "lines+markers"
+        means = [row["mean"] for row in own]
+        traces.append(line(place, arm, steps, means, "step %{x:.0f}<br>%{y:.4g}", legendgroup=arm, mode=mode))
+    ends = [f"{arm} {formatting.score(by_arm[arm][-1]['mean'])}" for arm in shown]
+    columns = ["arm", "step", "mean", "low", "high", "trials"]
+    return Plot(
+        f"curve-{slug(f'{split}-{series}')}",
+        f"{series}, {split}",
+        f"{series} on {split} against the training step; at the end {formatting.listed(ends)}. "
+        "Lines are means over seeds, bands reach from the lowest to the highest seed.",
+        columns,
+        [[row[column] for column in columns] for row in answer.rows],
+        answer.sql,
+        compared.hatched,
+        _some(len(shown), len(by_arm)),
+        drawing=drawing(traces, xaxis=axis("step"), yaxis=axis(series.removeprefix("mechanism.")), margin=BELOW_LEGEND),
+        height=300,
+    )
+
+
+def _some(shown: int, every: int) -> str:
+    return f"{shown} of {formatting.count(every, 'arm')} drawn; the CSV has all." if shown < every else ""
+
+
+def best_so_far(compared: Compared, measure: Measure, answer: Answer) -> Plot | None:
+    """The best score on validation until a moment, over the seconds of training: means over seeds."""
+    by_arm: dict[str, list[Row]] = defaultdict(list)
+    for row in answer.rows:
+        by_arm[row["arm"]].append(row)
+    every = [arm for arm in compared.arms if arm in by_arm]
+    shown = compared.drawn(every)
+    if not shown or not any(formatting.finite(row["seconds"]) for row in answer.rows):
+        return None
+    traces = []
+    for arm in shown:
+        seconds, means = ([row[key] for row in by_arm[arm]] for key in ("seconds", "mean"))
+        traces.append(line(compared.place(arm), arm, seconds, means, "%{x:.3g} s<br>%{y:.4g}", line={"shape": "hv"}))
+    ends = [f"{arm} {formatting.score(by_arm[arm][-1]['mean'])}" for arm in shown]
+    columns = ["arm", "step", "seconds", "mean", "low", "high", "trials"]
+    return Plot(
+        "best-so-far",
+        f"Best {measure.name} so far over time",
+        f"Best {measure.name} ({measure.unit}) on validation against the seconds of training, mean over seeds; at the "
+        f"end {formatting.listed(ends)}.",
+        columns,
+        [[row[column] for column in columns] for row in answer.rows],
+        answer.sql,
+        compared.hatched,
+        "Seconds of trials that ran side by side, a guide only: runs with --exclusive measure time. "
+        + _some(len(shown), len(every)),
+        drawing=drawing(
+            traces,
+            xaxis=axis("seconds of training", rangemode="tozero"),
+            yaxis=axis(measure.label),
+            margin=BELOW_LEGEND,
+        ),
+        height=300,
+    )
+
+
+def dose(compared: Compared, mechanism: str, measure: Measure, doses: Scores, scores: Scores, sql: str) -> Plot | None:
+    """The mechanism's quantity against the score, one dot a trial: does the dose predict the gain?"""
+    both = sorted(cell for cell in doses if cell in scores)
+    if len({doses[cell] for cell in both}) < 3:
+        return None
+    known = [arm for arm in compared.arms if any(cell[0] == arm for cell in both)]
+    named = compared.drawn(known)
+    groups = [
+        (escape(arm), [cell for cell in both if cell[0] == arm],
+         {"color": colour(compared.place(arm)), "symbol": compared.place(arm) % 10})
+        for arm in named
+    ]  # fmt: skip
+    if rest := [cell for cell in both if cell[0] not in named]:
+        groups.append(("others", rest, {"color": faded(GREY, 0.5), "symbol": "circle"}))
+    traces = [
+        go.Scatter(
+            mode="markers", name=name, x=[doses[cell] for cell in cells], y=[scores[cell] for cell in cells],
+            customdata=[[escape(arm), seed] for arm, seed in cells], marker={"size": 9, **marker},
+            hovertemplate="%{customdata[0]}, seed %{customdata[1]}<br>%{x:.4g} → %{y:.4g}<extra></extra>",
+        )
+        for name, cells, marker in groups
+    ]  # fmt: skip
+    rank = spearman([doses[cell] for cell in both], [scores[cell] for cell in both])
+    quantity = mechanism.removeprefix("mechanism.")
+    return Plot(
+        f"dose-{slug(mechanism)}",
+        f"Dose and score: {quantity} against {measure.name}",
+        f"{mechanism} against {measure.name} ({measure.unit}), {formatting.count(len(both), 'trial')} of "
+        f"{formatting.count(len(known), 'arm')}; rank correlation over all trials {formatting.number(rank)}.",
+        ["arm", "seed", mechanism, measure.name],
+        [[*cell, doses[cell], scores[cell]] for cell in both],
+        sql,
+        compared.hatched,
+        "Exploratory: arms differ in more than the dose.",
+        drawing=drawing(traces, xaxis=axis(quantity), yaxis=axis(measure.label), margin=BELOW_LEGEND),
+    )
+
+
+def cost(compared: Compared, measure: Measure, costs: Answer, means: Mapping[str, float]) -> Plot | None:
+    """Time a step against the mean score, one mark an arm: is the gain worth its price?"""
+    rows = [(row["arm"], formatting.finite(row["step_ms"]), means.get(row["arm"])) for row in costs.rows]
+    shown = [(arm, price, score) for arm, price, score in rows if price is not None and score is not None]
+    if len(shown) < 2:
+        return None
+    traces = [
+        go.Scatter(
+            mode="markers", name=escape(arm), x=[price], y=[score],
+            marker={"size": 11, "color": colour(compared.place(arm)), "symbol": compared.place(arm) % 10},
+            hovertemplate=f"{escape(arm)}: %{{x:.3g}} ms a step, %{{y:.4g}}<extra></extra>",
+        )
+        for arm, price, score in shown
+    ]  # fmt: skip
+    told = [f"{arm} {formatting.number(price)} ms and {formatting.score(score)}" for arm, price, score in shown]
+    return Plot(
+        "cost-and-score",
+        f"Cost against {measure.name}",
+        f"Median time a step against mean {measure.name} ({measure.unit}): {'; '.join(told)}.",
+        ["arm", "step_ms", measure.name],
+        shown,
+        costs.sql,
+        compared.hatched,
+        drawing=drawing(
+            traces,
+            xaxis=axis("time a step, ms", rangemode="tozero"),
+            yaxis=axis(measure.label),
+            margin=BELOW_LEGEND,
+        ),
+        height=300,
+    )
+
+
+def spearman(x: Sequence[float], y: Sequence[float]) -> float:
+    """Rank correlation, ties at their mean rank; NaN where one side is constant."""
+    from scipy.stats import spearmanr
+
+    constant = len(set(x)) < 2 or len(set(y)) < 2
+    return float("nan") if constant else float(spearmanr(x, y).statistic)

@@ -1,0 +1,218 @@
+"""A figure of a page: beside the drawing words, numbers and the statement that gave them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import plotly.graph_objects as go
+from plotly.basedatatypes import BaseTraceType
+
+from harness.vocabulary import Tone
+from reports import formatting
+
+PALETTE = ("#3b82c4", "#d9722b", "#2e9e6b", "#9a6dd7", "#cf4b57", "#1f98a6", "#a08a1c", "#c75fa0", "#7d8590")
+"""Middle tones: at least 3:1 against the light and the dark page."""
+GREY = "#7d8590"
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+TONES: Mapping[str, tuple[str, str]] = {
+    Tone.HOLDS: ("#2e9e6b", "circle"),
+    Tone.PART: ("#8a9a1c", "triangle-up"),
+    Tone.OPEN: (GREY, "circle-open"),
+    Tone.NULL: ("#d9722b", "square"),
+    Tone.AGAINST: ("#cf4b57", "x"),
+    Tone.IDLE: ("#9a6dd7", "diamond-wide-open"),
+    Tone.VOID: (GREY, "line-ew-open"),
+    formatting.UNKNOWN: (GREY, "hexagram-open"),
+}
+"""Colour and marker of each tone of a verdict: never colour alone."""
+
+TABLE_ROWS = 40
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What stands beside every drawing: its text alternative, its numbers and its statement.
+
+    Attributes:
+        name: its identifier on its page.
+        title: a heading.
+        alt: what it shows, for those who do not see it.
+        columns, rows: the numbers drawn.
+        sql: the statement that gave them.
+        hatched: whether it shows stand-ins.
+        note: a sentence below it.
+    """
+
+    name: str
+    title: str
+    alt: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]] = field(repr=False)
+    sql: str
+    hatched: bool = False
+    note: str = ""
+
+    @property
+    def csv(self) -> str:
+        """The numbers as comma-separated values."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.columns)
+        writer.writerows([[_cell(cell) for cell in row] for row in self.rows])
+        return text.getvalue()
+
+    @property
+    def table(self) -> list[list[str]] | None:
+        """The numbers as text for a table beside the drawing, if they are few."""
+        if len(self.rows) > TABLE_ROWS:
+            return None
+        return [[_text(cell) for cell in row] for row in self.rows]
+
+
+@dataclass(frozen=True)
+class PlotSpec:
+    """Plotly's traces and layout: a figure without the default template, which is larger than most drawings."""
+
+    traces: Sequence[BaseTraceType]
+    layout: go.Layout
+
+    def as_json(self) -> dict[str, Any]:
+        """``data`` and ``layout`` as plain JSON data."""
+        traces = [compact(trace.to_plotly_json()) for trace in self.traces]
+        return {"data": traces, "layout": compact(self.layout.to_plotly_json())}
+
+
+@dataclass(frozen=True)
+class Plot(Figure):
+    """A figure that Plotly draws.
+
+    Attributes:
+        drawing: the traces and the layout.
+        height: in CSS pixels.
+    """
+
+    drawing: PlotSpec = field(repr=False, kw_only=True)
+    height: int = field(default=320, kw_only=True)
+
+    @property
+    def json(self) -> str:
+        """The drawing as JSON that may stand in a script element."""
+        text = json.dumps(self.drawing.as_json(), separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _cell(cell: Any) -> Any:
+    """Eight digits: threads add in another order, which moves the sixteenth."""
+    return "" if cell is None else f"{cell:.8g}" if isinstance(cell, float) else cell
+
+
+def _text(cell: Any) -> str:
+    return "–" if cell is None else formatting.score(cell) if isinstance(cell, float) else str(cell)
+
+
+def compact(value: Any) -> Any:
+    """Plain JSON data: six significant digits, null for NaN and infinities."""
+    if isinstance(value, bool) or value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): compact(item) for key, item in value.items()}
+    return [compact(item) for item in value]
+
+
+def drawing(traces: Iterable[BaseTraceType], **layout: Any) -> PlotSpec:
+    """Traces and layout; colours of text and grid are the page's, set when it is drawn.
+
+    Args:
+        traces: what is drawn, in this order.
+        layout: what differs from the layout that all figures share.
+
+    Raises:
+        ValueError: Plotly does not know a property.
+    """
+    common = {
+        "margin": {"l": 8, "r": 12, "t": 8, "b": 40},
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "font": {"size": 12}},
+        "font": {"size": 12},
+        "dragmode": False,
+    }
+    return PlotSpec(list(traces), go.Layout({**common, **layout}))
+
+
+BELOW_LEGEND = {"l": 8, "r": 12, "t": 30, "b": 40}
+"""The margin of a drawing whose legend stands above it."""
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """An axis with a quiet grid."""
+    return {"title": {"text": escape(title), "standoff": 8}, "automargin": True, "zeroline": False,
+            "exponentformat": "power", **more}  # fmt: skip
+
+
+def zero_line(along: str) -> dict[str, Any]:
+    """A dotted line at zero, from one end of the drawing to the other along ``x`` or ``y``."""
+    across = "y" if along == "x" else "x"
+    return {
+        "type": "line",
+        f"{across}0": 0,
+        f"{across}1": 0,
+        f"{along}0": 0,
+        f"{along}1": 1,
+        f"{along}ref": "paper",
+        "line": {"width": 1, "dash": "dot", "color": GREY},
+    }
+
+
+def line(place: int, name: str, x: Sequence[Any], y: Sequence[Any], told: str, **more: Any) -> go.Scatter:
+    """The line of the arm at a place.
+
+    Args:
+        place: of the arm in its suite.
+        name: the arm.
+        x, y: the points.
+        told: what a point says after the arm's name, in Plotly's template language.
+        more: further properties, those of ``line`` beside the arm's own.
+    """
+    style = {"color": colour(place), "width": 2, "dash": dash(place), **more.pop("line", {})}
+    hover = f"{escape(name)}, {told}<extra></extra>"
+    return go.Scatter({"mode": "lines", "x": x, "y": y, "name": escape(name), "line": style, "hovertemplate": hover,
+                       **more})  # fmt: skip
+
+
+def band(place: int, name: str, x: Sequence[Any], low: Sequence[Any], high: Sequence[Any]) -> list[go.Scatter]:
+    """The area between two curves in the faded colour of the arm at a place; it comes and goes with the arm's line."""
+    edge = {"legendgroup": name, "mode": "lines", "x": x, "showlegend": False, "hoverinfo": "skip",
+            "line": {"width": 0, "color": colour(place)}}  # fmt: skip
+    fill = {"fill": "tonexty", "fillcolor": faded(colour(place), 0.16)}
+    return [go.Scatter({**edge, "y": low}), go.Scatter({**edge, "y": high, **fill})]
+
+
+def escape(text: str) -> str:
+    """Text for Plotly, which reads a few tags of HTML in labels."""
+    return str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def colour(place: int) -> str:
+    """The colour of the arm at a place."""
+    return PALETTE[place % len(PALETTE)]
+
+
+def dash(place: int) -> str:
+    """The line of the arm at a place."""
+    return DASHES[place % len(DASHES)]
+
+
+def faded(colour: str, opacity: float) -> str:
+    """A colour of the palette with opacity."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity})"

@@ -1,0 +1,368 @@
+"""The figures of a sweep: what a budget buys, how the draws went, what matters, and where the good values lie."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import plotly.graph_objects as go
+
+from harness.vocabulary import Status
+from reports import formatting
+from reports.data.sql import Answer, Row
+from reports.figures.figure import (
+    BELOW_LEGEND,
+    GREY,
+    Plot,
+    axis,
+    band,
+    colour,
+    drawing,
+    escape,
+    faded,
+    line,
+    zero_line,
+)
+from reports.links import slug
+
+WIDE = 30.0
+"""A range whose ends differ by more than this factor is drawn on a logarithmic axis."""
+QUARTER = 0.25
+"""The share of configurations that parallel coordinates draw in full colour."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What the figures share: the arms in order, the tuned quantity, the points, and which one each arm chose.
+
+    ``spaces`` are the ranges by arm and name, as the sweep stored them.
+    """
+
+    arms: Sequence[str]
+    unit: str
+    better: str
+    points: Sequence[Row] = field(repr=False)
+    points_sql: str = field(repr=False)
+    chosen: Mapping[str, int]
+    spaces: Mapping[str, Mapping[str, Any]]
+
+    def of(self, arm: str) -> list[Row]:
+        """The points of an arm that have a value."""
+        return [row for row in self.points if row["arm"] == arm and formatting.finite(row["value"]) is not None]
+
+
+def _columns(rows: Sequence[Row], *names: str) -> list[list[Any]]:
+    return [[row[name] for name in names] for row in rows]
+
+
+def _banded(place: int, name: str, rows: Sequence[Row], values: Sequence[Any]) -> list[go.Scatter]:
+    """A curve over the budget, with its band where both ends are finite."""
+    known = [row for row in rows if all(formatting.finite(row[end]) is not None for end in ("low", "high"))]
+    budgets, lows, highs = ([row[key] for row in known] for key in ("budget", "low", "high"))
+    whole = [row["budget"] for row in rows]
+    curve = line(place, name, whole, values, "%{x} configurations<br>%{y:.4g}", legendgroup=name)
+    return [*band(place, name, budgets, lows, highs), curve]
+
+
+def budget(tuned: Tuned, curves: Answer) -> Plot | None:
+    """What B configurations buy: the expected best (the median best where no range is known), with its band."""
+    if not curves.rows:
+        return None
+    is_median = any(row["band"] == "median" for row in curves.rows)
+    shown = "middle" if is_median else "expected"
+    traces: list[go.Scatter] = []
+    ends = []
+    for place, arm in enumerate(tuned.arms):
+        own = [row for row in curves.rows if row["arm"] == arm]
+        traces += _banded(place, arm, own, [formatting.finite(row[shown]) for row in own])
+        ends += [f"{arm} {formatting.score(own[-1][shown])}"] if own else []
+    kind = "median of the best of B" if is_median else "expected best of B"
+    why = (
+        "The metric has no known range, so the median is drawn: no band holds for an expectation without one."
+        if is_median
+        else "Without a second search it is the band that says how much of a lead is luck."
+    )
+    columns = ["arm", "budget", "expected", "middle", "low", "high"]
+    return Plot(
+        "budget",
+        f"What a tuning budget buys: {kind}",
+        f"{kind} random configurations against their number, {tuned.unit}; at the whole budget "
+        f"{formatting.listed(ends)}.",
+        columns,
+        _columns(curves.rows, *columns),
+        curves.sql,
+        note=f"Each band covers its whole curve at once (95 %); it is drawn where both ends are finite. {why}",
+        drawing=drawing(traces, xaxis=axis("configurations tried, B"), yaxis=axis(tuned.unit), margin=BELOW_LEGEND),
+        height=340,
+    )
+
+
+def difference(tuned: Tuned, differences: Answer) -> Plot | None:
+    """The difference of each arm to the first over the budget, up is better."""
+    by_pair: dict[str, list[Row]] = defaultdict(list)
+    for row in differences.rows:
+        by_pair[row["pair"]].append(row)
+    if not by_pair:
+        return None
+    traces: list[go.Scatter] = []
+    told = []
+    for number, (pair, own) in enumerate(by_pair.items()):
+        place = next((at for at, arm in enumerate(tuned.arms) if at and pair.startswith(f"{arm} ")), number + 1)
+        traces += _banded(place, pair, own, [row["difference"] for row in own])
+        picked = [own[at] for at in sorted({0, len(own) // 4, len(own) // 2, len(own) - 1})]
+        steps = [f"{formatting.number(row['difference'], sign=True)} at B = {row['budget']}" for row in picked]
+        told.append(f"{pair} {', '.join(steps)}")
+    columns = ["pair", "budget", "difference", "low", "high"]
+    return Plot(
+        "difference",
+        "Which arm is ahead at which budget",
+        f"Difference of the expected best of B, up is better: {'; '.join(told)}.",
+        columns,
+        _columns(differences.rows, *columns),
+        differences.sql,
+        note="The band holds for every B at once: the two arms' bands at half the error each.",
+        drawing=drawing(
+            traces,
+            xaxis=axis("configurations tried, B"),
+            yaxis=axis("difference, up is better"),
+            shapes=[zero_line("x")],
+            showlegend=True,
+            margin=BELOW_LEGEND,
+        ),
+    )
+
+
+def history(tuned: Tuned, points: Answer) -> Plot | None:
+    """Every configuration in the order of the draws, and the best so far."""
+    if not points.rows:
+        return None
+    traces: list[go.Scatter] = []
+    for place, arm in enumerate(tuned.arms):
+        own = [row for row in points.rows if row["arm"] == arm]
+        told = [row for row in own if formatting.finite(row["value"]) is not None]
+        drawn, best = [row["number"] + 1 for row in own], [formatting.finite(row["best"]) for row in own]
+        hover = "%{x} tried, the best so far<br>%{y:.4g}"
+        traces.append(line(place, arm, drawn, best, hover, legendgroup=arm, line={"shape": "hv"}))
+        traces.append(go.Scatter(
+            legendgroup=arm, mode="markers", showlegend=False, x=[row["number"] + 1 for row in told],
+            y=[row["value"] for row in told], customdata=_columns(told, "number", "status"),
+            marker={"size": 6, "color": faded(colour(place), 0.6), "symbol": place % 10},
+            hovertemplate=f"{escape(arm)}, configuration %{{customdata[0]}}, %{{customdata[1]}}<br>"
+            "%{y:.4g}<extra></extra>",
+        ))  # fmt: skip
+    diverged = [row["arm"] for row in points.rows if row["status"] == Status.DIVERGED]
+    lost = [f"{arm} {diverged.count(arm)}" for arm in tuned.arms if arm in diverged]
+    last = {row["arm"]: row["best"] for row in points.rows}
+    ends = [f"{arm} {formatting.score(last[arm])}" for arm in tuned.arms if arm in last]
+    return Plot(
+        "history",
+        "How the search went",
+        f"{tuned.unit} of every configuration in the order of the draws, and the best so far: "
+        f"{formatting.listed(ends)}.",
+        ["arm", "number", "status", "value", "best so far"],
+        [
+            [row["arm"], row["number"], row["status"], formatting.finite(row["value"]), formatting.finite(row["best"])]
+            for row in points.rows
+        ],
+        points.sql,
+        note=f"Diverged and not drawn: {formatting.listed(lost)}." if lost else "",
+        drawing=drawing(traces, xaxis=axis("configurations tried"), yaxis=axis(tuned.unit), margin=BELOW_LEGEND),
+    )
+
+
+def importance(tuned: Tuned, shares: Answer) -> Plot | None:
+    """What the outcome hangs on: shares by hyper-parameter."""
+    if not shares.rows:
+        return None
+    by_arm: dict[str, dict[str, float]] = defaultdict(dict)
+    largest: dict[str, float] = {}
+    for row in shares.rows:
+        by_arm[row["arm"]][row["hyper_parameter"]] = row["share"]
+        largest[row["hyper_parameter"]] = max(row["share"], largest.get(row["hyper_parameter"], 0.0))
+    keys = sorted(largest, key=lambda key: (largest[key], key))  # the axis begins at the bottom
+    drawn = [(place, arm, by_arm[arm]) for place, arm in enumerate(tuned.arms) if arm in by_arm]
+    traces = [
+        go.Bar(
+            orientation="h", name=escape(arm), y=[escape(key) for key in keys],
+            x=[100 * own[key] if key in own else None for key in keys], marker={"color": colour(place)},
+            hovertemplate=f"{escape(arm)}, %{{y}}: %{{x:.0f}} %<extra></extra>",
+        )
+        for place, arm, own in drawn
+    ]  # fmt: skip
+    first = [(arm, *next(iter(own.items()))) for _, arm, own in drawn]
+    told = [f"{arm}: {key} {100 * share:.0f} %" for arm, key, share in first]
+    return Plot(
+        "importance",
+        "What matters",
+        f"Importance of each hyper-parameter; the largest of {formatting.listed(told)}.",
+        ["arm", "hyper-parameter", "share"],
+        _columns(shares.rows, "arm", "hyper_parameter", "share"),
+        shares.sql,
+        note="Shares of the variance among the better configurations (PED-ANOVA); few configurations tell little.",
+        drawing=drawing(
+            traces,
+            xaxis=axis("share, %", rangemode="tozero"),
+            yaxis={"automargin": True, "showgrid": False},
+            barmode="group",
+            showlegend=True,
+            margin=BELOW_LEGEND,
+        ),
+        height=110 + 26 * len(keys) * max(1, len(traces)),
+    )
+
+
+def _told(value: Any) -> str:
+    """A setting's value in three digits."""
+    number = formatting.finite(value)
+    return formatting.plain(value) if number is None else f"{value:.3g}".replace("-", formatting.MINUS)
+
+
+def _distinct(values: Sequence[Any]) -> list[Any]:
+    """Values in order, numbers before texts."""
+    return sorted(set(values), key=lambda value: (isinstance(value, str), value))
+
+
+@dataclass(frozen=True)
+class AxisScale:
+    """Where a hyper-parameter's values lie between 0 and 1, and what stands at the ends."""
+
+    low: str
+    high: str
+    places: Mapping[Any, float]
+
+
+def scale_of(given: Sequence[Any], space: Mapping[str, Any] | None) -> AxisScale:
+    """Choices evenly apart; numbers by their logarithm where the range says so or is wide."""
+    distinct, space = _distinct(given), space or {}
+    numbers = [value for value in distinct if isinstance(value, int | float) and math.isfinite(value)]
+    if space.get("choices") is not None or len(numbers) < len(distinct):
+        ends = max(1, len(distinct) - 1)
+        places = {value: at / ends for at, value in enumerate(distinct)}
+        return AxisScale(_told(distinct[0]), _told(distinct[-1]), places)
+    low, high = min(space.get("low", numbers[0]), numbers[0]), max(space.get("high", numbers[-1]), numbers[-1])
+    shape = math.log if low > 0 and (space.get("log") or high / low > WIDE) else float
+    width = (shape(high) - shape(low)) or 1.0
+    places = {value: (shape(value) - shape(low)) / width for value in numbers}
+    return AxisScale(formatting.number(low), formatting.number(high), places)
+
+
+def parallel(tuned: Tuned, arm: str, weights: Mapping[str, float]) -> Plot | None:
+    """Every configuration as a line down the hyper-parameters to its value; the best quarter in colour."""
+    rows = tuned.of(arm)
+    keys = sorted({key for row in rows for key in row["params"] or {}}, key=lambda key: (-weights.get(key, 0.0), key))
+    if len(rows) < 4 or len(keys) < 2:
+        return None
+    sign = -1.0 if tuned.better == "lower" else 1.0
+    ranked = sorted(rows, key=lambda row: -sign * row["value"])
+    best = {row["number"] for row in ranked[: max(1, round(QUARTER * len(rows)))]}
+    scales = {key: scale_of([row["params"][key] for row in rows if key in row["params"]],
+                            tuned.spaces.get(arm, {}).get(key)) for key in keys}  # fmt: skip
+    scales[""] = scale_of([row["value"] for row in rows], {"low": min(row["value"] for row in rows)})
+    quiet = {"color": faded(GREY, 0.35), "width": 1.0}
+    strong = {"color": colour(list(tuned.arms).index(arm)), "width": 2.0}
+    traces = [
+        _lines([row for row in rows if row["number"] not in best], scales, "the others", quiet),
+        _lines([row for row in rows if row["number"] in best], scales, "the best quarter", strong),
+    ]
+    labels = [(key or tuned.unit, scale.low, scale.high) for key, scale in scales.items()]
+    return Plot(
+        f"parallel-{slug(arm)}",
+        f"Where {arm}'s good configurations lie",
+        f"{formatting.count(len(rows), 'configuration')} of {arm} as lines down {formatting.listed(keys)} to "
+        f"{tuned.unit}. The best: {formatting.plain(ranked[0]['params'])}.",
+        ["configuration", *keys, "value"],
+        [[row["number"], *(row["params"].get(key) for key in keys), row["value"]] for row in rows],
+        tuned.points_sql,
+        note="The most important hyper-parameter stands at the top.",
+        drawing=drawing(traces, **_axes(labels)),
+        height=110 + 58 * len(labels),
+    )
+
+
+def _lines(rows: Sequence[Row], scales: Mapping[str, AxisScale], name: str, style: Mapping[str, Any]) -> go.Scatter:
+    """Configurations as lines from axis to axis; the scale named '' is that of the values."""
+    points: list[tuple[float | None, int | None, list[Any] | None]] = []
+    for row in rows:
+        number, params = row["number"], row["params"]
+        points += [(scale.places[params[key]], at, [number, escape(f"{key} {_told(params[key])}")])
+                   for at, (key, scale) in enumerate(scales.items()) if key in params]  # fmt: skip
+        points.append((scales[""].places[row["value"]], len(scales) - 1, [number, formatting.score(row["value"])]))
+        points.append((None, None, None))  # the pen is lifted
+    x, y, told = ([point[part] for point in points] for part in range(3))
+    return go.Scatter(
+        mode="lines+markers", name=name, x=x, y=y, customdata=told, line=style, connectgaps=False,
+        marker={"size": 4, "color": style["color"]},
+        hovertemplate="configuration %{customdata[0]}<br>%{customdata[1]}<extra></extra>",
+    )  # fmt: skip
+
+
+def _axes(labels: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
+    """One horizontal axis a hyper-parameter, its name above it and its ends below: it reads on a phone."""
+    notes = []
+    for at, (name, low, high) in enumerate(labels):
+        small = {"y": at, "showarrow": False, "yanchor": "top", "yshift": -3, "font": {"size": 10.5}}
+        notes += [
+            {"x": 0, "y": at, "text": escape(formatting.short(name, 44)), "showarrow": False, "xanchor": "left",
+             "yanchor": "bottom", "yshift": 3, "font": {"size": 11.5}},
+            {**small, "x": 0, "text": escape(low), "xanchor": "left"},
+            {**small, "x": 1, "text": escape(high), "xanchor": "right"},
+        ]  # fmt: skip
+    rules = [{"type": "line", "x0": 0, "x1": 1, "y0": at, "y1": at, "line": {"width": 1, "color": GREY},
+              "layer": "below"} for at in range(len(labels))]  # fmt: skip
+    quiet = {"showticklabels": False, "showgrid": False, "zeroline": False, "showline": False, "ticks": ""}
+    return {
+        "xaxis": {**quiet, "range": [-0.02, 1.02]}, "yaxis": {**quiet, "range": [len(labels) - 0.55, -0.6]},
+        "annotations": notes, "shapes": rules, "showlegend": True, "margin": {**BELOW_LEGEND, "b": 8},
+    }  # fmt: skip
+
+
+def slices(tuned: Tuned) -> list[Plot]:
+    """Each hyper-parameter against the value it reached; the chosen configurations ringed."""
+    given: dict[str, list[tuple[str, int, Any, float]]] = defaultdict(list)
+    for arm in tuned.arms:
+        for row in tuned.of(arm):
+            for key, value in (row["params"] or {}).items():
+                given[key].append((arm, row["number"], value, row["value"]))
+    return [figure for key, rows in sorted(given.items()) if (figure := _slice(tuned, key, rows)) is not None]
+
+
+def _slice(tuned: Tuned, key: str, rows: Sequence[tuple[str, int, Any, float]]) -> Plot | None:
+    distinct = _distinct([value for _, _, value, _ in rows])
+    if len(distinct) < 2:
+        return None
+    spaces = [space[key] for space in tuned.spaces.values() if key in space]
+    numbers = [number for value in distinct if (number := formatting.finite(value)) is not None]
+    categories = len(numbers) < len(distinct) or any(space.get("choices") for space in spaces)
+    traces = []
+    for place, arm in enumerate(tuned.arms):
+        own = [row for row in rows if row[0] == arm]
+        if own:
+            ringed = [row[1] == tuned.chosen.get(arm) for row in own]
+            traces.append(go.Scatter(
+                mode="markers", name=escape(arm), y=[row[3] for row in own],
+                x=[escape(_told(row[2])) if categories else row[2] for row in own],
+                customdata=[[row[1], escape(_told(row[2]))] for row in own],
+                marker={"size": [13 if ring else 8 for ring in ringed], "color": colour(place), "symbol": place % 10,
+                        "line": {"width": [2.5 if ring else 0 for ring in ringed], "color": GREY}},
+                hovertemplate=f"{escape(arm)}, configuration %{{customdata[0]}}<br>"
+                f"{escape(key)} %{{customdata[1]}}: %{{y:.4g}}<extra></extra>",
+            ))  # fmt: skip
+    if categories:
+        order = [escape(_told(value)) for value in distinct]
+        sideways = axis(key, type="category", categoryorder="array", categoryarray=order)
+    else:
+        wide = numbers[0] > 0 and (numbers[-1] / numbers[0] > WIDE or any(space.get("log") for space in spaces))
+        sideways = axis(key, type="log" if wide else "linear")
+    return Plot(
+        f"setting-{slug(key)}",
+        f"Sensitivity to {key}",
+        f"{formatting.count(len(rows), 'configuration')} of {formatting.count(len(traces), 'arm')}: {tuned.unit} "
+        f"against {key}, {_told(distinct[0])} to {_told(distinct[-1])}; the chosen ones are ringed.",
+        ["arm", "configuration", key, "value"],
+        rows,
+        tuned.points_sql,
+        drawing=drawing(traces, xaxis=sideways, yaxis=axis(tuned.unit), showlegend=True, margin=BELOW_LEGEND),
+    )

@@ -1,0 +1,228 @@
+"""The page of a benchmark: paired seeds, differences, curves, failures, recipe."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+from typing import Any
+
+from harness.store import Reader
+from harness.vocabulary import SLOTS, Split
+from reports import formatting
+from reports.data import sql
+from reports.data.claims import Claim
+from reports.data.outputs import pictures_of, translations_of
+from reports.data.provenance import provenance
+from reports.data.sql import Answer, Row
+from reports.data.suite_results import BenchmarkResults, SuiteResults
+from reports.figures import benchmark as figures
+from reports.figures.confusion import confusion_figures
+from reports.figures.figure import Plot
+from reports.links import bench_path, slug, suite_path
+from reports.pages.render import Page
+
+MOST_SIDES = 4
+"""Arms whose pictures, mistakes and translations stand side by side."""
+SHOWN_CURVES = 12
+"""Series drawn on a page, the important ones first; all others are a statement away."""
+
+
+@dataclass(frozen=True)
+class _Numbers:
+    """What the store says of one benchmark.
+
+    Attributes:
+        final: final numbers of every trial.
+        curves: rows of every series.
+        costs: of arms that ran one at a time.
+    """
+
+    bench: BenchmarkResults
+    claims: Sequence[Claim]
+    final: Answer
+    curves: Sequence[Row]
+    costs: Answer
+
+    @property
+    def compared(self) -> figures.Compared:
+        """The arms as the figures have them; leading are comparators and methods of the claims, else the first."""
+        arms = self.bench.arms
+        named = dict.fromkeys(arm for claim in self.claims for arm in (claim.against, claim.arm) if arm in arms)
+        return figures.Compared(arms, list(named)[:MOST_SIDES] or arms[:MOST_SIDES], self.bench.stand_in)
+
+    def values(self) -> dict[tuple[str, str], dict[tuple[str, int], float]]:
+        """Final numbers by (split, metric) and (arm, seed)."""
+        values: dict[tuple[str, str], dict[tuple[str, int], float]] = defaultdict(dict)
+        for row in self.final.rows:
+            if (known := formatting.finite(row["value"])) is not None:
+                values[row["split"], row["metric"]][row["arm"], row["seed"]] = known
+        return values
+
+
+def benchmark_pages(reader: Reader, results: SuiteResults) -> Iterator[Page]:
+    """A page for each benchmark; the series, by far the largest table, are read once for all of them."""
+    curves: dict[str, list[Row]] = defaultdict(list)
+    if results.benches:
+        for row in sql.ask(reader, sql.curves_of(sql.together(results.bodies), keys="benchmark, arm")).rows:
+            curves[row["benchmark"]].append(row)
+    for name, bench in results.benches.items():
+        claims = [claim for claim in results.judged if name in claim.benchmarks]
+        final, costs = (sql.ask(reader, text(bench.body)) for text in (sql.results_of, sql.costs_of))
+        yield _page(reader, results, _Numbers(bench, claims, final, curves[name], costs))
+
+
+def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
+    bench, compared = numbers.bench, numbers.compared
+    table = scores(numbers.final.rows, bench)
+    left_behind = sql.ask(reader, sql.artifacts_of(bench.body))
+    model = results.suite.benchmarks[bench.name].model
+    content: dict[str, Any] = {
+        "bench": bench,
+        "setting": bench.setting,
+        "model": model,
+        "scale": results.scale,
+        "claims": numbers.claims,
+        "suite_path": suite_path(results.name, results.scale),
+        "pairs": _pairs(numbers),
+        "differences": _differences(results, numbers),
+        "curves": _curves(numbers),
+        "best": _best(reader, numbers),
+        "doses": _doses(numbers),
+        "scores": [row for row in table if not row["metric"].startswith("mechanism.")],
+        "mechanisms": [row for row in table if row["metric"].startswith("mechanism.")],
+        "score_sql": numbers.final.sql,
+        "slots": SLOTS,
+        "arms": {arm: results.plan.arms[arm] for arm in bench.arms},
+        "costs": numbers.costs,
+        "cost_figure": _cost(numbers),
+        "troubled": bench.troubled,
+        "missing": _missing(results, bench),
+        "pictures": pictures_of(left_behind.rows, compared.leading),
+        "confusions": confusion_figures(left_behind, compared.leading, bench.stand_in),
+        "translations": translations_of(left_behind.rows, compared.leading),
+        "pictures_sql": left_behind.sql,
+        "settings": {part: getattr(bench.setting, part) for part in ("data", "model", "recipe")},
+        "sources": model.sources,
+        "provenance": provenance(results, bench.name),
+    }
+    path = bench_path(results.name, results.scale, bench.name)
+    return Page(path, "benchmark.html", bench.title, content, results.trail)
+
+
+def _present(plots: Sequence[Plot | None]) -> list[Plot]:
+    return [plot for plot in plots if plot is not None]
+
+
+def _best(reader: Reader, numbers: _Numbers) -> list[Plot]:
+    """Best so far on validation over time, of the first metric that is measured there."""
+    for metric, about in numbers.bench.metrics.items():
+        asked = sql.ask(reader, sql.best_of(numbers.bench.body, metric, 1 if about.better == "higher" else -1))
+        if asked.rows:
+            return _present([figures.best_so_far(numbers.compared, figures.Measure(metric, about.unit), asked)])
+    return []
+
+
+def _pairs(numbers: _Numbers) -> list[Plot]:
+    plots = []
+    for metric, about in list(numbers.bench.metrics.items())[:4]:
+        rows = [row for row in numbers.final.rows if (row["metric"], row["split"]) == (metric, about.split)]
+        answer = Answer(sql.results_of(numbers.bench.body, metric, about.split), rows)
+        plots.append(figures.paired_seeds(numbers.compared, figures.Measure(metric, about.unit), answer))
+    return _present(plots)
+
+
+def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
+    """What the judge computed here, grouped by metric; claims that share a contrast are one line."""
+    groups: dict[tuple[str, str], dict[str, figures.Contrast]] = defaultdict(dict)
+    for claim in numbers.claims:
+        for entry in claim.per_benchmark:
+            if entry.get("benchmark") == numbers.bench.name and formatting.finite(entry.get("difference")) is not None:
+                metric = str(entry.get("metric") or claim.design.get("metric") or claim.fact["metric"])
+                about = numbers.bench.metrics.get(metric)
+                known = about is not None and not claim.design.get("log_ratio")
+                unit = formatting.unit_of_difference(about.unit) if about and known else claim.unit
+                contrast = figures.Contrast(
+                    f"{claim.contrast}: {claim.word}", unit, entry.get("n"), entry["difference"], entry.get("low"),
+                    entry.get("high"), entry.get("differences") or {}, claim.tone,
+                )  # fmt: skip
+                groups[metric, unit].setdefault(claim.contrast, contrast)
+    statement, note = results.asked["verdicts"].sql, "Right is the direction of the claim."
+    return _present([
+        figures.differences(slug(metric), f"{metric}: differences of the claims", list(contrasts.values()), statement,
+                            numbers.bench.stand_in, note)
+        for (metric, _), contrasts in groups.items()
+    ])  # fmt: skip
+
+
+def _curves(numbers: _Numbers) -> list[Plot]:
+    """Series in order of interest: declared metrics, the loss, gates, other mechanisms, the rest."""
+    metrics = numbers.bench.metrics
+    gates = {str(gate["metric"]) for claim in numbers.claims for gate in claim.gates}
+    series: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in numbers.curves:
+        series[row["split"], row["name"]].append(row)
+
+    def interest(key: tuple[str, str]) -> tuple[int, str, str]:
+        split, name = key
+        kinds = (name in metrics and split != Split.TRAIN, name == "loss", name in gates,
+                 name.startswith("mechanism."), name != "learning_rate", True)  # fmt: skip
+        return kinds.index(True), name, split
+
+    return _present([
+        figures.curve(numbers.compared, *key, Answer(sql.curves_of(numbers.bench.body, *key), series[key]))
+        for key in sorted(series, key=interest)[:SHOWN_CURVES]
+    ])  # fmt: skip
+
+
+def _doses(numbers: _Numbers) -> list[Plot]:
+    """For each gate's quantity: does the dose predict the score?"""
+    metric, about = numbers.bench.first_metric
+    measure, values = figures.Measure(metric, about.unit), numbers.values()
+    scores, statement = values.get((about.split, metric), {}), sql.results_of(numbers.bench.body)
+    plots = []
+    for mechanism in dict.fromkeys(str(gate["metric"]) for claim in numbers.claims for gate in claim.gates):
+        doses = next((values[key] for key in values if key[1] == mechanism), {})
+        plots.append(figures.dose(numbers.compared, mechanism, measure, doses, scores, statement))
+    return _present(plots)
+
+
+def _cost(numbers: _Numbers) -> Plot | None:
+    metric, about = numbers.bench.first_metric
+    own: dict[str, list[float]] = defaultdict(list)
+    for (arm, _), value in numbers.values().get((about.split, metric), {}).items():
+        own[arm].append(value)
+    means = {arm: fmean(values) for arm, values in own.items()}
+    return figures.cost(numbers.compared, figures.Measure(metric, about.unit), numbers.costs, means)
+
+
+def scores(rows: Sequence[Row], bench: BenchmarkResults) -> list[dict[str, Any]]:
+    """Final numbers of each arm: mean, standard deviation and number over seeds, declared metrics first."""
+    values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        if (known := formatting.finite(row["value"])) is not None:
+            values[row["metric"], row["split"]][row["arm"]].append(known)
+
+    def order(key: tuple[str, str]) -> tuple[Any, ...]:
+        declared = key[0] in bench.metrics and bench.metrics[key[0]].split == key[1]
+        return not declared, key[0].startswith("mechanism."), key
+
+    return [
+        {"split": split, "metric": metric, "unit": bench.metrics[metric].unit if metric in bench.metrics else "",
+         "cells": [_mean_and_sd(values[metric, split].get(arm, [])) for arm in bench.arms]}
+        for metric, split in sorted(values, key=order)
+    ]  # fmt: skip
+
+
+def _mean_and_sd(values: list[float]) -> tuple[float, float, int] | None:
+    if not values:
+        return None
+    return fmean(values), stdev(values) if len(values) > 1 else float("nan"), len(values)
+
+
+def _missing(results: SuiteResults, bench: BenchmarkResults) -> list[str]:
+    """Planned trials that the store does not have, as ``arm/seed``."""
+    stored = {row["trial_id"] for row in bench.trials.rows}
+    links = [link for link in results.plan.links if link.benchmark == bench.name and link.trial_id not in stored]
+    return [f"{link.arm}/{link.seed}" for link in links]

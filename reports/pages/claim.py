@@ -1,0 +1,250 @@
+"""A claim on its suite's page: its line, and what it opens to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reports import formatting
+from reports.data import sql
+from reports.data.ablations import Ablation
+from reports.data.claims import Claim
+from reports.data.comparisons import Removal, removals
+from reports.data.doses import FinalNumbers, dose_and_gain
+from reports.data.sql import Row
+from reports.data.suite_results import SuiteResults
+from reports.figures.forest import Mark, axis_of
+from reports.figures.scatter import Scatter, scatter
+from reports.links import bench_path
+from reports.pages import sentences
+
+SHOWN_TRIALS = 24
+"""Trials that a claim lists; its statement gives all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class GateView:
+    """A gate as read on a benchmark, with its place on a short bar that reaches beyond value and threshold.
+
+    Attributes:
+        gate: as the judge stored it: metric, arm, passed, relative_to, minus, benchmark, reason.
+        op: how the value is compared with the threshold.
+        places: of value and threshold, in percent of the bar.
+    """
+
+    gate: Row
+    value: float | None
+    threshold: float | None
+    op: str
+    places: tuple[float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class RemovalView:
+    """A removal with its interval on the axis that a claim's removals share; ``zero`` is where the axis has zero."""
+
+    removal: Removal
+    mark: Mark
+    zero: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimDetail:
+    """A claim's line and what it opens to.
+
+    Attributes:
+        per_benchmark: what the judge computed on each benchmark, with ``title`` and ``path``.
+        shown: comparisons beside it that do not decide.
+        facts: what was computed, as pairs of a word and a number.
+        change: what would change the verdict.
+        removed: what removing a part does; ``scatter`` shows whether the dose predicts the gain.
+        check: both sides of an identity in words.
+    """
+
+    claim: Claim
+    label: str
+    per_benchmark: Sequence[Row]
+    shown: Sequence[Row]
+    facts: Sequence[tuple[str, str]]
+    gates: Sequence[GateView]
+    change: str
+    removed: Sequence[RemovalView]
+    scatter: Scatter | None
+    sides: Sequence[Row]
+    benchmark_paths: Sequence[tuple[str, str]]
+    check: str
+
+    @property
+    def more_sides(self) -> int:
+        """How many of its trials are not listed."""
+        return len(self.claim.sides) - len(self.sides)
+
+    @property
+    def sql(self) -> str:
+        """The statement of the verdict."""
+        return sql.verdict(self.claim.claim_id, self.claim.scale)
+
+    @property
+    def gates_sql(self) -> str:
+        """The statement of its gates; '' without any."""
+        return sql.gates(self.claim.claim_id, self.claim.scale) if self.claim.gates else ""
+
+    @property
+    def trials_sql(self) -> str:
+        """The statement of its trials; '' without any."""
+        if not self.claim.sides:
+            return ""
+        return sql.verdict_trials(self.claim.claim_id, self.claim.scale, str(self.claim.value("judged_at")))
+
+
+def claim_detail(
+    results: SuiteResults, claim: Claim, rows: Sequence[Ablation] = (), numbers: FinalNumbers | None = None
+) -> ClaimDetail:
+    """A claim with what its page needs.
+
+    Args:
+        results: of its suite.
+        claim: which one.
+        rows: the suite's ablations.
+        numbers: final numbers of the trials, for the scatter.
+    """
+
+    def path(benchmark: Any) -> str:
+        return bench_path(results.name, results.scale, str(benchmark))
+
+    entries = [
+        {**entry, "title": results.titles.get(str(entry.get("benchmark")), str(entry.get("benchmark"))),
+         "path": path(entry.get("benchmark"))}
+        for entry in claim.per_benchmark
+    ]  # fmt: skip
+    doses = dose_and_gain(results, numbers, claim) if numbers is not None else None
+    return ClaimDetail(
+        claim,
+        claim.label(results.titles),
+        entries,
+        [entry for entry in claim.design.get("shown") or () if isinstance(entry, Mapping)],
+        _facts(claim),
+        gate_views(claim),
+        sentences.change(claim),
+        _removed(claim, rows),
+        None if doses is None else scatter(claim, doses),
+        claim.sides[:SHOWN_TRIALS],
+        [(results.titles.get(name, name), path(name)) for name in claim.benchmarks],
+        _identity(claim) if claim.identity else "",
+    )
+
+
+def _removed(claim: Claim, rows: Sequence[Ablation]) -> list[RemovalView]:
+    known = removals(claim, rows)
+    axis = axis_of([(one.difference, one.low, one.high) for one in known])
+    return [RemovalView(one, Mark.of(axis, one.difference, one.low, one.high), axis.zero) for one in known]
+
+
+def _identity(claim: Claim) -> str:
+    """The two numbers of a check of what the released code or the formulas do."""
+    check = claim.design.get("check")
+    check = check if isinstance(check, Mapping) else {}
+    ours, theirs, tolerance = (formatting.finite(check.get(key)) for key in ("ours", "theirs", "tolerance"))
+    if ours is None or theirs is None:
+        return ""
+    sign = {"equal": "=", "below": "<", "above": ">"}.get(str(check.get("relation")), str(check.get("relation") or "="))
+    within = f", tolerance {formatting.setting(tolerance)}" if tolerance is not None else ""
+    return f"{formatting.score(ours)} {sign} {formatting.score(theirs)} {check.get('unit') or ''}".strip() + within
+
+
+def gate_views(claim: Claim) -> list[GateView]:
+    """Gates as read on each benchmark."""
+    readings = claim.design.get("gate_readings")
+    views = []
+    for gate in readings if isinstance(readings, list) and readings else claim.gates:
+        value, threshold = formatting.finite(gate.get("value")), formatting.finite(gate.get("threshold"))
+        reach = max(abs(value or 0.0), abs(threshold or 0.0), 1e-12) * 1.25
+        places = _place(value, reach), _place(threshold, reach)
+        views.append(GateView(gate, value, threshold, gate.get("op") or _op(claim, gate), places))
+    return views
+
+
+def _place(value: float | None, reach: float) -> float | None:
+    """Percent of a bar of a length."""
+    return None if value is None else round(100 * min(1.0, max(0.0, value / reach)), 1)
+
+
+def _op(claim: Claim, gate: Row) -> str:
+    """A gate's comparison from the suite, for verdicts that were stored without it."""
+    given = claim.binding.mechanism if claim.binding else None
+    rules = given if isinstance(given, list) else [given] if given else []
+    return next((rule.op for rule in rules if (rule.metric, rule.arm) == (gate.get("metric"), gate.get("arm"))), "")
+
+
+def _facts(claim: Claim) -> list[tuple[str, str]]:
+    """What was computed, as pairs of a word and a number; absent ones are left out."""
+    design, value = claim.design, claim.value
+    sharing = _many(design.get("contrast_claims"))
+    won, n = design.get("seeds_won"), value("n")
+    reduction = formatting.finite(design.get("relative_error_reduction"))
+    difference = f"{formatting.number(value('difference'), sign=True)} {claim.unit}"
+    interval = formatting.interval(value("ci_low"), value("ci_high"))
+    levels = ", ".join(_setting(design.get(key)) or "–" for key in ("alpha", "kappa", "g"))
+    pairs: list[tuple[str, Any]] = [
+        ("difference", _known(value("difference"), difference)),
+        ("95 % interval", _known(value("ci_low"), interval)),
+        ("paired seeds", n),
+        ("p", _known(value("p"), formatting.probability(value("p")))),
+        ("adjusted p", _known(value("adjusted_p"), formatting.probability(value("adjusted_p")))),
+        ("e-value", _number(value("e_value"))),
+        ("d_z", _number(design.get("d_z"))),
+        ("relative error reduction", _number(100 * reduction, "%") if reduction is not None else None),
+        ("seeds won", f"{won} of {n}" if isinstance(won, int) else _known(won, formatting.plain(won))),
+        ("sign-flip p", _probability(design.get("sign_flip_p"))),
+        ("seen with 80 % power", _number(design.get("mde"), claim.unit)),
+        ("seeds needed", _setting(design.get("seeds_needed"))),
+        ("correlation of the pairs", _number(design.get("correlation"))),
+        ("design", "sequential, valid at any time" if value("sequential") else "fixed number of seeds"),
+        ("family", _family(design)),
+        ("claims that share this test", sharing if sharing > 1 else None),
+        ("scope", design.get("scope")),
+        ("protocol", design.get("protocol")),
+        ("α, κ, g", _known(design.get("alpha"), levels)),
+        ("smallest effect of interest", _number(design.get("smallest"), claim.unit)),
+        ("missing pairs, failed, diverged, mixed environments", _troubles(design)),
+    ]
+    return [(name, str(told)) for name, told in pairs if told is not None]
+
+
+def _known(value: Any, told: str) -> str | None:
+    """What is told of a value, None without one."""
+    return None if value is None else told
+
+
+def _family(design: Mapping[str, Any]) -> str | None:
+    """``primary, Holm over 4 tests``."""
+    told = [str(design["family"])] if design.get("family") else []
+    if design.get("correction") and design.get("family_size"):
+        told.append(f"{design['correction']} over {formatting.count(int(design['family_size']), 'test')}")
+    return ", ".join(told) or None
+
+
+def _troubles(design: Mapping[str, Any]) -> str | None:
+    """Pairs without a side, trials that failed or diverged, pairs of two environments; None where there are none."""
+    counts = [_many(design.get(key)) for key in ("missing", "failed", "diverged", "mismatched")]
+    return ", ".join(map(str, counts)) if any(counts) else None
+
+
+def _many(value: Any) -> int:
+    return len(value) if isinstance(value, (list, tuple, dict)) else int(value or 0)
+
+
+def _number(value: Any, unit: str = "") -> str | None:
+    known = formatting.finite(value)
+    return None if known is None else f"{formatting.number(known)} {unit}".strip()
+
+
+def _setting(value: Any) -> str | None:
+    known = formatting.finite(value)
+    return None if known is None else formatting.setting(known)
+
+
+def _probability(value: Any) -> str | None:
+    known = formatting.finite(value)
+    return None if known is None else formatting.probability(known)

@@ -1,0 +1,78 @@
+"""The page of a trial: status, content, final numbers, series."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from harness.store import Reader
+from reports.data import sql
+from reports.data.provenance import provenance
+from reports.data.sql import Answer, Row
+from reports.data.suite_results import BenchmarkResults, SuiteResults
+from reports.figures.benchmark import Compared, curve
+from reports.figures.figure import Plot
+from reports.links import bench_path, trial_path
+from reports.pages.render import Page
+
+SHOWN_SERIES = 4
+
+
+def trial_pages(reader: Reader, results: SuiteResults, bench: BenchmarkResults) -> Iterator[Page]:
+    """A page for each stored trial of a benchmark; the store is asked for all of them at once."""
+    whole = {row["trial_id"]: row for row in sql.ask(reader, sql.whole_trials(bench.body)).rows}
+    final: dict[str, list[Row]] = defaultdict(list)
+    for row in sql.ask(reader, sql.results_of(bench.body)).rows:
+        if row not in final[row["trial_id"]]:
+            final[row["trial_id"]].append(row)
+    series: dict[str, list[Row]] = defaultdict(list)
+    for row in sql.ask(reader, sql.all_series(bench.body)).rows:
+        series[row["trial_id"]].append(row)
+    first = {row["trial_id"]: row for row in reversed(bench.trials.rows)}
+    for trial in dict.fromkeys(row["trial_id"] for row in bench.trials.rows):
+        yield _page(results, bench, first[trial], whole[trial], final[trial], series[trial])
+
+
+def _page(
+    results: SuiteResults, bench: BenchmarkResults, row: Row, stored: Row, final: Sequence[Row], series: Sequence[Row]
+) -> Page:
+    trial = row["trial_id"]
+    path = bench_path(results.name, results.scale, bench.name)
+    content: dict[str, Any] = {
+        "row": row,
+        "trial": stored,
+        "trial_sql": sql.trial(trial),
+        "spec": json.dumps(stored["spec"], indent=1, ensure_ascii=False, sort_keys=True),
+        "names": _names(results, trial),
+        "results": final,
+        "results_sql": sql.trial_results(trial),
+        "series": _series(bench, trial, series),
+        "provenance": provenance(results, bench.name, trial),
+        "environment": results.environments.get(row["environment_id"]),
+        "bench": bench,
+        "stand_in": bench.setting.stand_in,
+    }
+    title = f"{bench.name}/{row['arm']}/{row['seed']}"
+    return Page(trial_path(trial), "trial.html", title, content, (*results.trail, (path, bench.title)))
+
+
+def _names(results: SuiteResults, trial: str) -> list[str]:
+    """Every name under which the plan asks for it."""
+    return [f"{link.benchmark}/{link.arm}/{link.seed}" for link in results.plan.links if link.trial_id == trial]
+
+
+def _series(bench: BenchmarkResults, trial: str, rows: Sequence[Row]) -> list[Plot]:
+    series: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        series[row["split"], row["name"]].append(row)
+
+    def interest(key: tuple[str, str]) -> tuple[Any, ...]:
+        return key[1] != "loss", key[1] not in bench.metrics, key[1].startswith("mechanism."), key
+
+    plots = []
+    for key in sorted(series, key=interest)[:SHOWN_SERIES]:
+        compared = Compared([series[key][0]["arm"]], hatched=bench.stand_in)
+        plots.append(curve(compared, *key, Answer(sql.trial_series(trial, *key), series[key])))
+    return [plot for plot in plots if plot is not None]
