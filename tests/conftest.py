@@ -75,6 +75,13 @@ def _own_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
     return
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Tests that compute do so on one thread: their networks are tiny, and several tests run side by side."""
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
 Harness = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

@@ -17,7 +17,6 @@ from harness.trial.contracts import Evaluation, Probe, StepResult, Task
 from harness.trial.options import option
 from suites.data.sounds import SoundFiles, Sounds, SoundSplit
 from suites.tasks.common import evaluating
-from suites.tasks.tagging_metrics import average_precision, f1, macro, roc_auc
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,24 +188,49 @@ class Audio(Task):
 
     def _scores(self, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         if self.data.tags:
-            columns = range(targets.shape[1])
-            said = (probabilities > self.options.threshold).astype(np.int64)
-            return {
-                "roc-auc": 100 * macro([roc_auc(probabilities[:, c], targets[:, c]) for c in columns]),
-                "pr-auc": 100 * macro([average_precision(probabilities[:, c], targets[:, c]) for c in columns]),
-                "f1": 100 * f1(said, targets, "micro"),
-            }
-        said = np.eye(probabilities.shape[1], dtype=np.int64)
-        return {
-            "accuracy": 100 * float((probabilities.argmax(1) == targets).mean()),
-            "f1": 100 * f1(said[probabilities.argmax(1)], said[targets], "macro"),
-        }
+            return tag_scores(probabilities, targets, self.options.threshold)
+        return class_scores(probabilities, targets)
 
     def probe(self, model: nn.Module) -> Probe | None:
         """Norms, angular updates and projected shares of the weights."""
         from methods.optimizers.probes import WeightProbe, roles_of
 
         return WeightProbe(list(model.named_parameters()), roles_of(model))
+
+
+def tag_scores(probabilities: np.ndarray, targets: np.ndarray, threshold: float) -> dict[str, float]:
+    """ROC-AUC and average precision, means over tags, and F1 of all decisions, in percent.
+
+    Args:
+        probabilities: (N, C) in 0–1.
+        targets: (N, C) zeros and ones. A tag that is never true has neither area, one that is always true no ROC-AUC:
+            they are left out of the means; NaN where no tag is left.
+        threshold: probability above which a tag is said to hold.
+    """
+    from sklearn.metrics import average_precision_score, f1_score, roc_auc_score
+
+    true = targets.any(axis=0)
+    mixed = true & ~targets.all(axis=0)
+    ranked, found = targets[:, mixed], targets[:, true]
+    said = (probabilities > threshold).astype(int)
+    return {
+        "roc-auc": 100 * float(roc_auc_score(ranked, probabilities[:, mixed])) if mixed.any() else float("nan"),
+        "pr-auc": 100 * float(average_precision_score(found, probabilities[:, true])) if true.any() else float("nan"),
+        "f1": 100 * float(f1_score(targets.ravel(), said.ravel(), zero_division=0.0)),
+    }
+
+
+def class_scores(probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    """Accuracy and macro F1 in percent of (N, C) probabilities against (N,) classes; a class unseen on both sides
+    has an F1 of 0.
+    """
+    from sklearn.metrics import accuracy_score, f1_score
+
+    said, classes = probabilities.argmax(1), range(probabilities.shape[1])
+    return {
+        "accuracy": 100 * float(accuracy_score(targets, said)),
+        "f1": 100 * float(f1_score(targets, said, labels=classes, average="macro", zero_division=0.0)),
+    }
 
 
 def _log_loss(probabilities: np.ndarray, targets: np.ndarray) -> float:

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-
-from suites.tasks.box_geometry import centred, corners, overlaps, suppress
+from torchvision.ops import box_convert, box_iou, nms
 
 MATCH, NEGATIVES, DOUBLES = 0.5, 3, 0.45
 # Offsets are divided by these, as in the published code.
@@ -30,8 +29,8 @@ def match(defaults: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tens
         labels: (M,) from 0.
     """
     if not len(boxes):
-        return torch.zeros(len(defaults), dtype=torch.long, device=defaults.device), corners(defaults)
-    shared = overlaps(corners(defaults), boxes)
+        return torch.zeros(len(defaults), dtype=torch.long, device=defaults.device), _corners(defaults)
+    shared = box_iou(_corners(defaults), boxes)
     best, which = shared.max(dim=1)
     favourite = shared.argmax(dim=0)
     numbers = torch.arange(len(boxes), device=defaults.device)
@@ -43,7 +42,7 @@ def match(defaults: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tens
 
 def encode(boxes: Tensor, defaults: Tensor) -> Tensor:
     """Offsets (A, 4) that turn default boxes into boxes given by corners (equation 2)."""
-    wanted = centred(boxes)
+    wanted = box_convert(boxes, "xyxy", "cxcywh")
     place = (wanted[..., :2] - defaults[..., :2]) / defaults[..., 2:] / VARIANCES[0]
     return torch.cat([place, (wanted[..., 2:] / defaults[..., 2:]).clamp_min(1e-6).log() / VARIANCES[1]], dim=-1)
 
@@ -52,7 +51,7 @@ def decode(offsets: Tensor, defaults: Tensor) -> Tensor:
     """Corners (…, A, 4) of offsets: the inverse of ``encode``."""
     place = defaults[..., :2] + offsets[..., :2] * VARIANCES[0] * defaults[..., 2:]
     size = defaults[..., 2:] * (offsets[..., 2:] * VARIANCES[1]).clamp(max=5.0).exp()
-    return corners(torch.cat([place, size], dim=-1))
+    return _corners(torch.cat([place, size], dim=-1))
 
 
 def loss(outputs: tuple[Tensor, Tensor], boxes: Sequence[Target], defaults: Tensor, size: int) -> Tensor:
@@ -73,6 +72,23 @@ def loss(outputs: tuple[Tensor, Tensor], boxes: Sequence[Target], defaults: Tens
     return (places + each[chosen].sum()) / count
 
 
+def suppress(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: float) -> Tensor:
+    """Places of the boxes kept, best first: greedily, within each class, none that overlaps a better one by more.
+
+    Args:
+        boxes: (N, 4) corners.
+        scores, classes: (N,).
+        threshold: largest overlap that is kept.
+    """
+    # Not torchvision's batched_nms: it moves the classes apart by an offset, which rounds the corners.
+    kept = torch.zeros_like(classes, dtype=torch.bool)
+    for label in classes.unique():
+        places = (classes == label).nonzero()[:, 0]
+        kept[places[nms(boxes[places], scores[places], threshold)]] = True
+    order = scores.argsort(descending=True, stable=True)
+    return order[kept[order]]
+
+
 def detect(outputs: tuple[Tensor, Tensor], defaults: Tensor, most: int, size: int) -> list[Detection]:
     """Per image boxes (K, 4) in pixels, scores and classes, best first, without doubles within a class."""
     logits, offsets = outputs
@@ -88,3 +104,8 @@ def detect(outputs: tuple[Tensor, Tensor], defaults: Tensor, most: int, size: in
         kept = suppress(box, best, label, DOUBLES)[:most]
         found.append((box[kept], best[kept], label[kept]))
     return found
+
+
+def _corners(boxes: Tensor) -> Tensor:
+    """Centre and size (…, 4) as left, top, right, bottom."""
+    return box_convert(boxes, "cxcywh", "xyxy")

@@ -75,6 +75,8 @@ class Epochs:
 
         ``target_skill`` is (balanced accuracy − 1/C)/(1 − 1/C) at the reported epoch, C the classes that occur.
         """
+        from scipy.stats import spearmanr
+
         balanced, accuracy = self.balanced(labels), self.accuracy(labels)
         reported = self.stop(kind, rule)
         chance = 100 / len(np.unique(labels))
@@ -84,7 +86,7 @@ class Epochs:
         }
         losses = np.array(self.losses)
         if len(self) > 2 and np.isfinite(losses).all() and np.ptp(losses) > 0 and np.ptp(accuracy) > 0:
-            found["spearman_support_loss"] = float(np.corrcoef(_ranks(losses), _ranks(accuracy))[0, 1])
+            found["spearman_support_loss"] = float(spearmanr(losses, accuracy).statistic)
         return found
 
     def state(self) -> dict[str, Any]:
@@ -99,15 +101,6 @@ class Epochs:
     def restored(cls, state: Mapping[str, Any]) -> Epochs:
         """From ``state``."""
         return cls([row.numpy() for row in state["predictions"]], list(state["accuracies"]), list(state["losses"]))
-
-
-def _ranks(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Ranks from 0; equal values share their mean rank."""
-    ordered, places = np.unique(values, return_inverse=True)
-    counts = np.bincount(places, minlength=len(ordered))
-    first = np.cumsum(counts) - counts
-    ranks: npt.NDArray[np.float64] = (first + (counts - 1) / 2)[places]
-    return ranks
 
 
 def scores(epochs: Epochs, rule: StoppingRule, labels: Labels, options: SensingOptions) -> dict[str, float]:

@@ -37,11 +37,6 @@ L2 = replace(CELL, recipe={**CELL.recipe, "threat": "l2", "radius": 0.5, "attack
 CELLS = {"linf": CELL, "l2": L2}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def _linear(classes: int = 4) -> torch.nn.Module:
     torch.manual_seed(0)
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, classes))

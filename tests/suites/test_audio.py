@@ -17,8 +17,7 @@ from suites.data import audio_published, audiofolder
 from suites.data.sounds import Sounds, decode, fitted
 from suites.models import harmonic_cnn
 from suites.models.harmonic_cnn import HarmonicCNN, HarmonicCNNOptions, HarmonicFilters, midi
-from suites.tasks.audio import Excerpts
-from suites.tasks.tagging_metrics import average_precision, f1, roc_auc
+from suites.tasks.audio import Excerpts, class_scores, tag_scores
 
 sf = pytest.importorskip("soundfile")
 
@@ -37,50 +36,36 @@ CELLS = {
 HEADLINE = {"tones": "roc-auc", "words": "accuracy", "textures": "f1"}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 # scores
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_scores_equal_scikit_learn_with_and_without_ties(seed: int) -> None:
-    from sklearn import metrics
-
-    draws = np.random.default_rng(seed)
-    scores = draws.random((60, 4))
-    if seed % 2:
-        scores = scores.round(1)
-    truth = (draws.random((60, 4)) < 0.3).astype(np.int64)
-    said = (scores > 0.6).astype(np.int64)
-    for column in range(4):
-        a, b = scores[:, column], truth[:, column]
-        assert roc_auc(a, b) == pytest.approx(metrics.roc_auc_score(b, a))
-        assert average_precision(a, b) == pytest.approx(metrics.average_precision_score(b, a))
-    for average in ("micro", "macro"):
-        assert f1(said, truth, average) == pytest.approx(
-            metrics.f1_score(truth, said, average=average, zero_division=0)
-        )
-
-
-def test_scores_equal_torchmetrics() -> None:
-    from torchmetrics.classification import MultilabelAUROC, MultilabelF1Score
+def test_scores_of_tags_equal_torchmetrics() -> None:
+    from torchmetrics.classification import MultilabelAUROC, MultilabelAveragePrecision, MultilabelF1Score
 
     draws = np.random.default_rng(0)
-    scores, truth = draws.random((80, 3)), (draws.random((80, 3)) < 0.4).astype(np.int64)
-    pair = torch.from_numpy(scores), torch.from_numpy(truth)
-    ours = float(np.mean([roc_auc(scores[:, c], truth[:, c]) for c in range(3)]))
-    assert ours == pytest.approx(float(MultilabelAUROC(3)(*pair)), abs=1e-6)
-    expected = float(MultilabelF1Score(3, average="micro")(*pair))
-    assert f1((scores > 0.5).astype(np.int64), truth, "micro") == pytest.approx(expected, abs=1e-6)
+    for digits in (8, 1):  # without and with ties
+        scores, truth = draws.random((80, 3)).round(digits), (draws.random((80, 3)) < 0.4).astype(np.int64)
+        pair = torch.from_numpy(scores), torch.from_numpy(truth)
+        ours = tag_scores(scores, truth, 0.5)
+        assert ours["roc-auc"] == pytest.approx(100 * float(MultilabelAUROC(3)(*pair)), abs=1e-4)
+        assert ours["pr-auc"] == pytest.approx(100 * float(MultilabelAveragePrecision(3)(*pair)), abs=1e-4)
+        assert ours["f1"] == pytest.approx(100 * float(MultilabelF1Score(3, average="micro")(*pair)), abs=1e-4)
 
 
-def test_areas_without_positives_or_negatives_are_no_numbers() -> None:
-    scores = np.array([0.1, 0.2])
-    assert np.isnan(roc_auc(scores, np.array([1, 1])))
-    assert np.isnan(average_precision(scores, np.array([0, 0])))
+def test_tags_that_are_never_or_always_true_have_no_areas() -> None:
+    scores, truth = np.array([[0.1, 0.4, 0.9], [0.2, 0.3, 0.8]]), np.array([[1, 0, 0], [1, 0, 1]])
+    ours = tag_scores(scores, truth, 0.5)
+    assert ours["roc-auc"] == 0.0  # of the third tag alone
+    assert ours["pr-auc"] == pytest.approx(100 * (1.0 + 0.5) / 2)  # of the first and the third
+    assert ours["f1"] == pytest.approx(100 * 2 / (2 + 1 + 2))
+    never = tag_scores(scores[:, 1:2], truth[:, 1:2], 0.5)
+    assert np.isnan([never["roc-auc"], never["pr-auc"]]).all()
+    assert never["f1"] == 0.0
+
+
+def test_a_class_that_is_neither_said_nor_true_counts_as_zero() -> None:
+    ours = class_scores(np.eye(3)[[0, 0, 1, 1]], np.array([0, 1, 1, 1]))
+    assert ours == {"accuracy": 75.0, "f1": pytest.approx(100 * (2 / 3 + 4 / 5 + 0) / 3)}
 
 
 # network

@@ -42,11 +42,6 @@ TEXTURED = replace(
 CELLS = {"colour": CELL, "texture": TEXTURED}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def run(task: Any, steps: int, lr: float = 1e-2) -> list[float]:
     model = task.build()
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr)

@@ -29,11 +29,6 @@ DATA = Cell(
 FACTS = {"classes": 100, "channels": 1, "size": 8}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def network(width: int, seed: int = 0) -> nn.Module:
     torch.manual_seed(seed)
     return ConvNet(1, 100, [width, 2 * width], [1, 2])

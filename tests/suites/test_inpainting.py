@@ -39,11 +39,6 @@ BN = {"all": Slot("batch-image", BatchNormImage, {"statistics": "batch"})}
 DATA = {"size": 16, "train": 32, "validation": 8, "test": 8, "masks": 16, "frequency": 1.5}
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def made(
     folder: Path = Path("/nowhere"),
     seed: int = 0,

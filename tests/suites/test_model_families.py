@@ -18,11 +18,6 @@ from suites.models.transformer_xl import shift
 from suites.models.vocabulary import TiedVocabulary
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 def build(
     where: str, facts: dict[str, Any], norms: dict[str, Slot] | None = None, folder: Path | None = None, **keys: Any
 ) -> Any:

@@ -55,11 +55,6 @@ CELLS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.mark.parametrize("name", CELLS)
 def test_two_runs_of_one_seed_are_equal_to_the_last_bit(name: str) -> None:
     def once() -> tuple[list[float], dict[str, float]]:

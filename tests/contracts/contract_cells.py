@@ -1,0 +1,148 @@
+"""A cell for every registered task, run as a worker runs it: what the contracts of tasks are checked on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness import registry
+from harness.plan.planning import Plan, Selection, Trial, make_plan
+from harness.suite import load_suite
+from harness.trial.loop import Outcome, train
+from harness.trial.runtime import Components, Runtime
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A benchmark and an arm of a suite. What it learns in a minute decides whether shuffled targets teach nothing.
+
+    Attributes:
+        metric: the score on test, between that of the trivial predictor and ``perfect``.
+        least: share of that way that the cell goes under ``learning``, the recipe's changes; shuffled, a third of it is
+            too much.
+        always: the recipe's changes in every run: what is dear and checked elsewhere.
+        untaught: why there is nothing to learn, instead of the above.
+    """
+
+    suite: str
+    benchmark: str
+    arm: str
+    metric: str = ""
+    perfect: float = 100.0
+    least: float = 0.0
+    learning: Mapping[str, Any] = field(default_factory=dict)
+    always: Mapping[str, Any] = field(default_factory=dict)
+    untaught: str = ""
+
+
+SYNTHETIC = Path(__file__).with_name("synthetic.yaml")
+CELLS = {
+    "adversarial": Cell(
+        "adamp", "cifar10-adversarial-linf", "adamw", "standard-accuracy", least=0.5, learning={"steps": 100}
+    ),
+    "audio": Cell("adamp", "mtat", "adam", "roc-auc", least=0.3, learning={"steps": 100}),
+    "classification": Cell("adamp", "imagenet-resnet18", "sgd", "top1-accuracy", least=0.6, learning={"steps": 150}),
+    "debiasing": Cell(
+        "adamp", "biased-mnist-rho999", "adam", "unbiased-accuracy", least=0.25, learning={"steps": 150}
+    ),
+    "detection": Cell(
+        "adamp", "coco-centernet-scratch", "adam", "average-precision", least=0.2, learning={"steps": 80}
+    ),
+    "distillation": Cell("nkd", "imagenet-resnet18", "nkd", "top1-accuracy", least=0.1, learning={"steps": 400}),
+    "inpainting": Cell(
+        "region_norm", "places2", "bn", "hole-ssim", 1.0, least=0.03,
+        learning={"steps": 250, "adversarial": 0.0, "data.size": 16, "data.test": 48},
+    ),
+    "language-modelling": Cell("powernorm", "ptb", "layer", "perplexity", 1.0, least=0.2, learning={"steps": 200}),
+    "retrieval": Cell("adamp", "cub-triplet", "adam", "recall-at-1", least=0.25, learning={"steps": 100}),
+    "sensing": Cell(
+        "knn_mmd", "wigesture-gesture", "mmd", "balanced-accuracy", least=0.3,
+        learning={"epochs": 12, "stop": "last", "data.shift": 0.0, "data.fingerprint": 0.0}, always={"reduce": "none"},
+    ),
+    "synthetic": Cell(str(SYNTHETIC), "known", "better", untaught="its score is drawn, not learnt"),
+    "translation": Cell("powernorm", "iwslt14-de-en", "layer", "chrf", least=0.03, learning={"steps": 180}),
+}  # fmt: skip
+
+
+@cache
+def suite_of(name: str) -> Any:
+    """A suite, loaded once."""
+    return load_suite(name)
+
+
+def plan_of(task: str, scale: str, seed: int = 0, **overrides: Any) -> Plan:
+    """The plan of a task's cell, with what it starts from."""
+    cell = CELLS[task]
+    chosen = Selection(scale, (cell.benchmark,), (cell.arm,), (seed,), overrides={**cell.always, **overrides})
+    return make_plan(suite_of(cell.suite), chosen)
+
+
+def trial_of(plan: Plan) -> Trial:
+    """The cell's own trial."""
+    (wanted,) = {link.trial_id for link in plan.links}
+    return next(trial for trial in plan.trials if trial.trial_id == wanted)
+
+
+def run(
+    plan: Plan,
+    folder: Path,
+    components: Components = registry.load,
+    device: torch.device | None = None,
+    checkpoint_seconds: float = 60.0,
+) -> Outcome:
+    """The cell's trial in ``folder``; what it starts from is trained before, a few steps long."""
+    by_id = {trial.trial_id: trial for trial in plan.trials}
+    trial = trial_of(plan)
+    products: dict[str, Path] = {}
+    where = device or torch.device("cpu")
+    for name, needed in trial.needs.items():
+        products[name] = folder / name
+        spec = by_id[needed].spec
+        short = {**spec, "recipe": {**spec["recipe"], "max_steps": 4, "evaluations": 1}}
+        train(short, Runtime(products[name], where, registry.load, Path("/nowhere"), keep_product=True))
+    runtime = Runtime(
+        folder / "trial", where, components, Path("/nowhere"), prerequisites=products,
+        checkpoint_seconds=checkpoint_seconds,
+    )  # fmt: skip
+    return train(trial.spec, runtime)
+
+
+def series_of(outcome: Outcome) -> dict[tuple[str, str], list[tuple[int, float]]]:
+    """Every curve of a training as (step, value): all that is kept but the seconds."""
+    return {(one.split, one.name): list(zip(one.step, one.value, strict=True)) for one in outcome.series}
+
+
+def with_shuffled_targets(kind: Any, name: str) -> Any:
+    """Components whose data sources say of a training item what is true of another one."""
+    part = registry.load(kind, name)
+    return (lambda request: shuffled(part(request))) if kind == "data" else part
+
+
+def shuffled(data: Any) -> Any:
+    """Splits whose training targets are permuted; pictures, where they are their own target, pixel by pixel."""
+    draws = np.random.default_rng(0)
+    if hasattr(data, "source"):  # two domains, of which the source is labelled
+        labels = draws.permutation(data.source.labels)
+        return dataclasses.replace(data, source=dataclasses.replace(data.source, labels=labels))
+    part = data.splits["train"]
+    if isinstance(part, np.ndarray):  # running text
+        mixed = draws.permutation(part)
+    elif isinstance(part, tuple):  # sentences and their translations
+        order = draws.permutation(len(part[1]))
+        mixed = (part[0], tuple(part[1][place] for place in order))
+    elif hasattr(part, "masks"):
+        rows = part.images.reshape(*part.images.shape[:2], -1)
+        mixed = dataclasses.replace(part, images=draws.permuted(rows, axis=2).reshape(part.images.shape))
+    elif hasattr(part, "boxes"):
+        mixed = dataclasses.replace(part, images=part.images[draws.permutation(len(part))])
+    else:
+        target = "labels" if hasattr(part, "labels") else "targets"
+        mixed = dataclasses.replace(part, **{target: draws.permutation(getattr(part, target))})
+    return dataclasses.replace(data, splits={**data.splits, "train": mixed})
