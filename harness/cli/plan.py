@@ -41,7 +41,8 @@ def show_plan(suite: Suite, chosen: Selection, database: Path, as_json: bool) ->
     cost = estimate(plan, measured_costs(plan, database))
     untuned = [found for found in untuned_arms(suite, plan.scale) if (found.benchmark, found.arm) in plan.cells]
     if as_json:
-        click.echo(json.dumps({**cost.as_dict(), "warnings": [found.message for found in untuned]}))
+        warnings = [found.message for found in untuned]
+        click.echo(json.dumps({**cost.as_dict(), "warnings": warnings, "trial_list": plan.identities()}))
         return
     from rich.table import Table
     from rich.text import Text

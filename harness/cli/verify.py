@@ -55,7 +55,7 @@ def command(suite: str, **options: Any) -> int:
 def _tell(found: Verification, *, adopt: bool) -> None:
     from harness.cli.terminal import counted
 
-    for one in found.comparisons:
+    for one in found.repetitions:
         place = " (in another environment)" if one.other_environment else ""
         code = "older code" if one.older else "this code"
         if one.equal:
@@ -65,12 +65,12 @@ def _tell(found: Verification, *, adopt: bool) -> None:
             click.echo(f"DIFFERS  {one.label}: {what}; {code}{place}")
     for group in found.uncovered:
         click.echo(f"not covered: {group}: what its trials start from is gone")
-    numbers = sum(one.numbers for one in found.comparisons)
+    numbers = sum(one.numbers for one in found.repetitions)
     click.echo(
-        f"{counted(len(found.comparisons), 'trial')} of {found.current + found.older} ran again, "
+        f"{counted(len(found.repetitions), 'trial')} of {found.current + found.older} ran again, "
         f"{counted(numbers, 'number')} compared; stored: {found.current} of this code, {found.older} of older code"
     )
-    if not found.comparisons:
+    if not found.repetitions:
         click.echo("nothing is stored that could be verified; 'harness run' measures it")
     elif adopt:
         why = "" if found.adopted else ": nothing of older code is stored" if not found.older else ": not all agree"

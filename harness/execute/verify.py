@@ -55,7 +55,7 @@ class StoredMatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Repetition:
     """A trial that ran again: how many numbers were compared, and which of them differ in any bit."""
 
     label: str
@@ -77,21 +77,21 @@ class Verification:
 
     Attributes:
         current, older: stored trials of the plan that today's and other code made.
-        comparisons: those that ran again.
+        repetitions: those that ran again.
         uncovered: tasks and families of which nothing could run again.
         adopted: trials of older code that now count as today's.
     """
 
     current: int
     older: int
-    comparisons: tuple[Comparison, ...]
+    repetitions: tuple[Repetition, ...]
     uncovered: tuple[str, ...]
     adopted: int = 0
 
     @property
     def agrees(self) -> bool:
         """Whether something ran again, and all of it gave the same numbers."""
-        return bool(self.comparisons) and all(one.equal for one in self.comparisons)
+        return bool(self.repetitions) and all(one.equal for one in self.repetitions)
 
 
 def verify(
@@ -117,10 +117,10 @@ def verify(
             chosen, uncovered = sample_of(older or matches, sample, lambda match: _runs(match, matches, artifacts))
             stored = {match.stored_id: stored_outcome(reader, match.stored_id) for match in chosen}
         owner.record(EnvironmentEvent(environment_id(), environment()))
-        comparisons = tuple(_compare(owner, request, watch, chosen, matches, stored))
-        found = Verification(len(matches) - len(older), len(older), comparisons, uncovered)
-        detail = {"suite": suite.name, "sample": len(comparisons), "numbers": sum(one.numbers for one in comparisons),
-                  "differing": [one.label for one in comparisons if not one.equal], "older": len(older)}  # fmt: skip
+        repetitions = tuple(_compare(owner, request, watch, chosen, matches, stored))
+        found = Verification(len(matches) - len(older), len(older), repetitions, uncovered)
+        detail = {"suite": suite.name, "sample": len(repetitions), "numbers": sum(one.numbers for one in repetitions),
+                  "differing": [one.label for one in repetitions if not one.equal], "older": len(older)}  # fmt: skip
         owner.record(LogEvent("verified", detail, str(owner.run_id)))
         if adopt and older and found.agrees and not uncovered:
             _adopt(owner, request.database, older, artifacts, found)
@@ -211,7 +211,7 @@ def _products(match: StoredMatch, matches: Sequence[StoredMatch], artifacts: Pat
 def _compare(
     owner: Owner, request: SessionRequest, watch: Watch, chosen: Sequence[StoredMatch],
     matches: Sequence[StoredMatch], stored: Mapping[str, Outcome],
-) -> Iterator[Comparison]:  # fmt: skip
+) -> Iterator[Repetition]:  # fmt: skip
     artifacts = (request.database.parent / "artifacts").resolve()
     by_id = {match.trial.trial_id: match for match in chosen}
     with tempfile.TemporaryDirectory() as folder, Session(owner, request, request.policy, watch) as session:
@@ -226,15 +226,15 @@ def _compare(
             yield compared(match, stored[match.stored_id], outcome)
 
 
-def compared(match: StoredMatch, stored: Outcome, again: Outcome) -> Comparison:
+def compared(match: StoredMatch, stored: Outcome, again: Outcome) -> Repetition:
     """Every final number and every value of every series, but for times."""
     if again.status != stored.status:
         error = f"it ended as {again.status}, stored is {stored.status}: {again.error or ''}".rstrip(": ")
-        return Comparison(match.trial.label, match.older, 0, (), error)
+        return Repetition(match.trial.label, match.older, 0, (), error)
     first, second = _numbers(stored), _numbers(again)
     differing = [name for name in sorted(first.keys() | second.keys()) if not _same(first.get(name), second.get(name))]
     other = stored.environment_id != again.environment_id
-    return Comparison(match.trial.label, match.older, sum(map(len, first.values())), tuple(differing), None, other)
+    return Repetition(match.trial.label, match.older, sum(map(len, first.values())), tuple(differing), None, other)
 
 
 def _numbers(outcome: Outcome) -> dict[str, list[float | None]]:
@@ -281,10 +281,10 @@ def stored_outcome(reader: Queries, trial_id: str) -> Outcome:
 
 def _adopt(owner: Owner, database: Path, older: Sequence[StoredMatch], artifacts: Path, found: Verification) -> None:
     """Journal the numbers of older trials under today's identities; that they are adopted comes first."""
-    run_id, numbers = str(owner.run_id), sum(one.numbers for one in found.comparisons)
+    run_id, numbers = str(owner.run_id), sum(one.numbers for one in found.repetitions)
     rows = [
         {"trial_id": match.trial.trial_id, "adopted_from": match.stored_id, "fingerprint": match.fingerprint,
-         "verified_at": now(), "sample": len(found.comparisons), "numbers": numbers}
+         "verified_at": now(), "sample": len(found.repetitions), "numbers": numbers}
         for match in older
     ]  # fmt: skip
     owner.record(AdoptedEvent(rows, run_id))

@@ -81,6 +81,17 @@ class Plan:
         """The trials of a cell by seed."""
         return {link.seed: link.trial_id for link in self.links if (link.benchmark, link.arm) == (benchmark, arm)}
 
+    def identities(self) -> list[dict[str, Any]]:
+        """Every trial's identity, with the names under which the plan has it; prerequisites have none of their own."""
+        names: dict[str, list[str]] = {}
+        for link in self.links:
+            names.setdefault(link.trial_id, []).append(f"{link.benchmark}/{link.arm}")
+        return [
+            {"trial_id": trial.trial_id, "spec_id": trial.spec_id, "fingerprint": trial.fingerprint, "seed": trial.seed,
+             "label": trial.label, "cells": names.get(trial.trial_id, [])}
+            for trial in self.trials
+        ]  # fmt: skip
+
     @property
     def cells(self) -> tuple[tuple[str, str], ...]:
         """Every (benchmark, arm), in order."""
