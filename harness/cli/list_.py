@@ -31,20 +31,17 @@ def command(kind: str, pattern: str, database: Path, stale: bool, as_json: bool)
 
 
 def _print(rows: list[dict[str, Any]], kind: str) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    from harness.cli.terminal import console as make_console
+    from harness.cli.terminal import console, table
 
     if not rows:
         click.echo(f"no {kind}", err=True)
         return
-    table = Table(box=None, pad_edge=False)
-    for name in rows[0]:
-        table.add_column(name, overflow="fold")
+    listed = table(*rows[0])
     for row in rows:
-        table.add_row(*(Text(_text(key, value)) for key, value in row.items()))
-    make_console().print(table)
+        listed.add_row(*(Text(_text(key, value)) for key, value in row.items()))
+    console().print(listed)
 
 
 def _text(key: str, value: Any) -> str:

@@ -44,24 +44,21 @@ def show_plan(suite: Suite, chosen: Selection, database: Path, as_json: bool) ->
         warnings = [found.message for found in untuned]
         click.echo(json.dumps({**cost.as_dict(), "warnings": warnings, "trial_list": plan.identities()}))
         return
-    from rich.table import Table
     from rich.text import Text
 
     from harness.cli.terminal import console as make_console
-    from harness.cli.terminal import counted
+    from harness.cli.terminal import counted, table
 
-    table = Table(box=None, pad_edge=False, title=f"{suite.name} at {chosen.scale}", title_justify="left")
-    for name in ("benchmark", "arm", "stand-in", "seeds", "stored", "core-seconds", "MB"):
-        table.add_column(name, justify="left" if name in ("benchmark", "arm", "stand-in") else "right")
+    numbers = ("seeds", "stored", "core-seconds", "MB")
+    cells = table("benchmark", "arm", "stand-in", *numbers, right=numbers, title=f"{suite.name} at {chosen.scale}")
     for cell in cost.cells:
-        guess = "~" if cell.guessed else ""
+        stand_in = ", ".join(cell.stand_in) or "as published"
+        seconds = f"{'~' if cell.guessed else ''}{cell.core_seconds:.0f}"
         memory = f"{cell.memory_mb:.0f}" if cell.memory_mb else ""
-        table.add_row(
-            Text(cell.benchmark), Text(cell.arm), ", ".join(cell.stand_in) or "as published", str(cell.seeds),
-            str(cell.stored), f"{guess}{cell.core_seconds:.0f}", memory,
-        )  # fmt: skip
+        names = (Text(cell.benchmark), Text(cell.arm))
+        cells.add_row(*names, stand_in, str(cell.seeds), str(cell.stored), seconds, memory)
     console = make_console()
-    console.print(table)
+    console.print(cells)
     for name in cost.absent:
         console.print(f"{name}: no such scale", style="dim", markup=False)
     console.print(

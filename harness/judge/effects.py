@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 from harness.judge.evidence import Evidence, failures
-from harness.suite.ablate import Cell, Design
+from harness.suite.ablate import Combination, Design
 from harness.suite.models import Metric
 
 
@@ -23,7 +23,7 @@ class Effect:
     """A contrast: the weight of each cell; ``levels`` are those that it is about, as (factor, level)."""
 
     levels: tuple[tuple[str, str], ...]
-    weights: Mapping[Cell, float]
+    weights: Mapping[Combination, float]
 
     @property
     def kind(self) -> str:
@@ -58,7 +58,7 @@ def effects_of(design: Design) -> Iterator[Effect]:
                 yield Effect(levels, _weights(design, at))
 
 
-def _weights(design: Design, at: Mapping[int, str]) -> dict[Cell, float]:
+def _weights(design: Design, at: Mapping[int, str]) -> dict[Combination, float]:
     """+1 at the levels, −1 at the arm's own, multiplied over the factors in question; averaged over the others."""
     cells = [
         cell

@@ -109,7 +109,8 @@ class Selection:
         seeds: None means the suite's own numbers.
         cap: the largest number of seeds of a cell, where more than ``seeds`` may be bought one by one.
         bought: seeds bought so far, by (benchmark, arm).
-        overrides: values by dotted key (``lr``, ``data.KEY``, ``model.KEY``) that replace those of every arm.
+        overrides: values that replace those of every arm, by dotted key (``batch_size``, ``data.KEY``,
+            ``optimizer.adam.lr``).
         added_arms: arms beside the suite's, by name; they run on every benchmark.
     """
 

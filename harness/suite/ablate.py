@@ -7,6 +7,7 @@ equal content is used instead of a second one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
@@ -14,13 +15,15 @@ from typing import Any
 
 from harness.errors import HarnessError, Place, Problem, SuiteError, choices
 from harness.suite.models import Ablate, Arm, SuiteFile
+from harness.suite.values import Mistake
 from harness.suite.yamlfile import Node
 from harness.vocabulary import SLOTS
 
 MAX_ARMS = 64
 """Arms of one design: a factorial of six factors."""
 
-Cell = tuple[str | None, ...]
+FilePath = tuple[str | int, ...]
+Combination = tuple[str | None, ...]
 """The level of each factor, None where it is as in the arm that is ablated."""
 
 
@@ -30,40 +33,39 @@ class ChangeError(HarnessError):
 
 @dataclass(frozen=True, slots=True)
 class Design:
-    """One entry of ``ablate:`` with the arm of each of its cells; ``parents`` has what each arm is compared with."""
+    """One entry of ``ablate:``, where it stands, and the arm of each of its cells.
+
+    ``parents`` has what each cell's arm is compared with.
+    """
 
     arm: str
-    entry: int
+    path: FilePath
     kind: str
     factors: tuple[str, ...]
     levels: tuple[tuple[str, ...], ...]
-    cells: Mapping[Cell, str]
-    parents: Mapping[Cell, str]
+    cells: Mapping[Combination, str]
+    parents: Mapping[Combination, str]
     benchmarks: tuple[str, ...] | None
 
-    def path(self, model: SuiteFile) -> tuple[str | int, ...]:
-        """Where the entry stands in the file."""
-        listed = isinstance(model.ablate[self.arm], list)
-        return ("ablate", self.arm, self.entry) if listed else ("ablate", self.arm)
 
-
-def entries_of(model: SuiteFile) -> Iterator[tuple[str, int, tuple[str | int, ...], Ablate]]:
-    """Every entry: its arm, number, path in the file and content."""
+def _entries(model: SuiteFile) -> Iterator[tuple[str, FilePath, Ablate]]:
+    """Every entry: its arm, path in the file and content."""
     for arm, given in model.ablate.items():
-        for number, one in enumerate(given if isinstance(given, list) else [given]):
-            path: tuple[str | int, ...] = ("ablate", arm, number) if isinstance(given, list) else ("ablate", arm)
-            yield arm, number, path, one
+        if isinstance(given, list):
+            yield from ((arm, ("ablate", arm, number), entry) for number, entry in enumerate(given))
+        else:
+            yield arm, ("ablate", arm), given
 
 
-def cells_of(entry: Ablate) -> dict[Cell, Cell]:
+def _cells(entry: Ablate) -> dict[Combination, Combination]:
     """The cells that a design runs, each with the one that it is compared with; the arm itself is all None."""
     levels = [tuple(given) for given in entry.factors.values()]
-    whole: Cell = (None,) * len(levels)
+    whole: Combination = (None,) * len(levels)
     if entry.design == "factorial":
         return {cell: whole for cell in product(*((None, *names) for names in levels)) if cell != whole}
     if entry.design == "cumulative":
         first = [names[0] for names in levels]
-        steps: list[Cell] = [
+        steps: list[Combination] = [
             tuple(first[i] if i < taken else None for i in range(len(first))) for taken in range(len(first) + 1)
         ]
         return dict(zip(steps[1:], steps, strict=False))
@@ -74,7 +76,7 @@ def cells_of(entry: Ablate) -> dict[Cell, Cell]:
     }
 
 
-def name_of(arm: str, factors: tuple[str, ...], cell: Cell) -> str:
+def _name(arm: str, factors: tuple[str, ...], cell: Combination) -> str:
     """A readable name: ``adamp-no-projection-delta-inf``."""
     changed = [
         f"no-{factor}" if level == "off" else f"{factor}-{level}"
@@ -118,7 +120,7 @@ def _mapping(slot: Any) -> dict[str, Any] | None:
     return slot if isinstance(slot, dict) or slot is None else {"name": slot}
 
 
-def content_of(arm: Arm) -> tuple[Any, ...]:
+def _content(arm: Arm) -> tuple[Any, ...]:
     """What decides whether two arms are one."""
     slots = {slot: _plain(getattr(arm, slot)) for slot in SLOTS}
     return repr(sorted(slots.items())), repr(sorted(arm.set.items(), key=lambda one: one[0]))
@@ -144,62 +146,54 @@ def designs_of(model: SuiteFile) -> list[Design]:
 def _planned(model: SuiteFile, node: Node | None = None) -> list[tuple[Design, dict[str, Arm]]]:
     """Designs, and the arms that each adds; problems are raised at their places where the nodes are known."""
     arms = dict(model.arms)
-    names = {content_of(arm): name for name, arm in reversed(arms.items())}
+    names = {_content(arm): name for name, arm in reversed(arms.items())}
     found = []
-    for arm, number, path, entry in entries_of(model):
-        problems = list(_wrong(model, arm, path, entry))
-        if problems:
-            _refuse(node, problems)
+    for arm, path, entry in _entries(model):
+        _refuse(node, *_wrong(model, arm, path, entry))
         factors = tuple(entry.factors)
-        cells: dict[Cell, str] = {(None,) * len(factors): arm}
-        parents: dict[Cell, str] = {}
+        cells: dict[Combination, str] = {(None,) * len(factors): arm}
+        parents: dict[Combination, str] = {}
         added: dict[str, Arm] = {}
-        for cell, before in cells_of(entry).items():
+        for cell, before in _cells(entry).items():
             made = _made(model.arms[arm], entry, cell, path, node)
-            name = names.get(content_of(made)) or name_of(arm, factors, cell)
+            name = names.get(_content(made)) or _name(arm, factors, cell)
             if name == arm:
-                _refuse(node, [(_at(path, factors, cell), f"the levels {_said(factors, cell)} change nothing")])
-            if content_of(made) not in names:
+                _refuse(node, Mistake(_at(path, factors, cell), f"the levels {_said(factors, cell)} change nothing"))
+            if _content(made) not in names:
                 if name in arms:
                     problem = f"the design makes the arm '{name}', which exists with another content"
-                    _refuse(node, [(_at(path, factors, cell), problem)])
+                    _refuse(node, Mistake(_at(path, factors, cell), problem))
                 about = f"{arm} with {_said(factors, cell)}"
                 made = made.model_copy(update={"parent": cells[before], "about": about})
                 arms[name] = added[name] = made
-                names[content_of(made)] = name
+                names[_content(made)] = name
             cells[cell], parents[cell] = name, cells[before]
         levels = tuple(tuple(given) for given in entry.factors.values())
         benchmarks = None if entry.benchmarks is None else tuple(entry.benchmarks)
-        design = Design(arm, number, entry.design, factors, levels, cells, parents, benchmarks)
+        design = Design(arm, path, entry.design, factors, levels, cells, parents, benchmarks)
         found.append((design, added))
     return found
 
 
-Wrong = tuple[tuple[str | int, ...], str]
-
-
-def _wrong(model: SuiteFile, arm: str, path: tuple[str | int, ...], entry: Ablate) -> Iterator[Wrong]:
+def _wrong(model: SuiteFile, arm: str, path: FilePath, entry: Ablate) -> Iterator[Mistake]:
     if arm not in model.arms:
-        yield path, f"no arm '{arm}' to ablate; {choices(model.arms, arm)}"
+        yield Mistake(path, f"no arm '{arm}' to ablate; {choices(model.arms, arm)}")
         return
     for name in entry.benchmarks or ():
         if name not in model.benchmarks:
-            yield (*path, "benchmarks"), f"no benchmark '{name}' in this suite; {choices(model.benchmarks, name)}"
+            message = f"no benchmark '{name}' in this suite; {choices(model.benchmarks, name)}"
+            yield Mistake((*path, "benchmarks"), message)
     for factor, levels in entry.factors.items():
         if len(levels) > 1 and entry.design in ("leave-one-out", "cumulative"):
-            yield (
-                (*path, "factors", factor),
-                f"a {entry.design} design takes one level a factor, '{factor}' has {len(levels)}; "
-                "one-change and factorial take several",
-            )
-    size = 1
-    for levels in entry.factors.values():
-        size *= len(levels) + 1
+            message = f"a {entry.design} design takes one level a factor, '{factor}' has {len(levels)}"
+            yield Mistake((*path, "factors", factor), f"{message}; one-change and factorial take several")
+    size = math.prod(len(levels) + 1 for levels in entry.factors.values())
     if entry.design == "factorial" and size > MAX_ARMS:
-        yield (*path, "factors"), f"a factorial of {size} arms; at most {MAX_ARMS} (use one-change or fewer factors)"
+        message = f"a factorial of {size} arms; at most {MAX_ARMS} (use one-change or fewer factors)"
+        yield Mistake((*path, "factors"), message)
 
 
-def _made(arm: Arm, entry: Ablate, cell: Cell, path: tuple[str | int, ...], node: Node | None) -> Arm:
+def _made(arm: Arm, entry: Ablate, cell: Combination, path: FilePath, node: Node | None) -> Arm:
     made = arm
     seen: dict[str, str] = {}
     for (factor, levels), level in zip(entry.factors.items(), cell, strict=True):
@@ -209,29 +203,31 @@ def _made(arm: Arm, entry: Ablate, cell: Cell, path: tuple[str | int, ...], node
         for key in levels[level]:
             if key in seen:
                 problem = f"'{key}' is changed by '{seen[key]}' and by '{factor}': their effects cannot be told apart"
-                _refuse(node, [((*where, key), problem)])
+                _refuse(node, Mistake((*where, key), problem))
             seen[key] = factor
         try:
             made = changed(made, levels[level])
         except ChangeError as error:
-            _refuse(node, [(where, str(error))])
+            _refuse(node, Mistake(where, str(error)))
     return made
 
 
-def _at(path: tuple[str | int, ...], factors: tuple[str, ...], cell: Cell) -> tuple[str | int, ...]:
+def _at(path: FilePath, factors: tuple[str, ...], cell: Combination) -> FilePath:
     """Where the last changed factor of a cell stands."""
     factor, level = next((f, at) for f, at in reversed(list(zip(factors, cell, strict=True))) if at is not None)
     return (*path, "factors", factor, str(level))
 
 
-def _said(factors: tuple[str, ...], cell: Cell) -> str:
+def _said(factors: tuple[str, ...], cell: Combination) -> str:
     return ", ".join(f"{factor} {level}" for factor, level in zip(factors, cell, strict=True) if level is not None)
 
 
-def _refuse(node: Node | None, problems: list[Wrong]) -> None:
-    if node is None:
-        raise HarnessError("; ".join(message for _, message in problems))
-    raise SuiteError([Problem(node.find(path), message) for path, message in problems])
+def _refuse(node: Node | None, *mistakes: Mistake) -> None:
+    """Raise where there are mistakes, at their places where the nodes are known."""
+    if mistakes and node is None:
+        raise HarnessError("; ".join(mistake.message for mistake in mistakes))
+    if mistakes and node is not None:
+        raise SuiteError([Problem(node.find(mistake.path), mistake.message) for mistake in mistakes])
 
 
 def expand(model: SuiteFile, node: Node) -> Node:
@@ -251,7 +247,7 @@ def expand(model: SuiteFile, node: Node) -> Node:
     running = {name: list(used.arms) if used.arms is not None else list(model.arms)
                for name, used in model.benchmarks.items()}  # fmt: skip
     for design, added in planned:
-        path = design.path(model)
+        path = design.path
         for cell, name in design.cells.items():
             if name in added:
                 widened.value[name] = _node(node, path, design, cell, added[name])
@@ -263,17 +259,14 @@ def expand(model: SuiteFile, node: Node) -> Node:
     return Node(node.place, value, dict(node.key_places))
 
 
-def _node(node: Node, path: tuple[str | int, ...], design: Design, cell: Cell, arm: Arm) -> Node:
+def _node(node: Node, path: FilePath, design: Design, cell: Combination, arm: Arm) -> Node:
     """An added arm as the file could have it, each changed value at its own place."""
     place = node.find(_at(path, design.factors, cell))
     places: dict[str, Place] = {}
     for factor, level in zip(design.factors, cell, strict=True):
         if level is not None:
-            level_path = (*path, "factors", factor, level)
-            step: Any = node
-            for one in level_path:
-                step = step.value[one]
-            places |= {key: step.key_places[key] for key in step.value}
+            changes = node.at((*path, "factors", factor, level))
+            places |= {key: changes.key_places[key] for key in changes.value}
     given = arm.model_dump(exclude_defaults=True, include={*SLOTS, "set", "protocol", "parent", "about"})
     made = _tree({"role": "ablation", **given}, place)
     for slot in SLOTS:

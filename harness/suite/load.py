@@ -122,7 +122,7 @@ def _validate(model: type[Model], node: Node) -> Model:
     try:
         return model.model_validate(node.plain())
     except ValidationError as error:
-        raise SuiteError([schema_problem(model, node, detail) for detail in error.errors()]) from error
+        raise SuiteError([schema_problem(node, detail) for detail in error.errors()]) from error
 
 
 def _benchmark(
@@ -130,7 +130,7 @@ def _benchmark(
 ) -> LoadedBenchmark:
     place = suite_node.find(("benchmarks", name))
     if used.define is not None:
-        node = suite_node.value["benchmarks"].value[name].value["define"]
+        node = suite_node.at(("benchmarks", name, "define"))
         if used.define.inherits:
             raise SuiteError(
                 [Problem(node.find(("inherits",)), "what stands in 'define:' inherits nothing; use 'file:' for that")]

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
-import types
-import typing
-from collections.abc import Mapping
 from typing import Any
 
-from pydantic import BaseModel, RootModel
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from harness.errors import Problem, choices
 from harness.suite.yamlfile import Node
 
+UNKNOWN_KEY = "unknown_key"
 
-def schema_problem(model: type[BaseModel], node: Node, detail: Mapping[str, Any]) -> Problem:
+
+def with_valid_keys(error: ValidationError, valid: list[str]) -> ValidationError:
+    """The error of a record whose unknown keys are told with those that it has; its parts have theirs already."""
+    lines = []
+    for line in error.errors():
+        kind: str | PydanticCustomError = line["type"]
+        if kind == "extra_forbidden" and len(line["loc"]) == 1:
+            kind = PydanticCustomError(UNKNOWN_KEY, "unknown key", {"valid": valid})
+        elif kind == UNKNOWN_KEY:
+            kind = PydanticCustomError(UNKNOWN_KEY, "unknown key", line["ctx"])
+        lines.append(InitErrorDetails(type=kind, loc=line["loc"], input=line["input"], ctx=line.get("ctx", {})))
+    return ValidationError.from_exception_data(error.title, lines)
+
+
+def schema_problem(node: Node, detail: ErrorDetails) -> Problem:
     """One problem from one entry of ``ValidationError.errors()``."""
     path = tuple(detail["loc"])
     real = _real_path(node, path)
     shown = ".".join(map(str, real))
     key = str(path[-1]) if path else ""
     kind, context = detail["type"], detail.get("ctx", {})
-    if kind == "extra_forbidden":
-        message = f"unknown key '{key}'; {choices(fields_at(model, path[:-1]), key)}"
+    if kind == UNKNOWN_KEY:
+        message = f"unknown key '{key}'; {choices(context['valid'], key)}"
     elif kind == "missing":
         message = f"the key '{key}' is missing" + (f" in '{shown}'" if shown else "")
     elif kind == "literal_error":
@@ -50,46 +63,3 @@ def _real_path(node: Node, path: tuple[Any, ...]) -> list[Any]:
 def _short(value: Any) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "…"
-
-
-def fields_at(model: Any, path: tuple[Any, ...]) -> list[str]:
-    """The keys that a model takes at a path."""
-    current = [model]
-    for step in path:
-        following: list[Any] = []
-        for candidate in current:
-            following.extend(_below(candidate, step))
-        current = following or current
-    names: list[str] = []
-    for candidate in current:
-        for member in _members(candidate):
-            if isinstance(member, type) and issubclass(member, BaseModel) and not issubclass(member, RootModel):
-                names.extend(member.model_fields)
-    return names
-
-
-def _members(annotation: Any) -> list[Any]:
-    """A type and, for unions and annotated types, what they are made of."""
-    origin = typing.get_origin(annotation)
-    if origin is typing.Annotated:
-        return _members(typing.get_args(annotation)[0])
-    if origin in (typing.Union, types.UnionType):
-        return [m for argument in typing.get_args(annotation) for m in _members(argument)]
-    return [annotation]
-
-
-def _below(annotation: Any, step: Any) -> list[Any]:
-    found: list[Any] = []
-    for member in _members(annotation):
-        origin, arguments = typing.get_origin(member), typing.get_args(member)
-        if origin is dict:
-            found.append(arguments[1])
-        elif origin is list:
-            found.append(arguments[0])
-        elif isinstance(member, type) and issubclass(member, BaseModel):
-            if issubclass(member, RootModel):
-                found.extend(_below(member.model_fields["root"].annotation, step))
-            elif step in member.model_fields:
-                field = member.model_fields[step]
-                found.append(field.annotation)
-    return found

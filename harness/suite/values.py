@@ -100,7 +100,10 @@ def part_mistakes(
 
 def recipe_mistakes(given: Mapping[str, Any], task: registry.Entry[TaskCard]) -> Iterator[Mistake]:
     """Of a recipe: the keys that every recipe has, those of the task, and the hyper-parameters under its slots."""
-    yield from mistakes(given, {**COMMON_KEYS, **task.options}, "recipe key")
+    declared = {**COMMON_KEYS, **task.options}
+    for mistake in mistakes(given, declared, "recipe key"):
+        hint = "" if mistake.path[0] in declared else _as_hyper_parameter(str(mistake.path[0]))
+        yield Mistake(mistake.path, mistake.message + hint)
     fill = given.get("slots")
     for slot, value in fill.items() if isinstance(fill, dict) else ():
         if slot not in SLOTS:
@@ -111,6 +114,12 @@ def recipe_mistakes(given: Mapping[str, Any], task: registry.Entry[TaskCard]) ->
         shared = given.get(slot)
         if shared and isinstance(shared, dict):
             yield from (mistake.below(slot) for mistake in _shared_mistakes(slot, shared))
+
+
+def _as_hyper_parameter(name: str) -> str:
+    """How a hyper-parameter is named that was taken for a recipe key; nothing where no method has it."""
+    dotted = [f"{slot}.{group}.{name}" for slot in SLOTS for group, taken in _groups(slot).items() if name in taken]
+    return f"; methods take it as {' or '.join(dotted[:3])}" if dotted else ""
 
 
 def _shared_mistakes(slot: str, shared: Mapping[str, Any]) -> Iterator[Mistake]:

@@ -88,13 +88,12 @@ def _idle(suite: Suite) -> Iterator[SuiteWarning]:
 
 def _untuned(suite: Suite) -> Iterator[SuiteWarning]:
     """The untuned arms of every scale, each told once with the scales at which it is so."""
-    scales: dict[tuple[str, str], dict[str, list[str]]] = {}
+    scales: dict[tuple[str, str, str], list[str]] = {}
     for scale in WRITTEN_SCALES:
         for found in untuned_arms(suite, scale):
-            scales.setdefault((found.benchmark, found.arm), {}).setdefault(found.message, []).append(scale)
-    for (benchmark, arm), messages in scales.items():
-        for message, at in messages.items():
-            yield SuiteWarning(suite.node.find(("arms", arm)), benchmark, arm, f"{message} at {', '.join(at)}")
+            scales.setdefault((found.benchmark, found.arm, found.message), []).append(scale)
+    for (benchmark, arm, message), at in scales.items():
+        yield SuiteWarning(suite.node.find(("arms", arm)), benchmark, arm, f"{message} at {', '.join(at)}")
 
 
 def untuned_arms(suite: Suite, scale: str) -> list[UntunedArm]:

@@ -43,6 +43,13 @@ class Node:
             return [child.plain() for child in self.value]
         return self.value
 
+    def at(self, path: Path_) -> Node:
+        """The node at a path that exists."""
+        node = self
+        for step in path:
+            node = node.value[step]
+        return node
+
     def find(self, path: Path_) -> Place:
         """The place of the value at a path; of its nearest parent where it is missing."""
         node, place = self, self.place

@@ -16,6 +16,7 @@ from harness.suite import load_suite
 MISTAKES = {
     "a value outside the choices": ("schedule", "cosin", "'schedule' is 'cosin'; did you mean 'cosine'?"),
     "an unknown key": ("stepz", "3", "unknown recipe key 'stepz'; did you mean 'steps'?"),
+    "a hyper-parameter without its method": ("momentum", "0", "methods take it as optimizer.sgd.momentum"),
     "a wrong type": ("steps", "abc", "'steps' is 'abc'; a whole number is expected"),
     "below the limit": ("batch_size", "-3", "'batch_size' is -3; at least 1 is expected"),
     "an empty value": ("batch_size", "null", "'batch_size' is empty; a whole number is expected"),
