@@ -96,9 +96,9 @@ class Dispatcher:
         """Run until nothing waits and nothing runs."""
         while self._running or (self._waiting and not self._must_stop()):
             self._start_what_fits()
-            for outcome in self._executor.wait(POLL_SECONDS):
-                job = self._running.pop(outcome.trial_id)
-                outcome = self._settled(job, outcome)
+            for ended in self._executor.wait(POLL_SECONDS):
+                job = self._running.pop(ended.trial_id)
+                outcome = self._settled(job, ended)
                 if self._try_again(job, outcome):
                     continue
                 self._open.discard(job.trial_id)

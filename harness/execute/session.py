@@ -81,10 +81,12 @@ class Session:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._dispatcher is not None and isinstance(error, KeyboardInterrupt):
-            self._dispatcher.abandon()
-        if self.executor is not None:
-            self.executor.shutdown()
+        try:
+            if self._dispatcher is not None and isinstance(error, KeyboardInterrupt):
+                self._dispatcher.abandon()
+        finally:
+            if self.executor is not None:
+                self.executor.shutdown()
 
     @property
     def stopped(self) -> str | None:

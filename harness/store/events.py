@@ -32,6 +32,8 @@ Parts = Mapping[str, tuple[str, tuple[str, ...]]]
 """Fields that hold a row or rows: of which table, and which columns each row brings along itself."""
 Touched = list[tuple[str, Mapping[str, Any]]]
 """(table, row); a row may hold its key alone."""
+CHANGED_IN_PART = ("runs", "trials", "sweeps", "sweep_points")
+"""Tables whose events may bring some columns only: their rows are loaded before they are changed."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +66,12 @@ class Event:
         if missing:
             raise StoreError(f"a {self.kind!r} event needs {', '.join(missing)}")
         for part, (table, needed) in self.parts.items():
-            given = getattr(self, part)
-            for row in [given] if isinstance(given, Mapping) else given:
+            for row in self._rows(part):
                 self._check_row(part, table, needed, row)
+
+    def _rows(self, part: str) -> Rows:
+        given: Any = getattr(self, part)
+        return [given] if isinstance(given, Mapping) else given
 
     def _check_row(self, part: str, table: str, needed: tuple[str, ...], row: Any) -> None:
         if not isinstance(row, Mapping):
@@ -101,7 +106,8 @@ class Event:
 
     def touches(self) -> Touched:
         """The rows that must be loaded before it is folded."""
-        return []
+        loaded = [(part, table) for part, (table, _) in self.parts.items() if table in CHANGED_IN_PART]
+        return [(table, row) for part, table in loaded for row in self._rows(part)]
 
     def fold(self, rows: PendingRows) -> None:
         """Change the rows that it is about.
@@ -143,11 +149,6 @@ class SessionEvent(Event):
 @dataclass(frozen=True)
 class _ColumnsEvent(Event):
     """Some columns of one row: its only part."""
-
-    def touches(self) -> Touched:
-        """The row."""
-        ((part, (table, _)),) = self.parts.items()
-        return [(table, getattr(self, part))]
 
     def fold(self, rows: PendingRows) -> None:
         """Add the columns."""
@@ -192,10 +193,6 @@ class PlannedEvent(Event):
     run_id: str
     trials: Rows
     links: Rows = ()
-
-    def touches(self) -> Touched:
-        """The trials."""
-        return [("trials", trial) for trial in self.trials]
 
     def fold(self, rows: PendingRows) -> None:
         """Queue what has no result; a trial keeps the names under which it was first planned."""

@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 from harness.store.errors import StoreError
+from harness.store.tables import TABLES
 from harness.trial.result import Artifact, MetricSeries, Score
 from harness.vocabulary import FINAL, UNFINISHED, Status
 
-COLUMNS = (
-    "trial_id",
-    "status",
-    "attempts",
-    "started_at",
-    "environment_id",
-    "device",
-    "error",
-    "wall_seconds",
-    "cpu_seconds",
-    "peak_memory_mb",
-)
-"""Columns of ``trials`` that an outcome sets; the names of the trial are not its to change."""
 _SERIES = ("split", "name", "step", "epoch", "value", "elapsed_seconds")
 _NUMBERS = _SERIES[2:]
 
@@ -113,6 +101,10 @@ class Outcome:
                 for one in parts.get("artifacts") or ()
             ),
         )
+
+
+COLUMNS = tuple(part.name for part in fields(Outcome) if part.name in TABLES["trials"])
+"""Columns of ``trials`` that an outcome sets; the names of the trial are not its to change."""
 
 
 def _series(parts: Mapping[str, Any]) -> MetricSeries:

@@ -293,11 +293,8 @@ class Owner:
 
 
 def _counted(path: Path) -> dict[str, int]:
-    connection = connect(path, read_only=True)
-    try:
+    with contextlib.closing(connect(path, read_only=True)) as connection:
         return counters(connection)
-    finally:
-        connection.close()
 
 
 def _run_of(segment: Segment) -> str | None:

@@ -118,15 +118,10 @@ def _finished_in(paths: StorePaths) -> set[str]:
         copy = Path(folder) / "old.duckdb"
         copy_database(paths, copy)
         try:
-            connection = connect(copy, read_only=True)
-        except StoreError:
+            with contextlib.closing(connect(copy, read_only=True)) as connection:
+                return {trial_id for (trial_id,) in connection.execute(_FINISHED).fetchall()}
+        except (StoreError, duckdb.Error):
             return set()
-        try:
-            return {trial_id for (trial_id,) in connection.execute(_FINISHED).fetchall()}
-        except duckdb.Error:
-            return set()
-        finally:
-            connection.close()
 
 
 def _set_aside(paths: StorePaths) -> Path | None:

@@ -181,11 +181,8 @@ def _create(paths: StorePaths, steps: Sequence[Migration]) -> None:
     fresh = paths.database.with_name(f"{paths.database.name}.new-{os.getpid()}")
     for leftover in (fresh, fresh.with_name(fresh.name + ".wal")):
         leftover.unlink(missing_ok=True)
-    connection = connect(fresh, config=WRITER)
-    try:
+    with contextlib.closing(connect(fresh, config=WRITER)) as connection:
         migrate(connection, steps)
-    finally:
-        connection.close()
     fresh.replace(paths.database)
     sync_folder(paths.database.parent)
 

@@ -27,6 +27,8 @@ from harness.store.events import OutcomeEvent
 from harness.suite import load_suite
 from harness.vocabulary import Status
 
+RAY = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+
 METHODS = """
 import os
 from pathlib import Path
@@ -57,9 +59,7 @@ class Noting(torch.optim.SGD):
 """
 
 
-@pytest.fixture(
-    scope="module", params=[pytest.param(name, marks=[pytest.mark.ray] if name == "ray" else []) for name in EXECUTORS]
-)
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=RAY if name == "ray" else []) for name in EXECUTORS])
 def executor(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Executor]:
     made = EXECUTORS[request.param](ExecutorOptions(tmp_path_factory.mktemp("sessions")))
     yield made

@@ -354,9 +354,6 @@ def test_a_new_kind_of_event_is_one_class(paths: StorePaths, monkeypatch: pytest
         row: Mapping[str, Any]
         because: str = ""
 
-        def touches(self) -> list[tuple[str, Mapping[str, Any]]]:
-            return [("trials", self.row)]
-
         def fold(self, rows: PendingRows) -> None:
             rows.merge("trials", self.row)
             rows.log(self, self.kind, {"because": self.because})

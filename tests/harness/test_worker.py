@@ -1,0 +1,82 @@
+"""What a worker tells of itself, and files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from harness import errors
+from harness.execute import memory, worker
+from harness.execute.worker import Job, run_job
+from harness.trial.files import replacing
+from harness.vocabulary import Status
+
+
+class OutOfTimeError(Exception):
+    """An error of the user's code that is called as ours is."""
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [(errors.OutOfTimeError("late"), Status.TIMEOUT), (OutOfTimeError("theirs"), Status.FAILED)],
+)
+def test_a_timeout_is_told_by_its_type(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, status: Status
+) -> None:
+    def train(*_: object) -> Any:
+        raise error
+
+    monkeypatch.setattr(worker, "_train", train)
+    outcome = run_job(Job("t", "b/a/0", {"recipe": {}}, tmp_path), lambda *_: None)
+    assert outcome.status == status
+    assert outcome.error is not None
+    assert outcome.error.startswith("OutOfTimeError: ")
+
+
+@pytest.mark.parametrize(("platform", "told"), [("darwin", 3 << 20), ("freebsd", 3 << 10)])
+def test_peak_memory_is_in_bytes_everywhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, platform: str, told: int
+) -> None:
+    monkeypatch.setattr(memory, "_STATUS", tmp_path / "absent")
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(memory.resource, "getrusage", lambda who: SimpleNamespace(ru_maxrss=told))
+    assert memory.peak_memory_bytes() == 3 << 20
+
+
+@pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="Linux lets it be set back")
+def test_peak_memory_can_begin_anew() -> None:
+    held = bytearray(64 << 20)
+    before = memory.peak_memory_bytes()
+    del held
+    memory.reset_peak_memory()
+    assert memory.peak_memory_bytes() < before
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (synced.append(descriptor), real(descriptor)))
+    path = tmp_path / "new" / "file"
+    with replacing(path) as part:
+        part.write_text("first")
+        assert not path.exists()
+    assert not synced
+
+    def write_half() -> None:
+        with replacing(path, durable=True) as part:
+            part.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_half()
+    assert path.read_text() == "first"
+    with replacing(path, durable=True) as part:
+        part.write_text("second")
+    assert synced
+    assert path.read_text() == "second"
+    assert list(path.parent.iterdir()) == [path]
