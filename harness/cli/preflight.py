@@ -95,17 +95,17 @@ def _show(report: PreflightReport) -> None:
     from harness.preflight import missing_sources
 
     output = console()
-    for suite in dict.fromkeys(row.suite for row in report.rows):
+    for suite in dict.fromkeys(row.suite for row in report.cells):
         title = f"{suite}; hours on {report.device.title} at {report.utilisation:.0%}"
         shown = table(*COLUMNS, right=set(COLUMNS) - set(LEFT), title=title)
-        for row in report.rows:
+        for row in report.cells:
             if row.suite == suite:
                 shown.add_row(*map(Text, _cells(row)))
         output.print(shown)
-    for name, cells in missing_sources(report.rows).items():
+    for name, cells in missing_sources(report.cells).items():
         line = f"missing {name}: {counted(cells, 'cell')} ('harness data list' says where it comes from)"
         output.print(line, style="dim", markup=False)
-    tried, steps = counted(len(report.rows), "cell"), counted(report.works, "step")
+    tried, steps = counted(len(report.cells), "cell"), counted(report.works, "step")
     output.print(
         f"{tried}, {len(report.failed)} failed; {steps} in {report.seconds:.0f} s, at most "
         f"{report.highest_gb:.1f} GB a process"

@@ -90,7 +90,7 @@ class Live(Counting):
 
         super().__init__(suite)
         self._console = Console(stderr=True)
-        self._live = RichLive(self._table(), console=self._console, refresh_per_second=4, transient=True)
+        self._live = RichLive(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Live:
         self._live.start()
@@ -109,27 +109,12 @@ class Live(Counting):
         table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=None)
         for column in ("running", "seed", "step", "loss", "seeds done"):
             table.add_column(column, justify="left" if column == "running" else "right")
-        for trial_id, job in self.running.items():
+        for trial_id, job in list(self.running.items()):  # drawn in a thread while trials begin and end
             at = self.newest.get(trial_id)
             name, seed = cell_of(job), job.label.rpartition("/")[2]
             step = f"{at.step}/{at.steps}" if at and at.steps else "…"
             table.add_row(name, seed, step, f"{at.loss:.4g}" if at and at.steps else "", str(self.ended[name]))
         return table
-
-    def queued(self, jobs: int) -> None:
-        """More trials wait."""
-        super().queued(jobs)
-        self._live.update(self._table())
-
-    def started(self, job: Job) -> None:
-        """A trial began."""
-        super().started(job)
-        self._live.update(self._table())
-
-    def progressed(self, progress: list[Progress]) -> None:
-        """Heartbeats."""
-        super().progressed(progress)
-        self._live.update(self._table())
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         """A trial ended; a failure is printed above the table."""
@@ -137,7 +122,6 @@ class Live(Counting):
         if outcome.status != Status.DONE:
             first = str(outcome.error).splitlines()[0]
             self._console.print(f"{outcome.status}: {job.label}: {first}", markup=False, highlight=False)
-        self._live.update(self._table())
 
 
 @contextlib.contextmanager

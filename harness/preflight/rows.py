@@ -62,9 +62,9 @@ class CellResult:
 
 @dataclass(frozen=True, slots=True)
 class PreflightReport:
-    """All cells, and what trying them cost."""
+    """All cells, and what trying them cost: pieces of work, seconds, the largest process in GiB."""
 
-    rows: tuple[CellResult, ...]
+    cells: tuple[CellResult, ...]
     device: Device
     utilisation: float
     seconds: float
@@ -74,19 +74,11 @@ class PreflightReport:
     @property
     def failed(self) -> tuple[CellResult, ...]:
         """The cells that do not build."""
-        return tuple(row for row in self.rows if not row.good)
+        return tuple(cell for cell in self.cells if not cell.good)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {
-            "cells": [asdict(row) for row in self.rows],
-            "failed": [f"{row.suite}/{row.benchmark}/{row.arm}" for row in self.failed],
-            "device": asdict(self.device),
-            "utilisation": self.utilisation,
-            "seconds": self.seconds,
-            "works": self.works,
-            "highest_gb": self.highest_gb,
-        }
+        return {**asdict(self), "failed": [f"{cell.suite}/{cell.benchmark}/{cell.arm}" for cell in self.failed]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +110,10 @@ def preflight(
         measurements[work.key] = measurement
         if told is not None:
             told(work.label, len(measurements), len(works))
-    rows = tuple(_result(cell, works[cell.work.key], measurements[cell.work.key], settings) for cell in cells)
-    highest = max((row.step_gb for row in rows), default=0.0)
+    results = tuple(_result(cell, works[cell.work.key], measurements[cell.work.key], settings) for cell in cells)
+    highest = max((result.step_gb for result in results), default=0.0)
     seconds = time.monotonic() - started
-    return PreflightReport(rows, settings.device, settings.utilisation, seconds, len(works), highest)
+    return PreflightReport(results, settings.device, settings.utilisation, seconds, len(works), highest)
 
 
 def works_of(cells: Sequence[PreflightCell]) -> dict[str, Workload]:
@@ -188,6 +180,6 @@ def _steps(cell: PreflightCell, measured: Measurement) -> int | None:
     return recipe.total_steps(per_epoch or 1)
 
 
-def missing_sources(rows: Sequence[CellResult]) -> dict[str, int]:
+def missing_sources(cells: Sequence[CellResult]) -> dict[str, int]:
     """For how many cells each source of data or weights is missing, by name."""
-    return dict(sorted(Counter(name for row in rows for name in row.missing).items()))
+    return dict(sorted(Counter(name for cell in cells for name in cell.missing).items()))
