@@ -60,7 +60,7 @@ def test_a_purchase_takes_both_arms_and_says_why(tmp_path: Path) -> None:
     assert first.expected_resolution_per_second > second.expected_resolution_per_second
     assert first.alternatives[0][0] == second.claim_id
     assert "c-x0 is unresolved after 4 pairs" in first.reason
-    assert first.as_event()["detail"]["seed"] == 4
+    assert first.as_event("r").detail["seed"] == 4
     assert next_seeds(found, 2) == [first, second]  # replayable
 
 
