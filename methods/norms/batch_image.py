@@ -12,13 +12,13 @@ from torch.nn import functional
 from methods.cards import MethodCard, Uniform, defaults_of
 from methods.checks import check_choice
 from methods.norms.probes import DEVIATIONS, Deviations, RegionShift
-from methods.norms.regions import check_image, hole_mask
+from methods.norms.regions import ImageNorm, hole_mask
 from methods.norms.steps import backward_under_way
 
 STATISTICS = ("running", "batch")
 
 
-class BatchNormImage(nn.Module):
+class BatchNormImage(ImageNorm):
     """Full-spatial batch normalization (ICML 2015) for (B, C, H, W); a hole mask changes nothing.
 
     With ``statistics="batch"`` it normalises by the batch in evaluation too, as Region Normalization does: the
@@ -31,12 +31,11 @@ class BatchNormImage(nn.Module):
         momentum: weight of the batch in the running values.
         statistics: ``running`` or ``batch``, what evaluation normalises by.
 
-    Attributes:
-        record: whether forwards record what ``diagnostics`` reports.
-
     Raises:
         ValueError: another value of ``statistics``.
     """
+
+    name = "batch-image"
 
     running_mean: Tensor
     running_var: Tensor
@@ -44,30 +43,16 @@ class BatchNormImage(nn.Module):
 
     def __init__(self, channels: int, *, eps: float = 1e-5, momentum: float = 0.1, statistics: str = "running") -> None:
         super().__init__()
-        check_choice("batch-image", "statistics", statistics, STATISTICS)
+        check_choice(self.name, "statistics", statistics, STATISTICS)
         self.channels, self.eps, self.momentum, self.statistics = channels, eps, momentum, statistics
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
         self.register_buffer("running_mean", torch.zeros(channels))
         self.register_buffer("running_var", torch.ones(channels))
         self.register_buffer("num_batches_tracked", torch.zeros((), dtype=torch.long))
-        self.record = False
         self._deviations, self._region_shift = Deviations(), RegionShift()
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Normalise.
-
-        Args:
-            x: feature maps, (B, C, H, W).
-            mask: (B or 1, 1, H', W'), 1 = hole; only the diagnostics read it.
-
-        Returns:
-            (B, C, H, W).
-
-        Raises:
-            ValueError: another shape of x, or one value a channel where the batch's statistics are wanted.
-        """
-        check_image("batch-image", x, self.channels)
+    def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if self.record and not torch.compiler.is_compiling():
             self._observe(x, mask)
         if not self.training:
@@ -86,7 +71,7 @@ class BatchNormImage(nn.Module):
 
     def _observe(self, x: Tensor, mask: Tensor | None) -> None:
         if mask is not None:
-            self._region_shift.observe(x, hole_mask("batch-image", mask, x))
+            self._region_shift.observe(x, hole_mask(self.name, mask, x))
         if self.training:
             mean, variance = self.running_mean, self.running_var
             references = {"mean": mean, "variance": variance, "mean_square": variance + mean.square()}

@@ -31,6 +31,8 @@ class BatchNormReleased(MaskedBatchNorm):
         ValueError: an unknown option.
     """
 
+    name = "batch-released"
+
     def __init__(
         self,
         channels: int,
@@ -40,11 +42,10 @@ class BatchNormReleased(MaskedBatchNorm):
         scaling: str = "released",
         padding: str = "released",
     ) -> None:
-        check_choice("batch-released", "scaling", scaling, OPTIONS["scaling"])
-        check_choice("batch-released", "padding", padding, OPTIONS["padding"])
+        check_choice(self.name, "scaling", scaling, OPTIONS["scaling"])
+        check_choice(self.name, "padding", padding, OPTIONS["padding"])
         super().__init__(
             channels,
-            "batch-released",
             momentum=momentum,
             eps=eps,
             scaling=scaling == "released",

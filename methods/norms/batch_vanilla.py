@@ -22,8 +22,10 @@ class BatchNormVanilla(MaskedBatchNorm):
         eps: added to the variance.
     """
 
+    name = "batch-vanilla"
+
     def __init__(self, channels: int, *, momentum: float = 0.1, eps: float = 1e-5) -> None:
-        super().__init__(channels, "batch-vanilla", momentum=momentum, eps=eps, scaling=False, fill=False)
+        super().__init__(channels, momentum=momentum, eps=eps, scaling=False, fill=False)
 
 
 CARD = MethodCard(

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from methods.cards import MethodCard, defaults_of
-from methods.norms.sequence import check_groups, check_sequence, group_scale, narrow
+from methods.norms.sequence import SequenceNorm, check_groups, group_scale, narrow
 from methods.precision import widen
 
 
-class GroupRMSNorm(nn.Module):
+class GroupRMSNorm(SequenceNorm):
     """GroupScaling of PowerNorm's release (ICML 2020) with gain and bias for (T, B, C): RMSNorm by group.
 
     Each group of channels of each token is divided by √(mean of x² + eps). It separates what PowerNorm owes to
@@ -28,34 +28,19 @@ class GroupRMSNorm(nn.Module):
         ValueError: groups that do not divide C.
     """
 
+    name = "group-rms"
+
     def __init__(self, channels: int, *, groups: int = 1, eps: float = 1e-5) -> None:
         super().__init__()
-        check_groups("group-rms", channels, groups)
+        check_groups(self.name, channels, groups)
         self.channels, self.groups, self.eps = channels, groups, eps
         self.weight = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels))
 
-    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Normalise.
-
-        Args:
-            x: activations, (T, B, C).
-            padding_mask: (B, T), true = padding; changes nothing.
-
-        Returns:
-            (T, B, C), in the type of x (float32 under autocast).
-
-        Raises:
-            ValueError: another shape of x or mask.
-        """
-        check_sequence("group-rms", x, self.channels, padding_mask)
+    def _normalise(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         wide = widen(x)
         scaled = group_scale(wide, self.groups, self.eps)
         return narrow(scaled * self.weight.to(wide.dtype) + self.bias.to(wide.dtype), x)
-
-    def diagnostics(self) -> dict[str, Tensor | float]:
-        """Nothing to report: no statistics are shared between tokens."""
-        return {}
 
     def extra_repr(self) -> str:
         """The hyper-parameters, for ``print``."""

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from methods.cards import MethodCard, defaults_of
 from methods.norms.probes import RegionShift
-from methods.norms.regions import check_image, hole_mask
+from methods.norms.regions import ImageNorm, hole_mask
 
 
-class InstanceNormImage(nn.InstanceNorm2d):
+class InstanceNormImage(ImageNorm, nn.InstanceNorm2d):
     """torch's instance normalization (2016, equation 6) with affine map for (B, C, H, W).
 
     Each image and channel is normalised by itself, without running statistics; a hole mask changes nothing.
@@ -21,33 +21,19 @@ class InstanceNormImage(nn.InstanceNorm2d):
     Args:
         channels: C.
         eps: added to the variance.
-
-    Attributes:
-        record: whether forwards record what ``diagnostics`` reports.
     """
+
+    name = "instance-image"
 
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
         super().__init__(channels, eps=eps, affine=True)
-        self.record = False
+        self.channels = channels
         self._region_shift = RegionShift()
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Normalise.
-
-        Args:
-            x: feature maps, (B, C, H, W).
-            mask: (B or 1, 1, H', W'), 1 = hole; only the diagnostics read it.
-
-        Returns:
-            (B, C, H, W).
-
-        Raises:
-            ValueError: another shape of x, or one position an image.
-        """
-        check_image("instance-image", x, self.num_features)
+    def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if self.record and mask is not None and not torch.compiler.is_compiling():
-            self._region_shift.observe(x, hole_mask("instance-image", mask, x))
-        return super().forward(x)
+            self._region_shift.observe(x, hole_mask(self.name, mask, x))
+        return nn.InstanceNorm2d.forward(self, x)
 
     def diagnostics(self) -> dict[str, Tensor | float]:
         """``hole_share``, ``mean_shift`` and ``std_ratio`` of the last forward with a mask and ``record`` true."""

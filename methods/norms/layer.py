@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from methods.cards import MethodCard, defaults_of
 from methods.norms.probes import DEVIATIONS, Deviations
-from methods.norms.sequence import check_sequence, valid_tokens
+from methods.norms.sequence import SequenceNorm, valid_tokens
 
 
-class LayerNorm(nn.LayerNorm):
+class LayerNorm(SequenceNorm, nn.LayerNorm):
     """torch's layer normalization (2016, equation 4) over the channels of (T, B, C).
 
     Each token is normalised by itself, so the padding mask changes nothing.
@@ -26,29 +26,18 @@ class LayerNorm(nn.LayerNorm):
         record: whether forwards record what ``diagnostics`` reports.
     """
 
+    name = "layer"
+
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
         super().__init__(channels, eps=eps)
         self.channels = channels
         self.record = False
         self._deviations = Deviations()
 
-    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Normalise.
-
-        Args:
-            x: activations, (T, B, C).
-            padding_mask: (B, T), true = padding; only the diagnostics read it.
-
-        Returns:
-            (T, B, C).
-
-        Raises:
-            ValueError: another shape of x or mask.
-        """
-        check_sequence("layer", x, self.channels, padding_mask)
+    def _normalise(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         if self.record and self.training and not torch.compiler.is_compiling():
             self._deviations.observe(x, valid_tokens(padding_mask, torch.float32), {})
-        return super().forward(x)
+        return nn.LayerNorm.forward(self, x)
 
     def diagnostics(self) -> dict[str, Tensor | float]:
         """How the batch statistics of its input vary; only of training forwards made with ``record`` true.

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from methods.norms.moments import BatchMomentsNorm, TokenPass
-from methods.norms.probes import Deviations
-from methods.norms.sequence import check_sequence, group_scale, narrow, valid_tokens
+from methods.norms.sequence import group_scale, narrow, valid_tokens
 from methods.norms.steps import StepStatistics, merge_moments
 from methods.precision import widen
 
@@ -21,7 +20,6 @@ class MaskedBatchNorm(StepStatistics):
 
     Args:
         channels: C.
-        name: the registered name, for messages.
         momentum: weight of the batch in the running values.
         eps: added to the variance (and to the mean square of the scaling).
         scaling: whether each token is first divided by its root mean square.
@@ -31,30 +29,12 @@ class MaskedBatchNorm(StepStatistics):
     running_mean: Tensor
     running_var: Tensor
 
-    def __init__(self, channels: int, name: str, *, momentum: float, eps: float, scaling: bool, fill: bool) -> None:
+    def __init__(self, channels: int, *, momentum: float, eps: float, scaling: bool, fill: bool) -> None:
         super().__init__(channels, {"running_mean": 0.0, "running_var": 1.0})
-        self.channels, self.name = channels, name
         self.momentum, self.eps = momentum, eps
         self.scaling, self.fill = scaling, fill
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.record = False
-        self._deviations = Deviations()
 
-    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Normalise.
-
-        Args:
-            x: activations, (T, B, C).
-            padding_mask: (B, T), true = padding.
-
-        Returns:
-            (T, B, C), in the type of x (float32 under autocast).
-
-        Raises:
-            ValueError: another shape of x or mask.
-        """
-        check_sequence(self.name, x, self.channels, padding_mask)
+    def _normalise(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         wide = widen(x)
         scaled = group_scale(wide, 1, self.eps) if self.scaling else wide
         weight, bias = self.weight.to(wide.dtype), self.bias.to(wide.dtype)
@@ -76,10 +56,6 @@ class MaskedBatchNorm(StepStatistics):
         mean, variance = batch
         unbiased = variance * (tokens / (tokens - 1).clamp(min=1))
         return torch.lerp(before, torch.stack((mean, unbiased)).to(before.dtype), self.momentum)
-
-    def diagnostics(self) -> dict[str, Tensor | float]:
-        """``batch_{mean,variance,mean_square}_deviation_{median,p99}`` of forwards made with ``record`` true."""
-        return dict(self._deviations.summary())
 
     def extra_repr(self) -> str:
         """The hyper-parameters, for ``print``."""

@@ -6,12 +6,12 @@ Shen et al., "PowerNorm: Rethinking Batch Normalization in Transformers", ICML 2
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from methods.cards import MethodCard, Uniform, defaults_of
 from methods.norms.moments import QuadraticMeanNorm, TokenPass
-from methods.norms.probes import DEVIATIONS, Deviations
-from methods.norms.sequence import check_groups, check_sequence, group_scale, narrow, valid_tokens
+from methods.norms.probes import DEVIATIONS
+from methods.norms.sequence import check_groups, group_scale, narrow, valid_tokens
 from methods.norms.steps import StepStatistics, merge_means
 from methods.precision import widen
 
@@ -38,6 +38,8 @@ class PowerNormVanilla(StepStatistics):
         ValueError: groups that do not divide C.
     """
 
+    name = "power-vanilla"
+
     running_phi: Tensor
 
     def __init__(
@@ -50,28 +52,11 @@ class PowerNormVanilla(StepStatistics):
         group_scaling: bool = True,
     ) -> None:
         super().__init__(channels, {"running_phi": 1.0})
-        check_groups("power-vanilla", channels, groups)
-        self.channels, self.alpha_fwd, self.eps = channels, alpha_fwd, eps
+        check_groups(self.name, channels, groups)
+        self.alpha_fwd, self.eps = alpha_fwd, eps
         self.groups, self.group_scaling = groups, group_scaling
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.record = False
-        self._deviations = Deviations()
 
-    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Normalise.
-
-        Args:
-            x: activations, (T, B, C).
-            padding_mask: (B, T), true = padding; padding is normalised but does not enter ψ.
-
-        Returns:
-            (T, B, C), in the type of x (float32 under autocast).
-
-        Raises:
-            ValueError: another shape of x or mask.
-        """
-        check_sequence("power-vanilla", x, self.channels, padding_mask)
+    def _normalise(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         wide = widen(x)
         scaled = group_scale(wide, self.groups, self.eps) if self.group_scaling else wide
         weight, bias = self.weight.to(wide.dtype), self.bias.to(wide.dtype)
@@ -89,10 +74,6 @@ class PowerNormVanilla(StepStatistics):
 
     def _updated(self, before: Tensor, batch: Tensor, _: Tensor) -> Tensor:
         return torch.lerp(before, batch.to(before.dtype), 1 - self.alpha_fwd)
-
-    def diagnostics(self) -> dict[str, Tensor | float]:
-        """``batch_{mean,variance,mean_square}_deviation_{median,p99}`` of forwards made with ``record`` true."""
-        return dict(self._deviations.summary())
 
     def extra_repr(self) -> str:
         """The hyper-parameters, for ``print``."""

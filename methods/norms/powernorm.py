@@ -10,15 +10,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from methods.cards import MethodCard, Uniform, defaults_of
 from methods.checks import check_choice
 from methods.norms.compiled import settle
-from methods.norms.probes import DEVIATIONS, Deviations
+from methods.norms.probes import DEVIATIONS
 from methods.norms.sequence import (
     check_groups,
-    check_sequence,
     group_multiply,
     group_rms_inverse,
     group_scale,
@@ -224,6 +223,8 @@ class PowerNorm(StepStatistics):
         ValueError: an unknown option, groups that do not divide C, or a fraction without ``total_steps``.
     """
 
+    name = "power"
+
     running_phi: Tensor
 
     def __init__(
@@ -255,10 +256,9 @@ class PowerNorm(StepStatistics):
             "warmup_backward": warmup_backward,
         }
         for name, value in given.items():
-            check_choice("power", name, value, OPTIONS[name])
-        check_groups("power", channels, groups)
-        self.channels = channels
-        self.warmup_steps = resolve_warmup("power", warmup_steps, warmup_fraction, total_steps)
+            check_choice(self.name, name, value, OPTIONS[name])
+        check_groups(self.name, channels, groups)
+        self.warmup_steps = resolve_warmup(self.name, warmup_steps, warmup_fraction, total_steps)
         self.alpha_fwd, self.alpha_bkw, self.eps = alpha_fwd, alpha_bkw, eps
         self.groups, self.group_scaling = groups, group_scaling
         self.running_update, self.warmup_boundary = running_update, warmup_boundary
@@ -272,30 +272,13 @@ class PowerNorm(StepStatistics):
             exact=warmup_backward == "exact",
             update=True,
         )
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
         self._average_name = "ema_gz" if recursion == "released" else "nu"
         self.register_buffer(self._average_name, torch.zeros(channels))
         self.register_buffer("_backward_before", torch.zeros(channels), persistent=False)
         self.register_buffer("_backward_sums", torch.zeros(2, channels), persistent=False)
         self.register_buffer("_backward_tokens", torch.zeros((), dtype=torch.long), persistent=False)
-        self.record = False
-        self._deviations = Deviations()
 
-    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Normalise.
-
-        Args:
-            x: activations, (T, B, C).
-            padding_mask: (B, T), true = padding; padding is normalised but does not enter ψ.
-
-        Returns:
-            (T, B, C), in the type of x (float32 under autocast).
-
-        Raises:
-            ValueError: another shape of x or mask.
-        """
-        check_sequence("power", x, self.channels, padding_mask)
+    def _normalise(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         wide = widen(x)
         weight, bias = self.weight.to(wide.dtype), self.bias.to(wide.dtype)
         if not self.training:
@@ -344,7 +327,7 @@ class PowerNorm(StepStatistics):
         scale = 1 - self.alpha_bkw if self._average_name == "ema_gz" else 1.0
         nu: Tensor = getattr(self, self._average_name).detach().float().abs() * scale
         steps = self.iteration.float()
-        result: dict[str, Tensor | float] = dict(self._deviations.summary())
+        result: dict[str, Tensor | float] = super().diagnostics()
         result["nu_median"], result["nu_p99"] = torch.quantile(nu, nu.new_tensor((0.5, 0.99))).unbind()
         result["after_warmup_share"] = (steps - self.warmup_steps).clamp(min=0) / steps.clamp(min=1)
         return result

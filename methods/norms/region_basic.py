@@ -17,9 +17,9 @@ from methods.checks import check_choice
 from methods.norms.compiled import settle
 from methods.norms.probes import RegionShift
 from methods.norms.regions import (
+    ImageNorm,
     Regions,
     Rules,
-    check_image,
     core_backward,
     hole_mask,
     pick,
@@ -56,7 +56,7 @@ class _RegionBasic(torch.autograd.Function):
         return grad_x, None, by_gamma, by_shift if ctx.shifts == 2 else by_shift.sum(0, keepdim=True), None
 
 
-class RegionNormBasic(nn.Module):
+class RegionNormBasic(ImageNorm):
     """RN-B (AAAI 2020, section "Basic RN") for feature maps (B, C, H, W) with a given hole mask.
 
     Each region r (hole, rest) is normalised by its own mean and biased variance, per channel and over the whole
@@ -73,12 +73,11 @@ class RegionNormBasic(nn.Module):
         statistics: ``released`` pools the batch, ``paper`` normalises image by image, as the paper, which
             presents RN as a generalisation of instance normalization.
 
-    Attributes:
-        record: whether forwards record what ``diagnostics`` reports.
-
     Raises:
         ValueError: an unknown option.
     """
+
+    name = "region-basic"
 
     def __init__(
         self,
@@ -91,34 +90,20 @@ class RegionNormBasic(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in {"shift": shift, "epsilon": epsilon, "statistics": statistics}.items():
-            check_choice("region-basic", name, value, OPTIONS[name])
+            check_choice(self.name, name, value, OPTIONS[name])
         self.channels, self.shift = channels, shift
         self.rules = Rules(eps, fixed_eps=epsilon == "paper", per_image=statistics == "paper")
         self.hole_gamma = nn.Parameter(torch.zeros(channels))
         self.hole_beta = nn.Parameter(torch.zeros(channels))
         self.valid_gamma = nn.Parameter(torch.zeros(channels))
         self.valid_beta = nn.Parameter(torch.zeros(channels))
-        self.record = False
         self._region_shift = RegionShift()
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Normalise.
-
-        Args:
-            x: feature maps, (B, C, H, W).
-            mask: (B or 1, 1, H', W'), 1 = hole; resized with nearest. Required.
-
-        Returns:
-            (B, C, H, W), in the type of x.
-
-        Raises:
-            ValueError: no mask, or another shape of x or mask.
-        """
-        check_image("region-basic", x, self.channels)
+    def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:
-            raise ValueError("region-basic: needs the mask (B, 1, H, W), 1 = hole; got none")
+            raise ValueError(f"{self.name}: needs the mask (B, 1, H, W), 1 = hole; got none")
         wide = widen(x)
-        hole = hole_mask("region-basic", mask, wide)
+        hole = hole_mask(self.name, mask, wide)
         if self.record and not torch.compiler.is_compiling():
             self._region_shift.observe(wide, hole)
         gamma = self._by_region(wide.dtype, self.hole_gamma, self.valid_gamma)

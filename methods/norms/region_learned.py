@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from methods.cards import MethodCard, Uniform, defaults_of
 from methods.checks import check_choice
 from methods.norms.probes import RegionShift
-from methods.norms.regions import Rules, check_image, hole_mask, normalize_regions
+from methods.norms.regions import ImageNorm, Rules, hole_mask, normalize_regions
 from methods.precision import widen
 
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -22,7 +22,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-class RegionNormLearned(nn.Module):
+class RegionNormLearned(ImageNorm):
     """RN-L (AAAI 2020, section "Learnable RN") for feature maps (B, C, H, W); no mask is needed.
 
     map = sigmoid(conv7×7([mean over C, max over C])), without bias; the region is map ≥ ``threshold``, through
@@ -41,12 +41,11 @@ class RegionNormLearned(nn.Module):
         epsilon: ``released`` adds eps/f_r, ``paper`` eps.
         statistics: ``released`` pools the batch, ``paper`` normalises image by image.
 
-    Attributes:
-        record: whether forwards record what ``diagnostics`` reports.
-
     Raises:
         ValueError: an unknown option.
     """
+
+    name = "region-learned"
 
     kernel = 7
 
@@ -61,31 +60,17 @@ class RegionNormLearned(nn.Module):
     ) -> None:
         super().__init__()
         for name, value in {"epsilon": epsilon, "statistics": statistics}.items():
-            check_choice("region-learned", name, value, OPTIONS[name])
+            check_choice(self.name, name, value, OPTIONS[name])
         self.channels, self.threshold = channels, threshold
         self.rules = Rules(eps, fixed_eps=epsilon == "paper", per_image=statistics == "paper")
         padding = self.kernel // 2
         self.attention = nn.Conv2d(2, 1, self.kernel, padding=padding, bias=False)
         self.gamma_conv = nn.Conv2d(1, 1, self.kernel, padding=padding)
         self.beta_conv = nn.Conv2d(1, 1, self.kernel, padding=padding)
-        self.record = False
         self._region_shift = RegionShift()
         self._region: dict[str, Tensor] = {}
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Normalise.
-
-        Args:
-            x: feature maps, (B, C, H, W).
-            mask: (B or 1, 1, H', W'), 1 = hole; only compared with the learned region while ``record`` is true.
-
-        Returns:
-            (B, C, H, W), in the type of x.
-
-        Raises:
-            ValueError: another shape of x.
-        """
-        check_image("region-learned", x, self.channels)
+    def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
         summary = torch.cat((x.mean(1, keepdim=True), x.max(1, keepdim=True).values), 1)
         attention = torch.sigmoid(self.attention(summary))
         wide = widen(x)
@@ -102,7 +87,7 @@ class RegionNormLearned(nn.Module):
         if mask is None:
             self._region_shift.observe(x, inside)
             return
-        hole = hole_mask("region-learned", mask, x) > 0
+        hole = hole_mask(self.name, mask, x) > 0
         self._region_shift.observe(x, hole)
         for name, other in (("hole_iou", hole), ("valid_iou", ~hole)):
             union = (inside | other).sum()

@@ -6,10 +6,10 @@ Region 0 is the hole (mask 1), region 1 the rest. Sums run over the batch and bo
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.norms.compiled import settle
@@ -17,10 +17,39 @@ from methods.norms.compiled import settle
 HOLE, VALID = 0, 1
 
 
-def check_image(name: str, x: Tensor, channels: int) -> None:
-    """Refuse anything but (B, C, H, W) (ValueError)."""
-    if x.dim() != 4 or x.shape[1] != channels:
-        raise ValueError(f"{name}: expected feature maps (B, {channels}, H, W), got {tuple(x.shape)}")
+class ImageNorm(nn.Module):
+    """A norm of feature maps (B, C, H, W) whose forward takes a hole mask; a subclass writes ``_normalise``.
+
+    Attributes:
+        name: the registered name, for messages.
+        channels: C.
+        record: whether forwards record what ``diagnostics`` reports.
+    """
+
+    name: ClassVar[str]
+    channels: int
+    record: bool = False
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: feature maps, (B, C, H, W).
+            mask: (B or 1, 1, H', W'), 1 = hole; resized with nearest.
+
+        Returns:
+            (B, C, H, W), in the type of x.
+
+        Raises:
+            ValueError: another shape of x or mask, or one value to normalise where statistics of several are wanted.
+        """
+        if x.dim() != 4 or x.shape[1] != self.channels:
+            raise ValueError(f"{self.name}: expected feature maps (B, {self.channels}, H, W), got {tuple(x.shape)}")
+        return self._normalise(x, mask)
+
+    def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What ``forward`` returns, of maps whose shape fits."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _normalise")
 
 
 def hole_mask(name: str, mask: Tensor, x: Tensor) -> Tensor:

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.cards import MethodCard, defaults_of
-from methods.norms.sequence import check_sequence
+from methods.norms.sequence import SequenceNorm
 
 
-class RMSNorm(nn.Module):
+class RMSNorm(SequenceNorm):
     """RMSNorm (NeurIPS 2019, equation 4) over the channels of (T, B, C): x/√(mean x² + eps)·weight, no bias.
 
     Each token is normalised by itself, so the padding mask changes nothing.
@@ -23,30 +23,15 @@ class RMSNorm(nn.Module):
         eps: added to the mean square.
     """
 
+    name = "rms"
+
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
         super().__init__()
         self.channels, self.eps = channels, eps
         self.weight = nn.Parameter(torch.ones(channels))
 
-    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
-        """Normalise.
-
-        Args:
-            x: activations, (T, B, C).
-            padding_mask: (B, T), true = padding; changes nothing.
-
-        Returns:
-            (T, B, C).
-
-        Raises:
-            ValueError: another shape of x or mask.
-        """
-        check_sequence("rms", x, self.channels, padding_mask)
+    def _normalise(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         return functional.rms_norm(x, (self.channels,), self.weight, self.eps)
-
-    def diagnostics(self) -> dict[str, Tensor | float]:
-        """Nothing to report: no statistics are shared between tokens."""
-        return {}
 
     def extra_repr(self) -> str:
         """The hyper-parameters, for ``print``."""

@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from methods.precision import HALF
 
 
-def check_sequence(name: str, x: Tensor, channels: int, padding_mask: Tensor | None) -> None:
-    """Refuse inputs of another layout.
+class SequenceNorm(nn.Module):
+    """A norm of activations (T, B, C) whose forward takes their padding mask; a subclass writes ``_normalise``.
 
-    Args:
-        name: the norm, for the message.
-        x: activations, (T, B, C).
-        channels: the C that the norm was built for.
-        padding_mask: (B, T), true = padding, or None.
-
-    Raises:
-        ValueError: the shapes are not (T, B, C) and (B, T).
+    Attributes:
+        name: the registered name, for messages.
+        channels: C.
     """
-    if x.dim() != 3 or x.shape[-1] != channels:
-        raise ValueError(f"{name}: expected activations (T, B, {channels}), got {tuple(x.shape)}")
-    if padding_mask is not None and tuple(padding_mask.shape) != (x.shape[1], x.shape[0]):
-        raise ValueError(
-            f"{name}: expected a padding mask (B, T) = ({x.shape[1]}, {x.shape[0]}), true = padding, "
-            f"got {tuple(padding_mask.shape)}"
-        )
+
+    name: ClassVar[str]
+    channels: int
+
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        """Normalise.
+
+        Args:
+            x: activations, (T, B, C).
+            padding_mask: (B, T), true = padding.
+
+        Returns:
+            (T, B, C), in the type of x (float32 under autocast).
+
+        Raises:
+            ValueError: another shape of x or mask.
+        """
+        if x.dim() != 3 or x.shape[-1] != self.channels:
+            raise ValueError(f"{self.name}: expected activations (T, B, {self.channels}), got {tuple(x.shape)}")
+        if padding_mask is not None and tuple(padding_mask.shape) != (x.shape[1], x.shape[0]):
+            raise ValueError(
+                f"{self.name}: expected a padding mask (B, T) = ({x.shape[1]}, {x.shape[0]}), true = padding, "
+                f"got {tuple(padding_mask.shape)}"
+            )
+        return self._normalise(x, padding_mask)
+
+    def _normalise(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
+        """What ``forward`` returns, of inputs whose shapes fit."""
+        raise NotImplementedError(f"{type(self).__name__} does not define _normalise")
+
+    def diagnostics(self) -> dict[str, Tensor | float]:
+        """Nothing to report where no statistics are shared between tokens."""
+        return {}
 
 
 def valid_tokens(padding_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:

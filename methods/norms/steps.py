@@ -17,6 +17,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from methods.norms.probes import Deviations
+from methods.norms.sequence import SequenceNorm
+
 
 class Step(NamedTuple):
     """What a forward needs to know of its step.
@@ -113,8 +116,8 @@ def note_backward(finished: Tensor | None, turn: Tensor) -> None:
         finished.copy_(turn)
 
 
-class StepStatistics(nn.Module):
-    """Running statistics (S, C) updated once a step; base class of the norms that keep some.
+class StepStatistics(SequenceNorm):
+    """Running statistics (S, C) updated once a step, gain and bias; base class of the sequence norms that keep some.
 
     Subclasses name their statistics; each becomes a persistent buffer (C,) beside ``iteration``, the number of
     training steps seen. The state of a step under way is not part of ``state_dict``: save between steps.
@@ -125,6 +128,10 @@ class StepStatistics(nn.Module):
     Args:
         channels: C.
         initial: initial value of each statistic by the name of its buffer.
+
+    Attributes:
+        update_statistics: False leaves no trace of a forward.
+        record: whether forwards record what ``diagnostics`` reports.
     """
 
     iteration: Tensor
@@ -137,6 +144,9 @@ class StepStatistics(nn.Module):
 
     def __init__(self, channels: int, initial: dict[str, float]) -> None:
         super().__init__()
+        self.channels = channels
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
         self._statistics = tuple(initial)
         for name, value in initial.items():
             self.register_buffer(name, torch.full((channels,), value))
@@ -152,6 +162,12 @@ class StepStatistics(nn.Module):
         # Whether the last step recorded no graph, so that no backward will finish it.
         self.register_buffer("_detached", torch.zeros((), dtype=torch.bool), persistent=False)
         self.update_statistics = True
+        self.record = False
+        self._deviations = Deviations()
+
+    def diagnostics(self) -> dict[str, Tensor | float]:
+        """``batch_{mean,variance,mean_square}_deviation_{median,p99}`` of forwards made with ``record`` true."""
+        return dict(self._deviations.summary())
 
     def running(self) -> Tensor:
         """The running statistics, (S, C)."""
