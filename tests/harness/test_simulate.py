@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import simulation as simulate
 import torch
 from click.testing import CliRunner
+from simulation import CAP, SUITES, TRUTHS, Case, JudgedContrast, SimulationTable
 
 from harness import registry
 from harness.data.roots import data_root
-from harness.judge import simulation as simulate
-from harness.judge.simulation import CAP, SUITES, TRUTHS, Case, JudgedContrast, SimulationTable
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
 from harness.trial import loop as training

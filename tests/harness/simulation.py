@@ -1,6 +1,6 @@
 """Whole-system simulation: suites whose truth is known, from plan to verdict, with seeds fixed and bought one by one.
 
-``python -m harness.judge.simulation`` judges ten suites of four primary contrasts each (a true effect of Δ, of 0.25 Δ,
+``python tests/harness/simulation.py`` judges ten suites of four primary contrasts each (a true effect of Δ, of 0.25 Δ,
 none, and reversed) at the paper's scale, again and again with other noise, and prints how often verdicts are right and
 what they cost. A few of the suites really run through ``harness run``; what they store must be what is simulated for
 them.
@@ -300,7 +300,7 @@ def tabulate(cases: Sequence[Case], processes: int, told: Callable[[str], None])
     return table
 
 
-@click.command(epilog="Example: python -m harness.judge.simulation --repeats 20 --sd half")
+@click.command(epilog="Example: python tests/harness/simulation.py --repeats 20 --sd half")
 @click.option("--repeats", type=click.IntRange(1), default=200, show_default=True, help="Repeats of the ten suites.")
 @click.option("--sd", type=click.Choice(list(SPREADS)), default=None, help="sd of a pair, in Δ.  [default: both]")
 @click.option("--real", type=click.IntRange(0, SUITES), default=3, show_default=True,
