@@ -43,5 +43,8 @@ def command(suites: tuple[str, ...], form: str, **options: Any) -> None:
                 f"judged; 'harness run {name} --scale {scale}' runs today's",
                 err=True,
             )
+        if judged.adopted:
+            trials = counted(judged.adopted, "trial")
+            click.echo(f"{suite.name}: {trials} measured by older code, adopted by 'harness verify --adopt'", err=True)
     if form == "json":
         click.echo(json.dumps(rows))

@@ -20,6 +20,7 @@ class JudgedSuite:
 
     Attributes:
         superseded: stored trials of its cells that other code, recipes or data made: they are not judged.
+        adopted: judged trials that older code made and that count as today's (``harness verify --adopt``).
     """
 
     suite: Suite
@@ -27,6 +28,7 @@ class JudgedSuite:
     verdicts: tuple[VerdictRow, ...]
     ablations: list[dict[str, Any]]
     superseded: int
+    adopted: int
 
 
 def judge_suite(name: str, selection: Selection, database: Path) -> JudgedSuite:
@@ -34,4 +36,7 @@ def judge_suite(name: str, selection: Selection, database: Path) -> JudgedSuite:
     suite = load_suite(name)
     plan, verdicts = judge_now(suite, selection, database)
     with open_reader(database) as reader:
-        return JudgedSuite(suite, plan, verdicts, ablations(suite, plan, reader), stored_otherwise(plan, reader))
+        wanted = [trial.trial_id for trial in plan.trials]
+        adopted = len(reader.query("SELECT trial_id FROM adoptions WHERE trial_id = ANY(?)", [wanted]))
+        measured = ablations(suite, plan, reader)
+        return JudgedSuite(suite, plan, verdicts, measured, stored_otherwise(plan, reader), adopted)

@@ -22,6 +22,7 @@ class Provenance:
     commits: list[dict[str, Any]]
     seeds: str
     statuses: str
+    adopted: str
     hardware: str
     versions: str
     determinism: str
@@ -54,6 +55,7 @@ def provenance(
         [{"commit": commit[:12], "dirty": dirty} for commit, dirty in commits][:4],
         _seeds(sorted({row["seed"] for row in rows})),
         _statuses(suites, rows, benchmark, trial),
+        _adopted(rows),
         "; ".join(dict.fromkeys(_hardware(info) for info in infos)),
         "; ".join(dict.fromkeys(_versions(info) for info in infos)),
         told,
@@ -100,6 +102,20 @@ def _statuses(suites: Sequence[SuiteResults], rows: Sequence[Row], benchmark: st
     if absent := 0 if trial is not None else sum(one.absent_from(benchmark) for one in suites):
         counts["not stored"] = absent
     return ", ".join(f"{formatting.number(many)} {word}" for word, many in sorted(counts.items())) or "none planned"
+
+
+def _adopted(rows: Sequence[Row]) -> str:
+    """How many trials older code measured, and on what they count as today's; empty where none."""
+    adopted = {row["trial_id"]: row for row in rows if row["adopted_from"]}
+    if not adopted:
+        return ""
+    codes = sorted({str(row["measured_by"])[:12] for row in adopted.values()})
+    newest = max(adopted.values(), key=lambda row: str(row["verified_at"]))
+    return (
+        f"{len(adopted)} of {formatting.count(len({row['trial_id'] for row in rows}), 'trial')} measured by older code "
+        f"({formatting.listed(codes)}), adopted on {formatting.moment(newest['verified_at'])} after "
+        f"{formatting.count(int(newest['sample'] or 0), 'trial')} ran again and gave the same bits"
+    )
 
 
 def _seeds(seeds: list[int]) -> str:

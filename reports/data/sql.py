@@ -167,8 +167,10 @@ def trials_of(body: str) -> str:
     """Every stored trial of a benchmark."""
     return f"""WITH planned AS ({body})
 SELECT p.arm, t.seed, t.status, t.attempts, t.wall_seconds, t.peak_memory_mb, t.device, t.error,
-  t.environment_id, t.stand_in, t.started_at, t.trial_id
-FROM planned p JOIN trials t USING (trial_id) ORDER BY p.arm, t.seed, t.trial_id"""
+  t.environment_id, t.stand_in, t.started_at, t.trial_id, a.adopted_from, a.fingerprint AS measured_by, a.sample,
+  a.verified_at
+FROM planned p JOIN trials t USING (trial_id) LEFT JOIN adoptions a USING (trial_id)
+ORDER BY p.arm, t.seed, t.trial_id"""
 
 
 def results_of(body: str, metric: str | None = None, split: str | None = None) -> str:

@@ -82,8 +82,8 @@ def test_what_is_stored_agrees_with_itself(measured: Tree) -> None:
 
 def test_a_refactored_core_adopts_and_a_changed_number_refuses(measured: Tree) -> None:
     # another expression of the same number
-    measured.edit("harness/trial/schedules.py", "0.5 * (1 + math.cos(math.pi * progress))",
-                  "(1 + math.cos(math.pi * progress)) / 2")  # fmt: skip
+    measured.edit("harness/trial/schedules.py", "0.5 * (1 + math.cos(", "(1 + math.cos(")
+    measured.edit("harness/trial/schedules.py", "total))))\n", "total))) / 2)\n")
     assert "0 of this code, 4 of older code" in measured.verify()
     told = measured.verify("--adopt", "--sample", "4")
     assert told.count("equal ") == 4
@@ -96,9 +96,12 @@ def test_a_refactored_core_adopts_and_a_changed_number_refuses(measured: Tree) -
                          "JOIN metrics o ON o.trial_id = a.adopted_from AND o.name = m.name AND o.step = m.step "
                          "AND o.split = m.split AND o.value = m.value", "--format", "csv")  # fmt: skip
     assert int(said.split()[-1]) > 20
+    # every place that shows its verdicts says so
+    measured.call("report", "own.yaml")
+    pages = [page.read_text(encoding="utf-8") for page in (measured.folder / "report").glob("*.html")]
+    assert any("4 of 4 trials measured by older code" in page for page in pages)
     # a different number
-    measured.edit("harness/trial/schedules.py", "(1 + math.cos(math.pi * progress)) / 2",
-                  "(1 + math.cos(math.pi * progress)) / 2.0000001")  # fmt: skip
+    measured.edit("harness/trial/schedules.py", "total))) / 2)", "total))) / 2.0000001)")
     told = measured.verify("--adopt", code=1)
     assert "DIFFERS" in told
     assert "0 trials of older code adopted: not all agree" in told
