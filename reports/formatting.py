@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from harness.vocabulary import Tone, Verdict
@@ -20,35 +22,31 @@ def base_of(word: str) -> str:
     return word.partition(" (")[0].strip()
 
 
-def verdict_of(word: str) -> Verdict | None:
-    """The verdict that a stored word is, whatever stands in brackets; None for one of a newer version."""
+@dataclass(frozen=True, slots=True)
+class ShownVerdict:
+    """A verdict as the pages show it.
+
+    Attributes:
+        text: its word; of one that this version does not know it says so.
+        tone: its CSS class and symbol.
+        meaning: one clause on what it says.
+        order: its place in a list of counts: that of the vocabulary, unknown ones last.
+    """
+
+    text: str
+    tone: str
+    meaning: str
+    order: int
+
+
+@cache
+def shown(word: str) -> ShownVerdict:
+    """How a stored verdict is shown, whatever stands in brackets behind it."""
     try:
-        return Verdict.of(word)
+        verdict = Verdict.of(word)
     except ValueError:
-        return None
-
-
-def tone_of(word: str) -> str:
-    """How a verdict looks: its CSS class and symbol."""
-    verdict = verdict_of(word)
-    return UNKNOWN if verdict is None else verdict.tone
-
-
-def verdict_text(word: str) -> str:
-    """A verdict as a page shows it: an unknown one says that it is unknown."""
-    return word if verdict_of(word) is not None else f"unknown verdict: {word}"
-
-
-def meaning_of(word: str) -> str:
-    """One clause on what a verdict says."""
-    verdict = verdict_of(word)
-    return "this version of the harness does not know it" if verdict is None else verdict.meaning
-
-
-def order_of(word: str) -> int:
-    """A verdict's place in a list of counts: that of the vocabulary, unknown ones last."""
-    verdict = verdict_of(word)
-    return len(Verdict) if verdict is None else list(Verdict).index(verdict)
+        return ShownVerdict(f"unknown verdict: {word}", UNKNOWN, "this version does not know it", len(Verdict))
+    return ShownVerdict(word, verdict.tone, verdict.meaning, list(Verdict).index(verdict))
 
 
 def finite(value: Any) -> float | None:

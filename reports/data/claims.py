@@ -46,12 +46,12 @@ class Claim:
     @property
     def tone(self) -> str:
         """How its verdict looks."""
-        return formatting.tone_of(self.word)
+        return formatting.shown(self.word).tone
 
     @property
     def rank(self) -> tuple[bool, int]:
         """Sorts primary claims before others, and then by verdict."""
-        return not self.primary, formatting.order_of(self.word)
+        return not self.primary, formatting.shown(self.word).order
 
     @property
     def judged(self) -> bool:

@@ -24,21 +24,6 @@ TROUBLED = UNFINISHED | {Status.DIVERGED}
 
 
 @dataclass(frozen=True)
-class TrialCounts:
-    """The trials of one arm on one benchmark."""
-
-    benchmark: str
-    arm: str
-    planned: int
-    counts: Mapping[str, int]
-
-    @property
-    def done(self) -> int:
-        """Trials with a result."""
-        return self.counts.get(Status.DONE, 0)
-
-
-@dataclass(frozen=True)
 class BenchmarkResults:
     """A benchmark of a plan: the statement's body that picks its trials, and the trials.
 
@@ -47,6 +32,7 @@ class BenchmarkResults:
         metrics: what is measured, by name, the first one first.
         arms: those that the plan runs, in its order.
         planned: the number of trials that the plan asks for.
+        asked: how often it asks for one: two arms may share a trial.
     """
 
     name: str
@@ -57,6 +43,12 @@ class BenchmarkResults:
     body: str = field(repr=False)
     trials: Answer = field(repr=False)
     planned: int = 0
+    asked: int = 0
+
+    @property
+    def done(self) -> int:
+        """How many of the trials asked for have a result."""
+        return sum(row["status"] == Status.DONE for row in self.trials.rows)
 
     @property
     def stand_in(self) -> bool:
@@ -134,7 +126,7 @@ class SuiteResults:
     def verdicts(self) -> list[tuple[str, int]]:
         """Counts by verdict, in the order of the glossary."""
         counts = Counter(formatting.base_of(claim.word) for claim in self.claims)
-        return sorted(counts.items(), key=lambda item: (formatting.order_of(item[0]), item[0]))
+        return sorted(counts.items(), key=lambda item: (formatting.shown(item[0]).order, item[0]))
 
     @cached_property
     def titles(self) -> dict[str, str]:
@@ -145,16 +137,6 @@ class SuiteResults:
     def bodies(self) -> dict[str, str]:
         """The statements' bodies that pick the benchmarks' trials, by name."""
         return {name: bench.body for name, bench in self.benches.items()}
-
-    @property
-    def cells(self) -> list[TrialCounts]:
-        """Trials by benchmark and arm, in the plan's order."""
-        planned = Counter((link.benchmark, link.arm) for link in self.plan.links)
-        stored: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-        for bench in self.benches.values():
-            for row in bench.trials.rows:
-                stored[bench.name, row["arm"]][row["status"]] += 1
-        return [TrialCounts(*cell, planned[cell], stored[cell]) for cell in self.plan.cells]
 
     @property
     def statuses(self) -> Counter[str]:
@@ -215,7 +197,8 @@ def _bench(
     links = [link for link in plan.links if link.benchmark == name]
     arms, planned = list(dict.fromkeys(link.arm for link in links)), len({link.trial_id for link in links})
     trials = ask(reader, sql.trials_of(body))
-    return BenchmarkResults(name, model.title, plan.settings[name], model.metrics, arms, body, trials, planned)
+    setting = plan.settings[name]
+    return BenchmarkResults(name, model.title, setting, model.metrics, arms, body, trials, planned, len(links))
 
 
 def _claims(suite: Suite, scale: str, asked: Mapping[str, Answer]) -> list[Claim]:

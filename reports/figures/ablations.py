@@ -78,9 +78,7 @@ def _heat_map(
         bench.stand_in,
         f"Exploratory. Main effects: {effects}.",
         drawing=drawing(
-            [trace],
-            xaxis={"automargin": True, "side": "bottom"},
-            yaxis={"automargin": True, "autorange": "reversed"},
+            [trace], xaxis={"automargin": True, "side": "bottom"}, yaxis={"automargin": True, "autorange": "reversed"}
         ),
         height=110 + 60 * len(rows),
     )

@@ -333,10 +333,7 @@ def cost(compared: Compared, measure: Measure, costs: Answer, means: Mapping[str
         costs.sql,
         compared.hatched,
         drawing=drawing(
-            traces,
-            xaxis=axis("time a step, ms", rangemode="tozero"),
-            yaxis=axis(measure.label),
-            margin=BELOW_LEGEND,
+            traces, xaxis=axis("time a step, ms", rangemode="tozero"), yaxis=axis(measure.label), margin=BELOW_LEGEND
         ),
         height=300,
     )

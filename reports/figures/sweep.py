@@ -13,19 +13,7 @@ import plotly.graph_objects as go
 from harness.vocabulary import Status
 from reports import formatting
 from reports.data.sql import Answer, Row
-from reports.figures.figure import (
-    BELOW_LEGEND,
-    GREY,
-    Plot,
-    axis,
-    band,
-    colour,
-    drawing,
-    escape,
-    faded,
-    line,
-    zero_line,
-)
+from reports.figures.figure import BELOW_LEGEND, GREY, Plot, axis, band, colour, drawing, escape, faded, line, zero_line
 from reports.links import slug
 
 WIDE = 30.0

@@ -75,7 +75,7 @@ def benchmark_pages(reader: Reader, results: SuiteResults) -> Iterator[Page]:
 
 def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
     bench, compared = numbers.bench, numbers.compared
-    table = scores(numbers.final.rows, bench)
+    table = _scores(numbers)
     left_behind = sql.ask(reader, sql.artifacts_of(bench.body))
     model = results.suite.benchmarks[bench.name].model
     content: dict[str, Any] = {
@@ -190,28 +190,26 @@ def _doses(numbers: _Numbers) -> list[Plot]:
 
 def _cost(numbers: _Numbers) -> Plot | None:
     metric, about = numbers.bench.first_metric
-    own: dict[str, list[float]] = defaultdict(list)
-    for (arm, _), value in numbers.values().get((about.split, metric), {}).items():
-        own[arm].append(value)
-    means = {arm: fmean(values) for arm, values in own.items()}
+    values = numbers.values().get((about.split, metric), {})
+    own = {arm: [value for (other, _), value in values.items() if other == arm] for arm, _ in values}
+    means = {arm: fmean(scores) for arm, scores in own.items()}
     return figures.cost(numbers.compared, figures.Measure(metric, about.unit), numbers.costs, means)
 
 
-def scores(rows: Sequence[Row], bench: BenchmarkResults) -> list[dict[str, Any]]:
+def _scores(numbers: _Numbers) -> list[dict[str, Any]]:
     """Final numbers of each arm: mean, standard deviation and number over seeds, declared metrics first."""
-    values: dict[tuple[str, str], dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for row in rows:
-        if (known := formatting.finite(row["value"])) is not None:
-            values[row["metric"], row["split"]][row["arm"]].append(known)
+    metrics, values = numbers.bench.metrics, numbers.values()
 
     def order(key: tuple[str, str]) -> tuple[Any, ...]:
-        declared = key[0] in bench.metrics and bench.metrics[key[0]].split == key[1]
-        return not declared, key[0].startswith("mechanism."), key
+        split, metric = key
+        declared = metric in metrics and metrics[metric].split == split
+        return not declared, metric.startswith("mechanism."), metric, split
 
     return [
-        {"split": split, "metric": metric, "unit": bench.metrics[metric].unit if metric in bench.metrics else "",
-         "cells": [_mean_and_sd(values[metric, split].get(arm, [])) for arm in bench.arms]}
-        for metric, split in sorted(values, key=order)
+        {"split": split, "metric": metric, "unit": metrics[metric].unit if metric in metrics else "",
+         "cells": [_mean_and_sd([value for (own, _), value in values[split, metric].items() if own == arm])
+                   for arm in numbers.bench.arms]}
+        for split, metric in sorted(values, key=order)
     ]  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,33 +180,32 @@ def _op(claim: Claim, gate: Row) -> str:
 def _facts(claim: Claim) -> list[tuple[str, str]]:
     """What was computed, as pairs of a word and a number; absent ones are left out."""
     design, value = claim.design, claim.value
-    sharing = _many(design.get("contrast_claims"))
-    won, n = design.get("seeds_won"), value("n")
+    number, setting, probability = formatting.number, formatting.setting, formatting.probability
+    won, n, sharing = design.get("seeds_won"), value("n"), _many(design.get("contrast_claims"))
     reduction = formatting.finite(design.get("relative_error_reduction"))
-    difference = f"{formatting.number(value('difference'), sign=True)} {claim.unit}"
-    interval = formatting.interval(value("ci_low"), value("ci_high"))
-    levels = ", ".join(_setting(design.get(key)) or "–" for key in ("alpha", "kappa", "g"))
+    difference = f"{number(value('difference'), sign=True)} {claim.unit}"
+    levels = ", ".join(_told(design.get(key), setting) or "–" for key in ("alpha", "kappa", "g"))
     pairs: list[tuple[str, Any]] = [
         ("difference", _known(value("difference"), difference)),
-        ("95 % interval", _known(value("ci_low"), interval)),
+        ("95 % interval", _known(value("ci_low"), formatting.interval(value("ci_low"), value("ci_high")))),
         ("paired seeds", n),
-        ("p", _known(value("p"), formatting.probability(value("p")))),
-        ("adjusted p", _known(value("adjusted_p"), formatting.probability(value("adjusted_p")))),
-        ("e-value", _number(value("e_value"))),
-        ("d_z", _number(design.get("d_z"))),
-        ("relative error reduction", _number(100 * reduction, "%") if reduction is not None else None),
+        ("p", _known(value("p"), probability(value("p")))),
+        ("adjusted p", _known(value("adjusted_p"), probability(value("adjusted_p")))),
+        ("e-value", _told(value("e_value"), number)),
+        ("d_z", _told(design.get("d_z"), number)),
+        ("relative error reduction", _told(None if reduction is None else 100 * reduction, number, "%")),
         ("seeds won", f"{won} of {n}" if isinstance(won, int) else _known(won, formatting.plain(won))),
-        ("sign-flip p", _probability(design.get("sign_flip_p"))),
-        ("seen with 80 % power", _number(design.get("mde"), claim.unit)),
-        ("seeds needed", _setting(design.get("seeds_needed"))),
-        ("correlation of the pairs", _number(design.get("correlation"))),
+        ("sign-flip p", _told(design.get("sign_flip_p"), probability)),
+        ("seen with 80 % power", _told(design.get("mde"), number, claim.unit)),
+        ("seeds needed", _told(design.get("seeds_needed"), setting)),
+        ("correlation of the pairs", _told(design.get("correlation"), number)),
         ("design", "sequential, valid at any time" if value("sequential") else "fixed number of seeds"),
         ("family", _family(design)),
         ("claims that share this test", sharing if sharing > 1 else None),
         ("scope", design.get("scope")),
         ("protocol", design.get("protocol")),
         ("α, κ, g", _known(design.get("alpha"), levels)),
-        ("smallest effect of interest", _number(design.get("smallest"), claim.unit)),
+        ("smallest effect of interest", _told(design.get("smallest"), number, claim.unit)),
         ("missing pairs, failed, diverged, mixed environments", _troubles(design)),
     ]
     return [(name, str(told)) for name, told in pairs if told is not None]
@@ -235,16 +234,7 @@ def _many(value: Any) -> int:
     return len(value) if isinstance(value, (list, tuple, dict)) else int(value or 0)
 
 
-def _number(value: Any, unit: str = "") -> str | None:
+def _told(value: Any, show: Callable[[Any], str], unit: str = "") -> str | None:
+    """A number with its unit; None where there is no number."""
     known = formatting.finite(value)
-    return None if known is None else f"{formatting.number(known)} {unit}".strip()
-
-
-def _setting(value: Any) -> str | None:
-    known = formatting.finite(value)
-    return None if known is None else formatting.setting(known)
-
-
-def _probability(value: Any) -> str | None:
-    known = formatting.finite(value)
-    return None if known is None else formatting.probability(known)
+    return None if known is None else f"{show(known)} {unit}".strip()

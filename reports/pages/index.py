@@ -89,7 +89,7 @@ def _card(results: SuiteResults, ablated: bool) -> dict[str, Any]:
 
 def _claim(results: SuiteResults, claim: Claim) -> IndexEntry:
     return IndexEntry(
-        claim.tone, formatting.verdict_text(claim.word), str(claim.fact["statement"]),
+        claim.tone, formatting.shown(claim.word).text, str(claim.fact["statement"]),
         _where(results, claim.benchmarks), claim.contrast, None if claim.identity else claim.value("difference"),
         claim.value("ci_low"), claim.value("ci_high"), claim.value("n"), claim.unit, results.name,
         results.scale, f"claim-{slug(claim.claim_id)}", bool(results.stand_in) and not claim.identity,

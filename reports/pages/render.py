@@ -20,7 +20,19 @@ from reports.links import address, slug, trial_path
 
 ROOT = Path(__file__).parents[1]
 """Where templates and static files lie."""
-FILTERS = ("count", "duration", "interval", "moment", "number", "plain", "probability", "score", "setting", "short")
+FILTERS = (
+    "count",
+    "duration",
+    "interval",
+    "moment",
+    "number",
+    "plain",
+    "probability",
+    "score",
+    "setting",
+    "short",
+    "shown",
+)
 """What templates may call of :mod:`reports.formatting`."""
 
 
@@ -63,9 +75,6 @@ class Site:
             difference=formatting.unit_of_difference,
             in_words=formatting.stand_in,
             base_verdict=formatting.base_of,
-            tone=formatting.tone_of,
-            verdict=formatting.verdict_text,
-            meaning=formatting.meaning_of,
             slug=slug,
             address=address,
             command=command,

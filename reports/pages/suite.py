@@ -102,15 +102,14 @@ def _why(claim: Claim) -> str:
 
 
 def _bench(results: SuiteResults, bench: BenchmarkResults) -> dict[str, Any]:
-    counts = [counts for counts in results.cells if counts.benchmark == bench.name]
     return {
         "title": bench.title,
         "path": bench_path(results.name, results.scale, bench.name),
-        "arms": len(counts),
+        "arms": len(bench.arms),
         "stand_in": bench.setting.stand_in,
         "task": bench.setting.task,
         "troubled": len(bench.troubled),
         "verdicts": list(Counter(claim.word for claim in results.judged if bench.name in claim.benchmarks).items()),
-        "done": sum(arm.done for arm in counts),
-        "planned": sum(arm.planned for arm in counts),
+        "done": bench.done,
+        "planned": bench.asked,
     }

@@ -58,16 +58,16 @@ def test_a_number_keeps_three_digits(value: float) -> None:
      ("not run", "void"), ("inactive", "idle"), ("no effect worth having", "null"), ("never heard of", "unknown")],
 )  # fmt: skip
 def test_verdicts_have_tones(word: str, tone: str) -> None:
-    assert formatting.tone_of(word) == tone
+    assert formatting.shown(word).tone == tone
 
 
 def test_every_verdict_of_the_vocabulary_has_its_look_and_its_place() -> None:
     style = (Path(reports.__file__).parent / "static" / "style.css").read_text(encoding="utf-8")
     symbols = (Path(reports.__file__).parent / "templates" / "_parts.html").read_text(encoding="utf-8")
     for place, verdict in enumerate(Verdict):
-        assert formatting.tone_of(f"{verdict} (distribution-sensitive)") == verdict.tone
-        assert formatting.order_of(verdict) == place
-        assert formatting.verdict_text(verdict) == verdict
+        assert formatting.shown(f"{verdict} (distribution-sensitive)").tone == verdict.tone
+        assert formatting.shown(verdict).order == place
+        assert formatting.shown(verdict).text == verdict
     for tone in (*Tone, formatting.UNKNOWN):
         assert f".chip.{tone} " in style
         assert f'id="i-{tone}"' in symbols
