@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from harness import registry
 from harness.data.checksums import sha256_of
@@ -11,6 +11,7 @@ from harness.data.roots import data_root
 from harness.errors import HarnessError
 from harness.trial.options import build
 from harness.trial.seeds import Streams
+from harness.trial.spec import Part
 
 if TYPE_CHECKING:
     from harness.plan.planning import Trial
@@ -28,10 +29,10 @@ def check_folders(trials: Iterable[Trial]) -> None:
     """
     broken: dict[str, str] = {}
     for trial in trials:
-        data = trial.spec["data"]
-        if registry.entry("data", str(data["name"])).card.origin != "folder":
+        data = trial.spec.data
+        if registry.entry("data", data.name).card.origin != "folder":
             continue
-        key = sha256_of(data)
+        key = sha256_of([data.to_json(), trial.spec.content])
         if key in _read or key in broken:
             continue
         try:
@@ -39,19 +40,21 @@ def check_folders(trials: Iterable[Trial]) -> None:
         except HarnessError as error:
             broken[key] = str(error)
         except (OSError, ValueError, KeyError) as error:
-            broken[key] = f"{data['name']}: {data['path']} cannot be read: {type(error).__name__}: {error}"
+            broken[key] = f"{data.name}: {data.values['path']} cannot be read: {type(error).__name__}: {error}"
         else:
             _read.add(key)
     if broken:
         raise HarnessError("\n".join(dict.fromkeys(broken.values())))
 
 
-def _load(data: Mapping[str, Any], seed: int) -> None:
+def _load(data: Part, seed: int) -> None:
     from harness.trial.contracts import DataRequest  # brings torch: only where there is a folder to read
 
-    source = registry.load("data", str(data["name"]))
-    options = build(source.options, {key: value for key, value in data.items() if key not in ("name", "content")})
+    source = registry.load("data", data.name)
+    options = build(source.options, data.values)
     loaded = source.target(DataRequest(options, data_root(), Streams(seed)))
     splits = getattr(loaded, "splits", None)
     if splits is not None and "test" not in splits:
-        raise HarnessError(f"{data['name']}: {data['path']} has nothing to score on: no test and no validation split")
+        raise HarnessError(
+            f"{data.name}: {data.values['path']} has nothing to score on: no test and no validation split"
+        )

@@ -44,7 +44,7 @@ def chosen(finished: Sequence[FinishedTrial]) -> list[FinishedTrial]:
     """
     quickest: dict[str, FinishedTrial] = {}
     for one in sorted(finished, key=lambda one: (one.seconds, one.job.trial_id)):
-        quickest.setdefault(str(one.job.spec.get("task")), one)
+        quickest.setdefault(one.job.spec.task, one)
     allowance = SHARE * sum(one.seconds for one in finished)
     taken: list[FinishedTrial] = []
     for one in quickest.values():

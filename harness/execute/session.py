@@ -156,7 +156,7 @@ def trial_row(trial: Trial) -> dict[str, Any]:
     return {
         "trial_id": trial.trial_id, "spec_id": trial.spec_id, "fingerprint": trial.fingerprint, "suite": trial.suite,
         "benchmark": trial.benchmark, "arm": trial.arm, "seed": trial.seed, "scale": trial.scale,
-        "stand_in": list(trial.stand_in), "spec": trial.spec,
+        "stand_in": list(trial.stand_in), "spec": trial.spec.to_json(),
     }  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def jobs_of(plan: Plan, stored: Mapping[str, str], request: SessionRequest) -> l
             trial.label,
             trial.spec,
             artifacts / trial.trial_id,
-            timeout_seconds=float(trial.spec["recipe"]["timeout_seconds"]),
+            timeout_seconds=float(trial.spec.recipe["timeout_seconds"]),
             prerequisites=_products(trial, artifacts),
             needs=tuple(before for before in trial.needs.values() if before in running),
             keep_product=trial.trial_id in made,
@@ -191,7 +191,7 @@ def jobs_of(plan: Plan, stored: Mapping[str, str], request: SessionRequest) -> l
 def _products(trial: Trial, artifacts: Path) -> dict[str, Path]:
     """Where what a trial starts from lies, by name: products of other trials, or published weights."""
     products = {name: artifacts / before for name, before in trial.needs.items()}
-    for name, prerequisite in trial.spec["prerequisites"].items():
-        if "weights" in prerequisite:
-            products[name] = weights_file(prerequisite["weights"])
+    for name, start in trial.spec.prerequisites.items():
+        if start.weights is not None:
+            products[name] = weights_file(start.weights)
     return products

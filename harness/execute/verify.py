@@ -22,7 +22,6 @@ from harness.execute.environment import environment, environment_id
 from harness.execute.run import new_run_id
 from harness.execute.session import Session, SessionRequest, check_data, now, trial_row
 from harness.execute.worker import Job
-from harness.plan.identity import methods_of
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.store import Outcome, Owner, Queries, open_reader
 from harness.store.events import AdoptedEvent, EnvironmentEvent, LogEvent, OutcomeEvent, PlannedEvent
@@ -50,8 +49,11 @@ class StoredMatch:
     @property
     def groups(self) -> frozenset[tuple[str, str]]:
         """What of a sample it covers: its task, and the family of each of its methods."""
-        families = {registry.entry("method", name).card.family for name in methods_of(self.trial.spec["slots"])}
-        return frozenset({("task", str(self.trial.spec["task"]))} | {("family", family) for family in families})
+        families = {
+            registry.entry("method", name).card.family
+            for name in sorted({method.name for method in self.trial.spec.slots})
+        }
+        return frozenset({("task", self.trial.spec.task)} | {("family", family) for family in families})
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +142,7 @@ def matches_of(plan: Plan, reader: Queries) -> list[StoredMatch]:
     for row in rows:
         if row["status"] in FINAL and row["trial_id"] in specs:
             by_content[_content(row["trial_id"], specs, known)] = row
-    planned = {trial.trial_id: trial.spec for trial in plan.trials}
+    planned = {trial.trial_id: trial.spec.to_json() for trial in plan.trials}
     now_stored = reader.finished(planned)
     contents: dict[str, str] = {}
     found = []
@@ -202,9 +204,9 @@ def _runs(match: StoredMatch, matches: Sequence[StoredMatch], artifacts: Path) -
 def _products(match: StoredMatch, matches: Sequence[StoredMatch], artifacts: Path) -> dict[str, Path]:
     stored = {one.trial.trial_id: one.stored_id for one in matches}
     products = {name: artifacts / stored.get(before, before) for name, before in match.trial.needs.items()}
-    for name, prerequisite in match.trial.spec["prerequisites"].items():
-        if "weights" in prerequisite:
-            products[name] = weights_file(prerequisite["weights"])
+    for name, start in match.trial.spec.prerequisites.items():
+        if start.weights is not None:
+            products[name] = weights_file(start.weights)
     return products
 
 
@@ -217,7 +219,7 @@ def _compare(
     with tempfile.TemporaryDirectory() as folder, Session(owner, request, request.policy, watch) as session:
         jobs = [
             Job(trial.trial_id, trial.label, trial.spec, Path(folder) / trial.trial_id[:16],
-                timeout_seconds=float(trial.spec["recipe"]["timeout_seconds"]),
+                timeout_seconds=float(trial.spec.recipe["timeout_seconds"]),
                 prerequisites=_products(match, matches, artifacts), own_methods=request.own_methods)
             for match in chosen for trial in (match.trial,)
         ]  # fmt: skip

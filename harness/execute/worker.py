@@ -17,6 +17,7 @@ from harness.execute.environment import environment_id
 from harness.execute.memory import peak_memory_bytes
 from harness.store.outcome import Outcome
 from harness.trial.result import Score
+from harness.trial.spec import TrialSpec
 from harness.vocabulary import Status
 
 
@@ -31,7 +32,7 @@ class Job:
 
     trial_id: str
     label: str
-    spec: Mapping[str, Any]
+    spec: TrialSpec
     folder: Path
     attempt: int = 1
     timeout_seconds: float = math.inf
@@ -43,7 +44,7 @@ class Job:
     @property
     def threads(self) -> int:
         """CPUs that it takes."""
-        return int(self.spec["recipe"].get("threads", 1))
+        return int(self.spec.recipe.get("threads", 1))
 
 
 Beat = Callable[[int, int, float], None]

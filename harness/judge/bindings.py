@@ -25,6 +25,7 @@ from harness.plan.planning import Plan, Trial
 from harness.suite import Suite
 from harness.suite.cells import Setting, content, setting
 from harness.suite.models import Binding, Fact, Gate, Metric, Threshold
+from harness.trial.spec import TrialSpec
 from harness.vocabulary import Verdict
 
 UNJUDGED = ("provenance", "reference")
@@ -215,7 +216,7 @@ class DesignBuilder:
             invalid = invalid or reason
         return tuple(unequal), invalid
 
-    def _spec(self, cell: Mapping[int, str]) -> Mapping[str, Any] | None:
+    def _spec(self, cell: Mapping[int, str]) -> TrialSpec | None:
         return self.trials[cell[min(cell)]].spec if cell else None
 
     def _teachers(self, cells: Cells, chain: tuple[str, ...]) -> tuple[str, ...]:
@@ -235,11 +236,11 @@ class DesignBuilder:
             if spec is None or arm not in self.plan.arms:
                 continue
             own = content(base, self.plan.arms[arm])
-            if dict(own.recipe) != dict(spec["recipe"]):
+            if own.recipe != spec.recipe:
                 parts["recipe"] = None
-            if dict(own.model) != dict(spec["model"]):
+            if own.model != spec.model:
                 parts["model"] = None
-            if dict(own.data) != {key: value for key, value in spec["data"].items() if key != "content"}:
+            if own.data != spec.data:
                 parts.setdefault("data:real" if "data:generated" not in parts else "data:generated", None)
         return tuple(parts)
 

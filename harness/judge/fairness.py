@@ -7,13 +7,14 @@ from typing import Any
 
 from harness.judge.design import DesignBlock
 from harness.judge.evidence import Evidence
+from harness.trial.spec import TrialSpec
 
 BUDGET = ("steps", "epochs", "max_steps", "batch_size")
 ENVIRONMENT = ("threads", "precision", "devices")
 _NOT_COMPARED = ("slots", "optimizer", "norm", "objective", "adaptation", "timeout_seconds", "diagnostics")
 
 
-def compare(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> tuple[tuple[str, ...], str | None]:
+def compare(method_spec: TrialSpec, baseline_spec: TrialSpec) -> tuple[tuple[str, ...], str | None]:
     """What two trials' contents differ in beyond the one thing that a claim is about, and whether that forbids it.
 
     The one thing is the slot that differs (its method, or hyper-parameters of one method), or, where no slot
@@ -21,9 +22,10 @@ def compare(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> tuple[tup
     expected to be equal. Unequal budgets (steps, epochs, batch, data) or environments (threads, precision) forbid
     the comparison unless they are that one thing.
     """
+    method, baseline = method_spec.to_json(), baseline_spec.to_json()
     slots = _slots(method["slots"], baseline["slots"])
     keys = _differing_keys(method, baseline)
-    before, after = set(baseline.get("prerequisites", {})), set(method.get("prerequisites", {}))
+    before, after = set(baseline["prerequisites"]), set(method["prerequisites"])
     extra = [f"prerequisite {name}: {'only the method' if name in after else 'only the baseline'}"
              for name in sorted(before ^ after)]  # fmt: skip
     one_key = not slots and len(keys) == 1
@@ -41,8 +43,9 @@ def compare(method: Mapping[str, Any], baseline: Mapping[str, Any]) -> tuple[tup
     return (*told, *extra), reason
 
 
-def changes(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+def changes(spec: TrialSpec, other_spec: TrialSpec) -> list[str]:
     """Everything that two trials' contents differ in, the first against the second."""
+    one, other = spec.to_json(), other_spec.to_json()
     told = [_told(name, *pair) for name, pair in _differing_keys(one, other).items()]
     for slot in sorted(set(one["slots"]) | set(other["slots"])):
         pairs = _mapping(one["slots"].get(slot) or {}, other["slots"].get(slot) or {})

@@ -14,6 +14,7 @@ from harness.suite.cells import CellError, Content, Setting, content, needed, ov
 from harness.suite.load import Suite
 from harness.suite.models import Arm
 from harness.trial.recipe import identity_of
+from harness.trial.spec import Part, Start, TrialSpec
 from harness.vocabulary import Scale
 
 
@@ -34,12 +35,12 @@ class Trial:
     seed: int
     scale: str
     stand_in: tuple[str, ...]
-    spec: Mapping[str, Any] = field(repr=False)
+    spec: TrialSpec = field(repr=False)
 
     @property
     def needs(self) -> dict[str, str]:
         """The trials whose products it starts from, by name."""
-        return {name: one["trial_id"] for name, one in self.spec["prerequisites"].items() if "trial_id" in one}
+        return {name: start.trial_id for name, start in self.spec.prerequisites.items() if start.trial_id is not None}
 
     @property
     def label(self) -> str:
@@ -205,19 +206,19 @@ def _refusal(key: str, why: Mapping[str, str], settings: Mapping[str, Setting]) 
 
 def _prerequisites(
     suite: Suite, base: Setting, found: Content, seed: int, trials: dict[str, Trial]
-) -> dict[str, dict[str, Any]]:
+) -> dict[str, Start]:
     """What a trial starts from, by name; trials that make it are added to the plan before the trial itself."""
-    before: dict[str, dict[str, Any]] = {}
+    before: dict[str, Start] = {}
     for name, wanted in needed(base, found.slots).items():
         if wanted.weights is not None:
-            made: dict[str, Any] = {"weights": wanted.weights, "content": data_identity(wanted.weights)}
-            before[name] = {**made, "model": dict(wanted.model)}
+            model = Part.from_json(wanted.model) if wanted.model else None
+            before[name] = Start(model, weights=wanted.weights, content=data_identity(wanted.weights))
             continue
         own = prerequisite_content(base, wanted)
         at = 0 if wanted.seeds == "shared" else seed
         trial = _trial(suite, base, f"prerequisite:{name}", own, at, None, {})
         trials.setdefault(trial.trial_id, trial)
-        before[name] = {"trial_id": trial.trial_id, "model": dict(own.model), "slots": dict(own.slots)}
+        before[name] = Start(own.model, own.slots, trial.trial_id)
     return before
 
 
@@ -247,44 +248,26 @@ def primary_cells(suite: Suite) -> set[tuple[str, str]]:
     return cells
 
 
-def _reference(
-    suite: Suite, name: str, base: Setting, arms: Mapping[str, Arm], wanted: Selection
-) -> Mapping[str, Any] | None:
+def _reference(suite: Suite, name: str, base: Setting, arms: Mapping[str, Arm], wanted: Selection) -> Start | None:
     """What of the reference arm decides the initial weights that every arm starts from."""
     arm = suite.benchmarks[base.served_by].model.reference_arm or suite.benchmarks[name].model.reference_arm
     if arm is None:
         return None
     found = content(base, arms[arm], wanted.overrides)
-    return {"model": found.model, "slots": {slot: value for slot, value in found.slots.items() if slot == "norm"}}
-
-
-def _identity(found: Content, reference: Mapping[str, Any] | None) -> dict[str, Any]:
-    identity: dict[str, Any] = {
-        "task": found.task,
-        "data": {**found.data, "content": data_identity(str(found.data["name"]), found.data)},
-        "model": dict(found.model),
-        "recipe": identity_of(found.recipe),
-        "slots": dict(found.slots),
-    }
-    own = {"model": identity["model"], "slots": {k: v for k, v in identity["slots"].items() if k == "norm"}}
-    if reference is not None and own != reference:
-        identity["reference"] = dict(reference)
-    return identity
+    return Start(found.model, found.slots.of("norm"))
 
 
 def _trial(
-    suite: Suite,
-    base: Setting,
-    arm: str,
-    found: Content,
-    seed: int,
-    reference: Mapping[str, Any] | None,
-    before: Mapping[str, Any],
-) -> Trial:
-    own = _identity(found, reference)
-    identity = {**own, "seed": seed, "scale": base.scale, "prerequisites": dict(before)}
-    spec_id, code = sha256_of(identity), code_of(identity)
-    spec = {**identity, "recipe": dict(found.recipe)}
+    suite: Suite, base: Setting, arm: str, found: Content, seed: int, reference: Start | None,
+    before: Mapping[str, Start],
+) -> Trial:  # fmt: skip
+    content_of_data = data_identity(found.data.name, found.data.values)
+    own = Start(found.model, found.slots.of("norm"))
+    spec = TrialSpec(
+        found.task, found.data, content_of_data, found.model, found.recipe, found.slots, seed, base.scale, before,
+        None if reference == own else reference,
+    )  # fmt: skip
+    spec_id, code = sha256_of({**spec.to_json(), "recipe": identity_of(found.recipe)}), code_of(spec)
     identifier = trial_id(spec_id, code)
     return Trial(identifier, spec_id, code, suite.name, base.benchmark, arm, seed, base.scale, base.stand_in, spec)
 
@@ -311,9 +294,9 @@ def sources_of(trials: Iterable[Trial]) -> list[tuple[str, Mapping[str, Any]]]:
     """The data and weights sources that trials read, each with the parameters it is read with (once a folder)."""
     found: dict[tuple[str, str], Mapping[str, Any]] = {}
     for trial in trials:
-        data = trial.spec["data"]
-        found.setdefault((str(data["name"]), str(data.get("path"))), data)
-        for one in trial.spec["prerequisites"].values():
-            if "weights" in one:
-                found.setdefault((one["weights"], ""), {})
+        data = trial.spec.data
+        found.setdefault((data.name, str(data.values.get("path"))), data.values)
+        for start in trial.spec.prerequisites.values():
+            if start.weights is not None:
+                found.setdefault((start.weights, ""), {})
     return [(name, found[name, path]) for name, path in sorted(found)]

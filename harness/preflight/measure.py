@@ -24,11 +24,12 @@ from harness.preflight.flops import Flops
 from harness.preflight.work import Measurement, Workload
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import register
-from harness.trial.assembly import assemble, filled
+from harness.trial.assembly import assemble, loaded
 from harness.trial.contracts import ModelRequest, Probe, Task
 from harness.trial.loop import Loop, settle
 from harness.trial.options import build
 from harness.trial.runtime import Runtime
+from harness.trial.spec import Part, Start, TrialSpec
 
 # A probe holds the weights again, in double precision in places: not tried above this many parameters.
 PROBED_PARAMETERS = 100_000_000
@@ -41,14 +42,14 @@ class Copies:
         self.folder = folder
         self._data: dict[str, dict[str, Any] | None] = {}
 
-    def data(self, part: Mapping[str, Any]) -> tuple[dict[str, Any], Path | None]:
+    def data(self, part: Part) -> tuple[Part, Path | None]:
         """The data part that reads a source's copy, and the copy's folder; the part itself where there is none."""
-        name = str(part["name"])
+        name = part.name
         root = self.folder / "data" / name
         if name not in self._data:
             self._data[name] = fixtures().copy_of(name, {}, root)
         reads = self._data[name]
-        return (dict(part), None) if reads is None else ({**part, **reads}, root)
+        return (part, None) if reads is None else (Part.from_json({**part.to_json(), **reads}), root)
 
     def weights(self, name: str) -> Path | None:
         """A file of random weights in a source's names, or None."""
@@ -61,8 +62,8 @@ def measure(work: Workload, copies: Copies, threads: int) -> Measurement:
     measured = Measurement()
     for method in work.own_methods:
         register(method)
-    data, root = copies.data(work.spec["data"])
-    spec = {**work.spec, "data": data, "recipe": {**work.spec["recipe"], "threads": threads}}
+    data, root = copies.data(work.spec.data)
+    spec = dataclasses.replace(work.spec, data=data, recipe={**work.spec.recipe, "threads": threads})
     try:
         with _reading(root, copies.folder / "cache"), tempfile.TemporaryDirectory(dir=copies.folder) as folder:
             _try(spec, Path(folder), copies, measured, copied=root is not None, whole=work.whole)
@@ -74,25 +75,23 @@ def measure(work: Workload, copies: Copies, threads: int) -> Measurement:
     return measured
 
 
-def _try(
-    spec: Mapping[str, Any], folder: Path, copies: Copies, measured: Measurement, *, copied: bool, whole: bool
-) -> None:
-    prerequisites = spec["prerequisites"].items()
-    files = {name: copies.weights(made["weights"]) for name, made in prerequisites if "weights" in made}
+def _try(spec: TrialSpec, folder: Path, copies: Copies, measured: Measurement, *, copied: bool, whole: bool) -> None:
+    weights = {name: start.weights for name, start in spec.prerequisites.items() if start.weights is not None}
+    files = {name: copies.weights(source) for name, source in weights.items()}
     given = {name: path for name, path in files.items() if path is not None}
     runtime = Runtime(folder, torch.device("cpu"), registry.load, data_root(), prerequisites=given)
     task = assemble(spec, runtime)
     asked: list[nn.Module] = []
 
     def untrained(name: str, facts: Mapping[str, Any]) -> nn.Module:
-        asked.append(_untrained(spec["prerequisites"][name], facts))
+        asked.append(_untrained(spec.prerequisites[name], facts))
         return asked[-1]
 
     task.context = dataclasses.replace(task.context, load_prerequisite=untrained)
     settle(task.recipe)
     torch.manual_seed(0)
     model = task.build()
-    measured.untrained = tuple(sorted(spec["prerequisites"]))
+    measured.untrained = tuple(sorted(spec.prerequisites))
     measured.parameters = sum(p.numel() for p in model.parameters())
     measured.asked_parameters = sum(p.numel() for network in asked for p in network.parameters())
     if not copied:
@@ -162,12 +161,13 @@ class _Uncounted:
         return call
 
 
-def _untrained(made: Mapping[str, Any], facts: Mapping[str, Any]) -> nn.Module:
+def _untrained(start: Start, facts: Mapping[str, Any]) -> nn.Module:
     """A prerequisite's architecture with random weights: for its shapes and its cost, never for a result."""
-    slots = filled(made.get("slots", {}), registry.load)
+    assert start.model is not None, "only networks are asked for"
+    slots = loaded(start.slots, registry.load)
     norms = {name.partition(".")[2] or "all": slot for name, slot in slots.items() if name.split(".")[0] == "norm"}
-    component = registry.load("model", made["model"]["name"])
-    options = build(component.options, {name: value for name, value in made["model"].items() if name != "name"})
+    component = registry.load("model", start.model.name)
+    options = build(component.options, start.model.values)
     network: nn.Module = component.target(ModelRequest(options, facts, norms))
     return network.eval().requires_grad_(False)
 

@@ -129,8 +129,8 @@ def works_of(cells: Sequence[PreflightCell]) -> dict[str, Workload]:
 
 
 def _result(cell: PreflightCell, work: Workload, measured: Measurement, settings: PreflightSettings) -> CellResult:
-    recipe, task = cell.trial.spec["recipe"], str(cell.trial.spec["task"])
-    share, kept = fixtures().shares(task, recipe, work.spec["recipe"])
+    recipe, task = cell.trial.spec.recipe, cell.trial.spec.task
+    share, kept = fixtures().shares(task, recipe, work.spec.recipe)
     flops = share * measured.flops
     tables = measured.item_bytes * (_items(cell, measured) or 0)
     batch_gb = (measured.state_bytes + kept * measured.activation_bytes + tables) / 2**30
@@ -161,7 +161,7 @@ def _items(cell: PreflightCell, measured: Measurement) -> int | None:
     """Items of the training set; None where its size is not known."""
     if measured.items_per_epoch is not None:
         return measured.items_per_epoch
-    items: int | None = fixtures().training_items(str(cell.trial.spec["data"]["name"]))
+    items: int | None = fixtures().training_items(cell.trial.spec.data.name)
     return items
 
 
@@ -170,9 +170,9 @@ def _steps(cell: PreflightCell, measured: Measurement) -> int | None:
     if not measured.flops:
         return 0
     spec = cell.trial.spec
-    recipe = recipe_from(spec["recipe"])
+    recipe = recipe_from(spec.recipe)
     if measured.items_per_epoch is None:
-        per_epoch = fixtures().steps_per_epoch(spec["task"], str(spec["data"]["name"]), spec["recipe"])
+        per_epoch = fixtures().steps_per_epoch(spec.task, spec.data.name, spec.recipe)
     else:
         per_epoch = max(1, measured.items_per_epoch // recipe.batch_size)
     if per_epoch is None and recipe.steps is None:

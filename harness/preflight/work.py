@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.data.checksums import sha256_of
@@ -12,6 +12,7 @@ from harness.data.locate import require_data
 from harness.errors import MissingDataError
 from harness.plan.planning import Plan, Trial
 from harness.registry.shipped import fixtures
+from harness.trial.spec import TrialSpec
 
 # Recipe keys that decide how long and how fast is trained, not what a step is.
 LENGTH_KEYS = frozenset(
@@ -36,7 +37,7 @@ class Workload:
     """
 
     key: str
-    spec: Mapping[str, Any] = field(repr=False)
+    spec: TrialSpec = field(repr=False)
     label: str = ""
     own_methods: tuple[Mapping[str, Any], ...] = ()
     whole: bool = True
@@ -105,13 +106,13 @@ def work_of(trial: Trial, own_methods: tuple[Mapping[str, Any], ...] = ()) -> Wo
 
     The reference arm, whose initial weights others take over, is left out: it is a cell of its own.
     """
-    spec = {name: value for name, value in trial.spec.items() if name != "reference"}
-    spec["recipe"] = fixtures().trimmed(spec["task"], spec["recipe"])
-    own = tuple(method for method in own_methods if method["name"] in str(spec["slots"]))
+    recipe = fixtures().trimmed(trial.spec.task, trial.spec.recipe)
+    spec = replace(trial.spec, recipe=recipe, reference=None)
+    own = tuple(method for method in own_methods if method["name"] in {part.name for part in spec.slots})
     return Workload(key_of(spec), spec, f"{trial.benchmark}/{trial.arm}", own)
 
 
-def key_of(spec: Mapping[str, Any]) -> str:
+def key_of(spec: TrialSpec) -> str:
     """sha256 of what decides network and step: no seed, no length, no size of a learning rate or of a weight.
 
     Of a number that may be broken only whether it is 0, 1, infinite or negative counts: such limits switch parts of a
@@ -119,19 +120,17 @@ def key_of(spec: Mapping[str, Any]) -> str:
     """
     return sha256_of(
         {
-            "task": spec["task"],
-            "data": _without_sizes({name: value for name, value in spec["data"].items() if name != "content"}),
-            "model": spec["model"],
-            "recipe": _without_sizes(
-                {name: value for name, value in spec["recipe"].items() if name not in LENGTH_KEYS}
-            ),
+            "task": spec.task,
+            "data": _without_sizes(spec.data.to_json()),
+            "model": spec.model.to_json(),
+            "recipe": _without_sizes({name: value for name, value in spec.recipe.items() if name not in LENGTH_KEYS}),
             "slots": {
                 slot: _without_sizes({key: item for key, item in value.items() if key != "lr"})
-                for slot, value in spec["slots"].items()
+                for slot, value in spec.slots.to_json().items()
             },
             "prerequisites": {
-                name: {"model": made["model"], "slots": made.get("slots", {}), "weights": made.get("weights")}
-                for name, made in spec["prerequisites"].items()
+                name: replace(start, trial_id=None, content=None).to_json()
+                for name, start in spec.prerequisites.items()
             },
         }
     )
@@ -149,8 +148,9 @@ def _without_sizes(value: Any) -> Any:
 
 def missing_of(trial: Trial) -> tuple[str, ...]:
     """What of its data and published weights is not here, by name."""
-    sources = [(str(trial.spec["data"]["name"]), trial.spec["data"], "data")]
-    sources += [(made["weights"], {}, "weights") for made in trial.spec["prerequisites"].values() if "weights" in made]
+    starts = trial.spec.prerequisites.values()
+    sources = [(trial.spec.data.name, trial.spec.data.values, "data")]
+    sources += [(start.weights, {}, "weights") for start in starts if start.weights is not None]
     missing = []
     for name, parameters, kind in sources:
         try:

@@ -22,6 +22,7 @@ from harness.suite.values import (
     slot_mistakes,
 )
 from harness.trial.recipe import COMMON_KEYS
+from harness.trial.spec import FilledSlots, Part
 from harness.vocabulary import SLOTS, Kind
 
 SMOKE_STEPS = 4
@@ -93,13 +94,13 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All that a trial computes from, without a seed: plain data."""
+    """All that a trial computes from, without a seed."""
 
     task: str
-    data: Mapping[str, Any]
-    model: Mapping[str, Any]
+    data: Part
+    model: Part
     recipe: Mapping[str, Any]
-    slots: Mapping[str, Any]
+    slots: FilledSlots
 
 
 def path_of(key: str) -> tuple[str, ...]:
@@ -222,22 +223,19 @@ def prerequisite_content(base: Setting, wanted: Prerequisite) -> Content:
     return content(cell, Arm(role="baseline"))
 
 
-def needed(base: Setting, slots: Mapping[str, Any]) -> dict[str, Prerequisite]:
+def needed(base: Setting, slots: FilledSlots) -> dict[str, Prerequisite]:
     """The prerequisites that an arm needs: those that its methods ask for, and those that every arm starts from."""
-    asked: set[str] = set()
-    for value in slots.values():
-        for _, method in fillings(value):
-            asked.update(registry.entry("method", method["name"]).card.needs)
+    asked = {need for method in slots for need in registry.entry("method", method.name).card.needs}
     return {name: wanted for name, wanted in base.prerequisites.items() if wanted.always or name in asked}
 
 
-def _complete(kind: Kind, part: Mapping[str, Any]) -> dict[str, Any]:
+def _complete(kind: Kind, part: Mapping[str, Any]) -> Part:
     entry = registry.entry(kind, str(part.get("name")))
-    return {"name": entry.name, **defaults(entry.options), **{k: v for k, v in part.items() if k != "name"}}
+    return Part(entry.name, {**defaults(entry.options), **{k: v for k, v in part.items() if k != "name"}})
 
 
-def _filled(task: registry.Entry[TaskCard], arm: Arm, recipe: Mapping[str, Any]) -> dict[str, Any]:
-    filled: dict[str, Any] = {}
+def _filled(task: registry.Entry[TaskCard], arm: Arm, recipe: Mapping[str, Any]) -> FilledSlots:
+    filled: dict[str, Part] = {}
     valid = list(task.card.slots)
     for slot in SLOTS:
         path: tuple[str, ...] = ("arm", slot)
@@ -247,16 +245,15 @@ def _filled(task: registry.Entry[TaskCard], arm: Arm, recipe: Mapping[str, Any])
         if value is None:
             value, path = recipe["slots"].get(slot), ("recipe", "slots", slot)
         if value is not None and slot in valid:
-            methods = [(place, _method(slot, method, (*path, *place), recipe)) for place, method in fillings(value)]
-            is_whole = methods[0][0] == ()
-            filled[slot] = methods[0][1] if is_whole else {place: method for (place,), method in sorted(methods)}
+            for place, method in sorted(fillings(value), key=lambda filling: filling[0]):
+                filled[".".join((slot, *place))] = _method(slot, method, (*path, *place), recipe)
     if "optimizer" in valid and "optimizer" not in filled:
         message = "the slot 'optimizer' is open: neither the arm nor the recipe's 'slots:' fills it"
         raise CellError([Mistake(("arm", "optimizer"), message)])
-    return filled
+    return FilledSlots(filled)
 
 
-def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, Any]) -> dict[str, Any]:
+def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, Any]) -> Part:
     """A method with every hyper-parameter: its defaults, the recipe's for its family, for it, those given with it."""
     found = [mistake.below(*path) for mistake in slot_mistakes(slot, method)]
     if found:
@@ -274,7 +271,7 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
     absent = [name for name in entry.card.required if complete.get(name) is None]
     if absent and slot != "objective":  # an objective requires shapes only, and the task knows those
         raise CellError([Mistake(path, f"the method '{entry.name}' needs '{absent[0]}'")])
-    return {"name": entry.name, **complete}
+    return Part(entry.name, complete)
 
 
 def shared_values(

@@ -14,6 +14,7 @@ from harness.trial.options import build
 from harness.trial.recipe import recipe_from, task_values
 from harness.trial.runtime import Components, Runtime
 from harness.trial.seeds import Streams
+from harness.trial.spec import FilledSlots, Part, TrialSpec
 from harness.trial.weights import load_product
 
 
@@ -21,7 +22,7 @@ from harness.trial.weights import load_product
 class Initialisation:
     """How a trial's networks begin: the arm's own, the reference whose weights it takes over, its prerequisites'."""
 
-    spec: Mapping[str, Any]
+    spec: TrialSpec
     streams: Streams
     slots: Mapping[str, Slot]
     runtime: Runtime
@@ -30,30 +31,36 @@ class Initialisation:
         """The arm's model; every parameter and buffer that the reference arm's model has in equal name and shape is
         copied from it, so that an arm's extra layers do not shift the initial weights of the rest.
         """
-        model = self._model(self.spec["model"], self.slots, facts)
-        reference = self.spec.get("reference")
-        if reference is not None:
-            slots = filled(reference["slots"], self.runtime.components)
-            share_weights(self._model(reference["model"], slots, facts), model)
+        model = self._model(self.spec.model, self.slots, facts)
+        reference = self.spec.reference
+        if reference is not None and reference.model is not None:
+            slots = loaded(reference.slots, self.runtime.components)
+            share_weights(self._model(reference.model, slots, facts), model)
         return self._placed(model)
 
     def prerequisite(self, name: str, facts: Mapping[str, Any]) -> nn.Module:
-        """The network of a prerequisite with its weights, in evaluation mode, without gradients."""
-        made = self.spec["prerequisites"][name]
-        model = self._model(made["model"], filled(made.get("slots", {}), self.runtime.components), facts)
+        """The network of a prerequisite with its weights, in evaluation mode, without gradients.
+
+        Raises:
+            ValueError: its weights come without a network.
+        """
+        start = self.spec.prerequisites[name]
+        if start.model is None:
+            raise ValueError(f"the prerequisite '{name}' names no model")
+        model = self._model(start.model, loaded(start.slots, self.runtime.components), facts)
         model.load_state_dict(load_product(self.runtime.prerequisites[name]))
         return self._placed(model).eval().requires_grad_(False)
 
     def _placed(self, model: nn.Module) -> nn.Module:
-        if self.spec["recipe"].get("memory_layout") == "channels_last":
+        if self.spec.recipe.get("memory_layout") == "channels_last":
             model = model.to(memory_format=torch.channels_last)
         return model.to(self.runtime.device)
 
-    def _model(self, part: Mapping[str, Any], slots: Mapping[str, Slot], facts: Mapping[str, Any]) -> nn.Module:
+    def _model(self, part: Part, slots: Mapping[str, Slot], facts: Mapping[str, Any]) -> nn.Module:
         torch.manual_seed(self.streams.number("init"))
         norms = {name.partition(".")[2] or "all": slot for name, slot in slots.items() if name.split(".")[0] == "norm"}
-        model = self.runtime.components("model", part["name"])
-        options = build(model.options, {key: value for key, value in part.items() if key != "name"})
+        model = self.runtime.components("model", part.name)
+        options = build(model.options, part.values)
         built: nn.Module = model.target(ModelRequest(options, facts, norms, self.runtime.prerequisites))
         return built
 
@@ -70,41 +77,38 @@ def share_weights(source: nn.Module, target: nn.Module) -> list[str]:
     return shared
 
 
-def filled(slots: Mapping[str, Any], components: Components) -> dict[str, Slot]:
-    """The methods of a spec's slots, loaded; a slot given per place becomes ``slot.place``."""
+def loaded(slots: FilledSlots, components: Components) -> dict[str, Slot]:
+    """The methods of filled slots, ready to be built."""
     found = {}
-    for slot, value in slots.items():
-        places = {slot: value} if "name" in value else {f"{slot}.{place}": one for place, one in value.items()}
-        for name, one in places.items():
-            hyper = {key: tuple(v) if isinstance(v, list) else v for key, v in one.items() if key != "name"}
-            found[name] = Slot(one["name"], components("method", one["name"]).target, hyper)
+    for name, part in slots.methods.items():
+        hyper = {key: tuple(value) if isinstance(value, list) else value for key, value in part.values.items()}
+        found[name] = Slot(part.name, components("method", part.name).target, hyper)
     return found
 
 
-def assemble(spec: Mapping[str, Any], runtime: Runtime) -> Task:
+def assemble(spec: TrialSpec, runtime: Runtime) -> Task:
     """The task of a trial, with everything that it may use, not yet built."""
-    streams = Streams(int(spec["seed"]))
-    slots = filled(spec["slots"], runtime.components)
+    streams = Streams(spec.seed)
+    slots = loaded(spec.slots, runtime.components)
     started = Initialisation(spec, streams, slots, runtime)
 
     def load_data() -> Any:
-        source = runtime.components("data", spec["data"]["name"])
-        values = {key: value for key, value in spec["data"].items() if key not in ("name", "content")}
-        return source.target(DataRequest(build(source.options, values), runtime.data_root, streams))
+        source = runtime.components("data", spec.data.name)
+        return source.target(DataRequest(build(source.options, spec.data.values), runtime.data_root, streams))
 
-    component = runtime.components("task", spec["task"])
+    component = runtime.components("task", spec.task)
     context = TrialContext(
-        recipe=recipe_from(spec["recipe"]),
-        options=build(component.options, task_values(spec["recipe"])),
+        recipe=recipe_from(spec.recipe),
+        options=build(component.options, task_values(spec.recipe)),
         load_data=load_data,
         build_model=started.build,
         slots=slots,
         streams=streams,
         device=runtime.device,
-        scale=spec["scale"],
+        scale=spec.scale,
         folder=runtime.folder,
         load_prerequisite=started.prerequisite,
-        prerequisites=tuple(spec["prerequisites"]),
+        prerequisites=tuple(spec.prerequisites),
     )
     task: Task = component.target(context)
     return task

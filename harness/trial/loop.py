@@ -27,6 +27,7 @@ from harness.trial.recipe import Recipe
 from harness.trial.result import Artifact, MetricSeries, TrainingResult
 from harness.trial.runtime import Runtime
 from harness.trial.schedules import evenly, factor, log_spaced
+from harness.trial.spec import TrialSpec
 from harness.trial.weights import save_product
 
 LOGGED_STEPS = 200
@@ -51,7 +52,7 @@ def settle(recipe: Recipe) -> None:
     torch.set_default_dtype(torch.float32)
 
 
-def train(spec: Mapping[str, Any], runtime: Runtime) -> TrainingResult:
+def train(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
     """Run a trial's content to its end.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from harness import registry
@@ -21,9 +21,9 @@ def methods_page(suites: Sequence[SuiteResults]) -> Page:
     sources: set[str] = set()
     for results in suites:
         for trial in results.plan.trials:
-            for name in _slots(trial.spec.get("slots") or {}):
+            for name in {method.name for method in trial.spec.slots}:
                 methods[name].add(f"{results.name}/{trial.arm}")
-            models.add(str(trial.spec["model"].get("name")))
+            models.add(trial.spec.model.name)
         sources.update(name for name, _ in sources_of(results.plan.trials))
     about = ("title", "slot", "role", "paper", "summary", "defaults")
     origin = ("summary", "origin", "home", "licence", "size", "version", "fetch", "sha256")
@@ -35,16 +35,6 @@ def methods_page(suites: Sequence[SuiteResults]) -> Page:
         "verdicts": list(Verdict),
     }
     return Page("methods.html", "methods.html", "Methods and data", content, (("index.html", "Report"),))
-
-
-def _slots(slots: Any) -> Iterator[str]:
-    """Names of the methods in slots, also where a norm slot is given per place."""
-    for value in slots.values():
-        if isinstance(value, dict):
-            if isinstance(value.get("name"), str):
-                yield value["name"]
-            else:
-                yield from _slots(value)
 
 
 def _entry(kind: Kind, name: str, keys: Sequence[str]) -> dict[str, Any]:

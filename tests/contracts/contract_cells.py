@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -105,7 +105,7 @@ def run(
     for name, needed in trial.needs.items():
         products[name] = folder / name
         spec = by_id[needed].spec
-        short = {**spec, "recipe": {**spec["recipe"], "max_steps": 4, "evaluations": 1}}
+        short = replace(spec, recipe={**spec.recipe, "max_steps": 4, "evaluations": 1})
         train(short, Runtime(products[name], where, registry.load, Path("/nowhere"), keep_product=True))
     runtime = Runtime(
         folder / "trial", where, components, Path("/nowhere"), prerequisites=products,

@@ -23,7 +23,7 @@ every_task = pytest.mark.parametrize("task", TASKS)
 
 def test_every_task_has_a_cell() -> None:
     assert set(CELLS) == set(TASKS), "a new task: add a cell to CELLS, cheap and on data that is shipped or generated"
-    assert all(trial_of(plan_of(task, "smoke")).spec["task"] == task for task in TASKS)
+    assert all(trial_of(plan_of(task, "smoke")).spec.task == task for task in TASKS)
 
 
 @every_task
@@ -111,7 +111,7 @@ def test_options_that_it_does_not_have_are_refused_with_their_place(task: str, t
     spec = trial_of(plan_of(task, "smoke")).spec
     keys = registry.entry("task", task).keys
     wrong = [("no_such_option", 1), *((name, value) for name, key in keys.items() for value in wrong_values(key))]
-    data = {name: value for name, value in spec["data"].items() if name != "content"}
+    data = spec.data.to_json()
     metric = registry.entry("task", task).card["metrics"][0]
     benchmarks = {
         f"b{number}": {
@@ -120,7 +120,7 @@ def test_options_that_it_does_not_have_are_refused_with_their_place(task: str, t
                 "title": name,
                 "task": task,
                 "metrics": {metric: {"unit": "1", "better": "higher"}},
-                "mini": {"data": data, "model": dict(spec["model"]), "recipe": {"steps": 1, name: value}},
+                "mini": {"data": data, "model": spec.model.to_json(), "recipe": {"steps": 1, name: value}},
             }
         }
         for number, (name, value) in enumerate(wrong)

@@ -155,7 +155,7 @@ class World:
         ]
         names = ("trial_id", "spec_id", "fingerprint", "suite", "benchmark", "arm", "seed", "scale")
         trials = [
-            {name: getattr(one, name) for name in names} | {"stand_in": list(one.stand_in), "spec": dict(one.spec)}
+            {name: getattr(one, name) for name in names} | {"stand_in": list(one.stand_in), "spec": one.spec.to_json()}
             for one in plan.trials
         ]
         owner.record(PlannedEvent(run_id=run_id, trials=trials, links=links))

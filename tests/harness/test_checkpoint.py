@@ -23,6 +23,7 @@ from harness.trial.checkpoint import FILE, load_checkpoint, save_checkpoint
 from harness.trial.loop import train
 from harness.trial.result import TrainingResult
 from harness.trial.runtime import Runtime
+from harness.trial.spec import TrialSpec
 
 CELLS = [("imagenet-resnet18", "adamp"), ("cub-proxyanchor", "adamw"), ("wikitext103-transformer-xl-wn", "adamp")]
 
@@ -31,13 +32,13 @@ class CutOff(Exception):  # noqa: N818
     """Stands for the end of the process."""
 
 
-def spec_of(benchmark: str, arm: str, **overrides: Any) -> dict[str, Any]:
+def spec_of(benchmark: str, arm: str, **overrides: Any) -> TrialSpec:
     chosen = Selection(benchmarks=(benchmark,), arms=(arm,), seeds=(0,), overrides=overrides)
     plan = make_plan(load_suite("adamp"), chosen)
-    return dict(plan.trials[-1].spec)
+    return plan.trials[-1].spec
 
 
-def run(spec: dict[str, Any], folder: Path, stop_at: float = math.inf, every: float = 0.0) -> TrainingResult:
+def run(spec: TrialSpec, folder: Path, stop_at: float = math.inf, every: float = 0.0) -> TrainingResult:
     def beat(step: int, steps: int, loss: float) -> None:
         if step >= stop_at:
             raise CutOff
@@ -84,7 +85,8 @@ from harness.trial.loop import train
 from harness.trial.runtime import Runtime
 from harness import registry
 from harness.data.roots import data_root
-spec = json.loads(Path(sys.argv[1]).read_text())
+from harness.trial.spec import TrialSpec
+spec = TrialSpec.from_json(json.loads(Path(sys.argv[1]).read_text()))
 around = Runtime(Path(sys.argv[2]), torch.device("cpu"), registry.load, data_root(), checkpoint_seconds=0.05)
 done = train(spec, around)
 print(json.dumps([done.results, sorted((s.split, s.name, s.value) for s in done.series)]))
@@ -97,7 +99,7 @@ def test_ten_kills_at_random_steps(tmp_path: Path) -> None:
     import json
 
     spec = tmp_path / "spec.json"
-    spec.write_text(json.dumps(spec_of("imagenet-resnet18", "adamp", steps=300)))
+    spec.write_text(json.dumps(spec_of("imagenet-resnet18", "adamp", steps=300).to_json()))
 
     def start(folder: Path) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", TRAIN, str(spec), str(folder)]

@@ -70,7 +70,7 @@ def test_scale_and_seed_are_identity(tiny: Path) -> None:
     assert len({trial.trial_id for trial in plan.trials}) == 6
     smoke = plan_of(tiny, scale="smoke")
     assert len(smoke.trials) == 2
-    assert smoke.trials[0].spec["recipe"]["max_steps"] == 4
+    assert smoke.trials[0].spec.recipe["max_steps"] == 4
     assert not {t.trial_id for t in smoke.trials} & {t.trial_id for t in plan.trials}
 
 

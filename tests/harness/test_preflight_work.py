@@ -17,23 +17,24 @@ from harness.preflight.rows import works_of
 from harness.preflight.work import Workload, cells_of, fixtures, key_of
 from harness.preflight.workers import measured
 from harness.suite import load_suite
+from harness.trial.spec import TrialSpec
 
 
 @pytest.fixture(scope="module")
-def spec() -> dict[str, Any]:
+def spec() -> TrialSpec:
     plan = make_plan(
         load_suite("adamp"), Selection("paper", benchmarks=("imagenet-resnet18",), arms=("adamp",), seeds=(0,))
     )
-    return dict(cells_of(plan)[0].work.spec)
+    return cells_of(plan)[0].work.spec
 
 
-def changed(spec: dict[str, Any], *path: str, value: Any) -> dict[str, Any]:
-    other = copy.deepcopy(spec)
+def changed(spec: TrialSpec, *path: str, value: Any) -> TrialSpec:
+    other = copy.deepcopy(spec.to_json())
     target = other
     for step in path[:-1]:
         target = target[step]
     target[path[-1]] = value
-    return other
+    return TrialSpec.from_json(other)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +48,7 @@ def changed(spec: dict[str, Any], *path: str, value: Any) -> dict[str, Any]:
         (("recipe", "schedule"), "step"),
     ],
 )
-def test_lengths_and_sizes_are_no_other_step(spec: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+def test_lengths_and_sizes_are_no_other_step(spec: TrialSpec, path: tuple[str, ...], value: Any) -> None:
     assert key_of(changed(spec, *path, value=value)) == key_of(spec)
 
 
@@ -65,7 +66,7 @@ def test_lengths_and_sizes_are_no_other_step(spec: dict[str, Any], path: tuple[s
         (("model", "arch"), "resnet50"),
     ],
 )
-def test_what_switches_parts_on_or_off_is_another_step(spec: dict[str, Any], path: tuple[str, ...], value: Any) -> None:
+def test_what_switches_parts_on_or_off_is_another_step(spec: TrialSpec, path: tuple[str, ...], value: Any) -> None:
     assert key_of(changed(spec, *path, value=value)) != key_of(spec)
 
 
@@ -90,7 +91,7 @@ def test_devices_run_at_the_precision_that_they_have() -> None:
         device("rtx409")
 
 
-def test_a_process_that_dies_fails_its_own_work_and_is_replaced(spec: dict[str, Any], tmp_path: Path) -> None:
+def test_a_process_that_dies_fails_its_own_work_and_is_replaced(spec: TrialSpec, tmp_path: Path) -> None:
     deadly = tmp_path / "deadly.py"
     deadly.write_text("import os\n\nos._exit(3)\n")
     method = {"name": "deadly", "file": str(deadly), "target": "Deadly", "slot": "optimizer", "family": "sgd"}

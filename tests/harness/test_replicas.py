@@ -16,6 +16,7 @@ from torch import Tensor
 from harness.errors import HarnessError
 from harness.trial.checkpoint import load_checkpoint
 from harness.trial.data_parallel import Replicas, rows_of
+from harness.trial.spec import TrialSpec
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def test_one_process_changes_nothing() -> None:
     assert math.isnan(alone.mean(math.nan, torch.device("cpu")))
 
 
-def _spec(devices: int) -> dict[str, Any]:
+def _spec(devices: int) -> TrialSpec:
     """A Transformer-XL whose memory is longer than its window, so that forgetting would show."""
     from harness import registry
     from harness.suite.values import defaults
@@ -59,7 +60,7 @@ def _spec(devices: int) -> dict[str, Any]:
         return {"name": name, **defaults(registry.entry(kind, name).options), **keys}
 
     recipe = {**defaults(COMMON_KEYS), **defaults(registry.entry("task", "language-modelling").options)}
-    return {
+    return TrialSpec.from_json({
         "task": "language-modelling",
         "data": part("data", "help-topics", min_count=10),
         "model": part("model", "transformer-xl", layers=1, width=32, heads=2, head_width=16, inner=32, memory=16,
@@ -70,7 +71,7 @@ def _spec(devices: int) -> dict[str, Any]:
         "seed": 0,
         "scale": "mini",
         "prerequisites": {},
-    }  # fmt: skip
+    })  # fmt: skip
 
 
 def _train(rank: int, count: int, folder: str, killed_at: int | None = None) -> None:

@@ -126,12 +126,12 @@ def test_a_key_that_some_benchmarks_lack_names_the_first_and_those_that_take_it(
     ):
         make_plan(suite, Selection(overrides=overrides))
     plan = make_plan(suite, Selection(benchmarks=("digits",), overrides=overrides))
-    assert all(trial.spec["recipe"]["frozen_bn"] for trial in plan.trials)
+    assert all(trial.spec.recipe["frozen_bn"] for trial in plan.trials)
 
 
 def test_a_length_replaces_the_other_one(two_tasks: Path) -> None:
     plan = make_plan(load_suite(two_tasks), Selection(overrides={"steps": 7}))
-    assert {(trial.spec["recipe"]["steps"], trial.spec["recipe"]["epochs"]) for trial in plan.trials} == {(7, None)}
+    assert {(trial.spec.recipe["steps"], trial.spec.recipe["epochs"]) for trial in plan.trials} == {(7, None)}
 
 
 def test_another_source_does_not_take_the_options_of_the_first(two_tasks: Path) -> None:

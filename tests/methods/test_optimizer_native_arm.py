@@ -57,7 +57,7 @@ def no_compiler(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def outcome(suite: Path, arm: str, folder: Path) -> Outcome:
     plan = make_plan(load_suite(suite), Selection(seeds=(0,), arms=(arm,), scale="smoke"))
     (trial,) = plan.trials
-    assert trial.spec["slots"]["optimizer"]["native"] == arm.endswith("native")
+    assert trial.spec.slots.methods["optimizer"].values["native"] == arm.endswith("native")
     return run_job(Job(trial.trial_id, trial.label, trial.spec, folder), lambda step, steps, loss: None)
 
 

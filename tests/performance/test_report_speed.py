@@ -69,7 +69,7 @@ def write_suite(folder: Path) -> Suite:
 def fill(database: Path, suite: Suite, plan: Plan) -> None:
     """Every trial done, every claim judged by the paired t interval of its own numbers."""
     draw = random.Random(1)
-    scores = {trial.trial_id: 50 + float(trial.spec["recipe"]["effect"]) + draw.gauss(0, 1) for trial in plan.trials}
+    scores = {trial.trial_id: 50 + float(trial.spec.recipe["effect"]) + draw.gauss(0, 1) for trial in plan.trials}
     with Owner(database, RUN) as owner:
         info = {"python": "3.11", "cpu": "test", "cores": 2, "packages": {"torch": "2"}, "class": {"torch": "2"}}
         owner.record(EnvironmentEvent(environment_id="env-1", info=info))

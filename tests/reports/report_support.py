@@ -143,7 +143,10 @@ def outcome(trial: Trial, tie: bool, steps: int = 60) -> dict[str, Any]:
 def trial_row(trial: Trial) -> dict[str, Any]:
     """A row of ``planned``."""
     names = ("trial_id", "spec_id", "fingerprint", "suite", "benchmark", "arm", "seed", "scale")
-    return {name: getattr(trial, name) for name in names} | {"stand_in": list(trial.stand_in), "spec": trial.spec}
+    return {name: getattr(trial, name) for name in names} | {
+        "stand_in": list(trial.stand_in),
+        "spec": trial.spec.to_json(),
+    }
 
 
 def claim_rows(suite: Suite) -> list[dict[str, Any]]:

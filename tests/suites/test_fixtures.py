@@ -36,11 +36,11 @@ def test_every_source_of_a_published_recipe_has_a_copy(suite: str) -> None:
     plan = make_plan(load_suite(suite), Selection(scale="paper", seeds=(0,)))
     assert plan.trials
     for trial in plan.trials:
-        assert trial.spec["data"]["name"] in WRITERS
-        assert trial.spec["data"]["name"] in TRAINING
-        for one in trial.spec["prerequisites"].values():
+        assert trial.spec.data.name in WRITERS
+        assert trial.spec.data.name in TRAINING
+        for one in trial.spec.prerequisites.values():
             # Weights are a file in published names, or the architecture that they belong to.
-            assert "weights" not in one or one["weights"] in ARCHITECTURES or one["model"]
+            assert one.weights is None or one.weights in ARCHITECTURES or one.model
 
 
 CLASSES = {

@@ -184,7 +184,7 @@ def test_mini_reads_nothing_but_what_packages_ship(name: str) -> None:
 def test_mini_needs_no_method_of_another_package(name: str) -> None:
     """An arm that wants an optional package stays out of the run that everybody starts with."""
     for trial in plan_of(name, "mini").trials:
-        assert "package" not in str(trial.spec["slots"]["optimizer"]["name"])
+        assert "package" not in str(trial.spec.slots.methods["optimizer"].name)
 
 
 def test_adamp_has_the_spine() -> None:

@@ -96,15 +96,16 @@ def test_every_draw_is_a_trial(name: str, on: str, scale: str) -> None:
             spec = specs[plan.trial_ids(on, f"{arm}#{point.number}")[TUNING_SEED]]
             for key, value in point.params.items():
                 assert value in found(spec, key), key
-            assert all(spec["recipe"][key] == value for key, value in tuning.overrides.items())
+            assert all(spec.recipe[key] == value for key, value in tuning.overrides.items())
 
 
 def found(spec: Any, key: str) -> list[Any]:
     """The values that a trial has under a range's name: several where its method fills several places."""
     head, _, rest = key.partition(".")
-    if head not in spec["slots"]:
-        return [spec["recipe"][key]]
-    filled = spec["slots"][head]
+    slots = spec.slots.to_json()
+    if head not in slots:
+        return [spec.recipe[key]]
+    filled = slots[head]
     if "name" in filled:
         return [filled[rest]]
     method, _, inner = rest.partition(".")

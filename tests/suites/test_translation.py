@@ -309,11 +309,11 @@ def test_groups_are_heads_and_the_decoder_keeps_layer_norm(scale: str) -> None:
     plan = make_plan(load_suite("powernorm"), Selection(scale=scale))
     seen = 0
     for trial in plan.trials:
-        norms = trial.spec["slots"].get("norm", {})
-        place = "encoder" if trial.spec["task"] == "translation" else "language"
+        norms = trial.spec.slots.to_json().get("norm", {})
+        place = "encoder" if trial.spec.task == "translation" else "language"
         power = norms.get(place, {})
         if power.get("name") == "power" and power["groups"] != 1:
-            assert power["groups"] == trial.spec["model"]["heads"]
+            assert power["groups"] == trial.spec.model.values["heads"]
             seen += 1
     assert seen > 0
 

@@ -16,7 +16,7 @@ PATIENCE_SECONDS = 24 * 3600
 
 def devices_of(job: Job) -> int:
     """How many devices a trial asks for."""
-    return int(job.spec["recipe"].get("devices", 1))
+    return int(job.spec.recipe.get("devices", 1))
 
 
 class _OutcomeActor:

@@ -1,0 +1,134 @@
+"""The complete content of a trial: everything that its numbers are computed from, without names of suites or arms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A data source, a model or a method by name, with the value of every option."""
+
+    name: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: the name among the values."""
+        return {"name": self.name, **self.values}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """A part from plain data."""
+        return cls(str(plain["name"]), {key: value for key, value in plain.items() if key != "name"})
+
+
+@dataclass(frozen=True, slots=True)
+class FilledSlots:
+    """The methods of an arm: by slot, or by ``slot.place`` where a slot is given per place (``norm.encoder``)."""
+
+    methods: Mapping[str, Part] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self.methods.values())
+
+    def of(self, slot: str) -> FilledSlots:
+        """Those of one slot."""
+        return FilledSlots({key: part for key, part in self.methods.items() if key.partition(".")[0] == slot})
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: a slot has a method, or methods by place."""
+        plain: dict[str, Any] = {}
+        for key, part in self.methods.items():
+            slot, dot, place = key.partition(".")
+            if dot:
+                plain.setdefault(slot, {})[place] = part.to_json()
+            else:
+                plain[slot] = part.to_json()
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """Filled slots from plain data."""
+        methods: dict[str, Part] = {}
+        for slot, filled in plain.items():
+            places = {slot: filled} if "name" in filled else {f"{slot}.{place}": one for place, one in filled.items()}
+            methods.update({key: Part.from_json(one) for key, one in places.items()})
+        return cls(methods)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A network that a trial starts from: that of the reference arm, or of a prerequisite with its weights.
+
+    Attributes:
+        model: None where published weights are read as they are.
+        trial_id: the trial whose product it is.
+        weights: the source of published weights instead, with ``content``, what identifies it.
+    """
+
+    model: Part | None
+    slots: FilledSlots = field(default_factory=FilledSlots)
+    trial_id: str | None = None
+    weights: str | None = None
+    content: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        model = {} if self.model is None else self.model.to_json()
+        if self.weights is not None:
+            return {"weights": self.weights, "content": self.content, "model": model}
+        plain = {"model": model, "slots": self.slots.to_json()}
+        return plain if self.trial_id is None else {"trial_id": self.trial_id, **plain}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """A start from plain data."""
+        model = Part.from_json(plain["model"]) if plain["model"] else None
+        slots = FilledSlots.from_json(plain.get("slots", {}))
+        return cls(model, slots, plain.get("trial_id"), plain.get("weights"), plain.get("content"))
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSpec:
+    """What a worker runs a trial from.
+
+    Attributes:
+        content: what identifies the data: version and checksums.
+        recipe: the value of every key of the recipe, the task's own among them.
+        prerequisites: by name.
+        reference: the network whose initial weights the arm's takes over, where that is another one.
+    """
+
+    task: str
+    data: Part
+    content: Mapping[str, Any]
+    model: Part
+    recipe: Mapping[str, Any]
+    slots: FilledSlots
+    seed: int
+    scale: str
+    prerequisites: Mapping[str, Start] = field(default_factory=dict)
+    reference: Start | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, as the store keeps it."""
+        plain = {
+            "task": self.task, "data": {**self.data.to_json(), "content": self.content}, "model": self.model.to_json(),
+            "recipe": dict(self.recipe), "slots": self.slots.to_json(), "seed": self.seed, "scale": self.scale,
+            "prerequisites": {name: start.to_json() for name, start in self.prerequisites.items()},
+        }  # fmt: skip
+        return plain if self.reference is None else {**plain, "reference": self.reference.to_json()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """A spec from plain data."""
+        data = Part.from_json({key: value for key, value in plain["data"].items() if key != "content"})
+        starts = {name: Start.from_json(one) for name, one in plain["prerequisites"].items()}
+        reference = Start.from_json(plain["reference"]) if "reference" in plain else None
+        return cls(
+            str(plain["task"]), data, plain["data"].get("content", {}), Part.from_json(plain["model"]),
+            plain["recipe"], FilledSlots.from_json(plain["slots"]), int(plain["seed"]), str(plain["scale"]), starts,
+            reference,
+        )  # fmt: skip
