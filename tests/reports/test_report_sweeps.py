@@ -79,7 +79,7 @@ def test_statements_give_what_the_sweep_concluded(swept: tuple[Suite, SweepResul
     assert [row["budget"] for row in differences] == list(range(1, 9))
     (verdict,) = comparison
     assert (verdict["method"], verdict["n"]) == ("better-tuned", 2)
-    assert verdict["verdict"] == result.verdicts[0]["verdict"]
+    assert verdict["verdict"] == result.verdicts[0].verdict
 
 
 def test_figures_are_drawn_and_hold_every_number(swept: tuple[Suite, SweepResult], database: Path) -> None:
@@ -136,6 +136,6 @@ def test_the_page_says_what_the_judge_said(swept: tuple[Suite, SweepResult], dat
         found = gather(reader, suite, make_plan(suite, Selection()))
         (page,) = sweep_pages(reader, found)
     content: dict[str, Any] = dict(page.content)
-    assert [row["verdict"] for row in content["comparison"].rows] == [verdict["verdict"] for verdict in result.verdicts]
+    assert [row["verdict"] for row in content["comparison"].rows] == [verdict.verdict for verdict in result.verdicts]
     assert {arm for arm, _, _ in content["chosen"]} == {"base", "better"}
     assert all(math.isfinite(best["value"]) for _, best, _ in content["chosen"])
