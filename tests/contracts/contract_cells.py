@@ -15,7 +15,8 @@ import torch
 from harness import registry
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.suite import load_suite
-from harness.trial.loop import Outcome, train
+from harness.trial.loop import train
+from harness.trial.result import TrainingResult
 from harness.trial.runtime import Components, Runtime
 
 
@@ -96,7 +97,7 @@ def run(
     components: Components = registry.load,
     device: torch.device | None = None,
     checkpoint_seconds: float = 60.0,
-) -> Outcome:
+) -> TrainingResult:
     """The cell's trial in ``folder``; what it starts from is trained before, a few steps long."""
     by_id = {trial.trial_id: trial for trial in plan.trials}
     trial = trial_of(plan)
@@ -114,7 +115,7 @@ def run(
     return train(trial.spec, runtime)
 
 
-def series_of(outcome: Outcome) -> dict[tuple[str, str], list[tuple[int, float]]]:
+def series_of(outcome: TrainingResult) -> dict[tuple[str, str], list[tuple[int, float]]]:
     """Every curve of a training as (step, value): all that is kept but the seconds."""
     return {(one.split, one.name): list(zip(one.step, one.value, strict=True)) for one in outcome.series}
 
@@ -122,7 +123,9 @@ def series_of(outcome: Outcome) -> dict[tuple[str, str], list[tuple[int, float]]
 def with_shuffled_targets(kind: Any, name: str) -> Any:
     """Components whose data sources say of a training item what is true of another one."""
     part = registry.load(kind, name)
-    return (lambda request: shuffled(part(request))) if kind == "data" else part
+    if kind != "data":
+        return part
+    return dataclasses.replace(part, target=lambda request: shuffled(part.target(request)))
 
 
 def shuffled(data: Any) -> Any:
