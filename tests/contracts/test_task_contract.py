@@ -6,12 +6,13 @@ import ast
 import dataclasses
 import json
 import math
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from contract_cells import CELLS, plan_of, run, series_of, trial_of, with_shuffled_targets
+from contract_cells import CELLS, plan_of, run, series_of, task_of, trial_of, with_shuffled_targets
 
 from harness import registry
 from harness.errors import HarnessError
@@ -65,6 +66,31 @@ def stopped_in_step(number: int) -> Any:
         return dataclasses.replace(part, target=Interrupted)
 
     return components
+
+
+def tensors(batch: Any) -> list[torch.Tensor]:
+    """Every tensor of a batch."""
+    if isinstance(batch, torch.Tensor):
+        return [batch]
+    if dataclasses.is_dataclass(batch):
+        batch = [getattr(batch, field.name) for field in dataclasses.fields(batch)]
+    return [tensor for part in batch for tensor in tensors(part)] if isinstance(batch, tuple | list) else []
+
+
+@every_task
+def test_batches_are_a_function_of_the_epoch_and_scores_leave_the_network_alone(task: str, tmp_path: Path) -> None:
+    made = task_of(plan_of(task, "smoke"), tmp_path)
+    model = made.build().train()
+    if task != "synthetic":  # its batches are numbers, and it scores whatever it is asked for
+        first, later, again = ([tensors(batch) for batch in islice(made.batches(epoch), 2)] for epoch in (0, 1, 0))
+        alike = [all(map(torch.equal, mine, theirs)) for mine, theirs in zip(first, again, strict=True)]
+        assert all(alike)
+        assert repr(first) != repr(later)
+        assert made.evaluate("nothing").metrics == {}
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    made.evaluate("validation")
+    assert all(part.training for part in model.modules())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 @every_task

@@ -437,24 +437,6 @@ def test_learns_boxes_and_classes_and_nothing_from_shuffled_ones(name: str) -> N
     assert scores["trivial.average-precision"] < 2
 
 
-@pytest.mark.parametrize("name", CELLS)
-def test_repeats_itself_and_batches_are_a_function_of_the_epoch(name: str) -> None:
-    cell = replace(CELLS[name], recipe={**CELLS[name].recipe, "augment": "zoom-flip"})
-
-    def once() -> tuple[list[float], dict[str, float]]:
-        task = cell.build(3)
-        _, losses = train(task, 3)
-        return losses, dict(task.evaluate("test").metrics)
-
-    assert once() == once()
-    task = cell.build(0)
-    task.build()
-    first, again, later = (next(iter(task.batches(epoch))).images for epoch in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, later)
-    assert task.evaluate("nothing").metrics == {}
-
-
 def test_probe_counts_the_last_convolutions_as_linear() -> None:
     task = CENTER.build(0)
     model = task.build()
