@@ -85,7 +85,8 @@ def open_tree(path: Path, source: str) -> Iterator[Tree]:
             with tarfile.open(path) as tar:
                 yield _Tar(tar)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
-        raise HarnessError(f"{source}: {path} is damaged or neither folder, zip nor tar: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise HarnessError(f"{source}: {path} is damaged or neither folder, zip nor tar: {reason}") from error
 
 
 def missing(source: str, path: Path) -> MissingDataError:
@@ -94,6 +95,21 @@ def missing(source: str, path: Path) -> MissingDataError:
         f"the data source '{source}' is missing: {path} does not exist; get it with 'harness data fetch {source}' or "
         f"point HARNESS_DATA at the folder that has it"
     )
+
+
+def text_of(path: Path, source: str) -> str:
+    """The text of a list or table.
+
+    Raises:
+        MissingDataError: it is not there.
+        HarnessError: it cannot be read as UTF-8.
+    """
+    if not path.is_file():
+        raise missing(source, path)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise HarnessError(f"{source}: {path} cannot be read: {error}") from error
 
 
 def require_sum(source: str, path: Path, found: str, expected: str | None) -> None:

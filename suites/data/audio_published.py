@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from suites.data.archive import missing
+from suites.data.archive import missing, text_of
 from suites.data.sounds import RateOptions, SoundFiles, Sounds, SoundSplit
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _folder(root: Path, source: str, *needed: str) -> Path:
 
 
 def _lines(file: Path) -> list[str]:
-    return [line.strip() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return [line.strip() for line in text_of(file, "speech-commands").splitlines() if line.strip()]
 
 
 def load_speech_commands(request: DataRequest[RateOptions]) -> Sounds:
@@ -104,8 +105,7 @@ def load_magnatagatune(request: DataRequest[RateOptions]) -> Sounds:
     """
     folder = _folder(request.root, "magnatagatune", "annotations_final.csv")
     file = folder / "annotations_final.csv"
-    with file.open(newline="", encoding="utf-8") as lines:
-        header, *table = csv.reader(lines, delimiter="\t")
+    header, *table = _tabbed(file, "magnatagatune")
     if header[0] != "clip_id" or header[-1] != "mp3_path" or len(header) < 3:
         raise HarnessError(f"magnatagatune: {file} begins with {header[:2]}; expected clip_id, the tags, mp3_path")
     try:
@@ -155,17 +155,18 @@ def load_dcase2017(request: DataRequest[RateOptions]) -> Sounds:
 
 def _weak(file: Path, audio: Path) -> list[Recording]:
     tags: dict[str, np.ndarray] = {}
-    with file.open(newline="", encoding="utf-8") as lines:
-        for row in _tabbed(lines):
-            if len(row) != 4 or row[3] not in DCASE_CLASSES:
-                raise HarnessError(f"dcase2017-task4: {file} holds {row}; expected file, start, end and a known label")
-            tags.setdefault(row[0], np.zeros(len(DCASE_CLASSES), dtype=np.int64))[DCASE_CLASSES.index(row[3])] = 1
+    for row in _tabbed(file, "dcase2017-task4"):
+        if len(row) != 4 or row[3] not in DCASE_CLASSES:
+            raise HarnessError(f"dcase2017-task4: {file} holds {row}; expected file, start, end and a known label")
+        tags.setdefault(row[0], np.zeros(len(DCASE_CLASSES), dtype=np.int64))[DCASE_CLASSES.index(row[3])] = 1
     # Some YouTube clips are gone; those that are there are used.
     return [(audio / f"Y{name}", one) for name, one in tags.items() if (audio / f"Y{name}").is_file()]
 
 
-def _tabbed(lines: Iterable[str]) -> Iterable[list[str]]:
-    return (row for row in csv.reader(lines, delimiter="\t") if row)
+def _tabbed(file: Path, source: str) -> Iterator[list[str]]:
+    """The rows of a table with tabs that are not empty."""
+    rows = csv.reader(io.StringIO(text_of(file, source), newline=""), delimiter="\t")
+    return (row for row in rows if row)
 
 
 def _info(name: str, target: str, summary: str, home: str, licence: str, size: str, hand: str) -> DataCard:

@@ -189,9 +189,12 @@ def read_tags(content: bytes, where: str) -> tuple[tuple[str, ...], dict[str, li
     """A table with the columns ``file`` and one 0/1 column a tag: the tags, and each file's values.
 
     Raises:
-        HarnessError: no ``file`` column, or a value that is not 0 or 1.
+        HarnessError: not UTF-8, no ``file`` column, or a value that is not 0 or 1.
     """
-    rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
+    try:
+        rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{where} is not UTF-8 text: {error}") from error
     header = list(rows.fieldnames or ())
     if "file" not in header or len(header) < 3:
         raise HarnessError(f"{where} has the columns {header}; expected 'file' and one column a tag")

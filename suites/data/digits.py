@@ -33,14 +33,6 @@ CLASSES = 10
 Pixels = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """Items with numbers, from which splits are cut."""
-
-    images: Pixels
-    labels: Labels
-
-
 @lru_cache(maxsize=1)
 def read_digits(path: Path | None = None) -> tuple[Pixels, Labels]:
     """All 1,797 digits: images (N, 8, 8) in 0–1 and labels (N,).

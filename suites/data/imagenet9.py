@@ -8,6 +8,7 @@ class folders. The bias of a validation image is its texture cluster; ReBias's r
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from suites.data.archive import missing
+from suites.data.archive import missing, text_of
 from suites.data.biased import BiasedImages
 from suites.data.imagenet import MEAN, STD, CropOptions, list_split
 from suites.data.types import ImageFiles, ImageSplit, Labels
@@ -60,16 +61,13 @@ def read_clusters(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
         MissingDataError: the file is not there.
         HarnessError: other columns, or a cluster that is no number.
     """
-    if not file.is_file():
-        raise missing("imagenet9", file)
-    with file.open(newline="", encoding="utf-8") as lines:
-        rows = csv.DictReader(lines)
-        if tuple(rows.fieldnames or ()) != COLUMNS:
-            raise HarnessError(f"imagenet9: {file} has the columns {rows.fieldnames}; expected {', '.join(COLUMNS)}")
-        try:
-            return {row["path"]: (row["category"], tuple(int(row[name]) for name in COLUMNS[2:])) for row in rows}
-        except (TypeError, ValueError) as error:
-            raise HarnessError(f"imagenet9: {file}, line {rows.line_num}: a cluster is no number: {error}") from error
+    rows = csv.DictReader(io.StringIO(text_of(file, "imagenet9"), newline=""))
+    if tuple(rows.fieldnames or ()) != COLUMNS:
+        raise HarnessError(f"imagenet9: {file} has the columns {rows.fieldnames}; expected {', '.join(COLUMNS)}")
+    try:
+        return {row["path"]: (row["category"], tuple(int(row[name]) for name in COLUMNS[2:])) for row in rows}
+    except (TypeError, ValueError) as error:
+        raise HarnessError(f"imagenet9: {file}, line {rows.line_num}: a cluster is no number: {error}") from error
 
 
 def _clusters(split: ImageSplit, file: Path) -> Labels:

@@ -16,7 +16,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
 from harness.trial.options import option
-from suites.data.archive import missing
+from suites.data.archive import missing, text_of
 from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles
 
@@ -67,11 +67,10 @@ def celeba_files(root: Path) -> Files:
     """
     base = root / "celeba"
     listed = base / "list_eval_partition.txt"
-    if not listed.is_file():
-        raise missing("celeba", listed)
+    lines = text_of(listed, "celeba").splitlines()
     there = {path.name: path for path in files_below(base / "img_align_celeba", "celeba")}
     files: Files = {name: [] for name in PARTITIONS.values()}
-    for number, line in enumerate(listed.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines, 1):
         parts = line.split()
         if not parts:
             continue

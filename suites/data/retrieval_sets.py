@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
-from suites.data.archive import missing
+from suites.data.archive import missing, text_of
 from suites.data.imagenet import CropOptions
 from suites.data.types import ImageFiles, Images, ImageSplit
 
@@ -40,12 +40,7 @@ def rows_of(path: Path, source: str, columns: int, skip: int = 0) -> Iterator[li
         MissingDataError: it is not there.
         HarnessError: it is not UTF-8, or a line has another number of columns.
     """
-    if not path.is_file():
-        raise missing(source, path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise HarnessError(f"{source}: {path} cannot be read: {error}") from error
+    lines = text_of(path, source).splitlines()
     for number, line in enumerate(lines[skip:], start=skip + 1):
         values = line.split()
         if values and len(values) != columns:

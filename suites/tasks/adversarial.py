@@ -18,7 +18,7 @@ from harness.trial.options import option
 from suites.data.types import ImageFiles
 from suites.tasks.attacks import PGD, THREATS
 from suites.tasks.augment import AugmentOptions
-from suites.tasks.classification import Batch, Classification
+from suites.tasks.classification import Classification, ClassificationBatch
 from suites.tasks.common import ImageBatches, evaluating
 
 
@@ -68,14 +68,9 @@ class Adversarial(Classification):
             name: ImageBatches(split, nothing, one, self.device, self.recipe.threads)
             for name, split in self.data.splits.items()
         }
-        if len(self.splits["train"]) < self.recipe.batch_size:
-            raise HarnessError(
-                f"batch_size {self.recipe.batch_size} exceeds the {len(self.splits['train'])} training images"
-            )
+        self.check_batch_size()
         self._check_pixels()
-        self.majority = int(np.bincount(self.data.splits["train"].labels).argmax())
-        facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
-        self.model = self.context.build_model(facts).to(self.device)
+        self.model = self.context.build_model(self.facts).to(self.device)
         self.last: dict[str, float] = {}
         return self.model
 
@@ -89,8 +84,8 @@ class Adversarial(Classification):
                     f"adversarial: pixels of '{name}' lie outside 0–1, so a ball around them would be cut: set noise 0"
                 )
 
-    def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Batch:
-        return Batch(self._laid_out(images), labels, labels, 1.0)
+    def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> ClassificationBatch:
+        return ClassificationBatch(self.laid_out(images), labels, labels, 1.0)
 
     def attack(self, *, training: bool) -> PGD:
         """PGD as the recipe has it for training or for evaluation."""
@@ -100,17 +95,17 @@ class Adversarial(Classification):
             length, steps = options.attack_step, options.attack_steps
         return PGD(options.threat, options.radius, length, steps, options.random_start)
 
-    def share(self, batch: Batch, replicas: Replicas) -> Batch:
+    def share(self, batch: ClassificationBatch, replicas: Replicas) -> ClassificationBatch:
         """Refused: the random starts are drawn for a whole batch."""
         return Task.share(self, batch, replicas)
 
-    def training_step(self, batch: Batch, step: int) -> StepResult:
+    def training_step(self, batch: ClassificationBatch, step: int) -> StepResult:
         """Cross-entropy of one attacked batch."""
         with evaluating(self.model):
             moved = self.attack(training=True).perturb(
                 self.model, batch.images, batch.labels, self.streams.torch("attack", step)
             )
-        return StepResult(F.cross_entropy(self.model(self._laid_out(moved)), batch.labels))
+        return StepResult(F.cross_entropy(self.model(self.laid_out(moved)), batch.labels))
 
     def evaluate(self, split: str) -> Evaluation:
         """Accuracies in percent on clean and on attacked images, and which items were right under attack."""
@@ -119,8 +114,10 @@ class Adversarial(Classification):
         part = self.splits[split]
         chosen = self._attacked(split)
         with evaluating(self.model):
-            clean = torch.cat([self.model(self._laid_out(part.take(p)[0])) for p in self._places(len(part))]).float()
-            correct = [self._survives(part, split, number, p) for number, p in enumerate(self._batched(chosen))]
+            clean = self.outputs(self.model, split)
+            correct = [
+                self._survives(part, split, number, p) for number, p in enumerate(chosen.split(self.recipe.eval_batch))
+            ]
         survived = torch.cat(correct)
         metrics = {
             "standard-accuracy": 100 * float((clean.argmax(1) == part.labels).double().mean()),
@@ -140,14 +137,11 @@ class Adversarial(Classification):
             return torch.arange(count, device=self.device)
         return (torch.arange(most, device=self.device) * count) // most
 
-    def _batched(self, places: Tensor) -> tuple[Tensor, ...]:
-        return places.split(self.recipe.eval_batch)
-
     def _survives(self, part: ImageBatches, split: str, number: int, places: Tensor) -> Tensor:
         images, labels = part.take(places)
         generator = self.streams.torch("attack", "evaluation", split, number)
-        moved = self.attack(training=False).perturb(self.model, self._laid_out(images), labels, generator)
-        return self.model(self._laid_out(moved)).argmax(1) == labels
+        moved = self.attack(training=False).perturb(self.model, self.laid_out(images), labels, generator)
+        return self.model(self.laid_out(moved)).argmax(1) == labels
 
     def mechanisms(self) -> dict[str, float]:
         """Whether the attack bites and leaves room: shares in 0–1 on validation after the training."""

@@ -13,14 +13,14 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
-from harness.trial.contracts import Evaluation, Probe, StepResult, Task
+from harness.trial.contracts import Evaluation, StepResult
 from harness.trial.options import option
 from suites.data.sounds import SoundFiles, Sounds, SoundSplit
-from suites.tasks.common import evaluating
+from suites.tasks.common import ShuffledTask, evaluating
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class AudioBatch:
     """Waveforms (B, T) and targets: (B,) class numbers or (B, C) zeros and ones as floats."""
 
     waves: Tensor
@@ -79,7 +79,7 @@ class AudioOptions:
     label_smoothing: float = option(0.0, "of classes", low=0, high=1)
 
 
-class Audio(Task):
+class Audio(ShuffledTask):
     """Binary cross-entropy on tags or cross-entropy on classes, by what the data holds.
 
     In training an excerpt begins at random (stream ``augment``); in evaluation the probabilities of ``chunks`` evenly
@@ -109,6 +109,8 @@ class Audio(Task):
 
     options: AudioOptions
     data: Sounds
+    splits: dict[str, Excerpts]
+    least_batch = 2
     model: nn.Module
 
     def build(self) -> nn.Module:
@@ -120,10 +122,7 @@ class Audio(Task):
         self.data = self.context.load_data()
         length = self.options.samples
         self.splits = {name: Excerpts(split, length, self.device) for name, split in self.data.splits.items()}
-        if not 2 <= self.recipe.batch_size <= len(self.splits["train"]):
-            raise HarnessError(
-                f"batch_size {self.recipe.batch_size} must lie in 2–{len(self.splits['train'])}, the training items"
-            )
+        self.check_batch_size()
         targets = self.data.splits["train"].targets
         if self.data.tags:
             self.prior = targets.mean(axis=0)
@@ -133,20 +132,14 @@ class Audio(Task):
         self.model = self.context.build_model(facts).to(self.device)
         return self.model
 
-    def steps_per_epoch(self) -> int:
-        """Whole batches."""
-        return len(self.splits["train"]) // self.recipe.batch_size
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[AudioBatch]:
         """Batches of a fresh permutation, excerpts at random."""
-        train, size = self.splits["train"], self.recipe.batch_size
-        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch))
-        for index in range(self.steps_per_epoch()):
-            places = order[index * size : (index + 1) * size]
-            shares = torch.rand(size, generator=self.streams.torch("augment", epoch, index))
-            yield Batch(train.at(places, shares), train.targets[places.to(self.device)])
+        train = self.splits["train"]
+        for places, generator in self.shuffled(epoch):
+            shares = torch.rand(len(places), generator=generator)
+            yield AudioBatch(train.at(places, shares), train.targets[places])
 
-    def training_step(self, batch: Batch, step: int) -> StepResult:
+    def training_step(self, batch: AudioBatch, step: int) -> StepResult:
         """The loss of one batch."""
         return StepResult(self._loss(self.model(batch.waves), batch.targets))
 
@@ -190,12 +183,6 @@ class Audio(Task):
         if self.data.tags:
             return tag_scores(probabilities, targets, self.options.threshold)
         return class_scores(probabilities, targets)
-
-    def probe(self, model: nn.Module) -> Probe | None:
-        """Norms, angular updates and projected shares of the weights."""
-        from methods.optimizers.probes import WeightProbe, roles_of
-
-        return WeightProbe(list(model.named_parameters()), roles_of(model))
 
 
 def tag_scores(probabilities: np.ndarray, targets: np.ndarray, threshold: float) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import torch
@@ -30,90 +30,113 @@ class Decoder(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Sentence:
-    """One source's unfinished beams and what is finished: (score, tokens) without the end."""
+@dataclass(frozen=True, slots=True)
+class BeamSearch:
+    """How translations are sought.
 
-    finished: list[tuple[float, list[int]]] = field(default_factory=list)
-    done: bool = False
-
-
-def search(
-    model: Decoder, source: Tensor, *, beam: int, limit: int, penalty: float, end: int, padding: int
-) -> list[list[int]]:
-    """The best translation of each row.
-
-    A hypothesis is scored by its log probability over (its length, the end included) to the power ``penalty``. A
-    sentence is done when ``beam`` hypotheses are finished, or at the limit, where what is left is ended.
-
-    Args:
-        model: in evaluation mode.
-        source: (B, S), ``padding`` after the shorter ones.
+    Attributes:
         beam: hypotheses kept a sentence.
-        limit: largest number of tokens, the end included.
-        penalty: exponent of the length.
+        penalty: exponent of the length by which a hypothesis' log probability is divided.
         end: the token that ends a sentence, and begins the decoder's input.
         padding: token that is never chosen.
-
-    Returns:
-        Token numbers by sentence, without the end.
     """
-    caches = model.start(source, beam)
-    count = len(source)
-    first = torch.arange(count, device=source.device)[:, None] * beam
-    tokens = torch.full((count, beam, 1), end, dtype=torch.long, device=source.device)
-    scores = torch.full((count, beam), -torch.inf, device=source.device)
-    scores[:, 0] = 0.0
-    sentences = [_Sentence() for _ in range(count)]
-    for length in range(1, limit + 1):
-        logits = model.step(tokens[:, :, -1].flatten(), length - 1, caches)
-        steps = logits.float().log_softmax(-1).view(count, beam, -1)
-        steps[..., padding] = -torch.inf
-        if length == limit:
+
+    beam: int
+    penalty: float
+    end: int
+    padding: int
+
+    def search(self, model: Decoder, source: Tensor, limit: int) -> list[list[int]]:
+        """The best translation of each row.
+
+        A hypothesis is scored by its log probability over (its length, the end included) to the power ``penalty``. A
+        sentence is done when ``beam`` hypotheses are finished, or at the limit, where what is left is ended.
+
+        Args:
+            model: in evaluation mode.
+            source: (B, S), ``padding`` after the shorter ones.
+            limit: largest number of tokens, the end included.
+
+        Returns:
+            Token numbers by sentence, without the end.
+        """
+        caches = model.start(source, self.beam)
+        first = torch.arange(len(source), device=source.device)[:, None] * self.beam
+        beams = _Beams.begin(len(source), self.beam, self.end, source.device)
+        for length in range(1, limit + 1):
+            logits = model.step(beams.tokens[:, :, -1].flatten(), length - 1, caches)
+            parents = self._advance(beams, self._allowed(logits, len(source), last=length == limit), length)
+            if all(beams.done):
+                break
+            for cache in caches:
+                cache.select((first + parents).flatten())
+        return [max(finished, key=lambda hypothesis: hypothesis[0])[1] for finished in beams.finished]
+
+    def _allowed(self, logits: Tensor, count: int, *, last: bool) -> Tensor:
+        """Log probabilities (count, beam, V) of the next tokens; −∞ for padding, at the limit for all but the end."""
+        steps = logits.float().log_softmax(-1).view(count, self.beam, -1)
+        steps[..., self.padding] = -torch.inf
+        if last:
             only = torch.full_like(steps, -torch.inf)
-            only[..., end] = steps[..., end]
-            steps = only
-        totals = (scores[..., None] + steps).flatten(1)
+            only[..., self.end] = steps[..., self.end]
+            return only
+        return steps
+
+    def _advance(self, beams: _Beams, steps: Tensor, length: int) -> Tensor:
+        """Finish hypotheses that end among the best ``beam`` and refill the beams with those that go on.
+
+        Returns:
+            (B, beam): which hypothesis each new one continues.
+        """
+        totals = (beams.scores[..., None] + steps).flatten(1)
         # Twice the beam: enough to fill it again if all the best of them end.
-        best, places = totals.topk(min(2 * beam, totals.shape[1]), dim=1)
-        parents, tokens, scores = _advance(sentences, tokens, best, places, steps.shape[-1], length, penalty, end)
-        if all(sentence.done for sentence in sentences):
-            break
-        for cache in caches:
-            cache.select((first + parents).flatten())
-    return [max(sentence.finished, key=lambda one: one[0])[1] for sentence in sentences]
+        best, places = totals.topk(min(2 * self.beam, totals.shape[1]), dim=1)
+        values, choices = best.tolist(), places.tolist()
+        shape, device = beams.scores.shape, beams.scores.device
+        parents = torch.zeros(shape, dtype=torch.long)
+        words = torch.full(shape, self.end, dtype=torch.long)
+        scores = torch.full(shape, -torch.inf)
+        for row in range(len(values)):
+            if beams.done[row]:
+                continue
+            kept = 0
+            for rank, (value, choice) in enumerate(zip(values[row], choices[row], strict=True)):
+                parent, word = divmod(choice, steps.shape[-1])
+                if word == self.end:
+                    if rank < self.beam and value > -torch.inf:
+                        tokens = beams.tokens[row, parent, 1:].tolist()
+                        beams.finished[row].append((value / length**self.penalty, tokens))
+                elif kept < self.beam:
+                    parents[row, kept], words[row, kept], scores[row, kept] = parent, word, value
+                    kept += 1
+            beams.done[row] = len(beams.finished[row]) >= self.beam or not kept
+        parents = parents.to(device)
+        history = beams.tokens.gather(1, parents[..., None].expand(-1, -1, beams.tokens.shape[2]))
+        beams.tokens = torch.cat([history, words.to(device)[..., None]], dim=2)
+        beams.scores = scores.to(device)
+        return parents
 
 
-def _advance(
-    sentences: list[_Sentence],
-    tokens: Tensor,
-    best: Tensor,
-    places: Tensor,
-    words: int,
-    length: int,
-    penalty: float,
-    end: int,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Finish hypotheses that end among the best ``beam`` and refill the beams with those that go on."""
-    beam = tokens.shape[1]
-    values, choices = best.tolist(), places.tolist()
-    parents = torch.zeros(tokens.shape[:2], dtype=torch.long)
-    words_next = torch.full(tokens.shape[:2], end, dtype=torch.long)
-    scores = torch.full(tokens.shape[:2], -torch.inf)
-    for row, sentence in enumerate(sentences):
-        if sentence.done:
-            continue
-        kept = 0
-        for rank, (value, choice) in enumerate(zip(values[row], choices[row], strict=True)):
-            parent, word = divmod(choice, words)
-            if word == end:
-                if rank < beam and value > -torch.inf:
-                    sentence.finished.append((value / length**penalty, tokens[row, parent, 1:].tolist()))
-            elif kept < beam:
-                parents[row, kept], words_next[row, kept], scores[row, kept] = parent, word, value
-                kept += 1
-        sentence.done = len(sentence.finished) >= beam or not kept
-    device = tokens.device
-    parents = parents.to(device)
-    history = tokens.gather(1, parents[..., None].expand(-1, -1, tokens.shape[2]))
-    return parents, torch.cat([history, words_next.to(device)[..., None]], dim=2), scores.to(device)
+@dataclass(slots=True)
+class _Beams:
+    """The hypotheses of B sentences that go on, and those that are finished.
+
+    Attributes:
+        tokens: (B, beam, length), the end token first.
+        scores: (B, beam) log probabilities; −∞ where there is no hypothesis.
+        finished: by sentence (score, tokens without the end).
+        done: by sentence, whether it is.
+    """
+
+    tokens: Tensor
+    scores: Tensor
+    finished: list[list[tuple[float, list[int]]]]
+    done: list[bool]
+
+    @classmethod
+    def begin(cls, count: int, beam: int, end: int, device: torch.device) -> _Beams:
+        """One empty hypothesis a sentence."""
+        scores = torch.full((count, beam), -torch.inf, device=device)
+        scores[:, 0] = 0.0
+        tokens = torch.full((count, beam, 1), end, dtype=torch.long, device=device)
+        return cls(tokens, scores, [[] for _ in range(count)], [False] * count)

@@ -11,26 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
-from harness.trial.contracts import Evaluation, Probe, StepResult, Task
+from harness.trial.contracts import Evaluation, StepResult
 from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.options import option
 from suites.data.types import Images
 from suites.tasks.augment import MixingOptions, mix_batch
-from suites.tasks.common import (
-    calibrate_batch_norms,
-    evaluating,
-    freeze_batch_norms,
-    split_batches,
-)
+from suites.tasks.common import calibrate_batch_norms, evaluating, freeze_batch_norms
+from suites.tasks.images import ImageTask
 
 # Enough images for statistics of 64 channels to settle; a whole pass over ImageNet would cost an epoch.
 CALIBRATION_IMAGES = 2048
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ClassificationBatch:
     """Images (B, C, H, W), labels (B,), the labels that were mixed in and the weight of an item's own label."""
 
     images: Tensor
@@ -47,7 +42,7 @@ class ClassificationOptions(MixingOptions):
     frozen_bn: bool = option(False, "BatchNorm with the statistics of the initial network throughout")
 
 
-class Classification(Task):
+class Classification(ImageTask):
     """Cross-entropy on class labels.
 
     ``frozen_bn`` is the negative control of AdamP: BatchNorm layers run in evaluation mode for the whole training.
@@ -67,39 +62,24 @@ class Classification(Task):
     )
 
     options: ClassificationOptions
-    data: Images
     model: nn.Module
 
     def build(self) -> nn.Module:
         """Load the images, build the network."""
-        self.data = self.context.load_data()
-        self.splits = split_batches(self.data, self.device, self.recipe.threads)
-        if len(self.splits["train"]) < self.recipe.batch_size:
-            raise HarnessError(
-                f"batch_size {self.recipe.batch_size} exceeds the {len(self.splits['train'])} training images"
-            )
-        self.majority = int(np.bincount(self.data.splits["train"].labels).argmax())
-        facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
-        self.model = self.context.build_model(facts).to(self.device)
+        self.load_images()
+        self.model = self.context.build_model(self.facts).to(self.device)
         if self.options.frozen_bn:
-            calibrate_batch_norms(self.model, self._calibration())
+            calibrate_batch_norms(self.model, self.calibration(CALIBRATION_IMAGES))
             freeze_batch_norms(self.model)
         return self.model
 
-    def steps_per_epoch(self) -> int:
-        """Whole batches; the rest of an epoch is dropped, since BatchNorm suffers from tiny batches."""
-        return len(self.splits["train"]) // self.recipe.batch_size
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[ClassificationBatch]:
         """Batches of a fresh permutation; each batch's augmentation has its own place in the stream."""
-        train, size = self.splits["train"], self.recipe.batch_size
-        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch)).to(self.device)
-        for index in range(self.steps_per_epoch()):
-            generator = self.streams.torch("augment", epoch, index)
-            places = order[index * size : (index + 1) * size]
+        train = self.splits["train"]
+        for places, generator in self.shuffled(epoch):
             yield self._mixed(*train.take_augmented(places, self.options.augment, generator), generator)
 
-    def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> Batch:
+    def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> ClassificationBatch:
         options = self.options
         partner, weight = torch.arange(len(labels), device=labels.device), 1.0
         if options.cutmix > 0 or options.mixup > 0:
@@ -110,21 +90,9 @@ class Classification(Task):
                 mixup=options.mixup,
                 probability=options.mix_probability,
             )
-        return Batch(self._laid_out(images), labels, labels[partner], weight)
+        return ClassificationBatch(self.laid_out(images), labels, labels[partner], weight)
 
-    def _laid_out(self, images: Tensor) -> Tensor:
-        if self.recipe.memory_layout == "channels_last":
-            return images.to(memory_format=torch.channels_last)
-        return images
-
-    def _calibration(self) -> Iterator[Tensor]:
-        train = self.splits["train"]
-        order = torch.randperm(len(train), generator=self.streams.torch("order", "calibration")).to(self.device)
-        size = self.recipe.batch_size
-        for start in range(0, min(len(train), CALIBRATION_IMAGES) - size + 1, size):
-            yield self._laid_out(train.take(order[start : start + size])[0])
-
-    def training_step(self, batch: Batch, step: int) -> StepResult:
+    def training_step(self, batch: ClassificationBatch, step: int) -> StepResult:
         """Cross-entropy of one batch, mixed labels weighted as their images are."""
         if self.options.frozen_bn:
             freeze_batch_norms(self.model)  # whoever called train() since
@@ -136,7 +104,7 @@ class Classification(Task):
             loss = batch.weight * loss + (1 - batch.weight) * other
         return StepResult(loss)
 
-    def share(self, batch: Batch, replicas: Replicas) -> Batch:
+    def share(self, batch: ClassificationBatch, replicas: Replicas) -> ClassificationBatch:
         """Some of the images; BatchNorm sees those of its own process alone."""
         return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
 
@@ -144,20 +112,11 @@ class Classification(Task):
         """Accuracies in percent, mean cross-entropy, the majority share, and which items were right."""
         if split not in self.splits:
             return Evaluation({})
-        part = self.splits[split]
+        labels = self.splits[split].labels
         with evaluating(self.model):
-            logits = torch.cat([self.model(self._laid_out(part.take(p)[0])) for p in self._places(len(part))]).float()
-        scores = score(logits, part.labels, self.majority)
-        return Evaluation(scores, predictions(self.data, split, logits.argmax(1), part.labels))
-
-    def _places(self, count: int) -> tuple[Tensor, ...]:
-        return torch.arange(count, device=self.device).split(self.recipe.eval_batch)
-
-    def probe(self, model: nn.Module) -> Probe | None:
-        """Norms, angular updates and projected shares of the weights."""
-        from methods.optimizers.probes import WeightProbe, roles_of
-
-        return WeightProbe(list(model.named_parameters()), roles_of(model))
+            logits = self.outputs(self.model, split)
+        scores = score(logits, labels, self.majority)
+        return Evaluation(scores, predictions(self.data, split, logits.argmax(1), labels))
 
 
 def predictions(data: Images, split: str, predicted: Tensor, labels: Tensor) -> dict[str, np.ndarray]:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from harness.errors import HarnessError
+from harness.trial.contracts import Probe, Task
 from suites.data.types import ImageFiles, Images, ImageSplit
 from suites.tasks.augment import augment, crop_boxes, mirror
 from suites.tasks.decoding import decode_box, decode_centre
@@ -29,6 +32,49 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
     finally:
         for part, mode in modes.items():
             part.training = mode
+
+
+class ShuffledTask(Task):
+    """A task whose epoch is a fresh permutation of the training items, cut into whole batches.
+
+    The rest of an epoch is dropped, since BatchNorm suffers from tiny batches.
+
+    Attributes:
+        splits: items by split; ``train`` is shuffled.
+        least_batch: fewest items that a batch may have.
+    """
+
+    splits: Mapping[str, Sized]
+    least_batch: ClassVar[int] = 1
+
+    def check_batch_size(self) -> None:
+        """Refuse a batch that the training data cannot fill (HarnessError)."""
+        size, most = self.recipe.batch_size, len(self.splits["train"])
+        if not self.least_batch <= size <= most:
+            raise HarnessError(f"batch_size {size} must lie in {self.least_batch}–{most}, the training items")
+
+    def steps_per_epoch(self) -> int:
+        """Whole batches."""
+        return len(self.splits["train"]) // self.recipe.batch_size
+
+    def shuffled(self, epoch: int) -> Iterator[tuple[Tensor, torch.Generator]]:
+        """By batch of an epoch the places (B,) of its items, and a stream for its augmentation alone."""
+        size = self.recipe.batch_size
+        order = torch.randperm(len(self.splits["train"]), generator=self.streams.torch("order", epoch))
+        order = order.to(self.device)
+        for index in range(self.steps_per_epoch()):
+            yield order[index * size : (index + 1) * size], self.streams.torch("augment", epoch, index)
+
+    def probe(self, model: nn.Module) -> Probe | None:
+        """Norms, angular updates and projected shares of the weights."""
+        return weight_probe(model)
+
+
+def weight_probe(model: nn.Module) -> Probe:
+    """Norms, angular updates and projected shares of a model's weights."""
+    from methods.optimizers.probes import WeightProbe, roles_of
+
+    return WeightProbe(list(model.named_parameters()), roles_of(model))
 
 
 class ImageBatches:

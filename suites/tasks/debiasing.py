@@ -13,25 +13,18 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
-from harness.trial.contracts import Evaluation, Probe, StepResult, Task
+from harness.trial.contracts import Evaluation, Probe, StepResult
 from harness.trial.options import option
 from suites.data.biased import BiasedImages
 from suites.models.rebias import RebiasPair
 from suites.tasks.augment import AugmentOptions
-from suites.tasks.common import evaluating, split_batches
+from suites.tasks.common import evaluating
 from suites.tasks.hsic import ESTIMATORS, gaussian_kernel, hsic, squared_distances
+from suites.tasks.images import ImageBatch, ImageTask
 
 SIGMAS = ("fixed", "median")
 # Of the training batches, in the released code's sigma_update_sampling_rate.
 SIGMA_SHARE = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Images (B, C, H, W) and labels (B,)."""
-
-    images: Tensor
-    labels: Tensor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +41,7 @@ class DebiasingOptions(AugmentOptions):
     cell_items: int = option(10, "items that a cell needs to count", low=1)
 
 
-class Debiasing(Task):
+class Debiasing(ImageTask):
     """ReBias (Bahng et al., ICML 2020, equation 4), its two minimisations in turn on each batch as released:
 
     the biased network g on CE(g) − λ_g·HSIC(f, g), then the target f on CE(f) + λ_f·HSIC(f, g), on pooled features with
@@ -74,6 +67,7 @@ class Debiasing(Task):
 
     options: DebiasingOptions
     data: BiasedImages
+    least_batch = 4
     model: RebiasPair
 
     def build(self) -> nn.Module:
@@ -82,15 +76,8 @@ class Debiasing(Task):
         Raises:
             HarnessError: the batch is larger than the training data or too small for the estimator.
         """
-        self.data = self.context.load_data()
-        self.splits = split_batches(self.data, self.device, self.recipe.threads)
-        if not 4 <= self.recipe.batch_size <= len(self.splits["train"]):
-            raise HarnessError(
-                f"batch_size {self.recipe.batch_size} must lie in 4–{len(self.splits['train'])}, the training images"
-            )
-        self.majority = int(np.bincount(self.data.splits["train"].labels).argmax())
-        facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
-        model = self.context.build_model(facts).to(self.device)
+        self.load_images()
+        model = self.context.build_model(self.facts).to(self.device)
         if not isinstance(model, RebiasPair):
             raise HarnessError("debiasing: the model must be a pair of networks: model {name: rebias}")
         self.model = model
@@ -103,20 +90,13 @@ class Debiasing(Task):
         """Whether the target is trained without the biased network."""
         return self.options.independence == 0 and self.options.dependence == 0
 
-    def steps_per_epoch(self) -> int:
-        """Whole batches; BatchNorm and HSIC suffer from tiny ones."""
-        return len(self.splits["train"]) // self.recipe.batch_size
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[ImageBatch]:
         """Batches of a fresh permutation."""
-        train, size = self.splits["train"], self.recipe.batch_size
-        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch)).to(self.device)
-        for index in range(self.steps_per_epoch()):
-            generator = self.streams.torch("augment", epoch, index)
-            places = order[index * size : (index + 1) * size]
-            yield Batch(*train.take_augmented(places, self.options.augment, generator))
+        train = self.splits["train"]
+        for places, generator in self.shuffled(epoch):
+            yield ImageBatch(*train.take_augmented(places, self.options.augment, generator))
 
-    def optimize(self, batch: Batch, step: int, update: Callable[[StepResult], None]) -> StepResult:
+    def optimize(self, batch: ImageBatch, step: int, update: Callable[[StepResult], None]) -> StepResult:
         """The biased network's updates, then the target's."""
         if self.options.sigma_rule == "median" and step % self.steps_per_epoch() == 0 and not self.plain:
             self.sigmas = self.median_distances(step // self.steps_per_epoch())
@@ -128,18 +108,18 @@ class Debiasing(Task):
         update(result)
         return result
 
-    def training_step(self, batch: Batch, step: int) -> StepResult:
+    def training_step(self, batch: ImageBatch, step: int) -> StepResult:
         """The target's loss with the biased network as it is."""
         return self._target_step(batch, self.model.target.features(batch.images))
 
-    def biased_step(self, batch: Batch, features: Tensor) -> StepResult:
+    def biased_step(self, batch: ImageBatch, features: Tensor) -> StepResult:
         """The biased network's loss, given the target's features (B, D) without gradient."""
         own = self.model.biased.features(batch.images)
         dependence = self._hsic(features, own)
         loss = F.cross_entropy(self.model.biased.head(own), batch.labels)
         return StepResult(loss - self.options.dependence * dependence)
 
-    def _target_step(self, batch: Batch, features: Tensor) -> StepResult:
+    def _target_step(self, batch: ImageBatch, features: Tensor) -> StepResult:
         loss = F.cross_entropy(self.model.target.head(features), batch.labels)
         if self.plain:
             return StepResult(loss)
@@ -173,7 +153,7 @@ class Debiasing(Task):
         if split not in self.splits:
             return Evaluation({})
         with evaluating(self.model):
-            logits = self._logits(self.model.target, split)
+            logits = self.outputs(self.model.target, split)
             labels = self.splits[split].labels
             correct = logits.argmax(1) == labels
             metrics = {
@@ -187,13 +167,8 @@ class Debiasing(Task):
                     metrics["imagenet-a-accuracy"] = self._accuracy(self.model.target, "hard")
         return Evaluation(metrics, {"item": self.data.splits[split].items, "correct": correct.cpu().numpy()})
 
-    def _logits(self, network: nn.Module, split: str) -> Tensor:
-        part = self.splits[split]
-        places = torch.arange(len(part), device=self.device).split(self.recipe.eval_batch)
-        return torch.cat([network(part.take(place)[0]) for place in places]).float()
-
     def _accuracy(self, network: nn.Module, split: str) -> float:
-        return 100 * float((self._logits(network, split).argmax(1) == self.splits[split].labels).double().mean())
+        return 100 * float((self.outputs(network, split).argmax(1) == self.splits[split].labels).double().mean())
 
     def _unbiased(self, split: str, correct: Tensor) -> float:
         if not self.options.cells:

@@ -13,13 +13,13 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
-from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult
 from harness.trial.options import option
 from suites.data.boxes import BoxedImages, BoxFiles, BoxSplit, decode_square
 from suites.models.detectors import SSD, CenterNet, default_boxes
 from suites.tasks import centre_points
 from suites.tasks import default_boxes as matching
-from suites.tasks.common import evaluating
+from suites.tasks.common import ShuffledTask, evaluating
 
 AUGMENTATIONS = ("none", "flip", "zoom-flip")
 Target = tuple[Tensor, Tensor]
@@ -28,7 +28,7 @@ SHOWN, SHOWN_SCORE = 8, 0.3  # test images of the picture, and the score from wh
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class DetectionBatch:
     """Images (B, C, S, S) and per image boxes (M, 4) in pixels with labels (M,)."""
 
     images: Tensor
@@ -51,7 +51,7 @@ class BoxBatches:
     def __len__(self) -> int:
         return len(self.split)
 
-    def take(self, places: Sequence[int]) -> Batch:
+    def take(self, places: Sequence[int]) -> DetectionBatch:
         """Images and the boxes that are to be learnt: those of crowds are left out."""
         if self.images is None:
             assert self.files is not None
@@ -65,10 +65,10 @@ class BoxBatches:
             rows = np.arange(self.first[place], self.first[place + 1])
             rows = rows[~self.split.crowd[rows]]
             boxes.append((torch.tensor(self.split.boxes[rows]), torch.tensor(self.split.labels[rows])))
-        return Batch((images.float() / self.scale - self.mean) / self.std, tuple(boxes))
+        return DetectionBatch((images.float() / self.scale - self.mean) / self.std, tuple(boxes))
 
 
-def mirrored(batch: Batch, chosen: Tensor) -> Batch:
+def mirrored(batch: DetectionBatch, chosen: Tensor) -> DetectionBatch:
     """The images that are ``chosen`` (B,) and their boxes mirrored left to right."""
     side = batch.images.shape[-1]
     images = torch.where(chosen.to(batch.images.device)[:, None, None, None], batch.images.flip(-1), batch.images)
@@ -78,10 +78,10 @@ def mirrored(batch: Batch, chosen: Tensor) -> Batch:
             left, top, right, bottom = corners.unbind(1)
             corners = torch.stack([side - right, top, side - left, bottom], dim=1)
         boxes.append((corners, labels))
-    return Batch(images, tuple(boxes))
+    return DetectionBatch(images, tuple(boxes))
 
 
-def zoomed(batch: Batch, windows: Tensor) -> Batch:
+def zoomed(batch: DetectionBatch, windows: Tensor) -> DetectionBatch:
     """Windows (B, 3) left, top, side in shares of the image, enlarged to the whole; boxes whose centre is out go."""
     side = batch.images.shape[-1]
     left, top, share = windows.unbind(1)
@@ -96,7 +96,7 @@ def zoomed(batch: Batch, windows: Tensor) -> Batch:
         centre = (moved[:, :2] + moved[:, 2:]) / 2
         kept = ((centre > 0) & (centre < side)).all(dim=1)
         boxes.append((moved[kept].clamp(0, side), labels[kept]))
-    return Batch(images, tuple(boxes))
+    return DetectionBatch(images, tuple(boxes))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +109,7 @@ class DetectionOptions:
     augment: str = option("none", "of training images", choices=AUGMENTATIONS)
 
 
-class ObjectDetection(Task):
+class ObjectDetection(ShuffledTask):
     """Boxes and classes of objects: CenterNet's or SSD's loss, by what the model is.
 
     ``zoom-flip`` takes a square window of 60–140 % of the side before mirroring half of the images.
@@ -127,6 +127,7 @@ class ObjectDetection(Task):
 
     options: DetectionOptions
     data: BoxedImages
+    splits: dict[str, BoxBatches]
     model: nn.Module
 
     def build(self) -> nn.Module:
@@ -137,10 +138,7 @@ class ObjectDetection(Task):
         """
         self.data = self.context.load_data()
         self.splits = {name: BoxBatches(self.data, split, self.device) for name, split in self.data.splits.items()}
-        if self.recipe.batch_size > len(self.splits["train"]):
-            raise HarnessError(
-                f"batch_size {self.recipe.batch_size} exceeds the {len(self.splits['train'])} training images"
-            )
+        self.check_batch_size()
         facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
         self.model = self.context.build_model(facts).to(self.device)
         if isinstance(self.model, SSD):
@@ -153,19 +151,12 @@ class ObjectDetection(Task):
             raise HarnessError("detection: the model must be a detector: model {name: detector}")
         return self.model
 
-    def steps_per_epoch(self) -> int:
-        """Whole batches."""
-        return len(self.splits["train"]) // self.recipe.batch_size
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[DetectionBatch]:
         """Batches of a fresh permutation, augmented by whole batches."""
-        train, size = self.splits["train"], self.recipe.batch_size
-        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch)).tolist()
-        for index in range(self.steps_per_epoch()):
-            generator = self.streams.torch("augment", epoch, index)
-            yield self._augmented(train.take(order[index * size : (index + 1) * size]), generator)
+        for places, generator in self.shuffled(epoch):
+            yield self._augmented(self.splits["train"].take(places.tolist()), generator)
 
-    def _augmented(self, batch: Batch, generator: torch.Generator) -> Batch:
+    def _augmented(self, batch: DetectionBatch, generator: torch.Generator) -> DetectionBatch:
         kind = self.options.augment
         if kind == "none":
             return batch
@@ -175,7 +166,7 @@ class ObjectDetection(Task):
             batch = zoomed(batch, torch.stack([place[0], place[1], share], dim=1))
         return mirrored(batch, torch.rand(len(batch.images), generator=generator) < 0.5)
 
-    def training_step(self, batch: Batch, step: int) -> StepResult:
+    def training_step(self, batch: DetectionBatch, step: int) -> StepResult:
         """The detector's loss on one batch."""
         outputs = self.model(batch.images)
         if isinstance(self.model, SSD):

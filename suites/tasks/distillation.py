@@ -10,32 +10,31 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
-from harness.trial.contracts import Evaluation, Probe, StepResult, Task
+from harness.trial.contracts import Evaluation, Probe, StepResult
 from harness.trial.options import option
 from methods.distillation import inputs
 from methods.distillation.inputs import Objective, shape_arguments
 from methods.distillation.logits import is_target
 from methods.distillation.probes import teacher_quantities
 from methods.precision import widen
-from suites.data.types import Images
 from suites.models.taps import Features, Taps, tapped, taps_of
 from suites.tasks.augment import MixingOptions, mix_batch
 from suites.tasks.classification import predictions, score
-from suites.tasks.common import evaluating, split_batches
+from suites.tasks.common import evaluating
+from suites.tasks.images import ImageTask
 
 PROBED_IMAGES = 1024
 NEEDS_TEACHER = {"teacher", "teacher_feature", "teacher_head"}
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class StudentBatch:
     """Images (B, C, H, W), labels (B,) or masses (B, classes), numbers of the items (B,), epoch (from 0)."""
 
     images: Tensor
@@ -65,7 +64,7 @@ class DistillationOptions(MixingOptions):
     teacher_mode: str = option("eval", "mode of the teacher during training", choices=("eval", "train"))
 
 
-class Distillation(Task):
+class Distillation(ImageTask):
     """A student trained by an objective, scored as in classification.
 
     The teacher is the prerequisite ``teacher``, in evaluation mode; ``teacher_mode: train`` puts its BatchNorm and
@@ -85,7 +84,6 @@ class Distillation(Task):
     )
 
     options: DistillationOptions
-    data: Images
     model: nn.Module
     objective: Objective
     teacher: nn.Module | None
@@ -93,14 +91,7 @@ class Distillation(Task):
 
     def build(self) -> nn.Module:
         """Load the images, build student, teacher and objective."""
-        self.data = self.context.load_data()
-        self.splits = split_batches(self.data, self.device, self.recipe.threads)
-        if len(self.splits["train"]) < self.recipe.batch_size:
-            raise HarnessError(
-                f"batch_size {self.recipe.batch_size} exceeds the {len(self.splits['train'])} training images"
-            )
-        self.majority = int(np.bincount(self.data.splits["train"].labels).argmax())
-        self.facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
+        self.load_images()
         self.model = self.context.build_model(self.facts).to(self.device)
         self.taps = taps_of(self.model)
         self.teacher = self.teacher_taps = None
@@ -124,7 +115,7 @@ class Distillation(Task):
         # Feature losses compare the last maps; a weak head reads the stage before last.
         self.reads = "last" if "teacher_feature" in needs else "middle" if "feature" in needs else None
         with evaluating(self.model, *([self.teacher] if self.teacher is not None else [])):
-            example = self._laid_out(self.splits["train"].take(torch.arange(2, device=self.device))[0])
+            example = self.laid_out(self.splits["train"].take(torch.arange(2, device=self.device))[0])
             own = self._student(example)[1]
             theirs = self._teacher(example)[1] if self.reads == "last" else None
         shapes = {"classes": self.facts["classes"], "items": len(self.splits["train"])}
@@ -151,20 +142,13 @@ class Distillation(Task):
         with torch.no_grad():
             return _read(self.teacher, self.teacher_taps, images, "last" if self.reads == "last" else None)
 
-    def steps_per_epoch(self) -> int:
-        """Whole batches; the rest of an epoch is dropped, since BatchNorm suffers from tiny batches."""
-        return len(self.splits["train"]) // self.recipe.batch_size
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[StudentBatch]:
         """Batches of a fresh permutation, with the numbers of their items."""
-        train, size = self.splits["train"], self.recipe.batch_size
-        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch)).to(self.device)
-        for index in range(self.steps_per_epoch()):
-            generator = self.streams.torch("augment", epoch, index)
-            places = order[index * size : (index + 1) * size]
+        train = self.splits["train"]
+        for places, generator in self.shuffled(epoch):
             images, labels = train.take_augmented(places, self.options.augment, generator)
             images, labels = self._labelled(images, labels, generator)
-            yield Batch(self._laid_out(images), labels, places, epoch)
+            yield StudentBatch(self.laid_out(images), labels, places, epoch)
 
     def _labelled(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Mixed images and masses (B, C); indices (B,) where nothing is mixed or smoothed."""
@@ -186,7 +170,7 @@ class Distillation(Task):
         masses = weight * own + (1 - weight) * own[partner]
         return images, (1 - smoothing) * masses + smoothing / classes
 
-    def inputs_of(self, batch: Batch, progress: float, *, with_teacher: bool) -> inputs.DistillationBatch:
+    def inputs_of(self, batch: StudentBatch, progress: float, *, with_teacher: bool) -> inputs.DistillationBatch:
         """What the objective is given of a batch; the teacher's part only where it is asked for."""
         logits, feature = self._student(batch.images)
         theirs = self._teacher(batch.images) if with_teacher else (None, None)
@@ -199,7 +183,7 @@ class Distillation(Task):
             logits, batch.labels, theirs[0], feature, theirs[1], head, batch.index, progress, batch.epoch + 1
         )
 
-    def training_step(self, batch: Batch, step: int) -> StepResult:
+    def training_step(self, batch: StudentBatch, step: int) -> StepResult:
         """The objective's loss of one batch, its terms logged."""
         if self.teacher is not None:
             self.teacher.train(self.options.teacher_mode == "train")
@@ -215,19 +199,9 @@ class Distillation(Task):
             return Evaluation({})
         labels = self.splits[split].labels
         with evaluating(self.model):
-            logits = self._logits(self.model, split)
+            logits = self.outputs(self.model, split)
         items = predictions(self.data, split, logits.argmax(1), labels)
         return Evaluation(score(logits, labels, self.majority), items)
-
-    def _logits(self, network: nn.Module, split: str) -> Tensor:
-        part = self.splits[split]
-        places = torch.arange(len(part), device=self.device).split(self.recipe.eval_batch)
-        return torch.cat([network(self._laid_out(part.take(some)[0])) for some in places]).float()
-
-    def _laid_out(self, images: Tensor) -> Tensor:
-        if self.recipe.memory_layout == "channels_last":
-            return images.to(memory_format=torch.channels_last)
-        return images
 
     def probe(self, model: nn.Module) -> Probe | None:
         """The objective's own quantities on the batches of probed steps."""
@@ -279,7 +253,7 @@ class Distillation(Task):
         chunks = []
         for some in places.split(self.recipe.eval_batch):
             images, labels = part.take(some)
-            batch = Batch(self._laid_out(images), labels, some, 0)
+            batch = StudentBatch(self.laid_out(images), labels, some, 0)
             chunks.append(self.inputs_of(batch, 1.0, with_teacher=self.teacher is not None))
         joined = {
             name: torch.cat([getattr(chunk, name) for chunk in chunks])
@@ -322,7 +296,7 @@ class Distillation(Task):
         return (sums[0] - sums[1]).abs().mean()
 
     def _test_accuracy(self, network: nn.Module) -> float:
-        correct = self._logits(network, "test").argmax(1) == self.splits["test"].labels
+        correct = self.outputs(network, "test").argmax(1) == self.splits["test"].labels
         return 100 * float(correct.double().mean())
 
 

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
-from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult
 from harness.trial.options import option
 from suites.data.pairs import ImagePairs
 from suites.models.inpainting import InpaintingNetworks, initialise_as_released
-from suites.tasks.common import evaluating
+from suites.tasks.common import ShuffledTask, evaluating
 from suites.tasks.inpainting_metrics import BINS, SCORES, fill_diffusion, fill_mean, item_scores, summarise
 from suites.tasks.pair_batches import PairBatches
 from suites.tasks.region_probe import RegionProbe
@@ -29,7 +29,7 @@ SHOWN = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class InpaintingBatch:
     """Images (B, 3, H, W) in 0–1 and holes (B, 1, H, W), 1 = hole."""
 
     images: Tensor
@@ -60,7 +60,7 @@ class InpaintingOptions:
     )
 
 
-class Inpainting(Task):
+class Inpainting(ShuffledTask):
     """L1 on the composite over the mean of the mask, plus an adversarial loss on the raw prediction.
 
     The composite has the prediction in the hole and the truth elsewhere. The discriminator sees truth and raw
@@ -88,6 +88,7 @@ class Inpainting(Task):
 
     options: InpaintingOptions
     data: ImagePairs
+    splits: dict[str, PairBatches]
     model: InpaintingNetworks
 
     def build(self) -> nn.Module:
@@ -101,10 +102,7 @@ class Inpainting(Task):
         self.splits = {
             name: PairBatches(split, self.device, self.recipe.threads) for name, split in self.data.splits.items()
         }
-        if self.recipe.batch_size > len(self.splits["train"]):
-            raise HarnessError(
-                f"batch_size {self.recipe.batch_size} exceeds the {len(self.splits['train'])} training images"
-            )
+        self.check_batch_size()
         model = self.context.build_model({"size": self.data.size}).to(self.device)
         if not isinstance(model, InpaintingNetworks):
             raise HarnessError("inpainting: the model must be a generator with norms by place: {name: rn-inpainting}")
@@ -126,30 +124,23 @@ class Inpainting(Task):
             groups.append({"params": list(self.model.discriminator.parameters()), "lr_scale": rate})
         return groups
 
-    def steps_per_epoch(self) -> int:
-        """Whole batches."""
-        return len(self.splits["train"]) // self.recipe.batch_size
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[InpaintingBatch]:
         """Batches of a fresh permutation, a mask drawn for each image."""
-        train, size = self.splits["train"], self.recipe.batch_size
-        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch)).to(self.device)
-        for index in range(self.steps_per_epoch()):
-            generator = self.streams.torch("augment", epoch, index)
-            places = order[index * size : (index + 1) * size]
+        train = self.splits["train"]
+        for places, generator in self.shuffled(epoch):
             masks = torch.randint(train.mask_count, (len(places),), generator=generator).to(self.device)
             images, holes = train.take(places, masks)
             if self.options.flip:
                 turned = (torch.rand(len(places), generator=generator) < 0.5).to(self.device).view(-1, 1, 1, 1)
                 images, holes = (torch.where(turned, x.flip(3), x) for x in (images, holes))
-            yield Batch(images, holes)
+            yield InpaintingBatch(images, holes)
 
-    def _filled(self, batch: Batch) -> Tensor:
+    def _filled(self, batch: InpaintingBatch) -> Tensor:
         if self.options.fill == "mean":
             return fill_mean(batch.images, batch.holes)
         return batch.images * (1 - batch.holes) + batch.holes
 
-    def optimize(self, batch: Batch, step: int, update: Callable[[StepResult], None]) -> StepResult:
+    def optimize(self, batch: InpaintingBatch, step: int, update: Callable[[StepResult], None]) -> StepResult:
         """The discriminator's update on the present prediction, then the generator's.
 
         One optimizer has both networks' parameters and moves those that have a gradient.
@@ -164,17 +155,17 @@ class Inpainting(Task):
             self.model.discriminator.requires_grad_(True)
         return result
 
-    def training_step(self, batch: Batch, step: int) -> StepResult:
+    def training_step(self, batch: InpaintingBatch, step: int) -> StepResult:
         """The generator's loss with the discriminator as it is."""
         return self._generator_step(batch, self.model(self._filled(batch), batch.holes))
 
-    def discriminator_step(self, batch: Batch, prediction: Tensor) -> StepResult:
+    def discriminator_step(self, batch: InpaintingBatch, prediction: Tensor) -> StepResult:
         """Mean cross-entropy of truth as real and of the raw prediction (without gradient) as not."""
         assert self.model.discriminator is not None
         real, fake = self.model.discriminator(batch.images), self.model.discriminator(prediction)
         return StepResult((F.softplus(-real).mean() + F.softplus(fake).mean()) / 2)
 
-    def _generator_step(self, batch: Batch, prediction: Tensor) -> StepResult:
+    def _generator_step(self, batch: InpaintingBatch, prediction: Tensor) -> StepResult:
         composite = torch.lerp(batch.images, prediction, batch.holes)
         distance = (composite - batch.images).abs().mean() / batch.holes.mean().clamp(min=1e-6)
         loss, logged = self.options.l1 * distance, {"l1_loss": distance.detach()}
@@ -183,14 +174,14 @@ class Inpainting(Task):
             loss, logged["adversarial_loss"] = loss + self.options.adversarial * fooled, fooled.detach()
         return StepResult(loss, logged)
 
-    def evaluation_batches(self, split: str, size: int) -> Iterator[tuple[Tensor, Batch]]:
+    def evaluation_batches(self, split: str, size: int) -> Iterator[tuple[Tensor, InpaintingBatch]]:
         """Numbers (B,) and batches of a split in a fixed order of the seed, each image with its own mask."""
         part = self.splits[split]
         order = torch.randperm(len(part), generator=self.streams.torch("order", "evaluation", split)).to(self.device)
         for places in order.split(size):
-            yield places, Batch(*part.take(places, places % part.mask_count))
+            yield places, InpaintingBatch(*part.take(places, places % part.mask_count))
 
-    def composite(self, batch: Batch) -> Tensor:
+    def composite(self, batch: InpaintingBatch) -> Tensor:
         """(B, 3, H, W): the holes filled by what the recipe names, the truth elsewhere."""
         if self.options.predictor == "network":
             prediction = self.model(self._filled(batch), batch.holes).float()
@@ -253,7 +244,7 @@ class Inpainting(Task):
         _, batch = next(self.evaluation_batches(self._held_out, self.recipe.eval_batch))
         with evaluating(self.model):
             together = self.composite(batch)
-            alone = torch.cat([self.composite(Batch(*one)) for one in _singles(batch)])
+            alone = torch.cat([self.composite(InpaintingBatch(*one)) for one in _singles(batch)])
         found["batch_mates"] = float((together - alone).abs().sum() / (3 * batch.holes.sum().clamp(min=1)))
         return found
 
@@ -283,7 +274,7 @@ def _joined(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
     return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
 
 
-def _singles(batch: Batch) -> Iterator[tuple[Tensor, Tensor]]:
+def _singles(batch: InpaintingBatch) -> Iterator[tuple[Tensor, Tensor]]:
     return zip(batch.images.split(1), batch.holes.split(1), strict=True)
 
 

@@ -17,7 +17,7 @@ from harness.trial.contracts import Evaluation, Probe, StepResult, Task
 from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.options import option
 from suites.data.types import Labels, Text
-from suites.tasks.common import evaluating
+from suites.tasks.common import evaluating, weight_probe
 from suites.tasks.norm_probe import NormProbe
 
 # A lane of evaluation holds at least this many windows, so that few tokens are scored with little context.
@@ -25,7 +25,7 @@ LEAST_WINDOWS = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class LanguageBatch:
     """Tokens (B, T), the tokens one place later (B, T), and the number of the window in its epoch."""
 
     tokens: Tensor
@@ -103,7 +103,7 @@ class LanguageModelling(Task):
         """Whole windows in a lane."""
         return (len(self.texts["train"]) // self.recipe.batch_size - 1) // self.length
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[LanguageBatch]:
         """Window after window of the lanes of one epoch."""
         text = self.texts["train"]
         if self.options.rotate:
@@ -112,9 +112,9 @@ class LanguageModelling(Task):
         for window in range(self.steps_per_epoch()):
             start = window * self.length
             part = lanes[:, start : start + self.length + 1]
-            yield Batch(part[:, :-1], part[:, 1:], window)
+            yield LanguageBatch(part[:, :-1], part[:, 1:], window)
 
-    def training_step(self, batch: Batch, step: int) -> StepResult:
+    def training_step(self, batch: LanguageBatch, step: int) -> StepResult:
         """Mean negative log likelihood of one window, in nats a token."""
         filled = min(self.remembered, batch.window * self.length)
         memory = self.model.carried[:, -filled:, self.lanes].clone() if filled else None
@@ -127,7 +127,7 @@ class LanguageModelling(Task):
             self.model.carried[:, -memory.shape[1] :, self.lanes] = memory
         return StepResult(losses.mean())
 
-    def share(self, batch: Batch, replicas: Replicas) -> Batch:
+    def share(self, batch: LanguageBatch, replicas: Replicas) -> LanguageBatch:
         """Some of the lanes: a lane and what is remembered of it stay with one process."""
         self.lanes = replicas.rows(self.recipe.batch_size)
         return rows_of(batch, self.recipe.batch_size, self.lanes)
@@ -178,9 +178,7 @@ class LanguageModelling(Task):
             total = self.recipe.total_steps(self.steps_per_epoch())
             self.norm_probe = NormProbe(model, total, lambda: self.model(*self.last)[0].mean())
             return self.norm_probe
-        from methods.optimizers.probes import WeightProbe, roles_of
-
-        return WeightProbe(list(model.named_parameters()), roles_of(model))
+        return weight_probe(model)
 
     @property
     def compares_norms(self) -> bool:

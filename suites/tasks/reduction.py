@@ -48,7 +48,7 @@ def _made(flat: Amplitudes, dimensions: int, random_state: int) -> Amplitudes:
             [
                 sys.executable,
                 "-m",
-                "suites.tasks.reduction",
+                __name__,
                 str(given),
                 str(wanted),
                 str(dimensions),

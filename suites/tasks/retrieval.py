@@ -11,28 +11,15 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
-from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
+from harness.trial.contracts import Artifact, Evaluation, StepResult
 from harness.trial.options import option
-from suites.data.types import Images
 from suites.tasks.augment import AugmentOptions
-from suites.tasks.common import (
-    calibrate_batch_norms,
-    evaluating,
-    freeze_batch_norms,
-    split_batches,
-)
+from suites.tasks.common import calibrate_batch_norms, evaluating, freeze_batch_norms
+from suites.tasks.images import ImageBatch, ImageTask
 
 LOSSES = ("proxy-anchor", "triplet-semihard")
 RANKS = (1, 2, 4, 8)
 SHOWN, NEAREST = 6, 5  # queries of the picture, and neighbours of each
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Images (B, C, H, W) and labels (B,) that count the training classes from 0."""
-
-    images: Tensor
-    labels: Tensor
 
 
 class RetrievalNetwork(nn.Module):
@@ -79,7 +66,7 @@ class RetrievalOptions(AugmentOptions):
     warm_epochs: int = option(0, "first epochs that train the embedding layer and proxies only", low=0)
 
 
-class Retrieval(Task):
+class Retrieval(ImageTask):
     """Metric learning on training classes, nearest neighbours by cosine similarity on others.
 
     ``bn: frozen`` runs BatchNorm with fixed statistics: those of the pretrained backbone where there is one, else of
@@ -97,7 +84,6 @@ class Retrieval(Task):
     )
 
     options: RetrievalOptions
-    data: Images
     model: RetrievalNetwork
 
     def build(self) -> nn.Module:
@@ -106,20 +92,19 @@ class Retrieval(Task):
         Raises:
             HarnessError: classes of the test occur in training, or a batch cannot be filled with whole classes.
         """
-        self.data = self.context.load_data()
-        self.splits = split_batches(self.data, self.device, self.recipe.threads)
-        self._check()
+        self.load_images()
+        self._check_classes()
         classes, self.train_labels = self.splits["train"].labels.unique(return_inverse=True)
         self.by_class = [(self.train_labels == number).nonzero()[:, 0] for number in range(len(classes))]
         embedding = self.context.build_model({"channels": self.data.channels, "size": self.data.size})
         self.model = RetrievalNetwork(embedding, self._criterion(len(classes), embedding)).to(self.device)
         if self.options.bn == "frozen":
             if not getattr(embedding, "pretrained", False):
-                calibrate_batch_norms(embedding, self._calibration())
+                calibrate_batch_norms(embedding, self.calibration())
             freeze_batch_norms(embedding)
         return self.model
 
-    def _check(self) -> None:
+    def _check_classes(self) -> None:
         train = self.splits["train"]
         shared = set(train.labels.tolist()) & set(self.splits["test"].labels.tolist())
         if shared:
@@ -127,8 +112,6 @@ class Retrieval(Task):
                 f"retrieval: {len(shared)} classes are both in train and in test; classes must be disjoint"
             )
         size, each = self.recipe.batch_size, self.options.images_per_class
-        if size > len(train):
-            raise HarnessError(f"batch_size {size} exceeds the {len(train)} training images")
         if each and (size % each or size // each > len(train.labels.unique())):
             raise HarnessError(
                 f"retrieval: batch_size {size} is not made of at most {len(train.labels.unique())} classes "
@@ -154,36 +137,21 @@ class Retrieval(Task):
             groups.append({"params": proxies, "lr_scale": self.options.proxy_lr_scale})
         return groups
 
-    def steps_per_epoch(self) -> int:
-        """Whole batches in the number of training images."""
-        return len(self.splits["train"]) // self.recipe.batch_size
-
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[ImageBatch]:
         """Batches of a fresh permutation, or of whole classes drawn batch by batch."""
-        train, size = self.splits["train"], self.recipe.batch_size
-        each = self.options.images_per_class
-        order = torch.randperm(len(train), generator=self.streams.torch("order", epoch))
-        for index in range(self.steps_per_epoch()):
+        train, each = self.splits["train"], self.options.images_per_class
+        for index, (places, generator) in enumerate(self.shuffled(epoch)):
             if each:
-                places = self._balanced(size // each, each, self.streams.torch("order", epoch, index))
-            else:
-                places = order[index * size : (index + 1) * size]
-            generator = self.streams.torch("augment", epoch, index)
-            places = places.to(self.device)
+                drawn = self.streams.torch("order", epoch, index)
+                places = self._balanced(self.recipe.batch_size // each, each, drawn).to(self.device)
             images, _ = train.take_augmented(places, self.options.augment, generator)
-            yield Batch(images, self.train_labels[places])
+            yield ImageBatch(images, self.train_labels[places])
 
     def _balanced(self, classes: int, each: int, generator: torch.Generator) -> Tensor:
         chosen = torch.randperm(len(self.by_class), generator=generator)[:classes].tolist()
         return torch.cat([_some(self.by_class[number], each, generator) for number in chosen])
 
-    def _calibration(self) -> Iterator[Tensor]:
-        order = torch.randperm(len(self.splits["train"]), generator=self.streams.torch("order", "calibration"))
-        for places in order.to(self.device).split(self.recipe.batch_size):
-            if len(places) == self.recipe.batch_size:
-                yield self.splits["train"].take(places)[0]
-
-    def training_step(self, batch: Batch, step: int) -> StepResult:
+    def training_step(self, batch: ImageBatch, step: int) -> StepResult:
         """The metric-learning loss of one batch."""
         if self.options.bn == "frozen":
             freeze_batch_norms(self.model)  # whoever called train() since
@@ -233,16 +201,8 @@ class Retrieval(Task):
         return [Artifact("neighbours", "picture", path, caption)]
 
     def _embed(self, split: str) -> Tensor:
-        part = self.splits[split]
-        places = torch.arange(len(part), device=self.device).split(self.recipe.eval_batch)
         with evaluating(self.model):
-            return torch.cat([self.model(part.take(place)[0]) for place in places]).float()
-
-    def probe(self, model: nn.Module) -> Probe | None:
-        """Norms, angular updates and projected shares of the weights."""
-        from methods.optimizers.probes import WeightProbe, roles_of
-
-        return WeightProbe(list(model.named_parameters()), roles_of(model))
+            return self.outputs(self.model, split)
 
 
 def _some(places: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -50,7 +50,7 @@ HINDSIGHT = (
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class SensingBatch:
     """Windows (B, 1, T, S) of the source with labels (B,), of the target, and of the help set with its labels."""
 
     source: Tensor
@@ -199,7 +199,7 @@ class Sensing(Task):
         """Whole batches of the source; an in-domain training takes as many."""
         return self.steps
 
-    def batches(self, epoch: int) -> Iterator[Batch]:
+    def batches(self, epoch: int) -> Iterator[SensingBatch]:
         """Source batches in a fresh order; one random batch each of the target and of the help set beside them."""
         size = min(self.recipe.batch_size, len(self.source))
         orders = -(-self.steps * size // len(self.source))
@@ -217,13 +217,13 @@ class Sensing(Task):
             if self.help is not None:
                 drawn = self._some(len(self.help_places), "help", epoch, index)
                 help_, labels = self.rest[self.help_places[drawn]], self.help_labels[drawn]
-            yield Batch(self.source[places], self.labels[places], target, help_, labels)
+            yield SensingBatch(self.source[places], self.labels[places], target, help_, labels)
 
     def _some(self, count: int, what: str, epoch: int, index: int) -> Tensor:
         order = torch.randperm(count, generator=self.streams.torch("order", what, epoch, index))
         return order[: self.recipe.batch_size].to(self.device)
 
-    def training_step(self, batch: Batch, step: int) -> StepResult:
+    def training_step(self, batch: SensingBatch, step: int) -> StepResult:
         """The adaptation's loss of one batch; every domain passes through the network on its own."""
         assert isinstance(self.method, Adaptation)
         features, logits = self.model(batch.source)
@@ -248,7 +248,7 @@ class Sensing(Task):
         with statistics_kept(self.model):
             return self.model(windows)
 
-    def optimize(self, batch: Batch, step: int, update: Callable[[StepResult], None]) -> StepResult:
+    def optimize(self, batch: SensingBatch, step: int, update: Callable[[StepResult], None]) -> StepResult:
         """One step, and at the end of an epoch the shots' scores, the stopping rule and the target's predictions."""
         result = self.training_step(batch, step)
         update(result)

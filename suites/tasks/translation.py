@@ -22,7 +22,7 @@ from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult, Task
 from harness.trial.options import option
 from suites.data.parallel import Parallel
-from suites.tasks.beam import search
+from suites.tasks.beam import BeamSearch
 from suites.tasks.common import evaluating
 from suites.tasks.norm_probe import NormProbe
 from suites.tasks.subwords import END, PADDING, BytePairs, Pieces, Subwords
@@ -33,7 +33,7 @@ DECODED_TOKENS = 8192  # source tokens that are decoded side by side
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class TranslationBatch:
     """Sentence pairs as token numbers: source (B, S), the decoder's input (B, T) and what it should say (B, T)."""
 
     tokens: Tensor
@@ -96,7 +96,7 @@ class Translation(Task):
     data: Parallel
     model: nn.Module
     words: Subwords
-    last: Batch
+    last: TranslationBatch
     norm_probe: NormProbe | None = None
     samples: Sequence[Mapping[str, Any]] = ()
 
@@ -154,7 +154,7 @@ class Translation(Task):
         """Steps that pass over the batches once; the last one may accumulate fewer."""
         return math.ceil(len(self.places) / self.accumulate)
 
-    def batches(self, epoch: int) -> Iterator[tuple[Batch, ...]]:
+    def batches(self, epoch: int) -> Iterator[tuple[TranslationBatch, ...]]:
         """The batches of one epoch, as many a step as are accumulated."""
         order = self.streams.numpy("order", epoch).permutation(len(self.places)).tolist()
         for start in range(0, len(order), self.accumulate):
@@ -163,13 +163,13 @@ class Translation(Task):
                 for number in order[start : start + self.accumulate]
             )
 
-    def _batch(self, text: Encoded, places: Sequence[int]) -> Batch:
+    def _batch(self, text: Encoded, places: Sequence[int]) -> TranslationBatch:
         source = [text.source[place] for place in places]
         wanted = [text.target[place] for place in places]
         given = [[END, *line[:-1]] for line in wanted]
-        return Batch(*(padded(rows).to(self.device) for rows in (source, given, wanted)))
+        return TranslationBatch(*(padded(rows).to(self.device) for rows in (source, given, wanted)))
 
-    def training_step(self, batch: tuple[Batch, ...], step: int) -> StepResult:
+    def training_step(self, batch: tuple[TranslationBatch, ...], step: int) -> StepResult:
         """Smoothed loss in nats a target token of all accumulated batches."""
         if self.kept.maxlen and step and step % self.steps_per_epoch() == 0:
             self.kept.append({name: value.detach().clone() for name, value in self.model.state_dict().items()})
@@ -184,7 +184,7 @@ class Translation(Task):
             loss = loss + value + surrogate
         return StepResult(loss)
 
-    def _gradient(self, batch: Batch, smoothing: float, total: int) -> tuple[Tensor, Tensor]:
+    def _gradient(self, batch: TranslationBatch, smoothing: float, total: int) -> tuple[Tensor, Tensor]:
         """A batch's share of the loss as a constant, and a zero with its gradient: its graph is freed at once."""
         parameters = [p for p in self.model.parameters() if p.requires_grad]
         loss = self._loss(batch, smoothing) / total
@@ -192,7 +192,7 @@ class Translation(Task):
         linear = torch.stack([(p * g).sum() for p, g in zip(parameters, gradients, strict=True) if g is not None]).sum()
         return loss.detach(), linear - linear.detach()
 
-    def _loss(self, batch: Batch, smoothing: float) -> Tensor:
+    def _loss(self, batch: TranslationBatch, smoothing: float) -> Tensor:
         """Sum over target tokens, in nats."""
         logits = self.model(batch.tokens, batch.given)
         return F.cross_entropy(
@@ -239,18 +239,11 @@ class Translation(Task):
 
     def translate(self, text: Encoded) -> list[str]:
         """The model's translations, in the order of the text."""
+        beams = BeamSearch(self.options.beam, self.options.length_penalty, END, PADDING)
         found = [""] * len(text)
         for places in self._by_length(text):
             source = padded([text.source[place] for place in places]).to(self.device)
-            outputs = search(
-                self.model,
-                source,
-                beam=self.options.beam,
-                limit=min(self.options.decode_limit, 2 * source.shape[1] + 10),
-                penalty=self.options.length_penalty,
-                end=END,
-                padding=PADDING,
-            )
+            outputs = beams.search(self.model, source, min(self.options.decode_limit, 2 * source.shape[1] + 10))
             for place, tokens in zip(places, outputs, strict=True):
                 found[place] = self.words.decode(tokens)
         return found

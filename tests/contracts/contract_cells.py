@@ -15,7 +15,10 @@ import torch
 from harness import registry
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.suite import load_suite
-from harness.trial.loop import Outcome, train
+from harness.trial.assembly import assemble
+from harness.trial.contracts import Task
+from harness.trial.loop import settle, train
+from harness.trial.result import TrainingResult
 from harness.trial.runtime import Components, Runtime
 
 
@@ -42,6 +45,7 @@ class Cell:
     untaught: str = ""
 
 
+CPU = torch.device("cpu")
 SYNTHETIC = Path(__file__).with_name("synthetic.yaml")
 CELLS = {
     "adversarial": Cell(
@@ -90,31 +94,43 @@ def trial_of(plan: Plan) -> Trial:
     return next(trial for trial in plan.trials if trial.trial_id == wanted)
 
 
+def prepared(
+    plan: Plan, folder: Path, components: Components, device: torch.device, checkpoint_seconds: float = 60.0
+) -> Runtime:
+    """Where the cell's trial runs; what it starts from is trained before, a few steps long."""
+    by_id = {trial.trial_id: trial for trial in plan.trials}
+    products: dict[str, Path] = {}
+    for name, needed in trial_of(plan).needs.items():
+        products[name] = folder / name
+        spec = by_id[needed].spec
+        short = replace(spec, recipe={**spec.recipe, "max_steps": 4, "evaluations": 1})
+        train(short, Runtime(products[name], device, registry.load, Path("/nowhere"), keep_product=True))
+    return Runtime(
+        folder / "trial", device, components, Path("/nowhere"), prerequisites=products,
+        checkpoint_seconds=checkpoint_seconds,
+    )  # fmt: skip
+
+
 def run(
     plan: Plan,
     folder: Path,
     components: Components = registry.load,
-    device: torch.device | None = None,
+    device: torch.device = CPU,
     checkpoint_seconds: float = 60.0,
-) -> Outcome:
-    """The cell's trial in ``folder``; what it starts from is trained before, a few steps long."""
-    by_id = {trial.trial_id: trial for trial in plan.trials}
-    trial = trial_of(plan)
-    products: dict[str, Path] = {}
-    where = device or torch.device("cpu")
-    for name, needed in trial.needs.items():
-        products[name] = folder / name
-        spec = by_id[needed].spec
-        short = replace(spec, recipe={**spec.recipe, "max_steps": 4, "evaluations": 1})
-        train(short, Runtime(products[name], where, registry.load, Path("/nowhere"), keep_product=True))
-    runtime = Runtime(
-        folder / "trial", where, components, Path("/nowhere"), prerequisites=products,
-        checkpoint_seconds=checkpoint_seconds,
-    )  # fmt: skip
-    return train(trial.spec, runtime)
+) -> TrainingResult:
+    """The cell's trial in ``folder``."""
+    return train(trial_of(plan).spec, prepared(plan, folder, components, device, checkpoint_seconds))
 
 
-def series_of(outcome: Outcome) -> dict[tuple[str, str], list[tuple[int, float]]]:
+def task_of(plan: Plan, folder: Path) -> Task:
+    """The cell's task, not yet built."""
+    task = assemble(trial_of(plan).spec, prepared(plan, folder, registry.load, CPU))
+    settle(task.recipe)
+    torch.manual_seed(task.streams.number("init"))
+    return task
+
+
+def series_of(outcome: TrainingResult) -> dict[tuple[str, str], list[tuple[int, float]]]:
     """Every curve of a training as (step, value): all that is kept but the seconds."""
     return {(one.split, one.name): list(zip(one.step, one.value, strict=True)) for one in outcome.series}
 
@@ -122,7 +138,9 @@ def series_of(outcome: Outcome) -> dict[tuple[str, str], list[tuple[int, float]]
 def with_shuffled_targets(kind: Any, name: str) -> Any:
     """Components whose data sources say of a training item what is true of another one."""
     part = registry.load(kind, name)
-    return (lambda request: shuffled(part(request))) if kind == "data" else part
+    if kind != "data":
+        return part
+    return dataclasses.replace(part, target=lambda request: shuffled(part.target(request)))
 
 
 def shuffled(data: Any) -> Any:

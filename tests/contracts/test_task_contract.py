@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import math
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from contract_cells import CELLS, plan_of, run, series_of, trial_of, with_shuffled_targets
+from contract_cells import CELLS, plan_of, run, series_of, task_of, trial_of, with_shuffled_targets
 
 from harness import registry
 from harness.errors import HarnessError
 from harness.suite import load_suite
-from harness.trial.options import Key
+from harness.trial.options import Option
 
 TASKS = sorted(registry.entries("task"))
 every_task = pytest.mark.parametrize("task", TASKS)
@@ -39,7 +41,7 @@ def test_a_trial_repeats_itself_and_goes_on_from_a_checkpoint_to_the_last_bit(ta
     assert repr(whole.results) == repr(again.results) == repr(resumed.results)
     assert repr(series_of(whole)) == repr(series_of(again)) == repr(series_of(resumed))
     assert series_of(whole)["train", "loss"]
-    declared = set(registry.entry("task", task).card["metrics"])
+    declared = set(registry.entry("task", task).card.metrics)
     reported = {metric for _, metric, _ in whole.results if not metric.startswith("mechanism.")}
     assert reported
     assert reported <= declared
@@ -55,15 +57,40 @@ def stopped_in_step(number: int) -> Any:
         if kind != "task":
             return part
 
-        class Interrupted(part):  # type: ignore[misc]
+        class Interrupted(part.target):  # type: ignore[misc]
             def optimize(self, batch: Any, step: int, update: Any) -> Any:
                 if step == number:
                     raise InterruptedError
                 return super().optimize(batch, step, update)
 
-        return Interrupted
+        return dataclasses.replace(part, target=Interrupted)
 
     return components
+
+
+def tensors(batch: Any) -> list[torch.Tensor]:
+    """Every tensor of a batch."""
+    if isinstance(batch, torch.Tensor):
+        return [batch]
+    if dataclasses.is_dataclass(batch):
+        batch = [getattr(batch, field.name) for field in dataclasses.fields(batch)]
+    return [tensor for part in batch for tensor in tensors(part)] if isinstance(batch, tuple | list) else []
+
+
+@every_task
+def test_batches_are_a_function_of_the_epoch_and_scores_leave_the_network_alone(task: str, tmp_path: Path) -> None:
+    made = task_of(plan_of(task, "smoke"), tmp_path)
+    model = made.build().train()
+    if task != "synthetic":  # its batches are numbers, and it scores whatever it is asked for
+        first, later, again = ([tensors(batch) for batch in islice(made.batches(epoch), 2)] for epoch in (0, 1, 0))
+        alike = [all(map(torch.equal, mine, theirs)) for mine, theirs in zip(first, again, strict=True)]
+        assert all(alike)
+        assert repr(first) != repr(later)
+        assert made.evaluate("nothing").metrics == {}
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    made.evaluate("validation")
+    assert all(part.training for part in model.modules())
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 @every_task
@@ -92,7 +119,7 @@ def test_only_tasks_without_a_lesson_are_exempt_from_it() -> None:
     assert {task for task, cell in CELLS.items() if cell.untaught} == {"synthetic"}
 
 
-def wrong_values(key: Key) -> list[Any]:
+def wrong_values(key: Option) -> list[Any]:
     """Values that a key cannot have: of another type, out of its bounds, not among its choices."""
     values: list[Any] = [] if key.type == "any" else [["a list"] if key.type != "list" else 3]
     if key.choices:
@@ -109,10 +136,10 @@ def wrong_values(key: Key) -> list[Any]:
 @every_task
 def test_options_that_it_does_not_have_are_refused_with_their_place(task: str, tmp_path: Path) -> None:
     spec = trial_of(plan_of(task, "smoke")).spec
-    keys = registry.entry("task", task).keys
+    keys = registry.entry("task", task).options
     wrong = [("no_such_option", 1), *((name, value) for name, key in keys.items() for value in wrong_values(key))]
     data = spec.data.to_json()
-    metric = registry.entry("task", task).card["metrics"][0]
+    metric = registry.entry("task", task).card.metrics[0]
     benchmarks = {
         f"b{number}": {
             "define": {
@@ -146,7 +173,7 @@ def test_a_trial_computes_where_it_is_told(task: str, tmp_path: Path) -> None:
     plan = plan_of(task, "smoke")
     outcome = run(plan, tmp_path, device=accelerator())
     assert outcome.status == "done", outcome.error
-    declared = set(registry.entry("task", task).card["metrics"])
+    declared = set(registry.entry("task", task).card.metrics)
     assert all(math.isfinite(value) for _, metric, value in outcome.results if metric in declared)
 
 

@@ -345,21 +345,6 @@ def test_learns_the_digits_only_where_the_colour_denies_itself() -> None:
     assert shares["biased_network_unbiased_share"] < 0.4
 
 
-@pytest.mark.parametrize("name", CELLS)
-def test_repeats_itself_and_reports_its_metrics(name: str) -> None:
-    def once() -> tuple[list[float], dict[str, float]]:
-        task = CELLS[name].build(2)
-        return run(task, 12), dict(task.evaluate("test").metrics)
-
-    first, second = once(), once()
-    assert first == second
-    task = CELLS[name].build(2)
-    task.build()
-    assert set(first[1]) == set(task.card.metrics)
-    assert set(task.evaluate("validation").metrics) < set(task.card.metrics)
-    assert task.evaluate("nothing").metrics == {}
-
-
 def test_the_median_rule_follows_the_features_and_is_restored() -> None:
     task = TEXTURED.build(0)
     run(task, 1)

@@ -24,7 +24,7 @@ from suites.models import detectors
 from suites.models.detectors import SSD, CenterNet, default_boxes
 from suites.tasks import centre_points
 from suites.tasks import default_boxes as matching
-from suites.tasks.detection import Batch, average_precision, mirrored, zoomed
+from suites.tasks.detection import DetectionBatch, average_precision, mirrored, zoomed
 
 CENTER = Cell(
     "suites.tasks.detection:detection",
@@ -164,7 +164,7 @@ def test_mirrored_boxes_follow_their_pixels() -> None:
     images = torch.zeros(2, 1, 8, 8)
     images[:, 0, 2:4, 1:3] = 1
     boxes = torch.tensor([[1.0, 2.0, 3.0, 4.0]])
-    batch = mirrored(Batch(images, ((boxes, torch.tensor([0])),) * 2), torch.tensor([True, False]))
+    batch = mirrored(DetectionBatch(images, ((boxes, torch.tensor([0])),) * 2), torch.tensor([True, False]))
     for image, (found, _) in zip(batch.images, batch.boxes, strict=True):
         left, top, right, bottom = (int(edge) for edge in found[0])
         assert float(image[0, top:bottom, left:right].mean()) == 1
@@ -175,7 +175,7 @@ def test_zoomed_boxes_follow_their_pixels_and_those_outside_go() -> None:
     images = torch.zeros(1, 1, 16, 16)
     images[0, 0, 0:4, 4:8] = 1
     boxes = torch.tensor([[4.0, 0.0, 8.0, 4.0], [12.0, 12.0, 16.0, 16.0]])
-    batch = zoomed(Batch(images, ((boxes, torch.tensor([1, 0])),)), torch.tensor([[0.0, 0.0, 0.5]]))
+    batch = zoomed(DetectionBatch(images, ((boxes, torch.tensor([1, 0])),)), torch.tensor([[0.0, 0.0, 0.5]]))
     found, labels = batch.boxes[0]
     assert found.tolist() == [[8.0, 0.0, 16.0, 8.0]]
     assert labels.tolist() == [1]
@@ -435,24 +435,6 @@ def test_learns_boxes_and_classes_and_nothing_from_shuffled_ones(name: str) -> N
     assert scores["average-precision-50"] > 45
     assert control.evaluate("test").metrics["average-precision"] < 4
     assert scores["trivial.average-precision"] < 2
-
-
-@pytest.mark.parametrize("name", CELLS)
-def test_repeats_itself_and_batches_are_a_function_of_the_epoch(name: str) -> None:
-    cell = replace(CELLS[name], recipe={**CELLS[name].recipe, "augment": "zoom-flip"})
-
-    def once() -> tuple[list[float], dict[str, float]]:
-        task = cell.build(3)
-        _, losses = train(task, 3)
-        return losses, dict(task.evaluate("test").metrics)
-
-    assert once() == once()
-    task = cell.build(0)
-    task.build()
-    first, again, later = (next(iter(task.batches(epoch))).images for epoch in (0, 0, 1))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, later)
-    assert task.evaluate("nothing").metrics == {}
 
 
 def test_probe_counts_the_last_convolutions_as_linear() -> None:

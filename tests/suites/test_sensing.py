@@ -178,13 +178,6 @@ def test_permuted_hidden_labels_through_the_command_line(suite: Path, tmp_path: 
     assert stored[0][2] != stored[1][2]
 
 
-def test_one_seed_repeats_itself_and_another_differs(suite: Path, tmp_path: Path) -> None:
-    first, again, other = (run(suite, tmp_path / str(n), "knn-mmd", seed) for n, seed in enumerate((0, 0, 1)))
-    assert results_of(first) == results_of(again)
-    assert series_of(first) == series_of(again)
-    assert series_of(first) != series_of(other)
-
-
 def test_source_batches_do_not_depend_on_the_arm(suite: Path, tmp_path: Path) -> None:
     losses = [
         series_of(run(suite, tmp_path / arm, arm))["train", "term_cross_entropy"] for arm in ("source-only", "mmd")

@@ -280,7 +280,7 @@ def test_retrieval_refuses_classes_that_are_in_both_splits() -> None:
 @pytest.mark.parametrize(
     ("recipe", "message"),
     [
-        ({"batch_size": 10_000}, "exceeds the 300 training images"),
+        ({"batch_size": 10_000}, "must lie in 1–300"),
         ({"batch_size": 20, "images_per_class": 3}, "not made of"),
         ({"batch_size": 204, "images_per_class": 4}, "at most 50 classes"),
     ],
@@ -436,5 +436,5 @@ def test_a_split_must_agree_with_itself() -> None:
 def test_more_training_images_than_there_are_is_one_clear_error() -> None:
     data = DIGITS.data_for(0)
     assert isinstance(data, Images)
-    with pytest.raises(HarnessError, match="exceeds the 100 training images"):
+    with pytest.raises(HarnessError, match="must lie in 1–100"):
         replace(DIGITS, recipe={"batch_size": 101}).build(0, data=data).build()
