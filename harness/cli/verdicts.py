@@ -120,7 +120,7 @@ def print_claims(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> No
     print_verdicts(suite, scale, verdicts)
     missing = [verdict for verdict in verdicts if verdict.verdict == Verdict.NOT_RUN]
     listed = {verdict.claim_id for verdict in verdicts}
-    shown = table("claim", "why", title="not run")
+    shown = table("claim", "why", title=Verdict.NOT_RUN)
     for verdict in missing:
         shown.add_row(Text(verdict.claim_id), Text(str(verdict.design.get("reason") or "")))
     for name, fact in suite.facts.items():
