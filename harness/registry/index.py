@@ -178,8 +178,9 @@ def plug_ins(kind: Kind) -> Mapping[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=GROUPS[kind])}
 
 
+@cache
 def import_plug_ins(kind: Kind) -> None:
-    """Import every plug-in of a kind; one that fails is named in a warning and set aside."""
+    """Import every plug-in of a kind, once a process; one that fails is named in a warning and set aside."""
     for name in plug_ins(kind):
         try:
             _plug_in(kind, name)
@@ -199,7 +200,7 @@ def _plug_in(kind: Kind, name: str) -> Entry[Any]:
         raise HarnessError(text) from error
     if not isinstance(card, _card_class(kind)):
         raise HarnessError(
-            f"the {kind} '{name}': {where} is a {type(card).__name__}, not a {_card_class(kind).__name__}"
+            f"the {kind} '{name}': {where} is {type(card).__name__}, not {_card_class(kind).__name__}"
         )
     _IMPORTED[kind][name] = Entry(kind, name, point.module, card, declared_by(kind, card))
     return _IMPORTED[kind][name]

@@ -2,16 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from harness import registry
 from harness.suite.models import Benchmark, FactFile, SuiteFile
+from harness.trial.options import Option
+from harness.trial.recipe import COMMON_KEYS
+from harness.vocabulary import WRITTEN_SCALES
+
+_TYPES = {"int": "integer", "float": "number", "bool": "boolean", "str": "string", "list": "array", "dict": "object"}
 
 
 def json_schema() -> dict[str, Any]:
-    """One schema for suite files; the schemas of benchmark and claims files stand in its ``$defs``."""
+    """One schema for suite files; ``$defs`` has those of benchmark and claims files and of declared options.
+
+    ``recipe.TASK``, ``data.NAME`` and ``model.NAME`` are what a recipe, a data source and a model may say; a block of a
+    benchmark is held to those of the task, the source and the model that it names.
+    """
     schema = SuiteFile.model_json_schema(mode="validation")
+    definitions: dict[str, Any] = schema.setdefault("$defs", {})
     for name, model in (("BenchmarkFile", Benchmark), ("FactFile", FactFile)):
         part = model.model_json_schema(mode="validation")
-        schema.setdefault("$defs", {}).update(part.pop("$defs", {}))
-        schema["$defs"][name] = part
+        definitions.update(part.pop("$defs", {}))
+        definitions[name] = part
+    for name, task in registry.entries("task").items():
+        definitions[f"recipe.{name}"] = _options({**COMMON_KEYS, **task.options})
+    for kind in ("data", "model"):
+        for name, entry in registry.entries(kind).items():
+            part = _options(entry.options)
+            part["properties"]["name"] = {"const": name}
+            definitions[f"{kind}.{name}"] = part
+    for block in ("ScaleBlock", "Prerequisite"):
+        for kind in ("data", "model"):
+            definitions[block]["properties"][kind]["allOf"] = _where_named("name", kind)
+    definitions["Prerequisite"]["allOf"] = _where_named("task", "recipe", ("recipe",))
+    for benchmark in ("Benchmark", "BenchmarkFile"):
+        definitions[benchmark]["allOf"] = [
+            rule for scale in WRITTEN_SCALES for rule in _where_named("task", "recipe", (scale, "recipe"))
+        ]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "suite", **schema}
+
+
+def _where_named(key: str, kind: str, path: tuple[str, ...] = ()) -> list[dict[str, Any]]:
+    """Where ``key`` names an entry, what lies at ``path`` is held to that entry's options."""
+    rules = []
+    for name in registry.entries("task" if kind == "recipe" else "data" if kind == "data" else "model"):
+        held: dict[str, Any] = {"$ref": f"#/$defs/{kind}.{name}"}
+        for part in reversed(path):
+            held = {"properties": {part: held}}
+        rules.append({"if": {"properties": {key: {"const": name}}, "required": [key]}, "then": held})
+    return rules
+
+
+def _options(declared: Mapping[str, Option]) -> dict[str, Any]:
+    properties = {name: _option(one) for name, one in declared.items()}
+    return {"type": "object", "properties": properties, "additionalProperties": False}
+
+
+def _option(declared: Option) -> dict[str, Any]:
+    schema: dict[str, Any] = {"description": declared.about}
+    if declared.type != "any":
+        kind = _TYPES[declared.type]
+        schema["type"] = [kind, "null"] if declared.optional else kind
+    if declared.choices:
+        schema["enum"] = [*declared.choices, *([None] if declared.optional else [])]
+    limits = {"minimum": declared.low, "maximum": declared.high}
+    schema |= {name: limit for name, limit in limits.items() if limit is not None}
+    return schema if declared.required else {**schema, "default": declared.default}

@@ -1,0 +1,207 @@
+"""The registry: declared options, plug-ins of other packages, an index that is behind the files, the JSON Schema."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from harness import registry
+from harness.cli.group import run_main
+from harness.errors import HarnessError
+from harness.registry import index
+from harness.registry.shipped import suite_files
+from harness.suite import load_suite
+from harness.suite.schema import json_schema
+from harness.trial import schedules
+from harness.trial.options import REQUIRED, Option, build, option, options_of
+from harness.trial.recipe import COMMON_KEYS, Recipe
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeOptions:
+    """Options that another class takes over."""
+
+    size: int = option(8, "side in pixels", low=4)
+    widths: tuple[int, ...] = option((1, 2), "channels")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderOptions(SizeOptions):
+    """The same with another default, and more."""
+
+    size: int = option(16)
+    path: str = option(REQUIRED, "folder")
+    limit: float | None = option(None, "largest", choices=(0.5, 1.0))
+    tables: Mapping[str, Any] = option({}, "by name")
+
+
+def test_declarations_say_type_default_limits_and_what_they_take_over() -> None:
+    assert options_of(FolderOptions) == {
+        "size": Option("int", 16, "side in pixels", low=4),
+        "widths": Option("list", [1, 2], "channels"),
+        "path": Option("str", None, "folder", required=True),
+        "limit": Option("float", None, "largest", choices=(0.5, 1.0), optional=True),
+        "tables": Option("dict", {}, "by name"),
+    }
+
+
+def test_resolved_values_become_a_typed_record() -> None:
+    record = build(FolderOptions, {"path": "here", "widths": [3, 4], "limit": 1})
+    assert record == FolderOptions(path="here", widths=(3, 4), limit=1.0)
+    assert isinstance(record.limit, float)
+    with pytest.raises(HarnessError, match="did you mean 'size'"):
+        build(FolderOptions, {"path": "here", "sise": 3})
+    with pytest.raises(HarnessError, match="path"):
+        build(FolderOptions, {})
+
+
+def test_a_field_that_declares_nothing_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Bare:
+        size: int = 3
+
+    with pytest.raises(TypeError, match=r"Bare\.size"):
+        options_of(Bare)
+
+
+def test_an_unknown_schedule_is_refused_and_the_declared_ones_exist() -> None:
+    for name in COMMON_KEYS["schedule"].choices:
+        assert 0 <= schedules.factor(Recipe(schedule=str(name)), 3, 10) <= 1
+    with pytest.raises(HarnessError, match="did you mean 'cosine'"):
+        schedules.factor(Recipe(schedule="cosin"), 0, 10)
+
+
+# plug-ins
+
+PLUG_IN = '''
+from methods.cards import MethodCard
+
+CARD = MethodCard(name="lion", title="Lion", slot="optimizer", role="baseline", family="lion", paper="", target="Lion",
+                  summary="signs of momentum", defaults={"lr": 1e-4, "betas": (0.9, 0.99)})
+
+
+class Lion:
+    """Stands in."""
+'''
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Install a distribution with one method: its name and the source of its module."""
+    names: list[str] = []
+
+    def install(name: str, source: str) -> None:
+        folder = tmp_path / f"{name}_plug_in-1.0.dist-info"
+        folder.mkdir()
+        (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-plug-in\nVersion: 1.0\n")
+        (folder / "entry_points.txt").write_text(f"[harness.methods]\n{name} = {name}_plug_in:CARD\n")
+        (tmp_path / f"{name}_plug_in.py").write_text(source)
+        names.append(f"{name}_plug_in")
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    index.plug_ins.cache_clear()
+    index.import_plug_ins.cache_clear()
+    imported = index._IMPORTED["method"]
+    before = dict(imported)
+    yield install
+    imported.clear()
+    imported.update(before)
+    index.plug_ins.cache_clear()
+    index.import_plug_ins.cache_clear()
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+def test_listing_imports_no_plug_in_and_asking_for_one_does(
+    package: Callable[[str, str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    package("lion", PLUG_IN)
+    package("broken", "raise ImportError('no such library')")
+    assert run_main(["list", "methods", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert "not imported" in rows["lion"]["summary"]
+    assert "broken" in rows
+    assert run_main(["validate", str(suite_files()["adamp"])]) == 0
+    assert not {"lion_plug_in", "broken_plug_in"} & set(sys.modules)
+    found = registry.entry("method", "lion")
+    assert found.card.title == "Lion"
+    assert found.options["betas"] == Option("list", [0.9, 0.99])
+    assert found.load().target.__name__ == "Lion"
+    assert registry.entries("method")["lion"] is found
+
+
+def test_a_broken_plug_in_is_named_once_and_set_aside(
+    package: Callable[[str, str], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    package("lion", PLUG_IN)
+    package("broken", "raise ImportError('no such library')")
+    package("odd", "CARD = 3")
+    with pytest.raises(HarnessError, match=r"'broken'.*broken-plug-in.*no such library"):
+        registry.entry("method", "broken")
+    with pytest.raises(HarnessError, match="int, not MethodCard"):
+        registry.entry("method", "odd")
+    for _ in range(2):
+        registry.import_plug_ins("method")
+    assert sorted(record.getMessage().split("'")[1] for record in caplog.records) == ["broken", "odd"]
+    assert "lion" in set(registry.entries("method"))
+    assert "broken" not in set(registry.entries("method"))
+
+
+# an index that is behind
+
+
+@pytest.mark.parametrize(("kind", "name"), [("method", "adamp"), ("task", "detection"), ("data", "cifar10")])
+def test_a_card_that_the_index_lacks_says_how_to_refresh_it(
+    kind: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    behind = {
+        one: {key: entry for key, entry in rows.items() if key != name} for one, rows in index._built_in().items()
+    }
+    monkeypatch.setattr(index, "_built_in", lambda: behind)
+    with pytest.raises(HarnessError, match=r"python -m harness\.registry"):
+        registry.entry(kind, name)
+    with pytest.raises(HarnessError, match="valid: ") as error:
+        registry.entry(kind, "nothing-of-that-name")
+    assert "harness.registry" not in str(error.value)
+
+
+# JSON Schema
+
+
+def test_the_json_schema_holds_blocks_to_the_options_of_what_they_name() -> None:
+    validator = jsonschema.Draft202012Validator({"$ref": "#/$defs/BenchmarkFile", "$defs": json_schema()["$defs"]})
+
+    def messages(content: Any) -> list[str]:
+        waiting, found = list(validator.iter_errors(content)), []
+        for error in waiting:
+            found.append(error.message)
+            waiting += error.context
+        return found
+
+    for path in suite_files().values():
+        for name, benchmark in load_suite(path).benchmarks.items():
+            assert messages(json.loads(benchmark.model.model_dump_json(exclude_unset=True))) == [], name
+    right = {
+        "benchmark": "b",
+        "title": "t",
+        "task": "classification",
+        "metrics": {"loss": {"unit": "", "better": "lower"}},
+    }
+    for block, wrong in (
+        ({"data": {"name": "digits", "train": 5}}, "5 is less than the minimum of 10"),
+        ({"data": {"name": "digits", "size_": 8}}, "'size_' was unexpected"),
+        ({"model": {"name": "bn-cnn", "norm": "layer"}}, "'layer' is not one of"),
+        ({"recipe": {"schedule": "cosin"}}, "'cosin' is not one of"),
+        ({"recipe": {"l1": 1.0}}, "'l1' was unexpected"),
+        ({"prerequisites": {"teacher": {"recipe": {"l1": 1.0}, "task": "classification"}}}, "'l1' was unexpected"),
+    ):
+        found = messages({**right, "mini": block})
+        assert any(wrong in message for message in found), found
+    assert messages({**right, "task": "inpainting", "mini": {"recipe": {"l1": 1.0, "steps": 3}}}) == []
