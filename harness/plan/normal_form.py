@@ -12,11 +12,14 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-RULES = 2
+RULES = 3
 """Of these rules; other rules give other fingerprints."""
 
 CARDS = ("CARD", "CARDS", "card")
 _DECLARING = ("option", "Option", "Key")
+_FIELD_WORDS = frozenset({"ClassVar", "InitVar"})
+_OPTION_TYPES = frozenset({"int", "float", "bool", "str", "tuple"})
+"""A value of an option is made what its annotation says (``harness.trial.options.build``)."""
 _LOGGERS = ("warnings", "logging", "log", "logger", "_log")
 _FUNCTION = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -99,11 +102,12 @@ class _Stripped(ast.NodeTransformer):
         return node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
-        """Without its annotation, but for the words that dataclasses read."""
+        """Without its annotation, but for the words that dataclasses and options read."""
         if _is_card([node.target]):
             return None
-        kept = next((word for word in ("ClassVar", "InitVar") if word in ast.dump(node.annotation)), "")
-        node.annotation = ast.Constant(kept)
+        names = {name.id for name in ast.walk(node.annotation) if isinstance(name, ast.Name)}
+        read = _OPTION_TYPES if isinstance(node.value, ast.Call) and _declares(node.value) else _FIELD_WORDS
+        node.annotation = ast.Constant(" ".join(sorted(names & read)))
         return self.generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST | None:
