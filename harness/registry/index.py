@@ -199,9 +199,7 @@ def _plug_in(kind: Kind, name: str) -> Entry[Any]:
         text = f"the {kind} '{name}' ({where}) cannot be imported: {type(error).__name__}: {error}"
         raise HarnessError(text) from error
     if not isinstance(card, _card_class(kind)):
-        raise HarnessError(
-            f"the {kind} '{name}': {where} is {type(card).__name__}, not {_card_class(kind).__name__}"
-        )
+        raise HarnessError(f"the {kind} '{name}': {where} is {type(card).__name__}, not {_card_class(kind).__name__}")
     _IMPORTED[kind][name] = Entry(kind, name, point.module, card, declared_by(kind, card))
     return _IMPORTED[kind][name]
 

@@ -21,8 +21,8 @@ import pytest
 from harness import registry
 from harness.data.locate import require_data
 from harness.errors import HarnessError, MissingDataError
-from harness.suite.keys import defaults
 from harness.trial.contracts import DataRequest
+from harness.trial.options import build
 from harness.trial.seeds import Streams
 from suites.data.sounds import SoundFiles
 from suites.data.types import ImageFiles
@@ -30,13 +30,13 @@ from suites.fixtures import images, signals, texts
 from suites.fixtures.published import WRITERS, copy_of
 from suites.tasks.decoding import decode_centre
 
-SOURCES = {name: entry for name, entry in registry.entries("data").items() if entry.card["content"] != "weights"}
+SOURCES = {name: entry for name, entry in registry.entries("data").items() if entry.card.content != "weights"}
 SHIPPED = sorted(
     name
     for name, entry in SOURCES.items()
-    if entry.card["origin"] != "folder" and not any(file.startswith("data:") for file in entry.card["files"])
+    if entry.card.origin != "folder" and not any(file.startswith("data:") for file in entry.card.files)
 )
-FOLDERS = sorted(name for name, entry in SOURCES.items() if entry.card["origin"] == "folder")
+FOLDERS = sorted(name for name, entry in SOURCES.items() if entry.card.origin == "folder")
 PUBLISHED = sorted(set(WRITERS) & set(SOURCES))
 FIXED = sorted(set(SOURCES) - {*SHIPPED, *FOLDERS, *PUBLISHED})
 ONE_SET = {"nothing": "it is nothing", "digit-pairs": "its items are drawn from the option sample, not from the seed"}
@@ -139,9 +139,10 @@ def written(name: str, root: Path) -> dict[str, Any]:
 
 def load(part: Mapping[str, Any], root: Path, seed: int = 0) -> Any:
     entry = registry.entry("data", str(part["name"]))
-    wanted = {key: value for key, value in MANY.items() if key in entry.keys and entry.card["layout"] != "cars196"}
+    wanted = {key: value for key, value in MANY.items() if key in entry.options and entry.card.layout != "cars196"}
     given = {key: value for key, value in part.items() if key != "name"}
-    return entry.load()(DataRequest({**defaults(entry.keys), **wanted, **given}, root, Streams(seed)))
+    source = entry.load()
+    return source.target(DataRequest(build(source.options, {**wanted, **given}), root, Streams(seed)))
 
 
 def leaves(value: Any) -> Iterator[bytes]:
@@ -171,10 +172,10 @@ def digest(data: Any) -> str:
 
 def test_every_source_is_read_here() -> None:
     assert set(OWN) == set(FOLDERS), "a new layout: write a user's folder of it"
-    layouts = {SOURCES[name].card["layout"] for name in (*FOLDERS, *PUBLISHED)}
+    layouts = {SOURCES[name].card.layout for name in (*FOLDERS, *PUBLISHED)}
     assert layouts == set(DAMAGED), "a new layout: say which of its files to damage"
-    assert {SOURCES[name].card["layout"] for name in FIXED} <= set(FOLDERS)
-    assert all(SOURCES[name].card["sha256"] for name in FIXED), "a new published source: give it a tiny copy"
+    assert {SOURCES[name].card.layout for name in FIXED} <= set(FOLDERS)
+    assert all(SOURCES[name].card.sha256 for name in FIXED), "a new published source: give it a tiny copy"
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -190,7 +191,7 @@ def test_a_copy_is_read_alike_each_time_and_refused_once_damaged(name: str, tmp_
     part = written(name, root)
     first, again = (digest(load(part, root)) for _ in range(2))
     assert first == again
-    pattern = DAMAGED[SOURCES[name].card["layout"]]
+    pattern = DAMAGED[SOURCES[name].card.layout]
     file = min(path for path in root.glob(pattern) if path.is_file())
     file.write_bytes(b"\xff\xfe no such thing\n")
     with pytest.raises(HarnessError) as refused:
@@ -214,7 +215,7 @@ def test_an_absent_set_is_named_with_the_command_that_gets_it(
 
 @pytest.mark.parametrize("name", FIXED)
 def test_a_file_of_another_content_than_the_checksum_is_refused(name: str, tmp_path: Path) -> None:
-    for file in SOURCES[name].card["files"]:
+    for file in SOURCES[name].card.files:
         path = tmp_path / file.partition(":")[2]
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"another content")
@@ -227,6 +228,6 @@ def test_a_file_of_another_content_than_the_checksum_is_refused(name: str, tmp_p
 @pytest.mark.parametrize("name", FIXED)
 def test_a_small_real_set_is_read(name: str) -> None:
     root = Path(os.environ["HARNESS_DATA"])
-    if not (root / SOURCES[name].card["files"][0].partition(":")[2]).exists():
+    if not (root / SOURCES[name].card.files[0].partition(":")[2]).exists():
         pytest.skip(f"{name} is not in HARNESS_DATA")
     assert {"train", "test"} <= set(load({"name": name}, root).splits)
