@@ -71,7 +71,10 @@ CELLS = {
         learning={"epochs": 12, "stop": "last", "data.shift": 0.0, "data.fingerprint": 0.0}, always={"reduce": "none"},
     ),
     "synthetic": Cell(str(SYNTHETIC), "known", "better", untaught="its score is drawn, not learnt"),
-    "translation": Cell("powernorm", "iwslt14-de-en", "layer", "chrf", least=0.03, learning={"steps": 180, "data.held_out": 60, "decode_limit": 40}),
+    "translation": Cell(
+        "powernorm", "iwslt14-de-en", "layer", "chrf", least=0.03,
+        learning={"steps": 180, "data.held_out": 60, "decode_limit": 40},
+    ),
 }  # fmt: skip
 
 
