@@ -22,6 +22,7 @@ from harness.store.encoding import encode
 from harness.store.events import (
     KINDS,
     AbandonedEvent,
+    AdoptedEvent,
     ClaimsEvent,
     EnvironmentEvent,
     Event,
@@ -383,6 +384,7 @@ def test_every_kind_of_event_comes_back_from_its_line(paths: StorePaths) -> None
         ClaimsEvent("s", [{"claim_id": "c"}]),
         VerdictsEvent([{"claim_id": "c"}], [{"claim_id": "c", "trial_id": "t", "side": "method"}], [], "s", "mini"),
         SweepEvent({"sweep_id": "w"}), SweepPointEvent(row), AbandonedEvent("r", ["t"]),
+        AdoptedEvent([{"trial_id": "t", "adopted_from": "s"}], "r"),
     ]  # fmt: skip
     assert {event.kind for event in events} == set(KINDS)
     journal = Journal(paths.journal, "s")
