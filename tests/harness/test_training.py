@@ -14,6 +14,7 @@ from torch import nn
 
 from harness import registry
 from harness.data.roots import data_root
+from harness.errors import HarnessError
 from harness.execute.worker import Job, run_job
 from harness.plan.planning import Selection, Trial, make_plan
 from harness.store.outcome import Outcome
@@ -201,5 +202,5 @@ def test_a_metric_that_the_card_does_not_declare_is_an_error(
 
 
 def test_an_unknown_schedule_trains_nothing() -> None:
-    with pytest.raises(ValueError, match="no schedule 'cosin'"):
+    with pytest.raises(HarnessError, match="no schedule 'cosin'"):
         factor(Recipe(schedule="cosin"), 3, 10)
