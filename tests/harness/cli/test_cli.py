@@ -99,7 +99,7 @@ def test_list_shows_and_filters(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_conformance_passes_on_the_open_vectors(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    vectors = Path(__file__).parent.parent / "vectors"
+    vectors = Path(__file__).parents[2] / "vectors"
     assert run_main(["conformance", str(vectors)]) == 0
     assert "MISS" not in capsys.readouterr().out
     assert run_main(["conformance", str(tmp_path)]) == 2

@@ -90,7 +90,7 @@ def _leave_wal(paths: StorePaths) -> None:
         "    ingest(connection, paths.journal)\n"
         "    os._exit(9)\n"
     )
-    root = Path(__file__).resolve().parents[2]
+    root = Path(__file__).resolve().parents[3]
     subprocess.run([sys.executable, "-c", code, str(paths.database)], check=False, cwd=root)
     assert paths.wal.stat().st_size > 0
 
