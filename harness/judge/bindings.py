@@ -13,6 +13,7 @@ from harness.judge.design import (
     ClaimDesign,
     DesignBlock,
     Estimand,
+    Family,
     GateRule,
     Mode,
     Multiplicity,
@@ -24,7 +25,7 @@ from harness.judge.design import (
 from harness.plan.planning import Plan, Trial
 from harness.suite import Suite
 from harness.suite.cells import Setting, content, setting
-from harness.suite.models import Binding, Fact, Gate, Metric, Threshold
+from harness.suite.models import Binding, Fact, Metric, Threshold
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import Verdict
 
@@ -54,22 +55,6 @@ def claim_designs(suite: Suite, plan: Plan, *, sequential: bool) -> list[ClaimDe
     )
 
 
-def statistical_rules(suite: Suite, *, sequential: bool) -> StatisticalRules:
-    """The rules that a suite registers for all of its claims."""
-    judging, seeds = suite.model.judge, suite.model.seeds
-    return StatisticalRules(
-        alpha=judging.alpha, kappa=judging.kappa, g=judging.g, tolerated_failures=judging.tolerated_failures,
-        stand_in_smallest_sd=judging.stand_in_smallest_sd,
-        seeds=(seeds.min, seeds.primary or seeds.min, seeds.max), sequential=sequential,
-    )  # fmt: skip
-
-
-def gates_of(binding: Binding) -> list[Gate]:
-    """The gates of a binding."""
-    given = binding.mechanism
-    return list(given) if isinstance(given, list) else [] if given is None else [given]
-
-
 @dataclass(frozen=True, slots=True)
 class DesignBuilder:
     """One claim of a suite on the trials of a plan."""
@@ -83,10 +68,9 @@ class DesignBuilder:
     def design(self, sequential: bool) -> ClaimDesign:
         """The claim's design; stopped where no trial can answer it."""
         binding, fact = self.binding, self.fact
-        gates = (GateRule(one.metric, one.arm, one.relative_to, one.minus, one.op, one.value)
-                 for one in gates_of(binding))  # fmt: skip
-        question = self._question()
+        judging, seeds, question = self.suite.model.judge, self.suite.model.seeds, self._question()
         baselines = tuple(binding.baselines) if len(binding.baselines) == 2 else ()
+        family: Family = "identity" if binding.check is not None else "primary" if binding.primary else "secondary"
         design = ClaimDesign(
             scale=self.plan.scale, question=question,
             pairing=Pairing(baselines, fact.unit.lower() in TIMES, binding.on_divergence),
@@ -95,11 +79,11 @@ class DesignBuilder:
                 delta=None if fact.effect is None else abs(fact.effect),
                 m=binding.m, margin=binding.margin, target=fact.published.method,
             ),
-            rules=statistical_rules(self.suite, sequential=sequential),
-            multiplicity=Multiplicity(
-                "identity" if binding.check is not None else "primary" if binding.primary else "secondary"
+            rules=StatisticalRules(
+                **judging.model_dump(), seeds=(seeds.min, seeds.primary or seeds.min, seeds.max), sequential=sequential
             ),
-            gates=tuple(gates),
+            multiplicity=Multiplicity(family),
+            gates=tuple(GateRule(**gate.model_dump()) for gate in binding.gates),
         )  # fmt: skip
         if binding.unbound is not None:
             return replace(_stopped(design, binding.unbound), question=replace(question, mode="none"))
@@ -143,20 +127,15 @@ class DesignBuilder:
         stand_in = tuple(dict.fromkeys(part for block in blocks.values() for part in block.stand_in))
         design = replace(design, blocks=tuple(blocks.values()), absent=tuple(absent), stand_in=stand_in)
         if not blocks:
-            return _stopped(design, self._absence(absent))
-        estimand = self._measured(design)
+            which = f"'{absent[0]}' has no" if len(absent) == 1 else f"none of {', '.join(absent)} has a"
+            return _stopped(design, f"{which} block at the scale {self.plan.scale}")
+        estimand, question = self._measured(design), design.question
         log_ratio = estimand.unit.lower() in TIMES
         design = replace(design, estimand=estimand, pairing=replace(design.pairing, log_ratio=log_ratio))
-        question = design.question
         if question.k is not None and question.k > len(blocks):
             distinct = f"{len(blocks)} distinct benchmarks at the scale {self.plan.scale}"
             return _stopped(design, f"scope {question.scope} cannot be shown: {distinct}")
         return _with_margin(design)
-
-    def _absence(self, absent: list[str]) -> str:
-        one = len(absent) == 1
-        which = f"'{absent[0]}' has no" if one else f"none of {', '.join(absent)} has a"
-        return f"{which} block at the scale {self.plan.scale}"
 
     def _metric(self, base: Setting) -> tuple[str, Metric | None] | None:
         """Name and description of what is measured; mechanisms need no description.
@@ -175,31 +154,30 @@ class DesignBuilder:
         return None if first is None or self.binding.metric is not None else next(iter(first.items()))
 
     def _block(self, base: Setting, name: str, metric: Metric | None, design: ClaimDesign) -> DesignBlock:
-        question = design.question
+        question, fact = design.question, self.fact
         deciding = question.against if question.kind == "ordering" else question.against[:1]
         chain = (str(self.binding.arm), *(() if question.mode == "absolute" else deciding))
         needed = dict.fromkeys((*chain, *question.others, *design.pairing.own_baselines, *design.gate_arms))
         cells = {arm: self.plan.trial_ids(base.benchmark, arm) for arm in needed}
-        unit = metric.unit if metric is not None else self.fact.unit
+        unit, better = (fact.unit, fact.better) if metric is None else (metric.unit, metric.better)
+        overrides = self.suite.benchmarks[base.benchmark].used.set
         unequal, invalid = self._fairness(cells, chain)
         teacher_trials = self._teachers(cells, chain)
         # what is measured may be better the other way round than the paper's metric
-        flipped = metric is not None and name != self.fact.metric and metric.better != self.fact.better
+        flipped = name != fact.metric and better != fact.better
+        floor = metric.floor if metric is not None else None
         return DesignBlock(
             benchmark=base.benchmark, shares=(), metric=name, split=metric.split if metric is not None else None,
-            better=metric.better if metric is not None else self.fact.better, unit=unit,
-            direction=-self.fact.direction if flipped else self.fact.direction, chain=chain,
+            better=better, unit=unit, direction=-fact.direction if flipped else fact.direction, chain=chain,
             best=question.order == "best", cells=cells, stand_in=self._stand_in(base, cells),
-            floor=_floor(metric, unit), relative_floor=RELATIVE_FLOORS.get(unit.lower()),
-            smallest=metric.smallest if metric is not None else None, perfect=_perfect(metric, unit),
+            floor=FLOORS.get(unit.lower()) if floor is None else floor,
+            relative_floor=RELATIVE_FLOORS.get(unit.lower()),
+            smallest=metric.smallest if metric is not None else None, perfect=_perfect(metric),
             competent=base.competent.get(name), teacher="teacher" if teacher_trials else None,
-            teacher_trials=teacher_trials, unequal=unequal, invalid=invalid, place=self._place(base),
+            teacher_trials=teacher_trials, unequal=unequal, invalid=invalid,
+            # equal for benchmarks whose trials are the same
+            place=f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by,
         )  # fmt: skip
-
-    def _place(self, base: Setting) -> str:
-        """Equal for benchmarks whose trials are the same: the serving benchmark and the suite's own overrides."""
-        overrides = self.suite.benchmarks[base.benchmark].used.set
-        return f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by
 
     def _fairness(self, cells: Cells, chain: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
         """What the first arm differs in from each other one, and why that forbids a comparison, if it does."""
@@ -208,12 +186,10 @@ class DesignBuilder:
         upper = self._spec(cells[chain[0]])
         for arm in chain[1:]:
             lower = self._spec(cells[arm])
-            if upper is None or lower is None:
-                continue
-            differing, reason = fairness.compare(upper, lower)
-            label = f"{arm}: " if len(chain) > 2 else ""
-            unequal += [f"{label}{text}" for text in differing]
-            invalid = invalid or reason
+            if upper is not None and lower is not None:
+                differing, reason = fairness.compare(upper, lower)
+                unequal += [f"{arm}: {text}" if len(chain) > 2 else text for text in differing]
+                invalid = invalid or reason
         return tuple(unequal), invalid
 
     def _spec(self, cell: Mapping[int, str]) -> TrialSpec | None:
@@ -236,10 +212,7 @@ class DesignBuilder:
             if spec is None or arm not in self.plan.arms:
                 continue
             own = content(base, self.plan.arms[arm])
-            if own.recipe != spec.recipe:
-                parts["recipe"] = None
-            if own.model != spec.model:
-                parts["model"] = None
+            parts |= {part: None for part in ("recipe", "model") if getattr(own, part) != getattr(spec, part)}
             if own.data != spec.data:
                 parts.setdefault("data:real" if "data:generated" not in parts else "data:generated", None)
         return tuple(parts)
@@ -267,20 +240,10 @@ def _stopped(design: ClaimDesign, reason: str, verdict: Verdict = Verdict.NOT_RU
     return replace(design, stopped=Stop(verdict, reason))
 
 
-def _floor(metric: Metric | None, unit: str) -> float | None:
-    if metric is not None and metric.floor is not None:
-        return metric.floor
-    return FLOORS.get(unit.lower())
-
-
-def _perfect(metric: Metric | None, unit: str) -> float | None:
-    if metric is None:
-        return None
-    if metric.perfect is not None:
-        return metric.perfect
-    if metric.better == "lower":
-        return 0.0
-    return 100.0 if unit == "percent" else None
+def _perfect(metric: Metric | None) -> float | None:
+    if metric is None or metric.perfect is not None:
+        return None if metric is None else metric.perfect
+    return 0.0 if metric.better == "lower" else 100.0 if metric.unit == "percent" else None
 
 
 def _with_margin(design: ClaimDesign) -> ClaimDesign:
@@ -289,8 +252,7 @@ def _with_margin(design: ClaimDesign) -> ClaimDesign:
     floors = [block.floor for block in design.blocks if block.floor is not None]
     floor = min(floors) if len(floors) == len(design.blocks) else None
     if question.mode == "difference" and not design.is_stand_in and question.scope in ("each", "no_worse"):
-        delta = estimand.delta
-        below = delta is not None and floor is not None and delta < floor and estimand.m is None
+        below = estimand.delta is not None and floor is not None and estimand.delta < floor and estimand.m is None
         if below and question.kind in ("difference", "mechanism"):
             question = replace(question, scope="no_worse")
             estimand = replace(estimand, margin=estimand.margin or floor)

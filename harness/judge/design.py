@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -228,20 +228,17 @@ class ClaimDesign:
 
     def trial_ids(self) -> dict[str, str]:
         """Every trial that the claim looks at, with its side; a trial has the first of its sides."""
+        own, others, gates = self.pairing.own_baselines, self.question.others, self.gate_arms
+        parts: list[tuple[str, Sequence[str]]] = []
+        for block in self.blocks:
+            parts += [("method", block.trials_of(block.chain[:1])), ("baseline", block.trials_of(block.chain[1:]))]
+        for block in self.blocks:
+            beside = {"own baseline": own, "shown": others, "gate": gates}
+            parts += [(side, block.trials_of(arms)) for side, arms in beside.items()]
+            parts.append(("teacher", block.teacher_trials))
         sides: dict[str, str] = {}
-        for block in self.blocks:
-            for name, arms in (("method", block.chain[:1]), ("baseline", block.chain[1:])):
-                for trial in block.trials_of(arms):
-                    sides.setdefault(trial, name)
-        beside = (
-            ("own baseline", self.pairing.own_baselines), ("shown", self.question.others), ("gate", self.gate_arms)
-        )  # fmt: skip
-        for block in self.blocks:
-            for name, arms in beside:
-                for trial in block.trials_of(arms):
-                    sides.setdefault(trial, name)
-            for trial in block.teacher_trials:
-                sides.setdefault(trial, "teacher")
+        for side, trials in parts:
+            sides |= {trial: side for trial in trials if trial not in sides}
         return sides
 
     def _flat(self) -> dict[str, Any]:

@@ -38,9 +38,9 @@ class Effect:
 
 @dataclass(frozen=True, slots=True)
 class MeasuredEffect:
-    """A contrast by seed, up = better; seeds that lack an arm's score, or mix environments, are counted."""
+    """A contrast, one value a seed, up = better; seeds that lack a score, or mix environments, are counted."""
 
-    values: Mapping[int, float]
+    values: list[float]
     missing: int
     failed: int
     diverged: int
@@ -60,30 +60,25 @@ def effects_of(design: Design) -> Iterator[Effect]:
 
 def _weights(design: Design, at: Mapping[int, str]) -> dict[Combination, float]:
     """+1 at the levels, −1 at the arm's own, multiplied over the factors in question; averaged over the others."""
-    cells = [
-        cell
-        for cell in design.cells
-        if all(cell[place] in (None, level) for place, level in at.items())
-    ]  # fmt: skip
+    cells = [cell for cell in design.cells if all(cell[place] in (None, level) for place, level in at.items())]
     others = len(cells) / 2 ** len(at)
     return {cell: math.prod(-1.0 if cell[place] is None else 1.0 for place in at) / others for cell in cells}
 
 
 def measure(
-    effect: Effect, design: Design, trials: Mapping[str, Mapping[int, str]], evidence: Evidence, metric: str,
-    described: Metric,
-) -> MeasuredEffect:  # fmt: skip
-    """The contrast on one benchmark; ``trials`` has the trial of each seed by arm."""
+    effect: Effect, cells: Mapping[Combination, Mapping[int, str]], evidence: Evidence, metric: str, described: Metric
+) -> MeasuredEffect:
+    """The contrast on one benchmark; ``cells`` has the trial of each seed by combination of levels."""
     sign = 1 if described.better == "higher" else -1
-    used = {cell: trials[design.cells[cell]] for cell in effect.weights}
+    used = {cell: cells[cell] for cell in effect.weights}
     seeds = sorted({seed for cell in used.values() for seed in cell})
-    values: dict[int, float] = {}
+    values = []
     for seed in seeds:
         stored = {cell: evidence.get(by_seed.get(seed, "")) for cell, by_seed in used.items()}
         given = {cell: trial.value(metric, described.split) for cell, trial in stored.items() if trial and trial.done}
         scores = {cell: value for cell, value in given.items() if value is not None and math.isfinite(value)}
         environments = {trial.environment for trial in stored.values() if trial is not None}
         if len(scores) == len(used) and len(environments) == 1:
-            values[seed] = sign * sum(weight * scores[cell] for cell, weight in effect.weights.items())
+            values.append(sign * sum(weight * scores[cell] for cell, weight in effect.weights.items()))
     ids = {trial for by_seed in used.values() for trial in by_seed.values()}
     return MeasuredEffect(values, len(seeds) - len(values), *failures(evidence.get(trial) for trial in ids))

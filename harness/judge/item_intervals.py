@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -14,59 +14,51 @@ from harness import stats
 from harness.judge.design import ClaimDesign
 from harness.judge.evidence import Evidence
 from harness.judge.rows import finite
-from harness.judge.units import ExaminedBlock
+from harness.judge.units import Unit
 from harness.store.queries import Queries
 
 Arrays = Mapping[str, NDArray[Any]]
+ItemOutputs = Callable[[str], Arrays | None]
+"""Of a trial; None where it kept none, or they are lost or damaged."""
 IDENTITY = "item"
 """The array that names the items."""
 
 
-class ItemOutputs:
-    """Per-item outputs of trials, each file read once."""
+def item_outputs(reader: Queries, trial_ids: Iterable[str]) -> ItemOutputs:
+    """Per-item outputs by trial, each file read once."""
+    paths = {row["trial_id"]: row["path"] for row in reader.artifacts(trial_ids) if row["name"] == "items"}
 
-    def __init__(self, reader: Queries, trial_ids: Iterable[str]) -> None:
-        rows = reader.artifacts(trial_ids)
-        self._paths = {row["trial_id"]: Path(row["path"]) for row in rows if row["name"] == "items"}
-        self._read: dict[str, Arrays | None] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._paths)
-
-    def of(self, trial_id: str) -> Arrays | None:
-        """The arrays of one trial; None where it kept none, or they are lost or damaged."""
-        if trial_id not in self._read:
-            self._read[trial_id] = self._load(trial_id)
-        return self._read[trial_id]
-
-    def _load(self, trial_id: str) -> Arrays | None:
-        path = self._paths.get(trial_id)
-        if path is None:
+    @cache
+    def read(trial_id: str) -> Arrays | None:
+        if trial_id not in paths:
             return None
         try:
-            with np.load(path, allow_pickle=False) as stored:
+            with np.load(paths[trial_id], allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
         except (OSError, ValueError, zipfile.BadZipFile):
             return None
 
+    return read
+
 
 def two_way(
-    design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence, items: ItemOutputs
-) -> dict[str, Any] | None:
-    """The two-way interval of the only comparison of a benchmark, in the claim's direction and the metric's unit.
+    design: ClaimDesign, units: Sequence[Unit], evidence: Evidence, items: ItemOutputs
+) -> dict[str, float | int | None] | None:
+    """The two-way interval of a claim's only comparison, in the claim's direction and the metric's unit.
 
     None where the items of the pairs are not all there and the same, where no array's mean is the judged metric, or
-    where the design has no such interval (several comparisons, gains, ratios, sequential seeds).
+    where the design has no such interval (several benchmarks or comparisons, gains, ratios, sequential seeds).
     """
-    pairing, block = design.pairing, examined.block
+    if len(units) != 1 or len(units[0].blocks) != 1 or units[0].stopped is not None:
+        return None
+    (examined,), pairing = units[0].blocks, design.pairing
     if len(examined.pairs) != 1 or pairing.own_baselines or pairing.log_ratio or design.rules.sequential:
         return None
-    (upper, lower), (pairs,) = block.comparisons[0], examined.pairs
-    rows = []
+    block, rows = examined.block, []
     named: NDArray[Any] | None = None
-    for seed in sorted(pairs.method):
-        ids = [block.cells[arm][seed] for arm in (upper, lower)]
-        method, baseline = (items.of(trial) for trial in ids)
+    for seed in sorted(examined.pairs[0].method):
+        ids = [block.cells[arm][seed] for arm in block.comparisons[0]]
+        method, baseline = map(items, ids)
         if method is None or baseline is None:
             return None
         for name in (method.get(IDENTITY), baseline.get(IDENTITY)):
@@ -93,12 +85,8 @@ def _column(one: Arrays, other: Arrays, scores: list[float | None]) -> tuple[str
     for key, values in one.items():
         if key == IDENTITY or key not in other or values.ndim != 1 or values.shape != other[key].shape:
             continue
-        if values.dtype.kind not in "bifu":
-            continue
-        for scale in (1.0, 100.0):
+        for scale in (1.0, 100.0) if values.dtype.kind in "bifu" and None not in scores else ():
             means = [scale * float(np.mean(side[key])) for side in (one, other)]
-            if all(
-                s is not None and np.isclose(m, s, rtol=1e-5, atol=1e-6) for m, s in zip(means, scores, strict=True)
-            ):
+            if np.allclose(means, np.array(scores, dtype=np.float64), rtol=1e-5, atol=1e-6):
                 return key, scale
     return None

@@ -13,7 +13,7 @@ from harness.judge.checks import CheckResult, checks_of
 from harness.judge.correction import CorrectedFamily, adjust
 from harness.judge.design import ClaimDesign
 from harness.judge.evidence import Evidence, read_evidence
-from harness.judge.item_intervals import ItemOutputs, two_way
+from harness.judge.item_intervals import item_outputs, two_way
 from harness.judge.rows import (
     GateRow,
     VerdictRow,
@@ -86,27 +86,20 @@ def judge(
         designs = [replace(design, rules=replace(design.rules, sequential=True)) for design in designs]
     evidence = read_evidence(reader, {trial for design in designs for trial in design.trial_ids()})
     checks = checks_of(designs, reader, compute=compute_checks)
-    items = ItemOutputs(reader, evidence)
+    items = item_outputs(reader, evidence)
     judged = judge_designs(designs, evidence, checks, judged_at)
-    return Judgement(
-        tuple(
-            row.with_design(
-                **(_two_way(claim, evidence, items) if items else {}),
-                **changes(row, earlier.get(claim.design.claim_id, []), judged_at),
-            )
-            for claim, row in judged
-        ),
-        tuple(trial for claim, _ in judged for trial in _trial_rows(claim.design, judged_at)),
-        tuple(gate for claim, _ in judged for gate in _gate_rows(claim)),
-    )
-
-
-def _two_way(claim: ExaminedClaim, evidence: Evidence, items: ItemOutputs) -> dict[str, Any]:
-    """The interval over seeds and items, for a claim with one benchmark."""
-    if len(claim.units) != 1 or len(claim.units[0].blocks) != 1 or claim.units[0].stopped is not None:
-        return {}
-    interval = two_way(claim.design, claim.units[0].blocks[0], evidence, items)
-    return {} if interval is None else {"two_way": interval}
+    rows = []
+    for claim, row in judged:
+        interval = two_way(claim.design, claim.units, evidence, items)
+        more = {} if interval is None else {"two_way": interval}
+        rows.append(row.with_design(**more, **changes(row, earlier.get(claim.design.claim_id, []), judged_at)))
+    trials = [
+        VerdictTrialRow(design.claim_id, design.scale, judged_at, trial, side)
+        for design in designs
+        if design.stopped is None
+        for trial, side in design.trial_ids().items()
+    ]
+    return Judgement(tuple(rows), tuple(trials), tuple(gate for claim, _ in judged for gate in _gate_rows(claim)))
 
 
 def judge_designs(
@@ -177,35 +170,22 @@ def earlier_verdicts(reader: Queries, claim_ids: list[str], scale: str) -> dict[
 def changes(row: VerdictRow, earlier: Sequence[EarlierVerdict], judged_at: datetime) -> dict[str, Any]:
     """Whether the pre-registered design changed after results existed, and at how many sizes it was looked at."""
     with_results = [verdict for verdict in earlier if verdict.n and verdict.registered]
-    sizes = {verdict.n for verdict in with_results} | ({row.n} if row.n else set())
+    looks = {"looks": len({row.n, *(verdict.n for verdict in with_results)} - {0})}
     if with_results and with_results[-1].registered != row.design["registered"]:
-        return {"looks": len(sizes), "changed_since": judged_at.isoformat(timespec="seconds")}
-    if with_results and with_results[-1].changed_since:
-        return {"looks": len(sizes), "changed_since": with_results[-1].changed_since}
-    return {"looks": len(sizes)}
-
-
-def _trial_rows(design: ClaimDesign, judged_at: datetime) -> list[VerdictTrialRow]:
-    if design.stopped is not None:
-        return []
-    return [
-        VerdictTrialRow(design.claim_id, design.scale, judged_at, trial, side)
-        for trial, side in design.trial_ids().items()
-    ]
+        return looks | {"changed_since": judged_at.isoformat(timespec="seconds")}
+    changed = with_results[-1].changed_since if with_results else None
+    return looks | ({"changed_since": changed} if changed else {})
 
 
 def _gate_rows(claim: ExaminedClaim) -> list[GateRow]:
     """One row a gate that was measured: of the benchmark where it has least slack."""
-    design, rows = claim.design, []
     readings = [gate for unit in claim.units for examined in unit.blocks for gate in examined.gates]
-    for rule in design.gates:
+    name, scale, rows = claim.design.claim_id, claim.design.scale, []
+    for rule in claim.design.gates:
         measured = [gate for gate in readings if gate.rule == rule and gate.value is not None]
-        if measured:
-            worst = min(measured, key=lambda gate: gate.slack)
-            assert worst.value is not None
-            rows.append(
-                GateRow(design.claim_id, design.scale, rule.metric, rule.arm, worst.value, rule.value, worst.passed)
-            )
+        worst = min(measured, key=lambda gate: gate.slack, default=None)
+        if worst is not None and worst.value is not None:
+            rows.append(GateRow(name, scale, rule.metric, rule.arm, worst.value, rule.value, worst.passed))
     return rows
 
 

@@ -49,19 +49,15 @@ def pair(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence:
         trials = [evidence.get(cell[seed]) if seed in cell else None for cell in cells]
         scores = [None if trial is None else _score(pairing, block, trial) for trial in trials]
         known = [score for score in scores if score is not None]
-        if len(known) < len(scores):
-            missing += 1
-            continue
-        if len({trial.environment for trial in trials if trial is not None}) > 1:
+        complete = len(known) == len(scores)
+        if complete and len({trial.environment for trial in trials if trial is not None}) > 1:
             mismatched += 1
-            continue
-        difference = _difference(pairing, block.direction, known)
-        if difference is None:
+        elif complete and (difference := _difference(pairing, block.direction, known)) is not None:
+            differences[seed] = difference
+            if math.isfinite(known[0]) and math.isfinite(known[1]):
+                method[seed], baseline[seed] = known[0], known[1]
+        else:
             missing += 1
-            continue
-        differences[seed] = difference
-        if math.isfinite(known[0]) and math.isfinite(known[1]):
-            method[seed], baseline[seed] = known[0], known[1]
     every = [evidence.get(trial) for cell in cells for trial in cell.values()]
     failed, diverged = failures(every)
     return Pairs(differences, method, baseline, len(every), missing, failed, diverged, mismatched)

@@ -130,16 +130,16 @@ def difference_row(
         e_value = reading.e if design.rules.sequential else None
         row = replace(row, p=reading.p, adjusted_p=family.adjusted[unit.contrast], e_value=e_value)
     blocks = [examined for each in units for examined in each.blocks]
+    entries = [entry for each, said in zip(units, words, strict=True) for entry in _entries(design, each, said)]
     return row.with_design(
         **_numbers(design, unit),
         **_corrected(design, unit.contrast, family),
+        **unit.method,
         deciding=[examined.block.benchmark for examined in unit.blocks],
-        per_benchmark=[
-            entry for each, said in zip(units, words, strict=True) for entry in _entries(design, each, said)
-        ],
+        per_benchmark=entries,
         shown=[entry for examined in blocks for entry in _shown(design, examined, evidence)],
         gate_readings=[_gate_entry(gate) for examined in blocks for gate in examined.gates],
-    ).with_design(**unit.method)
+    )
 
 
 def absolute_row(

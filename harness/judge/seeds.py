@@ -13,25 +13,20 @@ from itertools import count
 from statistics import median
 
 import numpy as np
-from numpy.typing import NDArray
 
 from harness import stats
 from harness.judge.bindings import claim_designs
 from harness.judge.correction import adjust
 from harness.judge.design import ClaimDesign
-from harness.judge.evidence import Evidence, StoredTrial, read_evidence
+from harness.judge.evidence import Evidence, read_evidence
 from harness.judge.judging import corrected_families, examine_claim
 from harness.judge.tests import Paired
-from harness.judge.units import ExaminedBlock, Unit
+from harness.judge.units import ExaminedBlock
 from harness.judge.verdicts import Criteria, Reading
 from harness.plan.planning import Plan, Selection
 from harness.store.events import LogEvent
 from harness.store.queries import Queries
 from harness.suite import Suite
-from harness.vocabulary import Verdict
-
-Floats = NDArray[np.float64]
-Counts = NDArray[np.int64]
 
 ENOUGH = 8
 """Seeds after which an adjusted rejection is kept although the size is not settled."""
@@ -147,7 +142,8 @@ def pending_of(designs: Sequence[ClaimDesign], evidence: Evidence, cap: int) -> 
             adjusted_p = family.adjusted[unit.contrast]
             if resolved(unit.reading, adjusted_p, criteria):
                 continue
-            comparisons = _open_comparisons(design, unit, evidence, cap)
+            possible = [_open_comparison(design, examined, evidence) for examined in unit.blocks if examined.runs]
+            comparisons = tuple(comparison for comparison in possible if comparison.next_seed < cap)
             if comparisons:
                 pending[unit.contrast] = Pending(
                     design.claim_id, unit.contrast, unit.reading.n, adjusted_p,
@@ -158,32 +154,18 @@ def pending_of(designs: Sequence[ClaimDesign], evidence: Evidence, cap: int) -> 
     return list(pending.values())
 
 
-def _open_comparisons(design: ClaimDesign, unit: Unit, evidence: Evidence, cap: int) -> tuple[OpenComparison, ...]:
-    """Those of a unit's benchmarks that may have another seed below the cap."""
-    possible = [
-        _open_comparison(design, examined, evidence)
-        for examined in unit.blocks
-        if examined.stopped is None or examined.stopped.verdict == Verdict.NOT_RUN
-    ]
-    return tuple(comparison for comparison in possible if comparison.next_seed < cap)
-
-
 def _open_comparison(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> OpenComparison:
     block = examined.block
     arms = tuple(dict.fromkeys((*block.chain, *design.pairing.own_baselines)))
     cells = [block.cells.get(arm, {}) for arm in arms]
     # an arm may have more seeds already, bought for another comparison
     following = next(seed for seed in count() if any(seed not in cell for cell in cells))
-    seconds = sum(_seconds([evidence.get(trial) for trial in cell.values()]) for cell in cells)
+    stored = ([evidence[trial].seconds for trial in cell.values() if trial in evidence] for cell in cells)
+    seconds = sum(median(known) if (known := [time for time in times if time]) else 1.0 for times in stored)
     values = [tuple(pairs.values) for pairs in examined.pairs]
     weakest = min(values, key=lambda each: (len(each), sum(each) / len(each) if each else 0.0)) if values else ()
     p = Paired(weakest, True, design.rules.g).p if weakest else 1.0
     return OpenComparison(block.benchmark, arms, weakest, following, seconds, p)
-
-
-def _seconds(trials: Sequence[StoredTrial | None]) -> float:
-    known = [trial.seconds for trial in trials if trial is not None and trial.seconds]
-    return median(known) if known else 1.0
 
 
 def needed_p(family: str, p: Mapping[str, float | None], contrast: str, alpha: float) -> float:
@@ -191,11 +173,7 @@ def needed_p(family: str, p: Mapping[str, float | None], contrast: str, alpha: f
     if family == "primary":
         others = sorted(1.0 if value is None else value for name, value in p.items() if name != contrast)
         size = len(others) + 1
-        rejected = 0
-        for rank, value in enumerate(others):
-            if value * (size - rank) > alpha:
-                break
-            rejected += 1
+        rejected = next((i for i, value in enumerate(others) if value * (size - i) > alpha), len(others))
         return alpha / (size - rejected)
     low, high = math.log(1e-12), math.log(alpha)
     for _ in range(30):
@@ -211,23 +189,16 @@ def next_seeds(pending: Sequence[Pending], at_most: int = 1) -> list[Purchase]:
     A claim over several benchmarks gets its seed where the evidence is weakest. Where nothing is expected to resolve
     before the cap, the cheapest seed of the claim with fewest pairs is next.
     """
-    chosen = []
-    for test in pending:
-        weakest = max(test.comparisons, key=lambda each: (each.p, -len(each.differences)))
-        chosen.append((resolution_rate(test, weakest), test, weakest))
-    ranked = sorted(chosen, key=lambda each: (-each[0], each[2].seconds * (each[1].n + 1), each[1].contrast))
-    purchases: list[Purchase] = []
-    bought: set[tuple[str, tuple[str, ...], int]] = set()
+    weakest = [(test, max(test.comparisons, key=lambda each: (each.p, -len(each.differences)))) for test in pending]
+    rated = [(resolution_rate(test, comparison), test, comparison) for test, comparison in weakest]
+    ranked = sorted(rated, key=lambda each: (-each[0], each[2].seconds * (each[1].n + 1), each[1].contrast))
+    bought: dict[tuple[str, tuple[str, ...], int], Purchase] = {}
     for rate, test, comparison in ranked:
         place = (comparison.benchmark, comparison.arms, comparison.next_seed)
-        if place in bought or len(purchases) >= at_most:
-            continue
-        bought.add(place)
         others = tuple((other.claim_id, score) for score, other, _ in ranked if other is not test)
-        purchases.append(
-            Purchase(test.claim_id, *place, rate, others, test.contrast, test.n, test.adjusted_p, test.threshold)
-        )
-    return purchases
+        purchase = Purchase(test.claim_id, *place, rate, others, test.contrast, test.n, test.adjusted_p, test.threshold)
+        bought.setdefault(place, purchase)
+    return list(bought.values())[:at_most]
 
 
 def resolution_rate(pending: Pending, comparison: OpenComparison) -> float:
@@ -238,21 +209,15 @@ def resolution_rate(pending: Pending, comparison: OpenComparison) -> float:
     seconds until then, or nothing beyond the cap.
     """
     values = np.asarray(comparison.differences, dtype=np.float64)
-    n, cap = len(values), pending.cap
+    n, cap, criteria = len(values), pending.cap, pending.criteria
     if n < 2 or not np.isfinite(values).all():
         return 1.0 / (comparison.seconds * max(1, cap - n))
-    future = np.arange(n + 1, cap + 1)
-    if len(future) == 0:
+    if n >= cap:
         return 0.0
-    return _expected(pending, values, future, n) / comparison.seconds
-
-
-def _expected(pending: Pending, values: Floats, future: Counts, n: int) -> float:
     from scipy import special
 
-    criteria = pending.criteria
-    shift = 0.0 if pending.margin is None else pending.margin
-    mean, sd = float(values.mean()) + shift, float(values.std(ddof=1))
+    future = np.arange(n + 1, cap + 1)
+    mean, sd = float(values.mean()) + (pending.margin or 0.0), float(values.std(ddof=1))
     truths = mean + special.stdtrit(n - 1, np.array(QUANTILES))[:, None] * sd / math.sqrt(n)
     means = (n * mean + (future - n) * truths) / future
     squares = (future - 1) * sd**2
@@ -269,7 +234,7 @@ def _expected(pending: Pending, values: Floats, future: Counts, n: int) -> float
     if pending.margin is None and not criteria.stand_in:
         done |= means + half < (criteria.smallest or 0.0)
     first = np.where(done.any(axis=1), done.argmax(axis=1) + 1, np.inf)
-    return float(np.mean(1.0 / first))
+    return float(np.mean(1.0 / first)) / comparison.seconds
 
 
 def with_bought(selection: Selection, purchases: Sequence[Purchase]) -> Selection:

@@ -66,7 +66,7 @@ class Paired(Test):
         self.n, self.sized = len(values), all(map(math.isfinite, values))
         if self.sized:
             self.estimate = float(np.mean(values)) if values else math.nan
-            self.p, self.e = _p(values, sequential, g), stats.e_value(values, g)
+            self.p, self.e = _tested(values, sequential, g).p, stats.e_value(values, g)
         else:
             with np.errstate(invalid="ignore"):
                 middle = float(np.median(values))
@@ -76,7 +76,10 @@ class Paired(Test):
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """1 − α interval of the mean difference; the whole line where only signs were tested."""
-        return _interval(self.values, self.sequential, self.g, alpha) if self.sized else (-math.inf, math.inf)
+        if not self.sized:
+            return -math.inf, math.inf
+        tested = _tested(self.values, self.sequential, self.g, alpha)
+        return tested.low, tested.high
 
     def above(self, alpha: float) -> bool:
         """Whether the interval, or what only signs can say, lies above zero."""
@@ -105,15 +108,9 @@ class Paired(Test):
 
 
 @lru_cache(maxsize=4096)
-def _interval(values: tuple[float, ...], sequential: bool, g: float, alpha: float) -> tuple[float, float]:
+def _tested(values: tuple[float, ...], sequential: bool, g: float, alpha: float = 0.05) -> stats.Inference:
     """The policy asks again each round, although one comparison has changed."""
-    tested = stats.anytime_interval(values, g, alpha, running=True) if sequential else stats.paired_t(values, alpha)
-    return tested.low, tested.high
-
-
-@lru_cache(maxsize=4096)
-def _p(values: tuple[float, ...], sequential: bool, g: float) -> float:
-    return stats.anytime_p(values, g) if sequential else stats.paired_t(values).p
+    return stats.anytime_interval(values, g, alpha, running=True) if sequential else stats.paired_t(values, alpha)
 
 
 def sign_log_e(values: Sequence[float]) -> list[float]:

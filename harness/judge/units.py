@@ -31,6 +31,11 @@ class ExaminedBlock:
         return all(gate.passed for gate in self.gates)
 
     @property
+    def runs(self) -> bool:
+        """Whether more seeds may still give it a test."""
+        return self.stopped is None or self.stopped.verdict == Verdict.NOT_RUN
+
+    @property
     def baseline(self) -> list[float]:
         """Scores of the deciding baseline."""
         return list(self.pairs[0].baseline.values()) if self.pairs else []
@@ -79,8 +84,7 @@ def _examine(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> Exa
 def _stop_of(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> Stop | None:
     """Why a benchmark gets no test: nothing ran, the gate, divergence, failures, unequal arms, a weak baseline."""
     block, pairs, gates = examined.block, examined.pairs, examined.gates
-    arms = (*block.chain, *design.pairing.own_baselines)
-    unplanned = [arm for arm in arms if not block.cells.get(arm)]
+    unplanned = [arm for arm in (*block.chain, *design.pairing.own_baselines) if not block.cells.get(arm)]
     if unplanned:
         return Stop(Verdict.NOT_RUN, f"this plan has no trials of {', '.join(unplanned)} on {block.benchmark}")
     if not any(each.differences or each.failed or each.diverged or each.mismatched for each in pairs):
@@ -131,15 +135,14 @@ def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str)
     method: Mapping[str, str] = {}
     if question.scope == "mean" and len(blocks) > 1:
         units = _common_unit(blocks)
-        if units is None:
-            reason = "a mean over several metrics needs a 'floor' of each to bring them to one unit"
-            return Unit(contrast, blocks, None, None, Stop(Verdict.INVALID, reason), {"reason": reason})
         # every benchmark of a claim has the same comparisons, in one order
-        compared = [_mean(design, pairs, units) for pairs in zip(*(each.pairs for each in blocks), strict=True)]
-        if not compared:
-            reason = "scope mean is for differences of two arms"
-            return Unit(contrast, blocks, None, None, Stop(Verdict.INVALID, reason), {"reason": reason})
-        test = compared[0] if len(compared) == 1 else Conjunction(tuple(compared), len(compared))
+        compared = list(zip(*(each.pairs for each in blocks), strict=True))
+        if units is None or not compared:
+            lacking = "a mean over several metrics needs a 'floor' of each to bring them to one unit"
+            reason = lacking if units is None else "scope mean is for differences of two arms"
+            return Unit(contrast, blocks, None, None, Stop(Verdict.INVALID, reason))
+        tests = tuple(_mean(design, pairs, units) for pairs in compared)
+        test = tests[0] if len(tests) == 1 else Conjunction(tests, len(tests))
         standard = "floor" if _mixed(blocks) else "none: one unit"
         method = {"replication": "domains"} if question.domains is not None else {"standardised_by": standard}
     else:
@@ -158,9 +161,9 @@ def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:
     stops = [each.stopped for each in blocks if each.stopped is not None]
     if len(blocks) == 1 or not stops:
         return stops[0] if stops else None
-    for stop in stops:
-        if stop.verdict == Verdict.INVALID:
-            return stop
+    invalid = [stop for stop in stops if stop.verdict == Verdict.INVALID]
+    if invalid:
+        return invalid[0]
     inactive = [stop.reason for stop in stops if stop.verdict == Verdict.INACTIVE]
     if inactive and len(blocks) - len(inactive) < (k if k is not None else len(blocks)):
         return Stop(Verdict.INACTIVE, "; ".join(inactive))
