@@ -7,10 +7,11 @@ import importlib
 import json
 import pkgutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from harness.registry.index import INDEX, PACKAGES, cards_in, declared_by
+from harness.registry.index import PACKAGES, cards_in, declared_by
 from harness.vocabulary import Kind
 
 
@@ -57,13 +58,12 @@ def render(index: Mapping[Kind, Mapping[str, Any]]) -> str:
     return json.dumps(index, indent=1, ensure_ascii=False) + "\n"
 
 
-def main(arguments: list[str]) -> int:
-    """Write the index, or with ``--check`` say whether the committed one is what the records give."""
-    text = render(collect())
-    if "--check" in arguments:
-        same = INDEX.read_text(encoding="utf-8") == text
-        sys.stdout.write("index.json is up to date\n" if same else "index.json is stale: python -m harness.registry\n")
-        return 0 if same else 1
-    INDEX.write_text(text, encoding="utf-8")
-    sys.stdout.write(f"wrote {INDEX.name}\n")
-    return 0
+def write_or_check(path: Path, text: str, command: str, arguments: Sequence[str]) -> int:
+    """Write a generated file, or with ``--check`` say whether the committed one has this text; returns an exit code."""
+    if "--check" not in arguments:
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"wrote {path.name}\n")
+        return 0
+    same = path.is_file() and path.read_text(encoding="utf-8") == text
+    sys.stdout.write(f"{path.name} is up to date\n" if same else f"{path.name} is stale: {command}\n")
+    return 0 if same else 1
