@@ -12,16 +12,8 @@ from harness.data.locate import require_data
 from harness.errors import MissingDataError
 from harness.plan.planning import Plan, Trial
 from harness.registry.shipped import fixtures
+from harness.trial.recipe import COURSE_KEYS, SLOT_KEYS
 from harness.trial.spec import TrialSpec
-
-# Recipe keys that decide how long and how fast is trained, not what a step is.
-LENGTH_KEYS = frozenset(
-    {
-        "steps", "epochs", "max_steps", "schedule", "warmup", "milestones", "gamma", "min_lr_ratio", "select",
-        "selection_metric", "selection_better", "evaluations", "timeout_seconds", "optimizer", "norm", "objective",
-        "adaptation", "slots",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +115,7 @@ def key_of(spec: TrialSpec) -> str:
             "task": spec.task,
             "data": _without_sizes(spec.data.to_json()),
             "model": spec.model.to_json(),
-            "recipe": _without_sizes({name: value for name, value in spec.recipe.items() if name not in LENGTH_KEYS}),
+            "recipe": _without_sizes({k: v for k, v in spec.recipe.items() if k not in {*COURSE_KEYS, *SLOT_KEYS}}),
             "slots": {
                 slot: _without_sizes({key: item for key, item in value.items() if key != "lr"})
                 for slot, value in spec.slots.to_json().items()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.registry.index import PACKAGES, cards_in, declared_by
+from harness.trial.options import Option
 from harness.vocabulary import Kind
 
 
@@ -27,7 +28,8 @@ def collect() -> dict[Kind, dict[str, dict[str, Any]]]:
                 rows[card.name] = {"module": module_name, "card": _plain(card)}
                 if kind != "method":  # a method's follow from its card
                     del rows[card.name]["card"]["options"]
-                    rows[card.name]["options"] = _plain(declared_by(kind, card))
+                    declared = declared_by(kind, card).items()
+                    rows[card.name]["options"] = {name: _shortened(option) for name, option in declared}
         found[kind] = dict(sorted(rows.items()))
     return found
 
@@ -51,6 +53,12 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return value
+
+
+def _shortened(option: Option) -> dict[str, Any]:
+    """An option as plain data, without what is as in every option unless said otherwise."""
+    usual = _plain(Option("any"))
+    return {key: value for key, value in _plain(option).items() if key == "type" or value != usual[key]}
 
 
 def render(index: Mapping[Kind, Mapping[str, Any]]) -> str:

@@ -76,7 +76,7 @@ def _registered(kind: Kind, shown: tuple[str, ...]) -> list[dict[str, Any]]:
     ]
     blank = dict.fromkeys(shown, "")
     for name, point in registry.plug_ins(kind).items():
-        if name not in known.keys():  # noqa: SIM118 (``in known`` imports it)
+        if name not in known.keys():  # noqa: SIM118 (``in known`` counts plug-ins too)
             rows.append({"name": name, **blank, "summary": f"plug-in {point.value}, not imported"})
     return rows
 

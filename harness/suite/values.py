@@ -46,6 +46,9 @@ def wrong(name: str, value: Any, key: Option) -> str | None:
         fits = isinstance(value, _TYPES[key.type]) and (key.type == "bool" or not isinstance(value, bool))
         if not fits:
             return f"'{name}' is {value!r}; {_WORDS[key.type]} is expected"
+    if key.type == "list":
+        items = (wrong(f"{name}[{number}]", item, Option(key.items)) for number, item in enumerate(value))
+        return next(filter(None, items), None)
     if isinstance(value, float) and math.isnan(value):
         return f"'{name}' is not a number"
     if key.choices and value not in key.choices:
