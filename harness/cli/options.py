@@ -31,7 +31,7 @@ address_option = click.option("--address", metavar="auto|HOST:PORT", help="Join 
 gpus_option = click.option(
     "--gpus-per-trial", type=click.FloatRange(min=0), metavar="F", help="A share of a GPU for each trial."
 )
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 format_option = click.option(
     "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
 )
@@ -72,8 +72,8 @@ def selection_options(default: Scale = Scale.MINI, seeds: str | None = None) -> 
         @functools.wraps(function)
         def command(**given: Any) -> Any:
             names = ("scale", "benchmarks", "arms", "overrides")
-            chosen = _chosen(*(given.pop(name) for name in names), given.pop("seeds", seeds))
-            return function(chosen=chosen, **given)
+            selected = {name: given.pop(name) for name in names}
+            return function(chosen=_chosen(**selected, seeds=given.pop("seeds", seeds)), **given)
 
         for option in options if seeds is None else [options[0], *options[2:]]:
             command = option(command)

@@ -81,15 +81,11 @@ def cells_of(plan: Plan, own_methods: tuple[Mapping[str, Any], ...] = ()) -> lis
     """Every cell of a plan at its first seed, prerequisites first."""
     by_id = {trial.trial_id: trial for trial in plan.trials}
     named = {link.trial_id for link in plan.links}
-    asked = [(t.benchmark, t.arm, t) for t in plan.trials if t.trial_id not in named]
-    seen: set[tuple[str, str]] = set()
-    for link in plan.links:
-        if (link.benchmark, link.arm) not in seen:
-            seen.add((link.benchmark, link.arm))
-            asked.append((link.benchmark, link.arm, by_id[link.trial_id]))
+    first = {(link.benchmark, link.arm): by_id[link.trial_id] for link in reversed(plan.links)}
+    asked = [((trial.benchmark, trial.arm), trial) for trial in plan.trials if trial.trial_id not in named]
+    asked += [(cell, first[cell]) for cell in plan.cells]
     return [
-        PreflightCell(plan.suite, benchmark, arm, trial, work_of(trial, own_methods), missing_of(trial))
-        for benchmark, arm, trial in asked
+        PreflightCell(plan.suite, *cell, trial, work_of(trial, own_methods), missing_of(trial)) for cell, trial in asked
     ]
 
 
@@ -140,13 +136,11 @@ def _without_sizes(value: Any) -> Any:
 
 def missing_of(trial: Trial) -> tuple[str, ...]:
     """What of its data and published weights is not here, by name."""
-    starts = trial.spec.prerequisites.values()
-    sources = [(trial.spec.data.name, trial.spec.data.values, "data")]
-    sources += [(start.weights, {}, "weights") for start in starts if start.weights is not None]
+    weights = [start.weights for start in trial.spec.prerequisites.values() if start.weights is not None]
     missing = []
-    for name, parameters, kind in sources:
+    for kind, name in [("data", trial.spec.data.name), *(("weights", name) for name in weights)]:
         try:
-            require_data(name, parameters)
+            require_data(name, trial.spec.data.values if kind == "data" else {})
         except MissingDataError:
             missing.append(f"{kind} {name}")
     return tuple(missing)

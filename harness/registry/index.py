@@ -230,6 +230,7 @@ def _hyper_parameter(name: str, card: MethodCard) -> Option:
     if name in card.required:
         return Option("float", required=True)
     default: Any = card.defaults[name]
+    allowed: Any = card.options.get(name, ())
     kind = _type_of(default)
     items: OptionType = "any"
     if kind == "int" and isinstance(card.search_space.get(name), _method_cards().Uniform):
@@ -237,7 +238,7 @@ def _hyper_parameter(name: str, card: MethodCard) -> Option:
     if isinstance(default, tuple):
         default, kinds = list(default), sorted({_type_of(item) for item in default})
         items = kinds[0] if len(kinds) == 1 or kinds == ["float", "int"] else "any"
-    return Option(kind, default, choices=tuple(card.options.get(name, ())), optional=default is None, items=items)
+    return Option(kind, default, choices=tuple(allowed), optional=default is None, items=items)
 
 
 def _type_of(value: Any) -> OptionType:

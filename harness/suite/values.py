@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness import registry
-from harness.errors import choices
+from harness.errors import HarnessError, choices
 from harness.registry.cards import TaskCard
 from harness.trial.options import Option
 from harness.trial.recipe import COMMON_KEYS
@@ -36,6 +36,14 @@ class Mistake:
     def below(self, *path: str | int) -> Mistake:
         """The same mistake seen from further up."""
         return Mistake((*path, *self.path), self.message)
+
+
+class MistakesError(HarnessError):
+    """Content that is not valid, with every mistake in it."""
+
+    def __init__(self, *mistakes: Mistake) -> None:
+        self.mistakes = mistakes
+        super().__init__("; ".join(mistake.message for mistake in mistakes))
 
 
 def wrong(name: str, value: Any, key: Option) -> str | None:
