@@ -7,26 +7,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from harness.execute.run import Request, run_suite
-    from harness.plan.planning import Selection, make_plan
-    from harness.results.claims import judge_suite
-    from harness.results.reporting import ReportRequest, write_report
-    from harness.store import open_reader
-    from harness.suite import load_suite
+    from harness.execute.run import Request as Request
+    from harness.execute.run import run_suite as run_suite
+    from harness.plan.planning import Selection as Selection
+    from harness.plan.planning import make_plan as make_plan
+    from harness.results.claims import judge_suite as judge_suite
+    from harness.results.reporting import ReportRequest as ReportRequest
+    from harness.results.reporting import write_report as write_report
+    from harness.store import open_reader as open_reader
+    from harness.suite import load_suite as load_suite
 
 __version__ = "0.1.0"
-__all__ = [
-    "ReportRequest",
-    "Request",
-    "Selection",
-    "judge_suite",
-    "load_suite",
-    "make_plan",
-    "open_reader",
-    "run_suite",
-    "write_report",
-]
-
 _HOMES = {
     "ReportRequest": "harness.results.reporting",
     "Request": "harness.execute.run",
@@ -38,6 +29,7 @@ _HOMES = {
     "run_suite": "harness.execute.run",
     "write_report": "harness.results.reporting",
 }
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:

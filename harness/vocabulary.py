@@ -111,13 +111,7 @@ class Verdict(StrEnum):
     REPRODUCED = "reproduced", Tone.HOLDS, 15, f"{_ABOVE}; the estimate reaches κ times the published size", True
     CONFIRMED = "direction confirmed", Tone.HOLDS, 14, f"{_ABOVE}; the size is not judged here", True
     HOLDS = "holds", Tone.HOLDS, 16, "both sides were computed and agree within the tolerance"
-    DIRECTION_ONLY = (
-        "direction only",
-        Tone.PART,
-        13,
-        f"{_ABOVE}; the estimate is below κ of the published size",
-        True,
-    )
+    DIRECTION_ONLY = "direction only", Tone.PART, 13, f"{_ABOVE}; the estimate is below κ of the published size", True
     INCONCLUSIVE = "inconclusive", Tone.OPEN, 9, _OPEN
     UNDECIDED = "undecided", Tone.OPEN, 10, _OPEN
     NOT_REPRODUCED = "not reproduced", Tone.NULL, 7, _EXCLUDED

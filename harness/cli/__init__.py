@@ -1,4 +1,4 @@
-"""The command line: one command a file, each a thin call of a function."""
+"""The command line: every command parses, calls one function and prints."""
 
 from __future__ import annotations
 

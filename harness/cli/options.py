@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -12,18 +15,34 @@ from harness.errors import HarnessError
 from harness.store.paths import default_database
 from harness.vocabulary import Scale
 
+if TYPE_CHECKING:
+    from harness.plan.planning import Selection
+
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+_PATH = click.Path(path_type=Path)
+_DATABASE = "The database.  [default: $HARNESS_DB or results/harness.duckdb]"
+_OVERRIDE = "Override a recipe key, data.KEY or model.KEY in every arm; every chosen benchmark must take it."
 
-def database_option(function: Function) -> Function:
-    """``--db``."""
-    return click.option(
-        "--db",
-        "database",
-        type=click.Path(path_type=Path),
-        default=default_database,
-        help="The database.  [default: $HARNESS_DB or results/harness.duckdb]",
-    )(function)
+database_option = click.option("--db", "database", type=_PATH, default=default_database, help=_DATABASE)
+override_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_OVERRIDE)
+executor_option = click.option("--executor", type=click.Choice(["ray", "inline"]), default="ray", show_default=True)
+address_option = click.option("--address", metavar="auto|HOST:PORT", help="Join a Ray cluster.")
+gpus_option = click.option(
+    "--gpus-per-trial", type=click.FloatRange(min=0), metavar="F", help="A share of a GPU for each trial."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
+format_option = click.option(
+    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What of a suite the options of a command select, and the methods that ``--arm NAME=FILE.py:CLASS`` adds."""
+
+    selection: Selection
+    methods: tuple[Mapping[str, Any], ...]
 
 
 def scale_option(default: Scale = Scale.MINI) -> Callable[[Function], Function]:
@@ -34,70 +53,67 @@ def scale_option(default: Scale = Scale.MINI) -> Callable[[Function], Function]:
     )
 
 
-def override_option(function: Function) -> Function:
-    """``--set``."""
-    return click.option(
-        "--set",
-        "overrides",
-        multiple=True,
-        metavar="KEY=VALUE",
-        help="Override a recipe key, data.KEY or model.KEY in every arm; every chosen benchmark must take it.",
-    )(function)
+def selection_options(default: Scale = Scale.MINI, seeds: str | None = None) -> Callable[[Function], Function]:
+    """``--scale``, ``--benchmark``, ``--arm``, ``--seeds``, ``--set``; the command gets them as ``chosen: Chosen``.
 
-
-def selection_options(function: Function) -> Function:
-    """``--scale``, ``--benchmark``, ``--arm``, ``--seeds``, ``--set``."""
-    for option in (
+    Args:
+        default: of ``--scale``.
+        seeds: where the command has its own and no option for them.
+    """
+    options = [
         override_option,
         click.option("--seeds", metavar="N|MIN..MAX", help="Seeds 0…N−1, or a sequential range."),
         click.option("--arm", "arms", multiple=True, metavar="A", help="Only this arm; NAME=FILE.py:CLASS adds one."),
         click.option("--benchmark", "benchmarks", multiple=True, metavar="B", help="Only this benchmark."),
-        scale_option(),
-    ):
-        function = option(function)
-    return function
+        scale_option(default),
+    ]
+
+    def decorated(function: Function) -> Function:
+        @functools.wraps(function)
+        def command(**given: Any) -> Any:
+            names = ("scale", "benchmarks", "arms", "overrides")
+            selected = {name: given.pop(name) for name in names}
+            return function(chosen=_chosen(**selected, seeds=given.pop("seeds", seeds)), **given)
+
+        for option in options if seeds is None else [options[0], *options[2:]]:
+            command = option(command)
+        return command  # type: ignore[return-value]
+
+    return decorated
 
 
-def selection(
-    scale: str, benchmarks: tuple[str, ...], arms: tuple[str, ...], seeds: str | None, overrides: tuple[str, ...]
-) -> tuple[Any, tuple[Mapping[str, Any], ...]]:
-    """The plan's selection, and the methods that ``--arm NAME=FILE.py:CLASS`` adds."""
+def _chosen(
+    scale: str, benchmarks: tuple[str, ...], arms: tuple[str, ...], overrides: tuple[str, ...], seeds: str | None
+) -> Chosen:
     from harness.plan.planning import Selection, parse_seeds
+    from harness.plan.user_arms import user_arm
 
-    added, methods, named = {}, [], []
-    for text in arms:
-        if "=" in text:
-            from harness.plan.user_arms import user_arm
-
-            name, arm, method = user_arm(text)
-            added[name] = arm
-            methods.append(method)
-        else:
-            named.append(text)
+    added = [user_arm(text) for text in arms if "=" in text]
     numbers, cap = parse_seeds(seeds)
-    chosen = Selection(
+    named = tuple(text for text in arms if "=" not in text)
+    selection = Selection(
         scale=scale,
         benchmarks=benchmarks or None,
-        arms=tuple(named) or None,
+        arms=named or None,
         seeds=numbers,
         cap=cap,
         overrides=parse_overrides(overrides),
-        added_arms=added,
+        added_arms={name: arm for name, arm, _ in added},
     )
-    return chosen, tuple(methods)
+    return Chosen(selection, tuple(method for _, _, method in added))
 
 
 def parse_overrides(texts: tuple[str, ...]) -> dict[str, Any]:
     """``--set lr=1e-3``: values are read as YAML reads them."""
     from harness.suite.yamlfile import parse
 
-    found = {}
+    overrides = {}
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key:
             raise HarnessError(f"--set '{text}': KEY=VALUE is expected, as in --set steps=100")
-        found[key] = parse(f"- {value}", Path(f"--set {key}"), top=list).plain()[0]
-    return found
+        overrides[key] = parse(f"- {value}", Path(f"--set {key}"), top=list).plain()[0]
+    return overrides
 
 
 def seconds(text: str | None) -> float | None:
@@ -113,3 +129,8 @@ def seconds(text: str | None) -> float | None:
     if not 0 < value < float("inf"):
         raise HarnessError(f"--time-budget '{text}': a time such as 90s, 30m or 2h is expected")
     return value
+
+
+def command_line() -> str:
+    """The command as it was typed, for the record."""
+    return " ".join(["harness", *sys.argv[1:]])

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from harness.cli.group import COMMANDS, LazyGroup
+from harness.registry.generate import write_or_check
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 WIDTH = 100
@@ -43,19 +44,5 @@ def _pages(command: click.Command, name: str, parent: click.Context) -> Iterator
                 yield from _pages(found, own, context)
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or with ``--check`` say whether the committed one is what the commands say."""
-    text = render()
-    if "--check" in arguments:
-        same = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text
-        sys.stdout.write(
-            "commands.md is up to date\n" if same else "commands.md is stale: python -m harness.cli.reference\n"
-        )
-        return 0 if same else 1
-    PAGE.write_text(text, encoding="utf-8")
-    sys.stdout.write(f"wrote {PAGE.name}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check(PAGE, render(), "python -m harness.cli.reference", sys.argv[1:]))

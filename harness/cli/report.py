@@ -1,42 +1,104 @@
-"""``harness report``."""
+"""``harness claims``, ``harness report`` and ``harness browse``: what is concluded from the stored trials."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import database_option, selection, selection_options
+from harness.cli.options import Chosen, database_option, format_option, selection_options
 
 if TYPE_CHECKING:
     from harness.results.reporting import ReportRequest
 
+_out_option = click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder.  [default: report/ beside the database]"
+)
+
+
+@click.command(name="claims", epilog="Example: harness claims adamp --format json")
+@click.argument("suites", nargs=-1, metavar="[SUITE…]")
+@selection_options()
+@database_option
+@format_option
+def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, form: str) -> None:
+    """Judge a suite's claims from the stored trials (without a name: every shipped suite's)."""
+    from harness.cli.terminal import counted, plain
+    from harness.cli.verdicts import print_ablations, print_claims
+    from harness.registry.shipped import suite_files
+    from harness.results.claims import judge_suite
+
+    rows = []
+    for name in suites or tuple(suite_files()):
+        judged = judge_suite(name, chosen.selection, database)
+        suite, scale = judged.suite, judged.plan.scale
+        if form == "json":
+            verdicts = [verdict.columns() for verdict in judged.verdicts]
+            row = {"suite": suite.name, "scale": scale, "verdicts": verdicts, "ablations": judged.ablations}
+            rows.append(plain(row))
+        else:
+            print_claims(suite, scale, judged.verdicts)
+            print_ablations(judged.ablations)
+        if judged.superseded:
+            trials = counted(judged.superseded, "stored trial")
+            were, are = ("was", "is") if judged.superseded == 1 else ("were", "are")
+            click.echo(
+                f"{suite.name}: {trials} of these cells {were} made by other code, recipes or data and {are} not "
+                f"judged; 'harness run {name} --scale {scale}' runs today's",
+                err=True,
+            )
+        if judged.adopted:
+            trials = counted(judged.adopted, "trial")
+            click.echo(f"{suite.name}: {trials} measured by older code, adopted by 'harness verify --adopt'", err=True)
+    if form == "json":
+        click.echo(json.dumps(rows))
+
 
 @click.command(name="report", epilog="Example: harness report adamp --single-file")
 @click.argument("suites", nargs=-1, metavar="[SUITE…]")
-@selection_options
+@selection_options()
 @database_option
-@click.option("--out", type=click.Path(path_type=Path), help="Folder.  [default: report/ beside the database]")
+@_out_option
 @click.option("--single-file", is_flag=True, help="One HTML file that can be mailed.")
-def command(suites: tuple[str, ...], **options: Any) -> None:
+def report_command(
+    suites: tuple[str, ...], chosen: Chosen, database: Path, out: Path | None, single_file: bool
+) -> None:
     """Write the HTML site of suites (without names: of every suite in the database) and print its path.
 
     Without --scale, of every scale at which a suite has run.
     """
     from harness.results.reporting import write_report
 
-    click.echo(str(write_report(requested(suites, options))))
+    click.echo(str(write_report(_requested(suites, chosen, database, out, single_file))))
 
 
-def requested(suites: tuple[str, ...], options: Mapping[str, Any]) -> ReportRequest:
+@click.command(name="browse", epilog="Example: harness browse adamp --port 8000")
+@click.argument("suites", nargs=-1, metavar="[SUITE…]")
+@selection_options()
+@database_option
+@_out_option
+@click.option("--port", type=click.IntRange(0, 65535), default=0, help="[default: a free one]")
+@click.option("--every", type=click.FloatRange(min=1), default=5.0, show_default=True, help="Seconds between looks.")
+def browse_command(
+    suites: tuple[str, ...], chosen: Chosen, database: Path, out: Path | None, port: int, every: float
+) -> None:
+    """Serve the report on this machine and follow a run: progress, time left, what runs, failures, bought seeds.
+
+    Pages renew themselves while results come in.
+    """
+    from harness.results.serve import browse
+
+    browse(_requested(suites, chosen, database, out), port, every, click.echo)
+
+
+def _requested(
+    suites: tuple[str, ...], chosen: Chosen, database: Path, out: Path | None, single_file: bool = False
+) -> ReportRequest:
     """The pages that the command now running asks for: without --scale, of every scale that ran."""
     from harness.results.reporting import ReportRequest
 
-    chosen, _ = selection(
-        options["scale"], options["benchmarks"], options["arms"], options["seeds"], options["overrides"]
-    )
     source = click.get_current_context().get_parameter_source("scale")
     every = source is click.core.ParameterSource.DEFAULT
-    return ReportRequest(options["database"], suites, chosen, every, options["out"], bool(options.get("single_file")))
+    return ReportRequest(database, suites, chosen.selection, every, out, single_file)

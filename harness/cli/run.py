@@ -1,62 +1,64 @@
-"""``harness run``."""
+"""``harness run``, ``harness plan`` and ``harness verify``: the trials of suites."""
 
 from __future__ import annotations
 
-import sys
+import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import database_option, seconds, selection, selection_options
+from harness.cli import options as shared
+
+if TYPE_CHECKING:
+    from harness.execute.run import Result
+    from harness.execute.verify import Verification
+    from harness.plan.planning import Selection
+    from harness.suite import Suite
 
 
 @click.command(name="run", epilog="Example: harness run suites/adamp.yaml --seeds 3")
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE…")
-@selection_options
-@click.option("--executor", type=click.Choice(["ray", "inline"]), default="ray", show_default=True)
-@click.option("--address", metavar="auto|HOST:PORT", help="Join a Ray cluster.")
-@click.option("--gpus-per-trial", type=click.FloatRange(min=0), metavar="F", help="A share of a GPU for each trial.")
-@database_option
+@shared.selection_options()
+@shared.executor_option
+@shared.address_option
+@shared.gpus_option
+@shared.database_option
 @click.option("--time-budget", metavar="30m", help="Begin no further trial after this time.")
 @click.option("--exclusive", is_flag=True, help="One trial at a time, so that its time is a cost.")
 @click.option("--report/--no-report", default=True, help="Write the HTML report at the end.", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Show the plan; run nothing.")
 @click.option("--fail-fast", is_flag=True, help="Begin no further trial after a failure.")
 @click.option("--quiet", is_flag=True, help="Only the verdicts and the report's path.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def command(suites: tuple[str, ...], **options: Any) -> int:
+@shared.json_option
+def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **options: Any) -> int:
     """Run a suite; what is already stored is reused.
 
     SUITE is a path, or the name of a shipped suite. Trials are identified by their content: the same command again
     runs nothing, and after an interruption it goes on where it stopped.
     """
-    from harness.execute.run import Request, run_suite
     from harness.suite import load_suite
 
     loaded = [load_suite(suite) for suite in suites]
-    chosen, methods = selection(
-        options["scale"], options["benchmarks"], options["arms"], options["seeds"], options["overrides"]
-    )
     if options["dry_run"]:
-        from harness.cli.plan import show_plan
-
         for suite in loaded:
-            show_plan(suite, chosen, options["database"], options["as_json"])
+            _show_plan(suite, chosen.selection, database, options["as_json"])
         return 0
     from harness.cli.watch import make_watch
     from harness.execute.dispatch import Policy
+    from harness.execute.run import Request, run_suite
 
     request = Request(
-        database=options["database"],
-        selection=chosen,
+        database,
+        chosen.selection,
+        shared.seconds(options["time_budget"]),
         executor=options["executor"],
         address=options["address"],
         gpus_per_trial=options["gpus_per_trial"],
         policy=Policy(fail_fast=options["fail_fast"], exclusive=options["exclusive"]),
-        time_budget=seconds(options["time_budget"]),
-        command=" ".join(["harness", *sys.argv[1:]]),
-        own_methods=methods,
+        command=shared.command_line(),
+        own_methods=chosen.methods,
     )
     results = []
     for suite in loaded:
@@ -66,21 +68,20 @@ def command(suites: tuple[str, ...], **options: Any) -> int:
     if options["report"]:
         from harness.results.reporting import Reported, write_run_report
 
-        index = write_run_report(options["database"], [Reported(suite, result.plan) for suite, result in results])
-    _tell(results, options, index)
+        index = write_run_report(database, [Reported(suite, result.plan) for suite, result in results])
+    _show_results(results, index, options["as_json"])
     return 0 if all(result.complete for _, result in results) else 1
 
 
-def _tell(results: list[tuple[Any, Any]], options: dict[str, Any], index: Path | None) -> None:
-    from harness.cli.verdicts import print_verdicts, verdict_json
+def _show_results(results: list[tuple[Suite, Result]], index: Path | None, as_json: bool) -> None:
+    from harness.cli.terminal import plain
+    from harness.cli.verdicts import print_verdicts
 
-    if options["as_json"]:
-        import json
-
+    if as_json:
         rows = [
             {"suite": suite.name, "run_id": result.run_id, "trials": len(result.plan.trials), "reused": result.reused,
              "counts": result.counts, "stopped": result.stopped, "failures": result.failures,
-             "verdicts": verdict_json(result.verdicts)}
+             "verdicts": [plain(verdict.columns()) for verdict in result.verdicts]}
             for suite, result in results
         ]  # fmt: skip
         click.echo(json.dumps({"runs": rows, "report": str(index) if index else None}))
@@ -93,3 +94,106 @@ def _tell(results: list[tuple[Any, Any]], options: dict[str, Any], index: Path |
         print_verdicts(suite, result.plan.scale, result.verdicts)
     if index is not None:
         click.echo(str(index))
+
+
+@click.command(name="plan", epilog="Example: harness plan adamp --scale small")
+@click.argument("suite", metavar="SUITE")
+@shared.selection_options()
+@shared.database_option
+@shared.json_option
+def plan_command(suite: str, chosen: shared.Chosen, database: Path, as_json: bool) -> None:
+    """Show the cells and trials of a suite, what is stored already, and what the rest costs; nothing is run."""
+    from harness.suite import load_suite
+
+    _show_plan(load_suite(suite), chosen.selection, database, as_json)
+
+
+def _show_plan(suite: Suite, selection: Selection, database: Path, as_json: bool) -> None:
+    """Print a plan as a table or as JSON."""
+    from harness.cli.terminal import counted, note, print_table
+    from harness.plan.estimate import estimate
+    from harness.plan.planning import make_plan
+    from harness.results.listing import measured_costs
+    from harness.suite.warnings import untuned_arms
+
+    plan = make_plan(suite, selection)
+    cost = estimate(plan, measured_costs(plan, database))
+    warnings = [arm.message for arm in untuned_arms(suite, plan.scale) if (arm.benchmark, arm.arm) in plan.cells]
+    if as_json:
+        click.echo(json.dumps({**cost.as_dict(), "warnings": warnings, "trial_list": plan.identities()}))
+        return
+    numbers = ("seeds", "stored", "core-seconds", "MB")
+    rows = []
+    for cell in cost.cells:
+        seconds = f"{'~' if cell.guessed else ''}{cell.core_seconds:.0f}"
+        memory = f"{cell.memory_mb:.0f}" if cell.memory_mb else ""
+        stand_in = ", ".join(cell.stand_in) or "as published"
+        rows.append((cell.benchmark, cell.arm, stand_in, str(cell.seeds), str(cell.stored), seconds, memory))
+    columns = ("benchmark", "arm", "stand-in", *numbers)
+    print_table(columns, rows, right=numbers, title=f"{suite.name} at {selection.scale}")
+    for name in cost.absent:
+        note(f"{name}: no such scale")
+    click.echo(
+        f"{counted(len(cost.cells), 'cell')}, {counted(cost.trials, 'trial')}, {cost.reused} stored already; "
+        f"about {cost.core_seconds:.0f} core-seconds to run" + (" (~: a guess)" if cost.guessed else "")
+    )
+    for message in warnings:
+        click.echo(f"warning: {message}", err=True)
+
+
+@click.command(name="verify", epilog="Example: harness verify adamp --sample 20 --adopt")
+@click.argument("suite", metavar="SUITE")
+@shared.selection_options()
+@shared.database_option
+@click.option("--sample", type=click.IntRange(min=1), default=12, show_default=True, help="Trials that run again.")
+@click.option("--adopt", is_flag=True, help="Where all agree, trials of older code count as this code's.")
+@shared.executor_option
+@click.option("--quiet", is_flag=True, help="No progress.")
+@shared.json_option
+def verify_command(suite: str, chosen: shared.Chosen, database: Path, as_json: bool, **options: Any) -> int:
+    """Run stored trials again and compare every number to the last bit.
+
+    The sample has every task and family of the suite among it, trials of older code first. Exit code 1 where a number
+    differs or nothing could be compared.
+    """
+    from harness.cli.watch import make_watch
+    from harness.execute.session import SessionRequest
+    from harness.execute.verify import verify
+    from harness.suite import load_suite
+
+    command, adopt = shared.command_line(), options["adopt"]
+    request = SessionRequest(database, executor=options["executor"], own_methods=chosen.methods, command=command)
+    loaded = load_suite(suite)
+    with make_watch(loaded.name, quiet=options["quiet"] or as_json) as watch:
+        verified = verify(loaded, chosen.selection, request, watch, sample=options["sample"], adopt=adopt)
+    if as_json:
+        click.echo(json.dumps({**asdict(verified), "agrees": verified.agrees}))
+    else:
+        _show_verified(verified, adopt=adopt)
+    return 0 if verified.agrees else 1
+
+
+def _show_verified(verified: Verification, *, adopt: bool) -> None:
+    from harness.cli.terminal import counted
+
+    for again in verified.repetitions:
+        code = f"{'older' if again.older else 'this'} code{' (in another environment)' * again.other_environment}"
+        if again.equal:
+            click.echo(f"equal    {again.label}: {counted(again.numbers, 'number')}, {code}")
+        else:
+            what = again.error or ", ".join(again.differing[:6]) + (" …" if len(again.differing) > 6 else "")
+            click.echo(f"DIFFERS  {again.label}: {what}; {code}")
+    for group in verified.uncovered:
+        click.echo(f"not covered: {group}: what its trials start from is gone")
+    numbers = sum(again.numbers for again in verified.repetitions)
+    current, older = verified.current, verified.older
+    click.echo(
+        f"{counted(len(verified.repetitions), 'trial')} of {current + older} ran again, "
+        f"{counted(numbers, 'number')} compared; stored: {current} of this code, {older} of older code"
+    )
+    if not verified.repetitions:
+        click.echo("nothing is stored that could be verified; 'harness run' measures it")
+    elif adopt:
+        reason = "nothing of older code is stored" if not older else "not all agree"
+        why = "" if verified.adopted else f": {reason}"
+        click.echo(f"{counted(verified.adopted, 'trial')} of older code adopted{why}")

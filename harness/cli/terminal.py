@@ -1,14 +1,15 @@
-"""What commands print with: a console, tables, counts."""
+"""What commands print with: tables, notes, counts, and values as JSON has them."""
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Collection
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
-if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 PIPED_WIDTH = 160  # a pipe has no width; tables that wrap at 80 columns cannot be searched
 
@@ -18,19 +19,34 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def console() -> Console:
-    """Standard output: as wide as the terminal, or wide enough to search where it is piped."""
-    from rich.console import Console
+def plain(value: Any, named: bool = False) -> Any:
+    """A value as JSON has it: times as text; infinities and NaN as null, or ``named``: as text, as in ``-Infinity``."""
+    if isinstance(value, float) and not math.isfinite(value):
+        name = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return name if named else None
+    if isinstance(value, Mapping):
+        return {str(key): plain(item, named) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item, named) for item in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+
+def note(text: str, style: str = "dim") -> None:
+    """Print a line beside a table, on a console as wide as the terminal, or wide enough to search where it is piped."""
+    _console().print(text, style=style, markup=False)
 
 
-def table(*columns: str, right: Collection[str] = (), title: str = "") -> Table:
-    """A table without frame; the columns named in ``right`` are numbers. Markup in the title is text."""
-    from rich.table import Table
-    from rich.text import Text
-
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Collection[str] = (), title: str = ""
+) -> None:
+    """Print a table without frame; the columns named in ``right`` are numbers. Markup in titles and cells is text."""
     made = Table(title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False)
     for name in columns:
         made.add_column(name, justify="right" if name in right else "left", overflow="fold")
-    return made
+    for row in rows:
+        made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    _console().print(made)
+
+
+def _console() -> Console:
+    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)

@@ -8,7 +8,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+
+from rich.console import Console
+from rich.live import Live as RichLive
+from rich.table import Table
 
 from harness.execute.dispatch import Watch
 from harness.execute.executors.base import Progress
@@ -85,9 +88,6 @@ class Live(Counting):
     """A live table of what runs, with progress, throughput, time left and failures as they happen."""
 
     def __init__(self, suite: str) -> None:
-        from rich.console import Console
-        from rich.live import Live as RichLive
-
         super().__init__(suite)
         self._console = Console(stderr=True)
         self._live = RichLive(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
@@ -99,9 +99,7 @@ class Live(Counting):
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def _table(self) -> Any:
-        from rich.table import Table
-
+    def _table(self) -> Table:
         elapsed = max(1e-9, time.monotonic() - self.began)
         failed = f" · [red]{self.failed} failed[/red]" if self.failed else ""
         title = f"{self.suite}: {self.done} of {self.total} trials{failed}"

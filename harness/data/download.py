@@ -34,16 +34,15 @@ def verify(name: str) -> Iterator[Verified]:
     if not info.files:
         yield Verified("-", "generated: nothing to verify", True)
     for file in info.files:
-        path = file_of(file)
-        stated = info.sha256.get(file)
+        path, stated = file_of(file), info.sha256.get(file)
         if path is None or not path.exists():
             yield Verified(file, f"missing ({path or 'package not installed'}); 'harness data fetch {name}'", False)
         elif stated is None or path.is_dir():
             yield Verified(file, "here; no checksum is stated", True)
-        elif checksum(path) == stated:
-            yield Verified(file, "good", True)
         else:
-            yield Verified(file, f"differs from the stated sha256 {stated[:12]}…; fetch it again", False)
+            good = checksum(path) == stated
+            differs = f"differs from the stated sha256 {stated[:12]}…; fetch it again"
+            yield Verified(file, "good" if good else differs, good)
 
 
 def fetch(name: str) -> Iterator[str]:
@@ -67,14 +66,11 @@ def fetch(name: str) -> Iterator[str]:
         raise HarnessError(f"'{name}' is fetched by '{kind}', which this version does not know")
     targets = [file for file in info.files if file.startswith("data:")]
     for file in targets:
-        path = data_root() / file.partition(":")[2]
-        stated = info.sha256.get(file)
-        if path.exists() and (stated is None or checksum(path) == stated):
-            yield f"{path}: here already"
-            continue
-        url = where if len(targets) == 1 else f"{where.rstrip('/')}/{path.name}"
-        download(url, path, stated)
-        yield f"{path}: fetched"
+        path, stated = data_root() / file.partition(":")[2], info.sha256.get(file)
+        here = path.exists() and (stated is None or checksum(path) == stated)
+        if not here:
+            download(where if len(targets) == 1 else f"{where.rstrip('/')}/{path.name}", path, stated)
+        yield f"{path}: {'here already' if here else 'fetched'}"
 
 
 def _by_torchvision(name: str, dataset: str, files: tuple[str, ...]) -> str:

@@ -40,10 +40,9 @@ def require_data(name: str, parameters: Mapping[str, Any] | None = None) -> None
     for file in info.files:
         path = file_of(file)
         if path is None or not path.exists():
-            where = path or file
             raise MissingDataError(
-                f"the data source '{name}' is missing: {where} does not exist; get it with 'harness data fetch {name}' "
-                f"or point HARNESS_DATA at the folder that has it"
+                f"the data source '{name}' is missing: {path or file} does not exist; get it with 'harness data fetch "
+                f"{name}' or point HARNESS_DATA at the folder that has it"
             )
 
 

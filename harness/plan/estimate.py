@@ -63,26 +63,17 @@ class PlanEstimate:
 
 def estimate(plan: Plan, measured: StoredCosts) -> PlanEstimate:
     """The price of a plan."""
-    stored, seconds, memory = measured.stored, measured.core_seconds, measured.memory_mb
+    stored = measured.stored
     counted: set[str] = set()
     cells = []
     for benchmark, arm in plan.cells:
-        ids = plan.trial_ids(benchmark, arm)
-        missing = [i for i in ids.values() if i not in stored and i not in counted]
+        ids = plan.trial_ids(benchmark, arm).values()
+        missing = [i for i in ids if i not in stored and i not in counted]
         counted.update(missing)  # a trial that two cells ask for runs once
-        each, guessed = _price(seconds, benchmark, arm, plan.scale)
-        cells.append(
-            CellEstimate(
-                benchmark,
-                arm,
-                plan.settings[benchmark].stand_in,
-                len(ids),
-                sum(i in stored for i in ids.values()),
-                each * len(missing),
-                memory.get((benchmark, arm)),
-                guessed and bool(missing),
-            )
-        )
+        each, guessed = _price(measured.core_seconds, benchmark, arm, plan.scale)
+        here, memory = sum(i in stored for i in ids), measured.memory_mb.get((benchmark, arm))
+        price = (each * len(missing), memory, guessed and bool(missing))
+        cells.append(CellEstimate(benchmark, arm, plan.settings[benchmark].stand_in, len(ids), here, *price))
     return PlanEstimate(plan.suite, plan.scale, cells, len(plan.trials), len(stored), plan.absent)
 
 

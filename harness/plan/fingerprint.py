@@ -18,9 +18,11 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from harness import registry
 from harness.data.cache import DiskCache
 from harness.plan.normal_form import RULES, Import, NormalForm, normal_form
 from harness.registry.shipped import COMPUTING, DESCRIBING
+from harness.trial.spec import TrialSpec
 
 SEALED = "harness.trial"
 """The only code of the harness that decides numbers."""
@@ -29,15 +31,22 @@ LOOP = f"{SEALED}.loop"
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module's own digest, the modules that it imports in the order of its imports, and each of them once."""
+    """A module's own digest, and the modules that it imports in the order of its imports."""
 
     digest: str
     targets: tuple[str, ...]
 
-    @property
-    def imports(self) -> tuple[str, ...]:
-        """The modules that it reaches at once."""
-        return tuple(sorted(set(self.targets)))
+
+def roots_of(spec: TrialSpec) -> Iterator[str]:
+    """The modules, with the class or function of each, that a trial's numbers come from."""
+    starts = [start for start in (spec.reference, *spec.prerequisites.values()) if start is not None]
+    yield registry.entry("task", spec.task).root
+    yield registry.entry("data", spec.data.name).root
+    for model in (spec.model, *(start.model for start in starts)):
+        if model is not None:  # published weights may be read by name: no model is built for them
+            yield registry.entry("model", model.name).root
+    for slots in (spec.slots, *(start.slots for start in starts)):
+        yield from (registry.entry("method", method.name).root for method in slots)
 
 
 def fingerprint(roots: Iterable[str]) -> str:
@@ -66,7 +75,7 @@ def reached(roots: tuple[str, ...]) -> tuple[str, ...]:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting.extend(_module(name).imports)
+            waiting.extend(_module(name).targets)
     return tuple(sorted(found))
 
 

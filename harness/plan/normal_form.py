@@ -86,15 +86,12 @@ class _Stripped(ast.NodeTransformer):
         text = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str | type(...))
         return None if text else self.generic_visit(node)
 
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+    def visit_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
         """Without the annotation of what it returns."""
         node.returns = None
         return self.generic_visit(node)
 
-    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
-        """Without the annotation of what it returns."""
-        node.returns = None
-        return self.generic_visit(node)
+    visit_AsyncFunctionDef = visit_FunctionDef  # noqa: N815 (a name of ``ast``)
 
     def visit_arg(self, node: ast.arg) -> ast.AST:
         """Without its annotation."""
@@ -170,9 +167,7 @@ def _declares(node: ast.Call) -> bool:
 
 
 def _name(function: ast.expr) -> str:
-    return (
-        function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
-    )
+    return str(getattr(function, "id", getattr(function, "attr", "")))
 
 
 def _messages(tree: ast.AST) -> Iterator[ast.AST]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from harness.data.checksums import sha256_of
 from harness.data.locate import data_identity
 from harness.errors import HarnessError, choices
-from harness.plan.identity import code_of, trial_id
+from harness.plan.fingerprint import fingerprint, roots_of
 from harness.suite.cells import CellError, Content, Setting, content, needed, override_at, prerequisite_content, setting
 from harness.suite.load import Suite
 from harness.suite.models import Arm
@@ -137,36 +138,28 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
     _must_exist("benchmark", wanted.benchmarks, suite.benchmarks)
     _must_exist("arm", wanted.arms, arms)
     asked = [name for name in suite.benchmarks if wanted.benchmarks is None or name in wanted.benchmarks]
-    found = {name: setting(suite, name, wanted.scale) for name in asked}
-    settings = {name: base for name, base in found.items() if base is not None}
-    return _plan(suite, wanted, arms, settings, tuple(name for name in asked if name not in settings))
+    settings = {name: base for name in asked if (base := setting(suite, name, wanted.scale)) is not None}
+    primary = primary_cells(suite)
+    contents = _contents(arms, wanted, settings)
+    references = {name: _reference(suite, base, arms, wanted) for name, base in settings.items()}
+    seeds = {cell: (*seeds_of(suite, wanted, cell in primary), *wanted.bought.get(cell, ())) for cell in contents}
+    trials: dict[str, Trial] = {}
+    links: list[Link] = []
+    for seed in sorted({seed for chosen in seeds.values() for seed in chosen}):
+        for (name, arm), cell in contents.items():
+            if seed in seeds[name, arm]:
+                before = _prerequisites(suite, settings[name], cell, seed, trials)
+                trial = _trial(suite, settings[name], arm, cell, seed, before, references[name])
+                trials.setdefault(trial.trial_id, trial)
+                links.append(Link(name, arm, seed, trial.trial_id))
+    absent = tuple(name for name in asked if name not in settings)
+    return Plan(suite.name, wanted.scale, tuple(trials.values()), tuple(links), settings, absent, arms)
 
 
 def _must_exist(what: str, names: Sequence[str] | None, known: Collection[str]) -> None:
     for name in names or ():
         if name not in known:
             raise HarnessError(f"no {what} '{name}' in this suite; {choices(list(known), name)}")
-
-
-def _plan(
-    suite: Suite, wanted: Selection, arms: Mapping[str, Arm], settings: Mapping[str, Setting], absent: tuple[str, ...]
-) -> Plan:
-    primary = primary_cells(suite)
-    contents = _contents(arms, wanted, settings)
-    references = {name: _reference(suite, name, base, arms, wanted) for name, base in settings.items()}
-    seeds = {cell: (*seeds_of(suite, wanted, cell in primary), *wanted.bought.get(cell, ())) for cell in contents}
-    trials: dict[str, Trial] = {}
-    links: list[Link] = []
-    for seed in sorted({seed for chosen in seeds.values() for seed in chosen}):
-        for (name, arm), found in contents.items():
-            if seed not in seeds[name, arm]:
-                continue
-            base = settings[name]
-            before = _prerequisites(suite, base, found, seed, trials)
-            trial = _trial(suite, base, arm, found, seed, references[name], before)
-            trials.setdefault(trial.trial_id, trial)
-            links.append(Link(name, arm, seed, trial.trial_id))
-    return Plan(suite.name, wanted.scale, tuple(trials.values()), tuple(links), settings, absent, arms)
 
 
 def _contents(
@@ -216,7 +209,7 @@ def _prerequisites(
             continue
         own = prerequisite_content(base, wanted)
         at = 0 if wanted.seeds == "shared" else seed
-        trial = _trial(suite, base, f"prerequisite:{name}", own, at, None, {})
+        trial = _trial(suite, base, f"prerequisite:{name}", own, at, {})
         trials.setdefault(trial.trial_id, trial)
         before[name] = Start(own.model, own.slots, trial.trial_id)
     return before
@@ -248,28 +241,32 @@ def primary_cells(suite: Suite) -> set[tuple[str, str]]:
     return cells
 
 
-def _reference(suite: Suite, name: str, base: Setting, arms: Mapping[str, Arm], wanted: Selection) -> Start | None:
+def _reference(suite: Suite, base: Setting, arms: Mapping[str, Arm], wanted: Selection) -> Start | None:
     """What of the reference arm decides the initial weights that every arm starts from."""
-    arm = suite.benchmarks[base.served_by].model.reference_arm or suite.benchmarks[name].model.reference_arm
+    served_by, own = (suite.benchmarks[name].model.reference_arm for name in (base.served_by, base.benchmark))
+    arm = served_by or own
     if arm is None:
         return None
-    found = content(base, arms[arm], wanted.overrides)
-    return Start(found.model, found.slots.of("norm"))
+    cell = content(base, arms[arm], wanted.overrides)
+    return Start(cell.model, cell.slots.of("norm"))
 
 
 def _trial(
-    suite: Suite, base: Setting, arm: str, found: Content, seed: int, reference: Start | None,
+    suite: Suite,
+    base: Setting,
+    arm: str,
+    cell: Content,
+    seed: int,
     before: Mapping[str, Start],
-) -> Trial:  # fmt: skip
-    content_of_data = data_identity(found.data.name, found.data.values)
-    own = Start(found.model, found.slots.of("norm"))
-    spec = TrialSpec(
-        found.task, found.data, content_of_data, found.model, found.recipe, found.slots, seed, base.scale, before,
-        None if reference == own else reference,
-    )  # fmt: skip
-    spec_id, code = sha256_of({**spec.to_json(), "recipe": identity_of(found.recipe)}), code_of(spec)
-    identifier = trial_id(spec_id, code)
-    return Trial(identifier, spec_id, code, suite.name, base.benchmark, arm, seed, base.scale, base.stand_in, spec)
+    reference: Start | None = None,
+) -> Trial:
+    other = None if reference == Start(cell.model, cell.slots.of("norm")) else reference
+    data = data_identity(cell.data.name, cell.data.values)
+    spec = TrialSpec(cell.task, cell.data, data, cell.model, cell.recipe, cell.slots, seed, base.scale, before, other)
+    spec_id = sha256_of({**spec.to_json(), "recipe": identity_of(cell.recipe)})
+    code = fingerprint(roots_of(spec))
+    trial_id = hashlib.sha256(f"{spec_id}/{code}".encode()).hexdigest()  # content and code together
+    return Trial(trial_id, spec_id, code, suite.name, base.benchmark, arm, seed, base.scale, base.stand_in, spec)
 
 
 def parse_seeds(text: str | None) -> tuple[tuple[int, ...] | None, int | None]:

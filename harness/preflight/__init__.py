@@ -1,15 +1,9 @@
 """Preflight: every cell of a suite built and stepped for real on tiny data, before days of training are paid for."""
 
-from harness.preflight.devices import DEVICES, Device, device
-from harness.preflight.rows import CellResult, PreflightReport, PreflightSettings, missing_sources, preflight
-
-__all__ = [
-    "DEVICES",
-    "CellResult",
-    "Device",
-    "PreflightReport",
-    "PreflightSettings",
-    "device",
-    "missing_sources",
-    "preflight",
-]
+from harness.preflight.devices import DEVICES as DEVICES
+from harness.preflight.devices import device as device
+from harness.preflight.rows import CellResult as CellResult
+from harness.preflight.rows import PreflightReport as PreflightReport
+from harness.preflight.rows import PreflightSettings as PreflightSettings
+from harness.preflight.rows import missing_sources as missing_sources
+from harness.preflight.rows import preflight as preflight

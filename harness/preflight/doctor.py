@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness import registry
 from harness.data.locate import is_here
 from harness.data.roots import data_root
 from harness.errors import HarnessError
 from harness.execute.environment import environment
+from harness.store import Owner, open_reader
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +29,7 @@ class Finding:
 def examine(database: Path, with_ray: bool = True) -> list[Finding]:
     """Try everything, one after another; nothing is raised."""
     known = environment()
-    found = [
+    tried = [
         Finding("python", sys.version_info >= (3, 11), f"{known['python']} on {known['platform']}"),
         Finding("machine", True, f"{known['cpu']}, {known['cores']} cores, {known['memory_gb']} GiB"),
         Finding("packages", True, ", ".join(f"{name} {version}" for name, version in known["packages"].items())),
@@ -35,18 +37,15 @@ def examine(database: Path, with_ray: bool = True) -> list[Finding]:
         _try("database", lambda: _database(database)),
         _data(),
     ]
-    if with_ray:
-        found.append(_try("ray", _ray))
-    return found
+    return [*tried, _try("ray", _ray)] if with_ray else tried
 
 
 def _try(what: str, tried: Callable[[], str]) -> Finding:
     try:
         return Finding(what, True, tried())
-    except HarnessError as error:
-        return Finding(what, False, str(error))
     except Exception as error:
-        return Finding(what, False, f"{type(error).__name__}: {error}")
+        kind = "" if isinstance(error, HarnessError) else f"{type(error).__name__}: "
+        return Finding(what, False, f"{kind}{error}")
 
 
 def _torch() -> str:
@@ -60,8 +59,6 @@ def _torch() -> str:
 
 
 def _database(database: Path) -> str:
-    from harness.store import Owner, open_reader
-
     if not database.exists():
         with tempfile.TemporaryDirectory() as folder:
             trial = Path(folder) / "try.duckdb"
@@ -76,11 +73,9 @@ def _database(database: Path) -> str:
 
 
 def _data() -> Finding:
-    from harness import registry
-
-    missing = [name for name in registry.entries("data") if not is_here(name)]
-    total = len(registry.entries("data"))
-    detail = f"{total - len(missing)} of {total} sources are here (HARNESS_DATA: {data_root()})"
+    known = registry.entries("data")
+    missing = [name for name in known if not is_here(name)]
+    detail = f"{len(known) - len(missing)} of {len(known)} sources are here (HARNESS_DATA: {data_root()})"
     if missing:
         detail += f"; missing: {', '.join(missing)}; 'harness data fetch NAME' gets one"
     return Finding("data", not missing, detail, needed=False)

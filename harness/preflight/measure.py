@@ -76,9 +76,8 @@ def measure(work: Workload, copies: Copies, threads: int) -> Measurement:
 
 
 def _try(spec: TrialSpec, folder: Path, copies: Copies, measured: Measurement, *, copied: bool, whole: bool) -> None:
-    weights = {name: start.weights for name, start in spec.prerequisites.items() if start.weights is not None}
-    files = {name: copies.weights(source) for name, source in weights.items()}
-    given = {name: path for name, path in files.items() if path is not None}
+    sources = ((name, start.weights) for name, start in spec.prerequisites.items())
+    given = {name: path for name, source in sources if source and (path := copies.weights(source))}
     runtime = Runtime(folder, torch.device("cpu"), registry.load, data_root(), prerequisites=given)
     task = assemble(spec, runtime)
     asked: list[nn.Module] = []
@@ -149,12 +148,10 @@ class _Uncounted:
         self._probe, self._counter = probe, counter
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        method: Callable[..., Any] = getattr(self._probe, name)
-
         def call(*arguments: Any) -> Any:
             self._counter.counting = False
             try:
-                return method(*arguments)
+                return getattr(self._probe, name)(*arguments)
             finally:
                 self._counter.counting = True
 
@@ -189,13 +186,10 @@ def rows_of_tables(model: nn.Module) -> int:
 def _reading(root: Path | None, cache: Path) -> Iterator[None]:
     """Let sources read the copy instead of the data folder, with a cache beside it."""
     changed = {"HARNESS_CACHE": str(cache), **({"HARNESS_DATA": str(root)} if root is not None else {})}
-    before = {name: os.environ.get(name) for name in changed}
+    before = dict(os.environ)
     os.environ.update(changed)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(before)

@@ -54,11 +54,6 @@ class CellResult:
     untrained: tuple[str, ...]
     shared_with: str
 
-    @property
-    def good(self) -> bool:
-        """Whether it was built, stepped and scored."""
-        return not self.error
-
 
 @dataclass(frozen=True, slots=True)
 class PreflightReport:
@@ -74,7 +69,7 @@ class PreflightReport:
     @property
     def failed(self) -> tuple[CellResult, ...]:
         """The cells that do not build."""
-        return tuple(cell for cell in self.cells if not cell.good)
+        return tuple(cell for cell in self.cells if cell.error)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
@@ -132,7 +127,10 @@ def _result(cell: PreflightCell, work: Workload, measured: Measurement, settings
     recipe, task = cell.trial.spec.recipe, cell.trial.spec.task
     share, kept = fixtures().shares(task, recipe, work.spec.recipe)
     flops = share * measured.flops
-    tables = measured.item_bytes * (_items(cell, measured) or 0)
+    items = measured.items_per_epoch
+    if items is None:
+        items = fixtures().training_items(cell.trial.spec.data.name)
+    tables = measured.item_bytes * (items or 0)
     batch_gb = (measured.state_bytes + kept * measured.activation_bytes + tables) / 2**30
     steps = None if measured.error else _steps(cell, measured)
     peak = 1e12 * settings.device.peak(str(recipe["precision"])) * settings.utilisation
@@ -157,27 +155,16 @@ def _result(cell: PreflightCell, work: Workload, measured: Measurement, settings
     )
 
 
-def _items(cell: PreflightCell, measured: Measurement) -> int | None:
-    """Items of the training set; None where its size is not known."""
-    if measured.items_per_epoch is not None:
-        return measured.items_per_epoch
-    items: int | None = fixtures().training_items(cell.trial.spec.data.name)
-    return items
-
-
 def _steps(cell: PreflightCell, measured: Measurement) -> int | None:
     """Steps of the whole training; 0 where the arm's method takes none."""
     if not measured.flops:
         return 0
-    spec = cell.trial.spec
-    recipe = recipe_from(spec.recipe)
+    spec, recipe = cell.trial.spec, recipe_from(cell.trial.spec.recipe)
     if measured.items_per_epoch is None:
         per_epoch = fixtures().steps_per_epoch(spec.task, spec.data.name, spec.recipe)
     else:
         per_epoch = max(1, measured.items_per_epoch // recipe.batch_size)
-    if per_epoch is None and recipe.steps is None:
-        return None
-    return recipe.total_steps(per_epoch or 1)
+    return None if per_epoch is None and recipe.steps is None else recipe.total_steps(per_epoch or 1)
 
 
 def missing_sources(cells: Sequence[CellResult]) -> dict[str, int]:

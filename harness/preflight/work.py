@@ -12,16 +12,8 @@ from harness.data.locate import require_data
 from harness.errors import MissingDataError
 from harness.plan.planning import Plan, Trial
 from harness.registry.shipped import fixtures
+from harness.trial.recipe import COURSE_KEYS, SLOT_KEYS
 from harness.trial.spec import TrialSpec
-
-# Recipe keys that decide how long and how fast is trained, not what a step is.
-LENGTH_KEYS = frozenset(
-    {
-        "steps", "epochs", "max_steps", "schedule", "warmup", "milestones", "gamma", "min_lr_ratio", "select",
-        "selection_metric", "selection_better", "evaluations", "timeout_seconds", "optimizer", "norm", "objective",
-        "adaptation", "slots",
-    }
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,15 +81,11 @@ def cells_of(plan: Plan, own_methods: tuple[Mapping[str, Any], ...] = ()) -> lis
     """Every cell of a plan at its first seed, prerequisites first."""
     by_id = {trial.trial_id: trial for trial in plan.trials}
     named = {link.trial_id for link in plan.links}
-    asked = [(t.benchmark, t.arm, t) for t in plan.trials if t.trial_id not in named]
-    seen: set[tuple[str, str]] = set()
-    for link in plan.links:
-        if (link.benchmark, link.arm) not in seen:
-            seen.add((link.benchmark, link.arm))
-            asked.append((link.benchmark, link.arm, by_id[link.trial_id]))
+    first = {(link.benchmark, link.arm): by_id[link.trial_id] for link in reversed(plan.links)}
+    asked = [((trial.benchmark, trial.arm), trial) for trial in plan.trials if trial.trial_id not in named]
+    asked += [(cell, first[cell]) for cell in plan.cells]
     return [
-        PreflightCell(plan.suite, benchmark, arm, trial, work_of(trial, own_methods), missing_of(trial))
-        for benchmark, arm, trial in asked
+        PreflightCell(plan.suite, *cell, trial, work_of(trial, own_methods), missing_of(trial)) for cell, trial in asked
     ]
 
 
@@ -123,7 +111,7 @@ def key_of(spec: TrialSpec) -> str:
             "task": spec.task,
             "data": _without_sizes(spec.data.to_json()),
             "model": spec.model.to_json(),
-            "recipe": _without_sizes({name: value for name, value in spec.recipe.items() if name not in LENGTH_KEYS}),
+            "recipe": _without_sizes({k: v for k, v in spec.recipe.items() if k not in {*COURSE_KEYS, *SLOT_KEYS}}),
             "slots": {
                 slot: _without_sizes({key: item for key, item in value.items() if key != "lr"})
                 for slot, value in spec.slots.to_json().items()
@@ -148,13 +136,11 @@ def _without_sizes(value: Any) -> Any:
 
 def missing_of(trial: Trial) -> tuple[str, ...]:
     """What of its data and published weights is not here, by name."""
-    starts = trial.spec.prerequisites.values()
-    sources = [(trial.spec.data.name, trial.spec.data.values, "data")]
-    sources += [(start.weights, {}, "weights") for start in starts if start.weights is not None]
+    weights = [start.weights for start in trial.spec.prerequisites.values() if start.weights is not None]
     missing = []
-    for name, parameters, kind in sources:
+    for kind, name in [("data", trial.spec.data.name), *(("weights", name) for name in weights)]:
         try:
-            require_data(name, parameters)
+            require_data(name, trial.spec.data.values if kind == "data" else {})
         except MissingDataError:
             missing.append(f"{kind} {name}")
     return tuple(missing)

@@ -2,7 +2,8 @@
 
 import sys
 
-from harness.registry.generate import main
+from harness.registry.generate import collect, render, write_or_check
+from harness.registry.index import INDEX
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(write_or_check(INDEX, render(collect()), "python -m harness.registry", sys.argv[1:]))

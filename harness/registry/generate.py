@@ -7,10 +7,12 @@ import importlib
 import json
 import pkgutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from harness.registry.index import INDEX, PACKAGES, cards_in, declared_by
+from harness.registry.index import PACKAGES, cards_in, declared_by
+from harness.trial.options import Option
 from harness.vocabulary import Kind
 
 
@@ -26,7 +28,8 @@ def collect() -> dict[Kind, dict[str, dict[str, Any]]]:
                 rows[card.name] = {"module": module_name, "card": _plain(card)}
                 if kind != "method":  # a method's follow from its card
                     del rows[card.name]["card"]["options"]
-                    rows[card.name]["options"] = _plain(declared_by(kind, card))
+                    declared = declared_by(kind, card).items()
+                    rows[card.name]["options"] = {name: _shortened(option) for name, option in declared}
         found[kind] = dict(sorted(rows.items()))
     return found
 
@@ -52,18 +55,23 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def _shortened(option: Option) -> dict[str, Any]:
+    """An option as plain data, without what is as in every option unless said otherwise."""
+    usual = _plain(Option("any"))
+    return {key: value for key, value in _plain(option).items() if key == "type" or value != usual[key]}
+
+
 def render(index: Mapping[Kind, Mapping[str, Any]]) -> str:
     """The text of ``index.json``."""
     return json.dumps(index, indent=1, ensure_ascii=False) + "\n"
 
 
-def main(arguments: list[str]) -> int:
-    """Write the index, or with ``--check`` say whether the committed one is what the records give."""
-    text = render(collect())
-    if "--check" in arguments:
-        same = INDEX.read_text(encoding="utf-8") == text
-        sys.stdout.write("index.json is up to date\n" if same else "index.json is stale: python -m harness.registry\n")
-        return 0 if same else 1
-    INDEX.write_text(text, encoding="utf-8")
-    sys.stdout.write(f"wrote {INDEX.name}\n")
-    return 0
+def write_or_check(path: Path, text: str, command: str, arguments: Sequence[str]) -> int:
+    """Write a generated file, or with ``--check`` say whether the committed one has this text; returns an exit code."""
+    if "--check" not in arguments:
+        path.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"wrote {path.name}\n")
+        return 0
+    same = path.is_file() and path.read_text(encoding="utf-8") == text
+    sys.stdout.write(f"{path.name} is up to date\n" if same else f"{path.name} is stale: {command}\n")
+    return 0 if same else 1

@@ -23,7 +23,7 @@ from harness.errors import HarnessError, choices
 from harness.registry.cards import DataCard, ModelCard, TaskCard
 from harness.registry.files import load_file
 from harness.registry.shipped import METHOD_CARDS
-from harness.trial.options import Option, options_of
+from harness.trial.options import Option, OptionType, options_of
 from harness.vocabulary import Kind
 
 if TYPE_CHECKING:
@@ -230,12 +230,20 @@ def _hyper_parameter(name: str, card: MethodCard) -> Option:
     if name in card.required:
         return Option("float", required=True)
     default: Any = card.defaults[name]
-    kinds: dict[type, Any] = {bool: "bool", int: "int", float: "float", str: "str", tuple: "list"}
-    kind = kinds.get(type(default), "any")
+    allowed: Any = card.options.get(name, ())
+    kind = _type_of(default)
+    items: OptionType = "any"
     if kind == "int" and isinstance(card.search_space.get(name), _method_cards().Uniform):
         kind = "float"
-    default = list(default) if isinstance(default, tuple) else default
-    return Option(kind, default, choices=tuple(card.options.get(name, ())), optional=default is None)  # type: ignore[arg-type]
+    if isinstance(default, tuple):
+        default, kinds = list(default), sorted({_type_of(item) for item in default})
+        items = kinds[0] if len(kinds) == 1 or kinds == ["float", "int"] else "any"
+    return Option(kind, default, choices=tuple(allowed), optional=default is None, items=items)
+
+
+def _type_of(value: Any) -> OptionType:
+    types: dict[type, OptionType] = {bool: "bool", int: "int", float: "float", str: "str", tuple: "list"}
+    return types.get(type(value), "any")
 
 
 @cache
@@ -248,8 +256,8 @@ def _restored(kind: Kind, name: str, row: Mapping[str, Any]) -> Entry[Any]:
     card = _card_class(kind)(**{key: _thawed(value) for key, value in row["card"].items()})
     if kind == "method":
         return Entry(kind, name, row["module"], card, declared_by(kind, card))
-    declared = {key: Option(**{**value, "choices": tuple(value["choices"])}) for key, value in row["options"].items()}
-    return Entry(kind, name, row["module"], card, declared)
+    options = {key: {**value, "choices": tuple(value.get("choices", ()))} for key, value in row["options"].items()}
+    return Entry(kind, name, row["module"], card, {key: Option(**value) for key, value in options.items()})
 
 
 def _thawed(value: Any) -> Any:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import HarnessError
 from harness.store import Reader
+
+# A run ends with the last verdicts that were judged while it ran.
+_VERDICTS = """WITH judged AS (
+  SELECT r.run_id, claim_id, arg_max(v.verdict, judged_at) AS verdict, arg_max(v.difference, judged_at) AS difference
+  FROM runs r JOIN claims c USING (suite) JOIN verdicts v USING (claim_id)
+  WHERE v.scale = r.scale AND judged_at >= r.started_at AND judged_at <= coalesce(r.finished_at, judged_at)
+  GROUP BY ALL)
+SELECT claim_id, a.verdict, b.verdict, a.difference, b.difference
+FROM (FROM judged WHERE run_id = $1) a FULL JOIN (FROM judged WHERE run_id = $2) b USING (claim_id)
+WHERE (a.verdict, a.difference) IS DISTINCT FROM (b.verdict, b.difference) ORDER BY claim_id"""
+_CELLS = """WITH cells AS (
+  SELECT k.run_id, k.benchmark, k.arm, r.split, r.metric, avg(r.value) AS mean, count(*) AS n
+  FROM run_trials k JOIN results r USING (trial_id) GROUP BY ALL)
+SELECT benchmark, arm, split, metric, a.mean, b.mean, coalesce(a.n, 0), coalesce(b.n, 0)
+FROM (FROM cells WHERE run_id = $1) a FULL JOIN (FROM cells WHERE run_id = $2) b USING (benchmark, arm, split, metric)
+WHERE a.mean IS DISTINCT FROM b.mean ORDER BY ALL"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +62,6 @@ class RunDifference:
     verdicts: list[VerdictChange]
     cells: list[CellChange]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data."""
-        return asdict(self)
-
 
 def find_run(reader: Reader, text: str) -> dict[str, Any]:
     """A run by its id or the unique beginning of it; ``latest`` is the newest.
@@ -70,46 +81,14 @@ def find_run(reader: Reader, text: str) -> dict[str, Any]:
 
 def difference(reader: Reader, first: str, second: str) -> RunDifference:
     """Compare two runs; numbers that are equal to the last bit are left out."""
-    runs = find_run(reader, first), find_run(reader, second)
-    trials = [{row["trial_id"] for row in reader.run_trials(run["run_id"])} for run in runs]
-    old_verdicts, new_verdicts = (_verdicts(reader, run) for run in runs)
-    verdicts = []
-    for claim in sorted({*old_verdicts, *new_verdicts}):
-        old, new = old_verdicts.get(claim, (None, None)), new_verdicts.get(claim, (None, None))
-        if old != new:
-            verdicts.append(VerdictChange(claim, old[0], new[0], old[1], new[1]))
-    old_cells, new_cells = (_cells(reader, run["run_id"]) for run in runs)
-    cells = []
-    for cell in sorted({*old_cells, *new_cells}):
-        (x, n), (y, m) = old_cells.get(cell, (None, 0)), new_cells.get(cell, (None, 0))
-        if x != y and not (x is not None and y is not None and math.isnan(x) and math.isnan(y)):
-            cells.append(CellChange(*cell, x, y, n, m))
+    runs = [str(find_run(reader, text)["run_id"]) for text in (first, second)]
+    old, new = ({row["trial_id"] for row in reader.run_trials(run)} for run in runs)
     return RunDifference(
-        first=runs[0]["run_id"],
-        second=runs[1]["run_id"],
-        shared_trials=len(trials[0] & trials[1]),
-        only_first=len(trials[0] - trials[1]),
-        only_second=len(trials[1] - trials[0]),
-        verdicts=verdicts,
-        cells=cells,
+        first=runs[0],
+        second=runs[1],
+        shared_trials=len(old & new),
+        only_first=len(old - new),
+        only_second=len(new - old),
+        verdicts=[VerdictChange(*row) for row in reader.query(_VERDICTS, runs).rows],
+        cells=[CellChange(*row) for row in reader.query(_CELLS, runs).rows],
     )
-
-
-def _verdicts(reader: Reader, run: dict[str, Any]) -> dict[str, tuple[str, float | None]]:
-    """The verdicts that a run ended with: the last ones judged while it ran."""
-    rows = reader.query(
-        "SELECT claim_id, arg_max(verdict, judged_at), arg_max(difference, judged_at) FROM verdicts "
-        "WHERE scale = ? AND claim_id IN (SELECT claim_id FROM claims WHERE suite = ?) "
-        "AND judged_at >= ? AND judged_at <= coalesce(?, judged_at) GROUP BY claim_id",
-        (run["scale"], run["suite"], run["started_at"], run["finished_at"]),
-    ).rows
-    return {claim: (verdict, value) for claim, verdict, value in rows}
-
-
-def _cells(reader: Reader, run_id: str) -> dict[tuple[str, str, str, str], tuple[float, int]]:
-    rows = reader.query(
-        "SELECT k.benchmark, k.arm, r.split, r.metric, avg(r.value), count(*) FROM run_trials k "
-        "JOIN results r USING (trial_id) WHERE k.run_id = ? GROUP BY ALL",
-        (run_id,),
-    ).rows
-    return {(b, a, s, m): (value, count) for b, a, s, m, value, count in rows}

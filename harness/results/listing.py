@@ -1,19 +1,28 @@
-"""What there is, as rows: shipped suites and their benchmarks, registered parts, stored runs and trials."""
+"""What there is: shipped suites and their benchmarks, registered parts, stored runs, trials and their costs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from harness import registry
 from harness.errors import HarnessError, choices
-from harness.plan.planning import Selection, make_plan
+from harness.plan.estimate import StoredCosts
+from harness.plan.planning import Plan, Selection, make_plan
 from harness.registry.shipped import suite_files
 from harness.store import open_reader
-from harness.suite import load_suite
+from harness.suite import Suite, load_suite
 from harness.suite.cells import setting
 from harness.vocabulary import WRITTEN_SCALES, Kind
+
+_RUNS = """SELECT run_id, suite, scale, status, started_at, finished_at,
+  (SELECT count(DISTINCT trial_id) FROM run_trials WHERE run_trials.run_id = runs.run_id) AS trials
+FROM runs ORDER BY started_at"""
+_TRIALS = """SELECT trial_id, suite, benchmark, arm, seed, scale, status, wall_seconds FROM trials
+ORDER BY suite, benchmark, arm, seed, scale"""
+_COSTS = """SELECT benchmark, arm, median(cpu_seconds), max(peak_memory_mb) FROM trials
+WHERE suite = ? AND scale = ? AND status = 'done' GROUP BY ALL"""
 
 REGISTERED: dict[str, tuple[Kind, tuple[str, ...]]] = {
     "methods": ("method", ("slot", "role", "family")),
@@ -31,17 +40,31 @@ def listed(kind: str, database: Path, *, stale: bool = False) -> list[dict[str, 
         HarnessError: there is no such kind.
     """
     if kind in REGISTERED:
-        registered, shown = REGISTERED[kind]
-        return _registered(registered, shown)
+        return _registered(*REGISTERED[kind])
     if kind == "suites":
-        return _suites()
+        return [_suite_row(load_suite(path)) for path in suite_files().values()]
     if kind == "benchmarks":
-        return _benchmarks()
-    if kind == "runs":
-        return _runs(database)
-    if kind == "trials":
-        return _trials(database, stale)
-    raise HarnessError(f"no list of '{kind}'; {choices(KINDS, kind)}")
+        return [row for path in suite_files().values() for row in _benchmark_rows(load_suite(path))]
+    if kind not in KINDS:
+        raise HarnessError(f"no list of '{kind}'; {choices(KINDS, kind)}")
+    with open_reader(database) as reader:
+        rows = reader.query(_RUNS if kind == "runs" else _TRIALS).dicts()
+    if kind == "trials" and stale:
+        current = _current_trials({(str(row["suite"]), str(row["scale"])) for row in rows})
+        return [row for row in rows if row["trial_id"] not in current]
+    return rows
+
+
+def measured_costs(plan: Plan, database: Path) -> StoredCosts:
+    """Finished trials of a plan, and what the done ones of its cells took; empty without a database."""
+    if not database.exists():
+        return StoredCosts()
+    with open_reader(database) as reader:
+        stored = frozenset(reader.finished([trial.trial_id for trial in plan.trials]))
+        rows = reader.query(_COSTS, (plan.suite, plan.scale)).rows
+    seconds = {(b, a): float(s) for b, a, s, _ in rows if s is not None}
+    memory = {(b, a): float(m) for b, a, _, m in rows if m is not None}
+    return StoredCosts(stored, seconds, memory)
 
 
 def _registered(kind: Kind, shown: tuple[str, ...]) -> list[dict[str, Any]]:
@@ -51,60 +74,27 @@ def _registered(kind: Kind, shown: tuple[str, ...]) -> list[dict[str, Any]]:
         {"name": name, **{key: getattr(entry.card, key) for key in shown}, "summary": entry.card.summary}
         for name, entry in known.items()
     ]
-    waiting = [point for name, point in registry.plug_ins(kind).items() if name not in set(known)]
-    return rows + [
-        {"name": point.name, **dict.fromkeys(shown, ""), "summary": f"plug-in {point.value}, not imported"}
-        for point in waiting
-    ]
-
-
-def _suites() -> list[dict[str, Any]]:
-    rows = []
-    for name, path in suite_files().items():
-        suite = load_suite(path)
-        unbound = sum(binding.unbound is not None for binding in suite.model.claims)
-        rows.append(
-            {"name": name, "benchmarks": len(suite.benchmarks), "arms": len(suite.model.arms),
-             "claims": len(suite.facts), "bound": len(suite.facts) - unbound, "title": suite.model.title}
-        )  # fmt: skip
+    blank = dict.fromkeys(shown, "")
+    for name, point in registry.plug_ins(kind).items():
+        if name not in known.keys():  # noqa: SIM118 (``in known`` counts plug-ins too)
+            rows.append({"name": name, **blank, "summary": f"plug-in {point.value}, not imported"})
     return rows
 
 
-def _benchmarks() -> list[dict[str, Any]]:
-    rows = []
-    for path in suite_files().values():
-        suite = load_suite(path)
-        for name, benchmark in suite.benchmarks.items():
-            scales = [scale for scale in reversed(WRITTEN_SCALES) if setting(suite, name, scale) is not None]
-            rows.append(
-                {"name": name, "suite": suite.name, "task": benchmark.model.task, "scales": " ".join(scales),
-                 "title": benchmark.model.title}
-            )  # fmt: skip
-    return rows
+def _suite_row(suite: Suite) -> dict[str, Any]:
+    unbound = sum(binding.unbound is not None for binding in suite.model.claims)
+    counts = {"claims": len(suite.facts), "bound": len(suite.facts) - unbound, "title": suite.model.title}
+    return {"name": suite.name, "benchmarks": len(suite.benchmarks), "arms": len(suite.model.arms), **counts}
 
 
-def _runs(database: Path) -> list[dict[str, Any]]:
-    with open_reader(database) as reader:
-        return reader.query(
-            "SELECT run_id, suite, scale, status, started_at, finished_at, "
-            "(SELECT count(DISTINCT trial_id) FROM run_trials WHERE run_trials.run_id = runs.run_id) AS trials "
-            "FROM runs ORDER BY started_at"
-        ).dicts()
+def _benchmark_rows(suite: Suite) -> Iterator[dict[str, Any]]:
+    for name, benchmark in suite.benchmarks.items():
+        scales = [scale for scale in reversed(WRITTEN_SCALES) if setting(suite, name, scale) is not None]
+        facts = {"task": benchmark.model.task, "scales": " ".join(scales), "title": benchmark.model.title}
+        yield {"name": name, "suite": suite.name, **facts}
 
 
-def _trials(database: Path, stale: bool) -> list[dict[str, Any]]:
-    with open_reader(database) as reader:
-        rows = reader.query(
-            "SELECT trial_id, suite, benchmark, arm, seed, scale, status, wall_seconds FROM trials "
-            "ORDER BY suite, benchmark, arm, seed, scale"
-        ).dicts()
-    if not stale:
-        return rows
-    current = current_trials({(str(row["suite"]), str(row["scale"])) for row in rows})
-    return [row for row in rows if row["trial_id"] not in current]
-
-
-def current_trials(suites: Iterable[tuple[str, str]]) -> set[str]:
+def _current_trials(suites: Iterable[tuple[str, str]]) -> set[str]:
     """The trials that shipped suites ask for today, by (name, scale), at up to their largest number of seeds."""
     current: set[str] = set()
     for name, scale in suites:

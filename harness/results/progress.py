@@ -103,6 +103,7 @@ def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | N
     bought = reader.query(_BOUGHT, [run["run_id"]]).dicts()
     seen = [row[key] for row in rows for key in ("started_at", "at") if row[key] is not None]
     quiet = (at - max([run["started_at"], *seen])).total_seconds()
+    running = [row for row in new if row["status"] == Status.RUNNING]
     return RunProgress(
         run_id=run["run_id"],
         suite=run["suite"],
@@ -116,30 +117,23 @@ def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | N
         left_seconds=None if rate is None else round((len(new) - len(ended)) / rate, 1),
         silent=quiet > SILENT_SECONDS,
         quiet_seconds=round(max(0.0, quiet), 1),
-        running=tuple([_running(row) for row in new if row["status"] == Status.RUNNING][:SHOWN]),
-        failures=tuple(_failure(row) for row in failed[-SHOWN:]),
-        bought=tuple(_bought(row) for row in bought[:SHOWN]),
+        running=tuple(RunningTrial(r["label"], r["step"], r["steps"], _finite(r["loss"])) for r in running[:SHOWN]),
+        failures=tuple(FailedTrial(r["label"], r["status"], _first_line(r["error"])) for r in failed[-SHOWN:]),
+        bought=tuple(_bought(row["at"], row["detail"]) for row in bought[:SHOWN]),
         bought_count=len(bought),
     )
 
 
-def _running(row: Mapping[str, Any]) -> RunningTrial:
-    loss = row["loss"]
-    known = loss is not None and math.isfinite(loss)
-    return RunningTrial(row["label"], row["step"], row["steps"], loss if known else None)
+def _finite(loss: float | None) -> float | None:
+    return loss if loss is not None and math.isfinite(loss) else None
 
 
-def _failure(row: Mapping[str, Any]) -> FailedTrial:
-    return FailedTrial(row["label"], row["status"], str(row["error"] or "").split("\n")[0][:300])
+def _first_line(error: str | None) -> str:
+    return str(error or "").split("\n")[0][:300]
 
 
-def _bought(row: Mapping[str, Any]) -> BoughtSeed:
-    detail = row["detail"] if isinstance(row["detail"], Mapping) else {}
-    return BoughtSeed(
-        at=row["at"].isoformat(timespec="seconds"),
-        claim=str(detail.get("claim_id", "")),
-        benchmark=str(detail.get("benchmark", "")),
-        arms=tuple(str(arm) for arm in detail.get("arms") or ()),
-        seed=detail.get("seed"),
-        reason=str(detail.get("reason", "")),
-    )
+def _bought(at: datetime, detail: Any) -> BoughtSeed:
+    told = detail if isinstance(detail, Mapping) else {}
+    claim, benchmark, reason = (str(told.get(key, "")) for key in ("claim_id", "benchmark", "reason"))
+    arms = tuple(map(str, told.get("arms") or ()))
+    return BoughtSeed(at.isoformat(timespec="seconds"), claim, benchmark, arms, told.get("seed"), reason)

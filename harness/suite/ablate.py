@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from harness.errors import HarnessError, Place, Problem, SuiteError, choices
+from harness.errors import Place, Problem, SuiteError, choices
 from harness.suite.models import Ablate, Arm, SuiteFile
-from harness.suite.values import Mistake
+from harness.suite.values import Mistake, MistakesError
 from harness.suite.yamlfile import Node
 from harness.vocabulary import SLOTS
 
@@ -27,8 +27,8 @@ Combination = tuple[str | None, ...]
 """The level of each factor, None where it is as in the arm that is ablated."""
 
 
-class ChangeError(HarnessError):
-    """A change that cannot be made to the arm."""
+class DesignError(MistakesError):
+    """A design that cannot be made; paths are those of the file, of :func:`changed` those below the changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,29 +90,26 @@ def changed(arm: Arm, changes: Mapping[str, Any]) -> Arm:
     """An arm with changes: ``slot`` or ``slot.hyper_parameter`` (``slot.place.hyper_parameter``), else recipe keys.
 
     Raises:
-        ChangeError: a hyper-parameter of a slot that the arm does not fill.
+        DesignError: a hyper-parameter of a slot that the arm does not fill.
     """
     slots: dict[str, Any] = {slot: getattr(arm, slot) for slot in SLOTS}
     recipe = dict(arm.set)
     for key, value in changes.items():
-        head, *rest = key.split(".")
-        if head not in SLOTS:
-            recipe[key] = value
+        slot, *rest = key.split(".")
+        filled = _mapping(slots[slot]) if slot in SLOTS else None
+        if slot not in SLOTS or (filled is not None and len(rest) > 1 and ("name" in filled or len(rest) > 2)):
+            recipe[key] = value  # of the recipe, or of a family's hyper-parameter in it
         elif not rest:
-            slots[head] = value
+            slots[slot] = value
+        elif filled is None:
+            problem = f"'{key}': the arm does not fill the slot '{slot}'; give '{slot}: {{name: …}}'"
+            raise DesignError(Mistake((), problem))
+        elif len(rest) == 1:
+            slots[slot] = {**filled, rest[0]: value}
+        elif rest[0] not in filled:
+            raise DesignError(Mistake((), f"'{key}': the slot '{slot}' has no place '{rest[0]}'; {choices(filled)}"))
         else:
-            filled = _mapping(slots[head])
-            by_place = filled is not None and "name" not in filled
-            if filled is None:
-                raise ChangeError(f"'{key}': the arm does not fill the slot '{head}'; give '{head}: {{name: …}}'")
-            if len(rest) == 1:
-                slots[head] = {**filled, rest[0]: value}
-            elif by_place and len(rest) == 2:
-                if rest[0] not in filled:
-                    raise ChangeError(f"'{key}': the slot '{head}' has no place '{rest[0]}'; {choices(filled)}")
-                slots[head] = {**filled, rest[0]: {**(_mapping(filled[rest[0]]) or {}), rest[1]: value}}
-            else:
-                recipe[key] = value  # a family's hyper-parameter in the recipe
+            slots[slot] = {**filled, rest[0]: {**(_mapping(filled[rest[0]]) or {}), rest[1]: value}}
     return Arm.model_construct(role="ablation", about="", protocol=arm.protocol, parent=None, set=recipe, **slots)
 
 
@@ -138,31 +135,33 @@ def designs_of(model: SuiteFile) -> list[Design]:
     """Every design of a suite; the same before and after its arms are added.
 
     Raises:
-        HarnessError: a design that :func:`expand` refuses.
+        DesignError: a design that :func:`expand` refuses.
     """
     return [design for design, _ in _planned(model)]
 
 
-def _planned(model: SuiteFile, node: Node | None = None) -> list[tuple[Design, dict[str, Arm]]]:
-    """Designs, and the arms that each adds; problems are raised at their places where the nodes are known."""
+def _planned(model: SuiteFile) -> list[tuple[Design, dict[str, Arm]]]:
+    """Designs, and the arms that each adds."""
     arms = dict(model.arms)
     names = {_content(arm): name for name, arm in reversed(arms.items())}
-    found = []
+    planned = []
     for arm, path, entry in _entries(model):
-        _refuse(node, *_wrong(model, arm, path, entry))
+        if mistakes := list(_wrong(model, arm, path, entry)):
+            raise DesignError(*mistakes)
         factors = tuple(entry.factors)
         cells: dict[Combination, str] = {(None,) * len(factors): arm}
         parents: dict[Combination, str] = {}
         added: dict[str, Arm] = {}
         for cell, before in _cells(entry).items():
-            made = _made(model.arms[arm], entry, cell, path, node)
+            made = _made(model.arms[arm], entry, cell, path)
             name = names.get(_content(made)) or _name(arm, factors, cell)
             if name == arm:
-                _refuse(node, Mistake(_at(path, factors, cell), f"the levels {_said(factors, cell)} change nothing"))
+                problem = f"the levels {_said(factors, cell)} change nothing"
+                raise DesignError(Mistake(_at(path, factors, cell), problem))
             if _content(made) not in names:
                 if name in arms:
                     problem = f"the design makes the arm '{name}', which exists with another content"
-                    _refuse(node, Mistake(_at(path, factors, cell), problem))
+                    raise DesignError(Mistake(_at(path, factors, cell), problem))
                 about = f"{arm} with {_said(factors, cell)}"
                 made = made.model_copy(update={"parent": cells[before], "about": about})
                 arms[name] = added[name] = made
@@ -170,9 +169,8 @@ def _planned(model: SuiteFile, node: Node | None = None) -> list[tuple[Design, d
             cells[cell], parents[cell] = name, cells[before]
         levels = tuple(tuple(given) for given in entry.factors.values())
         benchmarks = None if entry.benchmarks is None else tuple(entry.benchmarks)
-        design = Design(arm, path, entry.design, factors, levels, cells, parents, benchmarks)
-        found.append((design, added))
-    return found
+        planned.append((Design(arm, path, entry.design, factors, levels, cells, parents, benchmarks), added))
+    return planned
 
 
 def _wrong(model: SuiteFile, arm: str, path: FilePath, entry: Ablate) -> Iterator[Mistake]:
@@ -193,7 +191,8 @@ def _wrong(model: SuiteFile, arm: str, path: FilePath, entry: Ablate) -> Iterato
         yield Mistake((*path, "factors"), message)
 
 
-def _made(arm: Arm, entry: Ablate, cell: Combination, path: FilePath, node: Node | None) -> Arm:
+def _made(arm: Arm, entry: Ablate, cell: Combination, path: FilePath) -> Arm:
+    """The arm of a cell."""
     made = arm
     seen: dict[str, str] = {}
     for (factor, levels), level in zip(entry.factors.items(), cell, strict=True):
@@ -203,12 +202,12 @@ def _made(arm: Arm, entry: Ablate, cell: Combination, path: FilePath, node: Node
         for key in levels[level]:
             if key in seen:
                 problem = f"'{key}' is changed by '{seen[key]}' and by '{factor}': their effects cannot be told apart"
-                _refuse(node, Mistake((*where, key), problem))
+                raise DesignError(Mistake((*where, key), problem))
             seen[key] = factor
         try:
             made = changed(made, levels[level])
-        except ChangeError as error:
-            _refuse(node, Mistake(where, str(error)))
+        except DesignError as error:
+            raise DesignError(*(mistake.below(*where) for mistake in error.mistakes)) from error
     return made
 
 
@@ -222,14 +221,6 @@ def _said(factors: tuple[str, ...], cell: Combination) -> str:
     return ", ".join(f"{factor} {level}" for factor, level in zip(factors, cell, strict=True) if level is not None)
 
 
-def _refuse(node: Node | None, *mistakes: Mistake) -> None:
-    """Raise where there are mistakes, at their places where the nodes are known."""
-    if mistakes and node is None:
-        raise HarnessError("; ".join(mistake.message for mistake in mistakes))
-    if mistakes and node is not None:
-        raise SuiteError([Problem(node.find(mistake.path), mistake.message) for mistake in mistakes])
-
-
 def expand(model: SuiteFile, node: Node) -> Node:
     """The suite's node with the arms of its designs added, to the benchmarks that run them too.
 
@@ -239,11 +230,11 @@ def expand(model: SuiteFile, node: Node) -> Node:
     Raises:
         SuiteError: a design names what does not exist, changes nothing, or is too large.
     """
-    if not model.ablate:
-        return node
-    planned = _planned(model, node)
-    arms = node.value["arms"]
-    widened = Node(arms.place, dict(arms.value), dict(arms.key_places))
+    try:
+        planned = _planned(model)
+    except DesignError as error:
+        raise SuiteError([Problem(node.find(m.path), m.message) for m in error.mistakes]) from error
+    widened = node.value["arms"].copy()
     running = {name: list(used.arms) if used.arms is not None else list(model.arms)
                for name, used in model.benchmarks.items()}  # fmt: skip
     for design, added in planned:
@@ -255,8 +246,9 @@ def expand(model: SuiteFile, node: Node) -> Node:
         for name, listed in running.items():
             here = name in design.benchmarks if design.benchmarks is not None else design.arm in listed
             listed += [one for one in dict.fromkeys(design.cells.values()) if here and one not in listed]
-    value = {**node.value, "arms": widened, "benchmarks": _benchmarks(node.value["benchmarks"], running)}
-    return Node(node.place, value, dict(node.key_places))
+    expanded = node.copy()
+    expanded.value |= {"arms": widened, "benchmarks": _benchmarks(node.value["benchmarks"], running)}
+    return expanded
 
 
 def _node(node: Node, path: FilePath, design: Design, cell: Combination, arm: Arm) -> Node:
@@ -268,23 +260,14 @@ def _node(node: Node, path: FilePath, design: Design, cell: Combination, arm: Ar
             changes = node.at((*path, "factors", factor, level))
             places |= {key: changes.key_places[key] for key in changes.value}
     given = arm.model_dump(exclude_defaults=True, include={*SLOTS, "set", "protocol", "parent", "about"})
-    made = _tree({"role": "ablation", **given}, place)
+    made = Node.of({"role": "ablation", **given}, place)
     for slot in SLOTS:
         for key, where in places.items():
             if key.split(".")[0] == slot and slot in made.value:
                 _put(made, key.split("."), where)
-    recipe = made.value.get("set")
-    if recipe is not None:
-        recipe.key_places.update({key: where for key, where in places.items() if key in recipe.value})
+    if recipe := made.value.get("set"):
+        recipe.key_places |= {key: where for key, where in places.items() if key in recipe.value}
     return made
-
-
-def _tree(value: Any, place: Place) -> Node:
-    if isinstance(value, dict):
-        return Node(place, {key: _tree(one, place) for key, one in value.items()}, dict.fromkeys(value, place))
-    if isinstance(value, list | tuple):
-        return Node(place, [_tree(one, place) for one in value])
-    return Node(place, value)
 
 
 def _put(made: Node, steps: list[str], where: Place) -> None:
@@ -297,11 +280,12 @@ def _put(made: Node, steps: list[str], where: Place) -> None:
 
 
 def _benchmarks(given: Node, running: Mapping[str, list[str]]) -> Node:
-    made = Node(given.place, dict(given.value), dict(given.key_places))
+    made = given.copy()
     for name, arms in running.items():
         own = given.value[name]
-        own = own if isinstance(own.value, dict) else Node(own.place, {})  # nothing after the name
+        own = own.copy() if isinstance(own.value, dict) else Node(own.place, {})  # nothing after the name
         place = own.find(("arms",))
-        value = {**own.value, "arms": _tree(arms, place)}
-        made.value[name] = Node(own.place, value, {"arms": place, **own.key_places})
+        own.value["arms"] = Node.of(arms, place)
+        own.key_places.setdefault("arms", place)
+        made.value[name] = own
     return made

@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import registry
-from harness.errors import HarnessError, choices
+from harness.errors import choices
 from harness.registry.cards import TaskCard
 from harness.suite.load import LoadedBenchmark, Suite
 from harness.suite.models import Arm, Prerequisite, ScaleBlock
 from harness.suite.values import (
     Mistake,
+    MistakesError,
     defaults,
     fillings,
     mistakes,
@@ -30,16 +31,12 @@ LENGTHS = {"steps": "epochs", "epochs": "steps"}
 """Each length of a training with the one that it replaces."""
 
 
-class CellError(HarnessError):
+class CellError(MistakesError):
     """A cell's content is not valid.
 
     The paths of its mistakes begin with ``data``, ``model`` or ``recipe``, or with ``arm`` where the mistake is in what
     the arm itself says.
     """
-
-    def __init__(self, found: Sequence[Mistake]) -> None:
-        self.mistakes = tuple(found)
-        super().__init__("; ".join(mistake.message for mistake in found))
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,21 +140,15 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
     block = block_of(server, scale)
     assert block is not None
     paper = server.model.paper or ScaleBlock()
-    is_paper = scale == "paper"
-    data = dict(block.data) if is_paper else replaced(paper.data, block.data)
-    model = dict(block.model) if is_paper else replaced(paper.model, block.model)
-    recipe = dict(block.recipe) if is_paper else deep_merge(paper.recipe, block.recipe)
-    if not is_paper and ("steps" in block.recipe) != ("epochs" in block.recipe):
+    data, model = replaced(paper.data, block.data), replaced(paper.model, block.model)
+    recipe = deep_merge(paper.recipe, block.recipe)
+    if ("steps" in block.recipe) != ("epochs" in block.recipe):
         recipe.pop("epochs" if "steps" in block.recipe else "steps", None)  # a length replaces a length
-    stand_in: list[str] = []
-    if not is_paper:
-        stand_in += [f"data:{_origin(data)}"] if data != paper.data else []
-        stand_in += ["model"] if model != paper.model else []
-        stand_in += ["recipe"] if recipe != paper.recipe else []
+    differs = {f"data:{_origin(data)}": data != paper.data, "model": model != paper.model}
+    differs["recipe"] = recipe != paper.recipe or scale == "smoke"
     if scale == "smoke":
         recipe["max_steps"] = min(SMOKE_STEPS, recipe.get("max_steps") or SMOKE_STEPS)
         recipe["evaluations"] = 1
-        stand_in += [] if "recipe" in stand_in else ["recipe"]
     used = suite.benchmarks[name].used
     arms = block.arms if block.arms is not None else used.arms
     return Setting(
@@ -167,7 +158,7 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
         data=data,
         model=model,
         recipe=recipe,
-        stand_in=tuple(stand_in),
+        stand_in=tuple(part for part, other in differs.items() if other),
         about=block.about,
         served_by=server_name,
         competent=block.competent,
@@ -207,7 +198,7 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
     cell = base.overridden({**arm.set, **(overrides or {})})
     found = list(cell.mistakes())
     if found:
-        raise CellError(found)
+        raise CellError(*found)
     task = registry.entry("task", cell.task)
     recipe = {**defaults(COMMON_KEYS), **defaults(task.options), **cell.recipe}
     return Content(
@@ -241,7 +232,7 @@ def _filled(task: registry.Entry[TaskCard], arm: Arm, recipe: Mapping[str, Any])
         path: tuple[str, ...] = ("arm", slot)
         value = getattr(arm, slot)
         if value is not None and slot not in valid:
-            raise CellError([Mistake(path, f"the task '{task.name}' has no slot '{slot}'; {choices(valid, slot)}")])
+            raise CellError(Mistake(path, f"the task '{task.name}' has no slot '{slot}'; {choices(valid, slot)}"))
         if value is None:
             value, path = recipe["slots"].get(slot), ("recipe", "slots", slot)
         if value is not None and slot in valid:
@@ -249,7 +240,7 @@ def _filled(task: registry.Entry[TaskCard], arm: Arm, recipe: Mapping[str, Any])
                 filled[".".join((slot, *place))] = _method(slot, method, (*path, *place), recipe)
     if "optimizer" in valid and "optimizer" not in filled:
         message = "the slot 'optimizer' is open: neither the arm nor the recipe's 'slots:' fills it"
-        raise CellError([Mistake(("arm", "optimizer"), message)])
+        raise CellError(Mistake(("arm", "optimizer"), message))
     return FilledSlots(filled)
 
 
@@ -257,7 +248,7 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
     """A method with every hyper-parameter: its defaults, the recipe's for its family, for it, those given with it."""
     found = [mistake.below(*path) for mistake in slot_mistakes(slot, method)]
     if found:
-        raise CellError(found)
+        raise CellError(*found)
     given = {"name": method} if isinstance(method, str) else dict(method)
     entry = registry.entry("method", given.pop("name"))
     complete = defaults(entry.options)
@@ -266,11 +257,11 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
         found += [mistake.below("recipe", slot, group) for mistake in of_method]
         complete.update(values)
     if found:
-        raise CellError(found)
+        raise CellError(*found)
     complete.update(given)
     absent = [name for name in entry.card.required if complete.get(name) is None]
     if absent and slot != "objective":  # an objective requires shapes only, and the task knows those
-        raise CellError([Mistake(path, f"the method '{entry.name}' needs '{absent[0]}'")])
+        raise CellError(Mistake(path, f"the method '{entry.name}' needs '{absent[0]}'"))
     return Part(entry.name, complete)
 
 

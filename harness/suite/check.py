@@ -11,7 +11,7 @@ from harness.registry.cards import TaskCard
 from harness.suite.cells import CellError, Setting, content, override_at, replaced, setting
 from harness.suite.check_claims import check_claims
 from harness.suite.check_sweep import check_ranges, check_sweep
-from harness.suite.load import LoadedBenchmark, Suite
+from harness.suite.load import LoadedBenchmark, Suite, absent
 from harness.suite.models import Prerequisite, ScaleBlock
 from harness.suite.values import Mistake, part_mistakes, recipe_mistakes, slot_mistakes
 from harness.suite.yamlfile import Node
@@ -37,16 +37,12 @@ def _benchmarks(suite: Suite) -> Iterator[Problem]:
             block: ScaleBlock | None = getattr(model, scale)
             if block is not None:
                 yield from _block(suite, benchmark, scale, block, tasks[model.task])
-        reported = tasks[model.task].card.metrics
-        for metric in model.metrics:
-            if metric not in reported:
-                yield Problem(node.find(("metrics", metric)), f"unknown metric '{metric}'; {choices(reported, metric)}")
-        if model.reference_arm is not None and model.reference_arm not in suite.model.arms:
-            yield Problem(node.find(("reference_arm",)), suite.no_arm(model.reference_arm))
+        yield from absent(node, ("metrics",), "no metric", model.metrics, tasks[model.task].card.metrics)
+        yield from absent(node, ("reference_arm",), "no arm", [model.reference_arm], suite.model.arms)
         yield from _sources(benchmark)
-        for arm in benchmark.used.arms or ():
-            if arm not in suite.model.arms:
-                yield Problem(suite.node.find(("benchmarks", name, "arms")), suite.no_arm(arm))
+        yield from absent(
+            suite.node, ("benchmarks", name, "arms"), "no arm", benchmark.used.arms or (), suite.model.arms
+        )
 
 
 def _stand_ins(suite: Suite) -> Iterator[Problem]:
@@ -79,19 +75,13 @@ def _block(
         yield Problem(node.find((scale, "recipe", "epochs")), "give 'steps' or 'epochs', not both")
     for name, wanted in block.prerequisites.items():
         yield from _prerequisite(node, (scale, "prerequisites", name), wanted, task)
+    place = (scale, "stands_for")
+    yield from absent(node, place, "no benchmark", block.stands_for, suite.benchmarks)
     for other in block.stands_for:
-        if other not in suite.benchmarks:
-            problem = f"no benchmark '{other}'; {choices(suite.benchmarks, other)}"
-            yield Problem(node.find((scale, "stands_for")), problem)
-        elif getattr(suite.benchmarks[other].model, scale) is not None:
-            yield Problem(node.find((scale, "stands_for")), f"'{other}' has its own block for {scale}")
-    for arm in block.arms or ():
-        if arm not in suite.model.arms:
-            yield Problem(node.find((scale, "arms")), suite.no_arm(arm))
-    for metric in block.competent:
-        if metric not in benchmark.model.metrics:
-            problem = f"no metric '{metric}'; {choices(benchmark.model.metrics, metric)}"
-            yield Problem(node.find((scale, "competent", metric)), problem)
+        if other in suite.benchmarks and getattr(suite.benchmarks[other].model, scale) is not None:
+            yield Problem(node.find(place), f"'{other}' has its own block for {scale}")
+    yield from absent(node, (scale, "arms"), "no arm", block.arms or (), suite.model.arms)
+    yield from absent(node, (scale, "competent"), "no metric", block.competent, benchmark.model.metrics)
 
 
 def _problems(node: Node, path: tuple[str, ...], mistakes: Iterator[Mistake]) -> Iterator[Problem]:
@@ -130,12 +120,8 @@ def _sources(benchmark: LoadedBenchmark) -> Iterator[Problem]:
     if paper is None:
         return
     listed = set(benchmark.model.sources)
-    leaves = {
-        f"{part}.{leaf}"
-        for part in ("data", "model", "recipe")
-        for leaf in _leaves(getattr(paper, part))
-        if leaf != "name"
-    }
+    parts = (f"{part}.{leaf}" for part in ("data", "model", "recipe") for leaf in _leaves(getattr(paper, part)))
+    leaves = {leaf for leaf in parts if leaf not in ("data.name", "model.name")}
     for leaf in sorted(leaves):
         parents = {".".join(leaf.split(".")[:n]) for n in range(2, leaf.count(".") + 2)}
         if not parents & listed:
@@ -143,9 +129,8 @@ def _sources(benchmark: LoadedBenchmark) -> Iterator[Problem]:
             yield Problem(place, f"'{leaf}' has no entry in 'sources:' (trust and place of this published value)")
     for source in sorted(listed):
         if not any(leaf == source or leaf.startswith(source + ".") for leaf in leaves):
-            yield Problem(
-                node.find(("sources", source)), f"'{source}' is no leaf of 'paper'; {choices(leaves, source)}"
-            )
+            message = f"'{source}' is no leaf of 'paper'; {choices(leaves, source)}"
+            yield Problem(node.find(("sources", source)), message)
 
 
 def _leaves(value: Any, prefix: str = "") -> list[str]:
@@ -167,19 +152,18 @@ def _parent(suite: Suite, name: str) -> Iterator[Problem]:
     parent = arms[name].parent
     if parent is None:
         return
-    place = suite.node.find(("arms", name, "parent"))
-    if parent not in arms:
-        yield Problem(place, f"the parent of '{name}': {suite.no_arm(parent)}")
-        return
+    place = ("arms", name, "parent")
+    yield from absent(suite.node, place, "no arm", [parent], arms)
     if arms[name].role != "ablation":
-        yield Problem(place, f"'{name}' has a parent, but only arms of role 'ablation' change another arm")
-    seen = [name]
-    following: str | None = parent
+        message = f"'{name}' has a parent, but only arms of role 'ablation' change another arm"
+        yield Problem(suite.node.find(place), message)
+    seen: list[str] = []
+    following: str | None = name
     while following in arms and following not in seen:
         seen.append(following)
         following = arms[following].parent
     if following == name:
-        yield Problem(place, f"parents go round in a circle: {' → '.join([*seen, name])}")
+        yield Problem(suite.node.find(place), f"parents go round in a circle: {' → '.join([*seen, name])}")
 
 
 def _cells(suite: Suite) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from typing import Any
 from harness import registry
 from harness.errors import Problem, choices
 from harness.suite.cells import Setting, override_at, setting
-from harness.suite.load import Suite
+from harness.suite.load import Suite, absent
 from harness.suite.models import SpaceRange
 from harness.suite.values import wrong
 from harness.trial.options import Option
@@ -20,35 +20,17 @@ def check_sweep(suite: Suite) -> Iterator[Problem]:
     sweep = suite.model.sweep
     if sweep is None:
         return
-    find, arms, benchmarks = suite.node.find, suite.model.arms, suite.benchmarks
-    for arm in sweep.arms:
-        if arm not in arms:
-            yield Problem(find(("sweep", "arms", arm)), f"no arm '{arm}'; {choices(arms, arm)}")
+    node, arms, benchmarks = suite.node, suite.model.arms, suite.benchmarks
+    yield from absent(node, ("sweep", "arms"), "no arm", sweep.arms, arms)
+    yield from absent(node, ("sweep", "benchmarks"), "no benchmark", sweep.benchmarks, benchmarks)
+    yield from absent(node, ("sweep", "spaces"), "no arm", sweep.spaces.keys() - {"*"}, arms)
     for name in sweep.benchmarks:
-        if name not in benchmarks:
-            yield Problem(find(("sweep", "benchmarks")), f"no benchmark '{name}'; {choices(benchmarks, name)}")
-    for group in sweep.spaces:
-        if group != "*" and group not in arms:
-            yield Problem(find(("sweep", "spaces", group)), f"no arm '{group}'; {choices(arms, group)}")
-    yield from _metrics(suite)
-
-
-def _metrics(suite: Suite) -> Iterator[Problem]:
-    """The metrics are those of the benchmarks, and one that chooses is reported by their tasks."""
-    sweep = suite.model.sweep
-    assert sweep is not None
-    for name in sweep.benchmarks:
-        if name not in suite.benchmarks:
-            continue
-        model = suite.benchmarks[name].model
-        task = registry.entries("task").get(model.task)
-        for key, metric, known in (
-            ("metric", sweep.metric, list(model.metrics)),
-            ("selection_metric", sweep.selection_metric, list(task.card.metrics) if task else []),
-        ):
-            if metric is not None and metric not in known:
-                problem = f"benchmark '{name}' has no metric '{metric}'; {choices(known, metric)}"
-                yield Problem(suite.node.find(("sweep", key)), problem)
+        if name in benchmarks:
+            model, what = benchmarks[name].model, f"benchmark '{name}' has no metric"
+            task = registry.entries("task").get(model.task)
+            reported = task.card.metrics if task else ()
+            yield from absent(node, ("sweep", "metric"), what, [sweep.metric], model.metrics)
+            yield from absent(node, ("sweep", "selection_metric"), what, [sweep.selection_metric], reported)
 
 
 def check_ranges(suite: Suite) -> Iterator[Problem]:

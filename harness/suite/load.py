@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -47,9 +47,14 @@ class Suite:
         """The suite's name, unique in a database."""
         return self.model.suite
 
-    def no_arm(self, name: str) -> str:
-        """The message for an arm that it does not have."""
-        return f"no arm '{name}' in suite '{self.name}'; {choices(self.model.arms, name)}"
+
+def absent(
+    node: Node, path: tuple[str | int, ...], says: str, names: Iterable[str | None], known: Collection[str]
+) -> Iterator[Problem]:
+    """A problem for each name at or below a path of a file that is not known (None is no name): ``SAYS 'NAME'; …``."""
+    for name in names:
+        if name is not None and name not in known:
+            yield Problem(node.find((*path, name)), f"{says} '{name}'; {choices(known, name)}")
 
 
 def read_suite(path: Path) -> Suite:
@@ -103,19 +108,15 @@ def _inherited(path: Path, read: Reader, seen: tuple[Path, ...] = (), asked: Pla
         merged = below if merged is None else yamlfile.merge(merged, below)
     if merged is None:
         return node
-    merged = Node(merged.place, dict(merged.value), dict(merged.key_places))  # the parent's own node stays as it is
+    merged = merged.copy()  # the parent's own node stays as it is
     for key in ("abstract", "inherits"):  # neither is handed down
         merged.value.pop(key, None)
     for scale in ("paper", "small", "mini"):  # nor does a child stand for what its parent stands for
         block = merged.value.get(scale)
         if block is not None and isinstance(block.value, dict) and "stands_for" in block.value:
-            merged.value[scale] = _without(block, "stands_for")
+            merged.value[scale] = block.copy()
+            del merged.value[scale].value["stands_for"]
     return yamlfile.merge(merged, node)
-
-
-def _without(node: Node, key: str) -> Node:
-    value = {name: child for name, child in node.value.items() if name != key}
-    return Node(node.place, value, {name: place for name, place in node.key_places.items() if name != key})
 
 
 def _validate(model: type[Model], node: Node) -> Model:

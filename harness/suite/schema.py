@@ -65,6 +65,8 @@ def _option(declared: Option) -> dict[str, Any]:
     if declared.type != "any":
         kind = _TYPES[declared.type]
         schema["type"] = [kind, "null"] if declared.optional else kind
+    if declared.items != "any":
+        schema["items"] = {"type": _TYPES[declared.items]}
     if declared.choices:
         schema["enum"] = [*declared.choices, *([None] if declared.optional else [])]
     limits = {"minimum": declared.low, "maximum": declared.high}

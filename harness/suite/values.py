@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness import registry
-from harness.errors import choices
+from harness.errors import HarnessError, choices
 from harness.registry.cards import TaskCard
 from harness.trial.options import Option
 from harness.trial.recipe import COMMON_KEYS
@@ -38,6 +38,14 @@ class Mistake:
         return Mistake((*path, *self.path), self.message)
 
 
+class MistakesError(HarnessError):
+    """Content that is not valid, with every mistake in it."""
+
+    def __init__(self, *mistakes: Mistake) -> None:
+        self.mistakes = mistakes
+        super().__init__("; ".join(mistake.message for mistake in mistakes))
+
+
 def wrong(name: str, value: Any, key: Option) -> str | None:
     """What is wrong with a value, or None."""
     if value is None:
@@ -46,6 +54,9 @@ def wrong(name: str, value: Any, key: Option) -> str | None:
         fits = isinstance(value, _TYPES[key.type]) and (key.type == "bool" or not isinstance(value, bool))
         if not fits:
             return f"'{name}' is {value!r}; {_WORDS[key.type]} is expected"
+    if key.type == "list":
+        items = (wrong(f"{name}[{number}]", item, Option(key.items)) for number, item in enumerate(value))
+        return next(filter(None, items), None)
     if isinstance(value, float) and math.isnan(value):
         return f"'{name}' is not a number"
     if key.choices and value not in key.choices:

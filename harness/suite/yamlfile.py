@@ -1,12 +1,13 @@
 """Reading YAML 1.2 within limits, keeping the place of every value.
 
-The text is read event by event, without recursion, and nothing but mappings with text keys, lists, text, numbers,
-booleans and null ever comes out: no tags, no objects. Limits: 2 MB, depth 50, 100,000 nodes after aliases.
+The text is read event by event, and nothing but mappings with text keys, lists, text, numbers, booleans and null ever
+comes out: no tags, no objects. Limits: 2 MB, depth 50, 100,000 nodes after aliases.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ Path_ = tuple[str | int, ...]
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INF = re.compile(r"([-+]?)\.(inf|Inf|INF)")
-_CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
+_CORE_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")} | {"!"}
 
 
 @dataclass(slots=True)
@@ -34,6 +35,17 @@ class Node:
     key_places: dict[str, Place] = field(default_factory=dict)
     size: int = 1
     height: int = 1
+
+    @classmethod
+    def of(cls, value: Any, place: Place) -> Node:
+        """Plain data, all of it at one place."""
+        if isinstance(value, dict):
+            return cls(place, {key: cls.of(item, place) for key, item in value.items()}, dict.fromkeys(value, place))
+        return cls(place, [cls.of(item, place) for item in value] if isinstance(value, list | tuple) else value)
+
+    def copy(self) -> Node:
+        """A mapping with the same values, to change its keys."""
+        return Node(self.place, dict(self.value), dict(self.key_places))
 
     def plain(self) -> Any:
         """The value as dicts, lists and scalars."""
@@ -123,11 +135,8 @@ def _parsed(text: str, path: Path) -> Node | None:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-    yaml = YAML(typ="safe", pure=True)
-    builder = _Builder(path)
     try:
-        for event in yaml.parse(text):
-            builder.take(event)
+        return _Composer(path, iter(YAML(typ="safe", pure=True).parse(text))).document()
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise _error(_place(path, mark), f"not valid YAML: {error.problem or error.context}") from error
@@ -137,7 +146,6 @@ def _parsed(text: str, path: Path) -> Node | None:
     except (ValueError, RecursionError, AttributeError, TypeError, IndexError, KeyError) as error:
         # The parser itself gives up in its own ways on hostile text (a surrogate, a bad escape, a stray directive).
         raise _error(Place(path, 1, 1), f"not valid YAML: {type(error).__name__}: {error}") from error
-    return builder.top
 
 
 def _text(path: Path) -> str:
@@ -168,110 +176,96 @@ def _error(place: Place, message: str) -> SuiteError:
     return SuiteError([Problem(place, message)])
 
 
-class _Builder:
-    """Builds nodes from the parser's events with a stack of open collections."""
+class _Composer:
+    """Makes nodes from the parser's events; the recursion ends at the largest depth."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.stack: list[tuple[Node, str | None]] = []  # an open collection and its anchor
-        self.keys: list[tuple[str, Place] | None] = []  # the key that waits for its value, per open mapping
-        self.anchors: dict[str, Node] = {}
-        self.open_anchors: set[str] = set()
-        self.top: Node | None = None
+    def __init__(self, path: Path, events: Iterator[Any]) -> None:
+        self.path, self.events = path, events
+        self.anchors: dict[str, Node | None] = {}  # None: a collection that is still open
         self.nodes = 0
-        self.documents = 0
 
-    def take(self, event: Any) -> None:
-        kind = type(event).__name__
-        place = _place(self.path, event.start_mark)
-        if kind == "DocumentStartEvent":
-            self.documents += 1
-            if self.documents > 1:
-                raise _error(place, "more than one YAML document in the file")
-        elif kind in ("MappingStartEvent", "SequenceStartEvent"):
-            self._check_tag(event, place)
-            node = Node(place, {} if kind == "MappingStartEvent" else [])
-            if len(self.stack) >= MAX_DEPTH:
-                raise _error(place, f"nested deeper than {MAX_DEPTH} levels")
-            self._count(place, 1)
+    def document(self) -> Node | None:
+        """The one document of the file; None where it has none."""
+        top = None
+        for event in self.events:
+            if type(event).__name__ == "DocumentStartEvent":
+                if top is not None:
+                    raise _error(_place(self.path, event.start_mark), "more than one YAML document in the file")
+                top = self._node(next(self.events), 0)
+        return top
+
+    def _node(self, event: Any, depth: int) -> Node:
+        """The value that begins with an event, inside so many collections."""
+        kind, place = self._checked(event)
+        if kind == "AliasEvent":
+            return self._alias(event.anchor, place, depth)
+        if kind != "ScalarEvent" and depth >= MAX_DEPTH:
+            raise _error(place, f"nested deeper than {MAX_DEPTH} levels")
+        self._count(place, 1)
+        if kind == "ScalarEvent":
+            if any("\ud800" <= character <= "\udfff" for character in event.value):
+                raise _error(place, "half a surrogate pair is no text")
+            plain = event.style is None and not (event.tag and str(event.tag).endswith(":str"))
+            node = Node(place, _resolve(event.value, place) if plain else event.value)
+        else:
             if event.anchor:
-                self.open_anchors.add(event.anchor)
-            self.stack.append((node, event.anchor))
-            self.keys.append(None)
-        elif kind in ("MappingEndEvent", "SequenceEndEvent"):
-            node, anchor = self.stack.pop()
-            self.keys.pop()
-            if anchor:
-                self.open_anchors.discard(anchor)
-                self.anchors[anchor] = node
-            self._add(node)
-        elif kind == "ScalarEvent":
-            self._check_tag(event, place)
-            self._scalar(event, place)
-        elif kind == "AliasEvent":
-            self._alias(event, place)
-
-    def _check_tag(self, event: Any, place: Place) -> None:
-        tag = str(event.tag) if event.tag is not None else None
-        if tag is not None and tag not in _CORE_TAGS and tag != "!":
-            raise _error(place, f"the tag '{tag}' is not allowed; only plain values are")
-
-    def _scalar(self, event: Any, place: Place) -> None:
-        if self._waits_for_key():
-            self._key(event.value, place)
-            return
-        if any("\ud800" <= character <= "\udfff" for character in event.value):
-            raise _error(place, "half a surrogate pair is no text")
-        plain = event.style is None and not (event.tag and str(event.tag).endswith(":str"))
-        node = Node(place, _resolve(event.value, place) if plain else event.value)
+                self.anchors[event.anchor] = None
+            node = Node(place, {} if kind == "MappingStartEvent" else [])
+            self._fill(node, depth)
         if event.anchor:
             self.anchors[event.anchor] = node
-        self._count(place, 1)
-        self._add(node)
+        return node
 
-    def _alias(self, event: Any, place: Place) -> None:
-        if event.anchor in self.open_anchors:
-            raise _error(place, f"the alias '*{event.anchor}' refers to itself")
-        node = self.anchors.get(event.anchor)
+    def _fill(self, node: Node, depth: int) -> None:
+        """Read the values of a collection up to its end."""
+        for event in self.events:
+            if type(event).__name__ in ("MappingEndEvent", "SequenceEndEvent"):
+                return
+            if isinstance(node.value, dict):
+                key = self._key(event, node)
+                child = self._node(next(self.events), depth + 1)
+                node.value[key] = child
+            else:
+                child = self._node(event, depth + 1)
+                node.value.append(child)
+            node.size += child.size
+            node.height = max(node.height, child.height + 1)
+
+    def _key(self, event: Any, parent: Node) -> str:
+        kind, place = self._checked(event)
+        if kind != "ScalarEvent":
+            wrong = (
+                "an alias cannot be a key" if kind == "AliasEvent" else "a key must be text, not a mapping or a list"
+            )
+            raise _error(place, wrong)
+        key = str(event.value)
+        if key in parent.value:
+            raise _error(place, f"the key '{key}' stands twice; first at {parent.key_places[key]}")
+        parent.key_places[key] = place
+        return key
+
+    def _checked(self, event: Any) -> tuple[str, Place]:
+        """An event's kind and place; tags beyond those of plain values are refused."""
+        place, tag = _place(self.path, event.start_mark), getattr(event, "tag", None)
+        if tag is not None and str(tag) not in _CORE_TAGS:
+            raise _error(place, f"the tag '{tag}' is not allowed; only plain values are")
+        return type(event).__name__, place
+
+    def _alias(self, anchor: str, place: Place, depth: int) -> Node:
+        if anchor not in self.anchors:
+            raise _error(place, f"the alias '*{anchor}' has no anchor before it")
+        node = self.anchors[anchor]
         if node is None:
-            raise _error(place, f"the alias '*{event.anchor}' has no anchor before it")
-        if self._waits_for_key():
-            raise _error(place, "an alias cannot be a key")
-        if len(self.stack) + node.height > MAX_DEPTH:
+            raise _error(place, f"the alias '*{anchor}' refers to itself")
+        if depth + node.height > MAX_DEPTH:
             raise _error(place, f"nested deeper than {MAX_DEPTH} levels")
         self._count(place, node.size)
-        self._add(node)
-
-    def _waits_for_key(self) -> bool:
-        return bool(self.stack) and isinstance(self.stack[-1][0].value, dict) and self.keys[-1] is None
-
-    def _key(self, text: str, place: Place) -> None:
-        parent = self.stack[-1][0]
-        if text in parent.value:
-            raise _error(place, f"the key '{text}' stands twice; first at {parent.key_places[text]}")
-        self.keys[-1] = (text, place)
+        return node
 
     def _count(self, place: Place, new: int) -> None:
         self.nodes += new
         if self.nodes > MAX_NODES:
             raise _error(place, f"more than {MAX_NODES:,} values (aliases counted where they are used)")
-
-    def _add(self, node: Node) -> None:
-        if not self.stack:
-            self.top = node
-            return
-        parent = self.stack[-1][0]
-        if isinstance(parent.value, dict):
-            waiting = self.keys[-1]
-            if waiting is None:
-                raise _error(node.place, "a key must be text, not a mapping or a list")
-            parent.value[waiting[0]] = node
-            parent.key_places[waiting[0]] = waiting[1]
-            self.keys[-1] = None
-        else:
-            parent.value.append(node)
-        parent.size += node.size
-        parent.height = max(parent.height, node.height + 1)
 
 
 def _resolve(text: str, place: Place) -> Any:
@@ -293,13 +287,13 @@ def _resolve(text: str, place: Place) -> Any:
     return float("nan") if text in (".nan", ".NaN", ".NAN") else text
 
 
-def merge(base: Node, over: Node, skip: tuple[str, ...] = ()) -> Node:
+def merge(base: Node, over: Node) -> Node:
     """``over`` on top of ``base``: mappings key by key, anything else replaced; every value keeps its place."""
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
         return over
-    merged = Node(over.place, dict(base.value), dict(base.key_places))
+    merged = base.copy()
+    merged.place = over.place
     for key, node in over.value.items():
-        below = base.value.get(key)
-        merged.value[key] = merge(below, node) if below is not None and key not in skip else node
+        merged.value[key] = merge(base.value[key], node) if key in base.value else node
         merged.key_places[key] = over.key_places[key]
     return merged

@@ -43,6 +43,7 @@ class Option:
         low, high: limits of numbers, inclusive.
         required: whether it must be given.
         optional: whether null is a valid value (``X | None``).
+        items: of a list: the type of its elements.
     """
 
     type: OptionType
@@ -53,6 +54,7 @@ class Option:
     high: float | None = None
     required: bool = False
     optional: bool = False
+    items: OptionType = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +120,8 @@ def _option(declared: type[Any], field: dataclasses.Field[Any], hint: Any) -> Op
     else:
         default = None if field.default is REQUIRED else field.default
     default = list(default) if isinstance(default, tuple) else default
-    return Option(name, default, required=_is_required(field), optional=optional, **metadata)
+    items = _NAMES.get(get_args(bare)[0], "any") if get_origin(bare) is tuple else "any"
+    return Option(name, default, required=_is_required(field), optional=optional, items=items, **metadata)
 
 
 def _metadata(declared: type[Any], name: str) -> Mapping[str, Any] | None:

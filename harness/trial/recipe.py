@@ -23,14 +23,12 @@ class SlotTables:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
-    """How a trial trains: the keys that every benchmark shares, beside the task's own (``Task.options``)."""
+class Course:
+    """Recipe keys of the whole training: how long, how fast, which of its weights count. None changes a step."""
 
     steps: int | None = option(None, "optimizer steps; give this or epochs", low=1)
     epochs: float | None = option(None, "passes over the training data; give this or steps", low=0)
     max_steps: int | None = option(None, "cap on the steps, whatever steps and epochs say", low=1)
-    batch_size: int = option(32, "items (or sequences) a step, over all devices", low=1)
-    eval_batch: int = option(256, "items a batch in evaluation", low=1)
     schedule: str = option("constant", "learning rate over the steps", choices=tuple(SCHEDULES))
     warmup: float = option(0.0, "share of the steps with linear warm-up (a whole number > 1: steps)", low=0)
     milestones: tuple[float, ...] = option((), "for schedule step: shares of the steps at which gamma is applied")
@@ -38,8 +36,6 @@ class Recipe:
     min_lr_ratio: float = option(
         0.0, "for cosine and linear: last learning rate as a share of the first", low=0, high=1
     )
-    clip_norm: float | None = option(None, "largest norm of the whole gradient", low=0)
-    precision: str = option("float32", "arithmetic of forward and backward", choices=("float32", "bfloat16", "float16"))
     select: str = option(
         "last",
         "which weights are reported: the last or the best on validation",
@@ -48,10 +44,6 @@ class Recipe:
     selection_metric: str | None = option(None, "metric of select: best_on_validation")
     selection_better: str = option("higher", "its direction", choices=("higher", "lower"))
     evaluations: int = option(5, "evaluations on validation during training, evenly spaced", low=1)
-    diagnostics: str = option("summary", "mechanism probes", choices=("off", "summary", "layers"))
-    threads: int = option(1, "CPU threads of the trial: part of its identity", low=1, high=256)
-    devices: int = option(1, "devices of the trial", low=1)
-    memory_layout: str = option("contiguous", "of images", choices=("contiguous", "channels_last"))
     timeout_seconds: float = option(3600.0, "the watchdog ends the trial after this", low=0)
 
     def total_steps(self, steps_per_epoch: int) -> int:
@@ -60,8 +52,23 @@ class Recipe:
         return max(1, min(wanted, self.max_steps) if self.max_steps is not None else wanted)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe(Course):
+    """How a trial trains: the keys that every benchmark shares, beside the task's own (``Task.options``)."""
+
+    batch_size: int = option(32, "items (or sequences) a step, over all devices", low=1)
+    eval_batch: int = option(256, "items a batch in evaluation", low=1)
+    clip_norm: float | None = option(None, "largest norm of the whole gradient", low=0)
+    precision: str = option("float32", "arithmetic of forward and backward", choices=("float32", "bfloat16", "float16"))
+    diagnostics: str = option("summary", "mechanism probes", choices=("off", "summary", "layers"))
+    threads: int = option(1, "CPU threads of the trial: part of its identity", low=1, high=256)
+    devices: int = option(1, "devices of the trial", low=1)
+    memory_layout: str = option("contiguous", "of images", choices=("contiguous", "channels_last"))
+
+
 _TRAINING = options_of(Recipe)
 SLOT_KEYS = tuple(options_of(SlotTables))
+COURSE_KEYS = tuple(options_of(Course))
 COMMON_KEYS: Mapping[str, Option] = MappingProxyType({**_TRAINING, **options_of(SlotTables)})
 """Every key that a recipe may have whatever its task, by name."""
 # How a trial is run, not what it computes: left out of the identity.

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from harness.cli.run import command as run_command
-from harness.cli.sweep import command as sweep_command
+from harness.cli.run import run_command
+from harness.cli.sweep import sweep_command
 from harness.execute.dispatch import Dispatcher, Policy, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions, InlineExecutor
 from harness.execute.worker import Job

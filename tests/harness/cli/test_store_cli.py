@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 from store_support import foreign_holder, outcome, planned
 
-from harness.cli.db import command as db
-from harness.cli.query import command as query
+from harness.cli.db import db_command as db
+from harness.cli.query import query_command as query
 from harness.store import Owner, StoreError
 
 

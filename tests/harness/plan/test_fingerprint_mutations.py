@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from harness.plan import fingerprint
-from harness.plan.identity import roots
+from harness.plan.fingerprint import roots_of
 from harness.plan.planning import Selection, make_plan
 from harness.registry.shipped import suite_files
 from harness.suite import load_suite
@@ -46,7 +46,7 @@ def trials() -> Reached:
     for name in suite_files():
         for scale in ("mini", "paper"):
             plan = make_plan(load_suite(name), Selection(scale=scale, seeds=(0,)))
-            starts |= {tuple(sorted(roots(trial.spec))) for trial in plan.trials}
+            starts |= {tuple(sorted(roots_of(trial.spec))) for trial in plan.trials}
     of = {}
     for start in starts:
         modules = {root.partition(":")[0] for root in start} | {fingerprint.LOOP}

@@ -45,7 +45,7 @@ class FolderOptions(SizeOptions):
 def test_declarations_say_type_default_limits_and_what_they_take_over() -> None:
     assert options_of(FolderOptions) == {
         "size": Option("int", 16, "side in pixels", low=4),
-        "widths": Option("list", [1, 2], "channels"),
+        "widths": Option("list", [1, 2], "channels", items="int"),
         "path": Option("str", None, "folder", required=True),
         "limit": Option("float", None, "largest", choices=(0.5, 1.0), optional=True),
         "tables": Option("dict", {}, "by name"),

@@ -1,0 +1,89 @@
+"""``harness validate``, ``conformance`` and ``doctor``: whether suite files, methods and this machine are sound."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from harness.cli.options import database_option, json_option
+
+
+@click.command(name="validate", epilog="Example: harness validate suites/*.yaml")
+@click.argument("suites", nargs=-1, metavar="SUITE…")
+@click.option("--schema", is_flag=True, help="Print the JSON Schema of suite files, for editors.")
+@json_option
+def validate_command(suites: tuple[str, ...], schema: bool, as_json: bool) -> int:
+    """Check suite files: every problem with file:line:column and the valid choices."""
+    from harness.cli.terminal import counted
+    from harness.errors import Problem, SuiteError
+    from harness.suite import load_suite
+    from harness.suite.warnings import SuiteWarning, warnings_of
+
+    if schema:
+        from harness.suite.schema import json_schema
+
+        click.echo(json.dumps(json_schema(), indent=2))
+        return 0
+    if not suites:
+        raise click.UsageError("name at least one suite, or --schema")
+    problems: list[Problem] = []
+    warnings: list[SuiteWarning] = []
+    for name in suites:
+        try:
+            suite = load_suite(name)
+        except SuiteError as error:
+            problems += error.problems
+            continue
+        warnings += warnings_of(suite)
+        if not as_json:
+            parts = ((suite.benchmarks, "benchmark"), (suite.model.arms, "arm"), (suite.facts, "claim"))
+            counts = ", ".join(counted(len(part), word) for part, word in parts)
+            click.echo(f"{Path(name).name}: valid; {counts}")
+    if as_json:
+        rows = [{"place": str(problem.place), "message": problem.message} for problem in problems]
+        click.echo(json.dumps({"problems": rows, "warnings": list(map(str, warnings))}))
+    else:
+        for line in (*(f"warning: {warning}" for warning in warnings), *problems):
+            click.echo(line, err=True)
+    return 2 if problems else 0
+
+
+@click.command(name="conformance", epilog="Example: harness conformance tests/vectors")
+@click.argument("directory", type=click.Path(path_type=Path))
+def conformance_command(directory: Path) -> int:
+    """Check the methods against reference vectors: one line a vector, exit code 1 on a miss."""
+    from harness.errors import HarnessError
+    from harness.registry.shipped import conformance
+
+    if not (directory / "index.json").is_file():
+        raise HarnessError(f"{directory} holds no index.json; a folder of reference vectors is expected")
+    try:
+        lines = conformance().check(directory)
+    except (ValueError, OSError) as error:
+        raise HarnessError(f"{directory}: {error}") from error
+    for line in lines:
+        verdict = "pass" if line.passed else "MISS"
+        largest = "" if line.largest_error is None else f"{line.largest_error:.2e}"
+        click.echo(f"{line.name:<24} {largest:>9}  {verdict}{'  ' + line.detail if line.detail else ''}")
+    missed = sum(not line.passed for line in lines)
+    click.echo(f"{len(lines) - missed} of {len(lines)} vectors pass")
+    return 1 if missed or not lines else 0
+
+
+@click.command(name="doctor", epilog="Example: harness doctor")
+@database_option
+@click.option("--ray/--no-ray", default=True, help="Start Ray and run one task.", show_default=True)
+@json_option
+def doctor_command(database: Path, ray: bool, as_json: bool) -> int:
+    """Versions, devices, Ray, data, database: what works here, and what to do about what does not."""
+    from harness.preflight.doctor import examine
+
+    findings = examine(database, with_ray=ray)
+    if as_json:
+        click.echo(json.dumps([{"what": f.what, "works": f.works, "detail": f.detail} for f in findings]))
+    else:
+        for finding in findings:
+            click.echo(f"{'ok ' if finding.works else 'NO '} {finding.what}: {finding.detail}")
+    return 0 if all(finding.works or not finding.needed for finding in findings) else 1

@@ -1,0 +1,118 @@
+"""``harness list``, ``show``, ``diff`` and ``export``: what there is, as rows and files."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from harness.cli.options import database_option, json_option
+from harness.cli.terminal import counted, print_table
+from harness.errors import HarnessError
+from harness.store import open_reader
+
+
+@click.command(name="list", epilog="Example: harness list methods 'adam*'")
+@click.argument("kind")
+@click.argument("pattern", default="*")
+@database_option
+@click.option("--stale", is_flag=True, help="Trials that no shipped suite asks for any more.")
+@json_option
+def list_command(kind: str, pattern: str, database: Path, stale: bool, as_json: bool) -> None:
+    """List suites, benchmarks, methods, tasks, data, models, runs or trials; PATTERN filters names."""
+    from harness.results.listing import listed
+
+    rows = [
+        row for row in listed(kind, database, stale=stale) if fnmatch.fnmatch(str(next(iter(row.values()))), pattern)
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, default=str))
+    elif rows:
+        print_table(list(rows[0]), [[_text(key, value) for key, value in row.items()] for row in rows])
+    else:
+        click.echo(f"no {kind}", err=True)
+
+
+def _text(key: str, value: Any) -> str:
+    if key == "trial_id":
+        return str(value)[:12]
+    if isinstance(value, float):
+        return f"{value:.1f}"
+    return "" if value is None else str(value)
+
+
+@click.command(name="show", epilog="Example: harness show 3f2a91")
+@click.argument("trial")
+@database_option
+@json_option
+def show_command(trial: str, database: Path, as_json: bool) -> None:
+    """Show one trial: its content, results and artifacts. TRIAL is an id or its unique beginning."""
+    with open_reader(database) as reader:
+        ids = [
+            row for (row,) in reader.query("SELECT trial_id FROM trials WHERE starts_with(trial_id, ?)", (trial,)).rows
+        ]
+        if len(ids) != 1:
+            what = f"no trial begins with '{trial}'" if not ids else f"{len(ids)} trials begin with '{trial}'"
+            raise HarnessError(f"{what}; 'harness list trials' lists them")
+        row = reader.trial(ids[0]) or {}
+        results = reader.results(ids).dicts()
+        artifacts = reader.artifacts(ids)
+    if as_json:
+        click.echo(json.dumps({"trial": row, "results": results, "artifacts": artifacts}, default=str))
+        return
+    spec = row.pop("spec", None)
+    for key, value in row.items():
+        if value is not None:
+            click.echo(f"{key:>15}  {value}")
+    click.echo("\nresults")
+    for result in results:
+        click.echo(f"  {result['split']:<11} {result['metric']:<40} {result['value']:.6g}")
+    for artifact in artifacts:
+        click.echo(f"\n{artifact['kind']}  {artifact['path']}  {artifact['caption']}")
+    click.echo("\nspec")
+    click.echo(json.dumps(json.loads(spec) if isinstance(spec, str) else spec, indent=2))
+
+
+@click.command(name="diff", epilog="Example: harness diff 20261124T0930 latest")
+@click.argument("first", metavar="RUN")
+@click.argument("second", metavar="RUN")
+@click.option("--metric", help="Only this final metric.")
+@database_option
+@json_option
+def diff_command(first: str, second: str, metric: str | None, database: Path, as_json: bool) -> None:
+    """Compare two runs' verdicts and metrics. RUN is an id, its unique beginning, or 'latest'."""
+    from harness.results.diff import difference
+
+    with open_reader(database) as reader:
+        compared = difference(reader, first, second)
+    if as_json:
+        click.echo(json.dumps(asdict(compared)))
+        return
+    click.echo(
+        f"{compared.first} → {compared.second}: {counted(compared.shared_trials, 'trial')} shared, "
+        f"{compared.only_first} only in the first, {compared.only_second} only in the second"
+    )
+    for verdict in compared.verdicts:
+        click.echo(f"  {verdict.claim_id}: {verdict.first or 'none'} → {verdict.second or 'none'}")
+    if not compared.verdicts:
+        click.echo("  every verdict is the same")
+    for cell in compared.cells:
+        if metric is None or cell.metric == metric:
+            values = " → ".join("none" if v is None else f"{v:.6g}" for v in (cell.first, cell.second))
+            click.echo(f"  {cell.benchmark}/{cell.arm} {cell.split}.{cell.metric}: {values}")
+
+
+@click.command(name="export", epilog="Example: harness export --to latex tables/")
+@click.option("--to", "form", type=click.Choice(["parquet", "csv", "latex", "markdown"]), required=True)
+@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
+@database_option
+def export_command(form: str, folder: Path, database: Path) -> None:
+    """Export tables: the whole store for other tools, or verdicts and results for a paper."""
+    from harness.results.export import export
+
+    for path in export(database, form, folder):
+        click.echo(str(path))
