@@ -31,7 +31,7 @@ def named_sources(module: ModuleType) -> tuple[DataCard, ...]:
 
 
 def _card(module: ModuleType, name: str, fields: Mapping[str, Any]) -> DataCard:
-    given = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
     options, defaults = given.pop("options", None), given.pop("defaults", {})
     record = getattr(module, options) if options else None
     if record is not None and defaults:
