@@ -52,7 +52,7 @@ def _load(data: Part, seed: int) -> None:
 
     source = registry.load("data", data.name)
     options = build(source.options, data.values)
-    loaded = source.target(DataRequest(options, data_root(), Streams(seed)))
+    loaded = source.target(DataRequest(options, data_root(), Streams(seed), data.name))
     splits = getattr(loaded, "splits", None)
     if splits is not None and "test" not in splits:
         raise HarnessError(

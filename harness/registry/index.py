@@ -23,6 +23,7 @@ from harness.errors import HarnessError, choices
 from harness.registry.cards import DataCard, ModelCard, TaskCard
 from harness.registry.files import load_file
 from harness.registry.shipped import METHOD_CARDS
+from harness.registry.sources import named_sources
 from harness.trial.options import Option, OptionType, options_of
 from harness.vocabulary import Kind
 
@@ -154,9 +155,10 @@ def unknown(kind: Kind, name: str, what: str | None = None, valid: list[str] | N
         valid: the names that fit there; none given: every name.
     """
     for package in PACKAGES[kind]:
-        for file in sorted(_ROOT.joinpath(*package.split(".")).rglob("*.py")):
-            # name="…" of a card, or the first argument of a function of the module that makes one
-            if re.search(rf'(\bname=|\b_\w+\(\s*)"{re.escape(name)}"', file.read_text(encoding="utf-8")):
+        for file in sorted(_ROOT.joinpath(*package.split(".")).rglob("*.[py]*")):
+            # name="…" of a card, the first argument of a function of the module that makes one, a source's key in YAML
+            declared = rf'(\bname=|\b_\w+\(\s*)"{re.escape(name)}"|^  {re.escape(name)}:$'
+            if file.suffix in (".py", ".yaml") and re.search(declared, file.read_text(encoding="utf-8"), re.MULTILINE):
                 place = file.relative_to(_ROOT).as_posix()
                 return f"the {kind} '{name}' of {place} is not in the index yet; run 'python -m harness.registry'"
     names = [*entries(kind), *plug_ins(kind)] if valid is None else valid
@@ -215,8 +217,9 @@ def _method_cards() -> Any:
 
 
 def cards_in(module: Any) -> tuple[Any, ...]:
-    """The cards of a module: its ``CARDS``, or its one ``CARD``."""
-    return tuple(getattr(module, "CARDS", ())) or ((module.CARD,) if hasattr(module, "CARD") else ())
+    """The cards of a module: its ``CARDS``, or its one ``CARD``, and the sources that are declared beside it."""
+    own = tuple(getattr(module, "CARDS", ())) or ((module.CARD,) if hasattr(module, "CARD") else ())
+    return (*own, *named_sources(module))
 
 
 def declared_by(kind: Kind, card: Any) -> dict[str, Option]:

@@ -93,8 +93,10 @@ def assemble(spec: TrialSpec, runtime: Runtime) -> Task:
     started = Initialisation(spec, streams, slots, runtime)
 
     def load_data() -> Any:
-        source = runtime.components("data", spec.data.name)
-        return source.target(DataRequest(build(source.options, spec.data.values), runtime.data_root, streams))
+        name, files = spec.data.name, spec.content["sha256"]
+        source = runtime.components("data", name)
+        options = build(source.options, spec.data.values)
+        return source.target(DataRequest(options, runtime.data_root, streams, name, files))
 
     component = runtime.components("task", spec.task)
     context = TrialContext(

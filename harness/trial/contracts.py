@@ -50,11 +50,16 @@ class DataRequest(Generic[OptionsT]):
         options: the source's options.
         root: the folder that holds its files (``HARNESS_DATA``); unused by generated and shipped sources.
         streams: random streams; splits come from ``split``, generated content from ``data``.
+        name: of the source: a layout's code serves a user's own folder and every source that is stored this way.
+        files: what a named source is made of (``data:…``, below ``root``), each with its sha256, as the trial's
+            identity holds them; a user's own folder is ``options.path`` instead.
     """
 
     options: OptionsT
     root: Path
     streams: Streams
+    name: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,15 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import HarnessError, MissingDataError
+from suites.data.cache import checksum
+
+if TYPE_CHECKING:
+    from harness.trial.contracts import DataRequest
 
 
 class Tree(Protocol):
@@ -112,13 +117,49 @@ def text_of(path: Path, source: str) -> str:
         raise HarnessError(f"{source}: {path} cannot be read: {error}") from error
 
 
-def require_sum(source: str, path: Path, found: str, expected: str | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the bytes of a source lie: a folder, file or archive that is there, and its checksum."""
+
+    source: str
+    path: Path
+    checksum: str
+
+
+def place_of(request: DataRequest[Any]) -> Place:
+    """The user's own folder or archive at ``path``, or what a named source is made of where that is one.
+
+    Raises:
+        MissingDataError: there is nothing.
+        HarnessError: a named source's file has another sha256 than is stated; both are named.
+    """
+    own = getattr(request.options, "path", None)
+    path = request.root / (_first(request) if own is None else own)
+    if not path.exists():
+        raise missing(request.name, path)
+    found = checksum(path)
+    if own is None and path.is_file():
+        require_sum(request.name, path, found, next(iter(request.files.values())))
+    return Place(request.name, path, found)
+
+
+def folder_of(request: DataRequest[Any]) -> Path:
+    """The user's own folder at ``path``, or the one that holds the files of a named source."""
+    own = getattr(request.options, "path", None)
+    return (request.root / _first(request)).parent if own is None else request.root / own
+
+
+def _first(request: DataRequest[Any]) -> str:
+    return next(iter(request.files)).removeprefix("data:")
+
+
+def require_sum(source: str, path: Path, found: str, expected: str) -> None:
     """Refuse a file whose sha256 is not the stated one.
 
     Raises:
         HarnessError: naming both sums.
     """
-    if expected is not None and found != expected:
+    if found != expected:
         raise HarnessError(
             f"{source}: {path} has sha256 {found}, expected {expected}; the file is damaged or of another version: "
             f"get it again with 'harness data fetch {source}'"

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from suites.data.archive import missing, text_of
 from suites.data.sounds import RateOptions, SoundFiles, Sounds, SoundSplit
 
@@ -167,53 +166,3 @@ def _tabbed(file: Path, source: str) -> Iterator[list[str]]:
     """The rows of a table with tabs that are not empty."""
     rows = csv.reader(io.StringIO(text_of(file, source), newline=""), delimiter="\t")
     return (row for row in rows if row)
-
-
-def _info(name: str, target: str, summary: str, home: str, licence: str, size: str, hand: str) -> DataCard:
-    return DataCard(
-        name=name,
-        target=target,
-        summary=summary,
-        origin="real",
-        content="sounds",
-        layout=name,
-        home=home,
-        licence=licence,
-        version="1",
-        size=size,
-        files=(f"data:{name}",),
-        fetch=f"hand:{hand}",
-        options=RateOptions,
-    )
-
-
-CARDS = (
-    _info(
-        "speech-commands",
-        "load_speech_commands",
-        "one-second words, 35 classes, 105,829 recordings",
-        "https://arxiv.org/abs/1804.03209",
-        "CC BY 4.0",
-        "2.3 GB",
-        "unpack speech_commands_v0.02.tar.gz into HARNESS_DATA/speech-commands/",
-    ),
-    _info(
-        "magnatagatune",
-        "load_magnatagatune",
-        "25,863 music clips of 29 s with the 50 most frequent tags",
-        "https://mirg.city.ac.uk/codeapps/the-magnatagatune-dataset",
-        "CC BY-NC-SA 1.0 (Magnatune)",
-        "3 GB",
-        "put annotations_final.csv and the folders 0–f of mp3 files into HARNESS_DATA/magnatagatune/",
-    ),
-    _info(
-        "dcase2017-task4",
-        "load_dcase2017",
-        "ten-second clips of AudioSet, 17 sound events, weak labels",
-        "https://dcase.community/challenge2017/task-large-scale-sound-event-detection",
-        "CC BY 4.0 (labels)",
-        "90 GB",
-        "put the three groundtruth_weak_label_*_set.csv and the folders training, testing, evaluation of wav files "
-        "into HARNESS_DATA/dcase2017-task4/",
-    ),
-)

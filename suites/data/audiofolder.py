@@ -7,8 +7,7 @@ import io
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from types import MappingProxyType
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +15,8 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import Tree, missing, open_tree, require_sum
-from suites.data.cache import cached, checksum
+from suites.data.archive import Place, Tree, open_tree, place_of
+from suites.data.cache import cached
 from suites.data.sounds import SUFFIXES, RateOptions, Sounds, SoundSplit, Waves, decode, fitted
 from suites.data.types import Labels
 
@@ -37,29 +36,25 @@ def recordings(tree: Tree) -> list[str]:
 
 
 def decoded(
-    path: Path, source: str, rate: int, length: int, wanted: Callable[[Tree], list[str]], expected: str | None = None
+    place: Place, rate: int, length: int, wanted: Callable[[Tree], list[str]] = recordings
 ) -> tuple[Waves, list[str]]:
     """Recordings (N, length) of a folder or archive and their names, sorted; decoded once, then from the cache.
 
     Raises:
-        MissingDataError: there is nothing at ``path``.
-        HarnessError: another checksum, a damaged archive or recording, or nothing that is wanted.
+        HarnessError: a damaged archive or recording, or nothing that is wanted.
     """
-    if not path.exists():
-        raise missing(source, path)
-    found = checksum(path)
-    require_sum(source, path, found, expected)
+    source = place.source
 
     def make() -> Mapping[str, Any]:
-        with open_tree(path, source) as tree:
+        with open_tree(place.path, source) as tree:
             names = wanted(tree)
             if not names:
-                raise HarnessError(f"{source}: {path} holds no recordings ({', '.join(SUFFIXES)}) of this layout")
+                raise HarnessError(f"{source}: {place.path} holds no recordings ({', '.join(SUFFIXES)}) of this layout")
             waves = {name: fitted(decode(tree.read(name), rate, f"{source}: {name}"), length) for name in names}
         ordered = sorted(waves)
         return {"waves": np.stack([waves[name] for name in ordered]), "names": np.array(ordered)}
 
-    arrays = cached((READER, source, found, f"rate {rate}", f"length {length}"), ("waves", "names"), make)
+    arrays = cached((READER, source, place.checksum, f"rate {rate}", f"length {length}"), ("waves", "names"), make)
     return arrays["waves"], [str(name) for name in arrays["names"]]  # type: ignore[return-value]
 
 
@@ -119,19 +114,19 @@ def load_folder(request: DataRequest[AudioFolderOptions]) -> Sounds:
     """
     options = request.options
     rate, length = options.rate, round(options.seconds * options.rate)
-    path = request.root / options.path
+    place = place_of(request)
 
     def wanted(tree: Tree) -> list[str]:
         return [n for n in recordings(tree) if len(PurePosixPath(n).parts) >= 3 and _part(n) is not None]
 
-    waves, names = decoded(path, "audiofolder", rate, length, wanted)
+    waves, names = decoded(place, rate, length, wanted)
     classes = tuple(sorted({PurePosixPath(name).parts[-2] for name in names}))
     targets = np.array([classes.index(PurePosixPath(name).parts[-2]) for name in names], dtype=np.int64)
     parts = {part: np.array([i for i, n in enumerate(names) if _part(n) == part], dtype=np.int64)
              for part in ("train", "validation", "test")}  # fmt: skip
     for part in ("train", "test"):
         if not len(parts[part]):
-            raise HarnessError(f"audiofolder: no recordings in {part}/<class>/ below {path}")
+            raise HarnessError(f"audiofolder: no recordings in {part}/<class>/ below {place.path}")
     return _sounds(waves, targets, parts, classes, rate)
 
 
@@ -145,8 +140,8 @@ def load_fsdd(request: DataRequest[FsddOptions]) -> Sounds:
     Raises:
         HarnessError: a file name of another form, or no speaker left for training.
     """
-    options, file = request.options, "fsdd/fsdd.tar.xz"
-    waves, names = decoded(request.root / file, "fsdd", 8000, options.samples, recordings, SUMS[f"data:{file}"])
+    options = request.options
+    waves, names = decoded(place_of(request), 8000, options.samples)
     matches = [FSDD.fullmatch(PurePosixPath(name).name) for name in names]
     bad = [name for name, match in zip(names, matches, strict=True) if match is None]
     if bad:
@@ -169,9 +164,8 @@ def load_esc10(request: DataRequest[Esc10Options]) -> Sounds:
     Raises:
         HarnessError: a file name of another form.
     """
-    options, file = request.options, "esc10/esc10.zip"
-    rate = options.rate
-    waves, names = decoded(request.root / file, "esc10", rate, 5 * rate, recordings, SUMS[f"data:{file}"])
+    rate, test = request.options.rate, request.options.test_fold
+    waves, names = decoded(place_of(request), rate, 5 * rate)
     matches = [ESC.search(name) for name in names]
     bad = [name for name, match in zip(names, matches, strict=True) if match is None]
     if bad:
@@ -179,7 +173,6 @@ def load_esc10(request: DataRequest[Esc10Options]) -> Sounds:
     classes = tuple(sorted({match["name"] for match in matches if match}))
     targets = np.array([classes.index(match["name"]) for match in matches if match], dtype=np.int64)
     folds = np.array([int(match["fold"]) for match in matches if match])
-    test = options.test_fold
     parts = {"test": folds == test, "validation": folds == (test - 2) % 5 + 1}
     parts["train"] = ~(parts["test"] | parts["validation"])
     return _sounds(waves, targets, {name: mask.nonzero()[0] for name, mask in parts.items()}, classes, rate)
@@ -210,24 +203,19 @@ def read_tags(content: bytes, where: str) -> tuple[tuple[str, ...], dict[str, li
 
 def load_tags(request: DataRequest[AudioTagsOptions]) -> Sounds:
     """A user's own folder or archive with ``train.csv`` and ``test.csv`` (``validation.csv`` where there is one)."""
-    options = request.options
-    return _tagged(request, request.root / options.path, "audiotags", options.rate, options.seconds)
+    return _tagged(request, request.options.seconds)
 
 
 def load_orchestra(request: DataRequest[TaggedOptions]) -> Sounds:
     """Mixes of orchestral instruments, 15 tags, 2 seconds."""
-    file = "orchestra-mix/orchestra_mix.zip"
-    return _tagged(request, request.root / file, "orchestra-mix", request.options.rate, 2.0, SUMS[f"data:{file}"])
+    return _tagged(request, 2.0)
 
 
-def _tagged(
-    request: DataRequest[TaggedOptions], path: Path, source: str, rate: int, seconds: float, expected: str | None = None
-) -> Sounds:
-    if not path.exists():
-        raise missing(source, path)
+def _tagged(request: DataRequest[TaggedOptions], seconds: float) -> Sounds:
+    place, source, rate = place_of(request), request.name, request.options.rate
     tables: dict[str, dict[str, list[int]]] = {}
     tags: tuple[str, ...] = ()
-    with open_tree(path, source) as tree:
+    with open_tree(place.path, source) as tree:
         for name in tree.names():
             part = SPELLINGS.get(PurePosixPath(name).stem) if name.endswith(".csv") else None
             if part is None:
@@ -239,11 +227,9 @@ def _tagged(
             tags, tables[part] = found, {str(folder / file): values for file, values in table.items()}
     for part in ("train", "test"):
         if part not in tables:
-            raise HarnessError(f"{source}: {path} lacks {part}.csv")
+            raise HarnessError(f"{source}: {place.path} lacks {part}.csv")
     every = {file for table in tables.values() for file in table}
-    waves, names = decoded(
-        path, source, rate, round(seconds * rate), lambda tree: [n for n in tree.names() if n in every], expected
-    )
+    waves, names = decoded(place, rate, round(seconds * rate), lambda tree: [n for n in tree.names() if n in every])
     number = {name: place for place, name in enumerate(names)}
     absent = sorted(every - set(number))
     if absent:
@@ -262,29 +248,6 @@ def _hold_out(parts: dict[str, Labels], wanted: int, request: DataRequest[Any], 
         raise HarnessError(f"{source}: validation {wanted} leaves none of {len(parts['train'])} training recordings")
     order = request.streams.numpy("split", source).permutation(parts["train"])
     parts["validation"], parts["train"] = order[:wanted], order[wanted:]
-
-
-SUMS = {
-    "data:fsdd/fsdd.tar.xz": "a69898940d77bfcb112175856d6148ae7df63ea1a49d9355a9f6a48e66fe4fa4",
-    "data:esc10/esc10.zip": "27651c6ce79be8b067ce02594f249790234e0e03631d61682cbce86073347e6e",
-    "data:orchestra-mix/orchestra_mix.zip": "9b76c37b27f7f2d579129bebadb1cb37c025ec47f394de2ab38936184309383e",
-}
-
-
-def _named(name: str, target: str, layout: str, file: str, options: type[Any], **more: str) -> DataCard:
-    return DataCard(
-        name=name,
-        target=target,
-        origin="real",
-        content="sounds",
-        layout=layout,
-        version="1",
-        files=(f"data:{file}",),
-        sha256=MappingProxyType({f"data:{file}": SUMS[f"data:{file}"]}),
-        options=options,
-        fetch=f"hand:put {PurePosixPath(file).name} into HARNESS_DATA/{PurePosixPath(file).parent}/",
-        **more,
-    )
 
 
 def _own(name: str, target: str, summary: str, what: str, options: type[Any]) -> DataCard:
@@ -317,38 +280,5 @@ CARDS = (
         "recordings of your own with tags: train.csv and test.csv, column file and one column a tag",
         "train.csv, test.csv and the files that they name",
         AudioTagsOptions,
-    ),
-    _named(
-        "fsdd",
-        "load_fsdd",
-        "audiofolder",
-        "fsdd/fsdd.tar.xz",
-        FsddOptions,
-        summary="free spoken digits, 3,000 recordings of six speakers, by speaker",
-        home="https://github.com/Jakobovski/free-spoken-digit-dataset",
-        licence="CC BY-SA 4.0",
-        size="13 MB",
-    ),
-    _named(
-        "esc10",
-        "load_esc10",
-        "audiofolder",
-        "esc10/esc10.zip",
-        Esc10Options,
-        summary="environmental sounds, 300 clips of 5 s, ten classes, by fold",
-        home="https://github.com/karoldvl/ESC-10",
-        licence="CC BY 3.0, credits beside the archive",
-        size="31 MB",
-    ),
-    _named(
-        "orchestra-mix",
-        "load_orchestra",
-        "audiotags",
-        "orchestra-mix/orchestra_mix.zip",
-        TaggedOptions,
-        summary="mixes of orchestral instruments, 1,050 clips of 2 s, 15 tags",
-        home="https://philharmonia.co.uk/resources/sound-samples/",
-        licence="CC BY-SA 3.0",
-        size="11 MB",
     ),
 )

@@ -16,7 +16,6 @@ import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,8 +24,8 @@ import numpy.typing as npt
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import Tree, missing, open_tree, require_sum
-from suites.data.cache import cached, checksum
+from suites.data.archive import Tree, missing, open_tree, place_of
+from suites.data.cache import cached
 from suites.data.imagenet import MEAN, STD
 from suites.data.types import Array, Labels
 
@@ -260,41 +259,24 @@ class BoxFolderOptions(HeldOutBoxOptions):
     path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Coco2017Options(BoxOptions):
-    """Options of COCO 2017."""
-
-    size: int = option(512)
-
-
-def load_tree(
-    path: Path,
-    source: str,
-    size: int,
-    lister: Lister,
-    request: DataRequest[HeldOutBoxOptions],
-    expected: str | None = None,
-) -> BoxedImages:
+def load_tree(request: DataRequest[HeldOutBoxOptions], lister: Lister) -> BoxedImages:
     """All splits of a folder or archive, images decoded once and then taken from the cache.
 
     Without a ``test`` the published validation is the test, and ``validation`` images are taken out of training.
 
     Raises:
-        MissingDataError: there is nothing at ``path``.
+        MissingDataError: there is nothing where the source lies.
         HarnessError: another checksum, a damaged file, another layout.
     """
-    if not path.exists():
-        raise missing(source, path)
-    found = checksum(path)
-    require_sum(source, path, found, expected)
-    with open_tree(path, source) as tree:
+    place, source, size = place_of(request), request.name, request.options.size
+    with open_tree(place.path, source) as tree:
         listed, classes = lister(tree, source)
         order = sorted((split, one.file) for split, images in listed.items() for one in images)
 
         def make() -> dict[str, Array]:
             return {"images": np.stack([decode_square(tree.read(f), size, f"{source}: {f}") for _, f in order])}
 
-        images = cached((READER, source, found, f"size {size}"), ("images",), make)["images"]
+        images = cached((READER, source, place.checksum, f"size {size}"), ("images",), make)["images"]
     number = {row: place for place, row in enumerate(order)}
     parts = {
         split: [(number[split, one.file], one) for one in sorted(images_of, key=lambda one: one.file)]
@@ -344,33 +326,17 @@ def boxed(images: Array | BoxFiles, listed: Sequence[Listed], items: Labels, siz
     )
 
 
-def load_coco(request: DataRequest[BoxFolderOptions]) -> BoxedImages:
-    """A user's own folder or archive in COCO's layout."""
-    options = request.options
-    return load_tree(request.root / options.path, "coco", options.size, list_coco, request)
+def load_coco(request: DataRequest[HeldOutBoxOptions]) -> BoxedImages:
+    """A user's own folder or archive in COCO's layout, or a named one."""
+    return load_tree(request, list_coco)
 
 
-def load_voc(request: DataRequest[BoxFolderOptions]) -> BoxedImages:
-    """A user's own folder or archive in Pascal VOC's layout; difficult boxes are treated as crowds."""
-    options = request.options
-    return load_tree(request.root / options.path, "voc", options.size, list_voc, request)
+def load_voc(request: DataRequest[HeldOutBoxOptions]) -> BoxedImages:
+    """A user's own folder or archive in Pascal VOC's layout, or a named one; difficult boxes are treated as crowds."""
+    return load_tree(request, list_voc)
 
 
-def load_bccd(request: DataRequest[HeldOutBoxOptions]) -> BoxedImages:
-    """Blood cells: red, white, platelets; the published train, val and test lists."""
-    file = "bccd/bccd.zip"
-    size = request.options.size
-    return load_tree(request.root / file, "bccd", size, list_voc, request, SUMS[f"data:{file}"])
-
-
-def load_coco128(request: DataRequest[HeldOutBoxOptions]) -> BoxedImages:
-    """256 COCO photographs, 80 classes."""
-    file = "coco128/coco128.zip"
-    size = request.options.size
-    return load_tree(request.root / file, "coco128", size, list_coco, request, SUMS[f"data:{file}"])
-
-
-def load_coco2017(request: DataRequest[Coco2017Options]) -> BoxedImages:
+def load_coco2017(request: DataRequest[BoxOptions]) -> BoxedImages:
     """COCO 2017 as published, images in their files: train2017 trains, val2017 is the test."""
     folder, size = request.root / "coco2017", request.options.size
     splits: dict[str, BoxSplit] = {}
@@ -391,58 +357,23 @@ def load_coco2017(request: DataRequest[Coco2017Options]) -> BoxedImages:
     return BoxedImages(splits, classes, 3, size, MEAN, STD)
 
 
-SUMS = {
-    "data:bccd/bccd.zip": "e0995551019a90f321ea3668cc826ad33620f0d1704bf35c43294ad1a9fa58b3",
-    "data:coco128/coco128.zip": "4a94425425cdd6c2044f5e7a32047e86b67820d5370f611318dff2fd1d3893f1",
-}
-
-
-def _info(name: str, target: str, layout: str, fetch: str, options: type[Any], **more: Any) -> DataCard:
-    files = more.pop("files", ())
+def _own(layout: str, title: str, what: str) -> DataCard:
     return DataCard(
-        name=name,
-        target=target,
-        layout=layout,
+        name=layout,
+        target=f"load_{layout}",
+        summary=f"images with boxes of your own in {title}'s layout",
+        origin="folder",
         content="boxes",
+        layout=layout,
+        home="",
+        licence="yours",
         version="1",
-        fetch=fetch,
-        files=files,
-        sha256=MappingProxyType({file: SUMS[file] for file in files if file in SUMS}),
-        options=options,
-        **{"origin": "real", **more},
+        fetch=f"hand:point path at {what}",
+        options=BoxFolderOptions,
     )
 
 
 CARDS = (
-    _info(
-        "coco", "load_coco", "coco",
-        "hand:point path at annotations/instances_train.json, instances_val.json and the folders train, val",
-        BoxFolderOptions, summary="images with boxes of your own in COCO's layout", origin="folder", home="",
-        licence="yours",
-    ),
-    _info(
-        "voc", "load_voc", "voc",
-        "hand:point path at Annotations, ImageSets/Main and JPEGImages",
-        BoxFolderOptions, summary="images with boxes of your own in Pascal VOC's layout", origin="folder",
-        home="", licence="yours",
-    ),
-    _info(
-        "bccd", "load_bccd", "voc", "hand:put bccd.zip into HARNESS_DATA/bccd/", HeldOutBoxOptions,
-        files=("data:bccd/bccd.zip",),
-        summary="blood cells, 364 images, three classes; two boxes without area are left out",
-        home="https://github.com/Shenggan/BCCD_Dataset", licence="MIT", size="8 MB",
-    ),
-    _info(
-        "coco128", "load_coco128", "coco", "hand:put coco128.zip into HARNESS_DATA/coco128/", HeldOutBoxOptions,
-        files=("data:coco128/coco128.zip",), summary="256 COCO photographs at 256 pixels, 80 classes",
-        home="https://github.com/lightly-ai/coco128_yolo", licence="annotations CC BY 4.0", size="4 MB",
-    ),
-    _info(
-        "coco2017", "load_coco2017", "coco",
-        "hand:unpack train2017, val2017 and annotations of https://cocodataset.org into HARNESS_DATA/coco2017/",
-        Coco2017Options, files=("data:coco2017/annotations", "data:coco2017/train2017", "data:coco2017/val2017"),
-        summary="COCO 2017, 118,287 training and 5,000 validation photographs, 80 classes",
-        home="https://cocodataset.org", licence="annotations CC BY 4.0; images by their owners", size="20 GB",
-    ),
-
-)  # fmt: skip
+    _own("coco", "COCO", "annotations/instances_train.json, instances_val.json and the folders train, val"),
+    _own("voc", "Pascal VOC", "Annotations, ImageSets/Main and JPEGImages"),
+)

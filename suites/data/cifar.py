@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import option
-from suites.data.archive import Tree, missing, open_tree, require_sum
+from suites.data.archive import Tree, missing, open_tree
 from suites.data.cache import cached, checksum
 from suites.data.types import Array, Images, ImageSplit
 
@@ -77,6 +76,7 @@ CIFAR10 = CifarLayout(
 CIFAR100 = CifarLayout(
     "cifar-100-python", "cifar-100-python.tar.gz", ("train",), ("test",), "fine_labels", ("meta", "fine_label_names")
 )
+LAYOUTS = {"cifar10": CIFAR10, "cifar100": CIFAR100}
 
 
 def unpickle(content: bytes, where: str) -> dict[str, Any]:
@@ -113,15 +113,14 @@ def _split(tree: Tree, files: tuple[str, ...], layout: CifarLayout, prefix: str,
     return np.concatenate(images), np.concatenate(labels)
 
 
-def read(path: Path, layout: CifarLayout, source: str, expected: str | None = None) -> dict[str, Array]:
+def read(path: Path, layout: CifarLayout, source: str) -> dict[str, Array]:
     """Arrays ``train``, ``train_labels``, ``test``, ``test_labels`` and ``classes`` of a folder or archive.
 
     Raises:
         MissingDataError: there is nothing at ``path``.
-        HarnessError: another checksum than ``expected``, a damaged file, another layout.
+        HarnessError: a damaged file, another layout.
     """
     found = checksum(path)
-    require_sum(source, path, found, expected)
 
     def make() -> Mapping[str, Array]:
         with open_tree(path, source) as tree:
@@ -159,7 +158,9 @@ class CifarOptions:
     validation: int = option(0, "images taken out of training", low=0)
 
 
-def _load(request: DataRequest[CifarOptions], name: str, layout: CifarLayout) -> Images:
+def load(request: DataRequest[CifarOptions]) -> Images:
+    """CIFAR-10 or CIFAR-100 as published: 50,000 training and 10,000 test images, fine labels."""
+    name, layout = request.name, LAYOUTS[request.name]
     folder, archive = request.root / layout.folder, request.root / layout.archive
     path = folder if folder.exists() else archive
     if not path.exists():
@@ -179,34 +180,3 @@ def _load(request: DataRequest[CifarOptions], name: str, layout: CifarLayout) ->
     items = np.arange(total, total + len(test_labels), dtype=np.int64)
     splits["test"] = ImageSplit(np.asarray(arrays["test"]), test_labels, items)
     return Images(splits, tuple(str(word) for word in arrays["classes"]))
-
-
-def load_cifar10(request: DataRequest[CifarOptions]) -> Images:
-    """CIFAR-10 as published: 50,000 training and 10,000 test images."""
-    return _load(request, "cifar10", CIFAR10)
-
-
-def load_cifar100(request: DataRequest[CifarOptions]) -> Images:
-    """CIFAR-100 as published: 50,000 training and 10,000 test images, fine labels."""
-    return _load(request, "cifar100", CIFAR100)
-
-
-def _info(name: str, target: str, layout: CifarLayout, classes: int) -> DataCard:
-    return DataCard(
-        name=name,
-        target=target,
-        summary=f"60,000 photographs, 32×32, {classes} classes, as published",
-        origin="real",
-        content="images",
-        layout="cifar",
-        home="https://www.cs.toronto.edu/~kriz/cifar.html",
-        licence="none stated",
-        version="1",
-        size="170 MB",
-        files=tuple(f"data:{layout.folder}/{file}" for file in (*layout.train, *layout.test, layout.meta[0])),
-        fetch=f"torchvision:{name.upper()}",
-        options=CifarOptions,
-    )
-
-
-CARDS = (_info("cifar10", "load_cifar10", CIFAR10, 10), _info("cifar100", "load_cifar100", CIFAR100, 100))

@@ -13,8 +13,7 @@ import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from types import MappingProxyType
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,8 +21,8 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import missing, open_tree, require_sum
-from suites.data.cache import cached, checksum
+from suites.data.archive import Place, open_tree, place_of
+from suites.data.cache import cached
 from suites.data.csi_domains import Amplitudes, CsiDomains, CsiWindows, DivisionOptions, divide
 
 if TYPE_CHECKING:
@@ -110,7 +109,7 @@ def parse(content: bytes, where: str) -> Amplitudes:
     return np.hypot(values[..., 0], values[..., 1]).astype(np.float32)
 
 
-def read(path: Path, source: str, packets: int, expected: str | None = None) -> dict[str, Any]:
+def read(place: Place, packets: int) -> dict[str, Any]:
     """Every recording cut into windows of ``packets`` packets, the rest dropped; decoded once, then from the cache.
 
     Returns:
@@ -118,16 +117,12 @@ def read(path: Path, source: str, packets: int, expected: str | None = None) -> 
         and ``actions`` by recording as numbers into ``people_names`` and ``action_names``.
 
     Raises:
-        MissingDataError: there is nothing at ``path``.
-        HarnessError: another checksum than ``expected``, a damaged archive or file, recordings that are too short.
+        HarnessError: a damaged archive or file, recordings that are too short.
     """
-    if not path.exists():
-        raise missing(source, path)
-    found = checksum(path)
-    require_sum(source, path, found, expected)
+    source = place.source
 
     def make() -> Mapping[str, Any]:
-        with open_tree(path, source) as tree:
+        with open_tree(place.path, source) as tree:
             names = tree.names()
             listed = list_recordings(names, source)
             wanted = {one.file for one in listed}
@@ -136,7 +131,7 @@ def read(path: Path, source: str, packets: int, expected: str | None = None) -> 
         return _cut(listed, amplitudes, packets, source)
 
     parts = ("windows", "recordings", "places", "people", "actions", "people_names", "action_names")
-    return dict(cached((READER, found, f"packets {packets}"), parts, make))
+    return dict(cached((READER, place.checksum, f"packets {packets}"), parts, make))
 
 
 def _cut(listed: list[_Recording], amplitudes: Mapping[str, Amplitudes], packets: int, source: str) -> dict[str, Any]:
@@ -176,14 +171,6 @@ class CsvOptions(DivisionOptions):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WiGestureOptions(CsvOptions):
-    """Options of WiGesture: one recording a gesture, so shots and test come from segments of ten seconds."""
-
-    target: str = option("1")
-    segment: int = option(10)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class CsiFolderOptions(CsvOptions):
     """Options of a user's own folder."""
 
@@ -216,75 +203,24 @@ def windows_of(arrays: Mapping[str, Any], options: CsvOptions, source: str) -> C
     )
 
 
-def _load(request: DataRequest[CsvOptions], source: str, path: Path, expected: str | None = None) -> CsiDomains:
-    options = request.options
-    arrays = read(path, source, options.packets, expected)
-    return divide(windows_of(arrays, options, source), options, request.streams.seed, source)
+def load_folder(request: DataRequest[CsvOptions]) -> CsiDomains:
+    """A user's own folder or archive at ``path``, or a named one."""
+    options, name = request.options, request.name
+    return divide(
+        windows_of(read(place_of(request), options.packets), options, name), options, request.streams.seed, name
+    )
 
 
-def load_wifall(request: DataRequest[CsvOptions]) -> CsiDomains:
-    """WiFall."""
-    return _load(request, "wifall", request.root / WIFALL, WIFALL_SHA256)
-
-
-def load_wigesture(request: DataRequest[WiGestureOptions]) -> CsiDomains:
-    """WiGesture, the part with moving gestures."""
-    return _load(request, "wigesture", request.root / WIGESTURE)
-
-
-def load_folder(request: DataRequest[CsiFolderOptions]) -> CsiDomains:
-    """A folder or archive of one's own at ``path``, absolute or below the data folder."""
-    return _load(request, "csi", request.root / request.options.path)
-
-
-WIFALL, WIGESTURE = "wifall/wifall.tar.xz", "wigesture"
-WIFALL_SHA256 = "d0ed0bf3d7ee32f7547d204ecb3338c519b586e34678e6db69735da563dc25ac"
-
-
-CARDS = (
-    DataCard(
-        name="wifall",
-        target="load_wifall",
-        summary="WiFall: 928 recordings of 10 people and 5 actions, 52 subcarriers, about 100 packets a second",
-        origin="real",
-        content="csi",
-        layout="csi",
-        home="https://github.com/RS2002/KNN-MMD",
-        licence="none stated",
-        version="1",
-        size="13 MB",
-        files=(f"data:{WIFALL}",),
-        sha256=MappingProxyType({f"data:{WIFALL}": WIFALL_SHA256}),
-        fetch="hand:pack the folder WiFall of RS2002/KNN-MMD (WiFall/ID<0-9>/<action>/*.csv) as wifall/wifall.tar.xz, "
-        "or use the source csi with path: the folder",
-        options=CsvOptions,
-    ),
-    DataCard(
-        name="wigesture",
-        target="load_wigesture",
-        summary="WiGesture, moving gestures: 8 people, 6 gestures, one recording of 60 seconds each",
-        origin="real",
-        content="csi",
-        layout="csi",
-        home="https://github.com/RS2002/CSI-BERT",
-        licence="none stated",
-        version="1",
-        files=(f"data:{WIGESTURE}",),
-        fetch="hand:put the folder WiGesture/Dynamic of RS2002/CSI-BERT (ID<1-8>/<gesture>.csv) to "
-        "HARNESS_DATA/wigesture",
-        options=WiGestureOptions,
-    ),
-    DataCard(
-        name="csi",
-        target="load_folder",
-        summary="recordings of your own: <person>/<action>/<recording>.csv or <person>/<action>.csv, column data",
-        origin="folder",
-        content="csi",
-        layout="csi",
-        home="",
-        licence="yours",
-        version="1",
-        fetch="hand:point path at a folder or archive with <person>/<action>/<recording>.csv",
-        options=CsiFolderOptions,
-    ),
+CARD = DataCard(
+    name="csi",
+    target="load_folder",
+    summary="recordings of your own: <person>/<action>/<recording>.csv or <person>/<action>.csv, column data",
+    origin="folder",
+    content="csi",
+    layout="csi",
+    home="",
+    licence="yours",
+    version="1",
+    fetch="hand:point path at a folder or archive with <person>/<action>/<recording>.csv",
+    options=CsiFolderOptions,
 )

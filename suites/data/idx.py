@@ -11,7 +11,6 @@ import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,15 +19,12 @@ import numpy.typing as npt
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import missing
+from suites.data.archive import folder_of, missing
 from suites.data.biased import TEXTURES, BiasedImages, Pixels, biased_splits, on_colours, on_textures
 from suites.data.types import Images, ImageSplit, Labels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from harness.trial.contracts import DataRequest
-    from harness.trial.seeds import Streams
 
 BYTE = 0x08
 FILES = (
@@ -37,13 +33,6 @@ FILES = (
     "t10k-images-idx3-ubyte",
     "t10k-labels-idx1-ubyte",
 )
-# sha256 of the published gzip files.
-SUMS = {
-    "data:mnist/train-images-idx3-ubyte.gz": "db8f937d487057fb14a9f0fbe97f0bc8d311ab41b750d41e1ff37c43b9e55e19",
-    "data:mnist/train-labels-idx1-ubyte.gz": "51fc562b6747b666fbf6e84ce29d43c3cb5f9c388c664d43b33f02095313405a",
-    "data:mnist/t10k-images-idx3-ubyte.gz": "cfeddb84311ecf044fc6a5b0f6ee8a24d265d4e83e388400186eb114082f4209",
-    "data:mnist/t10k-labels-idx1-ubyte.gz": "e41c74e484045d39b462a7790a4af51301bd9b0b24f0154798d713ec68c45920",
-}
 
 
 def read_idx(path: Path, dimensions: int, source: str) -> npt.NDArray[np.uint8]:
@@ -118,16 +107,16 @@ class BiasedMnistOptions(CountOptions):
     size: int = option(28, "side in pixels: 28, or a divisor by averaging", low=7, high=28)
 
 
-def _chosen(
-    parts: Mapping[str, tuple[npt.NDArray[np.uint8], Labels]], options: CountOptions, streams: Streams, source: str
-) -> dict[str, tuple[npt.NDArray[np.uint8], Labels, Labels]]:
+def _chosen(request: DataRequest[CountOptions]) -> dict[str, tuple[npt.NDArray[np.uint8], Labels, Labels]]:
     """Images, labels and item numbers of the splits that are asked for."""
+    options, source = request.options, request.name
+    parts = read_folder(folder_of(request), source)
     (images, labels), (held, held_labels) = parts["train"], parts["test"]
     train, validation = options.train or len(labels), options.validation
     train = min(train, len(labels) - validation)
     if train < 1:
         raise HarnessError(f"{source}: validation {validation} leaves none of {len(labels)} training images")
-    order = streams.numpy("split", source).permutation(len(labels))
+    order = request.streams.numpy("split", source).permutation(len(labels))
     test = options.test or len(held_labels)
     places = {"train": np.sort(order[:train]), "validation": np.sort(order[train : train + validation])}
     splits = {name: (images[chosen], labels[chosen], chosen) for name, chosen in places.items() if len(chosen)}
@@ -136,18 +125,9 @@ def _chosen(
     return splits
 
 
-def load_idx(request: DataRequest[IdxOptions]) -> Images:
-    """A user's own folder of the four files at ``path``."""
-    return _plain(request, request.root / request.options.path, "idx")
-
-
-def load_mnist(request: DataRequest[CountOptions]) -> Images:
-    """MNIST as published: 60,000 training and 10,000 test images."""
-    return _plain(request, request.root / "mnist", "mnist")
-
-
-def _plain(request: DataRequest[CountOptions], folder: Path, source: str) -> Images:
-    chosen = _chosen(read_folder(folder, source), request.options, request.streams, source)
+def load_idx(request: DataRequest[CountOptions]) -> Images:
+    """A user's own folder of the four files at ``path``, or MNIST as published."""
+    chosen = _chosen(request)
     classes = 1 + max(int(labels.max()) for _, labels, _ in chosen.values())
     splits = {name: ImageSplit(images[:, None], labels, items) for name, (images, labels, items) in chosen.items()}
     return Images(splits, tuple(str(number) for number in range(classes)))
@@ -164,7 +144,7 @@ def load_biased_mnist(request: DataRequest[BiasedMnistOptions]) -> BiasedImages:
     """
     options = request.options
     size = options.size
-    chosen = _chosen(read_folder(request.root / "mnist", "biased-mnist"), options, request.streams, "biased-mnist")
+    chosen = _chosen(request)
     side = chosen["train"][0].shape[-1]
     if side % size:
         raise HarnessError(f"biased-mnist: size {size} does not divide {side}; valid: 28, 14, 7")
@@ -185,54 +165,16 @@ def load_biased_mnist(request: DataRequest[BiasedMnistOptions]) -> BiasedImages:
     return BiasedImages(splits, tuple(str(digit) for digit in range(classes)), half, half, groups=groups)
 
 
-_HOME = "http://yann.lecun.com/exdb/mnist/"
-_LICENCE = "CC BY-SA 3.0"
-_HAND = "hand:put the four published .gz files into HARNESS_DATA/mnist/"
-
-CARDS = (
-    DataCard(
-        name="idx",
-        target="load_idx",
-        summary="a folder of your own with the four files of MNIST's layout",
-        origin="folder",
-        content="images",
-        layout="idx",
-        home="",
-        licence="yours",
-        version="1",
-        fetch="hand:point path at a folder with train-images-idx3-ubyte and its three sisters, plain or gzipped",
-        options=IdxOptions,
-    ),
-    DataCard(
-        name="mnist",
-        target="load_mnist",
-        summary="70,000 handwritten digits, 28×28 grey levels, as published",
-        origin="real",
-        content="images",
-        layout="idx",
-        home=_HOME,
-        licence=_LICENCE,
-        version="1",
-        size="12 MB",
-        files=tuple(SUMS),
-        sha256=MappingProxyType(SUMS),
-        fetch=_HAND,
-        options=CountOptions,
-    ),
-    DataCard(
-        name="biased-mnist",
-        target="load_biased_mnist",
-        summary="MNIST's digits in white on a background colour that says the class with probability ρ",
-        origin="real",
-        content="biased-images",
-        layout="idx",
-        home="https://github.com/clovaai/rebias",
-        licence=_LICENCE,
-        version="1",
-        size="12 MB",
-        files=tuple(SUMS),
-        sha256=MappingProxyType(SUMS),
-        fetch=_HAND,
-        options=BiasedMnistOptions,
-    ),
+CARD = DataCard(
+    name="idx",
+    target="load_idx",
+    summary="a folder of your own with the four files of MNIST's layout",
+    origin="folder",
+    content="images",
+    layout="idx",
+    home="",
+    licence="yours",
+    version="1",
+    fetch="hand:point path at a folder with train-images-idx3-ubyte and its three sisters, plain or gzipped",
+    options=IdxOptions,
 )

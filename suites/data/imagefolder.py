@@ -8,17 +8,17 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import Tree, missing, open_tree, require_sum
-from suites.data.cache import cached, checksum
+from suites.data.archive import Place, Tree, open_tree, place_of
+from suites.data.cache import cached
 from suites.data.types import Array, Images, ImageSplit, Labels
 
 if TYPE_CHECKING:
@@ -118,22 +118,17 @@ def decode_one(content: bytes, size: int, where: str) -> Array:
     return np.asarray(image).transpose(2, 0, 1)
 
 
-def read(path: Path, source: str, size: int, expected: str | None = None) -> tuple[Array, Listing]:
+def read(place: Place, size: int) -> tuple[Array, Listing]:
     """All images of a folder or archive, decoded once and then taken from the cache.
 
     Raises:
-        MissingDataError: there is nothing at ``path``.
-        HarnessError: another checksum than ``expected``, a damaged archive or image, another layout.
+        HarnessError: a damaged archive or image, another layout.
     """
-    if not path.exists():
-        raise missing(source, path)
-    found = checksum(path)
-    require_sum(source, path, found, expected)
 
     def make() -> dict[str, Array]:
-        with open_tree(path, source) as tree:
-            listing = list_images(tree.names(), source)
-            images = decode(tree, listing.files, size, source)
+        with open_tree(place.path, place.source) as tree:
+            listing = list_images(tree.names(), place.source)
+            images = decode(tree, listing.files, size, place.source)
         return {
             "images": images,
             "parts": listing.parts,
@@ -141,7 +136,7 @@ def read(path: Path, source: str, size: int, expected: str | None = None) -> tup
             "classes": np.array(listing.classes),
         }
 
-    arrays = cached((READER, found, f"size {size}"), ("images", "parts", "labels", "classes"), make)
+    arrays = cached((READER, place.checksum, f"size {size}"), ("images", "parts", "labels", "classes"), make)
     parts, labels = (np.asarray(arrays[name], dtype=np.int64) for name in ("parts", "labels"))
     return arrays["images"], Listing((), parts, labels, tuple(str(name) for name in arrays["classes"]))
 
@@ -162,32 +157,6 @@ class ImageFolderOptions(ImageTreeOptions):
     """Options of a user's own folder."""
 
     path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cifar100SubsetOptions(ImageTreeOptions):
-    """Options of the subset of CIFAR-100."""
-
-    validation: int = option(1000)
-    train_classes: int = option(60)
-    validation_classes: int = option(10)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Cifar10SubsetOptions(ImageTreeOptions):
-    """Options of the subset of CIFAR-10."""
-
-    validation: int = option(1000)
-    train_classes: int = option(6)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GroceryOptions(ImageTreeOptions):
-    """Options of the grocery photographs."""
-
-    split_by: str = option("class")
-    train_classes: int = option(50)
-    validation_classes: int = option(8)
 
 
 def splits_of(images: Array, listing: Listing, options: ImageTreeOptions, streams: Streams, source: str) -> Images:
@@ -240,100 +209,22 @@ def _by_class(listing: Listing, options: ImageTreeOptions, streams: Streams, sou
     return {name: np.isin(listing.labels, group).nonzero()[0] for name, group in zip(PARTS, groups, strict=True)}
 
 
-def load_folder(request: DataRequest[ImageFolderOptions]) -> Images:
-    """A user's own folder or archive at ``path``, absolute or below the data folder."""
-    options = request.options
-    images, listing = read(request.root / options.path, "imagefolder", options.size)
-    return splits_of(images, listing, options, request.streams, "imagefolder")
+def load_folder(request: DataRequest[ImageTreeOptions]) -> Images:
+    """A user's own folder or archive at ``path``, or a named one."""
+    images, listing = read(place_of(request), request.options.size)
+    return splits_of(images, listing, request.options, request.streams, request.name)
 
 
-def _named(request: DataRequest[ImageTreeOptions], name: str) -> Images:
-    info = next(info for info in CARDS if info.name == name)
-    file = info.files[0]
-    options = request.options
-    path = request.root / file.removeprefix("data:")
-    images, listing = read(path, info.name, options.size, info.sha256[file])
-    return splits_of(images, listing, options, request.streams, info.name)
-
-
-def load_cifar100(request: DataRequest[Cifar100SubsetOptions]) -> Images:
-    """CIFAR-100, 100 training and 30 test images a class."""
-    return _named(request, "cifar100-subset-100")
-
-
-def load_cifar10(request: DataRequest[Cifar10SubsetOptions]) -> Images:
-    """CIFAR-10, 1,000 training and 300 test images a class."""
-    return _named(request, "cifar10-subset-1000")
-
-
-def load_grocery(request: DataRequest[GroceryOptions]) -> Images:
-    """Grocery photographs, 81 classes, centre squares at 64 pixels."""
-    return _named(request, "grocery64")
-
-
-def _info(name: str, target: str, file: str, sha256: str, options: type[Any], **more: str) -> DataCard:
-    return DataCard(
-        name=name,
-        target=target,
-        origin="real",
-        content="images",
-        layout="imagefolder",
-        version="1",
-        files=(f"data:{file}",),
-        sha256=MappingProxyType({f"data:{file}": sha256}),
-        options=options,
-        **more,
-    )
-
-
-CARDS = (
-    DataCard(
-        name="imagefolder",
-        target="load_folder",
-        summary="a folder or archive of your own: <split>/<class>/<name>.png",
-        origin="folder",
-        content="images",
-        layout="imagefolder",
-        home="",
-        licence="yours",
-        version="1",
-        fetch="hand:point path at a folder or archive with train/<class>/ and test/<class>/ or val/<class>/",
-        options=ImageFolderOptions,
-    ),
-    _info(
-        "cifar100-subset-100",
-        "load_cifar100",
-        "cifar100/cifar100.zip",
-        "fb3105581269d0b76effc784750d61bf950ad1c8fdbe92a858f44905a27e730b",
-        Cifar100SubsetOptions,
-        summary="CIFAR-100, 100 training and 30 test images a class, 32×32",
-        home="https://www.cs.toronto.edu/~kriz/cifar.html",
-        licence="none stated",
-        size="31 MB",
-        fetch="hand:put cifar100.zip (ImageFolder: train/<class>/, test/<class>/) into HARNESS_DATA/cifar100/",
-    ),
-    _info(
-        "cifar10-subset-1000",
-        "load_cifar10",
-        "cifar10/cifar10.zip",
-        "94df3c8833ec002a20f659551dfb3ef19c7de120e72ed470f20822177f43be9d",
-        Cifar10SubsetOptions,
-        summary="CIFAR-10, 1,000 training and 300 test images a class, 32×32",
-        home="https://www.cs.toronto.edu/~kriz/cifar.html",
-        licence="none stated",
-        size="31 MB",
-        fetch="hand:put cifar10.zip (ImageFolder: train/<class>/, test/<class>/) into HARNESS_DATA/cifar10/",
-    ),
-    _info(
-        "grocery64",
-        "load_grocery",
-        "grocery/grocery64.zip",
-        "2eb43445990d6ae863219d22e3d8c16854296188de6c0ae3a4b66917aced6440",
-        GroceryOptions,
-        summary="Grocery Store photographs, 81 classes, centre squares at 64 pixels",
-        home="https://github.com/marcusklasson/GroceryStoreDataset",
-        licence="MIT",
-        size="17 MB",
-        fetch="hand:put grocery64.zip (ImageFolder: train, val, test) into HARNESS_DATA/grocery/",
-    ),
+CARD = DataCard(
+    name="imagefolder",
+    target="load_folder",
+    summary="a folder or archive of your own: <split>/<class>/<name>.png",
+    origin="folder",
+    content="images",
+    layout="imagefolder",
+    home="",
+    licence="yours",
+    version="1",
+    fetch="hand:point path at a folder or archive with train/<class>/ and test/<class>/ or val/<class>/",
+    options=ImageFolderOptions,
 )

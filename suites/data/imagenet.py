@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import option
 from suites.data.archive import missing
 from suites.data.types import ImageFiles, Images, ImageSplit, Labels
@@ -100,20 +99,3 @@ def load(request: DataRequest[ImageNetOptions]) -> Images:
     items = np.arange(len(files), len(files) + len(held), dtype=np.int64)
     splits["test"] = ImageSplit(ImageFiles(held, size, resize), held_labels, items)
     return Images(splits, classes, MEAN, STD)
-
-
-CARD = DataCard(
-    name="imagenet",
-    target="load",
-    summary="ImageNet-1k, 1.28 million photographs, 1,000 classes, as class folders",
-    origin="real",
-    content="images",
-    layout="imagefolder",
-    home="https://www.image-net.org/challenges/LSVRC/2012/",
-    licence="research use, by agreement",
-    version="1",
-    size="150 GB",
-    files=("data:imagenet/train", "data:imagenet/val"),
-    fetch="hand:unpack ILSVRC2012 into HARNESS_DATA/imagenet/train/<wnid>/ and HARNESS_DATA/imagenet/val/<wnid>/",
-    options=ImageNetOptions,
-)

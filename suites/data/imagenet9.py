@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from suites.data.archive import missing, text_of
 from suites.data.biased import BiasedImages
 from suites.data.imagenet import MEAN, STD, CropOptions, list_split
@@ -101,23 +100,3 @@ def load(request: DataRequest[CropOptions]) -> BiasedImages:
     groups = {"test": _clusters(test, request.root / "imagenet9" / CSV)}
     splits = {"train": train, "test": test, "biased": test, "hard": hard}
     return BiasedImages(splits, CLASSES, MEAN, STD, groups=groups)
-
-
-CARD = DataCard(
-    name="imagenet9",
-    target="load",
-    summary="42 classes of ImageNet and ImageNet-A joined into nine, with texture clusters",
-    origin="real",
-    content="biased-images",
-    layout="imagefolder",
-    home="https://github.com/clovaai/rebias",
-    licence="research use, by agreement; ImageNet-A MIT",
-    version="1",
-    size="150 GB",
-    files=("data:imagenet/train", "data:imagenet/val", "data:imagenet-a", f"data:imagenet9/{CSV}"),
-    fetch=(
-        "hand:unpack ILSVRC2012 into HARNESS_DATA/imagenet/{train,val}/<wnid>/, ImageNet-A into "
-        f"HARNESS_DATA/imagenet-a/<wnid>/, and put clusters/{CSV} of clovaai/rebias into HARNESS_DATA/imagenet9/"
-    ),
-    options=CropOptions,
-)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -17,8 +17,8 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import Tree, missing, open_tree, require_sum
-from suites.data.cache import cached, checksum
+from suites.data.archive import Place, Tree, open_tree, place_of
+from suites.data.cache import cached
 from suites.data.imagefolder import SUFFIXES, decode
 from suites.data.pairs import ImagePairs, PairSplit
 from suites.data.types import Array, Labels
@@ -91,20 +91,16 @@ def decode_masks(tree: Tree, files: Sequence[str], size: int, white: bool, sourc
     return out
 
 
-def read(path: Path, source: str, size: int, white: bool, expected: str | None = None) -> dict[str, Array]:
+def read(place: Place, size: int, white: bool) -> dict[str, Array]:
     """Images and masks by folder of ``FOLDERS``, and ``photographs``: numbers of what training images are cut from.
 
     Raises:
-        MissingDataError: there is nothing at ``path``.
-        HarnessError: another checksum than ``expected``, a damaged archive or image, another layout.
+        HarnessError: a damaged archive or image, another layout.
     """
-    if not path.exists():
-        raise missing(source, path)
-    found = checksum(path)
-    require_sum(source, path, found, expected)
+    source = place.source
 
     def make() -> dict[str, Array]:
-        with open_tree(path, source) as tree:
+        with open_tree(place.path, source) as tree:
             files = list_pairs(tree.names(), source)
             arrays: dict[str, Array] = {name: decode(tree, files[name], size, source) for name in ("train", "test")}
             for name in ("train_masks", "test_masks"):
@@ -113,7 +109,7 @@ def read(path: Path, source: str, size: int, white: bool, expected: str | None =
         arrays["photographs"] = np.array([numbers[photograph(name)] for name in files["train"]], dtype=np.int64)
         return arrays
 
-    return cached((READER, found, f"size {size}, white {white}"), (*FOLDERS, "photographs"), make)
+    return cached((READER, place.checksum, f"size {size}, white {white}"), (*FOLDERS, "photographs"), make)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,51 +153,23 @@ def splits_of(arrays: Mapping[str, Array], options: CocoCropsOptions, streams: S
     return ImagePairs(splits)
 
 
-def load_folder(request: DataRequest[ImagePairsOptions]) -> ImagePairs:
-    """A user's own folder or archive at ``path``, absolute or below the data folder."""
+def load_folder(request: DataRequest[CocoCropsOptions]) -> ImagePairs:
+    """A user's own folder or archive at ``path``, or a named one, whose holes are white."""
     options = request.options
-    arrays = read(request.root / options.path, "imagepairs", options.size, options.hole == "white")
-    return splits_of(arrays, options, request.streams, "imagepairs")
+    white = not isinstance(options, ImagePairsOptions) or options.hole == "white"
+    return splits_of(read(place_of(request), options.size, white), options, request.streams, request.name)
 
 
-def load_coco(request: DataRequest[CocoCropsOptions]) -> ImagePairs:
-    """Crops of COCO photographs with irregular masks; those for training and for the test are of other photographs."""
-    options, info = request.options, CARDS[1]
-    path = request.root / info.files[0].removeprefix("data:")
-    arrays = read(path, info.name, options.size, True, info.sha256[info.files[0]])
-    return splits_of(arrays, options, request.streams, info.name)
-
-
-CARDS = (
-    DataCard(
-        name="imagepairs",
-        target="load_folder",
-        summary="a folder or archive of your own: train, val, masks_train, masks_val",
-        origin="folder",
-        content="image-pairs",
-        layout="imagepairs",
-        home="",
-        licence="yours",
-        version="1",
-        fetch="hand:point path at a folder or archive with train/, val/, masks_train/ and masks_val/",
-        options=ImagePairsOptions,
-    ),
-    DataCard(
-        name="coco-crops",
-        target="load_coco",
-        summary="1,220 crops of 256 COCO photographs and 864 irregular hole masks of 3–55 %",
-        origin="real",
-        content="image-pairs",
-        layout="imagepairs",
-        home="https://cocodataset.org/",
-        licence="photographs: their owners' Flickr licences",
-        version="1",
-        size="9 MB",
-        files=("data:coco-crops/coco_crops128.zip",),
-        sha256=MappingProxyType(
-            {"data:coco-crops/coco_crops128.zip": ("7163fde17148fa1651a205a23206faa38191ed093a43430cd4ae00f468c98903")}
-        ),
-        fetch="hand:put coco_crops128.zip (train, val, masks_train, masks_val) into HARNESS_DATA/coco-crops/",
-        options=CocoCropsOptions,
-    ),
+CARD = DataCard(
+    name="imagepairs",
+    target="load_folder",
+    summary="a folder or archive of your own: train, val, masks_train, masks_val",
+    origin="folder",
+    content="image-pairs",
+    layout="imagepairs",
+    home="",
+    licence="yours",
+    version="1",
+    fetch="hand:point path at a folder or archive with train/, val/, masks_train/ and masks_val/",
+    options=ImagePairsOptions,
 )

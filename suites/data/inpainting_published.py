@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import option
 from suites.data.archive import missing, text_of
 from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
@@ -27,6 +26,10 @@ SUFFIXES = (".jpeg", ".jpg", ".png")
 MASKS = {
     "train": "irregular-masks/irregular_mask/disocclusion_img_mask",
     "test": "irregular-masks/mask/testing_mask_dataset",
+}
+FOLDERS = {
+    "places2": {"train": "data_256", "test": "val_256"},  # Places365-standard: 36,500 validation images are the test
+    "paris-streetview": {"train": "paris_train_original", "test": "paris_eval_gt"},
 }
 PARTITIONS = {"0": "train", "1": "validation", "2": "test"}
 Files = dict[str, list[Path]]
@@ -50,12 +53,6 @@ def files_below(folder: Path, source: str) -> list[Path]:
     if not found:
         raise HarnessError(f"{source}: no images below {folder}")
     return sorted(found)
-
-
-def places2_files(root: Path) -> Files:
-    """``data_256/<letter>/<class>/*.jpg`` and ``val_256/Places365_val_*.jpg``; the validation images are the test."""
-    base = root / "places2"
-    return {"train": files_below(base / "data_256", "places2"), "test": files_below(base / "val_256", "places2")}
 
 
 def celeba_files(root: Path) -> Files:
@@ -82,15 +79,6 @@ def celeba_files(root: Path) -> Files:
     return files
 
 
-def paris_files(root: Path) -> Files:
-    """``paris_train_original/*.JPG`` and ``paris_eval_gt/*.png``."""
-    base = root / "paris-streetview"
-    return {
-        "train": files_below(base / "paris_train_original", "paris-streetview"),
-        "test": files_below(base / "paris_eval_gt", "paris-streetview"),
-    }
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskedOptions:
     """Options of the three sets, each with the irregular masks."""
@@ -101,9 +89,18 @@ class MaskedOptions:
     test_hole: str = option("white", "colour of the hole in test masks", choices=("white", "black"))
 
 
-def _load(request: DataRequest[MaskedOptions], source: str, files: Files, resize: int) -> ImagePairs:
-    """Splits of files; ``validation`` images are taken out of training where there is no split for them."""
-    options, files = request.options, {name: list(found) for name, found in files.items()}
+def load(request: DataRequest[MaskedOptions]) -> ImagePairs:
+    """Splits of files; ``validation`` images are taken out of training where there is no split for them.
+
+    Raises:
+        MissingDataError: images, masks or a list are not there.
+        HarnessError: nothing is left to train or to test on, or a list reads otherwise than published.
+    """
+    options, source = request.options, request.name
+    if source == "celeba":
+        files = celeba_files(request.root)
+    else:
+        files = {split: files_below(request.root / source / name, source) for split, name in FOLDERS[source].items()}
     size, wanted = options.size, options.validation
     if not files["train"] or not files["test"]:
         raise HarnessError(f"{source}: no images to {'train on' if not files['train'] else 'test on'}")
@@ -129,74 +126,7 @@ def _load(request: DataRequest[MaskedOptions], source: str, files: Files, resize
         found = files.get(name) or []
         if found:
             items = np.arange(first, first + len(found), dtype=np.int64)
-            images = ImageFiles(tuple(found), size, resize)
+            images = ImageFiles(tuple(found), size, size)
             splits[name] = PairSplit(images, masks["test" if name == "test" else "train"], items)
             first += len(found)
     return ImagePairs(splits)
-
-
-def load_places2(request: DataRequest[MaskedOptions]) -> ImagePairs:
-    """Places365-standard at 256 pixels, 36,500 validation images as the test."""
-    return _load(request, "places2", places2_files(request.root), request.options.size)
-
-
-def load_celeba(request: DataRequest[MaskedOptions]) -> ImagePairs:
-    """CelebA, aligned faces of 178×218, centre squares resized."""
-    return _load(request, "celeba", celeba_files(request.root), request.options.size)
-
-
-def load_paris(request: DataRequest[MaskedOptions]) -> ImagePairs:
-    """Paris StreetView, 14,900 training and 100 test photographs."""
-    return _load(request, "paris-streetview", paris_files(request.root), request.options.size)
-
-
-def _info(name: str, target: str, layout: str, files: tuple[str, ...], **more: Any) -> DataCard:
-    needed = (*(f"data:{file}" for file in files), *(f"data:{folder}" for folder in MASKS.values()))
-    return DataCard(
-        name=name,
-        target=target,
-        origin="real",
-        content="image-pairs",
-        layout=layout,
-        version="1",
-        files=needed,
-        options=MaskedOptions,
-        **more,
-    )
-
-
-CARDS = (
-    _info(
-        "places2",
-        "load_places2",
-        "places365",
-        ("places2/data_256", "places2/val_256"),
-        summary="Places2, 1.8 million photographs of 365 scenes at 256 pixels, with irregular masks",
-        home="http://places2.csail.mit.edu/",
-        licence="research use",
-        size="26 GB",
-        fetch="hand:unpack Places365-standard (256) and the masks into HARNESS_DATA/places2/ and irregular-masks/",
-    ),
-    _info(
-        "celeba",
-        "load_celeba",
-        "celeba",
-        ("celeba/img_align_celeba", "celeba/list_eval_partition.txt"),
-        summary="CelebA, 202,599 aligned faces, with irregular masks",
-        home="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
-        licence="non-commercial research",
-        size="1.4 GB",
-        fetch="hand:unpack CelebA (aligned) and the masks into HARNESS_DATA/celeba/ and irregular-masks/",
-    ),
-    _info(
-        "paris-streetview",
-        "load_paris",
-        "paris-streetview",
-        ("paris-streetview/paris_train_original", "paris-streetview/paris_eval_gt"),
-        summary="Paris StreetView, 15,000 street photographs, with irregular masks",
-        home="https://github.com/pathak22/context-encoder",
-        licence="research use, from the authors",
-        size="1.5 GB",
-        fetch="hand:unpack Paris StreetView and the masks into HARNESS_DATA/paris-streetview/ and irregular-masks/",
-    ),
-)

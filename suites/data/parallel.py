@@ -11,23 +11,19 @@ import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import missing
+from suites.data.archive import folder_of, missing
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 Lines = tuple[str, ...]
-MULTI30K = {
-    split: {side: f"multi30k/{name}.{side}.gz" for side in ("de", "en")}
-    for split, name in (("train", "train"), ("validation", "val"), ("test", "test_2016_flickr"))
-}
 PREPARED = {"train": "train", "validation": "valid", "test": "test"}
-IWSLT14, WMT14 = "iwslt14.tokenized.de-en", "wmt14_en_de"
+MULTI30K = {"train": "train", "validation": "val", "test": "test_2016_flickr"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +94,6 @@ class GermanEnglishOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wmt14Options(GermanEnglishOptions):
-    """Options of WMT14."""
-
-    source: str = option("en")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Multi30kOptions(GermanEnglishOptions):
     """Options of Multi30k."""
 
@@ -127,19 +116,43 @@ class ParallelTextOptions:
 
 def load_multi30k(request: DataRequest[Multi30kOptions]) -> Parallel:
     """Multi30k, task 1; ``test`` is that of 2016. Raw sentences, lower-cased where ``lowercase``."""
-    files = {split: {side: request.root / path for side, path in sides.items()} for split, sides in MULTI30K.items()}
-    return _shortened(_load("multi30k", files, request.options.source), request.options)
+    return _shortened(_load(request, MULTI30K, ("de", "en")), request.options)
+
+
+def load_prepared(request: DataRequest[GermanEnglishOptions]) -> Parallel:
+    """IWSLT14, or WMT14 with ``--icml17``, as fairseq's script leaves it."""
+    return replace(_load(request, PREPARED, ("de", "en")), tokenised=True, joiner="@@")
+
+
+def load_folder(request: DataRequest[ParallelTextOptions]) -> Parallel:
+    """A user's own folder: ``train``, ``valid`` and ``test`` with a suffix a language, also ``.gz``."""
+    options = request.options
+    text = _load(request, PREPARED, (options.source, options.target))
+    joiner = "@@" if options.subwords else ""
+    return _shortened(replace(text, tokenised=options.tokenised or bool(joiner), joiner=joiner), options)
 
 
 def _load(
-    name: str, files: Mapping[str, Mapping[str, Path]], first: str, tokenised: bool = False, joiner: str = ""
+    request: DataRequest[GermanEnglishOptions] | DataRequest[Multi30kOptions] | DataRequest[ParallelTextOptions],
+    stems: Mapping[str, str],
+    languages: tuple[str, str],
 ) -> Parallel:
-    sides = next(iter(files.values()))
-    if first not in sides:
-        raise HarnessError(f"{name}: source '{first}' is not one of its languages; valid: {', '.join(sorted(sides))}")
-    second = next(side for side in sides if side != first)
-    splits = {split: pairs_of((paths[first], paths[second]), name) for split, paths in files.items()}
-    return Parallel(splits, (first, second), tokenised, joiner)
+    """The pairs of the files ``<stem>.<language>`` of each split, from ``options.source`` to the other language."""
+    folder, name, first = folder_of(request), request.name, request.options.source
+    if first not in languages:
+        known = ", ".join(sorted(languages))
+        raise HarnessError(f"{name}: source '{first}' is not one of its languages; valid: {known}")
+    second = next(side for side in languages if side != first)
+    splits = {
+        split: pairs_of((_spelt(folder / f"{stem}.{first}"), _spelt(folder / f"{stem}.{second}")), name)
+        for split, stem in stems.items()
+    }
+    return Parallel(splits, (first, second), tokenised=False)
+
+
+def _spelt(path: Path) -> Path:
+    packed = path.with_name(path.name + ".gz")
+    return packed if packed.is_file() and not path.is_file() else path
 
 
 def _shortened(text: Parallel, options: Multi30kOptions | ParallelTextOptions) -> Parallel:
@@ -154,105 +167,16 @@ def _shortened(text: Parallel, options: Multi30kOptions | ParallelTextOptions) -
     return replace(text, splits=splits)
 
 
-def load_iwslt14(request: DataRequest[GermanEnglishOptions]) -> Parallel:
-    """IWSLT14 as fairseq's script leaves it."""
-    return _prepared(request, "iwslt14-de-en", IWSLT14)
-
-
-def load_wmt14(request: DataRequest[Wmt14Options]) -> Parallel:
-    """WMT14 as fairseq's script leaves it with ``--icml17``."""
-    return _prepared(request, "wmt14-en-de", WMT14)
-
-
-def _prepared(request: DataRequest[GermanEnglishOptions], name: str, folder: str) -> Parallel:
-    files = {
-        split: {side: request.root / folder / f"{stem}.{side}" for side in ("de", "en")}
-        for split, stem in PREPARED.items()
-    }
-    return _load(name, files, request.options.source, tokenised=True, joiner="@@")
-
-
-def load_folder(request: DataRequest[ParallelTextOptions]) -> Parallel:
-    """A user's own folder: ``train``, ``valid`` and ``test`` with a suffix a language, also ``.gz``."""
-    options = request.options
-    folder = request.root / options.path
-    languages = (options.source, options.target)
-    files = {split: {side: _spelt(folder / f"{stem}.{side}") for side in languages} for split, stem in PREPARED.items()}
-    joiner = "@@" if options.subwords else ""
-    text = _load("paralleltext", files, options.source, options.tokenised or bool(joiner), joiner)
-    return _shortened(text, options)
-
-
-def _spelt(path: Path) -> Path:
-    packed = path.with_name(path.name + ".gz")
-    return packed if packed.is_file() and not path.is_file() else path
-
-
-def _published(
-    name: str, target: str, folder: str, summary: str, script: str, size: str, options: type[Any]
-) -> DataCard:
-    return DataCard(
-        name=name,
-        target=target,
-        summary=summary,
-        origin="real",
-        content="parallel-text",
-        layout="paralleltext",
-        home=f"https://github.com/facebookresearch/fairseq/blob/main/examples/translation/{script}",
-        licence="see the corpora that the script fetches",
-        version="1",
-        size=size,
-        files=tuple(f"data:{folder}/{stem}.{side}" for stem in PREPARED.values() for side in ("de", "en")),
-        fetch=f"hand:run fairseq's {script} and put its {folder}/ into HARNESS_DATA",
-        options=options,
-    )
-
-
-CARDS = (
-    DataCard(
-        name="paralleltext",
-        target="load_folder",
-        summary="sentence pairs of your own: train, valid and test files, one sentence a line, a suffix a language",
-        origin="folder",
-        content="parallel-text",
-        layout="paralleltext",
-        home="",
-        licence="yours",
-        version="1",
-        fetch="hand:point path at a folder with train.de, train.en, valid.de, … (also .gz)",
-        options=ParallelTextOptions,
-    ),
-    _published(
-        "iwslt14-de-en",
-        "load_iwslt14",
-        IWSLT14,
-        "160,000 pairs of TED talks, tokenised, lower-cased, cut into subwords",
-        "prepare-iwslt14.sh",
-        "60 MB",
-        GermanEnglishOptions,
-    ),
-    _published(
-        "wmt14-en-de",
-        "load_wmt14",
-        WMT14,
-        "4 million pairs of parliament, web and news, tokenised and cut into subwords",
-        "prepare-wmt14en2de.sh",
-        "1.4 GB",
-        Wmt14Options,
-    ),
-    DataCard(
-        name="multi30k",
-        target="load_multi30k",
-        summary="29,000 captions of photographs in German and English",
-        origin="real",
-        content="parallel-text",
-        layout="paralleltext",
-        home="https://github.com/multi30k/dataset",
-        licence="research use",
-        version="1",
-        size="1.6 MB",
-        files=tuple(f"data:{path}" for sides in MULTI30K.values() for path in sides.values()),
-        fetch="hand:put train.de.gz, val.de.gz, test_2016_flickr.de.gz and the same of .en into HARNESS_DATA/multi30k/",
-        options=Multi30kOptions,
-    ),
+CARD = DataCard(
+    name="paralleltext",
+    target="load_folder",
+    summary="sentence pairs of your own: train, valid and test files, one sentence a line, a suffix a language",
+    origin="folder",
+    content="parallel-text",
+    layout="paralleltext",
+    home="",
+    licence="yours",
+    version="1",
+    fetch="hand:point path at a folder with train.de, train.en, valid.de, … (also .gz)",
+    options=ParallelTextOptions,
 )

@@ -6,15 +6,14 @@ Splits: the first half of the classes of CUB and Cars train (Oh Song et al. 2016
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
-from suites.data.archive import missing, text_of
+from suites.data.archive import folder_of, missing, text_of
 from suites.data.imagenet import CropOptions
 from suites.data.types import ImageFiles, Images, ImageSplit
 
@@ -155,89 +154,16 @@ def assemble(rows: Sequence[ListedImage], images: Path, size: int, resize: int, 
     return Images(splits, names, MEAN, STD)
 
 
-def _load(request: DataRequest[CropOptions], source: str, rows: Iterable[ListedImage], images: Path) -> Images:
-    options = request.options
-    return assemble(list(rows), images, options.size, options.resize, source)
+READERS: dict[str, Callable[[Path], list[ListedImage]]] = {
+    "cub": read_cub,
+    "cars196": read_cars,
+    "inshop": read_inshop,
+    "sop": read_sop,
+}
 
 
-def load_cub(request: DataRequest[CropOptions]) -> Images:
-    """Caltech-UCSD Birds: 100 classes train, 100 test."""
-    folder = request.root / "CUB_200_2011"
-    return _load(request, "cub", read_cub(folder), folder / "images")
-
-
-def load_cars(request: DataRequest[CropOptions]) -> Images:
-    """Stanford Cars: 98 classes train, 98 test."""
-    folder = request.root / "cars196"
-    return _load(request, "cars196", read_cars(folder), folder)
-
-
-def load_inshop(request: DataRequest[CropOptions]) -> Images:
-    """In-Shop clothes: 3,997 items train; queries of 3,985 others against a gallery."""
-    folder = request.root / "inshop"
-    return _load(request, "inshop", read_inshop(folder), folder)
-
-
-def load_sop(request: DataRequest[CropOptions]) -> Images:
-    """Stanford Online Products: 11,318 classes train, 11,316 test."""
-    folder = request.root / "Stanford_Online_Products"
-    return _load(request, "sop", read_sop(folder), folder)
-
-
-def _info(name: str, target: str, files: tuple[str, ...], hint: str, **more: Any) -> DataCard:
-    return DataCard(
-        name=name,
-        target=target,
-        origin="real",
-        content="images",
-        layout=name,
-        version="1",
-        files=tuple(f"data:{file}" for file in files),
-        fetch=f"hand:{hint}",
-        options=CropOptions,
-        **more,
-    )
-
-
-CARDS = (
-    _info(
-        "cub",
-        "load_cub",
-        tuple(f"CUB_200_2011/{file}.txt" for file in ("images", "image_class_labels", "classes")),
-        "unpack CUB_200_2011.tgz into HARNESS_DATA",
-        summary="11,788 birds, 200 species: 100 train, 100 test",
-        home="https://www.vision.caltech.edu/datasets/cub_200_2011/",
-        licence="non-commercial research",
-        size="1.2 GB",
-    ),
-    _info(
-        "cars196",
-        "load_cars",
-        ("cars196/cars_annos.mat",),
-        "put cars_annos.mat and the folder car_ims into HARNESS_DATA/cars196",
-        summary="16,185 cars, 196 models: 98 train, 98 test",
-        home="https://ai.stanford.edu/~jkrause/cars/car_dataset.html",
-        licence="non-commercial research",
-        size="1.9 GB",
-    ),
-    _info(
-        "inshop",
-        "load_inshop",
-        ("inshop/list_eval_partition.txt",),
-        "put list_eval_partition.txt and the folder img into HARNESS_DATA/inshop",
-        summary="52,712 photographs of 7,982 clothes; queries against a gallery",
-        home="https://mmlab.ie.cuhk.edu.hk/projects/DeepFashion/InShopRetrieval.html",
-        licence="non-commercial research, by agreement",
-        size="1.2 GB",
-    ),
-    _info(
-        "sop",
-        "load_sop",
-        ("Stanford_Online_Products/Ebay_train.txt", "Stanford_Online_Products/Ebay_test.txt"),
-        "unpack Stanford_Online_Products.zip into HARNESS_DATA",
-        summary="120,053 photographs of 22,634 products: 11,318 train, 11,316 test",
-        home="https://cvgl.stanford.edu/projects/lifted_struct/",
-        licence="none stated",
-        size="2.9 GB",
-    ),
-)
+def load(request: DataRequest[CropOptions]) -> Images:
+    """One of the four sets: its lists and photographs in the folder that the list lies in."""
+    name, options, folder = request.name, request.options, folder_of(request)
+    images = folder / "images" if name == "cub" else folder
+    return assemble(READERS[name](folder), images, options.size, options.resize, name)

@@ -1,7 +1,9 @@
 """Running text in token files, one line a paragraph, words between blanks (Merity et al. 2016), plain or gzipped.
 
 Every line, a blank one too, ends with ``<eos>``, as in the language models that the papers build on. The published
-sets have 103,227,021 (WikiText-103) and 2,088,628 (WikiText-2) training tokens counted so.
+sets have 103,227,021 (WikiText-103) and 2,088,628 (WikiText-2) training tokens counted so. So do the sentences of the
+Penn Treebank as Mikolov et al. (2010) prepared it: one a line, 10,000 words, numbers as ``N`` and rare words as
+``<unk>`` in the files themselves; 929,589 training, 73,760 validation and 82,430 test tokens.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import gzip
 from array import array
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -20,7 +22,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import missing, require_sum
+from suites.data.archive import folder_of, missing, require_sum
 from suites.data.cache import cached, checksum
 from suites.data.types import Array, Labels, Text
 
@@ -32,10 +34,6 @@ UNKNOWN, END = "<unk>", "<eos>"
 SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"train": ("train",), "validation": ("valid", "validation", "val"), "test": ("test",)}
 )
-HELD_OUT = {
-    "data:wikitext2/wiki.test.tokens.gz": "a7f70ace9020b0d6daf21ea9f7666bc824aae4e8a3d5d7a1bd7820b2110da32d",
-    "data:wikitext2/wiki.valid.tokens.gz": "a92a2da4418be833a842d30edb1711a363eaa9194c4b4e4d0953daf9af231e8f",
-}
 
 
 def lines_of(path: Path) -> Iterator[list[str]]:
@@ -91,7 +89,8 @@ def read(files: Mapping[str, Path], source: str, min_count: int, sums: Mapping[s
         if not path.is_file():
             raise missing(source, path)
         found[split] = checksum(path)
-        require_sum(source, path, found[split], (sums or {}).get(split))
+        if sums:
+            require_sum(source, path, found[split], sums[split])
 
     def make() -> dict[str, Array]:
         words = vocabulary_of(files["train"], min_count)
@@ -114,7 +113,7 @@ def read(files: Mapping[str, Path], source: str, min_count: int, sums: Mapping[s
 def _find(folder: Path, split: str) -> Path:
     """The file of a split in a folder: ``wiki.train.tokens``, ``train.txt``, ``train.tokens.gz``, …"""
     for spelling in SPLITS[split]:
-        for prefix in ("wiki.", ""):
+        for prefix in ("wiki.", "ptb.", ""):
             for suffix in (".tokens", ".txt"):
                 for packed in ("", ".gz"):
                     path = folder / f"{prefix}{spelling}{suffix}{packed}"
@@ -146,11 +145,16 @@ class HeldOutOptions(VocabularyOptions):
     held_out: int = option(0, "largest number of tokens in validation, and in test; 0: all", low=0)
 
 
-def load_tokens(request: DataRequest[TokenFolderOptions]) -> Text:
-    """A user's own folder at ``path`` with token files for train, valid and test."""
-    folder = request.root / request.options.path
+def load_tokens(request: DataRequest[VocabularyOptions]) -> Text:
+    """A user's own folder at ``path`` with token files for train, valid and test, or WikiText as published."""
+    folder = folder_of(request)
     files = {split: _find(folder, split) for split in SPLITS}
-    return read(files, "tokens", request.options.min_count)
+    return read(files, request.name, request.options.min_count)
+
+
+def load_sentences(request: DataRequest[VocabularyOptions]) -> Text:
+    """The Penn Treebank: headings of articles are a matter of WikiText; here nothing is known of documents."""
+    return replace(load_tokens(request), documents={})
 
 
 def load_heldout(request: DataRequest[HeldOutOptions]) -> Text:
@@ -158,10 +162,10 @@ def load_heldout(request: DataRequest[HeldOutOptions]) -> Text:
 
     Scores are not those of the published task.
     """
-    train, valid = (request.root / file.removeprefix("data:") for file in HELD_OUT)
-    sums = dict(zip(("train", "held"), HELD_OUT.values(), strict=True))
-    files = {"train": train, "held": valid}
-    text = read(files, "wikitext2-heldout", request.options.min_count, sums)
+    files = {"train": "data:wikitext2/wiki.test.tokens.gz", "held": "data:wikitext2/wiki.valid.tokens.gz"}
+    paths = {split: request.root / file.removeprefix("data:") for split, file in files.items()}
+    sums = {split: request.files[file] for split, file in files.items()}
+    text = read(paths, request.name, request.options.min_count, sums)
     held, starts = text.splits["held"], text.documents["held"]
     # At the article nearest to the middle, so that no article is on both sides.
     middle = int(starts[np.abs(starts - len(held) / 2).argmin()]) if len(starts) else len(held) // 2
@@ -179,69 +183,16 @@ def load_heldout(request: DataRequest[HeldOutOptions]) -> Text:
     return Text(splits, text.vocabulary, documents)
 
 
-def load_wikitext2(request: DataRequest[VocabularyOptions]) -> Text:
-    """WikiText-2 as published."""
-    return _published(request, "wikitext2", "wikitext-2")
-
-
-def load_wikitext103(request: DataRequest[VocabularyOptions]) -> Text:
-    """WikiText-103 as published."""
-    return _published(request, "wikitext103", "wikitext-103")
-
-
-def _published(request: DataRequest[VocabularyOptions], name: str, folder: str) -> Text:
-    files = {split: request.root / folder / f"wiki.{spelt[0]}.tokens" for split, spelt in SPLITS.items()}
-    return read(files, name, request.options.min_count)
-
-
-def _published_info(name: str, target: str, folder: str, size: str, words: str) -> DataCard:
-    return DataCard(
-        name=name,
-        target=target,
-        summary=f"{words} words of Wikipedia articles as published",
-        origin="real",
-        content="text",
-        layout="tokens",
-        home="https://huggingface.co/datasets/Salesforce/wikitext",
-        licence="CC BY-SA 3.0",
-        version="1",
-        size=size,
-        files=tuple(f"data:{folder}/wiki.{split}.tokens" for split in ("train", "valid", "test")),
-        fetch=f"hand:put wiki.train.tokens, wiki.valid.tokens and wiki.test.tokens into HARNESS_DATA/{folder}/",
-        options=VocabularyOptions,
-    )
-
-
-CARDS = (
-    DataCard(
-        name="tokens",
-        target="load_tokens",
-        summary="text of your own: train, valid and test in .tokens or .txt files, words between blanks",
-        origin="folder",
-        content="text",
-        layout="tokens",
-        home="",
-        licence="yours",
-        version="1",
-        fetch="hand:point path at a folder with train.txt, valid.txt and test.txt (or .tokens, also .gz)",
-        options=TokenFolderOptions,
-    ),
-    _published_info("wikitext2", "load_wikitext2", "wikitext-2", "13 MB", "2 million"),
-    _published_info("wikitext103", "load_wikitext103", "wikitext-103", "540 MB", "103 million"),
-    DataCard(
-        name="wikitext2-heldout",
-        target="load_heldout",
-        summary="validation and test text of WikiText-2 only: trains on test, the halves of valid validate and test",
-        origin="real",
-        content="text",
-        layout="tokens",
-        home="https://huggingface.co/datasets/Salesforce/wikitext",
-        licence="CC BY-SA 3.0",
-        version="1",
-        size="0.8 MB",
-        files=tuple(HELD_OUT),
-        sha256=MappingProxyType(HELD_OUT),
-        fetch="hand:put wiki.test.tokens.gz and wiki.valid.tokens.gz into HARNESS_DATA/wikitext2/",
-        options=HeldOutOptions,
-    ),
+CARD = DataCard(
+    name="tokens",
+    target="load_tokens",
+    summary="text of your own: train, valid and test in .tokens or .txt files, words between blanks",
+    origin="folder",
+    content="text",
+    layout="tokens",
+    home="",
+    licence="yours",
+    version="1",
+    fetch="hand:point path at a folder with train.txt, valid.txt and test.txt (or .tokens, also .gz)",
+    options=TokenFolderOptions,
 )

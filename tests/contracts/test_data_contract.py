@@ -136,13 +136,15 @@ def written(name: str, root: Path) -> dict[str, Any]:
 
 
 def load(part: Mapping[str, Any], root: Path, seed: int = 0) -> Any:
-    source = registry.load("data", str(part["name"]))
-    known = registry.entry("data", str(part["name"])).options
+    source, entry = registry.load("data", str(part["name"])), SOURCES[str(part["name"])]
+    known = entry.options
     wanted = {} if part["name"] in SHIPPED else {"validation": 1, "size": 64}
     # A layout of small images has its own sizes.
     wanted = {key: value for key, value in wanted.items() if key in known and known[key].default in (0, 224, 256, 512)}
     given = {key: value for key, value in part.items() if key != "name"}
-    return source.target(DataRequest(build(source.options, {**wanted, **given}), root, Streams(seed)))
+    files = {file: entry.card.sha256.get(file, "") for file in entry.card.files}
+    options = build(source.options, {**wanted, **given})
+    return source.target(DataRequest(options, root, Streams(seed), entry.name, files))
 
 
 def leaves(value: Any) -> Iterator[bytes]:

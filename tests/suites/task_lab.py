@@ -30,9 +30,17 @@ def options_for(target: Callable[..., Any], **given: Any) -> Any:
     return build(card.options, given)
 
 
-def request_for(load: Callable[..., Any], root: Path, **given: Any) -> DataRequest[Any]:
-    """A request to a data source at seed 0."""
-    return DataRequest(options_for(load, **given), root, Streams(0))
+def request_of(card: Any, root: Path, given: Mapping[str, Any], seed: int = 0) -> DataRequest[Any]:
+    """A request to a data source, as a trial makes it."""
+    files = {file: card.sha256.get(file, "") for file in card.files}
+    return DataRequest(build(card.options, given), root, Streams(seed), card.name, files)
+
+
+def request_for(load: Callable[..., Any], root: Path, source: str | None = None, **given: Any) -> DataRequest[Any]:
+    """A request at seed 0 to a source that a function loads: that of this name, else the first, a layout's own."""
+    cards = cards_in(importlib.import_module(load.__module__))
+    card = next(card for card in cards if card.target == load.__name__ and source in (None, card.name))
+    return request_of(card, root, given)
 
 
 def model_from(building: Callable[..., Any], facts: Mapping[str, Any], **given: Any) -> Any:
@@ -55,7 +63,7 @@ class Cell:
         """The splits of one seed."""
         module, name = self.data.split(":")
         info: DataCard = info_of(module, name)
-        request = DataRequest(build(info.options, self.data_keys), root, Streams(seed))
+        request = request_of(info, root, self.data_keys, seed)
         return getattr(importlib.import_module(module), info.target)(request)
 
     def build(self, seed: int, root: Path = Path("/nowhere"), data: Any = None, scale: str = "mini") -> Task:

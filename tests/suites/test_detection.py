@@ -460,10 +460,10 @@ DATA = pytest.mark.skipif("HARNESS_DATA" not in os.environ, reason="HARNESS_DATA
 def test_blood_cells_and_coco_photographs() -> None:
     root = Path(os.environ["HARNESS_DATA"])
     with pytest.warns(UserWarning, match="2 boxes without area"):
-        cells = sources.load_bccd(request_for(sources.load_bccd, root, size=64))
+        cells = sources.load_voc(request_for(sources.load_voc, root, "bccd", size=64))
     assert cells.classes == ("Platelets", "RBC", "WBC")
     assert sum(len(part) for part in cells.splits.values()) == 364
     assert sum(len(part.boxes) for part in cells.splits.values()) == 4888 - 2
-    photographs = sources.load_coco128(request_for(sources.load_coco128, root, size=64))
+    photographs = sources.load_coco(request_for(sources.load_coco, root, "coco128", size=64))
     assert len(photographs.classes) == 80
     assert sum(len(part.boxes) for part in photographs.splits.values()) + photographs.dropped == 1827

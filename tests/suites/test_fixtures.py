@@ -28,7 +28,8 @@ def load(name: str, root: Path, **keys: Any) -> Any:
     assert reads is not None
     source = registry.load("data", reads["name"])
     given = {key: value for key, value in reads.items() if key != "name"}
-    return source.target(DataRequest(build(source.options, given), root, Streams(0)))
+    files = dict.fromkeys(registry.entry("data", reads["name"]).card.files, "")
+    return source.target(DataRequest(build(source.options, given), root, Streams(0), reads["name"], files))
 
 
 @pytest.mark.parametrize("suite", sorted(suite_files()))

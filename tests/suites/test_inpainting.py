@@ -342,7 +342,7 @@ def test_imagepairs_refuse_what_they_cannot_read(tmp_path: Path, monkeypatch: py
 def published(root: Path, name: str, **keys: Any) -> ImagePairs:
     info = info_of("suites.data.inpainting_published", name)
     load: Callable[..., ImagePairs] = getattr(inpainting_published, info.target)
-    return load(request_for(load, root, size=16, **keys))
+    return load(request_for(load, root, name, size=16, **keys))
 
 
 def published_folder(root: Path) -> Path:
@@ -403,7 +403,7 @@ def test_coco_crops_as_stored() -> None:
     root = os.environ.get("HARNESS_DATA")
     if not root or not (Path(root) / "coco-crops" / "coco_crops128.zip").exists():
         pytest.skip("HARNESS_DATA has no coco-crops/coco_crops128.zip")
-    data = imagepairs.load_coco(request_for(imagepairs.load_coco, Path(root)))
+    data = imagepairs.load_folder(request_for(imagepairs.load_folder, Path(root), "coco-crops"))
     assert sum(len(split) for split in data.splits.values()) == 1220
     masks = data.splits["test"].masks
     assert isinstance(masks, np.ndarray)
