@@ -6,7 +6,7 @@ Each function takes the option that a test flips to see the check fail.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,8 @@ from suites.checks.result import Check
 
 # Printed on the project page for the toy.
 NORM_09, NORM_099 = 2.93, 27.87
+
+Optimizers = Callable[[Tensor], torch.optim.Optimizer]
 
 
 def update_orthogonal(project: bool = True) -> Check:
@@ -46,11 +48,9 @@ def update_orthogonal(project: bool = True) -> Check:
         moved = head.detach() - rows
         departure = max(departure, float((moved - expected).norm() / expected.norm()))
         head_cosine = max(head_cosine, _largest_cosine(moved, rows))
-    detail = (
-        f"max |cos(update, filter)| {cosine:.1e}; head: distance from AdamW's update {departure:.1e}, "
-        f"max |cos| {head_cosine:.2f}"
-    )
-    return Check(ours=max(cosine, departure), theirs=0.0, tolerance=1e-5, unit="absolute", detail=detail)
+    detail = f"max |cos(update, filter)| {cosine:.1e}; head: distance from AdamW's update {departure:.1e}, "
+    detail += f"max |cos| {head_cosine:.2f}"
+    return Check.zero(max(cosine, departure), 1e-5, detail)
 
 
 def _adamw_update(parameter: Tensor, optimizer: AdamP, step: int) -> Tensor:
@@ -81,20 +81,14 @@ def sgdp_weight_decay(projected: bool = False) -> Check:
     rate, momentum, decay = 0.1, 0.9, 1e-5
     weight = torch.ones(1, 4, dtype=torch.float64)
     # A zero gradient counts as orthogonal and fires: delta 0 is what keeps the tensor unprojected.
-    ours = _shrink(
-        weight,
-        lambda w: SGDP([w], lr=rate, momentum=momentum, weight_decay=decay, delta=0.1 if projected else 0.0),
-        rate,
-        steps=1,
-    )
-    theirs = _shrink(
-        weight, lambda w: torch.optim.SGD([w], lr=rate, momentum=momentum, weight_decay=decay), rate, steps=400
-    )
+    options: dict[str, Any] = {"lr": rate, "momentum": momentum, "weight_decay": decay}
+    ours = _shrink(weight, lambda w: SGDP([w], **options, delta=0.1 if projected else 0.0), rate, steps=1)
+    theirs = _shrink(weight, lambda w: torch.optim.SGD([w], **options), rate, steps=400)
     detail = f"lr {rate}, momentum {momentum}, weight decay {decay}: SGDP {ours:.4e}, SGD {theirs:.4e} of lr"
     return Check(ours=ours, theirs=theirs, tolerance=1e-3 * theirs, unit="fraction of lr", detail=detail)
 
 
-def _shrink(weight: Tensor, make: Callable[[Tensor], torch.optim.Optimizer], rate: float, steps: int) -> float:
+def _shrink(weight: Tensor, make: Optimizers, rate: float, steps: int) -> float:
     """The relative shrink of the last of ``steps`` steps without a gradient, over the learning rate."""
     w = nn.Parameter(weight.clone())
     optimizer = make(w)
@@ -114,11 +108,9 @@ def sgdp_buffer_projected(buffer: Literal["released", "paper"] = "released") -> 
     """
     radial, _ = _buffer(nesterov=False, buffer=buffer)
     nesterov_radial, departure = _buffer(nesterov=True, buffer=buffer)
-    detail = (
-        f"radial share of the buffer: {radial:.1e} without, {nesterov_radial:.2f} with Nesterov, "
-        f"there {departure:.1e} from the plain average"
-    )
-    return Check(ours=max(radial, departure), theirs=0.0, tolerance=1e-6, unit="absolute", detail=detail)
+    detail = f"radial share of the buffer: {radial:.1e} without, {nesterov_radial:.2f} with Nesterov, "
+    detail += f"there {departure:.1e} from the plain average"
+    return Check.zero(max(radial, departure), 1e-6, detail)
 
 
 def _buffer(nesterov: bool, buffer: Literal["released", "paper"]) -> tuple[float, float]:
@@ -151,27 +143,18 @@ def one_dimensional_never_projected(as_matrix: bool = False) -> Check:
     the moves of AdamP and SGDP from the unprojected ones with full decay, over four steps; ``as_matrix`` gives the
     same numbers the shape (1, n).
     """
-    rate, decay, momentum = 1e-2, 0.1, 0.9
+    adam: dict[str, Any] = {"lr": 1e-2, "weight_decay": 0.1}
+    sgd = {**adam, "momentum": 0.9}
     shape = (1, 12) if as_matrix else (12,)
     parts = {
-        "AdamP": _distance(
-            shape, lambda w: AdamP([w], rate, weight_decay=decay), lambda w: adamw([w], rate, weight_decay=decay)
-        ),
-        "SGDP": _distance(
-            shape,
-            lambda w: SGDP([w], rate, momentum=momentum, weight_decay=decay),
-            lambda w: SGDP([w], rate, momentum=momentum, weight_decay=decay, delta=0.0),
-        ),
+        "AdamP": _distance(shape, lambda w: AdamP([w], **adam), lambda w: adamw([w], **adam)),
+        "SGDP": _distance(shape, lambda w: SGDP([w], **sgd), lambda w: SGDP([w], **sgd, delta=0.0)),
     }
     detail = "distance from the unprojected move: " + ", ".join(f"{name} {value:.1e}" for name, value in parts.items())
-    return Check(ours=max(parts.values()), theirs=0.0, tolerance=1e-9, unit="absolute", detail=detail)
+    return Check.zero(max(parts.values()), 1e-9, detail)
 
 
-def _distance(
-    shape: Sequence[int],
-    make: Callable[[Tensor], torch.optim.Optimizer],
-    make_other: Callable[[Tensor], torch.optim.Optimizer],
-) -> float:
+def _distance(shape: Sequence[int], make: Optimizers, make_other: Optimizers) -> float:
     generator = torch.Generator().manual_seed(2)
     start = torch.randn(12, generator=generator, dtype=torch.float64)
     w, other = (nn.Parameter(start.clone().reshape(shape)) for _ in range(2))
@@ -202,7 +185,7 @@ def all_rows_must_pass(rows: Literal["all", "each"] = "all") -> Check:
         kept += (one_bad == 0) + (none_bad == 1)
         detail.append(f"{name}: one row above the threshold → view {one_bad}, all below in both views → {none_bad}")
     text = "; ".join(detail) + " (0 none, 1 channel, 2 layer)"
-    return Check(ours=kept, theirs=4, tolerance=0, unit="rules that hold", detail=text)
+    return Check.exact(kept, 4, "rules that hold", text)
 
 
 def _fired(make: Callable[[Tensor], AdamP | SGDP], bad_rows: int) -> int:
@@ -219,28 +202,20 @@ def _fired(make: Callable[[Tensor], AdamP | SGDP], bad_rows: int) -> int:
 
 def toy2d_norm_momentum09(momentum: float = 0.9) -> Check:
     """The rate that takes momentum 0.99 to the printed 27.87 takes momentum 0.9 to the printed 2.93."""
-    rate = toy.calibrate(0.99, NORM_099)
-    norm = toy.descend(rate, momentum).norm
-    return Check(
-        ours=norm,
-        theirs=NORM_09,
-        tolerance=0.05,
-        unit="ratio to initial norm",
-        detail=f"start at {toy.ANGLE:g} degrees, lr {rate:.4f} from momentum 0.99 → {NORM_099}; momentum {momentum}",
-    )
+    return _printed_norm(momentum, NORM_09, 0.05, known=(0.99, NORM_099))
 
 
 def toy2d_norm_momentum099(momentum: float = 0.99) -> Check:
     """The rate that takes momentum 0.9 to the printed 2.93 takes momentum 0.99 to the printed 27.87."""
-    rate = toy.calibrate(0.9, NORM_09)
+    return _printed_norm(momentum, NORM_099, 0.5, known=(0.9, NORM_09))
+
+
+def _printed_norm(momentum: float, printed: float, tolerance: float, known: tuple[float, float]) -> Check:
+    """Of the rate that ends at a printed norm, ``known`` with its momentum, the norm at another momentum."""
+    rate = toy.calibrate(*known)
     norm = toy.descend(rate, momentum).norm
-    return Check(
-        ours=norm,
-        theirs=NORM_099,
-        tolerance=0.5,
-        unit="ratio to initial norm",
-        detail=f"start at {toy.ANGLE:g} degrees, lr {rate:.4f} from momentum 0.9 → {NORM_09}; momentum {momentum}",
-    )
+    detail = f"start at {toy.ANGLE:g} degrees, lr {rate:.4f} from momentum {known[0]} → {known[1]}; momentum {momentum}"
+    return Check(ours=norm, theirs=printed, tolerance=tolerance, unit="ratio to initial norm", detail=detail)
 
 
 def toy2d_order(buffer: Literal["released", "paper"] = "paper", gap: float = 1e-4) -> Check:
@@ -254,16 +229,12 @@ def toy2d_order(buffer: Literal["released", "paper"] = "paper", gap: float = 1e-
     projected = toy.descend(rate, 0.9, projected=True, buffer=buffer)
     fast_start = momentum.gaps[10] < plain.gaps[10]
     others = min(plain.settled(gap), momentum.settled(gap)) if fast_start else 0
-    return Check(
-        ours=projected.settled(gap),
-        theirs=others,
-        tolerance=0,
-        unit="steps",
-        detail=f"lr {rate:.4f}: SGDP {projected.settled(gap)} steps to norm {projected.norm:.2f}, momentum "
+    detail = (
+        f"lr {rate:.4f}: SGDP {projected.settled(gap)} steps to norm {projected.norm:.2f}, momentum "
         f"{momentum.settled(gap)} to {momentum.norm:.2f}, plain {plain.settled(gap)} to {plain.norm:.2f}; after ten "
-        f"steps 1 − cos is {momentum.gaps[10]:.3f} with momentum, {plain.gaps[10]:.3f} without",
-        relation="below",
+        f"steps 1 − cos is {momentum.gaps[10]:.3f} with momentum, {plain.gaps[10]:.3f} without"
     )
+    return Check(ours=projected.settled(gap), theirs=others, tolerance=0, unit="steps", detail=detail, relation="below")
 
 
 def toy2d_projection_bounds_norm(project: bool = True, angle: float = 20.0, rate: float = 0.579) -> Check:
@@ -271,12 +242,7 @@ def toy2d_projection_bounds_norm(project: bool = True, angle: float = 20.0, rate
     grown = toy.descend(rate, 0.99, angle=angle).norm
     bounded = toy.descend(rate, 0.99, angle=angle, projected=project).norm
     released = toy.descend(rate, 0.99, angle=angle, projected=project, buffer="released").norm
-    return Check(
-        ours=bounded,
-        theirs=grown,
-        tolerance=20 - 1.3,
-        unit="ratio to initial norm",
-        detail=f"start at {angle:g} degrees, lr {rate}: momentum 0.99 → {grown:.2f}, projected → {bounded:.2f} "
-        f"(with the released code's buffer {released:.2f})",
-        relation="below",
-    )
+    detail = f"start at {angle:g} degrees, lr {rate}: momentum 0.99 → {grown:.2f}, projected → {bounded:.2f} "
+    detail += f"(with the released code's buffer {released:.2f})"
+    unit = "ratio to initial norm"
+    return Check(ours=bounded, theirs=grown, tolerance=20 - 1.3, unit=unit, detail=detail, relation="below")

@@ -78,7 +78,7 @@ def mmd_nan_gradient(root: str = "released") -> Check:
         found[kind] = (float(loss.detach()), int(bool(gradient.isnan().any())))
     detail = f"loss {found[root][0]:.1e}; gradient NaN: {root} {found[root][1]}, guarded {found['guarded'][1]}"
     holds = found[root][1] and not found["guarded"][1]
-    return Check(ours=float(holds), theirs=1.0, tolerance=0.0, unit="boolean", detail=detail)
+    return Check.exact(float(holds), 1.0, "boolean", detail)
 
 
 def mmd_vanishing_gradient(sigmas: Sequence[float] = SIGMAS) -> Check:
@@ -90,7 +90,7 @@ def mmd_vanishing_gradient(sigmas: Sequence[float] = SIGMAS) -> Check:
     (gradient,) = torch.autograd.grad(loss, x)
     norm = float(gradient.norm())
     detail = f"34 items a side: loss {float(loss.detach()):.2f}, gradient norm {norm:.1e} at σ {tuple(sigmas)}"
-    return Check(ours=norm, theirs=0.0, tolerance=1e-9, unit="absolute", detail=detail)
+    return Check.zero(norm, 1e-9, detail)
 
 
 def epoch_range(patience: int = 30) -> Check:
@@ -99,7 +99,7 @@ def epoch_range(patience: int = 30) -> Check:
     latest = _stop(StoppingOptions(patience=patience), last_good=1000)
     detail = f"shots that get no better after epoch 200 stop at {earliest}, shots that always improve at {latest}"
     ours = earliest if latest == 351 else float("nan")
-    return Check(ours=ours, theirs=230, tolerance=0, unit="epochs", detail=detail)
+    return Check.exact(ours, 230, "epochs", detail)
 
 
 def _stop(options: StoppingOptions, last_good: int) -> int:
@@ -137,7 +137,7 @@ def bn_sees_target(batch_norm: str = "all") -> Check:
         )
     detail = f"largest move of a running mean: {batch_norm} {moves[batch_norm]:.3g}, source {moves['source']:.3g}"
     seen = moves[batch_norm] > 1e-4 and moves["source"] == 0
-    return Check(ours=float(seen), theirs=1.0, tolerance=0.0, unit="boolean", detail=detail)
+    return Check.exact(float(seen), 1.0, "boolean", detail)
 
 
 def umap_d128_needs_samples(dimensions: int = 128) -> Check:
@@ -158,10 +158,4 @@ def parameter_count(classes: int = 6) -> Check:
     with torch.device("meta"):
         network = build(ModelRequest(CsiResNetOptions(), {"classes": classes}))
     count = sum(parameter.numel() for parameter in network.parameters())
-    return Check(
-        ours=count,
-        theirs=PARAMETERS,
-        tolerance=0,
-        unit="count",
-        detail=f"{classes} classes, width 64, one-channel stem",
-    )
+    return Check.exact(count, PARAMETERS, "count", f"{classes} classes, width 64, one-channel stem")

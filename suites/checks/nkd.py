@@ -44,13 +44,7 @@ def nontarget_equals_nckd(normalise: bool = True) -> Check:
         error = float((ours.grad - theirs.grad).abs().max())
         largest = max(largest, error)
         parts.append(f"T {temperature:g}: {error:.1e}")
-    return Check(
-        ours=largest,
-        theirs=0.0,
-        tolerance=1e-12,
-        unit="absolute",
-        detail="largest difference of the gradients, " + ", ".join(parts),
-    )
+    return Check.zero(largest, 1e-12, "largest difference of the gradients, " + ", ".join(parts))
 
 
 def mask_bug_equals_kd(mask: str = "all") -> Check:
@@ -66,7 +60,7 @@ def mask_bug_equals_kd(mask: str = "all") -> Check:
     written = -(soft * (student / temperature).softmax(dim=1).log()).sum(dim=1).mean() * temperature**2
     detail = f"T {temperature:g}: NKD's term {ours:.6f}, KD written out {float(written):.6f}, KD's function "
     detail += f"{float(kd_loss(student, teacher, temperature)):.6f}"
-    return Check(ours=abs(ours - float(written)), theirs=0.0, tolerance=1e-9, unit="absolute", detail=detail)
+    return Check.zero(abs(ours - float(written)), 1e-9, detail)
 
 
 def rank_agreement(deviation: float = 2.0, source: str = "released") -> Check:
@@ -83,13 +77,8 @@ def rank_agreement(deviation: float = 2.0, source: str = "released") -> Check:
     ]
     share = 100 * float((orders[0][:, 0] == orders[1][:, 0]).double().mean())
     whole = 100 * float((orders[0] == orders[1]).all(dim=1).double().mean())
-    return Check(
-        ours=share,
-        theirs=60.5,
-        tolerance=4.4,
-        unit="percent",
-        detail=f"standard deviation {deviation:g}: same top class on {share:.1f} %, same full order on {whole:.1f} %",
-    )
+    detail = f"standard deviation {deviation:g}: same top class on {share:.1f} %, same full order on {whole:.1f} %"
+    return Check(ours=share, theirs=60.5, tolerance=4.4, unit="percent", detail=detail)
 
 
 def target_exceeds_one(clamp: bool = False) -> Check:
@@ -103,7 +92,7 @@ def target_exceeds_one(clamp: bool = False) -> Check:
     above = probability.square() > probability.square().mean(dim=0, keepdim=True)
     agree = float(((soft > 1) == above).double().mean())
     detail = f"largest P {float(soft.max()):.3f}; {int((soft > 1).sum())} of {ROWS} labels exceed 1"
-    return Check(ours=agree * float(bool((soft > 1).any())), theirs=1.0, tolerance=0, unit="boolean", detail=detail)
+    return Check.exact(agree * float(bool((soft > 1).any())), 1.0, "boolean", detail)
 
 
 def zero_mass_class_dropped(zero_mass: str = "released") -> Check:
@@ -117,8 +106,7 @@ def zero_mass_class_dropped(zero_mass: str = "released") -> Check:
         for given in (labels, F.one_hot(labels, CLASSES).double())
     ]
     equal = abs(losses[0] - losses[1]) < 1e-9
-    detail = f"hard label {losses[0]:.4f}, one-hot vector {losses[1]:.4f}"
-    return Check(ours=float(equal), theirs=0.0, tolerance=0, unit="boolean", detail=detail)
+    return Check.exact(float(equal), 0.0, "boolean", f"hard label {losses[0]:.4f}, one-hot vector {losses[1]:.4f}")
 
 
 def zipf_not_contiguous(zipf_over: str = "all") -> Check:
@@ -135,4 +123,4 @@ def zipf_not_contiguous(zipf_over: str = "all") -> Check:
     contiguous = ((masses - law / law.sum()).abs().max(dim=1).values < 1e-9).double().mean()
     last = (descending_order(scores)[:, -1] == labels).double().mean()
     detail = f"contiguous on {100 * float(contiguous):.1f} % of rows, target last on {100 * float(last):.1f} %"
-    return Check(ours=float(contiguous), theirs=float(last), tolerance=0, unit="boolean", detail=detail)
+    return Check.exact(float(contiguous), float(last), "boolean", detail)

@@ -57,7 +57,7 @@ def nu_recursion(other_decay: float | None = None) -> Check:
         gradients = max(gradients, float((ours - theirs).abs().max()))
         buffers = max(buffers, float(((1 - alpha) * released.ema_gz - paper.nu).abs().max()))
     detail = f"largest difference of gradients {gradients:.1e}, of (1−α)·ema_gz and ν {buffers:.1e}"
-    return Check(ours=max(gradients, buffers), theirs=0.0, tolerance=1e-12, unit="absolute", detail=detail)
+    return Check.zero(max(gradients, buffers), 1e-12, detail)
 
 
 def backward_batch_denominator(backward_statistic: str = "released") -> Check:
@@ -76,11 +76,9 @@ def backward_batch_denominator(backward_statistic: str = "released") -> Check:
     scaled = gradient * norm.weight.detach()
     by_batch, by_running = (float((slope - scaled / one).abs().max()) for one in (batch, running))
     divides = float(by_batch < 1e-10 and forward < 1e-10)
-    detail = (
-        f"forward against the running statistic {forward:.1e}; backward against the batch's {by_batch:.1e}, against "
-        f"the running one {by_running:.1e}"
-    )
-    return Check(ours=divides, theirs=1.0, tolerance=0, unit="boolean", detail=detail)
+    detail = f"forward against the running statistic {forward:.1e}; backward against the batch's {by_batch:.1e}, "
+    detail += f"against the running one {by_running:.1e}"
+    return Check.exact(divides, 1.0, "boolean", detail)
 
 
 def running_double_update(running_update: str = "released") -> Check:
@@ -95,7 +93,7 @@ def running_double_update(running_update: str = "released") -> Check:
         error = max(error, float((norm.running_phi - expected).abs().max()))
     late = 0.9 * 99 / 100
     detail = f"120 steps of warm-up: largest error {error:.1e}; weight of the past at step 100 {late:.3f}, plain 0.9"
-    return Check(ours=error, theirs=0.0, tolerance=1e-10, unit="absolute", detail=detail)
+    return Check.zero(error, 1e-10, detail)
 
 
 def warmup_off_by_one(boundary: str = "released") -> Check:
@@ -111,10 +109,8 @@ def warmup_off_by_one(boundary: str = "released") -> Check:
             last_forward = number
         if not torch.allclose(norm.running_phi, 0.9 * before + 0.1 * square, atol=1e-10):
             last_cumulative = number
-    detail = (
-        f"warm-up {warmup}: the batch's statistic until step {last_forward}, cumulative until step {last_cumulative}"
-    )
-    return Check(ours=last_forward - last_cumulative, theirs=1, tolerance=0, unit="count", detail=detail)
+    detail = f"warm-up {warmup}: the batch's statistic to step {last_forward}, cumulative to step {last_cumulative}"
+    return Check.exact(last_forward - last_cumulative, 1, "count", detail)
 
 
 def warmup_backward_approximate(backward: str = "released") -> Check:
@@ -132,13 +128,8 @@ def warmup_backward_approximate(backward: str = "released") -> Check:
     y.backward(gradient)
     assert exact.grad is not None
     distance = float((found - exact.grad).norm() / exact.grad.norm())
-    return Check(
-        ours=float(distance < 1e-8),
-        theirs=0.0,
-        tolerance=0,
-        unit="boolean",
-        detail=f"relative distance from the exact gradient {distance:.1e}",
-    )
+    detail = f"relative distance from the exact gradient {distance:.1e}"
+    return Check.exact(float(distance < 1e-8), 0.0, "boolean", detail)
 
 
 def groupscaling_unit_mean(groups: int = 4) -> Check:
@@ -149,9 +140,8 @@ def groupscaling_unit_mean(groups: int = 4) -> Check:
     x = _inputs(5, 1)[0][0] * torch.linspace(0.2, 5.0, CHANNELS, dtype=torch.float64)
     means = group_scale(x, groups, 1e-5).unflatten(-1, (4, -1)).square().mean(-1)
     worst = float(means.flatten()[(means - 1).abs().argmax()])
-    return Check(
-        ours=worst, theirs=1.0, tolerance=1e-2, unit="ratio", detail=f"{means.numel()} groups, farthest {worst:.6f}"
-    )
+    detail = f"{means.numel()} groups, farthest {worst:.6f}"
+    return Check(ours=worst, theirs=1.0, tolerance=1e-2, unit="ratio", detail=detail)
 
 
 def pad_populations_differ(population: str = "released") -> Check:
@@ -171,11 +161,8 @@ def pad_populations_differ(population: str = "released") -> Check:
     (running, average), (running_other, average_other) = found
     statistic = float((running - running_other).abs().max())
     correction = float((average - average_other).abs().max())
-    detail = (
-        f"padding of 1 and of 3: running statistic moves by {statistic:.1e}, averaged correction by {correction:.1e}"
-    )
-    same = float(statistic < 1e-12 and correction < 1e-12)
-    return Check(ours=same, theirs=0.0, tolerance=0, unit="boolean", detail=detail)
+    detail = f"padding 1 and 3: running statistic moves by {statistic:.1e}, averaged correction by {correction:.1e}"
+    return Check.exact(float(statistic < 1e-12 and correction < 1e-12), 0.0, "boolean", detail)
 
 
 def counter_per_forward(training: bool = True) -> Check:
@@ -190,7 +177,7 @@ def counter_per_forward(training: bool = True) -> Check:
         _step(norm, x, gradient)
     steps = len(parts) // 2
     detail = f"{int(norm.iteration)} counted in {steps} optimizer steps of two batches"
-    return Check(ours=int(norm.iteration) / len(parts), theirs=1.0, tolerance=0, unit="per forward", detail=detail)
+    return Check.exact(int(norm.iteration) / len(parts), 1.0, "per forward", detail)
 
 
 def bn_arm_has_rms(scaling: str = "released") -> Check:
@@ -203,5 +190,4 @@ def bn_arm_has_rms(scaling: str = "released") -> Check:
     vanilla = nn.BatchNorm1d(CHANNELS).double().train()(x.flatten(0, 1)).view_as(x)
     ours = norm(x)
     error, away = (float((ours - other).detach().abs().max()) for other in (theirs, vanilla))
-    detail = f"from scaling and batch norm {error:.1e}, from batch norm alone {away:.2f}"
-    return Check(ours=error, theirs=0.0, tolerance=1e-10, unit="absolute", detail=detail)
+    return Check.zero(error, 1e-10, f"from scaling and batch norm {error:.1e}, from batch norm alone {away:.2f}")

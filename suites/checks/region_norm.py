@@ -37,13 +37,7 @@ def core_is_per_region_bn(fixed_eps: bool = False) -> Check:
             deviation = (values.var(correction=0) + EPS * 128 / len(values)).sqrt()
             expected[:, channel][where[:, channel]] = (values - values.mean()) / deviation
     error = float((out - expected).abs().max())
-    return Check(
-        ours=error,
-        theirs=0.0,
-        tolerance=1e-12,
-        unit="absolute",
-        detail=f"30 % hole, largest distance from per-region normalization {error:.1e}",
-    )
+    return Check.zero(error, 1e-12, f"30 % hole, largest distance from per-region normalization {error:.1e}")
 
 
 def uniform_mask_is_bn(hole_share: float = 1.0) -> Check:
@@ -54,13 +48,7 @@ def uniform_mask_is_bn(hole_share: float = 1.0) -> Check:
     mask.view(-1)[: round(hole_share * mask.numel())] = 1
     rules = Rules(EPS, fixed_eps=False, per_image=False)
     errors = [float((normalize_regions(x, m, rules) - reference).abs().max()) for m in (mask, torch.zeros_like(mask))]
-    return Check(
-        ours=max(errors),
-        theirs=0.0,
-        tolerance=1e-12,
-        unit="absolute",
-        detail=f"all hole {errors[0]:.1e}, no hole {errors[1]:.1e} from BatchNorm",
-    )
+    return Check.zero(max(errors), 1e-12, f"all hole {errors[0]:.1e}, no hole {errors[1]:.1e} from BatchNorm")
 
 
 def rnb_bias_leak(shift: str = "released") -> Check:
@@ -73,13 +61,8 @@ def rnb_bias_leak(shift: str = "released") -> Check:
         plain.valid_beta.fill_(0.4)
     moved = (plain(x, hole) - before).detach()
     low, high = float(moved.min()), float(moved.max())
-    return Check(
-        ours=float(high - low > 1e-9),
-        theirs=0.0,
-        tolerance=0.0,
-        unit="boolean",
-        detail=f"β 0.7 in the hole and 0.4 outside move positions by {low:.2f} to {high:.2f}",
-    )
+    detail = f"β 0.7 in the hole and 0.4 outside move positions by {low:.2f} to {high:.2f}"
+    return Check.exact(float(high - low > 1e-9), 0.0, "boolean", detail)
 
 
 def batch_dependence(statistics: str = "released") -> Check:
@@ -87,13 +70,8 @@ def batch_dependence(statistics: str = "released") -> Check:
     x, hole = _features()
     norm = RegionNormBasic(3, statistics=statistics).double().eval()
     distance = float((norm(x, hole)[:1] - norm(x[:1], hole[:1])).detach().abs().max())
-    return Check(
-        ours=float(distance > 1e-9),
-        theirs=1.0,
-        tolerance=0.0,
-        unit="boolean",
-        detail=f"first image alone and beside another: {distance:.2e} apart",
-    )
+    detail = f"first image alone and beside another: {distance:.2e} apart"
+    return Check.exact(float(distance > 1e-9), 1.0, "boolean", detail)
 
 
 def hard_mask_empty_at_init(threshold: float = 0.8, draws: int = 50) -> Check:
@@ -110,13 +88,8 @@ def hard_mask_empty_at_init(threshold: float = 0.8, draws: int = 50) -> Check:
             region = torch.sigmoid(norm.attention(summary))
         most = max(most, 100 * float((region >= threshold).float().mean()))
         lowest, highest = min(lowest, float(region.min())), max(highest, float(region.max()))
-    return Check(
-        ours=most,
-        theirs=0.0,
-        tolerance=0.0,
-        unit="percent",
-        detail=f"{draws} draws: the map lies in {lowest:.2f} to {highest:.2f}, threshold {threshold}",
-    )
+    detail = f"{draws} draws: the map lies in {lowest:.2f} to {highest:.2f}, threshold {threshold}"
+    return Check.exact(most, 0.0, "percent", detail)
 
 
 def no_gradient_through_mask(affine_path: bool = False) -> Check:
@@ -131,13 +104,7 @@ def no_gradient_through_mask(affine_path: bool = False) -> Check:
     (norm(x) * torch.linspace(0, 1, x.numel(), dtype=torch.float64).view_as(x)).sum().backward()
     gradient = norm.attention.weight.grad
     size = 0.0 if gradient is None else float(gradient.abs().max())
-    return Check(
-        ours=size,
-        theirs=0.0,
-        tolerance=0.0,
-        unit="absolute",
-        detail=f"largest gradient of the attention convolution {size:.1e}",
-    )
+    return Check.zero(size, 0.0, f"largest gradient of the attention convolution {size:.1e}")
 
 
 def empty_region_safe(naive: bool = False) -> Check:
@@ -155,13 +122,7 @@ def empty_region_safe(naive: bool = False) -> Check:
             out = normalize_regions(x, hole, Rules(EPS, fixed_eps=False, per_image=False))
         (gradient,) = torch.autograd.grad(out.sum(), x)
         count += int(out.isnan().sum()) + int(gradient.isnan().sum())
-    return Check(
-        ours=count,
-        theirs=0.0,
-        tolerance=0.0,
-        unit="count",
-        detail=f"no hole and all hole: {count} values or gradients are no numbers",
-    )
+    return Check.exact(count, 0.0, "count", f"no hole and all hole: {count} values or gradients are no numbers")
 
 
 def bias_init_std_one(deviation: float = 1.0) -> Check:
@@ -173,10 +134,5 @@ def bias_init_std_one(deviation: float = 1.0) -> Check:
     initialise_as_released(layers, lambda name: torch.Generator().manual_seed(int(name)), deviation)
     biases = torch.cat([part.bias.detach() for part in layers.children() if isinstance(part, nn.Conv2d)]).double()
     found = float(biases.std())
-    return Check(
-        ours=found,
-        theirs=1.0,
-        tolerance=0.02,
-        unit="absolute",
-        detail=f"mean {float(biases.mean()):.1e}, deviation {found:.4f} of {len(biases):,} biases",
-    )
+    detail = f"mean {float(biases.mean()):.1e}, deviation {found:.4f} of {len(biases):,} biases"
+    return Check(ours=found, theirs=1.0, tolerance=0.02, unit="absolute", detail=detail)

@@ -27,6 +27,16 @@ class Check:
     detail: str
     relation: Relation = "equal"
 
+    @classmethod
+    def zero(cls, value: float, tolerance: float, detail: str) -> Check:
+        """An error that should vanish."""
+        return cls(ours=value, theirs=0.0, tolerance=tolerance, unit="absolute", detail=detail)
+
+    @classmethod
+    def exact(cls, ours: float, theirs: float, unit: str, detail: str) -> Check:
+        """Two numbers that should be the same to the last bit: counts, and truths as 0 and 1."""
+        return cls(ours=ours, theirs=theirs, tolerance=0.0, unit=unit, detail=detail)
+
     @property
     def holds(self) -> bool:
         """Whether the relation is met; never where a side is not a number."""

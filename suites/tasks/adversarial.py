@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from suites.data.types import ImageFiles
 from suites.tasks.attacks import PGD, THREATS
 from suites.tasks.augment import AugmentOptions
 from suites.tasks.classification import Classification, ClassificationBatch
-from suites.tasks.common import ImageBatches, evaluating
+from suites.tasks.common import ImageBatches, evaluating, share_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,11 +57,7 @@ class Adversarial(Classification):
     options: AdversarialOptions  # type: ignore[assignment]
 
     def build(self) -> nn.Module:
-        """Load the images as pixels, build the network.
-
-        Raises:
-            HarnessError: the batch is larger than the training data, or pixels lie outside 0–1.
-        """
+        """Load the images as pixels, build the network; pixels outside 0–1 are refused (HarnessError)."""
         self.data = self.context.load_data()
         nothing, one = torch.zeros(self.data.channels), torch.ones(self.data.channels)
         self.splits = {
@@ -71,7 +67,6 @@ class Adversarial(Classification):
         self.check_batch_size()
         self._check_pixels()
         self.model = self.context.build_model(self.facts).to(self.device)
-        self.last: dict[str, float] = {}
         return self.model
 
     def _check_pixels(self) -> None:
@@ -101,35 +96,25 @@ class Adversarial(Classification):
 
     def training_step(self, batch: ClassificationBatch, step: int) -> StepResult:
         """Cross-entropy of one attacked batch."""
+        generator = self.streams.torch("attack", step)
         with evaluating(self.model):
-            moved = self.attack(training=True).perturb(
-                self.model, batch.images, batch.labels, self.streams.torch("attack", step)
-            )
+            moved = self.attack(training=True).perturb(self.model, batch.images, batch.labels, generator)
         return StepResult(F.cross_entropy(self.model(self.laid_out(moved)), batch.labels))
 
-    def evaluate(self, split: str) -> Evaluation:
+    def scores(self, split: str) -> Evaluation:
         """Accuracies in percent on clean and on attacked images, and which items were right under attack."""
-        if split not in self.splits:
-            return Evaluation({})
-        part = self.splits[split]
-        chosen = self._attacked(split)
-        with evaluating(self.model):
-            clean = self.outputs(self.model, split)
-            correct = [
-                self._survives(part, split, number, p) for number, p in enumerate(chosen.split(self.recipe.eval_batch))
-            ]
-        survived = torch.cat(correct)
+        part, chosen = self.splits[split], self._attacked(split)
+        clean = self.outputs(self.model, split)
+        chunks = enumerate(chosen.split(self.recipe.eval_batch))
+        survived = torch.cat([self._survives(part, split, number, places) for number, places in chunks])
         metrics = {
-            "standard-accuracy": 100 * float((clean.argmax(1) == part.labels).double().mean()),
-            "attacked-accuracy": 100 * float(survived.double().mean()),
+            "standard-accuracy": share_of(clean.argmax(1) == part.labels),
+            "attacked-accuracy": share_of(survived),
             "loss": float(F.cross_entropy(clean, part.labels)),
-            "trivial.standard-accuracy": 100 * float((part.labels == self.majority).double().mean()),
+            "trivial.standard-accuracy": share_of(part.labels == self.majority),
         }
-        if split == "validation":
-            self.last = metrics
-        return Evaluation(
-            metrics, {"item": self.data.splits[split].items[chosen.cpu().numpy()], "correct": survived.cpu().numpy()}
-        )
+        items = self.data.splits[split].items[chosen.cpu().numpy()]
+        return Evaluation(metrics, {"item": items, "correct": survived.cpu().numpy()})
 
     def _attacked(self, split: str) -> Tensor:
         count, most = len(self.splits[split]), self.options.attacked_items
@@ -145,20 +130,9 @@ class Adversarial(Classification):
 
     def mechanisms(self) -> dict[str, float]:
         """Whether the attack bites and leaves room: shares in 0–1 on validation after the training."""
-        if not self.last:
+        if not self.validated:
             return {}
-        return {
-            "standard_share": self.last["standard-accuracy"] / 100,
-            "attacked_share": self.last["attacked-accuracy"] / 100,
-        }
-
-    def state(self) -> dict[str, Any]:
-        """The scores that ``mechanisms`` reports."""
-        return {"last": dict(self.last)}
-
-    def restore(self, state: Any) -> None:
-        """Go on from a state."""
-        self.last = dict(state["last"])
+        return {f"{name}_share": self.validated[f"{name}-accuracy"] / 100 for name in ("standard", "attacked")}
 
 
 CARD = Adversarial.card

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, StepResult
 from harness.trial.options import option
 from suites.data.sounds import SoundFiles, Sounds, SoundSplit
-from suites.tasks.common import ShuffledTask, evaluating
+from suites.tasks.common import ShuffledTask
+
+SCORES = ("roc-auc", "pr-auc", "accuracy", "f1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +41,10 @@ class Excerpts:
     def __init__(self, split: SoundSplit, length: int, device: torch.device) -> None:
         if not length and isinstance(split.waves, SoundFiles):
             raise HarnessError("audio: recordings in files differ in length; set samples to that of an excerpt")
-        self.files = split.waves if isinstance(split.waves, SoundFiles) else None
-        self.waves = None if isinstance(split.waves, SoundFiles) else torch.tensor(split.waves)
+        waves = split.waves
+        self.read: Callable[[int], Any] = (
+            waves.read if isinstance(waves, SoundFiles) else torch.tensor(waves).__getitem__
+        )
         self.length = length or int(split.waves.shape[1])  # type: ignore[union-attr]
         targets = torch.tensor(split.targets, device=device)
         self.targets = targets.float() if targets.dim() == 2 else targets
@@ -49,17 +53,11 @@ class Excerpts:
     def __len__(self) -> int:
         return len(self.targets)
 
-    def _recording(self, place: int) -> Tensor:
-        if self.files is not None:
-            return torch.from_numpy(self.files.read(place))
-        assert self.waves is not None
-        return self.waves[place]
-
     def at(self, places: Tensor, shares: Tensor) -> Tensor:
         """Excerpts (B, length) that begin at ``shares`` (B,) in 0–1 of the room there is."""
         out = torch.zeros(len(places), self.length)
         for row, (place, share) in enumerate(zip(places.tolist(), shares.tolist(), strict=True)):
-            wave = self._recording(place)
+            wave = torch.as_tensor(self.read(place))
             room = len(wave) - self.length
             first = round(share * abs(room))
             if room >= 0:
@@ -92,17 +90,7 @@ class Audio(ShuffledTask):
         target="Audio",
         summary="audio tagging (ROC-AUC, PR-AUC, F1) and classification (accuracy, F1) on waveforms",
         slots=("optimizer",),
-        metrics=(
-            "roc-auc",
-            "pr-auc",
-            "accuracy",
-            "f1",
-            "loss",
-            "trivial.roc-auc",
-            "trivial.pr-auc",
-            "trivial.accuracy",
-            "trivial.f1",
-        ),
+        metrics=(*SCORES, "loss", *(f"trivial.{name}" for name in SCORES)),
         reads=("sounds",),
         options=AudioOptions,
     )
@@ -111,14 +99,9 @@ class Audio(ShuffledTask):
     data: Sounds
     splits: dict[str, Excerpts]
     least_batch = 2
-    model: nn.Module
 
     def build(self) -> nn.Module:
-        """Load the recordings, build the network.
-
-        Raises:
-            HarnessError: the batch is larger than the training data.
-        """
+        """Load the recordings, build the network."""
         self.data = self.context.load_data()
         length = self.options.samples
         self.splits = {name: Excerpts(split, length, self.device) for name, split in self.data.splits.items()}
@@ -148,10 +131,8 @@ class Audio(ShuffledTask):
             return F.binary_cross_entropy_with_logits(logits, targets)
         return F.cross_entropy(logits, targets, label_smoothing=self.options.label_smoothing)
 
-    def evaluate(self, split: str) -> Evaluation:
+    def scores(self, split: str) -> Evaluation:
         """Scores in percent and mean loss, those of the trivial predictor, per-item outputs."""
-        if split not in self.splits:
-            return Evaluation({})
         probabilities = self.probabilities(split)
         targets = self.data.splits[split].targets
         constant = np.broadcast_to(self.prior, probabilities.shape)
@@ -168,16 +149,15 @@ class Audio(ShuffledTask):
     def probabilities(self, split: str) -> np.ndarray:
         """(N, classes), averaged over the chunks."""
         part, chunks = self.splits[split], self.options.chunks
-        found = []
-        with evaluating(self.model):
-            for places in torch.arange(len(part)).split(self.recipe.eval_batch):
-                total = torch.zeros(len(places), len(self.data.classes), device=self.device)
-                for chunk in range(chunks):
-                    share = chunk / (chunks - 1) if chunks > 1 else 0.5
-                    logits = self.model(part.at(places, torch.full((len(places),), share))).float()
-                    total += logits.sigmoid() if self.data.tags else logits.softmax(1)
-                found.append((total / chunks).cpu())
-        return torch.cat(found).double().numpy()
+        means = []
+        for places in torch.arange(len(part)).split(self.recipe.eval_batch):
+            total = torch.zeros(len(places), len(self.data.classes), device=self.device)
+            for chunk in range(chunks):
+                share = chunk / (chunks - 1) if chunks > 1 else 0.5
+                logits = self.model(part.at(places, torch.full((len(places),), share))).float()
+                total += logits.sigmoid() if self.data.tags else logits.softmax(1)
+            means.append((total / chunks).cpu())
+        return torch.cat(means).double().numpy()
 
     def _scores(self, probabilities: np.ndarray, targets: np.ndarray) -> dict[str, float]:
         if self.data.tags:

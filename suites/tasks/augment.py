@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
@@ -32,6 +33,11 @@ class MixingOptions(AugmentOptions):
     cutmix: float = option(0.0, "α of CutMix; 0: off", low=0)
     mixup: float = option(0.0, "α of mixup; 0: off", low=0)
     mix_probability: float = option(1.0, "share of the batches that are mixed", low=0, high=1)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether anything is mixed."""
+        return self.cutmix > 0 or self.mixup > 0
 
 
 def augment(images: Tensor, kind: str, generator: Generator) -> Tensor:
@@ -88,43 +94,45 @@ def crop_boxes(batch: int, generator: Generator) -> Tensor:
 
 def resized_crop(images: Tensor, generator: Generator) -> Tensor:
     """A random box of each image (``crop_boxes``), resized to the whole image bilinearly."""
-    boxes = crop_boxes(images.shape[0], generator).to(images.device, images.dtype)
-    top, left, height, width = boxes.unbind(1)
+    return enlarged(images, crop_boxes(images.shape[0], generator), padding="reflection")
+
+
+def enlarged(images: Tensor, boxes: Tensor, padding: str) -> Tensor:
+    """Boxes (B, 4), top, left, height, width as shares of the image, resized to the whole image bilinearly.
+
+    Where a box lies outside, the image goes on by ``padding``: ``zeros`` or ``reflection``.
+    """
+    top, left, height, width = boxes.to(images.device, images.dtype).unbind(1)
     zero = torch.zeros_like(top)
     # affine_grid maps the output's [-1, 1] to the box: scale by its size, shift to its centre.
-    matrix = torch.stack(
-        [
-            torch.stack([width, zero, 2 * left + width - 1], dim=1),
-            torch.stack([zero, height, 2 * top + height - 1], dim=1),
-        ],
-        dim=1,
-    )
+    rows = ([width, zero, 2 * left + width - 1], [zero, height, 2 * top + height - 1])
+    matrix = torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)
 
 
-def mix_batch(
-    images: Tensor, generator: Generator, *, cutmix: float, mixup: float, probability: float
-) -> tuple[Tensor, Tensor, float]:
-    """CutMix or mixup with a shuffled copy of the batch.
+def mix_batch(images: Tensor, generator: Generator, options: MixingOptions) -> tuple[Tensor, Tensor, float]:
+    """CutMix or mixup with a shuffled copy of the batch; with both on, a coin decides, with both off nothing is drawn.
+
+    CutMix draws the kept area from Beta(α, α) (Yun et al. 2019), mixup the weight (Zhang et al. 2018).
 
     Args:
         images: (B, C, H, W).
         generator: source of the draws; the same number of draws whatever the outcome.
-        cutmix: α of the Beta(α, α) draw of the kept area (Yun et al. 2019); 0: off.
-        mixup: α of the Beta(α, α) draw of the weight (Zhang et al. 2018); 0: off. With both on, a coin decides.
-        probability: share of the batches that are mixed.
+        options: what is on.
 
     Returns:
         The mixed images, the partner (B,) of each item, and the weight of each item's own label.
     """
+    if not options.mixes:
+        return images, torch.arange(len(images), device=images.device), 1.0
     coins = torch.rand(2, generator=generator)
     partner = torch.randperm(images.shape[0], generator=generator).to(images.device)
-    use_cutmix = cutmix > 0 and (mixup <= 0 or bool(coins[1] < 0.5))
-    alpha = cutmix if use_cutmix else mixup
-    weight = _beta(alpha, generator)
+    use_cutmix = options.cutmix > 0 and (options.mixup <= 0 or bool(coins[1] < 0.5))
+    alpha = options.cutmix if use_cutmix else options.mixup
+    weight = float(np.random.default_rng(int(torch.randint(0, 2**62, (1,), generator=generator))).beta(alpha, alpha))
     centre = torch.rand(2, generator=generator)
-    if bool(coins[0] >= probability):
+    if bool(coins[0] >= options.mix_probability):
         return images, partner, 1.0
     if not use_cutmix:
         return images * weight + images[partner] * (1 - weight), partner, weight
@@ -141,11 +149,3 @@ def mix_batch(
 def _interval(centre: float, side: float, length: int) -> slice:
     middle, half = int(centre * length), int(side * length) // 2
     return slice(max(0, middle - half), min(length, middle + half))
-
-
-def _beta(alpha: float, generator: Generator) -> float:
-    """A draw from Beta(α, α) as a ratio of two gamma draws."""
-    import numpy as np
-
-    seed = int(torch.randint(0, 2**62, (1,), generator=generator))
-    return float(np.random.default_rng(seed).beta(alpha, alpha))

@@ -15,10 +15,8 @@ from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, StepResult
 from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.options import option
-from suites.data.types import Images
 from suites.tasks.augment import MixingOptions, mix_batch
-from suites.tasks.common import calibrate_batch_norms, evaluating, freeze_batch_norms
-from suites.tasks.images import ImageTask
+from suites.tasks.common import ImageTask, calibrate_batch_norms, freeze_batch_norms, share_of
 
 # Enough images for statistics of 64 channels to settle; a whole pass over ImageNet would cost an epoch.
 CALIBRATION_IMAGES = 2048
@@ -62,7 +60,6 @@ class Classification(ImageTask):
     )
 
     options: ClassificationOptions
-    model: nn.Module
 
     def build(self) -> nn.Module:
         """Load the images, build the network."""
@@ -80,16 +77,7 @@ class Classification(ImageTask):
             yield self._mixed(*train.take_augmented(places, self.options.augment, generator), generator)
 
     def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> ClassificationBatch:
-        options = self.options
-        partner, weight = torch.arange(len(labels), device=labels.device), 1.0
-        if options.cutmix > 0 or options.mixup > 0:
-            images, partner, weight = mix_batch(
-                images,
-                generator,
-                cutmix=options.cutmix,
-                mixup=options.mixup,
-                probability=options.mix_probability,
-            )
+        images, partner, weight = mix_batch(images, generator, self.options)
         return ClassificationBatch(self.laid_out(images), labels, labels[partner], weight)
 
     def training_step(self, batch: ClassificationBatch, step: int) -> StepResult:
@@ -108,26 +96,23 @@ class Classification(ImageTask):
         """Some of the images; BatchNorm sees those of its own process alone."""
         return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
 
-    def evaluate(self, split: str) -> Evaluation:
+    def scores(self, split: str) -> Evaluation:
         """Accuracies in percent, mean cross-entropy, the majority share, and which items were right."""
-        if split not in self.splits:
-            return Evaluation({})
-        labels = self.splits[split].labels
-        with evaluating(self.model):
-            logits = self.outputs(self.model, split)
-        scores = score(logits, labels, self.majority)
-        return Evaluation(scores, predictions(self.data, split, logits.argmax(1), labels))
+        return classified(self, self.model, split)
 
 
-def predictions(data: Images, split: str, predicted: Tensor, labels: Tensor) -> dict[str, np.ndarray]:
-    """Per item of a split its number, whether it was right, its class and the predicted one; and the classes' names."""
-    return {
-        "item": data.splits[split].items,
+def classified(task: ImageTask, network: nn.Module, split: str) -> Evaluation:
+    """A network's scores on a split; per item its number, whether it was right, its class and the predicted one."""
+    labels, logits = task.splits[split].labels, task.outputs(network, split)
+    predicted = logits.argmax(1)
+    items = {
+        "item": task.data.splits[split].items,
         "correct": (predicted == labels).cpu().numpy(),
         "label": labels.short().cpu().numpy(),
         "predicted": predicted.short().cpu().numpy(),
-        "classes": np.array(data.classes, dtype=np.str_),
+        "classes": np.array(task.data.classes, dtype=np.str_),
     }
+    return Evaluation(score(logits, labels, task.majority), items)
 
 
 def score(logits: Tensor, labels: Tensor, majority: int) -> dict[str, float]:
@@ -136,13 +121,12 @@ def score(logits: Tensor, labels: Tensor, majority: int) -> dict[str, float]:
     The trivial predictor always names ``majority``, the class seen most often in training.
     """
     metrics = {
-        "top1-accuracy": 100 * float((logits.argmax(1) == labels).double().mean()),
+        "top1-accuracy": share_of(logits.argmax(1) == labels),
         "loss": float(F.cross_entropy(logits, labels)),
-        "trivial.top1-accuracy": 100 * float((labels == majority).double().mean()),
+        "trivial.top1-accuracy": share_of(labels == majority),
     }
     if logits.shape[1] >= 10:
-        five = logits.topk(5, dim=1).indices
-        metrics["top5-accuracy"] = 100 * float((five == labels[:, None]).any(1).double().mean())
+        metrics["top5-accuracy"] = share_of((logits.topk(5, dim=1).indices == labels[:, None]).any(1))
     return metrics
 
 

@@ -1,12 +1,13 @@
-"""Parts that several tasks share: images on the device, BatchNorm that is frozen, evaluation mode."""
+"""Parts that several tasks share: shuffled batches, labelled images on the device, frozen BatchNorm, modes."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sized
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -14,24 +15,30 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.errors import HarnessError
-from harness.trial.contracts import Probe, Task
+from harness.trial.contracts import Evaluation, Probe, Task, TrialContext
 from suites.data.types import ImageFiles, Images, ImageSplit
 from suites.tasks.augment import augment, crop_boxes, mirror
-from suites.tasks.decoding import decode_box, decode_centre
+from suites.tasks.decoding import decode_box, image_reader, stacked
+
+
+@contextmanager
+def modes_kept(*modules: nn.Module) -> Iterator[None]:
+    """Afterwards every submodule is in the mode, training or evaluation, that it was in."""
+    modes = {part: part.training for module in modules for part in module.modules()}
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
 
 
 @contextmanager
 def evaluating(*modules: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards every submodule has the mode it had."""
-    modes = {part: part.training for module in modules for part in module.modules()}
-    for module in modules:
-        module.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for part, mode in modes.items():
-            part.training = mode
+    with modes_kept(*modules), torch.no_grad():
+        for module in modules:
+            module.eval()
+        yield
 
 
 class ShuffledTask(Task):
@@ -41,11 +48,18 @@ class ShuffledTask(Task):
 
     Attributes:
         splits: items by split; ``train`` is shuffled.
+        model: what is evaluated.
         least_batch: fewest items that a batch may have.
+        validated: metrics of the last evaluation on validation.
     """
 
     splits: Mapping[str, Sized]
+    model: nn.Module
     least_batch: ClassVar[int] = 1
+
+    def __init__(self, context: TrialContext) -> None:
+        super().__init__(context)
+        self.validated: Mapping[str, float] = {}
 
     def check_batch_size(self) -> None:
         """Refuse a batch that the training data cannot fill (HarnessError)."""
@@ -65,9 +79,31 @@ class ShuffledTask(Task):
         for index in range(self.steps_per_epoch()):
             yield order[index * size : (index + 1) * size], self.streams.torch("augment", epoch, index)
 
+    def evaluate(self, split: str) -> Evaluation:
+        """The ``scores`` of a split in evaluation mode; nothing where the data has no such split."""
+        if split not in self.splits:
+            return Evaluation({})
+        with evaluating(self.model):
+            evaluation = self.scores(split)
+        if split == "validation":
+            self.validated = evaluation.metrics
+        return evaluation
+
+    @abstractmethod
+    def scores(self, split: str) -> Evaluation:
+        """What ``evaluate`` reports of a split that there is."""
+
     def probe(self, model: nn.Module) -> Probe | None:
         """Norms, angular updates and projected shares of the weights."""
         return weight_probe(model)
+
+    def state(self) -> dict[str, Any]:
+        """The last scores on validation."""
+        return {"validated": dict(self.validated)}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.validated = dict(state["validated"])
 
 
 def weight_probe(model: nn.Module) -> Probe:
@@ -75,6 +111,32 @@ def weight_probe(model: nn.Module) -> Probe:
     from methods.optimizers.probes import WeightProbe, roles_of
 
     return WeightProbe(list(model.named_parameters()), roles_of(model))
+
+
+class LatestProbe:
+    """A probe that reports what it measured last; a subclass measures into ``last`` before or after the step."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, float] = {}
+
+    def before_step(self) -> None:
+        """Nothing, unless a subclass measures here."""
+
+    def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        """The last measurement."""
+        return self.last
+
+    def summary(self) -> dict[str, float]:
+        """The last measurement."""
+        return dict(self.last)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The last measurement."""
+        return {"last": dict(self.last)}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state."""
+        self.last = dict(state["last"])
 
 
 class ImageBatches:
@@ -89,10 +151,9 @@ class ImageBatches:
 
     def __init__(self, split: ImageSplit, mean: Tensor, std: Tensor, device: torch.device, threads: int = 1) -> None:
         self.files = split.images if isinstance(split.images, ImageFiles) else None
-        # A copy: arrays of an object store are read-only.
-        self.images = None if isinstance(split.images, ImageFiles) else torch.tensor(split.images, device=device)
+        self.read = image_reader(split.images, device, threads)
         self.labels = torch.tensor(split.labels, device=device)
-        self.scale = 255.0 if self.images is None or self.images.dtype == torch.uint8 else 1.0
+        self.scale = 255.0 if isinstance(split.images, ImageFiles) or split.images.dtype == np.uint8 else 1.0
         self.mean = mean.to(device).view(1, -1, 1, 1)
         self.std = std.to(device).view(1, -1, 1, 1)
         self.device, self.threads = device, threads
@@ -102,31 +163,20 @@ class ImageBatches:
 
     def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images (B, C, H, W) and labels (B,) at ``places``; files are resized and cut at the centre."""
-        if self.images is None:
-            return self._normalised(self._decoded(places, None)), self.labels[places]
-        return self._normalised(self.images[places]), self.labels[places]
+        return self._normalised(self.read(places)), self.labels[places]
 
     def take_augmented(self, places: Tensor, kind: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The same, augmented as ``augment`` says; of files, the random crop is cut before resizing."""
-        if self.images is None and kind == "imagenet":
-            images = self._decoded(places, crop_boxes(len(places), generator))
+        if self.files is not None and kind == "imagenet":
+            paths, boxes = [self.files.paths[place] for place in places.tolist()], crop_boxes(len(places), generator)
+            decode = partial(decode_box, size=self.files.size)
+            images = stacked(self.threads, decode, zip(paths, boxes.tolist(), strict=True), self.device)
             return mirror(self._normalised(images), generator), self.labels[places]
         images, labels = self.take(places)
         return augment(images, kind, generator), labels
 
     def _normalised(self, images: Tensor) -> Tensor:
         return (images.float() / self.scale - self.mean) / self.std
-
-    def _decoded(self, places: Tensor, boxes: Tensor | None) -> Tensor:
-        assert self.files is not None
-        files, size = [self.files.paths[place] for place in places.tolist()], self.files.size
-        if boxes is None:
-            jobs = [partial(decode_centre, file, size, self.files.resize) for file in files]
-        else:
-            jobs = [partial(decode_box, file, size, box) for file, box in zip(files, boxes.tolist(), strict=True)]
-        with ThreadPoolExecutor(self.threads) as pool:
-            images = list(pool.map(lambda job: job(), jobs))
-        return torch.from_numpy(np.stack(images)).to(self.device)
 
 
 def channel_statistics(data: Images) -> tuple[Tensor, Tensor]:
@@ -148,26 +198,97 @@ def split_batches(data: Images, device: torch.device, threads: int = 1) -> dict[
     return {name: ImageBatches(split, mean, std, device, threads) for name, split in data.splits.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class ImageBatch:
+    """Images (B, C, H, W) and labels (B,)."""
+
+    images: Tensor
+    labels: Tensor
+
+
+class ImageTask(ShuffledTask):
+    """A task on labelled images.
+
+    Attributes:
+        data: the images as they are read.
+        splits: the same as batches on the device.
+    """
+
+    data: Images
+    splits: dict[str, ImageBatches]
+
+    def load_images(self) -> None:
+        """Load the data, normalised by its training split; a batch larger than that is refused (HarnessError)."""
+        self.data = self.context.load_data()
+        self.splits = split_batches(self.data, self.device, self.recipe.threads)
+        self.check_batch_size()
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a network is built for."""
+        return {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
+
+    @property
+    def majority(self) -> int:
+        """The class seen most often in training."""
+        return int(np.bincount(self.data.splits["train"].labels).argmax())
+
+    def laid_out(self, images: Tensor) -> Tensor:
+        """Images in the recipe's memory layout."""
+        if self.recipe.memory_layout == "channels_last":
+            return images.to(memory_format=torch.channels_last)
+        return images
+
+    def outputs(self, network: nn.Module, split: str) -> Tensor:
+        """What a network gives for every image of a split, in order, as float32: (N, outputs)."""
+        part = self.splits[split]
+        places = torch.arange(len(part), device=self.device).split(self.recipe.eval_batch)
+        return torch.cat([network(self.laid_out(part.take(some)[0])) for some in places]).float()
+
+    def accuracy(self, network: nn.Module, split: str) -> float:
+        """Top-1 accuracy of a network on a split in percent."""
+        return share_of(self.outputs(network, split).argmax(1) == self.splits[split].labels)
+
+    def calibration(self, most: int | None = None) -> Iterator[Tensor]:
+        """Whole batches of training images without augmentation, in an order of their own, up to ``most`` images."""
+        train, size = self.splits["train"], self.recipe.batch_size
+        order = torch.randperm(len(train), generator=self.streams.torch("order", "calibration")).to(self.device)
+        for start in range(0, min(len(train), most or len(train)) - size + 1, size):
+            yield self.laid_out(train.take(order[start : start + size])[0])
+
+
+def share_of(hits: Tensor) -> float:
+    """How many of (N,) truths hold, in percent."""
+    return 100 * float(hits.double().mean())
+
+
+@contextmanager
+def batch_norm_momentum(model: nn.Module, momentum: float | None) -> Iterator[None]:
+    """Another momentum for every BatchNorm: with 0 its running statistics stay, with None they average all batches."""
+    layers = [part for part in model.modules() if isinstance(part, _BatchNorm)]
+    before = [layer.momentum for layer in layers]
+    for layer in layers:
+        layer.momentum = momentum
+    try:
+        yield
+    finally:
+        for layer, own in zip(layers, before, strict=True):
+            layer.momentum = own
+
+
 def calibrate_batch_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:
     """Set the running statistics of every BatchNorm to their average over ``inputs``, weights unchanged.
 
     One forward pass in training mode: each layer is normalised by its batch as it would be in training, so the
     averages are those of the network that training starts from.
     """
-    layers = [part for part in model.modules() if isinstance(part, _BatchNorm)]
-    momenta = [layer.momentum for layer in layers]
-    modes = [(part, part.training) for part in model.modules()]
-    model.train()
-    for layer in layers:
-        layer.reset_running_stats()
-        layer.momentum = None
-    with torch.no_grad():
+    with modes_kept(model), batch_norm_momentum(model, None), torch.no_grad():
+        model.train()
+        for part in model.modules():
+            if isinstance(part, _BatchNorm):
+                part.reset_running_stats()
         for images in inputs:
             model(images)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-    for part, mode in modes:
-        part.training = mode
 
 
 def freeze_batch_norms(model: nn.Module) -> None:

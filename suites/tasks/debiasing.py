@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,9 +19,8 @@ from harness.trial.options import option
 from suites.data.biased import BiasedImages
 from suites.models.rebias import RebiasPair
 from suites.tasks.augment import AugmentOptions
-from suites.tasks.common import evaluating
+from suites.tasks.common import ImageBatch, ImageTask, evaluating, share_of
 from suites.tasks.hsic import ESTIMATORS, gaussian_kernel, hsic, squared_distances
-from suites.tasks.images import ImageBatch, ImageTask
 
 SIGMAS = ("fixed", "median")
 # Of the training batches, in the released code's sigma_update_sampling_rate.
@@ -54,13 +54,7 @@ class Debiasing(ImageTask):
         target="Debiasing",
         summary="ReBias: accuracy on images whose bias says nothing of the class",
         slots=("optimizer",),
-        metrics=(
-            "unbiased-accuracy",
-            "biased-accuracy",
-            "imagenet-a-accuracy",
-            "loss",
-            "trivial.unbiased-accuracy",
-        ),
+        metrics=("unbiased-accuracy", "biased-accuracy", "imagenet-a-accuracy", "loss", "trivial.unbiased-accuracy"),
         reads=("biased-images",),
         options=DebiasingOptions,
     )
@@ -71,18 +65,13 @@ class Debiasing(ImageTask):
     model: RebiasPair
 
     def build(self) -> nn.Module:
-        """Load the images, build both networks.
-
-        Raises:
-            HarnessError: the batch is larger than the training data or too small for the estimator.
-        """
+        """Load the images, build both networks; a model that is no pair is refused (HarnessError)."""
         self.load_images()
         model = self.context.build_model(self.facts).to(self.device)
         if not isinstance(model, RebiasPair):
             raise HarnessError("debiasing: the model must be a pair of networks: model {name: rebias}")
         self.model = model
         self.sigmas = (self.options.sigma,) * 2
-        self.last: dict[str, float] = {}
         return self.model
 
     @property
@@ -138,67 +127,51 @@ class Debiasing(ImageTask):
 
         As released the distances of an item to itself are among them, and features are those of training mode.
         """
-        wanted = int(SIGMA_SHARE * self.steps_per_epoch()) + 1
-        found: tuple[list[Tensor], list[Tensor]] = ([], [])
-        for index, batch in enumerate(self.batches(epoch)):
-            if index == wanted:
-                break
-            for network, distances in zip((self.model.target, self.model.biased), found, strict=True):
-                distances.append(squared_distances(network.features(batch.images).float()).flatten())
-        medians = [float(torch.cat(distances).median().sqrt()) for distances in found]
-        return max(medians[0], 1e-6), max(medians[1], 1e-6)
+        distances: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for batch in islice(self.batches(epoch), int(SIGMA_SHARE * self.steps_per_epoch()) + 1):
+            for network, own in zip((self.model.target, self.model.biased), distances, strict=True):
+                own.append(squared_distances(network.features(batch.images).float()).flatten())
+        target, biased = (max(float(torch.cat(own).median().sqrt()), 1e-6) for own in distances)
+        return target, biased
 
-    def evaluate(self, split: str) -> Evaluation:
+    def scores(self, split: str) -> Evaluation:
         """Accuracies of the target in percent; ``test`` also on the biased and, where there is one, the hard split."""
-        if split not in self.splits:
-            return Evaluation({})
-        with evaluating(self.model):
-            logits = self.outputs(self.model.target, split)
-            labels = self.splits[split].labels
-            correct = logits.argmax(1) == labels
-            metrics = {
-                "unbiased-accuracy": self._unbiased(split, correct),
-                "loss": float(F.cross_entropy(logits, labels)),
-                "trivial.unbiased-accuracy": self._unbiased(split, labels == self.majority),
-            }
-            if split == "test":
-                metrics["biased-accuracy"] = self._accuracy(self.model.target, "biased")
-                if "hard" in self.splits:
-                    metrics["imagenet-a-accuracy"] = self._accuracy(self.model.target, "hard")
+        logits, labels = self.outputs(self.model.target, split), self.splits[split].labels
+        correct = logits.argmax(1) == labels
+        metrics = {
+            "unbiased-accuracy": self._unbiased(split, correct),
+            "loss": float(F.cross_entropy(logits, labels)),
+            "trivial.unbiased-accuracy": self._unbiased(split, labels == self.majority),
+        }
+        if split == "test":
+            metrics["biased-accuracy"] = self.accuracy(self.model.target, "biased")
+            if "hard" in self.splits:
+                metrics["imagenet-a-accuracy"] = self.accuracy(self.model.target, "hard")
         return Evaluation(metrics, {"item": self.data.splits[split].items, "correct": correct.cpu().numpy()})
-
-    def _accuracy(self, network: nn.Module, split: str) -> float:
-        return 100 * float((self.outputs(network, split).argmax(1) == self.splits[split].labels).double().mean())
 
     def _unbiased(self, split: str, correct: Tensor) -> float:
         if not self.options.cells:
-            return 100 * float(correct.double().mean())
-        return cell_accuracy(
-            correct.cpu().numpy(),
-            self.data.splits[split].labels,
-            self.data.groups[split],
-            self.options.cell_items,
-        )
+            return share_of(correct)
+        labels, groups = self.data.splits[split].labels, self.data.groups[split]
+        return cell_accuracy(correct.cpu().numpy(), labels, groups, self.options.cell_items)
 
     def probe(self, model: nn.Module) -> Probe | None:
         """Norms, angular updates and projected shares of the target's weights, on its own updates."""
-        from methods.optimizers.probes import roles_of
-
-        assert isinstance(model, RebiasPair)
-        return target_probe(list(model.target.named_parameters()), roles_of(model.target))
+        return target_probe(self.model.target)
 
     def mechanisms(self) -> dict[str, float]:
         """Whether the bias is there to be taken: shares right in 0–1, of either network, on biased and unbiased images.
 
         On test images that look like the training's (``biased``) and on validation images without bias.
         """
-        shares = {}
+        networks = {"target": self.model.target, "biased_network": self.model.biased}
+        splits = {"biased": "biased", "unbiased": "validation" if "validation" in self.splits else "test"}
         with evaluating(self.model):
-            for name, network in (("target", self.model.target), ("biased_network", self.model.biased)):
-                shares[f"{name}_biased_share"] = self._accuracy(network, "biased") / 100
-                unbiased = "validation" if "validation" in self.splits else "test"
-                shares[f"{name}_unbiased_share"] = self._accuracy(network, unbiased) / 100
-        return shares
+            return {
+                f"{name}_{bias}_share": self.accuracy(network, split) / 100
+                for name, network in networks.items()
+                for bias, split in splits.items()
+            }
 
     def state(self) -> dict[str, Any]:
         """The widths of the kernels."""
@@ -209,16 +182,16 @@ class Debiasing(ImageTask):
         self.sigmas = (float(state["sigmas"][0]), float(state["sigmas"][1]))
 
 
-def target_probe(parameters: list[tuple[str, nn.Parameter]], roles: Mapping[str, str]) -> Probe:
+def target_probe(target: nn.Module) -> Probe:
     """A WeightProbe that passes over the biased network's updates, in which the target has no gradient."""
-    from methods.optimizers.probes import WeightProbe
+    from methods.optimizers.probes import WeightProbe, roles_of
 
     class TargetProbe(WeightProbe):
         """Asked on every update of a probed step, it measures those of the target."""
 
         def before_step(self) -> None:
             """Measure where the target has gradients."""
-            self.asked = any(parameter.grad is not None for _, parameter in parameters)
+            self.asked = any(parameter.grad is not None for parameter in target.parameters())
             if self.asked:
                 super().before_step()
 
@@ -226,7 +199,7 @@ def target_probe(parameters: list[tuple[str, nn.Parameter]], roles: Mapping[str,
             """Quantities of the target's update, else nothing."""
             return super().after_step(optimizer) if self.asked else {}
 
-    return TargetProbe(parameters, roles)
+    return TargetProbe(target.named_parameters(), roles_of(target))
 
 
 def cell_accuracy(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, least: int) -> float:

@@ -1,54 +1,84 @@
-"""Decoding of single image files to squares, for sources that do not fit into memory."""
+"""Decoding of image files to squares, for sources that do not fit into memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
 
 from harness.errors import HarnessError
+from suites.data.types import Array, ImageFiles
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-Pixels = npt.NDArray[np.uint8]
+T = TypeVar("T")
 
 
-def decode_centre(file: Path, size: int, resize: int) -> Pixels:
+def stacked(threads: int, decode: Callable[[T], Array], jobs: Iterable[T], device: torch.device) -> Tensor:
+    """What ``decode`` makes of every job, (B, …) in their order, decoded by several threads."""
+    with ThreadPoolExecutor(threads) as pool:
+        return torch.from_numpy(np.stack(list(pool.map(decode, jobs)))).to(device)
+
+
+Reader = Callable[[Tensor], Tensor]
+"""Images (B, C, H, W) at places (B,) of a split, on the device."""
+
+
+def image_reader(images: Array | ImageFiles, device: torch.device, threads: int = 1) -> Reader:
+    """From an array that is copied to the device (those of an object store are read-only), or decoded from files."""
+    if isinstance(images, ImageFiles):
+        return file_reader(
+            images.paths, partial(decode_centre, size=images.size, resize=images.resize), device, threads
+        )
+    return torch.tensor(images, device=device).__getitem__
+
+
+def file_reader(
+    paths: Sequence[Path], decode: Callable[[Path], Array], device: torch.device, threads: int = 1
+) -> Reader:
+    """From files, decoded whenever they are read."""
+    return lambda places: stacked(threads, decode, [paths[place] for place in places.tolist()], device)
+
+
+def decode_centre(file: Path, size: int, resize: int) -> Array:
     """The centre square of ``size`` pixels after resizing the shorter side to ``resize``; (3, size, size)."""
     image = _opened(file)
     share = resize / min(image.size)
     width, height = (max(size, round(side * share)) for side in image.size)
     left, top = (width - size) // 2, (height - size) // 2
-    return _pixels(image.resize((width, height), _bilinear()).crop((left, top, left + size, top + size)))
+    resized = image.resize((width, height), Image.Resampling.BILINEAR)
+    return _channels_first(resized.crop((left, top, left + size, top + size)))
 
 
-def decode_box(file: Path, size: int, box: Sequence[float]) -> Pixels:
-    """A box (top, left, height, width, as shares of the image) resized to a square; (3, size, size)."""
-    image = _opened(file)
-    top, left, height, width = box
+def decode_box(job: tuple[Path, Sequence[float]], size: int) -> Array:
+    """A file's box (top, left, height, width, as shares of the image) resized to a square; (3, size, size)."""
+    image, (top, left, height, width) = _opened(job[0]), job[1]
     corners = (left * image.width, top * image.height, (left + width) * image.width, (top + height) * image.height)
-    return _pixels(image.resize((size, size), _bilinear(), box=corners))
+    return _channels_first(image.resize((size, size), Image.Resampling.BILINEAR, box=corners))
 
 
-def _opened(file: Path) -> Image:
-    from PIL import Image
+def decode_mask(file: Path, size: int, white: bool) -> Array:
+    """A mask file as (1, size, size) ``uint8``, 1 = hole: resized with nearest, thresholded at above 0 as released.
 
+    ``white`` false: black is the hole.
+    """
+    lit = np.asarray(_opened(file, "L", "a mask").resize((size, size), Image.Resampling.NEAREST))[None] > 0
+    return (lit if white else ~lit).astype(np.uint8)
+
+
+def _opened(file: Path, mode: str = "RGB", what: str = "an image") -> Image.Image:
+    """A file's pixels; HarnessError where it cannot be decoded."""
     try:
         with Image.open(file) as opened:
-            return opened.convert("RGB")
+            return opened.convert(mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HarnessError(f"{file} is not an image that can be decoded: {error}") from error
+        raise HarnessError(f"{file} is not {what} that can be decoded: {error}") from error
 
 
-def _bilinear() -> int:
-    from PIL import Image
-
-    return Image.Resampling.BILINEAR
-
-
-def _pixels(image: Image) -> Pixels:
+def _channels_first(image: Image.Image) -> Array:
     return np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))

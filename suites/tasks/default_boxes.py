@@ -9,13 +9,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.ops import box_convert, box_iou, nms
 
+from suites.tasks.centre_points import Detection, Target
+
 MATCH, NEGATIVES, DOUBLES = 0.5, 3, 0.45
 # Offsets are divided by these, as in the published code.
 VARIANCES = (0.1, 0.2)
 LEAST_SCORE, CANDIDATES = 0.01, 200
-
-Target = tuple[Tensor, Tensor]
-Detection = tuple[Tensor, Tensor, Tensor]
 
 
 def match(defaults: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -33,9 +32,7 @@ def match(defaults: Tensor, boxes: Tensor, labels: Tensor) -> tuple[Tensor, Tens
     shared = box_iou(_corners(defaults), boxes)
     best, which = shared.max(dim=1)
     favourite = shared.argmax(dim=0)
-    numbers = torch.arange(len(boxes), device=defaults.device)
-    best, which = best.clone(), which.clone()
-    best[favourite], which[favourite] = 2.0, numbers
+    best[favourite], which[favourite] = 2.0, torch.arange(len(boxes), device=defaults.device)
     classes = torch.where(best > MATCH, labels[which] + 1, torch.zeros_like(which))
     return classes, boxes[which]
 

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult
 from harness.trial.options import option
 from suites.data.boxes import BoxedImages, BoxFiles, BoxSplit, decode_square
+from suites.data.types import Array
 from suites.models.detectors import SSD, CenterNet, default_boxes
 from suites.tasks import centre_points
 from suites.tasks import default_boxes as matching
+from suites.tasks.augment import enlarged
+from suites.tasks.centre_points import Detection, Target
 from suites.tasks.common import ShuffledTask, evaluating
+from suites.tasks.decoding import file_reader
 
 AUGMENTATIONS = ("none", "flip", "zoom-flip")
-Target = tuple[Tensor, Tensor]
-Detection = tuple[Tensor, Tensor, Tensor]
 SHOWN, SHOWN_SCORE = 8, 0.3  # test images of the picture, and the score from which a box is drawn on them
 
 
@@ -39,11 +42,14 @@ class BoxBatches:
     """One split's images as normalised batches with their boxes."""
 
     def __init__(self, data: BoxedImages, split: BoxSplit, device: torch.device) -> None:
-        self.split, self.device, self.size = split, device, data.size
-        files = isinstance(split.images, BoxFiles)
-        self.files = split.images.paths if isinstance(split.images, BoxFiles) else None
-        self.images = None if files else torch.tensor(split.images, device=device)
-        self.scale = 255.0 if self.images is None or self.images.dtype == torch.uint8 else 1.0
+        self.split, images = split, split.images
+        if isinstance(images, BoxFiles):
+            self.read, self.scale = file_reader(images.paths, partial(_square, size=data.size), device), 255.0
+        else:
+            self.read, self.scale = (
+                torch.tensor(images, device=device).__getitem__,
+                255.0 if images.dtype == np.uint8 else 1.0,
+            )
         self.mean = torch.tensor(data.mean, device=device).view(1, -1, 1, 1)
         self.std = torch.tensor(data.std, device=device).view(1, -1, 1, 1)
         self.first = np.searchsorted(split.places, np.arange(len(split) + 1))
@@ -53,19 +59,17 @@ class BoxBatches:
 
     def take(self, places: Sequence[int]) -> DetectionBatch:
         """Images and the boxes that are to be learnt: those of crowds are left out."""
-        if self.images is None:
-            assert self.files is not None
-            paths = [self.files[place] for place in places]
-            raw = np.stack([decode_square(path.read_bytes(), self.size, str(path)) for path in paths])
-            images = torch.from_numpy(raw).to(self.device)
-        else:
-            images = self.images[torch.tensor(places, device=self.device)]
+        images = self.read(torch.tensor(places, device=self.mean.device))
         boxes = []
         for place in places:
             rows = np.arange(self.first[place], self.first[place + 1])
             rows = rows[~self.split.crowd[rows]]
             boxes.append((torch.tensor(self.split.boxes[rows]), torch.tensor(self.split.labels[rows])))
         return DetectionBatch((images.float() / self.scale - self.mean) / self.std, tuple(boxes))
+
+
+def _square(path: Path, size: int) -> Array:
+    return decode_square(path.read_bytes(), size, str(path))
 
 
 def mirrored(batch: DetectionBatch, chosen: Tensor) -> DetectionBatch:
@@ -85,11 +89,7 @@ def zoomed(batch: DetectionBatch, windows: Tensor) -> DetectionBatch:
     """Windows (B, 3) left, top, side in shares of the image, enlarged to the whole; boxes whose centre is out go."""
     side = batch.images.shape[-1]
     left, top, share = windows.unbind(1)
-    zero = torch.zeros_like(left)
-    rows = (torch.stack([share, zero, 2 * left + share - 1], 1), torch.stack([zero, share, 2 * top + share - 1], 1))
-    matrix = torch.stack(rows, dim=1).to(batch.images)
-    grid = F.affine_grid(matrix, list(batch.images.shape), align_corners=False)
-    images = F.grid_sample(batch.images, grid, padding_mode="zeros", align_corners=False)
+    images = enlarged(batch.images, torch.stack([top, left, share, share], dim=1), padding="zeros")
     boxes = []
     for (x, y, size), (corners, labels) in zip(windows.tolist(), batch.boxes, strict=True):
         moved = (corners - side * torch.tensor([x, y, x, y])) / size
@@ -128,14 +128,9 @@ class ObjectDetection(ShuffledTask):
     options: DetectionOptions
     data: BoxedImages
     splits: dict[str, BoxBatches]
-    model: nn.Module
 
     def build(self) -> nn.Module:
-        """Load the images, build the detector.
-
-        Raises:
-            HarnessError: the batch is larger than the training data, or the model is no detector.
-        """
+        """Load the images, build the detector; another model is refused (HarnessError)."""
         self.data = self.context.load_data()
         self.splits = {name: BoxBatches(self.data, split, self.device) for name, split in self.data.splits.items()}
         self.check_batch_size()
@@ -145,8 +140,7 @@ class ObjectDetection(ShuffledTask):
             probe = torch.zeros(1, self.data.channels, self.data.size, self.data.size, device=self.device)
             with evaluating(self.model):
                 sides = self.model.map_sides(probe)
-            limits = self.options.smallest_box, self.options.largest_box
-            self.defaults = default_boxes(sides, *limits).to(self.device)
+            self.defaults = default_boxes(sides, self.options.smallest_box, self.options.largest_box).to(self.device)
         elif not isinstance(self.model, CenterNet):
             raise HarnessError("detection: the model must be a detector: model {name: detector}")
         return self.model
@@ -157,10 +151,9 @@ class ObjectDetection(ShuffledTask):
             yield self._augmented(self.splits["train"].take(places.tolist()), generator)
 
     def _augmented(self, batch: DetectionBatch, generator: torch.Generator) -> DetectionBatch:
-        kind = self.options.augment
-        if kind == "none":
+        if self.options.augment == "none":
             return batch
-        if kind == "zoom-flip":
+        if self.options.augment == "zoom-flip":
             share = 0.6 + 0.8 * torch.rand(len(batch.images), generator=generator)
             place = torch.rand(2, len(batch.images), generator=generator) * (1 - share)
             batch = zoomed(batch, torch.stack([place[0], place[1], share], dim=1))
@@ -181,23 +174,19 @@ class ObjectDetection(ShuffledTask):
             return matching.detect((outputs[0], outputs[1]), self.defaults, most, self.data.size)
         return centre_points.detect((outputs[0], outputs[1], outputs[2]), most, CenterNet.stride)
 
-    def evaluate(self, split: str) -> Evaluation:
+    def scores(self, split: str) -> Evaluation:
         """Average precision in 0–100 over overlaps .50–.95 and at .50.
 
         The trivial predictor names the class seen most often and the mean training box on every image.
         """
-        if split not in self.splits:
-            return Evaluation({})
-        part = self.splits[split]
-        found: list[Detection] = []
-        with evaluating(self.model):
-            for start in range(0, len(part), self.recipe.eval_batch):
-                places = range(start, min(start + self.recipe.eval_batch, len(part)))
-                found += self.detect(part.take(list(places)).images)
-        whole, half = average_precision(part.split, found, len(self.data.classes))
-        trivial, _ = average_precision(part.split, [self._usual()] * len(part), len(self.data.classes))
-        scores = {"average-precision": whole, "average-precision-50": half, "trivial.average-precision": trivial}
-        return Evaluation(scores)
+        part, classes = self.splits[split], len(self.data.classes)
+        chunks = torch.arange(len(part)).split(self.recipe.eval_batch)
+        detections = [one for places in chunks for one in self.detect(part.take(places.tolist()).images)]
+        whole, half = average_precision(part.split, detections, classes)
+        trivial, _ = average_precision(part.split, [self._usual()] * len(part), classes)
+        return Evaluation(
+            {"average-precision": whole, "average-precision-50": half, "trivial.average-precision": trivial}
+        )
 
     def _usual(self) -> Detection:
         train = self.data.splits["train"]
@@ -236,10 +225,10 @@ class ObjectDetection(ShuffledTask):
 
         assert isinstance(model, CenterNet | SSD)
         last = {id(parameter) for layer in model.outputs() for parameter in layer.parameters()}
-        roles = roles_of(model)
-        named = list(model.named_parameters())
-        roles.update({name: "linear" for name, parameter in named if id(parameter) in last and name in roles})
-        return WeightProbe(named, roles)
+        named, roles = dict(model.named_parameters()), roles_of(model)
+        return WeightProbe(
+            named.items(), {name: "linear" if id(named[name]) in last else role for name, role in roles.items()}
+        )
 
 
 def average_precision(split: BoxSplit, found: Sequence[Detection], classes: int) -> tuple[float, float]:
@@ -267,10 +256,11 @@ def average_precision(split: BoxSplit, found: Sequence[Detection], classes: int)
             for place, box in enumerate(split.boxes)
         ],
     }
-    rows = []
-    for image, (boxes, scores, labels) in enumerate(found):
-        for box, score, label in zip(boxes.cpu().numpy(), scores.tolist(), labels.tolist(), strict=True):
-            rows.append({"image_id": image, "category_id": int(label), "bbox": _as_coco(box), "score": float(score)})
+    rows = [
+        {"image_id": image, "category_id": label, "bbox": _as_coco(box), "score": score}
+        for image, (boxes, scores, labels) in enumerate(found)
+        for box, score, label in zip(boxes.cpu().numpy(), scores.tolist(), labels.tolist(), strict=True)
+    ]
     if not rows or not truth["annotations"]:
         return 0.0, 0.0
     known = COCO(truth)

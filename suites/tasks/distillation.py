@@ -25,9 +25,8 @@ from methods.distillation.probes import teacher_quantities
 from methods.precision import widen
 from suites.models.taps import Features, Taps, tapped, taps_of
 from suites.tasks.augment import MixingOptions, mix_batch
-from suites.tasks.classification import predictions, score
-from suites.tasks.common import evaluating
-from suites.tasks.images import ImageTask
+from suites.tasks.classification import classified
+from suites.tasks.common import ImageTask, LatestProbe, evaluating, share_of
 
 PROBED_IMAGES = 1024
 NEEDS_TEACHER = {"teacher", "teacher_feature", "teacher_head"}
@@ -84,7 +83,6 @@ class Distillation(ImageTask):
     )
 
     options: DistillationOptions
-    model: nn.Module
     objective: Objective
     teacher: nn.Module | None
     teacher_taps: Taps | None
@@ -102,6 +100,10 @@ class Distillation(ImageTask):
         self.seen: inputs.DistillationBatch | None = None
         return Distilled(self.model, self.objective).to(self.device)
 
+    @property
+    def _teachers(self) -> list[nn.Module]:
+        return [self.teacher] if self.teacher is not None else []
+
     def _objective(self) -> Objective:
         slot = self.context.slots.get("objective")
         if slot is None:
@@ -114,7 +116,7 @@ class Distillation(ImageTask):
             raise HarnessError(f"distillation: '{slot.name}' needs a teacher; the benchmark has no such prerequisite")
         # Feature losses compare the last maps; a weak head reads the stage before last.
         self.reads = "last" if "teacher_feature" in needs else "middle" if "feature" in needs else None
-        with evaluating(self.model, *([self.teacher] if self.teacher is not None else [])):
+        with evaluating(self.model, *self._teachers):
             example = self.laid_out(self.splits["train"].take(torch.arange(2, device=self.device))[0])
             own = self._student(example)[1]
             theirs = self._teacher(example)[1] if self.reads == "last" else None
@@ -152,20 +154,10 @@ class Distillation(ImageTask):
 
     def _labelled(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Mixed images and masses (B, C); indices (B,) where nothing is mixed or smoothed."""
-        options, classes = self.options, self.facts["classes"]
-        smoothing = options.label_smoothing
-        mixes = options.cutmix > 0 or options.mixup > 0
-        if not mixes and smoothing == 0:
+        classes, smoothing = self.facts["classes"], self.options.label_smoothing
+        if not self.options.mixes and smoothing == 0:
             return images, labels
-        partner, weight = torch.arange(len(labels), device=labels.device), 1.0
-        if mixes:
-            images, partner, weight = mix_batch(
-                images,
-                generator,
-                cutmix=options.cutmix,
-                mixup=options.mixup,
-                probability=options.mix_probability,
-            )
+        images, partner, weight = mix_batch(images, generator, self.options)
         own = F.one_hot(labels, classes).float()
         masses = weight * own + (1 - weight) * own[partner]
         return images, (1 - smoothing) * masses + smoothing / classes
@@ -193,15 +185,9 @@ class Distillation(ImageTask):
         self.seen = given
         return StepResult(loss.total, {f"term.{name}": value for name, value in loss.terms.items()})
 
-    def evaluate(self, split: str) -> Evaluation:
+    def scores(self, split: str) -> Evaluation:
         """The student's scores as in classification, and which items were right."""
-        if split not in self.splits:
-            return Evaluation({})
-        labels = self.splits[split].labels
-        with evaluating(self.model):
-            logits = self.outputs(self.model, split)
-        items = predictions(self.data, split, logits.argmax(1), labels)
-        return Evaluation(score(logits, labels, self.majority), items)
+        return classified(self, self.model, split)
 
     def probe(self, model: nn.Module) -> Probe | None:
         """The objective's own quantities on the batches of probed steps."""
@@ -231,21 +217,17 @@ class Distillation(ImageTask):
         normalised non-target distributions and rank correlations those of test images, which neither network has
         learned by heart. ``nontarget_sum_gap`` is the mean distance of the sums that the objective compares.
         """
-        found: dict[str, float] = {}
-        parts = [self.model, self.objective, *([self.teacher] if self.teacher is not None else [])]
-        with evaluating(*parts):
+        with evaluating(self.model, self.objective, *self._teachers):
             held = self._probed("test")
-            if self.teacher is not None:
-                found |= self._beside_teacher(held)
+            report = self._beside_teacher(held) if self.teacher is not None else {}
             quantities = self.objective.probe(held) if self.reads == "middle" or self.needs_teacher else {}
         if "weak_accuracy" in quantities:
             labels = self.splits["test"].labels[: len(held.labels)]
-            chance = 100 * float((labels == self.majority).double().mean())
-            found["weak_advantage"] = float(quantities["weak_accuracy"]) - chance
-        for name, own in (("rank_spearman", "rank_teacher_spearman"), ("weak_spearman", "weak_teacher_spearman")):
-            if own in quantities:
-                found[name] = float(quantities[own])
-        return found
+            report["weak_advantage"] = float(quantities["weak_accuracy"]) - share_of(labels == self.majority)
+        for kind in ("rank", "weak"):
+            if f"{kind}_teacher_spearman" in quantities:
+                report[f"{kind}_spearman"] = float(quantities[f"{kind}_teacher_spearman"])
+        return report
 
     def _probed(self, split: str) -> inputs.DistillationBatch:
         part = self.splits[split]
@@ -267,7 +249,7 @@ class Distillation(ImageTask):
         learned = self._probed("train")
         at_training = teacher_quantities(learned.logits, learned.require("teacher_logits"), learned.labels)
         at_held = teacher_quantities(held.logits, held.require("teacher_logits"), held.labels)
-        theirs, ours = (self._test_accuracy(network) for network in (self.teacher, self.model))
+        theirs, ours = (self.accuracy(network, "test") for network in (self.teacher, self.model))
         return {
             "teacher_accuracy": theirs,
             "teacher_advantage": theirs - ours,
@@ -295,17 +277,13 @@ class Distillation(ImageTask):
             sums.append(cooled.softmax(dim=1).masked_fill(dropped, 0.0).sum(dim=1))
         return (sums[0] - sums[1]).abs().mean()
 
-    def _test_accuracy(self, network: nn.Module) -> float:
-        correct = self.outputs(network, "test").argmax(1) == self.splits["test"].labels
-        return 100 * float(correct.double().mean())
 
-
-class ObjectiveProbe:
+class ObjectiveProbe(LatestProbe):
     """Asks the objective for its diagnostics on the batch that was just used."""
 
     def __init__(self, task: Distillation) -> None:
+        super().__init__()
         self.task = task
-        self.last: dict[str, float] = {}
 
     def before_step(self) -> None:
         """Measure before the weights move."""
@@ -313,21 +291,9 @@ class ObjectiveProbe:
         quantities = {} if seen is None else self.task.objective.diagnostics(seen)
         self.last = {name: float(value) for name, value in quantities.items()}
 
-    def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-        """The quantities of this step."""
-        return self.last
-
     def summary(self) -> dict[str, float]:
         """The gradients' shares at the last probed step, where loss scales act as learning rates."""
         return {name: value for name, value in self.last.items() if name.startswith("grad_share_")}
-
-    def state_dict(self) -> dict[str, Any]:
-        """The last quantities."""
-        return {"last": dict(self.last)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
-        self.last = dict(state["last"])
 
 
 def _read(network: nn.Module, taps: Taps, images: Tensor, which: str | None) -> tuple[Tensor, Tensor | None]:

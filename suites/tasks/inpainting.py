@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -15,11 +17,11 @@ from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult
 from harness.trial.options import option
-from suites.data.pairs import ImagePairs
+from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
 from suites.models.inpainting import InpaintingNetworks, initialise_as_released
 from suites.tasks.common import ShuffledTask, evaluating
+from suites.tasks.decoding import decode_mask, file_reader, image_reader
 from suites.tasks.inpainting_metrics import BINS, SCORES, fill_diffusion, fill_mean, item_scores, summarise
-from suites.tasks.pair_batches import PairBatches
 from suites.tasks.region_probe import RegionProbe
 
 PREDICTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": fill_mean, "diffusion": fill_diffusion}
@@ -34,6 +36,26 @@ class InpaintingBatch:
 
     images: Tensor
     holes: Tensor
+
+
+class PairBatches:
+    """One split's images (0–1) and masks (1 = hole), from arrays on the device or decoded from files."""
+
+    def __init__(self, split: PairSplit, device: torch.device, threads: int = 1) -> None:
+        self.split, masks = split, split.masks
+        self.read_images = image_reader(split.images, device, threads)
+        if isinstance(masks, MaskFiles):
+            decode = partial(decode_mask, size=masks.files.size, white=masks.white)
+            self.read_masks = file_reader(masks.files.paths, decode, device, threads)
+        else:
+            self.read_masks = image_reader(masks, device)
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def take(self, places: Tensor, masks: Tensor) -> InpaintingBatch:
+        """Images and holes by their numbers (B,)."""
+        return InpaintingBatch(self.read_images(places).float() / 255, self.read_masks(masks).float())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,16 +114,11 @@ class Inpainting(ShuffledTask):
     model: InpaintingNetworks
 
     def build(self) -> nn.Module:
-        """Load the images, build the networks.
-
-        Raises:
-            HarnessError: the batch is larger than the training data, or an adversarial loss without discriminator.
-        """
+        """Load the images, build the networks; an adversarial loss without discriminator is refused (HarnessError)."""
         self.data = self.context.load_data()
         self.trains = self.options.predictor == "network"
-        self.splits = {
-            name: PairBatches(split, self.device, self.recipe.threads) for name, split in self.data.splits.items()
-        }
+        parts, threads = self.data.splits.items(), self.recipe.threads
+        self.splits = {name: PairBatches(split, self.device, threads) for name, split in parts}
         self.check_batch_size()
         model = self.context.build_model({"size": self.data.size}).to(self.device)
         if not isinstance(model, InpaintingNetworks):
@@ -113,7 +130,6 @@ class Inpainting(ShuffledTask):
         if self.options.initialisation == "released":
             initialise_as_released(model, lambda name: self.streams.torch("init", "released", name))
         self.model = model
-        self.last: dict[str, float] = {}
         return self.model
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
@@ -128,12 +144,12 @@ class Inpainting(ShuffledTask):
         """Batches of a fresh permutation, a mask drawn for each image."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
-            masks = torch.randint(train.mask_count, (len(places),), generator=generator).to(self.device)
-            images, holes = train.take(places, masks)
+            masks = torch.randint(len(train.split.masks), (len(places),), generator=generator).to(self.device)
+            batch = train.take(places, masks)
             if self.options.flip:
                 turned = (torch.rand(len(places), generator=generator) < 0.5).to(self.device).view(-1, 1, 1, 1)
-                images, holes = (torch.where(turned, x.flip(3), x) for x in (images, holes))
-            yield InpaintingBatch(images, holes)
+                batch = InpaintingBatch(*(torch.where(turned, x.flip(3), x) for x in (batch.images, batch.holes)))
+            yield batch
 
     def _filled(self, batch: InpaintingBatch) -> Tensor:
         if self.options.fill == "mean":
@@ -179,7 +195,7 @@ class Inpainting(ShuffledTask):
         part = self.splits[split]
         order = torch.randperm(len(part), generator=self.streams.torch("order", "evaluation", split)).to(self.device)
         for places in order.split(size):
-            yield places, InpaintingBatch(*part.take(places, places % part.mask_count))
+            yield places, part.take(places, places % len(part.split.masks))
 
     def composite(self, batch: InpaintingBatch) -> Tensor:
         """(B, 3, H, W): the holes filled by what the recipe names, the truth elsewhere."""
@@ -189,77 +205,57 @@ class Inpainting(ShuffledTask):
             prediction = PREDICTORS[self.options.predictor](batch.images, batch.holes)
         return torch.lerp(batch.images, prediction, batch.holes)
 
-    def evaluate(self, split: str) -> Evaluation:
+    def scores(self, split: str) -> Evaluation:
         """Scores over holes and whole images, the trivial predictors', and every image's hole PSNR."""
-        if split not in self.splits:
-            return Evaluation({})
-        places, ratios, rows, trivial, diffusion = [], [], [], [], []
-        with evaluating(self.model):
-            for place, batch in self.evaluation_batches(split, self.recipe.eval_batch):
-                rows.append(item_scores(self.composite(batch), batch.images, batch.holes))
-                trivial.append(item_scores(fill_mean(batch.images, batch.holes), batch.images, batch.holes))
-                smooth = fill_diffusion(batch.images, batch.holes)
-                diffusion.append(item_scores(smooth, batch.images, batch.holes)["hole-psnr"])
-                places.append(place)
-                ratios.append(batch.holes.double().mean((1, 2, 3)))
-            single = self._one_by_one(split) if split == "test" else {}
-        scores, means = _joined(rows), _joined(trivial)
-        metrics = summarise(scores, torch.cat(ratios))
-        metrics |= {f"trivial.{name}": float(means[name].nanmean()) for name in TRIVIAL}
-        metrics |= {"diffusion.hole-psnr": float(torch.cat(diffusion).nanmean()), **single}
-        if split == "validation":
-            self.last = metrics
+        places, ratios, rows = [], [], []
+        for place, batch in self.evaluation_batches(split, self.recipe.eval_batch):
+            pair = batch.images, batch.holes
+            own, mean, smooth = (
+                item_scores(filled, *pair)
+                for filled in (self.composite(batch), fill_mean(*pair), fill_diffusion(*pair))
+            )
+            trivial = {f"trivial.{name}": mean[name] for name in TRIVIAL}
+            rows.append({**own, **trivial, "diffusion.hole-psnr": smooth["hole-psnr"]})
+            places.append(place)
+            ratios.append(batch.holes.double().mean((1, 2, 3)))
+        each = {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
+        metrics = summarise(each, torch.cat(ratios))
+        if split == "test":
+            single = [
+                item_scores(self.composite(batch), batch.images, batch.holes)["hole-psnr"]
+                for _, batch in self.evaluation_batches(split, 1)
+            ]
+            metrics["hole-psnr_batch-1"] = float(torch.cat(single).nanmean())
         items = self.data.splits[split].items[torch.cat(places).cpu().numpy()]
-        return Evaluation(metrics, {"item": items, "hole_psnr": scores["hole-psnr"].cpu().numpy()})
-
-    def _one_by_one(self, split: str) -> dict[str, float]:
-        rows = [
-            item_scores(self.composite(batch), batch.images, batch.holes)["hole-psnr"]
-            for _, batch in self.evaluation_batches(split, 1)
-        ]
-        return {"hole-psnr_batch-1": float(torch.cat(rows).nanmean())}
+        return Evaluation(metrics, {"item": items, "hole_psnr": each["hole-psnr"].cpu().numpy()})
 
     def probe(self, model: nn.Module) -> Probe | None:
         """Shift of the statistics by the holes, and RN-L's regions, on one evaluation batch."""
-        _, batch = next(self.evaluation_batches(self._held_out, self.recipe.eval_batch))
+        batch, random = self._held_out(), self.options.region == "random"
+        return RegionProbe(self.model.generator, lambda: self.model(self._filled(batch), batch.holes), random)
 
-        def forward() -> Tensor:
-            return self.model(self._filled(batch), batch.holes)
-
-        return RegionProbe(self.model.generator, forward, self.options.region == "random")
-
-    @property
-    def _held_out(self) -> str:
-        return "validation" if "validation" in self.splits else "train"
+    def _held_out(self) -> InpaintingBatch:
+        split = "validation" if "validation" in self.splits else "train"
+        return next(self.evaluation_batches(split, self.recipe.eval_batch))[1]
 
     def mechanisms(self) -> dict[str, float]:
         """Hole PSNR over mean and diffusion fill on validation (dB), and how much batch mates change a prediction.
 
         ``batch_mates`` is the mean distance, in holes, between an image's prediction in its evaluation batch and alone.
         """
-        found = {}
-        if self.last:
-            found["gain_over_mean_fill"] = self.last["hole-psnr"] - self.last["trivial.hole-psnr"]
-            found["gain_over_diffusion"] = self.last["hole-psnr"] - self.last["diffusion.hole-psnr"]
-        _, batch = next(self.evaluation_batches(self._held_out, self.recipe.eval_batch))
+        batch, scores = self._held_out(), self.validated
+        singles = zip(batch.images.split(1), batch.holes.split(1), strict=True)
         with evaluating(self.model):
             together = self.composite(batch)
-            alone = torch.cat([self.composite(InpaintingBatch(*one)) for one in _singles(batch)])
-        found["batch_mates"] = float((together - alone).abs().sum() / (3 * batch.holes.sum().clamp(min=1)))
-        return found
-
-    def state(self) -> dict[str, Any]:
-        """The validation scores that ``mechanisms`` reports."""
-        return {"last": dict(self.last)}
-
-    def restore(self, state: Any) -> None:
-        """Go on from a state."""
-        self.last = dict(state["last"])
+            alone = torch.cat([self.composite(InpaintingBatch(*single)) for single in singles])
+        report = {"batch_mates": float((together - alone).abs().sum() / (3 * batch.holes.sum().clamp(min=1)))}
+        if scores:
+            report["gain_over_mean_fill"] = scores["hole-psnr"] - scores["trivial.hole-psnr"]
+            report["gain_over_diffusion"] = scores["hole-psnr"] - scores["diffusion.hole-psnr"]
+        return report
 
     def artifacts(self) -> list[Artifact]:
         """One picture: rows of test images, each as the network sees it, filled, and as it was."""
-        from PIL import Image
-
         _, batch = next(self.evaluation_batches("test", self.recipe.eval_batch))
         with evaluating(self.model):
             rows = torch.cat((self._filled(batch), self.composite(batch), batch.images), 3)[:SHOWN]
@@ -268,14 +264,6 @@ class Inpainting(ShuffledTask):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.ascontiguousarray(picture)).save(path, optimize=True)
         return [Artifact("before-after", "picture", path, "with its hole, filled, and the truth; test images")]
-
-
-def _joined(rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    return {name: torch.cat([row[name] for row in rows]) for name in rows[0]}
-
-
-def _singles(batch: InpaintingBatch) -> Iterator[tuple[Tensor, Tensor]]:
-    return zip(batch.images.split(1), batch.holes.split(1), strict=True)
 
 
 CARD = Inpainting.card

@@ -45,15 +45,7 @@ def _made(flat: Amplitudes, dimensions: int, random_state: int) -> Amplitudes:
         np.save(given, flat)
         threads = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
         done = subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                __name__,
-                str(given),
-                str(wanted),
-                str(dimensions),
-                str(random_state),
-            ],
+            [sys.executable, "-m", __name__, str(given), str(wanted), str(dimensions), str(random_state)],
             env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
             capture_output=True,
             text=True,

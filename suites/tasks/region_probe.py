@@ -10,12 +10,12 @@ import torch
 from torch import nn
 
 from suites.models.inpainting import PLACES, Generator
-from suites.tasks.common import evaluating
+from suites.tasks.common import LatestProbe, evaluating
 
 ALIVE = (0.01, 0.99)
 
 
-class RegionProbe:
+class RegionProbe(LatestProbe):
     """Asked on every update of a probed step, it measures after the generator's.
 
     Args:
@@ -25,9 +25,9 @@ class RegionProbe:
     """
 
     def __init__(self, generator: Generator, forward: Callable[[], object], random_region: bool) -> None:
+        super().__init__()
         self.generator, self.forward, self.random_region = generator, forward, random_region
         self.asked = False
-        self.last: dict[str, float] = {}
 
     def before_step(self) -> None:
         """Is this the generator's update?"""
@@ -49,18 +49,16 @@ class RegionProbe:
         ``rnl_alive`` the share of layers in which it lies between 0.01 and 0.99, ``rnl_iou`` the mean overlap with
         the hole or, where larger, the overlap with the rest: no layer is told which of the two its region is.
         """
-        found: dict[str, list[Mapping[str, float]]] = {}
         with evaluating(self.generator), recording(self.generator):
             self.forward()
-            for place in PLACES:
-                found[place] = [_numbers(norm) for norm in self.generator.norms_at(place)]
-        first, *others = found["encoder"]
+            layers = {place: [_numbers(norm) for norm in self.generator.norms_at(place)] for place in PLACES}
+        first, *others = layers["encoder"]
         result = {f"{name}.first": first[name] for name in ("mean_shift", "std_ratio") if name in first}
         for name in ("mean_shift", "std_ratio"):
             values = [layer[name] for layer in others if name in layer]
             if values:
                 result[name] = sum(values) / len(values)
-        learned = [layer for place in PLACES for layer in found[place] if "region_share" in layer]
+        learned = [layer for place in PLACES for layer in layers[place] if "region_share" in layer]
         if learned:
             shares = [layer["region_share"] for layer in learned]
             result["rnl_share"] = sum(shares) / len(shares)
@@ -73,18 +71,6 @@ class RegionProbe:
         if self.random_region:
             return max(random_overlap(share, hole), random_overlap(share, 1 - hole))
         return max(layer["hole_iou"], layer["valid_iou"])
-
-    def summary(self) -> dict[str, float]:
-        """The last measurement."""
-        return dict(self.last)
-
-    def state_dict(self) -> dict[str, Any]:
-        """The last measurement."""
-        return {"last": dict(self.last)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
-        self.last = dict(state["last"])
 
 
 def random_overlap(share: float, target: float) -> float:

@@ -14,8 +14,7 @@ from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, StepResult
 from harness.trial.options import option
 from suites.tasks.augment import AugmentOptions
-from suites.tasks.common import calibrate_batch_norms, evaluating, freeze_batch_norms
-from suites.tasks.images import ImageBatch, ImageTask
+from suites.tasks.common import ImageBatch, ImageTask, calibrate_batch_norms, evaluating, freeze_batch_norms, share_of
 
 LOSSES = ("proxy-anchor", "triplet-semihard")
 RANKS = (1, 2, 4, 8)
@@ -87,11 +86,7 @@ class Retrieval(ImageTask):
     model: RetrievalNetwork
 
     def build(self) -> nn.Module:
-        """Load the images, build embedding network and loss.
-
-        Raises:
-            HarnessError: classes of the test occur in training, or a batch cannot be filled with whole classes.
-        """
+        """Load the images, build embedding network and loss."""
         self.load_images()
         self._check_classes()
         classes, self.train_labels = self.splits["train"].labels.unique(return_inverse=True)
@@ -105,18 +100,15 @@ class Retrieval(ImageTask):
         return self.model
 
     def _check_classes(self) -> None:
-        train = self.splits["train"]
-        shared = set(train.labels.tolist()) & set(self.splits["test"].labels.tolist())
+        """HarnessError: classes of the test occur in training, or a batch cannot be filled with whole classes."""
+        known = set(self.splits["train"].labels.tolist())
+        shared = len(known & set(self.splits["test"].labels.tolist()))
         if shared:
-            raise HarnessError(
-                f"retrieval: {len(shared)} classes are both in train and in test; classes must be disjoint"
-            )
+            raise HarnessError(f"retrieval: {shared} classes are both in train and in test; classes must be disjoint")
         size, each = self.recipe.batch_size, self.options.images_per_class
-        if each and (size % each or size // each > len(train.labels.unique())):
-            raise HarnessError(
-                f"retrieval: batch_size {size} is not made of at most {len(train.labels.unique())} classes "
-                f"with images_per_class {each}"
-            )
+        if each and (size % each or size // each > len(known)):
+            made = f"is not made of at most {len(known)} classes with images_per_class {each}"
+            raise HarnessError(f"retrieval: batch_size {size} {made}")
 
     def _criterion(self, classes: int, embedding: nn.Module) -> nn.Module:
         if self.options.loss == "triplet-semihard":
@@ -160,14 +152,11 @@ class Retrieval(ImageTask):
             self.model.embedding.body.requires_grad_(not warm)
         return StepResult(self.model.criterion(self.model(batch.images), batch.labels))
 
-    def evaluate(self, split: str) -> Evaluation:
+    def scores(self, split: str) -> Evaluation:
         """Recall@k in percent, against the gallery where the split has one, else against the rest of the split."""
-        if split not in self.splits:
-            return Evaluation({})
         labels, gallery_labels = self.splits[split].labels, self.splits[self._gallery_of(split)].labels
-        found = self._found(split)
-        hits = gallery_labels[found] == labels[:, None]
-        metrics = {f"recall-at-{rank}": 100 * float(hits[:, :rank].any(1).double().mean()) for rank in RANKS}
+        hits = gallery_labels[self._nearest(split)] == labels[:, None]
+        metrics = {f"recall-at-{rank}": share_of(hits[:, :rank].any(1)) for rank in RANKS}
         metrics["trivial.recall-at-1"] = chance(labels, gallery_labels, alone=self._gallery_of(split) == split)
         return Evaluation(metrics, {"item": self.data.splits[split].items, "correct": hits[:, 0].cpu().numpy()})
 
@@ -175,12 +164,12 @@ class Retrieval(ImageTask):
         """What the queries of a split are compared with: its gallery, or the split itself."""
         return "gallery" if split == "test" and "gallery" in self.splits else split
 
-    def _found(self, split: str) -> Tensor:
+    def _nearest(self, split: str) -> Tensor:
         """(Q, 8) places in the gallery, the nearest first."""
         gallery = self._gallery_of(split)
-        return neighbours(
-            self._embed(split), None if gallery == split else self._embed(gallery), max(RANKS), self.recipe.eval_batch
-        )
+        queries = self.outputs(self.model, split)
+        others = None if gallery == split else self.outputs(self.model, gallery)
+        return neighbours(queries, others, max(RANKS), self.recipe.eval_batch)
 
     def artifacts(self) -> list[Artifact]:
         """One picture: queries of the test, evenly spaced, and beside each its nearest neighbours."""
@@ -188,10 +177,11 @@ class Retrieval(ImageTask):
 
         part, gallery = self.splits["test"], self.splits[self._gallery_of("test")]
         queries = torch.linspace(0, len(part) - 1, min(SHOWN, len(part))).long().to(self.device)
-        found = self._found("test")[queries, :NEAREST]
+        with evaluating(self.model):
+            nearest = self._nearest("test")[queries, :NEAREST]
         pictures = as_pixels(part.take(queries)[0], part.mean, part.std)
         rows = []
-        for picture, query, near in zip(pictures, queries, found, strict=True):
+        for picture, query, near in zip(pictures, queries, nearest, strict=True):
             images, labels = gallery.take(near)
             right = (labels == part.labels[query]).tolist()
             beside = zip(as_pixels(images, gallery.mean, gallery.std), right, strict=True)
@@ -199,10 +189,6 @@ class Retrieval(ImageTask):
         path = save_rows(rows, self.context.folder / "neighbours.png")
         caption = "test queries, then their nearest neighbours; those of another class are red with a cross"
         return [Artifact("neighbours", "picture", path, caption)]
-
-    def _embed(self, split: str) -> Tensor:
-        with evaluating(self.model):
-            return self.outputs(self.model, split)
 
 
 def _some(places: Tensor, count: int, generator: torch.Generator) -> Tensor:

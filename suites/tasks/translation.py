@@ -263,10 +263,7 @@ class Translation(Task):
 
     def _bleu(self, hypotheses: Sequence[str], text: Encoded) -> float:
         return bleu(
-            hypotheses,
-            text.references,
-            tokenised=self.data.tokenised,
-            compound_split=self.options.compound_split,
+            hypotheses, text.references, tokenised=self.data.tokenised, compound_split=self.options.compound_split
         )
 
     @contextmanager
