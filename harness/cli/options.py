@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from harness.errors import HarnessError
 from harness.store.paths import default_database
 from harness.vocabulary import Scale
+
+if TYPE_CHECKING:
+    from harness.registry.user_methods import UserMethod
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -60,7 +63,7 @@ def selection_options(function: Function) -> Function:
 
 def selection(
     scale: str, benchmarks: tuple[str, ...], arms: tuple[str, ...], seeds: str | None, overrides: tuple[str, ...]
-) -> tuple[Any, tuple[Mapping[str, Any], ...]]:
+) -> tuple[Any, tuple[UserMethod, ...]]:
     """The plan's selection, and the methods that ``--arm NAME=FILE.py:CLASS`` adds."""
     from harness.plan.planning import Selection, parse_seeds
 
