@@ -16,6 +16,7 @@ from harness.execute.dispatch import Dispatcher, NullRecorder, Policy, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
 from harness.execute.worker import Job
 from harness.plan.planning import Plan, Trial, sources_of
+from harness.registry.user_methods import UserMethod
 from harness.store import Outcome, Owner
 from harness.store.events import PlannedEvent
 from harness.trial.weights import has_product
@@ -28,7 +29,7 @@ class SessionRequest:
     Attributes:
         database: the store; artifacts of trials lie in the folder ``artifacts`` beside it.
         executor: a name in ``EXECUTORS``.
-        own_methods: methods from a user's own file, as workers register them again.
+        own_methods: from a user's file, which workers register again.
         command: the command line, for the record.
     """
 
@@ -37,7 +38,7 @@ class SessionRequest:
     address: str | None = field(default=None, kw_only=True)
     gpus_per_trial: float | None = field(default=None, kw_only=True)
     policy: Policy = field(default_factory=Policy, kw_only=True)
-    own_methods: tuple[Mapping[str, Any], ...] = field(default=(), kw_only=True)
+    own_methods: tuple[UserMethod, ...] = field(default=(), kw_only=True)
     command: str = field(default="", kw_only=True)
 
 

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from harness.errors import OutOfTimeError
 from harness.execute import energy
 from harness.execute.environment import environment_id
 from harness.execute.memory import peak_memory_bytes
+from harness.registry.user_methods import UserMethod, register
 from harness.store.outcome import Outcome
 from harness.trial.result import Score
 from harness.trial.spec import TrialSpec
@@ -26,8 +26,8 @@ class Job:
     """A trial to run, as it travels to a worker: plain data and paths.
 
     ``prerequisites`` has the folders of products by name; ``needs`` the trials that must end before this one begins;
-    ``keep_product`` says that others start from its weights. ``own_methods`` describes methods from a user's own
-    file (``--arm mine=./my.py:MyAdam``), registered again in the worker's process.
+    ``keep_product`` says that others start from its weights. ``own_methods`` are registered
+    again in the worker's process.
     """
 
     trial_id: str
@@ -39,7 +39,7 @@ class Job:
     prerequisites: Mapping[str, Path] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     keep_product: bool = False
-    own_methods: tuple[Mapping[str, Any], ...] = ()
+    own_methods: tuple[UserMethod, ...] = ()
 
     @property
     def threads(self) -> int:
@@ -82,7 +82,6 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
 
     from harness import registry
     from harness.data.roots import data_root
-    from harness.registry.user_methods import register
     from harness.trial.loop import train
     from harness.trial.runtime import Runtime
 

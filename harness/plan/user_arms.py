@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, choices
 from harness.registry.files import load_file
-from harness.registry.user_methods import register
+from harness.registry.user_methods import UserMethod, register
 from harness.suite.models import Arm
 
 
-def user_arm(text: str) -> tuple[str, Arm, Mapping[str, Any]]:
-    """Parse ``NAME=FILE.py:CLASS``: the arm's name, the arm, and the method's description for the workers.
+def user_arm(text: str) -> tuple[str, Arm, UserMethod]:
+    """Parse ``NAME=FILE.py:CLASS``: the arm's name, the arm, and the method as workers register it again.
 
     Raises:
         HarnessError: the file, the class or its slot cannot be found.
@@ -31,9 +30,9 @@ def user_arm(text: str) -> tuple[str, Arm, Mapping[str, Any]]:
         names = [n for n, v in vars(load_file(path)).items() if inspect.isclass(v)]
         raise HarnessError(f"--arm '{text}': {path} has no '{target}'; {choices(names, target)}")
     slot, family = _slot(found)
-    method = {"name": f"{name} ({target})", "file": str(path), "target": target, "slot": slot, "family": family}
+    method = UserMethod(f"{name} ({target})", path, target, slot, family)
     register(method)
-    arm = Arm.model_validate({"role": "method", "about": f"{target} of {path.name}", slot: method["name"]})
+    arm = Arm.model_validate({"role": "method", "about": f"{target} of {path.name}", slot: method.name})
     return name, arm, method
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from harness.preflight.devices import Device
 from harness.preflight.work import Measurement, PreflightCell, Workload, cells_of
 from harness.preflight.workers import measured
 from harness.registry.shipped import fixtures
+from harness.registry.user_methods import UserMethod
 from harness.trial.recipe import recipe_from
 
 
@@ -89,7 +90,7 @@ class PreflightSettings:
 def preflight(
     plans: Sequence[Plan],
     settings: PreflightSettings,
-    own_methods: tuple[Mapping[str, Any], ...] = (),
+    own_methods: tuple[UserMethod, ...] = (),
     told: Callable[[str, int, int], None] | None = None,
 ) -> PreflightReport:
     """Build, step and score every cell of the plans; equal work is done once.

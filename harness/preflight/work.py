@@ -12,6 +12,7 @@ from harness.data.locate import require_data
 from harness.errors import MissingDataError
 from harness.plan.planning import Plan, Trial
 from harness.registry.shipped import fixtures
+from harness.registry.user_methods import UserMethod
 from harness.trial.recipe import COURSE_KEYS, SLOT_KEYS
 from harness.trial.spec import TrialSpec
 
@@ -31,7 +32,7 @@ class Workload:
     key: str
     spec: TrialSpec = field(repr=False)
     label: str = ""
-    own_methods: tuple[Mapping[str, Any], ...] = ()
+    own_methods: tuple[UserMethod, ...] = ()
     whole: bool = True
 
 
@@ -77,7 +78,7 @@ class PreflightCell:
     missing: tuple[str, ...] = ()
 
 
-def cells_of(plan: Plan, own_methods: tuple[Mapping[str, Any], ...] = ()) -> list[PreflightCell]:
+def cells_of(plan: Plan, own_methods: tuple[UserMethod, ...] = ()) -> list[PreflightCell]:
     """Every cell of a plan at its first seed, prerequisites first."""
     by_id = {trial.trial_id: trial for trial in plan.trials}
     named = {link.trial_id for link in plan.links}
@@ -89,14 +90,14 @@ def cells_of(plan: Plan, own_methods: tuple[Mapping[str, Any], ...] = ()) -> lis
     ]
 
 
-def work_of(trial: Trial, own_methods: tuple[Mapping[str, Any], ...] = ()) -> Workload:
+def work_of(trial: Trial, own_methods: tuple[UserMethod, ...] = ()) -> Workload:
     """A trial's content with a micro-batch.
 
     The reference arm, whose initial weights others take over, is left out: it is a cell of its own.
     """
     recipe = fixtures().trimmed(trial.spec.task, trial.spec.recipe)
     spec = replace(trial.spec, recipe=recipe, reference=None)
-    own = tuple(method for method in own_methods if method["name"] in {part.name for part in spec.slots})
+    own = tuple(method for method in own_methods if method.name in {part.name for part in spec.slots})
     return Workload(key_of(spec), spec, f"{trial.benchmark}/{trial.arm}", own)
 
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness import registry
 from harness.registry.files import load_file
@@ -14,9 +13,20 @@ from harness.registry.index import declared_by
 from harness.registry.shipped import METHOD_CARDS
 
 
-def register(method: Mapping[str, Any]) -> None:
+@dataclass(frozen=True, slots=True)
+class UserMethod:
+    """A class of a user's file that fills a slot (``--arm mine=./my.py:MyAdam``), as it travels to workers."""
+
+    name: str
+    file: Path
+    target: str
+    slot: str
+    family: str
+
+
+def register(method: UserMethod) -> None:
     """Make a user's method known to the registry of this process."""
-    found = getattr(load_file(Path(method["file"])), method["target"])
+    found = getattr(load_file(method.file), method.target)
     defaults, required = {}, []
     for parameter in list(inspect.signature(found).parameters.values())[1:]:
         if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
@@ -26,15 +36,15 @@ def register(method: Mapping[str, Any]) -> None:
         else:
             defaults[parameter.name] = parameter.default
     card = importlib.import_module(METHOD_CARDS).MethodCard(
-        name=method["name"],
-        title=method["target"],
-        slot=method["slot"],
+        name=method.name,
+        title=method.target,
+        slot=method.slot,
         role="method",
-        family=method["family"],
+        family=method.family,
         paper="",
-        target=method["target"],
-        summary=f"{method['target']} from {Path(method['file']).name}",
+        target=method.target,
+        summary=f"{method.target} from {method.file.name}",
         defaults=defaults,
         required=tuple(required),
     )
-    registry.add(registry.Entry("method", method["name"], method["file"], card, declared_by("method", card)))
+    registry.add(registry.Entry("method", method.name, str(method.file), card, declared_by("method", card)))

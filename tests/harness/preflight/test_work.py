@@ -16,6 +16,7 @@ from harness.preflight.measure import rows_of_tables
 from harness.preflight.rows import works_of
 from harness.preflight.work import Workload, cells_of, fixtures, key_of
 from harness.preflight.workers import measured
+from harness.registry.user_methods import UserMethod
 from harness.suite import load_suite
 from harness.trial.spec import TrialSpec
 
@@ -94,7 +95,7 @@ def test_devices_run_at_the_precision_that_they_have() -> None:
 def test_a_process_that_dies_fails_its_own_work_and_is_replaced(spec: TrialSpec, tmp_path: Path) -> None:
     deadly = tmp_path / "deadly.py"
     deadly.write_text("import os\n\nos._exit(3)\n")
-    method = {"name": "deadly", "file": str(deadly), "target": "Deadly", "slot": "optimizer", "family": "sgd"}
+    method = UserMethod("deadly", deadly, "Deadly", "optimizer", "sgd")
     unknown = changed(spec, "task", value="no-such-task")
     works = [Workload("a", spec, own_methods=(method,)), Workload("b", unknown)]
     answers = {work.key: answer for work, answer in measured(works, jobs=1, timeout=120)}
