@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,6 +17,7 @@ from harness.vocabulary import Scale
 
 if TYPE_CHECKING:
     from harness.plan.planning import Selection
+    from harness.registry.user_methods import UserMethod
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -42,7 +43,7 @@ class Chosen:
     """What of a suite the options of a command select, and the methods that ``--arm NAME=FILE.py:CLASS`` adds."""
 
     selection: Selection
-    methods: tuple[Mapping[str, Any], ...]
+    methods: tuple[UserMethod, ...]
 
 
 def scale_option(default: Scale = Scale.MINI) -> Callable[[Function], Function]:
