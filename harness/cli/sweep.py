@@ -62,7 +62,7 @@ def command(suite: str, **options: Any) -> int:
     with make_watch(f"sweep of {loaded.name}", quiet=options["quiet"] or options["as_json"]) as watch:
         result = run_sweep(loaded, request, watch)
     if options["write_study"] is not None:
-        from harness.sweep.storage import write_study
+        from harness.sweep.engine import write_study
 
         write_study(loaded, request, result, options["write_study"])
     if options["as_json"]:
