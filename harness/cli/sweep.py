@@ -53,9 +53,9 @@ def sweep_command(
     with make_watch(f"sweep of {loaded.name}", quiet=quiet or as_json) as watch:
         result = run_sweep(loaded, request, watch)
     if write_study is not None:
-        from harness.sweep import storage
+        from harness.sweep import engine
 
-        storage.write_study(loaded, request, result, write_study)
+        engine.write_study(loaded, request, result, write_study)
     if as_json:
         verdicts = [plain(verdict.columns()) for verdict in result.verdicts]
         click.echo(json.dumps({"sweep_id": result.sweep_id, "ran": result.ran, **result.summary, "verdicts": verdicts}))

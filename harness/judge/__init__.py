@@ -4,21 +4,14 @@ The stages, in order: ``bindings`` (a claim's ``design``), ``evidence``, ``pairs
 ``correction``, ``verdicts``, ``rows``; ``seeds`` says which trials would resolve what is open.
 """
 
-from harness.judge.ablation import ablations
-from harness.judge.judging import Judgement, claim_rows, judge, record_judgement
-from harness.judge.rows import VerdictRow
-from harness.judge.seeds import Pending, Purchase, next_seeds, pending_claims, with_bought
-
-__all__ = [
-    "Judgement",
-    "Pending",
-    "Purchase",
-    "VerdictRow",
-    "ablations",
-    "claim_rows",
-    "judge",
-    "next_seeds",
-    "pending_claims",
-    "record_judgement",
-    "with_bought",
-]
+from harness.judge.ablation import ablations as ablations
+from harness.judge.judging import Judgement as Judgement
+from harness.judge.judging import claim_rows as claim_rows
+from harness.judge.judging import judge as judge
+from harness.judge.judging import record_judgement as record_judgement
+from harness.judge.rows import VerdictRow as VerdictRow
+from harness.judge.seeds import Pending as Pending
+from harness.judge.seeds import Purchase as Purchase
+from harness.judge.seeds import next_seeds as next_seeds
+from harness.judge.seeds import pending_claims as pending_claims
+from harness.judge.seeds import with_bought as with_bought

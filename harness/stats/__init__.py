@@ -4,82 +4,41 @@ Differences are signed so that up is the claimed direction. The rules for NaN, i
 are one set, stated in `harness.stats.records`. scipy is imported on first use.
 """
 
-from harness.stats.agreement import relation_holds
-from harness.stats.budgets import best_of_difference, expected_best, expected_best_band, median_best_band
-from harness.stats.multiplicity import (
-    benjamini_hochberg,
-    e_bh,
-    holm,
-    intersection_union,
-    partial_conjunction,
-    stratified_mean,
-    two_way_interval,
-)
-from harness.stats.paired import (
-    distribution_sensitive,
-    equivalence,
-    hedges_d,
-    log_ratio,
-    minimum_detectable_effect,
-    non_inferiority,
-    paired_correlation,
-    paired_t,
-    paired_t_power,
-    seeds_for_power,
-    seeds_won,
-    sign_flip_p,
-    studentised_bootstrap,
-)
-from harness.stats.records import BudgetBand, Inference, Interval, TwoWayInference
-from harness.stats.sequential import (
-    anytime_interval,
-    anytime_p,
-    e_from_p,
-    e_value,
-    half_width_of_moments,
-    interval_half_widths,
-    log_e_of_moments,
-    log_e_process,
-    log_e_value,
-)
-
-__all__ = [
-    "BudgetBand",
-    "Inference",
-    "Interval",
-    "TwoWayInference",
-    "anytime_interval",
-    "anytime_p",
-    "benjamini_hochberg",
-    "best_of_difference",
-    "distribution_sensitive",
-    "e_bh",
-    "e_from_p",
-    "e_value",
-    "equivalence",
-    "expected_best",
-    "expected_best_band",
-    "half_width_of_moments",
-    "hedges_d",
-    "holm",
-    "intersection_union",
-    "interval_half_widths",
-    "log_e_of_moments",
-    "log_e_process",
-    "log_e_value",
-    "log_ratio",
-    "median_best_band",
-    "minimum_detectable_effect",
-    "non_inferiority",
-    "paired_correlation",
-    "paired_t",
-    "paired_t_power",
-    "partial_conjunction",
-    "relation_holds",
-    "seeds_for_power",
-    "seeds_won",
-    "sign_flip_p",
-    "stratified_mean",
-    "studentised_bootstrap",
-    "two_way_interval",
-]
+from harness.stats.agreement import relation_holds as relation_holds
+from harness.stats.budgets import best_of_difference as best_of_difference
+from harness.stats.budgets import expected_best as expected_best
+from harness.stats.budgets import expected_best_band as expected_best_band
+from harness.stats.budgets import median_best_band as median_best_band
+from harness.stats.multiplicity import benjamini_hochberg as benjamini_hochberg
+from harness.stats.multiplicity import e_bh as e_bh
+from harness.stats.multiplicity import holm as holm
+from harness.stats.multiplicity import intersection_union as intersection_union
+from harness.stats.multiplicity import partial_conjunction as partial_conjunction
+from harness.stats.multiplicity import stratified_mean as stratified_mean
+from harness.stats.multiplicity import two_way_interval as two_way_interval
+from harness.stats.paired import distribution_sensitive as distribution_sensitive
+from harness.stats.paired import equivalence as equivalence
+from harness.stats.paired import hedges_d as hedges_d
+from harness.stats.paired import log_ratio as log_ratio
+from harness.stats.paired import minimum_detectable_effect as minimum_detectable_effect
+from harness.stats.paired import non_inferiority as non_inferiority
+from harness.stats.paired import paired_correlation as paired_correlation
+from harness.stats.paired import paired_t as paired_t
+from harness.stats.paired import paired_t_power as paired_t_power
+from harness.stats.paired import seeds_for_power as seeds_for_power
+from harness.stats.paired import seeds_won as seeds_won
+from harness.stats.paired import sign_flip_p as sign_flip_p
+from harness.stats.paired import studentised_bootstrap as studentised_bootstrap
+from harness.stats.records import BudgetBand as BudgetBand
+from harness.stats.records import Inference as Inference
+from harness.stats.records import Interval as Interval
+from harness.stats.records import TwoWayInference as TwoWayInference
+from harness.stats.sequential import anytime_interval as anytime_interval
+from harness.stats.sequential import anytime_p as anytime_p
+from harness.stats.sequential import e_from_p as e_from_p
+from harness.stats.sequential import e_value as e_value
+from harness.stats.sequential import half_width_of_moments as half_width_of_moments
+from harness.stats.sequential import interval_half_widths as interval_half_widths
+from harness.stats.sequential import log_e_of_moments as log_e_of_moments
+from harness.stats.sequential import log_e_process as log_e_process
+from harness.stats.sequential import log_e_value as log_e_value

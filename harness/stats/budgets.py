@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from harness.stats.paired import paired_t
 from harness.stats.records import BudgetBand, Floats, Inference, as_values, check_alpha
@@ -70,9 +70,7 @@ def _cdf_margin(n: int, alpha: float) -> float:
     return min(1.0, float(special.smirnovi(n, alpha / 2))) if n else 1.0
 
 
-def _prepare(
-    values: ArrayLike, budgets: Sequence[int] | None
-) -> tuple[Floats, int, np.ndarray[tuple[int], np.dtype[np.int64]]]:
+def _prepare(values: ArrayLike, budgets: Sequence[int] | None) -> tuple[Floats, int, NDArray[np.int64]]:
     scores = as_values(values, "values")
     kept = np.sort(scores[~np.isnan(scores)])
     asked = list(range(1, len(kept) + 1)) if budgets is None else list(budgets)

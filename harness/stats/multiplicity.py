@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from harness.stats.paired import sign_flip_p, t_quantile, t_tail
 from harness.stats.records import Floats, Inference, TwoWayInference, as_probabilities, as_values, check_alpha, moments
@@ -23,9 +23,7 @@ def holm(p: ArrayLike) -> Floats:
 
     max over j ≤ i of (m - j + 1)·p_(j), at most 1. Source: Holm (1979).
     """
-    values = as_probabilities(p)
-    order = np.argsort(values, kind="stable")  # NaN sorts last
-    ranked = np.where(np.isnan(values), 1.0, values)[order]
+    ranked, order, values = _ranked(p)
     factors = np.arange(len(values), 0, -1)
     return _in_input_order(np.maximum.accumulate(np.minimum(ranked * factors, 1.0)), order, values)
 
@@ -37,9 +35,7 @@ def benjamini_hochberg(p: ArrayLike) -> Floats:
     that share a baseline are of this kind one-sidedly). Source: Benjamini & Hochberg (1995); Benjamini &
     Yekutieli (2001).
     """
-    values = as_probabilities(p)
-    order = np.argsort(values, kind="stable")
-    ranked = np.where(np.isnan(values), 1.0, values)[order]
+    ranked, order, values = _ranked(p)
     steps = ranked * len(values) / np.arange(1, len(values) + 1)
     adjusted = np.minimum(np.minimum.accumulate(steps[::-1])[::-1], 1.0)
     return _in_input_order(adjusted, order, values)
@@ -59,7 +55,14 @@ def e_bh(e: ArrayLike) -> Floats:
         return benjamini_hochberg(np.minimum(1.0 / values, 1.0))
 
 
-def _in_input_order(adjusted: Floats, order: np.ndarray[tuple[int], np.dtype[np.intp]], values: Floats) -> Floats:
+def _ranked(p: ArrayLike) -> tuple[Floats, NDArray[np.intp], Floats]:
+    """p values in rising order with those of no test as 1 at the end, that order, and the values as given."""
+    values = as_probabilities(p)
+    order = np.argsort(values, kind="stable")
+    return np.where(np.isnan(values), 1.0, values)[order], order, values
+
+
+def _in_input_order(adjusted: Floats, order: NDArray[np.intp], values: Floats) -> Floats:
     answer = np.empty_like(values)
     answer[order] = adjusted
     answer[np.isnan(values)] = np.nan

@@ -7,6 +7,8 @@ direction. Rules for NaN, infinities, tiny n and equal values: `harness.stats.re
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,7 +22,6 @@ from harness.stats.records import (
     as_values,
     check_alpha,
     moments,
-    no_information,
     paired_arrays,
 )
 
@@ -45,9 +46,7 @@ def _equal_differences(found: Moments, alpha: float) -> Inference:
     """The sign-flip test and its inversion, which need no scale (rule for equal differences)."""
     smallest = 2.0 ** (1 - found.n)
     p = smallest if found.mean != 0.0 else 1.0
-    if smallest > alpha:
-        return Inference(found.mean, -math.inf, math.inf, p, found.n, found.dropped)
-    return Inference(found.mean, found.mean, found.mean, p, found.n, found.dropped)
+    return found.inference(p=p) if smallest > alpha else found.inference(found.mean, found.mean, p)
 
 
 def paired_t(differences: ArrayLike, alpha: float = 0.05) -> Inference:
@@ -59,12 +58,12 @@ def paired_t(differences: ArrayLike, alpha: float = 0.05) -> Inference:
     check_alpha(alpha)
     found = moments(differences)
     if not found.usable:
-        return no_information(found)
+        return found.inference()
     if found.sd == 0.0:
         return _equal_differences(found, alpha)
     half = t_quantile(found.n - 1, 1 - alpha / 2) * found.standard_error
     p = min(1.0, 2 * t_tail(found.n - 1, abs(found.mean / found.standard_error)))
-    return Inference(found.mean, found.mean - half, found.mean + half, p, found.n, found.dropped)
+    return found.inference(found.mean - half, found.mean + half, p)
 
 
 def _finite_for_flipping(values: Floats) -> Floats:
@@ -135,7 +134,7 @@ def studentised_bootstrap(
     check_alpha(alpha)
     found = moments(differences)
     if not found.usable or found.n < 5:
-        return no_information(found)
+        return found.inference()
     if found.sd == 0.0:
         return _equal_differences(found, alpha)
     rng = np.random.default_rng(seed)
@@ -151,7 +150,7 @@ def studentised_bootstrap(
     tail = min(int(np.count_nonzero(t_stars >= t)), int(np.count_nonzero(t_stars <= t)))
     p = min(1.0, 2 * (tail + 1) / (resamples + 1))
     low, high = found.mean - upper * found.standard_error, found.mean - lower * found.standard_error
-    return Inference(found.mean, float(low), float(high), p, found.n, found.dropped)
+    return found.inference(float(low), float(high), p)
 
 
 def hedges_d(differences: ArrayLike) -> float:
@@ -226,13 +225,8 @@ def seeds_for_power(
     low, high = 1, 2
     while paired_t_power(effect, sd, high, alpha) < power:
         low, high = high, min(2 * high, maximum)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if paired_t_power(effect, sd, middle, alpha) < power:
-            low = middle
-        else:
-            high = middle
-    return high
+    between = range(low + 1, high + 1)
+    return between[bisect_left(between, power, key=lambda n: paired_t_power(effect, sd, n, alpha))]
 
 
 def non_inferiority(differences: ArrayLike, margin: float, alpha: float = 0.05) -> Inference:
@@ -261,9 +255,8 @@ def equivalence(values: ArrayLike, target: float, margin: float, alpha: float = 
         raise ValueError(f"target: {target!r} is not finite")
     found = moments(values, "values")
     above = _one_sided(found, target - margin, alpha)
-    mirrored = moments(-found.values)
-    below = _one_sided(mirrored, -(target + margin), alpha)
-    return Inference(above.estimate, above.low, above.high, max(above.p, below.p), above.n, above.dropped)
+    below = _one_sided(moments(-found.values), -(target + margin), alpha)
+    return replace(above, p=max(above.p, below.p))
 
 
 def _check_margin(margin: float) -> None:
@@ -274,14 +267,13 @@ def _check_margin(margin: float) -> None:
 def _one_sided(found: Moments, bound: float, alpha: float) -> Inference:
     """t test of H0: mean ≤ bound, with the 1 - 2·alpha interval."""
     if not found.usable:
-        return no_information(found)
+        return found.inference()
     if found.sd == 0.0:
-        equal = _equal_differences(found, 2 * alpha) if alpha < 0.5 else no_information(found)
-        p = 2.0**-found.n if found.mean > bound else 1.0
-        return Inference(equal.estimate, equal.low, equal.high, p, equal.n, equal.dropped)
+        equal = _equal_differences(found, 2 * alpha) if alpha < 0.5 else found.inference()
+        return replace(equal, p=2.0**-found.n if found.mean > bound else 1.0)
     half = t_quantile(found.n - 1, 1 - alpha) * found.standard_error
     p = t_tail(found.n - 1, (found.mean - bound) / found.standard_error)
-    return Inference(found.mean, found.mean - half, found.mean + half, p, found.n, found.dropped)
+    return found.inference(found.mean - half, found.mean + half, p)
 
 
 def paired_correlation(method: ArrayLike, baseline: ArrayLike, alpha: float = 0.05) -> Interval:

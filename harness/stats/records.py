@@ -101,6 +101,10 @@ class Moments:
         """Whether a variance can be estimated at all: two or more values, all finite."""
         return self.n >= 2 and math.isfinite(self.mean) and math.isfinite(self.sd)
 
+    def inference(self, low: float = -math.inf, high: float = math.inf, p: float = 1.0) -> Inference:
+        """The mean with an interval and a p value; where no test is possible the whole line and 1."""
+        return Inference(self.mean, low, high, p, self.n, self.dropped)
+
 
 def as_values(values: ArrayLike, name: str = "differences") -> Floats:
     """A one-dimensional float array. Raises ValueError for any other shape."""
@@ -134,11 +138,6 @@ def moments(values: ArrayLike, name: str = "differences") -> Moments:
     else:
         sd = float(np.sqrt(np.sum((unit - mean) ** 2) / (len(unit) - 1)))
     return Moments(kept, math.ldexp(mean, exponent), math.ldexp(sd, exponent), dropped)
-
-
-def no_information(found: Moments) -> Inference:
-    """The answer where no test is possible: the whole line and p = 1."""
-    return Inference(found.mean, -math.inf, math.inf, 1.0, found.n, found.dropped)
 
 
 def as_probabilities(p: ArrayLike, name: str = "p") -> Floats:

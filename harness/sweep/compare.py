@@ -72,8 +72,7 @@ def _gates(tuning: Tuning, arm: str, baseline: str) -> list[Gate] | None:
     """
     for binding in tuning.suite.model.claims:
         if tuning.benchmark in binding.benchmarks and binding.arm == arm and binding.against[:1] == [baseline]:
-            given = binding.mechanism if isinstance(binding.mechanism, list) else [binding.mechanism]
-            own = [gate for gate in given if gate is not None and gate.arms == (gate.arm,) and gate.arm in tuning.arms]
+            own = [gate for gate in binding.gates if gate.arms == (gate.arm,) and gate.arm in tuning.arms]
             return [gate.model_copy(update={"arm": f"{gate.arm}-tuned"}) for gate in own] or None
     return None
 
@@ -85,13 +84,12 @@ def derived_suite(tuning: Tuning, arms: Mapping[str, Arm]) -> Suite:
     name = f"{tuning.suite.name}-sweep-{tuning.sweep_id}"
     facts, bindings = {}, []
     for arm in methods:
-        identifier = f"{tuning.suite.name}-tuned-{tuning.benchmark}-{arm.removesuffix('-tuned')}-{tuning.sweep_id[:8]}"
+        plain, other = arm.removesuffix("-tuned"), baseline.removesuffix("-tuned")
+        identifier = f"{tuning.suite.name}-tuned-{tuning.benchmark}-{plain}-{tuning.sweep_id[:8]}"
         facts[identifier] = Fact(
             id=identifier, suite=name, benchmark=tuning.benchmark, metric=tuning.metric, unit=metric.unit,
             better=metric.better, method=arm, baseline=baseline, published=Published(), kind="ordering",
-            statement=f"Tuned at equal budgets, {arm.removesuffix('-tuned')} beats "
-                      f"{baseline.removesuffix('-tuned')} on {tuning.benchmark}.",
-            source="this sweep",
+            statement=f"Tuned at equal budgets, {plain} beats {other} on {tuning.benchmark}.", source="this sweep",
         )  # fmt: skip
         bindings.append(
             Binding(
@@ -102,19 +100,11 @@ def derived_suite(tuning: Tuning, arms: Mapping[str, Arm]) -> Suite:
                 primary=True,
                 protocol="tuned",
                 on_divergence="worst",
-                mechanism=_gates(tuning, arm.removesuffix("-tuned"), baseline.removesuffix("-tuned")),
+                mechanism=_gates(tuning, plain, other),
             )
         )
-    used = tuning.suite.benchmarks[tuning.benchmark]
+    suite, used = tuning.suite, tuning.suite.benchmarks[tuning.benchmark]
     used = replace(used, used=used.used.model_copy(update={"arms": None}))
-    model = tuning.suite.model.model_copy(
-        update={
-            "suite": name,
-            "arms": {**tuning.suite.model.arms, **arms},
-            "claims": bindings,
-            "facts": list(facts.values()),
-        }
-    )
-    return replace(
-        tuning.suite, model=model, benchmarks={**tuning.suite.benchmarks, tuning.benchmark: used}, facts=facts
-    )
+    changed = {"suite": name, "arms": {**suite.model.arms, **arms}, "claims": bindings, "facts": list(facts.values())}
+    model = suite.model.model_copy(update=changed)
+    return replace(suite, model=model, benchmarks={**suite.benchmarks, tuning.benchmark: used}, facts=facts)

@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
@@ -54,16 +55,18 @@ class _Sweep:
             rows = reader.sweep_points(self.tuning.sweep_id)
             ids = [trial for row in rows for trial in row["trial_ids"] or []] if self.tuning.pruner != "none" else []
             scores = self._scores(reader, ids)
-        found: dict[str, list[Point]] = {arm: [] for arm in self.tuning.arms}
+        points: dict[str, list[Point]] = {arm: [] for arm in self.tuning.arms}
         for row in rows:
-            if row["arm"] not in found or row["status"] == "failed":
+            if row["arm"] not in points or row["status"] == "failed":
                 continue
             trials = list(row["trial_ids"] or [])
             # The pruner of later rounds must see what it would have seen without an interruption.
-            rungs = {place + 1: scores[trial] for place, trial in enumerate(trials) if trial in scores}
-            params = {key: _number(value) for key, value in dict(row["params"]).items()}
-            found[row["arm"]].append(Point(row["number"], params, row["value"], row["status"], trials, rungs))
-        return found
+            rungs = {place: scores[trial] for place, trial in enumerate(trials, 1) if trial in scores}
+            # JSON has no infinities; the store writes them as words
+            given = dict(row["params"]).items()
+            params = {key: float(value) if value in ("Infinity", "-Infinity") else value for key, value in given}
+            points[row["arm"]].append(Point(row["number"], params, row["value"], row["status"], trials, rungs))
+        return points
 
     def _scores(self, reader: Reader, ids: Sequence[str]) -> dict[str, float]:
         """The tuned metric on validation of stored trials."""
@@ -111,7 +114,10 @@ class _Sweep:
     ) -> None:
         """Trials of points at some seeds; with the last ones a point is told as soon as all of its own have ended."""
         named = {f"{arm}#{point.number}": (arm, point) for arm, point in running}
-        plan = self._plan({name: self._with(arm, point) for name, (arm, point) in named.items()}, seeds, share)
+        arms, fill = self.tuning.arms, self.tuning.fill
+        plan = self._plan(
+            {name: with_point(arms[arm], fill, p.params) for name, (arm, p) in named.items()}, seeds, share
+        )
         asked: dict[str, list[tuple[str, int]]] = {}
         left = dict.fromkeys(named, len(seeds))
         for link in plan.links:
@@ -131,25 +137,19 @@ class _Sweep:
             if missing:  # trials that were never begun
                 named[name][1].status, named[name][1].value = "failed", math.nan
 
-    def _with(self, arm: str, point: Point) -> Arm:
-        return with_point(self.tuning.arms[arm], self.tuning.fill, point.params)
-
     def _plan(self, arms: Mapping[str, Arm], seeds: Sequence[int], share: float = 1.0) -> Plan:
         overrides = dict(self.tuning.overrides)
         if share < 1.0:
-            overrides["max_steps"] = max(1, round(share * self._steps()))
+            base = setting(self.tuning.suite, self.tuning.benchmark, self.tuning.scale)
+            steps = base.recipe.get("steps") if base is not None else None
+            if not isinstance(steps, int):
+                raise HarnessError("--pruner hyperband needs a recipe whose length is given in steps")
+            overrides["max_steps"] = max(1, round(share * steps))
         chosen = Selection(
             scale=self.tuning.scale, benchmarks=(self.tuning.benchmark,), arms=(), seeds=tuple(seeds),
             overrides=overrides, added_arms=arms,
         )  # fmt: skip
         return make_plan(self.tuning.suite, chosen)
-
-    def _steps(self) -> int:
-        base = setting(self.tuning.suite, self.tuning.benchmark, self.tuning.scale)
-        steps = base.recipe.get("steps") if base is not None else None
-        if not isinstance(steps, int):
-            raise HarnessError("--pruner hyperband needs a recipe whose length is given in steps")
-        return steps
 
     def run(self, plan: Plan) -> Iterator[tuple[str, str, float | None]]:
         """Run what is missing of a plan; trials stand in the store as those of any run.
@@ -181,16 +181,9 @@ def _take(point: Point, rung: int, status: str, score: float | None) -> None:
     """What one trial says of its point: a failure outweighs a divergence, and either outweighs a score."""
     if status == "done" and score is not None:
         point.rungs[rung] = score
-    elif status == "diverged":
-        if point.status != "failed":
-            point.status, point.value = "diverged", math.nan
     else:
-        point.status, point.value = "failed", math.nan
-
-
-def _number(value: Any) -> Any:
-    """JSON has no infinities; the store writes them as words."""
-    return float(value) if value in ("Infinity", "-Infinity") else value
+        worse = status == "diverged" and point.status != "failed"
+        point.status, point.value = "diverged" if worse else "failed", math.nan
 
 
 def _value(tuning: Tuning, point: Point) -> float:
@@ -242,3 +235,19 @@ def sweep_row(tuning: Tuning, request: SweepRequest) -> dict[str, Any]:
         "arms": list(tuning.arms), "sampler": tuning.sampler, "budget": request.budget, "scale": tuning.scale,
         "spec": spec,
     }  # fmt: skip
+
+
+def write_study(suite: Suite, request: SweepRequest, result: SweepResult, path: Path) -> None:
+    """Write a sweep as an Optuna storage, for optuna-dashboard and Optuna's own plots: one study an arm.
+
+    The SQLite file is made anew: ``sweep_points`` stays the truth.
+    """
+    import optuna
+
+    tuning = make_tuning(suite, request)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    for arm, points in result.points.items():
+        name, drawing = f"{suite.name}/{tuning.benchmark}/{arm}", tuning.drawing(arm)
+        study = optuna.create_study(storage=f"sqlite:///{path}", study_name=name, direction=drawing.direction)
+        study.add_trials(drawing.frozen(points))

@@ -6,12 +6,13 @@ A range is named ``slot.hyper_parameter``; where a slot is filled per place (``n
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from harness import registry
 from harness.errors import HarnessError
 from harness.suite.models import Arm, SpaceRange
+from harness.suite.values import fillings
 from harness.vocabulary import SLOTS
 
 if TYPE_CHECKING:
@@ -26,31 +27,18 @@ def declared(arm: Arm, fill: Mapping[str, Any]) -> Space:
 
     What an ablation fixes is what it is, and is not tuned.
     """
-    found: Space = {}
+    space: Space = {}
     for slot in SLOTS:
         value = _filled(arm, slot, fill)
         fixed = set(value) if arm.role == "ablation" and isinstance(value, dict) else set()
-        for prefix, method in _methods(slot, value):
-            for key, one in registry.entry("method", method).card.search_space.items():
-                if key not in fixed:
-                    found[f"{prefix}.{key}"] = _range(one)
-    return found
+        for place, method in fillings(value) if value is not None else ():
+            prefix, card = f"{slot}.{_name(method)}" if place else slot, registry.entry("method", _name(method)).card
+            space |= {f"{prefix}.{key}": _range(given) for key, given in card.search_space.items() if key not in fixed}
+    return space
 
 
 def _filled(arm: Arm, slot: str, fill: Mapping[str, Any]) -> Any:
-    own = getattr(arm, slot)
-    return own if own is not None else fill.get(slot)
-
-
-def _methods(slot: str, value: Any) -> Iterator[tuple[str, str]]:
-    """The methods in a slot, each with the beginning of its hyper-parameters' names."""
-    if value is None:
-        return
-    if isinstance(value, str) or "name" in value:
-        yield slot, _name(value)
-        return
-    for name in dict.fromkeys(_name(one) for one in value.values()):
-        yield f"{slot}.{name}", name
+    return own if (own := getattr(arm, slot)) is not None else fill.get(slot)
 
 
 def _name(value: Any) -> str:
@@ -59,10 +47,9 @@ def _name(value: Any) -> str:
 
 def _range(one: Any) -> SpaceRange:
     """A range of ``methods.cards`` as a suite writes it."""
-    kind = type(one).__name__
-    if kind == "Choice":
+    if type(one).__name__ == "Choice":
         return SpaceRange(choices=list(one.values))
-    return SpaceRange(low=one.low, high=one.high, log=one.log, integer=kind == "Integer")
+    return SpaceRange(low=one.low, high=one.high, log=one.log, integer=type(one).__name__ == "Integer")
 
 
 def spaces_of(arms: Mapping[str, Arm], fill: Mapping[str, Any], given: Given) -> dict[str, Space]:
@@ -86,15 +73,15 @@ def distributions(space: Mapping[str, SpaceRange]) -> dict[str, BaseDistribution
     """A space as Optuna's distributions."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    found: dict[str, BaseDistribution] = {}
-    for key, one in space.items():
-        if one.choices is not None:
-            found[key] = CategoricalDistribution(one.choices)
-        elif one.integer:
-            found[key] = IntDistribution(round(one.low or 0), round(one.high or 0), log=one.log)
-        else:
-            found[key] = FloatDistribution(float(one.low or 0), float(one.high or 0), log=one.log)
-    return found
+    def distribution(given: SpaceRange) -> BaseDistribution:
+        low, high = given.low or 0, given.high or 0
+        if given.choices is not None:
+            return CategoricalDistribution(given.choices)
+        if given.integer:
+            return IntDistribution(round(low), round(high), log=given.log)
+        return FloatDistribution(float(low), float(high), log=given.log)
+
+    return {key: distribution(given) for key, given in space.items()}
 
 
 def with_point(arm: Arm, fill: Mapping[str, Any], params: Mapping[str, Any]) -> Arm:

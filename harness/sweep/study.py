@@ -56,6 +56,11 @@ class Drawing:
     batch: int
     maximise: bool
 
+    @property
+    def direction(self) -> str:
+        """Optuna's word for it."""
+        return "maximize" if self.maximise else "minimize"
+
     def seed(self, number: int) -> int:
         """The sampler's seed of a point: the same for every arm."""
         return derive(f"sweep/{self.study_id}", number) % 2**32
@@ -73,23 +78,24 @@ class Drawing:
             return [Point(number, dict(grid[number])) for number in numbers]
         if self.sampler == "random":
             return [Point(number, self._random(number)) for number in numbers]
-        study, spread = self.study(before), distributions(self.space)
-        drawn = []
+        from optuna import samplers
+
+        study, spread, drawn = self.study(before), distributions(self.space), []
         for number in numbers:
-            study.sampler = self._sampler(number)
-            asked = study.ask(spread)
-            drawn.append(Point(number, dict(asked.params)))
+            make = samplers.TPESampler if self.sampler == "tpe" else samplers.GPSampler
+            study.sampler = make(seed=self.seed(number))
+            drawn.append(Point(number, dict(study.ask(spread).params)))
         return drawn
 
     def _random(self, number: int) -> dict[str, Any]:
         """An independent draw, with replacement; a study's history or other hyper-parameters change nothing."""
         from optuna.samplers import RandomSampler
 
-        drawn: dict[str, Any] = {}
-        for key, spread in distributions(self.space).items():
-            sampler = RandomSampler(seed=derive(f"sweep/{self.study_id}", number, key) % 2**32)
-            drawn[key] = sampler.sample_independent(None, None, key, spread)
-        return drawn
+        seeds = {key: derive(f"sweep/{self.study_id}", number, key) % 2**32 for key in self.space}
+        return {
+            key: RandomSampler(seed=seeds[key]).sample_independent(None, None, key, spread)
+            for key, spread in distributions(self.space).items()
+        }
 
     def grid(self) -> list[dict[str, Any]]:
         """Every combination, in an order shuffled by the study."""
@@ -106,8 +112,7 @@ class Drawing:
         import optuna
 
         optuna.logging.set_verbosity(logging.ERROR)
-        direction = "maximize" if self.maximise else "minimize"
-        study = optuna.create_study(direction=direction, study_name=f"{self.study_id}/{self.arm}")
+        study = optuna.create_study(direction=self.direction, study_name=f"{self.study_id}/{self.arm}")
         study.add_trials(self.frozen(points))
         return study
 
@@ -117,38 +122,21 @@ class Drawing:
 
         spread = distributions(self.space)
         worst = worst_value(points, self.maximise)
-        found = []
+        trials = []
         for point in points:
             value = worst if point.status == "diverged" else point.value
-            if value is None or not math.isfinite(value):
-                found.append(create_trial(state=TrialState.FAIL, params=point.params, distributions=spread))
-                continue
-            found.append(
-                create_trial(
-                    value=value,
-                    params=point.params,
-                    distributions=spread,
-                    intermediate_values=dict(point.rungs),
-                    user_attrs={"status": point.status, "trials": point.trial_ids},
-                )
-            )
-        return found
-
-    def _sampler(self, number: int) -> optuna.samplers.BaseSampler:
-        from optuna import samplers
-
-        seed = self.seed(number)
-        if self.sampler == "tpe":
-            return samplers.TPESampler(seed=seed)
-        return samplers.GPSampler(seed=seed)
+            told: dict[str, Any] = {"state": TrialState.FAIL}
+            if value is not None and math.isfinite(value):
+                noted = {"status": point.status, "trials": point.trial_ids}
+                told = {"value": value, "intermediate_values": dict(point.rungs), "user_attrs": noted}
+            trials.append(create_trial(params=point.params, distributions=spread, **told))
+        return trials
 
 
 def worst_value(points: Sequence[Point], maximise: bool) -> float | None:
     """The worst finite value so far, which a diverged point is told as; None where there is none."""
     finite = [p.value for p in points if p.status != "diverged" and p.value is not None and math.isfinite(p.value)]
-    if not finite:
-        return None
-    return min(finite) if maximise else max(finite)
+    return (min if maximise else max)(finite, default=None)
 
 
 def should_prune(kind: str, drawing: Drawing, before: Sequence[Point], point: Point) -> bool:

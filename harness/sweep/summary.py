@@ -39,7 +39,7 @@ def summarise(tuning: Tuning, points: Mapping[str, Sequence[Point]], budget: int
         "told": told,
         "rungs": {arm: sum(len(point.trial_ids) for point in tried[arm]) for arm in tuning.arms},
         "equal": whole and all(count == budget for count in told.values()),
-        "best_so_far": {arm: [float(v) for v in np.fmax.accumulate(sign * v) * sign] for arm, v in values.items()},
+        "best_so_far": {arm: (np.fmax.accumulate(sign * v) * sign).tolist() for arm, v in values.items()},
         "importances": {arm: importances(tuning, arm, tried[arm]) for arm in tuning.arms},
     }
     if tuning.sampler == "random" and min(len(v) for v in values.values()) >= 2:
@@ -92,14 +92,13 @@ def budget_curves(values: Mapping[str, np.ndarray], sign: float, support: tuple[
     shortest = min(len(one) for one in values.values())
     budgets = range(1, shortest + 1)
     halves = {arm: _bands(one, support, bounded, ALPHA / 2, budgets) for arm, one in values.items()}
+    best = {arm: [stats.expected_best(one, b) for b in budgets] for arm, one in values.items()}
     differences, bands = {}, {}
     for arm in others:
         pair = f"{arm} − {first}"
-        differences[pair] = [
-            stats.expected_best(values[arm], b) - stats.expected_best(values[first], b) for b in budgets
-        ]
+        differences[pair] = [one - other for one, other in zip(best[arm], best[first], strict=True)]
         low, high = halves[arm].low - halves[first].high, halves[arm].high - halves[first].low
-        bands[pair] = {"low": [float(v) for v in low], "high": [float(v) for v in high]}
+        bands[pair] = {"low": low.tolist(), "high": high.tolist()}
     return {"curves": curves, "differences": differences, "difference_bands": bands}
 
 
@@ -118,9 +117,9 @@ def _curve(signed: np.ndarray, sign: float, support: tuple[float, float], bounde
     return {
         "budget": list(budgets),
         "expected": [sign * float(stats.expected_best(signed, b)) for b in budgets],
-        "middle": [sign * float(v) for v in band.estimate],
-        "low": [float(v) for v in low],
-        "high": [float(v) for v in high],
+        "middle": (sign * band.estimate).tolist(),
+        "low": low.tolist(),
+        "high": high.tolist(),
         "band": "expected" if bounded else "median",
     }
 

@@ -341,7 +341,7 @@ def test_wrong_requests_are_told_before_anything_runs(surface: Path, database: P
 def test_a_study_that_optuna_opens(surface: Path, database: Path, tmp_path: Path) -> None:
     import optuna
 
-    from harness.sweep.storage import write_study
+    from harness.sweep.engine import write_study
 
     request = SweepRequest(database=database, benchmark="known", budget=3, executor="inline")
     result = run_sweep(load_suite(surface), request, Watch())
