@@ -9,8 +9,7 @@ from harness import registry
 from harness.errors import Place, Problem, choices
 from harness.registry.cards import TaskCard
 from harness.suite.cells import CellError, Setting, content, override_at, replaced, setting
-from harness.suite.check_claims import check_claims
-from harness.suite.check_sweep import check_ranges, check_sweep
+from harness.suite.check_sections import check_claims, check_ranges, check_sweep
 from harness.suite.load import LoadedBenchmark, Suite, absent
 from harness.suite.models import Prerequisite, ScaleBlock
 from harness.suite.values import Mistake, part_mistakes, recipe_mistakes, slot_mistakes
