@@ -72,18 +72,25 @@ def file_of(file: str) -> Path | None:
     kind, _, rest = file.partition(":")
     if kind == "data":
         return data_root() / rest
-    top, *inside = rest.split("." if kind == "module" else "/")
+    if kind == "module":
+        return source_file(rest)
+    top, *inside = rest.split("/")
+    spec = find_spec(top)
+    roots = (spec.submodule_search_locations if spec is not None else None) or ()
+    return next((path for root in roots if (path := Path(root).joinpath(*inside)).exists()), None)
+
+
+def source_file(module: str) -> Path | None:
+    """The source file of a module, found without importing it or running its parents' code."""
+    top, *inside = module.split(".")
     spec = find_spec(top)
     if spec is None:
         return None
-    if kind == "module" and not inside:
-        return Path(spec.origin) if spec.origin else None
-    for root in spec.submodule_search_locations or ():
-        path = Path(root).joinpath(*inside)
-        path = path.with_suffix(".py") if kind == "module" else path
-        if path.exists():
-            return path
-    return None
+    if not inside:
+        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+    bases = [Path(root).joinpath(*inside) for root in spec.submodule_search_locations or ()]
+    files = (file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py"))
+    return next((file for file in files if file.is_file()), None)
 
 
 def _checksum(file: str) -> str:

@@ -15,11 +15,11 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 
 from harness import registry
 from harness.data.cache import DiskCache
+from harness.data.locate import source_file
 from harness.plan.normal_form import RULES, Import, NormalForm, normal_form
 from harness.registry.shipped import COMPUTING, DESCRIBING
 from harness.trial.spec import TrialSpec
@@ -163,21 +163,7 @@ def _neighbours(path: Path) -> list[str]:
     return [str(file) for file in files if file.is_file()]
 
 
-@cache
-def _file(name: str) -> Path | None:
-    """The source file of a module, found without importing it or running its parents' code."""
-    top, *rest = name.split(".")
-    spec = find_spec(top)
-    if spec is None:
-        return None
-    if not rest:
-        return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
-    for root in spec.submodule_search_locations or ():
-        base = Path(root).joinpath(*rest)
-        for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-            if candidate.is_file():
-                return candidate
-    return None
+_file = cache(source_file)
 
 
 def _absolute(level: int, base: str, package: str) -> str | None:

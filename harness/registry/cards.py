@@ -12,37 +12,44 @@ from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TaskCard:
-    """How a kind of benchmark trains and is scored.
+class Card:
+    """What all of them say.
 
     Attributes:
-        name: key in benchmark files.
-        target: class in the module, a ``harness.trial.contracts.Task``.
-        summary: one line for ``harness list tasks``.
-        slots: the slots an arm may fill here.
-        metrics: final metrics it reports, each with its split, ``"test"`` unless said.
-        reads: kinds of data it takes (``DataCard.content``).
-        options: the dataclass of its recipe keys beyond those that every recipe has; None in a card that was read from
-            the index, where ``Entry.options`` says what it declares.
+        name: key in benchmark files; of a data source, by content (``cifar100-subset-100``).
+        target: in the module: a class (a ``harness.trial.contracts.Task``), ``load(request: DataRequest) -> splits``,
+            or ``build(request: ModelRequest) -> nn.Module``.
+        summary: one line for ``harness list``.
+        options: the dataclass of its recipe keys beyond those that every recipe has, or of what a benchmark may set;
+            None in a card that was read from the index, where ``Entry.options`` says what it declares.
     """
 
     name: str
     target: str
     summary: str
-    slots: tuple[str, ...]
-    metrics: tuple[str, ...]
-    reads: tuple[str, ...]
     options: type[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DataCard:
+class TaskCard(Card):
+    """How a kind of benchmark trains and is scored.
+
+    Attributes:
+        slots: the slots an arm may fill here.
+        metrics: final metrics it reports, each with its split, ``"test"`` unless said.
+        reads: kinds of data it takes (``DataCard.content``).
+    """
+
+    slots: tuple[str, ...]
+    metrics: tuple[str, ...]
+    reads: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataCard(Card):
     """A data source: content, home, licence, size, version, and where its bytes lie.
 
     Attributes:
-        name: key in benchmark files, named by content (``cifar100-subset-100``).
-        target: function ``load(request: DataRequest) -> splits`` in the module.
-        summary: one line for ``harness list data``.
         origin: ``real``, ``generated`` or ``folder`` (a user's own).
         content: what it yields (``images``, ``text``, ``boxes``, …).
         layout: the published layout that is read.
@@ -52,12 +59,8 @@ class DataCard:
             ``package:sklearn/datasets/data/digits.csv.gz`` or ``data:cifar100/cifar100.zip`` (below HARNESS_DATA).
         sha256: checksum by entry of ``files``, where it is fixed.
         fetch: how to get it: ``shipped``, ``http:URL``, ``torchvision:NAME``, ``hub:NAME`` or ``hand:INSTRUCTIONS``.
-        options: the dataclass of what a benchmark may set, as of ``TaskCard``.
     """
 
-    name: str
-    target: str
-    summary: str
     origin: Literal["real", "generated", "folder"]
     content: str
     layout: str
@@ -68,25 +71,11 @@ class DataCard:
     files: tuple[str, ...] = ()
     sha256: Mapping[str, str] = field(default_factory=dict)
     fetch: str = "shipped"
-    options: type[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ModelCard:
-    """A model family: ``build(request: ModelRequest) -> nn.Module`` in its module.
+class ModelCard(Card):
+    """A model family; ``source`` is the paper that defines it, ``slots`` those that reach into it (``norm``)."""
 
-    Attributes:
-        name: key in benchmark files.
-        target: the building function.
-        summary: one line for ``harness list models``.
-        source: the paper that defines it.
-        options: the dataclass of what a benchmark may set, as of ``TaskCard``.
-        slots: method slots that reach into the model (``norm``).
-    """
-
-    name: str
-    target: str
-    summary: str
     source: str
-    options: type[Any] | None = None
     slots: tuple[str, ...] = ()

@@ -26,15 +26,10 @@ class UserMethod:
 
 def register(method: UserMethod) -> None:
     """Make a user's method known to the registry of this process."""
-    found = getattr(load_file(method.file), method.target)
-    defaults, required = {}, []
-    for parameter in list(inspect.signature(found).parameters.values())[1:]:
-        if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
-            continue
-        if parameter.default is parameter.empty:
-            required.append(parameter.name)
-        else:
-            defaults[parameter.name] = parameter.default
+    target = getattr(load_file(method.file), method.target)
+    parameters = list(inspect.signature(target).parameters.values())[1:]
+    named = {p.name: p.default for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+    defaults = {name: default for name, default in named.items() if default is not inspect.Parameter.empty}
     card = importlib.import_module(METHOD_CARDS).MethodCard(
         name=method.name,
         title=method.target,
@@ -45,6 +40,6 @@ def register(method: UserMethod) -> None:
         target=method.target,
         summary=f"{method.target} from {method.file.name}",
         defaults=defaults,
-        required=tuple(required),
+        required=tuple(name for name in named if name not in defaults),
     )
     registry.add(registry.Entry("method", method.name, str(method.file), card, declared_by("method", card)))

@@ -54,12 +54,11 @@ def _verdicts(reader: Reader) -> pd.DataFrame:
         "FROM verdicts v JOIN (SELECT claim_id, scale, max(judged_at) AS judged_at FROM verdicts GROUP BY ALL) "
         "USING (claim_id, scale, judged_at) WHERE v.verdict <> 'not run' ORDER BY ALL"
     ).rows
-    cells = [
-        (claim, f"{scale} (stand-in)" if stand_in else scale, verdict, number(difference),
-         f"[{number(low)}, {number(high)}]" if low is not None and high is not None else "",
-         "" if n is None else str(n), number(p))
-        for claim, scale, verdict, difference, low, high, n, p, stand_in in rows
-    ]  # fmt: skip
+    cells = []
+    for claim, scale, verdict, difference, low, high, n, p, stand_in in rows:
+        interval = f"[{number(low)}, {number(high)}]" if low is not None and high is not None else ""
+        at = f"{scale} (stand-in)" if stand_in else scale
+        cells.append((claim, at, verdict, number(difference), interval, "" if n is None else str(n), number(p)))
     return _text(cells, "claim", "scale", "verdict", "difference", "95 % interval", "n", "adjusted p")
 
 

@@ -117,19 +117,19 @@ def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | N
         left_seconds=None if rate is None else round((len(new) - len(ended)) / rate, 1),
         silent=quiet > SILENT_SECONDS,
         quiet_seconds=round(max(0.0, quiet), 1),
-        running=tuple(RunningTrial(r["label"], r["step"], r["steps"], _finite(r["loss"])) for r in running[:SHOWN]),
-        failures=tuple(FailedTrial(r["label"], r["status"], _first_line(r["error"])) for r in failed[-SHOWN:]),
+        running=tuple(_running(row) for row in running[:SHOWN]),
+        failures=tuple(
+            FailedTrial(row["label"], row["status"], str(row["error"] or "").split("\n")[0][:300])
+            for row in failed[-SHOWN:]
+        ),
         bought=tuple(_bought(row["at"], row["detail"]) for row in bought[:SHOWN]),
         bought_count=len(bought),
     )
 
 
-def _finite(loss: float | None) -> float | None:
-    return loss if loss is not None and math.isfinite(loss) else None
-
-
-def _first_line(error: str | None) -> str:
-    return str(error or "").split("\n")[0][:300]
+def _running(row: Mapping[str, Any]) -> RunningTrial:
+    known = row["loss"] is not None and math.isfinite(row["loss"])
+    return RunningTrial(row["label"], row["step"], row["steps"], row["loss"] if known else None)
 
 
 def _bought(at: datetime, detail: Any) -> BoughtSeed:

@@ -128,16 +128,14 @@ def make_server(report: ServedReport, port: int = 0) -> http.server.ThreadingHTT
 
 def serve(report: ServedReport, port: int, every: float, tell: Callable[[str], None]) -> None:
     """Serve until interrupted, looking at the store every few seconds."""
-    server = make_server(report, port)
+    server, stop = make_server(report, port), threading.Event()
     tell(f"http://{HOST}:{server.server_address[1]}/ (Ctrl-C ends it)")
-    stop = threading.Event()
 
     def keep_new() -> None:
         while not stop.wait(every):
             report.refresh()
 
-    keeper = threading.Thread(target=keep_new, daemon=True)
-    keeper.start()
+    threading.Thread(target=keep_new, daemon=True).start()
     try:
         server.serve_forever()
     finally:

@@ -116,8 +116,7 @@ def override_at(path: Sequence[str | int], overrides: Iterable[str]) -> str | No
 
 def block_of(benchmark: LoadedBenchmark, scale: str) -> ScaleBlock | None:
     """The benchmark's own block for a scale; ``smoke`` is derived from ``mini``."""
-    block: ScaleBlock | None = getattr(benchmark.model, "mini" if scale == "smoke" else scale)
-    return block
+    return getattr(benchmark.model, "mini" if scale == "smoke" else scale)
 
 
 def served_by(suite: Suite, name: str, scale: str) -> str | None:
@@ -169,8 +168,7 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
 
 def _origin(data: Mapping[str, Any]) -> str:
     entry = registry.entries("data").get(str(data.get("name")))
-    origin = entry.card.origin if entry else "real"
-    return "generated" if origin == "generated" else "real"
+    return "generated" if entry and entry.card.origin == "generated" else "real"
 
 
 def replaced(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

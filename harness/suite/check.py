@@ -9,8 +9,7 @@ from harness import registry
 from harness.errors import Place, Problem, choices
 from harness.registry.cards import TaskCard
 from harness.suite.cells import CellError, Setting, content, override_at, replaced, setting
-from harness.suite.check_claims import check_claims
-from harness.suite.check_sweep import check_ranges, check_sweep
+from harness.suite.check_sections import check_claims, check_ranges, check_sweep
 from harness.suite.load import LoadedBenchmark, Suite, absent
 from harness.suite.models import Prerequisite, ScaleBlock
 from harness.suite.values import Mistake, part_mistakes, recipe_mistakes, slot_mistakes
@@ -29,7 +28,7 @@ def check_suite(suite: Suite) -> list[Problem]:
 def _benchmarks(suite: Suite) -> Iterator[Problem]:
     tasks = registry.entries("task")
     for name, benchmark in suite.benchmarks.items():
-        model, node = benchmark.model, benchmark.node
+        model, node, used = benchmark.model, benchmark.node, benchmark.used.arms or ()
         if model.task not in tasks:
             yield Problem(node.find(("task",)), registry.unknown("task", model.task))
             continue
@@ -40,9 +39,7 @@ def _benchmarks(suite: Suite) -> Iterator[Problem]:
         yield from absent(node, ("metrics",), "no metric", model.metrics, tasks[model.task].card.metrics)
         yield from absent(node, ("reference_arm",), "no arm", [model.reference_arm], suite.model.arms)
         yield from _sources(benchmark)
-        yield from absent(
-            suite.node, ("benchmarks", name, "arms"), "no arm", benchmark.used.arms or (), suite.model.arms
-        )
+        yield from absent(suite.node, ("benchmarks", name, "arms"), "no arm", used, suite.model.arms)
 
 
 def _stand_ins(suite: Suite) -> Iterator[Problem]:

@@ -133,22 +133,21 @@ def _benchmark(
     if used.define is not None:
         node = suite_node.at(("benchmarks", name, "define"))
         if used.define.inherits:
-            raise SuiteError(
-                [Problem(node.find(("inherits",)), "what stands in 'define:' inherits nothing; use 'file:' for that")]
-            )
+            message = "what stands in 'define:' inherits nothing; use 'file:' for that"
+            raise SuiteError([Problem(node.find(("inherits",)), message)])
         return LoadedBenchmark(name, used.define, node, used)
     if used.file is not None:
-        found = path.parent / used.file
+        file = path.parent / used.file
+        if not file.exists():
+            raise SuiteError([Problem(suite_node.find(("benchmarks", name, "file")), f"no such file: {file}")])
     else:
         tried = [root / "benchmarks" / suite.suite / f"{name}.yaml" for root in (path.parent, suites_folder())]
-        found = next((file for file in tried if file.exists()), tried[0])
-        if not found.exists():
-            shipped = {file.stem for root in tried for file in root.parent.glob("*.yaml")}
-            problem = f"no benchmark '{name}': {found} does not exist; {choices(shipped, name)}"
+        file = next((file for file in tried if file.exists()), tried[0])
+        if not file.exists():
+            shipped = {other.stem for root in tried for other in root.parent.glob("*.yaml")}
+            problem = f"no benchmark '{name}': {file} does not exist; {choices(shipped, name)}"
             raise SuiteError([Problem(place, problem)])
-    if not found.exists():
-        raise SuiteError([Problem(suite_node.find(("benchmarks", name, "file")), f"no such file: {found}")])
-    node = _inherited(found, read)
+    node = _inherited(file, read)
     model = _validate(Benchmark, node)
     problems = []
     if used.file is None and model.benchmark != name:
@@ -177,9 +176,8 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
         if fact.id in facts:
             problems.append(Problem(where.find((number, "id")), f"the claim '{fact.id}' stands twice"))
         if fact.suite != suite.suite:
-            problems.append(
-                Problem(where.find((number, "suite")), f"belongs to suite '{fact.suite}', not '{suite.suite}'")
-            )
+            message = f"belongs to suite '{fact.suite}', not '{suite.suite}'"
+            problems.append(Problem(where.find((number, "suite")), message))
         facts[fact.id] = fact
     if problems:
         raise SuiteError(problems)

@@ -286,11 +286,8 @@ class SpaceRange(Strict):
     def _one_kind(self) -> SpaceRange:
         if (self.choices is None) == (self.low is None or self.high is None):
             raise ValueError("give 'choices', or 'low' and 'high'")
-        if (
-            self.low is not None
-            and self.high is not None
-            and not (self.low < self.high and (self.low > 0 or not self.log))
-        ):
+        low, high = self.low, self.high
+        if low is not None and high is not None and not (low < high and (low > 0 or not self.log)):
             raise ValueError("low < high is expected, and above 0 with 'log'")
         return self
 
@@ -351,23 +348,23 @@ class Fact(Strict):
     trust: Literal["published", "derived", "third-party"] = "published"
 
     @property
+    def _gain(self) -> float | None:
+        """The difference of the gains over each one's own baseline, where the setting is mixed."""
+        return self.published.gain_difference if self.published.gain_difference is not None else self.gain_difference
+
+    @property
     def direction(self) -> int:
         """+1 where the claim says that the method's number is higher, −1 where lower (statistics.md)."""
         p = self.published
-        gain = p.gain_difference if p.gain_difference is not None else self.gain_difference
-        if self.setting == "mixed" and gain:
-            return 1 if gain > 0 else -1
-        printed = p.difference if p.difference else p.computed_difference
-        if printed:
-            return 1 if printed > 0 else -1
-        return 1 if self.better == "higher" else -1
+        printed = (self._gain if self.setting == "mixed" else None) or p.difference or p.computed_difference
+        return (1 if printed > 0 else -1) if printed else (1 if self.better == "higher" else -1)
 
     @property
     def effect(self) -> float | None:
         """Δ: the published difference in the metric's unit, signed; None where none is printed."""
         p = self.published
         if self.setting == "mixed":
-            return p.gain_difference if p.gain_difference is not None else self.gain_difference
+            return self._gain
         return p.difference or (p.computed_difference if p.computed_difference is not None else p.difference)
 
 

@@ -122,9 +122,8 @@ def recipe_mistakes(given: Mapping[str, Any], task: registry.Entry[TaskCard]) ->
         else:
             yield from (mistake.below("slots", slot) for mistake in slot_mistakes(slot, value))
     for slot in SLOTS:
-        shared = given.get(slot)
-        if shared and isinstance(shared, dict):
-            yield from (mistake.below(slot) for mistake in _shared_mistakes(slot, shared))
+        if isinstance(given.get(slot), dict):
+            yield from (mistake.below(slot) for mistake in _shared_mistakes(slot, given[slot]))
 
 
 def _as_hyper_parameter(name: str) -> str:

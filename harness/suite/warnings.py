@@ -58,19 +58,22 @@ class UntunedArm:
 
 def warnings_of(suite: Suite) -> list[SuiteWarning]:
     """Cells that serve no claim and no ablation, arms that no benchmark uses, and arms that are left untuned."""
-    return [*_idle(suite), *_untuned(suite)]
+    scales: dict[tuple[str, str, str], list[str]] = {}
+    for scale in WRITTEN_SCALES:
+        for untuned in untuned_arms(suite, scale):
+            scales.setdefault((untuned.benchmark, untuned.arm, untuned.message), []).append(scale)
+    return [*_idle(suite)] + [
+        SuiteWarning(suite.node.find(("arms", arm)), benchmark, arm, f"{message} at {', '.join(at)}")
+        for (benchmark, arm, message), at in scales.items()
+    ]
 
 
 def _idle(suite: Suite) -> Iterator[SuiteWarning]:
     arms = suite.model.arms
     serving: set[tuple[str, str]] = set()
     for binding in suite.model.claims:
-        named = {
-            binding.arm,
-            *binding.against,
-            *binding.baselines,
-            *(arm for gate in binding.gates for arm in gate.arms),
-        }
+        gated = (arm for gate in binding.gates for arm in gate.arms)
+        named = {binding.arm, *binding.against, *binding.baselines, *gated}
         serving.update((name, arm) for name in binding.benchmarks for arm in named if arm is not None)
     used: set[str] = set()
     for name in suite.benchmarks:
@@ -84,16 +87,6 @@ def _idle(suite: Suite) -> Iterator[SuiteWarning]:
     for arm in arms:
         if arm not in used:
             yield SuiteWarning(suite.node.find(("arms", arm)), None, arm, f"no benchmark uses the arm '{arm}'")
-
-
-def _untuned(suite: Suite) -> Iterator[SuiteWarning]:
-    """The untuned arms of every scale, each told once with the scales at which it is so."""
-    scales: dict[tuple[str, str, str], list[str]] = {}
-    for scale in WRITTEN_SCALES:
-        for found in untuned_arms(suite, scale):
-            scales.setdefault((found.benchmark, found.arm, found.message), []).append(scale)
-    for (benchmark, arm, message), at in scales.items():
-        yield SuiteWarning(suite.node.find(("arms", arm)), benchmark, arm, f"{message} at {', '.join(at)}")
 
 
 def untuned_arms(suite: Suite, scale: str) -> list[UntunedArm]:
@@ -110,11 +103,8 @@ def untuned_arms(suite: Suite, scale: str) -> list[UntunedArm]:
 
 def _untuned_on(suite: Suite, base: Setting) -> Iterator[UntunedArm]:
     arms = {name: suite.model.arms[name] for name in base.runs(suite.model.arms)}
-    optimizers = {
-        name: found
-        for name, arm in arms.items()
-        if arm.role != "ablation" and (found := _optimizer(base, arm)) is not None
-    }
+    trained = ((name, _optimizer(base, arm)) for name, arm in arms.items() if arm.role != "ablation")
+    optimizers = {name: optimizer for name, optimizer in trained if optimizer is not None}
     tuned: dict[str, tuple[str, str]] = {}  # hyper-parameter → an arm that is tuned, and what the recipe says
     for name, (method, _) in optimizers.items():
         for group, values in shared_values(base.recipe, "optimizer", method):

@@ -97,28 +97,27 @@ def parse(text: str, path: Path, top: type = dict) -> Node:
     return node
 
 
-_KNOWN = DiskCache("yaml", "1")
+_KNOWN = DiskCache("yaml", "2")
 
 
 def _packed(node: Node) -> list[Any]:
-    """A node as plain data: [line, column, size, height, kind, content]."""
-    head = [node.place.line, node.place.column, node.size, node.height]
-    if isinstance(node.value, dict):
-        keys = node.key_places
-        return [*head, "d", [[k, keys[k].line, keys[k].column, _packed(child)] for k, child in node.value.items()]]
-    if isinstance(node.value, list):
-        return [*head, "l", [_packed(child) for child in node.value]]
-    return [*head, "s", node.value]
+    """A node as plain data: [line, column, size, height, value], with the place of each key beside its value."""
+    value, keys = node.value, node.key_places
+    if isinstance(value, dict):
+        value = {key: [keys[key].line, keys[key].column, _packed(child)] for key, child in value.items()}
+    elif isinstance(value, list):
+        value = [_packed(child) for child in value]
+    return [node.place.line, node.place.column, node.size, node.height, value]
 
 
 def _unpacked(packed: list[Any], path: Path) -> Node:
-    line, column, size, height, kind, content = packed
-    node = Node(Place(path, line, column), content, {}, size, height)
-    if kind == "d":
-        node.value = {key: _unpacked(child, path) for key, _, _, child in content}
-        node.key_places = {key: Place(path, at, column) for key, at, column, _ in content}
-    elif kind == "l":
-        node.value = [_unpacked(child, path) for child in content]
+    line, column, size, height, value = packed
+    node = Node(Place(path, line, column), value, {}, size, height)
+    if isinstance(value, dict):
+        node.value = {key: _unpacked(child, path) for key, (_, _, child) in value.items()}
+        node.key_places = {key: Place(path, line, column) for key, (line, column, _) in value.items()}
+    elif isinstance(value, list):
+        node.value = [_unpacked(child, path) for child in value]
     return node
 
 

@@ -132,7 +132,7 @@ def test_listing_imports_no_plug_in_and_asking_for_one_does(
     assert not {"lion_plug_in", "broken_plug_in"} & set(sys.modules)
     found = registry.entry("method", "lion")
     assert found.card.title == "Lion"
-    assert found.options["betas"] == Option("list", [0.9, 0.99])
+    assert found.options["betas"] == Option("list", [0.9, 0.99], items="float")
     assert found.load().target.__name__ == "Lion"
     assert registry.entries("method")["lion"] is found
 

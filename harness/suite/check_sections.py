@@ -1,0 +1,172 @@
+"""Checks the sections of a suite that name arms, benchmarks and metrics: the bindings of claims, and ``sweep:``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from harness import registry
+from harness.errors import Problem, choices
+from harness.registry.shipped import check_module, check_names
+from harness.suite.cells import Setting, override_at, setting
+from harness.suite.load import Suite, absent
+from harness.suite.models import REPORTED, Binding, SpaceRange
+from harness.suite.values import wrong
+from harness.suite.yamlfile import Path_
+from harness.trial.options import Option
+from harness.vocabulary import SLOTS, WRITTEN_SCALES
+
+MAX_PRIMARY = 5
+
+
+def check_claims(suite: Suite) -> Iterator[Problem]:
+    """Every claim of the paper is bound once or unbound with a reason, to what exists and runs."""
+    seen: set[str] = set()
+    primary: dict[tuple[Any, ...], int] = {}
+    for number, binding in enumerate(suite.model.claims):
+        path = ("claims", number)
+        if binding.id in seen:
+            yield Problem(suite.node.find((*path, "id")), f"the claim '{binding.id}' is bound twice")
+        seen.add(binding.id)
+        yield from absent(suite.node, (*path, "id"), "no claim", [binding.id], suite.facts)
+        yield from _binding(suite, path, binding)
+        if binding.primary:
+            primary.setdefault((tuple(binding.benchmarks), binding.arm, tuple(binding.against[:1])), number)
+    for claim in suite.facts:
+        if claim not in seen:
+            message = f"the claim '{claim}' is neither bound nor unbound with a reason"
+            yield Problem(suite.node.find(("claims",)), message)
+    if len(primary) > MAX_PRIMARY:
+        last = list(primary.values())[MAX_PRIMARY]
+        problem = f"{len(primary)} primary contrasts; at most {MAX_PRIMARY} (Holm inside them)"
+        yield Problem(suite.node.find(("claims", last, "primary")), problem)
+
+
+def _binding(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
+    yield from absent(suite.node, (*path, "benchmarks"), "no benchmark", binding.benchmarks, suite.benchmarks)
+    gated = [arm for gate in binding.gates for arm in gate.arms]
+    named = {"against": binding.against, "baselines": binding.baselines, "mechanism": gated}
+    yield from absent(suite.node, (*path, "arm"), "no arm", [binding.arm], suite.model.arms)
+    for key, arms in named.items():
+        yield from absent(suite.node, (*path, key), "no arm", arms, suite.model.arms)
+    yield from _runs(suite, path, binding, [binding.arm, *binding.baselines, *gated, *binding.against[:1]])
+    yield from _metric(suite, path, binding)
+    yield from _order(suite, path, binding)
+    if binding.check is not None and binding.check != REPORTED:
+        known, what = check_names(suite.name), f"{check_module(suite.name)} has no check"
+        yield from absent(suite.node, (*path, "check"), what, [binding.check], known)
+
+
+def _runs(suite: Suite, path: Path_, binding: Binding, deciding: Sequence[str | None]) -> Iterator[Problem]:
+    """The arms that decide a claim run on its benchmarks, at some scale at least."""
+    for name in binding.benchmarks:
+        if name not in suite.benchmarks:
+            continue
+        listed = [base.arms for scale in WRITTEN_SCALES if (base := setting(suite, name, scale))]
+        for arm in dict.fromkeys(deciding):
+            if listed and not any(arms is None or arm in arms for arms in listed) and arm in suite.model.arms:
+                problem = f"the claim is decided by arm '{arm}', which benchmark '{name}' does not list in 'arms:'"
+                yield Problem(suite.node.find(path), problem)
+
+
+def _metric(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
+    fact = suite.facts.get(binding.id)
+    metric = binding.metric or (fact.metric if fact is not None and len(binding.benchmarks) == 1 else None)
+    if metric is not None and not metric.startswith("mechanism."):
+        where = (*path, "metric" if binding.metric is not None else "id")
+        for name in binding.benchmarks:
+            if name in suite.benchmarks:
+                known = suite.benchmarks[name].model.metrics
+                yield from absent(suite.node, where, f"benchmark '{name}' has no metric", [metric], known)
+
+
+def _order(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
+    """A chain and "best of all" are different claims: neither may be taken in silence."""
+    fact = suite.facts.get(binding.id)
+    if fact is None or fact.kind != "ordering" or len(binding.against) < 2 or binding.order is not None:
+        return
+    problem = f"the ordering '{binding.id}' has {len(binding.against)} arms in 'against:' and no 'order:'"
+    cure = "say 'chain' (arm > first > second …) or 'best' (arm above each)"
+    yield Problem(suite.node.find((*path, "against")), f"{problem}; {cure}")
+
+
+def check_sweep(suite: Suite) -> Iterator[Problem]:
+    """The arms, benchmarks and metrics that the section names; nothing where a suite has no section."""
+    sweep = suite.model.sweep
+    if sweep is None:
+        return
+    node, arms, benchmarks = suite.node, suite.model.arms, suite.benchmarks
+    yield from absent(node, ("sweep", "arms"), "no arm", sweep.arms, arms)
+    yield from absent(node, ("sweep", "benchmarks"), "no benchmark", sweep.benchmarks, benchmarks)
+    yield from absent(node, ("sweep", "spaces"), "no arm", sweep.spaces.keys() - {"*"}, arms)
+    for name in sweep.benchmarks:
+        if name in benchmarks:
+            model, what = benchmarks[name].model, f"benchmark '{name}' has no metric"
+            task = registry.entries("task").get(model.task)
+            reported = task.card.metrics if task else ()
+            yield from absent(node, ("sweep", "metric"), what, [sweep.metric], model.metrics)
+            yield from absent(node, ("sweep", "selection_metric"), what, [sweep.selection_metric], reported)
+
+
+def check_ranges(suite: Suite) -> Iterator[Problem]:
+    """The section's overrides and the values that its ranges reach, on a suite whose parts are sound."""
+    sweep = suite.model.sweep
+    if sweep is None:
+        return
+    names = [name for name in sweep.benchmarks if name in suite.benchmarks] or list(suite.benchmarks)
+    settings = [base for name in names for scale in WRITTEN_SCALES if (base := setting(suite, name, scale))]
+    for key, value in sweep.set.items():
+        if problem := _override(settings, key, value, bool(sweep.benchmarks)):
+            yield Problem(suite.node.find(("sweep", "set", key)), problem)
+    for group, ranges in sweep.spaces.items():
+        for key, given in ranges.items():
+            slot, _, rest = key.partition(".")
+            if slot in SLOTS:
+                problem = _hyper_parameter(slot, rest, given)
+            elif given is None:
+                general = sweep.spaces.get("*", {}) if group != "*" else {}
+                problem = None if key in general else f"no range '{key}' to drop; {choices(general, key)}"
+            else:
+                reached = [_override(settings, key, value, bool(sweep.benchmarks)) for value in _values(given)]
+                problem = next(filter(None, reached), None)
+            if problem:
+                yield Problem(suite.node.find(("sweep", "spaces", group, key)), problem)
+
+
+def _values(given: SpaceRange | None) -> Sequence[Any]:
+    """The values that show whether a range is valid; of one that is dropped, none that could be."""
+    if given is None:
+        return ()
+    return given.choices if given.choices is not None else (given.low, given.high)
+
+
+def _override(settings: Sequence[Setting], key: str, value: Any, everywhere: bool) -> str | None:
+    """Why an override is refused: by one of the benchmarks with ``everywhere``, else by all of them."""
+    refusals = []
+    for base in settings:
+        wrong_here = [m.message for m in base.overridden({key: value}).mistakes() if override_at(m.path, [key])]
+        if wrong_here:
+            refusals.append(wrong_here[0])
+        elif not everywhere:
+            return None
+    return refusals[0] if refusals else None
+
+
+def _hyper_parameter(slot: str, name: str, given: SpaceRange | None) -> str | None:
+    """What is wrong with a range of ``slot.hyper_parameter`` or ``slot.METHOD.hyper_parameter``."""
+    method, dot, inner = name.partition(".")
+    asked, methods = inner if dot else name, registry.entries("method")
+    if dot:
+        methods.get(method)  # a plug-in is imported
+    of_slot = {entry.name: entry.options for entry in methods.values() if entry.card.slot == slot}
+    if dot and method not in of_slot:
+        return registry.unknown("method", method, slot, list(of_slot))
+    chosen = [of_slot[method]] if dot else list(of_slot.values())
+    declared: list[Option] = [options[asked] for options in chosen if asked in options]
+    if not declared:
+        return f"no '{asked}' to tune; {choices({key for options in chosen for key in options}, asked)}"
+    for value in _values(given):
+        told = [wrong(asked, value, key) for key in declared]
+        if all(told):
+            return told[0]
+    return None
