@@ -91,7 +91,8 @@ class Verdict(StrEnum):
 
     Attributes:
         tone: how it looks.
-        rank: how favourable it is, the least first: a claim bound to several benchmarks is as good as its worst one.
+        rank: how favourable it is, the least first: a claim bound to several benchmarks is as good as its worst one. In
+            tens, so that another one fits between.
         decisive: whether it says that an effect is there, so that a distribution-sensitive test takes it back.
         meaning: one clause for people.
     """
@@ -108,23 +109,23 @@ class Verdict(StrEnum):
         made.tone, made.rank, made.meaning, made.decisive = tone, rank, meaning, decisive
         return made
 
-    REPRODUCED = "reproduced", Tone.HOLDS, 15, f"{_ABOVE}; the estimate reaches κ times the published size", True
-    CONFIRMED = "direction confirmed", Tone.HOLDS, 14, f"{_ABOVE}; the size is not judged here", True
-    HOLDS = "holds", Tone.HOLDS, 16, "both sides were computed and agree within the tolerance"
-    DIRECTION_ONLY = "direction only", Tone.PART, 13, f"{_ABOVE}; the estimate is below κ of the published size", True
-    INCONCLUSIVE = "inconclusive", Tone.OPEN, 9, _OPEN
-    UNDECIDED = "undecided", Tone.OPEN, 10, _OPEN
-    NOT_REPRODUCED = "not reproduced", Tone.NULL, 7, _EXCLUDED
-    NO_EFFECT = "no effect worth having", Tone.NULL, 8, _EXCLUDED
-    CONTRADICTED = "contradicted", Tone.AGAINST, 5, _OTHER, True
-    REVERSED = "direction reversed", Tone.AGAINST, 6, _OTHER, True
-    FAILS = "fails", Tone.AGAINST, 4, "both sides were computed and disagree beyond the tolerance"
-    INACTIVE = "inactive", Tone.IDLE, 3, "the claim's mechanism did not act, so its score says nothing"
-    WEAK_BASELINE = "weak baseline", Tone.VOID, 1, "the baseline is below its stated competent figure"
+    REPRODUCED = "reproduced", Tone.HOLDS, 150, f"{_ABOVE}; the estimate reaches κ times the published size", True
+    CONFIRMED = "direction confirmed", Tone.HOLDS, 140, f"{_ABOVE}; the size is not judged here", True
+    HOLDS = "holds", Tone.HOLDS, 160, "both sides were computed and agree within the tolerance"
+    DIRECTION_ONLY = "direction only", Tone.PART, 130, f"{_ABOVE}; the estimate is below κ of the published size", True
+    INCONCLUSIVE = "inconclusive", Tone.OPEN, 90, _OPEN
+    UNDECIDED = "undecided", Tone.OPEN, 100, _OPEN
+    NOT_REPRODUCED = "not reproduced", Tone.NULL, 70, _EXCLUDED
+    NO_EFFECT = "no effect worth having", Tone.NULL, 80, _EXCLUDED
+    CONTRADICTED = "contradicted", Tone.AGAINST, 50, _OTHER, True
+    REVERSED = "direction reversed", Tone.AGAINST, 60, _OTHER, True
+    FAILS = "fails", Tone.AGAINST, 40, "both sides were computed and disagree beyond the tolerance"
+    INACTIVE = "inactive", Tone.IDLE, 30, "the claim's mechanism did not act, so its score says nothing"
+    WEAK_BASELINE = "weak baseline", Tone.VOID, 10, "the baseline is below its stated competent figure"
     INVALID = "invalid", Tone.VOID, 0, "the trials do not allow a verdict"
-    NOT_COMPARABLE = "not comparable", Tone.VOID, 11, "a number of another setting"
-    REPORTED = "reported", Tone.VOID, 12, "known from the authors' files alone; listed, never verified"
-    NOT_RUN = "not run", Tone.VOID, 2, "no trials, for the reason given"
+    NOT_COMPARABLE = "not comparable", Tone.VOID, 110, "a number of another setting"
+    REPORTED = "reported", Tone.VOID, 120, "known from the authors' files alone; listed, never verified"
+    NOT_RUN = "not run", Tone.VOID, 20, "no trials, for the reason given"
 
     @classmethod
     def of(cls, words: str) -> Verdict:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,55 @@ class IndexEntry:
         return suite_path(self.suite, self.scale)
 
 
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """What a column shows of a line.
+
+    Attributes:
+        text: as it is read.
+        kind: ``n`` for a number, ``words`` for long text.
+        tone: with its symbol and colour, where the text is a verdict.
+        anchor: where on the page of its suite the text leads.
+        below: a smaller line.
+        tag: a mark behind it.
+        order: what the column is sorted by, where that is not the text.
+    """
+
+    text: str
+    kind: str = ""
+    tone: str = ""
+    anchor: str = ""
+    below: str = ""
+    tag: str = ""
+    order: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of the table that finds claims and ablations."""
+
+    title: str
+    cell: Callable[[IndexEntry], Cell]
+
+
+def _difference(entry: IndexEntry) -> Cell:
+    if entry.difference is None:
+        return Cell("–", "n")
+    text = f"{formatting.number(entry.difference, sign=True)} {entry.unit}"
+    below = f"{formatting.interval(entry.low, entry.high)}, n {entry.n}"
+    return Cell(text, "n", below=below, order=entry.difference)
+
+
+COLUMNS = (
+    Column("Verdict", lambda entry: Cell(entry.word, tone=entry.tone)),
+    Column("What", lambda entry: Cell(entry.text, "words", anchor=entry.anchor, below=entry.where)),
+    Column("Comparison", lambda entry: Cell(entry.contrast)),
+    Column("Difference", _difference),
+    Column("Suite, scale", lambda entry: Cell(f"{entry.suite}, {entry.scale}", tag=entry.stand_in * "stand-in")),
+)
+"""The columns, from left to right."""
+
+
 def index_page(suites: Sequence[SuiteResults], ablations: Mapping[tuple[str, str], Sequence[Ablation]]) -> Page:
     """Suites with their verdict counts, stand-ins, runs and cost; every claim and ablation in one table."""
     entries: list[IndexEntry] = []
@@ -52,7 +101,8 @@ def index_page(suites: Sequence[SuiteResults], ablations: Mapping[tuple[str, str
         entries += [_ablation(results, row) for row in rows]
     content: dict[str, Any] = {
         "suites": [_card(results, bool(ablations[results.name, results.scale])) for results in suites],
-        "entries": entries,
+        "columns": [column.title for column in COLUMNS],
+        "entries": [(entry.path, [column.cell(entry) for column in COLUMNS]) for entry in entries],
         "provenance": provenance(suites),
     }
     return Page("index.html", "index.html", "Report", content)

@@ -21,6 +21,9 @@ from suites.tasks.common import ImageTask, calibrate_batch_norms, freeze_batch_n
 # Enough images for statistics of 64 channels to settle; a whole pass over ImageNet would cost an epoch.
 CALIBRATION_IMAGES = 2048
 
+SCORES = ("top1-accuracy", "top5-accuracy", "loss", "trivial.top1-accuracy")
+"""What ``score`` reports."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassificationBatch:
@@ -54,7 +57,7 @@ class Classification(ImageTask):
         target="Classification",
         summary="image classification by cross-entropy, scored by top-1 accuracy",
         slots=("optimizer", "norm"),
-        metrics=("top1-accuracy", "top5-accuracy", "loss", "trivial.top1-accuracy"),
+        metrics=SCORES,
         reads=("images",),
         options=ClassificationOptions,
     )
@@ -116,7 +119,7 @@ def classified(task: ImageTask, network: nn.Module, split: str) -> Evaluation:
 
 
 def score(logits: Tensor, labels: Tensor, majority: int) -> dict[str, float]:
-    """Final metrics of logits (N, classes) against labels (N,), percent 0–100.
+    """``SCORES`` of logits (N, classes) against labels (N,), percent 0–100.
 
     The trivial predictor always names ``majority``, the class seen most often in training.
     """

@@ -25,7 +25,7 @@ from methods.distillation.probes import teacher_quantities
 from methods.precision import widen
 from suites.models.taps import Features, Taps, tapped, taps_of
 from suites.tasks.augment import MixingOptions, mix_batch
-from suites.tasks.classification import classified
+from suites.tasks.classification import SCORES, classified
 from suites.tasks.common import ImageTask, LatestProbe, evaluating, share_of
 
 PROBED_IMAGES = 1024
@@ -77,7 +77,7 @@ class Distillation(ImageTask):
         target="Distillation",
         summary="image classification by an objective: distillation from a teacher, self-distillation, cross-entropy",
         slots=("optimizer", "objective"),
-        metrics=("top1-accuracy", "top5-accuracy", "loss", "trivial.top1-accuracy"),
+        metrics=SCORES,
         reads=("images",),
         options=DistillationOptions,
     )

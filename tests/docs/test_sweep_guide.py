@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent.parent
-FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
-
-
-def blocks(page: str, language: str) -> list[str]:
-    return [text for kind, text in FENCE.findall((ROOT / page).read_text(encoding="utf-8")) if kind == language]
+from tree_support import blocks
 
 
 def test_the_section_of_the_guide_runs(

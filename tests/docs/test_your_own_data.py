@@ -384,9 +384,7 @@ def test_a_suite_that_asks_for_what_cannot_be_is_one_message(
     assert len(said.splitlines()) == 1
 
 
-def test_the_page_is_linked_and_links_to_what_exists() -> None:
+def test_the_page_is_linked() -> None:
     root = PAGE.parent.parent
     for page in ("README.md", "CONTRIBUTING.md"):
         assert "docs/your-own-data.md" in (root / page).read_text(encoding="utf-8")
-    for target in re.findall(r"\]\(([^)#]+?)\)", PAGE.read_text(encoding="utf-8")):
-        assert (PAGE.parent / target).exists()
