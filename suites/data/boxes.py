@@ -9,7 +9,6 @@ Every image is resized to a square; the overlap of boxes is not changed by that,
 
 from __future__ import annotations
 
-import io
 import json
 import warnings
 import xml.etree.ElementTree as ElementTree
@@ -26,6 +25,7 @@ from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import Tree, missing, open_tree, place_of
 from suites.data.cache import cached
+from suites.data.imagefolder import opened
 from suites.data.imagenet import MEAN, STD
 from suites.data.types import Array, Labels, held_out
 
@@ -109,11 +109,7 @@ def decode_square(content: bytes, size: int, where: str) -> Array:
     """
     from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            image = opened.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HarnessError(f"{where} is not an image that can be decoded: {error}") from error
+    image = opened(content, "RGB", where).resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image).transpose(2, 0, 1)
 
 

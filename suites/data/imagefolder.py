@@ -22,6 +22,8 @@ from suites.data.cache import cached
 from suites.data.types import Array, Images, ImageSplit, Labels, held_out
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from harness.trial.contracts import DataRequest
 
 READER = "imagefolder/1"
@@ -96,19 +98,26 @@ def decode(tree: Tree, files: Sequence[str], size: int, source: str) -> Array:
     return out
 
 
-def decode_one(content: bytes, size: int, where: str) -> Array:
-    """One image (3, H, W) ``uint8``.
+def opened(content: bytes, mode: str, where: str, what: str = "an image") -> Image.Image:
+    """A file's picture in a mode of Pillow's (``RGB``, ``L``).
 
     Raises:
-        HarnessError: it cannot be decoded.
+        HarnessError: it cannot be decoded; ``what`` it was to be.
     """
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content)) as opened:
-            image = opened.convert("RGB")
+        with Image.open(io.BytesIO(content)) as file:
+            return file.convert(mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HarnessError(f"{where} is not an image that can be decoded: {error}") from error
+        raise HarnessError(f"{where} is not {what} that can be decoded: {error}") from error
+
+
+def decode_one(content: bytes, size: int, where: str) -> Array:
+    """One image (3, H, W) ``uint8``; ``size`` as of ``decode``."""
+    from PIL import Image
+
+    image = opened(content, "RGB", where)
     if size:
         share = size / min(image.size)
         image = image.resize([max(size, round(side * share)) for side in image.size], Image.Resampling.BILINEAR)
