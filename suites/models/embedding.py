@@ -100,7 +100,7 @@ def load_weights(body: nn.Module, place: Path | None) -> None:
         MissingDataError: there is no such file.
         HarnessError: the file cannot be read, or a weight is missing or of another shape.
     """
-    body.load_state_dict(fitting(place, body.state_dict(), "this backbone"), strict=False)
+    body.load_state_dict(fitting(place, body.state_dict(), "of this backbone"), strict=False)
 
 
 def fitting(place: Path | None, wanted: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
@@ -114,7 +114,7 @@ def fitting(place: Path | None, wanted: Mapping[str, Tensor], network: str) -> d
     lacking = [name for name in wanted if name not in weights and not name.endswith("num_batches_tracked")]
     wrong = [name for name in wanted if name in weights and weights[name].shape != wanted[name].shape]
     if lacking or wrong:
-        raise HarnessError(f"{place} is not of {network}: lacks {lacking[:3]}, other shapes {wrong[:3]}")
+        raise HarnessError(f"{place} is not {network}: lacks {lacking[:3]}, other shapes {wrong[:3]}")
     return {name: weights[name] for name in wanted if name in weights}
 
 
