@@ -1,7 +1,8 @@
 """Frozen records with which tasks, data sources and models introduce themselves (methods: ``methods.cards``).
 
-Each module under ``suites/tasks``, ``suites/data`` and ``suites/models`` ends with ``CARD``, plain data only:
-the static index is made of these, so that files are validated and planned without importing torch.
+Each module under ``suites/tasks``, ``suites/data`` and ``suites/models`` ends with ``CARD``, plain data only; named
+data sources are declared in YAML (``harness.registry.sources``). The static index is made of these, so that files are
+validated and planned without importing torch.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from harness.trial.options import REQUIRED, option
 from suites.data.archive import Place, Tree, open_tree, place_of
 from suites.data.cache import cached
 from suites.data.sounds import SUFFIXES, RateOptions, Sounds, SoundSplit, Waves, decode, fitted
-from suites.data.types import Labels
+from suites.data.types import Labels, held_out
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -237,17 +237,9 @@ def _tagged(request: DataRequest[TaggedOptions], seconds: float) -> Sounds:
     parts = {part: np.array([number[file] for file in table], dtype=np.int64) for part, table in tables.items()}
     values = {file: row for table in tables.values() for file, row in table.items()}
     targets = np.array([values[name] for name in names], dtype=np.int64)
-    _hold_out(parts, request.options.validation, request, source)
+    if "validation" not in parts and request.options.validation:
+        parts |= held_out(request, parts["train"], request.options.validation, "recordings")
     return _sounds(waves, targets, parts, tags, rate)
-
-
-def _hold_out(parts: dict[str, Labels], wanted: int, request: DataRequest[Any], source: str) -> None:
-    if "validation" in parts or not wanted:
-        return
-    if wanted >= len(parts["train"]):
-        raise HarnessError(f"{source}: validation {wanted} leaves none of {len(parts['train'])} training recordings")
-    order = request.streams.numpy("split", source).permutation(parts["train"])
-    parts["validation"], parts["train"] = order[:wanted], order[wanted:]
 
 
 def _own(name: str, target: str, summary: str, what: str, options: type[Any]) -> DataCard:

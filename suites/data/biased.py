@@ -8,15 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from harness.registry.cards import DataCard
 from harness.trial.options import option
-from suites.data.digits import CLASSES, FILE, SHA256, enlarge, read_digits, split_counts
+from suites.data.digits import CLASSES, enlarge, read_digits, split_counts
 from suites.data.types import Images, ImageSplit, Labels
 
 if TYPE_CHECKING:
@@ -161,20 +159,3 @@ def load_digits(request: DataRequest[BiasedDigitsOptions]) -> BiasedImages:
 
     splits, groups = biased_splits(strokes, options.rho, classes, paint, draws)
     return BiasedImages(splits, tuple(str(digit) for digit in range(classes)), groups=groups)
-
-
-CARD = DataCard(
-    name="biased-digits",
-    target="load_digits",
-    summary="handwritten digits on backgrounds whose colour or texture says the class too often",
-    origin="real",
-    content="biased-images",
-    layout="csv",
-    home="https://archive.ics.uci.edu/dataset/80",
-    licence="CC BY 4.0",
-    version="1",
-    size="57 kB",
-    files=(f"package:{FILE}",),
-    sha256=MappingProxyType({f"package:{FILE}": SHA256}),
-    options=BiasedDigitsOptions,
-)

@@ -9,7 +9,6 @@ Every image is resized to a square; the overlap of boxes is not changed by that,
 
 from __future__ import annotations
 
-import io
 import json
 import warnings
 import xml.etree.ElementTree as ElementTree
@@ -26,8 +25,9 @@ from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import Tree, missing, open_tree, place_of
 from suites.data.cache import cached
+from suites.data.imagefolder import opened
 from suites.data.imagenet import MEAN, STD
-from suites.data.types import Array, Labels
+from suites.data.types import Array, Labels, held_out
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -109,11 +109,7 @@ def decode_square(content: bytes, size: int, where: str) -> Array:
     """
     from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            image = opened.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HarnessError(f"{where} is not an image that can be decoded: {error}") from error
+    image = opened(content, "RGB", where).resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image).transpose(2, 0, 1)
 
 
@@ -282,7 +278,7 @@ def load_tree(request: DataRequest[HeldOutBoxOptions], lister: Lister) -> BoxedI
         split: [(number[split, one.file], one) for one in sorted(images_of, key=lambda one: one.file)]
         for split, images_of in listed.items()
     }
-    parts = _published(parts, request, source)
+    parts = _published(parts, request)
     splits = {name: _split(images, rows, size) for name, rows in parts.items() if rows}
     dropped = sum(one.dropped for images_of in listed.values() for one in images_of)
     if dropped:
@@ -293,17 +289,14 @@ def load_tree(request: DataRequest[HeldOutBoxOptions], lister: Lister) -> BoxedI
 Part = list[tuple[int, Listed]]
 
 
-def _published(parts: dict[str, Part], request: DataRequest[HeldOutBoxOptions], source: str) -> dict[str, Part]:
+def _published(parts: dict[str, Part], request: DataRequest[HeldOutBoxOptions]) -> dict[str, Part]:
     train, validation, test = (parts.get(name, []) for name in ("train", "val", "test"))
     if not test:
         validation, test = [], validation
     wanted = request.options.validation
     if not validation and wanted:
-        if wanted >= len(train):
-            raise HarnessError(f"{source}: validation {wanted} leaves none of {len(train)} training images")
-        chosen = request.streams.numpy("split", source).permutation(len(train))
-        validation = [train[place] for place in np.sort(chosen[:wanted])]
-        train = [train[place] for place in np.sort(chosen[wanted:])]
+        chosen = held_out(request, np.arange(len(train)), wanted)
+        train, validation = ([train[place] for place in chosen[name]] for name in ("train", "validation"))
     return {"train": train, "validation": validation, "test": test}
 
 

@@ -19,7 +19,7 @@ from harness.errors import HarnessError
 from harness.trial.options import option
 from suites.data.archive import Tree, missing, open_tree
 from suites.data.cache import cached, checksum
-from suites.data.types import Array, Images, ImageSplit
+from suites.data.types import Array, Images, ImageSplit, held_out
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -167,11 +167,8 @@ def load(request: DataRequest[CifarOptions]) -> Images:
         raise missing(name, folder)
     arrays = read(path, layout, name)
     train_labels, test_labels = (np.asarray(arrays[f"{split}_labels"], dtype=np.int64) for split in ("train", "test"))
-    wanted, total = request.options.validation, len(train_labels)
-    if wanted >= total:
-        raise HarnessError(f"{name}: validation {wanted} leaves none of {total} training images")
-    order = request.streams.numpy("split", name).permutation(total)
-    places = {"train": np.sort(order[wanted:]), "validation": np.sort(order[:wanted])}
+    total = len(train_labels)
+    places = held_out(request, np.arange(total), request.options.validation)
     splits = {
         split: ImageSplit(np.asarray(arrays["train"])[chosen], train_labels[chosen], chosen)
         for split, chosen in places.items()

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError, MissingDataError
-from harness.registry.cards import DataCard
 from harness.trial.options import option
 from suites.data.types import Images, ImageSplit, Labels
 
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 FILE = "sklearn/datasets/data/digits.csv.gz"
-SHA256 = "09f66e6debdee2cd2b5ae59e0d6abbb73fc2b0e0185d2e1957e9ebb51e23aa22"
 SIDE = 8
 LEVELS = 16
 CLASSES = 10
@@ -129,20 +126,3 @@ def load(request: DataRequest[DigitsOptions]) -> Images:
         for name, chosen in ((name, order[place]) for name, place in places.items())
     }
     return Images(splits, tuple(str(digit) for digit in range(CLASSES)))
-
-
-CARD = DataCard(
-    name="digits",
-    target="load",
-    summary="1,797 handwritten digits, 8×8 grey levels, shipped by scikit-learn",
-    origin="real",
-    content="images",
-    layout="csv",
-    home="https://archive.ics.uci.edu/dataset/80",
-    licence="CC BY 4.0",
-    version="1",
-    size="57 kB",
-    files=(f"package:{FILE}",),
-    sha256=MappingProxyType({f"package:{FILE}": SHA256}),
-    options=DigitsOptions,
-)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.registry.cards import DataCard
 from harness.trial.options import option
 from suites.data.boxes import BoxedImages, Listed, boxed
-from suites.data.digits import FILE, SHA256, enlarge, read_digits
+from suites.data.digits import enlarge, read_digits
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -67,20 +65,3 @@ def load(request: DataRequest[DigitsPastedOptions]) -> BoxedImages:
             splits[name] = boxed(canvas, listed, np.arange(first, first + count, dtype=np.int64), size)
         first += count
     return BoxedImages(splits, tuple(str(digit) for digit in range(classes)), 1, size, (0.1,), (0.35,))
-
-
-CARD = DataCard(
-    name="digits-pasted",
-    target="load",
-    summary="handwritten digits of random size pasted on noise, with boxes",
-    origin="real",
-    content="boxes",
-    layout="csv",
-    home="https://archive.ics.uci.edu/dataset/80",
-    licence="CC BY 4.0",
-    version="1",
-    size="57 kB",
-    files=(f"package:{FILE}",),
-    sha256=MappingProxyType({f"package:{FILE}": SHA256}),
-    options=DigitsPastedOptions,
-)

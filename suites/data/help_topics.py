@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import option
 from suites.data.types import Text
 
@@ -129,19 +128,3 @@ def load(request: DataRequest[HelpTopicsOptions]) -> Text:
 
 def _document(paragraphs: list[list[str]]) -> list[str]:
     return [token for paragraph in paragraphs for token in (*paragraph, END)]
-
-
-CARD = DataCard(
-    name="help-topics",
-    target="load",
-    summary="Python's help topics, 65,000 words, each paragraph kept once before the split",
-    origin="real",
-    content="text",
-    layout="pydoc",
-    home="https://docs.python.org/3/reference/",
-    licence="PSF-2.0",
-    version="1",
-    size="0.7 MB",
-    files=(f"module:{MODULE}",),
-    options=HelpTopicsOptions,
-)

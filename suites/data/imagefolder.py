@@ -19,11 +19,12 @@ from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import Place, Tree, open_tree, place_of
 from suites.data.cache import cached
-from suites.data.types import Array, Images, ImageSplit, Labels
+from suites.data.types import Array, Images, ImageSplit, Labels, held_out
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from harness.trial.contracts import DataRequest
-    from harness.trial.seeds import Streams
 
 READER = "imagefolder/1"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
@@ -97,19 +98,26 @@ def decode(tree: Tree, files: Sequence[str], size: int, source: str) -> Array:
     return out
 
 
-def decode_one(content: bytes, size: int, where: str) -> Array:
-    """One image (3, H, W) ``uint8``.
+def opened(content: bytes, mode: str, where: str, what: str = "an image") -> Image.Image:
+    """A file's picture in a mode of Pillow's (``RGB``, ``L``).
 
     Raises:
-        HarnessError: it cannot be decoded.
+        HarnessError: it cannot be decoded; ``what`` it was to be.
     """
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content)) as opened:
-            image = opened.convert("RGB")
+        with Image.open(io.BytesIO(content)) as file:
+            return file.convert(mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HarnessError(f"{where} is not an image that can be decoded: {error}") from error
+        raise HarnessError(f"{where} is not {what} that can be decoded: {error}") from error
+
+
+def decode_one(content: bytes, size: int, where: str) -> Array:
+    """One image (3, H, W) ``uint8``; ``size`` as of ``decode``."""
+    from PIL import Image
+
+    image = opened(content, "RGB", where)
     if size:
         share = size / min(image.size)
         image = image.resize([max(size, round(side * share)) for side in image.size], Image.Resampling.BILINEAR)
@@ -159,7 +167,7 @@ class ImageFolderOptions(ImageTreeOptions):
     path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
 
 
-def splits_of(images: Array, listing: Listing, options: ImageTreeOptions, streams: Streams, source: str) -> Images:
+def splits_of(images: Array, listing: Listing, request: DataRequest[ImageTreeOptions]) -> Images:
     """Splits as the folders have them, or by class.
 
     As published: without a ``test`` folder the validation folder is the test. ``validation`` images are taken out of
@@ -169,10 +177,8 @@ def splits_of(images: Array, listing: Listing, options: ImageTreeOptions, stream
     Raises:
         HarnessError: too few images or classes for what is asked.
     """
-    if options.split_by == "class":
-        places = _by_class(listing, options, streams, source)
-    else:
-        places = _as_published(listing, options, streams, source)
+    by_class = request.options.split_by == "class"
+    places = _by_class(listing, request) if by_class else _as_published(listing, request)
     splits = {
         # Sorted places make the copy out of the memory-mapped array read forwards.
         name: ImageSplit(np.ascontiguousarray(images[chosen]), listing.labels[chosen], chosen)
@@ -182,22 +188,20 @@ def splits_of(images: Array, listing: Listing, options: ImageTreeOptions, stream
     return Images(splits, listing.classes)
 
 
-def _as_published(listing: Listing, options: ImageTreeOptions, streams: Streams, source: str) -> dict[str, Labels]:
+def _as_published(listing: Listing, request: DataRequest[ImageTreeOptions]) -> dict[str, Labels]:
+    source, wanted = request.name, request.options.validation
     places = {name: (listing.parts == part).nonzero()[0] for part, name in enumerate(PARTS)}
     if not len(places["test"]):
         places["test"], places["validation"] = places["validation"], places["test"]
     if not len(places["test"]):
         raise HarnessError(f"{source}: no images in test/<class>/ or val/<class>/ to score on")
-    wanted = options.validation
     if not len(places["validation"]) and wanted:
-        if wanted >= len(places["train"]):
-            raise HarnessError(f"{source}: validation {wanted} leaves none of {len(places['train'])} training images")
-        order = streams.numpy("split", source).permutation(places["train"])
-        places["validation"], places["train"] = order[:wanted], order[wanted:]
+        places |= held_out(request, places["train"], wanted)
     return places
 
 
-def _by_class(listing: Listing, options: ImageTreeOptions, streams: Streams, source: str) -> dict[str, Labels]:
+def _by_class(listing: Listing, request: DataRequest[ImageTreeOptions]) -> dict[str, Labels]:
+    options, source = request.options, request.name
     counts = [options.train_classes, options.validation_classes]
     total = len(listing.classes)
     if counts[0] < 2 or sum(counts) > total - 2:
@@ -205,14 +209,14 @@ def _by_class(listing: Listing, options: ImageTreeOptions, streams: Streams, sou
             f"{source}: train_classes {counts[0]} and validation_classes {counts[1]} of {total} classes; at least two "
             f"must train and two must be left for the test"
         )
-    groups = np.split(streams.numpy("split", source, "classes").permutation(total), np.cumsum(counts))
+    groups = np.split(request.streams.numpy("split", source, "classes").permutation(total), np.cumsum(counts))
     return {name: np.isin(listing.labels, group).nonzero()[0] for name, group in zip(PARTS, groups, strict=True)}
 
 
 def load_folder(request: DataRequest[ImageTreeOptions]) -> Images:
     """A user's own folder or archive at ``path``, or a named one."""
     images, listing = read(place_of(request), request.options.size)
-    return splits_of(images, listing, request.options, request.streams, request.name)
+    return splits_of(images, listing, request)
 
 
 CARD = DataCard(

@@ -16,7 +16,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.trial.options import option
 from suites.data.archive import missing
-from suites.data.types import ImageFiles, Images, ImageSplit, Labels
+from suites.data.types import ImageFiles, Images, ImageSplit, Labels, held_out
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -85,11 +85,7 @@ def load(request: DataRequest[ImageNetOptions]) -> Images:
     if resize < size:
         raise HarnessError(f"imagenet: resize {resize} is less than the crop, size {size}")
     files, labels = list_split(folders["train"], classes)
-    wanted = options.validation
-    if wanted >= len(files):
-        raise HarnessError(f"imagenet: validation {wanted} leaves none of {len(files)} training images")
-    order = request.streams.numpy("split", "imagenet").permutation(len(files)) if wanted else np.arange(len(files))
-    places = {"train": np.sort(order[wanted:]), "validation": np.sort(order[:wanted])}
+    places = held_out(request, np.arange(len(files)), options.validation)
     splits = {
         name: ImageSplit(ImageFiles(tuple(files[place] for place in chosen), size, resize), labels[chosen], chosen)
         for name, chosen in places.items()

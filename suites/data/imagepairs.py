@@ -5,7 +5,6 @@ One layout serves a user's own folder and the crops of COCO photographs. Decoded
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
@@ -19,7 +18,7 @@ from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import Place, Tree, open_tree, place_of
 from suites.data.cache import cached
-from suites.data.imagefolder import SUFFIXES, decode
+from suites.data.imagefolder import SUFFIXES, decode, opened
 from suites.data.pairs import ImagePairs, PairSplit
 from suites.data.types import Array, Labels
 
@@ -79,11 +78,8 @@ def decode_masks(tree: Tree, files: Sequence[str], size: int, white: bool, sourc
 
     out = np.empty((len(files), 1, size, size), dtype=np.uint8)
     for place, name in enumerate(files):
-        try:
-            with Image.open(io.BytesIO(tree.read(name))) as opened:
-                image = opened.convert("L").resize((size, size), Image.Resampling.NEAREST)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-            raise HarnessError(f"{source}: {name} is not a mask that can be decoded: {error}") from error
+        image = opened(tree.read(name), "L", f"{source}: {name}", "a mask")
+        image = image.resize((size, size), Image.Resampling.NEAREST)
         lit = np.asarray(image) > 127
         out[place, 0] = lit if white else ~lit
         if out[place].all():

@@ -17,7 +17,7 @@ from harness.errors import HarnessError
 from harness.trial.options import option
 from suites.data.archive import missing, text_of
 from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
-from suites.data.types import ImageFiles
+from suites.data.types import ImageFiles, held_out
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -105,12 +105,8 @@ def load(request: DataRequest[MaskedOptions]) -> ImagePairs:
     if not files["train"] or not files["test"]:
         raise HarnessError(f"{source}: no images to {'train on' if not files['train'] else 'test on'}")
     if not files.get("validation") and wanted:
-        if wanted >= len(files["train"]):
-            raise HarnessError(f"{source}: validation {wanted} leaves none of {len(files['train'])} training images")
-        order = request.streams.numpy("split", source).permutation(len(files["train"]))
-        taken = set(order[:wanted].tolist())
-        files["validation"] = [files["train"][place] for place in sorted(taken)]
-        files["train"] = [file for place, file in enumerate(files["train"]) if place not in taken]
+        chosen = held_out(request, np.arange(len(files["train"])), wanted)
+        files |= {name: [files["train"][place] for place in places] for name, places in chosen.items()}
     elif wanted:
         files["validation"] = files["validation"][:wanted]
     holes = {"train": options.train_hole, "test": options.test_hole}

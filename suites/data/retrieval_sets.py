@@ -14,14 +14,11 @@ import numpy as np
 
 from harness.errors import HarnessError
 from suites.data.archive import folder_of, missing, text_of
-from suites.data.imagenet import CropOptions
+from suites.data.imagenet import MEAN, STD, CropOptions
 from suites.data.types import ImageFiles, Images, ImageSplit
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
-
-# The backbones are pretrained on ImageNet and expect its units.
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ListedImage(NamedTuple):
@@ -151,7 +148,7 @@ def assemble(rows: Sequence[ListedImage], images: Path, size: int, resize: int, 
             np.array([number[rows[place].name] for place in places], dtype=np.int64),
             np.array(places, dtype=np.int64),
         )
-    return Images(splits, names, MEAN, STD)
+    return Images(splits, names, MEAN, STD)  # the backbones are pretrained on ImageNet and expect its units
 
 
 READERS: dict[str, Callable[[Path], list[ListedImage]]] = {

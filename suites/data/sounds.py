@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import gcd
 from pathlib import Path
@@ -123,8 +123,3 @@ def fitted(wave: Waves, length: int) -> Waves:
         return wave[first : first + length]
     before = (length - len(wave)) // 2
     return np.pad(wave, (before, length - len(wave) - before))
-
-
-def stack(waves: Sequence[Waves], length: int) -> Waves:
-    """(N, length) of recordings of any length."""
-    return np.stack([fitted(wave, length) for wave in waves]).astype(np.float32)

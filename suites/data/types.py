@@ -5,12 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from harness.errors import HarnessError
+
+if TYPE_CHECKING:
+    from harness.trial.contracts import DataRequest
+
 Array = npt.NDArray[np.generic]
 Labels = npt.NDArray[np.int64]
+
+
+def held_out(request: DataRequest[Any], train: Labels, wanted: int, things: str = "images") -> dict[str, Labels]:
+    """Places that ``train`` and the ``wanted`` of them that validate, drawn by the stream ``split``; both rising.
+
+    Raises:
+        HarnessError: nothing would be left to train on.
+    """
+    if wanted >= len(train):
+        raise HarnessError(f"{request.name}: validation {wanted} leaves none of {len(train)} training {things}")
+    chosen = request.streams.numpy("split", request.name).permutation(len(train))
+    return {"train": np.sort(train[chosen[wanted:]]), "validation": np.sort(train[chosen[:wanted]])}
 
 
 @dataclass(frozen=True, slots=True)

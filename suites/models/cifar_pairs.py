@@ -64,8 +64,9 @@ def shuffled(images: Tensor, groups: int) -> Tensor:
 class ShuffleV1Block(nn.Module):
     """Grouped 1×1, shuffle, depthwise 3×3, grouped 1×1; added to the input, or with stride 2 set beside its mean."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, groups: int = 3) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, groups: int = 3) -> None:
         super().__init__()
+        outputs = width - inputs if stride == 2 else width
         inner = outputs // 4
         self.first_groups = 1 if inputs == 24 else groups  # the stem's 24 channels are not cut
         self.first = nn.Sequential(*conv(inputs, inner, groups=self.first_groups), nn.ReLU())
@@ -74,7 +75,7 @@ class ShuffleV1Block(nn.Module):
         self.stride = stride
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, outputs, H, W), or (B, inputs + outputs, H/2, W/2)."""
+        """(B, width, H/s, W/s)."""
         out = self.last(self.spatial(shuffled(self.first(images), self.first_groups)))
         if self.stride == 2:
             return F.relu(torch.cat([out, F.avg_pool2d(images, 3, 2, 1)], dim=1))
@@ -169,32 +170,21 @@ def mobilenet_v2(channels: int, classes: int) -> Staged:
     return Staged(stages, 1280, classes)
 
 
-def shufflenet_v1(channels: int, classes: int) -> Staged:
-    """ShuffleNet, three groups: a 1×1 stem of 24 channels, stages of 4, 8, 4 blocks at 240, 480, 960 channels."""
+def shufflenet(
+    channels: int, classes: int, block: Callable[[int, int, int], nn.Module], widths: Sequence[int], last: int = 0
+) -> Staged:
+    """A 1×1 stem of 24 channels and stages of 4, 8, 4 blocks; ``last``: channels of a 1×1 convolution behind them."""
     stages: list[nn.Module] = []
     before = 24
-    for number, (count, width) in enumerate(((4, 240), (8, 480), (4, 960))):
+    for number, (count, width) in enumerate(zip((4, 8, 4), widths, strict=True)):
         layers: list[nn.Module] = [*conv(channels, before), nn.ReLU()] if number == 0 else []
         for index in range(count):
-            layers.append(ShuffleV1Block(before, width - before if index == 0 else width, 2 if index == 0 else 1))
+            layers.append(block(before, width, 2 if index == 0 else 1))
             before = width
         stages.append(nn.Sequential(*layers))
-    return Staged(stages, before, classes)
-
-
-def shufflenet_v2(channels: int, classes: int) -> Staged:
-    """ShuffleNetV2 1×: a 1×1 stem of 24 channels, stages of 4, 8, 4 blocks at 116, 232, 464, then 1,024 channels."""
-    stages: list[nn.Module] = []
-    before = 24
-    for number, (count, width) in enumerate(((4, 116), (8, 232), (4, 464))):
-        layers: list[nn.Module] = [*conv(channels, before), nn.ReLU()] if number == 0 else []
-        for index in range(count):
-            layers.append(ShuffleV2Block(before, width, 2 if index == 0 else 1))
-            before = width
-        if number == 2:
-            layers += [*conv(before, 1024), nn.ReLU()]
-        stages.append(nn.Sequential(*layers))
-    return Staged(stages, 1024, classes)
+    if last:
+        stages[-1] = nn.Sequential(*layers, *conv(before, last), nn.ReLU())
+    return Staged(stages, last or before, classes)
 
 
 ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
@@ -207,8 +197,8 @@ ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
     "vgg8": lambda channels, classes: vgg(channels, classes, 1),
     "vgg13": lambda channels, classes: vgg(channels, classes, 2),
     "mobilenetv2": mobilenet_v2,
-    "shufflenetv1": shufflenet_v1,
-    "shufflenetv2": shufflenet_v2,
+    "shufflenetv1": lambda channels, classes: shufflenet(channels, classes, ShuffleV1Block, (240, 480, 960)),
+    "shufflenetv2": lambda channels, classes: shufflenet(channels, classes, ShuffleV2Block, (116, 232, 464), 1024),
 }
 
 

@@ -18,31 +18,42 @@ if TYPE_CHECKING:
 NORMS = ("batch", "group", "none")
 
 
-class ConvNet(nn.Module):
-    """3×3 convolutions, each with norm and ReLU; global average pooling; a linear head.
+class Classifier(nn.Module):
+    """A body (B, C, H, W) → (B, width, h, w), global average pooling, a linear head."""
 
-    Input (B, channels, H, W), output (B, classes). ``features`` gives the pooled activations (B, widths[-1]).
-    """
-
-    def __init__(
-        self, channels: int, classes: int, widths: Sequence[int], strides: Sequence[int], norm: str = "batch"
-    ) -> None:
+    def __init__(self, body: nn.Module, width: int, classes: int) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        before = channels
-        for width, stride in zip(widths, strides, strict=True):
-            layers += [nn.Conv2d(before, width, 3, stride, 1, bias=norm == "none"), _norm(norm, width), nn.ReLU()]
-            before = width
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(before, classes)
+        self.body = body
+        self.head = nn.Linear(width, classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """Pooled activations (B, widths[-1])."""
+        """Pooled activations (B, width)."""
         return self.body(images).mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
         """Class logits (B, classes)."""
         return self.head(self.features(images))
+
+
+class ConvNet(Classifier):
+    """3×3 convolutions, each with norm and ReLU; global average pooling; a linear head."""
+
+    def __init__(
+        self, channels: int, classes: int, widths: Sequence[int], strides: Sequence[int], norm: str = "batch"
+    ) -> None:
+        layers: list[nn.Module] = []
+        before = channels
+        for width, stride in zip(widths, strides, strict=True):
+            layers += [nn.Conv2d(before, width, 3, stride, 1, bias=norm == "none"), _norm(norm, width), nn.ReLU()]
+            before = width
+        super().__init__(nn.Sequential(*layers), before, classes)
+
+
+def he_initialise(network: nn.Module) -> None:
+    """Weights of convolutions from He's normal distribution by their outputs; those on the meta device have none."""
+    for part in network.modules():
+        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:
+            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
 
 
 def _norm(kind: str, width: int) -> nn.Module:

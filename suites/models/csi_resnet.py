@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
 from harness.trial.options import option
-from suites.models.embedding import read_backbone
+from suites.models.cnn import he_initialise
+from suites.models.embedding import fitting
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
@@ -60,9 +59,7 @@ class CsiEncoder(nn.Module):
             self.add_module(f"layer{stage + 1}", blocks)
             before = after
         self.fc = nn.Linear(before, dimension)
-        for part in self.modules():
-            if isinstance(part, nn.Conv2d):
-                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
+        he_initialise(self)
 
     def forward(self, amplitudes: Tensor) -> Tensor:
         """Embeddings (B, dimension)."""
@@ -137,22 +134,9 @@ def load_imagenet(encoder: CsiEncoder, place: Path | None) -> None:
         MissingDataError: there is no such file.
         HarnessError: the file cannot be read, or a weight is missing or of another shape.
     """
-    weights = read_backbone(place)
-    wanted = {
-        name: tensor
-        for name, tensor in encoder.state_dict().items()
-        if name.split(".")[0] not in ("input_norm", "conv1", "fc")
-    }
-    lacking = [name for name in wanted if name not in weights and not name.endswith("num_batches_tracked")]
-    wrong = [name for name in wanted if name in weights and weights[name].shape != wanted[name].shape]
-    if lacking or wrong:
-        raise HarnessError(
-            f"csi-resnet18: {place} is not a ResNet-18 of width 64: lacks {lacking[:3]}, other shapes {wrong[:3]}"
-        )
-    with torch.no_grad():
-        for name, tensor in wanted.items():
-            if name in weights:
-                tensor.copy_(weights[name])
+    own = ("input_norm", "conv1", "fc")
+    wanted = {name: tensor for name, tensor in encoder.state_dict().items() if name.split(".")[0] not in own}
+    encoder.load_state_dict(fitting(place, wanted, "a ResNet-18 of width 64"), strict=False)
 
 
 CARD = ModelCard(

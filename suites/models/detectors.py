@@ -14,6 +14,7 @@ from harness.registry.cards import ModelCard
 from harness.trial.options import option
 from suites.models.cnn import ConvNet
 from suites.models.embedding import load_weights
+from suites.models.resnet import torchvision_body
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
@@ -120,16 +121,6 @@ def default_boxes(sides: Sequence[int], smallest: float, largest: float) -> Tens
     return torch.cat(boxes)
 
 
-def _resnet18() -> nn.Sequential:
-    from torchvision import models
-
-    whole = models.resnet18(weights=None)
-    body = nn.Sequential()
-    for part in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"):
-        body.add_module(part, getattr(whole, part))
-    return body
-
-
 def _vgg() -> nn.Module:
     """The convolutions of torchvision's vgg16_bn as ``features``, so that a published state_dict fits."""
     from torchvision import models
@@ -173,7 +164,7 @@ def build(request: ModelRequest[DetectorOptions]) -> nn.Module:
         body: nn.Module = ConvNet(channels, 1, widths, [1, 2, 2] + [1] * (len(widths) - 3)).body
         out = widths[-1]
     elif name == "resnet18":
-        body, out = _resnet18(), 512
+        body, out = torchvision_body("resnet18"), 512
     else:
         body, out = _vgg(), 512
     if options.pretrained:

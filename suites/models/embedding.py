@@ -15,7 +15,7 @@ from harness.errors import HarnessError, MissingDataError
 from harness.registry.cards import ModelCard
 from harness.trial.options import option
 from suites.models.cnn import ConvNet
-from suites.models.resnet import BLOCKS, SmallResNet
+from suites.models.resnet import BLOCKS, SmallResNet, torchvision_body
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
@@ -88,15 +88,7 @@ def _backbone(name: str, request: ModelRequest[EmbeddingOptions]) -> tuple[nn.Mo
         return SmallResNet(channels, 1, options.blocks, width, options.block).body, 4 * width
     if channels != 3:
         raise HarnessError(f"embedding: {name} takes 3 channels, got {channels}")
-    from torchvision import models
-
-    whole = models.resnet50(weights=None)
-    # By name, so that a published state_dict fits; pooling and head stay outside.
-    names = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-    body = nn.Sequential()
-    for part in names:
-        body.add_module(part, getattr(whole, part))
-    return body, 2048
+    return torchvision_body(name), 2048
 
 
 def load_weights(body: nn.Module, place: Path | None) -> None:
@@ -108,13 +100,22 @@ def load_weights(body: nn.Module, place: Path | None) -> None:
         MissingDataError: there is no such file.
         HarnessError: the file cannot be read, or a weight is missing or of another shape.
     """
+    body.load_state_dict(fitting(place, body.state_dict(), "of this backbone"), strict=False)
+
+
+def fitting(place: Path | None, wanted: Mapping[str, Tensor], network: str) -> dict[str, Tensor]:
+    """The weights of a file that bear wanted names; counters of batches may lack.
+
+    Raises:
+        MissingDataError: there is no such file.
+        HarnessError: the file cannot be read, or a weight is missing or of another shape.
+    """
     weights = read_backbone(place)
-    wanted = body.state_dict()
     lacking = [name for name in wanted if name not in weights and not name.endswith("num_batches_tracked")]
     wrong = [name for name in wanted if name in weights and weights[name].shape != wanted[name].shape]
     if lacking or wrong:
-        raise HarnessError(f"{place} is not of this backbone: lacks {lacking[:3]}, other shapes {wrong[:3]}")
-    body.load_state_dict({name: weights[name] for name in wanted if name in weights}, strict=False)
+        raise HarnessError(f"{place} is not {network}: lacks {lacking[:3]}, other shapes {wrong[:3]}")
+    return {name: weights[name] for name in wanted if name in weights}
 
 
 def read_backbone(place: Path | None) -> dict[str, Tensor]:

@@ -12,29 +12,13 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
 from harness.trial.options import option
-from suites.models.resnet import SmallResNet
+from suites.models.cnn import Classifier, he_initialise
+from suites.models.resnet import SmallResNet, torchvision_body
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
 
 PAIRS = ("kernels", "resnet-cifar", "resnet18")
-
-
-class Classifier(nn.Module):
-    """A body (B, C, H, W) → (B, width, h, w), global average pooling, a linear head."""
-
-    def __init__(self, body: nn.Module, width: int, classes: int) -> None:
-        super().__init__()
-        self.body = body
-        self.head = nn.Linear(width, classes)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Pooled features (B, width)."""
-        return self.body(images).mean(dim=(2, 3))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Class logits (B, classes)."""
-        return self.head(self.features(images))
 
 
 class RebiasPair(nn.Module):
@@ -50,12 +34,6 @@ class RebiasPair(nn.Module):
         return self.target(images)
 
 
-def _he(network: nn.Module) -> None:
-    for part in network.modules():
-        if isinstance(part, nn.Conv2d) and not part.weight.is_meta:
-            nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
-
-
 def stacked(channels: int, widths: Sequence[int], kernel: int) -> nn.Sequential:
     """Convolutions of one kernel size at stride 1, each with BN and ReLU: the released SimpleConvNet."""
     layers: list[nn.Module] = []
@@ -63,7 +41,7 @@ def stacked(channels: int, widths: Sequence[int], kernel: int) -> nn.Sequential:
         layers += [nn.Conv2d(channels, width, kernel, padding=kernel // 2), nn.BatchNorm2d(width), nn.ReLU()]
         channels = width
     body = nn.Sequential(*layers)
-    _he(body)
+    he_initialise(body)
     return body
 
 
@@ -112,7 +90,7 @@ class BagBody(nn.Module):
                 blocks.append(BagBlock(before, width, stride if index == 0 else 1, 3 if index < count else 1))
                 before = width
         self.blocks = nn.Sequential(*blocks)
-        _he(self)
+        he_initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Feature maps (B, widths[-1], h, w)."""
@@ -122,11 +100,7 @@ class BagBody(nn.Module):
 def _resnet18(channels: int) -> nn.Module:
     if channels != 3:
         raise HarnessError(f"rebias: resnet18 takes 3 channels, got {channels}")
-    from torchvision import models
-
-    whole = models.resnet18(weights=None)
-    parts = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
-    return nn.Sequential(*(getattr(whole, name) for name in parts))
+    return nn.Sequential(*torchvision_body("resnet18"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

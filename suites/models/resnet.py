@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
 from harness.trial.options import option
+from suites.models.cnn import Classifier
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
@@ -80,7 +82,7 @@ BLOCKS: dict[str, Callable[[int, int, int], nn.Module]] = {
 CONVOLUTIONS = {"basic": 2, "bottleneck": 3, "inverted": 3}
 
 
-class SmallResNet(nn.Module):
+class SmallResNet(Classifier):
     """A 3×3 stem, three stages of blocks at widths w, 2w, 4w (halving the side twice), pooling, a linear head.
 
     With basic blocks, depth 6n+2, width 16 and a stem of stride 1 it is the CIFAR network of He et al. 2016, section
@@ -89,7 +91,6 @@ class SmallResNet(nn.Module):
     """
 
     def __init__(self, channels: int, classes: int, blocks: int, width: int, block: str, stem: int = 1) -> None:
-        super().__init__()
         layers: list[nn.Module] = [_conv(channels, width, stride=stem), nn.ReLU()]
         before = width
         for stage in range(3):
@@ -97,16 +98,7 @@ class SmallResNet(nn.Module):
             for index in range(blocks):
                 layers.append(BLOCKS[block](before, after, 2 if stage > 0 and index == 0 else 1))
                 before = after
-        self.body = nn.Sequential(*layers)
-        self.head = nn.Linear(before, classes)
-
-    def features(self, images: Tensor) -> Tensor:
-        """Pooled activations (B, 4·width)."""
-        return self.body(images).mean(dim=(2, 3))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Class logits (B, classes)."""
-        return self.head(self.features(images))
+        super().__init__(nn.Sequential(*layers), before, classes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +126,15 @@ def build_small(request: ModelRequest[SmallResNetOptions]) -> SmallResNet:
     blocks = (depth - 2) // step
     sizes = int(facts["channels"]), int(facts["classes"]), blocks, options.width
     return SmallResNet(*sizes, block, options.stem_stride)
+
+
+def torchvision_body(name: str) -> nn.Sequential:
+    """The feature maps of a ResNet of torchvision with random weights, parts by name: a published state_dict fits."""
+    from torchvision import models
+
+    whole = getattr(models, name)(weights=None)
+    parts = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
+    return nn.Sequential(OrderedDict((part, getattr(whole, part)) for part in parts))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
 from harness.trial.options import option
-from suites.models.vocabulary import TiedVocabulary, norm_for, sinusoids
+from suites.models.vocabulary import PostNormLayer, TiedVocabulary, initialise_relative, sinusoids, vocabulary_for
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
@@ -60,25 +60,6 @@ class MultiLinearAttention(nn.Module):
         return F.linear(tensor.flatten(2), weight.flatten(1))
 
 
-class TensorizedLayer(nn.Module):
-    """Multi-linear attention and a two-layer network, each with a residual and a norm on the sum."""
-
-    def __init__(self, request: ModelRequest[TensorizedLMOptions], width: int) -> None:
-        super().__init__()
-        options, steps = request.options, request.facts.get("steps")
-        self.attention = MultiLinearAttention(width, options.head_width, options.length, options.causal)
-        self.widen = nn.Linear(width, options.inner)
-        self.narrow = nn.Linear(options.inner, width)
-        self.attention_norm = norm_for(request.norms, "language", width, steps)
-        self.network_norm = norm_for(request.norms, "language", width, steps)
-        self.dropout = nn.Dropout(options.dropout)
-
-    def forward(self, x: Tensor, distances: Tensor, content: Tensor, place: Tensor) -> Tensor:
-        """(T, B, C) to the same."""
-        x = self.attention_norm(x + self.dropout(self.attention(x, distances, content, place)))
-        return self.network_norm(x + self.dropout(self.narrow(self.dropout(F.relu(self.widen(x))))))
-
-
 class TensorizedLM(nn.Module):
     """Layers between a tied embedding and softmax; no memory."""
 
@@ -87,7 +68,8 @@ class TensorizedLM(nn.Module):
         options = request.options
         self.vocabulary = vocabulary
         self.length = options.length
-        self.layers = nn.ModuleList(TensorizedLayer(request, vocabulary.width) for _ in range(options.layers))
+        sizes = (options.width, options.head_width, options.length, options.causal)
+        self.layers = nn.ModuleList(PostNormLayer(request, MultiLinearAttention(*sizes)) for _ in range(options.layers))
         # One pair for all layers, as in the code that the published one copies.
         self.content = nn.Parameter(torch.zeros(options.head_width))
         self.place = nn.Parameter(torch.zeros(options.head_width))
@@ -138,18 +120,8 @@ def build(request: ModelRequest[TensorizedLMOptions]) -> TensorizedLM:
     options, deviation = request.options, request.options.deviation
     if options.width % 2:
         raise HarnessError(f"tensorized-lm: width {options.width} must be even")
-    try:
-        vocabulary = TiedVocabulary(int(request.facts["vocabulary"]), options.width, options.cutoffs, deviation)
-    except ValueError as error:
-        raise HarnessError(f"tensorized-lm: {error}") from error
-    model = TensorizedLM(request, vocabulary)
-    for part in model.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.normal_(part.weight, std=deviation)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-    nn.init.normal_(model.content, std=deviation)
-    nn.init.normal_(model.place, std=deviation)
+    model = TensorizedLM(request, vocabulary_for("tensorized-lm", request, deviation))
+    initialise_relative(model, deviation)
     return model
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,10 +12,10 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
 from harness.trial.options import option
-from suites.models.vocabulary import TiedVocabulary, norm_for, normalise_weights, sinusoids
+from suites.models.vocabulary import TiedVocabulary, norm_for, normalise_weights, sinusoids, vocabulary_for
 
 if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest, Slot
+    from harness.trial.contracts import ModelRequest
 
 
 class CausalLayer(nn.Module):
@@ -25,25 +24,18 @@ class CausalLayer(nn.Module):
     ``norm_first`` normalises the input of each part (pre-norm); otherwise the sum (post-norm, as published in 2017).
     """
 
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        inner: int,
-        dropout: float,
-        norm_first: bool,
-        norms: Mapping[str, Slot],
-        steps: int | None = None,
-    ) -> None:
+    def __init__(self, request: ModelRequest[TransformerLMOptions]) -> None:
         super().__init__()
-        self.heads, self.norm_first = heads, norm_first
+        options, norms, steps = request.options, request.norms, request.facts.get("steps")
+        width, inner = options.width, options.inner
+        self.heads, self.norm_first = options.heads, options.norm_first
         self.queries_keys_values = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.widen = nn.Linear(width, inner)
         self.narrow = nn.Linear(inner, width)
         self.attention_norm = norm_for(norms, "language", width, steps)
         self.network_norm = norm_for(norms, "language", width, steps)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(T, B, C) to the same."""
@@ -69,12 +61,15 @@ class CausalLayer(nn.Module):
 class TransformerLM(nn.Module):
     """Layers between a tied embedding and softmax. The model has no memory: every window starts afresh."""
 
-    def __init__(self, vocabulary: TiedVocabulary, layers: list[CausalLayer], last: nn.Module, dropout: float) -> None:
+    def __init__(self, request: ModelRequest[TransformerLMOptions], vocabulary: TiedVocabulary) -> None:
         super().__init__()
+        options = request.options
         self.vocabulary = vocabulary
-        self.layers = nn.ModuleList(layers)
+        self.layers = nn.ModuleList(CausalLayer(request) for _ in range(options.layers))
+        steps = request.facts.get("steps")
+        last = norm_for(request.norms, "language", options.width, steps) if options.norm_first else nn.Identity()
         self.last = last
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = nn.Dropout(options.dropout)
 
     def memory_shape(self, batch: int) -> tuple[int, ...] | None:
         """None: nothing is carried from window to window."""
@@ -111,21 +106,10 @@ def build(request: ModelRequest[TransformerLMOptions]) -> TransformerLM:
         HarnessError: the width is odd or not a multiple of the heads, or cutoffs do not fit the vocabulary.
     """
     options = request.options
-    width, heads, norm_first = options.width, options.heads, options.norm_first
+    width, heads = options.width, options.heads
     if width % heads or width % 2:
         raise HarnessError(f"transformer-lm: width {width} must be even and a multiple of the {heads} heads")
-    try:
-        vocabulary = TiedVocabulary(int(request.facts["vocabulary"]), width, options.cutoffs)
-    except ValueError as error:
-        raise HarnessError(f"transformer-lm: {error}") from error
-    dropout = options.dropout
-    steps = request.facts.get("steps")
-    layers = [
-        CausalLayer(width, heads, options.inner, dropout, norm_first, request.norms, steps)
-        for _ in range(options.layers)
-    ]
-    last = norm_for(request.norms, "language", width, steps) if norm_first else nn.Identity()
-    model = TransformerLM(vocabulary, layers, last, dropout)
+    model = TransformerLM(request, vocabulary_for("transformer-lm", request))
     if options.weight_norm:
         normalise_weights(model)
     return model

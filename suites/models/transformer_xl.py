@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,10 +12,17 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
 from harness.trial.options import option
-from suites.models.vocabulary import TiedVocabulary, norm_for, normalise_weights, sinusoids
+from suites.models.vocabulary import (
+    PostNormLayer,
+    TiedVocabulary,
+    initialise_relative,
+    normalise_weights,
+    sinusoids,
+    vocabulary_for,
+)
 
 if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest, Slot
+    from harness.trial.contracts import ModelRequest
 
 
 class RelativeAttention(nn.Module):
@@ -73,26 +79,6 @@ def shift(scores: Tensor) -> Tensor:
     return padded[:, :, 1:].reshape(batch, heads, steps, length)
 
 
-class RelativeLayer(nn.Module):
-    """Relative attention and a two-layer network, each with a residual and a norm on the sum."""
-
-    def __init__(self, options: TransformerXLOptions, norms: Mapping[str, Slot], steps: int | None = None) -> None:
-        super().__init__()
-        width, inner = options.width, options.inner
-        self.attention = RelativeAttention(width, options.heads, options.head_width, options.attention_dropout)
-        self.widen = nn.Linear(width, inner)
-        self.narrow = nn.Linear(inner, width)
-        self.attention_norm = norm_for(norms, "language", width, steps)
-        self.network_norm = norm_for(norms, "language", width, steps)
-        self.dropout = nn.Dropout(options.dropout)
-
-    def forward(self, x: Tensor, memory: Tensor | None, distances: Tensor, content: Tensor, place: Tensor) -> Tensor:
-        """(T, B, C) with memory (M, B, C) to (T, B, C)."""
-        context = x if memory is None else torch.cat([memory, x])
-        x = self.attention_norm(x + self.dropout(self.attention(x, context, distances, content, place)))
-        return self.network_norm(x + self.dropout(self.narrow(self.dropout(F.relu(self.widen(x))))))
-
-
 class TransformerXL(nn.Module):
     """Layers over the window and the memory of each layer's earlier inputs.
 
@@ -101,17 +87,13 @@ class TransformerXL(nn.Module):
         clamp: in evaluation, larger distances are encoded as this one; 0: none.
     """
 
-    def __init__(
-        self,
-        vocabulary: TiedVocabulary,
-        options: TransformerXLOptions,
-        norms: Mapping[str, Slot],
-        steps: int | None = None,
-    ) -> None:
+    def __init__(self, request: ModelRequest[TransformerXLOptions], vocabulary: TiedVocabulary) -> None:
         super().__init__()
+        options = request.options
         self.vocabulary = vocabulary
         self.memory, self.eval_memory, self.clamp = options.memory, options.eval_memory, options.clamp
-        self.layers = nn.ModuleList(RelativeLayer(options, norms, steps) for _ in range(options.layers))
+        sizes = (options.width, options.heads, options.head_width, options.attention_dropout)
+        self.layers = nn.ModuleList(PostNormLayer(request, RelativeAttention(*sizes)) for _ in range(options.layers))
         biases = (options.heads, options.head_width)
         # One pair for all layers, as in the published base model.
         self.content = nn.Parameter(torch.zeros(biases))
@@ -142,7 +124,8 @@ class TransformerXL(nn.Module):
         inputs = []
         for number, layer in enumerate(self.layers):
             inputs.append(x.detach())
-            x = layer(x, None if memory is None else memory[number], encodings, self.content, self.place)
+            context = x if memory is None else torch.cat([memory[number], x])
+            x = layer(x, context, encodings, self.content, self.place)
         losses = self.vocabulary.nll(self.dropout(x).transpose(0, 1), targets)
         return losses, self._remember(torch.stack(inputs), memory)
 
@@ -152,17 +135,6 @@ class TransformerXL(nn.Module):
             return None
         whole = inputs if memory is None else torch.cat([memory, inputs], dim=1)
         return whole[:, -length:]
-
-
-def initialise(model: TransformerXL, deviation: float) -> None:
-    """Normal weights of this deviation, biases 0, as the published code starts."""
-    for part in model.modules():
-        if isinstance(part, nn.Linear):
-            nn.init.normal_(part.weight, std=deviation)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-    nn.init.normal_(model.content, std=deviation)
-    nn.init.normal_(model.place, std=deviation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,13 +165,8 @@ def build(request: ModelRequest[TransformerXLOptions]) -> TransformerXL:
     options = request.options
     if options.width % 2:
         raise HarnessError(f"transformer-xl: width {options.width} must be even")
-    deviation = options.deviation
-    try:
-        vocabulary = TiedVocabulary(int(request.facts["vocabulary"]), options.width, options.cutoffs, deviation)
-    except ValueError as error:
-        raise HarnessError(f"transformer-xl: {error}") from error
-    model = TransformerXL(vocabulary, options, request.norms, request.facts.get("steps"))
-    initialise(model, deviation)
+    model = TransformerXL(request, vocabulary_for("transformer-xl", request, options.deviation))
+    initialise_relative(model, options.deviation)
     if options.weight_norm:
         normalise_weights(model)
     return model

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from harness.errors import HarnessError, choices
 
 if TYPE_CHECKING:
-    from harness.trial.contracts import Slot
+    from harness.trial.contracts import ModelRequest, Slot
 
 
 class TiedVocabulary(nn.Module):
@@ -78,6 +78,19 @@ class TiedVocabulary(nn.Module):
         return losses
 
 
+def vocabulary_for(name: str, request: ModelRequest[Any], deviation: float | None = None) -> TiedVocabulary:
+    """The vocabulary of a language model of that name, as its options ``width`` and ``cutoffs`` ask.
+
+    Raises:
+        HarnessError: cutoffs do not fit the number of words.
+    """
+    options = request.options
+    try:
+        return TiedVocabulary(int(request.facts["vocabulary"]), options.width, options.cutoffs, deviation)
+    except ValueError as error:
+        raise HarnessError(f"{name}: {error}") from error
+
+
 def sinusoids(places: Tensor, width: int) -> Tensor:
     """Sines, then cosines, (N, width) of places (N,) (Vaswani et al. 2017, section 3.5)."""
     rates = torch.exp(torch.arange(0, width, 2, device=places.device) * (-torch.log(torch.tensor(10000.0)) / width))
@@ -120,6 +133,37 @@ def _warmup(slot: Slot, steps: int | None, share: float) -> dict[str, Any]:
     if given.get("warmup_fraction") is not None:
         return {"warmup_fraction": given["warmup_fraction"] * share, "total_steps": given.get("total_steps") or steps}
     return {"warmup_steps": round(given["warmup_steps"] * share)} if "warmup_steps" in given else {}
+
+
+class PostNormLayer(nn.Module):
+    """An attention and a two-layer network, (T, B, C) to the same, each with a residual and a norm on the sum."""
+
+    def __init__(self, request: ModelRequest[Any], attention: nn.Module) -> None:
+        super().__init__()
+        options, steps = request.options, request.facts.get("steps")
+        width, inner = options.width, options.inner
+        self.attention = attention
+        self.widen, self.narrow = nn.Linear(width, inner), nn.Linear(inner, width)
+        self.attention_norm = norm_for(request.norms, "language", width, steps)
+        self.network_norm = norm_for(request.norms, "language", width, steps)
+        self.dropout = nn.Dropout(options.dropout)
+
+    def forward(self, x: Tensor, *others: Tensor) -> Tensor:
+        """(T, B, C) to the same; ``others`` is what the attention takes besides."""
+        x = self.attention_norm(x + self.dropout(self.attention(x, *others)))
+        return self.network_norm(x + self.dropout(self.narrow(self.dropout(F.relu(self.widen(x))))))
+
+
+def initialise_relative(model: nn.Module, deviation: float) -> None:
+    """Normal weights of this deviation, biases 0; normal biases of relative positions, as Transformer-XL starts."""
+    for part in model.modules():
+        if isinstance(part, nn.Linear):
+            nn.init.normal_(part.weight, std=deviation)
+            if part.bias is not None:
+                nn.init.zeros_(part.bias)
+    for bias in (model.content, model.place):
+        assert isinstance(bias, nn.Parameter)
+        nn.init.normal_(bias, std=deviation)
 
 
 def normalise_weights(model: nn.Module) -> None:

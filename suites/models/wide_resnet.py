@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import ModelCard
 from harness.trial.options import option
+from suites.models.cnn import Classifier, he_initialise
 
 if TYPE_CHECKING:
     from harness.trial.contracts import ModelRequest
@@ -42,7 +43,7 @@ class WideBlock(nn.Module):
         return out + (images if self.shortcut is None else self.shortcut(active))
 
 
-class WideResNet(nn.Module):
+class WideResNet(Classifier):
     """WRN-depth-width: a 3×3 stem of 16 channels, three stages of n blocks at 16k, 32k, 64k channels, BN, a head.
 
     Input (B, channels, H, W), output (B, classes). The weights of convolutions start from He's normal distribution by
@@ -50,26 +51,14 @@ class WideResNet(nn.Module):
     """
 
     def __init__(self, channels: int, classes: int, blocks: int, width: int, dropout: float) -> None:
-        super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(channels, STAGES[0], 3, 1, 1, bias=False)]
         before = STAGES[0]
         for stage, base in enumerate(STAGES):
             for index in range(blocks):
                 layers.append(WideBlock(before, base * width, 2 if stage and not index else 1, dropout))
                 before = base * width
-        self.body = nn.Sequential(*layers, nn.BatchNorm2d(before), nn.ReLU())
-        self.head = nn.Linear(before, classes)
-        for part in self.modules():
-            if isinstance(part, nn.Conv2d) and not part.weight.is_meta:
-                nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")
-
-    def features(self, images: Tensor) -> Tensor:
-        """Pooled activations (B, 64·width)."""
-        return self.body(images).mean(dim=(2, 3))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Class logits (B, classes)."""
-        return self.head(self.features(images))
+        super().__init__(nn.Sequential(*layers, nn.BatchNorm2d(before), nn.ReLU()), before, classes)
+        he_initialise(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from suites.models.taps import Taps, tapped, taps_of
 from suites.tasks.distillation import Distillation, DistillationOptions, Distilled
 
 DATA = Cell(
-    "-:-", "suites.data.digit_pairs:digit-pairs", "-:-", data_keys={"train": 200, "validation": 100, "test": 100}
+    "-:-", "suites.data.digit_numbers:digit-pairs", "-:-", data_keys={"train": 200, "validation": 100, "test": 100}
 )
 FACTS = {"classes": 100, "channels": 1, "size": 8}
 

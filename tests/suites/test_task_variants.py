@@ -10,7 +10,7 @@ from task_lab import Cell, train
 
 TRIPLETS = Cell(
     "suites.tasks.retrieval:retrieval",
-    "suites.data.digits_by_class:digits-by-class",
+    "suites.data.digit_numbers:digits-by-class",
     "suites.models.embedding:embedding",
     {"batch_size": 20, "loss": "triplet-semihard", "margin": 0.2, "images_per_class": 4},
     {"images_per_class": 10, "noise": 0.1},

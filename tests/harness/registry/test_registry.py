@@ -154,6 +154,21 @@ def test_a_broken_plug_in_is_named_once_and_set_aside(
     assert "broken" not in set(registry.entries("method"))
 
 
+# named sources
+
+
+def test_a_named_source_is_its_layout_with_files_and_defaults_that_differ() -> None:
+    layout, named = registry.load("data", "imagefolder"), registry.load("data", "grocery64")
+    assert named.target is layout.target
+    declared = options_of(named.options)
+    assert (declared["split_by"].default, declared["train_classes"].default) == ("class", 50)
+    # meaning and limits are the layout's, and so is every other default
+    assert declared["split_by"].choices == options_of(layout.options)["split_by"].choices
+    assert build(named.options, {"size": 32}).validation == build(layout.options, {"path": "own"}).validation
+    card = registry.entry("data", "grocery64").card
+    assert set(card.files) == set(card.sha256) == {"data:grocery/grocery64.zip"}
+
+
 # an index that is behind
 
 
