@@ -1,6 +1,6 @@
 """The record with which a method introduces itself: slot, defaults, options, search space.
 
-Every method module ends with ``CARD = MethodCard(...)``. The records hold plain data only, so that a static
+Every method module ends with ``CARD = MethodCard(of=..., ...)``. The records hold plain data only, so that a static
 index of them can be written once and read without importing torch.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -49,6 +49,10 @@ Range = Uniform | Integer | Choice
 class MethodCard:
     """What the registry knows of a method without importing it.
 
+    Args:
+        of: the class or factory. It gives the card's ``target`` and ``defaults``, and where it has attributes of these
+            names its ``name``, ``slot``, ``family`` and ``needs``; what is given beside it goes first.
+
     Attributes:
         name: key in suite files, lower case (``adamp``).
         title: the field's spelling (``AdamP``).
@@ -64,15 +68,19 @@ class MethodCard:
         search_space: the ranges that a sweep draws from.
         needs: what the task must provide (``teacher``, ``feature``, ``mask``, ``target_data``, …).
         diagnostics: names of the ``mechanism.*`` quantities that it reports itself.
+
+    Raises:
+        ValueError: no name, slot, family or target, or a range of what is no hyper-parameter.
     """
 
-    name: str
+    of: InitVar[Callable[..., Any] | None] = None
+    name: str = ""
     title: str
-    slot: Slot
-    role: Role
-    family: str
+    slot: Slot | Literal[""] = ""
+    role: Role = "baseline"
+    family: str = ""
     paper: str
-    target: str
+    target: str = ""
     summary: str
     defaults: Mapping[str, Value] = field(default_factory=dict)
     required: tuple[str, ...] = ()
@@ -81,7 +89,15 @@ class MethodCard:
     needs: tuple[str, ...] = ()
     diagnostics: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, of: Callable[..., Any] | None) -> None:
+        if of is not None:
+            own = {name: getattr(of, name, "") for name in ("name", "slot", "family", "needs")}
+            for name, value in {**own, "target": of.__name__, "defaults": defaults_of(of)}.items():
+                if value and not getattr(self, name):
+                    object.__setattr__(self, name, value)
+        missing = [name for name in ("name", "slot", "family", "target") if not getattr(self, name)]
+        if missing:
+            raise ValueError(f"the card of '{self.title}' lacks {', '.join(missing)}")
         for name in ("defaults", "options", "search_space"):
             object.__setattr__(self, name, MappingProxyType(dict(getattr(self, name))))
         unknown = (set(self.options) | set(self.search_space)) - set(self.defaults) - set(self.required)

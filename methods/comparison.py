@@ -56,13 +56,10 @@ class Comparison:
         if not self.same_shape:
             return float("inf")
         got, expected = self._double()
-        if got.size == 0:
-            return 0.0
         with np.errstate(invalid="ignore"):
             difference = np.abs(got - expected)
         alike = (got == expected) | (np.isnan(got) & np.isnan(expected))
-        difference = np.where(alike, 0.0, difference)
-        return float(np.where(np.isnan(difference), np.inf, difference).max())
+        return float(np.where(alike, 0.0, np.where(np.isnan(difference), np.inf, difference)).max(initial=0.0))
 
     @property
     def passed(self) -> bool:

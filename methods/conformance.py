@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,8 +59,8 @@ def check(directory: Path) -> list[VectorCheck]:
         index = _read_index(Path(directory))
     except VectorError as error:
         return [_miss("index.json", str(error))]
-    routes = _routes()
-    return [_check_case(Path(directory), name, case, routes) for name, case in index.items()]
+    routes, unread = _routes()
+    return [_check_case(Path(directory), name, case, routes, unread) for name, case in index.items()]
 
 
 def _read_index(directory: Path) -> dict[str, Any]:
@@ -78,27 +78,13 @@ def _read_index(directory: Path) -> dict[str, Any]:
     return index
 
 
-@dataclass(frozen=True, slots=True)
-class _Routes:
-    """Which function runs a case, by the prefix of its name; and why families are missing, if any are."""
-
-    by_prefix: Mapping[str, Compare]
-    missing: tuple[str, ...]
-
-    def find(self, name: str) -> Compare:
-        matching = [prefix for prefix in self.by_prefix if _starts(name, prefix)]
-        if matching:
-            return self.by_prefix[max(matching, key=len)]
-        known = ", ".join(sorted(self.by_prefix))
-        raise VectorError("; ".join((f"unknown case; known ones start with {known}", *self.missing)))
-
-
 def _starts(name: str, prefix: str) -> bool:
     """Whether the prefix is a whole word of the name: ``kd`` starts ``kd_0`` but not ``kdx_0``."""
     return name.startswith(prefix) and not name[len(prefix) : len(prefix) + 1].isalpha()
 
 
-def _routes() -> _Routes:
+def _routes() -> tuple[dict[str, Compare], list[str]]:
+    """Which function runs a case, by the prefix of its name; and why families are missing, if any are."""
     routes: dict[str, Compare] = {}
     missing = []
     for family in FAMILIES:
@@ -112,15 +98,20 @@ def _routes() -> _Routes:
             if prefix in routes:
                 raise RuntimeError(f"two families claim the vectors '{prefix}…'; one of them is {module_name}")
             routes[prefix] = module.compare
-    return _Routes(routes, tuple(missing))
+    return routes, missing
 
 
-def _check_case(directory: Path, name: str, case: Any, routes: _Routes) -> VectorCheck:
+def _check_case(
+    directory: Path, name: str, case: Any, routes: Mapping[str, Compare], unread: Iterable[str]
+) -> VectorCheck:
     try:
-        compare = routes.find(name)
+        prefix = max((prefix for prefix in routes if _starts(name, prefix)), key=len, default=None)
+        if prefix is None:
+            known = ", ".join(sorted(routes))
+            raise VectorError("; ".join((f"unknown case; known ones start with {known}", *unread)))
         if not isinstance(case, Mapping):
             raise VectorError("its entry in index.json must be a mapping of its kind and hyper-parameters")
-        comparisons = _compare(compare, name, case, _read_arrays(directory, name))
+        comparisons = _compare(routes[prefix], name, case, _read_arrays(directory, name))
     except VectorError as error:
         return _miss(name, str(error))
     return _summary(name, comparisons)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 
 
 class _Reversal(torch.autograd.Function):
@@ -43,8 +43,8 @@ class DANN(Adaptation):
         strength: the reversal's strength at the end of the schedule.
     """
 
-    name: ClassVar[str] = "dann"
-    needs: ClassVar[tuple[str, ...]] = ("target_features",)
+    name = "dann"
+    needs = ("target_features",)
 
     def __init__(self, feature_channels: int, *, hidden: int = 64, weight: float = 1.0, strength: float = 1.0) -> None:
         super().__init__()
@@ -57,20 +57,16 @@ class DANN(Adaptation):
         """The reversal's strength at this share of the training."""
         return self.strength * (2 / (1 + math.exp(-10 * progress)) - 1)
 
-    def _domain_losses(self, batch: AdaptationBatch) -> tuple[Tensor, Tensor]:
+    def terms(self, batch: AdaptationBatch) -> dict[str, Tensor]:
+        """``cross_entropy`` and ``domain``."""
         strength = self.reversal(batch.progress)
         losses = []
         for features, is_target in ((batch.source_features, 0.0), (batch.require("target_features"), 1.0)):
             logits = self.domain_classifier(reverse_gradient(features, strength)).float()
             losses.append(F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, is_target)))
-        return losses[0], losses[1]
-
-    def terms(self, batch: AdaptationBatch) -> dict[str, Tensor]:
-        """``cross_entropy`` and ``domain``."""
-        source, target = self._domain_losses(batch)
         return {
             "cross_entropy": classification(batch.source_logits, batch.source_labels),
-            "domain": self.weight * 0.5 * (source + target),
+            "domain": self.weight * 0.5 * (losses[0] + losses[1]),
         }
 
     def probe(self, batch: AdaptationBatch) -> dict[str, Tensor]:
@@ -81,17 +77,12 @@ class DANN(Adaptation):
 
 
 CARD = MethodCard(
-    name="dann",
+    of=DANN,
     title="DANN",
-    slot="adaptation",
-    role="baseline",
-    family="alignment",
     paper="Ganin, Ustinova, Ajakan, Germain, Larochelle, Laviolette, Marchand, Lempitsky: Domain-Adversarial Training "
     "of Neural Networks, JMLR 17, 2016, arXiv 1505.07818",
-    target="DANN",
     summary="a domain classifier behind a gradient reversal: embeddings learn to hide their domain",
     required=("feature_channels",),
-    defaults=defaults_of(DANN),
     search_space={"weight": Uniform(0.05, 5.0, log=True)},
     needs=("target_data",),
     diagnostics=("term_cross_entropy", "term_domain", "domain_accuracy"),

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.precision import widen
 
 
@@ -40,8 +38,8 @@ class DeepCORAL(Adaptation):
         weight: of the CORAL loss.
     """
 
-    name: ClassVar[str] = "deep-coral"
-    needs: ClassVar[tuple[str, ...]] = ("target_features",)
+    name = "deep-coral"
+    needs = ("target_features",)
 
     def __init__(self, *, weight: float = 1.0) -> None:
         super().__init__()
@@ -56,16 +54,11 @@ class DeepCORAL(Adaptation):
 
 
 CARD = MethodCard(
-    name="deep-coral",
+    of=DeepCORAL,
     title="Deep CORAL",
-    slot="adaptation",
-    role="baseline",
-    family="alignment",
     paper="Sun, Saenko: Deep CORAL: Correlation Alignment for Deep Domain Adaptation, ECCV workshops 2016, "
     "arXiv 1607.01719",
-    target="DeepCORAL",
     summary="second moments of source and target embeddings made equal",
-    defaults=defaults_of(DeepCORAL),
     search_space={"weight": Uniform(0.1, 100.0, log=True)},
     needs=("target_data",),
     diagnostics=("term_cross_entropy", "term_coral"),

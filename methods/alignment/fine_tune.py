@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 
 
 class FineTune(Adaptation):
@@ -23,8 +21,8 @@ class FineTune(Adaptation):
         ValueError: a start outside [0, 1] or a negative weight.
     """
 
-    name: ClassVar[str] = "fine-tune"
-    needs: ClassVar[tuple[str, ...]] = ("support_logits", "support_labels")
+    name = "fine-tune"
+    needs = ("support_logits", "support_labels")
 
     def __init__(self, *, start: float = 0.8, keep_source: float = 0.0) -> None:
         super().__init__()
@@ -46,15 +44,10 @@ class FineTune(Adaptation):
 
 
 CARD = MethodCard(
-    name="fine-tune",
+    of=FineTune,
     title="fine-tuning on the shots",
-    slot="adaptation",
-    role="baseline",
-    family="alignment",
     paper="common practice; no paper of its own",
-    target="FineTune",
     summary="training on the source, then on the few labelled target items",
-    defaults=defaults_of(FineTune),
     search_space={"start": Uniform(0.5, 0.95)},
     needs=("support_set",),
     diagnostics=("term_cross_entropy", "term_support"),

@@ -49,6 +49,8 @@ class AdaptationBatch(LossInputs):
 class Adaptation(TrainingLoss[AdaptationBatch]):
     """A training loss over source and target embeddings."""
 
+    slot, family = "adaptation", "alignment"
+
     def uses(self) -> frozenset[str]:
         """Fields of the batch, beyond the source's, that the loss reads with its present options."""
         return frozenset(self.needs)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from methods.alignment.neighbours import neighbour_count, vote
 from methods.cards import MethodCard
+from methods.checks import check_choice
 
 FEATURES: tuple[str, ...] = ("raw", "static", "motion")
 
@@ -28,8 +29,7 @@ def item_features(items: NDArray[np.floating], kind: str) -> NDArray[np.float64]
     """
     if items.ndim < 3:
         raise ValueError(f"KNN baselines: items must be (N, …, time, subcarrier), got {items.shape}")
-    if kind not in FEATURES:
-        raise ValueError(f"KNN baselines: features must be one of {', '.join(FEATURES)}, got {kind!r}")
+    check_choice("KNN baselines", "features", kind, FEATURES)
     wide = items.astype(np.float64)
     if kind == "static":
         wide = wide.mean(axis=-2)
@@ -52,8 +52,7 @@ class KNNPredictor:
     """
 
     def __init__(self, *, features: str = "raw", neighbours: int = 0) -> None:
-        if features not in FEATURES:
-            raise ValueError(f"KNN baselines: features must be one of {', '.join(FEATURES)}, got {features!r}")
+        check_choice("KNN baselines", "features", features, FEATURES)
         self.features, self.neighbours = features, neighbours
 
     def predict(
@@ -125,33 +124,32 @@ class Majority:
         return np.full(len(items), winner, dtype=np.int64)
 
 
-def _knn(name: str, title: str, target: str, summary: str) -> MethodCard:
-    return MethodCard(
-        name=name,
-        title=title,
-        slot="adaptation",
-        role="baseline",
-        family="alignment",
-        paper="Cover, Hart: Nearest Neighbor Pattern Classification, IEEE Transactions on Information Theory 13, 1967",
-        target=target,
-        summary=summary,
-        defaults={"neighbours": 0},
-        needs=("support_set",),
-    )
-
-
 CARDS = (
-    _knn("knn-raw", "KNN (raw)", "KNNRaw", "nearest shots by the raw items"),
-    _knn("knn-static", "KNN (static)", "KNNStatic", "nearest shots by the time-averaged amplitude: no motion"),
-    _knn("knn-motion", "KNN (motion)", "KNNMotion", "nearest shots by the items standardised over time"),
+    *(
+        MethodCard(
+            of=kind,
+            name=f"knn-{features}",
+            title=f"KNN ({features})",
+            slot="adaptation",
+            family="alignment",
+            paper="Cover, Hart: Nearest Neighbor Pattern Classification, "
+            "IEEE Transactions on Information Theory 13, 1967",
+            summary=summary,
+            needs=("support_set",),
+        )
+        for kind, features, summary in (
+            (KNNRaw, "raw", "nearest shots by the raw items"),
+            (KNNStatic, "static", "nearest shots by the time-averaged amplitude: no motion"),
+            (KNNMotion, "motion", "nearest shots by the items standardised over time"),
+        )
+    ),
     MethodCard(
+        of=Majority,
         name="majority",
         title="majority",
         slot="adaptation",
-        role="baseline",
         family="alignment",
         paper="the trivial predictor",
-        target="Majority",
         summary="the source's most frequent class for every item",
     ),
 )

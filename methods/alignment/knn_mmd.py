@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
 from methods.alignment.mk_mmd import ROOTS, SIGMAS, ClassDiscrepancy, class_mk_mmd, gaussian_kernels, mk_mmd_loss
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
 from methods.precision import widen
 
@@ -36,7 +35,7 @@ class KNNMMD(Adaptation):
         ValueError: an unknown option, a negative weight.
     """
 
-    name: ClassVar[str] = "knn-mmd"
+    name = "knn-mmd"
 
     def __init__(
         self,
@@ -107,14 +106,8 @@ class KNNMMD(Adaptation):
         """
         quantities = {}
         if batch.help_features is not None and batch.help_labels is not None:
-            values, present = class_mk_mmd(
-                batch.source_features,
-                batch.source_labels,
-                batch.help_features,
-                batch.help_labels,
-                batch.classes,
-                self.sigmas,
-            )
+            ours, theirs = (batch.source_features, batch.source_labels), (batch.help_features, batch.help_labels)
+            values, present = class_mk_mmd(*ours, *theirs, batch.classes, self.sigmas)
             quantities["class_mmd"] = values.sum() / present.sum().clamp_min(1)
             quantities["aligned_class_share"] = present.float().mean()
         if batch.target_features is not None:
@@ -125,16 +118,12 @@ class KNNMMD(Adaptation):
 
 
 CARD = MethodCard(
-    name="knn-mmd",
+    of=KNNMMD,
     title="KNN-MMD",
-    slot="adaptation",
     role="method",
-    family="alignment",
     paper="KNN-MMD: Cross Domain Wireless Sensing via Local Distribution Alignment, IEEE Transactions on Mobile "
     "Computing 2025, arXiv 2412.04783",
-    target="KNNMMD",
     summary="classes of source and target drawn together through target items that a KNN on the shots has labelled",
-    defaults=defaults_of(KNNMMD),
     options={"global_target": FORMS, "support": FORMS, "root": ROOTS},
     search_space={"local_weight": Uniform(0.1, 10.0, log=True), "global_weight": Uniform(0.1, 10.0, log=True)},
     needs=("target_data", "help_set"),

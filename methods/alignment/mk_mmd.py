@@ -6,16 +6,16 @@ JMLR 13, equation 5). The discrepancy here is the mean over kernels of √max(0,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from methods.checks import check_choice
 from methods.precision import widen
 
 SIGMAS: tuple[float, ...] = (0.5, 1.0)
-ROOTS: tuple[str, ...] = ("guarded", "released")
 
 
 def guarded_sqrt(value: Tensor) -> Tensor:
@@ -34,6 +34,10 @@ def released_sqrt(value: Tensor) -> Tensor:
     """√max(0, v) without a guard, as in the released code: at 0 its gradient is infinite, a sample's then NaN."""
     # Not clamp: recent versions of torch give it a zero gradient at the bound, which hides the trap.
     return torch.maximum(value, torch.zeros_like(value)).sqrt()
+
+
+ROOT_FORMS: Mapping[str, Callable[[Tensor], Tensor]] = {"guarded": guarded_sqrt, "released": released_sqrt}
+ROOTS: tuple[str, ...] = tuple(ROOT_FORMS)
 
 
 def gaussian_kernels(x: Tensor, y: Tensor, sigmas: Sequence[float] = SIGMAS) -> Tensor:
@@ -65,10 +69,9 @@ def mk_mmd_loss(x: Tensor, y: Tensor, sigmas: Sequence[float] = SIGMAS, root: st
     check_samples(x, y, sigmas, root)
     x, y = widen(x), widen(y)
     within_x, within_y = gaussian_kernels(x, x, sigmas), gaussian_kernels(y, y, sigmas)
-    squared = (
-        within_x.mean(dim=(1, 2)) + within_y.mean(dim=(1, 2)) - 2 * gaussian_kernels(x, y, sigmas).mean(dim=(1, 2))
-    )
-    return _root(root)(squared).mean()
+    between = gaussian_kernels(x, y, sigmas)
+    squared = within_x.mean(dim=(1, 2)) + within_y.mean(dim=(1, 2)) - 2 * between.mean(dim=(1, 2))
+    return ROOT_FORMS[root](squared).mean()
 
 
 class ClassDiscrepancy(NamedTuple):
@@ -118,7 +121,7 @@ def class_mk_mmd(
         - 2 * _class_means(gaussian_kernels(x, y, sigmas), weights_x, weights_y)
     )
     # An absent class must reach the root as a constant: the gradient of a masked NaN is NaN.
-    values = _root(root)(torch.where(present, squared, 1.0)).mean(dim=0)
+    values = ROOT_FORMS[root](torch.where(present, squared, 1.0)).mean(dim=0)
     return ClassDiscrepancy(torch.where(present, values, 0.0), present)
 
 
@@ -134,10 +137,6 @@ def _class_means(kernels: Tensor, left: Tensor, right: Tensor) -> Tensor:
         return (left * (kernels @ right)).sum(dim=1)
 
 
-def _root(name: str) -> Callable[[Tensor], Tensor]:
-    return guarded_sqrt if name == "guarded" else released_sqrt
-
-
 def check_samples(x: Tensor, y: Tensor, sigmas: Sequence[float], root: str) -> None:
     """Refuse what MK-MMD is not defined for (ValueError)."""
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
@@ -146,5 +145,4 @@ def check_samples(x: Tensor, y: Tensor, sigmas: Sequence[float], root: str) -> N
         raise ValueError("MK-MMD: a sample is empty")
     if not sigmas or min(sigmas) <= 0:
         raise ValueError(f"MK-MMD: sigmas must be one or more numbers above 0, got {tuple(sigmas)}")
-    if root not in ROOTS:
-        raise ValueError(f"MK-MMD: root must be one of {', '.join(ROOTS)}, got {root!r}")
+    check_choice("MK-MMD", "root", root, ROOTS)

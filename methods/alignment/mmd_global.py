@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
 from methods.alignment.mk_mmd import ROOTS, SIGMAS, gaussian_kernels, mk_mmd_loss
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
 from methods.precision import widen
 
@@ -26,8 +25,8 @@ class GlobalMMD(Adaptation):
         ValueError: an unknown root.
     """
 
-    name: ClassVar[str] = "mmd"
-    needs: ClassVar[tuple[str, ...]] = ("target_features",)
+    name = "mmd"
+    needs = ("target_features",)
 
     def __init__(self, *, weight: float = 2.0, sigmas: Sequence[float] = SIGMAS, root: str = "guarded") -> None:
         super().__init__()
@@ -52,16 +51,11 @@ class GlobalMMD(Adaptation):
 
 
 CARD = MethodCard(
-    name="mmd",
+    of=GlobalMMD,
     title="MMD (global)",
-    slot="adaptation",
-    role="baseline",
-    family="alignment",
     paper="Gretton, Borgwardt, Rasch, Schölkopf, Smola: A Kernel Two-Sample Test, JMLR 13, 2012; in training: Long, "
     "Cao, Wang, Jordan: Learning Transferable Features with Deep Adaptation Networks, ICML 2015, arXiv 1502.02791",
-    target="GlobalMMD",
     summary="the distributions of source and target embeddings drawn together, whatever their classes",
-    defaults=defaults_of(GlobalMMD),
     options={"root": ROOTS},
     search_space={"weight": Uniform(0.1, 10.0, log=True)},
     needs=("target_data",),

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from methods.checks import check_choice
+
 CONFIDENCES: tuple[str, ...] = ("farthest", "nearest")
 
 
@@ -61,11 +63,11 @@ def vote(
         raise ValueError(f"KNN: {support.shape[0]} support rows have labels of {support_labels.shape}")
     if not 1 <= neighbours <= support.shape[0]:
         raise ValueError(f"KNN: neighbours must lie in 1..{support.shape[0]}, got {neighbours}")
-    if confidence not in CONFIDENCES:
-        raise ValueError(f"KNN: confidence must be one of {', '.join(CONFIDENCES)}, got {confidence!r}")
+    check_choice("KNN", "confidence", confidence, CONFIDENCES)
     if items.shape[0] == 0:
         return Votes(np.empty(0, np.int64), np.empty(0))
-    distances = _distances(items, support)
+    wide = (torch.from_numpy(np.array(values, dtype=np.float64)) for values in (items, support))
+    distances = torch.cdist(*wide, compute_mode="donot_use_mm_for_euclid_dist").numpy()
     nearest = np.argsort(distances, axis=1, kind="stable")[:, :neighbours]
     reach = np.take_along_axis(distances, nearest, axis=1)
     voted = support_labels.astype(np.int64)[nearest]
@@ -75,9 +77,3 @@ def vote(
     if confidence == "farthest":
         return Votes(winner, np.where(agrees, reach, -np.inf).max(axis=1))
     return Votes(winner, np.where(agrees, reach, np.inf).min(axis=1))
-
-
-def _distances(items: NDArray[np.floating], support: NDArray[np.floating]) -> NDArray[np.float64]:
-    left, right = (torch.from_numpy(np.array(values, dtype=np.float64)) for values in (items, support))
-    distances = torch.cdist(left, right, compute_mode="donot_use_mm_for_euclid_dist")
-    return np.asarray(distances.numpy(), dtype=np.float64)

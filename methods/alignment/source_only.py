@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from methods.alignment.inputs import Adaptation, AdaptationBatch, classification
@@ -13,7 +11,7 @@ from methods.cards import MethodCard
 class SourceOnly(Adaptation):
     """Cross-entropy on the source: what a network knows of a domain that it has never seen."""
 
-    name: ClassVar[str] = "source-only"
+    name = "source-only"
 
     def terms(self, batch: AdaptationBatch) -> dict[str, Tensor]:
         """``cross_entropy``."""
@@ -21,13 +19,9 @@ class SourceOnly(Adaptation):
 
 
 CARD = MethodCard(
-    name="source-only",
+    of=SourceOnly,
     title="source only",
-    slot="adaptation",
-    role="baseline",
-    family="alignment",
     paper="the usual classification loss",
-    target="SourceOnly",
     summary="cross-entropy on the labelled source, nothing else",
     diagnostics=("term_cross_entropy",),
 )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
+from methods.checks import check_choice
+
 FORMS: tuple[str, ...] = ("released", "paper")
 
 
@@ -31,8 +33,7 @@ class StoppingOptions:
     triggers: str = "released"
 
     def __post_init__(self) -> None:
-        if self.triggers not in FORMS:
-            raise ValueError(f"stopping rule: triggers must be one of {', '.join(FORMS)}, got {self.triggers!r}")
+        check_choice("stopping rule", "triggers", self.triggers, FORMS)
         if not 0 <= self.earliest <= self.latest or self.patience < 1:
             raise ValueError(
                 "stopping rule: 0 ≤ earliest ≤ latest and patience ≥ 1 are wanted, "
@@ -111,7 +112,10 @@ class StoppingRule:
         state.epoch += 1
         if accuracy >= state.best_accuracy or loss <= state.best_loss:
             state.best_epoch = state.epoch
-        self._count(accuracy, loss)
+        state.equal = state.equal + 1 if accuracy == state.best_accuracy else 0
+        state.without_accuracy = 0 if accuracy >= state.best_accuracy else state.without_accuracy + 1
+        state.without_loss = 0 if loss < state.best_loss else state.without_loss + 1
+        state.best_accuracy, state.best_loss = max(state.best_accuracy, accuracy), min(state.best_loss, loss)
         stale = min(state.without_accuracy, state.without_loss) >= options.patience
         level = options.triggers == "released" and state.equal >= options.patience
         state.stopped = (state.epoch > options.earliest and (stale or level)) or state.epoch > options.latest
@@ -120,19 +124,6 @@ class StoppingRule:
             state.best_accuracy *= options.relax_accuracy
             state.best_loss *= options.relax_loss
         return state.stopped
-
-    def _count(self, accuracy: float, loss: float) -> None:
-        state = self._state
-        if accuracy >= state.best_accuracy:
-            state.equal = state.equal + 1 if accuracy == state.best_accuracy else 0
-            state.best_accuracy, state.without_accuracy = accuracy, 0
-        else:
-            state.equal = 0
-            state.without_accuracy += 1
-        if loss < state.best_loss:
-            state.best_loss, state.without_loss = loss, 0
-        else:
-            state.without_loss += 1
 
     def state_dict(self) -> dict[str, float]:
         """Plain numbers, for a checkpoint."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
 from methods.cards import MethodCard
@@ -14,7 +12,7 @@ from methods.distillation.logits import cross_entropy
 class CrossEntropy(Objective):
     """Mean −log softmax(z)[y], or −Σ v·log softmax(z) for mixed labels with masses v."""
 
-    name: ClassVar[str] = "cross-entropy"
+    name = "cross-entropy"
 
     def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy``."""
@@ -22,13 +20,9 @@ class CrossEntropy(Objective):
 
 
 CARD = MethodCard(
-    name="cross-entropy",
+    of=CrossEntropy,
     title="cross-entropy",
-    slot="objective",
-    role="baseline",
-    family="distillation",
     paper="the usual classification loss",
-    target="CrossEntropy",
     summary="cross-entropy with the labels; no teacher, no smoothing",
     diagnostics=(*gradient_names("cross_entropy"), "student_non_target_mass"),
 )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_rows
@@ -26,7 +24,7 @@ def partners(labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def cs_kd_loss(student: Tensor, label: Tensor, temperature: float = 4.0) -> Tensor:
-    """T²·mean KL(softmax(z'/T)‖softmax(z/T)), z' another item of the class, without gradient.
+    """T²·mean KL(softmax(z'/T)‖softmax(z/T)), z' another item of the class, without gradient; a scalar.
 
     Yun et al. 2020 (arXiv 2003.13964), the class-wise regularisation. The released sampler draws the pairs; here they
     are those that the batch happens to hold, and the mean runs over items that have one (0 where none has).
@@ -35,9 +33,6 @@ def cs_kd_loss(student: Tensor, label: Tensor, temperature: float = 4.0) -> Tens
         student: logits (N, C), any floating type; computed in float32 or wider.
         label: indices (N,) or masses (N, C), of which the heaviest class counts.
         temperature: T > 0.
-
-    Returns:
-        A scalar.
     """
     partner, paired = partners(target_index(label))
     other = widen(student.detach())[partner] / temperature
@@ -57,7 +52,7 @@ class CSKD(Objective):
         ValueError: a temperature not above 0.
     """
 
-    name: ClassVar[str] = "cs-kd"
+    name = "cs-kd"
 
     def __init__(self, *, temperature: float = 4.0, weight: float = 1.0) -> None:
         super().__init__()
@@ -77,16 +72,12 @@ class CSKD(Objective):
 
 
 CARD = MethodCard(
-    name="cs-kd",
+    of=CSKD,
     title="CS-KD",
-    slot="objective",
-    role="baseline",
     family="self-distillation",
     paper="Yun, Park, Lee, Shin: Regularizing Class-wise Predictions via Self-knowledge Distillation, CVPR 2020, "
     "arXiv 2003.13964",
-    target="CSKD",
     summary="predictions of two items of one class drawn together",
-    defaults=defaults_of(CSKD),
     search_space={"temperature": Uniform(1.0, 8.0), "weight": Uniform(0.5, 4.0, log=True)},
     diagnostics=(*gradient_names("cross_entropy", "distillation"), "student_non_target_mass", "paired_share"),
 )

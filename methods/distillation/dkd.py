@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
-from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index, target_log_odds
-from methods.distillation.probes import TEACHER_QUANTITIES
+from methods.distillation.logits import cross_entropy, target_index, target_log_odds
+from methods.distillation.probes import TEACHER_QUANTITIES, normalised_kl
 from methods.precision import widen
 
 
 def tckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
-    """DKD's target term: T²·mean KL of the binary distributions (target, everything else).
+    """DKD's target term: T²·mean KL of the binary distributions (target, everything else), a scalar.
 
     Zhao et al. 2022 (arXiv 2203.08679), the term TCKD. Both log-probabilities come from the log-odds,
     so neither is ever log 0.
@@ -27,9 +25,6 @@ def tckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: floa
         teacher: logits (N, C), without gradient.
         label: indices (N,) or masses (N, C), of which the heaviest class counts.
         temperature: T > 0.
-
-    Returns:
-        A scalar.
     """
     target = target_index(label)
     odds_s = target_log_odds(widen(student) / temperature, target)
@@ -40,24 +35,11 @@ def tckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: floa
 
 
 def nckd_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0) -> Tensor:
-    """DKD's non-target term: T²·mean KL of the distributions over the other classes (the term NCKD).
+    """DKD's non-target term NCKD: T²·``normalised_kl`` at temperature T, a scalar; arguments as of ``tckd_loss``.
 
     The released code subtracts 1000 from the target's logit; here the target is left out, which is its limit.
-
-    Args:
-        student: logits (N, C).
-        teacher: logits (N, C), without gradient.
-        label: indices (N,) or masses (N, C), of which the heaviest class counts.
-        temperature: T > 0.
-
-    Returns:
-        A scalar.
     """
-    dropped = is_target(student, target_index(label))
-    log_s = others_log_softmax(widen(student) / temperature, dropped)
-    log_t = others_log_softmax(widen(teacher.detach()) / temperature, dropped)
-    soft = log_t.exp().masked_fill(dropped, 0.0)
-    return temperature**2 * (soft * (log_t - log_s)).sum(dim=1).mean()
+    return temperature**2 * normalised_kl(widen(student) / temperature, widen(teacher.detach()) / temperature, label)
 
 
 def dkd_loss(
@@ -86,8 +68,8 @@ class DKD(Objective):
         ValueError: a temperature not above 0, a negative warm-up, or both kinds of warm-up.
     """
 
-    name: ClassVar[str] = "dkd"
-    needs: ClassVar[tuple[str, ...]] = ("teacher",)
+    name = "dkd"
+    needs = ("teacher",)
 
     def __init__(
         self,
@@ -117,10 +99,8 @@ class DKD(Objective):
 
     def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy``, ``target``, ``non_target``."""
-        weight, given = (
-            self.warmup(batch),
-            (batch.logits, batch.require("teacher_logits"), batch.labels, self.temperature),
-        )
+        weight = self.warmup(batch)
+        given = (batch.logits, batch.require("teacher_logits"), batch.labels, self.temperature)
         return {
             "cross_entropy": self.ce_weight * cross_entropy(batch.logits, batch.labels),
             "target": weight * self.alpha * tckd_loss(*given),
@@ -129,16 +109,10 @@ class DKD(Objective):
 
 
 CARD = MethodCard(
-    name="dkd",
+    of=DKD,
     title="DKD",
-    slot="objective",
-    role="baseline",
-    family="distillation",
     paper="Zhao, Cui, Song, Qiu, Liang: Decoupled Knowledge Distillation, CVPR 2022, arXiv 2203.08679",
-    target="DKD",
     summary="target and non-target knowledge distilled by two KL divergences with weights of their own",
-    defaults=defaults_of(DKD),
     search_space={"temperature": Uniform(1.0, 8.0), "beta": Uniform(0.25, 10.0, log=True)},
-    needs=("teacher",),
     diagnostics=(*gradient_names("cross_entropy", "target", "non_target"), *TEACHER_QUANTITIES),
 )

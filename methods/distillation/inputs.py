@@ -55,6 +55,8 @@ class DistillationBatch(LossInputs):
 class Objective(TrainingLoss[DistillationBatch]):
     """A training loss of a classifier."""
 
+    slot, family = "objective", "distillation"
+
     def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``student_non_target_mass``; of a method with a teacher all of ``TEACHER_QUANTITIES``."""
         if "teacher" in self.needs:
@@ -82,11 +84,9 @@ class Objective(TrainingLoss[DistillationBatch]):
             terms = self.terms(replace(batch, logits=logits))
             norms = {}
             for name, term in terms.items():
-                (gradient,) = (
-                    torch.autograd.grad(term, logits, retain_graph=True, allow_unused=True)
-                    if term.requires_grad
-                    else (None,)
-                )
+                gradient = None
+                if term.requires_grad:
+                    (gradient,) = torch.autograd.grad(term, logits, retain_graph=True, allow_unused=True)
                 norms[name] = torch.zeros_like(term) if gradient is None else torch.linalg.vector_norm(gradient)
         return {name: norm.detach() for name, norm in norms.items()}
 
@@ -112,11 +112,25 @@ class Objective(TrainingLoss[DistillationBatch]):
             )
 
 
+def as_map(feature: Tensor) -> Tensor:
+    """A map (N, F, H, W); pooled features (N, F) become maps of one position."""
+    return feature[:, :, None, None] if feature.ndim == 2 else feature
+
+
+def check_channels(method: str, batch: DistillationBatch, student: int, teacher: int) -> None:
+    """Refuse features that are neither pooled nor maps, or of other channels (ValueError)."""
+    for name, channels in (("feature", student), ("teacher_feature", teacher)):
+        feature: Tensor | None = getattr(batch, name)
+        if feature is None or feature.ndim not in (2, 4) or feature.shape[1] != channels:
+            shape = None if feature is None else tuple(feature.shape)
+            raise ValueError(f"{method}: {name} must be (items, {channels}) or (items, {channels}, H, W), got {shape}")
+
+
 @contextmanager
 def _unchanged(module: nn.Module) -> Iterator[None]:
     """Put buffers and random streams back afterwards: a probe must not shift the training that it watches."""
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
-    streams = [(part, part.state()) for part in module.modules() if isinstance(part, RandomStream)]
+    streams = [(part, part.get_extra_state()) for part in module.modules() if isinstance(part, RandomStream)]
     try:
         yield
     finally:
@@ -124,7 +138,7 @@ def _unchanged(module: nn.Module) -> Iterator[None]:
             for name, buffer in module.named_buffers():
                 buffer.copy_(buffers[name])
         for part, state in streams:
-            part.restore(state)
+            part.set_extra_state(state)
 
 
 class RandomStream(nn.Module):
@@ -138,25 +152,17 @@ class RandomStream(nn.Module):
         """Numbers in [0, 1) of a shape, float32, on the device of ``like``."""
         return torch.rand(shape, generator=self._generator).to(like.device)
 
-    def state(self) -> Tensor:
-        """The generator's state as bytes."""
+    def get_extra_state(self) -> Tensor:
+        """The generator's state as bytes, for ``state_dict``."""
         return self._generator.get_state()
 
-    def restore(self, state: Tensor) -> None:
-        """Go on from a state that ``state`` returned."""
-        self._generator.set_state(state.cpu())
-
-    def get_extra_state(self) -> Tensor:
-        """For ``state_dict``: the generator's state."""
-        return self.state()
-
     def set_extra_state(self, state: Tensor) -> None:
-        """For ``load_state_dict``."""
-        self.restore(state)
+        """Go on from such a state, for ``load_state_dict``."""
+        self._generator.set_state(state.cpu())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> RandomStream:
         copy = RandomStream(0)
-        copy.restore(self.state())
+        copy.set_extra_state(self.get_extra_state())
         memo[id(self)] = copy
         return copy
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy
@@ -15,13 +13,7 @@ from methods.precision import widen
 
 
 def kd_rows(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
-    """Cross-entropy of the softened student with the softened teacher, item by item, (N,).
-
-    Args:
-        student: logits (N, C).
-        teacher: logits (N, C); no gradient flows into them.
-        temperature: T > 0.
-    """
+    """Cross-entropy of the softened student with the softened teacher, item by item, (N,); arguments as ``kd_loss``."""
     soft = (widen(teacher.detach()) / temperature).softmax(dim=1)
     return -(soft * (widen(student) / temperature).log_softmax(dim=1)).sum(dim=1)
 
@@ -29,15 +21,12 @@ def kd_rows(student: Tensor, teacher: Tensor, temperature: float) -> Tensor:
 def kd_loss(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
     """T²·mean CE(softmax(z_t/T), softmax(z_s/T)); Hinton, Vinyals, Dean 2015 (arXiv 1503.02531), section 2.
 
-    The KL divergence differs from it by the teacher's entropy, which has no gradient.
+    A scalar. The KL divergence differs from it by the teacher's entropy, which has no gradient.
 
     Args:
         student: logits (N, C), any floating type; computed in float32 or wider.
         teacher: logits (N, C), without gradient.
         temperature: T > 0.
-
-    Returns:
-        A scalar.
     """
     return temperature**2 * kd_rows(student, teacher, temperature).mean()
 
@@ -58,8 +47,8 @@ class KD(Objective):
         ValueError: a temperature not above 0, a negative weight (also by 1 − alpha).
     """
 
-    name: ClassVar[str] = "kd"
-    needs: ClassVar[tuple[str, ...]] = ("teacher",)
+    name = "kd"
+    needs = ("teacher",)
 
     def __init__(self, *, temperature: float = 1.0, alpha: float = 0.5, ce_weight: float | None = None) -> None:
         super().__init__()
@@ -81,16 +70,10 @@ class KD(Objective):
 
 
 CARD = MethodCard(
-    name="kd",
+    of=KD,
     title="KD",
-    slot="objective",
-    role="baseline",
-    family="distillation",
     paper="Hinton, Vinyals, Dean: Distilling the Knowledge in a Neural Network, 2015, arXiv 1503.02531",
-    target="KD",
     summary="cross-entropy with the teacher's softened probabilities, beside the labels",
-    defaults=defaults_of(KD),
     search_space={"temperature": Uniform(1.0, 8.0), "alpha": Uniform(0.1, 0.95)},
-    needs=("teacher",),
     diagnostics=(*gradient_names("cross_entropy", "distillation"), *TEACHER_QUANTITIES),
 )

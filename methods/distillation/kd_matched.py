@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_loss
@@ -20,12 +18,7 @@ from methods.precision import widen
 def matching_scale(student: Tensor, teacher: Tensor, label: Tensor, temperature: float, gamma: float) -> Tensor:
     """The factor that gives KD's gradient by the logits the norm of NKD's on this batch; a scalar without gradient.
 
-    Args:
-        student: logits (N, C).
-        teacher: logits (N, C).
-        label: indices (N,) or masses (N, C).
-        temperature: T > 0 of both.
-        gamma: γ of NKD.
+    Arguments as of ``nkd_loss``; the temperature is that of both.
     """
     with torch.enable_grad():
         logits = widen(student.detach()).requires_grad_()
@@ -51,8 +44,8 @@ class MatchedKD(Objective):
         ValueError: a temperature not above 0.
     """
 
-    name: ClassVar[str] = "kd-matched"
-    needs: ClassVar[tuple[str, ...]] = ("teacher",)
+    name = "kd-matched"
+    needs = ("teacher",)
 
     def __init__(self, *, temperature: float = 1.0, gamma: float = 1.5) -> None:
         super().__init__()
@@ -76,16 +69,10 @@ class MatchedKD(Objective):
 
 
 CARD = MethodCard(
-    name="kd-matched",
+    of=MatchedKD,
     title="KD at NKD's scale",
-    slot="objective",
-    role="baseline",
-    family="distillation",
     paper="a control of this project; KD: Hinton, Vinyals, Dean 2015, arXiv 1503.02531",
-    target="MatchedKD",
     summary="KD whose gradient has, batch by batch, the norm of NKD's",
-    defaults=defaults_of(MatchedKD),
     search_space={"temperature": Uniform(1.0, 6.0), "gamma": Uniform(0.25, 8.0, log=True)},
-    needs=("teacher",),
     diagnostics=(*gradient_names("cross_entropy", "distillation"), *TEACHER_QUANTITIES, "matching_scale"),
 )

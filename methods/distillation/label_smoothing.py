@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy
 
@@ -21,7 +19,7 @@ class LabelSmoothing(Objective):
         ValueError: ε outside [0, 1).
     """
 
-    name: ClassVar[str] = "label-smoothing"
+    name = "label-smoothing"
 
     def __init__(self, *, smoothing: float = 0.1) -> None:
         super().__init__()
@@ -35,16 +33,12 @@ class LabelSmoothing(Objective):
 
 
 CARD = MethodCard(
-    name="label-smoothing",
+    of=LabelSmoothing,
     title="label smoothing",
-    slot="objective",
-    role="baseline",
     family="self-distillation",
     paper="Szegedy, Vanhoucke, Ioffe, Shlens, Wojna: Rethinking the Inception Architecture for Computer Vision, "
     "CVPR 2016, arXiv 1512.00567",
-    target="LabelSmoothing",
     summary="cross-entropy with a share ε of each label spread over all classes",
-    defaults=defaults_of(LabelSmoothing),
     search_space={"smoothing": Uniform(0.0, 0.3)},
     diagnostics=(*gradient_names("cross_entropy"), "student_non_target_mass"),
 )

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, Uniform, defaults_of
-from methods.distillation.features import as_map, check_channels
-from methods.distillation.inputs import DistillationBatch, Objective, RandomStream, gradient_names
+from methods.cards import MethodCard, Uniform
+from methods.distillation.inputs import (
+    DistillationBatch,
+    Objective,
+    RandomStream,
+    as_map,
+    check_channels,
+    gradient_names,
+)
 from methods.distillation.logits import cross_entropy
 from methods.precision import widen
 
@@ -31,8 +35,8 @@ class MGD(Objective):
         ValueError: a ratio outside [0, 1).
     """
 
-    name: ClassVar[str] = "mgd"
-    needs: ClassVar[tuple[str, ...]] = ("feature", "teacher_feature")
+    name = "mgd"
+    needs = ("feature", "teacher_feature")
 
     def __init__(
         self,
@@ -77,17 +81,11 @@ class MGD(Objective):
 
 
 CARD = MethodCard(
-    name="mgd",
+    of=MGD,
     title="MGD",
-    slot="objective",
-    role="baseline",
-    family="distillation",
     paper="Yang, Li, Shao, Shi, Yuan, Yuan: Masked Generative Distillation, ECCV 2022, arXiv 2205.01529",
-    target="MGD",
     summary="from a masked student feature a small generator must restore the teacher's feature",
     required=("feature_channels", "teacher_channels"),
-    defaults=defaults_of(MGD),
     search_space={"alpha": Uniform(1e-5, 1e-2, log=True), "mask_ratio": Uniform(0.0, 0.6)},
-    needs=("feature", "teacher_feature"),
     diagnostics=(*gradient_names("cross_entropy", "generation"), "student_non_target_mass"),
 )

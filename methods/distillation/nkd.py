@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice, check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_loss
@@ -21,15 +21,9 @@ MASKS: tuple[str, ...] = ("others", "all")
 
 
 def nkd_target_loss(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
-    """NKD's target term −mean p_t[y]·log p_s[y] at temperature 1 (arXiv 2303.13005, section 3.1).
+    """NKD's target term −mean p_t[y]·log p_s[y] at temperature 1 (arXiv 2303.13005, section 3.1), a scalar.
 
-    Args:
-        student: logits (N, C).
-        teacher: logits (N, C), without gradient.
-        label: indices (N,) or masses (N, C), of which the heaviest class counts.
-
-    Returns:
-        A scalar.
+    Arguments as of ``nkd_loss``.
     """
     target = target_index(label)
     weight = torch.sigmoid(target_log_odds(widen(teacher.detach()), target))
@@ -39,18 +33,10 @@ def nkd_target_loss(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
 def nkd_non_target_loss(
     student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0, normalise: bool = True
 ) -> Tensor:
-    """NKD's non-target term −T²·mean Σ_{i≠y} T_i·log S_i (same section, without γ).
+    """NKD's non-target term −T²·mean Σ_{i≠y} T_i·log S_i (same section, without γ), a scalar.
 
-    Args:
-        student: logits (N, C).
-        teacher: logits (N, C), without gradient.
-        label: indices (N,) or masses (N, C), of which the heaviest class counts.
-        temperature: T > 0.
-        normalise: whether T and S are made to sum to one over the other classes (NKD) or are the parts of the softmax
-            over all classes (what KD compares; the ablation of the paper's Table 5).
-
-    Returns:
-        A scalar.
+    Arguments as of ``nkd_loss``, and ``normalise``: whether T and S are made to sum to one over the other classes
+    (NKD) or are the parts of the softmax over all classes (what KD compares; the ablation of the paper's Table 5).
     """
     student, teacher = widen(student) / temperature, widen(teacher.detach()) / temperature
     dropped = is_target(student, target_index(label))
@@ -62,12 +48,7 @@ def nkd_non_target_loss(
 
 
 def nkd_loss(
-    student: Tensor,
-    teacher: Tensor,
-    label: Tensor,
-    temperature: float = 1.0,
-    gamma: float = 1.5,
-    alpha: float = 1.0,
+    student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 1.0, gamma: float = 1.5, alpha: float = 1.0
 ) -> Tensor:
     """NKD without cross-entropy: alpha·target term + gamma·non-target term, in one pass with its own backward.
 
@@ -162,8 +143,8 @@ class NKD(Objective):
         ValueError: a temperature not above 0, an unknown mask.
     """
 
-    name: ClassVar[str] = "nkd"
-    needs: ClassVar[tuple[str, ...]] = ("teacher",)
+    name = "nkd"
+    needs = ("teacher",)
 
     def __init__(
         self,
@@ -186,16 +167,10 @@ class NKD(Objective):
         if not self.normalise or self.mask == "all":
             return super().losses(batch)
         plain = self.ce_weight * cross_entropy(batch.logits, batch.labels)
-        distilled, target, non_target = _FusedNKD.apply(
-            widen(batch.logits),
-            widen(batch.require("teacher_logits").detach()),
-            target_index(batch.labels),
-            self.temperature,
-            self.gamma,
-            self.alpha,
-        )
-        terms = {"cross_entropy": plain.detach(), "target": target, "non_target": non_target}
-        return Loss(plain + distilled, terms)
+        student, teacher = widen(batch.logits), widen(batch.require("teacher_logits").detach())
+        settings = (self.temperature, self.gamma, self.alpha)
+        distilled, target, non_target = _FusedNKD.apply(student, teacher, target_index(batch.labels), *settings)
+        return Loss(plain + distilled, {"cross_entropy": plain.detach(), "target": target, "non_target": non_target})
 
     def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy``, ``target``, ``non_target``."""
@@ -212,18 +187,13 @@ class NKD(Objective):
 
 
 CARD = MethodCard(
-    name="nkd",
+    of=NKD,
     title="NKD",
-    slot="objective",
     role="method",
-    family="distillation",
     paper="Yang, Zeng, Li, Zhang, Yuan, Li: From Knowledge Distillation to Self-Knowledge Distillation: A Unified "
     "Approach with Normalized Loss and Customized Soft Labels, ICCV 2023, arXiv 2303.13005",
-    target="NKD",
     summary="the teacher's target probability, and its other classes made to sum to one, distilled separately",
-    defaults=defaults_of(NKD),
     options={"normalise": (True, False), "mask": MASKS},
     search_space={"temperature": Uniform(1.0, 6.0), "gamma": Uniform(0.25, 8.0, log=True)},
-    needs=("teacher",),
     diagnostics=(*gradient_names("cross_entropy", "target", "non_target"), *TEACHER_QUANTITIES),
 )

@@ -24,8 +24,7 @@ def non_target_mass(logits: Tensor, labels: Tensor) -> Tensor:
 
 def normalised_kl(student: Tensor, teacher: Tensor, labels: Tensor) -> Tensor:
     """Mean KL(teacher‖student) of the distributions over the non-target classes, each made to sum to one, in nats."""
-    target = target_index(labels)
-    dropped = is_target(student, target)
+    dropped = is_target(student, target_index(labels))
     log_s, log_t = others_log_softmax(widen(student), dropped), others_log_softmax(widen(teacher), dropped)
     return (log_t.exp().masked_fill(dropped, 0.0) * (log_t - log_s)).sum(dim=1).mean()
 

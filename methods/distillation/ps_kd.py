@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import class_masses, cross_entropy
 from methods.losses import Loss
@@ -30,8 +30,8 @@ class PSKD(Objective):
         ValueError: alpha outside [0, 1].
     """
 
-    name: ClassVar[str] = "ps-kd"
-    needs: ClassVar[tuple[str, ...]] = ("index",)
+    name = "ps-kd"
+    needs = ("index",)
     tables: ClassVar[tuple[str, ...]] = ("predictions", "seen")  # buffers with a row a training item
 
     predictions: Tensor
@@ -78,18 +78,13 @@ class PSKD(Objective):
 
 
 CARD = MethodCard(
-    name="ps-kd",
+    of=PSKD,
     title="PS-KD",
-    slot="objective",
-    role="baseline",
     family="self-distillation",
     paper="Kim, Ji, Yoon, Hwang: Self-Knowledge Distillation with Progressive Refinement of Targets, ICCV 2021, "
     "arXiv 2006.12000",
-    target="PSKD",
     summary="labels mixed ever more with the model's own predictions of the epoch before",
     required=("items", "classes"),
-    defaults=defaults_of(PSKD),
     search_space={"alpha": Uniform(0.3, 0.95)},
-    needs=("index",),
     diagnostics=(*gradient_names("cross_entropy", "distillation"), "student_non_target_mass", "own_non_target_mass"),
 )

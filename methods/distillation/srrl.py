@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.cards import MethodCard, Uniform, defaults_of
-from methods.distillation.features import as_map, check_channels
-from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
+from methods.cards import MethodCard, Uniform
+from methods.distillation.inputs import DistillationBatch, Objective, as_map, check_channels, gradient_names
 from methods.distillation.logits import cross_entropy
 from methods.distillation.probes import TEACHER_QUANTITIES
 from methods.precision import widen
@@ -33,8 +31,8 @@ class SRRL(Objective):
     The batch's ``teacher_head`` maps pooled features (N, G) to logits and must be frozen.
     """
 
-    name: ClassVar[str] = "srrl"
-    needs: ClassVar[tuple[str, ...]] = ("teacher", "feature", "teacher_feature", "teacher_head")
+    name = "srrl"
+    needs = ("teacher", "feature", "teacher_feature", "teacher_head")
 
     def __init__(self, feature_channels: int, teacher_channels: int, *, alpha: float = 1.0, beta: float = 1.0) -> None:
         super().__init__()
@@ -65,18 +63,12 @@ class SRRL(Objective):
 
 
 CARD = MethodCard(
-    name="srrl",
+    of=SRRL,
     title="SRRL",
-    slot="objective",
-    role="baseline",
-    family="distillation",
     paper="Yang, Martinez, Bulat, Tzimiropoulos: Knowledge Distillation via Softmax Regression Representation "
     "Learning, ICLR 2021",
-    target="SRRL",
     summary="the student's feature, connected to the teacher's space, must serve the teacher's classifier",
     required=("feature_channels", "teacher_channels"),
-    defaults=defaults_of(SRRL),
     search_space={"alpha": Uniform(0.1, 10.0, log=True), "beta": Uniform(0.1, 10.0, log=True)},
-    needs=("teacher", "feature", "teacher_feature", "teacher_head"),
     diagnostics=(*gradient_names("cross_entropy", "feature", "regression"), *TEACHER_QUANTITIES),
 )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice, check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import class_masses, cross_entropy
@@ -25,7 +23,9 @@ def virtual_teacher(labels: Tensor, classes: int, correct: float, dtype: torch.d
 def tf_kd_loss(
     student: Tensor, label: Tensor, temperature: float = 20.0, correct: float = 0.99, form: str = "released"
 ) -> Tensor:
-    """Mean KL(virtual teacher‖student); Yuan et al. 2020 (arXiv 1909.11723), the term of Tf-KD_reg.
+    """KL(virtual teacher‖student), summed over classes, mean over items, a scalar.
+
+    Yuan et al. 2020 (arXiv 1909.11723), the term of Tf-KD_reg.
 
     Args:
         student: logits (N, C), any floating type; computed in float32 or wider.
@@ -34,9 +34,6 @@ def tf_kd_loss(
         correct: the virtual teacher's probability of the label.
         form: ``released`` softens the teacher by a softmax of its *probabilities* over T and the student not at all;
             ``paper`` softens both, the teacher's logits being its log-probabilities.
-
-    Returns:
-        A scalar: summed over classes, mean over items.
     """
     wide = widen(student)
     teacher = virtual_teacher(label, wide.shape[1], correct, wide.dtype)
@@ -64,7 +61,7 @@ class TfKD(Objective):
         ValueError: a value out of range, an unknown form.
     """
 
-    name: ClassVar[str] = "tf-kd"
+    name = "tf-kd"
 
     def __init__(
         self,
@@ -94,16 +91,12 @@ class TfKD(Objective):
 
 
 CARD = MethodCard(
-    name="tf-kd",
+    of=TfKD,
     title="Tf-KD",
-    slot="objective",
-    role="baseline",
     family="self-distillation",
     paper="Yuan, Tay, Li, Wang, Feng: Revisiting Knowledge Distillation via Label Smoothing Regularization, CVPR 2020, "
     "arXiv 1909.11723",
-    target="TfKD",
     summary="distillation from a virtual teacher that is 99 % sure of the label and indifferent otherwise",
-    defaults=defaults_of(TfKD),
     options={"form": FORMS},
     search_space={"temperature": Uniform(5.0, 50.0, log=True), "alpha": Uniform(0.05, 0.95)},
     diagnostics=(*gradient_names("cross_entropy", "distillation"), "student_non_target_mass"),

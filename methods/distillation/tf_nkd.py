@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.logits import cross_entropy
-from methods.distillation.uskd import USKDOptions, find_targets, target_labels, uskd_target_loss
-from methods.precision import widen
+from methods.distillation.uskd import (
+    TARGET_LABEL_QUANTITIES,
+    USKDOptions,
+    find_targets,
+    target_label_quantities,
+    uskd_target_loss,
+)
 
 LINEAR = USKDOptions(smoothing="linear")
 
@@ -18,14 +21,12 @@ LINEAR = USKDOptions(smoothing="linear")
 def tf_nkd_loss(student: Tensor, label: Tensor) -> Tensor:
     """−mean Σ P·log softmax(z)[y] with P = s + v − mean s: USKD's target term with s in place of s².
 
-    Yang et al. 2022 (arXiv 2208.10139), the teacher-free form. There is no non-target term.
+    A scalar; P has no gradient, and there is no non-target term. Yang et al. 2022 (arXiv 2208.10139), the
+    teacher-free form.
 
     Args:
         student: logits (N, C), any floating type; computed in float32 or wider.
         label: indices (N,) or masses (N, C), of which the two heaviest classes count; the mean is per place.
-
-    Returns:
-        A scalar; P has no gradient.
     """
     return uskd_target_loss(student, find_targets(label, student), LINEAR)
 
@@ -38,7 +39,7 @@ class TfNKD(Objective):
         ce_weight: weight of cross-entropy.
     """
 
-    name: ClassVar[str] = "tf-nkd"
+    name = "tf-nkd"
 
     def __init__(self, *, alpha: float = 1.0, ce_weight: float = 1.0) -> None:
         super().__init__()
@@ -54,27 +55,16 @@ class TfNKD(Objective):
     def probe(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """Mean and largest P, and the student's non-target mass."""
         targets = find_targets(batch.labels, batch.logits)
-        probability = widen(batch.logits).softmax(dim=1).gather(1, targets.classes)
-        present = target_labels(probability, targets.masses, "linear")[targets.masses > 0]
-        return {"target_label_mean": present.mean(), "target_label_max": present.max(), **super().probe(batch)}
+        return {**target_label_quantities(batch.logits, targets, LINEAR), **super().probe(batch)}
 
 
 CARD = MethodCard(
-    name="tf-nkd",
+    of=TfNKD,
     title="tf-NKD",
-    slot="objective",
-    role="baseline",
     family="self-distillation",
     paper="Yang, Li, Gong, Zhang, Lao, Yuan, Li: Rethinking Knowledge Distillation via Cross-Entropy, 2022, "
     "arXiv 2208.10139",
-    target="TfNKD",
     summary="the target class again, weighted by the student's own probability; the preprint's self-distillation",
-    defaults=defaults_of(TfNKD),
     search_space={"alpha": Uniform(0.05, 2.0, log=True)},
-    diagnostics=(
-        *gradient_names("cross_entropy", "target"),
-        "target_label_mean",
-        "target_label_max",
-        "student_non_target_mass",
-    ),
+    diagnostics=(*gradient_names("cross_entropy", "target"), *TARGET_LABEL_QUANTITIES, "student_non_target_mass"),
 )

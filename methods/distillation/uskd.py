@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
 from methods.distillation.inputs import DistillationBatch, Objective, RandomStream, gradient_names
 from methods.distillation.logits import cross_entropy, is_target, others_log_softmax, target_index
 from methods.distillation.probes import spearman
-from methods.distillation.ranking import (
-    SOURCES,
-    rank_scores,
-    two_heaviest,
-    uniform_masses,
-    zipf_masses,
-)
+from methods.distillation.ranking import SOURCES, rank_scores, two_heaviest, uniform_masses, zipf_masses
 from methods.precision import widen
 
-SMOOTHINGS: tuple[str, ...] = ("squared", "linear", "none")
-FORMS: tuple[str, ...] = ("released", "paper")
-ZIPF: tuple[str, ...] = ("all", "others")
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "rank": SOURCES,
+    "zero_mass": ("released", "paper"),
+    "zipf_over": ("all", "others"),
+    "smoothing": ("squared", "linear", "none"),
+}
 WEAK_SMOOTHING = 0.1
+TARGET_LABEL_QUANTITIES = ("target_label_mean", "target_label_max")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +46,8 @@ class USKDOptions:
     clamp: bool = False
 
     def __post_init__(self) -> None:
-        check_choice("uskd", "rank", self.rank, SOURCES)
-        check_choice("uskd", "zero_mass", self.zero_mass, FORMS)
-        check_choice("uskd", "zipf_over", self.zipf_over, ZIPF)
-        check_choice("uskd", "smoothing", self.smoothing, SMOOTHINGS)
+        for name, allowed in OPTIONS.items():
+            check_choice("uskd", name, getattr(self, name), allowed)
 
 
 RELEASED = USKDOptions()
@@ -93,6 +88,13 @@ def target_labels(probability: Tensor, masses: Tensor, smoothing: str = "squared
     return torch.where(masses == 0, 0.0, soft.clamp(0, 1) if clamp else soft)
 
 
+def target_label_quantities(student: Tensor, targets: Targets, options: USKDOptions) -> dict[str, Tensor]:
+    """Mean and largest soft label P of the targets present, named by ``TARGET_LABEL_QUANTITIES``."""
+    probability = widen(student).softmax(dim=1).gather(1, targets.classes)
+    soft = target_labels(probability, targets.masses, options.smoothing, options.clamp)[targets.masses > 0]
+    return dict(zip(TARGET_LABEL_QUANTITIES, (soft.mean(), soft.max()), strict=True))
+
+
 def uskd_target_loss(student: Tensor, targets: Targets, options: USKDOptions = RELEASED) -> Tensor:
     """−mean Σ P·log softmax(z) over the targets; a scalar. P has no gradient."""
     log_p = widen(student).log_softmax(dim=1).gather(1, targets.classes)
@@ -128,7 +130,7 @@ def uskd_loss(
     mu: float = 0.005,
     options: USKDOptions = RELEASED,
 ) -> Tensor:
-    """USKD without cross-entropy: alpha·target + beta·non-target + mu·weak.
+    """USKD without cross-entropy: alpha·target + beta·non-target + mu·weak, a scalar.
 
     Args:
         student: logits (N, C), any floating type; computed in float32 or wider.
@@ -138,9 +140,6 @@ def uskd_loss(
         beta: weight of the non-target term.
         mu: weight of the weak head's cross-entropy with labels smoothed by 0.1.
         options: how the soft labels are made; ranks by teacher or at random need the module or the terms' functions.
-
-    Returns:
-        A scalar.
 
     Raises:
         ValueError: a rank source that needs more than student and weak logits.
@@ -167,19 +166,16 @@ class USKD(Objective):
         beta: weight of the non-target term.
         mu: weight of the weak head's term.
         ce_weight: weight of cross-entropy.
-        rank: see ``USKDOptions``, as are the next four. ``teacher`` (an ablation) needs ``teacher_logits``.
-        zero_mass: see there.
-        zipf_over: see there.
-        smoothing: see there.
-        clamp: see there.
+        rank: see ``USKDOptions``, as for the next four. ``teacher`` (an ablation) needs ``teacher_logits``.
+        zero_mass, zipf_over, smoothing, clamp: see there.
         rank_seed: seed of the ``random`` rank's own stream.
 
     Raises:
         ValueError: an unknown option.
     """
 
-    name: ClassVar[str] = "uskd"
-    needs: ClassVar[tuple[str, ...]] = ("feature",)
+    name = "uskd"
+    needs = ("feature",)
 
     def __init__(
         self,
@@ -224,13 +220,16 @@ class USKD(Objective):
         if self.options.rank == "teacher" and batch.teacher_logits is None:
             raise ValueError("uskd: rank 'teacher' needs teacher_logits in the batch")
 
+    def _drawn(self, student: Tensor) -> Tensor | None:
+        return None if self.noise is None else self.noise.uniform(tuple(student.shape), student)
+
     def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy``, ``target``, ``non_target``, ``weak``."""
         student, labels = batch.logits, batch.labels
         weak = self.weak_logits(batch.require("feature"))
         targets = find_targets(labels, student, self.options.zero_mass)
-        noise = None if self.noise is None else self.noise.uniform(tuple(student.shape), student)
-        non_target = uskd_non_target_loss(student, weak, targets, self.options, batch.teacher_logits, noise)
+        ranked_by = (batch.teacher_logits, self._drawn(student))
+        non_target = uskd_non_target_loss(student, weak, targets, self.options, *ranked_by)
         return {
             "cross_entropy": self.ce_weight * cross_entropy(student, labels),
             "target": self.alpha * uskd_target_loss(student, targets, self.options),
@@ -248,14 +247,10 @@ class USKD(Objective):
         student, labels = batch.logits, batch.labels
         weak = widen(self.weak_logits(batch.require("feature")))
         targets = find_targets(labels, student, self.options.zero_mass)
-        probability = widen(student).softmax(dim=1).gather(1, targets.classes)
-        soft = target_labels(probability, targets.masses, self.options.smoothing, self.options.clamp)
-        present = soft[targets.masses > 0]
         hits = weak.argmax(dim=1) == target_index(labels)
         quantities = {
             "weak_accuracy": 100 * hits.float().mean(),
-            "target_label_mean": present.mean(),
-            "target_label_max": present.max(),
+            **target_label_quantities(student, targets, self.options),
             **super().probe(batch),
         }
         if batch.teacher_logits is not None:
@@ -263,42 +258,31 @@ class USKD(Objective):
             teacher = widen(batch.require("teacher_logits"))
             quantities["weak_teacher_spearman"] = spearman(weak, teacher, target).mean()
             if self.options.rank != "uniform":
-                noise = None if self.noise is None else self.noise.uniform(tuple(student.shape), student)
+                noise = self._drawn(student)
                 scores = rank_scores(student, weak, targets.dropped, self.options.rank, teacher=teacher, noise=noise)
                 quantities["rank_teacher_spearman"] = spearman(scores, teacher, target).mean()
         return quantities
 
 
 CARD = MethodCard(
-    name="uskd",
+    of=USKD,
     title="USKD",
-    slot="objective",
     role="method",
     family="self-distillation",
     paper="Yang, Zeng, Li, Zhang, Yuan, Li: From Knowledge Distillation to Self-Knowledge Distillation: A Unified "
     "Approach with Normalized Loss and Customized Soft Labels, ICCV 2023, arXiv 2303.13005",
-    target="USKD",
     summary="soft labels without a teacher: the target's from the student, the others' from ranks by Zipf's law",
     required=("feature_channels", "classes"),
-    defaults=defaults_of(USKD),
-    options={
-        "rank": SOURCES,
-        "zero_mass": FORMS,
-        "zipf_over": ZIPF,
-        "smoothing": SMOOTHINGS,
-        "clamp": (False, True),
-    },
+    options={**OPTIONS, "clamp": (False, True)},
     search_space={
         "alpha": Uniform(0.05, 2.0, log=True),
         "beta": Uniform(0.02, 1.0, log=True),
         "mu": Uniform(0.001, 0.5, log=True),
     },
-    needs=("feature",),
     diagnostics=(
         *gradient_names("cross_entropy", "target", "non_target", "weak"),
         "weak_accuracy",
-        "target_label_mean",
-        "target_label_max",
+        *TARGET_LABEL_QUANTITIES,
         "student_non_target_mass",
         "weak_teacher_spearman",
         "rank_teacher_spearman",

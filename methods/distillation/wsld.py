@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_positive
 from methods.distillation.inputs import DistillationBatch, Objective, gradient_names
 from methods.distillation.kd import kd_rows
@@ -28,7 +26,7 @@ def wsld_weights(student: Tensor, teacher: Tensor, label: Tensor) -> Tensor:
 
 
 def wsld_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: float = 2.0, alpha: float = 2.5) -> Tensor:
-    """T²·alpha·mean of the weighted KD rows.
+    """T²·alpha·mean of the weighted KD rows, a scalar.
 
     Args:
         student: logits (N, C), any floating type; computed in float32 or wider.
@@ -36,9 +34,6 @@ def wsld_loss(student: Tensor, teacher: Tensor, label: Tensor, temperature: floa
         label: indices (N,) or masses (N, C).
         temperature: T > 0 of the KD rows.
         alpha: weight of the term.
-
-    Returns:
-        A scalar.
     """
     rows = kd_rows(student, teacher, temperature)
     return temperature**2 * alpha * (wsld_weights(student, teacher, label) * rows).mean()
@@ -56,8 +51,8 @@ class WSLD(Objective):
         ValueError: a temperature not above 0.
     """
 
-    name: ClassVar[str] = "wsld"
-    needs: ClassVar[tuple[str, ...]] = ("teacher",)
+    name = "wsld"
+    needs = ("teacher",)
 
     def __init__(self, *, temperature: float = 2.0, alpha: float = 2.5, ce_weight: float = 1.0) -> None:
         super().__init__()
@@ -79,17 +74,11 @@ class WSLD(Objective):
 
 
 CARD = MethodCard(
-    name="wsld",
+    of=WSLD,
     title="WSLD",
-    slot="objective",
-    role="baseline",
-    family="distillation",
     paper="Zhou, Song, Chen, Zhou, Wang, Yuan, Zhang: Rethinking Soft Labels for Knowledge Distillation: A "
     "Bias-Variance Tradeoff Perspective, ICLR 2021, arXiv 2102.00650",
-    target="WSLD",
     summary="KD whose items weigh less where the student already fits the label better than the teacher",
-    defaults=defaults_of(WSLD),
     search_space={"temperature": Uniform(1.0, 8.0), "alpha": Uniform(0.5, 4.0, log=True)},
-    needs=("teacher",),
     diagnostics=(*gradient_names("cross_entropy", "distillation"), *TEACHER_QUANTITIES, "item_weight"),
 )

@@ -1,27 +1,13 @@
 """Normalization layers: for sequences (T, B, C) with padding masks and for images (B, C, H, W) with holes."""
 
-from methods.norms.batch_image import BatchNormImage
-from methods.norms.batch_released import BatchNormReleased
-from methods.norms.batch_vanilla import BatchNormVanilla
-from methods.norms.group_rms import GroupRMSNorm
-from methods.norms.instance_image import InstanceNormImage
-from methods.norms.layer import LayerNorm
-from methods.norms.power_vanilla import PowerNormVanilla
-from methods.norms.powernorm import PowerNorm
-from methods.norms.region_basic import RegionNormBasic
-from methods.norms.region_learned import RegionNormLearned
-from methods.norms.rms import RMSNorm
-
-__all__ = [
-    "BatchNormImage",
-    "BatchNormReleased",
-    "BatchNormVanilla",
-    "GroupRMSNorm",
-    "InstanceNormImage",
-    "LayerNorm",
-    "PowerNorm",
-    "PowerNormVanilla",
-    "RMSNorm",
-    "RegionNormBasic",
-    "RegionNormLearned",
-]
+from methods.norms.batch_image import BatchNormImage as BatchNormImage
+from methods.norms.batch_released import BatchNormReleased as BatchNormReleased
+from methods.norms.batch_vanilla import BatchNormVanilla as BatchNormVanilla
+from methods.norms.group_rms import GroupRMSNorm as GroupRMSNorm
+from methods.norms.instance_image import InstanceNormImage as InstanceNormImage
+from methods.norms.layer import LayerNorm as LayerNorm
+from methods.norms.power_vanilla import PowerNormVanilla as PowerNormVanilla
+from methods.norms.powernorm import PowerNorm as PowerNorm
+from methods.norms.region_basic import RegionNormBasic as RegionNormBasic
+from methods.norms.region_learned import RegionNormLearned as RegionNormLearned
+from methods.norms.rms import RMSNorm as RMSNorm

@@ -1,7 +1,4 @@
-"""Batch normalization of feature maps, with running or batch statistics in evaluation.
-
-Ioffe, Szegedy, "Batch Normalization", ICML 2015, arXiv 1502.03167, Algorithms 1 and 2.
-"""
+"""Batch normalization of feature maps: Ioffe, Szegedy, ICML 2015, arXiv 1502.03167, Algorithms 1 and 2."""
 
 from __future__ import annotations
 
@@ -9,10 +6,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
 from methods.norms.probes import DEVIATIONS, Deviations, RegionShift
-from methods.norms.regions import ImageNorm, hole_mask
+from methods.norms.regions import ImageNorm
 from methods.norms.steps import backward_under_way
 
 STATISTICS = ("running", "batch")
@@ -53,8 +50,6 @@ class BatchNormImage(ImageNorm):
         self._deviations, self._region_shift = Deviations(), RegionShift()
 
     def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        if self.record and not torch.compiler.is_compiling():
-            self._observe(x, mask)
         if not self.training:
             running = self.statistics == "running"
             mean, variance = (self.running_mean, self.running_var) if running else (None, None)
@@ -70,8 +65,7 @@ class BatchNormImage(ImageNorm):
         return y
 
     def _observe(self, x: Tensor, mask: Tensor | None) -> None:
-        if mask is not None:
-            self._region_shift.observe(x, hole_mask(self.name, mask, x))
+        super()._observe(x, mask)
         if self.training:
             mean, variance = self.running_mean, self.running_var
             references = {"mean": mean, "variance": variance, "mean_square": variance + mean.square()}
@@ -84,7 +78,7 @@ class BatchNormImage(ImageNorm):
             ``batch_{mean,variance,mean_square}_deviation_{median,p99}`` of training forwards and, with masks,
             ``hole_share``, ``mean_shift``, ``std_ratio`` of the last one.
         """
-        return {**self._deviations.summary(), **self._region_shift.summary()}
+        return {**self._deviations.summary(), **super().diagnostics()}
 
     def extra_repr(self) -> str:
         """The hyper-parameters, for ``print``."""
@@ -92,15 +86,10 @@ class BatchNormImage(ImageNorm):
 
 
 CARD = MethodCard(
-    name="batch-image",
+    of=BatchNormImage,
     title="BatchNorm",
-    slot="norm",
-    role="baseline",
-    family="image",
     paper="Ioffe, Szegedy: Batch Normalization, ICML 2015, arXiv 1502.03167",
-    target="BatchNormImage",
     summary="Full-spatial batch normalization; evaluation by running or by batch statistics.",
-    defaults=defaults_of(BatchNormImage),
     options={"statistics": STATISTICS},
     search_space={"momentum": Uniform(0.01, 0.3, log=True)},
     diagnostics=(*DEVIATIONS, "hole_share", "mean_shift", "std_ratio"),

@@ -6,7 +6,7 @@ root mean square first, fills padding with the mean of the tokens, and has a mom
 
 from __future__ import annotations
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
 from methods.norms.masked_batch import MaskedBatchNorm
 from methods.norms.probes import DEVIATIONS
@@ -45,24 +45,15 @@ class BatchNormReleased(MaskedBatchNorm):
         check_choice(self.name, "scaling", scaling, OPTIONS["scaling"])
         check_choice(self.name, "padding", padding, OPTIONS["padding"])
         super().__init__(
-            channels,
-            momentum=momentum,
-            eps=eps,
-            scaling=scaling == "released",
-            fill=padding == "released",
+            channels, momentum=momentum, eps=eps, scaling=scaling == "released", fill=padding == "released"
         )
 
 
 CARD = MethodCard(
-    name="batch-released",
+    of=BatchNormReleased,
     title="BatchNorm (PowerNorm's release)",
-    slot="norm",
-    role="baseline",
-    family="sequence",
     paper="Shen et al.: PowerNorm, ICML 2020, arXiv 2003.07845 (the released BN arm)",
-    target="BatchNormReleased",
     summary="Token RMS, then batch normalization with padding filled by the mean: BN as PowerNorm's code has it.",
-    defaults=defaults_of(BatchNormReleased),
     options=OPTIONS,
     search_space={"momentum": Uniform(0.01, 0.3, log=True)},
     diagnostics=DEVIATIONS,

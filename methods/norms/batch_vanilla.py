@@ -1,11 +1,8 @@
-"""Batch normalization of sequences over the tokens that are not padding, and nothing besides.
-
-Ioffe and Szegedy, "Batch Normalization", ICML 2015, arXiv 1502.03167, Algorithm 1.
-"""
+"""Batch normalization of sequences: Ioffe, Szegedy, ICML 2015, arXiv 1502.03167, Algorithm 1, over the tokens."""
 
 from __future__ import annotations
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.norms.masked_batch import MaskedBatchNorm
 from methods.norms.probes import DEVIATIONS
 
@@ -29,15 +26,10 @@ class BatchNormVanilla(MaskedBatchNorm):
 
 
 CARD = MethodCard(
-    name="batch-vanilla",
+    of=BatchNormVanilla,
     title="BatchNorm (masked)",
-    slot="norm",
-    role="baseline",
-    family="sequence",
     paper="Ioffe, Szegedy: Batch Normalization, ICML 2015, arXiv 1502.03167",
-    target="BatchNormVanilla",
     summary="Batch normalization over the tokens that are not padding.",
-    defaults=defaults_of(BatchNormVanilla),
     search_space={"momentum": Uniform(0.01, 0.3, log=True)},
     diagnostics=DEVIATIONS,
 )

@@ -1,14 +1,11 @@
-"""Group scaling alone: the first half of the released PowerNorm, as a norm of its own.
-
-Shen et al., "PowerNorm", ICML 2020, arXiv 2003.07845: the released code scales groups of channels before PowerNorm.
-"""
+"""Group scaling alone, with which the released PowerNorm (ICML 2020, arXiv 2003.07845) begins."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, defaults_of
+from methods.cards import MethodCard
 from methods.norms.sequence import SequenceNorm, check_groups, group_scale, narrow
 from methods.precision import widen
 
@@ -29,6 +26,7 @@ class GroupRMSNorm(SequenceNorm):
     """
 
     name = "group-rms"
+    shown = ("groups", "eps")
 
     def __init__(self, channels: int, *, groups: int = 1, eps: float = 1e-5) -> None:
         super().__init__()
@@ -42,19 +40,10 @@ class GroupRMSNorm(SequenceNorm):
         scaled = group_scale(wide, self.groups, self.eps)
         return narrow(scaled * self.weight.to(wide.dtype) + self.bias.to(wide.dtype), x)
 
-    def extra_repr(self) -> str:
-        """The hyper-parameters, for ``print``."""
-        return f"{self.channels}, groups={self.groups}, eps={self.eps}"
-
 
 CARD = MethodCard(
-    name="group-rms",
+    of=GroupRMSNorm,
     title="GroupScaling",
-    slot="norm",
-    role="baseline",
-    family="sequence",
     paper="Shen et al.: PowerNorm, ICML 2020, arXiv 2003.07845 (group scaling of the released code)",
-    target="GroupRMSNorm",
     summary="PowerNorm's group scaling with gain and bias, without PowerNorm.",
-    defaults=defaults_of(GroupRMSNorm),
 )

@@ -1,14 +1,11 @@
-"""Layer normalization of sequences.
-
-Ba, Kiros, Hinton, "Layer Normalization", 2016, arXiv 1607.06450, equation 4.
-"""
+"""Layer normalization of sequences: Ba, Kiros, Hinton 2016, arXiv 1607.06450, equation 4."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, defaults_of
+from methods.cards import MethodCard
 from methods.norms.probes import DEVIATIONS, Deviations
 from methods.norms.sequence import SequenceNorm, valid_tokens
 
@@ -21,9 +18,6 @@ class LayerNorm(SequenceNorm, nn.LayerNorm):
     Args:
         channels: C.
         eps: added to the variance.
-
-    Attributes:
-        record: whether forwards record what ``diagnostics`` reports.
     """
 
     name = "layer"
@@ -49,14 +43,9 @@ class LayerNorm(SequenceNorm, nn.LayerNorm):
 
 
 CARD = MethodCard(
-    name="layer",
+    of=LayerNorm,
     title="LayerNorm",
-    slot="norm",
-    role="baseline",
-    family="sequence",
     paper="Ba, Kiros, Hinton: Layer Normalization, 2016, arXiv 1607.06450",
-    target="LayerNorm",
     summary="Each token normalised by the mean and variance of its channels.",
-    defaults=defaults_of(LayerNorm),
     diagnostics=DEVIATIONS,
 )

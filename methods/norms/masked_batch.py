@@ -26,6 +26,8 @@ class MaskedBatchNorm(StepStatistics):
         fill: whether padding is replaced by the mean of the tokens and counted in the variance.
     """
 
+    shown = ("momentum", "eps")
+
     running_mean: Tensor
     running_var: Tensor
 
@@ -56,7 +58,3 @@ class MaskedBatchNorm(StepStatistics):
         mean, variance = batch
         unbiased = variance * (tokens / (tokens - 1).clamp(min=1))
         return torch.lerp(before, torch.stack((mean, unbiased)).to(before.dtype), self.momentum)
-
-    def extra_repr(self) -> str:
-        """The hyper-parameters, for ``print``."""
-        return f"{self.channels}, momentum={self.momentum}, eps={self.eps}"

@@ -1,14 +1,11 @@
-"""PN-V, the paper's ablation of PowerNorm: batch statistics forward, exact backward.
-
-Shen et al., "PowerNorm: Rethinking Batch Normalization in Transformers", ICML 2020, arXiv 2003.07845.
-"""
+"""PN-V, the PowerNorm paper's ablation (ICML 2020, arXiv 2003.07845): batch statistics forward, exact backward."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.norms.moments import QuadraticMeanNorm, TokenPass
 from methods.norms.probes import DEVIATIONS
 from methods.norms.sequence import check_groups, group_scale, narrow, valid_tokens
@@ -31,25 +28,17 @@ class PowerNormVanilla(StepStatistics):
         group_scaling: whether groups are scaled first, as in the released PowerNorm, so that the two differ in
             their statistics alone; the paper's text does not scale.
 
-    Attributes:
-        record: whether forwards record what ``diagnostics`` reports.
-
     Raises:
         ValueError: groups that do not divide C.
     """
 
     name = "power-vanilla"
+    shown = ("groups", "alpha_fwd", "eps")
 
     running_phi: Tensor
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        alpha_fwd: float = 0.9,
-        eps: float = 1e-5,
-        groups: int = 1,
-        group_scaling: bool = True,
+        self, channels: int, *, alpha_fwd: float = 0.9, eps: float = 1e-5, groups: int = 1, group_scaling: bool = True
     ) -> None:
         super().__init__(channels, {"running_phi": 1.0})
         check_groups(self.name, channels, groups)
@@ -75,24 +64,14 @@ class PowerNormVanilla(StepStatistics):
     def _updated(self, before: Tensor, batch: Tensor, _: Tensor) -> Tensor:
         return torch.lerp(before, batch.to(before.dtype), 1 - self.alpha_fwd)
 
-    def extra_repr(self) -> str:
-        """The hyper-parameters, for ``print``."""
-        return f"{self.channels}, groups={self.groups}, alpha_fwd={self.alpha_fwd}, eps={self.eps}"
-
 
 CARD = MethodCard(
-    name="power-vanilla",
+    of=PowerNormVanilla,
     title="PN-V",
-    slot="norm",
     role="method",
-    family="sequence",
-    paper=(
-        "Shen, Yao, Gholami, Mahoney, Keutzer: PowerNorm: Rethinking Batch Normalization in Transformers, "
-        "ICML 2020, arXiv 2003.07845"
-    ),
-    target="PowerNormVanilla",
+    paper="Shen, Yao, Gholami, Mahoney, Keutzer: PowerNorm: Rethinking Batch Normalization in Transformers, "
+    "ICML 2020, arXiv 2003.07845",
     summary="PowerNorm's ablation: the batch's quadratic mean forward, its exact gradient backward.",
-    defaults=defaults_of(PowerNormVanilla),
     search_space={"alpha_fwd": Uniform(0.8, 0.99)},
     diagnostics=DEVIATIONS,
 )

@@ -1,8 +1,7 @@
 """PowerNorm: running quadratic means in the forward pass, an averaged correction in the backward pass.
 
-Shen, Yao, Gholami, Mahoney, Keutzer, "PowerNorm: Rethinking Batch Normalization in Transformers", ICML 2020,
-arXiv 2003.07845, Algorithm 2. Where the released code differs from the paper, an option with the values
-``released`` (the default) and ``paper`` chooses.
+Shen et al., ICML 2020, arXiv 2003.07845, Algorithm 2. Where the released code differs from the paper, an option with
+the values ``released`` (the default) and ``paper`` chooses.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
 from methods.norms.compiled import settle
 from methods.norms.probes import DEVIATIONS
@@ -27,7 +26,6 @@ from methods.norms.sequence import (
     valid_tokens,
 )
 from methods.norms.steps import StepStatistics, merge_means, note_backward
-from methods.norms.warmup import resolve_warmup
 from methods.precision import widen
 
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -176,6 +174,23 @@ def _update_average(average: _Average, settings: _Settings, turn: Tensor, sums: 
     return correction
 
 
+def resolve_warmup(norm: str, steps: int, fraction: float | None, total: int | None) -> int:
+    """Steps of a warm-up: ``steps``, or where there is a fraction in [0, 1] that share of the run's ``total``.
+
+    Raises:
+        ValueError: negative steps, a fraction outside [0, 1], or a fraction without the number of steps.
+    """
+    if fraction is None:
+        if steps < 0:
+            raise ValueError(f"{norm}: warmup_steps must be at least 0, got {steps}")
+        return steps
+    if not 0 <= fraction <= 1:
+        raise ValueError(f"{norm}: warmup_fraction must lie in [0, 1], got {fraction}")
+    if total is None:
+        raise ValueError(f"{norm}: warmup_fraction needs total_steps, the number of steps of the run")
+    return round(fraction * total)
+
+
 class PowerNorm(StepStatistics):
     """PowerNorm (ICML 2020, Algorithm 2) for activations (T, B, C), with group scaling as released.
 
@@ -216,14 +231,12 @@ class PowerNorm(StepStatistics):
             forward; ``aligned`` stops both together.
         warmup_backward: ``released`` uses the approximation during warm-up too, ``exact`` the exact gradient.
 
-    Attributes:
-        record: whether forwards record what ``diagnostics`` reports.
-
     Raises:
         ValueError: an unknown option, groups that do not divide C, or a fraction without ``total_steps``.
     """
 
     name = "power"
+    shown = ("warmup_steps", "groups", "alpha_fwd", "alpha_bkw", "eps")
 
     running_phi: Tensor
 
@@ -262,16 +275,8 @@ class PowerNorm(StepStatistics):
         self.alpha_fwd, self.alpha_bkw, self.eps = alpha_fwd, alpha_bkw, eps
         self.groups, self.group_scaling = groups, group_scaling
         self.running_update, self.warmup_boundary = running_update, warmup_boundary
-        self._settings = _Settings(
-            eps=eps,
-            groups=groups if group_scaling else 0,
-            alpha=alpha_bkw,
-            recursion=recursion,
-            backward_statistic=backward_statistic,
-            population=population,
-            exact=warmup_backward == "exact",
-            update=True,
-        )
+        scaled, exact = groups if group_scaling else 0, warmup_backward == "exact"
+        self._settings = _Settings(eps, scaled, alpha_bkw, recursion, backward_statistic, population, exact, True)
         self._average_name = "ema_gz" if recursion == "released" else "nu"
         self.register_buffer(self._average_name, torch.zeros(channels))
         self.register_buffer("_backward_before", torch.zeros(channels), persistent=False)
@@ -296,9 +301,8 @@ class PowerNorm(StepStatistics):
         warming = step.number <= self.warmup_steps
         given = _Pass(valid, before, warming, step.turn, self._average(), settings)
         y, batch, tokens = _PowerNorm.apply(wide, weight, bias, given)
-        self.close_forward(
-            step, batch.unsqueeze(0), tokens, merge_means, self._updated_for(step.number), y.requires_grad
-        )
+        updated = self._updated_for(step.number)
+        self.close_forward(step, batch.unsqueeze(0), tokens, merge_means, updated, y.requires_grad)
         return narrow(y, x)
 
     def _average(self) -> _Average:
@@ -332,27 +336,14 @@ class PowerNorm(StepStatistics):
         result["after_warmup_share"] = (steps - self.warmup_steps).clamp(min=0) / steps.clamp(min=1)
         return result
 
-    def extra_repr(self) -> str:
-        """The hyper-parameters, for ``print``."""
-        return (
-            f"{self.channels}, warmup_steps={self.warmup_steps}, groups={self.groups}, "
-            f"alpha_fwd={self.alpha_fwd}, alpha_bkw={self.alpha_bkw}, eps={self.eps}"
-        )
-
 
 CARD = MethodCard(
-    name="power",
+    of=PowerNorm,
     title="PowerNorm",
-    slot="norm",
     role="method",
-    family="sequence",
-    paper=(
-        "Shen, Yao, Gholami, Mahoney, Keutzer: PowerNorm: Rethinking Batch Normalization in Transformers, "
-        "ICML 2020, arXiv 2003.07845"
-    ),
-    target="PowerNorm",
+    paper="Shen, Yao, Gholami, Mahoney, Keutzer: PowerNorm: Rethinking Batch Normalization in Transformers, "
+    "ICML 2020, arXiv 2003.07845",
     summary="Running quadratic mean forward, averaged correction backward, group scaling first.",
-    defaults=defaults_of(PowerNorm),
     options=OPTIONS,
     search_space={
         "warmup_fraction": Uniform(0.01, 0.3, log=True),

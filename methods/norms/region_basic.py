@@ -1,31 +1,18 @@
 """RN-B, basic Region Normalization: hole and rest normalised apart, by a given mask.
 
-Yu, Guo, Jin, Wu, Chen, Li, Zhang, Liu, "Region Normalization for Image Inpainting", AAAI 2020,
-arXiv 1911.10375. Where the released code differs from the paper, an option with the values ``released`` (the
-default) and ``paper`` chooses.
+Yu et al., "Region Normalization for Image Inpainting", AAAI 2020, arXiv 1911.10375. Where the released code differs
+from the paper, an option with the values ``released`` (the default) and ``paper`` chooses.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, defaults_of
+from methods.cards import MethodCard
 from methods.checks import check_choice
-from methods.norms.compiled import settle
 from methods.norms.probes import RegionShift
-from methods.norms.regions import (
-    ImageNorm,
-    Regions,
-    Rules,
-    core_backward,
-    hole_mask,
-    pick,
-    region_statistics,
-    region_sums,
-)
+from methods.norms.regions import ImageNorm, Rules, hole_mask, normalize_regions
 from methods.precision import widen
 
 OPTIONS: dict[str, tuple[str, ...]] = {
@@ -33,27 +20,6 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "epsilon": ("released", "paper"),
     "statistics": ("released", "paper"),
 }
-
-
-class _RegionBasic(torch.autograd.Function):
-    """The normalised regions with gain 1+γ_r and shift, and the exact backward from saved statistics."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, hole: Tensor, gamma: Tensor, shift: Tensor, rules: Rules) -> Tensor:
-        regions = region_statistics(x, hole, rules)
-        ctx.save_for_backward(x, hole, gamma, *regions)
-        ctx.rules, ctx.shifts = rules, shift.shape[0]
-        scale = settle(regions.inverse * (1 + gamma))
-        return (x - pick(hole, regions.mean)) * pick(hole, scale) + pick(hole, shift)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, hole, gamma, *saved = ctx.saved_tensors
-        regions = Regions(*saved)
-        sums = region_sums(grad, x, hole, regions, ctx.rules.per_image)
-        grad_x = core_backward(grad, x, hole, regions, sums, 1 + gamma)
-        by_gamma, by_shift = sums.by_core.sum(1, keepdim=True), sums.grad.sum(1, keepdim=True)
-        return grad_x, None, by_gamma, by_shift if ctx.shifts == 2 else by_shift.sum(0, keepdim=True), None
 
 
 class RegionNormBasic(ImageNorm):
@@ -104,21 +70,15 @@ class RegionNormBasic(ImageNorm):
             raise ValueError(f"{self.name}: needs the mask (B, 1, H, W), 1 = hole; got none")
         wide = widen(x)
         hole = hole_mask(self.name, mask, wide)
-        if self.record and not torch.compiler.is_compiling():
-            self._region_shift.observe(wide, hole)
         gamma = self._by_region(wide.dtype, self.hole_gamma, self.valid_gamma)
         if self.shift == "released":
             shift = self._by_region(wide.dtype, self.hole_beta + self.valid_beta)
         else:
             shift = self._by_region(wide.dtype, self.hole_beta, self.valid_beta)
-        return _RegionBasic.apply(wide, hole, gamma, shift, self.rules).to(x.dtype)
+        return normalize_regions(wide, hole, self.rules, gamma, shift).to(x.dtype)
 
     def _by_region(self, dtype: torch.dtype, *vectors: Tensor) -> Tensor:
         return torch.stack(vectors).to(dtype).reshape(len(vectors), 1, self.channels, 1, 1)
-
-    def diagnostics(self) -> dict[str, Tensor | float]:
-        """``hole_share``, ``mean_shift`` and ``std_ratio`` of the last forward made while ``record`` was true."""
-        return dict(self._region_shift.summary())
 
     def extra_repr(self) -> str:
         """The hyper-parameters, for ``print``."""
@@ -126,17 +86,12 @@ class RegionNormBasic(ImageNorm):
 
 
 CARD = MethodCard(
-    name="region-basic",
+    of=RegionNormBasic,
     title="RN-B",
-    slot="norm",
     role="method",
-    family="image",
-    paper=(
-        "Yu, Guo, Jin, Wu, Chen, Li, Zhang, Liu: Region Normalization for Image Inpainting, AAAI 2020, arXiv 1911.10375"
-    ),
-    target="RegionNormBasic",
+    paper="Yu, Guo, Jin, Wu, Chen, Li, Zhang, Liu: Region Normalization for Image Inpainting, AAAI 2020, "
+    "arXiv 1911.10375",
     summary="Hole and rest normalised apart by the given mask, an affine map for each.",
-    defaults=defaults_of(RegionNormBasic),
     options=OPTIONS,
     needs=("mask",),
     diagnostics=("hole_share", "mean_shift", "std_ratio"),

@@ -1,8 +1,7 @@
 """RN-L, learnable Region Normalization: the regions come from a spatial attention map.
 
-Yu, Guo, Jin, Wu, Chen, Li, Zhang, Liu, "Region Normalization for Image Inpainting", AAAI 2020,
-arXiv 1911.10375. Where the released code differs from the paper, an option with the values ``released`` (the
-default) and ``paper`` chooses.
+Yu et al., "Region Normalization for Image Inpainting", AAAI 2020, arXiv 1911.10375. Where the released code differs
+from the paper, an option with the values ``released`` (the default) and ``paper`` chooses.
 """
 
 from __future__ import annotations
@@ -10,16 +9,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.cards import MethodCard, Uniform, defaults_of
+from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
 from methods.norms.probes import RegionShift
 from methods.norms.regions import ImageNorm, Rules, hole_mask, normalize_regions
 from methods.precision import widen
 
-OPTIONS: dict[str, tuple[str, ...]] = {
-    "epsilon": ("released", "paper"),
-    "statistics": ("released", "paper"),
-}
+OPTIONS: dict[str, tuple[str, ...]] = {"epsilon": ("released", "paper"), "statistics": ("released", "paper")}
 
 
 class RegionNormLearned(ImageNorm):
@@ -77,18 +73,17 @@ class RegionNormLearned(ImageNorm):
         # attention ≥ threshold as 1 and 0, by arithmetic for the sake of compiled code (see ``hole_mask``).
         region = 1 - (self.threshold - attention.detach().to(wide.dtype)).sign().clamp(min=0)
         if self.record and not torch.compiler.is_compiling():
-            self._observe(wide, region > 0, mask)
+            self._observe_region(wide, region > 0, mask)
         core = normalize_regions(wide, region, self.rules)
         return (core * (1 + self.gamma_conv(attention)) + self.beta_conv(attention)).to(x.dtype)
 
     @torch.no_grad()
-    def _observe(self, x: Tensor, inside: Tensor, mask: Tensor | None) -> None:
+    def _observe_region(self, x: Tensor, inside: Tensor, mask: Tensor | None) -> None:
         self._region = {"region_share": inside.float().mean()}
         if mask is None:
             self._region_shift.observe(x, inside)
             return
         hole = hole_mask(self.name, mask, x) > 0
-        self._region_shift.observe(x, hole)
         for name, other in (("hole_iou", hole), ("valid_iou", ~hole)):
             union = (inside | other).sum()
             self._region[name] = (inside & other).sum() / union.clamp(min=1)
@@ -101,7 +96,7 @@ class RegionNormLearned(ImageNorm):
             ``valid_iou`` (overlap of the learned region with the hole and with its complement), and
             ``hole_share``, ``mean_shift``, ``std_ratio`` of the hole, or of the learned region without a mask.
         """
-        return {**self._region_shift.summary(), **self._region}
+        return {**super().diagnostics(), **self._region}
 
     def extra_repr(self) -> str:
         """The hyper-parameters, for ``print``."""
@@ -109,17 +104,12 @@ class RegionNormLearned(ImageNorm):
 
 
 CARD = MethodCard(
-    name="region-learned",
+    of=RegionNormLearned,
     title="RN-L",
-    slot="norm",
     role="method",
-    family="image",
-    paper=(
-        "Yu, Guo, Jin, Wu, Chen, Li, Zhang, Liu: Region Normalization for Image Inpainting, AAAI 2020, arXiv 1911.10375"
-    ),
-    target="RegionNormLearned",
+    paper="Yu, Guo, Jin, Wu, Chen, Li, Zhang, Liu: Region Normalization for Image Inpainting, AAAI 2020, "
+    "arXiv 1911.10375",
     summary="Regions from a thresholded attention map normalised apart, then a pixel-wise affine map.",
-    defaults=defaults_of(RegionNormLearned),
     options=OPTIONS,
     search_space={"threshold": Uniform(0.3, 0.9)},
     diagnostics=("region_share", "hole_iou", "valid_iou", "hole_share", "mean_shift", "std_ratio"),

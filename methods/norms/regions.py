@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from methods.norms.compiled import settle
+from methods.norms.probes import RegionShift
 
 HOLE, VALID = 0, 1
 
@@ -27,8 +28,10 @@ class ImageNorm(nn.Module):
     """
 
     name: ClassVar[str]
+    slot, family = "norm", "image"
     channels: int
     record: bool = False
+    _region_shift: RegionShift
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalise.
@@ -45,7 +48,17 @@ class ImageNorm(nn.Module):
         """
         if x.dim() != 4 or x.shape[1] != self.channels:
             raise ValueError(f"{self.name}: expected feature maps (B, {self.channels}, H, W), got {tuple(x.shape)}")
+        if self.record and not torch.compiler.is_compiling():
+            self._observe(x, mask)
         return self._normalise(x, mask)
+
+    def _observe(self, x: Tensor, mask: Tensor | None) -> None:
+        if mask is not None:
+            self._region_shift.observe(x, hole_mask(self.name, mask, x))
+
+    def diagnostics(self) -> dict[str, Tensor | float]:
+        """``hole_share``, ``mean_shift`` and ``std_ratio`` of the last forward with a mask and ``record`` true."""
+        return dict(self._region_shift.summary())
 
     def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """What ``forward`` returns, of maps whose shape fits."""
@@ -172,82 +185,51 @@ def region_statistics(x: Tensor, hole: Tensor, rules: Rules) -> Regions:
     return Regions(size, settle(torch.where(present, anchor + offset, 0)), inverse)
 
 
-class RegionSums(NamedTuple):
-    """Sums over each region, (2, 1 or B, C, 1, 1): of the gradient, and of gradient times core."""
-
-    grad: Tensor
-    by_core: Tensor
-
-
-def region_sums(grad: Tensor, x: Tensor, hole: Tensor, regions: Regions, per_image: bool) -> RegionSums:
-    """What the backward pass needs to know of the whole of each region.
-
-    Args:
-        grad: gradient of the normalised maps (after their affine map or before it), (B, C, H, W).
-        x: the feature maps.
-        hole: 1 in the hole, 0 elsewhere, (B, 1, H, W).
-        regions: the statistics of the forward pass.
-        per_image: whether they belong to single images.
-
-    Returns:
-        The sums; the core is (x−μ_r)/√(σ_r²+eps/f_r).
-    """
-    sums = both_sums(hole, grad, grad, per_image)
-    in_hole, in_rest = grad * (x - regions.mean[HOLE]), grad * (x - regions.mean[VALID])
-    return RegionSums(sums, both_sums(hole, in_hole, in_rest, per_image) * regions.inverse)
-
-
-def core_backward(
-    grad: Tensor, x: Tensor, hole: Tensor, regions: Regions, sums: RegionSums, gain: Tensor | None
-) -> Tensor:
-    """Exact gradient of the normalization, as of batch normalization, region by region.
-
-    Args:
-        grad: gradient of the normalised maps, (B, C, H, W).
-        x: the feature maps.
-        hole: 1 in the hole, 0 elsewhere, (B, 1, H, W).
-        regions: the statistics of the forward pass.
-        sums: what ``region_sums`` returned.
-        gain: factor after the normalization, (2, 1, C, 1, 1), or None.
-
-    Returns:
-        gain·(grad − mean(grad) − core·mean(grad·core))/√(variance + eps/f), (B, C, H, W).
-    """
-    some = regions.size.clamp(min=1)
-    scale = regions.inverse if gain is None else regions.inverse * gain
-    slope = settle(scale * regions.inverse * sums.by_core / some)
-    lift, scale = settle(scale * sums.grad / some), settle(scale)
-    centred = x - pick(hole, regions.mean)
-    return grad * pick(hole, scale) - pick(hole, lift) - centred * pick(hole, slope)
-
-
-class _RegionCore(torch.autograd.Function):
-    """Both regions normalised, without affine map."""
+class _RegionNorm(torch.autograd.Function):
+    """The normalised regions, with gain 1+γ_r and shift where there are any, and the exact backward."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, hole: Tensor, rules: Rules) -> Tensor:
+    def forward(ctx: Any, x: Tensor, hole: Tensor, rules: Rules, gamma: Tensor | None, shift: Tensor | None) -> Tensor:
         regions = region_statistics(x, hole, rules)
-        ctx.save_for_backward(x, hole, *regions)
-        ctx.rules = rules
-        return (x - pick(hole, regions.mean)) * pick(hole, regions.inverse)
+        ctx.save_for_backward(x, hole, gamma, *regions)
+        ctx.rules, ctx.shifts = rules, 0 if shift is None else shift.shape[0]
+        scale = regions.inverse if gamma is None else settle(regions.inverse * (1 + gamma))
+        core = (x - pick(hole, regions.mean)) * pick(hole, scale)
+        return core if shift is None else core + pick(hole, shift)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, hole, *saved = ctx.saved_tensors
-        regions = Regions(*saved)
-        sums = region_sums(grad, x, hole, regions, ctx.rules.per_image)
-        return core_backward(grad, x, hole, regions, sums, None), None, None
+        # batch normalization's, region by region: (1+γ)·(grad − mean(grad) − core·mean(grad·core))/√(variance + eps/f)
+        x, hole, gamma, *saved = ctx.saved_tensors
+        regions, per_image = Regions(*saved), ctx.rules.per_image
+        sums = both_sums(hole, grad, grad, per_image)
+        in_hole, in_rest = grad * (x - regions.mean[HOLE]), grad * (x - regions.mean[VALID])
+        by_core = both_sums(hole, in_hole, in_rest, per_image) * regions.inverse
+        some = regions.size.clamp(min=1)
+        scale = regions.inverse if gamma is None else regions.inverse * (1 + gamma)
+        slope = settle(scale * regions.inverse * by_core / some)
+        lift, scale = settle(scale * sums / some), settle(scale)
+        centred = x - pick(hole, regions.mean)
+        grad_x = grad * pick(hole, scale) - pick(hole, lift) - centred * pick(hole, slope)
+        if gamma is None:
+            return grad_x, None, None, None, None
+        by_gamma, by_shift = by_core.sum(1, keepdim=True), sums.sum(1, keepdim=True)
+        return grad_x, None, None, by_gamma, by_shift if ctx.shifts == 2 else by_shift.sum(0, keepdim=True)
 
 
-def normalize_regions(x: Tensor, hole: Tensor, rules: Rules) -> Tensor:
-    """Normalise hole and rest by their own mean and variance, without affine map.
+def normalize_regions(
+    x: Tensor, hole: Tensor, rules: Rules, gamma: Tensor | None = None, shift: Tensor | None = None
+) -> Tensor:
+    """Normalise hole and rest by their own mean and variance.
 
     Args:
         x: feature maps, (B, C, H, W), float32 or wider.
         hole: 1 in the hole, 0 elsewhere, (B, 1, H, W), in the type of x.
         rules: eps and pooling.
+        gamma: per region, (2, 1, C, 1, 1), given together with ``shift``; None: no affine map.
+        shift: per region, or one for all positions, (2 or 1, 1, C, 1, 1).
 
     Returns:
-        (B, C, H, W): (x−μ_r)/√(σ_r²+eps/f_r) in each region r, differentiable in x.
+        (B, C, H, W): (x−μ_r)/√(σ_r²+eps/f_r)·(1+γ_r) + shift in each region r, differentiable in x, gamma and shift.
     """
-    return _RegionCore.apply(x, hole, rules)
+    return _RegionNorm.apply(x, hole, rules, gamma, shift)

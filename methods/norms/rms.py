@@ -1,7 +1,4 @@
-"""Root-mean-square normalization of sequences.
-
-Zhang, Sennrich, "Root Mean Square Layer Normalization", NeurIPS 2019, arXiv 1910.07467, equation 4.
-"""
+"""Root-mean-square normalization of sequences: Zhang, Sennrich, NeurIPS 2019, arXiv 1910.07467, equation 4."""
 
 from __future__ import annotations
 
@@ -9,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.cards import MethodCard, defaults_of
+from methods.cards import MethodCard
 from methods.norms.sequence import SequenceNorm
 
 
@@ -24,6 +21,7 @@ class RMSNorm(SequenceNorm):
     """
 
     name = "rms"
+    shown = ("eps",)
 
     def __init__(self, channels: int, *, eps: float = 1e-5) -> None:
         super().__init__()
@@ -33,19 +31,10 @@ class RMSNorm(SequenceNorm):
     def _normalise(self, x: Tensor, padding_mask: Tensor | None) -> Tensor:
         return functional.rms_norm(x, (self.channels,), self.weight, self.eps)
 
-    def extra_repr(self) -> str:
-        """The hyper-parameters, for ``print``."""
-        return f"{self.channels}, eps={self.eps}"
-
 
 CARD = MethodCard(
-    name="rms",
+    of=RMSNorm,
     title="RMSNorm",
-    slot="norm",
-    role="baseline",
-    family="sequence",
     paper="Zhang, Sennrich: Root Mean Square Layer Normalization, NeurIPS 2019, arXiv 1910.07467",
-    target="RMSNorm",
     summary="Each token divided by the root mean square of its channels, with a gain.",
-    defaults=defaults_of(RMSNorm),
 )

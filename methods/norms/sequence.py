@@ -16,9 +16,12 @@ class SequenceNorm(nn.Module):
     Attributes:
         name: the registered name, for messages.
         channels: C.
+        shown: the hyper-parameters that ``print`` shows beside C.
     """
 
     name: ClassVar[str]
+    slot, family = "norm", "sequence"
+    shown: ClassVar[tuple[str, ...]] = ()
     channels: int
 
     def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
@@ -50,6 +53,11 @@ class SequenceNorm(nn.Module):
     def diagnostics(self) -> dict[str, Tensor | float]:
         """Nothing to report where no statistics are shared between tokens."""
         return {}
+
+    def extra_repr(self) -> str:
+        """C and the hyper-parameters in ``shown``, for ``print``; without any what torch's norm shows."""
+        shown = [f"{name}={getattr(self, name)}" for name in self.shown]
+        return ", ".join([str(self.channels), *shown]) if shown else super().extra_repr()
 
 
 def valid_tokens(padding_mask: Tensor | None, dtype: torch.dtype) -> Tensor | None:

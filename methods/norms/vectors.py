@@ -34,20 +34,16 @@ def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparis
     if name.startswith("powernorm"):
         return _powernorm(case, arrays)
     if name.startswith("rn_b"):
-        norm: nn.Module = RegionNormBasic(_channels(arrays), **_given(case, eps="eps"))
+        norm: nn.Module = RegionNormBasic(arrays["x"].shape[1], **_given(case, eps="eps"))
         own = {key: key for key in ("hole_gamma", "hole_beta", "valid_gamma", "valid_beta")}
         return _region(norm, own, arrays, tensor_of(arrays["mask"]))
     if name.startswith("rn_l"):
-        norm = RegionNormLearned(_channels(arrays), **_given(case, threshold="threshold", eps="eps"))
+        norm = RegionNormLearned(arrays["x"].shape[1], **_given(case, threshold="threshold", eps="eps"))
         keys = {"sa.conv1.weight": "attention.weight"}
         for conv in ("gamma_conv", "beta_conv"):
             keys |= {f"sa.{conv}.{part}": f"{conv}.{part}" for part in ("weight", "bias")}
         return _region(norm, keys, arrays, None)
     raise ValueError(f"no norm for the case '{name}'; known beginnings: {', '.join(PREFIXES)}")
-
-
-def _channels(arrays: Arrays) -> int:
-    return int(arrays["x"].shape[1])
 
 
 def _given(case: Mapping[str, Any], **names: str) -> dict[str, Any]:

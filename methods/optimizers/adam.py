@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.cards import Choice, MethodCard, Uniform, defaults_of
+from methods.cards import Choice, MethodCard, Uniform
 
 
 def adam(
@@ -36,17 +36,12 @@ def adam(
 
 
 CARD = MethodCard(
+    of=adam,
     name="adam",
     title="Adam",
     slot="optimizer",
-    role="baseline",
     family="adam",
     paper="Kingma, Ba: Adam: A Method for Stochastic Optimization, ICLR 2015, arXiv 1412.6980; torch.optim.Adam",
-    target="adam",
     summary="Adam with an L2 penalty in the gradient",
-    defaults=defaults_of(adam),
-    search_space={
-        "lr": Uniform(1e-5, 1e-1, log=True),
-        "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),
-    },
+    search_space={"lr": Uniform(1e-5, 1e-1, log=True), "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1))},
 )

@@ -155,6 +155,7 @@ def bias_correction(beta: float, count: Tensor) -> float | Tensor:
 
 
 CARD = MethodCard(
+    of=AdamP,
     name="adamp",
     title="AdamP",
     slot="optimizer",
@@ -162,7 +163,6 @@ CARD = MethodCard(
     family="adam",
     paper="Heo, Chun, Oh, Han, Yun, Kim, Uh, Ha: AdamP: Slowing Down the Slowdown for Momentum Optimizers on "
     "Scale-invariant Weights, ICLR 2021, arXiv 2006.08217",
-    target="AdamP",
     summary="Adam with decoupled decay whose updates lose their radial part on scale-invariant weights",
     defaults=defaults_of(AdamP, without=("foreach", "capturable", "differentiable"))
     # whether a compiler is on a machine must not be part of its results

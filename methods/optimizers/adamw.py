@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.cards import Choice, MethodCard, Uniform, defaults_of
+from methods.cards import Choice, MethodCard, Uniform
 
 
 def adamw(
@@ -21,13 +21,7 @@ def adamw(
 ) -> torch.optim.AdamW:
     """``torch.optim.AdamW`` with AdamP's default decay of 0 (torch: 0.01), so that arms never differ by a default.
 
-    Args:
-        params: tensors, named tensors or parameter groups.
-        lr: learning rate.
-        betas: decay rates of the first and second moment.
-        eps: added to the root of the second moment.
-        weight_decay: decoupled decay.
-        options: implementation flags of ``torch.optim.AdamW`` (``foreach``, ``fused``, ``maximize``, …).
+    Arguments as of ``adam``, but for ``weight_decay``, which is decoupled from the gradient.
 
     Raises:
         ValueError: torch refuses an option.
@@ -36,17 +30,12 @@ def adamw(
 
 
 CARD = MethodCard(
+    of=adamw,
     name="adamw",
     title="AdamW",
     slot="optimizer",
-    role="baseline",
     family="adam",
     paper="Loshchilov, Hutter: Decoupled Weight Decay Regularization, ICLR 2019, arXiv 1711.05101; torch.optim.AdamW",
-    target="adamw",
     summary="Adam with decoupled weight decay",
-    defaults=defaults_of(adamw),
-    search_space={
-        "lr": Uniform(1e-5, 1e-1, log=True),
-        "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),
-    },
+    search_space={"lr": Uniform(1e-5, 1e-1, log=True), "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1))},
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from copy import deepcopy
 from typing import Any, NamedTuple
 
 import torch
@@ -133,8 +134,7 @@ class WeightProbe:
         if not self._before:
             raise RuntimeError("call before_step() after backward and before the optimizer's step")
         tensors = {name: self._measure(name) for name in self._weights}
-        values: dict[str, float] = {}
-        values.update(self._averages(tensors, list(tensors), ""))
+        values = self._averages(tensors, list(tensors), "")
         for role in sorted(set(self._roles.values())):
             values.update(self._averages(tensors, [n for n in tensors if self._roles.get(n) == role], f".{role}"))
         if "weight_norm_growth.conv" in values:
@@ -142,9 +142,8 @@ class WeightProbe:
         values.update(self._shares(tensors))
         fired: dict[Tensor, Tensor] = getattr(optimizer, "fired_views", dict)()
         if fired:
-            values["fired_share"] = float(
-                torch.stack([view.float().cpu() > 0 for view in fired.values()]).float().mean()
-            )
+            views = torch.stack([view.float().cpu() for view in fired.values()])
+            values["fired_share"] = float((views > 0).float().mean())
         self._before = {}
         for name, value in values.items():
             keep = name.split(".")[0] in LAST
@@ -170,13 +169,9 @@ class WeightProbe:
 
     def state_dict(self) -> dict[str, dict[str, Any]]:
         """Initial norms and what has been averaged so far: plain numbers, for checkpoints."""
-        effective = {name: list(steps) for name, steps in self._effective.items()}
-        return {
-            "initial": dict(self._initial),
-            "sums": dict(self._sums),
-            "counts": dict(self._counts),
-            "effective": effective,
-        }
+        kept: dict[str, dict[str, Any]]
+        kept = {"initial": self._initial, "sums": self._sums, "counts": self._counts, "effective": self._effective}
+        return deepcopy(kept)
 
     def load_state_dict(self, state: Mapping[str, Mapping[str, Any]]) -> None:
         """Go on from a state of `state_dict`."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from methods.cards import Choice, MethodCard, Uniform, defaults_of
+from methods.cards import Choice, MethodCard, Uniform
 
 
 def sgd(
@@ -38,17 +38,15 @@ def sgd(
 
 
 CARD = MethodCard(
+    of=sgd,
     name="sgd",
     title="SGD",
     slot="optimizer",
-    role="baseline",
     family="sgd",
     paper="Sutskever, Martens, Dahl, Hinton: On the importance of initialization and momentum in deep learning, "
     "ICML 2013; torch.optim.SGD",
-    target="sgd",
     summary="momentum SGD with an L2 penalty",
     required=("lr",),
-    defaults=defaults_of(sgd),
     options={"nesterov": (False, True)},
     search_space={
         "lr": Uniform(1e-4, 1.0, log=True),

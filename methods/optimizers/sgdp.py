@@ -36,20 +36,10 @@ class SGDP(ProjectedOptimizer):
         weight_decay: decoupled decay.
         nesterov: use ``g + μ·buf`` as direction.
         eps: floor of the norms in the cosine, and added to the norm in the projection.
-        delta: the projection fires below the cosine ``delta/√(row length)``; 0 never, infinity always.
-        wd_ratio: factor of the weight decay where it fires.
         buffer: without ``nesterov`` the released code projects the momentum buffer itself (``released``); the
             paper projects the update only (``paper``). With ``nesterov`` the two agree.
-        project: False decides and weakens the decay, but leaves the update alone.
-        views: views to try: ``both`` (channel, then layer), ``channel`` or ``layer``.
-        rows: ``all`` rows of a view must pass, or ``each`` decides for itself.
-        record: keep the view that fired (0 none, 1 channel, 2 layer) per tensor; read by :meth:`fired_views`.
-        maximize: ascend instead of descend.
-        foreach: batched implementation; None takes it wherever it applies and the native one does not.
-        native: the C kernel for tensors that are contiguous float32 on a CPU; its last bits differ from those of the
-            other forms. None takes it where a compiler is there, True insists on it, False never does.
         capturable: accepted for symmetry; SGDP keeps no step count, so every step can be captured.
-        differentiable: let autograd run through the step.
+        delta, wd_ratio, project, views, rows, record, maximize, foreach, native, differentiable: as of ``AdamP``.
 
     Raises:
         ValueError: an option is outside its range.
@@ -136,6 +126,7 @@ def _directions(g: Sequence[Tensor], buffers: list[Tensor], options: Options) ->
 
 
 CARD = MethodCard(
+    of=SGDP,
     name="sgdp",
     title="SGDP",
     slot="optimizer",
@@ -143,7 +134,6 @@ CARD = MethodCard(
     family="sgd",
     paper="Heo, Chun, Oh, Han, Yun, Kim, Uh, Ha: AdamP: Slowing Down the Slowdown for Momentum Optimizers on "
     "Scale-invariant Weights, ICLR 2021, arXiv 2006.08217",
-    target="SGDP",
     summary="momentum SGD with decoupled decay whose updates lose their radial part on scale-invariant weights",
     required=("lr",),
     defaults=defaults_of(SGDP, without=("foreach", "capturable", "differentiable"))

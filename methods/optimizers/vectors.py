@@ -32,7 +32,8 @@ def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparis
     if not names:
         raise KeyError("init.<parameter>")
     weights = {p: torch.nn.Parameter(tensor_of(arrays[f"init.{p}"])) for p in names}
-    optimizer = build(weights.values(), **_options(case["hp"]))
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in case["hp"].items()}
+    optimizer = build(weights.values(), **options)
     first = 0 if f"grad.0.{names[0]}" in arrays else 1
     comparisons = []
     for t in range(first, first + int(case["steps"])):
@@ -42,7 +43,3 @@ def compare(name: str, case: Mapping[str, Any], arrays: Arrays) -> list[Comparis
         for p, weight in weights.items():
             comparisons.append(compared(f"param.{t}.{p}", weight, arrays, GRADIENT))
     return comparisons
-
-
-def _options(hp: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in hp.items()}
