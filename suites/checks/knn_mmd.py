@@ -6,6 +6,7 @@ Each function takes the option that a test flips to see the check fail.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -117,7 +118,7 @@ def bn_sees_target(batch_norm: str = "all") -> Check:
     ``ours`` is 1 where one pass moves a running mean, and leaves it alone under source-only statistics.
     """
     from suites.models.csi_resnet import CsiResNetOptions, build
-    from suites.tasks.sensing import statistics_kept
+    from suites.tasks.common import batch_norm_momentum
 
     torch.manual_seed(0)
     network = build(ModelRequest(CsiResNetOptions(width=4, dimension=8), {"classes": 3})).train()
@@ -125,10 +126,7 @@ def bn_sees_target(batch_norm: str = "all") -> Check:
     moves = {}
     for kind in (batch_norm, "source"):
         before = {name: value.clone() for name, value in network.named_buffers()}
-        if kind == "source":
-            with statistics_kept(network):
-                network(windows)
-        else:
+        with batch_norm_momentum(network, 0.0) if kind == "source" else nullcontext():
             network(windows)
         moves[kind] = max(
             float((value - before[name]).abs().max())

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-
-class Kept(Protocol):
-    """What a layer keeps of the hypotheses so far."""
-
-    def select(self, rows: Tensor) -> None:
-        """Go on from these rows (N,)."""
-        ...
-
-
-class Decoder(Protocol):
-    """What the search asks of a model: ``suites.models.transformer.Transformer`` is one."""
-
-    def start(self, source: Tensor, beam: int) -> Sequence[Kept]:
-        """What is kept for ``beam`` hypotheses of each source (B, S)."""
-        ...
-
-    def step(self, tokens: Tensor, place: int, caches: Sequence[Kept]) -> Tensor:
-        """Logits (N, V) after the tokens (N,) at a place."""
-        ...
+if TYPE_CHECKING:
+    from suites.models.transformer import Transformer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +28,7 @@ class BeamSearch:
     end: int
     padding: int
 
-    def search(self, model: Decoder, source: Tensor, limit: int) -> list[list[int]]:
+    def search(self, model: Transformer, source: Tensor, limit: int) -> list[list[int]]:
         """The best translation of each row.
 
         A hypothesis is scored by its log probability over (its length, the end included) to the power ``penalty``. A

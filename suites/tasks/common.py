@@ -113,6 +113,18 @@ def weight_probe(model: nn.Module) -> Probe:
     return WeightProbe(list(model.named_parameters()), roles_of(model))
 
 
+class NetworkWithLoss(nn.Module):
+    """A network and its loss, whose own parameters train and are saved with it; called, it is the network."""
+
+    def __init__(self, network: nn.Module, loss: nn.Module) -> None:
+        super().__init__()
+        self.network, self.loss = network, loss
+
+    def forward(self, inputs: Tensor) -> Any:
+        """The network's outputs."""
+        return self.network(inputs)
+
+
 class LatestProbe:
     """A probe that reports what it measured last; a subclass measures into ``last`` before or after the step."""
 

@@ -20,9 +20,8 @@ from suites.data.biased import BiasedImages
 from suites.models.rebias import RebiasPair
 from suites.tasks.augment import AugmentOptions
 from suites.tasks.common import ImageBatch, ImageTask, evaluating, share_of
-from suites.tasks.hsic import ESTIMATORS, gaussian_kernel, hsic, squared_distances
 
-SIGMAS = ("fixed", "median")
+SIGMAS, ESTIMATORS = ("fixed", "median"), ("unbiased", "biased")
 # Of the training batches, in the released code's sigma_update_sampling_rate.
 SIGMA_SHARE = 0.25
 
@@ -224,6 +223,49 @@ def cell_accuracy(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, l
             raise HarnessError(f"debiasing: no cell of class and bias holds {least} items; lower cell_items")
         means.append(float((right[enough] / counts[enough]).mean()))
     return 100 * float(np.mean(means))
+
+
+def squared_distances(features: Tensor) -> Tensor:
+    """(N, N) squared Euclidean distances of features (N, …)."""
+    flat = features.flatten(1)
+    products = flat @ flat.T
+    lengths = products.diagonal()
+    return (lengths[:, None] + lengths[None, :] - 2 * products).clamp_min(0)
+
+
+def gaussian_kernel(features: Tensor, sigma: float | Tensor) -> Tensor:
+    """(N, N) kernel exp(−‖x − x'‖²/(2σ²)) of features (N, …)."""
+    return torch.exp(-squared_distances(features) / (2 * sigma**2))
+
+
+def hsic(left: Tensor, right: Tensor, estimator: str = "unbiased") -> Tensor:
+    """Hilbert–Schmidt independence criterion of kernel matrices (N, N); 0 in expectation where items are independent.
+
+    ``biased`` is tr(KHLH)/(N−1)² (Gretton et al. 2005, equation 9), ``unbiased`` is HSIC₁ of Song et al. 2012,
+    equation 5, on kernels with zeroed diagonals. The released ReBias code subtracts the *vector* of the diagonal from
+    every row instead; for kernels of diagonal 1 that takes 1 from every entry, which the centring takes out again, so
+    both give one value.
+
+    Raises:
+        ValueError: the unbiased estimator wants four items at least, or there is no such estimator.
+    """
+    count = len(left)
+    if estimator == "biased":
+        return (_centred(left) * _centred(right).T).sum() / (count - 1) ** 2
+    if estimator != "unbiased":
+        raise ValueError(f"no estimator '{estimator}'; valid: {', '.join(ESTIMATORS)}")
+    if count < 4:
+        raise ValueError(f"the unbiased estimator of HSIC needs four items, got {count}")
+    hole = 1 - torch.eye(count, device=left.device, dtype=left.dtype)
+    left, right = left * hole, right * hole
+    together = (left * right.T).sum()
+    apart = left.sum() * right.sum() / ((count - 1) * (count - 2))
+    rows = left.sum(0) @ right.sum(0)
+    return (together + apart - 2 * rows / (count - 2)) / (count * (count - 3))
+
+
+def _centred(kernel: Tensor) -> Tensor:
+    return kernel - kernel.mean(0, keepdim=True)
 
 
 CARD = Debiasing.card

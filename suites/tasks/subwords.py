@@ -1,29 +1,15 @@
-"""Joined vocabularies of source and target: byte-pair encoding trained on the training text, or pieces as given."""
+"""Joined vocabularies of source and target: byte-pair encoding trained on the training text, or pieces as given.
+
+``PADDING``, ``END`` and ``UNKNOWN`` are never text; lines are encoded without an end.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 PADDING, END, UNKNOWN = 0, 1, 2
 SPECIAL = ("<pad>", "</s>", "<unk>")
-
-
-class Subwords(Protocol):
-    """Text as token numbers and back; ``PADDING``, ``END`` and ``UNKNOWN`` are never text."""
-
-    def __len__(self) -> int:
-        """Size of the vocabulary, the special tokens included."""
-        ...
-
-    def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Token numbers by line, without an end."""
-        ...
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """A line; special tokens are left out, but for the unknown one."""
-        ...
 
 
 class BytePairs:
@@ -60,7 +46,7 @@ class BytePairs:
         return [encoding.ids for encoding in self.tokenizer.encode_batch(list(lines))]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The line."""
+        """The line; special tokens are left out, but for the unknown one."""
         shown = [token for token in tokens if token not in (PADDING, END)]
         return str(self.tokenizer.decode(shown, skip_special_tokens=False)).strip()
 
@@ -89,4 +75,9 @@ class Pieces:
     def decode(self, tokens: Sequence[int]) -> str:
         """The line with its pieces joined to words."""
         text = " ".join(self.pieces[token] for token in tokens if token not in (PADDING, END))
-        return f"{text} ".replace(f"{self.joiner} ", "").strip() if self.joiner else text
+        return joined(text, self.joiner)
+
+
+def joined(line: str, joiner: str) -> str:
+    """A line whose pieces that end with ``joiner`` are put together with the next; as it is where that is empty."""
+    return f"{line} ".replace(f"{joiner} ", "").strip() if joiner else line

@@ -186,35 +186,6 @@ def test_source_batches_do_not_depend_on_the_arm(suite: Path, tmp_path: Path) ->
     assert losses[0] != losses[1]
 
 
-@pytest.mark.parametrize("learns", [True, False])
-def test_learns_from_source_labels_and_not_from_shuffled_ones(
-    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learns: bool
-) -> None:
-    from dataclasses import replace
-
-    from suites.tasks.sensing import Sensing
-
-    if not learns:
-        place = Sensing._place
-
-        def shuffled(self: Sensing, data: Any) -> None:
-            labels = np.random.default_rng(0).permutation(data.source.labels)
-            place(self, replace(data, source=replace(data.source, labels=labels)))
-
-        monkeypatch.setattr(Sensing, "_place", shuffled)
-    # One manner for everybody: source and target are alike but for the noise.
-    easy = {"epochs": 40, "stop": "last", "data.shift": 0.0}
-    margins = [
-        (
-            results_of(run(suite, tmp_path / str(seed), "source-only", seed, **easy))["test", "balanced-accuracy"]
-            - 100 / 3
-        )
-        / (200 / 3)
-        for seed in range(2)
-    ]
-    assert bool(np.mean(margins) > 0.5) is learns, margins
-
-
 def test_balanced_accuracy_is_the_fields() -> None:
     draws = np.random.default_rng(0)
     labels, rows = draws.integers(0, 5, 80), draws.integers(0, 5, (7, 80))
