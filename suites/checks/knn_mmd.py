@@ -1,7 +1,4 @@
-"""Identities of KNN-MMD, computed anew on each call.
-
-Each function takes the option that a test flips to see the check fail.
-"""
+"""Identities of KNN-MMD."""
 
 from __future__ import annotations
 
@@ -125,14 +122,11 @@ def bn_sees_target(batch_norm: str = "all") -> Check:
     windows = torch.randn(8, 1, 16, 20).cumsum(dim=2)
     moves = {}
     for kind in (batch_norm, "source"):
-        before = {name: value.clone() for name, value in network.named_buffers()}
+        means = [value for name, value in network.named_buffers() if name.endswith("running_mean")]
+        before = [value.clone() for value in means]
         with batch_norm_momentum(network, 0.0) if kind == "source" else nullcontext():
             network(windows)
-        moves[kind] = max(
-            float((value - before[name]).abs().max())
-            for name, value in network.named_buffers()
-            if name.endswith("running_mean")
-        )
+        moves[kind] = max(float((now - then).abs().max()) for now, then in zip(means, before, strict=True))
     detail = f"largest move of a running mean: {batch_norm} {moves[batch_norm]:.3g}, source {moves['source']:.3g}"
     seen = moves[batch_norm] > 1e-4 and moves["source"] == 0
     return Check.exact(float(seen), 1.0, "boolean", detail)

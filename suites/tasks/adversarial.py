@@ -62,10 +62,8 @@ class Adversarial(Classification):
         """Load the images as pixels, build the network; pixels outside 0–1 are refused (HarnessError)."""
         self.data = self.context.load_data()
         nothing, one = torch.zeros(self.data.channels), torch.ones(self.data.channels)
-        self.splits = {
-            name: ImageBatches(split, nothing, one, self.device, self.recipe.threads)
-            for name, split in self.data.splits.items()
-        }
+        parts, threads = self.data.splits.items(), self.recipe.threads
+        self.splits = {name: ImageBatches(split, nothing, one, self.device, threads) for name, split in parts}
         self.check_batch_size()
         self._check_pixels()
         self.model = self.context.build_model(self.facts).to(self.device)
@@ -73,13 +71,14 @@ class Adversarial(Classification):
 
     def _check_pixels(self) -> None:
         for name, split in self.data.splits.items():
-            images = split.images
-            if isinstance(images, ImageFiles) or images.dtype == np.uint8:
-                continue
-            if float(images.min()) < 0 or float(images.max()) > 1:
-                raise HarnessError(
-                    f"adversarial: pixels of '{name}' lie outside 0–1, so a ball around them would be cut: set noise 0"
-                )
+            pixels = split.images
+            if (
+                not isinstance(pixels, ImageFiles)
+                and pixels.dtype != np.uint8
+                and (pixels.min() < 0 or pixels.max() > 1)
+            ):
+                outside = f"pixels of '{name}' lie outside 0–1, so a ball around them would be cut"
+                raise HarnessError(f"adversarial: {outside}: set noise 0")
 
     def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> ClassificationBatch:
         return ClassificationBatch(self.laid_out(images), labels, labels, 1.0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, ClassVar
@@ -77,12 +77,6 @@ class Debiasing(ImageTask):
     def plain(self) -> bool:
         """Whether the target is trained without the biased network."""
         return self.options.independence == 0 and self.options.dependence == 0
-
-    def batches(self, epoch: int) -> Iterator[ImageBatch]:
-        """Batches of a fresh permutation."""
-        train = self.splits["train"]
-        for places, generator in self.shuffled(epoch):
-            yield ImageBatch(*train.take_augmented(places, self.options.augment, generator))
 
     def optimize(self, batch: ImageBatch, step: int, update: Callable[[StepResult], None]) -> StepResult:
         """The biased network's updates, then the target's."""

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from harness.trial.schedules import evenly
 from methods.norms.sequence import group_scale, valid_tokens
-from suites.tasks.common import evaluating
+from suites.tasks.common import changed, evaluating
 
+STATISTICS = ("mean", "variance", "mean_square")
 WINDOWS, WIDTH = 20, 4  # stretches of consecutive steps in which statistics are recorded
 SETTLED = 0.1  # share of the steps that is left out: every norm's statistics start somewhere
 DECAY = 0.9  # of the averages for norms that keep none
@@ -73,12 +74,10 @@ class NormProbe:
             return
         with evaluating(self.model):
             evaluated = float(self.loss())
-            for norm in self.norms:
-                norm.train()
-                norm.update_statistics = False
-            trained = float(self.loss())
-        for norm in self.norms:
-            norm.update_statistics = True
+            parts = [part for norm in self.norms for part in norm.modules()]
+            keeping = [norm for norm in self.norms if hasattr(norm, "update_statistics")]
+            with changed(parts, "training", True), changed(keeping, "update_statistics", False):
+                trained = float(self.loss())
         self._keep("train_minus_eval_loss", trained - evaluated)
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
@@ -144,13 +143,13 @@ class NormProbe:
         self.averages[number] = batch if average is None else torch.lerp(average, batch, 1 - DECAY)
         if average is not None or "mean" in own:
             reference = (batch if average is None else average).clone()
-            for row, name in enumerate(("mean", "variance", "mean_square")):
+            for row, name in enumerate(STATISTICS):
                 if name in own:
                     reference[row] = own[name]
             scale = torch.stack([reference[1].sqrt(), reference[1], reference[2]]).clamp(min=1e-12)
             away = (batch - reference).abs() / scale
             self._keep("batch_stat_deviation", float(away[:2].mean()))
-            for name, value in zip(("mean", "variance", "mean_square"), away.median(1).values.tolist(), strict=True):
+            for name, value in zip(STATISTICS, away.median(1).values.tolist(), strict=True):
                 self._keep(f"batch_{name}_deviation", value)
         self._follow(number, _divisor(norm, own, batch))
 

@@ -232,9 +232,12 @@ class Sensing(Task):
             return share_of(hits), float(F.cross_entropy(logits, self.support_labels))
 
     def _predictions(self) -> Labels:
+        return self._outputs(self.rest, 1).argmax(dim=1).cpu().numpy()
+
+    def _outputs(self, windows: Tensor, which: int) -> Tensor:
+        """Of all windows the embeddings (0) or the logits (1)."""
         with evaluating(self.model):
-            parts = [self.model(part)[1].argmax(dim=1) for part in self.rest.split(self.recipe.eval_batch)]
-            return torch.cat(parts).cpu().numpy()
+            return torch.cat([self.model(part)[which] for part in windows.split(self.recipe.eval_batch)])
 
     def evaluate(self, split: str) -> Evaluation:
         """``validation``: the shots under the present weights. ``test``: the target at the epoch that ``stop`` says."""
@@ -292,14 +295,9 @@ class Sensing(Task):
         hidden = self.target.hidden[self.scored]
         found |= self._history().hindsight(self.rule, hidden, self.options.stop)
         if self.trains:
-            with evaluating(self.model):
-                source, rest = (
-                    torch.cat([self.model(part)[0] for part in windows.split(self.recipe.eval_batch)])
-                    for windows in (self.source, self.rest)
-                )
-            truth_ = torch.tensor(self.target.hidden, device=self.device)
+            target = self._outputs(self.rest, 0), torch.tensor(self.target.hidden, device=self.device)
             seed = self.streams.number("evaluation", "halves")
-            found |= alignment(source, self.labels, rest, truth_, self.classes, seed)
+            found |= alignment(self._outputs(self.source, 0), self.labels, *target, self.classes, seed)
             found["mmd_over_floor"] = found[f"mmd_over_floor.{self.options.floor_of}"]
         return {name: value for name, value in found.items() if np.isfinite(value)}
 

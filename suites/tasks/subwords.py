@@ -28,15 +28,11 @@ class BytePairs:
         self.tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[UNKNOWN]))
         self.tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
         self.tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
-        self.tokenizer.train_from_iterator(
-            texts,
-            trainers.BpeTrainer(
-                vocab_size=len(SPECIAL) + len(letters) + merges,
-                special_tokens=list(SPECIAL),
-                initial_alphabet=letters,
-                show_progress=False,
-            ),
+        size, special = len(SPECIAL) + len(letters) + merges, list(SPECIAL)
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, special_tokens=special, initial_alphabet=letters, show_progress=False
         )
+        self.tokenizer.train_from_iterator(texts, trainer)
 
     def __len__(self) -> int:
         return int(self.tokenizer.get_vocab_size())

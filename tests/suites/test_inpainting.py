@@ -26,9 +26,8 @@ from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles
 from suites.models import inpainting as networks
 from suites.tasks.decoding import decode_mask
-from suites.tasks.inpainting import Inpainting, InpaintingOptions, PairBatches
+from suites.tasks.inpainting import Inpainting, InpaintingOptions, PairBatches, random_overlap
 from suites.tasks.inpainting_metrics import eight_bits, fill_diffusion, fill_mean, item_scores, summarise
-from suites.tasks.region_probe import random_overlap
 
 RN = {
     "encoder": Slot("region-basic", RegionNormBasic, {}),
