@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from harness.trial.contracts import ModelRequest
-from methods.alignment.help_set import HelpSet, HelpSetOptions, make_help_set, umap_init
+from methods.alignment.help_set import HelpSetOptions, make_help_set, umap_init
 from methods.alignment.mk_mmd import SIGMAS, mk_mmd_loss
 from methods.alignment.probes import purity
 from methods.alignment.stopping import StoppingOptions, StoppingRule
@@ -25,8 +25,12 @@ def mode1_leaks_labels(leak: bool = True) -> Check:
     300 items of six overlapping classes, one shot, p = 0.5, as in the fact sheet's run.
     """
     items, truth, shots, shot_labels = _overlapping()
-    leaked = _help(items, truth, shots, shot_labels, mode=1, oracle=leak)
-    pseudo = _help(items, truth, shots, shot_labels, mode=0, oracle=False)
+    options = HelpSetOptions(mode=1, oracle_labels=leak), HelpSetOptions(mode=0)
+    hidden = truth if leak else None, None
+    leaked, pseudo = (
+        make_help_set(items, shots, shot_labels, 6, chosen, hidden_labels=known)
+        for chosen, known in zip(options, hidden, strict=True)
+    )
     right, guessed = (purity(made.labels, truth[made.places]) for made in (leaked, pseudo))
     knn = purity(pseudo.votes, truth)
     detail = f"right help labels: mode 1 as released {right:.3f}, mode 0 {guessed:.3f}, the KNN on all items {knn:.3f}"
@@ -38,13 +42,6 @@ def _overlapping() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     labels = np.tile(np.arange(6), 51)
     items = 0.8 * draws.standard_normal((6, 8))[labels] + draws.standard_normal((len(labels), 8))
     return items[6:], labels[6:], items[:6], labels[:6]
-
-
-def _help(
-    items: np.ndarray, truth: np.ndarray, shots: np.ndarray, shot_labels: np.ndarray, *, mode: int, oracle: bool
-) -> HelpSet:
-    options = HelpSetOptions(mode=mode, oracle_labels=oracle)
-    return make_help_set(items, shots, shot_labels, 6, options, hidden_labels=truth if oracle else None)
 
 
 def help_set_stays_in_test_set(share: float = 0.5) -> Check:

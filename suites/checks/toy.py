@@ -66,11 +66,7 @@ def final_norm(rate: float, momentum: float, angle: float = ANGLE) -> float:
 
 
 def calibrate(momentum: float, norm: float, angle: float = ANGLE) -> float:
-    """The learning rate with which momentum descent ends at ``norm``, by bisection.
-
-    Raises:
-        ValueError: no rate between 1e-3 and 1 gets there.
-    """
+    """The learning rate with which momentum descent ends at ``norm``, by bisection in 1e-3 to 1, else ValueError."""
     low, high = 1e-3, 1.0
     if not final_norm(low, momentum, angle) < norm < final_norm(high, momentum, angle):
         raise ValueError(f"no rate in [{low}, {high}] ends at the norm {norm} with momentum {momentum}")

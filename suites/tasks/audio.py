@@ -124,12 +124,10 @@ class Audio(ShuffledTask):
 
     def training_step(self, batch: AudioBatch, step: int) -> StepResult:
         """The loss of one batch."""
-        return StepResult(self._loss(self.model(batch.waves), batch.targets))
-
-    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        logits = self.model(batch.waves)
         if self.data.tags:
-            return F.binary_cross_entropy_with_logits(logits, targets)
-        return F.cross_entropy(logits, targets, label_smoothing=self.options.label_smoothing)
+            return StepResult(F.binary_cross_entropy_with_logits(logits, batch.targets))
+        return StepResult(F.cross_entropy(logits, batch.targets, label_smoothing=self.options.label_smoothing))
 
     def scores(self, split: str) -> Evaluation:
         """Scores in percent and mean loss, those of the trivial predictor, per-item outputs."""

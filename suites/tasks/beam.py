@@ -59,9 +59,7 @@ class BeamSearch:
         steps = logits.float().log_softmax(-1).view(count, self.beam, -1)
         steps[..., self.padding] = -torch.inf
         if last:
-            only = torch.full_like(steps, -torch.inf)
-            only[..., self.end] = steps[..., self.end]
-            return only
+            steps[..., torch.arange(steps.shape[-1], device=steps.device) != self.end] = -torch.inf
         return steps
 
     def _advance(self, beams: _Beams, steps: Tensor, length: int) -> Tensor:

@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.errors import HarnessError
 from harness.trial.contracts import Evaluation, Probe, Task, TrialContext
+from methods.optimizers.probes import WeightProbe, roles_of
 from suites.data.types import ImageFiles, Images, ImageSplit
 from suites.tasks.augment import augment, crop_boxes, mirror
 from suites.tasks.decoding import decode_box, full_scale, image_reader, stacked
@@ -108,8 +109,6 @@ class ShuffledTask(Task):
 
 def weight_probe(model: nn.Module) -> Probe:
     """Norms, angular updates and projected shares of a model's weights."""
-    from methods.optimizers.probes import WeightProbe, roles_of
-
     return WeightProbe(list(model.named_parameters()), roles_of(model))
 
 
@@ -249,9 +248,8 @@ class ImageTask(ShuffledTask):
 
     def laid_out(self, images: Tensor) -> Tensor:
         """Images in the recipe's memory layout."""
-        if self.recipe.memory_layout == "channels_last":
-            return images.to(memory_format=torch.channels_last)
-        return images
+        channels_last = self.recipe.memory_layout == "channels_last"
+        return images.to(memory_format=torch.channels_last) if channels_last else images
 
     def outputs(self, network: nn.Module, split: str) -> Tensor:
         """What a network gives for every image of a split, in order, as float32: (N, outputs)."""

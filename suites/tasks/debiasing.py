@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult
 from harness.trial.options import option
+from methods.optimizers.probes import WeightProbe, roles_of
 from suites.data.biased import BiasedImages
 from suites.models.rebias import RebiasPair
 from suites.tasks.augment import AugmentOptions
@@ -150,7 +151,7 @@ class Debiasing(ImageTask):
 
     def probe(self, model: nn.Module) -> Probe | None:
         """Norms, angular updates and projected shares of the target's weights, on its own updates."""
-        return target_probe(self.model.target)
+        return TargetProbe(self.model.target)
 
     def mechanisms(self) -> dict[str, float]:
         """Whether the bias is there to be taken: shares right in 0–1, of either network, on biased and unbiased images.
@@ -175,24 +176,22 @@ class Debiasing(ImageTask):
         self.sigmas = (float(state["sigmas"][0]), float(state["sigmas"][1]))
 
 
-def target_probe(target: nn.Module) -> Probe:
-    """A WeightProbe that passes over the biased network's updates, in which the target has no gradient."""
-    from methods.optimizers.probes import WeightProbe, roles_of
+class TargetProbe(WeightProbe):
+    """Asked on every update of a probed step, it passes over the biased network's: there the target has no gradient."""
 
-    class TargetProbe(WeightProbe):
-        """Asked on every update of a probed step, it measures those of the target."""
+    def __init__(self, target: nn.Module) -> None:
+        super().__init__(target.named_parameters(), roles_of(target))
+        self.target = target
 
-        def before_step(self) -> None:
-            """Measure where the target has gradients."""
-            self.asked = any(parameter.grad is not None for parameter in target.parameters())
-            if self.asked:
-                super().before_step()
+    def before_step(self) -> None:
+        """Measure where the target has gradients."""
+        self.asked = any(parameter.grad is not None for parameter in self.target.parameters())
+        if self.asked:
+            super().before_step()
 
-        def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-            """Quantities of the target's update, else nothing."""
-            return super().after_step(optimizer) if self.asked else {}
-
-    return TargetProbe(target.named_parameters(), roles_of(target))
+    def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        """Quantities of the target's update, else nothing."""
+        return super().after_step(optimizer) if self.asked else {}
 
 
 def cell_accuracy(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, least: int) -> float:
@@ -202,10 +201,7 @@ def cell_accuracy(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, l
         correct: (N,) whether each item is right.
         labels: (N,) classes.
         groups: (N, R) bias of each item under R groupings (texture clusters), as in the released evaluator.
-        least: items that a cell needs to count.
-
-    Raises:
-        HarnessError: no cell has so many items.
+        least: items that a cell needs to count; where none has so many, HarnessError.
     """
     means = []
     for grouping in groups.T:
@@ -238,10 +234,7 @@ def hsic(left: Tensor, right: Tensor, estimator: str = "unbiased") -> Tensor:
     ``biased`` is tr(KHLH)/(N−1)² (Gretton et al. 2005, equation 9), ``unbiased`` is HSIC₁ of Song et al. 2012,
     equation 5, on kernels with zeroed diagonals. The released ReBias code subtracts the *vector* of the diagonal from
     every row instead; for kernels of diagonal 1 that takes 1 from every entry, which the centring takes out again, so
-    both give one value.
-
-    Raises:
-        ValueError: the unbiased estimator wants four items at least, or there is no such estimator.
+    both give one value. The unbiased estimator wants four items at least (ValueError).
     """
     count = len(left)
     if estimator == "biased":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,8 +14,8 @@ from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult
 from harness.trial.options import option
+from methods.optimizers.probes import WeightProbe, roles_of
 from suites.data.boxes import BoxedImages, BoxFiles, BoxSplit, decode_square
-from suites.data.types import Array
 from suites.models.detectors import SSD, CenterNet, default_boxes
 from suites.tasks import centre_points
 from suites.tasks import default_boxes as matching
@@ -44,7 +42,9 @@ class BoxBatches:
     def __init__(self, data: BoxedImages, split: BoxSplit, device: torch.device) -> None:
         self.split, images = split, split.images
         if isinstance(images, BoxFiles):
-            self.read = file_reader(images.paths, partial(_square, size=data.size), device)
+            self.read = file_reader(
+                images.paths, lambda path: decode_square(path.read_bytes(), data.size, str(path)), device
+            )
         else:
             self.read = image_reader(images, device)
         self.scale = full_scale(images)
@@ -63,10 +63,6 @@ class BoxBatches:
             rows = rows[~self.split.crowd[rows]]
             boxes.append((torch.tensor(self.split.boxes[rows]), torch.tensor(self.split.labels[rows])))
         return DetectionBatch((images.float() / self.scale - self.mean) / self.std, tuple(boxes))
-
-
-def _square(path: Path, size: int) -> Array:
-    return decode_square(path.read_bytes(), size, str(path))
 
 
 def mirrored(batch: DetectionBatch, chosen: Tensor) -> DetectionBatch:
@@ -216,8 +212,6 @@ class ObjectDetection(ShuffledTask):
         A head's last convolution has no norm behind it: like a linear head it is no scale-invariant weight, and its
         role is ``linear``.
         """
-        from methods.optimizers.probes import WeightProbe, roles_of
-
         assert isinstance(model, CenterNet | SSD)
         last = {id(parameter) for layer in model.outputs() for parameter in layer.parameters()}
         named, roles = dict(model.named_parameters()), roles_of(model)

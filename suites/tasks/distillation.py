@@ -177,12 +177,11 @@ class Distillation(ImageTask):
 
     def state(self) -> dict[str, Any]:
         """The teacher's running statistics, which move in ``teacher_mode: train``."""
-        moving = self.teacher is not None and self.options.teacher_mode == "train"
-        return {"teacher": dict(self.teacher.named_buffers())} if moving and self.teacher is not None else {}
+        return {"teacher": dict(self.teacher.named_buffers())} if self.teacher is not None else {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
-        if self.teacher is not None and "teacher" in state:
+        if self.teacher is not None:
             with torch.no_grad():
                 for name, buffer in self.teacher.named_buffers():
                     buffer.copy_(state["teacher"][name])

@@ -24,11 +24,7 @@ LONGEST_SECONDS = 1800
 
 
 def embedding(flat: Amplitudes, dimensions: int, random_state: int) -> Amplitudes:
-    """UMAP of rows (N, D) to (N, dimensions), from the cache where it is there.
-
-    Raises:
-        HarnessError: umap-learn is not installed, or UMAP fails.
-    """
+    """UMAP of rows (N, D) to (N, dimensions), from the cache where it is there; HarnessError where UMAP fails."""
     try:
         tool = " ".join(f"{name}/{version(name)}" for name in ("umap-learn", "numba", "numpy"))
     except PackageNotFoundError as error:

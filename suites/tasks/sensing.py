@@ -18,7 +18,6 @@ from harness.trial.contracts import Evaluation, Probe, StepResult, Task
 from harness.trial.options import option
 from methods.alignment.help_set import MODES, HelpSet, corrupt_labels
 from methods.alignment.inputs import Adaptation, AdaptationBatch
-from methods.alignment.knn_baselines import FEATURES
 from methods.alignment.neighbours import CONFIDENCES
 from methods.alignment.probes import purity
 from methods.alignment.stopping import FORMS, StoppingOptions, StoppingRule
@@ -27,17 +26,6 @@ from suites.data.types import Labels
 from suites.tasks.common import LatestProbe, NetworkWithLoss, batch_norm_momentum, evaluating, share_of
 from suites.tasks.sensing_scores import STOPS, Epochs, alignment, scores
 from suites.tasks.target_domain import REDUCTIONS, Target, draw_shots, halve, help_set, purities
-
-# What is measured with the target's hidden labels after the training, beside the scores on the test split.
-HINDSIGHT = (
-    *(f"{quality}.{space}" for quality in ("purity", "skill") for space in ("help", *FEATURES)),
-    *(f"mmd_over_floor{part}" for part in ("", ".whole", ".classes")),
-    "purity.knn",
-    "misaligned_share",
-    "spearman_support_loss",
-    "stop_minus_oracle_gap",
-    "target_skill",
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +73,8 @@ class Sensing(Task):
     The training runs its whole length. ``stop`` says which epoch is reported: the one where the stopping rule, told
     nothing but the shots' accuracy and loss, ends the training; the epoch that was best on the shots; or the last. The
     best epoch on the target is reported as ``*_oracle`` beside it. Hidden labels of the target are read for scores,
-    for the mechanisms in ``HINDSIGHT``, and by ``oracle_labels`` and ``train_on: target`` alone.
+    for mechanisms in hindsight (purity, skill, alignment, the stop against the best epoch), and by ``oracle_labels``
+    and ``train_on: target`` alone.
 
     Methods that predict without a training (``predict``) take no step.
     """
@@ -283,7 +272,7 @@ class Sensing(Task):
         return AdaptationProbe(self.method) if self.trains else None
 
     def mechanisms(self) -> dict[str, float]:
-        """The epoch of the stop, the help set's size, and what is seen in ``HINDSIGHT``."""
+        """The epoch of the stop, the help set's size, and what the hidden labels tell in hindsight."""
         found: dict[str, float] = {"reported_epoch": self._history().stop(self.options.stop, self.rule) + 1.0}
         found |= purities(self.target, self.classes, self.options)
         if self.help is not None:

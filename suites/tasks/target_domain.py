@@ -50,10 +50,8 @@ class Target:
 def draw_shots(domain: CsiDomain, shots: int, streams: Streams, permute_hidden: bool) -> Target:
     """Draw ``shots`` windows a class, each from a recording of its own, by the stream ``split``.
 
-    ``permute_hidden`` permutes the classes of all other windows: whatever does not read them stays the same.
-
-    Raises:
-        HarnessError: a class has too few recordings.
+    ``permute_hidden`` permutes the classes of all other windows: whatever does not read them stays the same. A class
+    of too few recordings is refused (HarnessError).
     """
     try:
         split = choose_support(domain.labels, domain.recordings.tolist(), shots, streams.numpy("split", "support"))
@@ -79,11 +77,7 @@ def halve(recordings: Labels, hidden: Labels, generator: np.random.Generator) ->
 
 
 def help_set(target: Target, classes: int, options: SensingOptions, streams: Streams) -> HelpSet:
-    """The help set as ``options`` ask; hidden labels go in only with ``oracle_labels``.
-
-    Raises:
-        HarnessError: it is empty.
-    """
+    """The help set as ``options`` ask, HarnessError if it is empty; hidden labels go in only with ``oracle_labels``."""
     flat = target.amplitudes.reshape(len(target.amplitudes), -1)
     space = Embedding(flat, "none", 0)
     if options.reduce == "umap":

@@ -48,7 +48,7 @@ class TranslationBatch:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One split: token numbers of both sides, each with its end, and the reference lines."""
+    """One split: token numbers of both sides, each with its end, and the lines of both."""
 
     source: list[list[int]]
     target: list[list[int]]
