@@ -25,12 +25,9 @@ def mode1_leaks_labels(leak: bool = True) -> Check:
     300 items of six overlapping classes, one shot, p = 0.5, as in the fact sheet's run.
     """
     items, truth, shots, shot_labels = _overlapping()
-    options = HelpSetOptions(mode=1, oracle_labels=leak), HelpSetOptions(mode=0)
-    hidden = truth if leak else None, None
-    leaked, pseudo = (
-        make_help_set(items, shots, shot_labels, 6, chosen, hidden_labels=known)
-        for chosen, known in zip(options, hidden, strict=True)
-    )
+    released, hidden = HelpSetOptions(mode=1, oracle_labels=leak), truth if leak else None
+    leaked = make_help_set(items, shots, shot_labels, 6, released, hidden_labels=hidden)
+    pseudo = make_help_set(items, shots, shot_labels, 6, HelpSetOptions(mode=0))
     right, guessed = (purity(made.labels, truth[made.places]) for made in (leaked, pseudo))
     knn = purity(pseudo.votes, truth)
     detail = f"right help labels: mode 1 as released {right:.3f}, mode 0 {guessed:.3f}, the KNN on all items {knn:.3f}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -46,7 +45,7 @@ class Adversarial(Classification):
     come from the stream ``attack`` by step, in evaluation by place.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="adversarial",
         target="Adversarial",
         summary="adversarial training by PGD, scored by accuracy on clean and on attacked images",

@@ -44,7 +44,10 @@ class BeamSearch:
         """
         caches = model.start(source, self.beam)
         first = torch.arange(len(source), device=source.device)[:, None] * self.beam
-        beams = _Beams.begin(len(source), self.beam, self.end, source.device)
+        scores = torch.full((len(source), self.beam), -torch.inf, device=source.device)
+        scores[:, 0] = 0.0  # one empty hypothesis a sentence
+        tokens = torch.full((*scores.shape, 1), self.end, dtype=torch.long, device=source.device)
+        beams = _Beams(tokens, scores, [[] for _ in source], [False] * len(source))
         for length in range(1, limit + 1):
             logits = model.step(beams.tokens[:, :, -1].flatten(), length - 1, caches)
             parents = self._advance(beams, self._allowed(logits, len(source), last=length == limit), length)
@@ -112,11 +115,3 @@ class _Beams:
     scores: Tensor
     finished: list[list[tuple[float, list[int]]]]
     done: list[bool]
-
-    @classmethod
-    def begin(cls, count: int, beam: int, end: int, device: torch.device) -> _Beams:
-        """One empty hypothesis a sentence."""
-        scores = torch.full((count, beam), -torch.inf, device=device)
-        scores[:, 0] = 0.0
-        tokens = torch.full((count, beam, 1), end, dtype=torch.long, device=device)
-        return cls(tokens, scores, [[] for _ in range(count)], [False] * count)

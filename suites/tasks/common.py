@@ -151,13 +151,9 @@ class LatestProbe:
 
 
 class ImageBatches:
-    """One split's images as normalised batches on the device: from an array that lies there, or decoded from files.
+    """One split's images as batches on the device: from an array that lies there, or decoded from files.
 
-    Args:
-        split: the images.
-        mean, std: per channel, in units 0–1.
-        device: where batches are wanted.
-        threads: that decode files.
+    They are normalised by ``mean`` and ``std`` per channel, in units 0–1.
     """
 
     def __init__(self, split: ImageSplit, mean: Tensor, std: Tensor, device: torch.device, threads: int = 1) -> None:
@@ -215,12 +211,7 @@ class ImageBatch:
 
 
 class ImageTask(ShuffledTask):
-    """A task on labelled images.
-
-    Attributes:
-        data: the images as they are read.
-        splits: the same as batches on the device.
-    """
+    """A task on labelled images: ``data`` as they are read, ``splits`` as batches on the device."""
 
     data: Images
     splits: dict[str, ImageBatches]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +49,7 @@ class Debiasing(ImageTask):
     is a plain training of f (g is then not updated).
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="debiasing",
         target="Debiasing",
         summary="ReBias: accuracy on images whose bias says nothing of the class",
@@ -238,7 +238,8 @@ def hsic(left: Tensor, right: Tensor, estimator: str = "unbiased") -> Tensor:
     """
     count = len(left)
     if estimator == "biased":
-        return (_centred(left) * _centred(right).T).sum() / (count - 1) ** 2
+        left, right = (kernel - kernel.mean(0, keepdim=True) for kernel in (left, right))
+        return (left * right.T).sum() / (count - 1) ** 2
     if estimator != "unbiased":
         raise ValueError(f"no estimator '{estimator}'; valid: {', '.join(ESTIMATORS)}")
     if count < 4:
@@ -249,10 +250,6 @@ def hsic(left: Tensor, right: Tensor, estimator: str = "unbiased") -> Tensor:
     apart = left.sum() * right.sum() / ((count - 1) * (count - 2))
     rows = left.sum(0) @ right.sum(0)
     return (together + apart - 2 * rows / (count - 2)) / (count * (count - 3))
-
-
-def _centred(kernel: Tensor) -> Tensor:
-    return kernel - kernel.mean(0, keepdim=True)
 
 
 CARD = Debiasing.card

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -108,7 +108,7 @@ class ObjectDetection(ShuffledTask):
     ``zoom-flip`` takes a square window of 60–140 % of the side before mirroring half of the images.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="detection",
         target="ObjectDetection",
         summary="object detection by CenterNet or SSD, scored by COCO's average precision",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +83,7 @@ class Inpainting(ShuffledTask):
     order, and hole PSNR at batch 1 is reported beside.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="inpainting",
         target="Inpainting",
         summary="image inpainting by L1 and adversarial loss, scored by PSNR, SSIM and L1 of holes and of whole images",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -53,7 +52,7 @@ class LanguageModelling(Task):
     are left to learn and every batch is an independent sample.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="language-modelling",
         target="LanguageModelling",
         summary="next token of running text, scored by perplexity",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -67,7 +67,7 @@ class Retrieval(ImageTask):
     the initial network on one pass over the training images. Convolutions are then not scale-invariant.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="retrieval",
         target="Retrieval",
         summary="metric learning, scored by Recall@k on classes unseen in training",

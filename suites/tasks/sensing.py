@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,7 +79,7 @@ class Sensing(Task):
     Methods that predict without a training (``predict``) take no step.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="sensing",
         target="Sensing",
         summary="cross-domain Wi-Fi sensing with a few labelled target windows, scored by balanced accuracy",

@@ -15,9 +15,7 @@ SPECIAL = ("<pad>", "</s>", "<unk>")
 class BytePairs:
     """Byte-pair encoding (Sennrich et al. 2016) of words with their leading blank, so that text comes back whole.
 
-    Args:
-        lines: training text of both languages.
-        merges: pairs that are merged at most.
+    Trained on the text of both languages, with at most ``merges`` merged pairs.
     """
 
     def __init__(self, lines: Iterable[str], merges: int) -> None:
@@ -48,11 +46,9 @@ class BytePairs:
 
 
 class Pieces:
-    """Pieces between blanks, most frequent first; those that end with ``joiner`` go on in the next piece.
+    """Pieces between blanks of both languages' training text, most frequent first.
 
-    Args:
-        lines: training text of both languages.
-        joiner: such as ``@@``; empty where pieces are words.
+    Those that end with ``joiner``, such as ``@@``, go on in the next piece; it is empty where pieces are words.
     """
 
     def __init__(self, lines: Iterable[str], joiner: str) -> None:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -82,7 +82,7 @@ class Translation(Task):
     training and come in another order in each epoch. Decoding is by beam search; a beam of one is greedy.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="translation",
         target="Translation",
         summary="sentences from one language to another, scored by BLEU and chrF",
