@@ -160,11 +160,8 @@ class PGD:
     ) -> Tensor:
         """Images (B, C, H, W) within the ball around ``images`` that raise the cross-entropy of ``labels`` (B,).
 
-        Args:
-            logits: the network as it is attacked; its parameters get no gradient.
-            images: clean pixels in 0–1.
-            labels: true classes.
-            generator: where the random start is drawn from, on the CPU.
+        ``logits`` is the network as it is attacked: its parameters get no gradient. The random start is drawn from
+        ``generator``, on the CPU.
         """
         moved = images
         if self.random_start:
