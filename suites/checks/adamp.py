@@ -1,7 +1,4 @@
-"""Identities and toy problems of AdamP and SGDP, computed anew on each call.
-
-Each function takes the option that a test flips to see the check fail.
-"""
+"""Identities and toy problems of AdamP and SGDP."""
 
 from __future__ import annotations
 

@@ -1,17 +1,15 @@
-"""Identities of KNN-MMD, computed anew on each call.
-
-Each function takes the option that a test flips to see the check fail.
-"""
+"""Identities of KNN-MMD."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import numpy as np
 import torch
 
 from harness.trial.contracts import ModelRequest
-from methods.alignment.help_set import HelpSet, HelpSetOptions, make_help_set, umap_init
+from methods.alignment.help_set import HelpSetOptions, make_help_set, umap_init
 from methods.alignment.mk_mmd import SIGMAS, mk_mmd_loss
 from methods.alignment.probes import purity
 from methods.alignment.stopping import StoppingOptions, StoppingRule
@@ -27,8 +25,9 @@ def mode1_leaks_labels(leak: bool = True) -> Check:
     300 items of six overlapping classes, one shot, p = 0.5, as in the fact sheet's run.
     """
     items, truth, shots, shot_labels = _overlapping()
-    leaked = _help(items, truth, shots, shot_labels, mode=1, oracle=leak)
-    pseudo = _help(items, truth, shots, shot_labels, mode=0, oracle=False)
+    released, hidden = HelpSetOptions(mode=1, oracle_labels=leak), truth if leak else None
+    leaked = make_help_set(items, shots, shot_labels, 6, released, hidden_labels=hidden)
+    pseudo = make_help_set(items, shots, shot_labels, 6, HelpSetOptions(mode=0))
     right, guessed = (purity(made.labels, truth[made.places]) for made in (leaked, pseudo))
     knn = purity(pseudo.votes, truth)
     detail = f"right help labels: mode 1 as released {right:.3f}, mode 0 {guessed:.3f}, the KNN on all items {knn:.3f}"
@@ -40,13 +39,6 @@ def _overlapping() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     labels = np.tile(np.arange(6), 51)
     items = 0.8 * draws.standard_normal((6, 8))[labels] + draws.standard_normal((len(labels), 8))
     return items[6:], labels[6:], items[:6], labels[:6]
-
-
-def _help(
-    items: np.ndarray, truth: np.ndarray, shots: np.ndarray, shot_labels: np.ndarray, *, mode: int, oracle: bool
-) -> HelpSet:
-    options = HelpSetOptions(mode=mode, oracle_labels=oracle)
-    return make_help_set(items, shots, shot_labels, 6, options, hidden_labels=truth if oracle else None)
 
 
 def help_set_stays_in_test_set(share: float = 0.5) -> Check:
@@ -117,24 +109,18 @@ def bn_sees_target(batch_norm: str = "all") -> Check:
     ``ours`` is 1 where one pass moves a running mean, and leaves it alone under source-only statistics.
     """
     from suites.models.csi_resnet import CsiResNetOptions, build
-    from suites.tasks.sensing import statistics_kept
+    from suites.tasks.common import batch_norm_momentum
 
     torch.manual_seed(0)
     network = build(ModelRequest(CsiResNetOptions(width=4, dimension=8), {"classes": 3})).train()
     windows = torch.randn(8, 1, 16, 20).cumsum(dim=2)
     moves = {}
     for kind in (batch_norm, "source"):
-        before = {name: value.clone() for name, value in network.named_buffers()}
-        if kind == "source":
-            with statistics_kept(network):
-                network(windows)
-        else:
+        means = [value for name, value in network.named_buffers() if name.endswith("running_mean")]
+        before = [value.clone() for value in means]
+        with batch_norm_momentum(network, 0.0) if kind == "source" else nullcontext():
             network(windows)
-        moves[kind] = max(
-            float((value - before[name]).abs().max())
-            for name, value in network.named_buffers()
-            if name.endswith("running_mean")
-        )
+        moves[kind] = max(float((now - then).abs().max()) for now, then in zip(means, before, strict=True))
     detail = f"largest move of a running mean: {batch_norm} {moves[batch_norm]:.3g}, source {moves['source']:.3g}"
     seen = moves[batch_norm] > 1e-4 and moves["source"] == 0
     return Check.exact(float(seen), 1.0, "boolean", detail)

@@ -1,7 +1,4 @@
-"""Identities of NKD and USKD, computed anew on each call.
-
-Each function takes the option that a test flips to see the check fail.
-"""
+"""Identities of NKD and USKD."""
 
 from __future__ import annotations
 
@@ -71,10 +68,8 @@ def rank_agreement(deviation: float = 2.0, source: str = "released") -> Check:
     """
     student, weak, labels = _logits(2, deviation, rows=8 * 512)
     dropped = F.one_hot(labels, CLASSES).bool()
-    orders = [
-        descending_order(rank_scores(student, weak, dropped, kind, teacher=None, noise=None).masked_fill(dropped, -9e9))
-        for kind in (source, "paper")
-    ]
+    scores = [rank_scores(student, weak, dropped, kind, teacher=None, noise=None) for kind in (source, "paper")]
+    orders = [descending_order(ranked.masked_fill(dropped, -9e9)) for ranked in scores]
     share = 100 * float((orders[0][:, 0] == orders[1][:, 0]).double().mean())
     whole = 100 * float((orders[0] == orders[1]).all(dim=1).double().mean())
     detail = f"standard deviation {deviation:g}: same top class on {share:.1f} %, same full order on {whole:.1f} %"
@@ -101,10 +96,9 @@ def zero_mass_class_dropped(zero_mass: str = "released") -> Check:
     ``ours`` is whether they are equal; with ``zero_mass: paper`` they are.
     """
     student, weak, labels = _logits(4)
-    losses = [
-        float(uskd_non_target_loss(student, weak, find_targets(given, student, zero_mass)))
-        for given in (labels, F.one_hot(labels, CLASSES).double())
-    ]
+    forms = labels, F.one_hot(labels, CLASSES).double()
+    targets = [find_targets(given, student, zero_mass) for given in forms]
+    losses = [float(uskd_non_target_loss(student, weak, target)) for target in targets]
     equal = abs(losses[0] - losses[1]) < 1e-9
     return Check.exact(float(equal), 0.0, "boolean", f"hard label {losses[0]:.4f}, one-hot vector {losses[1]:.4f}")
 

@@ -1,7 +1,4 @@
-"""Identities of PowerNorm's released code, computed anew on each call.
-
-Each function takes the option that a test flips to see the check fail.
-"""
+"""Identities of PowerNorm's released code."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Identities of Region Normalization, computed anew on each call.
-
-Each function takes the option that a test flips to see the check fail.
-"""
+"""Identities of Region Normalization."""
 
 from __future__ import annotations
 

@@ -31,26 +31,18 @@ class Path:
 
 
 def descend(
-    rate: float,
-    momentum: float,
-    *,
-    projected: bool = False,
-    buffer: Buffer = "paper",
-    angle: float = ANGLE,
-    steps: int = STEPS,
+    rate: float, momentum: float, *, projected: bool = False, buffer: Buffer = "paper", angle: float = ANGLE
 ) -> Path:
     """Gradient descent from a unit vector ``angle`` degrees away from w*, with ``torch.optim.SGD`` or our SGDP."""
     from methods.optimizers.sgdp import SGDP
 
     start = math.radians(angle)
     w = torch.nn.Parameter(torch.tensor([[math.cos(start), math.sin(start)]], dtype=torch.float64))
-    optimizer: torch.optim.Optimizer = (
-        SGDP([w], lr=rate, momentum=momentum, buffer=buffer, eps=0.0)
-        if projected
-        else torch.optim.SGD([w], lr=rate, momentum=momentum, foreach=False)
-    )
+    optimizer: torch.optim.Optimizer = torch.optim.SGD([w], lr=rate, momentum=momentum, foreach=False)
+    if projected:
+        optimizer = SGDP([w], lr=rate, momentum=momentum, buffer=buffer, eps=0.0)
     gaps = []
-    for _ in range(steps):
+    for _ in range(STEPS):
         x, y = w.detach()[0].tolist()
         norm = math.hypot(x, y)
         gaps.append(1 - x / norm)
@@ -61,11 +53,11 @@ def descend(
     return Path(math.hypot(x, y), (*gaps, 1 - x / math.hypot(x, y)))
 
 
-def final_norm(rate: float, momentum: float, angle: float = ANGLE, steps: int = STEPS) -> float:
+def final_norm(rate: float, momentum: float, angle: float = ANGLE) -> float:
     """``descend(...).norm`` without the projection, in plain floats, for the many runs of a calibration."""
     start = math.radians(angle)
     x, y, bx, by = math.cos(start), math.sin(start), 0.0, 0.0
-    for _ in range(steps):
+    for _ in range(STEPS):
         cube = math.hypot(x, y) ** 3
         bx = momentum * bx - y * y / cube
         by = momentum * by + x * y / cube
@@ -74,11 +66,7 @@ def final_norm(rate: float, momentum: float, angle: float = ANGLE, steps: int = 
 
 
 def calibrate(momentum: float, norm: float, angle: float = ANGLE) -> float:
-    """The learning rate with which momentum descent ends at ``norm``, by bisection.
-
-    Raises:
-        ValueError: no rate between 1e-3 and 1 gets there.
-    """
+    """The learning rate with which momentum descent ends at ``norm``, by bisection in 1e-3 to 1, else ValueError."""
     low, high = 1e-3, 1.0
     if not final_norm(low, momentum, angle) < norm < final_norm(high, momentum, angle):
         raise ValueError(f"no rate in [{low}, {high}] ends at the norm {norm} with momentum {momentum}")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
@@ -16,10 +16,11 @@ from harness.trial.contracts import Evaluation, StepResult, Task
 from harness.trial.data_parallel import Replicas
 from harness.trial.options import option
 from suites.data.types import ImageFiles
-from suites.tasks.attacks import PGD, THREATS
 from suites.tasks.augment import AugmentOptions
 from suites.tasks.classification import Classification, ClassificationBatch
 from suites.tasks.common import ImageBatches, evaluating, share_of
+
+THREATS = ("linf", "l2")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +45,7 @@ class Adversarial(Classification):
     come from the stream ``attack`` by step, in evaluation by place.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="adversarial",
         target="Adversarial",
         summary="adversarial training by PGD, scored by accuracy on clean and on attacked images",
@@ -60,10 +61,8 @@ class Adversarial(Classification):
         """Load the images as pixels, build the network; pixels outside 0–1 are refused (HarnessError)."""
         self.data = self.context.load_data()
         nothing, one = torch.zeros(self.data.channels), torch.ones(self.data.channels)
-        self.splits = {
-            name: ImageBatches(split, nothing, one, self.device, self.recipe.threads)
-            for name, split in self.data.splits.items()
-        }
+        parts, threads = self.data.splits.items(), self.recipe.threads
+        self.splits = {name: ImageBatches(split, nothing, one, self.device, threads) for name, split in parts}
         self.check_batch_size()
         self._check_pixels()
         self.model = self.context.build_model(self.facts).to(self.device)
@@ -71,13 +70,14 @@ class Adversarial(Classification):
 
     def _check_pixels(self) -> None:
         for name, split in self.data.splits.items():
-            images = split.images
-            if isinstance(images, ImageFiles) or images.dtype == np.uint8:
-                continue
-            if float(images.min()) < 0 or float(images.max()) > 1:
-                raise HarnessError(
-                    f"adversarial: pixels of '{name}' lie outside 0–1, so a ball around them would be cut: set noise 0"
-                )
+            pixels = split.images
+            if (
+                not isinstance(pixels, ImageFiles)
+                and pixels.dtype != np.uint8
+                and (pixels.min() < 0 or pixels.max() > 1)
+            ):
+                outside = f"pixels of '{name}' lie outside 0–1, so a ball around them would be cut"
+                raise HarnessError(f"adversarial: {outside}: set noise 0")
 
     def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> ClassificationBatch:
         return ClassificationBatch(self.laid_out(images), labels, labels, 1.0)
@@ -133,6 +133,69 @@ class Adversarial(Classification):
         if not self.validated:
             return {}
         return {f"{name}_share": self.validated[f"{name}-accuracy"] / 100 for name in ("standard", "attacked")}
+
+
+@dataclass(frozen=True, slots=True)
+class PGD:
+    """Projected gradient descent on inputs within a ball (Madry et al. 2018, arXiv 1706.06083, section 2.1).
+
+    An untargeted attack on the cross-entropy; images are pixels in 0–1 and stay there.
+
+    Attributes:
+        threat: ``linf`` or ``l2``, the norm of the ball.
+        radius: of the ball, in the units of the pixels (4/255, 80/255).
+        step: length of a step in the same norm.
+        steps: how many.
+        random_start: begin at a uniform point of the ball instead of its centre.
+    """
+
+    threat: str
+    radius: float
+    step: float
+    steps: int
+    random_start: bool = True
+
+    def perturb(
+        self, logits: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, generator: Generator
+    ) -> Tensor:
+        """Images (B, C, H, W) within the ball around ``images`` that raise the cross-entropy of ``labels`` (B,).
+
+        ``logits`` is the network as it is attacked: its parameters get no gradient. The random start is drawn from
+        ``generator``, on the CPU.
+        """
+        moved = images
+        if self.random_start:
+            moved = (images + self._start(images, generator)).clamp(0, 1)
+        for _ in range(self.steps):
+            with torch.enable_grad():
+                point = moved.detach().requires_grad_(True)
+                loss = F.cross_entropy(logits(point), labels, reduction="sum")
+                (gradient,) = torch.autograd.grad(loss, point)
+            moved = (images + self.project(moved + self.step * self._direction(gradient) - images)).clamp(0, 1)
+        return moved.detach()
+
+    def project(self, shift: Tensor) -> Tensor:
+        """The nearest point of the ball to a shift (B, C, H, W)."""
+        if self.threat == "linf":
+            return shift.clamp(-self.radius, self.radius)
+        return shift * (self.radius / _lengths(shift)).clamp(max=1.0)
+
+    def _direction(self, gradient: Tensor) -> Tensor:
+        return gradient.sign() if self.threat == "linf" else gradient / _lengths(gradient)
+
+    def _start(self, images: Tensor, generator: Generator) -> Tensor:
+        if self.threat == "linf":
+            drawn = torch.rand(images.shape, generator=generator).mul_(2).sub_(1).mul_(self.radius)
+        else:
+            drawn = torch.randn(images.shape, generator=generator)
+            # u^(1/d) of a uniform u makes the radius that of a uniform point of a ball in d dimensions.
+            share = torch.rand(len(images), generator=generator) ** (1 / images[0].numel())
+            drawn = drawn / _lengths(drawn) * (self.radius * share)[:, None, None, None]
+        return drawn.to(images.device, images.dtype)
+
+
+def _lengths(batch: Tensor) -> Tensor:
+    return batch.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
 
 
 CARD = Adversarial.card

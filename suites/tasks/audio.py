@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,10 +32,7 @@ class AudioBatch:
 class Excerpts:
     """One split's recordings as excerpts of ``length`` samples; shorter recordings get zeros around them.
 
-    Args:
-        split: the recordings.
-        length: of an excerpt; 0: the whole recording, which then must be an array.
-        device: where batches are wanted.
+    A length of 0 is that of the whole recordings, which then must be an array.
     """
 
     def __init__(self, split: SoundSplit, length: int, device: torch.device) -> None:
@@ -85,7 +82,7 @@ class Audio(ShuffledTask):
     ``threshold`` (micro), classes by accuracy and macro F1.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="audio",
         target="Audio",
         summary="audio tagging (ROC-AUC, PR-AUC, F1) and classification (accuracy, F1) on waveforms",
@@ -124,12 +121,10 @@ class Audio(ShuffledTask):
 
     def training_step(self, batch: AudioBatch, step: int) -> StepResult:
         """The loss of one batch."""
-        return StepResult(self._loss(self.model(batch.waves), batch.targets))
-
-    def _loss(self, logits: Tensor, targets: Tensor) -> Tensor:
+        logits = self.model(batch.waves)
         if self.data.tags:
-            return F.binary_cross_entropy_with_logits(logits, targets)
-        return F.cross_entropy(logits, targets, label_smoothing=self.options.label_smoothing)
+            return StepResult(F.binary_cross_entropy_with_logits(logits, batch.targets))
+        return StepResult(F.cross_entropy(logits, batch.targets, label_smoothing=self.options.label_smoothing))
 
     def scores(self, split: str) -> Evaluation:
         """Scores in percent and mean loss, those of the trivial predictor, per-item outputs."""

@@ -45,10 +45,7 @@ def augment(images: Tensor, kind: str, generator: Generator) -> Tensor:
 
     ``shift`` moves by up to an eighth of the side, ``crop-flip`` crops from four pixels of padding and mirrors half of
     them (He et al. 2016, section 4.2), ``imagenet`` crops 8–100 % of the area at an aspect of 3/4–4/3, resizes and
-    mirrors half (Szegedy et al. 2015).
-
-    Raises:
-        ValueError: ``kind`` is not one of ``AUGMENTATIONS``.
+    mirrors half (Szegedy et al. 2015). Another ``kind`` is a ValueError.
     """
     if kind == "none":
         return images

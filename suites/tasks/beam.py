@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-
-class Kept(Protocol):
-    """What a layer keeps of the hypotheses so far."""
-
-    def select(self, rows: Tensor) -> None:
-        """Go on from these rows (N,)."""
-        ...
-
-
-class Decoder(Protocol):
-    """What the search asks of a model: ``suites.models.transformer.Transformer`` is one."""
-
-    def start(self, source: Tensor, beam: int) -> Sequence[Kept]:
-        """What is kept for ``beam`` hypotheses of each source (B, S)."""
-        ...
-
-    def step(self, tokens: Tensor, place: int, caches: Sequence[Kept]) -> Tensor:
-        """Logits (N, V) after the tokens (N,) at a place."""
-        ...
+if TYPE_CHECKING:
+    from suites.models.transformer import Transformer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +28,7 @@ class BeamSearch:
     end: int
     padding: int
 
-    def search(self, model: Decoder, source: Tensor, limit: int) -> list[list[int]]:
+    def search(self, model: Transformer, source: Tensor, limit: int) -> list[list[int]]:
         """The best translation of each row.
 
         A hypothesis is scored by its log probability over (its length, the end included) to the power ``penalty``. A
@@ -62,7 +44,10 @@ class BeamSearch:
         """
         caches = model.start(source, self.beam)
         first = torch.arange(len(source), device=source.device)[:, None] * self.beam
-        beams = _Beams.begin(len(source), self.beam, self.end, source.device)
+        scores = torch.full((len(source), self.beam), -torch.inf, device=source.device)
+        scores[:, 0] = 0.0  # one empty hypothesis a sentence
+        tokens = torch.full((*scores.shape, 1), self.end, dtype=torch.long, device=source.device)
+        beams = _Beams(tokens, scores, [[] for _ in source], [False] * len(source))
         for length in range(1, limit + 1):
             logits = model.step(beams.tokens[:, :, -1].flatten(), length - 1, caches)
             parents = self._advance(beams, self._allowed(logits, len(source), last=length == limit), length)
@@ -77,9 +62,7 @@ class BeamSearch:
         steps = logits.float().log_softmax(-1).view(count, self.beam, -1)
         steps[..., self.padding] = -torch.inf
         if last:
-            only = torch.full_like(steps, -torch.inf)
-            only[..., self.end] = steps[..., self.end]
-            return only
+            steps[..., torch.arange(steps.shape[-1], device=steps.device) != self.end] = -torch.inf
         return steps
 
     def _advance(self, beams: _Beams, steps: Tensor, length: int) -> Tensor:
@@ -132,11 +115,3 @@ class _Beams:
     scores: Tensor
     finished: list[list[tuple[float, list[int]]]]
     done: list[bool]
-
-    @classmethod
-    def begin(cls, count: int, beam: int, end: int, device: torch.device) -> _Beams:
-        """One empty hypothesis a sentence."""
-        scores = torch.full((count, beam), -torch.inf, device=device)
-        scores[:, 0] = 0.0
-        tokens = torch.full((count, beam, 1), end, dtype=torch.long, device=device)
-        return cls(tokens, scores, [[] for _ in range(count)], [False] * count)

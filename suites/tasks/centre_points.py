@@ -57,12 +57,8 @@ def targets(boxes: Sequence[Target], classes: int, side: int, stride: int) -> tu
             places.append((image, row, column))
             sizes.append((width, height))
             offsets.append((x - column, y - row))
-    return (
-        heat,
-        torch.tensor(places, dtype=torch.long).view(-1, 3),
-        torch.tensor(sizes).view(-1, 2),
-        torch.tensor(offsets).view(-1, 2),
-    )
+    numbers = torch.tensor(places, dtype=torch.long).view(-1, 3)
+    return heat, numbers, torch.tensor(sizes).view(-1, 2), torch.tensor(offsets).view(-1, 2)
 
 
 def focal(logits: Tensor, heat: Tensor) -> Tensor:

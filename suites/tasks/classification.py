@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -52,7 +51,7 @@ class Classification(ImageTask):
     longer divided out and its weight is not scale-invariant. γ and β still learn.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="classification",
         target="Classification",
         summary="image classification by cross-entropy, scored by top-1 accuracy",

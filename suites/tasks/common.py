@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -16,28 +16,29 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.errors import HarnessError
 from harness.trial.contracts import Evaluation, Probe, Task, TrialContext
+from methods.optimizers.probes import WeightProbe, roles_of
 from suites.data.types import ImageFiles, Images, ImageSplit
 from suites.tasks.augment import augment, crop_boxes, mirror
-from suites.tasks.decoding import decode_box, image_reader, stacked
+from suites.tasks.decoding import decode_box, full_scale, image_reader, stacked
 
 
 @contextmanager
-def modes_kept(*modules: nn.Module) -> Iterator[None]:
-    """Afterwards every submodule is in the mode, training or evaluation, that it was in."""
-    modes = {part: part.training for module in modules for part in module.modules()}
+def changed(parts: Iterable[nn.Module], name: str, value: Any) -> Iterator[None]:
+    """An attribute of modules has another value, afterwards again the one that each had."""
+    before = [(part, getattr(part, name)) for part in parts]
+    for part, _ in before:
+        setattr(part, name, value)
     try:
         yield
     finally:
-        for part, mode in modes.items():
-            part.training = mode
+        for part, own in before:
+            setattr(part, name, own)
 
 
 @contextmanager
 def evaluating(*modules: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients; afterwards every submodule has the mode it had."""
-    with modes_kept(*modules), torch.no_grad():
-        for module in modules:
-            module.eval()
+    with changed(nn.ModuleList(modules).modules(), "training", False), torch.no_grad():
         yield
 
 
@@ -108,9 +109,19 @@ class ShuffledTask(Task):
 
 def weight_probe(model: nn.Module) -> Probe:
     """Norms, angular updates and projected shares of a model's weights."""
-    from methods.optimizers.probes import WeightProbe, roles_of
-
     return WeightProbe(list(model.named_parameters()), roles_of(model))
+
+
+class NetworkWithLoss(nn.Module):
+    """A network and its loss, whose own parameters train and are saved with it; called, it is the network."""
+
+    def __init__(self, network: nn.Module, loss: nn.Module) -> None:
+        super().__init__()
+        self.network, self.loss = network, loss
+
+    def forward(self, inputs: Tensor) -> Any:
+        """The network's outputs."""
+        return self.network(inputs)
 
 
 class LatestProbe:
@@ -140,22 +151,17 @@ class LatestProbe:
 
 
 class ImageBatches:
-    """One split's images as normalised batches on the device: from an array that lies there, or decoded from files.
+    """One split's images as batches on the device: from an array that lies there, or decoded from files.
 
-    Args:
-        split: the images.
-        mean, std: per channel, in units 0–1.
-        device: where batches are wanted.
-        threads: that decode files.
+    They are normalised by ``mean`` and ``std`` per channel, in units 0–1.
     """
 
     def __init__(self, split: ImageSplit, mean: Tensor, std: Tensor, device: torch.device, threads: int = 1) -> None:
         self.files = split.images if isinstance(split.images, ImageFiles) else None
         self.read = image_reader(split.images, device, threads)
         self.labels = torch.tensor(split.labels, device=device)
-        self.scale = 255.0 if isinstance(split.images, ImageFiles) or split.images.dtype == np.uint8 else 1.0
-        self.mean = mean.to(device).view(1, -1, 1, 1)
-        self.std = std.to(device).view(1, -1, 1, 1)
+        self.scale = full_scale(split.images)
+        self.mean, self.std = (x.to(device).view(1, -1, 1, 1) for x in (mean, std))
         self.device, self.threads = device, threads
 
     def __len__(self) -> int:
@@ -186,9 +192,7 @@ def channel_statistics(data: Images) -> tuple[Tensor, Tensor]:
     images = data.splits["train"].images
     if isinstance(images, ImageFiles):
         raise TypeError("a source whose images stay in their files must state mean and std")
-    scale = 255.0 if images.dtype == np.uint8 else 1.0
-    mean = images.mean(axis=(0, 2, 3), dtype=np.float64) / scale
-    std = images.std(axis=(0, 2, 3), dtype=np.float64) / scale
+    mean, std = (of(axis=(0, 2, 3), dtype=np.float64) / full_scale(images) for of in (images.mean, images.std))
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32).clamp(min=1e-6)
 
 
@@ -207,15 +211,15 @@ class ImageBatch:
 
 
 class ImageTask(ShuffledTask):
-    """A task on labelled images.
-
-    Attributes:
-        data: the images as they are read.
-        splits: the same as batches on the device.
-    """
+    """A task on labelled images: ``data`` as they are read, ``splits`` as batches on the device."""
 
     data: Images
     splits: dict[str, ImageBatches]
+
+    def batches(self, epoch: int) -> Iterator[Any]:
+        """Augmented batches of a fresh permutation; each batch's augmentation has its own place in the stream."""
+        for places, generator in self.shuffled(epoch):
+            yield ImageBatch(*self.splits["train"].take_augmented(places, self.options.augment, generator))
 
     def load_images(self) -> None:
         """Load the data, normalised by its training split; a batch larger than that is refused (HarnessError)."""
@@ -235,9 +239,8 @@ class ImageTask(ShuffledTask):
 
     def laid_out(self, images: Tensor) -> Tensor:
         """Images in the recipe's memory layout."""
-        if self.recipe.memory_layout == "channels_last":
-            return images.to(memory_format=torch.channels_last)
-        return images
+        channels_last = self.recipe.memory_layout == "channels_last"
+        return images.to(memory_format=torch.channels_last) if channels_last else images
 
     def outputs(self, network: nn.Module, split: str) -> Tensor:
         """What a network gives for every image of a split, in order, as float32: (N, outputs)."""
@@ -262,18 +265,14 @@ def share_of(hits: Tensor) -> float:
     return 100 * float(hits.double().mean())
 
 
-@contextmanager
-def batch_norm_momentum(model: nn.Module, momentum: float | None) -> Iterator[None]:
+def batch_norms(model: nn.Module) -> list[_BatchNorm]:
+    """Its BatchNorm layers."""
+    return [part for part in model.modules() if isinstance(part, _BatchNorm)]
+
+
+def batch_norm_momentum(model: nn.Module, momentum: float | None) -> AbstractContextManager[None]:
     """Another momentum for every BatchNorm: with 0 its running statistics stay, with None they average all batches."""
-    layers = [part for part in model.modules() if isinstance(part, _BatchNorm)]
-    before = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.momentum = momentum
-    try:
-        yield
-    finally:
-        for layer, own in zip(layers, before, strict=True):
-            layer.momentum = own
+    return changed(batch_norms(model), "momentum", momentum)
 
 
 def calibrate_batch_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:
@@ -282,17 +281,14 @@ def calibrate_batch_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:
     One forward pass in training mode: each layer is normalised by its batch as it would be in training, so the
     averages are those of the network that training starts from.
     """
-    with modes_kept(model), batch_norm_momentum(model, None), torch.no_grad():
-        model.train()
-        for part in model.modules():
-            if isinstance(part, _BatchNorm):
-                part.reset_running_stats()
+    with changed(model.modules(), "training", True), batch_norm_momentum(model, None), torch.no_grad():
+        for layer in batch_norms(model):
+            layer.reset_running_stats()
         for images in inputs:
             model(images)
 
 
 def freeze_batch_norms(model: nn.Module) -> None:
     """Evaluation mode for every BatchNorm: running statistics are used and no longer updated; γ and β still learn."""
-    for part in model.modules():
-        if isinstance(part, _BatchNorm):
-            part.eval()
+    for layer in batch_norms(model):
+        layer.eval()

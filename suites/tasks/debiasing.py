@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,13 +16,13 @@ from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult
 from harness.trial.options import option
+from methods.optimizers.probes import WeightProbe, roles_of
 from suites.data.biased import BiasedImages
 from suites.models.rebias import RebiasPair
 from suites.tasks.augment import AugmentOptions
 from suites.tasks.common import ImageBatch, ImageTask, evaluating, share_of
-from suites.tasks.hsic import ESTIMATORS, gaussian_kernel, hsic, squared_distances
 
-SIGMAS = ("fixed", "median")
+SIGMAS, ESTIMATORS = ("fixed", "median"), ("unbiased", "biased")
 # Of the training batches, in the released code's sigma_update_sampling_rate.
 SIGMA_SHARE = 0.25
 
@@ -49,7 +49,7 @@ class Debiasing(ImageTask):
     is a plain training of f (g is then not updated).
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="debiasing",
         target="Debiasing",
         summary="ReBias: accuracy on images whose bias says nothing of the class",
@@ -78,12 +78,6 @@ class Debiasing(ImageTask):
     def plain(self) -> bool:
         """Whether the target is trained without the biased network."""
         return self.options.independence == 0 and self.options.dependence == 0
-
-    def batches(self, epoch: int) -> Iterator[ImageBatch]:
-        """Batches of a fresh permutation."""
-        train = self.splits["train"]
-        for places, generator in self.shuffled(epoch):
-            yield ImageBatch(*train.take_augmented(places, self.options.augment, generator))
 
     def optimize(self, batch: ImageBatch, step: int, update: Callable[[StepResult], None]) -> StepResult:
         """The biased network's updates, then the target's."""
@@ -157,7 +151,7 @@ class Debiasing(ImageTask):
 
     def probe(self, model: nn.Module) -> Probe | None:
         """Norms, angular updates and projected shares of the target's weights, on its own updates."""
-        return target_probe(self.model.target)
+        return TargetProbe(self.model.target)
 
     def mechanisms(self) -> dict[str, float]:
         """Whether the bias is there to be taken: shares right in 0–1, of either network, on biased and unbiased images.
@@ -182,24 +176,22 @@ class Debiasing(ImageTask):
         self.sigmas = (float(state["sigmas"][0]), float(state["sigmas"][1]))
 
 
-def target_probe(target: nn.Module) -> Probe:
-    """A WeightProbe that passes over the biased network's updates, in which the target has no gradient."""
-    from methods.optimizers.probes import WeightProbe, roles_of
+class TargetProbe(WeightProbe):
+    """Asked on every update of a probed step, it passes over the biased network's: there the target has no gradient."""
 
-    class TargetProbe(WeightProbe):
-        """Asked on every update of a probed step, it measures those of the target."""
+    def __init__(self, target: nn.Module) -> None:
+        super().__init__(target.named_parameters(), roles_of(target))
+        self.target = target
 
-        def before_step(self) -> None:
-            """Measure where the target has gradients."""
-            self.asked = any(parameter.grad is not None for parameter in target.parameters())
-            if self.asked:
-                super().before_step()
+    def before_step(self) -> None:
+        """Measure where the target has gradients."""
+        self.asked = any(parameter.grad is not None for parameter in self.target.parameters())
+        if self.asked:
+            super().before_step()
 
-        def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
-            """Quantities of the target's update, else nothing."""
-            return super().after_step(optimizer) if self.asked else {}
-
-    return TargetProbe(target.named_parameters(), roles_of(target))
+    def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        """Quantities of the target's update, else nothing."""
+        return super().after_step(optimizer) if self.asked else {}
 
 
 def cell_accuracy(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, least: int) -> float:
@@ -209,10 +201,7 @@ def cell_accuracy(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, l
         correct: (N,) whether each item is right.
         labels: (N,) classes.
         groups: (N, R) bias of each item under R groupings (texture clusters), as in the released evaluator.
-        least: items that a cell needs to count.
-
-    Raises:
-        HarnessError: no cell has so many items.
+        least: items that a cell needs to count; where none has so many, HarnessError.
     """
     means = []
     for grouping in groups.T:
@@ -224,6 +213,43 @@ def cell_accuracy(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, l
             raise HarnessError(f"debiasing: no cell of class and bias holds {least} items; lower cell_items")
         means.append(float((right[enough] / counts[enough]).mean()))
     return 100 * float(np.mean(means))
+
+
+def squared_distances(features: Tensor) -> Tensor:
+    """(N, N) squared Euclidean distances of features (N, …)."""
+    flat = features.flatten(1)
+    products = flat @ flat.T
+    lengths = products.diagonal()
+    return (lengths[:, None] + lengths[None, :] - 2 * products).clamp_min(0)
+
+
+def gaussian_kernel(features: Tensor, sigma: float | Tensor) -> Tensor:
+    """(N, N) kernel exp(−‖x − x'‖²/(2σ²)) of features (N, …)."""
+    return torch.exp(-squared_distances(features) / (2 * sigma**2))
+
+
+def hsic(left: Tensor, right: Tensor, estimator: str = "unbiased") -> Tensor:
+    """Hilbert–Schmidt independence criterion of kernel matrices (N, N); 0 in expectation where items are independent.
+
+    ``biased`` is tr(KHLH)/(N−1)² (Gretton et al. 2005, equation 9), ``unbiased`` is HSIC₁ of Song et al. 2012,
+    equation 5, on kernels with zeroed diagonals. The released ReBias code subtracts the *vector* of the diagonal from
+    every row instead; for kernels of diagonal 1 that takes 1 from every entry, which the centring takes out again, so
+    both give one value. The unbiased estimator wants four items at least (ValueError).
+    """
+    count = len(left)
+    if estimator == "biased":
+        left, right = (kernel - kernel.mean(0, keepdim=True) for kernel in (left, right))
+        return (left * right.T).sum() / (count - 1) ** 2
+    if estimator != "unbiased":
+        raise ValueError(f"no estimator '{estimator}'; valid: {', '.join(ESTIMATORS)}")
+    if count < 4:
+        raise ValueError(f"the unbiased estimator of HSIC needs four items, got {count}")
+    hole = 1 - torch.eye(count, device=left.device, dtype=left.dtype)
+    left, right = left * hole, right * hole
+    together = (left * right.T).sum()
+    apart = left.sum() * right.sum() / ((count - 1) * (count - 2))
+    rows = left.sum(0) @ right.sum(0)
+    return (together + apart - 2 * rows / (count - 2)) / (count * (count - 3))
 
 
 CARD = Debiasing.card

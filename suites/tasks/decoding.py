@@ -25,6 +25,7 @@ def stacked(threads: int, decode: Callable[[T], Array], jobs: Iterable[T], devic
         return torch.from_numpy(np.stack(list(pool.map(decode, jobs)))).to(device)
 
 
+Decode = Callable[[Path], Array]
 Reader = Callable[[Tensor], Tensor]
 """Images (B, C, H, W) at places (B,) of a split, on the device."""
 
@@ -32,17 +33,19 @@ Reader = Callable[[Tensor], Tensor]
 def image_reader(images: Array | ImageFiles, device: torch.device, threads: int = 1) -> Reader:
     """From an array that is copied to the device (those of an object store are read-only), or decoded from files."""
     if isinstance(images, ImageFiles):
-        return file_reader(
-            images.paths, partial(decode_centre, size=images.size, resize=images.resize), device, threads
-        )
+        decode = partial(decode_centre, size=images.size, resize=images.resize)
+        return file_reader(images.paths, decode, device, threads)
     return torch.tensor(images, device=device).__getitem__
 
 
-def file_reader(
-    paths: Sequence[Path], decode: Callable[[Path], Array], device: torch.device, threads: int = 1
-) -> Reader:
+def file_reader(paths: Sequence[Path], decode: Decode, device: torch.device, threads: int = 1) -> Reader:
     """From files, decoded whenever they are read."""
     return lambda places: stacked(threads, decode, [paths[place] for place in places.tolist()], device)
+
+
+def full_scale(images: object) -> float:
+    """Value of a pixel that is full on: 1 in arrays of floats, 255 in other arrays and in files."""
+    return 1.0 if isinstance(images, np.ndarray) and images.dtype != np.uint8 else 255.0
 
 
 def decode_centre(file: Path, size: int, resize: int) -> Array:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,15 +14,15 @@ from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult
 from harness.trial.options import option
+from methods.optimizers.probes import WeightProbe, roles_of
 from suites.data.boxes import BoxedImages, BoxFiles, BoxSplit, decode_square
-from suites.data.types import Array
 from suites.models.detectors import SSD, CenterNet, default_boxes
 from suites.tasks import centre_points
 from suites.tasks import default_boxes as matching
 from suites.tasks.augment import enlarged
 from suites.tasks.centre_points import Detection, Target
 from suites.tasks.common import ShuffledTask, evaluating
-from suites.tasks.decoding import file_reader
+from suites.tasks.decoding import file_reader, full_scale, image_reader
 
 AUGMENTATIONS = ("none", "flip", "zoom-flip")
 SHOWN, SHOWN_SCORE = 8, 0.3  # test images of the picture, and the score from which a box is drawn on them
@@ -44,14 +42,13 @@ class BoxBatches:
     def __init__(self, data: BoxedImages, split: BoxSplit, device: torch.device) -> None:
         self.split, images = split, split.images
         if isinstance(images, BoxFiles):
-            self.read, self.scale = file_reader(images.paths, partial(_square, size=data.size), device), 255.0
-        else:
-            self.read, self.scale = (
-                torch.tensor(images, device=device).__getitem__,
-                255.0 if images.dtype == np.uint8 else 1.0,
+            self.read = file_reader(
+                images.paths, lambda path: decode_square(path.read_bytes(), data.size, str(path)), device
             )
-        self.mean = torch.tensor(data.mean, device=device).view(1, -1, 1, 1)
-        self.std = torch.tensor(data.std, device=device).view(1, -1, 1, 1)
+        else:
+            self.read = image_reader(images, device)
+        self.scale = full_scale(images)
+        self.mean, self.std = (torch.tensor(x, device=device).view(1, -1, 1, 1) for x in (data.mean, data.std))
         self.first = np.searchsorted(split.places, np.arange(len(split) + 1))
 
     def __len__(self) -> int:
@@ -66,10 +63,6 @@ class BoxBatches:
             rows = rows[~self.split.crowd[rows]]
             boxes.append((torch.tensor(self.split.boxes[rows]), torch.tensor(self.split.labels[rows])))
         return DetectionBatch((images.float() / self.scale - self.mean) / self.std, tuple(boxes))
-
-
-def _square(path: Path, size: int) -> Array:
-    return decode_square(path.read_bytes(), size, str(path))
 
 
 def mirrored(batch: DetectionBatch, chosen: Tensor) -> DetectionBatch:
@@ -115,7 +108,7 @@ class ObjectDetection(ShuffledTask):
     ``zoom-flip`` takes a square window of 60–140 % of the side before mirroring half of the images.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="detection",
         target="ObjectDetection",
         summary="object detection by CenterNet or SSD, scored by COCO's average precision",
@@ -184,9 +177,8 @@ class ObjectDetection(ShuffledTask):
         detections = [one for places in chunks for one in self.detect(part.take(places.tolist()).images)]
         whole, half = average_precision(part.split, detections, classes)
         trivial, _ = average_precision(part.split, [self._usual()] * len(part), classes)
-        return Evaluation(
-            {"average-precision": whole, "average-precision-50": half, "trivial.average-precision": trivial}
-        )
+        scores = {"average-precision": whole, "average-precision-50": half, "trivial.average-precision": trivial}
+        return Evaluation(scores)
 
     def _usual(self) -> Detection:
         train = self.data.splits["train"]
@@ -203,15 +195,14 @@ class ObjectDetection(ShuffledTask):
         with evaluating(self.model):
             found = self.detect(batch.images)
         pairs = []
-        for image, true, (boxes, scores, labels) in zip(
-            as_pixels(batch.images, part.mean, part.std), batch.boxes, found, strict=True
-        ):
+        pictures = as_pixels(batch.images, part.mean, part.std)
+        for image, true, (boxes, scores, labels) in zip(pictures, batch.boxes, found, strict=True):
             sure = (scores >= SHOWN_SCORE).cpu()
             names = [[self.data.classes[int(label)] for label in given] for given in (true[1], labels.cpu()[sure])]
             left = with_boxes(image, true[0].numpy(), names[0], true=True)
             pairs.append((left, with_boxes(image, boxes.cpu()[sure].numpy(), names[1], true=False)))
-        path = save_rows([[*one, *other] for one, other in zip(pairs[::2], pairs[1::2], strict=False)],
-                         self.context.folder / "detections.png")  # fmt: skip
+        rows = [[*one, *other] for one, other in zip(pairs[::2], pairs[1::2], strict=False)]
+        path = save_rows(rows, self.context.folder / "detections.png")
         caption = f"test images with their true boxes (dashed), then the detections scored {SHOWN_SCORE} and above"
         return [Artifact("detections", "picture", path, caption)]
 
@@ -221,14 +212,11 @@ class ObjectDetection(ShuffledTask):
         A head's last convolution has no norm behind it: like a linear head it is no scale-invariant weight, and its
         role is ``linear``.
         """
-        from methods.optimizers.probes import WeightProbe, roles_of
-
         assert isinstance(model, CenterNet | SSD)
         last = {id(parameter) for layer in model.outputs() for parameter in layer.parameters()}
         named, roles = dict(model.named_parameters()), roles_of(model)
-        return WeightProbe(
-            named.items(), {name: "linear" if id(named[name]) in last else role for name, role in roles.items()}
-        )
+        roles |= {name: "linear" for name in roles if id(named[name]) in last}
+        return WeightProbe(named.items(), roles)
 
 
 def average_precision(split: BoxSplit, found: Sequence[Detection], classes: int) -> tuple[float, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,10 @@ from methods.distillation.inputs import Objective, shape_arguments
 from methods.distillation.logits import is_target
 from methods.distillation.probes import teacher_quantities
 from methods.precision import widen
-from suites.models.taps import Features, Taps, tapped, taps_of
+from suites.models.taps import Taps, tapped, taps_of
 from suites.tasks.augment import MixingOptions, mix_batch
 from suites.tasks.classification import SCORES, classified
-from suites.tasks.common import ImageTask, LatestProbe, evaluating, share_of
+from suites.tasks.common import ImageTask, LatestProbe, NetworkWithLoss, evaluating, share_of
 
 PROBED_IMAGES = 1024
 NEEDS_TEACHER = {"teacher", "teacher_feature", "teacher_head"}
@@ -40,19 +40,6 @@ class StudentBatch:
     labels: Tensor
     index: Tensor
     epoch: int
-
-
-class Distilled(nn.Module):
-    """The student and the objective, whose parameters train together; called, it is the student."""
-
-    def __init__(self, student: nn.Module, objective: Objective) -> None:
-        super().__init__()
-        self.student, self.objective = student, objective
-
-    def forward(self, images: Tensor) -> Tensor:
-        """The student's logits (B, classes)."""
-        logits: Tensor = self.student(images)
-        return logits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +59,7 @@ class Distillation(ImageTask):
     not ask for it never see it.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="distillation",
         target="Distillation",
         summary="image classification by an objective: distillation from a teacher, self-distillation, cross-entropy",
@@ -85,20 +72,20 @@ class Distillation(ImageTask):
     options: DistillationOptions
     objective: Objective
     teacher: nn.Module | None
-    teacher_taps: Taps | None
+    teacher_taps: Taps
 
     def build(self) -> nn.Module:
         """Load the images, build student, teacher and objective."""
         self.load_images()
         self.model = self.context.build_model(self.facts).to(self.device)
         self.taps = taps_of(self.model)
-        self.teacher = self.teacher_taps = None
+        self.teacher = None
         if "teacher" in self.context.prerequisites:
             self.teacher = self.context.load_prerequisite("teacher", self.facts)
             self.teacher_taps = taps_of(self.teacher)
         self.objective = self._objective()
         self.seen: inputs.DistillationBatch | None = None
-        return Distilled(self.model, self.objective).to(self.device)
+        return NetworkWithLoss(self.model, self.objective).to(self.device)
 
     @property
     def _teachers(self) -> list[nn.Module]:
@@ -118,7 +105,7 @@ class Distillation(ImageTask):
         self.reads = "last" if "teacher_feature" in needs else "middle" if "feature" in needs else None
         with evaluating(self.model, *self._teachers):
             example = self.laid_out(self.splits["train"].take(torch.arange(2, device=self.device))[0])
-            own = self._student(example)[1]
+            own = _read(self.model, self.taps, example, self.reads)[1]
             theirs = self._teacher(example)[1] if self.reads == "last" else None
         shapes = {"classes": self.facts["classes"], "items": len(self.splits["train"])}
         if own is not None:
@@ -133,16 +120,13 @@ class Distillation(ImageTask):
         built: Objective = slot.build(**arguments)
         return built
 
-    def _student(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits (B, C) and the feature that the objective reads."""
-        return _read(self.model, self.taps, images, self.reads)
-
-    def _teacher(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The teacher's logits (B, C) and last feature, without gradient."""
+    def _teacher(self, images: Tensor) -> tuple[Tensor, Tensor | None, nn.Module | None]:
+        """The teacher's logits (B, C), without gradient; its last feature and its head, where they are compared."""
         assert self.teacher is not None
-        assert self.teacher_taps is not None
+        last = self.reads == "last"
         with torch.no_grad():
-            return _read(self.teacher, self.teacher_taps, images, "last" if self.reads == "last" else None)
+            logits, feature = _read(self.teacher, self.teacher_taps, images, "last" if last else None)
+        return logits, feature, self.teacher.get_submodule(self.teacher_taps.head) if last else None
 
     def batches(self, epoch: int) -> Iterator[StudentBatch]:
         """Batches of a fresh permutation, with the numbers of their items."""
@@ -164,15 +148,10 @@ class Distillation(ImageTask):
 
     def inputs_of(self, batch: StudentBatch, progress: float, *, with_teacher: bool) -> inputs.DistillationBatch:
         """What the objective is given of a batch; the teacher's part only where it is asked for."""
-        logits, feature = self._student(batch.images)
-        theirs = self._teacher(batch.images) if with_teacher else (None, None)
-        head = None
-        if with_teacher and self.reads == "last":
-            assert self.teacher is not None
-            assert self.teacher_taps is not None
-            head = self.teacher.get_submodule(self.teacher_taps.head)
+        logits, feature = _read(self.model, self.taps, batch.images, self.reads)
+        theirs, their_feature, head = self._teacher(batch.images) if with_teacher else (None, None, None)
         return inputs.DistillationBatch(
-            logits, batch.labels, theirs[0], feature, theirs[1], head, batch.index, progress, batch.epoch + 1
+            logits, batch.labels, theirs, feature, their_feature, head, batch.index, progress, batch.epoch + 1
         )
 
     def training_step(self, batch: StudentBatch, step: int) -> StepResult:
@@ -180,9 +159,8 @@ class Distillation(ImageTask):
         if self.teacher is not None:
             self.teacher.train(self.options.teacher_mode == "train")
         progress = step / self.recipe.total_steps(self.steps_per_epoch())
-        given = self.inputs_of(batch, progress, with_teacher=self.needs_teacher)
-        loss = self.objective(given)
-        self.seen = given
+        self.seen = self.inputs_of(batch, progress, with_teacher=self.needs_teacher)
+        loss = self.objective(self.seen)
         return StepResult(loss.total, {f"term.{name}": value for name, value in loss.terms.items()})
 
     def scores(self, split: str) -> Evaluation:
@@ -199,12 +177,11 @@ class Distillation(ImageTask):
 
     def state(self) -> dict[str, Any]:
         """The teacher's running statistics, which move in ``teacher_mode: train``."""
-        moving = self.teacher is not None and self.options.teacher_mode == "train"
-        return {"teacher": dict(self.teacher.named_buffers())} if moving and self.teacher is not None else {}
+        return {"teacher": dict(self.teacher.named_buffers())} if self.teacher is not None else {}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
-        if self.teacher is not None and "teacher" in state:
+        if self.teacher is not None:
             with torch.no_grad():
                 for name, buffer in self.teacher.named_buffers():
                     buffer.copy_(state["teacher"][name])
@@ -299,9 +276,8 @@ class ObjectiveProbe(LatestProbe):
 def _read(network: nn.Module, taps: Taps, images: Tensor, which: str | None) -> tuple[Tensor, Tensor | None]:
     if which is None:
         return network(images), None
-    with tapped(network, taps, middle=which == "middle", last=which == "last") as found:
+    with tapped(network, taps, middle=which == "middle", last=which == "last") as features:
         logits = network(images)
-    features: Features = found
     return logits, features.middle if which == "middle" else features.last
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,16 +18,17 @@ from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult
 from harness.trial.options import option
 from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
-from suites.models.inpainting import InpaintingNetworks, initialise_as_released
-from suites.tasks.common import ShuffledTask, evaluating
+from suites.models.inpainting import PLACES, Generator, InpaintingNetworks, initialise_as_released
+from suites.tasks.common import LatestProbe, ShuffledTask, changed, evaluating
 from suites.tasks.decoding import decode_mask, file_reader, image_reader
 from suites.tasks.inpainting_metrics import BINS, SCORES, fill_diffusion, fill_mean, item_scores, summarise
-from suites.tasks.region_probe import RegionProbe
 
 PREDICTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": fill_mean, "diffusion": fill_diffusion}
+FILLS, REGIONS = ("network", *PREDICTORS), ("learned", "random")
 # Of the trivial predictor: what must be beaten.
 TRIVIAL = ("hole-psnr", "hole-ssim", "hole-l1", "psnr", "ssim", "l1")
 SHOWN = 4
+ALIVE = (0.01, 0.99)  # shares of positions between which a region is one
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +68,9 @@ class InpaintingOptions:
     discriminator_rate: float = option(0.1, "the discriminator's learning rate over the generator's", low=0)
     fill: str = option("white", "what the network sees in a hole", choices=("white", "mean"))
     flip: bool = option(True, "mirror image and mask in half of the training items")
-    initialisation: str = option(
-        "torch", "released: weights ×0.1, biases of deviation 1", choices=("torch", "released")
-    )
-    predictor: str = option(
-        "network",
-        "what fills the holes: network, or without training the image's mean or diffusion",
-        choices=("network", *PREDICTORS),
-    )
-    region: str = option(
-        "learned",
-        "which region's overlap with the hole is reported: RN-L's own or a random one of its share",
-        choices=("learned", "random"),
-    )
+    initialisation: str = option("torch", "released: weights ×0.1, biases of sd 1", choices=("torch", "released"))
+    predictor: str = option("network", "what fills the holes: mean and diffusion train nothing", choices=FILLS)
+    region: str = option("learned", "whose overlap with the hole is reported; random: of RN-L's share", choices=REGIONS)
 
 
 class Inpainting(ShuffledTask):
@@ -92,7 +83,7 @@ class Inpainting(ShuffledTask):
     order, and hole PSNR at batch 1 is reported beside.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="inpainting",
         target="Inpainting",
         summary="image inpainting by L1 and adversarial loss, scored by PSNR, SSIM and L1 of holes and of whole images",
@@ -210,10 +201,8 @@ class Inpainting(ShuffledTask):
         places, ratios, rows = [], [], []
         for place, batch in self.evaluation_batches(split, self.recipe.eval_batch):
             pair = batch.images, batch.holes
-            own, mean, smooth = (
-                item_scores(filled, *pair)
-                for filled in (self.composite(batch), fill_mean(*pair), fill_diffusion(*pair))
-            )
+            fills = self.composite(batch), fill_mean(*pair), fill_diffusion(*pair)
+            own, mean, smooth = (item_scores(filled, *pair) for filled in fills)
             trivial = {f"trivial.{name}": mean[name] for name in TRIVIAL}
             rows.append({**own, **trivial, "diffusion.hole-psnr": smooth["hole-psnr"]})
             places.append(place)
@@ -264,6 +253,76 @@ class Inpainting(ShuffledTask):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.ascontiguousarray(picture)).save(path, optimize=True)
         return [Artifact("before-after", "picture", path, "with its hole, filled, and the truth; test images")]
+
+
+class RegionProbe(LatestProbe):
+    """Do holes shift statistics, and does RN-L find them? Asked on every update, it measures after the generator's.
+
+    Args:
+        generator: whose norms are read.
+        forward: passes fixed images through it.
+        random_region: whether the overlap of a random region of equal share is reported instead of RN-L's own.
+    """
+
+    def __init__(self, generator: Generator, forward: Callable[[], object], random_region: bool) -> None:
+        super().__init__()
+        self.generator, self.forward, self.random_region = generator, forward, random_region
+        self.asked = False
+
+    def before_step(self) -> None:
+        """Is this the generator's update?"""
+        self.asked = next(self.generator.parameters()).grad is not None
+
+    def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
+        """The quantities of ``measure`` after the generator's update, else nothing."""
+        if not self.asked:
+            return {}
+        self.last = self.measure()
+        return self.last
+
+    def measure(self) -> dict[str, float]:
+        """Quantities of the network as it is; those of RN-L only where there are such layers.
+
+        ``mean_shift.first`` and ``std_ratio.first`` are of the first norm's input: the hole's mean against the valid
+        region's in deviations of the latter, and the ratio of deviations. ``mean_shift`` is the mean over the encoder's
+        other norms: what the first has left. ``rnl_share`` is the mean share of positions in RN-L's region,
+        ``rnl_alive`` the share of layers in which it lies between 0.01 and 0.99, ``rnl_iou`` the mean overlap with
+        the hole or, where larger, the overlap with the rest: no layer is told which of the two its region is.
+        """
+        recording = [part for part in self.generator.modules() if hasattr(part, "record")]
+        with evaluating(self.generator), changed(recording, "record", True):
+            self.forward()
+            layers = {place: [_numbers(norm) for norm in self.generator.norms_at(place)] for place in PLACES}
+        first, *others = layers["encoder"]
+        result = {f"{name}.first": first[name] for name in ("mean_shift", "std_ratio") if name in first}
+        for name in ("mean_shift", "std_ratio"):
+            values = [layer[name] for layer in others if name in layer]
+            if values:
+                result[name] = sum(values) / len(values)
+        learned = [layer for place in PLACES for layer in layers[place] if "region_share" in layer]
+        if learned:
+            shares = [layer["region_share"] for layer in learned]
+            result["rnl_share"] = sum(shares) / len(shares)
+            result["rnl_alive"] = sum(ALIVE[0] < share < ALIVE[1] for share in shares) / len(shares)
+            result["rnl_iou"] = sum(self._overlap(layer) for layer in learned) / len(learned)
+        return result
+
+    def _overlap(self, layer: Mapping[str, float]) -> float:
+        share, hole = layer["region_share"], layer["hole_share"]
+        if self.random_region:
+            return max(random_overlap(share, hole), random_overlap(share, 1 - hole))
+        return max(layer["hole_iou"], layer["valid_iou"])
+
+
+def random_overlap(share: float, target: float) -> float:
+    """Expected intersection over union of a random region with another region, both as shares of all positions."""
+    both = share * target
+    return both / max(share + target - both, 1e-12)
+
+
+def _numbers(norm: nn.Module) -> dict[str, float]:
+    diagnostics: Callable[[], Mapping[str, Any]] | None = getattr(norm, "diagnostics", None)
+    return {} if diagnostics is None else {name: float(value) for name, value in diagnostics().items()}
 
 
 CARD = Inpainting.card

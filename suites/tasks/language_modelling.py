@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -53,7 +52,7 @@ class LanguageModelling(Task):
     are left to learn and every batch is an independent sample.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="language-modelling",
         target="LanguageModelling",
         summary="next token of running text, scored by perplexity",
@@ -71,19 +70,14 @@ class LanguageModelling(Task):
     validated: float | None = None  # perplexity of the present weights on validation, where it is known
 
     def build(self) -> nn.Module:
-        """Load the text, build the model.
-
-        Raises:
-            HarnessError: the text is shorter than one window in every lane.
-        """
+        """Load the text, build the model; a text shorter than a window in every lane is refused (HarnessError)."""
         self.data = self.context.load_data()
         self.length = self.options.length
         self.texts = {name: self._text(name, tokens) for name, tokens in self.data.splits.items()}
         if self.steps_per_epoch() < 1:
-            raise HarnessError(
-                f"language-modelling: {len(self.texts['train'])} training tokens are too few for batch_size "
-                f"{self.recipe.batch_size} × length {self.length}; lower one of them"
-            )
+            wanted = f"batch_size {self.recipe.batch_size} × length {self.length}"
+            few = f"{len(self.texts['train'])} training tokens are too few for {wanted}"
+            raise HarnessError(f"language-modelling: {few}; lower one of them")
         facts = {"vocabulary": len(self.data.vocabulary), "steps": self.recipe.total_steps(self.steps_per_epoch())}
         self.model = self.context.build_model(facts).to(self.device)
         shape = self.model.memory_shape(self.recipe.batch_size)
@@ -161,16 +155,9 @@ class LanguageModelling(Task):
         loss = total / max(1, count)
         if split == "validation":
             self.validated = perplexity(loss)
-        return Evaluation(
-            {
-                "perplexity": perplexity(loss),
-                "loss": loss,
-                "bits-per-token": loss / math.log(2),
-                "trivial.perplexity": perplexity(
-                    unigram_loss(self.texts["train"], text, words=len(self.data.vocabulary))
-                ),
-            }
-        )
+        trivial = perplexity(unigram_loss(self.texts["train"], text, words=len(self.data.vocabulary)))
+        scores = {"perplexity": perplexity(loss), "loss": loss, "bits-per-token": loss / math.log(2)}
+        return Evaluation({**scores, "trivial.perplexity": trivial})
 
     def probe(self, model: nn.Module) -> Probe | None:
         """Of arms that fill a norm slot: what the norms see. Else norms, angular updates and projected shares."""

@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from harness.trial.schedules import evenly
 from methods.norms.sequence import group_scale, valid_tokens
+from suites.tasks.common import changed, evaluating
 
+STATISTICS = ("mean", "variance", "mean_square")
 WINDOWS, WIDTH = 20, 4  # stretches of consecutive steps in which statistics are recorded
 SETTLED = 0.1  # share of the steps that is left out: every norm's statistics start somewhere
 DECAY = 0.9  # of the averages for norms that keep none
@@ -70,41 +72,34 @@ class NormProbe:
         self.asked += 1
         if self.asked % EVERY != 1:
             return
-        modes = {part: part.training for part in self.model.modules()}
-        self.model.eval()
-        evaluated = self._loss()
-        for norm in self.norms:
-            norm.train()
-            norm.update_statistics = False
-        trained = self._loss()
-        for part, mode in modes.items():
-            part.training = mode
-        for norm in self.norms:
-            norm.update_statistics = True
+        with evaluating(self.model):
+            evaluated = float(self.loss())
+            parts = [part for norm in self.norms for part in norm.modules()]
+            keeping = [norm for norm in self.norms if hasattr(norm, "update_statistics")]
+            with changed(parts, "training", True), changed(keeping, "update_statistics", False):
+                trained = float(self.loss())
         self._keep("train_minus_eval_loss", trained - evaluated)
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
         """The latest value of each quantity."""
-        return {name: values[-1] for name, values in self.records.items() if values}
+        return {name: values[-1] for name, values in self.records.items()}
 
     def summary(self) -> dict[str, float]:
         """Quantities of the whole training; those that were never seen are left out."""
-        found = {name: median(values) for name, values in self.records.items() if values}
-        away = self.records.get("batch_stat_deviation", [])
-        if away:
-            found["batch_stat_deviation_p99"] = float(np.quantile(away, 0.99))
-        gradients = self.records.get("gradient_norm", [])
-        if gradients:
-            found["gradient_norm_p99"] = float(np.quantile(gradients, 0.99)) / max(median(gradients), 1e-30)
-        differences = self.records.get("train_minus_eval_loss", [])
-        if differences:
-            found["train_minus_eval_loss"] = median(differences[-LAST:])
-        told = [{name: float(value) for name, value in norm.diagnostics().items()} for norm in self.norms]
+        report = {name: median(values) for name, values in self.records.items()}
+        for name in ("batch_stat_deviation", "gradient_norm"):
+            if name in self.records:
+                report[f"{name}_p99"] = float(np.quantile(self.records[name], 0.99))
+        if "gradient_norm" in report:
+            report["gradient_norm_p99"] /= max(report["gradient_norm"], 1e-30)
+        if "train_minus_eval_loss" in report:
+            report["train_minus_eval_loss"] = median(self.records["train_minus_eval_loss"][-LAST:])
+        told = [norm.diagnostics() for norm in self.norms]
         for name, pooled in (("nu_median", median), ("nu_p99", max), ("after_warmup_share", min)):
-            values = [one[name] for one in told if name in one]
+            values = [float(diagnostics[name]) for diagnostics in told if name in diagnostics]
             if values:
-                found[name] = float(pooled(values))
-        return found
+                report[name] = float(pooled(values))
+        return report
 
     def state_dict(self) -> dict[str, Any]:
         """All that was recorded."""
@@ -116,10 +111,6 @@ class NormProbe:
         self.asked = int(state["asked"])
         self.averages = dict(state["averages"])
         self.divisors = {number: (step, value) for number, (step, value) in state["divisors"].items()}
-
-    def _loss(self) -> float:
-        with torch.no_grad():
-            return float(self.loss())
 
     def _keep(self, name: str, value: float) -> None:
         self.records.setdefault(name, []).append(value)
@@ -152,13 +143,13 @@ class NormProbe:
         self.averages[number] = batch if average is None else torch.lerp(average, batch, 1 - DECAY)
         if average is not None or "mean" in own:
             reference = (batch if average is None else average).clone()
-            for row, name in enumerate(("mean", "variance", "mean_square")):
+            for row, name in enumerate(STATISTICS):
                 if name in own:
                     reference[row] = own[name]
             scale = torch.stack([reference[1].sqrt(), reference[1], reference[2]]).clamp(min=1e-12)
             away = (batch - reference).abs() / scale
             self._keep("batch_stat_deviation", float(away[:2].mean()))
-            for name, value in zip(("mean", "variance", "mean_square"), away.median(1).values.tolist(), strict=True):
+            for name, value in zip(STATISTICS, away.median(1).values.tolist(), strict=True):
                 self._keep(f"batch_{name}_deviation", value)
         self._follow(number, _divisor(norm, own, batch))
 

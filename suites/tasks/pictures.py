@@ -23,9 +23,7 @@ RIGHT, WRONG, TRUTH, FOUND, PAPER = (46, 158, 107), (207, 75, 87), (59, 130, 196
 def as_pixels(images: Tensor, mean: Tensor, std: Tensor) -> list[Pixels]:
     """Normalised images (N, C, H, W) as (H, W, 3) arrays; a single channel becomes grey, of several the first three.
 
-    Args:
-        images: what the network sees.
-        mean, std: (1, C, 1, 1), in units 0–1, by which they were normalised.
+    They were normalised by ``mean`` and ``std`` (1, C, 1, 1), in units 0–1.
     """
     shown = ((images * std + mean).clamp(0, 1) * 255).round().byte().cpu().numpy()
     shown = shown[:, :3] if shown.shape[1] >= 3 else np.repeat(shown[:, :1], 3, axis=1)

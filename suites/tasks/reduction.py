@@ -24,11 +24,7 @@ LONGEST_SECONDS = 1800
 
 
 def embedding(flat: Amplitudes, dimensions: int, random_state: int) -> Amplitudes:
-    """UMAP of rows (N, D) to (N, dimensions), from the cache where it is there.
-
-    Raises:
-        HarnessError: umap-learn is not installed, or UMAP fails.
-    """
+    """UMAP of rows (N, D) to (N, dimensions), from the cache where it is there; HarnessError where UMAP fails."""
     try:
         tool = " ".join(f"{name}/{version(name)}" for name in ("umap-learn", "numba", "numpy"))
     except PackageNotFoundError as error:
@@ -44,14 +40,9 @@ def _made(flat: Amplitudes, dimensions: int, random_state: int) -> Amplitudes:
         given, wanted = Path(folder) / "rows.npy", Path(folder) / "embedding.npy"
         np.save(given, flat)
         threads = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        done = subprocess.run(
-            [sys.executable, "-m", __name__, str(given), str(wanted), str(dimensions), str(random_state)],
-            env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)},
-            capture_output=True,
-            text=True,
-            timeout=LONGEST_SECONDS,
-            check=False,
-        )
+        command = [sys.executable, "-m", __name__, str(given), str(wanted), str(dimensions), str(random_state)]
+        around = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
+        done = subprocess.run(command, env=around, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False)
         if done.returncode:
             last = done.stderr.strip().splitlines()[-1:] or ["no message"]
             raise HarnessError(f"sensing: UMAP of {flat.shape} to {dimensions} failed: {last[0]}")

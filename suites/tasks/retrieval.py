@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,24 +14,19 @@ from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, StepResult
 from harness.trial.options import option
 from suites.tasks.augment import AugmentOptions
-from suites.tasks.common import ImageBatch, ImageTask, calibrate_batch_norms, evaluating, freeze_batch_norms, share_of
+from suites.tasks.common import (
+    ImageBatch,
+    ImageTask,
+    NetworkWithLoss,
+    calibrate_batch_norms,
+    evaluating,
+    freeze_batch_norms,
+    share_of,
+)
 
 LOSSES = ("proxy-anchor", "triplet-semihard")
 RANKS = (1, 2, 4, 8)
 SHOWN, NEAREST = 6, 5  # queries of the picture, and neighbours of each
-
-
-class RetrievalNetwork(nn.Module):
-    """The embedding network and its loss, whose proxies are trained and saved with it."""
-
-    def __init__(self, embedding: nn.Module, criterion: nn.Module) -> None:
-        super().__init__()
-        self.embedding = embedding
-        self.criterion = criterion
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Embeddings (B, dimension) of length one."""
-        return self.embedding(images)
 
 
 class Triplets(nn.Module):
@@ -72,7 +67,7 @@ class Retrieval(ImageTask):
     the initial network on one pass over the training images. Convolutions are then not scale-invariant.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="retrieval",
         target="Retrieval",
         summary="metric learning, scored by Recall@k on classes unseen in training",
@@ -83,7 +78,7 @@ class Retrieval(ImageTask):
     )
 
     options: RetrievalOptions
-    model: RetrievalNetwork
+    model: NetworkWithLoss  # of embeddings (B, dimension) of length one
 
     def build(self) -> nn.Module:
         """Load the images, build embedding network and loss."""
@@ -92,7 +87,7 @@ class Retrieval(ImageTask):
         classes, self.train_labels = self.splits["train"].labels.unique(return_inverse=True)
         self.by_class = [(self.train_labels == number).nonzero()[:, 0] for number in range(len(classes))]
         embedding = self.context.build_model({"channels": self.data.channels, "size": self.data.size})
-        self.model = RetrievalNetwork(embedding, self._criterion(len(classes), embedding)).to(self.device)
+        self.model = NetworkWithLoss(embedding, self._criterion(len(classes), embedding)).to(self.device)
         if self.options.bn == "frozen":
             if not getattr(embedding, "pretrained", False):
                 calibrate_batch_norms(embedding, self.calibration())
@@ -122,12 +117,9 @@ class Retrieval(ImageTask):
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
         """The network, and the proxies at ``proxy_lr_scale`` times its learning rate."""
-        assert isinstance(model, RetrievalNetwork)
-        groups: list[dict[str, Any]] = [{"params": list(model.embedding.parameters())}]
-        proxies = list(model.criterion.parameters())
-        if proxies:
-            groups.append({"params": proxies, "lr_scale": self.options.proxy_lr_scale})
-        return groups
+        groups: list[dict[str, Any]] = [{"params": list(self.model.network.parameters())}]
+        proxies = list(self.model.loss.parameters())
+        return [*groups, {"params": proxies, "lr_scale": self.options.proxy_lr_scale}] if proxies else groups
 
     def batches(self, epoch: int) -> Iterator[ImageBatch]:
         """Batches of a fresh permutation, or of whole classes drawn batch by batch."""
@@ -149,8 +141,8 @@ class Retrieval(ImageTask):
             freeze_batch_norms(self.model)  # whoever called train() since
         if self.options.warm_epochs:
             warm = step < self.options.warm_epochs * self.steps_per_epoch()
-            self.model.embedding.body.requires_grad_(not warm)
-        return StepResult(self.model.criterion(self.model(batch.images), batch.labels))
+            self.model.network.body.requires_grad_(not warm)
+        return StepResult(self.model.loss(self.model(batch.images), batch.labels))
 
     def scores(self, split: str) -> Evaluation:
         """Recall@k in percent, against the gallery where the split has one, else against the rest of the split."""

@@ -3,50 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from contextlib import nullcontext
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult, Task
 from harness.trial.options import option
-from methods.alignment.help_set import MODES, HelpSet
+from methods.alignment.help_set import MODES, HelpSet, corrupt_labels
 from methods.alignment.inputs import Adaptation, AdaptationBatch
 from methods.alignment.neighbours import CONFIDENCES
 from methods.alignment.probes import purity
 from methods.alignment.stopping import FORMS, StoppingOptions, StoppingRule
 from suites.data.csi_domains import CsiDomains
 from suites.data.types import Labels
-from suites.tasks.common import evaluating
+from suites.tasks.common import LatestProbe, NetworkWithLoss, batch_norm_momentum, evaluating, share_of
 from suites.tasks.sensing_scores import STOPS, Epochs, alignment, scores
-from suites.tasks.target_domain import REDUCTIONS, Target, corrupted, draw_shots, halve, help_set, purities
-
-# What is measured with the target's hidden labels after the training, beside the scores on the test split.
-HINDSIGHT = (
-    "purity.help",
-    "purity.knn",
-    "purity.raw",
-    "purity.static",
-    "purity.motion",
-    "skill.help",
-    "skill.raw",
-    "skill.static",
-    "skill.motion",
-    "misaligned_share",
-    "mmd_over_floor",
-    "mmd_over_floor.whole",
-    "mmd_over_floor.classes",
-    "spearman_support_loss",
-    "stop_minus_oracle_gap",
-    "target_skill",
-)
+from suites.tasks.target_domain import REDUCTIONS, Target, draw_shots, halve, help_set, purities
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,19 +37,6 @@ class SensingBatch:
     target: Tensor | None
     help: Tensor | None
     help_labels: Tensor | None
-
-
-class SensingNetwork(nn.Module):
-    """The network, and the adaptation whose own parameters train and are saved with it."""
-
-    def __init__(self, network: nn.Module, adaptation: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-        self.adaptation = adaptation
-
-    def forward(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings (B, F) and logits (B, C)."""
-        return self.network(windows)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,12 +73,13 @@ class Sensing(Task):
     The training runs its whole length. ``stop`` says which epoch is reported: the one where the stopping rule, told
     nothing but the shots' accuracy and loss, ends the training; the epoch that was best on the shots; or the last. The
     best epoch on the target is reported as ``*_oracle`` beside it. Hidden labels of the target are read for scores,
-    for the mechanisms in ``HINDSIGHT``, and by ``oracle_labels`` and ``train_on: target`` alone.
+    for mechanisms in hindsight (purity, skill, alignment, the stop against the best epoch), and by ``oracle_labels``
+    and ``train_on: target`` alone.
 
     Methods that predict without a training (``predict``) take no step.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="sensing",
         target="Sensing",
         summary="cross-domain Wi-Fi sensing with a few labelled target windows, scored by balanced accuracy",
@@ -121,10 +88,7 @@ class Sensing(Task):
             "balanced-accuracy",
             "target-accuracy",
             "epoch-to-epoch-accuracy-fluctuation",
-            "balanced-accuracy_support",
-            "balanced-accuracy_best-support",
-            "balanced-accuracy_last",
-            "balanced-accuracy_oracle",
+            *(f"balanced-accuracy_{epoch}" for epoch in (*STOPS, "oracle")),
             "target-accuracy_oracle",
             "trivial.balanced-accuracy",
             "trivial.target-accuracy",
@@ -138,7 +102,7 @@ class Sensing(Task):
     options: SensingOptions
     data: CsiDomains
     target: Target
-    model: SensingNetwork
+    model: NetworkWithLoss  # to embeddings (B, F) and logits (B, C)
 
     def build(self) -> nn.Module:
         """Draw the shots, make the help set where the adaptation reads it, build network and adaptation."""
@@ -151,13 +115,12 @@ class Sensing(Task):
         torch.manual_seed(self.streams.number("init", "adaptation"))
         self.method = self.context.slots["adaptation"].build()
         self.trains = isinstance(self.method, Adaptation)
-        adaptation = self.method if isinstance(self.method, Adaptation) else nn.Module()
-        if isinstance(self.method, Adaptation):
+        if self.trains:
             self.method.record = self.recipe.diagnostics != "off"
-        self.uses = self.method.uses() if isinstance(self.method, Adaptation) else frozenset[str]()
-        self.model = SensingNetwork(network, adaptation).to(self.device)
+        self.uses = self.method.uses() if self.trains else frozenset[str]()
+        self.model = NetworkWithLoss(network, self.method if self.trains else nn.Module()).to(self.device)
         self._place(data)
-        self.rule = StoppingRule(self._stopping())
+        self.rule = self._rule()
         self.epochs = Epochs()
         return self.model
 
@@ -178,20 +141,19 @@ class Sensing(Task):
         self.help: HelpSet | None = None
         if "help_features" in self.uses:
             self.help = help_set(target, self.classes, self.options, self.streams)
-            given = corrupted(self.help, self.options.help_corrupted, self.classes, self.streams)
+            given, wrong = self.help.labels, self.options.help_corrupted
+            if wrong:
+                given = corrupt_labels(given, wrong, self.classes, self.streams.numpy("noise", "help"))
             self.help_labels = torch.tensor(given, device=self.device)
             self.help_places = torch.tensor(self.help.places, device=self.device)
 
     def _tensor(self, windows: np.ndarray) -> Tensor:
         return torch.tensor(windows, device=self.device)[:, None]
 
-    def _stopping(self) -> StoppingOptions:
-        given = self.options
-        relaxed = given.stop_relax_accuracy, given.stop_relax_loss
+    def _rule(self) -> StoppingRule:
+        names = (field.name for field in fields(StoppingOptions))
         try:
-            return StoppingOptions(
-                given.stop_earliest, given.stop_latest, given.stop_patience, *relaxed, given.stop_triggers
-            )
+            return StoppingRule(StoppingOptions(*(getattr(self.options, f"stop_{name}") for name in names)))
         except ValueError as error:
             raise HarnessError(f"sensing: {error}") from error
 
@@ -203,29 +165,22 @@ class Sensing(Task):
         """Source batches in a fresh order; one random batch each of the target and of the help set beside them."""
         size = min(self.recipe.batch_size, len(self.source))
         orders = -(-self.steps * size // len(self.source))
-        order = torch.cat(
-            [
-                torch.randperm(len(self.source), generator=self.streams.torch("order", epoch, part))
-                for part in range(orders)
-            ]
-        ).to(self.device)
+        order = torch.cat([self._order(len(self.source), epoch, part) for part in range(orders)])
         for index in range(self.steps):
             places = order[index * size : (index + 1) * size]
             target = help_ = labels = None
             if "target_features" in self.uses:
-                target = self.rest[self._some(len(self.rest), "target", epoch, index)]
+                target = self.rest[self._order(len(self.rest), "target", epoch, index)[: self.recipe.batch_size]]
             if self.help is not None:
-                drawn = self._some(len(self.help_places), "help", epoch, index)
+                drawn = self._order(len(self.help_places), "help", epoch, index)[: self.recipe.batch_size]
                 help_, labels = self.rest[self.help_places[drawn]], self.help_labels[drawn]
             yield SensingBatch(self.source[places], self.labels[places], target, help_, labels)
 
-    def _some(self, count: int, what: str, epoch: int, index: int) -> Tensor:
-        order = torch.randperm(count, generator=self.streams.torch("order", what, epoch, index))
-        return order[: self.recipe.batch_size].to(self.device)
+    def _order(self, count: int, *place: str | int) -> Tensor:
+        return torch.randperm(count, generator=self.streams.torch("order", *place)).to(self.device)
 
     def training_step(self, batch: SensingBatch, step: int) -> StepResult:
         """The adaptation's loss of one batch; every domain passes through the network on its own."""
-        assert isinstance(self.method, Adaptation)
         features, logits = self.model(batch.source)
         moved = self.options.batch_norm == "all"
         given: dict[str, Tensor] = {}
@@ -243,9 +198,7 @@ class Sensing(Task):
         return StepResult(loss.total, {f"term_{name}": value for name, value in loss.terms.items()})
 
     def _pass(self, windows: Tensor, moved: bool) -> tuple[Tensor, Tensor]:
-        if moved:
-            return self.model(windows)
-        with statistics_kept(self.model):
+        with nullcontext() if moved else batch_norm_momentum(self.model, 0.0):
             return self.model(windows)
 
     def optimize(self, batch: SensingBatch, step: int, update: Callable[[StepResult], None]) -> StepResult:
@@ -254,26 +207,26 @@ class Sensing(Task):
         update(result)
         total = self.recipe.total_steps(self.steps)
         if (step + 1) % self.steps == 0 or step + 1 == total:
-            self._close_epoch()
+            accuracy, loss = self._on_support()
+            if not self.rule.stopped:
+                self.rule.update(accuracy, loss)
+            self.epochs.append(self._predictions(), accuracy, loss)
         return result
-
-    def _close_epoch(self) -> None:
-        accuracy, loss = self._on_support()
-        if not self.rule.stopped:
-            self.rule.update(accuracy, loss)
-        self.epochs.append(self._predictions(), accuracy, loss)
 
     def _on_support(self) -> tuple[float, float]:
         """Accuracy in percent and mean cross-entropy of the shots."""
         with evaluating(self.model), torch.autocast(self.device.type, enabled=False):
             logits = self.model(self.support)[1].float()
-            hits = (logits.argmax(dim=1) == self.support_labels).double().mean()
-            return 100 * float(hits), float(F.cross_entropy(logits, self.support_labels))
+            hits = logits.argmax(dim=1) == self.support_labels
+            return share_of(hits), float(F.cross_entropy(logits, self.support_labels))
 
     def _predictions(self) -> Labels:
+        return self._outputs(self.rest, 1).argmax(dim=1).cpu().numpy()
+
+    def _outputs(self, windows: Tensor, which: int) -> Tensor:
+        """Of all windows the embeddings (0) or the logits (1)."""
         with evaluating(self.model):
-            parts = [self.model(part)[1].argmax(dim=1) for part in self.rest.split(self.recipe.eval_batch)]
-            return torch.cat(parts).cpu().numpy()
+            return torch.cat([self.model(part)[which] for part in windows.split(self.recipe.eval_batch)])
 
     def evaluate(self, split: str) -> Evaluation:
         """``validation``: the shots under the present weights. ``test``: the target at the epoch that ``stop`` says."""
@@ -290,28 +243,24 @@ class Sensing(Task):
         metrics["trivial.balanced-accuracy"] = 100 / len(np.unique(hidden))
         metrics["trivial.target-accuracy"] = 100 * float((hidden == majority).mean())
         predictions = history.matrix()
-        return Evaluation(
-            metrics,
-            {
-                "item": self.target.items[self.scored],
-                "predictions": predictions[stop],
-                "label": hidden,
-                "classes": np.array(self.names, dtype=np.str_),
-                "correct": predictions[stop] == hidden,
-                "predictions_by_epoch": predictions.astype(np.int16),
-            },
-        )
+        items = {
+            "item": self.target.items[self.scored],
+            "predictions": predictions[stop],
+            "label": hidden,
+            "classes": np.array(self.names, dtype=np.str_),
+            "correct": predictions[stop] == hidden,
+            "predictions_by_epoch": predictions.astype(np.int16),
+        }
+        return Evaluation(metrics, items)
 
     def _history(self) -> Epochs:
         """The epochs on the windows that are scored; one of the present weights where no epoch has ended."""
+        history, target = self.epochs, self.target
         if not self.trains:
-            target = self.target
-            predicted = self.method.predict(
-                target.amplitudes[target.rest], target.amplitudes[target.support], target.support_labels,
-                self.source_labels,
-            )  # fmt: skip
-            return Epochs.of(predicted).only(self.scored)
-        history = self.epochs if len(self.epochs) else Epochs.of(self._predictions())
+            windows, shots = target.amplitudes[target.rest], target.amplitudes[target.support]
+            history = Epochs.of(self.method.predict(windows, shots, target.support_labels, self.source_labels))
+        elif not len(history):
+            history = Epochs.of(self._predictions())
         return history.only(self.scored)
 
     def clipped(self, model: nn.Module) -> list[nn.Parameter] | None:
@@ -320,10 +269,10 @@ class Sensing(Task):
 
     def probe(self, model: nn.Module) -> Probe | None:
         """The adaptation's own diagnostics."""
-        return AdaptationProbe(self.method) if isinstance(self.method, Adaptation) else None
+        return AdaptationProbe(self.method) if self.trains else None
 
     def mechanisms(self) -> dict[str, float]:
-        """The epoch of the stop, the help set's size, and what is seen in ``HINDSIGHT``."""
+        """The epoch of the stop, the help set's size, and what the hidden labels tell in hindsight."""
         found: dict[str, float] = {"reported_epoch": self._history().stop(self.options.stop, self.rule) + 1.0}
         found |= purities(self.target, self.classes, self.options)
         if self.help is not None:
@@ -335,14 +284,9 @@ class Sensing(Task):
         hidden = self.target.hidden[self.scored]
         found |= self._history().hindsight(self.rule, hidden, self.options.stop)
         if self.trains:
-            with evaluating(self.model):
-                source, rest = (
-                    torch.cat([self.model(part)[0] for part in windows.split(self.recipe.eval_batch)])
-                    for windows in (self.source, self.rest)
-                )
-            truth_ = torch.tensor(self.target.hidden, device=self.device)
+            target = self._outputs(self.rest, 0), torch.tensor(self.target.hidden, device=self.device)
             seed = self.streams.number("evaluation", "halves")
-            found |= alignment(source, self.labels, rest, truth_, self.classes, seed)
+            found |= alignment(self._outputs(self.source, 0), self.labels, *target, self.classes, seed)
             found["mmd_over_floor"] = found[f"mmd_over_floor.{self.options.floor_of}"]
         return {name: value for name, value in found.items() if np.isfinite(value)}
 
@@ -356,46 +300,17 @@ class Sensing(Task):
         self.epochs = Epochs.restored(state["epochs"])
 
 
-class AdaptationProbe:
+class AdaptationProbe(LatestProbe):
     """What an adaptation says of its last batch: terms, discrepancies by class and as a whole, the kernels' reach."""
 
     def __init__(self, adaptation: Adaptation) -> None:
+        super().__init__()
         self.adaptation = adaptation
-        self.last: dict[str, float] = {}
-
-    def before_step(self) -> None:
-        """Nothing: the forward pass kept its batch."""
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> dict[str, float]:
         """The diagnostics of the batch before the step."""
         self.last = {name: float(value) for name, value in self.adaptation.diagnostics().items()}
         return self.last
-
-    def summary(self) -> dict[str, float]:
-        """Those of the last step that was asked for."""
-        return self.last
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain numbers."""
-        return dict(self.last)
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
-        self.last = dict(state)
-
-
-@contextmanager
-def statistics_kept(model: nn.Module) -> Iterator[None]:
-    """BatchNorm normalises by the batch but its running statistics stay."""
-    layers = [part for part in model.modules() if isinstance(part, _BatchNorm)]
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.momentum = 0.0
-    try:
-        yield
-    finally:
-        for layer, momentum in zip(layers, momenta, strict=True):
-            layer.momentum = momentum
 
 
 CARD = Sensing.card

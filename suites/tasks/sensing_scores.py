@@ -91,11 +91,8 @@ class Epochs:
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint."""
-        return {
-            "predictions": [torch.tensor(row) for row in self.predictions],
-            "accuracies": list(self.accuracies),
-            "losses": list(self.losses),
-        }
+        rows = [torch.tensor(row) for row in self.predictions]
+        return {"predictions": rows, "accuracies": list(self.accuracies), "losses": list(self.losses)}
 
     @classmethod
     def restored(cls, state: Mapping[str, Any]) -> Epochs:

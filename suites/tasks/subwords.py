@@ -1,37 +1,21 @@
-"""Joined vocabularies of source and target: byte-pair encoding trained on the training text, or pieces as given."""
+"""Joined vocabularies of source and target: byte-pair encoding trained on the training text, or pieces as given.
+
+``PADDING``, ``END`` and ``UNKNOWN`` are never text; lines are encoded without an end.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Protocol
 
 PADDING, END, UNKNOWN = 0, 1, 2
 SPECIAL = ("<pad>", "</s>", "<unk>")
 
 
-class Subwords(Protocol):
-    """Text as token numbers and back; ``PADDING``, ``END`` and ``UNKNOWN`` are never text."""
-
-    def __len__(self) -> int:
-        """Size of the vocabulary, the special tokens included."""
-        ...
-
-    def encode(self, lines: Sequence[str]) -> list[list[int]]:
-        """Token numbers by line, without an end."""
-        ...
-
-    def decode(self, tokens: Sequence[int]) -> str:
-        """A line; special tokens are left out, but for the unknown one."""
-        ...
-
-
 class BytePairs:
     """Byte-pair encoding (Sennrich et al. 2016) of words with their leading blank, so that text comes back whole.
 
-    Args:
-        lines: training text of both languages.
-        merges: pairs that are merged at most.
+    Trained on the text of both languages, with at most ``merges`` merged pairs.
     """
 
     def __init__(self, lines: Iterable[str], merges: int) -> None:
@@ -42,15 +26,11 @@ class BytePairs:
         self.tokenizer = Tokenizer(models.BPE(unk_token=SPECIAL[UNKNOWN]))
         self.tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
         self.tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
-        self.tokenizer.train_from_iterator(
-            texts,
-            trainers.BpeTrainer(
-                vocab_size=len(SPECIAL) + len(letters) + merges,
-                special_tokens=list(SPECIAL),
-                initial_alphabet=letters,
-                show_progress=False,
-            ),
+        size, special = len(SPECIAL) + len(letters) + merges, list(SPECIAL)
+        trainer = trainers.BpeTrainer(
+            vocab_size=size, special_tokens=special, initial_alphabet=letters, show_progress=False
         )
+        self.tokenizer.train_from_iterator(texts, trainer)
 
     def __len__(self) -> int:
         return int(self.tokenizer.get_vocab_size())
@@ -60,17 +40,15 @@ class BytePairs:
         return [encoding.ids for encoding in self.tokenizer.encode_batch(list(lines))]
 
     def decode(self, tokens: Sequence[int]) -> str:
-        """The line."""
+        """The line; special tokens are left out, but for the unknown one."""
         shown = [token for token in tokens if token not in (PADDING, END)]
         return str(self.tokenizer.decode(shown, skip_special_tokens=False)).strip()
 
 
 class Pieces:
-    """Pieces between blanks, most frequent first; those that end with ``joiner`` go on in the next piece.
+    """Pieces between blanks of both languages' training text, most frequent first.
 
-    Args:
-        lines: training text of both languages.
-        joiner: such as ``@@``; empty where pieces are words.
+    Those that end with ``joiner``, such as ``@@``, go on in the next piece; it is empty where pieces are words.
     """
 
     def __init__(self, lines: Iterable[str], joiner: str) -> None:
@@ -89,4 +67,9 @@ class Pieces:
     def decode(self, tokens: Sequence[int]) -> str:
         """The line with its pieces joined to words."""
         text = " ".join(self.pieces[token] for token in tokens if token not in (PADDING, END))
-        return f"{text} ".replace(f"{self.joiner} ", "").strip() if self.joiner else text
+        return joined(text, self.joiner)
+
+
+def joined(line: str, joiner: str) -> str:
+    """A line whose pieces that end with ``joiner`` are put together with the next; as it is where that is empty."""
+    return f"{line} ".replace(f"{joiner} ", "").strip() if joiner else line

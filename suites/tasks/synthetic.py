@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import nn
 
@@ -43,7 +42,7 @@ class SyntheticOptions:
 class Synthetic(Task):
     """Reports a score drawn from a known distribution; ``validation`` and ``test`` have noise of their own."""
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="synthetic",
         target="Synthetic",
         summary="a score drawn from a known truth: simulations and tests, no paper's benchmark",

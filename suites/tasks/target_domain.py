@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from harness.errors import HarnessError
 from harness.trial.seeds import Streams
-from methods.alignment.help_set import Embedding, HelpSet, HelpSetOptions, corrupt_labels, make_help_set, umap_init
+from methods.alignment.help_set import Embedding, HelpSet, HelpSetOptions, make_help_set, umap_init
 from methods.alignment.knn_baselines import FEATURES, item_features
 from methods.alignment.probes import purity
 from methods.alignment.support import choose_support
@@ -50,10 +50,8 @@ class Target:
 def draw_shots(domain: CsiDomain, shots: int, streams: Streams, permute_hidden: bool) -> Target:
     """Draw ``shots`` windows a class, each from a recording of its own, by the stream ``split``.
 
-    ``permute_hidden`` permutes the classes of all other windows: whatever does not read them stays the same.
-
-    Raises:
-        HarnessError: a class has too few recordings.
+    ``permute_hidden`` permutes the classes of all other windows: whatever does not read them stays the same. A class
+    of too few recordings is refused (HarnessError).
     """
     try:
         split = choose_support(domain.labels, domain.recordings.tolist(), shots, streams.numpy("split", "support"))
@@ -61,18 +59,12 @@ def draw_shots(domain: CsiDomain, shots: int, streams: Streams, permute_hidden: 
         raise HarnessError(f"sensing: {error}; lower 'shots'") from error
     if not len(split.rest):
         raise HarnessError("sensing: the shots' recordings are all that the target has; nothing is left to score")
-    hidden = domain.labels[split.rest]
+    rest, labels = split.rest, domain.labels[split.support]
+    hidden = domain.labels[rest]
     if permute_hidden:
         hidden = streams.numpy("split", "permuted").permutation(hidden)
-    return Target(
-        domain.amplitudes,
-        split.support,
-        domain.labels[split.support],
-        split.rest,
-        domain.recordings[split.rest],
-        domain.items[split.rest],
-        hidden,
-    )
+    recordings, items = domain.recordings[rest], domain.items[rest]
+    return Target(domain.amplitudes, split.support, labels, rest, recordings, items, hidden)
 
 
 def halve(recordings: Labels, hidden: Labels, generator: np.random.Generator) -> npt.NDArray[np.bool_]:
@@ -85,30 +77,16 @@ def halve(recordings: Labels, hidden: Labels, generator: np.random.Generator) ->
 
 
 def help_set(target: Target, classes: int, options: SensingOptions, streams: Streams) -> HelpSet:
-    """The help set as ``options`` ask; hidden labels go in only with ``oracle_labels``.
-
-    Raises:
-        HarnessError: it is empty.
-    """
+    """The help set as ``options`` ask, HarnessError if it is empty; hidden labels go in only with ``oracle_labels``."""
     flat = target.amplitudes.reshape(len(target.amplitudes), -1)
-    made = _made(target, _embedding(flat, options, streams), classes, options, options.oracle_labels)
+    space = Embedding(flat, "none", 0)
+    if options.reduce == "umap":
+        dimensions, state = options.umap_dimensions, streams.number("umap") % 2**32
+        space = Embedding(embedding(flat, dimensions, state), umap_init(len(flat), dimensions), state)
+    made = _made(target, space, classes, options, options.oracle_labels)
     if not len(made.places):
         raise HarnessError(f"sensing: help_share {options.help_share} of {len(target.rest)} windows is empty")
     return made
-
-
-def corrupted(made: HelpSet, share: float, classes: int, streams: Streams) -> Labels:
-    """The help set's labels with a share of them wrong on purpose, drawn from the stream ``noise``."""
-    if share == 0:
-        return made.labels
-    return corrupt_labels(made.labels, share, classes, streams.numpy("noise", "help"))
-
-
-def _embedding(flat: Amplitudes, options: SensingOptions, streams: Streams) -> Embedding:
-    if options.reduce == "none":
-        return Embedding(flat, "none", 0)
-    dimensions, state = options.umap_dimensions, streams.number("umap") % 2**32
-    return Embedding(embedding(flat, dimensions, state), umap_init(len(flat), dimensions), state)
 
 
 def _made(target: Target, space: Embedding, classes: int, options: SensingOptions, oracle: bool = False) -> HelpSet:

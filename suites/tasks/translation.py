@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from suites.data.parallel import Parallel
 from suites.tasks.beam import BeamSearch
 from suites.tasks.common import evaluating
 from suites.tasks.norm_probe import NormProbe
-from suites.tasks.subwords import END, PADDING, BytePairs, Pieces, Subwords
+from suites.tasks.subwords import END, PADDING, BytePairs, Pieces, joined
 
 _HYPHEN = re.compile(r"(?<=\S)-(?=\S)")
 SHOWN = 12  # translations of the test that are kept as text
@@ -48,7 +48,7 @@ class TranslationBatch:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One split: token numbers of both sides, each with its end, and the reference lines."""
+    """One split: token numbers of both sides, each with its end, and the lines of both."""
 
     source: list[list[int]]
     target: list[list[int]]
@@ -82,7 +82,7 @@ class Translation(Task):
     training and come in another order in each epoch. Decoding is by beam search; a beam of one is greedy.
     """
 
-    card: ClassVar[TaskCard] = TaskCard(
+    card = TaskCard(
         name="translation",
         target="Translation",
         summary="sentences from one language to another, scored by BLEU and chrF",
@@ -95,17 +95,13 @@ class Translation(Task):
     options: TranslationOptions
     data: Parallel
     model: nn.Module
-    words: Subwords
+    words: BytePairs | Pieces
     last: TranslationBatch
     norm_probe: NormProbe | None = None
     samples: Sequence[Mapping[str, Any]] = ()
 
     def build(self) -> nn.Module:
-        """Load the text, train the byte-pair encoding, put batches together, build the model.
-
-        Raises:
-            HarnessError: no training pair is short enough.
-        """
+        """Load the text, train the byte-pair encoding, put batches together, build the model."""
         self.data = self.context.load_data()
         lines = [line for side in self.data.splits["train"] for line in side]
         self.words = Pieces(lines, self.data.joiner) if self.data.joiner else BytePairs(lines, self.options.merges)
@@ -113,10 +109,8 @@ class Translation(Task):
         self.accumulate = self.options.accumulate
         self.places = self._places()
         if not self.places:
-            raise HarnessError(
-                f"translation: no training pair fits into longest {self.options.longest} and max_tokens "
-                f"{self.options.max_tokens}; raise them"
-            )
+            limits = f"longest {self.options.longest} and max_tokens {self.options.max_tokens}"
+            raise HarnessError(f"translation: no training pair fits into {limits}; raise them")
         self.kept: deque[dict[str, Tensor]] = deque(maxlen=max(0, self.options.average - 1))
         self.total = self.recipe.total_steps(self.steps_per_epoch())
         facts = {"vocabulary": len(self.words), "padding": PADDING, "steps": self.total * self.accumulate}
@@ -124,12 +118,9 @@ class Translation(Task):
         return self.model
 
     def _encoded(self, source: Sequence[str], target: Sequence[str]) -> Encoded:
-        sides = [[[*line, END] for line in self.words.encode(side)] for side in (source, target)]
-        references = tuple(" ".join(line.split()) for line in target)
-        if self.data.joiner:
-            references = tuple(f"{line} ".replace(f"{self.data.joiner} ", "").strip() for line in references)
-            source = [f"{line} ".replace(f"{self.data.joiner} ", "").strip() for line in source]
-        return Encoded(sides[0], sides[1], references, tuple(source))
+        ours, theirs = ([[*line, END] for line in self.words.encode(side)] for side in (source, target))
+        references = tuple(joined(" ".join(line.split()), self.data.joiner) for line in target)
+        return Encoded(ours, theirs, references, tuple(joined(line, self.data.joiner) for line in source))
 
     def _places(self) -> list[list[int]]:
         """Training pairs by batch: sorted by length, those of one length in a random order."""
@@ -138,17 +129,7 @@ class Translation(Task):
         lengths = [max(len(one), len(other)) for one, other in zip(train.source, train.target, strict=True)]
         order = self.streams.numpy("order", "batches").permutation(len(train)).tolist()
         order.sort(key=lambda place: (len(train.source[place]), len(train.target[place])))
-        batches: list[list[int]] = []
-        width = 0
-        for place in order:
-            if lengths[place] > longest:
-                continue
-            width = max(width, lengths[place])
-            if not batches or (len(batches[-1]) + 1) * width > self.options.max_tokens:
-                batches.append([])
-                width = lengths[place]
-            batches[-1].append(place)
-        return batches
+        return side_by_side([place for place in order if lengths[place] <= longest], lengths, self.options.max_tokens)
 
     def steps_per_epoch(self) -> int:
         """Steps that pass over the batches once; the last one may accumulate fewer."""
@@ -158,10 +139,8 @@ class Translation(Task):
         """The batches of one epoch, as many a step as are accumulated."""
         order = self.streams.numpy("order", epoch).permutation(len(self.places)).tolist()
         for start in range(0, len(order), self.accumulate):
-            yield tuple(
-                self._batch(self.texts["train"], self.places[number])
-                for number in order[start : start + self.accumulate]
-            )
+            chosen = order[start : start + self.accumulate]
+            yield tuple(self._batch(self.texts["train"], self.places[number]) for number in chosen)
 
     def _batch(self, text: Encoded, places: Sequence[int]) -> TranslationBatch:
         source = [text.source[place] for place in places]
@@ -194,14 +173,8 @@ class Translation(Task):
 
     def _loss(self, batch: TranslationBatch, smoothing: float) -> Tensor:
         """Sum over target tokens, in nats."""
-        logits = self.model(batch.tokens, batch.given)
-        return F.cross_entropy(
-            logits.flatten(0, 1).float(),
-            batch.wanted.flatten(),
-            ignore_index=PADDING,
-            label_smoothing=smoothing,
-            reduction="sum",
-        )
+        logits, wanted = self.model(batch.tokens, batch.given).flatten(0, 1).float(), batch.wanted.flatten()
+        return F.cross_entropy(logits, wanted, ignore_index=PADDING, label_smoothing=smoothing, reduction="sum")
 
     def evaluate(self, split: str) -> Evaluation:
         """BLEU, chrF and nats a target token; ``trivial`` copies the source.
@@ -214,9 +187,11 @@ class Translation(Task):
         with self._averaged(split == "test"), evaluating(self.model):
             loss = self._nats(text)
             hypotheses = self.translate(text)
-        scored = {"bleu": self._bleu(hypotheses, text), "chrf": chrf(hypotheses, text.references), "loss": loss}
-        scored["trivial.bleu"] = self._bleu(text.originals, text)
-        scored["trivial.chrf"] = chrf(text.originals, text.references)
+        scored = {"loss": loss}
+        for prefix, lines in (("", hypotheses), ("trivial.", text.originals)):
+            pair, split_words = (lines, text.references), self.options.compound_split
+            scored[f"{prefix}bleu"] = bleu(*pair, tokenised=self.data.tokenised, compound_split=split_words)
+            scored[f"{prefix}chrf"] = chrf(*pair)
         if split != "test":
             return Evaluation(scored)
         each = sentence_chrf(hypotheses, text.references)
@@ -240,31 +215,19 @@ class Translation(Task):
     def translate(self, text: Encoded) -> list[str]:
         """The model's translations, in the order of the text."""
         beams = BeamSearch(self.options.beam, self.options.length_penalty, END, PADDING)
-        found = [""] * len(text)
+        lines = [""] * len(text)
         for places in self._by_length(text):
             source = padded([text.source[place] for place in places]).to(self.device)
             outputs = beams.search(self.model, source, min(self.options.decode_limit, 2 * source.shape[1] + 10))
             for place, tokens in zip(places, outputs, strict=True):
-                found[place] = self.words.decode(tokens)
-        return found
+                lines[place] = self.words.decode(tokens)
+        return lines
 
-    def _by_length(self, text: Encoded) -> Iterator[list[int]]:
+    def _by_length(self, text: Encoded) -> list[list[int]]:
         """Places in groups of like length, up to ``eval_batch`` sentences and a number of tokens."""
-        order = sorted(range(len(text)), key=lambda place: (len(text.source[place]), place))
-        group: list[int] = []
-        for place in order:
-            longest = len(text.source[place])
-            full = len(group) == self.recipe.eval_batch or (len(group) + 1) * longest > DECODED_TOKENS
-            if group and full:
-                yield group
-                group = []
-            group.append(place)
-        yield group
-
-    def _bleu(self, hypotheses: Sequence[str], text: Encoded) -> float:
-        return bleu(
-            hypotheses, text.references, tokenised=self.data.tokenised, compound_split=self.options.compound_split
-        )
+        lengths = [len(line) for line in text.source]
+        order = sorted(range(len(text)), key=lengths.__getitem__)
+        return side_by_side(order, lengths, DECODED_TOKENS, self.recipe.eval_batch)
 
     @contextmanager
     def _averaged(self, wanted: bool) -> Iterator[None]:
@@ -309,6 +272,21 @@ def _samples(text: Encoded, hypotheses: Sequence[str], each: np.ndarray) -> list
          "chrf": round(float(each[place]), 1)}
         for place in places
     ]  # fmt: skip
+
+
+def side_by_side(
+    places: Sequence[int], lengths: Sequence[int], tokens: int, most: int | None = None
+) -> list[list[int]]:
+    """Consecutive places in batches of up to ``tokens``, padding included, and up to ``most`` places."""
+    batches: list[list[int]] = []
+    width = 0
+    for place in places:
+        width = max(width, lengths[place])
+        if not batches or len(batches[-1]) == most or (len(batches[-1]) + 1) * width > tokens:
+            batches.append([])
+            width = lengths[place]
+        batches[-1].append(place)
+    return batches
 
 
 def padded(rows: Sequence[Sequence[int]]) -> Tensor:

@@ -123,8 +123,8 @@ def test_published_toy_norms_follow_from_one_rate() -> None:
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9, 0.99])
 def test_plain_floats_and_the_optimizer_descend_alike(momentum: float) -> None:
-    with_optimizer = toy.descend(0.067, momentum, steps=300).norm
-    assert toy.final_norm(0.067, momentum, steps=300) == pytest.approx(with_optimizer, rel=1e-9)
+    with_optimizer = toy.descend(0.067, momentum).norm
+    assert toy.final_norm(0.067, momentum) == pytest.approx(with_optimizer, rel=1e-9)
 
 
 def test_gradient_of_the_toy_is_that_of_autograd() -> None:

@@ -420,20 +420,14 @@ def test_a_pretrained_backbone_is_taken_over(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_learns_boxes_and_classes_and_nothing_from_shuffled_ones(name: str) -> None:
+def test_learns_boxes_and_classes(name: str) -> None:
     cell = CELLS[name]
     task = cell.build(0)
     train(task, 120)
     scores = task.evaluate("test").metrics
     assert set(scores) == set(task.card.metrics)
-    data = cell.data_for(0)
-    part = data.splits["train"]
-    images = part.images[np.random.default_rng(0).permutation(len(part))]
-    control = cell.build(0, data=replace(data, splits={**data.splits, "train": replace(part, images=images)}))
-    train(control, 120)
     assert scores["average-precision"] > 15
     assert scores["average-precision-50"] > 45
-    assert control.evaluate("test").metrics["average-precision"] < 4
     assert scores["trivial.average-precision"] < 2
 
 

@@ -23,9 +23,10 @@ from harness.trial.loop import train
 from harness.trial.result import TrainingResult
 from harness.trial.runtime import Runtime
 from harness.trial.seeds import Streams
+from methods.alignment.knn_baselines import FEATURES
 from methods.alignment.stopping import StoppingOptions, StoppingRule
 from suites.data.csi_domains import CsiDomain
-from suites.tasks.sensing import HINDSIGHT
+from suites.tasks.sensing import SensingOptions
 from suites.tasks.sensing_scores import Epochs
 from suites.tasks.target_domain import draw_shots, help_set
 
@@ -74,6 +75,16 @@ benchmarks:
           optimizer: {adam: {lr: 3e-3, weight_decay: 1e-3}}
 facts: []
 """
+# What is measured with the target's hidden labels after the training, beside the scores on the test split.
+HINDSIGHT = (
+    *(f"{quality}.{space}" for quality in ("purity", "skill") for space in ("help", *FEATURES)),
+    *(f"mmd_over_floor{part}" for part in ("", ".whole", ".classes")),
+    "purity.knn",
+    "misaligned_share",
+    "spearman_support_loss",
+    "stop_minus_oracle_gap",
+    "target_skill",
+)
 TRAINED = ("source-only", "knn-mmd", "released", "bn-source", "mmd", "dann", "deep-coral", "fine-tune")
 UNTRAINED = ("majority", "knn-raw", "knn-static", "knn-motion")
 
@@ -186,35 +197,6 @@ def test_source_batches_do_not_depend_on_the_arm(suite: Path, tmp_path: Path) ->
     assert losses[0] != losses[1]
 
 
-@pytest.mark.parametrize("learns", [True, False])
-def test_learns_from_source_labels_and_not_from_shuffled_ones(
-    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learns: bool
-) -> None:
-    from dataclasses import replace
-
-    from suites.tasks.sensing import Sensing
-
-    if not learns:
-        place = Sensing._place
-
-        def shuffled(self: Sensing, data: Any) -> None:
-            labels = np.random.default_rng(0).permutation(data.source.labels)
-            place(self, replace(data, source=replace(data.source, labels=labels)))
-
-        monkeypatch.setattr(Sensing, "_place", shuffled)
-    # One manner for everybody: source and target are alike but for the noise.
-    easy = {"epochs": 40, "stop": "last", "data.shift": 0.0}
-    margins = [
-        (
-            results_of(run(suite, tmp_path / str(seed), "source-only", seed, **easy))["test", "balanced-accuracy"]
-            - 100 / 3
-        )
-        / (200 / 3)
-        for seed in range(2)
-    ]
-    assert bool(np.mean(margins) > 0.5) is learns, margins
-
-
 def test_balanced_accuracy_is_the_fields() -> None:
     draws = np.random.default_rng(0)
     labels, rows = draws.integers(0, 5, 80), draws.integers(0, 5, (7, 80))
@@ -257,10 +239,7 @@ def test_no_recording_of_a_shot_is_scored() -> None:
 
 def test_an_empty_help_set_and_too_many_shots_are_said() -> None:
     target = draw_shots(_domain(), 1, Streams(0), permute_hidden=False)
-    options = {
-        "reduce": "none", "help_share": 0.01, "help_mode": 0, "neighbours": 0, "confidence": "farthest",
-        "oracle_labels": False,
-    }  # fmt: skip
+    options = SensingOptions(reduce="none", help_share=0.01)
     with pytest.raises(HarnessError, match=r"help_share 0\.01"):
         help_set(target, 3, options, Streams(0))
     with pytest.raises(HarnessError, match="lower 'shots'"):

@@ -13,7 +13,16 @@ from torch import nn
 
 from harness.errors import HarnessError
 from suites.data.types import Images, ImageSplit, Text
-from suites.tasks.augment import AUGMENTATIONS, augment, crop_boxes, mirror, mix_batch, resized_crop, translate
+from suites.tasks.augment import (
+    AUGMENTATIONS,
+    MixingOptions,
+    augment,
+    crop_boxes,
+    mirror,
+    mix_batch,
+    resized_crop,
+    translate,
+)
 from suites.tasks.classification import score
 from suites.tasks.common import calibrate_batch_norms, evaluating, freeze_batch_norms
 from suites.tasks.language_modelling import in_lanes, perplexity, unigram_loss
@@ -103,7 +112,9 @@ def test_a_resized_crop_shows_the_box_it_drew() -> None:
 def test_cutmix_pastes_the_area_that_its_weight_says() -> None:
     images = torch.arange(8.0).view(8, 1, 1, 1).expand(8, 1, 16, 16)
     for seed in range(20):
-        mixed, partner, weight = mix_batch(images, generator(seed), cutmix=1.0, mixup=0.0, probability=1.0)
+        mixed, partner, weight = mix_batch(
+            images, generator(seed), MixingOptions(cutmix=1.0, mixup=0.0, mix_probability=1.0)
+        )
         own = (mixed == images).float().mean(dim=(1, 2, 3))
         torch.testing.assert_close(own, torch.where(partner == torch.arange(8), 1.0, weight))
         assert ((mixed == images) | (mixed == images[partner])).all()
@@ -111,9 +122,12 @@ def test_cutmix_pastes_the_area_that_its_weight_says() -> None:
 
 def test_mixup_is_the_weighted_mean_and_can_be_rare() -> None:
     images = torch.rand(8, 1, 4, 4, generator=generator())
-    mixed, partner, weight = mix_batch(images, generator(1), cutmix=0.0, mixup=0.4, probability=1.0)
+    mixed, partner, weight = mix_batch(images, generator(1), MixingOptions(cutmix=0.0, mixup=0.4, mix_probability=1.0))
     torch.testing.assert_close(mixed, weight * images + (1 - weight) * images[partner])
-    untouched = [mix_batch(images, generator(s), cutmix=1.0, mixup=0.0, probability=0.25)[2] == 1 for s in range(200)]
+    untouched = [
+        mix_batch(images, generator(s), MixingOptions(cutmix=1.0, mixup=0.0, mix_probability=0.25))[2] == 1
+        for s in range(200)
+    ]
     assert 120 < sum(untouched) < 180
 
 
@@ -323,7 +337,7 @@ def test_warm_epochs_train_only_what_follows_the_backbone() -> None:
         moved.append(body)
     assert all(found == {False} for found in moved[:-1])
     assert True in moved[-1]
-    assert not torch.equal(model.embedding.project.weight, start["embedding.project.weight"])
+    assert not torch.equal(model.network.project.weight, start["network.project.weight"])
 
 
 def test_windows_follow_each_other_in_every_lane() -> None:
