@@ -7,6 +7,7 @@ their times, so that what a rebuild makes equals what was there.
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import time
 from collections.abc import Iterator
@@ -62,19 +63,13 @@ def ingest(connection: DuckDBPyConnection, journal: Path, seconds: float | None 
 
 def _entries(segment: Segment, offset: int) -> Iterator[_Entry]:
     at = ""
-    lines = segment.lines(offset)
-    while True:
-        try:
-            line = next(lines, None)
-        except StoreError:
-            return  # one damaged archive must not hold up the other segments; `check` names it
-        if line is None:
-            return
-        told = line.content.get("at") if line.content else None
-        # Inside a segment the order of lines rules, whatever the clock did meanwhile.
-        at = max(at, told) if isinstance(told, str) else at
-        yield _Entry(at, segment.name, line.end, line.end - offset, line.content)
-        offset = line.end
+    with contextlib.suppress(StoreError):  # one damaged archive must not hold up the other segments; `check` names it
+        for line in segment.lines(offset):
+            told = line.content.get("at") if line.content else None
+            # Inside a segment the order of lines rules, whatever the clock did meanwhile.
+            at = max(at, told) if isinstance(told, str) else at
+            yield _Entry(at, segment.name, line.end, line.end - offset, line.content)
+            offset = line.end
 
 
 def _batches(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
@@ -93,14 +88,15 @@ def _batches(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
 def _ingest_batch(connection: DuckDBPyConnection, entries: list[_Entry]) -> None:
     import duckdb
 
+    refusals = (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, *REJECTABLE)
     try:
         _transact(connection, entries)
-    except (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, *REJECTABLE):
+    except refusals:
         # One event that the tables do not take must not hold up the others: find it and set it aside.
         for entry in entries:
             try:
                 _transact(connection, [entry])
-            except (duckdb.DataError, duckdb.IntegrityError, duckdb.InvalidInputException, *REJECTABLE) as error:
+            except refusals as error:
                 _transact(connection, [entry], reason=str(error))
 
 

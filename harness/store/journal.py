@@ -54,16 +54,11 @@ class Journal:
         unnamed.rename(self.path)
         sync_folder(folder)
         self._state = threading.Condition()
-        self._written = 0
+        self.written = 0  # bytes of whole lines
         self._synced = 0
         self._syncing = False
         self._broken: str | None = None
         self._closed = False
-
-    @property
-    def written(self) -> int:
-        """Bytes of whole lines in the segment."""
-        return self._written
 
     def append(self, event: Event, durable: bool | None = None) -> int:
         """Add an event; returns the offset after its line.
@@ -93,12 +88,12 @@ class Journal:
         except OSError as error:
             # Half a line would swallow the next one.
             try:
-                os.ftruncate(self._descriptor, self._written)
+                os.ftruncate(self._descriptor, self.written)
             except OSError:
                 self._broken = str(error)
             raise StoreError(f"the journal {self.path} cannot be written: {error}") from error
-        self._written += len(line)
-        return self._written
+        self.written += len(line)
+        return self.written
 
     def _wait_for_disk(self, end: int) -> None:
         while self._synced < end:
@@ -107,7 +102,7 @@ class Journal:
                 self._state.wait()
                 continue
             self._syncing = True
-            upto = self._written
+            upto = self.written
             self._state.release()
             try:
                 os.fsync(self._descriptor)
@@ -133,7 +128,7 @@ class Journal:
             if self._closed:
                 return
             try:
-                self._wait_for_disk(self._written)
+                self._wait_for_disk(self.written)
             finally:
                 self._closed = True
                 while self._syncing:

@@ -34,9 +34,18 @@ _gates: dict[Path, threading.Lock] = {}
 _gates_guard = threading.Lock()
 
 
-def _gate(paths: StorePaths) -> threading.Lock:
+@contextlib.contextmanager
+def _gate(paths: StorePaths, timeout: float) -> Iterator[float]:
+    """Hold the database's mutex in this process; gives the moment until which to wait for the other gates."""
+    deadline = time.monotonic() + timeout
     with _gates_guard:
-        return _gates.setdefault(paths.database, threading.Lock())
+        gate = _gates.setdefault(paths.database, threading.Lock())
+    if not gate.acquire(timeout=timeout):
+        raise _busy(paths, "another thread of this process")
+    try:
+        yield deadline
+    finally:
+        gate.release()
 
 
 def _forget_gates() -> None:
@@ -56,18 +65,12 @@ def writing(paths: StorePaths, timeout: float = 10.0) -> Iterator[None]:
     Raises:
         StoreHeldError: not free within ``timeout`` seconds.
     """
-    deadline = time.monotonic() + timeout
-    gate = _gate(paths)
-    if not gate.acquire(timeout=timeout):
-        raise _busy(paths, "another thread of this process")
-    try:
-        with (
-            _flock(paths.turnstile, fcntl.LOCK_EX, deadline, paths),
-            _flock(paths.lock, fcntl.LOCK_EX, deadline, paths),
-        ):
-            yield
-    finally:
-        gate.release()
+    with (
+        _gate(paths, timeout) as deadline,
+        _flock(paths.turnstile, fcntl.LOCK_EX, deadline, paths),
+        _flock(paths.lock, fcntl.LOCK_EX, deadline, paths),
+    ):
+        yield
 
 
 @contextlib.contextmanager
@@ -77,17 +80,11 @@ def looking(paths: StorePaths, timeout: float = 0.1) -> Iterator[None]:
     Raises:
         StoreHeldError: a writer of ours is at work or waits, and ``timeout`` seconds did not change that.
     """
-    deadline = time.monotonic() + timeout
-    gate = _gate(paths)
-    if not gate.acquire(timeout=timeout):
-        raise _busy(paths, "another thread of this process")
-    try:
-        with contextlib.ExitStack() as held:
-            with _flock(paths.turnstile, fcntl.LOCK_SH, deadline, paths):
-                held.enter_context(_flock(paths.lock, fcntl.LOCK_SH, deadline, paths))
-            yield
-    finally:
-        gate.release()
+    with contextlib.ExitStack() as held:
+        deadline = held.enter_context(_gate(paths, timeout))
+        with _flock(paths.turnstile, fcntl.LOCK_SH, deadline, paths):
+            held.enter_context(_flock(paths.lock, fcntl.LOCK_SH, deadline, paths))
+        yield
 
 
 def _busy(paths: StorePaths, holder: str) -> StoreHeldError:
@@ -148,8 +145,7 @@ def keeping_out(path: Path, mode: int) -> Iterator[BinaryIO]:
         FileNotFoundError: there is no such file.
     """
     if open_in_this_process(path):
-        holder = f"this process itself (process {os.getpid()})"
-        raise StoreHeldError(f"{path} is held by {holder}: close its other connection", holder)
+        raise held_here(path)
     with path.open("rb" if mode == fcntl.LOCK_SH else "r+b") as file:
         try:
             fcntl.lockf(file, mode | fcntl.LOCK_NB)
@@ -157,6 +153,12 @@ def keeping_out(path: Path, mode: int) -> Iterator[BinaryIO]:
             holder = lock_holder(path) or "another process"
             raise StoreHeldError(f"{path} is held by {holder}: close it first", holder) from error
         yield file
+
+
+def held_here(path: Path) -> StoreHeldError:
+    """The error where this process itself has the file open."""
+    holder = f"this process itself (process {os.getpid()})"
+    return StoreHeldError(f"{path} is held by {holder}: close its other connection", holder)
 
 
 def open_in_this_process(path: Path) -> bool:
@@ -176,10 +178,8 @@ def open_in_this_process(path: Path) -> bool:
 
 def holder_in(message: str) -> str | None:
     """The holder that DuckDB's error names, with its command line where the system tells it."""
-    found = re.search(r"held in (?P<program>.*?) \(PID (?P<pid>\d+)\)", message)
-    if found is None:
-        return None
-    return _process(int(found["pid"]), found["program"])
+    told = re.search(r"held in (.*?) \(PID (\d+)\)", message)
+    return None if told is None else _process(int(told[2]), told[1])
 
 
 def lock_holder(path: Path) -> str | None:

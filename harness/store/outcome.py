@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from harness.store.tables import TABLES
 from harness.trial.result import Artifact, MetricSeries, Score
 from harness.vocabulary import FINAL, UNFINISHED, Status
 
-_SERIES = ("split", "name", "step", "epoch", "value", "elapsed_seconds")
+_SERIES = tuple(part.name for part in fields(MetricSeries))
 _NUMBERS = _SERIES[2:]
 
 
@@ -75,9 +75,7 @@ class Outcome:
             **{name: value for name in COLUMNS if (value := getattr(self, name)) is not None},
             "results": [score._asdict() for score in self.results],
             "series": [{name: getattr(series, name) for name in _SERIES} for series in self.series],
-            "artifacts": [
-                {"name": one.name, "kind": one.kind, "path": one.path, "caption": one.caption} for one in self.artifacts
-            ],
+            "artifacts": [asdict(artifact) for artifact in self.artifacts],
         }
 
     @classmethod

@@ -16,7 +16,6 @@ import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
 from harness.store.errors import StoreError, StoreHeldError
@@ -25,15 +24,10 @@ from harness.store.ingest import counters, ingest
 from harness.store.journal import Journal, Segment, segments
 from harness.store.locking import writing
 from harness.store.paths import StorePaths
-from harness.store.queries import final_statuses
+from harness.store.queries import FINISHED
 from harness.store.readers import open_reader
 from harness.store.schema import connect, open_for_writing
-from harness.store.snapshot import (
-    copy_for_snapshot,
-    publish_snapshot,
-    remove_partial_snapshots,
-    wal_bytes,
-)
+from harness.store.snapshot import copy_for_snapshot, publish_snapshot, remove_partial_snapshots, wal_bytes
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -89,15 +83,6 @@ class Owner:
         self._thread: threading.Thread | None = None
         self._work = threading.Lock()
 
-    def __enter__(self) -> Self:
-        self.open()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     @property
     def journal(self) -> Journal:
         """The segment of this session.
@@ -109,7 +94,7 @@ class Owner:
             raise StoreError("the owner of the store is not open: use `with Owner(path) as owner:`")
         return self._journal
 
-    def open(self) -> None:
+    def open(self) -> Self:
         """Make or migrate the database, take in what dead owners left, and start to work."""
         try:
             self.paths.database.parent.mkdir(parents=True, exist_ok=True)
@@ -128,6 +113,12 @@ class Owner:
             self._take_over()
         self._thread = threading.Thread(target=self._keep_up, name="store-owner", daemon=True)
         self._thread.start()
+        return self
+
+    __enter__ = open
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def record(self, event: Event, durable: bool | None = None) -> None:
         """Append an event to the journal.
@@ -146,7 +137,7 @@ class Owner:
         try:
             with self._work:
                 self._ingest_all()
-                return self._hold(lambda connection: final_statuses(connection, wanted))
+                return self._hold(lambda connection: dict(connection.execute(FINISHED, [wanted]).fetchall()))
         except StoreHeldError as held:
             self._tell_held(held)
             with open_reader(self.paths.database) as reader:

@@ -49,6 +49,11 @@ class StorePaths:
         """Held by a writer from the moment it waits, so that readers let it pass."""
         return self._beside(".lock-wait")
 
+    def remove(self) -> None:
+        """Remove the file and its write-ahead log, if they are there."""
+        self.database.unlink(missing_ok=True)
+        self.wal.unlink(missing_ok=True)
+
 
 def default_database() -> Path:
     """``HARNESS_DB``, else ``results/harness.duckdb`` below the current folder."""

@@ -12,18 +12,13 @@ from harness.vocabulary import FINAL
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from duckdb import DuckDBPyConnection
 
 Parameters = Sequence[Any] | dict[str, Any]
 
 IS_FINAL = "status IN (" + ", ".join(f"'{status}'" for status in sorted(FINAL)) + ")"
 """The SQL condition of trials that have a result."""
-_FINISHED = f"SELECT trial_id, status FROM trials WHERE {IS_FINAL} AND trial_id = ANY(?)"
-
-
-def final_statuses(connection: DuckDBPyConnection, trial_ids: list[str]) -> dict[str, str]:
-    """Trials among these that have a result, and which (``done`` or ``diverged``)."""
-    return dict(connection.execute(_FINISHED, [trial_ids]).fetchall())
+FINISHED = f"SELECT trial_id, status FROM trials WHERE {IS_FINAL} AND trial_id = ANY(?)"
+"""Trials among those of its parameter that have a result, and which (``done`` or ``diverged``)."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,7 @@ class Queries(abc.ABC):
 
     def finished(self, trial_ids: Iterable[str]) -> dict[str, str]:
         """Those of the trials that have a result, with their status (``done`` or ``diverged``)."""
-        return dict(self.query(_FINISHED, [list(trial_ids)]).rows)
+        return dict(self.query(FINISHED, [list(trial_ids)]).rows)
 
     def statuses(self, trial_ids: Iterable[str]) -> dict[str, str]:
         """Status of each stored trial among these."""

@@ -15,25 +15,16 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.ingest import behind, counters, ingest
 from harness.store.locking import looking
 from harness.store.paths import StorePaths
 from harness.store.queries import Parameters, Queries, QueryResult
-from harness.store.schema import (
-    SANDBOX,
-    Config,
-    connect,
-    open_for_writing,
-    refuse_newer,
-    schema_number,
-    schema_of,
-)
+from harness.store.schema import SANDBOX, Config, connect, open_for_writing, schema_number, usable_schema
 from harness.store.snapshot import copy_database
 
 if TYPE_CHECKING:
@@ -42,7 +33,6 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 T = TypeVar("T")
-R_co = TypeVar("R_co", covariant=True)
 
 LOOK_SECONDS = 0.2
 """Longest look at the file itself."""
@@ -54,11 +44,9 @@ _STALE_SNAPSHOT_SECONDS = 60.0
 
 _ROWS_AT_ONCE = 5000
 
-
-class _Take(Protocol[R_co]):
-    """Runs a statement and takes its answer in some form."""
-
-    def __call__(self, connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit) -> R_co: ...
+if TYPE_CHECKING:
+    Take = Callable[[DuckDBPyConnection, str, Any, threading.Event], T]
+    """Runs a statement and takes its answer in some form, until the event says that its time is up."""
 
 
 class _SlowError(Exception):
@@ -99,6 +87,7 @@ class Reader(Queries):
         self._slow: set[str] = set()
         self._seen: dict[str, int] = {}
         self._copy: _PrivateCopy | None = None
+        self._config: Config = SANDBOX if sandbox else {}
         if not paths.database.exists():
             raise _missing(paths)
         if paths.database.is_dir():
@@ -107,9 +96,7 @@ class Reader(Queries):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -134,7 +121,7 @@ class Reader(Queries):
         """The answer as a pandas frame; raises as :meth:`query`."""
         return self._answer(sql, params, _frame)
 
-    def _answer(self, sql: str, params: Parameters, take: _Take[T]) -> T:
+    def _answer(self, sql: str, params: Parameters, take: Take[T]) -> T:
         if self.sandbox:
             refuse_writing(sql)
         if not self.consistent and sql not in self._slow:
@@ -149,17 +136,22 @@ class Reader(Queries):
             else:
                 self.source, self.holder = "database", None
                 return answer
-        answer = self._ask_copy(sql, params, take)
+        if self._copy is None:
+            self._copy = _PrivateCopy(self.paths, self._config)
+        elif not self.consistent:
+            self._copy.refresh(self._seen)
+        self._seen = self._copy.counted
+        answer = _run(self._copy.connection, sql, params, take)
         self.source = "copy"
         return answer
 
-    def _look(self, sql: str, params: Parameters, take: _Take[T]) -> T:
+    def _look(self, sql: str, params: Parameters, take: Take[T]) -> T:
         with (
             looking(self.paths),
-            contextlib.closing(connect(self.paths.database, read_only=True, config=self._config())) as connection,
+            contextlib.closing(connect(self.paths.database, read_only=True, config=self._config)) as connection,
         ):
-            found = refuse_newer(self.paths.database, schema_of(connection), schema_number())
-            if found < schema_number() or self._is_behind(connection):
+            newest = schema_number()
+            if usable_schema(self.paths.database, connection, newest) < newest or self._is_behind(connection):
                 raise _StaleError
             return _run(connection, sql, params, take, LOOK_SECONDS)
 
@@ -174,17 +166,6 @@ class Reader(Queries):
             return True
         self._seen = counted
         return False
-
-    def _ask_copy(self, sql: str, params: Parameters, take: _Take[T]) -> T:
-        if self._copy is None:
-            self._copy = _PrivateCopy(self.paths, self._config())
-        elif not self.consistent:
-            self._copy.refresh(self._seen)
-        self._seen = self._copy.counted
-        return _run(self._copy.connection, sql, params, take)
-
-    def _config(self) -> Config:
-        return SANDBOX if self.sandbox else {}
 
 
 class _PrivateCopy:
@@ -207,34 +188,25 @@ class _PrivateCopy:
     def _fill(self) -> None:
         """Copy the newest whole database there is; none is fine, since the journal can make it."""
         snapshot, database = self._source.snapshot, self._source.database
-        copies = [self._copy_snapshot, self._copy_file]
-        if _age(snapshot) - _age(database) > _STALE_SNAPSHOT_SECONDS:
-            copies.reverse()
-        for copy in copies:
+        stale = _age(snapshot) - _age(database) > _STALE_SNAPSHOT_SECONDS
+        for from_file in (stale, not stale):
             try:
-                copy()
+                if from_file:
+                    with looking(self._source, timeout=2.0):
+                        copy_database(self._source, self._paths.database)
+                else:
+                    shutil.copyfile(snapshot, self._paths.database)
                 opened = connect(self._paths.database, read_only=True)
             except (FileNotFoundError, StoreHeldError, StoreDamagedError):
-                self._clear()
+                self._paths.remove()
             except StoreError as error:
-                if copy == self._copy_file:
+                if from_file:
                     raise StoreError(str(error).replace(str(self._paths.database), str(database))) from error
-                self._clear()
+                self._paths.remove()
             else:
                 with contextlib.closing(opened):
-                    refuse_newer(database, schema_of(opened), schema_number())
+                    usable_schema(database, opened, schema_number())
                 return
-
-    def _clear(self) -> None:
-        self._paths.database.unlink(missing_ok=True)
-        self._paths.wal.unlink(missing_ok=True)
-
-    def _copy_snapshot(self) -> None:
-        shutil.copyfile(self._source.snapshot, self._paths.database)
-
-    def _copy_file(self) -> None:
-        with looking(self._source, timeout=2.0):
-            copy_database(self._source, self._paths.database)
 
     def _catch_up(self) -> None:
         with open_for_writing(self._paths) as connection:
@@ -280,21 +252,17 @@ def refuse_writing(sql: str) -> None:
 
 
 def _run(
-    connection: DuckDBPyConnection,
-    sql: str,
-    params: Parameters,
-    take: _Take[T],
-    seconds: float | None = None,
+    connection: DuckDBPyConnection, sql: str, params: Parameters, take: Take[T], seconds: float | None = None
 ) -> T:
     import duckdb
 
     given = dict(params) if isinstance(params, dict) else list(params)
     # A cursor of its own: a connection with an answer that was not read to its end takes no other statement.
-    with contextlib.closing(connection.cursor()) as cursor, _limited(cursor, seconds) as limit:
+    with contextlib.closing(connection.cursor()) as cursor, _limited(cursor, seconds) as expired:
         try:
-            return take(cursor, sql, given, limit)
+            return take(cursor, sql, given, expired)
         except duckdb.Error as error:
-            if limit.expired:
+            if expired.is_set():
                 raise _SlowError from error
             raise _sql_error(error, sql) from error
 
@@ -309,49 +277,43 @@ def _sql_error(error: Exception, sql: str) -> StoreError:
     return StoreError(f"the query failed: {text}")
 
 
-def _table(connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit) -> QueryResult:
+def _table(connection: DuckDBPyConnection, sql: str, params: Any, expired: threading.Event) -> QueryResult:
     # An empty list of parameters is not the same as none: it has DuckDB prepare the statement.
     connection.execute(sql, params) if params else connection.execute(sql)
     described = connection.description or []
     rows: list[tuple[Any, ...]] = []
     while chunk := connection.fetchmany(_ROWS_AT_ONCE):
         rows.extend(chunk)
-        if limit.expired:
+        if expired.is_set():
             raise _SlowError
     return QueryResult([column[0] for column in described], [str(column[1]) for column in described], rows)
 
 
-def _arrow(connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit) -> pa.Table:
+def _arrow(connection: DuckDBPyConnection, sql: str, params: Any, expired: threading.Event) -> pa.Table:
     return connection.sql(sql, params=params or None).to_arrow_table()
 
 
-def _frame(connection: DuckDBPyConnection, sql: str, params: Any, limit: _Limit) -> pd.DataFrame:
+def _frame(connection: DuckDBPyConnection, sql: str, params: Any, expired: threading.Event) -> pd.DataFrame:
     return connection.sql(sql, params=params or None).df()
 
 
-class _Limit:
-    """Whether a query's time is up."""
-
-    def __init__(self, seconds: float | None) -> None:
-        self._deadline = None if seconds is None else time.monotonic() + seconds
-
-    @property
-    def expired(self) -> bool:
-        return self._deadline is not None and time.monotonic() >= self._deadline
-
-
 @contextlib.contextmanager
-def _limited(connection: DuckDBPyConnection, seconds: float | None) -> Iterator[_Limit]:
-    """Interrupt what runs on the connection when its time is up."""
-    limit = _Limit(seconds)
+def _limited(connection: DuckDBPyConnection, seconds: float | None) -> Iterator[threading.Event]:
+    """Interrupt what runs on the connection when its time is up, which the event then tells."""
+    expired = threading.Event()
     if seconds is None:
-        yield limit
+        yield expired
         return
-    timer = threading.Timer(seconds, connection.interrupt)
+
+    def end() -> None:
+        expired.set()
+        connection.interrupt()
+
+    timer = threading.Timer(seconds, end)
     timer.daemon = True
     timer.start()
     try:
-        yield limit
+        yield expired
     finally:
         timer.cancel()
         timer.join()

@@ -65,47 +65,32 @@ def rebuild(database: str | os.PathLike[str], *, force: bool = False) -> Rebuilt
     found = segments(paths.journal)
     if not found:
         raise StoreError(f"there is no journal in {paths.journal}: nothing to make {paths.database} from")
-    problems = [problem for segment in found if (problem := _damage(segment))]
+    problems = _damages(found)
     fresh = StorePaths.of(paths.database.with_name(f"{paths.database.name}.rebuild-{os.getpid()}"))
     try:
         with writing(paths, timeout=30.0):
-            _refuse_held(paths)
-            _remove(fresh)
+            # a foreign process would go on writing into what is about to become the backup
+            with contextlib.suppress(FileNotFoundError), keeping_out(paths.database, fcntl.LOCK_EX):
+                pass
+            fresh.remove()
             with open_for_writing(fresh) as connection:
                 ingest(connection, paths.journal)
-                rows = _counts(connection)
+                counts = " UNION ALL ".join(f"SELECT '{table}', count(*) FROM {table}" for table in TABLES)
+                rows = dict(connection.execute(counts).fetchall())
                 finished = {trial_id for (trial_id,) in connection.execute(_FINISHED).fetchall()}
-            _refuse_loss(paths, finished, force)
+            if not force and (lost := _finished_in(paths) - finished):
+                raise StoreError(
+                    f"{paths.database} shows {len(lost)} finished trials that its journal lacks "
+                    f"(segments were removed?); they would be lost, so nothing was changed. --force does it anyway"
+                )
             backup = _set_aside(paths)
             fresh.database.replace(paths.database)
             copy = copy_for_snapshot(paths)
             if copy is not None:
                 publish_snapshot(paths, copy)
     finally:
-        _remove(fresh)
+        fresh.remove()
     return Rebuilt(rows, len(finished), backup, problems)
-
-
-def _remove(paths: StorePaths) -> None:
-    paths.database.unlink(missing_ok=True)
-    paths.wal.unlink(missing_ok=True)
-
-
-def _refuse_held(paths: StorePaths) -> None:
-    """A foreign process would go on writing into what is about to become the backup."""
-    with contextlib.suppress(FileNotFoundError), keeping_out(paths.database, fcntl.LOCK_EX):
-        pass
-
-
-def _refuse_loss(paths: StorePaths, finished: set[str], force: bool) -> None:
-    if force:
-        return
-    lost = _finished_in(paths) - finished
-    if lost:
-        raise StoreError(
-            f"{paths.database} shows {len(lost)} finished trials that its journal lacks "
-            f"(segments were removed?); they would be lost, so nothing was changed. --force does it anyway"
-        )
 
 
 def _finished_in(paths: StorePaths) -> set[str]:
@@ -138,11 +123,6 @@ def _set_aside(paths: StorePaths) -> Path | None:
     return backup
 
 
-def _counts(connection: DuckDBPyConnection) -> dict[str, int]:
-    sql = " UNION ALL ".join(f"SELECT '{table}', count(*) FROM {table}" for table in TABLES)
-    return dict(connection.execute(sql).fetchall())
-
-
 def check(database: str | os.PathLike[str]) -> list[StoreProblem]:
     """What is wrong with a database and its journal; an empty list if nothing is.
 
@@ -155,7 +135,7 @@ def check(database: str | os.PathLike[str]) -> list[StoreProblem]:
     paths = StorePaths.of(database)
     if not paths.database.is_file():
         raise StoreError(f"there is no database at {paths.database}; name another with --db or HARNESS_DB")
-    problems = [problem for segment in segments(paths.journal) if (problem := _damage(segment))]
+    problems = _damages(segments(paths.journal))
     with tempfile.TemporaryDirectory(prefix="harness-check-", ignore_cleanup_errors=True) as folder:
         copy = StorePaths.of(Path(folder) / "copy.duckdb")
         with looking(paths, timeout=5.0):
@@ -215,28 +195,24 @@ def _length(segment: Segment) -> int:
     return end
 
 
-def _damage(segment: Segment) -> StoreProblem | None:
-    """What is wrong with a segment. A torn last line of a plain one is not: nobody was told it was written."""
-    bad = 0
-    try:
-        for line in segment.lines(strict=True):
-            bad += line.content is None
-    except (StoreError, EOFError) as error:
-        return StoreProblem("journal", f"segment {segment.name} cannot be read to its end: {error}")
-    if bad:
-        return StoreProblem("journal", f"segment {segment.name} has {bad} unreadable lines; they are skipped")
-    return None
+def _damages(found: list[Segment]) -> list[StoreProblem]:
+    """What is wrong with segments. A torn last line of a plain one is not: nobody was told it was written."""
+    problems = []
+    for segment in found:
+        try:
+            bad = sum(line.content is None for line in segment.lines(strict=True))
+        except (StoreError, EOFError) as error:
+            problems.append(StoreProblem("journal", f"segment {segment.name} cannot be read to its end: {error}"))
+        else:
+            if bad:
+                told = f"segment {segment.name} has {bad} unreadable lines; they are skipped"
+                problems.append(StoreProblem("journal", told))
+    return problems
 
 
-_CHILDREN = {
-    "run_trials": ("trial_id", "trials"),
-    "metrics": ("trial_id", "trials"),
-    "results": ("trial_id", "trials"),
-    "artifacts": ("trial_id", "trials"),
-    "progress": ("trial_id", "trials"),
-    "verdict_trials": ("trial_id", "trials"),
-    "gates": ("claim_id", "verdicts"),
-}
+_OF_TRIALS = ("run_trials", "metrics", "results", "artifacts", "progress", "verdict_trials")
+_CHILDREN = {**dict.fromkeys(_OF_TRIALS, ("trial_id", "trials")), "gates": ("claim_id", "verdicts")}
+_UNFINISHED = f"FROM trials WHERE NOT {IS_FINAL}"
 
 
 def _check_orphans(connection: DuckDBPyConnection) -> list[StoreProblem]:
@@ -255,14 +231,9 @@ def _check_orphans(connection: DuckDBPyConnection) -> list[StoreProblem]:
     return problems
 
 
-_UNFINISHED = f"FROM trials WHERE NOT {IS_FINAL}"
-
 _COMPARED = {
     "trials": "SELECT trial_id, status FROM {}",
-    "results": "FROM {}",
-    "metrics": "FROM {}",
-    "claims": "FROM {}",
-    "run_trials": "FROM {}",
+    **dict.fromkeys(("results", "metrics", "claims", "run_trials"), "FROM {}"),
 }
 """Where rows are compared, not only counted. Which of two equal outcomes came first may differ."""
 

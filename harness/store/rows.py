@@ -68,15 +68,16 @@ def _texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else [_text(item) for item in value]
 
 
-_CONVERT: dict[str, Callable[[Any], Any]] = {
-    "VARCHAR": _text,
-    "JSON": _json,
-    "BIGINT": _whole,
-    "DOUBLE": float,  # takes the journal's "NaN" and "Infinity" too
-    "TIMESTAMP": moment,
-    "BOOLEAN": _truth,
-    "VARCHAR[]": _texts,
+_TYPES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "VARCHAR": (_text, "string"),
+    "JSON": (_json, "string"),
+    "BIGINT": (_whole, "int64"),
+    "DOUBLE": (float, "double"),  # takes the journal's "NaN" and "Infinity" too
+    "TIMESTAMP": (moment, "timestamp[us]"),
+    "BOOLEAN": (_truth, "bool"),
+    "VARCHAR[]": (_texts, "string"),  # of its items
 }
+"""How a column's values are converted, and their type in Arrow, by SQL type."""
 
 
 def convert(table: str, row: Mapping[str, Any]) -> Row:
@@ -87,7 +88,7 @@ def convert(table: str, row: Mapping[str, Any]) -> Row:
     """
     types = TABLES[table]
     return {
-        column: None if value is None else _CONVERT[types[column]](value)
+        column: None if value is None else _TYPES[types[column]][0](value)
         for column, value in row.items()
         if column in types
     }
@@ -111,9 +112,8 @@ def converted(table: str, rows: Iterable[Mapping[str, Any]], **around: Any) -> l
     Raises:
         TypeError, ValueError, OverflowError: a value that its column cannot hold, or a part of the key is missing.
     """
-    made = [
-        convert(table, {**around, **{name: item for name, item in row.items() if item is not None}}) for row in rows
-    ]
+    said = [{name: item for name, item in row.items() if item is not None} for row in rows]
+    made = [convert(table, around | row) for row in said]
     for row in made if table in KEYS else ():
         key_of(table, row)
     return made
@@ -123,27 +123,16 @@ def arrow_type(name: str) -> pa.DataType:
     """The Arrow type of a column's SQL type."""
     import pyarrow as pa
 
-    return {
-        "VARCHAR": pa.string(),
-        "JSON": pa.string(),
-        "BIGINT": pa.int64(),
-        "DOUBLE": pa.float64(),
-        "TIMESTAMP": pa.timestamp("us"),
-        "BOOLEAN": pa.bool_(),
-        "VARCHAR[]": pa.list_(pa.string()),
-    }[name]
+    item = pa.type_for_alias(_TYPES[name][1])
+    return pa.list_(item) if name.endswith("[]") else item
 
 
 def arrow_rows(table: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Converted rows as an Arrow table with all columns of ``table``; what a row lacks is null."""
     import pyarrow as pa
 
-    return pa.table(
-        {
-            column: pa.array([row.get(column) for row in rows], type=arrow_type(kind))
-            for column, kind in TABLES[table].items()
-        }
-    )
+    columns = TABLES[table].items()
+    return pa.table({name: pa.array([row.get(name) for row in rows], type=arrow_type(kind)) for name, kind in columns})
 
 
 def arrow_series(trial_id: str, series: Mapping[str, Any]) -> pa.Table:
@@ -177,7 +166,7 @@ def _numbers(values: Sequence[Any], kind: str, count: int) -> pa.Array:
         return pa.array(values, type=type_)
     except (pa.ArrowInvalid, pa.ArrowTypeError):
         # the strings that stand for NaN and infinities, or whole numbers written as 3.0
-        return pa.array([None if item is None else _CONVERT[kind](item) for item in values], type=type_)
+        return pa.array([None if item is None else _TYPES[kind][0](item) for item in values], type=type_)
 
 
 def fetch_rows(connection: DuckDBPyConnection, table: str, keys: Iterable[Key]) -> dict[Key, Row]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.journal import sync_folder
-from harness.store.locking import holder_in
+from harness.store.locking import held_here, holder_in
 from harness.store.paths import StorePaths
+from harness.store.snapshot import copy_database
 from harness.store.tables import Migration, migrations
 
 if TYPE_CHECKING:
@@ -57,8 +57,7 @@ def connect(path: Path, *, read_only: bool = False, config: Config | None = None
     try:
         return duckdb.connect(str(path), read_only=read_only, config=dict(config or {}))
     except duckdb.ConnectionException as error:
-        holder = f"this process itself (process {os.getpid()})"
-        raise StoreHeldError(f"{path} is held by {holder}: close its other connection", holder) from error
+        raise held_here(path) from error
     except duckdb.IOException as error:
         raise _io_error(path, str(error)) from error
     except duckdb.Error as error:
@@ -101,12 +100,13 @@ def schema_of(connection: DuckDBPyConnection) -> int | None:
     return 0 if number is None else int(number)
 
 
-def refuse_newer(path: Path, found: int | None, known: int) -> int:
-    """The schema's number, if this program can work with it.
+def usable_schema(path: Path, connection: DuckDBPyConnection, known: int) -> int:
+    """The number of the schema in ``path``, if this program, which knows those up to ``known``, can work with it.
 
     Raises:
         StoreError: the file is another program's, or a newer version's.
     """
+    found = schema_of(connection)
     if found is None:
         raise StoreError(f"{path} is a DuckDB database, but not one of harness; name another with --db or HARNESS_DB")
     if found > known:
@@ -124,18 +124,19 @@ def open_for_writing(paths: StorePaths, steps: Sequence[Migration] | None = None
     Before a migration the file is copied to ``<db>.backup-schema<N>-<time>``; each step is one transaction.
 
     Raises:
-        StoreError: see :func:`connect` and :func:`refuse_newer`.
+        StoreError: see :func:`connect` and :func:`usable_schema`.
     """
     steps = migrations() if steps is None else tuple(steps)
     if not paths.database.exists():
         _create(paths, steps)
     connection = connect(paths.database, config=WRITER)
     try:
-        found = refuse_newer(paths.database, schema_of(connection), steps[-1].number)
+        found = usable_schema(paths.database, connection, steps[-1].number)
         if found < steps[-1].number:
             if found > 0:
                 connection.close()  # never copy the file while this process has it open
-                back_up(paths, f"schema{found}")
+                backup = f"{paths.database.name}.backup-schema{found}-{stamp()}"
+                copy_database(paths, paths.database.with_name(backup))
                 connection = connect(paths.database, config=WRITER)
             migrate(connection, steps)
         yield connection
@@ -178,22 +179,12 @@ def _create(paths: StorePaths, steps: Sequence[Migration]) -> None:
     paths.database.parent.mkdir(parents=True, exist_ok=True)
     if paths.wal.exists():  # of a file that is gone; replaying it into the new one would mix the two
         paths.wal.replace(paths.wal.with_name(f"{paths.wal.name}.stray-{stamp()}"))
-    fresh = paths.database.with_name(f"{paths.database.name}.new-{os.getpid()}")
-    for leftover in (fresh, fresh.with_name(fresh.name + ".wal")):
-        leftover.unlink(missing_ok=True)
-    with contextlib.closing(connect(fresh, config=WRITER)) as connection:
+    fresh = StorePaths(paths.database.with_name(f"{paths.database.name}.new-{os.getpid()}"))
+    fresh.remove()
+    with contextlib.closing(connect(fresh.database, config=WRITER)) as connection:
         migrate(connection, steps)
-    fresh.replace(paths.database)
+    fresh.database.replace(paths.database)
     sync_folder(paths.database.parent)
-
-
-def back_up(paths: StorePaths, reason: str) -> Path:
-    """Copy the file, and its WAL if there is one, to ``<db>.backup-<reason>-<time>``."""
-    target = paths.database.with_name(f"{paths.database.name}.backup-{reason}-{stamp()}")
-    shutil.copyfile(paths.database, target)
-    if paths.wal.exists():
-        shutil.copyfile(paths.wal, target.with_name(target.name + ".wal"))
-    return target
 
 
 def stamp() -> str:
