@@ -38,6 +38,7 @@ class Ablation(Contrast):
     parent: str
     changed: str
     metric: str
+    n: int
     low: float
     high: float
     sql: str = field(repr=False)
@@ -47,11 +48,6 @@ class Ablation(Contrast):
     def clearness(self) -> float:
         """How many half intervals it lies from zero: so are changes of different metrics ranked."""
         return abs(self.difference) / ((self.high - self.low) / 2 or 1e-12)
-
-
-def is_ablation(arm: Arm) -> bool:
-    """Whether the suite runs the arm to see what a change of another one does."""
-    return Role(arm.role) is Role.ABLATION
 
 
 def settings_of(arm: Arm) -> dict[str, Any]:
@@ -80,7 +76,7 @@ def changes(own: Arm, other: Arm) -> str:
 def ablations(reader: Reader, results: SuiteResults) -> list[Ablation]:
     """Every ablation on every benchmark that has both arms, in the benchmark's first metric."""
     arms = {**results.suite.model.arms, **results.plan.arms}
-    parents = {name: parent_of(name, arms) for name, arm in arms.items() if is_ablation(arm)}
+    parents = {name: parent_of(name, arms) for name, arm in arms.items() if arm.role == Role.ABLATION}
     return [
         row
         for bench in results.benches.values()
@@ -140,7 +136,7 @@ def grids(arms: Mapping[str, Arm]) -> list[tuple[str, str, Grid]]:
             groups.setdefault(rest, {}).setdefault((_level(own, first), _level(own, second)), name)
         for cells in groups.values():
             rows, columns = ({cell[place] for cell in cells} for place in (0, 1))
-            ablated = any(is_ablation(arms[name]) for name in cells.values())
+            ablated = any(arms[name].role == Role.ABLATION for name in cells.values())
             if ablated and len(rows) > 1 and len(columns) > 1 and len(cells) >= len(rows) * len(columns):
                 complete.append((first, second, cells))
     return complete

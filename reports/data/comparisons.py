@@ -40,12 +40,8 @@ class BenchmarkComparison(Contrast):
         return SIDES[formatting.side(self.low, self.high)]
 
 
-@dataclass(frozen=True, slots=True)
-class Wins:
-    """Every comparison by benchmark, and counts of the sides by (task, comparison) where there are several."""
-
-    rows: Sequence[BenchmarkComparison]
-    tallies: Sequence[tuple[str, str, Sequence[int]]]
+Tally = tuple[str, str, Sequence[int]]
+"""Task, comparison, and how often each of the sides."""
 
 
 def _by_benchmark(results: SuiteResults) -> Iterator[tuple[Claim, BenchmarkResults, Mapping[str, Any]]]:
@@ -56,8 +52,8 @@ def _by_benchmark(results: SuiteResults) -> Iterator[tuple[Claim, BenchmarkResul
                 yield claim, bench, entry
 
 
-def wins(results: SuiteResults) -> Wins | None:
-    """Every comparison by benchmark and the tally by task; None where there is one benchmark only."""
+def wins(results: SuiteResults) -> tuple[Sequence[BenchmarkComparison], Sequence[Tally]]:
+    """Every comparison by benchmark, and the tally by task where there are several; nothing with one benchmark only."""
     cells: dict[tuple[str, str], BenchmarkComparison] = {}
     for claim, bench, entry in _by_benchmark(results):
         if formatting.finite(entry.get("difference")) is not None:
@@ -68,12 +64,12 @@ def wins(results: SuiteResults) -> Wins | None:
             )  # fmt: skip
             cells.setdefault((bench.name, claim.contrast), row)
     if len({place for place, _ in cells}) < 2:
-        return None
+        return [], []
     sides: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in cells.values():
         sides[row.task, row.label].append(row.side)
     tallies = [(*key, [own.count(side) for side in SIDES.values()]) for key, own in sides.items() if len(own) > 1]
-    return Wins(list(cells.values()), tallies)
+    return list(cells.values()), tallies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,16 +137,8 @@ class Cost:
     gain: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Costs:
-    """The suite's costs with their statement; ``rows`` is empty where no run measured any."""
-
-    rows: Sequence[Cost]
-    sql: str
-
-
-def costs(reader: Reader, results: SuiteResults) -> Costs:
-    """Costs of every judged comparison whose two arms ran one at a time."""
+def costs(reader: Reader, results: SuiteResults) -> tuple[list[Cost], str]:
+    """Costs of every judged comparison whose two arms ran one at a time, and the statement that gave them."""
     asked = sql.ask(reader, sql.costs_of(sql.together(results.bodies), "benchmark, arm"))
     known = {(row["benchmark"], row["arm"]): row for row in asked.rows}
     rows: dict[tuple[str, str], Cost] = {}
@@ -160,7 +148,7 @@ def costs(reader: Reader, results: SuiteResults) -> Costs:
             step, memory, joules = (_beside(ours, theirs, key) for key in ("step_ms", "peak_memory_mb", "joules"))
             cost = Cost(bench.title, results.path_of(bench.name), claim, step, memory, joules, entry)
             rows.setdefault((bench.name, claim.contrast), cost)
-    return Costs(list(rows.values()), asked.sql)
+    return list(rows.values()), asked.sql
 
 
 def _beside(ours: Row, theirs: Row, key: str) -> tuple[float | None, float | None]:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from typing import Any
@@ -118,7 +118,7 @@ def compact(value: Any) -> Any:
 
 
 @cache
-def _checked(kind: type[BasePlotlyType], properties: str) -> Mapping[str, Any]:
+def _checked(kind: Callable[..., BasePlotlyType], properties: str) -> Mapping[str, Any]:
     """Properties, given and returned as plain data, that Plotly has checked: once for all drawings that share them."""
     checked: dict[str, Any] = kind(json.loads(properties)).to_plotly_json()
     return checked

@@ -165,8 +165,10 @@ def _curves(numbers: _Numbers) -> list[Plot]:
         return kinds.index(True), name, split
 
     plots = (
-        figures.curve(numbers.compared, *key, Answer(sql.curves_of(numbers.bench.body, *key), series[key]))
-        for key in sorted(series, key=interest)[:SHOWN_CURVES]
+        figures.curve(
+            numbers.compared, split, name, Answer(sql.curves_of(numbers.bench.body, split, name), series[split, name])
+        )
+        for split, name in sorted(series, key=interest)[:SHOWN_CURVES]
     )
     return list(filter(None, plots))
 

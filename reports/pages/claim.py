@@ -34,16 +34,7 @@ class GateView:
     value: float | None
     threshold: float | None
     op: str
-    places: tuple[float | None, float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class RemovalView:
-    """A removal with its interval on the axis that a claim's removals share; ``zero`` is where the axis has zero."""
-
-    removal: Removal
-    mark: Mark
-    zero: float
+    places: Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +46,8 @@ class ClaimDetail:
         shown: comparisons beside it that do not decide.
         facts: what was computed, as pairs of a word and a number.
         change: what would change the verdict.
-        removed: what removing a part does; ``scatter`` shows whether the dose predicts the gain.
+        removed: what removing a part does, its mark on an axis that all share, and where that has zero.
+        scatter: whether the dose predicts the gain.
         sides: the trials that are listed; ``more_sides`` are not.
         check: both sides of an identity in words.
         sql: the statements of verdict, gates and trials, by these names; '' where it has none.
@@ -68,7 +60,7 @@ class ClaimDetail:
     facts: Sequence[tuple[str, str]]
     gates: Sequence[GateView]
     change: str
-    removed: Sequence[RemovalView]
+    removed: Sequence[tuple[Removal, Mark, float]]
     scatter: Scatter | None
     sides: Sequence[Row]
     benchmark_paths: Sequence[tuple[str, str]]
@@ -117,10 +109,10 @@ def claim_detail(
     )
 
 
-def _removed(claim: Claim, rows: Sequence[Ablation]) -> list[RemovalView]:
+def _removed(claim: Claim, rows: Sequence[Ablation]) -> list[tuple[Removal, Mark, float]]:
     known = removals(claim, rows)
     axis = axis_of([(one.difference, one.low, one.high) for one in known])
-    return [RemovalView(one, Mark.of(axis, one.difference, one.low, one.high), axis.zero) for one in known]
+    return [(one, Mark.of(axis, one.difference, one.low, one.high), axis.zero) for one in known]
 
 
 def _identity(claim: Claim) -> str:
@@ -142,14 +134,9 @@ def gate_views(claim: Claim) -> list[GateView]:
     for gate in readings if isinstance(readings, list) and readings else claim.gates:
         value, threshold = formatting.finite(gate.get("value")), formatting.finite(gate.get("threshold"))
         reach = max(abs(value or 0.0), abs(threshold or 0.0), 1e-12) * 1.25
-        places = _place(value, reach), _place(threshold, reach)
+        places = [None if at is None else round(100 * max(0.0, at / reach), 1) for at in (value, threshold)]
         views.append(GateView(gate, value, threshold, gate.get("op") or _op(claim, gate), places))
     return views
-
-
-def _place(value: float | None, reach: float) -> float | None:
-    """Percent of a bar of a length."""
-    return None if value is None else round(100 * min(1.0, max(0.0, value / reach)), 1)
 
 
 def _op(claim: Claim, gate: Row) -> str:

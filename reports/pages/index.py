@@ -1,4 +1,4 @@
-"""The first page: every suite with its answer, and a way to every claim, ablation and benchmark."""
+"""The pages of the whole site: the first, with a way to every claim, and that of methods and data."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.vocabulary import Tone
+from harness import registry
+from harness.plan.planning import sources_of
+from harness.vocabulary import Kind, Tone, Verdict
 from reports import formatting
 from reports.data.ablations import Ablation
 from reports.data.claims import Claim
@@ -103,3 +105,31 @@ def _where(results: SuiteResults, benchmarks: Sequence[str]) -> str:
     known = [results.benches[name] for name in benchmarks if name in results.benches]
     tasks = dict.fromkeys(bench.setting.task for bench in known)
     return " · ".join([*tasks, ", ".join(bench.title for bench in known[:3])])
+
+
+def methods_page(suites: Sequence[SuiteResults]) -> Page:
+    """What was compared and on what, as the trials of the plans have it."""
+    methods: dict[str, set[str]] = defaultdict(set)
+    for results in suites:
+        for trial in results.plan.trials:
+            for method in trial.spec.slots:
+                methods[method.name].add(f"{results.name}/{trial.arm}")
+    models = {trial.spec.model.name for results in suites for trial in results.plan.trials}
+    sources = {name for results in suites for name, _ in sources_of(results.plan.trials)}
+    about = ("title", "slot", "role", "paper", "summary", "defaults")
+    origin = ("summary", "origin", "home", "licence", "size", "version", "fetch", "sha256")
+    content: dict[str, Any] = {
+        "methods": [_entry("method", name, about) | {"arms": sorted(arms)} for name, arms in sorted(methods.items())],
+        "sources": [_entry("data", name, origin) for name in sorted(sources)],
+        "models": [_entry("model", name, ("summary", "source")) for name in sorted(models)],
+        "provenance": provenance(suites),
+        "verdicts": list(Verdict),
+    }
+    return Page("methods.html", "methods.html", "Methods and data", content, (("index.html", "Report"),))
+
+
+def _entry(kind: Kind, name: str, keys: Sequence[str]) -> dict[str, Any]:
+    """What the registry says of a name; a method of a user's own file may be unknown to this process."""
+    entry = registry.entries(kind).get(name)
+    card = entry.card if entry else None
+    return {"name": name, **{key: getattr(card, key, None) or "" for key in keys}}

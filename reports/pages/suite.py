@@ -40,6 +40,7 @@ def suite_page(reader: Reader, results: SuiteResults, removed: Sequence[Ablation
     judged = sorted(results.judged, key=lambda claim: claim.rank)
     silent = [claim for claim in results.claims if not claim.judged]
     plots, numbers, benches = forests(results), final_numbers(reader, results), results.benches.values()
+    (compared, tallies), (costly, costs_sql) = wins(results), costs(reader, results)
     drawn = [ablation_differences(bench, [row for row in removed if row.benchmark == bench.name]) for bench in benches]
     drawn += [plot for bench in benches for plot in factorial_figures(reader, results, bench)]
     content: dict[str, Any] = {
@@ -53,7 +54,8 @@ def suite_page(reader: Reader, results: SuiteResults, removed: Sequence[Ablation
         "marks": {name: (mark, plot.axis.zero) for plot in plots for name, mark in plot.marks.items()},
         "checked": [claim_detail(results, claim) for claim in results.checked],
         "claims": [claim_detail(results, claim, removed, numbers) for claim in judged],
-        "wins": wins(results),
+        "wins": compared,
+        "tallies": tallies,
         "silent": [_silent(claim) for claim in silent if claim.fact["kind"] not in CONTEXT],
         "context": [_silent(claim) for claim in silent if claim.fact["kind"] in CONTEXT],
         "sweeps": [(row, sweep_path(str(row["sweep_id"]))) for row in results.sweeps],
@@ -62,7 +64,8 @@ def suite_page(reader: Reader, results: SuiteResults, removed: Sequence[Ablation
         "most": decisive_changes(removed),
         "effects": _effects(reader, results),
         "tuned": tuned,
-        "costs": costs(reader, results),
+        "costs": costly,
+        "costs_sql": costs_sql,
         "bought": sql.ask(reader, sql.bought_of(results.name, results.scale)),
         "arms": results.plan.arms,
         "benches": [_bench(results, bench) for bench in benches],

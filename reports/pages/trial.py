@@ -61,7 +61,8 @@ def _series(bench: BenchmarkResults, trial: str, rows: Sequence[Row]) -> list[Pl
         return key[1] != "loss", key[1] not in bench.metrics, key[1].startswith("mechanism."), key
 
     plots = []
-    for key in sorted(series, key=interest)[:SHOWN_SERIES]:
-        compared = Compared([series[key][0]["arm"]], hatched=bench.stand_in)
-        plots.append(curve(compared, *key, Answer(sql.trial_series(trial, *key), series[key])))
+    for split, name in sorted(series, key=interest)[:SHOWN_SERIES]:
+        answer = Answer(sql.trial_series(trial, split, name), series[split, name])
+        compared = Compared([answer.rows[0]["arm"]], hatched=bench.stand_in)
+        plots.append(curve(compared, split, name, answer))
     return list(filter(None, plots))
