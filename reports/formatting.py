@@ -60,9 +60,7 @@ def finite(value: Any) -> float | None:
 def side(low: Any, high: Any) -> Tone:
     """The tone of an interval that lies above zero, below it, or on both sides (also where there is none)."""
     low, high = finite(low), finite(high)
-    if low is not None and low > 0:
-        return Tone.HOLDS
-    return Tone.AGAINST if high is not None and high < 0 else Tone.OPEN
+    return Tone.HOLDS if low is not None and low > 0 else Tone.AGAINST if high is not None and high < 0 else Tone.OPEN
 
 
 def number(value: Any, digits: int = 3, sign: bool = False) -> str:

@@ -18,8 +18,7 @@ from reports.data.suite_results import SuiteResults, gather
 from reports.figures.figure import Figure, Plot
 from reports.links import slug
 from reports.pages.benchmark import benchmark_pages
-from reports.pages.index import index_page
-from reports.pages.methods import methods_page
+from reports.pages.index import index_page, methods_page
 from reports.pages.render import Page, Site, csv_path, static
 from reports.pages.suite import suite_page
 from reports.pages.sweep import sweep_pages

@@ -26,10 +26,10 @@ LABEL = "exploratory"
 
 
 def parent_of(name: str, arms: Mapping[str, Arm]) -> str | None:
-    """The arm that an ablation changes: the one that it names, else the most similar arm of role method.
+    """The arm that an ablation changes: the one that it names, else the most similar arm of role method, else baseline.
 
     Similar: the most equal slots and overrides, then the most slots filled by the same method; the first declared of
-    several. None where no arm shares a method with it.
+    several. Baselines count where no arm of role method shares a method with it; None where none of both does.
 
     Raises:
         HarnessError: ``parent`` names no arm.
@@ -39,9 +39,12 @@ def parent_of(name: str, arms: Mapping[str, Arm]) -> str | None:
         if arm.parent not in arms:
             raise HarnessError(f"the arm '{name}' has the parent '{arm.parent}'; {choices(arms, arm.parent)}")
         return arm.parent
-    scored = {other: _likeness(arm, given) for other, given in arms.items() if given.role == "method"}
-    best = max(scored.values(), default=(0, 0))
-    return None if best[1] == 0 else next(other for other, score in scored.items() if score == best)
+    for role in ("method", "baseline"):
+        scored = {other: _likeness(arm, one) for other, one in arms.items() if one.role == role}
+        best = max(scored.values(), default=(0, 0))
+        if best[1]:
+            return next(other for other, score in scored.items() if score == best)
+    return None
 
 
 def _likeness(arm: Arm, other: Arm) -> tuple[int, int]:

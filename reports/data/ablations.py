@@ -10,26 +10,27 @@ from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
+from harness.judge.ablation import parent_of
 from harness.stats import paired_t
 from harness.store import Reader
 from harness.suite.models import Arm
-from harness.vocabulary import SLOTS, Role, Tone
+from harness.vocabulary import SLOTS, Role
 from reports import formatting
 from reports.data import sql
+from reports.data.contrasts import Contrast
 from reports.data.suite_results import BenchmarkResults, SuiteResults
 
 Grid = Mapping[tuple[str, str], str]
 """Arm by (value of the first setting, value of the second)."""
 
 
-@dataclass(frozen=True)
-class Ablation:
+@dataclass(frozen=True, kw_only=True)
+class Ablation(Contrast):
     """One ablation arm on one benchmark: the mean paired difference to its parent, up = the ablation is better.
 
     Attributes:
         changed: what differs from the parent, in words.
-        seeds: the differences by seed.
-        sql: the statement that gave them.
+        sql: the statement that gave the differences.
     """
 
     benchmark: str
@@ -37,34 +38,16 @@ class Ablation:
     parent: str
     changed: str
     metric: str
-    unit: str
     n: int
-    difference: float
     low: float
     high: float
-    seeds: Mapping[int, float]
     sql: str = field(repr=False)
     stand_in: bool = False
-
-    @property
-    def contrast(self) -> str:
-        """The comparison in short."""
-        return f"{self.arm} − {self.parent}"
-
-    @property
-    def tone(self) -> Tone:
-        """On which side of zero the interval lies."""
-        return formatting.side(self.low, self.high)
 
     @property
     def clearness(self) -> float:
         """How many half intervals it lies from zero: so are changes of different metrics ranked."""
         return abs(self.difference) / ((self.high - self.low) / 2 or 1e-12)
-
-
-def is_ablation(arm: Arm) -> bool:
-    """Whether the suite runs the arm to see what a change of another one does."""
-    return Role(arm.role) is Role.ABLATION
 
 
 def settings_of(arm: Arm) -> dict[str, Any]:
@@ -83,34 +66,24 @@ def _level(settings: Mapping[str, Any], key: str) -> str:
     return formatting.plain(settings[key]) if key in settings else "default"
 
 
-def parent_of(name: str, arms: Mapping[str, Arm]) -> tuple[str, str] | None:
-    """The arm that an ablation names as its parent, else the one that it changes least, methods before baselines; and
-    what differs.
-    """
-    own, named = settings_of(arms[name]), arms[name].parent
-    candidates = []
-    for place, (other, arm) in enumerate(arms.items()):
-        if other == named if named in arms else not is_ablation(arm):
-            theirs = settings_of(arm)
-            keys = [key for key in dict.fromkeys([*own, *theirs]) if own.get(key) != theirs.get(key)]
-            changed = ", ".join(f"{key}: {_level(own, key)}" for key in keys)
-            candidates.append((len(keys), Role(arm.role) is not Role.METHOD, place, other, changed))
-    if not candidates:
-        return None
-    *_, parent, changed = min(candidates)
-    return parent, changed or "nothing in its own settings"
+def changes(own: Arm, other: Arm) -> str:
+    """What an arm's own settings have where they differ from another's."""
+    ours, theirs = settings_of(own), settings_of(other)
+    keys = [key for key in dict.fromkeys([*ours, *theirs]) if ours.get(key) != theirs.get(key)]
+    return ", ".join(f"{key}: {_level(ours, key)}" for key in keys) or "nothing in its own settings"
 
 
 def ablations(reader: Reader, results: SuiteResults) -> list[Ablation]:
     """Every ablation on every benchmark that has both arms, in the benchmark's first metric."""
-    rows = []
-    for bench in results.benches.values():
-        known = {name: results.plan.arms[name] for name in bench.arms}
-        for name, arm in known.items():
-            parent = parent_of(name, known) if is_ablation(arm) else None
-            if parent is not None and (row := _ablation(reader, bench, name, *parent)) is not None:
-                rows.append(row)
-    return rows
+    arms = {**results.suite.model.arms, **results.plan.arms}
+    parents = {name: parent_of(name, arms) for name, arm in arms.items() if arm.role == Role.ABLATION}
+    return [
+        row
+        for bench in results.benches.values()
+        for name in bench.arms
+        if (parent := parents.get(name)) is not None and parent in bench.arms
+        if (row := _ablation(reader, bench, name, parent, changes(arms[name], arms[parent]))) is not None
+    ]
 
 
 def _ablation(reader: Reader, bench: BenchmarkResults, arm: str, parent: str, changed: str) -> Ablation | None:
@@ -121,9 +94,11 @@ def _ablation(reader: Reader, bench: BenchmarkResults, arm: str, parent: str, ch
     if not seeds:
         return None
     test = paired_t(list(seeds.values()))
-    unit = formatting.unit_of_difference(metric.unit)
-    return Ablation(bench.name, arm, parent, changed, name, unit, test.n, test.estimate, test.low, test.high,
-                    seeds, asked.sql, bench.stand_in)  # fmt: skip
+    return Ablation(
+        label=f"{arm} − {parent}", unit=formatting.unit_of_difference(metric.unit), n=test.n, difference=test.estimate,
+        low=test.low, high=test.high, seeds=seeds, benchmark=bench.name, arm=arm, parent=parent, changed=changed,
+        metric=name, sql=asked.sql, stand_in=bench.stand_in,
+    )  # fmt: skip
 
 
 def decisive_changes(rows: Sequence[Ablation]) -> list[tuple[str, str, Ablation | None]]:
@@ -161,7 +136,7 @@ def grids(arms: Mapping[str, Arm]) -> list[tuple[str, str, Grid]]:
             groups.setdefault(rest, {}).setdefault((_level(own, first), _level(own, second)), name)
         for cells in groups.values():
             rows, columns = ({cell[place] for cell in cells} for place in (0, 1))
-            ablated = any(is_ablation(arms[name]) for name in cells.values())
+            ablated = any(arms[name].role == Role.ABLATION for name in cells.values())
             if ablated and len(rows) > 1 and len(columns) > 1 and len(cells) >= len(rows) * len(columns):
                 complete.append((first, second, cells))
     return complete

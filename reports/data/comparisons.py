@@ -1,79 +1,79 @@
-"""Beyond single claims: wins and losses over benchmarks, and what is left of a gain when a part is removed."""
+"""Beyond single claims: wins and losses over benchmarks, what is left of a gain when a part is removed, what a method
+costs beside its comparator, and whether the mechanism's dose predicts the gain.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.stats import paired_t
+from harness.store import Reader
 from harness.vocabulary import Tone
 from reports import formatting
+from reports.data import sql
 from reports.data.ablations import Ablation
 from reports.data.claims import Claim
-from reports.data.suite_results import SuiteResults
-from reports.links import bench_path
+from reports.data.contrasts import Contrast
+from reports.data.sql import Row
+from reports.data.suite_results import BenchmarkResults, SuiteResults
 
 INTERVENTIONS = 4
 SIDES = {Tone.HOLDS: "ahead", Tone.AGAINST: "behind", Tone.OPEN: "not clear"}
 """Where the interval lies, the claim's direction being ahead."""
 
 
-@dataclass(frozen=True, slots=True)
-class BenchmarkComparison:
+@dataclass(frozen=True, kw_only=True)
+class BenchmarkComparison(Contrast):
     """A claim's comparison on one benchmark: its interval, and on which side of zero that lies."""
 
     claim: Claim
     title: str
     path: str
     task: str
-    difference: float
-    low: float | None
-    high: float | None
-    n: int | None
-
-    @property
-    def tone(self) -> Tone:
-        """On which side of zero the interval lies."""
-        return formatting.side(self.low, self.high)
 
     @property
     def side(self) -> str:
-        """The same in a word."""
-        return SIDES[self.tone]
+        """On which side of zero the interval lies, in a word."""
+        return SIDES[formatting.side(self.low, self.high)]
 
 
-@dataclass(frozen=True, slots=True)
-class Wins:
-    """Every comparison by benchmark, and counts of the sides by (task, comparison) where there are several."""
-
-    rows: Sequence[BenchmarkComparison]
-    tallies: Sequence[tuple[str, str, Sequence[int]]]
+Tally = tuple[str, str, Sequence[int]]
+"""Task, comparison, and how often each of the sides."""
 
 
-def wins(results: SuiteResults) -> Wins | None:
-    """Every comparison by benchmark and the tally by task; None where there is one benchmark only."""
-    cells: dict[tuple[str, str], BenchmarkComparison] = {}
+def _by_benchmark(results: SuiteResults) -> Iterator[tuple[Claim, BenchmarkResults, Mapping[str, Any]]]:
+    """What the judge computed of each judged claim on each benchmark of the plan."""
     for claim in results.judged:
         for entry in claim.per_benchmark:
-            bench = results.benches.get(str(entry.get("benchmark")))
-            if bench is not None and formatting.finite(entry.get("difference")) is not None:
-                low, high = formatting.finite(entry.get("low")), formatting.finite(entry.get("high"))
-                path = bench_path(results.name, results.scale, bench.name)
-                row = BenchmarkComparison(claim, bench.title, path, bench.setting.task, entry["difference"], low, high,
-                                 entry.get("n"))  # fmt: skip
-                cells.setdefault((bench.name, claim.contrast), row)
+            if (bench := results.benches.get(str(entry.get("benchmark")))) is not None:
+                yield claim, bench, entry
+
+
+def wins(results: SuiteResults) -> tuple[Sequence[BenchmarkComparison], Sequence[Tally]]:
+    """Every comparison by benchmark, and the tally by task where there are several; nothing with one benchmark only."""
+    cells: dict[tuple[str, str], BenchmarkComparison] = {}
+    for claim, bench, entry in _by_benchmark(results):
+        if formatting.finite(entry.get("difference")) is not None:
+            row = BenchmarkComparison(
+                label=claim.contrast, unit=claim.unit, n=entry.get("n"), difference=entry["difference"],
+                low=formatting.finite(entry.get("low")), high=formatting.finite(entry.get("high")), claim=claim,
+                title=bench.title, path=results.path_of(bench.name), task=bench.setting.task,
+            )  # fmt: skip
+            cells.setdefault((bench.name, claim.contrast), row)
     if len({place for place, _ in cells}) < 2:
-        return None
-    sides: dict[tuple[str, str], list[str]] = {}
+        return [], []
+    sides: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in cells.values():
-        sides.setdefault((row.task, row.claim.contrast), []).append(row.side)
+        sides[row.task, row.label].append(row.side)
     tallies = [(*key, [own.count(side) for side in SIDES.values()]) for key, own in sides.items() if len(own) > 1]
-    return Wins(list(cells.values()), tallies)
+    return list(cells.values()), tallies
 
 
-@dataclass(frozen=True, slots=True)
-class Removal:
+@dataclass(frozen=True, kw_only=True)
+class Removal(Contrast):
     """What happens when a part, or the cause, is removed.
 
     ``of_gain`` says that both sides of the claim were changed alike: the interval is then that of the gain which is
@@ -81,19 +81,8 @@ class Removal:
     claim's arm.
     """
 
-    label: str
     changed: str
-    unit: str
-    n: int
-    difference: float
-    low: float
-    high: float
     of_gain: bool
-
-    @property
-    def tone(self) -> Tone:
-        """On which side of zero the interval lies."""
-        return formatting.side(self.low, self.high)
 
 
 def removals(claim: Claim, rows: Sequence[Ablation]) -> list[Removal]:
@@ -105,9 +94,9 @@ def removals(claim: Claim, rows: Sequence[Ablation]) -> list[Removal]:
     left = [removal for key in shared if (removal := _gain_left(claim, own[key], theirs[key])) is not None]
     alone = sorted(own.values(), key=lambda row: -abs(row.difference))[:INTERVENTIONS]
     return sorted(left, key=lambda removal: removal.label) + [
-        Removal(row.contrast, row.changed, row.unit, row.n, row.difference, row.low, row.high, of_gain=False)
-        for row in alone
-    ]
+        Removal(label=row.label, unit=row.unit, n=row.n, difference=row.difference, low=row.low, high=row.high,
+                changed=row.changed, of_gain=False) for row in alone
+    ]  # fmt: skip
 
 
 def _gain_left(claim: Claim, own: Ablation, other: Ablation) -> Removal | None:
@@ -124,5 +113,114 @@ def _gain_left(claim: Claim, own: Ablation, other: Ablation) -> Removal | None:
     if len(values) < 2:
         return None
     test = paired_t(values)
-    return Removal(f"{own.arm} − {other.arm}", own.changed, own.unit, test.n, test.estimate, test.low, test.high,
-                   of_gain=True)  # fmt: skip
+    return Removal(label=f"{own.arm} − {other.arm}", unit=own.unit, n=test.n, difference=test.estimate, low=test.low,
+                   high=test.high, changed=own.changed, of_gain=True)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One comparison on one benchmark: costs with their ratios to the comparator, and the gain of the claim.
+
+    Attributes:
+        step_ms: milliseconds a step.
+        memory_mb: megabytes at the peak.
+        joules: of a trial.
+        gain: what the judge computed on the benchmark, in the claim's direction.
+    """
+
+    title: str
+    path: str
+    claim: Claim
+    step_ms: tuple[float | None, float | None]
+    memory_mb: tuple[float | None, float | None]
+    joules: tuple[float | None, float | None]
+    gain: Mapping[str, Any]
+
+
+def costs(reader: Reader, results: SuiteResults) -> tuple[list[Cost], str]:
+    """Costs of every judged comparison whose two arms ran one at a time, and the statement that gave them."""
+    asked = sql.ask(reader, sql.costs_of(sql.together(results.bodies), "benchmark, arm"))
+    known = {(row["benchmark"], row["arm"]): row for row in asked.rows}
+    rows: dict[tuple[str, str], Cost] = {}
+    for claim, bench, entry in _by_benchmark(results):
+        ours, theirs = (known.get((bench.name, arm)) for arm in (claim.arm, claim.against))
+        if ours is not None and theirs is not None:
+            step, memory, joules = (_beside(ours, theirs, key) for key in ("step_ms", "peak_memory_mb", "joules"))
+            cost = Cost(bench.title, results.path_of(bench.name), claim, step, memory, joules, entry)
+            rows.setdefault((bench.name, claim.contrast), cost)
+    return list(rows.values()), asked.sql
+
+
+def _beside(ours: Row, theirs: Row, key: str) -> tuple[float | None, float | None]:
+    """An arm's cost, and its ratio to that of the comparator."""
+    own, other = formatting.finite(ours.get(key)), formatting.finite(theirs.get(key))
+    return own, own / other if own is not None and other else None
+
+
+Scores = Mapping[tuple[str, int], float]
+"""Values by (arm, seed)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalNumbers:
+    """Final numbers of a suite's trials: (benchmark, split, metric) to (arm, seed) to value."""
+
+    values: Mapping[tuple[str, str, str], Scores]
+
+    def of(self, benchmark: str, metric: str, split: str | None = None) -> Scores:
+        """One metric on one benchmark; without a split the first that has it, test before the others."""
+        for one in (split,) if split is not None else ("test", "train", "validation"):
+            if scores := self.values.get((benchmark, one, metric)):
+                return scores
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class DoseAndGain:
+    """The doses of a mechanism and the gains of a claim, one of each a trial.
+
+    Attributes:
+        points: (arm, dose, gain over the comparator at the same seed).
+        sql: the statement that gave them.
+    """
+
+    metric: str
+    points: Sequence[tuple[str, float, float]]
+    sql: str
+
+
+def final_numbers(reader: Reader, results: SuiteResults) -> FinalNumbers:
+    """The metrics of the claims that have a gate, and of their gates, in one question."""
+    gated = [claim for claim in results.judged if claim.gates]
+    names = sorted({str(gate["metric"]) for claim in gated for gate in claim.gates} | {c.metric for c in gated})
+    if not names or not results.benches:
+        return FinalNumbers({})
+    values: dict[tuple[str, str, str], dict[tuple[str, int], float]] = defaultdict(dict)
+    for row in sql.ask(reader, sql.metrics_of(sql.together(results.bodies), names)).rows:
+        if (value := formatting.finite(row["value"])) is not None:
+            values[row["benchmark"], row["split"], row["metric"]][row["arm"], row["seed"]] = value
+    return FinalNumbers(values)
+
+
+def dose_and_gain(results: SuiteResults, numbers: FinalNumbers, claim: Claim) -> DoseAndGain | None:
+    """Every arm's trials on a claim's first benchmark, their gain over the comparator at their seed.
+
+    None where fewer than three doses differ, or the claim has no gate or is one of several benchmarks' domains.
+    """
+    if not claim.gates or not claim.benchmarks or claim.benchmarks[0] not in results.benches:
+        return None
+    bench, gate = results.benches[claim.benchmarks[0]], claim.gates[0]
+    about = bench.metrics.get(claim.metric)
+    scores = numbers.of(bench.name, claim.metric, about.split if about else None)
+    doses = numbers.of(bench.name, str(gate["metric"]))
+    points = []
+    for (arm, seed), score in scores.items():
+        base = scores.get((claim.against, seed))
+        # A quantity that one arm alone has, such as the teacher's lead, is the dose of all arms of a seed.
+        dose = doses.get((arm, seed), doses.get((str(gate["arm"]), seed)))
+        if arm != claim.against and base is not None and dose is not None:
+            points.append((arm, dose, claim.direction * (score - base)))
+    if len({dose for _, dose, _ in points}) < 3:
+        return None
+    statement = sql.metrics_of(bench.body, [str(gate["metric"]), claim.metric])
+    return DoseAndGain(str(gate["metric"]).removeprefix("mechanism."), points, statement)

@@ -119,11 +119,9 @@ def _adopted(rows: Sequence[Row]) -> str:
 
 
 def _seeds(seeds: list[int]) -> str:
-    if not seeds:
-        return "none"
     if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]} to {seeds[-1]}"
-    return formatting.listed([str(seed) for seed in seeds])
+    return formatting.listed([str(seed) for seed in seeds]) or "none"
 
 
 def _hardware(info: Row) -> str:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from operator import itemgetter
 from textwrap import dedent
 from typing import Any
 
@@ -28,6 +30,10 @@ class Answer:
     sql: str
     rows: Sequence[Row] = field(repr=False)
 
+    def columns(self, *names: str) -> list[list[Any]]:
+        """Some columns of every row, as a figure's numbers."""
+        return [[row[name] for name in names] for row in self.rows]
+
 
 def ask(reader: Reader, sql: str) -> Answer:
     """Ask the store; the text of ``sql`` is kept for the page.
@@ -37,6 +43,14 @@ def ask(reader: Reader, sql: str) -> Answer:
     """
     text = dedent(sql).strip()
     return Answer(text, reader.query(text).dicts())
+
+
+def grouped(rows: Iterable[Row], *columns: str) -> dict[Any, list[Row]]:
+    """Rows by the value of a column, or by the tuple of several columns' values; [] for others."""
+    groups: dict[Any, list[Row]] = defaultdict(list)
+    for row in rows:
+        groups[itemgetter(*columns)(row)].append(row)
+    return groups
 
 
 def literal(value: str | int | float | None) -> str:

@@ -17,8 +17,8 @@ from harness.vocabulary import UNFINISHED, Status
 from reports import formatting
 from reports.data import sql
 from reports.data.claims import Claim
-from reports.data.sql import Answer, Row, ask
-from reports.links import suite_path
+from reports.data.sql import Answer, Row, ask, grouped
+from reports.links import bench_path, suite_path
 
 TROUBLED = UNFINISHED | {Status.DIVERGED}
 
@@ -99,7 +99,16 @@ class SuiteResults:
     @property
     def trail(self) -> tuple[tuple[str, str], ...]:
         """The pages above those of its benchmarks, as (path, name)."""
-        return ("index.html", "Report"), (suite_path(self.name, self.scale), f"{self.name}, {self.scale}")
+        return ("index.html", "Report"), (self.path, f"{self.name}, {self.scale}")
+
+    @property
+    def path(self) -> str:
+        """Where its page lies."""
+        return suite_path(self.name, self.scale)
+
+    def path_of(self, benchmark: str) -> str:
+        """Where the page of one of its benchmarks lies."""
+        return bench_path(self.name, self.scale, benchmark)
 
     @property
     def untuned(self) -> list[str]:
@@ -196,20 +205,14 @@ def _bench(
     model, body = suite.benchmarks[name].model, sql.planned(plan, name, runs)
     links = [link for link in plan.links if link.benchmark == name]
     arms, planned = list(dict.fromkeys(link.arm for link in links)), len({link.trial_id for link in links})
-    trials = ask(reader, sql.trials_of(body))
-    setting = plan.settings[name]
-    return BenchmarkResults(name, model.title, setting, model.metrics, arms, body, trials, planned, len(links))
+    return BenchmarkResults(name, model.title, plan.settings[name], model.metrics, arms, body,
+                            ask(reader, sql.trials_of(body)), planned, len(links))  # fmt: skip
 
 
 def _claims(suite: Suite, scale: str, asked: Mapping[str, Answer]) -> list[Claim]:
     bindings = {binding.id: binding for binding in suite.model.claims}
     verdicts = {row["claim_id"]: row for row in asked["verdicts"].rows}
-    gates: dict[str, list[Row]] = defaultdict(list)
-    for row in asked["gates"].rows:
-        gates[row["claim_id"]].append(row)
-    sides: dict[str, list[Row]] = defaultdict(list)
-    for row in asked["sides"].rows:
-        sides[row["claim_id"]].append(row)
+    gates, sides = (grouped(asked[name].rows, "claim_id") for name in ("gates", "sides"))
     claims = [
         Claim(row["claim_id"], scale, row, bindings.get(row["claim_id"]), verdicts.get(row["claim_id"]),
               gates[row["claim_id"]], sides[row["claim_id"]])

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
 
 from reports import formatting
-from reports.data.doses import Scores
-from reports.data.sql import Answer, Row
-from reports.figures.figure import (
-    BELOW_LEGEND,
-    GREY,
-    TONES,
-    Plot,
-    axis,
-    band,
-    colour,
-    drawing,
-    escape,
-    faded,
-    line,
-    zero_line,
-)
+from reports.data.ablations import Ablation
+from reports.data.comparisons import Scores
+from reports.data.contrasts import Contrast
+from reports.data.sql import Answer, grouped
+from reports.data.suite_results import BenchmarkResults
+from reports.figures import figure
+from reports.figures.figure import BELOW_LEGEND, GREY, TONES, Plot, axis, colour, drawing, escape, faded, line
 from reports.links import slug
 
 MOST_ACROSS = 6
@@ -73,20 +63,6 @@ class Compared:
         return [arm for arm in arms if arm in ranked[:MOST_LINES]]
 
 
-@dataclass(frozen=True, slots=True)
-class Contrast:
-    """A difference of two arms with its interval, and the differences by seed; an unknown end is None."""
-
-    label: str
-    unit: str
-    n: int | None
-    difference: float
-    low: float | None
-    high: float | None
-    seeds: Mapping[Any, Any] = field(repr=False)
-    tone: str
-
-
 def paired_seeds(compared: Compared, measure: Measure, answer: Answer) -> Plot | None:
     """Every trial as a dot, the dots of one seed connected, a bar at each arm's mean."""
     values = {(row["arm"], row["seed"]): formatting.finite(row["value"]) for row in answer.rows}
@@ -98,23 +74,24 @@ def paired_seeds(compared: Compared, measure: Measure, answer: Answer) -> Plot |
     many = len(shown) > MOST_ACROSS
     along, value = ("y", "x") if many else ("x", "y")
     traces = [
-        go.Scatter(
-            {along: places, value: [values.get((arm, seed)) for arm in shown]}, mode="lines", showlegend=False,
-            hoverinfo="skip", hovertemplate="" if many else None, line={"color": "rgba(125,133,144,0.45)", "width": 1},
+        figure.trace(
+            go.Scatter, **{along: places, value: [values.get((arm, seed)) for arm in shown]}, mode="lines",
+            showlegend=False, hoverinfo="skip", hovertemplate="" if many else None,
+            line={"color": "rgba(125,133,144,0.45)", "width": 1},
         )
         for seed in seeds
     ]  # fmt: skip
     for place, arm in enumerate(shown):
         own = [(seed, known) for seed in seeds if (known := values.get((arm, seed))) is not None]
         means.append(sum(known for _, known in own) / len(own) if own else None)
-        traces.append(go.Scatter(
-            {along: [place] * len(own), value: [known for _, known in own]}, mode="markers", showlegend=False, name=arm,
+        traces.append(figure.dots(
+            **{along: [place] * len(own), value: [known for _, known in own]}, showlegend=False, name=arm,
             customdata=[[seed, arm] for seed, _ in own], marker={"size": 8, "color": colour(compared.place(arm))},
             hovertemplate=f"%{{customdata[1]}}, seed %{{customdata[0]}}<br>%{{{value}:.4g}}<extra></extra>",
         ))  # fmt: skip
     bar = {"symbol": "line-ns-open", "size": 16} if many else {"symbol": "line-ew-open", "size": 26}
-    traces.append(go.Scatter(
-        {along: places, value: means}, mode="markers", showlegend=False,
+    traces.append(figure.dots(
+        **{along: places, value: means}, showlegend=False,
         marker={**bar, "color": GREY, "line": {"width": 2.5}}, hovertemplate=f"mean %{{{value}:.4g}}<extra></extra>",
     ))  # fmt: skip
     names = {"tickvals": places, "ticktext": [escape(arm) for arm in shown], "showgrid": False, "zeroline": False}
@@ -127,7 +104,7 @@ def paired_seeds(compared: Compared, measure: Measure, answer: Answer) -> Plot |
         f"{measure.name} in {measure.unit} of {formatting.count(len(shown), 'arm')} over "
         f"{formatting.count(len(seeds), 'seed')}, means {formatting.listed(told)}. Lines join the trials of one seed.",
         ["arm", "seed", "value"],
-        [[row["arm"], row["seed"], row["value"]] for row in answer.rows],
+        answer.columns("arm", "seed", "value"),
         answer.sql,
         compared.hatched,
         drawing=drawing(traces, margin={"l": 8, "r": 12, "t": 12, "b": 30}, **layout),
@@ -165,13 +142,23 @@ def differences(
             xaxis=axis(f"difference, {unit}" if unit else "difference"),
             yaxis={"range": [many - 0.45, -0.8], "showticklabels": False, "showgrid": False, "zeroline": False},
             annotations=labels,
-            shapes=[zero_line("y")],
+            shapes=[figure.zero_line("y")],
         ),
         height=90 + 46 * many,
     )
 
 
-def _difference(place: int, contrast: Contrast) -> tuple[go.Scatter, go.Scatter]:
+def ablation_differences(bench: BenchmarkResults, rows: Sequence[Ablation]) -> Plot | None:
+    """The differences that a benchmark's ablations make, the largest first."""
+    if not rows:
+        return None
+    ranked = sorted(rows, key=lambda row: -abs(row.difference))
+    note = "Exploratory: unadjusted paired t intervals; right = the ablation is better than the arm it changes."
+    title = f"Ablations on {bench.title}: {ranked[0].metric}"
+    return differences(f"ablation-{slug(bench.name)}", title, ranked, ranked[0].sql, bench.stand_in, note)
+
+
+def _difference(place: int, contrast: Contrast) -> tuple[dict[str, Any], dict[str, Any]]:
     """Dots of the seeds, and the estimate with its interval."""
     tint, symbol = TONES[contrast.tone]
     seeds = [(seed, known) for seed, value in contrast.seeds.items() if (known := formatting.finite(value)) is not None]
@@ -179,13 +166,13 @@ def _difference(place: int, contrast: Contrast) -> tuple[go.Scatter, go.Scatter]
     ends = {"array": [None if high is None else high - contrast.difference],
             "arrayminus": [None if low is None else contrast.difference - low]}  # fmt: skip
     return (
-        go.Scatter(
-            mode="markers", showlegend=False, x=[known for _, known in seeds], y=[place + 0.2] * len(seeds),
+        figure.dots(
+            showlegend=False, x=[known for _, known in seeds], y=[place + 0.2] * len(seeds),
             customdata=[[seed] for seed, _ in seeds], marker={"size": 6, "color": faded(GREY, 0.75)},
             hovertemplate="seed %{customdata[0]}: %{x:.3g}<extra></extra>",
         ),
-        go.Scatter(
-            mode="markers", showlegend=False, x=[contrast.difference], y=[place],
+        figure.dots(
+            showlegend=False, x=[contrast.difference], y=[place],
             marker={"size": 10, "color": tint, "symbol": symbol, "line": {"width": 2, "color": tint}},
             error_x={"type": "data", "symmetric": False, "color": tint, "thickness": 2, "width": 4, **ends},
             customdata=[[formatting.interval(low, high), contrast.n or 0]],
@@ -199,18 +186,16 @@ def curve(compared: Compared, split: str, series: str, answer: Answer) -> Plot |
 
     Of many arms the leading ones are drawn; the numbers of all are beside the drawing.
     """
-    by_arm: dict[str, list[Row]] = defaultdict(list)
-    for row in answer.rows:
-        by_arm[row["arm"]].append(row)
+    by_arm = grouped(answer.rows, "arm")
     if not by_arm:
         return None
-    traces: list[go.Scatter] = []
+    traces: list[dict[str, Any]] = []
     shown = compared.drawn([arm for arm in compared.arms if arm in by_arm])
     for arm in shown:
         place, own = compared.place(arm), by_arm[arm]
         steps = [row["step"] for row in own]
         if any(row["trials"] > 1 for row in own):
-            traces += band(place, arm, steps, [row["low"] for row in own], [row["high"] for row in own])
+            traces += figure.band(place, arm, steps, [row["low"] for row in own], [row["high"] for row in own])
         mode = "lines" if len(steps) > FEW_POINTS else "lines+markers"
         means = [row["mean"] for row in own]
         traces.append(line(place, arm, steps, means, "step %{x:.0f}<br>%{y:.4g}", legendgroup=arm, mode=mode))
@@ -222,7 +207,7 @@ def curve(compared: Compared, split: str, series: str, answer: Answer) -> Plot |
         f"{series} on {split} against the training step; at the end {formatting.listed(ends)}. "
         "Lines are means over seeds, bands reach from the lowest to the highest seed.",
         columns,
-        [[row[column] for column in columns] for row in answer.rows],
+        answer.columns(*columns),
         answer.sql,
         compared.hatched,
         _some(len(shown), len(by_arm)),
@@ -237,9 +222,7 @@ def _some(shown: int, every: int) -> str:
 
 def best_so_far(compared: Compared, measure: Measure, answer: Answer) -> Plot | None:
     """The best score on validation until a moment, over the seconds of training: means over seeds."""
-    by_arm: dict[str, list[Row]] = defaultdict(list)
-    for row in answer.rows:
-        by_arm[row["arm"]].append(row)
+    by_arm = grouped(answer.rows, "arm")
     every = [arm for arm in compared.arms if arm in by_arm]
     shown = compared.drawn(every)
     if not shown or not any(formatting.finite(row["seconds"]) for row in answer.rows):
@@ -256,7 +239,7 @@ def best_so_far(compared: Compared, measure: Measure, answer: Answer) -> Plot | 
         f"Best {measure.name} ({measure.unit}) on validation against the seconds of training, mean over seeds; at the "
         f"end {formatting.listed(ends)}.",
         columns,
-        [[row[column] for column in columns] for row in answer.rows],
+        answer.columns(*columns),
         answer.sql,
         compared.hatched,
         "Seconds of trials that ran side by side, a guide only: runs with --exclusive measure time. "
@@ -286,14 +269,14 @@ def dose(compared: Compared, mechanism: str, measure: Measure, doses: Scores, sc
     if rest := [cell for cell in both if cell[0] not in named]:
         groups.append(("others", rest, {"color": faded(GREY, 0.5), "symbol": "circle"}))
     traces = [
-        go.Scatter(
-            mode="markers", name=name, x=[doses[cell] for cell in cells], y=[scores[cell] for cell in cells],
+        figure.dots(
+            name=name, x=[doses[cell] for cell in cells], y=[scores[cell] for cell in cells],
             customdata=[[escape(arm), seed] for arm, seed in cells], marker={"size": 9, **marker},
             hovertemplate="%{customdata[0]}, seed %{customdata[1]}<br>%{x:.4g} → %{y:.4g}<extra></extra>",
         )
         for name, cells, marker in groups
     ]  # fmt: skip
-    rank = spearman([doses[cell] for cell in both], [scores[cell] for cell in both])
+    rank = figure.spearman([doses[cell] for cell in both], [scores[cell] for cell in both])
     quantity = mechanism.removeprefix("mechanism.")
     return Plot(
         f"dose-{slug(mechanism)}",
@@ -316,8 +299,8 @@ def cost(compared: Compared, measure: Measure, costs: Answer, means: Mapping[str
     if len(shown) < 2:
         return None
     traces = [
-        go.Scatter(
-            mode="markers", name=escape(arm), x=[price], y=[score],
+        figure.dots(
+            name=escape(arm), x=[price], y=[score],
             marker={"size": 11, "color": colour(compared.place(arm)), "symbol": compared.place(arm) % 10},
             hovertemplate=f"{escape(arm)}: %{{x:.3g}} ms a step, %{{y:.4g}}<extra></extra>",
         )
@@ -337,11 +320,3 @@ def cost(compared: Compared, measure: Measure, costs: Answer, means: Mapping[str
         ),
         height=300,
     )
-
-
-def spearman(x: Sequence[float], y: Sequence[float]) -> float:
-    """Rank correlation, ties at their mean rank; NaN where one side is constant."""
-    from scipy.stats import spearmanr
-
-    constant = len(set(x)) < 2 or len(set(y)) < 2
-    return float("nan") if constant else float(spearmanr(x, y).statistic)

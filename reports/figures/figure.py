@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, cached_property
 from typing import Any
 
 import plotly.graph_objects as go
-from plotly.basedatatypes import BaseTraceType
+from plotly.basedatatypes import BasePlotlyType, BaseTraceType
 
 from harness.vocabulary import Tone
 from reports import formatting
@@ -33,6 +34,8 @@ TONES: Mapping[str, tuple[str, str]] = {
 """Colour and marker of each tone of a verdict: never colour alone."""
 
 TABLE_ROWS = 40
+POINTS = ("x", "y", "z", "text", "customdata")
+"""Properties of a trace that hold one value a point."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Figure:
     hatched: bool = False
     note: str = ""
 
-    @property
+    @cached_property
     def csv(self) -> str:
         """The numbers as comma-separated values."""
         text = io.StringIO()
@@ -76,34 +79,21 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class PlotSpec:
-    """Plotly's traces and layout: a figure without the default template, which is larger than most drawings."""
-
-    traces: Sequence[BaseTraceType]
-    layout: go.Layout
-
-    def as_json(self) -> dict[str, Any]:
-        """``data`` and ``layout`` as plain JSON data."""
-        traces = [compact(trace.to_plotly_json()) for trace in self.traces]
-        return {"data": traces, "layout": compact(self.layout.to_plotly_json())}
-
-
-@dataclass(frozen=True)
 class Plot(Figure):
     """A figure that Plotly draws.
 
     Attributes:
-        drawing: the traces and the layout.
+        drawing: Plotly's ``data`` and ``layout``, without the default template, which is larger than most drawings.
         height: in CSS pixels.
     """
 
-    drawing: PlotSpec = field(repr=False, kw_only=True)
+    drawing: Mapping[str, Any] = field(repr=False, kw_only=True)
     height: int = field(default=320, kw_only=True)
 
     @property
     def json(self) -> str:
         """The drawing as JSON that may stand in a script element."""
-        text = json.dumps(self.drawing.as_json(), separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+        text = json.dumps(compact(self.drawing), separators=(",", ":"), sort_keys=True, allow_nan=False)
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
@@ -127,7 +117,29 @@ def compact(value: Any) -> Any:
     return [compact(item) for item in value]
 
 
-def drawing(traces: Iterable[BaseTraceType], **layout: Any) -> PlotSpec:
+@cache
+def _checked(kind: Callable[..., BasePlotlyType], properties: str) -> Mapping[str, Any]:
+    """Properties, given and returned as plain data, that Plotly has checked: once for all drawings that share them."""
+    checked: dict[str, Any] = kind(json.loads(properties)).to_plotly_json()
+    return checked
+
+
+def trace(kind: type[BaseTraceType], **properties: Any) -> dict[str, Any]:
+    """A trace as plain data: its style, which Plotly checks, and its points, which it need not check.
+
+    Raises:
+        ValueError: Plotly does not know a property.
+    """
+    points = {name: properties.pop(name) for name in POINTS if name in properties}
+    return {**_checked(kind, json.dumps(properties)), **points}
+
+
+def dots(**properties: Any) -> dict[str, Any]:
+    """Points with markers, as :func:`trace`."""
+    return trace(go.Scatter, mode="markers", **properties)
+
+
+def drawing(traces: Iterable[Mapping[str, Any]], **layout: Any) -> dict[str, Any]:
     """Traces and layout; colours of text and grid are the page's, set when it is drawn.
 
     Args:
@@ -146,7 +158,7 @@ def drawing(traces: Iterable[BaseTraceType], **layout: Any) -> PlotSpec:
         "font": {"size": 12},
         "dragmode": False,
     }
-    return PlotSpec(list(traces), go.Layout({**common, **layout}))
+    return {"data": list(traces), "layout": _checked(go.Layout, json.dumps({**common, **layout}))}
 
 
 BELOW_LEGEND = {"l": 8, "r": 12, "t": 30, "b": 40}
@@ -162,18 +174,11 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 def zero_line(along: str) -> dict[str, Any]:
     """A dotted line at zero, from one end of the drawing to the other along ``x`` or ``y``."""
     across = "y" if along == "x" else "x"
-    return {
-        "type": "line",
-        f"{across}0": 0,
-        f"{across}1": 0,
-        f"{along}0": 0,
-        f"{along}1": 1,
-        f"{along}ref": "paper",
-        "line": {"width": 1, "dash": "dot", "color": GREY},
-    }
+    return {"type": "line", f"{across}0": 0, f"{across}1": 0, f"{along}0": 0, f"{along}1": 1, f"{along}ref": "paper",
+            "line": {"width": 1, "dash": "dot", "color": GREY}}  # fmt: skip
 
 
-def line(place: int, name: str, x: Sequence[Any], y: Sequence[Any], told: str, **more: Any) -> go.Scatter:
+def line(place: int, name: str, x: Sequence[Any], y: Sequence[Any], told: str, **more: Any) -> dict[str, Any]:
     """The line of the arm at a place.
 
     Args:
@@ -183,18 +188,18 @@ def line(place: int, name: str, x: Sequence[Any], y: Sequence[Any], told: str, *
         told: what a point says after the arm's name, in Plotly's template language.
         more: further properties, those of ``line`` beside the arm's own.
     """
-    style = {"color": colour(place), "width": 2, "dash": dash(place), **more.pop("line", {})}
+    style = {"color": colour(place), "width": 2, "dash": DASHES[place % len(DASHES)], **more.pop("line", {})}
     hover = f"{escape(name)}, {told}<extra></extra>"
-    return go.Scatter({"mode": "lines", "x": x, "y": y, "name": escape(name), "line": style, "hovertemplate": hover,
-                       **more})  # fmt: skip
+    more = {"mode": "lines", **more}
+    return trace(go.Scatter, x=x, y=y, name=escape(name), line=style, hovertemplate=hover, **more)
 
 
-def band(place: int, name: str, x: Sequence[Any], low: Sequence[Any], high: Sequence[Any]) -> list[go.Scatter]:
+def band(place: int, name: str, x: Sequence[Any], low: Sequence[Any], high: Sequence[Any]) -> list[dict[str, Any]]:
     """The area between two curves in the faded colour of the arm at a place; it comes and goes with the arm's line."""
     edge = {"legendgroup": name, "mode": "lines", "x": x, "showlegend": False, "hoverinfo": "skip",
             "line": {"width": 0, "color": colour(place)}}  # fmt: skip
     fill = {"fill": "tonexty", "fillcolor": faded(colour(place), 0.16)}
-    return [go.Scatter({**edge, "y": low}), go.Scatter({**edge, "y": high, **fill})]
+    return [trace(go.Scatter, y=low, **edge), trace(go.Scatter, y=high, **edge, **fill)]
 
 
 def escape(text: str) -> str:
@@ -207,12 +212,15 @@ def colour(place: int) -> str:
     return PALETTE[place % len(PALETTE)]
 
 
-def dash(place: int) -> str:
-    """The line of the arm at a place."""
-    return DASHES[place % len(DASHES)]
-
-
 def faded(colour: str, opacity: float) -> str:
     """A colour of the palette with opacity."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity})"
+
+
+def spearman(x: Sequence[float], y: Sequence[float]) -> float:
+    """Rank correlation, ties at their mean rank; NaN where one side is constant."""
+    from scipy.stats import spearmanr
+
+    constant = len(set(x)) < 2 or len(set(y)) < 2
+    return float("nan") if constant else float(spearmanr(x, y).statistic)

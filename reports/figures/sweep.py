@@ -12,8 +12,9 @@ import plotly.graph_objects as go
 
 from harness.vocabulary import Status
 from reports import formatting
-from reports.data.sql import Answer, Row
-from reports.figures.figure import BELOW_LEGEND, GREY, Plot, axis, band, colour, drawing, escape, faded, line, zero_line
+from reports.data.sql import Answer, Row, grouped
+from reports.figures import figure
+from reports.figures.figure import BELOW_LEGEND, GREY, Plot, axis, colour, drawing, escape, faded, line
 from reports.links import slug
 
 WIDE = 30.0
@@ -42,17 +43,13 @@ class Tuned:
         return [row for row in self.points if row["arm"] == arm and formatting.finite(row["value"]) is not None]
 
 
-def _columns(rows: Sequence[Row], *names: str) -> list[list[Any]]:
-    return [[row[name] for name in names] for row in rows]
-
-
-def _banded(place: int, name: str, rows: Sequence[Row], values: Sequence[Any]) -> list[go.Scatter]:
+def _banded(place: int, name: str, rows: Sequence[Row], values: Sequence[Any]) -> list[dict[str, Any]]:
     """A curve over the budget, with its band where both ends are finite."""
     known = [row for row in rows if all(formatting.finite(row[end]) is not None for end in ("low", "high"))]
     budgets, lows, highs = ([row[key] for row in known] for key in ("budget", "low", "high"))
     whole = [row["budget"] for row in rows]
     curve = line(place, name, whole, values, "%{x} configurations<br>%{y:.4g}", legendgroup=name)
-    return [*band(place, name, budgets, lows, highs), curve]
+    return [*figure.band(place, name, budgets, lows, highs), curve]
 
 
 def budget(tuned: Tuned, curves: Answer) -> Plot | None:
@@ -61,10 +58,11 @@ def budget(tuned: Tuned, curves: Answer) -> Plot | None:
         return None
     is_median = any(row["band"] == "median" for row in curves.rows)
     shown = "middle" if is_median else "expected"
-    traces: list[go.Scatter] = []
+    traces: list[dict[str, Any]] = []
     ends = []
+    by_arm = grouped(curves.rows, "arm")
     for place, arm in enumerate(tuned.arms):
-        own = [row for row in curves.rows if row["arm"] == arm]
+        own = by_arm[arm]
         traces += _banded(place, arm, own, [formatting.finite(row[shown]) for row in own])
         ends += [f"{arm} {formatting.score(own[-1][shown])}"] if own else []
     kind = "median of the best of B" if is_median else "expected best of B"
@@ -80,7 +78,7 @@ def budget(tuned: Tuned, curves: Answer) -> Plot | None:
         f"{kind} random configurations against their number, {tuned.unit}; at the whole budget "
         f"{formatting.listed(ends)}.",
         columns,
-        _columns(curves.rows, *columns),
+        curves.columns(*columns),
         curves.sql,
         note=f"Each band covers its whole curve at once (95 %); it is drawn where both ends are finite. {why}",
         drawing=drawing(traces, xaxis=axis("configurations tried, B"), yaxis=axis(tuned.unit), margin=BELOW_LEGEND),
@@ -90,12 +88,10 @@ def budget(tuned: Tuned, curves: Answer) -> Plot | None:
 
 def difference(tuned: Tuned, differences: Answer) -> Plot | None:
     """The difference of each arm to the first over the budget, up is better."""
-    by_pair: dict[str, list[Row]] = defaultdict(list)
-    for row in differences.rows:
-        by_pair[row["pair"]].append(row)
+    by_pair = grouped(differences.rows, "pair")
     if not by_pair:
         return None
-    traces: list[go.Scatter] = []
+    traces: list[dict[str, Any]] = []
     told = []
     for number, (pair, own) in enumerate(by_pair.items()):
         place = next((at for at, arm in enumerate(tuned.arms) if at and pair.startswith(f"{arm} ")), number + 1)
@@ -109,14 +105,14 @@ def difference(tuned: Tuned, differences: Answer) -> Plot | None:
         "Which arm is ahead at which budget",
         f"Difference of the expected best of B, up is better: {'; '.join(told)}.",
         columns,
-        _columns(differences.rows, *columns),
+        differences.columns(*columns),
         differences.sql,
         note="The band holds for every B at once: the two arms' bands at half the error each.",
         drawing=drawing(
             traces,
             xaxis=axis("configurations tried, B"),
             yaxis=axis("difference, up is better"),
-            shapes=[zero_line("x")],
+            shapes=[figure.zero_line("x")],
             showlegend=True,
             margin=BELOW_LEGEND,
         ),
@@ -127,16 +123,16 @@ def history(tuned: Tuned, points: Answer) -> Plot | None:
     """Every configuration in the order of the draws, and the best so far."""
     if not points.rows:
         return None
-    traces: list[go.Scatter] = []
+    traces: list[dict[str, Any]] = []
     for place, arm in enumerate(tuned.arms):
         own = [row for row in points.rows if row["arm"] == arm]
         told = [row for row in own if formatting.finite(row["value"]) is not None]
         drawn, best = [row["number"] + 1 for row in own], [formatting.finite(row["best"]) for row in own]
         hover = "%{x} tried, the best so far<br>%{y:.4g}"
         traces.append(line(place, arm, drawn, best, hover, legendgroup=arm, line={"shape": "hv"}))
-        traces.append(go.Scatter(
-            legendgroup=arm, mode="markers", showlegend=False, x=[row["number"] + 1 for row in told],
-            y=[row["value"] for row in told], customdata=_columns(told, "number", "status"),
+        traces.append(figure.dots(
+            legendgroup=arm, showlegend=False, x=[row["number"] + 1 for row in told],
+            y=[row["value"] for row in told], customdata=[[row["number"], row["status"]] for row in told],
             marker={"size": 6, "color": faded(colour(place), 0.6), "symbol": place % 10},
             hovertemplate=f"{escape(arm)}, configuration %{{customdata[0]}}, %{{customdata[1]}}<br>"
             "%{y:.4g}<extra></extra>",
@@ -173,8 +169,8 @@ def importance(tuned: Tuned, shares: Answer) -> Plot | None:
     keys = sorted(largest, key=lambda key: (largest[key], key))  # the axis begins at the bottom
     drawn = [(place, arm, by_arm[arm]) for place, arm in enumerate(tuned.arms) if arm in by_arm]
     traces = [
-        go.Bar(
-            orientation="h", name=escape(arm), y=[escape(key) for key in keys],
+        figure.trace(
+            go.Bar, orientation="h", name=escape(arm), y=[escape(key) for key in keys],
             x=[100 * own[key] if key in own else None for key in keys], marker={"color": colour(place)},
             hovertemplate=f"{escape(arm)}, %{{y}}: %{{x:.0f}} %<extra></extra>",
         )
@@ -187,7 +183,7 @@ def importance(tuned: Tuned, shares: Answer) -> Plot | None:
         "What matters",
         f"Importance of each hyper-parameter; the largest of {formatting.listed(told)}.",
         ["arm", "hyper-parameter", "share"],
-        _columns(shares.rows, "arm", "hyper_parameter", "share"),
+        shares.columns("arm", "hyper_parameter", "share"),
         shares.sql,
         note="Shares of the variance among the better configurations (PED-ANOVA); few configurations tell little.",
         drawing=drawing(
@@ -270,7 +266,7 @@ def parallel(tuned: Tuned, arm: str, weights: Mapping[str, float]) -> Plot | Non
     )
 
 
-def _lines(rows: Sequence[Row], scales: Mapping[str, AxisScale], name: str, style: Mapping[str, Any]) -> go.Scatter:
+def _lines(rows: Sequence[Row], scales: Mapping[str, AxisScale], name: str, style: Mapping[str, Any]) -> dict[str, Any]:
     """Configurations as lines from axis to axis; the scale named '' is that of the values."""
     points: list[tuple[float | None, int | None, list[Any] | None]] = []
     for row in rows:
@@ -280,8 +276,8 @@ def _lines(rows: Sequence[Row], scales: Mapping[str, AxisScale], name: str, styl
         points.append((scales[""].places[row["value"]], len(scales) - 1, [number, formatting.score(row["value"])]))
         points.append((None, None, None))  # the pen is lifted
     x, y, told = ([point[part] for point in points] for part in range(3))
-    return go.Scatter(
-        mode="lines+markers", name=name, x=x, y=y, customdata=told, line=style, connectgaps=False,
+    return figure.trace(
+        go.Scatter, mode="lines+markers", name=name, x=x, y=y, customdata=told, line=style, connectgaps=False,
         marker={"size": 4, "color": style["color"]},
         hovertemplate="configuration %{customdata[0]}<br>%{customdata[1]}<extra></extra>",
     )  # fmt: skip
@@ -314,7 +310,7 @@ def slices(tuned: Tuned) -> list[Plot]:
         for row in tuned.of(arm):
             for key, value in (row["params"] or {}).items():
                 given[key].append((arm, row["number"], value, row["value"]))
-    return [figure for key, rows in sorted(given.items()) if (figure := _slice(tuned, key, rows)) is not None]
+    return [plot for key, rows in sorted(given.items()) if (plot := _slice(tuned, key, rows)) is not None]
 
 
 def _slice(tuned: Tuned, key: str, rows: Sequence[tuple[str, int, Any, float]]) -> Plot | None:
@@ -329,8 +325,8 @@ def _slice(tuned: Tuned, key: str, rows: Sequence[tuple[str, int, Any, float]]) 
         own = [row for row in rows if row[0] == arm]
         if own:
             ringed = [row[1] == tuned.chosen.get(arm) for row in own]
-            traces.append(go.Scatter(
-                mode="markers", name=escape(arm), y=[row[3] for row in own],
+            traces.append(figure.dots(
+                name=escape(arm), y=[row[3] for row in own],
                 x=[escape(_told(row[2])) if categories else row[2] for row in own],
                 customdata=[[row[1], escape(_told(row[2]))] for row in own],
                 marker={"size": [13 if ring else 8 for ring in ringed], "color": colour(place), "symbol": place % 10,

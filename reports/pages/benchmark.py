@@ -13,14 +13,15 @@ from harness.vocabulary import SLOTS, Split
 from reports import formatting
 from reports.data import sql
 from reports.data.claims import Claim
+from reports.data.contrasts import Contrast
 from reports.data.outputs import pictures_of, translations_of
 from reports.data.provenance import provenance
 from reports.data.sql import Answer, Row
 from reports.data.suite_results import BenchmarkResults, SuiteResults
 from reports.figures import benchmark as figures
-from reports.figures.confusion import confusion_figures
 from reports.figures.figure import Plot
-from reports.links import bench_path, slug, suite_path
+from reports.figures.heatmaps import confusion_figures
+from reports.links import slug
 from reports.pages.render import Page
 
 MOST_SIDES = 4
@@ -63,10 +64,8 @@ class _Numbers:
 
 def benchmark_pages(reader: Reader, results: SuiteResults) -> Iterator[Page]:
     """A page for each benchmark; the series, by far the largest table, are read once for all of them."""
-    curves: dict[str, list[Row]] = defaultdict(list)
-    if results.benches:
-        for row in sql.ask(reader, sql.curves_of(sql.together(results.bodies), keys="benchmark, arm")).rows:
-            curves[row["benchmark"]].append(row)
+    asked = sql.ask(reader, sql.curves_of(sql.together(results.bodies), keys="benchmark, arm"))
+    curves = sql.grouped(asked.rows, "benchmark")
     for name, bench in results.benches.items():
         claims = [claim for claim in results.judged if name in claim.benchmarks]
         final, costs = (sql.ask(reader, text(bench.body)) for text in (sql.results_of, sql.costs_of))
@@ -84,7 +83,7 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
         "model": model,
         "scale": results.scale,
         "claims": numbers.claims,
-        "suite_path": suite_path(results.name, results.scale),
+        "suite_path": results.path,
         "pairs": _pairs(numbers),
         "differences": _differences(results, numbers),
         "curves": _curves(numbers),
@@ -107,12 +106,7 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
         "sources": model.sources,
         "provenance": provenance(results, bench.name),
     }
-    path = bench_path(results.name, results.scale, bench.name)
-    return Page(path, "benchmark.html", bench.title, content, results.trail)
-
-
-def _present(plots: Sequence[Plot | None]) -> list[Plot]:
-    return [plot for plot in plots if plot is not None]
+    return Page(results.path_of(bench.name), "benchmark.html", bench.title, content, results.trail)
 
 
 def _best(reader: Reader, numbers: _Numbers) -> list[Plot]:
@@ -120,7 +114,8 @@ def _best(reader: Reader, numbers: _Numbers) -> list[Plot]:
     for metric, about in numbers.bench.metrics.items():
         asked = sql.ask(reader, sql.best_of(numbers.bench.body, metric, 1 if about.better == "higher" else -1))
         if asked.rows:
-            return _present([figures.best_so_far(numbers.compared, figures.Measure(metric, about.unit), asked)])
+            plot = figures.best_so_far(numbers.compared, figures.Measure(metric, about.unit), asked)
+            return [plot] if plot else []
     return []
 
 
@@ -130,12 +125,12 @@ def _pairs(numbers: _Numbers) -> list[Plot]:
         rows = [row for row in numbers.final.rows if (row["metric"], row["split"]) == (metric, about.split)]
         answer = Answer(sql.results_of(numbers.bench.body, metric, about.split), rows)
         plots.append(figures.paired_seeds(numbers.compared, figures.Measure(metric, about.unit), answer))
-    return _present(plots)
+    return list(filter(None, plots))
 
 
 def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
     """What the judge computed here, grouped by metric; claims that share a contrast are one line."""
-    groups: dict[tuple[str, str], dict[str, figures.Contrast]] = defaultdict(dict)
+    groups: dict[tuple[str, str], dict[str, Contrast]] = defaultdict(dict)
     for claim in numbers.claims:
         for entry in claim.per_benchmark:
             if entry.get("benchmark") == numbers.bench.name and formatting.finite(entry.get("difference")) is not None:
@@ -143,26 +138,25 @@ def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
                 about = numbers.bench.metrics.get(metric)
                 known = about is not None and not claim.design.get("log_ratio")
                 unit = formatting.unit_of_difference(about.unit) if about and known else claim.unit
-                contrast = figures.Contrast(
-                    f"{claim.contrast}: {claim.word}", unit, entry.get("n"), entry["difference"], entry.get("low"),
-                    entry.get("high"), entry.get("differences") or {}, claim.tone,
+                contrast = Contrast(
+                    label=f"{claim.contrast}: {claim.word}", unit=unit, n=entry.get("n"),
+                    difference=entry["difference"], low=entry.get("low"), high=entry.get("high"),
+                    seeds=entry.get("differences") or {}, verdict_tone=claim.tone,
                 )  # fmt: skip
                 groups[metric, unit].setdefault(claim.contrast, contrast)
     statement, note = results.asked["verdicts"].sql, "Right is the direction of the claim."
-    return _present([
+    return list(filter(None, (
         figures.differences(slug(metric), f"{metric}: differences of the claims", list(contrasts.values()), statement,
                             numbers.bench.stand_in, note)
         for (metric, _), contrasts in groups.items()
-    ])  # fmt: skip
+    )))  # fmt: skip
 
 
 def _curves(numbers: _Numbers) -> list[Plot]:
     """Series in order of interest: declared metrics, the loss, gates, other mechanisms, the rest."""
     metrics = numbers.bench.metrics
     gates = {str(gate["metric"]) for claim in numbers.claims for gate in claim.gates}
-    series: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in numbers.curves:
-        series[row["split"], row["name"]].append(row)
+    series = sql.grouped(numbers.curves, "split", "name")
 
     def interest(key: tuple[str, str]) -> tuple[int, str, str]:
         split, name = key
@@ -170,10 +164,13 @@ def _curves(numbers: _Numbers) -> list[Plot]:
                  name.startswith("mechanism."), name != "learning_rate", True)  # fmt: skip
         return kinds.index(True), name, split
 
-    return _present([
-        figures.curve(numbers.compared, *key, Answer(sql.curves_of(numbers.bench.body, *key), series[key]))
-        for key in sorted(series, key=interest)[:SHOWN_CURVES]
-    ])  # fmt: skip
+    plots = (
+        figures.curve(
+            numbers.compared, split, name, Answer(sql.curves_of(numbers.bench.body, split, name), series[split, name])
+        )
+        for split, name in sorted(series, key=interest)[:SHOWN_CURVES]
+    )
+    return list(filter(None, plots))
 
 
 def _doses(numbers: _Numbers) -> list[Plot]:
@@ -185,7 +182,7 @@ def _doses(numbers: _Numbers) -> list[Plot]:
     for mechanism in dict.fromkeys(str(gate["metric"]) for claim in numbers.claims for gate in claim.gates):
         doses = next((values[key] for key in values if key[1] == mechanism), {})
         plots.append(figures.dose(numbers.compared, mechanism, measure, doses, scores, statement))
-    return _present(plots)
+    return list(filter(None, plots))
 
 
 def _cost(numbers: _Numbers) -> Plot | None:

@@ -10,13 +10,10 @@ from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Ablation
 from reports.data.claims import Claim
-from reports.data.comparisons import Removal, removals
-from reports.data.doses import FinalNumbers, dose_and_gain
+from reports.data.comparisons import FinalNumbers, Removal, dose_and_gain, removals
 from reports.data.sql import Row
 from reports.data.suite_results import SuiteResults
-from reports.figures.forest import Mark, axis_of
-from reports.figures.scatter import Scatter, scatter
-from reports.links import bench_path
+from reports.figures.plain import Mark, Scatter, axis_of, scatter
 from reports.pages import sentences
 
 SHOWN_TRIALS = 24
@@ -37,16 +34,7 @@ class GateView:
     value: float | None
     threshold: float | None
     op: str
-    places: tuple[float | None, float | None]
-
-
-@dataclass(frozen=True, slots=True)
-class RemovalView:
-    """A removal with its interval on the axis that a claim's removals share; ``zero`` is where the axis has zero."""
-
-    removal: Removal
-    mark: Mark
-    zero: float
+    places: Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +46,11 @@ class ClaimDetail:
         shown: comparisons beside it that do not decide.
         facts: what was computed, as pairs of a word and a number.
         change: what would change the verdict.
-        removed: what removing a part does; ``scatter`` shows whether the dose predicts the gain.
+        removed: what removing a part does, its mark on an axis that all share, and where that has zero.
+        scatter: whether the dose predicts the gain.
+        sides: the trials that are listed; ``more_sides`` are not.
         check: both sides of an identity in words.
+        sql: the statements of verdict, gates and trials, by these names; '' where it has none.
     """
 
     claim: Claim
@@ -69,33 +60,13 @@ class ClaimDetail:
     facts: Sequence[tuple[str, str]]
     gates: Sequence[GateView]
     change: str
-    removed: Sequence[RemovalView]
+    removed: Sequence[tuple[Removal, Mark, float]]
     scatter: Scatter | None
     sides: Sequence[Row]
     benchmark_paths: Sequence[tuple[str, str]]
     check: str
-
-    @property
-    def more_sides(self) -> int:
-        """How many of its trials are not listed."""
-        return len(self.claim.sides) - len(self.sides)
-
-    @property
-    def sql(self) -> str:
-        """The statement of the verdict."""
-        return sql.verdict(self.claim.claim_id, self.claim.scale)
-
-    @property
-    def gates_sql(self) -> str:
-        """The statement of its gates; '' without any."""
-        return sql.gates(self.claim.claim_id, self.claim.scale) if self.claim.gates else ""
-
-    @property
-    def trials_sql(self) -> str:
-        """The statement of its trials; '' without any."""
-        if not self.claim.sides:
-            return ""
-        return sql.verdict_trials(self.claim.claim_id, self.claim.scale, str(self.claim.value("judged_at")))
+    sql: Mapping[str, str]
+    more_sides: int
 
 
 def claim_detail(
@@ -109,16 +80,13 @@ def claim_detail(
         rows: the suite's ablations.
         numbers: final numbers of the trials, for the scatter.
     """
-
-    def path(benchmark: Any) -> str:
-        return bench_path(results.name, results.scale, str(benchmark))
-
     entries = [
-        {**entry, "title": results.titles.get(str(entry.get("benchmark")), str(entry.get("benchmark"))),
-         "path": path(entry.get("benchmark"))}
+        {**entry, "title": results.titles.get(name, name), "path": results.path_of(name)}
         for entry in claim.per_benchmark
-    ]  # fmt: skip
+        for name in (str(entry.get("benchmark")),)
+    ]
     doses = dose_and_gain(results, numbers, claim) if numbers is not None else None
+    names = claim.claim_id, claim.scale
     return ClaimDetail(
         claim,
         claim.label(results.titles),
@@ -130,15 +98,21 @@ def claim_detail(
         _removed(claim, rows),
         None if doses is None else scatter(claim, doses),
         claim.sides[:SHOWN_TRIALS],
-        [(results.titles.get(name, name), path(name)) for name in claim.benchmarks],
+        [(results.titles.get(name, name), results.path_of(name)) for name in claim.benchmarks],
         _identity(claim) if claim.identity else "",
+        {
+            "verdict": sql.verdict(*names),
+            "gates": sql.gates(*names) if claim.gates else "",
+            "trials": sql.verdict_trials(*names, str(claim.value("judged_at"))) if claim.sides else "",
+        },
+        max(0, len(claim.sides) - SHOWN_TRIALS),
     )
 
 
-def _removed(claim: Claim, rows: Sequence[Ablation]) -> list[RemovalView]:
+def _removed(claim: Claim, rows: Sequence[Ablation]) -> list[tuple[Removal, Mark, float]]:
     known = removals(claim, rows)
     axis = axis_of([(one.difference, one.low, one.high) for one in known])
-    return [RemovalView(one, Mark.of(axis, one.difference, one.low, one.high), axis.zero) for one in known]
+    return [(one, Mark.of(axis, one.difference, one.low, one.high), axis.zero) for one in known]
 
 
 def _identity(claim: Claim) -> str:
@@ -160,14 +134,9 @@ def gate_views(claim: Claim) -> list[GateView]:
     for gate in readings if isinstance(readings, list) and readings else claim.gates:
         value, threshold = formatting.finite(gate.get("value")), formatting.finite(gate.get("threshold"))
         reach = max(abs(value or 0.0), abs(threshold or 0.0), 1e-12) * 1.25
-        places = _place(value, reach), _place(threshold, reach)
+        places = [None if at is None else round(100 * max(0.0, at / reach), 1) for at in (value, threshold)]
         views.append(GateView(gate, value, threshold, gate.get("op") or _op(claim, gate), places))
     return views
-
-
-def _place(value: float | None, reach: float) -> float | None:
-    """Percent of a bar of a length."""
-    return None if value is None else round(100 * min(1.0, max(0.0, value / reach)), 1)
 
 
 def _op(claim: Claim, gate: Row) -> str:

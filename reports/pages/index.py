@@ -1,4 +1,4 @@
-"""The first page: every suite with its answer, and a way to every claim, ablation and benchmark."""
+"""The pages of the whole site: the first, with a way to every claim, and that of methods and data."""
 
 from __future__ import annotations
 
@@ -7,40 +7,35 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.vocabulary import Tone
+from harness import registry
+from harness.plan.planning import sources_of
+from harness.vocabulary import Kind, Tone, Verdict
 from reports import formatting
 from reports.data.ablations import Ablation
 from reports.data.claims import Claim
 from reports.data.provenance import provenance
 from reports.data.suite_results import SuiteResults
-from reports.links import bench_path, slug, suite_path
+from reports.links import slug
 from reports.pages import sentences
 from reports.pages.render import Page
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class IndexEntry:
-    """A line of the table that finds claims and ablations."""
+    """A line of the table that finds claims and ablations; an identity has no difference."""
 
+    results: SuiteResults
     tone: str
     word: str
     text: str
     where: str
     contrast: str
     difference: float | None
-    low: float | None
-    high: float | None
+    interval: tuple[float | None, float | None]
     n: int | None
     unit: str
-    suite: str
-    scale: str
     anchor: str
     stand_in: bool
-
-    @property
-    def path(self) -> str:
-        """The page of its suite."""
-        return suite_path(self.suite, self.scale)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +111,11 @@ def _card(results: SuiteResults, ablated: bool) -> dict[str, Any]:
     tasks: dict[str, list[tuple[str, str, list[str]]]] = defaultdict(list)
     for name, bench in results.benches.items():
         words = list(dict.fromkeys(claim.word for claim in results.judged if name in claim.benchmarks))
-        tasks[bench.setting.task].append((bench.title, bench_path(results.name, results.scale, name), words))
+        tasks[bench.setting.task].append((bench.title, results.path_of(name), words))
     return {
         "suite": results.suite.model,
         "scale": results.scale,
-        "path": suite_path(results.name, results.scale),
+        "path": results.path,
         "headline": sentences.headline(results),
         "leading": sentences.leading(results, 2),
         "verdicts": results.verdicts,
@@ -139,18 +134,19 @@ def _card(results: SuiteResults, ablated: bool) -> dict[str, Any]:
 
 def _claim(results: SuiteResults, claim: Claim) -> IndexEntry:
     return IndexEntry(
-        claim.tone, formatting.shown(claim.word).text, str(claim.fact["statement"]),
-        _where(results, claim.benchmarks), claim.contrast, None if claim.identity else claim.value("difference"),
-        claim.value("ci_low"), claim.value("ci_high"), claim.value("n"), claim.unit, results.name,
-        results.scale, f"claim-{slug(claim.claim_id)}", bool(results.stand_in) and not claim.identity,
+        results=results, tone=claim.tone, word=formatting.shown(claim.word).text, text=str(claim.fact["statement"]),
+        where=_where(results, claim.benchmarks), contrast=claim.contrast, n=claim.value("n"), unit=claim.unit,
+        difference=None if claim.identity else claim.value("difference"),
+        interval=(claim.value("ci_low"), claim.value("ci_high")), anchor=f"claim-{slug(claim.claim_id)}",
+        stand_in=bool(results.stand_in) and not claim.identity,
     )  # fmt: skip
 
 
 def _ablation(results: SuiteResults, row: Ablation) -> IndexEntry:
     return IndexEntry(
-        Tone.VOID, "exploratory", f"Ablation {row.arm}: {row.changed}",
-        f"{_where(results, [row.benchmark])}, {row.metric}", row.contrast, row.difference, row.low, row.high, row.n,
-        row.unit, results.name, results.scale, "ablations", bool(results.stand_in),
+        results=results, tone=Tone.VOID, word="exploratory", text=f"Ablation {row.arm}: {row.changed}",
+        where=f"{_where(results, [row.benchmark])}, {row.metric}", contrast=row.label, n=row.n, unit=row.unit,
+        difference=row.difference, interval=(row.low, row.high), anchor="ablations", stand_in=bool(results.stand_in),
     )  # fmt: skip
 
 
@@ -159,3 +155,31 @@ def _where(results: SuiteResults, benchmarks: Sequence[str]) -> str:
     known = [results.benches[name] for name in benchmarks if name in results.benches]
     tasks = dict.fromkeys(bench.setting.task for bench in known)
     return " · ".join([*tasks, ", ".join(bench.title for bench in known[:3])])
+
+
+def methods_page(suites: Sequence[SuiteResults]) -> Page:
+    """What was compared and on what, as the trials of the plans have it."""
+    methods: dict[str, set[str]] = defaultdict(set)
+    for results in suites:
+        for trial in results.plan.trials:
+            for method in trial.spec.slots:
+                methods[method.name].add(f"{results.name}/{trial.arm}")
+    models = {trial.spec.model.name for results in suites for trial in results.plan.trials}
+    sources = {name for results in suites for name, _ in sources_of(results.plan.trials)}
+    about = ("title", "slot", "role", "paper", "summary", "defaults")
+    origin = ("summary", "origin", "home", "licence", "size", "version", "fetch", "sha256")
+    content: dict[str, Any] = {
+        "methods": [_entry("method", name, about) | {"arms": sorted(arms)} for name, arms in sorted(methods.items())],
+        "sources": [_entry("data", name, origin) for name in sorted(sources)],
+        "models": [_entry("model", name, ("summary", "source")) for name in sorted(models)],
+        "provenance": provenance(suites),
+        "verdicts": list(Verdict),
+    }
+    return Page("methods.html", "methods.html", "Methods and data", content, (("index.html", "Report"),))
+
+
+def _entry(kind: Kind, name: str, keys: Sequence[str]) -> dict[str, Any]:
+    """What the registry says of a name; a method of a user's own file may be unknown to this process."""
+    entry = registry.entries(kind).get(name)
+    card = entry.card if entry else None
+    return {"name": name, **{key: getattr(card, key, None) or "" for key in keys}}

@@ -20,19 +20,9 @@ from reports.links import address, slug, trial_path
 
 ROOT = Path(__file__).parents[1]
 """Where templates and static files lie."""
-FILTERS = (
-    "count",
-    "duration",
-    "interval",
-    "moment",
-    "number",
-    "plain",
-    "probability",
-    "score",
-    "setting",
-    "short",
-    "shown",
-)
+FILTERS = (formatting.count, formatting.duration, formatting.interval, formatting.moment, formatting.number,
+           formatting.plain, formatting.probability, formatting.score, formatting.setting, formatting.short,
+           formatting.shown)  # fmt: skip
 """What templates may call of :mod:`reports.formatting`."""
 
 
@@ -71,7 +61,7 @@ class Site:
             lstrip_blocks=True,
         )
         self.environment.filters.update(
-            {name: getattr(formatting, name) for name in FILTERS},
+            {told.__name__: told for told in FILTERS},
             difference=formatting.unit_of_difference,
             in_words=formatting.stand_in,
             base_verdict=formatting.base_of,

@@ -12,15 +12,14 @@ from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Ablation, decisive_changes
 from reports.data.claims import Claim
-from reports.data.comparisons import wins
-from reports.data.costs import costs
-from reports.data.doses import final_numbers
+from reports.data.comparisons import costs, final_numbers, wins
 from reports.data.provenance import provenance
 from reports.data.suite_results import BenchmarkResults, SuiteResults
-from reports.figures.ablations import ablation_figures
+from reports.figures.benchmark import ablation_differences
 from reports.figures.figure import Plot
-from reports.figures.forest import Mark, axis_of, forests
-from reports.links import bench_path, suite_path, sweep_path
+from reports.figures.heatmaps import factorial_figures
+from reports.figures.plain import Mark, axis_of, forests
+from reports.links import sweep_path
 from reports.pages import sentences
 from reports.pages.claim import claim_detail
 from reports.pages.render import Page
@@ -40,7 +39,10 @@ def suite_page(reader: Reader, results: SuiteResults, removed: Sequence[Ablation
     """
     judged = sorted(results.judged, key=lambda claim: claim.rank)
     silent = [claim for claim in results.claims if not claim.judged]
-    plots, numbers = forests(results), final_numbers(reader, results)
+    plots, numbers, benches = forests(results), final_numbers(reader, results), results.benches.values()
+    (compared, tallies), (costly, costs_sql) = wins(results), costs(reader, results)
+    drawn = [ablation_differences(bench, [row for row in removed if row.benchmark == bench.name]) for bench in benches]
+    drawn += [plot for bench in benches for plot in factorial_figures(reader, results, bench)]
     content: dict[str, Any] = {
         "suite": results.suite.model,
         "scale": results.scale,
@@ -52,19 +54,21 @@ def suite_page(reader: Reader, results: SuiteResults, removed: Sequence[Ablation
         "marks": {name: (mark, plot.axis.zero) for plot in plots for name, mark in plot.marks.items()},
         "checked": [claim_detail(results, claim) for claim in results.checked],
         "claims": [claim_detail(results, claim, removed, numbers) for claim in judged],
-        "wins": wins(results),
+        "wins": compared,
+        "tallies": tallies,
         "silent": [_silent(claim) for claim in silent if claim.fact["kind"] not in CONTEXT],
         "context": [_silent(claim) for claim in silent if claim.fact["kind"] in CONTEXT],
         "sweeps": [(row, sweep_path(str(row["sweep_id"]))) for row in results.sweeps],
         "ablations": sorted(removed, key=lambda row: (row.benchmark, -abs(row.difference))),
-        "ablation_figures": ablation_figures(reader, results, removed),
+        "ablation_figures": list(filter(None, drawn)),
         "most": decisive_changes(removed),
         "effects": _effects(reader, results),
         "tuned": tuned,
-        "costs": costs(reader, results),
+        "costs": costly,
+        "costs_sql": costs_sql,
         "bought": sql.ask(reader, sql.bought_of(results.name, results.scale)),
         "arms": results.plan.arms,
-        "benches": [_bench(results, bench) for bench in results.benches.values()],
+        "benches": [_bench(results, bench) for bench in benches],
         "absent": results.plan.absent,
         "untuned": results.untuned,
         "titles": results.titles,
@@ -72,7 +76,7 @@ def suite_page(reader: Reader, results: SuiteResults, removed: Sequence[Ablation
         "provenance": provenance(results),
     }
     title = f"{results.name}, {results.scale}"
-    return Page(suite_path(results.name, results.scale), "suite.html", title, content, results.trail[:1])
+    return Page(results.path, "suite.html", title, content, results.trail[:1])
 
 
 def _effects(reader: Reader, results: SuiteResults) -> list[dict[str, Any]]:
@@ -104,7 +108,7 @@ def _why(claim: Claim) -> str:
 def _bench(results: SuiteResults, bench: BenchmarkResults) -> dict[str, Any]:
     return {
         "title": bench.title,
-        "path": bench_path(results.name, results.scale, bench.name),
+        "path": results.path_of(bench.name),
         "arms": len(bench.arms),
         "stand_in": bench.setting.stand_in,
         "task": bench.setting.task,

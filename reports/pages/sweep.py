@@ -12,14 +12,13 @@ from reports.data.sql import Row
 from reports.data.suite_results import SuiteResults
 from reports.figures import sweep as figures
 from reports.figures.figure import Plot
-from reports.links import bench_path, sweep_path
+from reports.links import sweep_path
 from reports.pages.render import Page
 
 
 def sweep_pages(reader: Reader, results: SuiteResults) -> Iterator[Page]:
     """A page for each sweep of a suite at its scale."""
-    for row in results.sweeps:
-        yield _page(reader, results, row)
+    return (_page(reader, results, row) for row in results.sweeps)
 
 
 def _page(reader: Reader, results: SuiteResults, row: Row) -> Page:
@@ -51,12 +50,12 @@ def _page(reader: Reader, results: SuiteResults, row: Row) -> Page:
         "spec": spec,
         "arms": arms,
         "points": points,
-        "figures": [plot for plot in plots if plot is not None],
+        "figures": list(filter(None, plots)),
         "chosen": [(arm, by_arm.get(arm) or {}, shares[arm]) for arm in arms],
         "chosen_sql": chosen.sql,
         "comparison": sql.ask(reader, sweep_sql.comparison(results.name, sweep, results.scale)),
         "title": title,
-        "bench_path": bench_path(results.name, results.scale, place),
+        "bench_path": results.path_of(place),
         "stand_in": bench.setting.stand_in if bench else (),
         "provenance": provenance(results, place if bench else None),
     }

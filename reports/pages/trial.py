@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ from reports.data.sql import Answer, Row
 from reports.data.suite_results import BenchmarkResults, SuiteResults
 from reports.figures.benchmark import Compared, curve
 from reports.figures.figure import Plot
-from reports.links import bench_path, trial_path
+from reports.links import trial_path
 from reports.pages.render import Page
 
 SHOWN_SERIES = 4
@@ -23,29 +22,24 @@ SHOWN_SERIES = 4
 def trial_pages(reader: Reader, results: SuiteResults, bench: BenchmarkResults) -> Iterator[Page]:
     """A page for each stored trial of a benchmark; the store is asked for all of them at once."""
     whole = {row["trial_id"]: row for row in sql.ask(reader, sql.whole_trials(bench.body)).rows}
-    final: dict[str, list[Row]] = defaultdict(list)
-    for row in sql.ask(reader, sql.results_of(bench.body)).rows:
-        if row not in final[row["trial_id"]]:
-            final[row["trial_id"]].append(row)
-    series: dict[str, list[Row]] = defaultdict(list)
-    for row in sql.ask(reader, sql.all_series(bench.body)).rows:
-        series[row["trial_id"]].append(row)
-    first = {row["trial_id"]: row for row in reversed(bench.trials.rows)}
-    for trial in dict.fromkeys(row["trial_id"] for row in bench.trials.rows):
-        yield _page(results, bench, first[trial], whole[trial], final[trial], series[trial])
+    # arms that share a trial have its numbers once each
+    final = sql.grouped(sql.ask(reader, sql.results_of(bench.body)).rows, "trial_id")
+    series = sql.grouped(sql.ask(reader, sql.all_series(bench.body)).rows, "trial_id")
+    for trial, named in sql.grouped(bench.trials.rows, "trial_id").items():
+        distinct = list({(row["split"], row["metric"]): row for row in final[trial]}.values())
+        yield _page(results, bench, named[0], whole[trial], distinct, series[trial])
 
 
 def _page(
     results: SuiteResults, bench: BenchmarkResults, row: Row, stored: Row, final: Sequence[Row], series: Sequence[Row]
 ) -> Page:
     trial = row["trial_id"]
-    path = bench_path(results.name, results.scale, bench.name)
     content: dict[str, Any] = {
         "row": row,
         "trial": stored,
         "trial_sql": sql.trial(trial),
         "spec": json.dumps(stored["spec"], indent=1, ensure_ascii=False, sort_keys=True),
-        "names": _names(results, trial),
+        "names": [f"{link.benchmark}/{link.arm}/{link.seed}" for link in results.plan.links if link.trial_id == trial],
         "results": final,
         "results_sql": sql.trial_results(trial),
         "series": _series(bench, trial, series),
@@ -55,24 +49,20 @@ def _page(
         "stand_in": bench.setting.stand_in,
     }
     title = f"{bench.name}/{row['arm']}/{row['seed']}"
-    return Page(trial_path(trial), "trial.html", title, content, (*results.trail, (path, bench.title)))
-
-
-def _names(results: SuiteResults, trial: str) -> list[str]:
-    """Every name under which the plan asks for it."""
-    return [f"{link.benchmark}/{link.arm}/{link.seed}" for link in results.plan.links if link.trial_id == trial]
+    return Page(
+        trial_path(trial), "trial.html", title, content, (*results.trail, (results.path_of(bench.name), bench.title))
+    )
 
 
 def _series(bench: BenchmarkResults, trial: str, rows: Sequence[Row]) -> list[Plot]:
-    series: dict[tuple[str, str], list[Row]] = defaultdict(list)
-    for row in rows:
-        series[row["split"], row["name"]].append(row)
+    series = sql.grouped(rows, "split", "name")
 
     def interest(key: tuple[str, str]) -> tuple[Any, ...]:
         return key[1] != "loss", key[1] not in bench.metrics, key[1].startswith("mechanism."), key
 
     plots = []
-    for key in sorted(series, key=interest)[:SHOWN_SERIES]:
-        compared = Compared([series[key][0]["arm"]], hatched=bench.stand_in)
-        plots.append(curve(compared, *key, Answer(sql.trial_series(trial, *key), series[key])))
-    return [plot for plot in plots if plot is not None]
+    for split, name in sorted(series, key=interest)[:SHOWN_SERIES]:
+        answer = Answer(sql.trial_series(trial, split, name), series[split, name])
+        compared = Compared([answer.rows[0]["arm"]], hatched=bench.stand_in)
+        plots.append(curve(compared, split, name, answer))
+    return list(filter(None, plots))

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import plotly.graph_objects as go
 import pytest
 from conftest import Written  # type: ignore[import-not-found]
 from hypothesis import given, settings
@@ -14,6 +15,7 @@ from report_support import write_suite
 
 import reports
 from harness import stats
+from harness.judge.ablation import parent_of
 from harness.store import open_reader
 from harness.suite.models import Arm
 from harness.vocabulary import Tone, Verdict
@@ -21,8 +23,7 @@ from reports import formatting
 from reports.data import ablations
 from reports.data.sql import command, literal
 from reports.data.suite_results import SuiteResults, gather
-from reports.figures.benchmark import spearman
-from reports.figures.figure import TONES, compact
+from reports.figures.figure import TONES, compact, drawing, spearman, trace
 from reports.pages import sentences
 
 
@@ -109,6 +110,25 @@ def test_the_rank_correlation_is_spearmans(pairs: list[tuple[int, int]]) -> None
         assert math.isnan(spearman(x, y))
 
 
+def test_plotly_checks_a_drawing_s_style_and_never_the_same_one_twice() -> None:
+    made = []
+
+    class Counted(go.Scatter):  # type: ignore[misc]
+        def __init__(self, *given: Any, **more: Any) -> None:
+            made.append(given)
+            super().__init__(*given, **more)
+
+    for points in ([1.0], [2.0, 3.0]):
+        drawn = trace(Counted, mode="lines", name="never drawn before", x=points, y=points)
+        assert (drawn["type"], drawn["mode"], drawn["y"]) == ("scatter", "lines", points)
+    assert len(made) == 1
+    for wrong in ({"modes": "lines"}, {"line": {"colour": "red"}}):
+        with pytest.raises(ValueError, match=r"[Ii]nvalid property"):
+            trace(go.Scatter, **wrong)
+    with pytest.raises(ValueError, match=r"[Ii]nvalid property"):
+        drawing([], xaxes={})
+
+
 def test_the_headline_counts_what_was_judged(mini: SuiteResults) -> None:
     said = sentences.headline(mini)
     assert said.startswith("Of 3 claims judged from trials, 1 holds in direction, 1 stays open and 1 has a mechanism")
@@ -143,10 +163,8 @@ def test_the_published_difference_points_where_the_claim_does(mini: SuiteResults
 
 def test_an_ablation_is_compared_with_the_arm_it_changes_least(written: Written, mini: SuiteResults) -> None:
     arms = mini.plan.arms
-    parent = ablations.parent_of("momentum", arms)
-    assert parent is not None
-    assert parent[0] == "ours"
-    assert parent[1] == "optimizer.momentum: 0.9"
+    assert parent_of("momentum", arms) == "ours"
+    assert ablations.changes(arms["momentum"], arms["ours"]) == "optimizer.momentum: 0.9"
     with open_reader(written.database, consistent=True) as reader:
         rows = ablations.ablations(reader, mini)
         row = next(row for row in rows if (row.arm, row.benchmark) == ("momentum", "digits-known"))
@@ -184,5 +202,9 @@ def test_an_ablation_that_names_its_parent_is_compared_with_it() -> None:
         "first": Arm(role="ablation", parent="ours", optimizer={**slots, "momentum": 0.5}),
         "second": Arm(role="ablation", parent="first", optimizer={**slots, "momentum": 0.5, "nesterov": True}),
     }
-    assert ablations.parent_of("first", arms) == ("ours", "optimizer.momentum: 0.5")
-    assert ablations.parent_of("second", arms) == ("first", "optimizer.nesterov: yes")
+    for name, parent, changed in (
+        ("first", "ours", "optimizer.momentum: 0.5"),
+        ("second", "first", "optimizer.nesterov: yes"),
+    ):
+        assert parent_of(name, arms) == parent
+        assert ablations.changes(arms[name], arms[parent]) == changed

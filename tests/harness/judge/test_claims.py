@@ -363,8 +363,10 @@ def test_parent_of_an_ablation() -> None:
         "second": Arm(role="method", optimizer="adamp", norm="layer"),
         "near": Arm(role="ablation", optimizer={"name": "adamp", "project": False}, norm="layer"),
         "named": Arm(role="ablation", optimizer="sgd", parent="base"),
+        "plain": Arm(role="ablation", optimizer={"name": "sgd", "momentum": 0.0}),
         "alone": Arm(role="ablation", objective="kd"),
     }
     assert parent_of("near", arms) == "second"
     assert parent_of("named", arms) == "base"
+    assert parent_of("plain", arms) == "base"  # no method has an optimizer like it, a baseline has
     assert parent_of("alone", arms) is None

@@ -1,6 +1,7 @@
-"""The forest plot: one line a comparison, its interval, and at paper scale the published value beside it.
+"""Figures of plain elements, which show at once, without scripts too.
 
-It is made of plain elements, not drawn by a script: it shows at once, without scripts too, and every line is a link.
+The forest plot has one line a comparison, its interval, and at paper scale the published value beside it; every line is
+a link. The small scatter under a claim has the mechanism's quantity against the gain, as a path of dots.
 """
 
 from __future__ import annotations
@@ -14,11 +15,16 @@ from typing import Any
 from harness.vocabulary import Tone
 from reports import formatting
 from reports.data.claims import Claim
+from reports.data.comparisons import DoseAndGain
 from reports.data.suite_results import SuiteResults
-from reports.figures.figure import Figure
+from reports.figures.figure import Figure, spearman
 
 FAR = 2.0
 """An axis reaches at most so many times as far as nine tenths of the interval ends; what lies beyond gets an arrow."""
+WIDTH, HEIGHT = 220.0, 110.0
+"""Of a scatter, in its own units."""
+MOST = 120
+"""Points of a scatter, evenly chosen of more; the correlation is over all."""
 TICKS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -238,3 +244,60 @@ def _as_published(results: SuiteResults, unit: str, claims: Sequence[Claim], pla
         measured=f"difference, {unit}" if unit else "difference",
         marks=marks,
     )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Points of a dose (across) and a gain (up), one a trial.
+
+    Attributes:
+        own: the claim's own arm as an SVG path of dots; ``others`` all further arms.
+        zero: height of a gain of zero.
+        ends: words for the least and the largest dose, the least and the largest gain.
+        rank: Spearman's correlation over all points.
+    """
+
+    metric: str
+    against: str
+    own: str
+    others: str
+    zero: float
+    ends: tuple[str, str, str, str]
+    rank: float
+    points: int
+    arms: int
+    sql: str
+
+    @property
+    def alt(self) -> str:
+        """The drawing in words."""
+        return (
+            f"{self.metric} from {self.ends[0]} to {self.ends[1]} against the gain over {self.against} from "
+            f"{self.ends[2]} to {self.ends[3]}, {formatting.count(self.points, 'trial')} of "
+            f"{formatting.count(self.arms, 'arm')}: rank correlation {formatting.number(self.rank, 2)}."
+        )
+
+
+def scatter(claim: Claim, given: DoseAndGain) -> Scatter:
+    """A claim's doses and gains as dots."""
+    doses, gains = [dose for _, dose, _ in given.points], [gain for _, _, gain in given.points]
+    across, up = _range(doses), _range([*gains, 0.0])
+
+    def at(dose: float, gain: float) -> tuple[float, float]:
+        return (6 + (WIDTH - 12) * (dose - across[0]) / (across[1] - across[0]),
+                HEIGHT - 6 - (HEIGHT - 12) * (gain - up[0]) / (up[1] - up[0]))  # fmt: skip
+
+    def path(own: bool) -> str:
+        chosen = [at(dose, gain) for arm, dose, gain in given.points if (arm == claim.arm) is own]
+        return "".join(f"M{x:.1f} {y:.1f}h0" for x, y in chosen[:: max(1, len(chosen) * 2 // MOST)])
+
+    ends = (formatting.number(min(doses)), formatting.number(max(doses)),
+            formatting.number(min(gains), sign=True), formatting.number(max(gains), sign=True))  # fmt: skip
+    arms = len({arm for arm, _, _ in given.points})
+    return Scatter(given.metric, claim.against, path(True), path(False), round(at(doses[0], 0.0)[1], 1), ends,
+                   spearman(doses, gains), len(given.points), arms, given.sql)  # fmt: skip
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    return (low, high) if high > low else (low - 0.5, high + 0.5)
