@@ -131,7 +131,7 @@ def trace(kind: type[BaseTraceType], **properties: Any) -> dict[str, Any]:
         ValueError: Plotly does not know a property.
     """
     points = {name: properties.pop(name) for name in POINTS if name in properties}
-    return {**_checked(kind, json.dumps(properties)), **points}
+    return {**_checked(kind, json.dumps(properties)), **points}  # type: ignore[arg-type]
 
 
 def dots(**properties: Any) -> dict[str, Any]:

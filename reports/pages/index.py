@@ -73,7 +73,7 @@ def _difference(entry: IndexEntry) -> Cell:
     if entry.difference is None:
         return Cell("–", "n")
     text = f"{formatting.number(entry.difference, sign=True)} {entry.unit}"
-    below = f"{formatting.interval(entry.low, entry.high)}, n {entry.n}"
+    below = f"{formatting.interval(*entry.interval)}, n {entry.n}"
     return Cell(text, "n", below=below, order=entry.difference)
 
 
@@ -82,7 +82,10 @@ COLUMNS = (
     Column("What", lambda entry: Cell(entry.text, "words", anchor=entry.anchor, below=entry.where)),
     Column("Comparison", lambda entry: Cell(entry.contrast)),
     Column("Difference", _difference),
-    Column("Suite, scale", lambda entry: Cell(f"{entry.suite}, {entry.scale}", tag=entry.stand_in * "stand-in")),
+    Column(
+        "Suite, scale",
+        lambda entry: Cell(f"{entry.results.name}, {entry.results.scale}", tag=entry.stand_in * "stand-in"),
+    ),
 )
 """The columns, from left to right."""
 
@@ -97,7 +100,7 @@ def index_page(suites: Sequence[SuiteResults], ablations: Mapping[tuple[str, str
     content: dict[str, Any] = {
         "suites": [_card(results, bool(ablations[results.name, results.scale])) for results in suites],
         "columns": [column.title for column in COLUMNS],
-        "entries": [(entry.path, [column.cell(entry) for column in COLUMNS]) for entry in entries],
+        "entries": [(entry.results.path, [column.cell(entry) for column in COLUMNS]) for entry in entries],
         "provenance": provenance(suites),
     }
     return Page("index.html", "index.html", "Report", content)
