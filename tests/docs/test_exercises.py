@@ -98,12 +98,12 @@ def test_a_task_is_two_files(stripes: Tree) -> None:
 
 def test_a_verdict_is_two_files(tree: Tree, tiny_text: str) -> None:
     assert tree.follow("Add a verdict") == {"harness/vocabulary.py", "harness/judge/verdicts.py"}
-    equal = tiny_text.replace("effect: 3.0", "effect: 0.0").replace("own_sd: 0.3", "own_sd: 0.05")
-    equal = equal.replace("better: higher}", "better: higher, floor: 0.5}")
+    equal = tiny_text.replace("effect: 3.0", "effect: 0.0").replace("own_sd: 0.3", "own_sd: 0.05, pair_sd: 10")
     (tree.folder / "tiny.yaml").write_text(equal, encoding="utf-8")
     (verdict,) = run(tree, "tiny.yaml")["verdicts"]
     assert verdict["verdict"] == "practically equal"
-    assert -0.5 < verdict["ci_low"] < 0 < verdict["ci_high"] < 0.5
+    smallest = verdict["design"]["smallest"]
+    assert -smallest < verdict["ci_low"] < 0 < verdict["ci_high"] < smallest
     assert "practically equal" in tree.call("harness", "claims", "tiny.yaml")
     assert "\x1b[33mpractically equal" in tree.call("harness", "claims", "tiny.yaml", FORCE_COLOR="1", TERM="xterm")
     told = page(tree, "tiny.yaml", "index.html")
@@ -130,7 +130,7 @@ KEY = '    patience: int = option(0, "evaluations without progress that are born
 def test_a_key_of_the_recipe_is_one_file(tree: Tree, tiny_text: str) -> None:
     """It is valid in a benchmark's recipe, in an arm's ``set:`` and as ``--set``, and the loop has it."""
     before = tree.content()
-    tree.edit("harness/trial/recipe.py", "    def total_steps(", f"{KEY}\n    def total_steps(")
+    tree.edit("harness/trial/recipe.py", "    memory_layout: str", f"{KEY}    memory_layout: str")
     assert [name for name, text in tree.content().items() if before.get(name) != text] == ["harness/trial/recipe.py"]
     given = tiny_text.replace("recipe: {steps: 20,", "recipe: {steps: 20, patience: 1,")
     (tree.folder / "tiny.yaml").write_text(given.replace("effect: 3.0}", "effect: 3.0, patience: 2}"), encoding="utf-8")
