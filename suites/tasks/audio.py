@@ -36,13 +36,11 @@ class Excerpts:
     """
 
     def __init__(self, split: SoundSplit, length: int, device: torch.device) -> None:
-        if not length and isinstance(split.waves, SoundFiles):
+        held = split.waves
+        if not length and isinstance(held, SoundFiles):
             raise HarnessError("audio: recordings in files differ in length; set samples to that of an excerpt")
-        waves = split.waves
-        self.read: Callable[[int], Any] = (
-            waves.read if isinstance(waves, SoundFiles) else torch.tensor(waves).__getitem__
-        )
-        self.length = length or int(split.waves.shape[1])  # type: ignore[union-attr]
+        self.read: Callable[[int], Any] = held.read if isinstance(held, SoundFiles) else torch.tensor(held).__getitem__
+        self.length = length or int(held.shape[1])  # type: ignore[union-attr]
         targets = torch.tensor(split.targets, device=device)
         self.targets = targets.float() if targets.dim() == 2 else targets
         self.device = device
