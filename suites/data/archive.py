@@ -118,7 +118,7 @@ def text_of(path: Path, source: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourcePath:
     """Where the bytes of a source lie: a folder, file or archive that is there, and its checksum."""
 
     source: str
@@ -126,7 +126,7 @@ class Place:
     checksum: str
 
 
-def place_of(request: DataRequest[Any]) -> Place:
+def place_of(request: DataRequest[Any]) -> SourcePath:
     """The user's own folder or archive at ``path``, or what a named source is made of where that is one.
 
     Raises:
@@ -140,7 +140,7 @@ def place_of(request: DataRequest[Any]) -> Place:
     found = checksum(path)
     if own is None and path.is_file():
         require_sum(request.name, path, found, next(iter(request.files.values())))
-    return Place(request.name, path, found)
+    return SourcePath(request.name, path, found)
 
 
 def folder_of(request: DataRequest[Any]) -> Path:

@@ -15,7 +15,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import Place, Tree, open_tree, place_of
+from suites.data.archive import SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
 from suites.data.sounds import SUFFIXES, RateOptions, Sounds, SoundSplit, Waves, decode, fitted
 from suites.data.types import Labels, held_out
@@ -36,7 +36,7 @@ def recordings(tree: Tree) -> list[str]:
 
 
 def decoded(
-    place: Place, rate: int, length: int, wanted: Callable[[Tree], list[str]] = recordings
+    place: SourcePath, rate: int, length: int, wanted: Callable[[Tree], list[str]] = recordings
 ) -> tuple[Waves, list[str]]:
     """Recordings (N, length) of a folder or archive and their names, sorted; decoded once, then from the cache.
 

@@ -21,7 +21,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import Place, open_tree, place_of
+from suites.data.archive import SourcePath, open_tree, place_of
 from suites.data.cache import cached
 from suites.data.csi_domains import Amplitudes, CsiDomains, CsiWindows, DivisionOptions, divide
 
@@ -109,7 +109,7 @@ def parse(content: bytes, where: str) -> Amplitudes:
     return np.hypot(values[..., 0], values[..., 1]).astype(np.float32)
 
 
-def read(place: Place, packets: int) -> dict[str, Any]:
+def read(place: SourcePath, packets: int) -> dict[str, Any]:
     """Every recording cut into windows of ``packets`` packets, the rest dropped; decoded once, then from the cache.
 
     Returns:

@@ -17,7 +17,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import Place, Tree, open_tree, place_of
+from suites.data.archive import SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
 from suites.data.types import Array, Images, ImageSplit, Labels, held_out
 
@@ -126,7 +126,7 @@ def decode_one(content: bytes, size: int, where: str) -> Array:
     return np.asarray(image).transpose(2, 0, 1)
 
 
-def read(place: Place, size: int) -> tuple[Array, Listing]:
+def read(place: SourcePath, size: int) -> tuple[Array, Listing]:
     """All images of a folder or archive, decoded once and then taken from the cache.
 
     Raises:

@@ -16,7 +16,7 @@ import numpy as np
 from harness.errors import HarnessError
 from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import Place, Tree, open_tree, place_of
+from suites.data.archive import SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
 from suites.data.imagefolder import SUFFIXES, decode, opened
 from suites.data.pairs import ImagePairs, PairSplit
@@ -87,7 +87,7 @@ def decode_masks(tree: Tree, files: Sequence[str], size: int, white: bool, sourc
     return out
 
 
-def read(place: Place, size: int, white: bool) -> dict[str, Array]:
+def read(place: SourcePath, size: int, white: bool) -> dict[str, Array]:
     """Images and masks by folder of ``FOLDERS``, and ``photographs``: numbers of what training images are cut from.
 
     Raises:
