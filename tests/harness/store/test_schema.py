@@ -19,7 +19,8 @@ def paths(tmp_path: Path) -> StorePaths:
     return StorePaths.of(tmp_path / "folder" / "h.duckdb")
 
 
-MORE = (*migrations(), Migration(2, "notes", "CREATE TABLE notes (text VARCHAR); INSERT INTO notes VALUES ('x')"))
+NOW = migrations()[-1].number
+MORE = (*migrations(), Migration(NOW + 1, "notes", "CREATE TABLE notes (text VARCHAR); INSERT INTO notes VALUES ('x')"))
 
 
 def backups(paths: StorePaths) -> list[Path]:
@@ -67,15 +68,15 @@ def test_migration_keeps_rows_and_leaves_a_backup(paths: StorePaths) -> None:
         owner.record(outcome("t"))
     with open_for_writing(paths, MORE) as connection:
         assert connection.execute("SELECT version, name FROM schema_version ORDER BY 1").fetchall() == [
-            (1, "initial"),
-            (2, "notes"),
+            *((step.number, step.name) for step in migrations()),
+            (NOW + 1, "notes"),
         ]
         assert connection.execute("FROM notes").fetchall() == [("x",)]
         assert connection.execute("SELECT status FROM trials").fetchall() == [("done",)]
     (backup,) = backups(paths)
-    assert "schema1" in backup.name
+    assert f"schema{NOW}" in backup.name
     old = connect(backup, read_only=True)
-    assert old.execute("SELECT max(version) FROM schema_version").fetchall() == [(1,)]
+    assert old.execute("SELECT max(version) FROM schema_version").fetchall() == [(NOW,)]
     assert old.execute("SELECT status FROM trials").fetchall() == [("done",)]
     old.close()
     with open_for_writing(paths, MORE):
@@ -86,11 +87,11 @@ def test_migration_keeps_rows_and_leaves_a_backup(paths: StorePaths) -> None:
 def test_a_migration_that_fails_is_undone_whole(paths: StorePaths) -> None:
     with open_for_writing(paths):
         pass
-    bad = Migration(3, "bad", "CREATE TABLE half (i INTEGER); SELECT * FROM nothing")
-    with pytest.raises(StoreError, match=r"migration 3 \(bad\) failed"), open_for_writing(paths, (*MORE, bad)):
+    bad = Migration(NOW + 2, "bad", "CREATE TABLE half (i INTEGER); SELECT * FROM nothing")
+    with pytest.raises(StoreError, match=rf"migration {NOW + 2} \(bad\) failed"), open_for_writing(paths, (*MORE, bad)):
         pass
     connection = connect(paths.database, read_only=True)
-    assert schema_of(connection) == 2
+    assert schema_of(connection) == NOW + 1
     assert connection.execute("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'half'").fetchall() == [(0,)]
     connection.close()
 
@@ -99,11 +100,11 @@ def test_newer_schema_is_refused_by_all(paths: StorePaths) -> None:
     with open_for_writing(paths, MORE):
         pass
     before = paths.database.read_bytes()
-    with pytest.raises(StoreError, match=r"schema 2 .* up to 1.*[Uu]pgrade"), Owner(paths.database):
+    with pytest.raises(StoreError, match=rf"schema {NOW + 1} .* up to {NOW}.*[Uu]pgrade"), Owner(paths.database):
         pass
-    with open_reader(paths.database) as reader, pytest.raises(StoreError, match="schema 2"):
+    with open_reader(paths.database) as reader, pytest.raises(StoreError, match=f"schema {NOW + 1}"):
         reader.query("FROM trials")
-    with open_reader(paths.database, consistent=True) as reader, pytest.raises(StoreError, match="schema 2"):
+    with open_reader(paths.database, consistent=True) as reader, pytest.raises(StoreError, match=f"schema {NOW + 1}"):
         reader.query("FROM trials")
     assert paths.database.read_bytes() == before
     assert not list(paths.journal.glob("*")) if paths.journal.exists() else True
@@ -117,7 +118,7 @@ def test_older_schema_is_read_through_a_migrated_copy(paths: StorePaths, monkeyp
         assert reader.query("FROM notes").rows == [("x",)]
         assert reader.finished(["t"]) == {"t": "done"}
     connection = connect(paths.database, read_only=True)
-    assert schema_of(connection) == 1
+    assert schema_of(connection) == NOW
     connection.close()
 
 
@@ -156,7 +157,7 @@ def test_wal_of_a_removed_database_is_not_replayed_into_the_next(paths: StorePat
     paths.database.parent.mkdir()
     paths.wal.write_bytes(b"of another life")
     with open_for_writing(paths) as connection:
-        assert schema_of(connection) == 1
+        assert schema_of(connection) == NOW
     assert [path.read_bytes() for path in paths.database.parent.glob("*.stray-*")] == [b"of another life"]
 
 
