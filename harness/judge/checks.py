@@ -104,27 +104,17 @@ def run_here(place: str) -> CheckResult:
     module, _, name = place.partition(":")
     try:
         check = getattr(importlib.import_module(module), name)()
-        ours, theirs, tolerance = float(check.ours), float(check.theirs), float(check.tolerance)
+        sides = float(check.ours), float(check.theirs), float(check.tolerance)
         relation = str(getattr(check, "relation", "equal"))
-        unit, detail = str(check.unit), str(check.detail)
+        told = str(check.unit), str(check.detail), relation
     except Exception as error:
         return _failed(place, f"{type(error).__name__}: {error}")
-    return CheckResult(
-        ours,
-        theirs,
-        tolerance,
-        unit,
-        detail,
-        relation,
-        relation_holds(ours, theirs, tolerance, relation),
-        code_of(place),
-    )
+    return CheckResult(*sides, *told, relation_holds(*sides, relation), code_of(place))
 
 
 def _failed(place: str, error: str) -> CheckResult:
-    return CheckResult(
-        math.nan, math.nan, 0.0, code=code_of(place), error=f"the check {place} could not be computed: {error}"
-    )
+    error = f"the check {place} could not be computed: {error}"
+    return CheckResult(math.nan, math.nan, 0.0, code=code_of(place), error=error)
 
 
 def main(places: list[str]) -> None:

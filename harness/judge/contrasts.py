@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -36,33 +36,28 @@ def name_contrasts(designs: Sequence[ClaimDesign]) -> list[ClaimDesign]:
         blocks = tuple(replace(block, contrast=name) for block, name in zip(blocks, per_block, strict=True))
         multiplicity = replace(design.multiplicity, contrast=contrasts[0])
         named.append(replace(design, blocks=blocks, multiplicity=multiplicity))
-    families = _families(named)
-    return [_with_family(design, families, claims) for design in named]
+    primary = _contrasts(design for design in named if design.multiplicity.family == "primary")
+    secondary = _contrasts(design for design in named if design.multiplicity.family != "primary")
+    others = tuple(name for name in secondary if name not in primary)
+    return [_with_family(design, primary, others, claims) for design in named]
+
+
+def _contrasts(designs: Iterable[ClaimDesign]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(block.contrast for design in designs for block in design.blocks if block.contrast))
 
 
 def _with_family(
-    design: ClaimDesign, families: Mapping[str, Mapping[str, None]], claims: Mapping[str, list[str]]
+    design: ClaimDesign, primary: tuple[str, ...], secondary: tuple[str, ...], claims: Mapping[str, list[str]]
 ) -> ClaimDesign:
     place = design.multiplicity
     if not place.contrast:
         return design
     contrasts = dict.fromkeys(block.contrast for block in design.blocks)
-    family = "primary" if contrasts.keys() & families["primary"].keys() else place.family
+    family = place.family if contrasts.keys().isdisjoint(primary) else "primary"
     sharing = tuple(dict.fromkeys(claim for name in contrasts for claim in claims[name]))
-    members = tuple(families["primary" if family == "primary" else "secondary"])
+    members = primary if family == "primary" else secondary
     place = replace(place, family=family, contrast_claims=sharing, members=members)
     return replace(design, multiplicity=place)
-
-
-def _families(designs: Sequence[ClaimDesign]) -> dict[str, dict[str, None]]:
-    """Tests by family; a test that a primary claim and others share is primary."""
-    primary: dict[str, None] = {}
-    secondary: dict[str, None] = {}
-    for design in designs:
-        for block in design.blocks:
-            if block.contrast:
-                (primary if design.multiplicity.family == "primary" else secondary)[block.contrast] = None
-    return {"primary": primary, "secondary": {name: None for name in secondary if name not in primary}}
 
 
 def _texts(design: ClaimDesign, tests: int) -> list[str]:

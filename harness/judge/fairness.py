@@ -35,11 +35,8 @@ def compare(method_spec: TrialSpec, baseline_spec: TrialSpec) -> tuple[tuple[str
             told.append(f"slot {slot}: another method")
         if other_method or len(slots) > 1:
             told += [_told(f"{slot}.{key}", *pair) for key, pair in sorted(hyper.items())]
-    forbidden = [] if one_key else [name for name in sorted(keys) if _forbids(name)]
-    reason = None
-    if forbidden:
-        said = ", ".join(_told(name, *keys[name]) for name in forbidden)
-        reason = f"the arms do not have equal budgets or environments: {said}"
+    forbidden = "" if one_key else ", ".join(_told(name, *keys[name]) for name in sorted(keys) if _forbids(name))
+    reason = f"the arms do not have equal budgets or environments: {forbidden}" if forbidden else None
     return (*told, *extra), reason
 
 

@@ -215,11 +215,9 @@ def _numbers(design: ClaimDesign, unit: Unit) -> dict[str, Any]:
 
 
 def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> dict[str, Any]:
-    values, alpha = pairs.values, design.rules.alpha
-    needed = None
-    if len(values) > 1 and all(map(math.isfinite, values)):
-        mean, sd = sum(values) / len(values), sample_sd(values) or 0.0
-        needed = stats.seeds_for_power(mean, sd, alpha, maximum=100_000) if sd > 0 else None
+    values, alpha, needed = pairs.values, design.rules.alpha, None
+    if all(map(math.isfinite, values)) and (sd := sample_sd(values)):
+        needed = stats.seeds_for_power(sum(values) / len(values), sd, alpha, maximum=100_000)
     fixed = len(values) >= 5 and not design.rules.sequential
     boot = stats.studentised_bootstrap(values, alpha) if fixed else None
     return {
@@ -238,9 +236,7 @@ def _reduction(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> fl
     """Mean difference as a share of the baseline's distance from the perfect score; up = as claimed."""
     values, perfect = pairs.values, examined.block.perfect
     baseline = [pairs.baseline[seed] for seed in sorted(pairs.baseline)]
-    if perfect is None or design.pairing.log_ratio or not values or not baseline:
-        return None
-    if not all(map(math.isfinite, values)):
+    if perfect is None or design.pairing.log_ratio or not baseline or not all(map(math.isfinite, values)):
         return None
     error = abs(perfect - sum(baseline) / len(baseline))
     return sum(values) / len(values) / error if error > 0 else None
@@ -291,12 +287,12 @@ def _correlation(pairs: Pairs) -> float | None:
 
 def _shown(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> list[dict[str, Any]]:
     """Comparators that do not decide, unadjusted."""
-    entries, block = [], examined.block
-    for arm in design.question.others:
-        pairs = pair(design.pairing, block, block.chain[0], arm, evidence)
-        if pairs.planned and block.cells.get(arm):
-            entries.append(_entry(design, pairs) | {"against": arm, "benchmark": block.benchmark})
-    return entries
+    block = examined.block
+    return [
+        _entry(design, pairs) | {"against": arm, "benchmark": block.benchmark}
+        for arm in design.question.others
+        if block.cells.get(arm) and (pairs := pair(design.pairing, block, block.chain[0], arm, evidence)).planned
+    ]
 
 
 def _gate_entry(gate: GateReading) -> dict[str, Any]:
