@@ -64,7 +64,7 @@ def compared(first: FinishedTrial, outcome: Outcome) -> dict[str, Any]:
     """The journal's detail: how many numbers were compared, and which differ in any bit."""
     second = FinishedTrial.of(first.job, outcome)
     common = sorted(first.results.keys() & second.results.keys())
-    differing = [key for key in common if not _same(first.results[key], second.results[key])]
+    differing = [key for key in common if not same(first.results[key], second.results[key])]
     lost = sorted(first.results.keys() ^ second.results.keys())
     return {
         "trial_id": first.job.trial_id,
@@ -78,7 +78,8 @@ def compared(first: FinishedTrial, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _same(one: float | None, other: float | None) -> bool:
+def same(one: float | None, other: float | None) -> bool:
+    """Whether two numbers are equal, NaN to NaN."""
     if one is None or other is None:
         return one is other
     return one == other or (math.isnan(one) and math.isnan(other))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 from harness.execute.executors.base import Executor, Progress
 from harness.execute.worker import Job
@@ -36,18 +36,8 @@ class Policy:
     stop_at: float | None = None
 
 
-class Recorder(Protocol):
-    """Takes the journal's events; the store's owner does."""
-
-    def record(self, event: Event) -> None:
-        """Keep an event."""
-
-
-class NullRecorder:
-    """Keeps no event."""
-
-    def record(self, event: Event) -> None:
-        """Nothing."""
+Recorder = Callable[[Event], object]
+"""Takes the journal's events, as ``Owner.record`` does."""
 
 
 class Watch:
@@ -73,8 +63,8 @@ class Dispatcher:
     More jobs may be submitted between outcomes: sequential seeds and sweeps ask for the next trials that way.
     """
 
-    def __init__(self, owner: Recorder, run_id: str, executor: Executor, policy: Policy, watch: Watch) -> None:
-        self._owner, self._run_id, self._executor = owner, run_id, executor
+    def __init__(self, record: Recorder, run_id: str, executor: Executor, policy: Policy, watch: Watch) -> None:
+        self._record, self._run_id, self._executor = record, run_id, executor
         self._policy, self._watch = policy, watch
         self._waiting: deque[Job] = deque()
         self._running: dict[str, Job] = {}
@@ -118,7 +108,7 @@ class Dispatcher:
             if job is None or (self._policy.exclusive and self._running) or not self._executor.has_room(job):
                 return
             self._waiting.remove(job)
-            self._owner.record(StartedEvent(job.trial_id, self._run_id, job.attempt))
+            self._record(StartedEvent(job.trial_id, self._run_id, job.attempt))
             self._running[job.trial_id] = job
             self._began[job.trial_id] = time.monotonic()
             self._executor.submit(job)
@@ -131,7 +121,7 @@ class Dispatcher:
             self._open.discard(job.trial_id)
             error = f"its prerequisite {failed.label} ({failed.trial_id[:12]}) did not succeed"
             outcome = Outcome(job.trial_id, Status.CANCELLED, error=error)
-            self._owner.record(OutcomeEvent(outcome, self._run_id))
+            self._record(OutcomeEvent(outcome, self._run_id))
             self._watch.finished(job, outcome)
             yield job, outcome
             yield from self._cancel_dependants(job)
@@ -149,7 +139,7 @@ class Dispatcher:
 
     def _try_again(self, job: Job, outcome: Outcome) -> bool:
         """Journal an outcome; True where the trial gets another attempt."""
-        self._owner.record(OutcomeEvent(outcome, self._run_id))
+        self._record(OutcomeEvent(outcome, self._run_id))
         if outcome.joules:
             self._log("energy", {"trial_id": job.trial_id, "joules": outcome.joules})
         if outcome.crashed and outcome.status == Status.FAILED and job.attempt < self._policy.attempts:
@@ -179,7 +169,7 @@ class Dispatcher:
                 self._alive.add(beat.trial_id)
                 self._began[beat.trial_id] = now
             if beat.steps:
-                self._owner.record(HeartbeatEvent(beat.trial_id, beat.step, beat.steps, beat.loss))
+                self._record(HeartbeatEvent(beat.trial_id, beat.step, beat.steps, beat.loss))
         self._watch.progressed(beats)
 
     def abandon(self) -> None:
@@ -187,8 +177,8 @@ class Dispatcher:
         for trial_id in list(self._running):
             self._executor.cancel(trial_id)
             outcome = Outcome(trial_id, Status.CANCELLED, error="interrupted by the user")
-            self._owner.record(OutcomeEvent(outcome, self._run_id))
+            self._record(OutcomeEvent(outcome, self._run_id))
         self._running.clear()
 
     def _log(self, kind: str, detail: dict[str, Any]) -> None:
-        self._owner.record(LogEvent(kind, detail, self._run_id))
+        self._record(LogEvent(kind, detail, self._run_id))

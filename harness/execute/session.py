@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from harness.data.folders import check_folders
 from harness.data.locate import require_data, weights_file
 from harness.errors import MissingDataError
-from harness.execute.dispatch import Dispatcher, NullRecorder, Policy, Watch
+from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
 from harness.execute.worker import Job
 from harness.plan.planning import Plan, Trial, sources_of
 from harness.registry.user_methods import UserMethod
 from harness.store import Outcome, Owner
 from harness.store.events import PlannedEvent
-from harness.trial.weights import has_product
+from harness.trial.saved import has_product
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,11 @@ class SessionRequest:
     policy: Policy = field(default_factory=Policy, kw_only=True)
     own_methods: tuple[UserMethod, ...] = field(default=(), kw_only=True)
     command: str = field(default="", kw_only=True)
+
+    @property
+    def artifacts(self) -> Path:
+        """The folder of the trials' folders."""
+        return (self.database.parent / "artifacts").resolve()
 
 
 def now() -> str:
@@ -79,9 +83,7 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         try:
             if self._dispatcher is not None and isinstance(error, KeyboardInterrupt):
                 self._dispatcher.abandon()
@@ -112,34 +114,26 @@ class Session:
             HarnessError: the executor cannot be had.
         """
         self.owner.record(planned(self.run_id, plan, stored.keys() - self._ran))
-        jobs = jobs_of(plan, stored, self.request)
-        for job, outcome in self._dispatched(jobs) if jobs else ():
-            self._ran.add(job.trial_id)
-            yield job, outcome
-
-    def _dispatched(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
-        self._dispatcher = Dispatcher(self.owner, self.run_id, self._started(), self.policy, self.watch)
-        self._dispatcher.submit(jobs)
-        return self._dispatcher.outcomes()
+        if jobs := jobs_of(plan, stored, self.request):
+            self._dispatcher = self._dispatching(jobs, self.owner.record, self.watch)
+            for job, outcome in self._dispatcher.outcomes():
+                self._ran.add(job.trial_id)
+                yield job, outcome
 
     def repeat(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         """Run jobs whose trials have their outcome already: nothing of it is journalled or shown."""
-        waiting = list(jobs)
-        if waiting:
-            dispatcher = Dispatcher(NullRecorder(), self.run_id, self._started(), self.policy, Watch())
-            dispatcher.submit(waiting)
-            yield from dispatcher.outcomes()
+        if waiting := list(jobs):
+            yield from self._dispatching(waiting, lambda event: None, Watch()).outcomes()
 
-    def _started(self) -> Executor:
-        """The executor, made when it is first needed."""
+    def _dispatching(self, jobs: Iterable[Job], record: Recorder, watch: Watch) -> Dispatcher:
+        """A dispatcher of jobs; the executor is made when it is first needed."""
         if self.executor is None:
-            options = ExecutorOptions(
-                self.request.database.with_name(self.request.database.name + ".sessions"),
-                self.request.address,
-                self.request.gpus_per_trial,
-            )
+            notes = self.request.database.with_name(self.request.database.name + ".sessions")
+            options = ExecutorOptions(notes, self.request.address, self.request.gpus_per_trial)
             self.executor = EXECUTORS[self.request.executor](options)
-        return self.executor
+        dispatcher = Dispatcher(record, self.run_id, self.executor, self.policy, watch)
+        dispatcher.submit(jobs)
+        return dispatcher
 
 
 def planned(run_id: str, plan: Plan, reused: Iterable[str]) -> PlannedEvent:
@@ -165,7 +159,7 @@ def jobs_of(plan: Plan, stored: Mapping[str, str], request: SessionRequest) -> l
     """The trials that must run, as they travel to workers: those without a result, and those whose product is lost
     while another trial still needs it.
     """
-    artifacts = (request.database.parent / "artifacts").resolve()
+    artifacts = request.artifacts
     by_id = {trial.trial_id: trial for trial in plan.trials}
     wanted = [trial for trial in plan.trials if trial.trial_id not in stored]
     products = {before for trial in wanted for before in trial.needs.values()}
@@ -173,25 +167,30 @@ def jobs_of(plan: Plan, stored: Mapping[str, str], request: SessionRequest) -> l
     made = {before for trial in plan.trials for before in trial.needs.values()}
     running = {trial.trial_id for trial in (*lost, *wanted)}
     return [
-        Job(
-            trial.trial_id,
-            trial.label,
-            trial.spec,
-            artifacts / trial.trial_id,
-            timeout_seconds=float(trial.spec.recipe["timeout_seconds"]),
-            prerequisites=_products(trial, artifacts),
+        replace(
+            job_of(trial, request, artifacts / trial.trial_id),
             needs=tuple(before for before in trial.needs.values() if before in running),
             keep_product=trial.trial_id in made,
-            own_methods=request.own_methods,
         )
         for trial in plan.trials
         if trial.trial_id in running
     ]
 
 
-def _products(trial: Trial, artifacts: Path) -> dict[str, Path]:
-    """Where what a trial starts from lies, by name: products of other trials, or published weights."""
-    products = {name: artifacts / before for name, before in trial.needs.items()}
+def job_of(trial: Trial, request: SessionRequest, folder: Path, stored: Mapping[str, str] | None = None) -> Job:
+    """A trial as it travels to a worker that may start it at once; ``stored`` as of :func:`products_of`."""
+    timeout = float(trial.spec.recipe["timeout_seconds"])
+    products = products_of(trial, request.artifacts, stored)
+    job = Job(trial.trial_id, trial.label, trial.spec, folder, timeout_seconds=timeout, prerequisites=products)
+    return replace(job, own_methods=request.own_methods)
+
+
+def products_of(trial: Trial, artifacts: Path, stored: Mapping[str, str] | None = None) -> dict[str, Path]:
+    """Where what a trial starts from lies, by name: products of other trials, or published weights.
+
+    ``stored``: the identities under which trials are stored that have others now.
+    """
+    products = {name: artifacts / (stored or {}).get(before, before) for name, before in trial.needs.items()}
     for name, start in trial.spec.prerequisites.items():
         if start.weights is not None:
             products[name] = weights_file(start.weights)

@@ -6,29 +6,30 @@ found by content, prerequisites by theirs: the identities of trials that start f
 
 from __future__ import annotations
 
-import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from harness import registry
 from harness.data.checksums import sha256_of
-from harness.data.locate import weights_file
+from harness.execute.determinism import same
 from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id
 from harness.execute.run import new_run_id
-from harness.execute.session import Session, SessionRequest, check_data, now, trial_row
-from harness.execute.worker import Job
+from harness.execute.session import Session, SessionRequest, check_data, job_of, now, products_of, trial_row
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.store import Outcome, Owner, Queries, open_reader
 from harness.store.events import AdoptedEvent, EnvironmentEvent, LogEvent, OutcomeEvent, PlannedEvent
 from harness.suite import Suite
+from harness.trial.files import replacing
 from harness.trial.recipe import identity_of
 from harness.trial.result import Artifact, MetricSeries, Score
-from harness.trial.weights import FILE, has_product
+from harness.trial.saved import PRODUCT, has_product
 from harness.vocabulary import FINAL, Status
 
 
@@ -49,11 +50,8 @@ class StoredMatch:
     @property
     def groups(self) -> frozenset[tuple[str, str]]:
         """What of a sample it covers: its task, and the family of each of its methods."""
-        families = {
-            registry.entry("method", name).card.family
-            for name in sorted({method.name for method in self.trial.spec.slots})
-        }
-        return frozenset({("task", self.trial.spec.task)} | {("family", family) for family in families})
+        families = (registry.entry("method", method.name).card.family for method in self.trial.spec.slots)
+        return frozenset([("task", self.trial.spec.task), *(("family", family) for family in families)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,22 +108,29 @@ def verify(
     """
     plan = make_plan(suite, selection)
     check_data(plan)
-    artifacts = (request.database.parent / "artifacts").resolve()
     with Owner(request.database, f"verify-{new_run_id()}") as owner:
         owner.flush()
         with open_reader(request.database) as reader:
             matches = matches_of(plan, reader)
             older = [match for match in matches if match.older]
-            chosen, uncovered = sample_of(older or matches, sample, lambda match: _runs(match, matches, artifacts))
+            now_stored_as = {match.trial.trial_id: match.stored_id for match in matches}
+            chosen, uncovered = sample_of(older or matches, sample, request.artifacts, now_stored_as)
             stored = {match.stored_id: stored_outcome(reader, match.stored_id) for match in chosen}
         owner.record(EnvironmentEvent(environment_id(), environment()))
-        repetitions = tuple(_compare(owner, request, watch, chosen, matches, stored))
+        with tempfile.TemporaryDirectory() as folder, Session(owner, request, request.policy, watch) as session:
+            again = {match.trial.trial_id: match for match in chosen}
+            folders = {trial_id: Path(folder) / trial_id[:16] for trial_id in again}
+            jobs = [job_of(match.trial, request, folders[trial_id], now_stored_as) for trial_id, match in again.items()]
+            repetitions = tuple(
+                compared(again[job.trial_id], stored[again[job.trial_id].stored_id], outcome)
+                for job, outcome in session.repeat(jobs)
+            )
         found = Verification(len(matches) - len(older), len(older), repetitions, uncovered)
         detail = {"suite": suite.name, "sample": len(repetitions), "numbers": sum(one.numbers for one in repetitions),
                   "differing": [one.label for one in repetitions if not one.equal], "older": len(older)}  # fmt: skip
         owner.record(LogEvent("verified", detail, str(owner.run_id)))
         if adopt and older and found.agrees and not uncovered:
-            _adopt(owner, request.database, older, artifacts, found)
+            _adopt(owner, request, older, found)
             found = replace(found, adopted=len(older))
     return found
 
@@ -138,22 +143,16 @@ def matches_of(plan: Plan, reader: Queries) -> list[StoredMatch]:
     ).dicts()
     specs = {row["trial_id"]: _restored(row["spec"]) for row in rows if row["spec"] is not None}
     known: dict[str, str] = {}
-    by_content: dict[str, dict[str, Any]] = {}
-    for row in rows:
-        if row["status"] in FINAL and row["trial_id"] in specs:
-            by_content[_content(row["trial_id"], specs, known)] = row
+    finished = {row["trial_id"]: row for row in rows if row["status"] in FINAL}
+    by_content = {_content(trial_id, specs, known): row for trial_id, row in finished.items() if trial_id in specs}
     planned = {trial.trial_id: trial.spec.to_json() for trial in plan.trials}
-    now_stored = reader.finished(planned)
     contents: dict[str, str] = {}
-    found = []
+    matches = []
     for trial in plan.trials:
-        match = by_content.get(_content(trial.trial_id, planned, contents))
-        if trial.trial_id in now_stored:
-            seconds = match["wall_seconds"] or 0.0 if match is not None else 0.0
-            found.append(StoredMatch(trial, trial.trial_id, trial.fingerprint, seconds))
-        elif match is not None:
-            found.append(StoredMatch(trial, match["trial_id"], match["fingerprint"], match["wall_seconds"] or 0.0))
-    return found
+        row = finished.get(trial.trial_id) or by_content.get(_content(trial.trial_id, planned, contents))
+        if row is not None:
+            matches.append(StoredMatch(trial, row["trial_id"], row["fingerprint"], row["wall_seconds"] or 0.0))
+    return matches
 
 
 def _content(trial_id: str, specs: Mapping[str, Mapping[str, Any]], known: dict[str, str]) -> str:
@@ -180,11 +179,18 @@ def _restored(value: Any) -> Any:
 
 
 def sample_of(
-    matches: Sequence[StoredMatch], sample: int, runs: Callable[[StoredMatch], bool]
+    matches: Sequence[StoredMatch], sample: int, artifacts: Path, stored: Mapping[str, str]
 ) -> tuple[list[StoredMatch], tuple[str, ...]]:  # fmt: skip
-    """The quickest trials that cover every task and family, then the quickest others; and what cannot be covered."""
+    """The quickest trials that cover every task and family, then the quickest others; and what cannot be covered.
+
+    Only trials can run whose prerequisites' products are still among the ``artifacts``, as they are ``stored``.
+    """
     wanted = {group for match in matches for group in match.groups}
-    ready = sorted((match for match in matches if runs(match)), key=lambda match: (match.seconds, match.trial.label))
+    ready = []
+    for match in sorted(matches, key=lambda match: (match.seconds, match.trial.label)):
+        starts = products_of(match.trial, artifacts, stored).values()
+        if all(has_product(path) for path in starts if path.suffix == ""):
+            ready.append(match)
     chosen: list[StoredMatch] = []
     covered: set[tuple[str, str]] = set()
     for match in ready:
@@ -194,38 +200,6 @@ def sample_of(
     # a later choice may cover what an earlier one was chosen for; the sample stays a little larger then
     chosen += [match for match in ready if match not in chosen][: max(0, sample - len(chosen))]
     return chosen, tuple(sorted(f"{kind} {name}" for kind, name in wanted - covered))
-
-
-def _runs(match: StoredMatch, matches: Sequence[StoredMatch], artifacts: Path) -> bool:
-    """Whether what it starts from is still there."""
-    return all(has_product(path) for path in _products(match, matches, artifacts).values() if path.suffix == "")
-
-
-def _products(match: StoredMatch, matches: Sequence[StoredMatch], artifacts: Path) -> dict[str, Path]:
-    stored = {one.trial.trial_id: one.stored_id for one in matches}
-    products = {name: artifacts / stored.get(before, before) for name, before in match.trial.needs.items()}
-    for name, start in match.trial.spec.prerequisites.items():
-        if start.weights is not None:
-            products[name] = weights_file(start.weights)
-    return products
-
-
-def _compare(
-    owner: Owner, request: SessionRequest, watch: Watch, chosen: Sequence[StoredMatch],
-    matches: Sequence[StoredMatch], stored: Mapping[str, Outcome],
-) -> Iterator[Repetition]:  # fmt: skip
-    artifacts = (request.database.parent / "artifacts").resolve()
-    by_id = {match.trial.trial_id: match for match in chosen}
-    with tempfile.TemporaryDirectory() as folder, Session(owner, request, request.policy, watch) as session:
-        jobs = [
-            Job(trial.trial_id, trial.label, trial.spec, Path(folder) / trial.trial_id[:16],
-                timeout_seconds=float(trial.spec.recipe["timeout_seconds"]),
-                prerequisites=_products(match, matches, artifacts), own_methods=request.own_methods)
-            for match in chosen for trial in (match.trial,)
-        ]  # fmt: skip
-        for job, outcome in session.repeat(jobs):
-            match = by_id[job.trial_id]
-            yield compared(match, stored[match.stored_id], outcome)
 
 
 def compared(match: StoredMatch, stored: Outcome, again: Outcome) -> Repetition:
@@ -240,21 +214,14 @@ def compared(match: StoredMatch, stored: Outcome, again: Outcome) -> Repetition:
 
 
 def _numbers(outcome: Outcome) -> dict[str, list[float | None]]:
-    found: dict[str, list[float | None]] = {}
-    for split, metric, value in outcome.results:
-        found[f"{split}.{metric}"] = [value]
+    numbers: dict[str, list[float | None]] = {f"{one.split}.{one.metric}": [one.value] for one in outcome.results}
     for series in outcome.series:
-        found[f"{series.split}.{series.name} over steps"] = [*map(float, series.step), *series.value]
-    return found
+        numbers[f"{series.split}.{series.name} over steps"] = [*map(float, series.step), *series.value]
+    return numbers
 
 
 def _same(first: list[float | None] | None, second: list[float | None] | None) -> bool:
-    if first is None or second is None or len(first) != len(second):
-        return False
-    return all(
-        a == b or (a is not None and b is not None and math.isnan(a) and math.isnan(b))
-        for a, b in zip(first, second, strict=True)
-    )
+    return first is not None and second is not None and len(first) == len(second) and all(map(same, first, second))
 
 
 def stored_outcome(reader: Queries, trial_id: str) -> Outcome:
@@ -264,11 +231,8 @@ def stored_outcome(reader: Queries, trial_id: str) -> Outcome:
         "SELECT split, name, step, epoch, value, elapsed_seconds FROM metrics WHERE trial_id = ? ORDER BY ALL",
         (trial_id,),
     ).rows
-    series: dict[tuple[str, str], MetricSeries] = {}
-    for split, name, step, epoch, value, elapsed in rows:
-        one = series.setdefault((split, name), MetricSeries(split, name))
-        for column, item in ((one.step, step), (one.epoch, epoch), (one.value, value), (one.elapsed_seconds, elapsed)):
-            column.append(item)
+    columns = [(key, list(zip(*points, strict=True))[2:]) for key, points in groupby(rows, itemgetter(0, 1))]
+    series = tuple(MetricSeries(*key, *map(list, points)) for key, points in columns)
     artifacts = tuple(
         Artifact(one["name"], one["kind"], Path(one["path"]), one["caption"] or "")
         for one in reader.artifacts([trial_id])
@@ -277,11 +241,11 @@ def stored_outcome(reader: Queries, trial_id: str) -> Outcome:
     started = row["started_at"].isoformat() if row.get("started_at") is not None else None
     return Outcome(
         trial_id, Status(row["status"]), row["attempts"], started, row["environment_id"], row["device"], row["error"],
-        results, tuple(series.values()), artifacts, row["wall_seconds"], row["cpu_seconds"], row["peak_memory_mb"],
+        results, series, artifacts, row["wall_seconds"], row["cpu_seconds"], row["peak_memory_mb"],
     )  # fmt: skip
 
 
-def _adopt(owner: Owner, database: Path, older: Sequence[StoredMatch], artifacts: Path, found: Verification) -> None:
+def _adopt(owner: Owner, request: SessionRequest, older: Sequence[StoredMatch], found: Verification) -> None:
     """Journal the numbers of older trials under today's identities; that they are adopted comes first."""
     run_id, numbers = str(owner.run_id), sum(one.numbers for one in found.repetitions)
     rows = [
@@ -291,12 +255,11 @@ def _adopt(owner: Owner, database: Path, older: Sequence[StoredMatch], artifacts
     ]  # fmt: skip
     owner.record(AdoptedEvent(rows, run_id))
     owner.record(PlannedEvent(run_id, [trial_row(match.trial) for match in older]))
-    with open_reader(database) as reader:
+    with open_reader(request.database) as reader:
         for match in older:
-            source, target = artifacts / match.stored_id, artifacts / match.trial.trial_id
+            source, target = request.artifacts / match.stored_id, request.artifacts / match.trial.trial_id
             if has_product(source) and not has_product(target):
-                target.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(source / FILE, target / f"{FILE}.part")
-                (target / f"{FILE}.part").replace(target / FILE)
+                with replacing(target / PRODUCT) as part:
+                    shutil.copyfile(source / PRODUCT, part)
             outcome = replace(stored_outcome(reader, match.stored_id), trial_id=match.trial.trial_id)
             owner.record(OutcomeEvent(outcome, run_id))

@@ -16,7 +16,6 @@ from harness.execute.environment import environment_id
 from harness.execute.memory import peak_memory_bytes
 from harness.registry.user_methods import UserMethod, register
 from harness.store.outcome import Outcome
-from harness.trial.result import Score
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import Status
 
@@ -89,17 +88,15 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
         register(method)
     beat(0, 0, math.nan)  # the watchdog's clock begins here, after the imports
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    deadline = time.monotonic() + job.timeout_seconds if stop_at_deadline else math.inf
-    runtime = Runtime(
-        job.folder, device, registry.load, data_root(), beat, deadline, job.prerequisites, job.keep_product
-    )
+    until = time.monotonic() + job.timeout_seconds if stop_at_deadline else math.inf
+    runtime = Runtime(job.folder, device, registry.load, data_root(), beat, until, job.prerequisites, job.keep_product)
     ended = train(job.spec, runtime)
     return Outcome(
         job.trial_id,
         Status(ended.status),
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         error=ended.error,
-        results=tuple(Score(*score) for score in ended.results),
+        results=tuple(ended.results),
         series=tuple(ended.series),
         artifacts=tuple(ended.artifacts),
     )

@@ -62,37 +62,28 @@ class Event:
         Raises:
             StoreError: a missing part, or an unknown column.
         """
-        missing = [one.name for one in fields(self) if one.default is MISSING and getattr(self, one.name) is None]
-        if missing:
+        if missing := [one.name for one in fields(self) if one.default is MISSING and getattr(self, one.name) is None]:
             raise StoreError(f"a {self.kind!r} event needs {', '.join(missing)}")
         for part, (table, needed) in self.parts.items():
             for row in self._rows(part):
-                self._check_row(part, table, needed, row)
+                if not isinstance(row, Mapping):
+                    kind = type(row).__name__
+                    raise StoreError(f"{part} of a {self.kind!r} event holds a {kind} where a row is expected")
+                for name in row.keys() - TABLES[table].keys():
+                    near = get_close_matches(str(name), TABLES[table], n=1)
+                    hint = f"did you mean {near[0]}?" if near else f"columns are {', '.join(TABLES[table])}"
+                    raise StoreError(f"{table} has no column {name!r} (a {self.kind!r} event); {hint}")
+                if missing := [name for name in needed if row.get(name) is None]:
+                    raise StoreError(f"a row of {table} (a {self.kind!r} event) needs {', '.join(missing)}")
 
     def _rows(self, part: str) -> Rows:
         given: Any = getattr(self, part)
         return [given] if isinstance(given, Mapping) else given
 
-    def _check_row(self, part: str, table: str, needed: tuple[str, ...], row: Any) -> None:
-        if not isinstance(row, Mapping):
-            raise StoreError(f"{part} of a {self.kind!r} event holds a {type(row).__name__} where a row is expected")
-        columns = TABLES[table]
-        for name in row:
-            if name not in columns:
-                near = get_close_matches(str(name), columns, n=1)
-                hint = f"; did you mean {near[0]}?" if near else f"; columns are {', '.join(columns)}"
-                raise StoreError(f"{table} has no column {name!r} (a {self.kind!r} event){hint}")
-        missing = [name for name in needed if row.get(name) is None]
-        if missing:
-            raise StoreError(f"a row of {table} (a {self.kind!r} event) needs {', '.join(missing)}")
-
     def to_json(self) -> dict[str, Any]:
         """Its parts in the journal, without version, kind and time."""
-        return {
-            one.name: value
-            for one in fields(self)
-            if one.name != "at" and (value := getattr(self, one.name)) is not None
-        }
+        given = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "at"}
+        return {name: value for name, value in given.items() if value is not None}
 
     @classmethod
     def from_json(cls, parts: Mapping[str, Any]) -> Self:
@@ -101,13 +92,12 @@ class Event:
         Raises:
             KeyError, TypeError, ValueError, AttributeError: the line makes no sense.
         """
-        names = [one.name for one in fields(cls)]
-        return cls(**{name: parts[name] for name in names if parts.get(name) is not None})
+        return cls(**{one.name: parts[one.name] for one in fields(cls) if parts.get(one.name) is not None})
 
     def touches(self) -> Touched:
         """The rows that must be loaded before it is folded."""
-        loaded = [(part, table) for part, (table, _) in self.parts.items() if table in CHANGED_IN_PART]
-        return [(table, row) for part, table in loaded for row in self._rows(part)]
+        parts = self.parts.items()
+        return [(table, row) for part, (table, _) in parts if table in CHANGED_IN_PART for row in self._rows(part)]
 
     def fold(self, rows: PendingRows) -> None:
         """Change the rows that it is about.
@@ -305,13 +295,12 @@ class OutcomeEvent(Event):
             return
         row = convert("trials", {name: parts[name] for name in COLUMNS if name in parts})
         final = outcome.status in FINAL
-        products = {
-            table: converted(table, parts[table] if final else (), trial_id=trial_id)
-            for table in ("results", "artifacts")
-        }
+        kept = [
+            (table, converted(table, parts[table], trial_id=trial_id)) for table in ("results", "artifacts") if final
+        ]
         series = [arrow_series(trial_id, one) for one in parts["series"] if final]
         rows.put("trials", known | {"error": None} | row)
-        for table, made in products.items():
+        for table, made in kept:
             for product in made:
                 rows.put(table, product)
         rows.extend_series(series)

@@ -108,18 +108,13 @@ class Queries(abc.ABC):
 
     def events(self, run_id: str | None = None, kind: str | None = None) -> list[dict[str, Any]]:
         """What happened, in order."""
-        sql = """
-            SELECT * FROM events
-            WHERE ($run IS NULL OR run_id = $run) AND ($kind IS NULL OR kind = $kind)
-            ORDER BY "at"
-        """
-        return self.query(sql, {"run": run_id, "kind": kind}).dicts()
+        asked = "($run IS NULL OR run_id = $run) AND ($kind IS NULL OR kind = $kind)"
+        return self.query(f'SELECT * FROM events WHERE {asked} ORDER BY "at"', {"run": run_id, "kind": kind}).dicts()
 
     def environments(self, environment_ids: Iterable[str]) -> dict[str, Any]:
         """What is known of environments, by id."""
         sql = "SELECT environment_id, info FROM environments WHERE environment_id = ANY(?)"
-        rows = self.query(sql, [list(environment_ids)]).dicts()
-        return {row["environment_id"]: row["info"] for row in rows}
+        return {row["environment_id"]: row["info"] for row in self.query(sql, [list(environment_ids)]).dicts()}
 
     def sweep_points(self, sweep_id: str, arm: str | None = None) -> list[dict[str, Any]]:
         """Points of a sweep in the order they were asked for."""

@@ -13,9 +13,9 @@ from harness.trial.contracts import DataRequest, ModelRequest, Slot, Task, Trial
 from harness.trial.options import build
 from harness.trial.recipe import recipe_from, task_values
 from harness.trial.runtime import Components, Runtime
+from harness.trial.saved import load_product
 from harness.trial.seeds import Streams
 from harness.trial.spec import FilledSlots, Part, TrialSpec
-from harness.trial.weights import load_product
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,11 @@ def share_weights(source: nn.Module, target: nn.Module) -> list[str]:
 
 def loaded(slots: FilledSlots, components: Components) -> dict[str, Slot]:
     """The methods of filled slots, ready to be built."""
-    found = {}
+    ready = {}
     for name, part in slots.methods.items():
         hyper = {key: tuple(value) if isinstance(value, list) else value for key, value in part.values.items()}
-        found[name] = Slot(part.name, components("method", part.name).target, hyper)
-    return found
+        ready[name] = Slot(part.name, components("method", part.name).target, hyper)
+    return ready
 
 
 def assemble(spec: TrialSpec, runtime: Runtime) -> Task:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -92,9 +92,7 @@ def replicas() -> Replicas:
 
 def rows_of(batch: Batch, items: int, rows: slice) -> Batch:
     """A batch's rows: of a dataclass, every tensor field whose first dimension is the ``items`` is cut."""
-    changed: dict[str, Any] = {}
-    for one in dataclasses.fields(batch):  # type: ignore[arg-type]
-        value = getattr(batch, one.name)
-        if isinstance(value, Tensor) and value.dim() and value.shape[0] == items:
-            changed[one.name] = value[rows]
+    values = {one.name: getattr(batch, one.name) for one in dataclasses.fields(batch)}  # type: ignore[arg-type]
+    tensors = {name: value for name, value in values.items() if isinstance(value, Tensor)}
+    changed = {name: value[rows] for name, value in tensors.items() if value.dim() and value.shape[0] == items}
     return dataclasses.replace(batch, **changed)  # type: ignore[type-var]

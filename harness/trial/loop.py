@@ -20,18 +20,19 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError, OutOfTimeError, choices
 from harness.trial.assembly import assemble
-from harness.trial.checkpoint import drop_checkpoint, load_checkpoint, save_checkpoint
 from harness.trial.contracts import Evaluation, Probe, StepResult, Task
 from harness.trial.data_parallel import replicas
 from harness.trial.recipe import Recipe
-from harness.trial.result import Artifact, MetricSeries, TrainingResult
+from harness.trial.result import Artifact, MetricSeries, Score, TrainingResult
 from harness.trial.runtime import Runtime
+from harness.trial.saved import drop_checkpoint, load_checkpoint, save_checkpoint, save_product
 from harness.trial.schedules import evenly, factor, log_spaced
 from harness.trial.spec import TrialSpec
-from harness.trial.weights import save_product
 
 LOGGED_STEPS = 200
 LARGEST_ITEMS = 200_000  # values; larger per-item outputs are not kept
+_COUNTERS = ("step", "epoch", "position")
+_STATEFUL = ("model", "optimizer", "scaler")
 
 
 class DivergedError(Exception):
@@ -62,13 +63,10 @@ def train(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
     task = assemble(spec, runtime)
     settle(task.recipe)
     if task.recipe.devices != replicas().count:
-        raise HarnessError(
-            f"devices: {task.recipe.devices}: a trial on several devices is run by Ray Train: --executor ray"
-        )
+        several = "a trial on several devices is run by Ray Train: --executor ray"
+        raise HarnessError(f"devices: {task.recipe.devices}: {several}")
     torch.manual_seed(task.streams.number("init"))
-    model = task.build()
-    loop = Loop(task, model, runtime)
-    return loop.run()
+    return Loop(task, task.build(), runtime).run()
 
 
 def build_optimizer(task: Task, model: nn.Module) -> torch.optim.Optimizer:
@@ -133,9 +131,8 @@ class Loop:
         except DivergedError as error:
             if self.replicas.first:
                 drop_checkpoint(self.runtime.folder)
-            return TrainingResult(
-                "diverged", self._mechanisms(), list(self.series.values()), [], error.step, str(error)
-            )
+            series = list(self.series.values())
+            return TrainingResult("diverged", self._mechanisms(), series, [], error.step, str(error))
         if not self.replicas.first:
             return TrainingResult("done", [], [], [], self.total)
         outcome = self.finish()
@@ -163,35 +160,27 @@ class Loop:
             return
         self.last_checkpoint = now
         self.task.gather(self.replicas)
-        if not self.replicas.first:
-            return
-        save_checkpoint(
-            self.runtime.folder,
-            {
-                "step": self.step,
-                "epoch": self.epoch,
-                "position": self.position,
+        if self.replicas.first:
+            state = {
+                **{name: getattr(self, name) for name in _COUNTERS},
+                **{name: getattr(self, name).state_dict() for name in _STATEFUL},
                 "elapsed": time.perf_counter() - self.started,
-                "model": self.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "scaler": self.scaler.state_dict(),
                 "best": None if self.best is None else list(self.best),
                 "series": [dataclasses.asdict(one) for one in self.series.values()],
                 "probe": None if self.probe is None else self.probe.state_dict(),
                 "task": self.task.state(),
-            },
-        )
+            }
+            save_checkpoint(self.runtime.folder, state)
 
     def _resume(self) -> None:
         """Go on from the last checkpoint: the rest of the training is bit-equal to an undisturbed one."""
         state = load_checkpoint(self.runtime.folder)
         if state is None:
             return
-        self.step, self.epoch, self.position = state["step"], state["epoch"], state["position"]
+        self.step, self.epoch, self.position = (state[name] for name in _COUNTERS)
+        for name in _STATEFUL:
+            getattr(self, name).load_state_dict(state[name])
         self.started = time.perf_counter() - state["elapsed"]
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
         self.best = None if state["best"] is None else (state["best"][0], state["best"][1])
         self.series = {(one["split"], one["name"]): MetricSeries(**one) for one in state["series"]}
         if self.probe is not None and state["probe"] is not None:
@@ -209,8 +198,7 @@ class Loop:
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * rate
         with self._autocast():
-            result = self.task.optimize(batch, step, lambda r: self._update(step, r))
-        return result
+            return self.task.optimize(batch, step, lambda result: self._update(step, result))
 
     def _update(self, step: int, result: StepResult) -> None:
         """Backward and optimizer step, outside autocast."""
@@ -285,11 +273,11 @@ class Loop:
             self.last_beat = now
             self.runtime.beat(step + 1, self.total, float(loss.detach()))
 
-    def _mechanisms(self) -> list[tuple[str, str, float]]:
+    def _mechanisms(self) -> list[Score]:
         quantities = {} if self.probe is None else dict(self.probe.summary())
         if self.recipe.diagnostics != "off":
             quantities.update(self.task.mechanisms())
-        return [("train", f"mechanism.{name}", float(value)) for name, value in quantities.items()]
+        return [Score("train", f"mechanism.{name}", float(value)) for name, value in quantities.items()]
 
     def finish(self) -> TrainingResult:
         """Final scores of the weights that the recipe selects, mechanisms, artifacts."""
@@ -301,7 +289,7 @@ class Loop:
             # After a resumption the selected weights may have to be scored again.
             known = self.selected if split == "validation" else None
             evaluation = known or self._score(split)
-            results += [(split, name, float(value)) for name, value in evaluation.metrics.items()]
+            results += [Score(split, name, float(value)) for name, value in evaluation.metrics.items()]
             if split == "test" and evaluation.items:
                 artifacts += self._keep_items(evaluation.items)
         artifacts += self.task.artifacts()
@@ -321,7 +309,7 @@ class Loop:
         return [Artifact("items", "npz", path, "per-item outputs on the test split")]
 
 
-def _checked(task: Task, results: list[tuple[str, str, float]]) -> list[tuple[str, str, float]]:
+def _checked(task: Task, results: list[Score]) -> list[Score]:
     """Results as they may be stored: every metric declared by the task's card, or a mechanism's, and reported once.
 
     Raises:

@@ -115,13 +115,11 @@ def _option(declared: type[Any], field: dataclasses.Field[Any], hint: Any) -> Op
     if name is None or metadata is None:
         kinds = "int, float, bool, str, tuple, Mapping or Any"
         raise TypeError(f"{declared.__name__}.{field.name}: annotate it as {kinds} and give it option(default, about)")
-    if field.default_factory is not dataclasses.MISSING:
-        default = field.default_factory()
-    else:
-        default = None if field.default is REQUIRED else field.default
-    default = list(default) if isinstance(default, tuple) else default
+    default = field.default if field.default_factory is REQUIRED else field.default_factory()
+    required = default is REQUIRED
+    default = None if required else list(default) if isinstance(default, tuple) else default
     items = _NAMES.get(get_args(bare)[0], "any") if get_origin(bare) is tuple else "any"
-    return Option(name, default, required=_is_required(field), optional=optional, items=items, **metadata)
+    return Option(name, default, required=required, optional=optional, items=items, **metadata)
 
 
 def _metadata(declared: type[Any], name: str) -> Mapping[str, Any] | None:
@@ -131,10 +129,6 @@ def _metadata(declared: type[Any], name: str) -> Mapping[str, Any] | None:
         if field is not None and field.metadata.get("about") is not None:
             return field.metadata
     return None
-
-
-def _is_required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is REQUIRED and field.default_factory is dataclasses.MISSING
 
 
 def _without_none(hint: Any) -> tuple[Any, bool]:
@@ -148,10 +142,8 @@ def _without_none(hint: Any) -> tuple[Any, bool]:
 def _typed(value: Any, hint: Any) -> Any:
     """A plain value as its annotation says: whole numbers of floats as floats, lists as tuples."""
     bare, _ = _without_none(hint)
-    if value is None:
-        return None
-    if bare in (int, float):
+    if value is not None and bare in (int, float):
         return bare(value)
-    if get_origin(bare) is tuple:
+    if value is not None and get_origin(bare) is tuple:
         return tuple(_typed(item, get_args(bare)[0]) for item in value)
     return value

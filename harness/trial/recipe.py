@@ -37,9 +37,7 @@ class Course:
         0.0, "for cosine and linear: last learning rate as a share of the first", low=0, high=1
     )
     select: str = option(
-        "last",
-        "which weights are reported: the last or the best on validation",
-        choices=("last", "best_on_validation"),
+        "last", "which weights are reported: the last or the best on validation", choices=("last", "best_on_validation")
     )
     selection_metric: str | None = option(None, "metric of select: best_on_validation")
     selection_better: str = option("higher", "its direction", choices=("higher", "lower"))

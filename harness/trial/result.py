@@ -39,10 +39,10 @@ class Artifact:
 
 @dataclass(slots=True)
 class TrainingResult:
-    """How a training ended: ``results`` are (split, metric, value)."""
+    """How a training ended."""
 
     status: str
-    results: list[tuple[str, str, float]]
+    results: list[Score]
     series: list[MetricSeries]
     artifacts: list[Artifact]
     steps: int

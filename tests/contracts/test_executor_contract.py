@@ -101,7 +101,7 @@ def ended(executor: Executor, job: Job, seconds: float = 120.0) -> Outcome:
 def dispatched(executor: Executor, database: Path, job: Job) -> Outcome:
     """The last outcome of a job that goes through the dispatcher."""
     with Owner(database, "run") as owner:
-        dispatcher = Dispatcher(owner, "run", executor, Policy(), Watch())
+        dispatcher = Dispatcher(owner.record, "run", executor, Policy(), Watch())
         dispatcher.submit([job])
         ((_, outcome),) = dispatcher.outcomes()
     return outcome

@@ -20,10 +20,11 @@ PATIENCE_SECONDS = 0.02
 
 
 class _Heartbeats:
-    """An actor that keeps the newest heartbeat of each trial."""
+    """An actor that keeps the newest heartbeat of each trial, and the outcomes of those on several devices."""
 
     def __init__(self) -> None:
         self._newest: dict[str, tuple[int, int, float]] = {}
+        self._outcomes: dict[str, Outcome] = {}
 
     def beat(self, trial_id: str, step: int, steps: int, loss: float) -> None:
         self._newest[trial_id] = (step, steps, loss)
@@ -32,6 +33,12 @@ class _Heartbeats:
         for trial_id in ended:
             self._newest.pop(trial_id, None)
         return self._newest
+
+    def keep(self, outcome: Outcome) -> None:
+        self._outcomes[outcome.trial_id] = outcome
+
+    def kept(self, trial_id: str) -> Outcome | None:
+        return self._outcomes.pop(trial_id, None)
 
 
 def _task(job: Job, heartbeats: Any) -> Outcome:
@@ -65,11 +72,11 @@ class RayExecutor:
         import ray
 
         self._ray = ray
-        self._note = orphans.SessionNote(options.state) if address is None else None
-        if self._note is not None:
+        self._note = orphans.SessionNote(options.state)
+        if address is None:
             orphans.end_orphans(options.state)
         self._start(address)
-        if self._note is not None:
+        if address is None:
             self._note.write_children()
         total = ray.cluster_resources()
         self._cpus = float(total.get("CPU", 0))
@@ -91,17 +98,10 @@ class RayExecutor:
         self._asked: Any = None  # an answer of the heartbeats that has not come yet
 
     def _start(self, address: str | None) -> None:
-        quiet: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+        own = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "object_store_memory": OBJECT_STORE_BYTES}
+        options = own if address is None else {"address": address}
         try:
-            if address is None:
-                self._ray.init(
-                    include_dashboard=False,
-                    _node_ip_address="127.0.0.1",
-                    object_store_memory=OBJECT_STORE_BYTES,
-                    **quiet,
-                )
-            else:
-                self._ray.init(address=address, **quiet)
+            self._ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = f"--address {address}: " if address else ""
             raise HarnessError(f"{where}Ray does not start: {str(error).splitlines()[0]}") from error
@@ -113,19 +113,18 @@ class RayExecutor:
             return True
         jobs = (*self._running.values(), job)
         cpus = sum(one.threads * devices_of(one) for one in jobs)
-        gpus = (
-            sum(self._gpus_per_trial if devices_of(one) == 1 else devices_of(one) for one in jobs) if self._gpus else 0
-        )
-        return cpus <= self._cpus and gpus <= self._gpus + 1e-9
+        gpus = sum(self._gpus_per_trial if devices_of(one) == 1 else devices_of(one) for one in jobs)
+        return cpus <= self._cpus and (not self._gpus or gpus <= self._gpus + 1e-9)
 
     def submit(self, job: Job) -> None:
         """Start a Ray task, or for several devices one that starts a process each."""
         if devices_of(job) > 1:
-            remote = self._spread.options(name=job.label).remote(job, self._heartbeats, self._gpus >= devices_of(job))
-            self._running[remote] = job
-            return
-        options = {"num_cpus": min(job.threads, self._cpus), "num_gpus": self._gpus_per_trial, "name": job.label}
-        self._running[self._remote.options(**options).remote(job, self._heartbeats)] = job
+            task = self._spread.options(name=job.label).remote(job, self._heartbeats, self._gpus >= devices_of(job))
+        else:
+            cpus = min(job.threads, self._cpus)
+            options = self._remote.options(num_cpus=cpus, num_gpus=self._gpus_per_trial, name=job.label)
+            task = options.remote(job, self._heartbeats)
+        self._running[task] = job
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Outcomes that have come in."""
@@ -187,5 +186,4 @@ class RayExecutor:
         for reference in getattr(self, "_running", {}):
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
-        if self._note is not None:
-            self._note.remove()
+        self._note.remove()

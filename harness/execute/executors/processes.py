@@ -19,19 +19,6 @@ def devices_of(job: Job) -> int:
     return int(job.spec.recipe.get("devices", 1))
 
 
-class _OutcomeActor:
-    """Keeps the first process's outcome."""
-
-    def __init__(self) -> None:
-        self._outcome: Outcome | None = None
-
-    def keep(self, outcome: Outcome) -> None:
-        self._outcome = outcome
-
-    def kept(self) -> Outcome | None:
-        return self._outcome
-
-
 def _each(config: dict[str, Any]) -> None:
     """In every process of a trial: run it; the first one reports."""
     import ray
@@ -50,7 +37,7 @@ def _each(config: dict[str, Any]) -> None:
     beat: Beat = told if rank == 0 else lambda step, steps, loss: None
     outcome = run_job(job, beat, stop_at_deadline=False)
     if rank == 0:
-        ray.get(config["kept"].keep.remote(outcome))
+        ray.get(config["heartbeats"].keep.remote(outcome))
     elif outcome.status in (Status.FAILED, Status.TIMEOUT):
         raise RuntimeError(outcome.error)  # ends the others too, which would wait for this one
 
@@ -72,12 +59,11 @@ def run_spread(job: Job, heartbeats: Any, use_gpu: bool) -> Outcome:
     if have.get(kind, 0.0) < wanted:
         error = f"devices: {devices}: {wanted:g} {kind}s are asked for, the cluster has {have.get(kind, 0.0):g}"
         return Outcome(job.trial_id, Status.FAILED, job.attempt, error=error)
-    kept = ray.remote(num_cpus=0)(_OutcomeActor).remote()
     notes = job.folder.resolve() / "ray-train"
     resources = {"CPU": float(job.threads), **({"GPU": 1.0} if use_gpu else {})}
     trainer = TorchTrainer(
         _each,
-        train_loop_config={"job": job, "heartbeats": heartbeats, "kept": kept},
+        train_loop_config={"job": job, "heartbeats": heartbeats},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=PATIENCE_SECONDS),
         scaling_config=ScalingConfig(num_workers=devices, use_gpu=use_gpu, resources_per_worker=resources),
         run_config=RunConfig(name=job.trial_id[:16], storage_path=str(notes)),
@@ -87,7 +73,7 @@ def run_spread(job: Job, heartbeats: Any, use_gpu: bool) -> Outcome:
         trainer.fit()
     except Exception as problem:  # Ray Train's own errors differ between versions
         error = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0] if str(problem) else ''}"
-    outcome: Outcome | None = ray.get(kept.kept.remote())
+    outcome: Outcome | None = ray.get(heartbeats.kept.remote(job.trial_id))
     shutil.rmtree(notes, ignore_errors=True)
     if outcome is None:
         return Outcome(job.trial_id, Status.FAILED, job.attempt, error=error, crashed=True)

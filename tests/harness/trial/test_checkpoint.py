@@ -19,10 +19,10 @@ from harness import registry
 from harness.data.roots import data_root
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
-from harness.trial.checkpoint import FILE, load_checkpoint, save_checkpoint
 from harness.trial.loop import train
 from harness.trial.result import TrainingResult
 from harness.trial.runtime import Runtime
+from harness.trial.saved import CHECKPOINT, load_checkpoint, save_checkpoint
 from harness.trial.spec import TrialSpec
 
 CELLS = [("imagenet-resnet18", "adamp"), ("cub-proxyanchor", "adamw"), ("wikitext103-transformer-xl-wn", "adamp")]
@@ -58,12 +58,12 @@ def test_it_ends_bit_equal(cell: str, arm: str, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("harness.trial.loop.Loop._beat", _every_step)
     with pytest.raises(CutOff):
         run(spec, tmp_path / "cut", stop_at=9)
-    assert (tmp_path / "cut" / FILE).exists()
+    assert (tmp_path / "cut" / CHECKPOINT).exists()
     with pytest.raises(CutOff):
         run(spec, tmp_path / "cut", stop_at=17)
     resumed = run(spec, tmp_path / "cut")
     assert numbers(resumed) == numbers(undisturbed)
-    assert not (tmp_path / "cut" / FILE).exists()
+    assert not (tmp_path / "cut" / CHECKPOINT).exists()
 
 
 def _every_step(loop: Any, step: int, loss: torch.Tensor) -> None:
@@ -73,7 +73,7 @@ def _every_step(loop: Any, step: int, loss: torch.Tensor) -> None:
 def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, {"step": 3, "model": {"w": torch.ones(2)}})
     assert load_checkpoint(tmp_path) is not None
-    (tmp_path / FILE).write_bytes((tmp_path / FILE).read_bytes()[:100])
+    (tmp_path / CHECKPOINT).write_bytes((tmp_path / CHECKPOINT).read_bytes()[:100])
     assert load_checkpoint(tmp_path) is None
     assert load_checkpoint(tmp_path) is None
 

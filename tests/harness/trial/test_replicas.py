@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from harness.errors import HarnessError
-from harness.trial.checkpoint import load_checkpoint
 from harness.trial.data_parallel import Replicas, rows_of
+from harness.trial.saved import load_checkpoint
 from harness.trial.spec import TrialSpec
 
 
