@@ -27,12 +27,7 @@ if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 BYTE = 0x08
-FILES = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 
 
 def read_idx(path: Path, dimensions: int, source: str) -> npt.NDArray[np.uint8]:

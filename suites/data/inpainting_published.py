@@ -112,8 +112,7 @@ def load(request: DataRequest[MaskedOptions]) -> ImagePairs:
     holes = {"train": options.train_hole, "test": options.test_hole}
     masks = {
         name: MaskFiles(
-            ImageFiles(tuple(files_below(request.root / folder, source)), size, size),
-            holes[name] == "white",
+            ImageFiles(tuple(files_below(request.root / folder, source)), size, size), holes[name] == "white"
         )
         for name, folder in MASKS.items()
     }

@@ -103,11 +103,7 @@ Maker = Callable[[Labels, Waves, np.random.Generator], Waves]
 KINDS: dict[str, tuple[Maker, tuple[str, ...], bool]] = {
     "tones": (_tones, ("sine", "odd", "octave", "even", "nasal", "string"), True),
     "words": (_words, WORDS, False),
-    "textures": (
-        _textures,
-        ("rumble", "beaten-rumble", "hum", "beaten-hum", "rattle", "hiss", "beaten-hiss"),
-        True,
-    ),
+    "textures": (_textures, ("rumble", "beaten-rumble", "hum", "beaten-hum", "rattle", "hiss", "beaten-hiss"), True),
 }
 
 

@@ -170,11 +170,7 @@ def load_heldout(request: DataRequest[HeldOutOptions]) -> Text:
     # At the article nearest to the middle, so that no article is on both sides.
     middle = int(starts[np.abs(starts - len(held) / 2).argmin()]) if len(starts) else len(held) // 2
     most = request.options.held_out or len(held)
-    splits = {
-        "train": text.splits["train"],
-        "validation": held[:middle][:most],
-        "test": held[middle:][:most],
-    }
+    splits = {"train": text.splits["train"], "validation": held[:middle][:most], "test": held[middle:][:most]}
     documents = {
         "train": text.documents["train"],
         "validation": starts[starts < min(middle, most)],

@@ -27,10 +27,7 @@ def conv(
     inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1, *, bias: bool = False
 ) -> list[nn.Module]:
     """A convolution that keeps the side up to its stride, and BatchNorm."""
-    return [
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=bias),
-        nn.BatchNorm2d(outputs),
-    ]
+    return [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=bias), nn.BatchNorm2d(outputs)]
 
 
 class Staged(nn.Module):

@@ -37,9 +37,5 @@ def build(request: ModelRequest[ScalarOptions]) -> nn.Module:
 
 
 CARD = ModelCard(
-    name="scalar",
-    target="build",
-    summary="one number: for the synthetic task",
-    source="none",
-    options=ScalarOptions,
+    name="scalar", target="build", summary="one number: for the synthetic task", source="none", options=ScalarOptions
 )

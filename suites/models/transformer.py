@@ -299,12 +299,7 @@ def build(request: ModelRequest[TransformerOptions]) -> Transformer:
     )
     facts = request.facts
     model = Transformer(
-        shape,
-        options.layers,
-        int(facts["vocabulary"]),
-        int(facts["padding"]),
-        request.norms,
-        options.last_warmup,
+        shape, options.layers, int(facts["vocabulary"]), int(facts["padding"]), request.norms, options.last_warmup
     )
     initialise(model)
     return model

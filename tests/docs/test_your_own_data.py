@@ -102,8 +102,7 @@ def tunes(root: Path) -> None:
     rows = {"train": range(1, 13), "test": range(13, 19)}
     for split, numbers in rows.items():
         write_lines(
-            root / f"{split}.csv",
-            ["file,guitar,voice", *(f"audio/{n:04d}.wav,{n % 2},{n // 2 % 2}" for n in numbers)],
+            root / f"{split}.csv", ["file,guitar,voice", *(f"audio/{n:04d}.wav,{n % 2},{n // 2 % 2}" for n in numbers)]
         )
         for number in numbers:
             tone(root / "audio" / f"{number:04d}.wav", number, 0.5)

@@ -67,12 +67,7 @@ class Tree:
         """What ``python -m …`` prints; it has to succeed."""
         told = {**os.environ, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", **environment}
         done = subprocess.run(
-            [sys.executable, "-m", *arguments],
-            cwd=self.folder,
-            env=told,
-            capture_output=True,
-            text=True,
-            check=False,
+            [sys.executable, "-m", *arguments], cwd=self.folder, env=told, capture_output=True, text=True, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

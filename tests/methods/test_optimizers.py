@@ -74,11 +74,7 @@ def largest(a: list[nn.Parameter], b: list[nn.Parameter]) -> float:
 @pytest.mark.parametrize("foreach", [None, True, False])
 @pytest.mark.parametrize("blocks", [None, (64, 200)], ids=["one block", "many blocks"])
 def test_equals_the_package_step_by_step(
-    kind: str,
-    nesterov: bool,
-    foreach: bool | None,
-    blocks: tuple[int, int] | None,
-    monkeypatch: pytest.MonkeyPatch,
+    kind: str, nesterov: bool, foreach: bool | None, blocks: tuple[int, int] | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if blocks is not None:
         monkeypatch.setattr(batched, "BLOCK", blocks[0])

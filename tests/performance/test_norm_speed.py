@@ -110,10 +110,7 @@ def test_sequence_norms(benchmark):
     candidates = (
         sequence_candidates(x, grad)
         if benchmark.enabled
-        else {
-            "nn.LayerNorm": step(nn.LayerNorm(512), x, grad),
-            "PowerNorm, compiled": step(PowerNorm(512), x, grad),
-        }
+        else {"nn.LayerNorm": step(nn.LayerNorm(512), x, grad), "PowerNorm, compiled": step(PowerNorm(512), x, grad)}
     )
     candidates["copy"] = copied(x.detach())
     wall, cpu = measure(candidates, rounds)

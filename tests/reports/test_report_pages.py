@@ -388,10 +388,7 @@ print(sorted({{'torch', 'ray', 'pandas', 'sklearn'}} & set(sys.modules)))
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [("adamp", "adamp"), ("imagenet-resnet18", "imagenet-resnet18")],
-)
+@pytest.mark.parametrize(("name", "expected"), [("adamp", "adamp"), ("imagenet-resnet18", "imagenet-resnet18")])
 def test_plain_names_stay_as_they_are_in_addresses(name: str, expected: str) -> None:
     assert slug(name) == expected
 

@@ -22,8 +22,7 @@ class OutOfTimeError(Exception):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"),
-    [(errors.OutOfTimeError("late"), Status.TIMEOUT), (OutOfTimeError("theirs"), Status.FAILED)],
+    ("error", "status"), [(errors.OutOfTimeError("late"), Status.TIMEOUT), (OutOfTimeError("theirs"), Status.FAILED)]
 )
 def test_a_timeout_is_told_by_its_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, status: Status

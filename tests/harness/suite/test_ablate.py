@@ -130,11 +130,7 @@ def test_problems_have_their_places(tmp_path: Path, tiny_text: str, kind: str) -
 
 @pytest.mark.parametrize(
     ("parents", "message"),
-    [
-        (("bettr", None), "did you mean 'better'"),
-        (("two", "one"), "in a circle"),
-        (("one", None), "in a circle"),
-    ],
+    [(("bettr", None), "did you mean 'better'"), (("two", "one"), "in a circle"), (("one", None), "in a circle")],
 )
 def test_parents_are_checked(tmp_path: Path, tiny_text: str, parents: tuple[str, str | None], message: str) -> None:
     arms = "arms:\n"
