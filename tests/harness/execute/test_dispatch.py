@@ -19,13 +19,15 @@ from harness.execute.dispatch import Dispatcher, Policy, Watch
 from harness.execute.executors import ExecutorOptions, InlineExecutor, Progress, RayExecutor, orphans
 from harness.execute.worker import Job
 from harness.store import Outcome, Owner, open_reader
+from harness.trial.spec import FilledSlots, Part, TrialSpec
 from harness.vocabulary import Status
 
 Answer = Callable[[Job], dict[str, Any] | None]
 
 
 def job(name: str, **more: Any) -> Job:
-    return Job(name, f"b/{name}/0", {"recipe": {"threads": 1}}, Path("unused"), **more)
+    spec = TrialSpec("task", Part("data"), {}, Part("model"), {"threads": 1}, FilledSlots(), 0, "mini")
+    return Job(name, f"b/{name}/0", spec, Path("unused"), **more)
 
 
 class Told:

@@ -20,11 +20,13 @@ from harness.store import Outcome, Owner, open_reader
 from harness.store.events import LogEvent
 from harness.suite import load_suite
 from harness.trial.result import Score
+from harness.trial.spec import FilledSlots, Part, TrialSpec
 from harness.vocabulary import Status
 
 
 def finished(name: str, seconds: float, task: str = "a", value: float | None = 1.0) -> FinishedTrial:
-    job = Job(name, f"b/{name}/0", {"task": task, "recipe": {"threads": 1}}, Path("x") / name, keep_product=True)
+    spec = TrialSpec(task, Part("data"), {}, Part("model"), {"threads": 1}, FilledSlots(), 0, "mini")
+    job = Job(name, f"b/{name}/0", spec, Path("x") / name, keep_product=True)
     return FinishedTrial(job, seconds, "env", {("test", "score"): value})
 
 
