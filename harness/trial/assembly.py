@@ -93,7 +93,7 @@ def assemble(spec: TrialSpec, runtime: Runtime) -> Task:
     started = Initialisation(spec, streams, slots, runtime)
 
     def load_data() -> Any:
-        name, files = spec.data.name, spec.content["sha256"]
+        name, files = spec.data.name, spec.content.get("sha256", {})
         source = runtime.components("data", name)
         options = build(source.options, spec.data.values)
         return source.target(DataRequest(options, runtime.data_root, streams, name, files))
