@@ -94,7 +94,9 @@ def _train(rank: int, count: int, folder: str, killed_at: int | None = None) -> 
     outcome = train(_spec(count), around)
     if rank == 0:
         loss = next(one for one in outcome.series if (one.split, one.name) == ("train", "loss"))
-        torch.save({"loss": loss.value, "results": [tuple(score) for score in outcome.results]}, Path(folder) / "outcome.pt")
+        torch.save(
+            {"loss": loss.value, "results": [tuple(score) for score in outcome.results]}, Path(folder) / "outcome.pt"
+        )
     else:
         assert outcome.results == []
 
