@@ -298,7 +298,7 @@ def no_tag(folder: Path) -> str:
 
 def table_not_utf8(folder: Path) -> str:
     (folder / "test.csv").write_bytes(b"file,\xff\n")
-    return r"test\.csv cannot be read: 'utf-8'"
+    return r"test\.csv is not UTF-8 text"
 
 
 def no_bracket(folder: Path) -> str:
