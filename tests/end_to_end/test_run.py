@@ -176,12 +176,13 @@ def outcomes_in_journal(database: Path) -> dict[str, int]:
 def killed_and_resumed(tiny: Path, database: Path, harness: Harness, kills: int, seed: int, *more: str) -> None:
     """Kill the whole process group at random moments, then finish: nothing lost, nothing repeated."""
     chance = random.Random(seed)
+    journal = database.with_name(database.name + ".journal")
     for _ in range(kills):
-        before = outcomes_in_journal(database) if database.exists() else {}
+        before = outcomes_in_journal(database) if journal.exists() else {}
         process = start(tiny, database, *more)
         time.sleep(chance.uniform(0.8, 6.0))
         kill_group(process)
-        after = outcomes_in_journal(database) if database.with_name(database.name + ".journal").exists() else {}
+        after = outcomes_in_journal(database) if journal.exists() else {}
         assert before.items() <= after.items(), "a finished trial was lost or repeated"
     done = harness("run", tiny, "--no-report", "--json", "--db", database, *more)
     assert done.returncode == 0, done.stderr
