@@ -7,6 +7,7 @@ replace their suite's. A new kind is one subclass of :class:`Event`, which regis
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
@@ -37,7 +38,7 @@ CHANGED_IN_PART = ("runs", "trials", "sweeps", "sweep_points")
 
 
 @dataclass(frozen=True)
-class Event:
+class Event(ABC):
     """Something that happened; ``at`` is when, as ISO text in UTC (None: when it is recorded).
 
     Attributes:
@@ -69,7 +70,7 @@ class Event:
                 if not isinstance(row, Mapping):
                     kind = type(row).__name__
                     raise StoreError(f"{part} of a {self.kind!r} event holds a {kind} where a row is expected")
-                for name in row.keys() - TABLES[table].keys():
+                for name in sorted(row.keys() - TABLES[table].keys(), key=str):
                     near = get_close_matches(str(name), TABLES[table], n=1)
                     hint = f"did you mean {near[0]}?" if near else f"columns are {', '.join(TABLES[table])}"
                     raise StoreError(f"{table} has no column {name!r} (a {self.kind!r} event); {hint}")
@@ -99,13 +100,13 @@ class Event:
         parts = self.parts.items()
         return [(table, row) for part, (table, _) in parts if table in CHANGED_IN_PART for row in self._rows(part)]
 
+    @abstractmethod
     def fold(self, rows: PendingRows) -> None:
         """Change the rows that it is about.
 
         Raises:
             KeyError, TypeError, ValueError, AttributeError, OverflowError: it makes no sense; nothing was changed.
         """
-        raise NotImplementedError
 
 
 def read_event(line: Mapping[str, Any]) -> Event:
