@@ -383,3 +383,28 @@ def test_coco_crops_as_stored() -> None:
     assert isinstance(masks, np.ndarray)
     ratios = masks.mean((1, 2, 3))
     assert 0.02 < ratios.min() < ratios.max() < 0.6
+
+
+def one_picture(shuffled: bool) -> ImagePairs:
+    """The same two-coloured picture again and again; shuffled, each is noise of the same pixels."""
+    draws = np.random.default_rng(0)
+    picture = np.full((3, 16, 16), 60, dtype=np.uint8)
+    picture[:, :, 8:] = 190
+    splits = {}
+    for name, count in (("train", 32), ("validation", 8), ("test", 16)):
+        images = np.repeat(picture[None], count, 0)
+        if shuffled:
+            images = draws.permuted(images.reshape(count, -1), axis=1).reshape(images.shape)
+        splits[name] = PairSplit(images, gratings.blobs(draws, count, 16, 0.3, 0.4), np.arange(count))
+    return ImagePairs(splits)
+
+
+def test_learns_what_surroundings_tell_and_nothing_of_noise() -> None:
+    gains = {}
+    for shuffled in (False, True):
+        task = made(data=one_picture(shuffled), norms=BN, eval_batch=8)
+        trained(task, 80)
+        scores = task.evaluate("test").metrics
+        gains[shuffled] = scores["hole-psnr"] - scores["trivial.hole-psnr"]
+    assert gains[False] > 2, gains
+    assert gains[True] < 0.3, gains

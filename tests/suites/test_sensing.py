@@ -258,3 +258,32 @@ def test_umap_runs_beside_the_trial_and_is_taken_from_the_cache(
     assert first.shape == (40, 4)
     monkeypatch.setattr(reduction, "_made", lambda *_: pytest.fail("the cache was passed over"))
     np.testing.assert_array_equal(reduction.embedding(rows, 4, 1), first)
+
+
+@pytest.mark.parametrize("learns", [True, False])
+def test_learns_from_source_labels_and_not_from_shuffled_ones(
+    suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learns: bool
+) -> None:
+    from dataclasses import replace
+
+    from suites.tasks.sensing import Sensing
+
+    if not learns:
+        place = Sensing._place
+
+        def shuffled(self: Sensing, data: Any) -> None:
+            labels = np.random.default_rng(0).permutation(data.source.labels)
+            place(self, replace(data, source=replace(data.source, labels=labels)))
+
+        monkeypatch.setattr(Sensing, "_place", shuffled)
+    # One manner for everybody: source and target are alike but for the noise.
+    easy = {"epochs": 40, "stop": "last", "data.shift": 0.0}
+    margins = [
+        (
+            results_of(run(suite, tmp_path / str(seed), "source-only", seed, **easy))["test", "balanced-accuracy"]
+            - 100 / 3
+        )
+        / (200 / 3)
+        for seed in range(2)
+    ]
+    assert bool(np.mean(margins) > 0.5) is learns, margins
