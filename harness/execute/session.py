@@ -120,10 +120,10 @@ class Session:
                 self._ran.add(job.trial_id)
                 yield job, outcome
 
-    def repeat(self, jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
-        """Run jobs whose trials have their outcome already: nothing of it is journalled or shown."""
+    def repeat(self, jobs: Iterable[Job], watch: Watch | None = None) -> Iterator[tuple[Job, Outcome]]:
+        """Run jobs whose trials have their outcome already: nothing is journalled, and shown only to ``watch``."""
         if waiting := list(jobs):
-            yield from self._dispatching(waiting, lambda event: None, Watch()).outcomes()
+            yield from self._dispatching(waiting, lambda event: None, watch or Watch()).outcomes()
 
     def _dispatching(self, jobs: Iterable[Job], record: Recorder, watch: Watch) -> Dispatcher:
         """A dispatcher of jobs; the executor is made when it is first needed."""

@@ -123,7 +123,7 @@ def verify(
             jobs = [job_of(match.trial, request, folders[trial_id], now_stored_as) for trial_id, match in again.items()]
             repetitions = tuple(
                 compared(again[job.trial_id], stored[again[job.trial_id].stored_id], outcome)
-                for job, outcome in session.repeat(jobs)
+                for job, outcome in session.repeat(jobs, watch)
             )
         found = Verification(len(matches) - len(older), len(older), repetitions, uncovered)
         detail = {"suite": suite.name, "sample": len(repetitions), "numbers": sum(one.numbers for one in repetitions),
