@@ -191,9 +191,10 @@ def _show_verified(verified: Verification, *, adopt: bool) -> None:
         f"{counted(len(verified.repetitions), 'trial')} of {current + older} ran again, "
         f"{counted(numbers, 'number')} compared; stored: {current} of this code, {older} of older code"
     )
-    if not verified.repetitions:
+    if not current + older:
         click.echo("nothing is stored that could be verified; 'harness run' measures it")
     elif adopt:
-        reason = "nothing of older code is stored" if not older else "not all agree"
+        differs = any(not again.equal for again in verified.repetitions)
+        reason = "not all agree" if differs else "not all is covered" if older else "nothing of older code is stored"
         why = "" if verified.adopted else f": {reason}"
         click.echo(f"{counted(verified.adopted, 'trial')} of older code adopted{why}")
