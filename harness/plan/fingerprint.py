@@ -31,10 +31,13 @@ LOOP = f"{SEALED}.loop"
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A module's own digest, and the modules that it imports in the order of its imports."""
+    """A module's own digest; by import, in their order, the module that it reaches and the name that it takes there.
+
+    The name is empty where the module itself is taken.
+    """
 
     digest: str
-    targets: tuple[str, ...]
+    targets: tuple[tuple[str, str], ...]
 
 
 def roots_of(spec: TrialSpec) -> Iterator[str]:
@@ -75,15 +78,15 @@ def reached(roots: tuple[str, ...]) -> tuple[str, ...]:
         name = waiting.pop()
         if name not in found:
             found.add(name)
-            waiting.extend(_module(name).targets)
+            waiting.extend(module for module, _ in _module(name).targets)
     return tuple(sorted(found))
 
 
 @cache
 def digest_of(name: str) -> str:
-    """The digest of a module together with those of the modules that its imports name, in their order."""
+    """The digest of a module together with those of what its imports take, in their order."""
     module = _module(name)
-    own = [module.digest, *(_module(target).digest for target in module.targets)]
+    own = [module.digest, *(f"{_module(target).digest} {taken}" for target, taken in module.targets)]
     return hashlib.sha256("\n".join(own).encode()).hexdigest()
 
 
@@ -109,7 +112,7 @@ def _module(name: str) -> Module:
     package = "" if name.endswith(".py") else name if path.name == "__init__.py" else name.rpartition(".")[0]
     targets = [target for one in form.imports for target in _targets(one, package)]
     if name.endswith(".py"):  # a user's file may import its neighbours
-        targets += _neighbours(path)
+        targets += [(file, "") for file in _neighbours(path)]
     return Module(digest, tuple(targets))
 
 
@@ -145,10 +148,13 @@ def _ours(one: Import, top: str) -> bool | None:
     return one.base.partition(".")[0] in {*COMPUTING, top}
 
 
-def _targets(one: Import, package: str) -> Iterator[str]:
+def _targets(one: Import, package: str) -> Iterator[tuple[str, str]]:
     base = _absolute(one.level, one.base, package)
-    if base:
-        yield from _reached_from(base, one.name) if one.name else _reached_by_name(base)
+    if base and one.name:
+        taken = "" if _file(f"{base}.{one.name}") is not None else one.name
+        yield from ((module, taken) for module in _reached_from(base, one.name))
+    elif base:
+        yield from ((module, "") for module in _reached_by_name(base))
 
 
 def _neighbours(path: Path) -> list[str]:

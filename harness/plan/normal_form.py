@@ -12,11 +12,11 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-RULES = 3
+RULES = 4
 """Of these rules; other rules give other fingerprints."""
 
-CARDS = ("CARD", "CARDS", "card")
-_DECLARING = ("option", "Option", "Key")
+CARDS = ("CARD", "CARDS")
+_DECLARING = ("option",)
 _FIELD_WORDS = frozenset({"ClassVar", "InitVar"})
 _OPTION_TYPES = frozenset({"int", "float", "bool", "str", "tuple"})
 """A value of an option is made what its annotation says (``harness.trial.options.build``)."""
@@ -100,9 +100,10 @@ class _Stripped(ast.NodeTransformer):
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
         """Without its annotation, but for the words that dataclasses and options read."""
-        if _is_card([node.target]):
-            return None
         names = {name.id for name in ast.walk(node.annotation) if isinstance(name, ast.Name)}
+        declared = isinstance(node.target, ast.Name) and node.target.id == "card" and "ClassVar" in names
+        if declared or _is_card([node.target]):
+            return None
         read = _OPTION_TYPES if isinstance(node.value, ast.Call) and _declares(node.value) else _FIELD_WORDS
         node.annotation = ast.Constant(" ".join(sorted(names & read)))
         return self.generic_visit(node)
@@ -150,8 +151,9 @@ class _Stripped(ast.NodeTransformer):
                 continue
             if ours:
                 self.imports.append(one)
-            # a module that is imported by name may be called otherwise tomorrow
-            kept.append(ast.alias("", alias.asname) if ours and alias.asname else alias)
+                # what is imported is told beside the form; here stands what the code calls it
+                alias = ast.alias("", alias.asname or alias.name)
+            kept.append(alias)
         node.names = kept
         return node if kept else None
 

@@ -42,7 +42,7 @@ def test_every_kind_of_word_of_the_vocabulary_is_explained() -> None:
 
 
 def test_the_commands_are_those_of_the_help() -> None:
-    assert reference.PAGE.read_text(encoding="utf-8") == reference.render()
+    assert (DOCS / reference.PAGE.name).read_text(encoding="utf-8") == reference.render()
 
 
 def test_the_architecture_names_functions_that_exist() -> None:

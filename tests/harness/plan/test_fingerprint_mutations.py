@@ -303,3 +303,13 @@ def _lazily(trials: Reached, start: tuple[str, ...]) -> frozenset[str]:
                     if isinstance(node, ast.ImportFrom) and node.module:
                         found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
     return frozenset().union(*(fingerprint.reached((name,)) for name in found if name in trials.files))
+
+
+def test_another_name_taken_from_a_module_is_other_code(tmp_path: Path) -> None:
+    """The normal form tells what the code calls it; what it is, the fingerprint must tell."""
+    codes = set()
+    for number, name in enumerate(("f", "g as f", "f as g")):
+        path = tmp_path / f"mine{number}.py"
+        path.write_text(f"from methods.precision import {name}\n", encoding="utf-8")
+        codes.add(fingerprint.fingerprint([str(path)]))
+    assert len(codes) == 3
