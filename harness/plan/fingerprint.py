@@ -151,8 +151,7 @@ def _ours(one: Import, top: str) -> bool | None:
 def _targets(one: Import, package: str) -> Iterator[tuple[str, str]]:
     base = _absolute(one.level, one.base, package)
     if base and one.name:
-        taken = "" if _file(f"{base}.{one.name}") is not None else one.name
-        yield from ((module, taken) for module in _reached_from(base, one.name))
+        yield from _reached_from(base, one.name)
     elif base:
         yield from ((module, "") for module in _reached_by_name(base))
 
@@ -188,34 +187,34 @@ def _reached_by_name(name: str) -> Iterator[str]:
         yield name
 
 
-def _reached_from(base: str, name: str) -> Iterator[str]:
-    """``from base import name``: a submodule, or where a re-exporting package has the name from."""
+def _reached_from(base: str, name: str) -> Iterator[tuple[str, str]]:
+    """``from base import name``: a submodule, or the module that has the name and what it is called there."""
     if _file(f"{base}.{name}") is not None:
-        yield from _reached_by_name(f"{base}.{name}")
+        yield from ((module, "") for module in _reached_by_name(f"{base}.{name}"))
         return
     exports = _re_exports(base)
     if exports is None:
         if _file(base) is not None:
-            yield base
-    elif name in exports:
-        yield exports[name]
+            yield base, name
+    elif exports.get(name, (base, name)) != (base, name):
+        yield from _reached_from(*exports[name])
 
 
 @cache
-def _re_exports(name: str) -> dict[str, str] | None:
-    """Where a package's ``__init__`` has its names from, if it does nothing but re-export; None otherwise."""
+def _re_exports(name: str) -> dict[str, tuple[str, str]] | None:
+    """Where a package's ``__init__`` has its names from, and as what, if it only re-exports; None otherwise."""
     path = _file(name)
     if path is None or path.name != "__init__.py":
         return None
-    found: dict[str, str] = {}
+    exports: dict[str, tuple[str, str]] = {}
     for node in ast.parse(content(path)).body:
         if isinstance(node, ast.ImportFrom):
             base = _absolute(node.level, node.module or "", name)
             if base:
-                found.update({alias.asname or alias.name: base for alias in node.names})
+                exports.update({alias.asname or alias.name: (base, alias.name) for alias in node.names})
         elif not _says_only(node):
             return None
-    return found
+    return exports
 
 
 def _says_only(node: ast.stmt) -> bool:

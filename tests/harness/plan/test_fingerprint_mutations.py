@@ -313,3 +313,18 @@ def test_another_name_taken_from_a_module_is_other_code(tmp_path: Path) -> None:
         path.write_text(f"from methods.precision import {name}\n", encoding="utf-8")
         codes.add(fingerprint.fingerprint([str(path)]))
     assert len(codes) == 3
+
+
+def test_what_a_package_hands_on_under_a_name_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "handing_on"
+    package.mkdir()
+    (package / "own.py").write_text("def f():\n    return 1\n\n\ndef g():\n    return 2\n", encoding="utf-8")
+    (package / "user.py").write_text("from handing_on import h\n\nVALUE = h()\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    codes = []
+    for handed_on in ("from handing_on.own import f as h", "from handing_on.own import g as h"):
+        (package / "__init__.py").write_text(f"{handed_on}\n", encoding="utf-8")
+        fingerprint.forget()
+        assert "handing_on.own" in fingerprint.reached(("handing_on.user",))
+        codes.append(fingerprint.fingerprint(["handing_on.user:VALUE"]))
+    assert codes[0] != codes[1]
