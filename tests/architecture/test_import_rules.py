@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,9 @@ def test_no_function_takes_more_than_seven_arguments() -> None:
 
 def test_the_root_of_the_engine_is_small() -> None:
     assert len([path for path in (ROOT / "harness").iterdir() if path.is_file()]) <= 6
+
+
+def test_no_test_module_name_stands_twice() -> None:
+    """Folders of tests are no packages: pytest imports their modules by bare name, and refuses a second."""
+    names = Counter(path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, times in names.items() if times > 1] == []

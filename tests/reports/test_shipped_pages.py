@@ -93,7 +93,7 @@ class Reader:
     def sees(self, selector: str) -> str:
         """The text of the first of these, which must be visible."""
         found = self.page.locator(selector).first
-        assert found.is_visible()
+        found.wait_for()  # a click may still be opening another page
         return " ".join(found.inner_text().split())
 
 
@@ -137,7 +137,7 @@ def test_which_ablation_of_nkd_matters_most(reader: Reader) -> None:
     reader.clicks += 1
     section = reader.page.locator("section", has=reader.page.locator("#ablations"))
     told = section.locator(".leading li").filter(has_text=re.compile(r"^of nkd\b")).first
-    assert told.is_visible()
+    told.wait_for()
     text = " ".join(told.inner_text().split())
     assert "nkd-unnormalised" in text
     assert "matters most" in text
