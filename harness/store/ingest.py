@@ -109,7 +109,7 @@ def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str
             refused = _fold(event, rows) if isinstance(event, Event) else event
             if refused is not None:
                 rows.reject(entry.content, entry.segment, entry.end, refused)
-            rows.mark(entry.segment, entry.end)
+            rows.put("ingested", {"segment": entry.segment, "offset": entry.end})
         rows.write()
         connection.execute("COMMIT")
     except BaseException:

@@ -179,14 +179,10 @@ class Owner:
 
     # the file
 
-    def _hold(self, use: Callable[[DuckDBPyConnection], T], after: Callable[[], None] | None = None) -> T:
-        """Use the database alone; ``after`` runs under the same lock once the file is closed."""
-        with writing(self.paths):
-            with open_for_writing(self.paths) as connection:
-                outcome = use(connection)
-            if after is not None:
-                after()
-            return outcome
+    def _hold(self, use: Callable[[DuckDBPyConnection], T]) -> T:
+        """Use the database alone."""
+        with writing(self.paths), open_for_writing(self.paths) as connection:
+            return use(connection)
 
     def _ingest_all(self) -> None:
         done = False

@@ -207,6 +207,11 @@ class Gate(Strict):
         """The arms that it looks at."""
         return tuple(arm for arm in (self.arm, self.relative_to, self.minus) if arm is not None)
 
+    @property
+    def of(self) -> str:
+        """Whose metric it is, in words."""
+        return f"{self.arm} / {self.relative_to}" if self.relative_to else " − ".join(self.arms)
+
 
 class Threshold(Strict):
     """Scope ``at_least: k``: the effect exists in at least k benchmarks."""
