@@ -78,16 +78,14 @@ class PreflightCell:
     missing: tuple[str, ...] = ()
 
 
-def cells_of(plan: Plan, own_methods: tuple[UserMethod, ...] = ()) -> list[PreflightCell]:
+def cells_of(plan: Plan, own: tuple[UserMethod, ...] = ()) -> list[PreflightCell]:
     """Every cell of a plan at its first seed, prerequisites first."""
     by_id = {trial.trial_id: trial for trial in plan.trials}
     named = {link.trial_id for link in plan.links}
     first = {(link.benchmark, link.arm): by_id[link.trial_id] for link in reversed(plan.links)}
     asked = [((trial.benchmark, trial.arm), trial) for trial in plan.trials if trial.trial_id not in named]
     asked += [(cell, first[cell]) for cell in plan.cells]
-    return [
-        PreflightCell(plan.suite, *cell, trial, work_of(trial, own_methods), missing_of(trial)) for cell, trial in asked
-    ]
+    return [PreflightCell(plan.suite, *cell, trial, work_of(trial, own), missing_of(trial)) for cell, trial in asked]
 
 
 def work_of(trial: Trial, own_methods: tuple[UserMethod, ...] = ()) -> Workload:

@@ -199,9 +199,8 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
         raise CellError(*found)
     task = registry.entry("task", cell.task)
     recipe = {**defaults(COMMON_KEYS), **defaults(task.options), **cell.recipe}
-    return Content(
-        cell.task, _complete("data", cell.data), _complete("model", cell.model), recipe, _filled(task, arm, recipe)
-    )
+    data, model = _complete("data", cell.data), _complete("model", cell.model)
+    return Content(cell.task, data, model, recipe, _filled(task, arm, recipe))
 
 
 def prerequisite_content(base: Setting, wanted: Prerequisite) -> Content:
@@ -250,7 +249,7 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
     given = {"name": method} if isinstance(method, str) else dict(method)
     entry = registry.entry("method", given.pop("name"))
     complete = defaults(entry.options)
-    for group, values in shared_values(recipe, slot, entry):
+    for group, values in shared_values(recipe, slot, entry).items():
         of_method = mistakes(values, entry.options, "hyper-parameter", f"the method '{entry.name}'")
         found += [mistake.below("recipe", slot, group) for mistake in of_method]
         complete.update(values)
@@ -263,9 +262,7 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
     return Part(entry.name, complete)
 
 
-def shared_values(
-    recipe: Mapping[str, Any], slot: str, method: registry.Entry[Any]
-) -> list[tuple[str, Mapping[str, Any]]]:
+def shared_values(recipe: Mapping[str, Any], slot: str, method: registry.Entry[Any]) -> dict[str, Mapping[str, Any]]:
     """What a recipe says of a method in a slot: for its family, then for the method itself."""
     shared = recipe.get(slot) or {}
-    return [(group, shared.get(group) or {}) for group in dict.fromkeys((method.card.family, method.name))]
+    return {group: shared.get(group) or {} for group in (method.card.family, method.name)}

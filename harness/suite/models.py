@@ -97,12 +97,9 @@ class Ablate(Strict):
     benchmarks: list[Name] | None = None
 
 
-def _one_or_several(value: Any) -> str:
-    return "list[Ablate]" if isinstance(value, list) else "Ablate"
-
-
 Ablations = Annotated[
-    Annotated[Ablate, Tag("Ablate")] | Annotated[list[Ablate], Tag("list[Ablate]")], Discriminator(_one_or_several)
+    Annotated[Ablate, Tag("Ablate")] | Annotated[list[Ablate], Tag("list[Ablate]")],
+    Discriminator(lambda value: "list[Ablate]" if isinstance(value, list) else "Ablate"),
 ]
 """One design or several; told apart before they are checked, so that a mistake is reported once."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.errors import HarnessError
@@ -72,12 +73,12 @@ class RayExecutor:
         import ray
 
         self._ray = ray
-        self._note = orphans.SessionNote(options.state)
+        self._note: Path | None = None
         if address is None:
             orphans.end_orphans(options.state)
         self._start(address)
         if address is None:
-            self._note.write_children()
+            self._note = orphans.note_children(options.state)
         total = ray.cluster_resources()
         self._cpus = float(total.get("CPU", 0))
         self._gpus = float(total.get("GPU", 0))
@@ -186,4 +187,5 @@ class RayExecutor:
         for reference in getattr(self, "_running", {}):
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
-        self._note.remove()
+        if self._note is not None:
+            self._note.unlink(missing_ok=True)
