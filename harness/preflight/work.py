@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.data.checksums import sha256_of
-from harness.data.locate import require_data
-from harness.errors import MissingDataError
+from harness.data.locate import is_here
 from harness.plan.planning import Plan, Trial
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import UserMethod
@@ -136,10 +135,6 @@ def _without_sizes(value: Any) -> Any:
 def missing_of(trial: Trial) -> tuple[str, ...]:
     """What of its data and published weights is not here, by name."""
     weights = [start.weights for start in trial.spec.prerequisites.values() if start.weights is not None]
-    missing = []
-    for kind, name in [("data", trial.spec.data.name), *(("weights", name) for name in weights)]:
-        try:
-            require_data(name, trial.spec.data.values if kind == "data" else {})
-        except MissingDataError:
-            missing.append(f"{kind} {name}")
-    return tuple(missing)
+    missing = [f"weights {name}" for name in weights if not is_here(name, {})]
+    data = trial.spec.data
+    return tuple(missing if is_here(data.name, data.values) else [f"data {data.name}", *missing])

@@ -143,7 +143,9 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
     recipe = deep_merge(paper.recipe, block.recipe)
     if ("steps" in block.recipe) != ("epochs" in block.recipe):
         recipe.pop("epochs" if "steps" in block.recipe else "steps", None)  # a length replaces a length
-    differs = {f"data:{_origin(data)}": data != paper.data, "model": model != paper.model}
+    source = registry.entries("data").get(str(data.get("name")))
+    origin = "generated" if source and source.card.origin == "generated" else "real"
+    differs = {f"data:{origin}": data != paper.data, "model": model != paper.model}
     differs["recipe"] = recipe != paper.recipe or scale == "smoke"
     if scale == "smoke":
         recipe["max_steps"] = min(SMOKE_STEPS, recipe.get("max_steps") or SMOKE_STEPS)
@@ -164,11 +166,6 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
         arms=None if arms is None else tuple(arms),
         prerequisites={**paper.prerequisites, **block.prerequisites},
     ).overridden(used.set)
-
-
-def _origin(data: Mapping[str, Any]) -> str:
-    entry = registry.entries("data").get(str(data.get("name")))
-    return "generated" if entry and entry.card.origin == "generated" else "real"
 
 
 def replaced(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

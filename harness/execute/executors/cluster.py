@@ -132,12 +132,9 @@ class RayExecutor:
         if not self._running:
             return []
         ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout)
-        outcomes = []
-        for reference in ready:
-            job = self._running.pop(reference)
-            outcomes.append(self._outcome(reference, job))
-            self._ended.append(job.trial_id)
-        return outcomes
+        ended = {reference: self._running.pop(reference) for reference in ready}
+        self._ended += [job.trial_id for job in ended.values()]
+        return [self._outcome(reference, job) for reference, job in ended.items()]
 
     def _outcome(self, reference: Any, job: Job) -> Outcome:
         from ray import exceptions
