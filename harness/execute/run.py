@@ -86,7 +86,10 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
             _end(owner, result, "cancelled")
             raise
         owner.flush()
-        _judge(owner, suite, request, result)
+        with open_reader(request.database) as reader:
+            judgement = judge(suite, result.plan, reader, sequential=request.selection.cap is not None)
+        record_judgement(owner.record, suite.name, result.plan.scale, judgement)
+        result.verdicts = judgement.verdicts
         _end(owner, result, "done" if result.complete else "incomplete")
     return result
 
@@ -175,10 +178,3 @@ class _Running:
             detail = compared(job, first[job.trial_id], outcome)
             self.session.owner.record(LogEvent("determinism", detail, self.result.run_id))
             shutil.rmtree(job.folder, ignore_errors=True)
-
-
-def _judge(owner: Owner, suite: Suite, request: Request, result: Result) -> None:
-    with open_reader(request.database) as reader:
-        judgement = judge(suite, result.plan, reader, sequential=request.selection.cap is not None)
-    record_judgement(owner.record, suite.name, result.plan.scale, judgement)
-    result.verdicts = judgement.verdicts
