@@ -42,7 +42,7 @@ def measured(works: Sequence[Workload], jobs: int, timeout: float) -> Iterator[t
             asked = {pool.schedule(_measure, (work, Path(folder), threads), timeout=timeout): work for work in works}
             for answer in as_completed(asked):
                 try:
-                    measurement = answer.result()
+                    measurement: Measurement = answer.result()
                 except ProcessExpired as died:
                     measurement = Measurement("process", f"the process died (exit {died.exitcode}); out of memory?")
                 except TimeoutError:

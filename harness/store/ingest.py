@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
-A, T = TypeVar("A"), TypeVar("T")
+A = TypeVar("A")
+T = TypeVar("T")
 BATCH_BYTES = 8 << 20
 """Bytes of journal in one transaction."""
 

@@ -14,7 +14,7 @@ from harness.trial.options import Option
 from harness.trial.recipe import COMMON_KEYS
 from harness.vocabulary import SLOTS
 
-_TYPES: Mapping[str, tuple[tuple[type, ...], str]] = {
+_TYPES: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "int": ((int,), "a whole number"),
     "float": ((int, float), "a number"),
     "bool": ((bool,), "true or false"),
