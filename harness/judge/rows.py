@@ -16,6 +16,7 @@ from harness.judge.design import ClaimDesign
 from harness.judge.evidence import Evidence
 from harness.judge.gates import GateReading
 from harness.judge.pairs import Pairs, mean_of, pair, sample_sd
+from harness.judge.tests import inference
 from harness.judge.units import ExaminedBlock, Unit
 from harness.judge.verdicts import decide, least_favourable
 from harness.suite.models import REPORTED
@@ -260,11 +261,7 @@ def _entries(design: ClaimDesign, unit: Unit, word: str) -> list[dict[str, Any]]
 
 def _entry(design: ClaimDesign, pairs: Pairs) -> dict[str, Any]:
     values, rules = pairs.values, design.rules
-    tested = (
-        stats.anytime_interval(values, rules.g, rules.alpha, running=True)
-        if rules.sequential
-        else stats.paired_t(values, rules.alpha)
-    )
+    tested = inference(tuple(values), rules.sequential, rules.g, rules.alpha)
     return {
         "n": tested.n,
         "difference": finite(tested.estimate),

@@ -66,7 +66,7 @@ class Paired(Test):
         self.n, self.sized = len(values), all(map(math.isfinite, values))
         if self.sized:
             self.estimate = float(np.mean(values)) if values else math.nan
-            self.p, self.e = _tested(values, sequential, g).p, stats.e_value(values, g)
+            self.p, self.e = inference(values, sequential, g).p, stats.e_value(values, g)
         else:
             with np.errstate(invalid="ignore"):
                 middle = float(np.median(values))
@@ -78,7 +78,7 @@ class Paired(Test):
         """1 − α interval of the mean difference; the whole line where only signs were tested."""
         if not self.sized:
             return -math.inf, math.inf
-        tested = _tested(self.values, self.sequential, self.g, alpha)
+        tested = inference(self.values, self.sequential, self.g, alpha)
         return tested.low, tested.high
 
     def above(self, alpha: float) -> bool:
@@ -108,8 +108,8 @@ class Paired(Test):
 
 
 @lru_cache(maxsize=4096)
-def _tested(values: tuple[float, ...], sequential: bool, g: float, alpha: float = 0.05) -> stats.Inference:
-    """The policy asks again each round, although one comparison has changed."""
+def inference(values: tuple[float, ...], sequential: bool, g: float, alpha: float = 0.05) -> stats.Inference:
+    """The test of paired differences; cached, since the policy asks again although one comparison has changed."""
     return stats.anytime_interval(values, g, alpha, running=True) if sequential else stats.paired_t(values, alpha)
 
 
