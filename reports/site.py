@@ -87,7 +87,7 @@ def _folder(site: Site, pages: Mapping[str, Page]) -> dict[str, str | Path]:
     for path, page in pages.items():
         files[path] = site.document(page)
         for figure in _within(page.content, Figure):
-            files[csv_path(page, figure.name)] = figure.csv
+            files[csv_path(page, figure.name)] = figure.table.csv
         for picture in _within(page.content, Picture):
             files[f"pictures/{picture.name}"] = picture.file
     return files

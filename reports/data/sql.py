@@ -30,10 +30,6 @@ class Answer:
     sql: str
     rows: Sequence[Row] = field(repr=False)
 
-    def columns(self, *names: str) -> list[list[Any]]:
-        """Some columns of every row, as a figure's numbers."""
-        return [[row[name] for name in names] for row in self.rows]
-
 
 def ask(reader: Reader, sql: str) -> Answer:
     """Ask the store; the text of ``sql`` is kept for the page.

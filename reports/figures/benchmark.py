@@ -15,7 +15,21 @@ from reports.data.contrasts import Contrast
 from reports.data.sql import Answer, grouped
 from reports.data.suite_results import BenchmarkResults
 from reports.figures import figure
-from reports.figures.figure import BELOW_LEGEND, GREY, TONES, Plot, axis, colour, drawing, escape, faded, line
+from reports.figures.figure import (
+    GREY,
+    NO_LEGEND,
+    TONES,
+    Plot,
+    Table,
+    axis,
+    colour,
+    dots,
+    drawing,
+    escape,
+    faded,
+    line,
+    marker,
+)
 from reports.links import slug
 
 MOST_ACROSS = 6
@@ -84,30 +98,28 @@ def paired_seeds(compared: Compared, measure: Measure, answer: Answer) -> Plot |
     for place, arm in enumerate(shown):
         own = [(seed, known) for seed in seeds if (known := values.get((arm, seed))) is not None]
         means.append(sum(known for _, known in own) / len(own) if own else None)
-        traces.append(figure.dots(
-            **{along: [place] * len(own), value: [known for _, known in own]}, showlegend=False, name=arm,
+        traces.append(dots(
+            f"%{{customdata[1]}}, seed %{{customdata[0]}}<br>%{{{value}:.4g}}", name=arm, showlegend=False,
+            **{along: [place] * len(own), value: [known for _, known in own]},
             customdata=[[seed, arm] for seed, _ in own], marker={"size": 8, "color": colour(compared.place(arm))},
-            hovertemplate=f"%{{customdata[1]}}, seed %{{customdata[0]}}<br>%{{{value}:.4g}}<extra></extra>",
         ))  # fmt: skip
     bar = {"symbol": "line-ns-open", "size": 16} if many else {"symbol": "line-ew-open", "size": 26}
-    traces.append(figure.dots(
-        **{along: places, value: means}, showlegend=False,
-        marker={**bar, "color": GREY, "line": {"width": 2.5}}, hovertemplate=f"mean %{{{value}:.4g}}<extra></extra>",
+    traces.append(dots(
+        f"mean %{{{value}:.4g}}", **{along: places, value: means}, showlegend=False,
+        marker={**bar, "color": GREY, "line": {"width": 2.5}},
     ))  # fmt: skip
     names = {"tickvals": places, "ticktext": [escape(arm) for arm in shown], "showgrid": False, "zeroline": False}
     names |= {"automargin": True} | ({"autorange": "reversed"} if many else {"range": [-0.5, len(shown) - 0.5]})
-    layout = {f"{along}axis": names, f"{value}axis": axis(measure.label)}
+    axes = {f"{along}axis": names, f"{value}axis": axis(measure.label)}
     told = [f"{arm} {formatting.score(mean)}" for arm, mean in zip(shown, means, strict=True) if mean is not None]
     return Plot(
         f"pairs-{slug(measure.name)}",
         f"{measure.name}: paired seeds",
         f"{measure.name} in {measure.unit} of {formatting.count(len(shown), 'arm')} over "
         f"{formatting.count(len(seeds), 'seed')}, means {formatting.listed(told)}. Lines join the trials of one seed.",
-        ["arm", "seed", "value"],
-        answer.columns("arm", "seed", "value"),
-        answer.sql,
+        Table.of(answer, "arm", "seed", "value"),
         compared.hatched,
-        drawing=drawing(traces, margin={"l": 8, "r": 12, "t": 12, "b": 30}, **layout),
+        drawing=drawing(traces, **axes, margin={"l": 8, "r": 12, "t": 12, "b": 30}),
         height=80 + 26 * len(shown) if many else 320,
     )
 
@@ -128,22 +140,19 @@ def differences(
         f"{one.label} {formatting.number(one.difference, sign=True)} {formatting.interval(one.low, one.high)}"
         for one in contrasts[:6]
     ]
+    rows = [[one.label, one.n, one.difference, one.low, one.high] for one in contrasts]
+    traces = [trace for place, contrast in enumerate(contrasts) for trace in _difference(place, contrast)]
+    across = axis(f"difference, {unit}" if unit else "difference")
+    lines = {"range": [many - 0.45, -0.8], "showticklabels": False, "showgrid": False, "zeroline": False}
+    layout = {"annotations": labels, "shapes": [figure.zero_line("y")], "margin": NO_LEGEND}
     return Plot(
         f"differences-{name}",
         title,
         f"{title}, with 95 % intervals: {'; '.join(told)}{' …' if many > 6 else ''}.",
-        ["comparison", "n", "difference", "low", "high"],
-        [[one.label, one.n, one.difference, one.low, one.high] for one in contrasts],
-        sql,
+        Table(["comparison", "n", "difference", "low", "high"], rows, sql),
         hatched,
         note,
-        drawing=drawing(
-            [trace for place, contrast in enumerate(contrasts) for trace in _difference(place, contrast)],
-            xaxis=axis(f"difference, {unit}" if unit else "difference"),
-            yaxis={"range": [many - 0.45, -0.8], "showticklabels": False, "showgrid": False, "zeroline": False},
-            annotations=labels,
-            shapes=[figure.zero_line("y")],
-        ),
+        drawing=drawing(traces, across, lines, **layout),
         height=90 + 46 * many,
     )
 
@@ -166,17 +175,16 @@ def _difference(place: int, contrast: Contrast) -> tuple[dict[str, Any], dict[st
     ends = {"array": [None if high is None else high - contrast.difference],
             "arrayminus": [None if low is None else contrast.difference - low]}  # fmt: skip
     return (
-        figure.dots(
-            showlegend=False, x=[known for _, known in seeds], y=[place + 0.2] * len(seeds),
-            customdata=[[seed] for seed, _ in seeds], marker={"size": 6, "color": faded(GREY, 0.75)},
-            hovertemplate="seed %{customdata[0]}: %{x:.3g}<extra></extra>",
+        dots(
+            "seed %{customdata[0]}: %{x:.3g}", showlegend=False, x=[known for _, known in seeds],
+            y=[place + 0.2] * len(seeds), customdata=[[seed] for seed, _ in seeds],
+            marker={"size": 6, "color": faded(GREY, 0.75)},
         ),
-        figure.dots(
-            showlegend=False, x=[contrast.difference], y=[place],
+        dots(
+            "%{x:.3g} %{customdata[0]}<br>n = %{customdata[1]}", showlegend=False, x=[contrast.difference], y=[place],
+            customdata=[[formatting.interval(low, high), contrast.n or 0]],
             marker={"size": 10, "color": tint, "symbol": symbol, "line": {"width": 2, "color": tint}},
             error_x={"type": "data", "symmetric": False, "color": tint, "thickness": 2, "width": 4, **ends},
-            customdata=[[formatting.interval(low, high), contrast.n or 0]],
-            hovertemplate="%{x:.3g} %{customdata[0]}<br>n = %{customdata[1]}<extra></extra>",
         ),
     )  # fmt: skip
 
@@ -193,25 +201,21 @@ def curve(compared: Compared, split: str, series: str, answer: Answer) -> Plot |
     shown = compared.drawn([arm for arm in compared.arms if arm in by_arm])
     for arm in shown:
         place, own = compared.place(arm), by_arm[arm]
-        steps = [row["step"] for row in own]
+        steps, means, lows, highs = ([row[key] for row in own] for key in ("step", "mean", "low", "high"))
         if any(row["trials"] > 1 for row in own):
-            traces += figure.band(place, arm, steps, [row["low"] for row in own], [row["high"] for row in own])
+            traces += figure.band(place, arm, steps, lows, highs)
         mode = "lines" if len(steps) > FEW_POINTS else "lines+markers"
-        means = [row["mean"] for row in own]
         traces.append(line(place, arm, steps, means, "step %{x:.0f}<br>%{y:.4g}", legendgroup=arm, mode=mode))
     ends = [f"{arm} {formatting.score(by_arm[arm][-1]['mean'])}" for arm in shown]
-    columns = ["arm", "step", "mean", "low", "high", "trials"]
     return Plot(
         f"curve-{slug(f'{split}-{series}')}",
         f"{series}, {split}",
         f"{series} on {split} against the training step; at the end {formatting.listed(ends)}. "
         "Lines are means over seeds, bands reach from the lowest to the highest seed.",
-        columns,
-        answer.columns(*columns),
-        answer.sql,
+        Table.of(answer, "arm", "step", "mean", "low", "high", "trials"),
         compared.hatched,
         _some(len(shown), len(by_arm)),
-        drawing=drawing(traces, xaxis=axis("step"), yaxis=axis(series.removeprefix("mechanism.")), margin=BELOW_LEGEND),
+        drawing=drawing(traces, axis("step"), axis(series.removeprefix("mechanism."))),
         height=300,
     )
 
@@ -232,24 +236,16 @@ def best_so_far(compared: Compared, measure: Measure, answer: Answer) -> Plot | 
         seconds, means = ([row[key] for row in by_arm[arm]] for key in ("seconds", "mean"))
         traces.append(line(compared.place(arm), arm, seconds, means, "%{x:.3g} s<br>%{y:.4g}", line={"shape": "hv"}))
     ends = [f"{arm} {formatting.score(by_arm[arm][-1]['mean'])}" for arm in shown]
-    columns = ["arm", "step", "seconds", "mean", "low", "high", "trials"]
     return Plot(
         "best-so-far",
         f"Best {measure.name} so far over time",
         f"Best {measure.name} ({measure.unit}) on validation against the seconds of training, mean over seeds; at the "
         f"end {formatting.listed(ends)}.",
-        columns,
-        answer.columns(*columns),
-        answer.sql,
+        Table.of(answer, "arm", "step", "seconds", "mean", "low", "high", "trials"),
         compared.hatched,
         "Seconds of trials that ran side by side, a guide only: runs with --exclusive measure time. "
         + _some(len(shown), len(every)),
-        drawing=drawing(
-            traces,
-            xaxis=axis("seconds of training", rangemode="tozero"),
-            yaxis=axis(measure.label),
-            margin=BELOW_LEGEND,
-        ),
+        drawing=drawing(traces, axis("seconds of training", rangemode="tozero"), axis(measure.label)),
         height=300,
     )
 
@@ -261,34 +257,29 @@ def dose(compared: Compared, mechanism: str, measure: Measure, doses: Scores, sc
         return None
     known = [arm for arm in compared.arms if any(cell[0] == arm for cell in both)]
     named = compared.drawn(known)
-    groups = [
-        (escape(arm), [cell for cell in both if cell[0] == arm],
-         {"color": colour(compared.place(arm)), "symbol": compared.place(arm) % 10})
-        for arm in named
-    ]  # fmt: skip
+    groups = [(escape(arm), [cell for cell in both if cell[0] == arm], marker(compared.place(arm), 9)) for arm in named]
     if rest := [cell for cell in both if cell[0] not in named]:
-        groups.append(("others", rest, {"color": faded(GREY, 0.5), "symbol": "circle"}))
+        groups.append(("others", rest, {"size": 9, "color": faded(GREY, 0.5), "symbol": "circle"}))
     traces = [
-        figure.dots(
-            name=name, x=[doses[cell] for cell in cells], y=[scores[cell] for cell in cells],
-            customdata=[[escape(arm), seed] for arm, seed in cells], marker={"size": 9, **marker},
-            hovertemplate="%{customdata[0]}, seed %{customdata[1]}<br>%{x:.4g} → %{y:.4g}<extra></extra>",
+        dots(
+            "%{customdata[0]}, seed %{customdata[1]}<br>%{x:.4g} → %{y:.4g}", name=name, marker=mark,
+            x=[doses[cell] for cell in cells], y=[scores[cell] for cell in cells],
+            customdata=[[escape(arm), seed] for arm, seed in cells],
         )
-        for name, cells, marker in groups
+        for name, cells, mark in groups
     ]  # fmt: skip
     rank = figure.spearman([doses[cell] for cell in both], [scores[cell] for cell in both])
     quantity = mechanism.removeprefix("mechanism.")
+    rows = [[*cell, doses[cell], scores[cell]] for cell in both]
     return Plot(
         f"dose-{slug(mechanism)}",
         f"Dose and score: {quantity} against {measure.name}",
         f"{mechanism} against {measure.name} ({measure.unit}), {formatting.count(len(both), 'trial')} of "
         f"{formatting.count(len(known), 'arm')}; rank correlation over all trials {formatting.number(rank)}.",
-        ["arm", "seed", mechanism, measure.name],
-        [[*cell, doses[cell], scores[cell]] for cell in both],
-        sql,
+        Table(["arm", "seed", mechanism, measure.name], rows, sql),
         compared.hatched,
         "Exploratory: arms differ in more than the dose.",
-        drawing=drawing(traces, xaxis=axis(quantity), yaxis=axis(measure.label), margin=BELOW_LEGEND),
+        drawing=drawing(traces, axis(quantity), axis(measure.label)),
     )
 
 
@@ -298,25 +289,17 @@ def cost(compared: Compared, measure: Measure, costs: Answer, means: Mapping[str
     shown = [(arm, price, score) for arm, price, score in rows if price is not None and score is not None]
     if len(shown) < 2:
         return None
-    traces = [
-        figure.dots(
-            name=escape(arm), x=[price], y=[score],
-            marker={"size": 11, "color": colour(compared.place(arm)), "symbol": compared.place(arm) % 10},
-            hovertemplate=f"{escape(arm)}: %{{x:.3g}} ms a step, %{{y:.4g}}<extra></extra>",
-        )
-        for arm, price, score in shown
-    ]  # fmt: skip
-    told = [f"{arm} {formatting.number(price)} ms and {formatting.score(score)}" for arm, price, score in shown]
+    traces = []
+    for arm, price, score in shown:
+        told = f"{escape(arm)}: %{{x:.3g}} ms a step, %{{y:.4g}}"
+        traces.append(dots(told, name=escape(arm), x=[price], y=[score], marker=marker(compared.place(arm), 11)))
+    prices = [f"{arm} {formatting.number(price)} ms and {formatting.score(score)}" for arm, price, score in shown]
     return Plot(
         "cost-and-score",
         f"Cost against {measure.name}",
-        f"Median time a step against mean {measure.name} ({measure.unit}): {'; '.join(told)}.",
-        ["arm", "step_ms", measure.name],
-        shown,
-        costs.sql,
+        f"Median time a step against mean {measure.name} ({measure.unit}): {'; '.join(prices)}.",
+        Table(["arm", "step_ms", measure.name], shown, costs.sql),
         compared.hatched,
-        drawing=drawing(
-            traces, xaxis=axis("time a step, ms", rangemode="tozero"), yaxis=axis(measure.label), margin=BELOW_LEGEND
-        ),
+        drawing=drawing(traces, axis("time a step, ms", rangemode="tozero"), axis(measure.label)),
         height=300,
     )

@@ -17,7 +17,7 @@ from reports import formatting
 from reports.data.claims import Claim
 from reports.data.comparisons import DoseAndGain
 from reports.data.suite_results import SuiteResults
-from reports.figures.figure import Figure, spearman
+from reports.figures.figure import Figure, Table, spearman
 
 FAR = 2.0
 """An axis reaches at most so many times as far as nine tenths of the interval ends; what lies beyond gets an arrow."""
@@ -176,15 +176,15 @@ def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
             reduction_told="" if percent is None else f"{formatting.number(percent, 2, sign=True)} %",
         ))  # fmt: skip
     confirmed = sum(claim.tone == Tone.HOLDS for claim in claims)
+    columns = [*LINE, "d_z", "low", "high", "relative error reduction", "difference", "unit"]
+    rows = [[*_line(results, claim), *effects[name], reductions[name], claim.value("difference"), claim.unit]
+            for claim in claims for name in (claim.claim_id,)]  # fmt: skip
     return Forest(
         "forest-stand-in",
         "Effects on the stand-in",
         f"{formatting.count(len(claims), 'claim')} measured on a stand-in, as standardised effects with 95 % "
         f"intervals; {confirmed} {'is' if confirmed == 1 else 'are'} confirmed in direction.",
-        ["claim", "comparison", "verdict", "n", "d_z", "low", "high", "relative error reduction", "difference", "unit"],
-        [[c.claim_id, c.label(results.titles), c.word, c.value("n"), *effects[c.claim_id], reductions[c.claim_id],
-          c.value("difference"), c.unit] for c in claims],
-        results.asked["verdicts"].sql,
+        Table(columns, rows, results.asked["verdicts"].sql),
         hatched=True,
         note="Right of zero is as claimed. The effect d_z is the mean paired difference over its standard deviation; "
         "intervals are 95 %, unadjusted, on the same scale. The setting is not the paper's, so no published value "
@@ -195,6 +195,14 @@ def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
         marks={name: Mark.of(axis, *effect) for name, effect in effects.items()},
         reductions=second,
     )  # fmt: skip
+
+
+LINE = ("claim", "comparison", "verdict", "n")
+"""The columns that both kinds of forest begin with."""
+
+
+def _line(results: SuiteResults, claim: Claim) -> tuple[str, str, str, Any]:
+    return claim.claim_id, claim.label(results.titles), claim.word, claim.value("n")
 
 
 def _named(results: SuiteResults, own: Sequence[Claim], claims: Sequence[Claim]) -> tuple[str, str]:
@@ -229,15 +237,13 @@ def _as_published(results: SuiteResults, unit: str, claims: Sequence[Claim], pla
             told += f", published {formatting.number(claim.published, sign=True)}"
         lines.append(ForestLine(claim, *_named(results, [claim], claims), 0, marks[claim.claim_id], told,
                                 axis.place(claim.published)))  # fmt: skip
+    rows = [[*_line(results, claim), *ends[claim.claim_id], claim.published, unit] for claim in claims]
     return Forest(
         f"forest-{place}",
         f"Measured and published differences, {unit}" if unit else "Measured and published differences",
         f"{formatting.count(len(claims), 'claim')} in {unit or 'the unit of the metric'}: measured difference with its "
         "95 % interval, and the published difference as a diamond beside it.",
-        ["claim", "comparison", "verdict", "n", "difference", "low", "high", "published", "unit"],
-        [[c.claim_id, c.label(results.titles), c.word, c.value("n"), *ends[c.claim_id], c.published, unit]
-         for c in claims],
-        results.asked["verdicts"].sql,
+        Table([*LINE, "difference", "low", "high", "published", "unit"], rows, results.asked["verdicts"].sql),
         note="Right of zero is as claimed; the diamond is the published difference.",
         lines=lines,
         axis=axis,

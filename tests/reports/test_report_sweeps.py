@@ -99,10 +99,10 @@ def test_figures_are_drawn_and_hold_every_number(swept: tuple[Suite, SweepResult
     assert [one.name for one in plots][5:] == ["setting-optimizer.lr", "setting-optimizer.momentum"]
     for figure in plots:
         go.Figure(json.loads(figure.json))  # raises where Plotly knows a property not
-        assert figure.rows
-        assert all(len(row) == len(figure.columns) for row in figure.rows)
+        assert figure.table.rows
+        assert all(len(row) == len(figure.table.columns) for row in figure.table.rows)
     told = [point for points in result.points.values() for point in points if point.status == "told"]
-    assert len(plots[5].rows) == len(told)
+    assert len(plots[5].table.rows) == len(told)
 
 
 def test_parallel_coordinates_rank_by_the_direction_of_the_metric(swept: tuple[Suite, SweepResult], database: Path,
