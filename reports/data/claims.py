@@ -69,6 +69,11 @@ class Claim:
         """What the judge computed on each benchmark: ``benchmark, n, difference, low, high, differences, …``."""
         return [entry for entry in self.design.get("per_benchmark") or () if isinstance(entry, Mapping)]
 
+    @property
+    def shown(self) -> list[Mapping[str, Any]]:
+        """Comparisons beside it that do not decide."""
+        return [entry for entry in self.design.get("shown") or () if isinstance(entry, Mapping)]
+
     def value(self, column: str) -> Any:
         """A column of the verdict, None without one."""
         return self.verdict.get(column) if self.verdict else None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from reports import formatting
 from reports.data.sql import Row
-from reports.data.suite_results import SuiteResults
+from reports.data.suite_results import SuiteResults, statuses
 
 SHOWN_RUNS = 20
 SHOWN_PACKAGES = ("torch", "torchvision", "numpy", "ray", "duckdb", "scipy", "scikit-learn", "timm", "tokenizers")
@@ -51,10 +50,11 @@ def provenance(
     commits = {(run["git_commit"] or "", bool(run["git_dirty"])): None for run in runs if run["git_commit"]}
     moments = [moment for one in suites for claim in one.claims if (moment := claim.value("judged_at"))]
     told, steady = determinism([row for one in suites for row in one.determinism.rows], rows, benchmark, trial)
+    absent = 0 if trial is not None else sum(one.absent_from(benchmark) for one in suites)
     return Provenance(
         [{"commit": commit[:12], "dirty": dirty} for commit, dirty in commits][:4],
         _seeds(sorted({row["seed"] for row in rows})),
-        _statuses(suites, rows, benchmark, trial),
+        ", ".join(f"{formatting.number(many)} {word}" for word, many in statuses(rows, absent)) or "none planned",
         _adopted(rows),
         "; ".join(dict.fromkeys(_hardware(info) for info in infos)),
         "; ".join(dict.fromkeys(_versions(info) for info in infos)),
@@ -94,14 +94,6 @@ def determinism(
         return f"{trials} ran twice; {every} came out the same", True
     named = [f"{row['label']} ({formatting.listed(list(row['differing'] or [])) or row['status']})" for row in odd[:3]]
     return f"{trials} ran twice; {len(odd)} came out otherwise: {'; '.join(named)}", False
-
-
-def _statuses(suites: Sequence[SuiteResults], rows: Sequence[Row], benchmark: str | None, trial: str | None) -> str:
-    status = {row["trial_id"]: row["status"] for row in rows}
-    counts = Counter(status.values())
-    if absent := 0 if trial is not None else sum(one.absent_from(benchmark) for one in suites):
-        counts["not stored"] = absent
-    return ", ".join(f"{formatting.number(many)} {word}" for word, many in sorted(counts.items())) or "none planned"
 
 
 def _adopted(rows: Sequence[Row]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -137,6 +137,10 @@ class SuiteResults:
         counts = Counter(formatting.base_of(claim.word) for claim in self.claims)
         return sorted(counts.items(), key=lambda item: (formatting.shown(item[0]).order, item[0]))
 
+    def words_on(self, benchmark: str) -> Counter[str]:
+        """The verdicts of the claims judged on a benchmark, in the claims' order."""
+        return Counter(claim.word for claim in self.judged if benchmark in claim.benchmarks)
+
     @cached_property
     def titles(self) -> dict[str, str]:
         """The benchmarks' titles by name."""
@@ -147,19 +151,7 @@ class SuiteResults:
         """The statements' bodies that pick the benchmarks' trials, by name."""
         return {name: bench.body for name, bench in self.benches.items()}
 
-    @property
-    def statuses(self) -> Counter[str]:
-        """Trials by status; planned ones that the store does not have are ``not stored``."""
-        status: dict[str, str] = {}
-        for bench in self.benches.values():
-            status.update({row["trial_id"]: row["status"] for row in bench.trials.rows})
-        counts = Counter(status.values())
-        absent = self.absent_from(None)
-        if absent:
-            counts["not stored"] = absent
-        return counts
-
-    def absent_from(self, benchmark: str | None) -> int:
+    def absent_from(self, benchmark: str | None = None) -> int:
         """Planned trials, of one benchmark or of all, that the store does not have."""
         stored = {row["trial_id"] for bench in self.benches.values() for row in bench.trials.rows}
         return len({link.trial_id for link in self.plan.links if benchmark in (None, link.benchmark)} - stored)
@@ -220,3 +212,9 @@ def _claims(suite: Suite, scale: str, asked: Mapping[str, Answer]) -> list[Claim
     ]  # fmt: skip
     places = {name: place for place, name in enumerate(suite.facts)}
     return sorted(claims, key=lambda claim: (places.get(claim.claim_id, len(places)), claim.claim_id))
+
+
+def statuses(rows: Iterable[Row], absent: int) -> list[tuple[str, int]]:
+    """Counts of trials by status; ``absent`` planned ones that the store does not have are ``not stored``."""
+    counts = Counter({row["trial_id"]: row["status"] for row in rows}.values())
+    return sorted((counts + Counter({"not stored": absent})).items())

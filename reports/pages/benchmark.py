@@ -76,14 +76,10 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
     bench, compared = numbers.bench, numbers.compared
     table = _scores(numbers)
     left_behind = sql.ask(reader, sql.artifacts_of(bench.body))
-    model = results.suite.benchmarks[bench.name].model
     content: dict[str, Any] = {
+        "results": results,
         "bench": bench,
-        "setting": bench.setting,
-        "model": model,
-        "scale": results.scale,
         "claims": numbers.claims,
-        "suite_path": results.path,
         "pairs": _pairs(numbers),
         "differences": _differences(results, numbers),
         "curves": _curves(numbers),
@@ -93,17 +89,13 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
         "mechanisms": [row for row in table if row["metric"].startswith("mechanism.")],
         "score_sql": numbers.final.sql,
         "slots": SLOTS,
-        "arms": {arm: results.plan.arms[arm] for arm in bench.arms},
         "costs": numbers.costs,
         "cost_figure": _cost(numbers),
-        "troubled": bench.troubled,
         "missing": _missing(results, bench),
         "pictures": pictures_of(left_behind.rows, compared.leading),
         "confusions": confusion_figures(left_behind, compared.leading, bench.stand_in),
         "translations": translations_of(left_behind.rows, compared.leading),
         "pictures_sql": left_behind.sql,
-        "settings": {part: getattr(bench.setting, part) for part in ("data", "model", "recipe")},
-        "sources": model.sources,
         "provenance": provenance(results, bench.name),
     }
     return Page(results.path_of(bench.name), "benchmark.html", bench.title, content, results.trail)

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from reports import formatting
 from reports.data.outputs import Picture
 from reports.data.sql import command
-from reports.links import address, slug, trial_path
+from reports.links import address, slug, sweep_path, trial_path
 
 ROOT = Path(__file__).parents[1]
 """Where templates and static files lie."""
@@ -123,7 +123,7 @@ class Site:
 
         return {"picture": picture, "ident": ident, "href": href, "download": download, "root": root,
                 "has": self.pages.__contains__, "inline": self.single, "page_path": page.path,
-                "trial_path": trial_path}  # fmt: skip
+                "trial_path": trial_path, "sweep_path": sweep_path}  # fmt: skip
 
 
 def csv_path(page: Page, name: str) -> str:

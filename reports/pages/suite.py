@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,15 +10,13 @@ from harness.store import Reader
 from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Ablation, decisive_changes
-from reports.data.claims import Claim
 from reports.data.comparisons import costs, final_numbers, wins
 from reports.data.provenance import provenance
-from reports.data.suite_results import BenchmarkResults, SuiteResults
+from reports.data.suite_results import SuiteResults
 from reports.figures.benchmark import ablation_differences
 from reports.figures.figure import Plot
 from reports.figures.heatmaps import factorial_figures
 from reports.figures.plain import Mark, axis_of, forests
-from reports.links import sweep_path
 from reports.pages import sentences
 from reports.pages.claim import claim_detail
 from reports.pages.render import Page
@@ -44,21 +41,17 @@ def suite_page(reader: Reader, results: SuiteResults, removed: Sequence[Ablation
     drawn = [ablation_differences(bench, [row for row in removed if row.benchmark == bench.name]) for bench in benches]
     drawn += [plot for bench in benches for plot in factorial_figures(reader, results, bench)]
     content: dict[str, Any] = {
-        "suite": results.suite.model,
-        "scale": results.scale,
-        "stand_in": results.stand_in,
+        "results": results,
         "headline": sentences.headline(results),
         "leading": sentences.leading(results),
-        "verdicts": results.verdicts,
         "forests": plots,
         "marks": {name: (mark, plot.axis.zero) for plot in plots for name, mark in plot.marks.items()},
         "checked": [claim_detail(results, claim) for claim in results.checked],
         "claims": [claim_detail(results, claim, removed, numbers) for claim in judged],
         "wins": compared,
         "tallies": tallies,
-        "silent": [_silent(claim) for claim in silent if claim.fact["kind"] not in CONTEXT],
-        "context": [_silent(claim) for claim in silent if claim.fact["kind"] in CONTEXT],
-        "sweeps": [(row, sweep_path(str(row["sweep_id"]))) for row in results.sweeps],
+        "silent": [claim for claim in silent if claim.fact["kind"] not in CONTEXT],
+        "context": [claim for claim in silent if claim.fact["kind"] in CONTEXT],
         "ablations": sorted(removed, key=lambda row: (row.benchmark, -abs(row.difference))),
         "ablation_figures": list(filter(None, drawn)),
         "most": decisive_changes(removed),
@@ -67,12 +60,6 @@ def suite_page(reader: Reader, results: SuiteResults, removed: Sequence[Ablation
         "costs": costly,
         "costs_sql": costs_sql,
         "bought": sql.ask(reader, sql.bought_of(results.name, results.scale)),
-        "arms": results.plan.arms,
-        "benches": [_bench(results, bench) for bench in benches],
-        "absent": results.plan.absent,
-        "untuned": results.untuned,
-        "titles": results.titles,
-        "sql": {name: answer.sql for name, answer in results.asked.items()},
         "provenance": provenance(results),
     }
     title = f"{results.name}, {results.scale}"
@@ -92,28 +79,3 @@ def _effects(reader: Reader, results: SuiteResults) -> list[dict[str, Any]]:
          "mark": Mark.of(axis, row["difference"], row["ci_low"], row["ci_high"])}
         for row in known
     ]  # fmt: skip
-
-
-def _silent(claim: Claim) -> dict[str, Any]:
-    return {"id": claim.claim_id, "kind": claim.fact["kind"], "statement": claim.fact["statement"], "word": claim.word,
-            "reason": claim.reason or _why(claim), "source": claim.fact["source"]}  # fmt: skip
-
-
-def _why(claim: Claim) -> str:
-    if claim.fact["kind"] in CONTEXT:
-        return f"{claim.fact['kind']}: listed with its source, never judged"
-    return "not judged yet: run the suite, then 'harness claims'" if claim.verdict is None else ""
-
-
-def _bench(results: SuiteResults, bench: BenchmarkResults) -> dict[str, Any]:
-    return {
-        "title": bench.title,
-        "path": results.path_of(bench.name),
-        "arms": len(bench.arms),
-        "stand_in": bench.setting.stand_in,
-        "task": bench.setting.task,
-        "troubled": len(bench.troubled),
-        "verdicts": list(Counter(claim.word for claim in results.judged if bench.name in claim.benchmarks).items()),
-        "done": bench.done,
-        "planned": bench.asked,
-    }

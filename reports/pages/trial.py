@@ -46,7 +46,6 @@ def _page(
         "provenance": provenance(results, bench.name, trial),
         "environment": results.environments.get(row["environment_id"]),
         "bench": bench,
-        "stand_in": bench.setting.stand_in,
     }
     title = f"{bench.name}/{row['arm']}/{row['seed']}"
     return Page(
