@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from operator import itemgetter
-from textwrap import dedent
 from typing import Any
 
 from harness.plan.planning import Plan
@@ -32,13 +31,12 @@ class Answer:
 
 
 def ask(reader: Reader, sql: str) -> Answer:
-    """Ask the store; the text of ``sql`` is kept for the page.
+    """Ask the store; the statement is kept for the page.
 
     Raises:
         StoreError: the statement fails.
     """
-    text = dedent(sql).strip()
-    return Answer(text, reader.query(text).dicts())
+    return Answer(sql, reader.query(sql).dicts())
 
 
 def grouped(rows: Iterable[Row], *columns: str) -> dict[Any, list[Row]]:
@@ -100,21 +98,17 @@ def together(bodies: Mapping[str, str]) -> str:
 
 def runs_of(suite: str, scale: str) -> str:
     """Runs of a suite at a scale, the newest first."""
-    return f"""
-        SELECT run_id, started_at, finished_at, status, git_commit, git_dirty, command, environment_id
-        FROM runs WHERE suite = {literal(suite)} AND scale = {literal(scale)}
-        ORDER BY started_at DESC, run_id
-    """
+    return f"""SELECT run_id, started_at, finished_at, status, git_commit, git_dirty, command, environment_id
+FROM runs WHERE suite = {literal(suite)} AND scale = {literal(scale)}
+ORDER BY started_at DESC, run_id"""
 
 
 def run_links(suite: str, scale: str) -> str:
     """What each run of a suite at a scale asked for."""
-    return f"""
-        SELECT run_id, benchmark, arm, trial_id
-        FROM run_trials JOIN (SELECT run_id, started_at FROM runs
-          WHERE suite = {literal(suite)} AND scale = {literal(scale)}) USING (run_id)
-        ORDER BY started_at DESC, run_id
-    """
+    return f"""SELECT run_id, benchmark, arm, trial_id
+FROM run_trials JOIN (SELECT run_id, started_at FROM runs
+  WHERE suite = {literal(suite)} AND scale = {literal(scale)}) USING (run_id)
+ORDER BY started_at DESC, run_id"""
 
 
 def claims_of(suite: str) -> str:
@@ -124,53 +118,43 @@ def claims_of(suite: str) -> str:
 
 def verdicts_of(suite: str, scale: str) -> str:
     """The latest verdict of each claim of a suite at a scale."""
-    return f"""
-        SELECT v.* FROM verdicts v
-        JOIN claims c ON c.claim_id = v.claim_id AND c.suite = {literal(suite)}
-        WHERE v.scale = {literal(scale)}
-        QUALIFY row_number() OVER (PARTITION BY v.claim_id ORDER BY v.judged_at DESC) = 1
-        ORDER BY v.claim_id
-    """
+    return f"""SELECT v.* FROM verdicts v
+JOIN claims c ON c.claim_id = v.claim_id AND c.suite = {literal(suite)}
+WHERE v.scale = {literal(scale)}
+QUALIFY row_number() OVER (PARTITION BY v.claim_id ORDER BY v.judged_at DESC) = 1
+ORDER BY v.claim_id"""
 
 
 def verdict(claim: str, scale: str) -> str:
     """The latest verdict of one claim."""
-    return (
-        "SELECT verdict, n, difference, ci_low, ci_high, p, adjusted_p, e_value, design\n"
-        f"FROM verdicts WHERE claim_id = {literal(claim)} AND scale = {literal(scale)}\n"
-        "ORDER BY judged_at DESC LIMIT 1"
-    )
+    return f"""SELECT verdict, n, difference, ci_low, ci_high, p, adjusted_p, e_value, design
+FROM verdicts WHERE claim_id = {literal(claim)} AND scale = {literal(scale)}
+ORDER BY judged_at DESC LIMIT 1"""
 
 
 def verdict_trials(claim: str, scale: str, judged_at: str) -> str:
     """The numbers one verdict rests on, trial by trial."""
-    return (
-        "SELECT s.side, t.benchmark, t.arm, t.seed, r.split, r.metric, r.value, t.status, t.trial_id\n"
-        "FROM verdict_trials s JOIN trials t USING (trial_id) LEFT JOIN results r USING (trial_id)\n"
-        f"WHERE s.claim_id = {literal(claim)} AND s.scale = {literal(scale)} AND s.judged_at = {literal(judged_at)}\n"
-        "  AND (r.metric IS NULL OR r.split = 'test' OR starts_with(r.metric, 'mechanism.'))\n"
-        "ORDER BY r.metric, t.benchmark, t.seed, s.side, t.arm, r.split, t.trial_id"
-    )
+    return f"""SELECT s.side, t.benchmark, t.arm, t.seed, r.split, r.metric, r.value, t.status, t.trial_id
+FROM verdict_trials s JOIN trials t USING (trial_id) LEFT JOIN results r USING (trial_id)
+WHERE s.claim_id = {literal(claim)} AND s.scale = {literal(scale)} AND s.judged_at = {literal(judged_at)}
+  AND (r.metric IS NULL OR r.split = 'test' OR starts_with(r.metric, 'mechanism.'))
+ORDER BY r.metric, t.benchmark, t.seed, s.side, t.arm, r.split, t.trial_id"""
 
 
 def sides_of(suite: str, scale: str) -> str:
     """The trials each verdict rests on."""
-    return f"""
-        SELECT s.claim_id, s.judged_at, s.side, t.benchmark, t.arm, t.seed, t.trial_id, t.status
-        FROM verdict_trials s JOIN trials t USING (trial_id)
-        JOIN claims c ON c.claim_id = s.claim_id AND c.suite = {literal(suite)}
-        WHERE s.scale = {literal(scale)}
-        QUALIFY s.judged_at = max(s.judged_at) OVER (PARTITION BY s.claim_id)
-        ORDER BY s.claim_id, t.benchmark, t.seed, s.side, t.arm, t.trial_id
-    """
+    return f"""SELECT s.claim_id, s.judged_at, s.side, t.benchmark, t.arm, t.seed, t.trial_id, t.status
+FROM verdict_trials s JOIN trials t USING (trial_id)
+JOIN claims c ON c.claim_id = s.claim_id AND c.suite = {literal(suite)}
+WHERE s.scale = {literal(scale)}
+QUALIFY s.judged_at = max(s.judged_at) OVER (PARTITION BY s.claim_id)
+ORDER BY s.claim_id, t.benchmark, t.seed, s.side, t.arm, t.trial_id"""
 
 
 def gates_of(suite: str, scale: str) -> str:
     """Gates of a suite's claims: did the cause act?"""
-    return f"""
-        SELECT g.* FROM gates g JOIN claims c ON c.claim_id = g.claim_id AND c.suite = {literal(suite)}
-        WHERE g.scale = {literal(scale)} ORDER BY g.claim_id, g.metric, g.arm
-    """
+    return f"""SELECT g.* FROM gates g JOIN claims c ON c.claim_id = g.claim_id AND c.suite = {literal(suite)}
+WHERE g.scale = {literal(scale)} ORDER BY g.claim_id, g.metric, g.arm"""
 
 
 def trials_of(body: str) -> str:
@@ -239,13 +223,11 @@ def environments() -> str:
 
 def determinism_of(suite: str) -> str:
     """Trials that runs of a suite ran twice, and whether their numbers came out the same."""
-    return f"""
-        SELECT e."at", e.detail->>'trial_id' AS trial_id, e.detail->>'label' AS label,
-          (e.detail->>'equal')::BOOLEAN AS equal, (e.detail->>'numbers')::INTEGER AS numbers,
-          e.detail->>'status' AS status, (e.detail->'differing')::VARCHAR[] AS differing
-        FROM events e JOIN runs r USING (run_id)
-        WHERE r.suite = {literal(suite)} AND e.kind = 'determinism' ORDER BY e."at", trial_id
-    """
+    return f"""SELECT e."at", e.detail->>'trial_id' AS trial_id, e.detail->>'label' AS label,
+  (e.detail->>'equal')::BOOLEAN AS equal, (e.detail->>'numbers')::INTEGER AS numbers,
+  e.detail->>'status' AS status, (e.detail->'differing')::VARCHAR[] AS differing
+FROM events e JOIN runs r USING (run_id)
+WHERE r.suite = {literal(suite)} AND e.kind = 'determinism' ORDER BY e."at", trial_id"""
 
 
 def metrics_of(body: str, names: Iterable[str]) -> str:
@@ -271,13 +253,11 @@ FROM sofar GROUP BY arm, step ORDER BY arm, step"""
 
 def bought_of(suite: str, scale: str) -> str:
     """Seeds that sequential runs bought, with the reason of each."""
-    return f"""
-        SELECT e."at", e.detail->>'claim_id' AS claim, e.detail->>'benchmark' AS benchmark,
-          (e.detail->'arms')::VARCHAR[] AS arms, (e.detail->>'seed')::INTEGER AS seed, e.detail->>'reason' AS reason
-        FROM events e JOIN runs r USING (run_id)
-        WHERE r.suite = {literal(suite)} AND r.scale = {literal(scale)} AND e.kind = 'seed-bought'
-        ORDER BY e."at", benchmark, seed
-    """
+    return f"""SELECT e."at", e.detail->>'claim_id' AS claim, e.detail->>'benchmark' AS benchmark,
+  (e.detail->'arms')::VARCHAR[] AS arms, (e.detail->>'seed')::INTEGER AS seed, e.detail->>'reason' AS reason
+FROM events e JOIN runs r USING (run_id)
+WHERE r.suite = {literal(suite)} AND r.scale = {literal(scale)} AND e.kind = 'seed-bought'
+ORDER BY e."at", benchmark, seed"""
 
 
 def costs_of(body: str, keys: str = "arm") -> str:
@@ -352,22 +332,13 @@ def sweeps_of(suite: str, scale: str) -> str:
     return f"SELECT * FROM sweeps WHERE {where} ORDER BY started_at, sweep_id"
 
 
-def sweep(sweep_id: str) -> str:
-    """What a sweep concludes."""
-    return f"SELECT arms, sampler, budget, status, spec FROM sweeps WHERE sweep_id = {literal(sweep_id)}"
-
-
 def points_of(sweep_id: str) -> str:
     """The configurations that a sweep tried."""
-    return (
-        "SELECT arm, number, params, value, status FROM sweep_points\n"
-        f"WHERE sweep_id = {literal(sweep_id)} ORDER BY arm, number"
-    )
+    return f"""SELECT arm, number, params, value, status FROM sweep_points
+WHERE sweep_id = {literal(sweep_id)} ORDER BY arm, number"""
 
 
 def gates(claim: str, scale: str) -> str:
     """The gates of one claim."""
-    return (
-        "SELECT metric, arm, value, threshold, passed FROM gates\n"
-        f"WHERE claim_id = {literal(claim)} AND scale = {literal(scale)} ORDER BY metric, arm"
-    )
+    return f"""SELECT metric, arm, value, threshold, passed FROM gates
+WHERE claim_id = {literal(claim)} AND scale = {literal(scale)} ORDER BY metric, arm"""
