@@ -19,7 +19,7 @@ from reports.figures.figure import Figure, Plot
 from reports.links import slug
 from reports.pages.benchmark import benchmark_pages
 from reports.pages.index import index_page, methods_page
-from reports.pages.render import Page, Site, csv_path, static
+from reports.pages.render import PLOTLY, Page, Site, csv_path, static
 from reports.pages.suite import suite_page
 from reports.pages.sweep import sweep_pages
 from reports.pages.trial import trial_pages
@@ -27,7 +27,6 @@ from reports.pages.trial import trial_pages
 TRIAL_PAGES = 2000
 """Above this number of trials none has a page of its own: the table on its benchmark's page has them all."""
 MANIFEST = "site.json"
-SINGLE = "index.html"
 Shown = TypeVar("Shown", Figure, Plot, Picture)
 
 
@@ -51,7 +50,7 @@ def write_site(database: Path, suites: Sequence[Reported], out: Path, *, single_
         gathered = [gather(reader, reported.suite, reported.plan) for reported in suites]
         pages = {page.path: page for page in _pages(reader, gathered, trials=not single_file)}
     site = Site(pages, single=single_file)
-    _write(out, {SINGLE: site.one_file(pages["index.html"])} if single_file else _folder(site, pages))
+    _write(out, {"index.html": site.one_file(pages["index.html"])} if single_file else _folder(site, pages))
     return out / "index.html"
 
 
@@ -82,7 +81,7 @@ def _folder(site: Site, pages: Mapping[str, Page]) -> dict[str, str | Path]:
     files: dict[str, str | Path] = {
         "assets/style.css": static("style.css"),
         "assets/site.js": static("site.js"),
-        "assets/plotly.min.js": _plotly(),
+        "assets/plotly.min.js": PLOTLY,
     }
     for path, page in pages.items():
         files[path] = site.document(page)
@@ -91,12 +90,6 @@ def _folder(site: Site, pages: Mapping[str, Page]) -> dict[str, str | Path]:
         for picture in _within(page.content, Picture):
             files[f"pictures/{picture.name}"] = picture.file
     return files
-
-
-def _plotly() -> Path:
-    import plotly
-
-    return Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 
 def _within(content: Any, kind: type[Shown]) -> Iterator[Shown]:

@@ -183,11 +183,7 @@ class Claim:
         return "" if not self.gates else "acted" if all(gate["passed"] for gate in self.gates) else "did not act"
 
     def label(self, titles: Mapping[str, str]) -> str:
-        """The claim in a line: where, and which arms.
-
-        Args:
-            titles: of the benchmarks.
-        """
+        """The claim in a line: where, by the benchmarks' titles, and which arms."""
         places = [titles.get(name, name) for name in self.benchmarks] or [str(self.fact["benchmark"])]
         where = places[0] if len(places) == 1 else f"{places[0]} + {len(places) - 1}"
         room = max(18, LABEL - len(self.contrast))

@@ -45,7 +45,10 @@ def provenance(
         for row in bench.trials.rows
         if trial in (None, row["trial_id"])
     ]
-    infos = _environments(suites, rows)
+    known = {name: info for one in suites for name, info in one.environments.items()}
+    infos = [
+        known[name] for name in sorted({row["environment_id"] for row in rows if row["environment_id"]} & set(known))
+    ]
     runs = [run for one in suites for run in (one.runs.rows if trial is None else one.runs_of(trial))]
     commits = {(run["git_commit"] or "", bool(run["git_dirty"])): None for run in runs if run["git_commit"]}
     moments = [moment for one in suites for claim in one.claims if (moment := claim.value("judged_at"))]
@@ -65,12 +68,6 @@ def provenance(
         runs[:SHOWN_RUNS],
         [one.runs.sql for one in suites],
     )
-
-
-def _environments(suites: Sequence[SuiteResults], rows: Sequence[Row]) -> list[Row]:
-    used = {row["environment_id"] for row in rows if row["environment_id"]}
-    known = {name: info for one in suites for name, info in one.environments.items()}
-    return [known[one] for one in sorted(used) if one in known]
 
 
 def determinism(

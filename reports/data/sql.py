@@ -56,11 +56,6 @@ def literal(value: str | int | float | None) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def among(values: Iterable[str]) -> str:
-    """A list of texts for IN."""
-    return "(" + ", ".join(literal(value) for value in values) + ")"
-
-
 def command(sql: str) -> str:
     """The shell command that repeats a statement."""
     text = sql.strip()
@@ -70,12 +65,7 @@ def command(sql: str) -> str:
 def planned(plan: Plan, benchmark: str, runs: Mapping[str, Set[tuple[str, str, str]]]) -> str:
     """The trials of a plan's benchmark as the body of a common table expression with ``trial_id, arm``.
 
-    Where a stored run asked for exactly these trials, its name stands for the list of identifiers.
-
-    Args:
-        plan: whose trials.
-        benchmark: of which benchmark.
-        runs: what each run asked for: (benchmark, arm, trial_id).
+    Where a stored run asked for exactly these (benchmark, arm, trial_id), its name stands for the list of identifiers.
     """
     wanted = frozenset((link.benchmark, link.arm, link.trial_id) for link in plan.links if link.benchmark == benchmark)
     for run, asked in runs.items():
@@ -235,7 +225,7 @@ def metrics_of(body: str, names: Iterable[str]) -> str:
     return f"""WITH planned AS ({body})
 SELECT p.*, t.seed, r.split, r.metric, r.value
 FROM planned p JOIN trials t USING (trial_id) JOIN results r USING (trial_id)
-WHERE r.metric IN {among(names)} AND t.status = 'done' ORDER BY ALL"""
+WHERE r.metric IN ({", ".join(map(literal, names))}) AND t.status = 'done' ORDER BY ALL"""
 
 
 def best_of(body: str, name: str, sign: int) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 import plotly.graph_objects as go
 
 from reports import formatting
-from reports.data.ablations import Ablation
+from reports.data.ablations import Ablation, Contrast
 from reports.data.comparisons import Scores
-from reports.data.contrasts import Contrast
 from reports.data.sql import Answer, grouped
 from reports.data.suite_results import BenchmarkResults
 from reports.figures import figure

@@ -131,10 +131,7 @@ def _checked(kind: Callable[..., BasePlotlyType], properties: str) -> Mapping[st
 def trace(kind: type[BaseTraceType], told: str = "", **properties: Any) -> dict[str, Any]:
     """A trace as plain data: its style, which Plotly checks, and its points, which it need not check.
 
-    Args:
-        kind: of trace.
-        told: what a point says when it is pointed at, in Plotly's template language.
-        properties: as Plotly names them.
+    What a point tells when it is pointed at is in Plotly's template language.
 
     Raises:
         ValueError: Plotly does not know a property.
@@ -152,12 +149,9 @@ def dots(told: str, **properties: Any) -> dict[str, Any]:
 def drawing(
     traces: Iterable[Mapping[str, Any]], xaxis: Mapping[str, Any], yaxis: Mapping[str, Any], **layout: Any
 ) -> dict[str, Any]:
-    """Traces and layout; colours of text and grid are the page's, set when it is drawn.
+    """Traces in their order and layout; colours of text and grid are the page's, set when it is drawn.
 
-    Args:
-        traces: what is drawn, in this order.
-        xaxis, yaxis: as :func:`axis` makes them.
-        layout: what differs from the layout that all figures share, which has room for a legend above the drawing.
+    Every figure's layout has room for a legend above the drawing and says what differs from that which all share.
 
     Raises:
         ValueError: Plotly does not know a property.

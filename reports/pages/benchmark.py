@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
@@ -12,8 +13,9 @@ from harness.store import Reader
 from harness.vocabulary import SLOTS, Split
 from reports import formatting
 from reports.data import sql
+from reports.data.ablations import Contrast
 from reports.data.claims import Claim
-from reports.data.contrasts import Contrast
+from reports.data.comparisons import Scores, scores_by
 from reports.data.outputs import pictures_of, translations_of
 from reports.data.provenance import provenance
 from reports.data.sql import Answer, Row
@@ -53,13 +55,10 @@ class _Numbers:
         named = dict.fromkeys(arm for claim in self.claims for arm in (claim.against, claim.arm) if arm in arms)
         return figures.Compared(arms, list(named)[:MOST_SIDES] or arms[:MOST_SIDES], self.bench.stand_in)
 
-    def values(self) -> dict[tuple[str, str], dict[tuple[str, int], float]]:
-        """Final numbers by (split, metric) and (arm, seed)."""
-        values: dict[tuple[str, str], dict[tuple[str, int], float]] = defaultdict(dict)
-        for row in self.final.rows:
-            if (known := formatting.finite(row["value"])) is not None:
-                values[row["split"], row["metric"]][row["arm"], row["seed"]] = known
-        return values
+    @cached_property
+    def values(self) -> Mapping[tuple[str, str], Scores]:
+        """Final numbers by (split, metric)."""
+        return scores_by(self.final.rows, "split", "metric")
 
 
 def benchmark_pages(reader: Reader, results: SuiteResults) -> Iterator[Page]:
@@ -157,10 +156,8 @@ def _curves(numbers: _Numbers) -> list[Plot]:
         return kinds.index(True), name, split
 
     plots = (
-        figures.curve(
-            numbers.compared, split, name, Answer(sql.curves_of(numbers.bench.body, split, name), series[split, name])
-        )
-        for split, name in sorted(series, key=interest)[:SHOWN_CURVES]
+        figures.curve(numbers.compared, *key, Answer(sql.curves_of(numbers.bench.body, *key), series[key]))
+        for key in sorted(series, key=interest)[:SHOWN_CURVES]
     )
     return list(filter(None, plots))
 
@@ -168,7 +165,7 @@ def _curves(numbers: _Numbers) -> list[Plot]:
 def _doses(numbers: _Numbers) -> list[Plot]:
     """For each gate's quantity: does the dose predict the score?"""
     metric, about = numbers.bench.first_metric
-    measure, values = figures.Measure(metric, about.unit), numbers.values()
+    measure, values = figures.Measure(metric, about.unit), numbers.values
     scores, statement = values.get((about.split, metric), {}), sql.results_of(numbers.bench.body)
     plots = []
     for mechanism in dict.fromkeys(str(gate["metric"]) for claim in numbers.claims for gate in claim.gates):
@@ -179,7 +176,7 @@ def _doses(numbers: _Numbers) -> list[Plot]:
 
 def _cost(numbers: _Numbers) -> Plot | None:
     metric, about = numbers.bench.first_metric
-    values = numbers.values().get((about.split, metric), {})
+    values = numbers.values.get((about.split, metric), {})
     own = {arm: [value for (other, _), value in values.items() if other == arm] for arm, _ in values}
     means = {arm: fmean(scores) for arm, scores in own.items()}
     return figures.cost(numbers.compared, figures.Measure(metric, about.unit), numbers.costs, means)
@@ -187,7 +184,7 @@ def _cost(numbers: _Numbers) -> Plot | None:
 
 def _scores(numbers: _Numbers) -> list[dict[str, Any]]:
     """Final numbers of each arm: mean, standard deviation and number over seeds, declared metrics first."""
-    metrics, values = numbers.bench.metrics, numbers.values()
+    metrics, values = numbers.bench.metrics, numbers.values
 
     def order(key: tuple[str, str]) -> tuple[Any, ...]:
         split, metric = key
@@ -203,9 +200,7 @@ def _scores(numbers: _Numbers) -> list[dict[str, Any]]:
 
 
 def _mean_and_sd(values: list[float]) -> tuple[float, float, int] | None:
-    if not values:
-        return None
-    return fmean(values), stdev(values) if len(values) > 1 else float("nan"), len(values)
+    return (fmean(values), stdev(values) if len(values) > 1 else float("nan"), len(values)) if values else None
 
 
 def _missing(results: SuiteResults, bench: BenchmarkResults) -> list[str]:

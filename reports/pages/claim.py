@@ -10,7 +10,7 @@ from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Ablation
 from reports.data.claims import Claim
-from reports.data.comparisons import FinalNumbers, Removal, dose_and_gain, removals
+from reports.data.comparisons import FinalNumbers, dose_and_gain, removals
 from reports.data.sql import Row
 from reports.data.suite_results import SuiteResults
 from reports.figures.plain import Mark, Scatter, axis_of, scatter
@@ -51,7 +51,7 @@ class ClaimDetail:
     facts: Sequence[tuple[str, str]]
     gates: Sequence[GateView]
     change: str
-    removed: Sequence[tuple[Removal, Mark, float]]
+    removed: Sequence[tuple[Ablation, Mark, float]]
     scatter: Scatter | None
     check: str
     sql: Mapping[str, str]
@@ -79,7 +79,7 @@ def claim_detail(
     )
 
 
-def _removed(claim: Claim, rows: Sequence[Ablation]) -> list[tuple[Removal, Mark, float]]:
+def _removed(claim: Claim, rows: Sequence[Ablation]) -> list[tuple[Ablation, Mark, float]]:
     known = removals(claim, rows)
     axis = axis_of([(one.difference, one.low, one.high) for one in known])
     return [(one, Mark.of(axis, one.difference, one.low, one.high), axis.zero) for one in known]

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
+import plotly
 from markupsafe import Markup
 
 from reports import formatting
@@ -20,6 +21,7 @@ from reports.links import address, slug, sweep_path, trial_path
 
 ROOT = Path(__file__).parents[1]
 """Where templates and static files lie."""
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 FILTERS = (formatting.count, formatting.duration, formatting.interval, formatting.moment, formatting.number,
            formatting.plain, formatting.probability, formatting.score, formatting.setting, formatting.short,
            formatting.shown)  # fmt: skip
@@ -90,7 +92,7 @@ class Site:
         head = {
             "style": Markup(static("style.css")),
             "script": Markup(static("site.js").replace("</", "<\\/")),
-            "plotly": Markup(plotly_text()),
+            "plotly": Markup(PLOTLY.read_text(encoding="utf-8").replace("</script", "<\\/script")),
         }
         pages = [(page, Markup(self.body(page))) for page in self.pages.values()]
         needs = any('class="plot"' in body for _, body in pages)
@@ -135,12 +137,3 @@ def csv_path(page: Page, name: str) -> str:
 def static(name: str) -> str:
     """A file of ``static/``."""
     return (ROOT / "static" / name).read_text(encoding="utf-8")
-
-
-@cache
-def plotly_text() -> str:
-    """Plotly's script, ready to stand inside a page."""
-    import plotly.offline
-
-    text: str = plotly.offline.get_plotlyjs()
-    return text.replace("</script", "<\\/script")

@@ -25,20 +25,13 @@ CONTEXT = ("provenance", "reference")
 """Kinds of claims that are listed with their source and never judged."""
 
 
-def suite_page(reader: Reader, results: SuiteResults, removed: Sequence[Ablation], tuned: Sequence[Plot] = ()) -> Page:
-    """Everything of a suite at a scale.
-
-    Args:
-        reader: of the store.
-        results: what was gathered.
-        removed: its ablations.
-        tuned: figures of its sweeps that show what a learning rate does.
-    """
+def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation], tuned: Sequence[Plot] = ()) -> Page:
+    """Everything of a suite at a scale; ``tuned`` are figures of its sweeps that show what a learning rate does."""
     judged = sorted(results.judged, key=lambda claim: claim.rank)
     silent = [claim for claim in results.claims if not claim.judged]
     plots, numbers, benches = forests(results), final_numbers(reader, results), results.benches.values()
     (compared, tallies), (costly, costs_sql) = wins(results), costs(reader, results)
-    drawn = [ablation_differences(bench, [row for row in removed if row.benchmark == bench.name]) for bench in benches]
+    drawn = [ablation_differences(bench, [row for row in ablated if row.benchmark == bench.name]) for bench in benches]
     drawn += [plot for bench in benches for plot in factorial_figures(reader, results, bench)]
     content: dict[str, Any] = {
         "results": results,
@@ -47,14 +40,14 @@ def suite_page(reader: Reader, results: SuiteResults, removed: Sequence[Ablation
         "forests": plots,
         "marks": {name: (mark, plot.axis.zero) for plot in plots for name, mark in plot.marks.items()},
         "checked": [claim_detail(results, claim) for claim in results.checked],
-        "claims": [claim_detail(results, claim, removed, numbers) for claim in judged],
+        "claims": [claim_detail(results, claim, ablated, numbers) for claim in judged],
         "wins": compared,
         "tallies": tallies,
         "silent": [claim for claim in silent if claim.fact["kind"] not in CONTEXT],
         "context": [claim for claim in silent if claim.fact["kind"] in CONTEXT],
-        "ablations": sorted(removed, key=lambda row: (row.benchmark, -abs(row.difference))),
+        "ablations": sorted(ablated, key=lambda row: (row.benchmark, -abs(row.difference))),
         "ablation_figures": list(filter(None, drawn)),
-        "most": decisive_changes(removed),
+        "most": decisive_changes(ablated),
         "effects": _effects(reader, results),
         "tuned": tuned,
         "costs": costly,

@@ -59,9 +59,9 @@ def _series(bench: BenchmarkResults, trial: str, rows: Sequence[Row]) -> list[Pl
     def interest(key: tuple[str, str]) -> tuple[Any, ...]:
         return key[1] != "loss", key[1] not in bench.metrics, key[1].startswith("mechanism."), key
 
-    plots = []
-    for split, name in sorted(series, key=interest)[:SHOWN_SERIES]:
-        answer = Answer(sql.trial_series(trial, split, name), series[split, name])
-        compared = Compared([answer.rows[0]["arm"]], hatched=bench.stand_in)
-        plots.append(curve(compared, split, name, answer))
+    compared = Compared([row["arm"] for row in rows[:1]], hatched=bench.stand_in)
+    plots = (
+        curve(compared, *key, Answer(sql.trial_series(trial, *key), series[key]))
+        for key in sorted(series, key=interest)[:SHOWN_SERIES]
+    )
     return list(filter(None, plots))
