@@ -17,12 +17,10 @@ from reports.data.outputs import Picture
 from reports.data.suite_results import SuiteResults, gather
 from reports.figures.figure import Figure, Plot
 from reports.links import slug
-from reports.pages.benchmark import benchmark_pages
+from reports.pages.benchmark import benchmark_pages, trial_pages
 from reports.pages.index import index_page, methods_page
 from reports.pages.render import PLOTLY, Page, Site, csv_path, static
-from reports.pages.suite import suite_page
-from reports.pages.sweep import sweep_pages
-from reports.pages.trial import trial_pages
+from reports.pages.suite import suite_page, sweep_pages
 
 TRIAL_PAGES = 2000
 """Above this number of trials none has a page of its own: the table on its benchmark's page has them all."""
@@ -57,7 +55,7 @@ def write_site(database: Path, suites: Sequence[Reported], out: Path, *, single_
 def _pages(reader: Reader, suites: Sequence[SuiteResults], *, trials: bool) -> Iterator[Page]:
     removed = {(results.name, results.scale): ablations(reader, results) for results in suites}
     yield index_page(suites, removed)
-    few = sum(len(bench.trials.rows) for results in suites for bench in results.benches.values()) <= TRIAL_PAGES
+    few = sum(len(results.rows()) for results in suites) <= TRIAL_PAGES
     for results in suites:
         swept = list(sweep_pages(reader, results))
         tuned = [plot for page in swept for plot in _rates(page)]

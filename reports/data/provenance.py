@@ -37,18 +37,10 @@ def provenance(
 ) -> Provenance:
     """The provenance of a page: of suites, of one of a suite's benchmarks, or of one trial."""
     suites = [given] if isinstance(given, SuiteResults) else list(given)
-    rows = [
-        row
-        for one in suites
-        for bench in one.benches.values()
-        if benchmark in (None, bench.name)
-        for row in bench.trials.rows
-        if trial in (None, row["trial_id"])
-    ]
+    rows = [row for one in suites for row in one.rows(benchmark) if trial in (None, row["trial_id"])]
     known = {name: info for one in suites for name, info in one.environments.items()}
-    infos = [
-        known[name] for name in sorted({row["environment_id"] for row in rows if row["environment_id"]} & set(known))
-    ]
+    used = {row["environment_id"] for row in rows}
+    infos = [known[name] for name in sorted(used & known.keys())]
     runs = [run for one in suites for run in (one.runs.rows if trial is None else one.runs_of(trial))]
     commits = {(run["git_commit"] or "", bool(run["git_dirty"])): None for run in runs if run["git_commit"]}
     moments = [moment for one in suites for claim in one.claims if (moment := claim.value("judged_at"))]

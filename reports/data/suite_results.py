@@ -151,10 +151,14 @@ class SuiteResults:
         """The statements' bodies that pick the benchmarks' trials, by name."""
         return {name: bench.body for name, bench in self.benches.items()}
 
+    def rows(self, benchmark: str | None = None) -> list[Row]:
+        """The stored trials of one benchmark or of all."""
+        return [row for name, bench in self.benches.items() if benchmark in (None, name) for row in bench.trials.rows]
+
     def absent_from(self, benchmark: str | None = None) -> int:
         """Planned trials, of one benchmark or of all, that the store does not have."""
-        stored = {row["trial_id"] for bench in self.benches.values() for row in bench.trials.rows}
-        return len({link.trial_id for link in self.plan.links if benchmark in (None, link.benchmark)} - stored)
+        planned = {link.trial_id for link in self.plan.links if benchmark in (None, link.benchmark)}
+        return len(planned - {row["trial_id"] for row in self.rows()})
 
     def runs_of(self, trial: str) -> list[Row]:
         """The runs that asked for a trial, the newest first."""

@@ -151,7 +151,7 @@ def drawing(
 ) -> dict[str, Any]:
     """Traces in their order and layout; colours of text and grid are the page's, set when it is drawn.
 
-    Every figure's layout has room for a legend above the drawing and says what differs from that which all share.
+    The layout that all figures share has room for a legend above the drawing; ``layout`` is what differs from it.
 
     Raises:
         ValueError: Plotly does not know a property.

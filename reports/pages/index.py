@@ -107,7 +107,7 @@ def index_page(suites: Sequence[SuiteResults], ablations: Mapping[tuple[str, str
 
 
 def _card(results: SuiteResults, ablated: bool) -> dict[str, Any]:
-    rows = [row for bench in results.benches.values() for row in bench.trials.rows]
+    rows = results.rows()
     anchors = [("claims", "Claims")] + ([("ablations", "Ablations")] if ablated else [])
     anchors += [("released", "Code and paper")] if results.checked else []
     anchors += [("cost", "Cost"), ("benchmarks", "Benchmarks")]

@@ -20,7 +20,7 @@ from reports.data import sql, sweep_sql
 from reports.data.suite_results import gather
 from reports.figures import sweep as figures
 from reports.figures.sweep import Tuned, scale_of
-from reports.pages.sweep import sweep_pages
+from reports.pages.suite import sweep_pages
 
 SPACES = """
 sweep:
