@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.stats import paired_t
 from harness.store import Reader
-from harness.vocabulary import Tone
+from harness.vocabulary import Split, Tone
 from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Ablation, Contrast
@@ -37,10 +37,6 @@ class BenchmarkComparison(Contrast):
         return SIDES[formatting.side(self.low, self.high)]
 
 
-Tally = tuple[str, str, Sequence[int]]
-"""Task, comparison, and how often each of the sides."""
-
-
 def _by_benchmark(results: SuiteResults) -> Iterator[tuple[Claim, BenchmarkResults, Mapping[str, Any]]]:
     """What the judge computed of each judged claim on each benchmark of the plan."""
     for claim in results.judged:
@@ -49,8 +45,11 @@ def _by_benchmark(results: SuiteResults) -> Iterator[tuple[Claim, BenchmarkResul
                 yield claim, bench, entry
 
 
-def wins(results: SuiteResults) -> tuple[Sequence[BenchmarkComparison], Sequence[Tally]]:
-    """Every comparison by benchmark, and the tally by task where there are several; nothing with one benchmark only."""
+def wins(results: SuiteResults) -> tuple[Sequence[BenchmarkComparison], Sequence[tuple[str, str, Sequence[int]]]]:
+    """Every comparison by benchmark, and where a task has several (task, comparison, how often each side).
+
+    Nothing with one benchmark only.
+    """
     cells: dict[tuple[str, str], BenchmarkComparison] = {}
     for claim, bench, entry in _by_benchmark(results):
         if formatting.finite(entry.get("difference")) is not None:
@@ -152,18 +151,8 @@ def scores_by(rows: Sequence[Row], *columns: str) -> dict[Any, Scores]:
     }
 
 
-@dataclass(frozen=True, slots=True)
-class FinalNumbers:
-    """Final numbers of a suite's trials: (benchmark, split, metric) to (arm, seed) to value."""
-
-    values: Mapping[tuple[str, str, str], Scores]
-
-    def of(self, benchmark: str, metric: str, split: str | None = None) -> Scores:
-        """One metric on one benchmark; without a split the first that has it, test before the others."""
-        for one in (split,) if split is not None else ("test", "train", "validation"):
-            if scores := self.values.get((benchmark, one, metric)):
-                return scores
-        return {}
+FinalNumbers = Mapping[tuple[str, str, str], Scores]
+"""By (benchmark, split, metric)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,9 +174,9 @@ def final_numbers(reader: Reader, results: SuiteResults) -> FinalNumbers:
     gated = [claim for claim in results.judged if claim.gates]
     names = sorted({str(gate["metric"]) for claim in gated for gate in claim.gates} | {c.metric for c in gated})
     if not names or not results.benches:
-        return FinalNumbers({})
+        return {}
     rows = sql.ask(reader, sql.metrics_of(sql.together(results.bodies), names)).rows
-    return FinalNumbers(scores_by(rows, "benchmark", "split", "metric"))
+    return scores_by(rows, "benchmark", "split", "metric")
 
 
 def dose_and_gain(results: SuiteResults, numbers: FinalNumbers, claim: Claim) -> DoseAndGain | None:
@@ -199,8 +188,12 @@ def dose_and_gain(results: SuiteResults, numbers: FinalNumbers, claim: Claim) ->
         return None
     bench, gate = results.benches[claim.benchmarks[0]], claim.gates[0]
     about = bench.metrics.get(claim.metric)
-    scores = numbers.of(bench.name, claim.metric, about.split if about else None)
-    doses = numbers.of(bench.name, str(gate["metric"]))
+
+    def of(metric: str, *splits: str) -> Scores:
+        return next((scores for split in splits if (scores := numbers.get((bench.name, split, metric)))), {})
+
+    every = (Split.TEST, Split.TRAIN, Split.VALIDATION)
+    scores, doses = of(claim.metric, *([about.split] if about else every)), of(str(gate["metric"]), *every)
     points = []
     for (arm, seed), score in scores.items():
         base = scores.get((claim.against, seed))

@@ -106,11 +106,9 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def _hardware(info: Row) -> str:
-    parts = [str(info.get("gpu") or ""), str(info.get("cpu") or "")]
     cores, memory = info.get("cores"), info.get("memory_gb")
-    parts += [formatting.count(int(cores), "core")] if cores else []
-    parts += [f"{memory} GB"] if memory else []
-    return ", ".join(part for part in parts if part)
+    size = cores and formatting.count(int(cores), "core"), memory and f"{memory} GB"
+    return ", ".join(str(part) for part in (info.get("gpu"), info.get("cpu"), *size) if part)
 
 
 def _versions(info: Row) -> str:

@@ -40,19 +40,6 @@ FEW_POINTS = 30
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
-    """A metric with its unit."""
-
-    name: str
-    unit: str
-
-    @property
-    def label(self) -> str:
-        """For an axis."""
-        return f"{self.name}, {self.unit}"
-
-
-@dataclass(frozen=True, slots=True)
 class Compared:
     """The arms that the figures of a benchmark share.
 
@@ -76,7 +63,7 @@ class Compared:
         return [arm for arm in arms if arm in ranked[:MOST_LINES]]
 
 
-def paired_seeds(compared: Compared, measure: Measure, answer: Answer) -> Plot | None:
+def paired_seeds(compared: Compared, metric: str, unit: str, answer: Answer) -> Plot | None:
     """Every trial as a dot, the dots of one seed connected, a bar at each arm's mean."""
     values = {(row["arm"], row["seed"]): formatting.finite(row["value"]) for row in answer.rows}
     shown = [arm for arm in compared.arms if any(arm == known for known, _ in values)]
@@ -109,12 +96,12 @@ def paired_seeds(compared: Compared, measure: Measure, answer: Answer) -> Plot |
     ))  # fmt: skip
     names = {"tickvals": places, "ticktext": [escape(arm) for arm in shown], "showgrid": False, "zeroline": False}
     names |= {"automargin": True} | ({"autorange": "reversed"} if many else {"range": [-0.5, len(shown) - 0.5]})
-    axes = {f"{along}axis": names, f"{value}axis": axis(measure.label)}
+    axes = {f"{along}axis": names, f"{value}axis": axis(f"{metric}, {unit}")}
     told = [f"{arm} {formatting.score(mean)}" for arm, mean in zip(shown, means, strict=True) if mean is not None]
     return Plot(
-        f"pairs-{slug(measure.name)}",
-        f"{measure.name}: paired seeds",
-        f"{measure.name} in {measure.unit} of {formatting.count(len(shown), 'arm')} over "
+        f"pairs-{slug(metric)}",
+        f"{metric}: paired seeds",
+        f"{metric} in {unit} of {formatting.count(len(shown), 'arm')} over "
         f"{formatting.count(len(seeds), 'seed')}, means {formatting.listed(told)}. Lines join the trials of one seed.",
         Table.of(answer, "arm", "seed", "value"),
         compared.hatched,
@@ -223,7 +210,7 @@ def _some(shown: int, every: int) -> str:
     return f"{shown} of {formatting.count(every, 'arm')} drawn; the CSV has all." if shown < every else ""
 
 
-def best_so_far(compared: Compared, measure: Measure, answer: Answer) -> Plot | None:
+def best_so_far(compared: Compared, metric: str, unit: str, answer: Answer) -> Plot | None:
     """The best score on validation until a moment, over the seconds of training: means over seeds."""
     by_arm = grouped(answer.rows, "arm")
     every = [arm for arm in compared.arms if arm in by_arm]
@@ -237,19 +224,21 @@ def best_so_far(compared: Compared, measure: Measure, answer: Answer) -> Plot | 
     ends = [f"{arm} {formatting.score(by_arm[arm][-1]['mean'])}" for arm in shown]
     return Plot(
         "best-so-far",
-        f"Best {measure.name} so far over time",
-        f"Best {measure.name} ({measure.unit}) on validation against the seconds of training, mean over seeds; at the "
+        f"Best {metric} so far over time",
+        f"Best {metric} ({unit}) on validation against the seconds of training, mean over seeds; at the "
         f"end {formatting.listed(ends)}.",
         Table.of(answer, "arm", "step", "seconds", "mean", "low", "high", "trials"),
         compared.hatched,
         "Seconds of trials that ran side by side, a guide only: runs with --exclusive measure time. "
         + _some(len(shown), len(every)),
-        drawing=drawing(traces, axis("seconds of training", rangemode="tozero"), axis(measure.label)),
+        drawing=drawing(traces, axis("seconds of training", rangemode="tozero"), axis(f"{metric}, {unit}")),
         height=300,
     )
 
 
-def dose(compared: Compared, mechanism: str, measure: Measure, doses: Scores, scores: Scores, sql: str) -> Plot | None:
+def dose(
+    compared: Compared, mechanism: str, metric: str, unit: str, doses: Scores, scores: Scores, sql: str
+) -> Plot | None:
     """The mechanism's quantity against the score, one dot a trial: does the dose predict the gain?"""
     both = sorted(cell for cell in doses if cell in scores)
     if len({doses[cell] for cell in both}) < 3:
@@ -272,17 +261,17 @@ def dose(compared: Compared, mechanism: str, measure: Measure, doses: Scores, sc
     rows = [[*cell, doses[cell], scores[cell]] for cell in both]
     return Plot(
         f"dose-{slug(mechanism)}",
-        f"Dose and score: {quantity} against {measure.name}",
-        f"{mechanism} against {measure.name} ({measure.unit}), {formatting.count(len(both), 'trial')} of "
+        f"Dose and score: {quantity} against {metric}",
+        f"{mechanism} against {metric} ({unit}), {formatting.count(len(both), 'trial')} of "
         f"{formatting.count(len(known), 'arm')}; rank correlation over all trials {formatting.number(rank)}.",
-        Table(["arm", "seed", mechanism, measure.name], rows, sql),
+        Table(["arm", "seed", mechanism, metric], rows, sql),
         compared.hatched,
         "Exploratory: arms differ in more than the dose.",
-        drawing=drawing(traces, axis(quantity), axis(measure.label)),
+        drawing=drawing(traces, axis(quantity), axis(f"{metric}, {unit}")),
     )
 
 
-def cost(compared: Compared, measure: Measure, costs: Answer, means: Mapping[str, float]) -> Plot | None:
+def cost(compared: Compared, metric: str, unit: str, costs: Answer, means: Mapping[str, float]) -> Plot | None:
     """Time a step against the mean score, one mark an arm: is the gain worth its price?"""
     rows = [(row["arm"], formatting.finite(row["step_ms"]), means.get(row["arm"])) for row in costs.rows]
     shown = [(arm, price, score) for arm, price, score in rows if price is not None and score is not None]
@@ -295,10 +284,10 @@ def cost(compared: Compared, measure: Measure, costs: Answer, means: Mapping[str
     prices = [f"{arm} {formatting.number(price)} ms and {formatting.score(score)}" for arm, price, score in shown]
     return Plot(
         "cost-and-score",
-        f"Cost against {measure.name}",
-        f"Median time a step against mean {measure.name} ({measure.unit}): {'; '.join(prices)}.",
-        Table(["arm", "step_ms", measure.name], shown, costs.sql),
+        f"Cost against {metric}",
+        f"Median time a step against mean {metric} ({unit}): {'; '.join(prices)}.",
+        Table(["arm", "step_ms", metric], shown, costs.sql),
         compared.hatched,
-        drawing=drawing(traces, axis("time a step, ms", rangemode="tozero"), axis(measure.label)),
+        drawing=drawing(traces, axis("time a step, ms", rangemode="tozero"), axis(f"{metric}, {unit}")),
         height=300,
     )

@@ -57,7 +57,12 @@ def budget(tuned: Tuned, curves: Answer) -> Plot | None:
     if not curves.rows:
         return None
     is_median = any(row["band"] == "median" for row in curves.rows)
-    shown = "middle" if is_median else "expected"
+    shown, kind = ("middle", "median of the best of B") if is_median else ("expected", "expected best of B")
+    why = (
+        "The metric has no known range, so the median is drawn: no band holds for an expectation without one."
+        if is_median
+        else "Without a second search it is the band that says how much of a lead is luck."
+    )
     traces: list[dict[str, Any]] = []
     ends = []
     by_arm = grouped(curves.rows, "arm")
@@ -65,12 +70,6 @@ def budget(tuned: Tuned, curves: Answer) -> Plot | None:
         own = by_arm[arm]
         traces += _banded(place, arm, own, [formatting.finite(row[shown]) for row in own])
         ends += [f"{arm} {formatting.score(own[-1][shown])}"] if own else []
-    kind = "median of the best of B" if is_median else "expected best of B"
-    why = (
-        "The metric has no known range, so the median is drawn: no band holds for an expectation without one."
-        if is_median
-        else "Without a second search it is the band that says how much of a lead is luck."
-    )
     return Plot(
         "budget",
         f"What a tuning budget buys: {kind}",

@@ -81,7 +81,7 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
     content: dict[str, Any] = {
         "results": results,
         "bench": bench,
-        "claims": numbers.claims,
+        "numbers": numbers,
         "pairs": _pairs(numbers),
         "differences": _differences(results, numbers),
         "curves": _curves(numbers),
@@ -89,9 +89,7 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
         "doses": _doses(numbers),
         "scores": [row for row in table if not row["metric"].startswith("mechanism.")],
         "mechanisms": [row for row in table if row["metric"].startswith("mechanism.")],
-        "score_sql": numbers.final.sql,
         "slots": SLOTS,
-        "costs": numbers.costs,
         "cost_figure": _cost(numbers),
         "missing": _missing(results, bench),
         "pictures": pictures_of(left_behind.rows, compared.leading),
@@ -108,7 +106,7 @@ def _best(reader: Reader, numbers: _Numbers) -> list[Plot]:
     for metric, about in numbers.bench.metrics.items():
         asked = sql.ask(reader, sql.best_of(numbers.bench.body, metric, 1 if about.better == "higher" else -1))
         if asked.rows:
-            plot = figures.best_so_far(numbers.compared, figures.Measure(metric, about.unit), asked)
+            plot = figures.best_so_far(numbers.compared, metric, about.unit, asked)
             return [plot] if plot else []
     return []
 
@@ -118,7 +116,7 @@ def _pairs(numbers: _Numbers) -> list[Plot]:
     for metric, about in list(numbers.bench.metrics.items())[:4]:
         rows = [row for row in numbers.final.rows if (row["metric"], row["split"]) == (metric, about.split)]
         answer = Answer(sql.results_of(numbers.bench.body, metric, about.split), rows)
-        plots.append(figures.paired_seeds(numbers.compared, figures.Measure(metric, about.unit), answer))
+        plots.append(figures.paired_seeds(numbers.compared, metric, about.unit, answer))
     return list(filter(None, plots))
 
 
@@ -168,12 +166,12 @@ def _curves(numbers: _Numbers) -> list[Plot]:
 def _doses(numbers: _Numbers) -> list[Plot]:
     """For each gate's quantity: does the dose predict the score?"""
     metric, about = numbers.bench.first_metric
-    measure, values = figures.Measure(metric, about.unit), numbers.values
-    scores, statement = values.get((about.split, metric), {}), sql.results_of(numbers.bench.body)
+    values, statement = numbers.values, sql.results_of(numbers.bench.body)
+    scores = values.get((about.split, metric), {})
     plots = []
     for mechanism in dict.fromkeys(str(gate["metric"]) for claim in numbers.claims for gate in claim.gates):
         doses = next((values[key] for key in values if key[1] == mechanism), {})
-        plots.append(figures.dose(numbers.compared, mechanism, measure, doses, scores, statement))
+        plots.append(figures.dose(numbers.compared, mechanism, metric, about.unit, doses, scores, statement))
     return list(filter(None, plots))
 
 
@@ -182,7 +180,7 @@ def _cost(numbers: _Numbers) -> Plot | None:
     values = numbers.values.get((about.split, metric), {})
     own = {arm: [value for (other, _), value in values.items() if other == arm] for arm, _ in values}
     means = {arm: fmean(scores) for arm, scores in own.items()}
-    return figures.cost(numbers.compared, figures.Measure(metric, about.unit), numbers.costs, means)
+    return figures.cost(numbers.compared, metric, about.unit, numbers.costs, means)
 
 
 def _scores(numbers: _Numbers) -> list[dict[str, Any]]:

@@ -22,10 +22,15 @@ from reports.links import address, slug, sweep_path, trial_path
 ROOT = Path(__file__).parents[1]
 """Where templates and static files lie."""
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-FILTERS = (formatting.count, formatting.duration, formatting.interval, formatting.moment, formatting.number,
-           formatting.plain, formatting.probability, formatting.score, formatting.setting, formatting.short,
-           formatting.shown)  # fmt: skip
-"""What templates may call of :mod:`reports.formatting`."""
+FILTERS = {
+    **{told.__name__: told for told in (
+        formatting.count, formatting.duration, formatting.interval, formatting.moment, formatting.number,
+        formatting.plain, formatting.probability, formatting.score, formatting.setting, formatting.short,
+        formatting.shown, slug, address, command,
+    )},
+    "difference": formatting.unit_of_difference, "in_words": formatting.stand_in, "base_verdict": formatting.base_of,
+}  # fmt: skip
+"""What templates may call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +50,16 @@ class Page:
 
 
 class Site:
-    """Renders pages as a folder of files or as one file.
-
-    Args:
-        paths: every page of the site; links to others go nowhere.
-        single: whether all pages stand in one file.
-    """
+    """Renders pages as a folder of files or as one file; links to other paths than those of the site go nowhere."""
 
     def __init__(self, paths: Mapping[str, Page], *, single: bool) -> None:
         self.pages = paths
         self.single = single
+        loader = jinja2.FileSystemLoader(ROOT / "templates")
         self.environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(ROOT / "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
+            loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        self.environment.filters.update(
-            {told.__name__: told for told in FILTERS},
-            difference=formatting.unit_of_difference,
-            in_words=formatting.stand_in,
-            base_verdict=formatting.base_of,
-            slug=slug,
-            address=address,
-            command=command,
-        )
+        self.environment.filters.update(FILTERS)
 
     def body(self, page: Page) -> str:
         """The page without its frame."""

@@ -96,9 +96,8 @@ def _sweep_page(reader: Reader, results: SuiteResults, row: Row) -> Page:
         arms, _unit(results, place, spec), str(spec.get("better") or "higher"), points.rows, points.sql,
         {arm: best["number"] for arm, best in by_arm.items()}, spec.get("spaces") or {},
     )  # fmt: skip
-    shares: dict[str, dict[str, float]] = {arm: {} for arm in arms}
-    for weight in weights.rows:
-        shares.setdefault(weight["arm"], {})[weight["hyper_parameter"]] = weight["share"]
+    by_weight = sql.grouped(weights.rows, "arm")
+    shares = {arm: {weight["hyper_parameter"]: weight["share"] for weight in by_weight[arm]} for arm in arms}
     plots: list[Plot | None] = [
         figures.budget(tuned, sql.ask(reader, sweep_sql.curves(sweep))),
         figures.difference(tuned, sql.ask(reader, sweep_sql.differences(sweep))),
@@ -119,7 +118,7 @@ def _sweep_page(reader: Reader, results: SuiteResults, row: Row) -> Page:
         "chosen_sql": chosen.sql,
         "comparison": sql.ask(reader, sweep_sql.comparison(results.name, sweep, results.scale)),
         "title": title,
-        "bench_path": results.path_of(place),
+        "results": results,
         "stand_in": bench.setting.stand_in if bench else (),
         "provenance": provenance(results, place if bench else None),
     }
