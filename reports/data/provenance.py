@@ -41,11 +41,11 @@ def provenance(
     known = {name: info for one in suites for name, info in one.environments.items()}
     used = {row["environment_id"] for row in rows}
     infos = [known[name] for name in sorted(used & known.keys())]
-    runs = [run for one in suites for run in (one.runs.rows if trial is None else one.runs_of(trial))]
+    runs = [run for s in suites for run in s.runs.rows if trial is None or trial in s.links.get(run["run_id"], ())]
     commits = {(run["git_commit"] or "", bool(run["git_dirty"])): None for run in runs if run["git_commit"]}
     moments = [moment for one in suites for claim in one.claims if (moment := claim.value("judged_at"))]
     told, steady = determinism([row for one in suites for row in one.determinism.rows], rows, benchmark, trial)
-    absent = 0 if trial is not None else sum(one.absent_from(benchmark) for one in suites)
+    absent = [link for one in suites for link in one.absent(benchmark) if trial is None]
     return Provenance(
         [{"commit": commit[:12], "dirty": dirty} for commit, dirty in commits][:4],
         _seeds(sorted({row["seed"] for row in rows})),

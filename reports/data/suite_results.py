@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from harness.plan.planning import Plan
+from harness.plan.planning import Link, Plan
 from harness.store import Reader
 from harness.suite import Suite
 from harness.suite.cells import Setting
@@ -155,14 +155,10 @@ class SuiteResults:
         """The stored trials of one benchmark or of all."""
         return [row for name, bench in self.benches.items() if benchmark in (None, name) for row in bench.trials.rows]
 
-    def absent_from(self, benchmark: str | None = None) -> int:
-        """Planned trials, of one benchmark or of all, that the store does not have."""
-        planned = {link.trial_id for link in self.plan.links if benchmark in (None, link.benchmark)}
-        return len(planned - {row["trial_id"] for row in self.rows()})
-
-    def runs_of(self, trial: str) -> list[Row]:
-        """The runs that asked for a trial, the newest first."""
-        return [run for run in self.runs.rows if trial in self.links.get(run["run_id"], ())]
+    def absent(self, benchmark: str | None = None) -> list[Link]:
+        """Cells of the plan, on one benchmark or on all, whose trials the store does not have."""
+        stored = {row["trial_id"] for row in self.rows()}
+        return [link for link in self.plan.links if benchmark in (None, link.benchmark) and link.trial_id not in stored]
 
 
 def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
@@ -218,7 +214,7 @@ def _claims(suite: Suite, scale: str, asked: Mapping[str, Answer]) -> list[Claim
     return sorted(claims, key=lambda claim: (places.get(claim.claim_id, len(places)), claim.claim_id))
 
 
-def statuses(rows: Iterable[Row], absent: int) -> list[tuple[str, int]]:
-    """Counts of trials by status; ``absent`` planned ones that the store does not have are ``not stored``."""
-    counts = Counter({row["trial_id"]: row["status"] for row in rows}.values())
-    return sorted((counts + Counter({"not stored": absent})).items())
+def statuses(rows: Iterable[Row], absent: Iterable[Link]) -> list[tuple[str, int]]:
+    """Counts of trials by status; those of ``absent`` cells are ``not stored``."""
+    status = {row["trial_id"]: str(row["status"]) for row in rows} | {link.trial_id: "not stored" for link in absent}
+    return sorted(Counter(status.values()).items())

@@ -14,21 +14,7 @@ from reports.data.comparisons import Scores
 from reports.data.sql import Answer, grouped
 from reports.data.suite_results import BenchmarkResults
 from reports.figures import figure
-from reports.figures.figure import (
-    GREY,
-    NO_LEGEND,
-    TONES,
-    Plot,
-    Table,
-    axis,
-    colour,
-    dots,
-    drawing,
-    escape,
-    faded,
-    line,
-    marker,
-)
+from reports.figures.figure import GREY, Plot, Table, axis, colour, dots, drawing, escape, line, marker
 from reports.links import slug
 
 MOST_ACROSS = 6
@@ -130,7 +116,7 @@ def differences(
     traces = [trace for place, contrast in enumerate(contrasts) for trace in _difference(place, contrast)]
     across = axis(f"difference, {unit}" if unit else "difference")
     lines = {"range": [many - 0.45, -0.8], "showticklabels": False, "showgrid": False, "zeroline": False}
-    layout = {"annotations": labels, "shapes": [figure.zero_line("y")], "margin": NO_LEGEND}
+    layout = {"annotations": labels, "shapes": [figure.zero_line("y")], "margin": figure.NO_LEGEND}
     return Plot(
         f"differences-{name}",
         title,
@@ -155,7 +141,7 @@ def ablation_differences(bench: BenchmarkResults, rows: Sequence[Ablation]) -> P
 
 def _difference(place: int, contrast: Contrast) -> tuple[dict[str, Any], dict[str, Any]]:
     """Dots of the seeds, and the estimate with its interval."""
-    tint, symbol = TONES[contrast.tone]
+    tint, symbol = figure.TONES[contrast.tone]
     seeds = [(seed, known) for seed, value in contrast.seeds.items() if (known := formatting.finite(value)) is not None]
     low, high = formatting.finite(contrast.low), formatting.finite(contrast.high)
     ends = {"array": [None if high is None else high - contrast.difference],
@@ -164,7 +150,7 @@ def _difference(place: int, contrast: Contrast) -> tuple[dict[str, Any], dict[st
         dots(
             "seed %{customdata[0]}: %{x:.3g}", showlegend=False, x=[known for _, known in seeds],
             y=[place + 0.2] * len(seeds), customdata=[[seed] for seed, _ in seeds],
-            marker={"size": 6, "color": faded(GREY, 0.75)},
+            marker={"size": 6, "color": figure.faded(GREY, 0.75)},
         ),
         dots(
             "%{x:.3g} %{customdata[0]}<br>n = %{customdata[1]}", showlegend=False, x=[contrast.difference], y=[place],
@@ -176,10 +162,7 @@ def _difference(place: int, contrast: Contrast) -> tuple[dict[str, Any], dict[st
 
 
 def curve(compared: Compared, split: str, series: str, answer: Answer) -> Plot | None:
-    """A series over the steps: the mean over seeds as a line, the range over seeds as a band.
-
-    Of many arms the leading ones are drawn; the numbers of all are beside the drawing.
-    """
+    """A series over the steps of the leading arms: the mean over seeds as a line, their range as a band."""
     by_arm = grouped(answer.rows, "arm")
     if not by_arm:
         return None
@@ -247,7 +230,7 @@ def dose(
     named = compared.drawn(known)
     groups = [(escape(arm), [cell for cell in both if cell[0] == arm], marker(compared.place(arm), 9)) for arm in named]
     if rest := [cell for cell in both if cell[0] not in named]:
-        groups.append(("others", rest, {"size": 9, "color": faded(GREY, 0.5), "symbol": "circle"}))
+        groups.append(("others", rest, {"size": 9, "color": figure.faded(GREY, 0.5), "symbol": "circle"}))
     traces = [
         dots(
             "%{customdata[0]}, seed %{customdata[1]}<br>%{x:.4g} → %{y:.4g}", name=name, marker=mark,

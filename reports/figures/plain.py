@@ -168,6 +168,9 @@ def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
             reduction=second.place(percent) if second else None,
             reduction_told="" if percent is None else f"{formatting.number(percent, 2, sign=True)} %",
         ))  # fmt: skip
+    # the others have fewer than three pairs, or equal differences
+    rest = formatting.count(sum(bool(claim.stand_in) for claim in results.judged) - len(claims), "claim")
+    left_out = "" if rest == "0 claims" else f" {rest} without a standardised effect: in the list below only."
     confirmed = sum(claim.tone == Tone.HOLDS for claim in claims)
     columns = ["claim", "comparison", "verdict", "n", "d_z", "low", "high", "relative error reduction", "difference",
                "unit"]  # fmt: skip
@@ -182,7 +185,7 @@ def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
         hatched=True,
         note="Right of zero is as claimed. The effect d_z is the mean paired difference over its standard deviation; "
         "intervals are 95 %, unadjusted, on the same scale. The setting is not the paper's, so no published value "
-        f"stands here.{_left_out(results, claims)}",
+        f"stands here.{left_out}",
         lines=lines,
         axis=axis,
         measured="d_z",
@@ -200,12 +203,6 @@ def _named(results: SuiteResults, own: Sequence[Claim], claims: Sequence[Claim])
         claim.metric for claim in claims if claim.contrast == own[0].contrast and claim.benchmarks == own[0].benchmarks
     }
     return where, own[0].contrast + (f", {own[0].metric}" if len(metrics) > 1 else "")
-
-
-def _left_out(results: SuiteResults, drawn: Sequence[Claim]) -> str:
-    """How many claims have no standardised effect (fewer than three pairs, or equal differences)."""
-    rest = sum(bool(claim.stand_in) for claim in results.judged) - len(drawn)
-    return f" {formatting.count(rest, 'claim')} without a standardised effect: in the list below only." if rest else ""
 
 
 def _as_published(results: SuiteResults, unit: str, claims: Sequence[Claim], place: int) -> Forest:

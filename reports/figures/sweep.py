@@ -14,7 +14,7 @@ from harness.vocabulary import Status
 from reports import formatting
 from reports.data.sql import Answer, Row, grouped
 from reports.figures import figure
-from reports.figures.figure import GREY, Plot, Table, axis, colour, dots, drawing, escape, faded, line, marker, trace
+from reports.figures.figure import GREY, Plot, Table, axis, colour, dots, drawing, escape, line
 from reports.links import slug
 
 WIDE = 30.0
@@ -123,7 +123,7 @@ def history(tuned: Tuned, points: Answer) -> Plot | None:
             f"{escape(arm)}, configuration %{{customdata[0]}}, %{{customdata[1]}}<br>%{{y:.4g}}", legendgroup=arm,
             showlegend=False, x=[row["number"] + 1 for row in known], y=[row["value"] for row in known],
             customdata=[[row["number"], row["status"]] for row in known],
-            marker={**marker(place, 6), "color": faded(colour(place), 0.6)},
+            marker={**figure.marker(place, 6), "color": figure.faded(colour(place), 0.6)},
         ))  # fmt: skip
     diverged = [row["arm"] for row in rows if row["status"] == Status.DIVERGED]
     lost = [f"{arm} {diverged.count(arm)}" for arm in tuned.arms if arm in diverged]
@@ -151,7 +151,7 @@ def importance(tuned: Tuned, shares: Answer) -> Plot | None:
     traces, told = [], []
     for place, arm in enumerate(tuned.arms):
         if own := {row["hyper_parameter"]: row["share"] for row in by_arm[arm]}:
-            traces.append(trace(
+            traces.append(figure.trace(
                 go.Bar, f"{escape(arm)}, %{{y}}: %{{x:.0f}} %", orientation="h", name=escape(arm),
                 y=[escape(key) for key in keys], x=[100 * own[key] if key in own else None for key in keys],
                 marker={"color": colour(place)},
@@ -217,7 +217,7 @@ def parallel(tuned: Tuned, arm: str, weights: Mapping[str, float]) -> Plot | Non
     scales = {key: scale_of([row["params"][key] for row in rows if key in row["params"]],
                             tuned.spaces.get(arm, {}).get(key)) for key in keys}  # fmt: skip
     scales[""] = scale_of([row["value"] for row in rows], {"low": min(row["value"] for row in rows)})
-    quiet = {"color": faded(GREY, 0.35), "width": 1.0}
+    quiet = {"color": figure.faded(GREY, 0.35), "width": 1.0}
     strong = {"color": colour(list(tuned.arms).index(arm)), "width": 2.0}
     traces = [
         _lines([row for row in rows if row["number"] not in best], scales, "the others", quiet),
@@ -247,7 +247,7 @@ def _lines(rows: Sequence[Row], scales: Mapping[str, AxisScale], name: str, styl
         points.append((scales[""].places[row["value"]], len(scales) - 1, [number, formatting.score(row["value"])]))
         points.append((None, None, None))  # the pen is lifted
     x, y, said = ([point[part] for point in points] for part in range(3))
-    return trace(
+    return figure.trace(
         go.Scatter, "configuration %{customdata[0]}<br>%{customdata[1]}", mode="lines+markers", name=name, x=x, y=y,
         customdata=said, line=style, connectgaps=False, marker={"size": 4, "color": style["color"]},
     )  # fmt: skip
@@ -298,7 +298,7 @@ def _slice(tuned: Tuned, key: str, rows: Sequence[tuple[str, int, Any, float]]) 
                 f"{escape(arm)}, configuration %{{customdata[0]}}<br>{escape(key)} %{{customdata[1]}}: %{{y:.4g}}",
                 x=[escape(_told(row[2])) if categories else row[2] for row in own], y=[row[3] for row in own],
                 customdata=[[row[1], escape(_told(row[2]))] for row in own], name=escape(arm),
-                marker={**marker(place, 8), "size": [13 if ring else 8 for ring in ringed],
+                marker={**figure.marker(place, 8), "size": [13 if ring else 8 for ring in ringed],
                         "line": {"width": [2.5 if ring else 0 for ring in ringed], "color": GREY}},
             ))  # fmt: skip
     if categories:

@@ -91,7 +91,7 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
         "mechanisms": [row for row in table if row["metric"].startswith("mechanism.")],
         "slots": SLOTS,
         "cost_figure": _cost(numbers),
-        "missing": _missing(results, bench),
+        "missing": [f"{link.arm}/{link.seed}" for link in results.absent(bench.name)],
         "pictures": pictures_of(left_behind.rows, compared.leading),
         "confusions": confusion_figures(left_behind, compared.leading, bench.stand_in),
         "translations": translations_of(left_behind.rows, compared.leading),
@@ -202,13 +202,6 @@ def _scores(numbers: _Numbers) -> list[dict[str, Any]]:
 
 def _mean_and_sd(values: list[float]) -> tuple[float, float, int] | None:
     return (fmean(values), stdev(values) if len(values) > 1 else float("nan"), len(values)) if values else None
-
-
-def _missing(results: SuiteResults, bench: BenchmarkResults) -> list[str]:
-    """Planned trials that the store does not have, as ``arm/seed``."""
-    stored = {row["trial_id"] for row in bench.trials.rows}
-    links = [link for link in results.plan.links if link.benchmark == bench.name and link.trial_id not in stored]
-    return [f"{link.arm}/{link.seed}" for link in links]
 
 
 def trial_pages(reader: Reader, results: SuiteResults, bench: BenchmarkResults) -> Iterator[Page]:

@@ -118,7 +118,7 @@ def _card(results: SuiteResults, ablated: bool) -> dict[str, Any]:
         "results": results,
         "headline": sentences.headline(results),
         "leading": sentences.leading(results, 2),
-        "statuses": statuses(rows, results.absent_from()),
+        "statuses": statuses(rows, results.absent()),
         "spent": sum(row["wall_seconds"] or 0.0 for row in rows),
         "devices": sorted({row["device"] for row in rows if row["device"]}),
         "anchors": anchors,

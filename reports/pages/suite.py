@@ -11,7 +11,7 @@ from typing import Any
 from harness.judge import ablations as effects_of
 from harness.store import Reader
 from reports import formatting
-from reports.data import sql, sweep_sql
+from reports.data import sql
 from reports.data.ablations import Ablation, decisive_changes
 from reports.data.comparisons import costs, final_numbers, wins
 from reports.data.provenance import provenance
@@ -36,7 +36,6 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
     judged = sorted(results.judged, key=lambda claim: claim.rank)
     silent = [claim for claim in results.claims if not claim.judged]
     plots, numbers, benches = forests(results), final_numbers(reader, results), results.benches.values()
-    (compared, tallies), (costly, costs_sql) = wins(results), costs(reader, results)
     drawn = [ablation_differences(bench, [row for row in ablated if row.benchmark == bench.name]) for bench in benches]
     drawn += [plot for bench in benches for plot in factorial_figures(reader, results, bench)]
     content: dict[str, Any] = {
@@ -47,8 +46,7 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
         "marks": {name: (mark, plot.axis.zero) for plot in plots for name, mark in plot.marks.items()},
         "checked": [claim_detail(results, claim) for claim in results.checked],
         "claims": [claim_detail(results, claim, ablated, numbers) for claim in judged],
-        "wins": compared,
-        "tallies": tallies,
+        "compared": wins(results),
         "silent": [claim for claim in silent if claim.fact["kind"] not in CONTEXT],
         "context": [claim for claim in silent if claim.fact["kind"] in CONTEXT],
         "ablations": sorted(ablated, key=lambda row: (row.benchmark, -abs(row.difference))),
@@ -56,8 +54,7 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
         "most": decisive_changes(ablated),
         "effects": _effects(reader, results),
         "tuned": tuned,
-        "costs": costly,
-        "costs_sql": costs_sql,
+        "priced": costs(reader, results),
         "bought": sql.ask(reader, sql.bought_of(results.name, results.scale)),
         "provenance": provenance(results),
     }
@@ -88,8 +85,8 @@ def sweep_pages(reader: Reader, results: SuiteResults) -> Iterator[Page]:
 def _sweep_page(reader: Reader, results: SuiteResults, row: Row) -> Page:
     sweep, place = str(row["sweep_id"]), str(row["benchmark"])
     spec = row["spec"] if isinstance(row["spec"], Mapping) else {}
-    points, chosen = sql.ask(reader, sql.points_of(sweep)), sql.ask(reader, sweep_sql.chosen(sweep))
-    weights = sql.ask(reader, sweep_sql.importances(sweep))
+    points, chosen = sql.ask(reader, sql.points_of(sweep)), sql.ask(reader, sql.sweep_chosen(sweep))
+    weights = sql.ask(reader, sql.sweep_importances(sweep))
     arms = [str(arm) for arm in row["arms"] or sorted({point["arm"] for point in points.rows})]
     by_arm = {best["arm"]: best for best in chosen.rows}
     tuned = figures.Tuned(
@@ -99,9 +96,9 @@ def _sweep_page(reader: Reader, results: SuiteResults, row: Row) -> Page:
     by_weight = sql.grouped(weights.rows, "arm")
     shares = {arm: {weight["hyper_parameter"]: weight["share"] for weight in by_weight[arm]} for arm in arms}
     plots: list[Plot | None] = [
-        figures.budget(tuned, sql.ask(reader, sweep_sql.curves(sweep))),
-        figures.difference(tuned, sql.ask(reader, sweep_sql.differences(sweep))),
-        figures.history(tuned, sql.ask(reader, sweep_sql.history(sweep, tuned.better))),
+        figures.budget(tuned, sql.ask(reader, sql.sweep_curves(sweep))),
+        figures.difference(tuned, sql.ask(reader, sql.sweep_differences(sweep))),
+        figures.history(tuned, sql.ask(reader, sql.sweep_history(sweep, tuned.better))),
         figures.importance(tuned, weights),
         *(figures.parallel(tuned, arm, shares[arm]) for arm in arms),
         *figures.slices(tuned),
@@ -116,7 +113,7 @@ def _sweep_page(reader: Reader, results: SuiteResults, row: Row) -> Page:
         "figures": list(filter(None, plots)),
         "chosen": [(arm, by_arm.get(arm) or {}, shares[arm]) for arm in arms],
         "chosen_sql": chosen.sql,
-        "comparison": sql.ask(reader, sweep_sql.comparison(results.name, sweep, results.scale)),
+        "comparison": sql.ask(reader, sql.sweep_comparison(results.name, sweep, results.scale)),
         "title": title,
         "results": results,
         "stand_in": bench.setting.stand_in if bench else (),
