@@ -71,7 +71,7 @@ def determinism(
     if trial is not None and not here:
         return "this trial ran once", None
     if benchmark is not None and not here and repeated:
-        told, _ = determinism(repeated, [{"trial_id": row["trial_id"]} for row in repeated], None, None)
+        told, _ = determinism(repeated, repeated, None, None)
         return f"no trial of this benchmark ran twice; elsewhere in the suite: {told}", None
     if not here:
         return "no trial ran twice", None

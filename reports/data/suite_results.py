@@ -20,8 +20,6 @@ from reports.data.claims import Claim
 from reports.data.sql import Answer, Row, ask, grouped
 from reports.links import bench_path, suite_path
 
-TROUBLED = UNFINISHED | {Status.DIVERGED}
-
 
 @dataclass(frozen=True)
 class BenchmarkResults:
@@ -63,7 +61,7 @@ class BenchmarkResults:
     @property
     def troubled(self) -> list[Row]:
         """Trials that failed, diverged or ran out of time."""
-        return [row for row in self.trials.rows if row["status"] in TROUBLED]
+        return [row for row in self.trials.rows if row["status"] in UNFINISHED | {Status.DIVERGED}]
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -31,10 +30,8 @@ def _confusion(confusion: Confusion, statement: str, hatched: bool) -> Plot:
     arm, classes, counts, shares = confusion.arm, confusion.classes, confusion.counts, confusion.shares
     few = len(classes) <= WRITTEN_CLASSES
     names = [escape(formatting.short(name, 18)) for name in classes]
-    written: dict[str, Any] = {}
-    if few:
-        text = [[f"{cell:.0f}" if cell >= 0.5 else "" for cell in row] for row in shares]
-        written = {"text": text, "texttemplate": "%{text}"}
+    text = [[f"{cell:.0f}" if cell >= 0.5 else "" for cell in row] for row in shares]
+    written = {"text": text, "texttemplate": "%{text}"} if few else {}
     cells = trace(
         go.Heatmap, "%{y} taken for %{x}: %{z:.3g} %", z=shares.tolist(), x=names, y=names, colorscale="Cividis",
         zmin=0, zmax=100, xgap=int(few), ygap=int(few), **written,

@@ -168,9 +168,8 @@ def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
             reduction=second.place(percent) if second else None,
             reduction_told="" if percent is None else f"{formatting.number(percent, 2, sign=True)} %",
         ))  # fmt: skip
-    # the others have fewer than three pairs, or equal differences
-    rest = formatting.count(sum(bool(claim.stand_in) for claim in results.judged) - len(claims), "claim")
-    left_out = "" if rest == "0 claims" else f" {rest} without a standardised effect: in the list below only."
+    rest = sum(bool(claim.stand_in) for claim in results.judged) - len(claims)  # too few pairs, or equal differences
+    more = f" {formatting.count(rest, 'claim')} without a standardised effect: in the list below only." * bool(rest)
     confirmed = sum(claim.tone == Tone.HOLDS for claim in claims)
     columns = ["claim", "comparison", "verdict", "n", "d_z", "low", "high", "relative error reduction", "difference",
                "unit"]  # fmt: skip
@@ -185,7 +184,7 @@ def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
         hatched=True,
         note="Right of zero is as claimed. The effect d_z is the mean paired difference over its standard deviation; "
         "intervals are 95 %, unadjusted, on the same scale. The setting is not the paper's, so no published value "
-        f"stands here.{left_out}",
+        f"stands here.{more}",
         lines=lines,
         axis=axis,
         measured="d_z",

@@ -144,8 +144,7 @@ def importance(tuned: Tuned, shares: Answer) -> Plot | None:
     """What the outcome hangs on: shares by hyper-parameter."""
     if not shares.rows:
         return None
-    by_arm = grouped(shares.rows, "arm")
-    by_key = grouped(shares.rows, "hyper_parameter")
+    by_arm, by_key = (grouped(shares.rows, column) for column in ("arm", "hyper_parameter"))
     largest = {key: max(row["share"] for row in rows) for key, rows in by_key.items()}
     keys = sorted(largest, key=lambda key: (largest[key], key))  # the axis begins at the bottom
     traces, told = [], []

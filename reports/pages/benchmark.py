@@ -232,10 +232,8 @@ def _trial_page(
         "environment": results.environments.get(row["environment_id"]),
         "bench": bench,
     }
-    title = f"{bench.name}/{row['arm']}/{row['seed']}"
-    return Page(
-        trial_path(trial), "trial.html", title, content, (*results.trail, (results.path_of(bench.name), bench.title))
-    )
+    title, trail = f"{bench.name}/{row['arm']}/{row['seed']}", (results.path_of(bench.name), bench.title)
+    return Page(trial_path(trial), "trial.html", title, content, (*results.trail, trail))
 
 
 def _series(bench: BenchmarkResults, trial: str, rows: Sequence[Row]) -> list[Plot]:

@@ -58,8 +58,7 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
         "bought": sql.ask(reader, sql.bought_of(results.name, results.scale)),
         "provenance": provenance(results),
     }
-    title = f"{results.name}, {results.scale}"
-    return Page(results.path, "suite.html", title, content, results.trail[:1])
+    return Page(results.path, "suite.html", f"{results.name}, {results.scale}", content, results.trail[:1])
 
 
 def _effects(reader: Reader, results: SuiteResults) -> list[dict[str, Any]]:
