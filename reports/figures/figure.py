@@ -128,7 +128,7 @@ def _checked(kind: Callable[..., BasePlotlyType], properties: str) -> Mapping[st
     return checked
 
 
-def trace(kind: type[BaseTraceType], told: str = "", **properties: Any) -> dict[str, Any]:
+def trace(kind: type[BaseTraceType], told: str = "", /, **properties: Any) -> dict[str, Any]:
     """A trace as plain data: its style, which Plotly checks, and its points, which it need not check.
 
     What a point tells when it is pointed at is in Plotly's template language.
@@ -141,7 +141,7 @@ def trace(kind: type[BaseTraceType], told: str = "", **properties: Any) -> dict[
     return {**_checked(kind, json.dumps(properties | hover)), **points}  # type: ignore[arg-type]
 
 
-def dots(told: str, **properties: Any) -> dict[str, Any]:
+def dots(told: str, /, **properties: Any) -> dict[str, Any]:
     """Points with markers, as :func:`trace`."""
     return trace(go.Scatter, told, mode="markers", **properties)
 
