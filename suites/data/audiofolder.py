@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
@@ -240,37 +239,3 @@ def _tagged(request: DataRequest[TaggedOptions], seconds: float) -> Sounds:
     if "validation" not in parts and request.options.validation:
         parts |= held_out(request, parts["train"], request.options.validation, "recordings")
     return _sounds(waves, targets, parts, tags, rate)
-
-
-def _own(name: str, target: str, summary: str, what: str, options: type[Any]) -> DataCard:
-    return DataCard(
-        name=name,
-        target=target,
-        summary=summary,
-        origin="folder",
-        content="sounds",
-        layout=name,
-        home="",
-        licence="yours",
-        version="1",
-        fetch=f"hand:point path at a folder or archive with {what}",
-        options=options,
-    )
-
-
-CARDS = (
-    _own(
-        "audiofolder",
-        "load_folder",
-        "recordings of your own: <split>/<class>/<name>.wav",
-        "train/<class>/ and test/<class>/ of wav, ogg, flac or mp3",
-        AudioFolderOptions,
-    ),
-    _own(
-        "audiotags",
-        "load_tags",
-        "recordings of your own with tags: train.csv and test.csv, column file and one column a tag",
-        "train.csv, test.csv and the files that they name",
-        AudioTagsOptions,
-    ),
-)

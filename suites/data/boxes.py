@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import Tree, missing, open_tree, place_of
 from suites.data.cache import cached
@@ -348,25 +347,3 @@ def load_coco2017(request: DataRequest[BoxOptions]) -> BoxedImages:
         splits[name] = boxed(BoxFiles(paths, size), listed, items, size)
         first += len(listed)
     return BoxedImages(splits, classes, 3, size, MEAN, STD)
-
-
-def _own(layout: str, title: str, what: str) -> DataCard:
-    return DataCard(
-        name=layout,
-        target=f"load_{layout}",
-        summary=f"images with boxes of your own in {title}'s layout",
-        origin="folder",
-        content="boxes",
-        layout=layout,
-        home="",
-        licence="yours",
-        version="1",
-        fetch=f"hand:point path at {what}",
-        options=BoxFolderOptions,
-    )
-
-
-CARDS = (
-    _own("coco", "COCO", "annotations/instances_train.json, instances_val.json and the folders train, val"),
-    _own("voc", "Pascal VOC", "Annotations, ImageSets/Main and JPEGImages"),
-)

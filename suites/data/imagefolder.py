@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
@@ -217,18 +216,3 @@ def load_folder(request: DataRequest[ImageTreeOptions]) -> Images:
     """A user's own folder or archive at ``path``, or a named one."""
     images, listing = read(place_of(request), request.options.size)
     return splits_of(images, listing, request)
-
-
-CARD = DataCard(
-    name="imagefolder",
-    target="load_folder",
-    summary="a folder or archive of your own: <split>/<class>/<name>.png",
-    origin="folder",
-    content="images",
-    layout="imagefolder",
-    home="",
-    licence="yours",
-    version="1",
-    fetch="hand:point path at a folder or archive with train/<class>/ and test/<class>/ or val/<class>/",
-    options=ImageFolderOptions,
-)

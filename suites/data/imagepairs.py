@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
@@ -154,18 +153,3 @@ def load_folder(request: DataRequest[CocoCropsOptions]) -> ImagePairs:
     options = request.options
     white = not isinstance(options, ImagePairsOptions) or options.hole == "white"
     return splits_of(read(place_of(request), options.size, white), options, request.streams, request.name)
-
-
-CARD = DataCard(
-    name="imagepairs",
-    target="load_folder",
-    summary="a folder or archive of your own: train, val, masks_train, masks_val",
-    origin="folder",
-    content="image-pairs",
-    layout="imagepairs",
-    home="",
-    licence="yours",
-    version="1",
-    fetch="hand:point path at a folder or archive with train/, val/, masks_train/ and masks_val/",
-    options=ImagePairsOptions,
-)

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import option
 from suites.data.parallel import Parallel
 
@@ -295,17 +294,3 @@ def load(request: DataRequest[PhrasesOptions]) -> Parallel:
         splits[split] = (tuple(pair[first] for pair in pairs), tuple(pair[1 - first] for pair in pairs))
     languages = ("de", "en") if first == 0 else ("en", "de")
     return Parallel(splits, languages, tokenised=True)
-
-
-CARD = DataCard(
-    name="phrases",
-    target="load",
-    summary="German and English phrases from templates: numbers, dates, quantities, countries (CLDR)",
-    origin="generated",
-    content="parallel-text",
-    layout="paralleltext",
-    home="https://cldr.unicode.org",
-    licence="Unicode-3.0 (names), generated",
-    version="1",
-    options=PhrasesOptions,
-)

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import folder_of, missing, require_sum
 from suites.data.cache import cached, checksum
@@ -177,18 +176,3 @@ def load_heldout(request: DataRequest[HeldOutOptions]) -> Text:
         "test": starts[(starts >= middle) & (starts < middle + most)] - middle,
     }
     return Text(splits, text.vocabulary, documents)
-
-
-CARD = DataCard(
-    name="tokens",
-    target="load_tokens",
-    summary="text of your own: train, valid and test in .tokens or .txt files, words between blanks",
-    origin="folder",
-    content="text",
-    layout="tokens",
-    home="",
-    licence="yours",
-    version="1",
-    fetch="hand:point path at a folder with train.txt, valid.txt and test.txt (or .tokens, also .gz)",
-    options=TokenFolderOptions,
-)
