@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -97,8 +97,8 @@ def decode(tree: Tree, files: Sequence[str], size: int, source: str) -> Array:
     return out
 
 
-def opened(content: bytes, mode: str, where: str, what: str = "an image") -> Image.Image:
-    """A file's picture in a mode of Pillow's (``RGB``, ``L``).
+def opened(picture: bytes | Path, mode: str, where: str, what: str = "an image") -> Image.Image:
+    """A file's picture, by its content or path, in a mode of Pillow's (``RGB``, ``L``).
 
     Raises:
         HarnessError: it cannot be decoded; ``what`` it was to be.
@@ -106,23 +106,26 @@ def opened(content: bytes, mode: str, where: str, what: str = "an image") -> Ima
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(content)) as file:
+        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as file:
             return file.convert(mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise HarnessError(f"{where} is not {what} that can be decoded: {error}") from error
 
 
-def decode_one(content: bytes, size: int, where: str) -> Array:
-    """One image (3, H, W) ``uint8``; ``size`` as of ``decode``."""
+def centre_square(image: Image.Image, size: int, resize: int) -> Image.Image:
+    """The centre square of ``size`` pixels after resizing the shorter side to ``resize``."""
     from PIL import Image
 
+    share = resize / min(image.size)
+    image = image.resize([max(size, round(side * share)) for side in image.size], Image.Resampling.BILINEAR)
+    left, top = (image.width - size) // 2, (image.height - size) // 2
+    return image.crop((left, top, left + size, top + size))
+
+
+def decode_one(content: bytes, size: int, where: str) -> Array:
+    """One image (3, H, W) ``uint8``; ``size`` as of ``decode``."""
     image = opened(content, "RGB", where)
-    if size:
-        share = size / min(image.size)
-        image = image.resize([max(size, round(side * share)) for side in image.size], Image.Resampling.BILINEAR)
-        left, top = (image.width - size) // 2, (image.height - size) // 2
-        image = image.crop((left, top, left + size, top + size))
-    return np.asarray(image).transpose(2, 0, 1)
+    return np.asarray(centre_square(image, size, size) if size else image).transpose(2, 0, 1)
 
 
 def read(place: SourcePath, size: int) -> tuple[Array, Listing]:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import gzip
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -49,16 +50,12 @@ def lines_of(path: Path) -> Iterator[list[str]]:
         raise HarnessError(f"{path} cannot be read as tokens in UTF-8: {error}") from error
 
 
-def vocabulary_of(path: Path, min_count: int) -> tuple[str, ...]:
+def vocabulary_of(words: Iterable[str], min_count: int) -> tuple[str, ...]:
     """``<unk>``, then the words seen at least ``min_count`` times, most frequent first, ties in alphabetical order."""
-    counts: Counter[str] = Counter()
-    for words in lines_of(path):
-        counts.update(words)
-    counts.pop(UNKNOWN, None)
-    kept = sorted(
-        (word for word, count in counts.items() if count >= min_count), key=lambda word: (-counts[word], word)
-    )
-    return (UNKNOWN, *kept)
+    counts = Counter(words)
+    del counts[UNKNOWN]
+    kept = [word for word, count in counts.items() if count >= min_count]
+    return (UNKNOWN, *sorted(kept, key=lambda word: (-counts[word], word)))
 
 
 def encode(path: Path, numbers: Mapping[str, int]) -> tuple[Array, Labels]:
@@ -92,7 +89,7 @@ def read(files: Mapping[str, Path], source: str, min_count: int, sums: Mapping[s
             require_sum(source, path, found[split], sums[split])
 
     def make() -> dict[str, Array]:
-        words = vocabulary_of(files["train"], min_count)
+        words = vocabulary_of(chain.from_iterable(lines_of(files["train"])), min_count)
         numbers = {word: place for place, word in enumerate(words)}
         arrays: dict[str, Array] = {"words": np.frombuffer("\n".join(words).encode(), dtype=np.uint8)}
         for split, path in files.items():
