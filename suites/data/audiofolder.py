@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
+from suites.data.imagefolder import SPLITS
 from suites.data.sounds import SUFFIXES, RateOptions, Sounds, SoundSplit, Waves, decode, fitted
 from suites.data.types import Labels, held_out
 
@@ -23,8 +24,7 @@ if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 READER = "audiofolder/1"
-SPELLINGS = {"train": "train", "training": "train", "validation": "validation", "val": "validation",
-             "valid": "validation", "test": "test", "testing": "test"}  # fmt: skip
+SPELLINGS = {spelling: part for part, spellings in SPLITS.items() for spelling in spellings}
 FSDD = re.compile(r"(?P<digit>\d)_(?P<speaker>[A-Za-z]+)_(?P<take>\d+)\.wav")
 ESC = re.compile(r"(?P<number>\d{3}) - (?P<name>[^/]+)/(?P<fold>\d)-(?P<clip>[^/]+)\.(ogg|wav)")
 
@@ -121,8 +121,7 @@ def load_folder(request: DataRequest[AudioFolderOptions]) -> Sounds:
     waves, names = decoded(place, rate, length, wanted)
     classes = tuple(sorted({PurePosixPath(name).parts[-2] for name in names}))
     targets = np.array([classes.index(PurePosixPath(name).parts[-2]) for name in names], dtype=np.int64)
-    parts = {part: np.array([i for i, n in enumerate(names) if _part(n) == part], dtype=np.int64)
-             for part in ("train", "validation", "test")}  # fmt: skip
+    parts = {part: np.array([i for i, n in enumerate(names) if _part(n) == part], dtype=np.int64) for part in SPLITS}
     for part in ("train", "test"):
         if not len(parts[part]):
             raise HarnessError(f"audiofolder: no recordings in {part}/<class>/ below {place.path}")
