@@ -14,9 +14,8 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import SourcePath, Tree, open_tree, place_of
+from suites.data.archive import SPLITS, SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
-from suites.data.imagefolder import SPLITS
 from suites.data.sounds import SUFFIXES, RateOptions, Sounds, SoundSplit, Waves, decode, fitted
 from suites.data.types import Labels, held_out
 

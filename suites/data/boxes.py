@@ -19,13 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import Tree, missing, open_tree, place_of
 from suites.data.cache import cached
-from suites.data.imagefolder import opened
 from suites.data.imagenet import MEAN, STD
+from suites.data.photographs import opened
 from suites.data.types import Array, Labels, held_out
 
 if TYPE_CHECKING:
@@ -106,8 +107,6 @@ def decode_square(content: bytes, size: int, where: str) -> Array:
     Raises:
         HarnessError: it cannot be decoded.
     """
-    from PIL import Image
-
     image = opened(content, "RGB", where).resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image).transpose(2, 0, 1)
 

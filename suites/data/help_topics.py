@@ -16,8 +16,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.trial.options import option
-from suites.data.types import Text
-from suites.data.wikitext import vocabulary_of
+from suites.data.types import Text, vocabulary_of
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest

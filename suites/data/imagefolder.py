@@ -5,32 +5,25 @@ One layout serves a user's own folder and the named sources that are stored this
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from types import MappingProxyType
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import SourcePath, Tree, open_tree, place_of
+from suites.data.archive import SPLITS, SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
+from suites.data.photographs import centre_square, opened
 from suites.data.types import Array, Images, ImageSplit, Labels, held_out
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from harness.trial.contracts import DataRequest
 
 READER = "imagefolder/1"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
-# Names that people give to a split; the first is ours.
-SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test", "testing")}
-)
 PARTS = tuple(SPLITS)
 
 
@@ -95,31 +88,6 @@ def decode(tree: Tree, files: Sequence[str], size: int, source: str) -> Array:
         out[place] = image
     assert out is not None  # a listing is never empty
     return out
-
-
-def opened(picture: bytes | Path, mode: str, where: str, what: str = "an image") -> Image.Image:
-    """A file's picture, by its content or path, in a mode of Pillow's (``RGB``, ``L``).
-
-    Raises:
-        HarnessError: it cannot be decoded; ``what`` it was to be.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as file:
-            return file.convert(mode)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HarnessError(f"{where} is not {what} that can be decoded: {error}") from error
-
-
-def centre_square(image: Image.Image, size: int, resize: int) -> Image.Image:
-    """The centre square of ``size`` pixels after resizing the shorter side to ``resize``."""
-    from PIL import Image
-
-    share = resize / min(image.size)
-    image = image.resize([max(size, round(side * share)) for side in image.size], Image.Resampling.BILINEAR)
-    left, top = (image.width - size) // 2, (image.height - size) // 2
-    return image.crop((left, top, left + size, top + size))
 
 
 def decode_one(content: bytes, size: int, where: str) -> Array:

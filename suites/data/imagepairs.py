@@ -12,13 +12,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
-from suites.data.imagefolder import SUFFIXES, decode, opened
+from suites.data.imagefolder import SUFFIXES, decode
 from suites.data.pairs import ImagePairs, PairSplit
+from suites.data.photographs import opened
 from suites.data.types import Array, Labels
 
 if TYPE_CHECKING:
@@ -73,8 +75,6 @@ def decode_masks(tree: Tree, files: Sequence[str], size: int, white: bool, sourc
     Raises:
         HarnessError: a file cannot be decoded, or a mask is all hole.
     """
-    from PIL import Image
-
     out = np.empty((len(files), 1, size, size), dtype=np.uint8)
     for place, name in enumerate(files):
         image = opened(tree.read(name), "L", f"{source}: {name}", "a mask")

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import gzip
 from array import array
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -24,13 +23,13 @@ from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import folder_of, missing, require_sum
 from suites.data.cache import cached, checksum
-from suites.data.types import Array, Labels, Text
+from suites.data.types import Array, Labels, Text, vocabulary_of
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 READER = "tokens/1"
-UNKNOWN, END = "<unk>", "<eos>"
+END = "<eos>"
 SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"train": ("train",), "validation": ("valid", "validation", "val"), "test": ("test",)}
 )
@@ -48,14 +47,6 @@ def lines_of(path: Path) -> Iterator[list[str]]:
                 yield [*line.split(), END]
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path} cannot be read as tokens in UTF-8: {error}") from error
-
-
-def vocabulary_of(words: Iterable[str], min_count: int) -> tuple[str, ...]:
-    """``<unk>``, then the words seen at least ``min_count`` times, most frequent first, ties in alphabetical order."""
-    counts = Counter(words)
-    del counts[UNKNOWN]
-    kept = [word for word, count in counts.items() if count >= min_count]
-    return (UNKNOWN, *sorted(kept, key=lambda word: (-counts[word], word)))
 
 
 def encode(path: Path, numbers: Mapping[str, int]) -> tuple[Array, Labels]:

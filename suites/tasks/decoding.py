@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from suites.data.imagefolder import centre_square, opened
+from suites.data.photographs import centre_square, opened
 from suites.data.types import Array, ImageFiles
 
 T = TypeVar("T")
