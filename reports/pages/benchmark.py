@@ -156,9 +156,10 @@ def _curves(numbers: _Numbers) -> list[Plot]:
                  name.startswith("mechanism."), name != "learning_rate", True)  # fmt: skip
         return kinds.index(True), name, split
 
+    compared, body = numbers.compared, numbers.bench.body
     plots = (
-        figures.curve(numbers.compared, *key, Answer(sql.curves_of(numbers.bench.body, *key), series[key]))
-        for key in sorted(series, key=interest)[:SHOWN_CURVES]
+        figures.curve(compared, split, name, Answer(sql.curves_of(body, split, name), series[split, name]))
+        for split, name in sorted(series, key=interest)[:SHOWN_CURVES]
     )
     return list(filter(None, plots))
 
@@ -244,7 +245,7 @@ def _series(bench: BenchmarkResults, trial: str, rows: Sequence[Row]) -> list[Pl
 
     compared = figures.Compared([row["arm"] for row in rows[:1]], hatched=bench.stand_in)
     plots = (
-        figures.curve(compared, *key, Answer(sql.trial_series(trial, *key), series[key]))
-        for key in sorted(series, key=interest)[:SHOWN_SERIES]
+        figures.curve(compared, split, name, Answer(sql.trial_series(trial, split, name), series[split, name]))
+        for split, name in sorted(series, key=interest)[:SHOWN_SERIES]
     )
     return list(filter(None, plots))
