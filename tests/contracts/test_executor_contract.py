@@ -27,7 +27,7 @@ from harness.store.events import OutcomeEvent
 from harness.suite import load_suite
 from harness.vocabulary import Status
 
-RAY = [pytest.mark.ray, pytest.mark.xdist_group("ray")]
+RAY = [pytest.mark.ray]
 
 METHODS = """
 import os

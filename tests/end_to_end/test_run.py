@@ -96,7 +96,6 @@ def test_a_method_of_ones_own(tmp_path: Path, tiny: Path, harness: Harness) -> N
 
 
 @pytest.mark.ray
-@pytest.mark.xdist_group("ray")
 def test_ray_and_inline_agree_to_the_last_bit(tmp_path: Path, harness: Harness) -> None:
     chosen = ("--benchmark", "imagenet-resnet18", "--arm", "sgd", "--arm", "adamp", "--seeds", "2", "--set", "steps=40")
     one, two = tmp_path / "ray.duckdb", tmp_path / "inline.duckdb"
@@ -109,7 +108,6 @@ def test_ray_and_inline_agree_to_the_last_bit(tmp_path: Path, harness: Harness) 
 
 
 @pytest.mark.ray
-@pytest.mark.xdist_group("ray")
 def test_a_worker_that_dies_or_hangs_is_an_outcome(tmp_path: Path, tiny: Path, harness: Harness) -> None:
     (tmp_path / "deadly.py").write_text(
         "import os, signal, time, torch\n\n\nclass Dies(torch.optim.SGD):\n"
@@ -145,7 +143,6 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 @pytest.mark.ray
-@pytest.mark.xdist_group("ray")
 @pytest.mark.parametrize("executor", ["ray", "inline"])
 def test_a_schedulers_signal_ends_as_ctrl_c(tiny: Path, database: Path, executor: str) -> None:
     slow_suite(tiny, 0.05, seeds=8)
@@ -201,7 +198,6 @@ def killed_and_resumed(tiny: Path, database: Path, harness: Harness, kills: int,
 
 
 @pytest.mark.ray
-@pytest.mark.xdist_group("ray")
 def test_killing_the_group_loses_nothing(tiny: Path, database: Path, harness: Harness) -> None:
     slow_suite(tiny, 0.02, seeds=8)
     killed_and_resumed(tiny, database, harness, kills=2, seed=1)
@@ -210,7 +206,6 @@ def test_killing_the_group_loses_nothing(tiny: Path, database: Path, harness: Ha
 @pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.timeout(1800)
-@pytest.mark.xdist_group("ray")
 def test_twenty_kills_lose_nothing(tiny: Path, database: Path, harness: Harness) -> None:
     slow_suite(tiny, 0.05, seeds=12)
     killed_and_resumed(tiny, database, harness, kills=20, seed=7)

@@ -20,7 +20,7 @@ from shipped_support import SUITES, write_shipped
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [*MARKS, pytest.mark.xdist_group("shipped pages")]  # the site is written once
+pytestmark = MARKS
 REAL = os.environ.get("HARNESS_PAGES")
 """The folder of a site that `harness report` wrote."""
 PARTS = 8
