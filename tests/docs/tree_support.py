@@ -65,7 +65,7 @@ class Tree:
 
     def call(self, *arguments: str, **environment: str) -> str:
         """What ``python -m …`` prints; it has to succeed."""
-        told = {**os.environ, "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", **environment}
+        told = {**os.environ, "PYTHONPATH": str(self.folder), **environment}
         done = subprocess.run(
             [sys.executable, "-m", *arguments], cwd=self.folder, env=told, capture_output=True, text=True, check=False
         )
