@@ -86,9 +86,17 @@ def _chosen(
 
     added = [user_arm(text) for text in arms if "=" in text]
     named = tuple(text for text in arms if "=" not in text)
-    changes, more = parse_overrides(overrides), {name: arm for name, arm, _ in added}
-    asked = (scale, benchmarks or None, named or None, *parse_seeds(seeds))
-    return Chosen(Selection(*asked, overrides=changes, added_arms=more), tuple(method for _, _, method in added))
+    numbers, cap = parse_seeds(seeds)
+    selection = Selection(
+        scale=scale,
+        benchmarks=benchmarks or None,
+        arms=named or None,
+        seeds=numbers,
+        cap=cap,
+        overrides=parse_overrides(overrides),
+        added_arms={name: arm for name, arm, _ in added},
+    )
+    return Chosen(selection, tuple(method for _, _, method in added))
 
 
 def parse_overrides(texts: tuple[str, ...]) -> dict[str, Any]:
