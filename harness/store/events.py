@@ -100,13 +100,17 @@ class Event:
         return [(table, row) for part, (table, _) in parts if table in CHANGED_IN_PART for row in self._rows(part)]
 
     def fold(self, rows: PendingRows) -> None:
-        """Change the rows that it is about: unless a kind says otherwise, set the columns that they bring.
+        """Change the rows that it is about: unless a kind says otherwise, set the columns or keep the rows it brings.
 
         Raises:
             KeyError, TypeError, ValueError, AttributeError, OverflowError: it makes no sense; nothing was changed.
         """
+        tables = [(table, self._rows(part)) for part, (table, _) in self.parts.items() if table not in CHANGED_IN_PART]
+        kept = [(table, converted(table, given)) for table, given in tables]
         for table, row in self.touches():
             rows.merge(table, row)
+        for table, made in kept:
+            rows.put(table, *made)
 
 
 def read_event(line: Mapping[str, Any]) -> Event:
@@ -371,17 +375,16 @@ class SweepPointEvent(Event):
 
 @dataclass(frozen=True)
 class AdoptedEvent(Event):
-    """Trials of older code that count as today's: rows of ``adoptions``; their outcomes follow under today's names."""
+    """Trials of older code that count as today's: rows of ``adoptions``; their outcomes follow under today's names.
+
+    A trial that is adopted again keeps the newest.
+    """
 
     kind = "adopted"
     parts: ClassVar[Parts] = {"adoptions": ("adoptions", ("trial_id", "adopted_from"))}
 
     adoptions: Rows
     run_id: str | None = None
-
-    def fold(self, rows: PendingRows) -> None:
-        """Keep them; a trial that is adopted again keeps the newest."""
-        rows.put("adoptions", *converted("adoptions", self.adoptions))
 
 
 @dataclass(frozen=True)
