@@ -6,7 +6,7 @@ import math
 import os
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -344,6 +344,27 @@ def test_segments_are_merged_in_the_order_of_their_times(paths: StorePaths) -> N
     write(paths, [at(0, planned_line("r", "t")), at(5, later)])
     write(paths, [at(1, {"kind": "event", "event_kind": "x"}), at(4, earlier)])
     assert rows(paths, "SELECT value FROM results") == [(1.0,)]
+
+
+def test_a_kind_without_a_fold_loses_no_row(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Columns of a trial are set and rows of other tables kept."""
+    monkeypatch.setattr("harness.store.events.KINDS", dict(KINDS))
+
+    @dataclass(frozen=True)
+    class MovedEvent(Event):
+        kind = "moved"
+        parts: ClassVar[Parts] = {
+            "row": ("trials", ("trial_id",)), "adoptions": ("adoptions", ("trial_id", "adopted_from"))
+        }  # fmt: skip
+
+        row: Mapping[str, Any]
+        adoptions: Sequence[Mapping[str, Any]]
+
+    write(paths, [planned_line("r", "t"), outcome_line("t")])
+    journal = Journal(paths.journal, "s")
+    journal.append(MovedEvent({"trial_id": "t", "arm": "new"}, [{"trial_id": "t", "adopted_from": "older"}]))
+    journal.close()
+    assert rows(paths, "SELECT arm, adopted_from FROM trials JOIN adoptions USING (trial_id)") == [("new", "older")]
 
 
 def test_a_new_kind_of_event_is_one_class(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
