@@ -46,7 +46,7 @@ claims:
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_text() -> str:
     """The text of a valid suite of two arms on the synthetic task."""
     return dedent(SYNTHETIC).lstrip()

@@ -1,141 +1,157 @@
-"""What a newcomer adds, as CONTRIBUTING shows it: each in a copy of the tree, in as few files as it promises."""
+"""What a newcomer adds, as CONTRIBUTING shows it: each to a copy of the tree, in as few files as it promises, and then
+all of it run once."""
 
 from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import yaml
 from tree_support import Tree
+
+from harness.store import open_reader
 
 pytestmark = pytest.mark.timeout(600)
 
-
-@pytest.fixture(scope="module")
-def with_stripes(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """A tree with the method, the data source, the benchmark and the suite of the examples."""
-    tree = Tree(tmp_path_factory.mktemp("stripes"))
-    assert tree.follow("Add a method") == {"methods/optimizers/sign_sgd.py"}
-    assert tree.follow("Add a data source") == {"suites/data/stripes.py"}
-    assert tree.follow("Add a benchmark", "Add a suite") == {"stripes.yaml", "stripes-suite.yaml"}
-    tree.call("harness.registry")
-    return tree
-
-
-@pytest.fixture
-def stripes(with_stripes: Tree, tmp_path: Path) -> Tree:
-    """A copy of it that a test may change."""
-    return Tree(tmp_path / "tree", with_stripes.folder)
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Tree:
-    """The tree as it is."""
-    return Tree(tmp_path / "tree")
-
-
-def run(tree: Tree, suite: str, *more: str) -> dict[str, Any]:
-    """What a run of a suite says of itself."""
-    tree.call("harness", "validate", suite)
-    told = tree.call("harness", "run", suite, "--executor", "inline", "--no-report", "--json", *more)
-    (done,) = json.loads(told)["runs"]
-    assert set(done["counts"]) == {"done"}
-    return done
-
-
-def query(tree: Tree, sql: str) -> list[dict[str, Any]]:
-    return json.loads(tree.call("harness", "query", sql, "--format", "json"))
-
-
-def page(tree: Tree, suite: str, name: str) -> str:
-    """A page of the site, with white space made even."""
-    out = tree.folder / "site"
-    tree.call("harness", "report", suite, "--out", str(out))
-    return " ".join((out / name).read_text(encoding="utf-8").split())
-
-
-def test_a_method_a_data_source_a_benchmark_and_a_suite(stripes: Tree) -> None:
-    assert "sign-sgd" in stripes.call("harness", "list", "methods", "sign*")
-    told = run(stripes, "stripes-suite.yaml")
-    assert told["counts"] == {"done": 6}
-    assert [verdict["n"] for verdict in told["verdicts"]] == [3]
-
-
-def test_a_metric_is_two_files(stripes: Tree) -> None:
-    touched = stripes.follow("Add a metric")
-    assert touched == {"suites/tasks/classification.py", "stripes.yaml"}
-    stripes.call("harness.registry")
-    stripes.edit("stripes-suite.yaml", "metric: top1-accuracy", "metric: balanced-accuracy")
-    (verdict,) = run(stripes, "stripes-suite.yaml")["verdicts"]
-    stored = query(stripes, "SELECT value FROM results WHERE metric = 'balanced-accuracy' AND split = 'test'")
-    assert len(stored) == 6
-    assert all(0 <= row["value"] <= 100 for row in stored)
-    means = query(
-        stripes,
-        "SELECT avg(value) FILTER (arm = 'sign-sgd') - avg(value) FILTER (arm = 'sgd') AS difference "
-        "FROM results JOIN trials USING (trial_id) WHERE metric = 'balanced-accuracy' AND split = 'test'",
-    )
-    assert verdict["difference"] == pytest.approx(means[0]["difference"])
-    assert "balanced-accuracy" in page(stripes, "stripes-suite.yaml", "suites/stripes-suite/mini/on-stripes.html")
-
-
-def test_a_task_is_two_files(stripes: Tree) -> None:
-    touched = stripes.follow("Add a task")
-    assert touched == {"suites/tasks/rotations.py", "rotations.yaml"}
-    stripes.call("harness.registry")
-    stripes.edit("stripes-suite.yaml", "stripes: {file: stripes.yaml}", "rotations: {file: rotations.yaml}")
-    stripes.edit("stripes-suite.yaml", "benchmark: stripes, metric: top1", "benchmark: rotations, metric: turn")
-    stripes.edit("stripes-suite.yaml", "benchmarks: [stripes]", "benchmarks: [rotations]")
-    assert "rotations" in stripes.call("harness", "list", "tasks")
-    told = run(stripes, "stripes-suite.yaml")
-    assert [verdict["n"] for verdict in told["verdicts"]] == [3]
-    scores = query(stripes, "SELECT value FROM results WHERE metric = 'turn-accuracy' AND split = 'test'")
-    assert len(scores) == 6
-    assert max(row["value"] for row in scores) > 50, "chance is 25"
-
-
-def test_a_verdict_is_two_files(tree: Tree, tiny_text: str) -> None:
-    assert tree.follow("Add a verdict") == {"harness/vocabulary.py", "harness/judge/verdicts.py"}
-    equal = tiny_text.replace("effect: 3.0", "effect: 0.0").replace("own_sd: 0.3", "own_sd: 0.05, pair_sd: 10")
-    (tree.folder / "tiny.yaml").write_text(equal, encoding="utf-8")
-    (verdict,) = run(tree, "tiny.yaml")["verdicts"]
-    assert verdict["verdict"] == "practically equal"
-    smallest = verdict["design"]["smallest"]
-    assert -smallest < verdict["ci_low"] < 0 < verdict["ci_high"] < smallest
-    assert "practically equal" in tree.call("harness", "claims", "tiny.yaml")
-    assert "\x1b[33mpractically equal" in tree.call("harness", "claims", "tiny.yaml", FORCE_COLOR="1", TERM="xterm")
-    told = page(tree, "tiny.yaml", "index.html")
-    assert re.search(r'class="chip null">.{0,120}practically equal', told)
-    assert 'title="the smallest size of interest is excluded on both sides"' in told
-
-
-def test_a_column_of_the_first_page_is_one_file(tree: Tree, tiny: Path) -> None:
-    assert tree.follow("Add a column to the first page") == {"reports/pages/index.py"}
-    run(tree, str(tiny))
-    told = page(tree, str(tiny), "index.html")
-    (table,) = re.findall(r'<table class="sortable" id="entries">.*?</table>', told)
-    heads = re.findall(r'<th scope="col">(.*?)</th>', table)
-    assert heads == ["Verdict", "What", "Comparison", "Pairs", "Difference", "Suite, scale"]
-    (row,) = re.findall(r"<tr>\s*(<td.*?)</tr>", table)
-    cells = re.findall(r"<td.*?</td>", row)
-    assert len(cells) == len(heads)
-    assert re.sub("<.*?>", "", cells[heads.index("Pairs")]).strip() == "3"
-
-
+EXERCISES = {
+    "Add a method": {"methods/optimizers/sign_sgd.py"},
+    "Add a data source": {"suites/data/stripes.py"},
+    "Add a benchmark": {"stripes.yaml"},
+    "Add a suite": {"stripes-suite.yaml"},
+    "Add a metric": {"suites/tasks/classification.py", "stripes.yaml"},
+    "Add a task": {"suites/tasks/rotations.py", "rotations.yaml"},
+    "Add a verdict": {"harness/vocabulary.py", "harness/judge/verdicts.py"},
+    "Add a column to the first page": {"reports/pages/index.py"},
+}
+"""The files that differ afterwards, beside the index that ``python -m harness.registry`` writes."""
 KEY = '    patience: int = option(0, "evaluations without progress that are borne", low=0)\n'
 
 
-def test_a_key_of_the_recipe_is_one_file(tree: Tree, tiny_text: str) -> None:
-    """It is valid in a benchmark's recipe, in an arm's ``set:`` and as ``--set``, and the loop has it."""
+@dataclass(frozen=True)
+class Grown:
+    """The tree with all of it.
+
+    Attributes:
+        touched: the files that differ after each exercise.
+        runs: what the run said of each suite.
+    """
+
+    tree: Tree
+    touched: dict[str, set[str]]
+    runs: dict[str, dict[str, Any]]
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        with open_reader(self.tree.folder / "grown.duckdb") as reader:
+            return [tuple(row) for row in reader.query(sql).rows]
+
+    def page(self, name: str) -> str:
+        """A page of the site, with white space made even."""
+        return " ".join((self.tree.folder / "report" / name).read_text(encoding="utf-8").split())
+
+    def verdict(self, suite: str, claim: str) -> dict[str, Any]:
+        (found,) = [one for one in self.runs[suite]["verdicts"] if one["claim_id"] == claim]
+        return dict(found)
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Grown:
+    tree = Tree(tmp_path_factory.mktemp("grown") / "tree", HARNESS_DB="grown.duckdb")
+    touched = {title: tree.follow(title) for title in EXERCISES}
     before = tree.content()
     tree.edit("harness/trial/recipe.py", "    memory_layout: str", f"{KEY}    memory_layout: str")
-    assert [name for name, text in tree.content().items() if before.get(name) != text] == ["harness/trial/recipe.py"]
-    given = tiny_text.replace("recipe: {steps: 20,", "recipe: {steps: 20, patience: 1,")
-    (tree.folder / "tiny.yaml").write_text(given.replace("effect: 3.0}", "effect: 3.0, patience: 2}"), encoding="utf-8")
+    touched["a key of the recipe"] = {name for name, text in tree.content().items() if before.get(name) != text}
+    tree.call("harness.registry")
+    suite = with_every_claim((tree.folder / "stripes-suite.yaml").read_text(encoding="utf-8"))
+    (tree.folder / "stripes-suite.yaml").write_text(suite, encoding="utf-8")
+    equal = tiny_text.replace("effect: 3.0}", "effect: 0.0, patience: 2}")
+    equal = equal.replace("steps: 20, own_sd: 0.3", "steps: 20, own_sd: 0.05, pair_sd: 10, patience: 1")
+    (tree.folder / "tiny.yaml").write_text(equal, encoding="utf-8")
+    both = ("stripes-suite.yaml", "tiny.yaml")
+    tree.call("harness", "validate", *both)
+    told = json.loads(tree.call("harness", "run", *both, "--executor", "inline", "--json"))
+    return Grown(tree, touched, {run["suite"]: run for run in told["runs"]})
+
+
+def with_every_claim(text: str) -> str:
+    """The suite of the examples, which also claims the new metric and runs the new task."""
+    suite = yaml.safe_load(text)
+    suite["benchmarks"]["rotations"] = {"file": "rotations.yaml"}
+    (fact,), (claim,) = suite["facts"], suite["claims"]
+    for benchmark, metric in (("stripes", "balanced-accuracy"), ("rotations", "turn-accuracy")):
+        suite["facts"].append({**fact, "id": metric, "benchmark": benchmark, "metric": metric})
+        suite["claims"].append({**claim, "id": metric, "benchmarks": [benchmark]})
+    return json.dumps(suite)
+
+
+@pytest.mark.parametrize("title", EXERCISES)
+def test_an_exercise_touches_what_it_promises(grown: Grown, title: str) -> None:
+    assert grown.touched[title] == EXERCISES[title]
+
+
+def test_the_run_ends_well(grown: Grown) -> None:
+    assert {name: run["counts"] for name, run in grown.runs.items()} == {
+        "stripes-suite": {"done": 12},
+        "tiny": {"done": 6},
+    }
+
+
+def test_a_method_a_data_source_a_benchmark_and_a_suite(grown: Grown) -> None:
+    assert "sign-sgd" in grown.tree.call("harness", "list", "methods", "sign*")
+    assert grown.verdict("stripes-suite", "sign-is-enough")["n"] == 3
+
+
+def test_a_metric(grown: Grown) -> None:
+    verdict = grown.verdict("stripes-suite", "balanced-accuracy")
+    stored = grown.query(
+        "SELECT arm, value FROM results JOIN trials USING (trial_id) "
+        "WHERE metric = 'balanced-accuracy' AND split = 'test' AND benchmark = 'stripes'"
+    )
+    assert len(stored) == 6
+    assert all(0 <= value <= 100 for _, value in stored)
+    means = {arm: sum(value for name, value in stored if name == arm) / 3 for arm in ("sign-sgd", "sgd")}
+    assert verdict["difference"] == pytest.approx(means["sign-sgd"] - means["sgd"])
+    assert "balanced-accuracy" in grown.page("suites/stripes-suite/mini/on-stripes.html")
+
+
+def test_a_task(grown: Grown) -> None:
+    assert "rotations" in grown.tree.call("harness", "list", "tasks")
+    assert grown.verdict("stripes-suite", "turn-accuracy")["n"] == 3
+    scores = grown.query("SELECT value FROM results WHERE metric = 'turn-accuracy' AND split = 'test'")
+    assert len(scores) == 6
+    assert max(value for (value,) in scores) > 50, "chance is 25"
+
+
+def test_a_verdict(grown: Grown) -> None:
+    verdict = grown.verdict("tiny", "tiny-better")
+    assert verdict["verdict"] == "practically equal"
+    smallest = verdict["design"]["smallest"]
+    assert -smallest < verdict["ci_low"] < 0 < verdict["ci_high"] < smallest
+    told = grown.tree.call("harness", "claims", "tiny.yaml", FORCE_COLOR="1", TERM="xterm")
+    assert "\x1b[33mpractically equal" in told
+    page = grown.page("index.html")
+    assert re.search(r'class="chip null">.{0,120}practically equal', page)
+    assert 'title="the smallest size of interest is excluded on both sides"' in page
+
+
+def test_a_column_of_the_first_page(grown: Grown) -> None:
+    (table,) = re.findall(r'<table class="sortable" id="entries">.*?</table>', grown.page("index.html"))
+    heads = re.findall(r'<th scope="col">(.*?)</th>', table)
+    assert heads == ["Verdict", "What", "Comparison", "Pairs", "Difference", "Suite, scale"]
+    rows = [re.findall(r"<td.*?</td>", row) for row in re.findall(r"<tr>\s*(<td.*?)</tr>", table)]
+    assert len(rows) == 4
+    for cells in rows:
+        assert len(cells) == len(heads)
+        assert re.sub("<.*?>", "", cells[heads.index("Pairs")]).strip() == "3"
+
+
+def test_a_key_of_the_recipe_is_one_file(grown: Grown) -> None:
+    """It is valid in a benchmark's recipe, in an arm's ``set:`` and as ``--set``, and the loop has it."""
+    assert grown.touched["a key of the recipe"] == {"harness/trial/recipe.py"}
+    tree = grown.tree
     (tree.folder / "reached.py").write_text(
-        "import sys\n"
         "import torch\n"
         "from pathlib import Path\n"
         "from harness import registry\n"
@@ -144,19 +160,21 @@ def test_a_key_of_the_recipe_is_one_file(tree: Tree, tiny_text: str) -> None:
         "from harness.trial.assembly import assemble\n"
         "from harness.trial.runtime import Runtime\n"
         "runtime = Runtime(Path(), torch.device('cpu'), registry.load, Path())\n"
-        "for trial in make_plan(load_suite('tiny.yaml'), Selection(seeds=(0,))).trials:\n"
-        "    print(trial.arm, assemble(trial.spec, runtime).recipe.patience)\n",
+        "for overrides in ({}, {'patience': 3}):\n"
+        "    for trial in make_plan(load_suite('tiny.yaml'), Selection(seeds=(0,), overrides=overrides)).trials:\n"
+        "        print(trial.arm, assemble(trial.spec, runtime).recipe.patience)\n",
         encoding="utf-8",
     )
-    assert tree.call("reached").split() == ["base", "1", "better", "2"]
+    assert tree.call("reached").split() == ["base", "1", "better", "2", "base", "3", "better", "3"]
     schema = json.loads(tree.call("harness", "validate", "--schema"))
     (declared,) = {json.dumps(found) for found in found_under("patience", schema)}
     assert json.loads(declared)["minimum"] == 0
-    assert run(tree, "tiny.yaml", "--set", "patience=3", "--seeds", "1")["counts"] == {"done": 2}
-    stored = query(tree, "SELECT DISTINCT CAST(spec->'recipe'->'patience' AS INTEGER) AS patience FROM trials")
-    assert stored == [{"patience": 3}]
+    stored = grown.query(
+        "SELECT DISTINCT arm, CAST(spec->'recipe'->'patience' AS INTEGER) FROM trials WHERE suite = 'tiny' ORDER BY arm"
+    )
+    assert stored == [("base", 1), ("better", 2)]
     with pytest.raises(AssertionError, match="patience"):
-        tree.call("harness", "run", "tiny.yaml", "--set", "patience=-1")
+        tree.call("harness", "plan", "tiny.yaml", "--set", "patience=-1")
 
 
 def found_under(key: str, data: Any) -> list[Any]:

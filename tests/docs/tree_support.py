@@ -26,14 +26,13 @@ def section(title: str) -> list[tuple[str, str]]:
 
 
 class Tree:
-    """The folders, copied from ``source`` to ``folder``; its commands import what lies there."""
+    """The folders, copied to ``folder``; its commands import what lies there and have ``environment`` beside ours."""
 
-    def __init__(self, folder: Path, source: Path = ROOT) -> None:
+    def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
+        self.environment = environment
         for name in ("harness", "methods", "suites", "reports"):
-            shutil.copytree(source / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-        for file in source.glob("*.yaml"):
-            shutil.copy(file, folder)
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
 
     def content(self) -> dict[str, bytes]:
         """Every file by its path."""
@@ -65,7 +64,7 @@ class Tree:
 
     def call(self, *arguments: str, **environment: str) -> str:
         """What ``python -m …`` prints; it has to succeed."""
-        told = {**os.environ, "PYTHONPATH": str(self.folder), **environment}
+        told = {**os.environ, "PYTHONPATH": str(self.folder), **self.environment, **environment}
         done = subprocess.run(
             [sys.executable, "-m", *arguments], cwd=self.folder, env=told, capture_output=True, text=True, check=False
         )
