@@ -10,6 +10,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+import warm_process
 
 SYNTHETIC = """
 suite: tiny
@@ -87,17 +88,21 @@ Harness = Callable[..., "subprocess.CompletedProcess[str]"]
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Harness:
-    """The command line as a user calls it: ``harness("run", "tiny.yaml")`` in another process."""
+    """The command line as a user calls it: ``harness("run", "tiny.yaml")`` in another process.
 
-    def call(*arguments: object, timeout: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
+    ``fresh=True``: in a fresh interpreter, not in one that has the libraries already.
+    """
+
+    def call(
+        *arguments: object, timeout: float = 240, fresh: bool = False, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        command = ["harness", *map(str, arguments)]
+        told = {**os.environ, **environment}
+        if not fresh:
+            return warm_process.call(command, tmp_path, told, timeout)
+        command = [sys.executable, "-m", *command]
         return subprocess.run(
-            [sys.executable, "-m", "harness", *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
+            command, cwd=tmp_path, env=told, capture_output=True, text=True, timeout=timeout, check=False
         )
 
     return call

@@ -6,8 +6,9 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
+
+import warm_process
 
 ROOT = Path(__file__).parents[2]
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
@@ -65,8 +66,6 @@ class Tree:
     def call(self, *arguments: str, **environment: str) -> str:
         """What ``python -m …`` prints; it has to succeed."""
         told = {**os.environ, "PYTHONPATH": str(self.folder), **self.environment, **environment}
-        done = subprocess.run(
-            [sys.executable, "-m", *arguments], cwd=self.folder, env=told, capture_output=True, text=True, check=False
-        )
+        done = warm_process.call(arguments, self.folder, told)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+import warm_process
 
 ROOT = Path(__file__).parents[2]
 SUITE = """
@@ -45,8 +44,7 @@ class Tree:
 
     def call(self, *arguments: str, code: int = 0) -> str:
         environment = {**os.environ, "PYTHONPATH": str(self.folder), "HARNESS_DB": str(self.folder / "own.duckdb")}
-        command = [sys.executable, "-m", "harness", *arguments]
-        done = subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
+        done = warm_process.call(("harness", *arguments), self.folder, environment)
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout
 
