@@ -27,7 +27,7 @@ from harness.suite import Suite
 from harness.suite.cells import Setting, content, setting
 from harness.suite.models import Binding, Fact, Metric, Threshold
 from harness.trial.spec import TrialSpec
-from harness.vocabulary import Role, Verdict
+from harness.vocabulary import Verdict
 
 UNJUDGED = ("provenance", "reference")
 """Kinds that are listed with their source, drawn as context, never judged."""
@@ -102,7 +102,7 @@ class DesignBuilder:
             return "primary"
         arms = {**self.suite.model.arms, **self.plan.arms}
         deciding = (self.binding.arm, *(question.against if question.kind == "ordering" else question.against[:1]))
-        ablated = any(arm in arms and arms[arm].role == Role.ABLATION for arm in deciding)
+        ablated = any(arm in arms and arms[arm].role == "ablation" for arm in deciding)
         return "ablation" if ablated else "secondary"
 
     def _question(self) -> Question:

@@ -126,7 +126,7 @@ def examine_claim(design: ClaimDesign, evidence: Evidence) -> ExaminedClaim:
 
 def corrected_families(claims: Sequence[ExaminedClaim]) -> dict[str, CorrectedFamily]:
     """Every family's tests after its correction."""
-    families = {}
+    families: dict[str, CorrectedFamily] = {}
     for name in CORRECTED:
         p: dict[str, float | None] = {}
         bounds: dict[Bound, float | None] = {}

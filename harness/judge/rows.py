@@ -120,7 +120,7 @@ def difference_row(
     design: ClaimDesign, units: Sequence[Unit], evidence: Evidence, family: CorrectedFamily, judged_at: datetime
 ) -> VerdictRow:
     """The verdict of a claim that is judged from differences."""
-    words = [_word(design, unit, family) for unit in units]
+    words = unit_words(design, units, family)
     at = _deciding(units, words, family)
     unit, word, reading = units[at], words[at], units[at].reading
     row = empty_row(design, judged_at, word, unit.stopped.reason if unit.stopped else _why(design, units, words))
@@ -184,6 +184,11 @@ def _corrected(design: ClaimDesign, contrast: str, family: CorrectedFamily) -> d
         "family_p": {name: finite(value) for name, value in family.p.items()},
         "family_bounds": [[*bound, value] for bound, value in family.bounds.items()],
     }
+
+
+def unit_words(design: ClaimDesign, units: Sequence[Unit], family: CorrectedFamily) -> list[str]:
+    """The word of each test of a claim."""
+    return [_word(design, unit, family) for unit in units]
 
 
 def _word(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> str:
