@@ -42,8 +42,8 @@ def name_contrasts(designs: Sequence[ClaimDesign]) -> list[ClaimDesign]:
     members: dict[Family, tuple[str, ...]] = {}
     for family in STRICTEST_FIRST:
         tests = _contrasts(design for design in named if design.multiplicity.family == family)
-        taken = {name for others in members.values() for name in others}
-        members[family] = tuple(name for name in tests if name not in taken)
+        earlier = {name for others in members.values() for name in others}
+        members[family] = tuple(name for name in tests if name not in earlier)
     return [_with_family(design, members, claims) for design in named]
 
 

@@ -147,8 +147,7 @@ def _sign_sensitive(sample: Floats, asked: Booleans, alpha: float) -> Booleans:
     """`stats.sign_sensitive` of the rows that are asked for."""
     n = sample.shape[1]
     if n <= 5:
-        one_sided: Booleans = ~((sample > 0).all(axis=1) | (sample < 0).all(axis=1))
-        return one_sided
+        return np.asarray(~((sample > 0).all(axis=1) | (sample < 0).all(axis=1)), dtype=np.bool_)
     rows = sample[asked]
     reached = np.abs(_flips(n) @ rows.T) >= np.abs(rows.sum(axis=1)) * (1 - 1e-12)
     answer = np.zeros(len(sample), dtype=bool)
@@ -163,4 +162,4 @@ def _flips(n: int) -> Floats:
         bits = (np.arange(2 ** (n - 1))[:, None] >> np.arange(n)) & 1
     else:
         bits = np.random.default_rng([SEED, n]).integers(0, 2, (2 ** (EXACT_FLIPS - 1), n))
-    return 1.0 - 2.0 * bits
+    return np.asarray(1 - 2 * bits, dtype=np.float64)
