@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from harness.judge.absolute import ExaminedValue, examine_value
@@ -70,16 +70,18 @@ class EarlierVerdict:
 
 
 def judge(
-    suite: Suite, plan: Plan, reader: Queries, *, judged_at: datetime, sequential: bool = False,
+    suite: Suite, plan: Plan, reader: Queries, *, judged_at: datetime | None = None, sequential: bool = False,
     compute_checks: bool = True,
 ) -> Judgement:  # fmt: skip
     """Judge every claim of a suite from exactly the trials of its plan.
 
     Args:
         reader: an open store; nothing is written.
+        judged_at: UTC without a zone; None: now.
         sequential: seeds were bought by the policy; a claim that was judged so before stays so.
         compute_checks: whether checks of identities that are not stored are computed (in another process).
     """
+    judged_at = judged_at or datetime.now(UTC).replace(tzinfo=None)
     designs = claim_designs(suite, plan, sequential=sequential)
     earlier = earlier_verdicts(reader, [design.claim_id for design in designs], plan.scale)
     if not sequential and any(verdicts and verdicts[-1].sequential for verdicts in earlier.values()):
