@@ -21,6 +21,7 @@ COMMANDS = {
     "browse": "Serve the report on this machine and follow a run.",
     "sweep": "Tune arms at equal budgets and compare what was chosen.",
     "claims": "Judge a suite's claims from the stored trials.",
+    "simulate": "Judge a suite on drawn scores in which nothing is true, and count false words.",
     "list": "List suites, benchmarks, methods, tasks, data, models, runs or trials.",
     "show": "Show one trial: its content, results and artifacts.",
     "diff": "Compare two runs' verdicts and metrics.",

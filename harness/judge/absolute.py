@@ -10,6 +10,7 @@ from harness import stats
 from harness.judge.design import ClaimDesign, DesignBlock, Stop
 from harness.judge.evidence import Evidence, failures
 from harness.judge.pairs import mean_of, sample_sd
+from harness.judge.tests import FEWEST
 from harness.judge.verdicts import decide_absolute
 from harness.vocabulary import Verdict
 
@@ -41,6 +42,8 @@ class ExaminedValue:
         """The word for this benchmark, with the adjusted p of its test."""
         if self.stopped is not None or self.p is None:
             return self.stopped.verdict if self.stopped else Verdict.INVALID
+        if len(self.scores) < FEWEST:
+            return Verdict.INCONCLUSIVE
         adjusted_p = adjusted.get(self.block.contrast, 1.0)
         return decide_absolute(self.p, self.low, self.high, self.margin, adjusted_p, alpha)
 

@@ -69,7 +69,6 @@ class DesignBuilder:
         binding, fact = self.binding, self.fact
         judging, seeds, question = self.suite.model.judge, self.suite.model.seeds, self._question()
         baselines = tuple(binding.baselines) if len(binding.baselines) == 2 else ()
-        family: Family = "identity" if binding.check is not None else "primary" if binding.primary else "secondary"
         design = ClaimDesign(
             scale=self.plan.scale, question=question,
             pairing=Pairing(baselines, fact.unit.lower() in TIMES, binding.on_divergence),
@@ -81,7 +80,7 @@ class DesignBuilder:
             rules=StatisticalRules(
                 **judging.model_dump(), seeds=(seeds.min, seeds.primary or seeds.min, seeds.max), sequential=sequential
             ),
-            multiplicity=Multiplicity(family),
+            multiplicity=Multiplicity(self._family(question)),
             gates=tuple(binding.gates),
         )  # fmt: skip
         if binding.unbound is not None:
@@ -91,6 +90,19 @@ class DesignBuilder:
         if question.mode == "difference" and not question.against:
             return _stopped(design, "the binding names no arm to compare with ('against')")
         return self._with_blocks(design)
+
+    def _family(self, question: Question) -> Family:
+        """Score claims are primary or secondary; what is near certain must not share their correction."""
+        if self.binding.check is not None:
+            return "identity"
+        if question.kind == "mechanism":
+            return "mechanism"
+        if self.binding.primary:
+            return "primary"
+        arms = {**self.suite.model.arms, **self.plan.arms}
+        deciding = (self.binding.arm, *(question.against if question.kind == "ordering" else question.against[:1]))
+        ablated = any(arm in arms and arms[arm].role == "ablation" for arm in deciding)
+        return "ablation" if ablated else "secondary"
 
     def _question(self) -> Question:
         binding, fact, scope = self.binding, self.fact, self.binding.scope

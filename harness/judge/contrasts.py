@@ -6,14 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.judge.design import ClaimDesign, DesignBlock
+from harness.judge.design import ClaimDesign, DesignBlock, Family
+
+STRICTEST_FIRST: tuple[Family, ...] = ("primary", "secondary", "mechanism", "ablation", "exploratory", "identity")
+"""Which family a shared test belongs to."""
 
 
 def name_contrasts(designs: Sequence[ClaimDesign]) -> list[ClaimDesign]:
     """Give equal tests one name, and each design the claims that share its test and the members of its family.
 
-    A claim of scope ``each`` has one test a benchmark; any other scope is one test. A test is primary where one of
-    its claims is.
+    A claim of scope ``each`` has one test a benchmark; any other scope is one test. A test that claims of several
+    families share belongs to the first of these.
     """
     names: dict[Any, str] = {}
     claims: dict[str, list[str]] = {}
@@ -36,10 +39,12 @@ def name_contrasts(designs: Sequence[ClaimDesign]) -> list[ClaimDesign]:
         blocks = tuple(replace(block, contrast=name) for block, name in zip(blocks, per_block, strict=True))
         multiplicity = replace(design.multiplicity, contrast=contrasts[0])
         named.append(replace(design, blocks=blocks, multiplicity=multiplicity))
-    primary = _contrasts(design for design in named if design.multiplicity.family == "primary")
-    secondary = _contrasts(design for design in named if design.multiplicity.family != "primary")
-    others = tuple(name for name in secondary if name not in primary)
-    return [_with_family(design, primary, others, claims) for design in named]
+    members: dict[Family, tuple[str, ...]] = {}
+    for family in STRICTEST_FIRST:
+        tests = _contrasts(design for design in named if design.multiplicity.family == family)
+        earlier = {name for others in members.values() for name in others}
+        members[family] = tuple(name for name in tests if name not in earlier)
+    return [_with_family(design, members, claims) for design in named]
 
 
 def _contrasts(designs: Iterable[ClaimDesign]) -> tuple[str, ...]:
@@ -47,16 +52,15 @@ def _contrasts(designs: Iterable[ClaimDesign]) -> tuple[str, ...]:
 
 
 def _with_family(
-    design: ClaimDesign, primary: tuple[str, ...], secondary: tuple[str, ...], claims: Mapping[str, list[str]]
+    design: ClaimDesign, members: Mapping[Family, tuple[str, ...]], claims: Mapping[str, list[str]]
 ) -> ClaimDesign:
     place = design.multiplicity
     if not place.contrast:
         return design
     contrasts = dict.fromkeys(block.contrast for block in design.blocks)
-    family = place.family if contrasts.keys().isdisjoint(primary) else "primary"
+    family = next(name for name, tests in members.items() if not contrasts.keys().isdisjoint(tests))
     sharing = tuple(dict.fromkeys(claim for name in contrasts for claim in claims[name]))
-    members = primary if family == "primary" else secondary
-    place = replace(place, family=family, contrast_claims=sharing, members=members)
+    place = replace(place, family=family, contrast_claims=sharing, members=members[family])
     return replace(design, multiplicity=place)
 
 

@@ -1,40 +1,74 @@
-"""Corrections for several tests: Holm among primary contrasts, Benjamini–Hochberg or e-BH among the others."""
+"""Corrections for several tests: Holm among primary contrasts, Benjamini–Hochberg in every other family."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from harness import stats
+from harness.judge.design import Family
+from harness.judge.units import Bound, Unit
+
+K = TypeVar("K")
+
+CORRECTED: tuple[Family, ...] = ("primary", "secondary", "mechanism", "ablation")
+"""Families that are corrected, each for itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class CorrectedFamily:
-    """p and adjusted p of a family's tests; its size is fixed by the design, whatever has run."""
+    """p and adjusted p of a family's tests; its size is fixed by the design, whatever has run.
+
+    ``bounds`` are p values of "smaller than the smallest effect worth having", ``smaller`` these after the same
+    correction: no word goes uncorrected.
+    """
 
     p: Mapping[str, float | None] = field(default_factory=dict)
     adjusted: Mapping[str, float] = field(default_factory=dict)
+    bounds: Mapping[Bound, float | None] = field(default_factory=dict)
+    smaller: Mapping[Bound, float] = field(default_factory=dict)
+
+    def smaller_of(self, unit: Unit) -> float:
+        """The adjusted p of "smaller than worth having" of one test; 1 where there is none."""
+        return min((self.smaller.get(bound, 1.0) for bound in unit.p_smaller), default=1.0)
 
 
-def correction_name(family: str, sequential: bool) -> str:
+def corrected(family: str, p: Mapping[str, float | None], bounds: Mapping[Bound, float | None]) -> CorrectedFamily:
+    """A family's p after its correction; a test that asks nothing of a bound counts there too."""
+    asked = {bound[0] for bound in bounds}
+    silent: dict[Bound, float | None] = {(name, None, False): None for name in p if name not in asked}
+    bounds = {**bounds, **silent}
+    return CorrectedFamily(p, adjust(family, p), bounds, adjust(family, bounds))
+
+
+def correction_name(family: str) -> str:
     """What is applied, as reports call it."""
-    if family == "primary":
-        return "Holm"
-    return "e-BH" if sequential else "Benjamini–Hochberg"
+    return "Holm" if family == "primary" else "Benjamini–Hochberg"
 
 
-def adjust(family: str, p: Mapping[str, float | None], *, sequential: bool) -> dict[str, float]:
+def adjust(family: str, p: Mapping[K, float | None]) -> dict[K, float]:
     """Adjusted p by test; a member without a test counts as one without evidence and gets 1.
 
-    In a sequential run the secondary family uses e-BH on e-values calibrated from the anytime p values, which stay
-    e-values under stopping rules that look at more than t (Vovk & Wang 2021).
+    Where seeds are bought p is that of the largest evidence so far, up to the cap: it only falls, so what a correction
+    has accepted stays accepted while the others fall too.
     """
     values = [math.nan if value is None else value for value in p.values()]
-    if family == "primary":
-        adjusted = stats.holm(values)
-    elif sequential:
-        adjusted = stats.e_bh(stats.e_from_p(values))
-    else:
-        adjusted = stats.benjamini_hochberg(values)
+    adjusted = stats.holm(values) if family == "primary" else stats.benjamini_hochberg(values)
     return {name: 1.0 if math.isnan(value) else float(value) for name, value in zip(p, adjusted, strict=True)}
+
+
+def needed_p(family: str, p: Mapping[K, float | None], contrast: K, alpha: float) -> float:
+    """The largest p of one test that its family's correction accepts at α, the other members as they are now."""
+    if family == "primary":
+        others = sorted(1.0 if value is None else value for name, value in p.items() if name != contrast)
+        size = len(others) + 1
+        rejected = next((i for i, value in enumerate(others) if value * (size - i) > alpha), len(others))
+        return alpha / (size - rejected)
+    low, high = math.log(1e-12), math.log(alpha)
+    for _ in range(30):
+        middle = (low + high) / 2
+        accepted = adjust(family, {**p, contrast: math.exp(middle)})[contrast] <= alpha
+        low, high = (middle, high) if accepted else (low, middle)
+    return math.exp(low)

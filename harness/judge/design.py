@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
+from harness import stats
 from harness.data.checksums import sha256_of
 from harness.suite.models import Gate
 from harness.vocabulary import Verdict
 
 Mode = Literal["difference", "absolute", "check", "none"]
-Family = Literal["primary", "secondary", "exploratory", "identity"]
+Family = Literal["primary", "secondary", "mechanism", "ablation", "exploratory", "identity"]
 
 PREFIX = 16
 """Digits of a trial_id in a stored design; ``verdict_trials`` has the whole ids."""
@@ -160,10 +161,18 @@ class StatisticalRules:
     seeds: tuple[int, int, int]
     sequential: bool
 
+    @property
+    def stopping(self) -> stats.StoppingRule | None:
+        """How evidence is read where seeds are bought, up to the registered cap; None for a fixed number of seeds."""
+        return stats.StoppingRule(self.g, self.seeds[2]) if self.sequential else None
+
 
 @dataclass(frozen=True, slots=True)
 class Multiplicity:
     """The family whose correction a claim's tests share: ``members`` are its tests, ``contrast`` the claim's own.
+
+    Mechanism claims and ablations have families of their own: near-certain ones among the score claims would loosen
+    the correction of these.
 
     ``contrast_claims`` are the claims that have a test in common with this one.
     """

@@ -10,7 +10,7 @@ from typing import Any
 from harness.judge.absolute import ExaminedValue, examine_value
 from harness.judge.bindings import claim_designs
 from harness.judge.checks import CheckResult, checks_of
-from harness.judge.correction import CorrectedFamily, adjust
+from harness.judge.correction import CORRECTED, CorrectedFamily, corrected
 from harness.judge.design import ClaimDesign
 from harness.judge.evidence import Evidence, read_evidence
 from harness.judge.item_intervals import item_outputs, two_way
@@ -23,7 +23,7 @@ from harness.judge.rows import (
     empty_row,
     identity_row,
 )
-from harness.judge.units import Unit, units_of
+from harness.judge.units import Bound, Unit, units_of
 from harness.plan.planning import Plan
 from harness.store.events import Event, VerdictsEvent
 from harness.store.queries import Queries
@@ -127,16 +127,18 @@ def examine_claim(design: ClaimDesign, evidence: Evidence) -> ExaminedClaim:
 
 
 def corrected_families(claims: Sequence[ExaminedClaim]) -> dict[str, CorrectedFamily]:
-    """The primary and the secondary tests after their corrections."""
-    sequential = any(claim.design.rules.sequential for claim in claims)
-    families = {}
-    for name in ("primary", "secondary"):
+    """Every family's tests after its correction."""
+    families: dict[str, CorrectedFamily] = {}
+    for name in CORRECTED:
         p: dict[str, float | None] = {}
+        bounds: dict[Bound, float | None] = {}
         for claim in claims:
             if claim.design.multiplicity.family == name:
                 p |= {member: None for member in claim.design.multiplicity.members if member not in p}
                 p |= {contrast: value for contrast, value in claim.p.items() if p.get(contrast) is None}
-        families[name] = CorrectedFamily(p, adjust(name, p, sequential=sequential))
+                for unit in claim.units:
+                    bounds |= unit.p_smaller
+        families[name] = corrected(name, p, bounds)
     return families
 
 

@@ -11,11 +11,12 @@ from typing import Any
 from harness import stats
 from harness.judge.absolute import ExaminedValue
 from harness.judge.checks import CheckResult
-from harness.judge.correction import CorrectedFamily, correction_name
+from harness.judge.correction import CorrectedFamily, correction_name, needed_p
 from harness.judge.design import ClaimDesign
 from harness.judge.evidence import Evidence
 from harness.judge.gates import GateReading
-from harness.judge.pairs import Pairs, mean_of, pair, sample_sd
+from harness.judge.pairs import Pairs, mean_of, pair
+from harness.judge.replication import replication
 from harness.judge.tests import inference
 from harness.judge.units import ExaminedBlock, Unit
 from harness.judge.verdicts import decide, least_favourable
@@ -120,7 +121,7 @@ def difference_row(
     design: ClaimDesign, units: Sequence[Unit], evidence: Evidence, family: CorrectedFamily, judged_at: datetime
 ) -> VerdictRow:
     """The verdict of a claim that is judged from differences."""
-    words = [_word(design, unit, family) for unit in units]
+    words = unit_words(design, units, family)
     at = _deciding(units, words, family)
     unit, word, reading = units[at], words[at], units[at].reading
     row = empty_row(design, judged_at, word, unit.stopped.reason if unit.stopped else _why(design, units, words))
@@ -133,7 +134,9 @@ def difference_row(
     blocks = [examined for each in units for examined in each.blocks]
     entries = [entry for each, said in zip(units, words, strict=True) for entry in _entries(design, each, said)]
     return row.with_design(
-        **_numbers(design, unit),
+        **_numbers(design, unit, family),
+        **_rule_in_use(design, unit),
+        replication=_replication(design, unit, word, family),
         **_corrected(design, unit.contrast, family),
         **unit.method,
         deciding=[examined.block.benchmark for examined in unit.blocks],
@@ -177,16 +180,23 @@ def _corrected(design: ClaimDesign, contrast: str, family: CorrectedFamily) -> d
     claims = list(place.contrast_claims)
     return {
         "contrast": {"id": contrast, "claims": claims, "n": len(claims)},
-        "correction": correction_name(place.family, design.rules.sequential),
+        "correction": correction_name(place.family),
         "family_size": len(family.p),
         "family_p": {name: finite(value) for name, value in family.p.items()},
+        "family_bounds": [[*bound, value] for bound, value in family.bounds.items()],
     }
+
+
+def unit_words(design: ClaimDesign, units: Sequence[Unit], family: CorrectedFamily) -> list[str]:
+    """The word of each test of a claim."""
+    return [_word(design, unit, family) for unit in units]
 
 
 def _word(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> str:
     if unit.stopped is not None or unit.reading is None:
         return unit.stopped.verdict if unit.stopped else Verdict.INVALID
-    return decide(unit.reading, family.adjusted[unit.contrast], unit.criteria(design))
+    adjusted_p, smaller = family.adjusted[unit.contrast], family.smaller_of(unit)
+    return decide(unit.reading, adjusted_p, unit.criteria(design), smaller)
 
 
 def _deciding(units: Sequence[Unit], words: list[str], family: CorrectedFamily) -> int:
@@ -206,31 +216,74 @@ def _why(design: ClaimDesign, units: Sequence[Unit], words: list[str]) -> str | 
     return "; ".join(said) or None
 
 
-def _numbers(design: ClaimDesign, unit: Unit) -> dict[str, Any]:
+def _rule_in_use(design: ClaimDesign, unit: Unit) -> dict[str, Any]:
+    """By which rule evidence from bought seeds was read, and whether the registered cap still holds."""
+    rule, n = design.rules.stopping, unit.reading.n if unit.reading is not None else 0
+    if rule is None:
+        return {}
+    if rule.after(n).capped:
+        return {"stopping_rule": f"capped at {rule.cap} seeds"}
+    beyond = rule.capped and f"{n} pairs are beyond the registered cap of {rule.cap} seeds, whose guarantee has ended"
+    return {"stopping_rule": f"1/α: {beyond or f'no table for a cap of {rule.cap} at g = {rule.g:g}'}"}
+
+
+def _level(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> float:
+    """The level at which the family's correction, as it stands, accepts this test."""
+    if unit.contrast not in family.p:
+        return design.rules.alpha
+    return needed_p(design.multiplicity.family, family.p, unit.contrast, design.rules.alpha)
+
+
+def _replication(design: ClaimDesign, unit: Unit, word: str, family: CorrectedFamily) -> float | None:
+    if unit.test is None or unit.reading is None or unit.stopped is not None:
+        return None
+    smaller = [needed_p(design.multiplicity.family, family.bounds, bound, design.rules.alpha)
+               for bound in unit.p_smaller if bound in family.bounds]  # fmt: skip
+    levels = (_level(design, unit, family), smaller[0] if smaller else 0.0)
+    return replication(unit.test, unit.reading, unit.criteria(design), word, levels)
+
+
+def _numbers(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> dict[str, Any]:
     """What is shown beside the verdict: of the only comparison, or sums over several."""
     every = [each for examined in unit.blocks for each in examined.pairs]
     counts = {name: sum(getattr(each, name) for each in every) for name in COUNTS}
     unequal = [text for examined in unit.blocks for text in examined.block.unequal]
-    single = _single(design, unit.blocks[0], every[0]) if len(every) == 1 else {}
+    level = _level(design, unit, family)
+    single = _single(design, unit.blocks[0], every[0], level) if len(every) == 1 else {}
     return {"smallest": unit.smallest, **counts, "unequal": unequal, **single}
 
 
-def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> dict[str, Any]:
-    values, alpha, needed = pairs.values, design.rules.alpha, None
-    if all(map(math.isfinite, values)) and (sd := sample_sd(values)):
-        needed = stats.seeds_for_power(sum(values) / len(values), sd, alpha, maximum=100_000)
+def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: float) -> dict[str, Any]:
+    values, alpha = pairs.values, design.rules.alpha
     fixed = len(values) >= 5 and not design.rules.sequential
     boot = stats.studentised_bootstrap(values, alpha) if fixed else None
+    effect = _effect_size(design, values)
+    # the interval's end nearest to zero: the measured effect itself is too large wherever it was worth telling
+    nearest = max(effect.low, -effect.high)
+    sure = nearest > 0 and not design.rules.sequential
     return {
-        "d_z": finite(stats.hedges_d(values)),
-        "mde": finite(stats.minimum_detectable_effect(values, alpha)),
-        "seeds_needed": needed,
+        "d_z": finite(effect.estimate),
+        "d_z_low": finite(effect.low),
+        "d_z_high": finite(effect.high),
+        "level": level,
+        "mde": finite(stats.minimum_detectable_effect(values, level)),
+        "seeds_needed": stats.seeds_for_power(nearest, 1.0, level, maximum=100_000) if sure else None,
         "seeds_won": stats.seeds_won(values)[0],
         "sign_flip_p": stats.sign_flip_p(values),
         "correlation": _correlation(pairs),
         "relative_error_reduction": _reduction(design, examined, pairs),
         "bootstrap": None if boot is None else {"low": finite(boot.low), "high": finite(boot.high)},
     }
+
+
+def _effect_size(design: ClaimDesign, values: list[float]) -> stats.Interval:
+    """d_z with its exact interval; where seeds are bought at α over the number of looks, so that it holds at each."""
+    rule, alpha = design.rules.stopping, design.rules.alpha
+    if rule is None:
+        return stats.effect_size_interval(values, alpha)
+    if rule.cap is None or not rule.after(len(values)).capped:
+        return stats.Interval(stats.hedges_d(values), -math.inf, math.inf, len(values))
+    return stats.effect_size_interval(values, alpha / int(rule.looks(rule.cap).sum()))
 
 
 def _reduction(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> float | None:
@@ -261,7 +314,7 @@ def _entries(design: ClaimDesign, unit: Unit, word: str) -> list[dict[str, Any]]
 
 def _entry(design: ClaimDesign, pairs: Pairs) -> dict[str, Any]:
     values, rules = pairs.values, design.rules
-    tested = inference(tuple(values), rules.sequential, rules.g, rules.alpha)
+    tested = inference(tuple(values), rules.stopping, rules.alpha)
     return {
         "n": tested.n,
         "difference": finite(tested.estimate),

@@ -7,7 +7,7 @@ records give the same purchases.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import count
 from statistics import median
@@ -16,7 +16,7 @@ import numpy as np
 
 from harness import stats
 from harness.judge.bindings import claim_designs
-from harness.judge.correction import adjust
+from harness.judge.correction import needed_p
 from harness.judge.design import ClaimDesign
 from harness.judge.evidence import Evidence, read_evidence
 from harness.judge.judging import corrected_families, examine_claim
@@ -49,8 +49,8 @@ class OpenComparison:
 class Pending:
     """An unresolved test with what its resolution needs.
 
-    ``threshold`` is the anytime p at which its correction, as the family stands now, is satisfied; ``margin`` that of
-    "not worse"; ``cap`` the largest number of seeds.
+    ``threshold`` is the p at which its correction, as the family stands now, is satisfied; ``margin`` that of "not
+    worse"; ``stopping`` how evidence is read; ``cap`` the largest number of seeds that this run may buy.
     """
 
     claim_id: str
@@ -60,7 +60,7 @@ class Pending:
     threshold: float
     comparisons: tuple[OpenComparison, ...]
     criteria: Criteria
-    g: float
+    stopping: stats.StoppingRule
     margin: float | None
     cap: int
 
@@ -95,10 +95,10 @@ class Purchase:
         return LogEvent("seed-bought", asdict(self) | {"reason": self.reason}, run_id)
 
 
-def resolved(reading: Reading, adjusted_p: float, criteria: Criteria) -> str | None:
+def resolved(reading: Reading, adjusted_p: float, criteria: Criteria, adjusted_smaller: float = 1.0) -> str | None:
     """Why a verdict can no longer be lost; None where it can. ``reading`` is that of an anytime design.
 
-    The running interval and the anytime p never take back what they excluded, and neither does Holm on such p values.
+    The running interval and p never take back what they excluded, and neither does a correction of such p values.
     An effect worth having being excluded is not the end where the estimate lies at −m or below: "not reproduced" can
     still become "contradicted".
     """
@@ -106,7 +106,7 @@ def resolved(reading: Reading, adjusted_p: float, criteria: Criteria) -> str | N
     if reading.margin:
         if certain and reading.above:
             return "not worse than the margin"
-        return "worse than the margin" if reading.below else None
+        return "worse than the margin" if certain and reading.below else None
     if criteria.stand_in:
         return "direction settled" if certain and (reading.above or reading.below) else None
     if certain:
@@ -116,7 +116,7 @@ def resolved(reading: Reading, adjusted_p: float, criteria: Criteria) -> str | N
         if reading.low >= bar or reading.high < bar or reading.n >= ENOUGH:
             return "direction and size settled"
     m = criteria.smallest if criteria.smallest is not None else 0.0
-    if reading.sized and reading.high < m and (reading.below or reading.estimate > -m):
+    if reading.sized and adjusted_smaller <= criteria.alpha and (certain or reading.estimate > -m):
         return "an effect worth having is excluded"
     return None
 
@@ -140,7 +140,7 @@ def pending_of(designs: Sequence[ClaimDesign], evidence: Evidence, cap: int) -> 
                 continue
             family, criteria = families[design.multiplicity.family], unit.criteria(design)
             adjusted_p = family.adjusted[unit.contrast]
-            if resolved(unit.reading, adjusted_p, criteria):
+            if resolved(unit.reading, adjusted_p, criteria, family.smaller_of(unit)):
                 continue
             possible = [_open_comparison(design, examined, evidence) for examined in unit.blocks if examined.runs]
             comparisons = tuple(comparison for comparison in possible if comparison.next_seed < cap)
@@ -148,10 +148,14 @@ def pending_of(designs: Sequence[ClaimDesign], evidence: Evidence, cap: int) -> 
                 pending[unit.contrast] = Pending(
                     design.claim_id, unit.contrast, unit.reading.n, adjusted_p,
                     threshold=needed_p(design.multiplicity.family, family.p, unit.contrast, criteria.alpha),
-                    comparisons=comparisons, criteria=criteria, g=design.rules.g, cap=cap,
+                    comparisons=comparisons, criteria=criteria, stopping=_stopping(design), cap=cap,
                     margin=design.estimand.margin if design.question.scope == "no_worse" else None,
                 )  # fmt: skip
     return list(pending.values())
+
+
+def _stopping(design: ClaimDesign) -> stats.StoppingRule:
+    return design.rules.stopping or stats.StoppingRule(design.rules.g)
 
 
 def _open_comparison(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> OpenComparison:
@@ -164,23 +168,8 @@ def _open_comparison(design: ClaimDesign, examined: ExaminedBlock, evidence: Evi
     seconds = sum(median(known) if (known := [time for time in times if time]) else 1.0 for times in stored)
     values = [tuple(pairs.values) for pairs in examined.pairs]
     weakest = min(values, key=lambda each: (len(each), sum(each) / len(each) if each else 0.0)) if values else ()
-    p = Paired(weakest, True, design.rules.g).p if weakest else 1.0
+    p = Paired(weakest, _stopping(design)).p if weakest else 1.0
     return OpenComparison(block.benchmark, arms, weakest, following, seconds, p)
-
-
-def needed_p(family: str, p: Mapping[str, float | None], contrast: str, alpha: float) -> float:
-    """The largest p of one test that its family's correction accepts at α, the other members as they are now."""
-    if family == "primary":
-        others = sorted(1.0 if value is None else value for name, value in p.items() if name != contrast)
-        size = len(others) + 1
-        rejected = next((i for i, value in enumerate(others) if value * (size - i) > alpha), len(others))
-        return alpha / (size - rejected)
-    low, high = math.log(1e-12), math.log(alpha)
-    for _ in range(30):
-        middle = (low + high) / 2
-        accepted = adjust(family, {**p, contrast: math.exp(middle)}, sequential=True)[contrast] <= alpha
-        low, high = (middle, high) if accepted else (low, middle)
-    return math.exp(low)
 
 
 def next_seeds(pending: Sequence[Pending], at_most: int = 1) -> list[Purchase]:
@@ -221,9 +210,10 @@ def resolution_rate(pending: Pending, comparison: OpenComparison) -> float:
     truths = mean + special.stdtrit(n - 1, np.array(QUANTILES))[:, None] * sd / math.sqrt(n)
     means = (n * mean + (future - n) * truths) / future
     squares = (future - 1) * sd**2
-    evidence = stats.log_e_of_moments(future, means, squares, pending.g)
-    half = stats.half_width_of_moments(future, squares, pending.g, criteria.alpha)
-    enough = evidence >= -math.log(pending.threshold)
+    rule = pending.stopping.after(cap)
+    evidence = stats.log_e_of_moments(future, means, squares, rule.g)
+    half = stats.half_width_of_moments(future, squares, rule.g, rule.log_threshold(criteria.alpha))
+    enough = evidence >= rule.log_threshold(pending.threshold)
     if pending.margin is not None:
         done = (enough & (means > 0)) | (means + half < 0)
     elif criteria.stand_in or criteria.delta is None:

@@ -41,11 +41,15 @@ class ExaminedBlock:
         return list(self.pairs[0].baseline.values()) if self.pairs else []
 
 
+Bound = tuple[str, float | None, bool]
+"""A test, the size that its effect is held against, and whether it points as claimed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Unit:
     """What gets one verdict: a benchmark under scope ``each``, else all of the claim's benchmarks together.
 
-    ``method`` says how several benchmarks were brought together, where that needs saying.
+    ``method`` says how several benchmarks were brought together, where that needs saying; ``test`` is what was read.
     """
 
     contrast: str
@@ -54,11 +58,22 @@ class Unit:
     smallest: float | None
     stopped: Stop | None
     method: Mapping[str, str] = field(default_factory=dict)
+    test: Test | None = None
 
     @property
     def p(self) -> float | None:
         """For the family's correction; None where there is no test."""
         return None if self.reading is None or self.stopped is not None else self.reading.p
+
+    @property
+    def p_smaller(self) -> dict[Bound, float]:
+        """p of "smaller than the smallest effect worth having", for the same correction; empty where there is no test.
+
+        Claims that share a test may have two sizes, or point either way: these are two questions.
+        """
+        if self.reading is None or self.stopped is not None:
+            return {}
+        return {(self.contrast, self.smallest, self.reading.estimate > 0): self.reading.p_smaller}
 
     def criteria(self, design: ClaimDesign) -> Criteria:
         """What its reading is held against."""
@@ -149,8 +164,9 @@ def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str)
         k = question.k if question.k is not None and len(blocks) > 1 else len(blocks)
         tests = tuple(_test_of(design, each) for each in blocks)
         test = tests[0] if len(tests) == 1 else Conjunction(tests, k)
-    reading = read(test, design.rules.alpha, question.scope == "no_worse")
-    return Unit(contrast, blocks, reading, smallest_effect(design, blocks), _unit_stop(question.k, blocks), method)
+    smallest = smallest_effect(design, blocks)
+    reading = read(test, design.rules.alpha, smallest, margin=question.scope == "no_worse")
+    return Unit(contrast, blocks, reading, smallest, _unit_stop(question.k, blocks), method, test)
 
 
 def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:
@@ -175,7 +191,7 @@ def _test_of(design: ClaimDesign, examined: ExaminedBlock) -> Test:
     silent = examined.stopped is not None and examined.stopped.verdict in (Verdict.INACTIVE, Verdict.NOT_RUN)
     tests: list[Test] = []
     for each in examined.pairs:
-        sample = (() if silent else tuple(each.values), design.rules.sequential, design.rules.g)
+        sample = (() if silent else tuple(each.values), design.rules.stopping)
         no_worse = design.question.scope == "no_worse"
         tests.append(NoWorse(*sample, margin=design.estimand.margin or 0.0) if no_worse else Paired(*sample))
     return tests[0] if len(tests) == 1 else Conjunction(tuple(tests), len(tests))
@@ -203,7 +219,7 @@ def _mean(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[float, ...
     rules = design.rules
     if design.question.domains is not None:
         return _over_domains(design, pairs, units)
-    parts = tuple(Paired(tuple(each.values), rules.sequential, rules.g) for each in pairs)
+    parts = tuple(Paired(tuple(each.values), rules.stopping) for each in pairs)
     return Mean(parts, tuple(tuple(sorted(each.differences)) for each in pairs), units)
 
 
@@ -221,7 +237,7 @@ def _over_domains(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[fl
         if kept:
             mean = sum(kept) / len(kept)
             means.append(0.0 if math.isnan(mean) else mean)
-    return Paired(tuple(means), False, design.rules.g)
+    return Paired(tuple(means))
 
 
 def smallest_effect(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...]) -> float | None:

@@ -14,13 +14,16 @@ SENSITIVE = f"{Verdict.INCONCLUSIVE} (distribution-sensitive)"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a test says at level α: estimate, 95 % interval, upper end of the 90 % one, p, e, and its side of zero."""
+    """What a test says at level α: estimate, 1 − α interval, p, e, and its side of zero.
+
+    ``p_smaller`` is one-sided, of "smaller than the smallest effect worth having"; 1 where there is no such size.
+    """
 
     n: int
     estimate: float
     low: float
     high: float
-    upper90: float
+    p_smaller: float
     p: float
     e: float
     above: bool
@@ -30,12 +33,13 @@ class Reading:
     margin: bool = False
 
 
-def read(test: Test, alpha: float, margin: bool = False) -> Reading:
+def read(test: Test, alpha: float, smallest: float | None = None, *, margin: bool = False) -> Reading:
     """Ask a test everything that a verdict needs."""
     low, high = test.interval(alpha)
+    p_smaller = 1.0 if smallest is None or margin else test.p_smaller(smallest)
     return Reading(
-        test.n, test.estimate, low, high, test.interval(2 * alpha)[1], test.p, test.e, test.above(alpha),
-        test.below(alpha), test.fragile(alpha), test.sized, margin,
+        test.n, test.estimate, low, high, p_smaller, test.p, test.e, test.above(alpha), test.below(alpha),
+        test.fragile(alpha), test.sized, margin,
     )  # fmt: skip
 
 
@@ -50,37 +54,37 @@ class Criteria:
     stand_in: bool
 
 
-def decide(reading: Reading, adjusted_p: float, criteria: Criteria) -> str:
-    """The verdict's word."""
-    word = (_stand_in if criteria.stand_in else _paper)(reading, adjusted_p, criteria)
+def decide(reading: Reading, adjusted_p: float, criteria: Criteria, adjusted_smaller: float = 1.0) -> str:
+    """The verdict's word; every word that says something needs the p that its family's correction left.
+
+    Args:
+        adjusted_p: of "not zero", whichever side.
+        adjusted_smaller: of "smaller than the smallest effect worth having".
+    """
+    certain = adjusted_p <= criteria.alpha and reading.above != reading.below
+    negligible = adjusted_smaller <= criteria.alpha and reading.sized and not reading.margin
+    word = (_stand_in if criteria.stand_in else _paper)(reading, certain, negligible, criteria)
     return SENSITIVE if word.decisive and reading.fragile else word
 
 
-def _paper(reading: Reading, adjusted_p: float, criteria: Criteria) -> Verdict:
+def _paper(reading: Reading, certain: bool, negligible: bool, criteria: Criteria) -> Verdict:
     delta = criteria.delta
-    if adjusted_p <= criteria.alpha and reading.above:
+    if certain and reading.above:
         if reading.margin:
             return Verdict.REPRODUCED
         if delta is None:
             return Verdict.CONFIRMED
         large = reading.sized and reading.estimate >= criteria.kappa * delta
         return Verdict.REPRODUCED if large else Verdict.DIRECTION_ONLY
-    if reading.below:
+    if certain:
         return Verdict.CONTRADICTED
-    return Verdict.NOT_REPRODUCED if _negligible(reading, criteria.smallest) else Verdict.INCONCLUSIVE
+    return Verdict.NOT_REPRODUCED if negligible else Verdict.INCONCLUSIVE
 
 
-def _stand_in(reading: Reading, adjusted_p: float, criteria: Criteria) -> Verdict:
-    if adjusted_p <= criteria.alpha and reading.above:
-        return Verdict.CONFIRMED
-    if reading.below:
-        return Verdict.REVERSED
-    return Verdict.NO_EFFECT if _negligible(reading, criteria.smallest) else Verdict.UNDECIDED
-
-
-def _negligible(reading: Reading, smallest: float | None) -> bool:
-    """Whether an effect of the smallest size of interest is excluded; never asked of a margin."""
-    return not reading.margin and smallest is not None and reading.sized and reading.upper90 < smallest
+def _stand_in(reading: Reading, certain: bool, negligible: bool, criteria: Criteria) -> Verdict:
+    if certain:
+        return Verdict.CONFIRMED if reading.above else Verdict.REVERSED
+    return Verdict.NO_EFFECT if negligible else Verdict.UNDECIDED
 
 
 def least_favourable(words: Sequence[str]) -> int:

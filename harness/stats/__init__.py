@@ -9,14 +9,15 @@ from harness.stats.budgets import best_of_difference as best_of_difference
 from harness.stats.budgets import expected_best as expected_best
 from harness.stats.budgets import expected_best_band as expected_best_band
 from harness.stats.budgets import median_best_band as median_best_band
+from harness.stats.capped import StoppingRule as StoppingRule
 from harness.stats.multiplicity import benjamini_hochberg as benjamini_hochberg
 from harness.stats.multiplicity import e_bh as e_bh
 from harness.stats.multiplicity import holm as holm
 from harness.stats.multiplicity import intersection_union as intersection_union
 from harness.stats.multiplicity import partial_conjunction as partial_conjunction
-from harness.stats.multiplicity import stratified_mean as stratified_mean
 from harness.stats.multiplicity import two_way_interval as two_way_interval
 from harness.stats.paired import distribution_sensitive as distribution_sensitive
+from harness.stats.paired import effect_size_interval as effect_size_interval
 from harness.stats.paired import equivalence as equivalence
 from harness.stats.paired import hedges_d as hedges_d
 from harness.stats.paired import log_ratio as log_ratio
@@ -28,6 +29,7 @@ from harness.stats.paired import paired_t_power as paired_t_power
 from harness.stats.paired import seeds_for_power as seeds_for_power
 from harness.stats.paired import seeds_won as seeds_won
 from harness.stats.paired import sign_flip_p as sign_flip_p
+from harness.stats.paired import sign_sensitive as sign_sensitive
 from harness.stats.paired import studentised_bootstrap as studentised_bootstrap
 from harness.stats.records import BudgetBand as BudgetBand
 from harness.stats.records import Inference as Inference

@@ -9,13 +9,12 @@ an empty array. p outside [0, 1] or a negative e raises ValueError.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.stats.paired import sign_flip_p, t_quantile, t_tail
-from harness.stats.records import Floats, Inference, TwoWayInference, as_probabilities, as_values, check_alpha, moments
+from harness.stats.paired import t_quantile, t_tail
+from harness.stats.records import Floats, TwoWayInference, as_probabilities, as_values, check_alpha
 
 
 def holm(p: ArrayLike) -> Floats:
@@ -102,43 +101,6 @@ def partial_conjunction(p: ArrayLike, k: int, estimates: ArrayLike | None = None
     if k > len(values):
         return 1.0
     return min(1.0, float((len(values) - k + 1) * values[k - 1]))
-
-
-def stratified_mean(strata: Sequence[ArrayLike], alpha: float = 0.05) -> Inference:
-    """Mean over benchmarks of the mean paired difference, each benchmark weighing the same.
-
-    Estimate Σ mean_b / B, variance Σ s_b²/n_b / B², Welch-Satterthwaite degrees of freedom, two-sided p. `n` is the
-    number of benchmarks, `dropped` counts NaN over all. Assumes benchmarks fixed, seeds independent and normal.
-
-    The strata must come in one common unit that these differences did not set: the claimed difference, a metric's
-    floor, the baseline's sd over many seeds. Divided by their own sd, three seeds on five benchmarks reject a true
-    null 24 % of the time instead of 5 %; by the baseline's sd over the same three seeds, up to 7 %.
-
-    Any stratum below three finite values: whole line and p = 1 (leaving it out would change the question). No
-    strata: NaN. All strata constant: sign-flip over the weighted differences, as for equal differences.
-    Source: Welch (1947), Satterthwaite (1946).
-    """
-    check_alpha(alpha)
-    found = [moments(stratum, f"stratum {i}") for i, stratum in enumerate(strata)]
-    dropped = sum(one.dropped for one in found)
-    if not found:
-        return Inference(math.nan, -math.inf, math.inf, 1.0, 0, 0)
-    estimate = float(np.mean([one.mean for one in found]))
-    if any(one.n < 3 or not one.usable for one in found):
-        return Inference(estimate, -math.inf, math.inf, 1.0, len(found), dropped)
-    errors = np.array([one.standard_error for one in found])
-    largest = float(errors.max())
-    if largest == 0.0:
-        weighted = np.concatenate([one.values / one.n for one in found])
-        settled = 2.0 ** (1 - len(weighted)) <= alpha
-        low, high = (estimate, estimate) if settled else (-math.inf, math.inf)
-        return Inference(estimate, low, high, sign_flip_p(weighted), len(found), dropped)
-    shares = (errors / largest) ** 2
-    df = float(shares.sum() ** 2 / np.sum(shares**2 / np.array([one.n - 1 for one in found])))
-    error = largest * math.sqrt(float(shares.sum())) / len(found)
-    half = t_quantile(df, 1 - alpha / 2) * error
-    p = min(1.0, 2 * t_tail(df, abs(estimate / error)))
-    return Inference(estimate, estimate - half, estimate + half, p, len(found), dropped)
 
 
 def two_way_interval(matrix: ArrayLike, alpha: float = 0.05) -> TwoWayInference:

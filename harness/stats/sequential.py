@@ -23,7 +23,8 @@ from numpy.typing import ArrayLike
 
 from harness.stats.records import Floats, Inference, as_probabilities, as_values, check_alpha
 
-DEFAULT_G = 2.0
+DEFAULT_G = 0.5
+"""The prior variance for which there is a table (`harness.stats.capped`)."""
 
 
 def _check_g(g: float) -> None:
@@ -60,14 +61,14 @@ def log_e_of_moments(n: ArrayLike, mean: ArrayLike, squares: ArrayLike, g: float
         return -0.5 * np.log1p(n * g) + n / 2 * ratio
 
 
-def half_width_of_moments(n: ArrayLike, squares: ArrayLike, g: float, alpha: float) -> Floats:
-    """Half-width of the 1 - alpha confidence sequence at n differences with this sum of squared deviations.
+def half_width_of_moments(n: ArrayLike, squares: ArrayLike, g: float, log_threshold: float) -> Floats:
+    """Half-width of the confidence sequence at n differences with this sum of squared deviations.
 
-    s/√n · √(ν(c-1) / (1 - c/(1+ng))), c = (√(1+ng)/α)^(2/n); infinite while c ≥ 1+ng (at α = .05, g = 2: the
-    first three seeds).
+    s/√n · √(ν(c-1) / (1 - c/(1+ng))), c = (threshold·√(1+ng))^(2/n), where the threshold is the E that rejects: 1/α
+    without an end of looking. Infinite while c ≥ 1+ng (at 1/.05 and g = 2: the first three seeds).
     """
     n, squares = np.asarray(n, dtype=np.float64), np.asarray(squares)
-    log_c = (2 / n) * (0.5 * np.log1p(n * g) - math.log(alpha))
+    log_c = (2 / n) * (0.5 * np.log1p(n * g) + log_threshold)
     room = -np.expm1(log_c - np.log1p(n * g))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(room > 0, np.expm1(log_c) / room, np.inf)
@@ -130,16 +131,19 @@ def anytime_p(differences: ArrayLike, g: float = DEFAULT_G) -> float:
     return math.exp(-max(0.0, float(np.max(log_e_process(kept, g)))))
 
 
-def interval_half_widths(differences: ArrayLike, g: float = DEFAULT_G, alpha: float = 0.05) -> tuple[Floats, Floats]:
+def interval_half_widths(
+    differences: ArrayLike, g: float = DEFAULT_G, alpha: float = 0.05, *, log_threshold: float | None = None
+) -> tuple[Floats, Floats]:
     """(running mean, half-width of the 1 - alpha confidence sequence) after each seed, along the last axis.
 
-    Infinite from an infinite or NaN difference on. Leading axes are independent paths.
+    `log_threshold` is the log E that rejects, -log α (Ville) unless given. Infinite from an infinite or NaN difference
+    on. Leading axes are independent paths.
     """
     _check_g(g)
     check_alpha(alpha)
     values = np.asarray(differences, dtype=np.float64)
     n, mean, square = _running(values)
-    half = half_width_of_moments(n, square, g, alpha)
+    half = half_width_of_moments(n, square, g, -math.log(alpha) if log_threshold is None else log_threshold)
     return mean, np.where(np.isfinite(mean) & np.isfinite(square), half, np.inf)
 
 

@@ -270,7 +270,7 @@ class Judging(Strict):
 
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     kappa: Annotated[float, Field(gt=0, le=1)] = 0.5
-    g: Annotated[float, Field(gt=0)] = 2.0
+    g: Annotated[float, Field(gt=0)] = 0.5
     stand_in_smallest_sd: Annotated[float, Field(gt=0)] = 0.2
     tolerated_failures: Annotated[float, Field(ge=0, le=1)] = 0.2
 

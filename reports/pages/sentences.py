@@ -98,5 +98,6 @@ def _more_seeds(claim: Claim, n: int) -> str:
         told.append(f"With {count(n, 'seed')} an effect of {number(detectable)} {claim.unit} would be seen "
                     "with 80 % power.")  # fmt: skip
     if needed is not None:
-        told.append(f"About {count(int(needed), 'paired seed')} would decide an effect of the measured size.")
+        seeds = count(int(needed), "paired seed")
+        told.append(f"About {seeds} would decide an effect as small as the interval allows.")
     return " ".join(told) or claim.reason or "More paired seeds."

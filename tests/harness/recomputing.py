@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from harness.judge.checks import CheckResult, stored_check
-from harness.judge.correction import CorrectedFamily, adjust
+from harness.judge.correction import corrected
 from harness.judge.design import (
     PREFIX,
     ClaimDesign,
@@ -46,10 +46,11 @@ def differing(reader: Queries, claim_id: str, scale: str, judged_at: datetime) -
     claim = examine_claim(design_from(kept, {trial[:PREFIX]: trial for trial in trials}), read_evidence(reader, trials))
     p = dict(kept.get("family_p") or {})
     p |= {name: value for name, value in claim.p.items() if value is not None}
-    rules, family = claim.design.rules, claim.design.multiplicity.family
-    corrected = CorrectedFamily(p, adjust(family, p, sequential=rules.sequential))
+    bounds = {(name, m, up): value for name, m, up, value in kept.get("family_bounds") or ()}
+    bounds |= {bound: value for unit in claim.units for bound, value in unit.p_smaller.items()}
+    family = corrected(claim.design.multiplicity.family, p, bounds)
     check: CheckResult | None = stored_check(kept)
-    row = verdict_row(claim, read_evidence(reader, trials), check, corrected, judged_at)
+    row = verdict_row(claim, read_evidence(reader, trials), check, family, judged_at)
     again = row.columns()
     wrong = [name for name in NUMBERS if not _same(again[name], stored[name])]
     wrong += [name for name in ("verdict", "sequential") if again[name] != stored[name]]

@@ -21,6 +21,7 @@ from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, sign_p
 from harness.plan.planning import Selection, make_plan
 from harness.suite.models import Arm
 
+BOUGHT = stats.StoppingRule(0.5, 20)
 THREE = "".join(benchmark(name, paper=True, level=level) for name, level in (("a", 50), ("b", 51), ("d", 52)))
 STRONG, WEAK, NULL, AGAINST = (around(2.0, 0.3, 6), around(0.9, 1.0, 6), around(0.0, 2.0, 6), around(-2.0, 0.3, 6))
 
@@ -66,8 +67,9 @@ class TestScopes:
 
     def test_mean(self, tmp_path: Path) -> None:
         row = several(tmp_path, [STRONG, WEAK, NULL], "mean")
-        found = stats.stratified_mean([[v - 50 for v in values] for values in (STRONG, WEAK, NULL)])
+        found = stats.paired_t([(a + b + c) / 3 - 50 for a, b, c in zip(STRONG, WEAK, NULL, strict=True)])
         assert (row["difference"], row["p"], row["ci_low"]) == pytest.approx((found.estimate, found.p, found.low))
+        assert row["n"] == 6
         few = several(tmp_path, [STRONG[:2], WEAK[:2], NULL[:2]], "mean")
         assert few["p"] == 1.0
 
@@ -96,6 +98,7 @@ class TestScopes:
         row = several(tmp_path, long, scope, sequential=True, margin=0.5)
         assert row["verdict"] == "reproduced"
         assert row["e_value"] > 20
+        assert row["p"] <= 0.01
         assert several(tmp_path, [one[:3] for one in long], scope, sequential=True, margin=0.5)["verdict"] in (
             "inconclusive", "reproduced",
         )  # fmt: skip
@@ -112,24 +115,26 @@ class TestScopes:
 def test_conjunction_interval_agrees_with_its_p(seed: int, m: int, sequential: bool, data: Any) -> None:
     k = data.draw(st.integers(1, m))
     rng = np.random.default_rng(seed)
+    rule = BOUGHT if sequential else None
     parts = tuple(
-        Paired(tuple(map(float, rng.normal(rng.choice([0.0, 1.0, 3.0, -2.0]), 1.0, 8))), sequential) for _ in range(m)
+        Paired(tuple(map(float, rng.normal(rng.choice([0.0, 1.0, 3.0, -2.0]), 1.0, 8))), rule) for _ in range(m)
     )
     whole = Conjunction(parts, k)
     for alpha in (0.01, 0.05, 0.2):
         low, high = whole.interval(alpha)
-        assert whole.above(alpha) == (low > 0) == (whole.p <= alpha)
-        assert whole.below(alpha) == (high < 0)
+        assert whole.above(alpha) == (low > 0) == (whole.p_above <= alpha)
+        assert whole.below(alpha) == (high < 0) == (whole.p_below <= alpha)
+        assert (whole.p_smaller(0.7) <= alpha) == (whole.interval(2 * alpha)[1] < 0.7)
         if not sequential:
             assert low <= whole.estimate <= high
 
 
-def test_no_worse_sequential_agrees_with_the_anytime_interval() -> None:
+def test_no_worse_with_bought_seeds_agrees_with_their_interval() -> None:
     rng = np.random.default_rng(1)
     for _ in range(50):
         values = tuple(map(float, rng.normal(rng.choice([-0.5, 0.0, 0.5]), 0.5, 9)))
-        low = stats.anytime_interval(values, 2.0, 0.1, running=True).low
-        assert NoWorse(values, True, margin=0.4).above(0.05) == (low >= -0.4)
+        low = BOUGHT.inference(values, 0.1).low
+        assert NoWorse(values, BOUGHT, margin=0.4).above(0.05) == (low >= -0.4)
 
 
 def test_anytime_sign_test_holds_its_level() -> None:
@@ -164,7 +169,7 @@ class TestKinds:
             return World(suite, scores, "paper").verdicts()["c"]
 
         def found(other: list[float]) -> stats.Inference:
-            return stats.stratified_mean([[v - w for v, w in zip(one, other, strict=True)] for one in (near, far)])
+            return stats.paired_t([(a + b) / 2 - w for a, b, w in zip(near, far, other, strict=True)])
 
         row = judged(flat(6))
         assert row["verdict"] == "direction confirmed"
@@ -213,7 +218,8 @@ class TestKinds:
                                                       ("a", "base"): {"mechanism.decay": 3.0}})  # fmt: skip
         row = world.verdicts()["c"]
         assert row["difference"] == pytest.approx(2.0)
-        assert row["p"] == pytest.approx(2.0**-4)  # five equal differences: the sign-flip test takes over
+        assert row["p"] < 1e-9  # five equal differences: the limit of ever smaller noise
+        assert row["verdict"] == "direction confirmed"
 
     def test_unbound_absent_provenance_and_reported(self, tmp_path: Path) -> None:
         facts = [fact("gone"), fact("absent"), fact("home", kind="provenance"), fact("file", kind="identity")]
@@ -310,12 +316,13 @@ class TestFamilies:
         less = world.verdicts()["c0"]
         assert whole["adjusted_p"] == less["adjusted_p"] == pytest.approx(3 * whole["p"])
 
-    def test_secondary_family_of_a_sequential_run_uses_e_bh(self, tmp_path: Path) -> None:
+    def test_secondary_family_of_a_sequential_run_is_bh_over_capped_p(self, tmp_path: Path) -> None:
         rows = self.world(tmp_path, [3.0, 1.0], primary=0).verdicts(sequential=True)
-        p = [rows[f"c{i}"]["p"] for i in range(2)]
-        expected = stats.e_bh(stats.e_from_p(p))
+        p = [BOUGHT.inference([v - 50 for v in around(mean, 1.0, 6)]).p for mean in (3.0, 1.0)]
+        assert [rows[f"c{i}"]["p"] for i in range(2)] == pytest.approx(p)
+        expected = stats.benjamini_hochberg(p)
         assert [rows[f"c{i}"]["adjusted_p"] for i in range(2)] == pytest.approx(list(expected))
-        assert rows["c0"]["design"]["correction"] == "e-BH"
+        assert rows["c0"]["design"]["correction"] == "Benjamini–Hochberg"
 
     @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(seed=st.integers(0, 1000))

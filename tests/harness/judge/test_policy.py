@@ -12,10 +12,10 @@ from judge_support import WHEN, World, around, benchmark, binding, fact, flat, w
 
 from harness import stats
 from harness.judge.bindings import claim_designs
-from harness.judge.correction import adjust
+from harness.judge.correction import adjust, needed_p
 from harness.judge.evidence import StoredTrial
 from harness.judge.judging import judge_designs
-from harness.judge.seeds import needed_p, next_seeds, pending_of, resolved
+from harness.judge.seeds import next_seeds, pending_of, resolved
 from harness.judge.verdicts import Criteria, Reading
 from harness.suite import Suite
 
@@ -113,39 +113,43 @@ def test_an_arm_with_more_seeds_leaves_no_gap(tmp_path: Path) -> None:
 
 def reading(**changes: Any) -> Reading:
     values: dict[str, Any] = {
-        "n": 6, "estimate": 2.0, "low": 0.5, "high": 3.5, "upper90": 3.2, "p": 0.01, "e": 100.0, "above": True,
+        "n": 6, "estimate": 2.0, "low": 0.5, "high": 3.5, "p_smaller": 1.0, "p": 0.01, "e": 100.0, "above": True,
         "below": False, "fragile": False, "sized": True,
     }  # fmt: skip
     return Reading(**(values | changes))
 
 
 @pytest.mark.parametrize(
-    ("changes", "adjusted", "stand_in", "settled"),
+    ("changes", "adjusted", "smaller", "stand_in", "settled"),
     [
-        ({}, 0.01, False, False),  # direction certain, size open
-        ({"low": 1.1}, 0.01, False, True),
-        ({"high": 0.9}, 0.01, False, True),
-        ({"n": 8}, 0.01, False, True),
-        ({"low": 1.1}, 0.06, False, False),  # unadjusted evidence never stops
-        ({"low": -1.0, "high": 0.3, "estimate": -0.35}, 0.5, False, True),
-        ({"low": -4.0, "high": 0.3, "estimate": -2.0}, 0.5, False, False),  # a contradiction is still open
-        ({"low": -4.0, "high": -0.1, "estimate": -2.0, "below": True}, 0.5, False, True),
-        ({}, 0.01, True, True),
-        ({"low": -1.0, "high": 0.3}, 0.5, True, False),
-        ({"above": False, "below": True}, 0.01, True, True),
+        ({}, 0.01, 1.0, False, False),  # direction certain, size open
+        ({"low": 1.1}, 0.01, 1.0, False, True),
+        ({"high": 0.9}, 0.01, 1.0, False, True),
+        ({"n": 8}, 0.01, 1.0, False, True),
+        ({"low": 1.1}, 0.06, 1.0, False, False),  # unadjusted evidence never stops
+        ({"low": -1.0, "high": 0.3, "estimate": -0.35}, 0.5, 0.04, False, True),
+        ({"low": -1.0, "high": 0.3, "estimate": -0.35}, 0.5, 0.06, False, False),
+        ({"low": -4.0, "high": 0.3, "estimate": -2.0}, 0.5, 0.01, False, False),  # a contradiction is still open
+        ({"low": -4.0, "high": -0.1, "estimate": -2.0, "above": False, "below": True}, 0.04, 0.01, False, True),
+        ({"low": -4.0, "high": -0.1, "estimate": -2.0, "above": False, "below": True}, 0.5, 0.01, False, False),
+        ({}, 0.01, 1.0, True, True),
+        ({"low": -1.0, "high": 0.3}, 0.5, 0.01, True, False),
+        ({"above": False, "below": True}, 0.01, 1.0, True, True),
     ],
 )
-def test_resolution_rule(changes: dict[str, Any], adjusted: float, stand_in: bool, settled: bool) -> None:
-    why = resolved(reading(**changes), adjusted, Criteria(0.05, 0.5, delta=2.0, smallest=0.4, stand_in=stand_in))
-    assert (why is not None) == settled
+def test_resolution_rule(
+    changes: dict[str, Any], adjusted: float, smaller: float, stand_in: bool, settled: bool
+) -> None:  # fmt: skip
+    criteria = Criteria(0.05, 0.5, delta=2.0, smallest=0.4, stand_in=stand_in)
+    assert (resolved(reading(**changes), adjusted, criteria, smaller) is not None) == settled
 
 
 @pytest.mark.parametrize("family", ["primary", "secondary"])
 def test_needed_p_is_where_the_correction_starts_to_accept(family: str) -> None:
     p: dict[str, float | None] = {"a": 0.001, "b": None, "c": 0.3, "d": 0.012}
     needed = needed_p(family, p, "c", 0.05)
-    assert adjust(family, {**p, "c": needed * 0.999}, sequential=True)["c"] <= 0.05
-    assert adjust(family, {**p, "c": needed * 1.01}, sequential=True)["c"] > 0.05
+    assert adjust(family, {**p, "c": needed * 0.999})["c"] <= 0.05
+    assert adjust(family, {**p, "c": needed * 1.01})["c"] > 0.05
 
 
 def simulate(suite: Suite, truths: dict[str, float], sd: float, cap: int, rng: np.random.Generator) -> tuple[Any, int]:
@@ -202,4 +206,4 @@ def test_sequential_seeds_spare_trials_and_rarely_err(tmp_path: Path) -> None:
     assert sum(words["c-x0"] == "reproduced" for words in found) >= 23
     assert all(words["c-x3"] == "contradicted" for words in found)
     assert pairs <= 0.6 * 25 * 4 * 20
-    assert stats.anytime_interval([1.0, 1.1, 0.9]).low < 0  # below four seeds nothing can be decided
+    assert stats.StoppingRule(0.5, 20).inference([1.0, 1.1, 0.9]).low < 0  # below five seeds nothing can be decided

@@ -326,12 +326,12 @@ class TestFairness:
 def test_sequential_uses_anytime_intervals_only(tmp_path: Path) -> None:
     values = around(2.0, 0.5, 6)
     row = one(tmp_path, values, sequential=True)
-    found = stats.anytime_interval([v - 50 for v in values], 2.0, running=True)
+    found = stats.StoppingRule(0.5, 20).inference([v - 50 for v in values])
     assert (row["ci_low"], row["ci_high"], row["p"]) == pytest.approx((found.low, found.high, found.p))
     assert row["e_value"] == pytest.approx(stats.e_value([v - 50 for v in values]))
     assert row["sequential"]
     three = one(tmp_path, values[:3], sequential=True)
-    assert three["verdict"] == "inconclusive"  # the anytime interval is infinite below four seeds
+    assert three["verdict"] == "inconclusive"  # the interval is infinite below five seeds
     assert one(tmp_path, values[:3])["e_value"] is None
 
 
@@ -349,7 +349,7 @@ def test_log_ratio_of_times(tmp_path: Path) -> None:
 
 def reading(**changes: Any) -> Reading:
     values: dict[str, Any] = {
-        "n": 5, "estimate": 2.0, "low": 1.0, "high": 3.0, "upper90": 2.8, "p": 0.01, "e": 9.0, "above": True,
+        "n": 5, "estimate": 2.0, "low": 1.0, "high": 3.0, "p_smaller": 1.0, "p": 0.01, "e": 9.0, "above": True,
         "below": False, "fragile": False, "sized": True,
     }  # fmt: skip
     return Reading(**(values | changes))

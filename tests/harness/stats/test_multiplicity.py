@@ -22,7 +22,6 @@ from harness.stats import (
     log_e_process,
     paired_t,
     partial_conjunction,
-    stratified_mean,
     two_way_interval,
 )
 
@@ -118,28 +117,6 @@ def test_partial_conjunction_level_when_one_fewer_is_real():
     assert np.mean([intersection_union(row) <= 0.05 for row in all_but_one]) == pytest.approx(0.05, abs=0.01)
 
 
-@pytest.mark.parametrize(("n", "sds"), [(3, [1.0, 1.0, 1.0, 1.0]), (3, [0.3, 1.0, 3.0]), (6, [0.3, 1.0, 3.0])])
-def test_stratified_mean_coverage(n, sds):
-    rng = np.random.default_rng(37)
-    covered = []
-    for _ in range(4_000):
-        found = stratified_mean([rng.normal(b, sd, n) for b, sd in enumerate(sds)])
-        covered.append(found.low <= (len(sds) - 1) / 2 <= found.high)
-    assert 0.94 <= np.mean(covered) <= 0.98
-
-
-def test_strata_in_units_of_their_own_sd_reject_far_too_often():
-    rng = np.random.default_rng(38)
-    own, other = [], []
-    for _ in range(3_000):
-        strata = rng.normal(0.0, 1.0, (5, 3))
-        unit = rng.normal(0.0, 1.0, (5, 3)).std(axis=1, ddof=1)
-        own.append(stratified_mean(list(strata / strata.std(axis=1, ddof=1, keepdims=True))).p <= 0.05)
-        other.append(stratified_mean(list(strata / unit[:, None])).p <= 0.05)
-    assert 0.21 <= np.mean(own) <= 0.27
-    assert np.mean(other) <= 0.06
-
-
 @pytest.mark.parametrize(
     ("seeds", "seed_sd", "item_sd", "noise", "least"),
     [(3, 0.0, 1.0, 1.0, 0.94), (3, 0.3, 1.0, 1.0, 0.91), (5, 0.2, 0.2, 1.0, 0.93), (6, 1.0, 0.0, 1.0, 0.935)],
@@ -192,17 +169,6 @@ def test_the_family_of_85_claims():
     p = 2 * stats.t.sf(d * math.sqrt(3), 2)
     family = np.ones(84)
     assert holm([p[0], *family])[0] > 0.05 >= holm([p[1], *family])[0]
-
-
-def test_one_stratum_is_the_paired_t_and_two_are_welch():
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(1, 1, 5), rng.normal(0.5, 3, 8)
-    one, t = stratified_mean([a]), paired_t(a)
-    assert (one.estimate, one.low, one.high, one.p) == pytest.approx((t.estimate, t.low, t.high, t.p))
-    two, welch = stratified_mean([a, b]), stats.ttest_ind(a, -b, equal_var=False)
-    interval = welch.confidence_interval(0.95)
-    assert two.p == pytest.approx(welch.pvalue)
-    assert (two.low, two.high) == pytest.approx((interval.low / 2, interval.high / 2))
 
 
 def test_two_way_mean_squares_equal_an_analysis_of_variance():
@@ -265,16 +231,6 @@ def test_a_smaller_p_never_hurts(p, smaller, data):
         assert partial_conjunction(p, k) >= sorted(p)[k - 1]
 
 
-@settings(deadline=None)
-@given(st.lists(st.lists(st.floats(-9, 9).map(lambda x: round(x, 2)), min_size=3, max_size=5), min_size=1, max_size=4))
-def test_stratified_mean_mirrors_and_scales(strata):
-    one = stratified_mean(strata)
-    flipped = stratified_mean([[-v for v in stratum] for stratum in strata])
-    scaled = stratified_mean([[v * 1e-3 for v in stratum] for stratum in strata])
-    assert (flipped.low, flipped.high, flipped.p) == pytest.approx((-one.high, -one.low, one.p), rel=1e-6, abs=1e-9)
-    assert (scaled.low, scaled.p) == pytest.approx((one.low * 1e-3, one.p), rel=1e-5, abs=1e-9)
-
-
 # directions and awkward data
 
 
@@ -316,22 +272,6 @@ def test_wrong_e_and_k():
         e_bh([-1.0])
     with pytest.raises(ValueError, match="k:"):
         partial_conjunction([0.1], 0)
-
-
-def test_stratified_mean_of_awkward_strata():
-    good = [1.0, 1.2, 0.9]
-    nothing = stratified_mean([])
-    assert (nothing.p, nothing.n, math.isnan(nothing.estimate)) == (1.0, 0, True)
-    for bad in ([1.0, 2.0], [1.0, 2.0, NAN], [1.0, 2.0, INF], []):
-        found = stratified_mean([good, bad])
-        assert (found.low, found.high, found.p, found.n) == (-INF, INF, 1.0, 2)
-    assert stratified_mean([good, [1.0, 2.0, NAN]]).dropped == 1
-    one_constant = stratified_mean([good, [1.0, 1.0, 1.0]])
-    assert one_constant.low < one_constant.estimate < one_constant.high
-    constant = stratified_mean([[1.0] * 3, [2.0] * 3])
-    assert (constant.low, constant.high, constant.p) == (1.5, 1.5, 2.0**-5)
-    opposed = stratified_mean([[1.0] * 3, [-1.0] * 3])
-    assert (opposed.estimate, opposed.p) == (0.0, 1.0)
 
 
 def test_two_way_with_awkward_matrices():

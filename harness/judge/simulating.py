@@ -1,0 +1,197 @@
+"""A suite judged on scores in which nothing is true, again and again: how often does it say a false word?
+
+The suite's own designs (tests, families, scopes, rules, seeds) are judged by the real judge, and where seeds are bought
+by the real policy; only the scores are drawn. Gates, competent figures and teachers are left aside: they ask about
+trainings that did not happen.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from harness.judge.bindings import claim_designs
+from harness.judge.design import ClaimDesign
+from harness.judge.evidence import StoredTrial
+from harness.judge.judging import corrected_families, examine_claim
+from harness.judge.rows import unit_words
+from harness.judge.seeds import next_seeds, pending_of
+from harness.plan.planning import Selection, make_plan
+from harness.suite import Suite
+from harness.vocabulary import Status, Verdict
+
+LAWS = ("normal", "t3", "binomial", "skewed")
+"""Of a score: normal, Student's t with 3 degrees of freedom, 60 % of 100 items, lognormal on the first arm alone."""
+LEVEL, ITEMS, CORRECT = 50.0, 100, 0.6
+
+Have = Mapping[tuple[str, str], int]
+"""How many seeds each arm of each benchmark has."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedNoise:
+    """How scores are drawn.
+
+    Attributes:
+        correlation: of one arm's scores between benchmarks, under one seed.
+        effect: what the first arm of each claim is better by as claimed, in standard deviations of a pair.
+    """
+
+    law: str = "normal"
+    correlation: float = 0.0
+    effect: float = 0.0
+
+    def draw(self, rng: np.random.Generator, share: float, first: bool) -> float:
+        """One score's noise, of this share of its variance."""
+        if self.law == "binomial":
+            return float(rng.binomial(round(ITEMS * share), CORRECT))
+        if self.law == "skewed" and first:
+            return math.sqrt(share) * float(rng.lognormal() - math.exp(0.5))
+        drawn = rng.standard_t(3) if self.law == "t3" else rng.standard_normal()
+        return math.sqrt(share) * float(drawn) * (0.0 if self.law == "skewed" else 1.0)
+
+
+@dataclass(slots=True)
+class FalseWords:
+    """What was said over simulated suites.
+
+    Attributes:
+        tests: by family.
+        suites: with at least one word that says that an effect is there, by family.
+        confirmed: tests that were given such a word on the claimed side, by family.
+        pairs: over all tests.
+    """
+
+    repeats: int = 0
+    tests: Counter[str] = field(default_factory=Counter)
+    suites: Counter[str] = field(default_factory=Counter)
+    anywhere: int = 0
+    confirmed: Counter[str] = field(default_factory=Counter)
+    pairs: int = 0
+
+    @property
+    def mean_pairs(self) -> float:
+        """Seeds of a test."""
+        every = self.repeats * sum(self.tests.values())
+        return self.pairs / every if every else 0.0
+
+    def rows(self) -> list[dict[str, str | int | float]]:
+        """One a family, and one of all: share of suites with such a word, its standard error, share of tests."""
+        counted = {family: (tests, self.suites[family], self.confirmed[family]) for family, tests in self.tests.items()}
+        counted["any"] = (sum(self.tests.values()), self.anywhere, sum(self.confirmed.values()))
+        return [
+            {"family": family, "tests": tests, "suites": share, "error": math.sqrt(share * (1 - share) / self.repeats),
+             "confirmed": confirmed / (tests * self.repeats)}
+            for family, (tests, suites, confirmed) in counted.items() if tests
+            for share in (suites / self.repeats,)
+        ]  # fmt: skip
+
+
+def simulate_suite(
+    suite: Suite, selection: Selection, noise: SimulatedNoise, repeats: int, *, seed: int = 0
+) -> FalseWords:  # fmt: skip
+    """Judge a suite as it would be with these seeds, on drawn scores; nothing is run, read or stored."""
+    cap = selection.cap
+    planned = selection if cap is None else replace(selection, seeds=tuple(range(cap)), cap=None)
+    designs = claim_designs(suite, make_plan(suite, planned), sequential=cap is not None)
+    return simulate(designs, noise, repeats, seed=seed, cap=cap)
+
+
+def simulate(
+    designs: Sequence[ClaimDesign], noise: SimulatedNoise, repeats: int, *, seed: int = 0, cap: int | None = None
+) -> FalseWords:
+    """Judge drawn scores.
+
+    Args:
+        designs: of a plan with as many seeds as are judged, or with all up to the cap.
+        cap: seeds are bought from ``seeds.min`` up to it; None: all of the plan's are judged at once.
+    """
+    asked = [_bare(design) for design in designs if design.question.mode == "difference" and design.stopped is None]
+    found = FalseWords()
+    for repeat in range(repeats):
+        evidence = _evidence(asked, noise, np.random.default_rng([seed, repeat]))
+        judged = asked if cap is None else _bought(asked, evidence, cap)
+        _count(judged, evidence, found)
+    return found
+
+
+def _bare(design: ClaimDesign) -> ClaimDesign:
+    blocks = tuple(replace(block, competent=None, teacher=None, teacher_trials=(), invalid=None)
+                   for block in design.blocks)  # fmt: skip
+    return replace(design, gates=(), blocks=blocks)
+
+
+def _evidence(
+    designs: Sequence[ClaimDesign], noise: SimulatedNoise, rng: np.random.Generator
+) -> dict[str, StoredTrial]:  # fmt: skip
+    """What the trials would store; a trial that several claims look at is drawn once for each metric."""
+    shared: dict[tuple[str, int, str], float] = {}
+    results: dict[str, dict[tuple[str, str], float]] = {}
+    for design in designs:
+        for block in design.blocks:
+            place = (block.split or "train", block.metric)
+            for arm, cell in block.cells.items():
+                first = arm == block.chain[0]
+                for number, trial in cell.items():
+                    stored = results.setdefault(trial, {})
+                    if place in stored:
+                        continue
+                    common = shared.setdefault((arm, number, block.metric), noise.draw(rng, noise.correlation, first))
+                    own = noise.draw(rng, 1.0 - noise.correlation, first)
+                    effect = block.direction * noise.effect * math.sqrt(2) if first else 0.0
+                    stored[place] = LEVEL + common + own + effect
+    return {trial: StoredTrial(trial, Status.DONE, "", scores, 1.0) for trial, scores in results.items()}
+
+
+def _bought(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], cap: int) -> list[ClaimDesign]:
+    """The designs with the seeds that the policy buys, all that are wanted in a round at once."""
+    have: dict[tuple[str, str], int] = {
+        (block.benchmark, arm): design.rules.seeds[0]
+        for design in designs for block in design.blocks for arm in block.cells
+    }  # fmt: skip
+    while True:
+        asked = [_cut(design, have) for design in designs]
+        pending = pending_of(asked, evidence, cap)
+        purchases = next_seeds(pending, at_most=len(pending))
+        if not purchases:
+            return asked
+        for purchase in purchases:
+            for arm in purchase.arms:
+                place = (purchase.benchmark, arm)
+                have[place] = max(have[place], purchase.seed + 1)
+
+
+def _cut(design: ClaimDesign, have: Have) -> ClaimDesign:
+    blocks = tuple(
+        replace(block, cells={arm: dict(sorted(cell.items())[: have[block.benchmark, arm]])
+                              for arm, cell in block.cells.items()})
+        for block in design.blocks
+    )  # fmt: skip
+    return replace(design, blocks=blocks)
+
+
+def _count(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial], found: FalseWords) -> None:
+    claims = [examine_claim(design, evidence) for design in designs]
+    families = corrected_families(claims)
+    wrong: set[str] = set()
+    seen: set[str] = set()
+    for claim in claims:
+        family = claim.design.multiplicity.family
+        words = unit_words(claim.design, claim.units, families[family])
+        for unit, word in zip(claim.units, words, strict=True):
+            against = Verdict.of(word).tone == Verdict.CONTRADICTED.tone
+            # "not worse" is true where there is no difference
+            if Verdict.of(word).decisive and (against or claim.design.question.scope != "no_worse"):
+                wrong.add(family)
+            if unit.contrast not in seen:
+                seen.add(unit.contrast)
+                found.tests[family] += found.repeats == 0
+                found.pairs += unit.reading.n if unit.reading is not None else 0
+                found.confirmed[family] += Verdict.of(word).decisive and not against
+    found.repeats += 1
+    found.suites.update(wrong)
+    found.anywhere += bool(wrong)

@@ -1,0 +1,230 @@
+"""No word goes uncorrected, families are kept apart, and the edges at which words used to be wrong."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from judge_support import World, around, benchmark, binding, fact, flat, write_suite
+
+from harness import stats
+from harness.judge.bindings import claim_designs
+from harness.judge.tests import Conjunction, Mean, NoWorse, Paired
+from harness.judge.verdicts import SENSITIVE, read
+
+BOUGHT = stats.StoppingRule(0.5, 20)
+
+
+def many(folder: Path, means: list[float], n: int = 6, smallest: str = "", **more: Any) -> World:
+    """A claim and a benchmark for each mean difference, at sd 1."""
+    names = [f"x{i}" for i in range(len(means))]
+    metric = f"{{unit: percent, better: higher{smallest}}}"
+    where = "".join(benchmark(name, level=60 + i, metric=metric) for i, name in enumerate(names))
+    bindings = [binding(f"c{i}", benchmarks=[name], **more) for i, name in enumerate(names)]
+    suite = write_suite(folder, [fact(f"c{i}") for i in range(len(names))], bindings, benchmarks=where)
+    scores: dict[tuple[str, str], Any] = {}
+    for name, mean in zip(names, means, strict=True):
+        scores |= {(name, "ours"): around(mean, 1.0, n), (name, "base"): flat(n)}
+    return World(suite, scores)
+
+
+@pytest.mark.parametrize("primary", [True, False])
+@pytest.mark.parametrize("side", [1, -1])
+def test_reversals_are_corrected_like_confirmations(tmp_path: Path, primary: bool, side: int) -> None:
+    """p = .03 among ten tests is neither: a reversal used to ask only that the interval lies below zero."""
+    edge = next(m for m in np.arange(0.5, 2, 0.01) if stats.paired_t([v - 50 for v in around(m, 1.0, 6)]).p < 0.03)
+    alone = many(tmp_path, [side * edge], primary=primary).verdicts()["c0"]
+    assert alone["verdict"] == ("direction confirmed" if side > 0 else "direction reversed")
+    rows = many(tmp_path, [side * edge, *[0.0] * 4], primary=primary).verdicts()
+    assert rows["c0"]["p"] == alone["p"] < 0.03
+    assert rows["c0"]["adjusted_p"] > 0.05
+    assert rows["c0"]["verdict"] == "undecided"
+
+
+def test_no_effect_worth_having_is_corrected_too(tmp_path: Path) -> None:
+    n, given = 10, {"n": 10, "smallest": ", smallest: 0.8"}
+    alone = many(tmp_path, [0.1], **given).verdicts()["c0"]
+    p = stats.paired_t([0.8 - (v - 50) for v in around(0.1, 1.0, n)]).p / 2
+    assert 0.02 < p < 0.05
+    assert alone["verdict"] == "no effect worth having"
+    rows = many(tmp_path, [0.1, 0.8, 0.9, 1.0], **given).verdicts()
+    assert rows["c0"]["verdict"] == "undecided"
+    everywhere = many(tmp_path, [0.1, 0.1, 0.1, 0.1], **given).verdicts()
+    assert {row["verdict"] for row in everywhere.values()} == {"no effect worth having"}
+
+
+def test_a_shared_test_asks_about_its_bound_both_ways(tmp_path: Path) -> None:
+    """Two claims on one test that point opposite ways: what is too small for one is not for the other."""
+    where = benchmark("a", metric="{unit: percent, better: higher, smallest: 0.3}")
+    facts = [fact("up"), fact("down", published={"difference": -1.0})]
+    suite = write_suite(tmp_path, facts, [binding("up"), binding("down")], benchmarks=where)
+    rows = World(suite, {("a", "ours"): around(-0.2, 0.4, 8), ("a", "base"): flat(8)}).verdicts()
+    assert rows["up"]["design"]["family_size"] == 1
+    assert (rows["up"]["verdict"], rows["down"]["verdict"]) == ("no effect worth having", "undecided")
+
+
+class TestFamiliesApart:
+    def rows(self, folder: Path) -> dict[str, Any]:
+        arms = {"removed": "{role: ablation, optimizer: {name: sgd, lr: 0.5}}"}
+        facts = [
+            fact("score"), fact("first"),
+            fact("mechanism", kind="mechanism", metric="mechanism.share", unit="ratio", published={}),
+            fact("without"), fact("order", kind="ordering", published={}),
+        ]  # fmt: skip
+        bindings = [
+            binding("score"), binding("first", arm="other", primary=True), binding("mechanism", primary=True),
+            binding("without", against=["removed"]),
+            binding("order", against=["base", "removed"], order="best"),
+        ]  # fmt: skip
+        suite = write_suite(folder, facts, bindings, arms=arms)
+        scores = {("a", arm): around(mean, 1.0, 6) for arm, mean in
+                  (("ours", 1.0), ("base", 0.0), ("other", 2.0), ("removed", -1.0))}  # fmt: skip
+        shares = {("a", arm): {"mechanism.share": value} for arm, value in (("ours", 2.0), ("base", 1.0))}
+        return World(suite, scores, mechanisms=shares).verdicts()
+
+    def test_what_is_near_certain_does_not_share_the_correction_of_scores(self, tmp_path: Path) -> None:
+        rows = self.rows(tmp_path)
+        family = {name: row["design"]["family"] for name, row in rows.items()}
+        assert family == {
+            "score": "secondary", "first": "primary", "mechanism": "mechanism", "without": "ablation",
+            "order": "ablation",
+        }  # fmt: skip
+        sizes = {name: row["design"]["family_size"] for name, row in rows.items()}
+        assert sizes == {"score": 1, "first": 1, "mechanism": 1, "without": 2, "order": 2}
+        assert rows["score"]["adjusted_p"] == rows["score"]["p"]
+
+    def test_nulls_beside_certain_mechanisms(self, tmp_path: Path) -> None:
+        """Twenty certain mechanism claims loosened the correction of ten nulls from .05/10 to about .05/1.4."""
+        names = [f"x{i}" for i in range(3)]
+        where = "".join(benchmark(name, level=60 + i) for i, name in enumerate(names))
+        kinds = [fact("null"), *(fact(f"m{i}", kind="mechanism", metric="mechanism.s", unit="ratio", published={})
+                                 for i in (1, 2))]  # fmt: skip
+        bindings = [binding("null", benchmarks=["x0"]), *(binding(f"m{i}", benchmarks=[f"x{i}"]) for i in (1, 2))]
+        suite = write_suite(tmp_path, kinds, bindings, benchmarks=where)
+        scores = {(name, arm): around(0.3, 1.0, 6) if arm == "ours" else flat(6) for name in names
+                  for arm in ("ours", "base")}  # fmt: skip
+        shares = {(name, arm): {"mechanism.s": 2.0 if arm == "ours" else 1.0} for name, arm in scores}
+        rows = World(suite, scores, mechanisms=shares).verdicts()
+        assert rows["m1"]["adjusted_p"] < 1e-9
+        assert rows["null"]["adjusted_p"] == rows["null"]["p"]
+        assert list(rows["null"]["design"]["members"]) == ["x0: ours − base (score)"]
+
+
+class TestDivergence:
+    def bought(self, folder: Path, ours: list[Any], base: list[Any]) -> dict[str, Any]:
+        where = benchmark("a", paper=True)
+        bound = binding("c", primary=True, on_divergence="worst")
+        suite = write_suite(folder, [fact("c")], [bound], benchmarks=where)
+        return World(suite, {("a", "ours"): ours, ("a", "base"): base}, "paper").verdicts(sequential=True)["c"]
+
+    def test_one_diverged_trial_does_not_turn_eleven_wins_round(self, tmp_path: Path) -> None:
+        """11 wins and one diverged method trial gave "contradicted", losing 11 of 12 "confirmed"."""
+        won = self.bought(tmp_path, [*around(2.0, 0.3, 11), "diverged"], flat(12))
+        assert won["verdict"] == "direction only"  # signs know no size
+        assert won["p"] < 0.05
+        lost = self.bought(tmp_path, around(-2.0, 0.3, 12), [*flat(11), "diverged"])
+        assert lost["verdict"] == "contradicted"
+        even = self.bought(tmp_path, [*around(2.0, 0.3, 6), *["diverged"] * 6], flat(12))
+        assert even["verdict"] == "inconclusive"
+
+    def test_all_pairs_count_in_the_sign_test(self) -> None:
+        wins = Paired((1.0,) * 11 + (-math.inf,), BOUGHT)
+        assert wins.above(0.05)
+        assert not wins.below(0.05)
+        losses = Paired((-1.0,) * 11 + (math.inf,), BOUGHT)
+        assert (losses.p_above, losses.below(0.05)) == (1.0, True)
+
+
+class TestFewestPairs:
+    @pytest.mark.parametrize("sequential", [False, True])
+    @pytest.mark.parametrize("scale", ["paper", "mini"])
+    def test_two_pairs_decide_nothing(self, tmp_path: Path, scale: str, sequential: bool) -> None:
+        suite = write_suite(tmp_path, [fact("c")], [binding("c", primary=True)], benchmarks=benchmark("a", paper=True)
+                            if scale == "paper" else benchmark("a"))  # fmt: skip
+        for ours in ([52.0, 52.0 + 1e-6], [48.0, 48.0 - 1e-6], [50.0, 50.0]):
+            row = World(suite, {("a", "ours"): ours, ("a", "base"): flat(2)}, scale).verdicts(sequential=sequential)[
+                "c"
+            ]
+            assert row["verdict"] in ("inconclusive", "undecided")
+            assert row["p"] == 1.0
+
+    def test_three_equal_differences_say_what_nearly_equal_ones_say(self, tmp_path: Path) -> None:
+        suite = write_suite(tmp_path, [fact("c")], [binding("c")])
+        words = [
+            World(suite, {("a", "ours"): ours, ("a", "base"): flat(3)}).verdicts()["c"]["verdict"]
+            for ours in ([52.0, 52.0, 52.0], [52.0, 52.0, 52.0 + 1e-6])
+        ]
+        assert words == ["direction confirmed", "direction confirmed"]
+
+    def test_a_value_needs_three_seeds(self, tmp_path: Path) -> None:
+        described = fact("c", kind="absolute", published={"method": 50.0})
+        where = benchmark("a", paper=True)
+        suite = write_suite(tmp_path, [described], [binding("c", against=[], margin=0.5)], benchmarks=where)
+        for values in ([50.0, 50.001], [90.0, 90.001]):
+            assert World(suite, {("a", "ours"): values}, "paper").verdicts()["c"]["verdict"] == "inconclusive"
+
+
+class TestMean:
+    def test_shared_seeds_are_one_sample(self) -> None:
+        """Type I with four benchmarks at correlation .6: strata that were taken for independent rejected 24 %."""
+        rng = np.random.default_rng(61)
+        rejected = 0
+        for _ in range(1_500):
+            shared = rng.normal(0, 0.6**0.5, 6)
+            parts = tuple(Paired(tuple(shared + rng.normal(0, 0.4**0.5, 6))) for _ in range(4))
+            rejected += Mean(parts, (tuple(range(6)),) * 4, (1.0,) * 4).p <= 0.05
+        assert rejected / 1_500 == pytest.approx(0.05, abs=0.02)
+
+    def test_fragile_asks_the_p_of_the_design(self) -> None:
+        """A fixed design asked the anytime p: 16 of 466 skewed rejections were marked where its own rule marks 141."""
+        skewed = (3.0, 3.1, 2.9, 0.02, 3.2, 3.0, -0.3, -0.2, -0.1)
+        whole = Mean((Paired(skewed), Paired(skewed)), (tuple(range(9)),) * 2, (1.0, 1.0))
+        assert whole.p <= 0.05
+        assert whole.fragile(0.05) == Paired(skewed).fragile(0.05) is True
+
+    def test_only_seeds_that_every_benchmark_has(self) -> None:
+        whole = Mean((Paired((1.0, 2.0, 3.0, 9.0)), Paired((3.0, 2.0, 4.0))), ((0, 1, 2, 3), (0, 2, 5)), (1.0, 1.0))
+        assert whole.values == (2.0, 2.5)
+        assert whole.p == 1.0
+
+    def test_a_seed_lost_on_one_benchmark_is_lost(self) -> None:
+        parts = (Paired((1.0, -math.inf, math.inf)), Paired((1.0, 1.0, -math.inf)))
+        assert Mean(parts, ((0, 1, 2), (0, 1, 2)), (1.0, 1.0)).values == (1.0, -math.inf)
+
+
+def test_a_conjunction_has_a_p_for_either_side() -> None:
+    up, down = Paired(tuple(around(2.0, 0.3, 6, 0.0))), Paired(tuple(around(-2.0, 0.3, 6, 0.0)))
+    everywhere = Conjunction((up, down), 2)
+    assert everywhere.p_above == 1.0
+    assert everywhere.p_below == pytest.approx(2 * down.p)
+    assert read(everywhere, 0.05).below
+
+
+def test_worse_than_the_margin_needs_its_p(tmp_path: Path) -> None:
+    worse = NoWorse(tuple(around(-1.0, 0.2, 6, 0.0)), margin=0.5)
+    assert worse.p_below == pytest.approx(stats.paired_t([v + 0.5 for v in around(-1.0, 0.2, 6, 0.0)]).p)
+    assert worse.p == worse.p_below < 0.05
+    assert NoWorse((1.0, 1.0), margin=0.5).p == 1.0
+
+
+def test_six_seeds_with_one_small_loss_decide(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, [fact("c")], [binding("c")])
+
+    def word(differences: list[float]) -> str:
+        return World(suite, {("a", "ours"): [50 + d for d in differences], ("a", "base"): flat(len(differences))}
+                     ).verdicts()["c"]["verdict"]  # fmt: skip
+
+    assert word([1.0, 1.1, 0.9, 1.0, 1.2, -0.001]) == "direction confirmed"
+    assert word([1.0, 1.1, 0.9, 1.0, -0.001]) == SENSITIVE
+
+
+def test_the_registered_cap_is_that_of_the_suite_file(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path, [fact("c")], [binding("c")], seeds="{min: 3, max: 12}")
+    world = World(suite, {("a", "ours"): around(2, 1, 6), ("a", "base"): flat(6)})
+    (design,) = claim_designs(suite, world.plan, sequential=True)
+    assert design.rules.stopping == stats.StoppingRule(0.5, 12)
+    (fixed,) = claim_designs(suite, world.plan, sequential=False)
+    assert fixed.rules.stopping is None
