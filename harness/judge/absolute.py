@@ -63,6 +63,7 @@ def examine_value(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -
     done = {seed: trial.value(block.metric, block.split) for seed, trial in trials.items() if trial.done}
     scores = {seed: value for seed, value in done.items() if value is not None}
     failed, diverged = failures(trials.values())
+    failed += sum(trial.unscored(block.metric, block.split) is not None for trial in trials.values())
     margin, origin = _margin(design.estimand.margin, target, list(scores.values()))
     interval = stats.paired_t([value - target for value in scores.values()], alpha)
     stopped = _stop_of(design, block, len(scores), failed, diverged)

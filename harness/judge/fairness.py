@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.judge.design import DesignBlock
 from harness.judge.evidence import Evidence
+from harness.judge.pairs import Pairs
 from harness.trial.spec import TrialSpec
 
 BUDGET = ("steps", "epochs", "max_steps", "batch_size")
@@ -86,6 +87,26 @@ def _slots(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[
         other_method = set(first) != set(second) or first.get("name") != second.get("name")
         differing[slot] = (other_method, hyper)
     return differing
+
+
+def shares_for_percent(block: DesignBlock, pairs: Sequence[Pairs]) -> str | None:
+    """Why scores in percent are none: they all lie in [0, 1], or one arm's do and the other's are a hundred times that.
+
+    Exact zeros and ones alone say nothing: a method may fail on everything. Where lower is better, as for errors and
+    fluctuations, and for traces of a mechanism a percent or less is nothing strange.
+    """
+    if block.unit.lower() != "percent" or block.better != "higher" or block.metric.startswith("mechanism."):
+        return None
+    for each, (upper, lower) in zip(pairs, block.comparisons, strict=True):
+        sides = {upper: list(each.method.values()), lower: list(each.baseline.values())}
+        small = {arm for arm, scores in sides.items() if scores and all(0.0 <= score <= 1.0 for score in scores)}
+        fractional = any(score not in (0.0, 1.0) for arm in small for score in sides[arm])
+        means = sorted(sum(scores) / len(scores) for scores in sides.values() if scores)
+        mixed = len(small) == 1 and means[0] > 0 and 50 <= means[-1] / means[0] <= 200
+        if fractional and (len(small) == 2 or mixed):
+            arms = " and ".join(arm for arm in sides if arm in small)
+            return f"{block.metric} is in percent (0 to 100), and every score of {arms} lies in [0, 1]"
+    return None
 
 
 def weak_baseline(block: DesignBlock, scores: list[float]) -> str | None:

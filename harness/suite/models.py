@@ -108,7 +108,11 @@ Ablations = Annotated[
 
 
 class Metric(Strict):
-    """A final metric: unit and direction as in the claims; the floor is the smallest difference worth having."""
+    """A final metric: unit and direction as in the claims.
+
+    ``floor`` is the smallest difference worth having at paper scale, ``smallest`` on a stand-in, or
+    ``relative_smallest``, as a share of the baseline's mean. They are chosen from the metric alone, never from results.
+    """
 
     unit: str
     better: Literal["higher", "lower"]
@@ -117,6 +121,13 @@ class Metric(Strict):
     trivial: float | None = None
     perfect: float | None = None
     smallest: Annotated[float, Field(gt=0)] | None = None
+    relative_smallest: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_smallest(self) -> Metric:
+        if self.smallest is not None and self.relative_smallest is not None:
+            raise ValueError("give 'smallest' or 'relative_smallest', not both")
+        return self
 
 
 class Prerequisite(Strict):
@@ -269,7 +280,6 @@ class Judging(Strict):
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     kappa: Annotated[float, Field(gt=0, le=1)] = 0.5
     g: Annotated[float, Field(gt=0)] = 0.5
-    stand_in_smallest_sd: Annotated[float, Field(gt=0)] = 0.2
     tolerated_failures: Annotated[float, Field(ge=0, le=1)] = 0.2
 
 
