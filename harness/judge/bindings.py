@@ -201,6 +201,8 @@ class DesignBuilder:
             lower = self._spec(cells[arm])
             if upper is not None and lower is not None:
                 differing, reason = fairness.compare(upper, lower)
+                if upper == lower:
+                    reason = f"the arms {chain[0]} and {arm} are one: they have the same content"
                 unequal += [f"{arm}: {text}" if len(chain) > 2 else text for text in differing]
                 invalid = invalid or reason
         return tuple(unequal), invalid

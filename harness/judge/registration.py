@@ -14,13 +14,12 @@ from typing import Any
 
 from harness.judge.design import REGISTERED, ClaimDesign, DesignBlock
 from harness.judge.evidence import Evidence
+from harness.judge.tests import FEWEST
 from harness.plan.planning import Plan
 from harness.store.queries import Queries
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import FINAL, UNFINISHED
 
-FEWEST = 3
-"""Seeds below which nothing is decided, so that looking at them costs nothing."""
 OF_BLOCKS = (
     "metric", "unit", "better", "split", "smallest", "relative_smallest", "floor", "relative_floor", "competent",
     "perfect",
@@ -89,7 +88,7 @@ class Looks:
 
     @property
     def now(self) -> int | None:
-        """The size of this look; None where trials are still to come or too few could decide anything."""
+        """The size of this look; None where trials are still to come, or too few to decide anything."""
         return self.pairs if self.whole and self.pairs >= FEWEST else None
 
     @property

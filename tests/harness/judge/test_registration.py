@@ -171,3 +171,52 @@ def test_they_are_told_under_the_table(tmp_path: Path, database: Path, capsys: p
     assert "warning: base gives score 50 at each of 6 seeds of a: does it use its seed? (c)" in told
     assert "looked at 2 times (at 3, 6 pairs): judged by the sequential rule (c)" in told
     assert "changed since it was registered: kappa 0.5 → 0.9 (c)" in told
+
+
+class TestItems:
+    """The interval over seeds and items, where every seed splits one pool anew."""
+
+    def stored(self, folder: Path, database: Path) -> World:
+        import numpy as np
+
+        suite = write_suite(folder, [fact("c")], [binding("c")])
+        rng = np.random.default_rng(3)
+        easy = rng.random(300)
+        scores: dict[tuple[str, str], list[Any]] = {("a", "ours"): [], ("a", "base"): []}
+        items = {}
+        for seed in range(5):
+            tested = rng.choice(300, 200, replace=False)
+            for arm, bar in (("ours", 0.4), ("base", 0.5)):
+                correct = easy[tested] + rng.normal(0, 0.05, 200) > bar
+                items["a", arm, seed] = folder / f"{arm}-{seed}.npz"
+                np.savez(items["a", arm, seed], item=tested, correct=correct)
+                scores["a", arm].append(100 * float(correct.mean()))
+        world = World(suite, scores, items=items)
+        world.store(database)
+        return world
+
+    def test_test_sets_that_overlap(self, tmp_path: Path, database: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        from harness.cli.verdicts import print_verdicts
+
+        world = self.stored(tmp_path, database)
+        with open_reader(database) as reader:
+            row = judge(world.suite, world.plan, reader, judged_at=WHEN).verdicts[0]
+        found = row.design["two_way"]
+        assert row.design["per_benchmark"][0]["two_way"] == found
+        assert found["low"] < row.difference < found["high"]  # type: ignore[operator]
+        assert 0.9 < found["overlap"] <= 1.0
+        assert f"splits one pool anew, {found['items']} items of it" in found["conditional_on"]
+        print_verdicts(world.suite, "mini", [row])
+        told = " ".join(capsys.readouterr().out.split())
+        assert "95 % seeds × items" in told
+        assert "the interval over seeds is conditional on these items (c)" in told
+
+    def test_a_sequential_run_keeps_its_width(self, tmp_path: Path, database: Path) -> None:
+        world = self.stored(tmp_path, database)
+        with open_reader(database) as reader:
+            fixed = judge(world.suite, world.plan, reader, judged_at=WHEN).verdicts[0].design["two_way"]
+            bought = judge(world.suite, world.plan, reader, judged_at=WHEN, sequential=True).verdicts[0].design
+        if "two_way" in bought:  # where the sequential interval is finite
+            assert bought["two_way"]["high"] - bought["two_way"]["low"] > fixed["high"] - fixed["low"]
+        else:
+            assert bought["per_benchmark"][0]["low"] is None
