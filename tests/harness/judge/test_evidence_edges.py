@@ -128,6 +128,18 @@ class TestFailuresAnArm:
         assert World(suite, scores).verdicts()["c"]["verdict"] == "undecided"
 
 
+def test_failures_on_one_benchmark_of_several(tmp_path: Path) -> None:
+    where = "".join(benchmark(name, level=60 + i) for i, name in enumerate("ab"))
+    bound = binding("c", benchmarks=["a", "b"], scope="all")
+    suite = write_suite(tmp_path, [fact("c")], [bound], benchmarks=where)
+    scores: dict[tuple[str, str], Any] = {("a", "ours"): [*around(2.0, 0.2, 11), "failed"], ("a", "base"): flat(12)}
+    scores |= {("b", "ours"): around(2.0, 0.3, 12), ("b", "base"): flat(12)}
+    assert World(suite, scores).verdicts()["c"]["verdict"] == "direction confirmed"
+    scores["a", "ours"] = [*around(2.0, 0.2, 5), "failed"]
+    scores["a", "base"] = flat(6)
+    assert World(suite, scores).verdicts()["c"]["verdict"] == "undecided"
+
+
 def test_pairs_that_both_diverged_are_no_evidence_of_being_no_worse(tmp_path: Path) -> None:
     bound: dict[str, Any] = {"scope": "no_worse", "margin": 1.0, "on_divergence": "worst"}
     row = judged(tmp_path, ["diverged"] * 12, ["diverged"] * 12, **bound)
