@@ -89,22 +89,28 @@ def _slots(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[
     return differing
 
 
-def shares_for_percent(block: DesignBlock, pairs: Sequence[Pairs]) -> str | None:
-    """Why scores in percent are none: they all lie in [0, 1], or one arm's do and the other's are a hundred times that.
+def in_percent(block: DesignBlock) -> bool:
+    """Whether what is compared is a score of 0 to 100, of which one percent and less would be strange.
 
-    Exact zeros and ones alone say nothing: a method may fail on everything. Where lower is better, as for errors and
-    fluctuations, and for traces of a mechanism a percent or less is nothing strange.
+    Where lower is better, as for errors and fluctuations, and for traces of a mechanism it is not.
     """
-    if block.unit.lower() != "percent" or block.better != "higher" or block.metric.startswith("mechanism."):
-        return None
-    for each, (upper, lower) in zip(pairs, block.comparisons, strict=True):
+    return block.unit.lower() == "percent" and block.better == "higher" and not block.metric.startswith("mechanism.")
+
+
+def are_shares(scores: Sequence[float]) -> bool:
+    """Whether scores all lie in [0, 1], not only on its ends: a method may fail on everything."""
+    return all(0.0 <= score <= 1.0 for score in scores) and any(score not in (0.0, 1.0) for score in scores)
+
+
+def shares_for_percent(block: DesignBlock, pairs: Sequence[Pairs]) -> str | None:
+    """Why scores in percent are none: they are shares, or one arm's are and the other's a hundred times as large."""
+    for each, (upper, lower) in zip(pairs, block.comparisons, strict=True) if in_percent(block) else ():
         sides = {upper: list(each.method.values()), lower: list(each.baseline.values())}
-        small = {arm for arm, scores in sides.items() if scores and all(0.0 <= score <= 1.0 for score in scores)}
-        fractional = any(score not in (0.0, 1.0) for arm in small for score in sides[arm])
+        small = [arm for arm, scores in sides.items() if are_shares(scores)]
+        both = all(0.0 <= score <= 1.0 for scores in sides.values() for score in scores)
         means = sorted(sum(scores) / len(scores) for scores in sides.values() if scores)
-        mixed = len(small) == 1 and means[0] > 0 and 50 <= means[-1] / means[0] <= 200
-        if fractional and (len(small) == 2 or mixed):
-            arms = " and ".join(arm for arm in sides if arm in small)
+        if small and (both or (means[0] > 0 and 50 <= means[-1] / means[0] <= 200)):
+            arms = " and ".join(sides if both else small)
             return f"{block.metric} is in percent (0 to 100), and every score of {arms} lies in [0, 1]"
     return None
 

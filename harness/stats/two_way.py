@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from harness.stats.paired import t_quantile, t_tail
 from harness.stats.records import Floats, TwoWayInference, check_alpha
@@ -50,7 +50,7 @@ def overlapping_two_way(matrix: ArrayLike, alpha: float = 0.05) -> TwoWayInferen
     return TwoWayInference(mean, mean - half, mean + half, p, seeds, items, math.sqrt(seed), math.sqrt(item), dropped)
 
 
-def _variances(values: Floats, there: Floats, by_seed: Floats) -> tuple[float, float, float]:
+def _variances(values: Floats, there: NDArray[np.bool_], by_seed: Floats) -> tuple[float, float, float]:
     """σ² of seeds, items and errors by the method of moments, none below 0."""
     a_seed, an_item, all_of = there.sum(axis=1), there.sum(axis=0), float(there.sum())
     filled = np.where(there, values, 0.0)
