@@ -78,7 +78,7 @@ def judge(
         compute_checks: whether checks of identities that are not stored are computed (in another process).
     """
     designs = claim_designs(suite, plan, sequential=sequential)
-    earlier = earlier_verdicts(reader, [design.claim_id for design in designs], plan.scale)
+    earlier = earlier_verdicts(reader, designs, plan.scale)
     evidence = read_evidence(reader, {trial for design in designs for trial in design.trial_ids()})
     before = [earlier.get(design.claim_id, []) for design in designs]
     looks = [looks_of(design, evidence, known) for design, known in zip(designs, before, strict=True)]

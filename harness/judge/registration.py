@@ -56,20 +56,22 @@ class EarlierVerdict:
     registration: Registration | None
 
 
-def earlier_verdicts(reader: Queries, claim_ids: list[str], scale: str) -> dict[str, list[EarlierVerdict]]:
-    """Earlier verdicts of claims at a scale, oldest first."""
+def earlier_verdicts(reader: Queries, designs: Sequence[ClaimDesign], scale: str) -> dict[str, list[EarlierVerdict]]:
+    """Earlier verdicts of claims at a scale, each under the protocol of its design, oldest first."""
+    protocols = {design.claim_id: design.question.protocol for design in designs}
     rows = reader.query(
         """
-        SELECT claim_id, n, sequential, CAST(design->>'look' AS INTEGER), design->>'changed_since',
-               design->'registration'
+        SELECT claim_id, design->>'protocol', n, sequential, CAST(design->>'look' AS INTEGER),
+               design->>'changed_since', design->'registration'
         FROM verdicts WHERE claim_id = ANY(?) AND scale = ? ORDER BY judged_at
         """,
-        [claim_ids, scale],
+        [list(protocols), scale],
     ).rows
     earlier: dict[str, list[EarlierVerdict]] = {}
-    for claim, n, sequential, look, changed, registration in rows:
-        known = json.loads(registration) if registration else None
-        earlier.setdefault(claim, []).append(EarlierVerdict(n or 0, bool(sequential), look, changed, known))
+    for claim, protocol, n, sequential, look, changed, registration in rows:
+        if protocol == protocols[claim]:
+            known = json.loads(registration) if registration else None
+            earlier.setdefault(claim, []).append(EarlierVerdict(n or 0, bool(sequential), look, changed, known))
     return earlier
 
 
