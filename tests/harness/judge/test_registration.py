@@ -205,7 +205,7 @@ class TestItems:
         assert row.design["per_benchmark"][0]["two_way"] == found
         assert found["low"] < row.difference < found["high"]  # type: ignore[operator]
         assert 0.9 < found["overlap"] <= 1.0
-        assert f"splits one pool anew, {found['items']} items of it" in found["conditional_on"]
+        assert f"splits one pool of {found['items']} items anew" in found["conditional_on"]
         print_verdicts(world.suite, "mini", [row])
         told = " ".join(capsys.readouterr().out.split())
         assert "95 % seeds × items" in told
