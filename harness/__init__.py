@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.execute.run import Request as Request
     from harness.execute.run import run_suite as run_suite
+    from harness.judge.stored import judge_suite as judge_suite
     from harness.plan.planning import Selection as Selection
     from harness.plan.planning import make_plan as make_plan
-    from harness.results.claims import judge_suite as judge_suite
     from harness.results.reporting import ReportRequest as ReportRequest
     from harness.results.reporting import write_report as write_report
     from harness.store import open_reader as open_reader
@@ -22,7 +22,7 @@ _HOMES = {
     "ReportRequest": "harness.results.reporting",
     "Request": "harness.execute.run",
     "Selection": "harness.plan.planning",
-    "judge_suite": "harness.results.claims",
+    "judge_suite": "harness.judge.stored",
     "load_suite": "harness.suite",
     "make_plan": "harness.plan.planning",
     "open_reader": "harness.store",

@@ -17,17 +17,14 @@ from reports.data.outputs import Picture
 from reports.data.suite_results import SuiteResults, gather
 from reports.figures.figure import Figure, Plot
 from reports.links import slug
-from reports.pages.benchmark import benchmark_pages
+from reports.pages.benchmark import benchmark_pages, trial_pages
 from reports.pages.index import index_page, methods_page
-from reports.pages.render import Page, Site, csv_path, static
-from reports.pages.suite import suite_page
-from reports.pages.sweep import sweep_pages
-from reports.pages.trial import trial_pages
+from reports.pages.render import PLOTLY, Page, Site, csv_path, static
+from reports.pages.suite import suite_page, sweep_pages
 
 TRIAL_PAGES = 2000
 """Above this number of trials none has a page of its own: the table on its benchmark's page has them all."""
 MANIFEST = "site.json"
-SINGLE = "index.html"
 Shown = TypeVar("Shown", Figure, Plot, Picture)
 
 
@@ -51,14 +48,14 @@ def write_site(database: Path, suites: Sequence[Reported], out: Path, *, single_
         gathered = [gather(reader, reported.suite, reported.plan) for reported in suites]
         pages = {page.path: page for page in _pages(reader, gathered, trials=not single_file)}
     site = Site(pages, single=single_file)
-    _write(out, {SINGLE: site.one_file(pages["index.html"])} if single_file else _folder(site, pages))
+    _write(out, {"index.html": site.one_file(pages["index.html"])} if single_file else _folder(site, pages))
     return out / "index.html"
 
 
 def _pages(reader: Reader, suites: Sequence[SuiteResults], *, trials: bool) -> Iterator[Page]:
     removed = {(results.name, results.scale): ablations(reader, results) for results in suites}
     yield index_page(suites, removed)
-    few = sum(len(bench.trials.rows) for results in suites for bench in results.benches.values()) <= TRIAL_PAGES
+    few = sum(len(results.rows()) for results in suites) <= TRIAL_PAGES
     for results in suites:
         swept = list(sweep_pages(reader, results))
         tuned = [plot for page in swept for plot in _rates(page)]
@@ -82,21 +79,15 @@ def _folder(site: Site, pages: Mapping[str, Page]) -> dict[str, str | Path]:
     files: dict[str, str | Path] = {
         "assets/style.css": static("style.css"),
         "assets/site.js": static("site.js"),
-        "assets/plotly.min.js": _plotly(),
+        "assets/plotly.min.js": PLOTLY,
     }
     for path, page in pages.items():
         files[path] = site.document(page)
         for figure in _within(page.content, Figure):
-            files[csv_path(page, figure.name)] = figure.csv
+            files[csv_path(page, figure.name)] = figure.table.csv
         for picture in _within(page.content, Picture):
             files[f"pictures/{picture.name}"] = picture.file
     return files
-
-
-def _plotly() -> Path:
-    import plotly
-
-    return Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 
 
 def _within(content: Any, kind: type[Shown]) -> Iterator[Shown]:

@@ -19,7 +19,7 @@ def validate_command(suites: tuple[str, ...], schema: bool, as_json: bool) -> in
     from harness.cli.terminal import counted
     from harness.errors import Problem, SuiteError
     from harness.suite import load_suite
-    from harness.suite.warnings import SuiteWarning, warnings_of
+    from harness.suite.warnings import warnings_of
 
     if schema:
         from harness.suite.schema import json_schema
@@ -29,7 +29,7 @@ def validate_command(suites: tuple[str, ...], schema: bool, as_json: bool) -> in
     if not suites:
         raise click.UsageError("name at least one suite, or --schema")
     problems: list[Problem] = []
-    warnings: list[SuiteWarning] = []
+    warnings: list[Problem] = []
     for name in suites:
         try:
             suite = load_suite(name)

@@ -21,21 +21,18 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-_PATH = click.Path(path_type=Path)
+PATH = click.Path(path_type=Path)
 _DATABASE = "The database.  [default: $HARNESS_DB or results/harness.duckdb]"
+_GPUS, _FORMATS = "A share of a GPU for each trial.", click.Choice(["table", "json"])
 _OVERRIDE = "Override a recipe key, data.KEY or model.KEY in every arm; every chosen benchmark must take it."
 
-database_option = click.option("--db", "database", type=_PATH, default=default_database, help=_DATABASE)
+database_option = click.option("--db", "database", type=PATH, default=default_database, help=_DATABASE)
 override_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_OVERRIDE)
 executor_option = click.option("--executor", type=click.Choice(["ray", "inline"]), default="ray", show_default=True)
 address_option = click.option("--address", metavar="auto|HOST:PORT", help="Join a Ray cluster.")
-gpus_option = click.option(
-    "--gpus-per-trial", type=click.FloatRange(min=0), metavar="F", help="A share of a GPU for each trial."
-)
+gpus_option = click.option("--gpus-per-trial", type=click.FloatRange(min=0), metavar="F", help=_GPUS)
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
-format_option = click.option(
-    "--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True
-)
+format_option = click.option("--format", "form", type=_FORMATS, default="table", show_default=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +45,8 @@ class Chosen:
 
 def scale_option(default: Scale = Scale.MINI) -> Callable[[Function], Function]:
     """``--scale``."""
-    scales = [scale.value for scale in Scale]  # of the members themselves, click would take the names
-    return click.option(
-        "--scale", type=click.Choice(scales), default=default.value, show_default=True, help="How large."
-    )
+    kind = click.Choice([scale.value for scale in Scale])  # of the members themselves, click would take the names
+    return click.option("--scale", type=kind, default=default.value, show_default=True, help="How large.")
 
 
 def selection_options(default: Scale = Scale.MINI, seeds: str | None = None) -> Callable[[Function], Function]:
@@ -90,18 +85,10 @@ def _chosen(
     from harness.plan.user_arms import user_arm
 
     added = [user_arm(text) for text in arms if "=" in text]
-    numbers, cap = parse_seeds(seeds)
     named = tuple(text for text in arms if "=" not in text)
-    selection = Selection(
-        scale=scale,
-        benchmarks=benchmarks or None,
-        arms=named or None,
-        seeds=numbers,
-        cap=cap,
-        overrides=parse_overrides(overrides),
-        added_arms={name: arm for name, arm, _ in added},
-    )
-    return Chosen(selection, tuple(method for _, _, method in added))
+    changes, more = parse_overrides(overrides), {name: arm for name, arm, _ in added}
+    asked = (scale, benchmarks or None, named or None, *parse_seeds(seeds))
+    return Chosen(Selection(*asked, overrides=changes, added_arms=more), tuple(method for _, _, method in added))
 
 
 def parse_overrides(texts: tuple[str, ...]) -> dict[str, Any]:

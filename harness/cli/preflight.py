@@ -17,11 +17,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("benchmark", "arm", "parameters", "step GB", "batch GB", "GFLOP/step", "steps", "hours", "missing", "result")
 LEFT = ("benchmark", "arm", "missing", "result")
-_SHARE, _JOBS, _SECONDS = (
-    click.FloatRange(0, 1, min_open=True),
-    click.IntRange(1, 64),
-    click.FloatRange(0, min_open=True),
-)
+_SHARE, _JOBS = click.FloatRange(0, 1, min_open=True), click.IntRange(1, 64)
+_SECONDS = click.FloatRange(0, min_open=True)
 _UTILISATION = "The share of the device's peak that the training is taken to reach."
 _TIMEOUT = "Seconds after which a cell has failed."
 
@@ -70,12 +67,11 @@ def _tell(label: str, done: int, asked: int) -> None:
 
 def _show(report: PreflightReport) -> None:
     from harness.cli.terminal import counted, note, print_table
-    from harness.preflight import missing_sources
 
     for suite, cells in itertools.groupby(report.cells, key=lambda cell: cell.suite):
         title = f"{suite}; hours on {report.device.title} at {report.utilisation:.0%}"
         print_table(COLUMNS, map(_row, cells), right=set(COLUMNS) - set(LEFT), title=title)
-    for name, count in missing_sources(report.cells).items():
+    for name, count in report.missing.items():
         note(f"missing {name}: {counted(count, 'cell')} ('harness data list' says where it comes from)")
     tried, steps = counted(len(report.cells), "cell"), counted(report.works, "step")
     click.echo(

@@ -63,7 +63,8 @@ def as_table(answer: QueryResult) -> str:
     columns = []
     for i, name in enumerate(answer.columns):
         values = [row[i] for row in answer.rows]
-        cells = [name, *("NULL" if value is None else _one_line(_cell(value)) for value in values)]
+        told = ("NULL" if value is None else _cell(value) for value in values)
+        cells = [name, *(text.replace("\r", "").replace("\n", "⏎") for text in told)]
         width = max(map(len, cells))
         right = values and all(isinstance(value, int | float | None) for value in values)
         lines = (name, "─" * width, *cells[1:])
@@ -79,7 +80,3 @@ def _cell(value: Any) -> str:
     if isinstance(value, bool | list | tuple | dict):
         return json.dumps(plain(value, named=True), ensure_ascii=False)
     return str(plain(value, named=True))
-
-
-def _one_line(text: str) -> str:
-    return text.replace("\r", "").replace("\n", "⏎")

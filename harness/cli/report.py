@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import Chosen, database_option, format_option, selection_options
+from harness.cli.options import PATH, Chosen, database_option, format_option, selection_options
 
 if TYPE_CHECKING:
     from harness.results.reporting import ReportRequest
 
-_out_option = click.option(
-    "--out", type=click.Path(path_type=Path), help="Folder.  [default: report/ beside the database]"
-)
+_out_option = click.option("--out", type=PATH, help="Folder.  [default: report/ beside the database]")
 
 
 @click.command(name="claims", epilog="Example: harness claims adamp --format json")
@@ -27,8 +25,8 @@ def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, form
     """Judge a suite's claims from the stored trials (without a name: every shipped suite's)."""
     from harness.cli.terminal import counted, plain
     from harness.cli.verdicts import print_ablations, print_claims
+    from harness.judge.stored import judge_suite
     from harness.registry.shipped import suite_files
-    from harness.results.claims import judge_suite
 
     rows = []
     for name in suites or tuple(suite_files()):

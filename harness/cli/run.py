@@ -49,17 +49,10 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
     from harness.execute.dispatch import Policy
     from harness.execute.run import Request, run_suite
 
-    request = Request(
-        database,
-        chosen.selection,
-        shared.seconds(options["time_budget"]),
-        executor=options["executor"],
-        address=options["address"],
-        gpus_per_trial=options["gpus_per_trial"],
-        policy=Policy(fail_fast=options["fail_fast"], exclusive=options["exclusive"]),
-        command=shared.command_line(),
-        own_methods=chosen.methods,
-    )
+    where = {name: options[name] for name in ("executor", "address", "gpus_per_trial")}
+    policy = Policy(fail_fast=options["fail_fast"], exclusive=options["exclusive"])
+    how = {**where, "policy": policy, "command": shared.command_line(), "own_methods": chosen.methods}
+    request = Request(database, chosen.selection, shared.seconds(options["time_budget"]), **how)
     results = []
     for suite in loaded:
         with make_watch(suite.name, quiet=options["quiet"] or options["as_json"]) as watch:

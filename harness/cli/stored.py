@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fnmatch
 import json
 from dataclasses import asdict
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,7 @@ def list_command(kind: str, pattern: str, database: Path, stale: bool, as_json: 
     """List suites, benchmarks, methods, tasks, data, models, runs or trials; PATTERN filters names."""
     from harness.results.listing import listed
 
-    rows = [
-        row for row in listed(kind, database, stale=stale) if fnmatch.fnmatch(str(next(iter(row.values()))), pattern)
-    ]
+    rows = [row for row in listed(kind, database, stale=stale) if fnmatch(str(next(iter(row.values()))), pattern)]
     if as_json:
         click.echo(json.dumps(rows, default=str))
     elif rows:
@@ -52,9 +50,8 @@ def _text(key: str, value: Any) -> str:
 def show_command(trial: str, database: Path, as_json: bool) -> None:
     """Show one trial: its content, results and artifacts. TRIAL is an id or its unique beginning."""
     with open_reader(database) as reader:
-        ids = [
-            row for (row,) in reader.query("SELECT trial_id FROM trials WHERE starts_with(trial_id, ?)", (trial,)).rows
-        ]
+        found = reader.query("SELECT trial_id FROM trials WHERE starts_with(trial_id, ?)", (trial,))
+        ids = [trial_id for (trial_id,) in found.rows]
         if len(ids) != 1:
             what = f"no trial begins with '{trial}'" if not ids else f"{len(ids)} trials begin with '{trial}'"
             raise HarnessError(f"{what}; 'harness list trials' lists them")

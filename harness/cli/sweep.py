@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 @shared.executor_option
 @shared.address_option
 @shared.gpus_option
-@click.option(
-    "--write-study", type=click.Path(path_type=Path), metavar="FILE", help="Also write an Optuna SQLite storage."
-)
+@click.option("--write-study", type=shared.PATH, metavar="FILE", help="Also write an Optuna SQLite storage.")
 @shared.database_option
 @click.option("--quiet", is_flag=True, help="Only the result.")
 @shared.json_option
@@ -70,9 +68,8 @@ def _print(result: SweepResult) -> None:
 
     rows = []
     for arm, chosen in result.chosen.items():
-        parameters = ", ".join(
-            f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in chosen.get("params", {}).items()
-        )
+        given = chosen.get("params", {}).items()
+        parameters = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in given)
         best = f"{chosen['value']:.4g}" if chosen else "none"
         rows.append((arm, str(result.summary["told"][arm]), best, parameters))
     title = f"sweep {result.sweep_id}: {counted(result.ran, 'trial')} ran"

@@ -90,14 +90,7 @@ class Live(Counting):
     def __init__(self, suite: str) -> None:
         super().__init__(suite)
         self._console = Console(stderr=True)
-        self._live = RichLive(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
-
-    def __enter__(self) -> Live:
-        self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        self.shown = RichLive(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
 
     def _table(self) -> Table:
         elapsed = max(1e-9, time.monotonic() - self.began)
@@ -128,7 +121,8 @@ def make_watch(suite: str, quiet: bool = False) -> Iterator[Watch]:
     if quiet:
         yield Watch()
     elif sys.stderr.isatty() and not os.environ.get("CI"):
-        with Live(suite) as live:
+        live = Live(suite)
+        with live.shown:
             yield live
     else:
         yield Plain(suite)

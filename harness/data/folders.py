@@ -55,6 +55,5 @@ def _load(data: Part, seed: int) -> None:
     loaded = source.target(DataRequest(options, data_root(), Streams(seed), data.name))
     splits = getattr(loaded, "splits", None)
     if splits is not None and "test" not in splits:
-        raise HarnessError(
-            f"{data.name}: {data.values['path']} has nothing to score on: no test and no validation split"
-        )
+        where = f"{data.name}: {data.values['path']}"
+        raise HarnessError(f"{where} has nothing to score on: no test and no validation split")

@@ -46,10 +46,10 @@ def require_data(name: str, parameters: Mapping[str, Any] | None = None) -> None
             )
 
 
-def is_here(name: str) -> bool:
+def is_here(name: str, parameters: Mapping[str, Any] | None = None) -> bool:
     """Whether every file of a data source is there."""
     try:
-        require_data(name)
+        require_data(name, parameters)
     except MissingDataError:
         return False
     return True

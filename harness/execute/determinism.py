@@ -7,8 +7,8 @@ judge makes claims invalid whose trials came out otherwise, and which the report
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from harness.execute.worker import Job
@@ -21,20 +21,8 @@ LONGEST = 60.0
 """Seconds; no trial that takes longer is repeated."""
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedTrial:
-    """A trial that this run finished: what it was, how long it took, its final numbers."""
-
-    job: Job
-    seconds: float
-    environment_id: str
-    results: Mapping[tuple[str, str], float | None]
-
-    @classmethod
-    def of(cls, job: Job, outcome: Outcome) -> FinishedTrial:
-        """Of a trial's outcome."""
-        results = {(split, metric): value for split, metric, value in outcome.results}
-        return cls(job, outcome.wall_seconds or 0.0, outcome.environment_id or "", results)
+FinishedTrial = tuple[Job, Outcome]
+"""A trial that this run finished."""
 
 
 def chosen(finished: Sequence[FinishedTrial]) -> list[FinishedTrial]:
@@ -43,38 +31,38 @@ def chosen(finished: Sequence[FinishedTrial]) -> list[FinishedTrial]:
     Empty where even the quickest takes longer than ``LONGEST``.
     """
     quickest: dict[str, FinishedTrial] = {}
-    for one in sorted(finished, key=lambda one: (one.seconds, one.job.trial_id)):
-        quickest.setdefault(one.job.spec.task, one)
-    allowance = SHARE * sum(one.seconds for one in finished)
+    for job, outcome in sorted(finished, key=lambda one: (one[1].wall_seconds or 0.0, one[0].trial_id)):
+        quickest.setdefault(job.spec.task, (job, outcome))
+    allowance = SHARE * sum(outcome.wall_seconds or 0.0 for _, outcome in finished)
     taken: list[FinishedTrial] = []
-    for one in quickest.values():
-        allowance -= one.seconds
-        if one.seconds > LONGEST or (taken and allowance < 0):
+    for job, outcome in quickest.values():
+        seconds = outcome.wall_seconds or 0.0
+        allowance -= seconds
+        if seconds > LONGEST or (taken and allowance < 0):
             break
-        taken.append(one)
+        taken.append((job, outcome))
     return taken
 
 
-def again(one: FinishedTrial) -> Job:
+def again(job: Job) -> Job:
     """The job of the second run: in a folder of its own, leaving no product."""
-    return replace(one.job, folder=one.job.folder / "again", keep_product=False, attempt=1, needs=())
+    return replace(job, folder=job.folder / "again", keep_product=False, attempt=1, needs=())
 
 
-def compared(first: FinishedTrial, outcome: Outcome) -> dict[str, Any]:
+def compared(job: Job, first: Outcome, second: Outcome) -> dict[str, Any]:
     """The journal's detail: how many numbers were compared, and which differ in any bit."""
-    second = FinishedTrial.of(first.job, outcome)
-    common = sorted(first.results.keys() & second.results.keys())
-    differing = [key for key in common if not same(first.results[key], second.results[key])]
-    lost = sorted(first.results.keys() ^ second.results.keys())
+    one, other = ({score[:2]: score.value for score in outcome.results} for outcome in (first, second))
+    common = sorted(one.keys() & other.keys())
+    differing = [key for key in common if not same(one[key], other[key])] + sorted(one.keys() ^ other.keys())
     return {
-        "trial_id": first.job.trial_id,
-        "label": first.job.label,
-        "status": outcome.status,
+        "trial_id": job.trial_id,
+        "label": job.label,
+        "status": second.status,
         "numbers": len(common),
-        "differing": [f"{split}.{metric}" for split, metric in [*differing, *lost]],
-        "equal": outcome.status == Status.DONE and not differing and not lost,
-        "environment_id": second.environment_id,
-        "results": [score._asdict() for score in outcome.results],
+        "differing": [f"{split}.{metric}" for split, metric in differing],
+        "equal": second.status == Status.DONE and not differing,
+        "environment_id": second.environment_id or "",
+        "results": [score._asdict() for score in second.results],
     }
 
 

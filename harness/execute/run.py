@@ -6,6 +6,7 @@ import json
 import secrets
 import shutil
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -42,7 +43,7 @@ class Result:
     run_id: str
     plan: Plan
     reused: int = 0
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[str, str]] = field(default_factory=list)
     stopped: str | None = None
     verdicts: tuple[VerdictRow, ...] = ()
@@ -85,7 +86,10 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
             _end(owner, result, "cancelled")
             raise
         owner.flush()
-        _judge(owner, suite, request, result)
+        with open_reader(request.database) as reader:
+            judgement = judge(suite, result.plan, reader, sequential=request.selection.cap is not None)
+        record_judgement(owner.record, suite.name, result.plan.scale, judgement)
+        result.verdicts = judgement.verdicts
         _end(owner, result, "done" if result.complete else "incomplete")
     return result
 
@@ -143,11 +147,11 @@ class _Running:
         self.seen |= new
         for trial_id in new & stored.keys():
             self.result.reused += 1
-            self._count(stored[trial_id])
+            self.result.counts[stored[trial_id]] += 1
         for job, outcome in self.session.run(plan, stored):
-            self._count(outcome.status)
+            self.result.counts[outcome.status] += 1
             if outcome.status == Status.DONE:
-                self.finished.append(FinishedTrial.of(job, outcome))
+                self.finished.append((job, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
             if outcome.status not in FINAL:
                 self.result.failures.append((job.label, str(outcome.error)))
         self.result.stopped = self.session.stopped
@@ -168,20 +172,9 @@ class _Running:
 
     def repeat(self) -> None:
         """Run a few quick trials of this run once more; whether their numbers come out the same is journalled."""
-        first = {one.job.trial_id: one for one in chosen(self.finished)} if self.result.stopped is None else {}
-        for job, outcome in self.session.repeat([again(one) for one in first.values()]):
-            detail = compared(first[job.trial_id], outcome)
+        repeated = chosen(self.finished) if self.result.stopped is None else []
+        first = {job.trial_id: outcome for job, outcome in repeated}
+        for job, outcome in self.session.repeat(again(job) for job, _ in repeated):
+            detail = compared(job, first[job.trial_id], outcome)
             self.session.owner.record(LogEvent("determinism", detail, self.result.run_id))
             shutil.rmtree(job.folder, ignore_errors=True)
-
-    def _count(self, status: str) -> None:
-        self.result.counts[status] = self.result.counts.get(status, 0) + 1
-
-
-def _judge(owner: Owner, suite: Suite, request: Request, result: Result) -> None:
-    with open_reader(request.database) as reader:
-        at = datetime.now(UTC).replace(tzinfo=None)
-        sequential = request.selection.cap is not None
-        judgement = judge(suite, result.plan, reader, judged_at=at, sequential=sequential)
-    record_judgement(owner.record, suite.name, result.plan.scale, judgement)
-    result.verdicts = judgement.verdicts

@@ -6,11 +6,7 @@ import signal
 import threading
 
 
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 def end_as_interrupted() -> None:
     """From now on SIGTERM raises KeyboardInterrupt; other threads than the main one cannot ask for it."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _interrupt)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)

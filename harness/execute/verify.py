@@ -24,6 +24,7 @@ from harness.execute.run import new_run_id
 from harness.execute.session import Session, SessionRequest, check_data, job_of, now, products_of, trial_row
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.store import Outcome, Owner, Queries, open_reader
+from harness.store.encoding import restored
 from harness.store.events import AdoptedEvent, EnvironmentEvent, LogEvent, OutcomeEvent, PlannedEvent
 from harness.suite import Suite
 from harness.trial.files import replacing
@@ -141,7 +142,7 @@ def matches_of(plan: Plan, reader: Queries) -> list[StoredMatch]:
         "SELECT trial_id, fingerprint, spec, status, wall_seconds FROM trials WHERE scale = ? ORDER BY started_at",
         (plan.scale,),
     ).dicts()
-    specs = {row["trial_id"]: _restored(row["spec"]) for row in rows if row["spec"] is not None}
+    specs = {row["trial_id"]: restored(row["spec"]) for row in rows if row["spec"] is not None}
     known: dict[str, str] = {}
     finished = {row["trial_id"]: row for row in rows if row["status"] in FINAL}
     by_content = {_content(trial_id, specs, known): row for trial_id, row in finished.items() if trial_id in specs}
@@ -167,15 +168,6 @@ def _content(trial_id: str, specs: Mapping[str, Mapping[str, Any]], known: dict[
         }
         known[trial_id] = sha256_of({**spec, "recipe": identity_of(spec["recipe"]), "prerequisites": before})
     return known[trial_id]
-
-
-def _restored(value: Any) -> Any:
-    """JSON has no infinities; the store writes them as words."""
-    if isinstance(value, Mapping):
-        return {key: _restored(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_restored(item) for item in value]
-    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
 
 
 def sample_of(

@@ -10,8 +10,3 @@ from harness.judge.judging import claim_rows as claim_rows
 from harness.judge.judging import judge as judge
 from harness.judge.judging import record_judgement as record_judgement
 from harness.judge.rows import VerdictRow as VerdictRow
-from harness.judge.seeds import Pending as Pending
-from harness.judge.seeds import Purchase as Purchase
-from harness.judge.seeds import next_seeds as next_seeds
-from harness.judge.seeds import pending_claims as pending_claims
-from harness.judge.seeds import with_bought as with_bought

@@ -14,7 +14,6 @@ from harness.judge.design import (
     DesignBlock,
     Estimand,
     Family,
-    GateRule,
     Mode,
     Multiplicity,
     Pairing,
@@ -82,7 +81,7 @@ class DesignBuilder:
                 **judging.model_dump(), seeds=(seeds.min, seeds.primary or seeds.min, seeds.max), sequential=sequential
             ),
             multiplicity=Multiplicity(self._family(question)),
-            gates=tuple(GateRule(**gate.model_dump()) for gate in binding.gates),
+            gates=tuple(binding.gates),
         )  # fmt: skip
         if binding.unbound is not None:
             return replace(_stopped(design, binding.unbound), question=replace(question, mode="none"))

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from harness import stats
 from harness.data.checksums import sha256_of
+from harness.suite.models import Gate
 from harness.vocabulary import Verdict
 
 Mode = Literal["difference", "absolute", "check", "none"]
@@ -29,31 +30,6 @@ class Stop(NamedTuple):
 
     verdict: Verdict
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class GateRule:
-    """Does the cause act? ``metric`` of ``arm``, as a ratio to ``relative_to`` or less ``minus``, against ``value``."""
-
-    metric: str
-    arm: str
-    relative_to: str | None
-    minus: str | None
-    op: str
-    value: float
-
-    @property
-    def arms(self) -> tuple[str, ...]:
-        """The arms that it looks at."""
-        return tuple(arm for arm in (self.arm, self.relative_to, self.minus) if arm is not None)
-
-    @property
-    def of(self) -> str:
-        """Whose metric it is, in words."""
-        return f"{self.arm} / {self.relative_to}" if self.relative_to else " − ".join(self.arms)
-
-    def __str__(self) -> str:
-        return f"{self.metric} of {self.of} {self.op} {self.value:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +194,7 @@ class ClaimDesign:
     estimand: Estimand
     rules: StatisticalRules
     multiplicity: Multiplicity
-    gates: tuple[GateRule, ...] = ()
+    gates: tuple[Gate, ...] = ()
     blocks: tuple[DesignBlock, ...] = ()
     absent: tuple[str, ...] = ()
     stand_in: tuple[str, ...] = ()
@@ -256,7 +232,7 @@ class ClaimDesign:
 
     def flat(self) -> dict[str, Any]:
         """Everything but the blocks, under one name each."""
-        flat: dict[str, Any] = {"scale": self.scale, "gates": [asdict(gate) for gate in self.gates]}
+        flat: dict[str, Any] = {"scale": self.scale, "gates": [gate.model_dump() for gate in self.gates]}
         for part in (self.question, self.pairing, self.estimand, self.rules, self.multiplicity):
             flat |= asdict(part)
         return flat | {"absent": self.absent, "stand_in": self.stand_in, "stopped": self.stopped}

@@ -7,8 +7,9 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from harness.judge.design import DesignBlock, GateRule
+from harness.judge.design import DesignBlock
 from harness.judge.evidence import Evidence
+from harness.suite.models import Gate
 
 _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt,
@@ -19,7 +20,7 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
 class GateReading:
     """A gate on one benchmark; ``value`` is None where it was not measured, ``reason`` says why."""
 
-    rule: GateRule
+    rule: Gate
     benchmark: str
     value: float | None
     passed: bool
@@ -37,7 +38,7 @@ class GateReading:
         return f"{rule.metric} of {rule.of} is {self.value:.4g} on {self.benchmark}, not {rule.op} {rule.value:g}"
 
 
-def read_gate(rule: GateRule, block: DesignBlock, evidence: Evidence) -> GateReading:
+def read_gate(rule: Gate, block: DesignBlock, evidence: Evidence) -> GateReading:
     """The gate's metric, a mean over the seeds of its arm that are done; a ratio or a difference where it is one."""
     value, reason = _mean(rule.metric, rule.arm, block, evidence)
     if value is not None and rule.relative_to is not None:

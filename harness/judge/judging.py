@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +67,18 @@ class ExaminedClaim:
 
 
 def judge(
-    suite: Suite, plan: Plan, reader: Queries, *, judged_at: datetime, sequential: bool = False,
+    suite: Suite, plan: Plan, reader: Queries, *, judged_at: datetime | None = None, sequential: bool = False,
     compute_checks: bool = True,
 ) -> Judgement:  # fmt: skip
     """Judge every claim of a suite from exactly the trials of its plan.
 
     Args:
         reader: an open store; nothing is written.
+        judged_at: UTC without a zone; None: now.
         sequential: seeds were bought by the policy; a claim that was judged so before stays so.
         compute_checks: whether checks of identities that are not stored are computed (in another process).
     """
+    judged_at = judged_at or datetime.now(UTC).replace(tzinfo=None)
     designs = claim_designs(suite, plan, sequential=sequential)
     earlier = earlier_verdicts(reader, designs, plan.scale)
     evidence = read_evidence(reader, {trial for design in designs for trial in design.trial_ids()})

@@ -17,6 +17,7 @@ from harness.judge.evidence import Evidence
 from harness.judge.gates import GateReading
 from harness.judge.pairs import Pairs, mean_of, pair
 from harness.judge.replication import replication
+from harness.judge.tests import inference
 from harness.judge.units import ExaminedBlock, Unit
 from harness.judge.verdicts import decide, least_favourable
 from harness.suite.models import REPORTED
@@ -313,8 +314,7 @@ def _entries(design: ClaimDesign, unit: Unit, word: str) -> list[dict[str, Any]]
 
 def _entry(design: ClaimDesign, pairs: Pairs) -> dict[str, Any]:
     values, rules = pairs.values, design.rules
-    rule = rules.stopping
-    tested = stats.paired_t(values, rules.alpha) if rule is None else rule.inference(values, rules.alpha)
+    tested = inference(tuple(values), rules.stopping, rules.alpha)
     return {
         "n": tested.n,
         "difference": finite(tested.estimate),

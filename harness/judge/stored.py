@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+from harness.judge.ablation import ablations
 from harness.judge.judging import claim_rows, judge, record_judgement
 from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner, Reader, open_reader
 from harness.store.events import ClaimsEvent
-from harness.suite import Suite
+from harness.suite import Suite, load_suite
 
 
 def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
@@ -27,11 +28,8 @@ def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan,
         with open_reader(database) as reader:
             selection = as_last_run(suite, selection, reader)
             plan = stored_plan(suite, selection, reader)
-            at = datetime.now(UTC).replace(tzinfo=None)
             # Checks of identities need torch; a run computes them, and what is stored of this code is used here.
-            judgement = judge(
-                suite, plan, reader, judged_at=at, sequential=selection.cap is not None, compute_checks=False
-            )
+            judgement = judge(suite, plan, reader, sequential=selection.cap is not None, compute_checks=False)
         record_judgement(owner.record, suite.name, plan.scale, judgement)
     return plan, judgement.verdicts
 
@@ -80,3 +78,31 @@ def stored_otherwise(plan: Plan, reader: Reader) -> int:
         (plan.suite, plan.scale),
     ).rows
     return sum(tuple(row) in lacking for row in rows)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedSuite:
+    """A suite's verdicts at a scale.
+
+    Attributes:
+        superseded: stored trials of its cells that other code, recipes or data made: they are not judged.
+        adopted: judged trials that older code made and that count as today's (``harness verify --adopt``).
+    """
+
+    suite: Suite
+    plan: Plan
+    verdicts: tuple[VerdictRow, ...]
+    ablations: list[dict[str, Any]]
+    superseded: int
+    adopted: int
+
+
+def judge_suite(name: str, selection: Selection, database: Path) -> JudgedSuite:
+    """Judge a suite, named or by its path, from the stored trials, and store the verdicts; nothing is run."""
+    suite = load_suite(name)
+    plan, verdicts = judge_now(suite, selection, database)
+    with open_reader(database) as reader:
+        wanted = [trial.trial_id for trial in plan.trials]
+        adopted = len(reader.query("SELECT trial_id FROM adoptions WHERE trial_id = ANY(?)", [wanted]))
+        measured = ablations(suite, plan, reader)
+        return JudgedSuite(suite, plan, verdicts, measured, stored_otherwise(plan, reader), adopted)

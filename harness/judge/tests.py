@@ -95,7 +95,7 @@ class Paired(Test):
         if self.sized and self.rule is not None:
             return self.rule.directed_p(self.values)
         if self.sized:
-            p, leaning = _tested(self.values, None).p, self.estimate
+            p, leaning = inference(self.values, None).p, self.estimate
         elif self.rule is not None:
             p, leaning = sign_p(self.values), float(sum((value > 0) - (value < 0) for value in self.values))
         else:
@@ -112,7 +112,7 @@ class Paired(Test):
         """1 − α interval of the mean difference; the whole line where only signs were tested."""
         if not self.sized:
             return -math.inf, math.inf
-        tested = _tested(self.values, self.rule, alpha)
+        tested = inference(self.values, self.rule, alpha)
         return tested.low, tested.high
 
     def p_smaller(self, m: float) -> float:
@@ -129,8 +129,8 @@ class Paired(Test):
 
 
 @lru_cache(maxsize=4096)
-def _tested(values: tuple[float, ...], rule: stats.StoppingRule | None, alpha: float = 0.05) -> stats.Inference:
-    """The policy asks again each round, although one comparison has changed."""
+def inference(values: tuple[float, ...], rule: stats.StoppingRule | None, alpha: float = 0.05) -> stats.Inference:
+    """The test of paired differences; cached, since the policy asks again although one comparison has changed."""
     return stats.paired_t(values, alpha) if rule is None else rule.inference(values, alpha)
 
 

@@ -197,19 +197,17 @@ def _refusal(key: str, why: Mapping[str, str], settings: Mapping[str, Setting]) 
     return f"--set {key}: benchmark '{first}' does not take it: {message}; choose others by --benchmark: {shown}"
 
 
-def _prerequisites(
-    suite: Suite, base: Setting, found: Content, seed: int, trials: dict[str, Trial]
-) -> dict[str, Start]:
+def _prerequisites(suite: Suite, base: Setting, cell: Content, seed: int, trials: dict[str, Trial]) -> dict[str, Start]:
     """What a trial starts from, by name; trials that make it are added to the plan before the trial itself."""
     before: dict[str, Start] = {}
-    for name, wanted in needed(base, found.slots).items():
+    for name, wanted in needed(base, cell.slots).items():
         if wanted.weights is not None:
             model = Part.from_json(wanted.model) if wanted.model else None
             before[name] = Start(model, weights=wanted.weights, content=data_identity(wanted.weights))
             continue
         own = prerequisite_content(base, wanted)
         at = 0 if wanted.seeds == "shared" else seed
-        trial = _trial(suite, base, f"prerequisite:{name}", own, at, {})
+        trial = _trial(suite, base, f"prerequisite:{name}", own, at, {}, None)
         trials.setdefault(trial.trial_id, trial)
         before[name] = Start(own.model, own.slots, trial.trial_id)
     return before
@@ -252,17 +250,11 @@ def _reference(suite: Suite, base: Setting, arms: Mapping[str, Arm], wanted: Sel
 
 
 def _trial(
-    suite: Suite,
-    base: Setting,
-    arm: str,
-    cell: Content,
-    seed: int,
-    before: Mapping[str, Start],
-    reference: Start | None = None,
+    suite: Suite, base: Setting, arm: str, cell: Content, seed: int, needs: Mapping[str, Start], reference: Start | None
 ) -> Trial:
     other = None if reference == Start(cell.model, cell.slots.of("norm")) else reference
     data = data_identity(cell.data.name, cell.data.values)
-    spec = TrialSpec(cell.task, cell.data, data, cell.model, cell.recipe, cell.slots, seed, base.scale, before, other)
+    spec = TrialSpec(cell.task, cell.data, data, cell.model, cell.recipe, cell.slots, seed, base.scale, needs, other)
     spec_id = sha256_of({**spec.to_json(), "recipe": identity_of(cell.recipe)})
     code = fingerprint(roots_of(spec))
     trial_id = hashlib.sha256(f"{spec_id}/{code}".encode()).hexdigest()  # content and code together

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError, choices
-from harness.registry.files import load_file
+from harness.registry.index import load_file
 from harness.registry.user_methods import UserMethod, register
 from harness.suite.models import Arm
 

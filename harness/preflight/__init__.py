@@ -5,5 +5,4 @@ from harness.preflight.devices import device as device
 from harness.preflight.rows import CellResult as CellResult
 from harness.preflight.rows import PreflightReport as PreflightReport
 from harness.preflight.rows import PreflightSettings as PreflightSettings
-from harness.preflight.rows import missing_sources as missing_sources
 from harness.preflight.rows import preflight as preflight

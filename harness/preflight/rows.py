@@ -72,6 +72,11 @@ class PreflightReport:
         """The cells that do not build."""
         return tuple(cell for cell in self.cells if cell.error)
 
+    @property
+    def missing(self) -> dict[str, int]:
+        """For how many cells each source of data or weights is missing, by name."""
+        return dict(sorted(Counter(name for cell in self.cells for name in cell.missing).items()))
+
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
         return {**asdict(self), "failed": [f"{cell.suite}/{cell.benchmark}/{cell.arm}" for cell in self.failed]}
@@ -166,8 +171,3 @@ def _steps(cell: PreflightCell, measured: Measurement) -> int | None:
     else:
         per_epoch = max(1, measured.items_per_epoch // recipe.batch_size)
     return None if per_epoch is None and recipe.steps is None else recipe.total_steps(per_epoch or 1)
-
-
-def missing_sources(cells: Sequence[CellResult]) -> dict[str, int]:
-    """For how many cells each source of data or weights is missing, by name."""
-    return dict(sorted(Counter(name for cell in cells for name in cell.missing).items()))

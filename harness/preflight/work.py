@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness.data.checksums import sha256_of
-from harness.data.locate import require_data
-from harness.errors import MissingDataError
+from harness.data.locate import is_here
 from harness.plan.planning import Plan, Trial
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import UserMethod
@@ -78,16 +77,14 @@ class PreflightCell:
     missing: tuple[str, ...] = ()
 
 
-def cells_of(plan: Plan, own_methods: tuple[UserMethod, ...] = ()) -> list[PreflightCell]:
+def cells_of(plan: Plan, own: tuple[UserMethod, ...] = ()) -> list[PreflightCell]:
     """Every cell of a plan at its first seed, prerequisites first."""
     by_id = {trial.trial_id: trial for trial in plan.trials}
     named = {link.trial_id for link in plan.links}
     first = {(link.benchmark, link.arm): by_id[link.trial_id] for link in reversed(plan.links)}
     asked = [((trial.benchmark, trial.arm), trial) for trial in plan.trials if trial.trial_id not in named]
     asked += [(cell, first[cell]) for cell in plan.cells]
-    return [
-        PreflightCell(plan.suite, *cell, trial, work_of(trial, own_methods), missing_of(trial)) for cell, trial in asked
-    ]
+    return [PreflightCell(plan.suite, *cell, trial, work_of(trial, own), missing_of(trial)) for cell, trial in asked]
 
 
 def work_of(trial: Trial, own_methods: tuple[UserMethod, ...] = ()) -> Workload:
@@ -138,10 +135,6 @@ def _without_sizes(value: Any) -> Any:
 def missing_of(trial: Trial) -> tuple[str, ...]:
     """What of its data and published weights is not here, by name."""
     weights = [start.weights for start in trial.spec.prerequisites.values() if start.weights is not None]
-    missing = []
-    for kind, name in [("data", trial.spec.data.name), *(("weights", name) for name in weights)]:
-        try:
-            require_data(name, trial.spec.data.values if kind == "data" else {})
-        except MissingDataError:
-            missing.append(f"{kind} {name}")
-    return tuple(missing)
+    missing = [f"weights {name}" for name in weights if not is_here(name, {})]
+    data = trial.spec.data
+    return tuple(missing if is_here(data.name, data.values) else [f"data {data.name}", *missing])

@@ -5,94 +5,49 @@ from __future__ import annotations
 import multiprocessing
 import os
 import tempfile
-import time
-from collections import deque
 from collections.abc import Iterator, Sequence
-from multiprocessing.connection import Connection, wait
+from concurrent.futures import as_completed
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pebble import ProcessExpired, ProcessPool
 
 from harness.preflight.work import Measurement, Workload
 
-
-def _serve(pipe: Connection, folder: Path, threads: int) -> None:
-    """Measure what comes in until the pipe closes."""
-    from harness.preflight.measure import Copies, measure
-
-    copies = Copies(folder)
-    while True:
-        try:
-            work: Workload = pipe.recv()
-        except EOFError:
-            return
-        pipe.send(measure(work, copies, threads))
+if TYPE_CHECKING:
+    from harness.preflight.measure import Copies
 
 
-class _Worker:
-    """One process, its pipe and what it is busy with."""
+@cache
+def _copies(folder: Path) -> Copies:
+    """The copies of this process."""
+    from harness.preflight.measure import Copies
 
-    def __init__(self, folder: Path, threads: int) -> None:
-        spawn = multiprocessing.get_context("spawn")
-        self.folder = Path(tempfile.mkdtemp(dir=folder))
-        self.pipe, theirs = spawn.Pipe()
-        self.process = spawn.Process(target=_serve, args=(theirs, self.folder, threads), daemon=False)
-        self.process.start()
-        theirs.close()
-        self.work: Workload | None = None
-        self.began = 0.0
+    return Copies(Path(tempfile.mkdtemp(dir=folder)))
 
-    def begin(self, work: Workload) -> None:
-        """Send a piece of work."""
-        self.work, self.began = work, time.monotonic()
-        self.pipe.send(work)
 
-    def end(self) -> None:
-        """Close the pipe; what still runs is killed."""
-        self.pipe.close()
-        if self.work is not None:
-            self.process.kill()
-        self.process.join(timeout=10)
+def _measure(work: Workload, folder: Path, threads: int) -> Measurement:
+    from harness.preflight.measure import measure
+
+    return measure(work, _copies(folder), threads)
 
 
 def measured(works: Sequence[Workload], jobs: int, timeout: float) -> Iterator[tuple[Workload, Measurement]]:
-    """Every piece of work with its measurement, as it comes in."""
-    waiting = deque(works)
+    """Every piece of work with its measurement, as it comes in; what still runs at the end is killed."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    with tempfile.TemporaryDirectory(prefix="harness-preflight-") as name:
-        folder = Path(name)
-        workers: list[_Worker] = []
+    with tempfile.TemporaryDirectory(prefix="harness-preflight-") as folder:
+        pool = ProcessPool(min(jobs, len(works) or 1), context=multiprocessing.get_context("spawn"))
         try:
-            while waiting or any(worker.work for worker in workers):
-                while waiting and len(workers) < jobs:
-                    workers.append(_Worker(folder, threads))
-                for worker in workers:
-                    if worker.work is None and waiting:
-                        worker.begin(waiting.popleft())
-                yield from _arrived(workers, timeout)
+            asked = {pool.schedule(_measure, (work, Path(folder), threads), timeout=timeout): work for work in works}
+            for answer in as_completed(asked):
+                try:
+                    measurement: Measurement = answer.result()
+                except ProcessExpired as died:
+                    measurement = Measurement("process", f"the process died (exit {died.exitcode}); out of memory?")
+                except TimeoutError:
+                    measurement = Measurement("process", f"took longer than {timeout:g} s")
+                yield asked[answer], measurement
         finally:
-            for worker in workers:
-                worker.end()
-
-
-def _arrived(workers: list[_Worker], timeout: float) -> Iterator[tuple[Workload, Measurement]]:
-    """What has come in; workers that died or took too long are taken out."""
-    wait([worker.pipe for worker in workers if worker.work is not None], timeout=1.0)
-    for worker in list(workers):
-        work = worker.work
-        if work is None:
-            continue
-        try:
-            if worker.pipe.poll():
-                measurement: Measurement = worker.pipe.recv()
-                worker.work = None
-                yield work, measurement
-                continue
-        except (EOFError, ConnectionError):
-            worker.process.join(timeout=10)
-            error = f"the process died (exit {worker.process.exitcode}); out of memory?"
-        else:
-            if time.monotonic() - worker.began <= timeout:
-                continue
-            error = f"took longer than {timeout:g} s"
-        yield work, Measurement("process", error)
-        worker.end()
-        workers.remove(worker)
+            pool.stop()
+            pool.join()

@@ -1,15 +1,19 @@
 """Frozen records with which tasks, data sources and models introduce themselves (methods: ``methods.cards``).
 
 Each module under ``suites/tasks``, ``suites/data`` and ``suites/models`` ends with ``CARD``, plain data only; named
-data sources are declared in YAML (``harness.registry.sources``). The static index is made of these, so that files are
+data sources are declared in YAML (:func:`named_sources`). The static index is made of these, so that files are
 validated and planned without importing torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, get_type_hints
+
+from harness.trial.options import option
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,3 +84,32 @@ class ModelCard(Card):
 
     source: str
     slots: tuple[str, ...] = ()
+
+
+def named_sources(module: ModuleType) -> tuple[DataCard, ...]:
+    """The sources that are declared beside a layout's module, in YAML; none where there is no such file.
+
+    ``suites/data/sources/<module>.yaml`` holds the fields of ``DataCard`` by the source's name under ``sources`` and
+    those that all of them share under ``shared``. ``options`` names a record of the module; ``defaults`` are defaults
+    of it that differ for the source.
+    """
+    file = Path(str(module.__file__))
+    file = file.parent / "sources" / f"{file.stem}.yaml"
+    if not file.is_file():
+        return ()
+    from ruamel.yaml import YAML
+
+    declared = YAML(typ="safe").load(file)
+    shared = declared.get("shared", {})
+    return tuple(_card(module, name, {**shared, **fields}) for name, fields in declared["sources"].items())
+
+
+def _card(module: ModuleType, name: str, fields: Mapping[str, Any]) -> DataCard:
+    given: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    options, defaults = given.pop("options", None), given.pop("defaults", {})
+    record = getattr(module, options) if options else None
+    if record is not None and defaults:
+        hints = get_type_hints(record)
+        changed = [(key, hints[key], option(value)) for key, value in defaults.items()]
+        record = make_dataclass(options, changed, bases=(record,), frozen=True, slots=True, kw_only=True)
+    return DataCard(name=name, options=record, **given)

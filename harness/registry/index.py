@@ -8,22 +8,23 @@ are listed by name and imported when one is asked for. A user's own file comes f
 
 from __future__ import annotations
 
-import importlib
+import hashlib
+import importlib.util
 import json
 import logging
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from harness.errors import HarnessError, choices
-from harness.registry.cards import DataCard, ModelCard, TaskCard
-from harness.registry.files import load_file
+from harness.registry.cards import DataCard, ModelCard, TaskCard, named_sources
 from harness.registry.shipped import METHOD_CARDS
-from harness.registry.sources import named_sources
 from harness.trial.options import Option, OptionType, options_of
 from harness.vocabulary import Kind
 
@@ -78,6 +79,31 @@ class Entry(Generic[CardT]):
             raise HarnessError(f"{self.kind} '{self.name}': cannot load {where}: {error}") from error
         declared = [card.options for card in cards_in(module) if card.name == self.card.name]  # type: ignore[attr-defined]
         return Component(found, declared[0]) if self.kind != "method" and declared[0] else Component(found)
+
+
+def load_file(path: Path) -> ModuleType:
+    """The module of a file, run once per process; its folder is importable while it runs.
+
+    Raises:
+        HarnessError: it is no Python file, or running it fails.
+    """
+    name = f"own_{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise HarnessError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise HarnessError(f"{path} does not run: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
 
 
 class Entries(dict[str, Entry[CardT]]):

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import registry
-from harness.registry.files import load_file
-from harness.registry.index import declared_by
+from harness.registry.index import declared_by, load_file
 from harness.registry.shipped import METHOD_CARDS
 
 

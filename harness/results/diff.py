@@ -83,12 +83,6 @@ def difference(reader: Reader, first: str, second: str) -> RunDifference:
     """Compare two runs; numbers that are equal to the last bit are left out."""
     runs = [str(find_run(reader, text)["run_id"]) for text in (first, second)]
     old, new = ({row["trial_id"] for row in reader.run_trials(run)} for run in runs)
-    return RunDifference(
-        first=runs[0],
-        second=runs[1],
-        shared_trials=len(old & new),
-        only_first=len(old - new),
-        only_second=len(new - old),
-        verdicts=[VerdictChange(*row) for row in reader.query(_VERDICTS, runs).rows],
-        cells=[CellChange(*row) for row in reader.query(_CELLS, runs).rows],
-    )
+    verdicts = [VerdictChange(*row) for row in reader.query(_VERDICTS, runs).rows]
+    cells = [CellChange(*row) for row in reader.query(_CELLS, runs).rows]
+    return RunDifference(runs[0], runs[1], len(old & new), len(old - new), len(new - old), verdicts, cells)

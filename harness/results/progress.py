@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from harness.judge.rows import finite
 from harness.store import Reader
 from harness.vocabulary import FINAL, Status
 
@@ -103,7 +103,7 @@ def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | N
     bought = reader.query(_BOUGHT, [run["run_id"]]).dicts()
     seen = [row[key] for row in rows for key in ("started_at", "at") if row[key] is not None]
     quiet = (at - max([run["started_at"], *seen])).total_seconds()
-    running = [row for row in new if row["status"] == Status.RUNNING]
+    running = [row for row in new if row["status"] == Status.RUNNING][:SHOWN]
     return RunProgress(
         run_id=run["run_id"],
         suite=run["suite"],
@@ -117,7 +117,7 @@ def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | N
         left_seconds=None if rate is None else round((len(new) - len(ended)) / rate, 1),
         silent=quiet > SILENT_SECONDS,
         quiet_seconds=round(max(0.0, quiet), 1),
-        running=tuple(_running(row) for row in running[:SHOWN]),
+        running=tuple(RunningTrial(row["label"], row["step"], row["steps"], finite(row["loss"])) for row in running),
         failures=tuple(
             FailedTrial(row["label"], row["status"], str(row["error"] or "").split("\n")[0][:300])
             for row in failed[-SHOWN:]
@@ -125,11 +125,6 @@ def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | N
         bought=tuple(_bought(row["at"], row["detail"]) for row in bought[:SHOWN]),
         bought_count=len(bought),
     )
-
-
-def _running(row: Mapping[str, Any]) -> RunningTrial:
-    known = row["loss"] is not None and math.isfinite(row["loss"])
-    return RunningTrial(row["label"], row["step"], row["steps"], row["loss"] if known else None)
 
 
 def _bought(at: datetime, detail: Any) -> BoughtSeed:

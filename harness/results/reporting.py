@@ -99,9 +99,8 @@ def suites_in(database: Path) -> list[str]:
         HarnessError: nothing has run yet.
     """
     with open_reader(database) as reader:
-        rows = reader.query(
-            "SELECT suite, arg_max(spec ->> '$.path', started_at) FROM runs GROUP BY suite ORDER BY suite"
-        ).rows
+        sql = "SELECT suite, arg_max(spec ->> '$.path', started_at) FROM runs GROUP BY suite ORDER BY suite"
+        rows = reader.query(sql).rows
     if not rows:
         raise HarnessError(f"{database} holds no run yet; 'harness run SUITE' makes one, or name a suite here")
     return [path if path and Path(path).is_file() else name for name, path in rows]

@@ -18,8 +18,6 @@ from harness.store.queries import Queries as Queries
 from harness.store.queries import QueryResult as QueryResult
 from harness.store.readers import Reader as Reader
 from harness.store.readers import open_reader as open_reader
-from harness.store.rebuild import Rebuilt as Rebuilt
-from harness.store.rebuild import StoreProblem as StoreProblem
 from harness.store.rebuild import check as check
 from harness.store.rebuild import rebuild as rebuild
 from harness.store.tables import TABLES as TABLES

@@ -16,6 +16,11 @@ def utc_now() -> str:
     return _iso(datetime.now(UTC))
 
 
+def stamp() -> str:
+    """This moment, for the name of a file."""
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+
+
 def _iso(moment: datetime) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
@@ -48,6 +53,15 @@ def _plain(value: Any) -> Any:
     if hasattr(value, "__fspath__"):
         return value.__fspath__()
     raise TypeError(f"a {type(value).__name__} has no JSON form")
+
+
+def restored(value: Any) -> Any:
+    """Plain data of the store with its words for NaN and infinities as numbers again."""
+    if isinstance(value, Mapping):
+        return {key: restored(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [restored(item) for item in value]
+    return float(value) if value in ("NaN", "Infinity", "-Infinity") else value
 
 
 def _finite(value: Any) -> Any:

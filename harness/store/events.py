@@ -7,7 +7,6 @@ replace their suite's. A new kind is one subclass of :class:`Event`, which regis
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
@@ -38,7 +37,7 @@ CHANGED_IN_PART = ("runs", "trials", "sweeps", "sweep_points")
 
 
 @dataclass(frozen=True)
-class Event(ABC):
+class Event:
     """Something that happened; ``at`` is when, as ISO text in UTC (None: when it is recorded).
 
     Attributes:
@@ -100,13 +99,14 @@ class Event(ABC):
         parts = self.parts.items()
         return [(table, row) for part, (table, _) in parts if table in CHANGED_IN_PART for row in self._rows(part)]
 
-    @abstractmethod
     def fold(self, rows: PendingRows) -> None:
-        """Change the rows that it is about.
+        """Change the rows that it is about: unless a kind says otherwise, set the columns that they bring.
 
         Raises:
             KeyError, TypeError, ValueError, AttributeError, OverflowError: it makes no sense; nothing was changed.
         """
+        for table, row in self.touches():
+            rows.merge(table, row)
 
 
 def read_event(line: Mapping[str, Any]) -> Event:
@@ -133,22 +133,9 @@ class SessionEvent(Event):
     pid: int | None = None
     host: str | None = None
 
-    def fold(self, rows: PendingRows) -> None:
-        """Nothing: it tells who wrote the segment."""
-
 
 @dataclass(frozen=True)
-class _ColumnsEvent(Event):
-    """Some columns of one row: its only part."""
-
-    def fold(self, rows: PendingRows) -> None:
-        """Add the columns."""
-        for table, row in self.touches():
-            rows.merge(table, row)
-
-
-@dataclass(frozen=True)
-class RunEvent(_ColumnsEvent):
+class RunEvent(Event):
     """Columns of a row of ``runs``; later ones add to it."""
 
     kind = "run"
@@ -198,8 +185,7 @@ class PlannedEvent(Event):
                 rows.put("trials", known | blank | {"status": Status.QUEUED, "error": None})
             elif blank:
                 rows.put("trials", known | blank)
-        for link in links:
-            rows.put("run_trials", link)
+        rows.put("run_trials", *links)
 
 
 @dataclass(frozen=True)
@@ -262,11 +248,7 @@ class OutcomeEvent(Event):
     run_id: str | None = None
 
     def check(self) -> None:
-        """Refuse an outcome that could not be ingested.
-
-        Raises:
-            StoreError: see :meth:`Outcome.check`.
-        """
+        """Refuse an outcome that could not be ingested; raises as :meth:`Outcome.check`."""
         super().check()
         self.outcome.check()
 
@@ -295,16 +277,13 @@ class OutcomeEvent(Event):
             rows.log(self, "duplicate", detail)
             return
         row = convert("trials", {name: parts[name] for name in COLUMNS if name in parts})
-        final = outcome.status in FINAL
-        kept = [
-            (table, converted(table, parts[table], trial_id=trial_id)) for table in ("results", "artifacts") if final
-        ]
-        series = [arrow_series(trial_id, one) for one in parts["series"] if final]
+        numbers = parts if outcome.status in FINAL else dict.fromkeys(("results", "artifacts", "series"), ())
+        kept = {table: converted(table, numbers[table], trial_id=trial_id) for table in ("results", "artifacts")}
+        series = [arrow_series(trial_id, one) for one in numbers["series"]]
         rows.put("trials", known | {"error": None} | row)
-        for table, made in kept:
-            for product in made:
-                rows.put(table, product)
-        rows.extend_series(series)
+        for table, made in kept.items():
+            rows.put(table, *made)
+        rows.series += series
         rows.drop("progress", trial_id)
 
 
@@ -364,15 +343,14 @@ class VerdictsEvent(Event):
         gates: dict[tuple[str, str], list[Row]] = {(one["claim_id"], one["scale"]): [] for one in verdicts}
         for gate in converted("gates", self.gates, scale=self.scale):
             gates.setdefault((gate["claim_id"], gate["scale"]), []).append(gate)
-        for table, made in (("verdicts", verdicts), ("verdict_trials", sides)):
-            for row in made:
-                rows.put(table, row)
+        rows.put("verdicts", *verdicts)
+        rows.put("verdict_trials", *sides)
         for (claim_id, scale), measured in gates.items():
             rows.replace("gates", {"claim_id": claim_id, "scale": scale}, measured)
 
 
 @dataclass(frozen=True)
-class SweepEvent(_ColumnsEvent):
+class SweepEvent(Event):
     """Columns of a row of ``sweeps``; later ones add to it."""
 
     kind = "sweep"
@@ -382,7 +360,7 @@ class SweepEvent(_ColumnsEvent):
 
 
 @dataclass(frozen=True)
-class SweepPointEvent(_ColumnsEvent):
+class SweepPointEvent(Event):
     """Columns of a row of ``sweep_points``; later ones add to it."""
 
     kind = "sweep_point"
@@ -403,8 +381,7 @@ class AdoptedEvent(Event):
 
     def fold(self, rows: PendingRows) -> None:
         """Keep them; a trial that is adopted again keeps the newest."""
-        for row in converted("adoptions", self.adoptions):
-            rows.put("adoptions", row)
+        rows.put("adoptions", *converted("adoptions", self.adoptions))
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class PendingRows:
         self._changed: dict[str, set[Key]] = {table: set() for table in KEYS}
         self._dropped: dict[str, set[Key]] = {table: set() for table in KEYS}
         self._replaced: dict[str, dict[tuple[tuple[str, Any], ...], list[Row]]] = {}
-        self._series: list[pa.Table] = []
+        self.series: list[pa.Table] = []  # to be added to ``metrics``
         self._log: list[Row] = []
         self._load(events)
 
@@ -49,16 +49,16 @@ class PendingRows:
         """A row that the event touches, as it is now; empty where there is none."""
         return self._rows[table].get(key, {})
 
-    def put(self, table: str, row: Row) -> None:
-        """Set a converted row, in place of the one of its key.
+    def put(self, table: str, *rows: Row) -> None:
+        """Set converted rows, each in place of the one of its key.
 
         Raises:
-            ValueError: a part of the key is missing.
+            ValueError: a part of a key is missing; no row was set.
         """
-        key = key_of(table, row)
-        self._rows[table][key] = row
-        self._changed[table].add(key)
-        self._dropped[table].discard(key)
+        for key, row in [(key_of(table, row), row) for row in rows]:
+            self._rows[table][key] = row
+            self._changed[table].add(key)
+            self._dropped[table].discard(key)
 
     def merge(self, table: str, given: Mapping[str, Any]) -> None:
         """Set some columns of a row; raises as :func:`convert` and :meth:`put`."""
@@ -74,10 +74,6 @@ class PendingRows:
     def replace(self, table: str, where: Mapping[str, Any], rows: Sequence[Row]) -> None:
         """Let these be all rows whose columns have the values of ``where``, which leave one column of a key free."""
         self._replaced.setdefault(table, {})[tuple(where.items())] = list(rows)
-
-    def extend_series(self, series: Iterable[pa.Table]) -> None:
-        """Add rows to ``metrics``."""
-        self._series.extend(series)
 
     def log(self, event: Event, kind: str, detail: Any) -> None:
         """Add a row to ``events``."""
@@ -96,10 +92,6 @@ class PendingRows:
         kind = "unreadable" if line is None else "rejected"
         self._log.append(convert("events", {"run_id": run_id, "kind": kind, "detail": detail}) | {"at": at})
 
-    def mark(self, segment: str, end: int) -> None:
-        """Remember how far a segment is ingested."""
-        self.put("ingested", {"segment": segment, "offset": end})
-
     def write(self) -> None:
         """Write all changed rows; the caller commits."""
         for table, changed in self._changed.items():
@@ -112,10 +104,10 @@ class PendingRows:
             for where, rows in groups.items():
                 self._replace(table, dict(where), rows)
         self._write("events", self._log)
-        if self._series:
+        if self.series:
             import pyarrow as pa
 
-            write_rows(self._connection, "metrics", pa.concat_tables(self._series))
+            write_rows(self._connection, "metrics", pa.concat_tables(self.series))
 
     def _replace(self, table: str, where: dict[str, Any], rows: list[Row]) -> None:
         condition = " AND ".join(f'"{column}" = ?' for column in where)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import heapq
 import time
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from harness.store.errors import StoreError
 from harness.store.events import Event, read_event
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+A = TypeVar("A")
+T = TypeVar("T")
 BATCH_BYTES = 8 << 20
 """Bytes of journal in one transaction."""
 
@@ -101,15 +103,15 @@ def _ingest_batch(connection: DuckDBPyConnection, entries: list[_Entry]) -> None
 
 
 def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str | None = None) -> None:
-    events = [_read(entry) if reason is None else reason for entry in entries]
+    events = [_tried(_read, entry.content) if reason is None else reason for entry in entries]
     connection.execute("BEGIN")
     try:
         rows = PendingRows(connection, [event for event in events if isinstance(event, Event)])
         for entry, event in zip(entries, events, strict=True):
-            refused = _fold(event, rows) if isinstance(event, Event) else event
+            refused = _tried(event.fold, rows) if isinstance(event, Event) else event
             if refused is not None:
                 rows.reject(entry.content, entry.segment, entry.end, refused)
-            rows.mark(entry.segment, entry.end)
+            rows.put("ingested", {"segment": entry.segment, "offset": entry.end})
         rows.write()
         connection.execute("COMMIT")
     except BaseException:
@@ -117,20 +119,13 @@ def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str
         raise
 
 
-def _read(entry: _Entry) -> Event | str:
-    """The event of a line, or why there is none."""
-    if entry.content is None:
-        return "not a JSON object"
-    try:
-        return read_event(entry.content)
-    except REJECTABLE as error:
-        return f"{type(error).__name__}: {error}"
+def _read(content: dict[str, Any] | None) -> Event | str:
+    return "not a JSON object" if content is None else read_event(content)
 
 
-def _fold(event: Event, rows: PendingRows) -> str | None:
-    """Fold an event; why it cannot be, or None."""
+def _tried(call: Callable[[A], T], given: A) -> T | str:
+    """What a call gives, or why a line makes no sense."""
     try:
-        event.fold(rows)
+        return call(given)
     except REJECTABLE as error:
         return f"{type(error).__name__}: {error}"
-    return None

@@ -18,13 +18,12 @@ import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import cache
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
-from harness.store.encoding import encode, utc_now
+from harness.store.encoding import encode, stamp, utc_now
 from harness.store.errors import StoreError
 from harness.store.events import VERSION, Event
 from harness.store.locking import hold_segment, segment_is_held
@@ -43,9 +42,8 @@ class Journal:
 
     def __init__(self, folder: Path, session: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", session)[:80] or "session"
-        self.path = folder / f"{moment}-{name}-{secrets.token_hex(2)}{_SUFFIX}"
+        self.path = folder / f"{stamp()}-{name}-{secrets.token_hex(2)}{_SUFFIX}"
         self.segment = self.path.name.removesuffix(_SUFFIX)
         # Named as a segment only once it is held: an unheld segment is a dead owner's, and would be archived.
         unnamed = self.path.with_suffix(".new")

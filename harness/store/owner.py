@@ -179,14 +179,10 @@ class Owner:
 
     # the file
 
-    def _hold(self, use: Callable[[DuckDBPyConnection], T], after: Callable[[], None] | None = None) -> T:
-        """Use the database alone; ``after`` runs under the same lock once the file is closed."""
-        with writing(self.paths):
-            with open_for_writing(self.paths) as connection:
-                outcome = use(connection)
-            if after is not None:
-                after()
-            return outcome
+    def _hold(self, use: Callable[[DuckDBPyConnection], T]) -> T:
+        """Use the database alone."""
+        with writing(self.paths), open_for_writing(self.paths) as connection:
+            return use(connection)
 
     def _ingest_all(self) -> None:
         done = False
@@ -227,15 +223,15 @@ class Owner:
         except StoreHeldError as held:
             self._tell_held(held)
         except Exception as error:  # the thread must outlive whatever happens: the journal is safe
-            message = f"{self.paths.database} cannot be brought up to date ({error}); the journal goes on"
-            if self._told != message:
-                self._told = message
-                self._tell(message)
+            self._tell_once(str(error), f"cannot be brought up to date ({error}); the journal goes on")
 
     def _tell_held(self, held: StoreHeldError) -> None:
-        if self._told != held.holder:
-            self._told = held.holder
-            self._tell(f"{self.paths.database} is held by {held.holder}; the run goes on and catches up later")
+        self._tell_once(held.holder, f"is held by {held.holder}; the run goes on and catches up later")
+
+    def _tell_once(self, reason: str, message: str) -> None:
+        if self._told != reason:
+            self._told = reason
+            self._tell(f"{self.paths.database} {message}")
 
     # segments
 
@@ -296,10 +292,8 @@ def _run_of(segment: Segment) -> str | None:
 
 def _left_behind(connection: DuckDBPyConnection, run_id: str) -> list[str] | None:
     """Trials that a dead run left unfinished and no other running run asks for; None if it had ended."""
-    running = connection.execute(
-        "SELECT status FROM runs WHERE run_id = ? AND finished_at IS NULL AND status = 'running'", [run_id]
-    ).fetchall()
-    if not running:
+    sql = "SELECT status FROM runs WHERE run_id = ? AND finished_at IS NULL AND status = 'running'"
+    if not connection.execute(sql, [run_id]).fetchall():
         return None
     rows = connection.execute(
         """

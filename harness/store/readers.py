@@ -27,12 +27,15 @@ from harness.store.queries import Parameters, Queries, QueryResult
 from harness.store.schema import SANDBOX, Config, connect, open_for_writing, schema_number, usable_schema
 from harness.store.snapshot import copy_database
 
+T = TypeVar("T")
+
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
     from duckdb import DuckDBPyConnection
 
-T = TypeVar("T")
+    Take = Callable[[DuckDBPyConnection, str, Any, threading.Event], T]
+    """Runs a statement and takes its answer in some form, until the event says that its time is up."""
 
 LOOK_SECONDS = 0.2
 """Longest look at the file itself."""
@@ -43,10 +46,6 @@ FRESH_SECONDS = 1.0
 _STALE_SNAPSHOT_SECONDS = 60.0
 
 _ROWS_AT_ONCE = 5000
-
-if TYPE_CHECKING:
-    Take = Callable[[DuckDBPyConnection, str, Any, threading.Event], T]
-    """Runs a statement and takes its answer in some form, until the event says that its time is up."""
 
 
 class _SlowError(Exception):
@@ -251,16 +250,14 @@ def refuse_writing(sql: str) -> None:
         )
 
 
-def _run(
-    connection: DuckDBPyConnection, sql: str, params: Parameters, take: Take[T], seconds: float | None = None
-) -> T:
+def _run(connection: DuckDBPyConnection, sql: str, given: Parameters, take: Take[T], seconds: float | None = None) -> T:
     import duckdb
 
-    given = dict(params) if isinstance(params, dict) else list(params)
+    params = dict(given) if isinstance(given, dict) else list(given)
     # A cursor of its own: a connection with an answer that was not read to its end takes no other statement.
     with contextlib.closing(connection.cursor()) as cursor, _limited(cursor, seconds) as expired:
         try:
-            return take(cursor, sql, given, expired)
+            return take(cursor, sql, params, expired)
         except duckdb.Error as error:
             if expired.is_set():
                 raise _SlowError from error

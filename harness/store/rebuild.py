@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.store.encoding import stamp
 from harness.store.errors import StoreError
 from harness.store.ingest import counters, ingest
 from harness.store.journal import Segment, segments
 from harness.store.locking import keeping_out, looking, writing
 from harness.store.paths import StorePaths
 from harness.store.queries import IS_FINAL
-from harness.store.schema import connect, open_for_writing, stamp
+from harness.store.schema import connect, open_for_writing
 from harness.store.snapshot import copy_database, copy_for_snapshot, publish_snapshot
 from harness.store.tables import TABLES
 

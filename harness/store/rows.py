@@ -179,9 +179,8 @@ def fetch_rows(connection: DuckDBPyConnection, table: str, keys: Iterable[Key]) 
     columns = list(TABLES[table])
     connection.register("wanted_keys", batch)
     try:
-        rows = connection.execute(
-            f"SELECT {quoted(columns)} FROM {table} SEMI JOIN wanted_keys USING ({quoted(names)})"
-        ).fetchall()
+        sql = f"SELECT {quoted(columns)} FROM {table} SEMI JOIN wanted_keys USING ({quoted(names)})"
+        rows = connection.execute(sql).fetchall()
     finally:
         connection.unregister("wanted_keys")
     found = [dict(zip(columns, row, strict=True)) for row in rows]

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.store.encoding import stamp
 from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
 from harness.store.journal import sync_folder
 from harness.store.locking import held_here, holder_in
@@ -169,9 +170,8 @@ def migrate(connection: DuckDBPyConnection, steps: Sequence[Migration]) -> None:
         except duckdb.Error as error:
             with contextlib.suppress(duckdb.Error):
                 connection.execute("ROLLBACK")
-            raise StoreError(
-                f"migration {step.number} ({step.name}) failed and was undone: {_first(str(error))}"
-            ) from error
+            told = f"migration {step.number} ({step.name}) failed and was undone"
+            raise StoreError(f"{told}: {_first(str(error))}") from error
 
 
 def _create(paths: StorePaths, steps: Sequence[Migration]) -> None:
@@ -185,8 +185,3 @@ def _create(paths: StorePaths, steps: Sequence[Migration]) -> None:
         migrate(connection, steps)
     fresh.database.replace(paths.database)
     sync_folder(paths.database.parent)
-
-
-def stamp() -> str:
-    """This moment, for the name of a file."""
-    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")

@@ -29,10 +29,9 @@ class Migration:
 @cache
 def migrations() -> tuple[Migration, ...]:
     """The steps that make the schema, in order; ``0002_more.sql`` is number 2, called ``more``."""
-    steps = []
-    for entry in files("harness.store").joinpath("migrations").iterdir():
-        if named := re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name):
-            steps.append(Migration(int(named[1]), named[2], entry.read_text(encoding="utf-8")))
+    entries = files("harness.store").joinpath("migrations").iterdir()
+    named = ((re.fullmatch(r"(\d{4})_(\w+)\.sql", entry.name), entry) for entry in entries)
+    steps = (Migration(int(name[1]), name[2], entry.read_text(encoding="utf-8")) for name, entry in named if name)
     return tuple(sorted(steps, key=lambda step: step.number))
 
 

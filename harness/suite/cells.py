@@ -143,7 +143,9 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
     recipe = deep_merge(paper.recipe, block.recipe)
     if ("steps" in block.recipe) != ("epochs" in block.recipe):
         recipe.pop("epochs" if "steps" in block.recipe else "steps", None)  # a length replaces a length
-    differs = {f"data:{_origin(data)}": data != paper.data, "model": model != paper.model}
+    source = registry.entries("data").get(str(data.get("name")))
+    origin = "generated" if source and source.card.origin == "generated" else "real"
+    differs = {f"data:{origin}": data != paper.data, "model": model != paper.model}
     differs["recipe"] = recipe != paper.recipe or scale == "smoke"
     if scale == "smoke":
         recipe["max_steps"] = min(SMOKE_STEPS, recipe.get("max_steps") or SMOKE_STEPS)
@@ -164,11 +166,6 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
         arms=None if arms is None else tuple(arms),
         prerequisites={**paper.prerequisites, **block.prerequisites},
     ).overridden(used.set)
-
-
-def _origin(data: Mapping[str, Any]) -> str:
-    entry = registry.entries("data").get(str(data.get("name")))
-    return "generated" if entry and entry.card.origin == "generated" else "real"
 
 
 def replaced(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,9 +196,8 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
         raise CellError(*found)
     task = registry.entry("task", cell.task)
     recipe = {**defaults(COMMON_KEYS), **defaults(task.options), **cell.recipe}
-    return Content(
-        cell.task, _complete("data", cell.data), _complete("model", cell.model), recipe, _filled(task, arm, recipe)
-    )
+    data, model = _complete("data", cell.data), _complete("model", cell.model)
+    return Content(cell.task, data, model, recipe, _filled(task, arm, recipe))
 
 
 def prerequisite_content(base: Setting, wanted: Prerequisite) -> Content:
@@ -250,7 +246,7 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
     given = {"name": method} if isinstance(method, str) else dict(method)
     entry = registry.entry("method", given.pop("name"))
     complete = defaults(entry.options)
-    for group, values in shared_values(recipe, slot, entry):
+    for group, values in shared_values(recipe, slot, entry).items():
         of_method = mistakes(values, entry.options, "hyper-parameter", f"the method '{entry.name}'")
         found += [mistake.below("recipe", slot, group) for mistake in of_method]
         complete.update(values)
@@ -263,9 +259,7 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
     return Part(entry.name, complete)
 
 
-def shared_values(
-    recipe: Mapping[str, Any], slot: str, method: registry.Entry[Any]
-) -> list[tuple[str, Mapping[str, Any]]]:
+def shared_values(recipe: Mapping[str, Any], slot: str, method: registry.Entry[Any]) -> dict[str, Mapping[str, Any]]:
     """What a recipe says of a method in a slot: for its family, then for the method itself."""
     shared = recipe.get(slot) or {}
-    return [(group, shared.get(group) or {}) for group in dict.fromkeys((method.card.family, method.name))]
+    return {group: shared.get(group) or {} for group in (method.card.family, method.name)}

@@ -97,12 +97,9 @@ class Ablate(Strict):
     benchmarks: list[Name] | None = None
 
 
-def _one_or_several(value: Any) -> str:
-    return "list[Ablate]" if isinstance(value, list) else "Ablate"
-
-
 Ablations = Annotated[
-    Annotated[Ablate, Tag("Ablate")] | Annotated[list[Ablate], Tag("list[Ablate]")], Discriminator(_one_or_several)
+    Annotated[Ablate, Tag("Ablate")] | Annotated[list[Ablate], Tag("list[Ablate]")],
+    Discriminator(lambda value: "list[Ablate]" if isinstance(value, list) else "Ablate"),
 ]
 """One design or several; told apart before they are checked, so that a mistake is reported once."""
 
@@ -217,6 +214,14 @@ class Gate(Strict):
     def arms(self) -> tuple[str, ...]:
         """The arms that it looks at."""
         return tuple(arm for arm in (self.arm, self.relative_to, self.minus) if arm is not None)
+
+    @property
+    def of(self) -> str:
+        """Whose metric it is, in words."""
+        return f"{self.arm} / {self.relative_to}" if self.relative_to else " − ".join(self.arms)
+
+    def __str__(self) -> str:
+        return f"{self.metric} of {self.of} {self.op} {self.value:g}"
 
 
 class Threshold(Strict):

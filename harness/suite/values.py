@@ -14,16 +14,15 @@ from harness.trial.options import Option
 from harness.trial.recipe import COMMON_KEYS
 from harness.vocabulary import SLOTS
 
-_TYPES: Mapping[str, tuple[type, ...]] = {
-    "int": (int,),
-    "float": (int, float),
-    "bool": (bool,),
-    "str": (str,),
-    "list": (list, tuple),
-    "dict": (dict,),
+_TYPES: Mapping[str, tuple[tuple[Any, ...], str]] = {
+    "int": ((int,), "a whole number"),
+    "float": ((int, float), "a number"),
+    "bool": ((bool,), "true or false"),
+    "str": ((str,), "text"),
+    "list": ((list, tuple), "a list"),
+    "dict": ((dict,), "a mapping"),
+    "any": ((object,), "a value"),
 }
-_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "text", "list": "a list",
-          "dict": "a mapping"}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +47,11 @@ class MistakesError(HarnessError):
 
 def wrong(name: str, value: Any, key: Option) -> str | None:
     """What is wrong with a value, or None."""
+    types, expected = _TYPES[key.type]
     if value is None:
-        return None if key.optional else f"'{name}' is empty; {_WORDS.get(key.type, 'a value')} is expected"
-    if key.type != "any":
-        fits = isinstance(value, _TYPES[key.type]) and (key.type == "bool" or not isinstance(value, bool))
-        if not fits:
-            return f"'{name}' is {value!r}; {_WORDS[key.type]} is expected"
+        return None if key.optional else f"'{name}' is empty; {expected} is expected"
+    if not isinstance(value, types) or (isinstance(value, bool) and key.type not in ("bool", "any")):
+        return f"'{name}' is {value!r}; {expected} is expected"
     if key.type == "list":
         items = (wrong(f"{name}[{number}]", item, Option(key.items)) for number, item in enumerate(value))
         return next(filter(None, items), None)

@@ -7,24 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness import registry
-from harness.errors import Place
+from harness.errors import Problem
 from harness.suite.cells import Setting, setting, shared_values
 from harness.suite.load import Suite
 from harness.suite.models import Arm
 from harness.vocabulary import WRITTEN_SCALES
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteWarning:
-    """A warning at its place; ``benchmark`` and ``arm`` are None where it is about all of them."""
-
-    place: Place
-    benchmark: str | None
-    arm: str | None
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.place}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,25 +43,23 @@ class UntunedArm:
         )
 
 
-def warnings_of(suite: Suite) -> list[SuiteWarning]:
+def warnings_of(suite: Suite) -> list[Problem]:
     """Cells that serve no claim and no ablation, arms that no benchmark uses or that are left untuned, and claims in
     percent whose numbers look like shares.
     """
-    scales: dict[tuple[str, str, str], list[str]] = {}
+    scales: dict[tuple[str, str], list[str]] = {}
     for scale in WRITTEN_SCALES:
         for untuned in untuned_arms(suite, scale):
-            scales.setdefault((untuned.benchmark, untuned.arm, untuned.message), []).append(scale)
-    return [*_idle(suite), *_shares(suite)] + [
-        SuiteWarning(suite.node.find(("arms", arm)), benchmark, arm, f"{message} at {', '.join(at)}")
-        for (benchmark, arm, message), at in scales.items()
-    ]
+            scales.setdefault((untuned.arm, untuned.message), []).append(scale)
+    untuned_at = [(suite.node.find(("arms", arm)), f"{text} at {', '.join(at)}") for (arm, text), at in scales.items()]
+    return [*_idle(suite), *_shares(suite), *(Problem(*warning) for warning in untuned_at)]
 
 
 LEAST_PERCENT = 0.1
 """A difference in percent below it is seldom printed, and seldom meant."""
 
 
-def _shares(suite: Suite) -> Iterator[SuiteWarning]:
+def _shares(suite: Suite) -> Iterator[Problem]:
     """Claims in percent, 0 to 100, with numbers that look like shares."""
     for number, binding in enumerate(suite.model.claims):
         fact = suite.facts.get(binding.id)
@@ -85,15 +70,15 @@ def _shares(suite: Suite) -> Iterator[SuiteWarning]:
         if printed and all(0 < abs(value) <= 1 for value in printed):
             numbers = " and ".join(f"{value:g}" for value in printed)
             told = f"claim '{fact.id}' is in percent (0 to 100), and its published numbers {numbers} lie in [0, 1]"
-            yield SuiteWarning(place, None, None, told)
+            yield Problem(place, told)
         difference = None if printed else fact.effect
         for name, value in (("difference", difference), ("m", binding.m), ("margin", binding.margin)):
             if value is not None and 0 < abs(value) < LEAST_PERCENT:
                 told = f"{name} {value:g} of claim '{fact.id}' is less than {LEAST_PERCENT:g} percent (0 to 100)"
-                yield SuiteWarning(place, None, None, told)
+                yield Problem(place, told)
 
 
-def _idle(suite: Suite) -> Iterator[SuiteWarning]:
+def _idle(suite: Suite) -> Iterator[Problem]:
     arms = suite.model.arms
     serving: set[tuple[str, str]] = set()
     for binding in suite.model.claims:
@@ -108,10 +93,10 @@ def _idle(suite: Suite) -> Iterator[SuiteWarning]:
         for arm in sorted(running):
             if (name, arm) not in serving and arms[arm].role != "ablation":
                 place = suite.node.find(("benchmarks", name))
-                yield SuiteWarning(place, name, arm, f"the cell {name}/{arm} serves no claim and no ablation")
+                yield Problem(place, f"the cell {name}/{arm} serves no claim and no ablation")
     for arm in arms:
         if arm not in used:
-            yield SuiteWarning(suite.node.find(("arms", arm)), None, arm, f"no benchmark uses the arm '{arm}'")
+            yield Problem(suite.node.find(("arms", arm)), f"no benchmark uses the arm '{arm}'")
 
 
 def untuned_arms(suite: Suite, scale: str) -> list[UntunedArm]:
@@ -132,7 +117,7 @@ def _untuned_on(suite: Suite, base: Setting) -> Iterator[UntunedArm]:
     optimizers = {name: optimizer for name, optimizer in trained if optimizer is not None}
     tuned: dict[str, tuple[str, str]] = {}  # hyper-parameter → an arm that is tuned, and what the recipe says
     for name, (method, _) in optimizers.items():
-        for group, values in shared_values(base.recipe, "optimizer", method):
+        for group, values in shared_values(base.recipe, "optimizer", method).items():
             for key in values:
                 tuned.setdefault(key, (name, f"optimizer.{group}.{key}"))
     for name, (method, given) in optimizers.items():
@@ -150,4 +135,4 @@ def _optimizer(base: Setting, arm: Arm) -> tuple[registry.Entry[Any], set[str]] 
         return None
     own = {"name": value} if isinstance(value, str) else value
     method = registry.entry("method", own["name"])
-    return method, {key for _, values in shared_values(recipe, "optimizer", method) for key in values} | set(own)
+    return method, set(own).union(*shared_values(recipe, "optimizer", method).values())

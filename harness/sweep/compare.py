@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +47,10 @@ def compare(
     owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
     owner.flush()
     with open_reader(database) as reader:
-        judgement = judge(suite, plan, reader, judged_at=datetime.now(UTC).replace(tzinfo=None))
+        judgement = judge(suite, plan, reader)
     if not summary["equal"]:
-        invalid = tuple(
-            replace(row.with_design(reason=unequal(summary)), verdict=Verdict.INVALID) for row in judgement.verdicts
-        )
-        judgement = replace(judgement, verdicts=invalid)
+        reasoned = (row.with_design(reason=unequal(summary)) for row in judgement.verdicts)
+        judgement = replace(judgement, verdicts=tuple(replace(row, verdict=Verdict.INVALID) for row in reasoned))
     record_judgement(owner.record, suite.name, plan.scale, judgement)
     return plan, suite, judgement.verdicts
 

@@ -16,6 +16,7 @@ from harness.execute.session import Session, now
 from harness.judge.rows import VerdictRow
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner, Reader, open_reader
+from harness.store.encoding import restored
 from harness.store.events import EnvironmentEvent, SweepEvent, SweepPointEvent
 from harness.suite import Suite
 from harness.suite.cells import setting
@@ -62,10 +63,8 @@ class _Sweep:
             trials = list(row["trial_ids"] or [])
             # The pruner of later rounds must see what it would have seen without an interruption.
             rungs = {place: scores[trial] for place, trial in enumerate(trials, 1) if trial in scores}
-            # JSON has no infinities; the store writes them as words
-            given = dict(row["params"]).items()
-            params = {key: float(value) if value in ("Infinity", "-Infinity") else value for key, value in given}
-            points[row["arm"]].append(Point(row["number"], params, row["value"], row["status"], trials, rungs))
+            place = (row["number"], restored(row["params"]), row["value"], row["status"])
+            points[row["arm"]].append(Point(*place, trials, rungs))
         return points
 
     def _scores(self, reader: Reader, ids: Sequence[str]) -> dict[str, float]:
@@ -115,9 +114,8 @@ class _Sweep:
         """Trials of points at some seeds; with the last ones a point is told as soon as all of its own have ended."""
         named = {f"{arm}#{point.number}": (arm, point) for arm, point in running}
         arms, fill = self.tuning.arms, self.tuning.fill
-        plan = self._plan(
-            {name: with_point(arms[arm], fill, p.params) for name, (arm, p) in named.items()}, seeds, share
-        )
+        tried = {name: with_point(arms[arm], fill, point.params) for name, (arm, point) in named.items()}
+        plan = self._plan(tried, seeds, share)
         asked: dict[str, list[tuple[str, int]]] = {}
         left = dict.fromkeys(named, len(seeds))
         for link in plan.links:
@@ -131,7 +129,10 @@ class _Sweep:
                 _take(point, rung, status, score)
                 if left[name] == 0 and (is_last or point.finished):
                     if not point.finished:
-                        point.status, point.value = "told", _value(self.tuning, point)
+                        scores = point.rungs  # of the seeds; under hyperband the last is the full training's
+                        whole = self.tuning.pruner == "hyperband"
+                        point.value = scores[max(scores)] if whole else statistics.fmean(scores.values())
+                        point.status = "told"
                     self._tell(arm, point)
         for name, missing in left.items():
             if missing:  # trials that were never begun
@@ -184,13 +185,6 @@ def _take(point: Point, rung: int, status: str, score: float | None) -> None:
     else:
         worse = status == "diverged" and point.status != "failed"
         point.status, point.value = "diverged" if worse else "failed", math.nan
-
-
-def _value(tuning: Tuning, point: Point) -> float:
-    """What a finished point is worth: the mean over its seeds, or the full training's score under hyperband."""
-    if tuning.pruner == "hyperband":
-        return point.rungs[max(point.rungs)]
-    return statistics.fmean(point.rungs.values())
 
 
 def run_sweep(suite: Suite, request: SweepRequest, watch: Watch) -> SweepResult:

@@ -53,7 +53,6 @@ class Drawing:
     arm: str
     space: Space
     sampler: str
-    batch: int
     maximise: bool
 
     @property

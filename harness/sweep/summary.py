@@ -30,9 +30,7 @@ def summarise(tuning: Tuning, points: Mapping[str, Sequence[Point]], budget: int
     tried = {arm: list(points[arm])[:budget] for arm in tuning.arms}
     values = {arm: told_values(tuning, tried[arm]) for arm in tuning.arms}
     told = {arm: sum(point.status != "failed" for point in tried[arm]) for arm in tuning.arms}
-    whole = all(
-        len(point.trial_ids) >= tuning.trials for one in tried.values() for point in one if point.status == "told"
-    )
+    whole = all(len(p.trial_ids) >= tuning.trials for one in tried.values() for p in one if p.status == "told")
     sign = _sign(tuning)
     summary: dict[str, Any] = {
         "chosen": {arm: best_point(tuning, tried[arm]) for arm in tuning.arms},
@@ -86,12 +84,10 @@ def budget_curves(values: Mapping[str, np.ndarray], sign: float, support: tuple[
     expected best (``band: expected``), else of the median best, which needs no range (``band: median``). The band of a
     difference holds over all B at once too: it is made of two bands at half the error each.
     """
-    bounded = math.isfinite(support[0]) and math.isfinite(support[1])
-    curves = {arm: _curve(one, sign, support, bounded) for arm, one in values.items()}
+    curves = {arm: _curve(one, sign, support) for arm, one in values.items()}
     first, *others = list(values)
-    shortest = min(len(one) for one in values.values())
-    budgets = range(1, shortest + 1)
-    halves = {arm: _bands(one, support, bounded, ALPHA / 2, budgets) for arm, one in values.items()}
+    budgets = range(1, min(map(len, values.values())) + 1)
+    halves = {arm: _bands(one, support, ALPHA / 2, budgets) for arm, one in values.items()}
     best = {arm: [stats.expected_best(one, b) for b in budgets] for arm, one in values.items()}
     differences, bands = {}, {}
     for arm in others:
@@ -102,17 +98,15 @@ def budget_curves(values: Mapping[str, np.ndarray], sign: float, support: tuple[
     return {"curves": curves, "differences": differences, "difference_bands": bands}
 
 
-def _bands(
-    values: np.ndarray, support: tuple[float, float], bounded: bool, alpha: float, budgets: Sequence[int]
-) -> stats.BudgetBand:
-    if bounded:
+def _bands(values: np.ndarray, support: tuple[float, float], alpha: float, budgets: Sequence[int]) -> stats.BudgetBand:
+    if np.isfinite(support).all():
         return stats.expected_best_band(values, alpha, budgets, support)
     return stats.median_best_band(values, alpha, budgets)
 
 
-def _curve(signed: np.ndarray, sign: float, support: tuple[float, float], bounded: bool) -> dict[str, Any]:
+def _curve(signed: np.ndarray, sign: float, support: tuple[float, float]) -> dict[str, Any]:
     budgets = range(1, len(signed) + 1)
-    band = _bands(signed, support, bounded, ALPHA, budgets)
+    band = _bands(signed, support, ALPHA, budgets)
     low, high = (band.low, band.high) if sign > 0 else (-band.high, -band.low)
     return {
         "budget": list(budgets),
@@ -120,7 +114,7 @@ def _curve(signed: np.ndarray, sign: float, support: tuple[float, float], bounde
         "middle": (sign * band.estimate).tolist(),
         "low": low.tolist(),
         "high": high.tolist(),
-        "band": "expected" if bounded else "median",
+        "band": "expected" if np.isfinite(support).all() else "median",
     }
 
 

@@ -66,7 +66,7 @@ class Tuning:
 
     def drawing(self, arm: str) -> Drawing:
         """How an arm's points are drawn."""
-        return Drawing(self.study_id, arm, self.spaces[arm], self.sampler, self.batch, self.better == "higher")
+        return Drawing(self.study_id, arm, self.spaces[arm], self.sampler, self.better == "higher")
 
     def rungs(self) -> list[tuple[tuple[int, ...], float]]:
         """(seeds, share of the training) of a point's trials; without a pruner they all run at once."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
-from methods.norms.compiled import settle
+from methods.compiled import settle
 from methods.norms.probes import DEVIATIONS
 from methods.norms.sequence import (
     check_groups,
@@ -260,16 +260,9 @@ class PowerNorm(StepStatistics):
         warmup_backward: str = "released",
     ) -> None:
         super().__init__(channels, {"running_phi": 1.0})
-        given = {
-            "recursion": recursion,
-            "backward_statistic": backward_statistic,
-            "running_update": running_update,
-            "population": population,
-            "warmup_boundary": warmup_boundary,
-            "warmup_backward": warmup_backward,
-        }
-        for name, value in given.items():
-            check_choice(self.name, name, value, OPTIONS[name])
+        forms = (recursion, backward_statistic, running_update, population, warmup_boundary, warmup_backward)
+        for (name, allowed), value in zip(OPTIONS.items(), forms, strict=True):
+            check_choice(self.name, name, value, allowed)
         check_groups(self.name, channels, groups)
         self.warmup_steps = resolve_warmup(self.name, warmup_steps, warmup_fraction, total_steps)
         self.alpha_fwd, self.alpha_bkw, self.eps = alpha_fwd, alpha_bkw, eps

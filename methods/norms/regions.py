@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from methods.norms.compiled import settle
+from methods.compiled import settle
 from methods.norms.probes import RegionShift
 
 HOLE, VALID = 0, 1

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from methods.cards import Choice, MethodCard, Uniform, defaults_of
+from methods.compiled import settle
 from methods.optimizers.batched import Columns
 from methods.optimizers.projected import Options, ProjectedOptimizer
-from methods.optimizers.projection import ROWS, VIEWS, Rows, Views, materialized
+from methods.optimizers.projection import OPTIONS, Rows, Views
 
 
 class AdamP(ProjectedOptimizer):
@@ -105,7 +106,7 @@ class AdamP(ProjectedOptimizer):
             # the next step changes m in place, and autograd needs it as it is now
             numerator = numerator.clone()
         step, eps = self._scalars(states, options["lr"], options)
-        return materialized(step), numerator / (v.sqrt() + materialized(eps))
+        return settle(step), numerator / (v.sqrt() + settle(eps))
 
     def _write_directions(self, columns: Columns, options: Options) -> None:
         if options["nesterov"]:
@@ -167,15 +168,7 @@ CARD = MethodCard(
     defaults=defaults_of(AdamP, without=("foreach", "capturable", "differentiable"))
     # whether a compiler is on a machine must not be part of its results
     | {"native": False},
-    options={
-        "nesterov": (False, True),
-        "project": (True, False),
-        "views": VIEWS,
-        "rows": ROWS,
-        "record": (False, True),
-        "maximize": (False, True),
-        "native": (False, True),
-    },
+    options=OPTIONS,
     search_space={
         "lr": Uniform(1e-5, 1e-1, log=True),
         "weight_decay": Choice((0.0, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1)),

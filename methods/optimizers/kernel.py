@@ -179,21 +179,9 @@ def step(
         start += count
     adam = "betas" in options
     beta1, beta2 = options["betas"] if adam else (options["momentum"], 0.0)
-    called = _Options(
-        adam=adam,
-        nesterov=options["nesterov"],
-        maximize=options["maximize"],
-        project=rule.project,
-        channel_view=rule.views != "layer",
-        layer_view=rule.views != "channel",
-        each_row=rule.rows == "each",
-        strip=strip,
-        beta1=beta1,
-        beta2=beta2,
-        dampening=options.get("dampening", 0.0),
-        decay=decay,
-        delta=rule.delta,
-        wd_ratio=rule.wd_ratio,
-        eps=rule.eps,
-    )
+    flags = {"adam": adam, "nesterov": options["nesterov"], "maximize": options["maximize"], "project": rule.project}
+    views = {"channel_view": rule.views != "layer", "layer_view": rule.views != "channel"}
+    rates = {"beta1": beta1, "beta2": beta2, "dampening": options.get("dampening", 0.0), "decay": decay}
+    limits = {"each_row": rule.rows == "each", "delta": rule.delta, "wd_ratio": rule.wd_ratio, "eps": rule.eps}
+    called = _Options(**flags, **views, **rates, **limits, strip=strip)
     require()(items, ctypes.c_int64(len(weights)), ctypes.byref(called))

@@ -23,6 +23,14 @@ Rows = Literal["all", "each"]
 
 VIEWS: tuple[Views, ...] = ("both", "channel", "layer")
 ROWS: tuple[Rows, ...] = ("all", "each")
+OPTIONS: dict[str, tuple[bool | str, ...]] = {
+    "nesterov": (False, True),
+    "project": (True, False),
+    "views": VIEWS,
+    "rows": ROWS,
+    **dict.fromkeys(("record", "maximize", "native"), (False, True)),
+}
+"""Options with a closed list of values that both optimizers have."""
 
 
 class Rule(NamedTuple):
@@ -183,17 +191,6 @@ def below(gw: Tensor, g_norm: Tensor, w_norm: Tensor, threshold: float | Tensor,
 def per_row(values: Tensor, like: Tensor) -> Tensor:
     """Shape (C,) to (C, 1, …), so that it multiplies the rows of ``like``."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
-
-
-def materialized(value: float | Tensor) -> float | Tensor:
-    """The same scalar; under ``torch.compile`` computed once and stored.
-
-    The compiler inlines what is elementwise: in the loop over a weight it would compute roots and exponentials of
-    scalars anew for every vector. Only a reduction of some length is always stored.
-    """
-    if isinstance(value, Tensor) and torch.compiler.is_compiling():
-        return value.expand(16).amax(0)
-    return value
 
 
 @torch.library.custom_op("methods::stored", mutates_args=())

@@ -11,7 +11,7 @@ from torch import Tensor
 from methods.cards import Choice, MethodCard, Uniform, defaults_of
 from methods.optimizers.batched import Columns
 from methods.optimizers.projected import Options, ProjectedOptimizer
-from methods.optimizers.projection import ROWS, VIEWS, Rows, Views
+from methods.optimizers.projection import OPTIONS, Rows, Views
 
 Buffer = Literal["released", "paper"]
 BUFFERS: tuple[Buffer, ...] = ("released", "paper")
@@ -139,16 +139,7 @@ CARD = MethodCard(
     defaults=defaults_of(SGDP, without=("foreach", "capturable", "differentiable"))
     # whether a compiler is on a machine must not be part of its results
     | {"native": False},
-    options={
-        "nesterov": (False, True),
-        "buffer": BUFFERS,
-        "project": (True, False),
-        "views": VIEWS,
-        "rows": ROWS,
-        "record": (False, True),
-        "maximize": (False, True),
-        "native": (False, True),
-    },
+    options={**OPTIONS, "buffer": BUFFERS},
     search_space={
         "lr": Uniform(1e-4, 1.0, log=True),
         "weight_decay": Choice((0.0, 1e-6, 1e-5, 1e-4, 1e-3)),

@@ -1,6 +1,7 @@
-"""Ablations: each arm of role ``ablation`` against the arm that it changes, with intervals. Exploratory.
+"""Differences of two arms with their intervals, and those that ablations make. Exploratory.
 
-Where ablations vary two settings together they make a factorial: its grid of arms is found here too.
+Each arm of role ``ablation`` is compared with the arm that it changes. Where ablations vary two settings together they
+make a factorial: its grid of arms is found here too.
 """
 
 from __future__ import annotations
@@ -17,11 +18,35 @@ from harness.suite.models import Arm
 from harness.vocabulary import SLOTS, Role
 from reports import formatting
 from reports.data import sql
-from reports.data.contrasts import Contrast
 from reports.data.suite_results import BenchmarkResults, SuiteResults
 
 Grid = Mapping[tuple[str, str], str]
 """Arm by (value of the first setting, value of the second)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """A mean paired difference; an end of its interval that is unknown or infinite is None.
+
+    Attributes:
+        label: the comparison in short.
+        seeds: the differences by seed.
+        verdict_tone: that of the claim's verdict, where one was judged on it.
+    """
+
+    label: str
+    unit: str
+    n: int | None
+    difference: float
+    low: float | None
+    high: float | None
+    seeds: Mapping[Any, Any] = field(default_factory=dict, repr=False)
+    verdict_tone: str = ""
+
+    @property
+    def tone(self) -> str:
+        """The verdict's, else on which side of zero the interval lies."""
+        return self.verdict_tone or formatting.side(self.low, self.high)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +56,7 @@ class Ablation(Contrast):
     Attributes:
         changed: what differs from the parent, in words.
         sql: the statement that gave the differences.
+        of_gain: whether both sides of a claim were changed alike, and the difference is the gain that is left.
     """
 
     benchmark: str
@@ -43,6 +69,7 @@ class Ablation(Contrast):
     high: float
     sql: str = field(repr=False)
     stand_in: bool = False
+    of_gain: bool = False
 
     @property
     def clearness(self) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -61,13 +61,18 @@ class Claim:
     @cached_property
     def design(self) -> dict[str, Any]:
         """What was fixed before and computed beside the verdict; {} without one."""
-        given = self.verdict.get("design") if self.verdict else None
+        given = self.value("design")
         return dict(given) if isinstance(given, Mapping) else {}
 
     @property
     def per_benchmark(self) -> list[Mapping[str, Any]]:
         """What the judge computed on each benchmark: ``benchmark, n, difference, low, high, differences, …``."""
         return [entry for entry in self.design.get("per_benchmark") or () if isinstance(entry, Mapping)]
+
+    @property
+    def shown(self) -> list[Mapping[str, Any]]:
+        """Comparisons beside it that do not decide."""
+        return [entry for entry in self.design.get("shown") or () if isinstance(entry, Mapping)]
 
     def value(self, column: str) -> Any:
         """A column of the verdict, None without one."""
@@ -131,23 +136,24 @@ class Claim:
         given = self.design.get("reason") or self.fact.get("unbound") or (self.binding and self.binding.unbound)
         return str(given or "")
 
-    def _differences(self) -> Iterator[Any]:
+    @cached_property
+    def _differences(self) -> list[float]:
         """The differences that the paper has, the printed one before the computed one."""
         gain = self.fact.get("setting") == "mixed"
-        yield from map(self.fact.get, ("gain_difference",) if gain else ("published_difference", "computed_difference"))
+        columns = ("gain_difference",) if gain else ("published_difference", "computed_difference")
+        return [float(raw) for raw in map(self.fact.get, columns) if raw is not None]
 
     @property
     def published(self) -> float | None:
         """The published difference in the claim's direction (up = as claimed); None for another metric than its."""
         if "delta" in self.design:
             return formatting.finite(self.design["delta"])
-        raw = next(filter(None, self._differences()), None)
-        return None if raw is None else float(raw) * self.direction
+        return next((raw * self.direction for raw in self._differences if raw), None)
 
     @property
     def printed(self) -> float | None:
         """The difference as the paper has it, with the paper's sign."""
-        return next((float(raw) for raw in self._differences() if raw is not None), None)
+        return next(iter(self._differences), None)
 
     @property
     def direction(self) -> int:
@@ -155,10 +161,8 @@ class Claim:
         given = self.design.get("direction")
         if given in (1, -1):
             return int(given)
-        raw = next((raw for raw in self._differences() if raw), None)
-        if raw:
-            return 1 if raw > 0 else -1
-        return -1 if self.fact.get("better") == "lower" else 1
+        otherwise = -1.0 if self.fact.get("better") == "lower" else 1.0
+        return 1 if next(filter(None, self._differences), otherwise) > 0 else -1
 
     @property
     def standardised(self) -> tuple[float, float | None, float | None] | None:
@@ -178,11 +182,7 @@ class Claim:
         return "" if not self.gates else "acted" if all(gate["passed"] for gate in self.gates) else "did not act"
 
     def label(self, titles: Mapping[str, str]) -> str:
-        """The claim in a line: where, and which arms.
-
-        Args:
-            titles: of the benchmarks.
-        """
+        """The claim in a line: where, by the benchmarks' titles, and which arms."""
         places = [titles.get(name, name) for name in self.benchmarks] or [str(self.fact["benchmark"])]
         where = places[0] if len(places) == 1 else f"{places[0]} + {len(places) - 1}"
         room = max(18, LABEL - len(self.contrast))

@@ -6,17 +6,16 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.stats import paired_t
 from harness.store import Reader
-from harness.vocabulary import Tone
+from harness.vocabulary import Split, Tone
 from reports import formatting
 from reports.data import sql
-from reports.data.ablations import Ablation
+from reports.data.ablations import Ablation, Contrast
 from reports.data.claims import Claim
-from reports.data.contrasts import Contrast
 from reports.data.sql import Row
 from reports.data.suite_results import BenchmarkResults, SuiteResults
 
@@ -30,18 +29,12 @@ class BenchmarkComparison(Contrast):
     """A claim's comparison on one benchmark: its interval, and on which side of zero that lies."""
 
     claim: Claim
-    title: str
-    path: str
-    task: str
+    bench: BenchmarkResults
 
     @property
     def side(self) -> str:
         """On which side of zero the interval lies, in a word."""
         return SIDES[formatting.side(self.low, self.high)]
-
-
-Tally = tuple[str, str, Sequence[int]]
-"""Task, comparison, and how often each of the sides."""
 
 
 def _by_benchmark(results: SuiteResults) -> Iterator[tuple[Claim, BenchmarkResults, Mapping[str, Any]]]:
@@ -52,54 +45,44 @@ def _by_benchmark(results: SuiteResults) -> Iterator[tuple[Claim, BenchmarkResul
                 yield claim, bench, entry
 
 
-def wins(results: SuiteResults) -> tuple[Sequence[BenchmarkComparison], Sequence[Tally]]:
-    """Every comparison by benchmark, and the tally by task where there are several; nothing with one benchmark only."""
+def wins(results: SuiteResults) -> tuple[Sequence[BenchmarkComparison], Sequence[tuple[str, str, Sequence[int]]]]:
+    """Every comparison by benchmark, and where a task has several (task, comparison, how often each side).
+
+    Nothing with one benchmark only.
+    """
     cells: dict[tuple[str, str], BenchmarkComparison] = {}
     for claim, bench, entry in _by_benchmark(results):
         if formatting.finite(entry.get("difference")) is not None:
             row = BenchmarkComparison(
                 label=claim.contrast, unit=claim.unit, n=entry.get("n"), difference=entry["difference"],
                 low=formatting.finite(entry.get("low")), high=formatting.finite(entry.get("high")), claim=claim,
-                title=bench.title, path=results.path_of(bench.name), task=bench.setting.task,
+                bench=bench,
             )  # fmt: skip
             cells.setdefault((bench.name, claim.contrast), row)
     if len({place for place, _ in cells}) < 2:
         return [], []
     sides: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in cells.values():
-        sides[row.task, row.label].append(row.side)
+        sides[row.bench.setting.task, row.label].append(row.side)
     tallies = [(*key, [own.count(side) for side in SIDES.values()]) for key, own in sides.items() if len(own) > 1]
     return list(cells.values()), tallies
 
 
-@dataclass(frozen=True, kw_only=True)
-class Removal(Contrast):
-    """What happens when a part, or the cause, is removed.
+def removals(claim: Claim, rows: Sequence[Ablation]) -> list[Ablation]:
+    """The claim's gain under changes that both of its arms have, then the changes of its arm alone.
 
-    ``of_gain`` says that both sides of the claim were changed alike: the interval is then that of the gain which is
-    left, and a cause whose removal leaves the gain is not the cause. Otherwise it is that of the changed arm minus the
-    claim's arm.
+    A cause whose removal leaves the gain is not the cause.
     """
-
-    changed: str
-    of_gain: bool
-
-
-def removals(claim: Claim, rows: Sequence[Ablation]) -> list[Removal]:
-    """The claim's gain under changes that both of its arms have, then the changes of its arm alone."""
     here = [row for row in rows if row.benchmark in claim.benchmarks]
     own = {(row.benchmark, row.changed): row for row in here if row.parent == claim.arm}
     theirs = {(row.benchmark, row.changed): row for row in here if row.parent == claim.against}
     shared = [key for key in own if key in theirs and not claim.design.get("log_ratio")]
-    left = [removal for key in shared if (removal := _gain_left(claim, own[key], theirs[key])) is not None]
+    left = [row for key in shared if (row := _gain_left(claim, own[key], theirs[key])) is not None]
     alone = sorted(own.values(), key=lambda row: -abs(row.difference))[:INTERVENTIONS]
-    return sorted(left, key=lambda removal: removal.label) + [
-        Removal(label=row.label, unit=row.unit, n=row.n, difference=row.difference, low=row.low, high=row.high,
-                changed=row.changed, of_gain=False) for row in alone
-    ]  # fmt: skip
+    return sorted(left, key=lambda row: row.label) + alone
 
 
-def _gain_left(claim: Claim, own: Ablation, other: Ablation) -> Removal | None:
+def _gain_left(claim: Claim, own: Ablation, other: Ablation) -> Ablation | None:
     """The paired t interval of the gain that is left, in the claim's direction; None where the metric is another."""
     if own.metric != claim.metric:
         return None
@@ -113,8 +96,8 @@ def _gain_left(claim: Claim, own: Ablation, other: Ablation) -> Removal | None:
     if len(values) < 2:
         return None
     test = paired_t(values)
-    return Removal(label=f"{own.arm} − {other.arm}", unit=own.unit, n=test.n, difference=test.estimate, low=test.low,
-                   high=test.high, changed=own.changed, of_gain=True)  # fmt: skip
+    return replace(own, label=f"{own.arm} − {other.arm}", n=test.n, difference=test.estimate, low=test.low,
+                   high=test.high, seeds={}, of_gain=True)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +111,7 @@ class Cost:
         gain: what the judge computed on the benchmark, in the claim's direction.
     """
 
-    title: str
-    path: str
+    bench: BenchmarkResults
     claim: Claim
     step_ms: tuple[float | None, float | None]
     memory_mb: tuple[float | None, float | None]
@@ -146,8 +128,7 @@ def costs(reader: Reader, results: SuiteResults) -> tuple[list[Cost], str]:
         ours, theirs = (known.get((bench.name, arm)) for arm in (claim.arm, claim.against))
         if ours is not None and theirs is not None:
             step, memory, joules = (_beside(ours, theirs, key) for key in ("step_ms", "peak_memory_mb", "joules"))
-            cost = Cost(bench.title, results.path_of(bench.name), claim, step, memory, joules, entry)
-            rows.setdefault((bench.name, claim.contrast), cost)
+            rows.setdefault((bench.name, claim.contrast), Cost(bench, claim, step, memory, joules, entry))
     return list(rows.values()), asked.sql
 
 
@@ -161,18 +142,17 @@ Scores = Mapping[tuple[str, int], float]
 """Values by (arm, seed)."""
 
 
-@dataclass(frozen=True, slots=True)
-class FinalNumbers:
-    """Final numbers of a suite's trials: (benchmark, split, metric) to (arm, seed) to value."""
+def scores_by(rows: Sequence[Row], *columns: str) -> dict[Any, Scores]:
+    """The finite values among final numbers, by the values of some columns."""
+    known = [row for row in rows if formatting.finite(row["value"]) is not None]
+    return {
+        key: {(row["arm"], row["seed"]): row["value"] for row in own}
+        for key, own in sql.grouped(known, *columns).items()
+    }
 
-    values: Mapping[tuple[str, str, str], Scores]
 
-    def of(self, benchmark: str, metric: str, split: str | None = None) -> Scores:
-        """One metric on one benchmark; without a split the first that has it, test before the others."""
-        for one in (split,) if split is not None else ("test", "train", "validation"):
-            if scores := self.values.get((benchmark, one, metric)):
-                return scores
-        return {}
+FinalNumbers = Mapping[tuple[str, str, str], Scores]
+"""By (benchmark, split, metric)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +174,9 @@ def final_numbers(reader: Reader, results: SuiteResults) -> FinalNumbers:
     gated = [claim for claim in results.judged if claim.gates]
     names = sorted({str(gate["metric"]) for claim in gated for gate in claim.gates} | {c.metric for c in gated})
     if not names or not results.benches:
-        return FinalNumbers({})
-    values: dict[tuple[str, str, str], dict[tuple[str, int], float]] = defaultdict(dict)
-    for row in sql.ask(reader, sql.metrics_of(sql.together(results.bodies), names)).rows:
-        if (value := formatting.finite(row["value"])) is not None:
-            values[row["benchmark"], row["split"], row["metric"]][row["arm"], row["seed"]] = value
-    return FinalNumbers(values)
+        return {}
+    rows = sql.ask(reader, sql.metrics_of(sql.together(results.bodies), names)).rows
+    return scores_by(rows, "benchmark", "split", "metric")
 
 
 def dose_and_gain(results: SuiteResults, numbers: FinalNumbers, claim: Claim) -> DoseAndGain | None:
@@ -211,8 +188,12 @@ def dose_and_gain(results: SuiteResults, numbers: FinalNumbers, claim: Claim) ->
         return None
     bench, gate = results.benches[claim.benchmarks[0]], claim.gates[0]
     about = bench.metrics.get(claim.metric)
-    scores = numbers.of(bench.name, claim.metric, about.split if about else None)
-    doses = numbers.of(bench.name, str(gate["metric"]))
+
+    def of(metric: str, *splits: str) -> Scores:
+        return next((scores for split in splits if (scores := numbers.get((bench.name, split, metric)))), {})
+
+    every = (Split.TEST, Split.TRAIN, Split.VALIDATION)
+    scores, doses = of(claim.metric, *([about.split] if about else every)), of(str(gate["metric"]), *every)
     points = []
     for (arm, seed), score in scores.items():
         base = scores.get((claim.against, seed))

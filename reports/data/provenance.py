@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from reports import formatting
 from reports.data.sql import Row
-from reports.data.suite_results import SuiteResults
+from reports.data.suite_results import SuiteResults, statuses
 
 SHOWN_RUNS = 20
 SHOWN_PACKAGES = ("torch", "torchvision", "numpy", "ray", "duckdb", "scipy", "scikit-learn", "timm", "tokenizers")
@@ -38,23 +37,19 @@ def provenance(
 ) -> Provenance:
     """The provenance of a page: of suites, of one of a suite's benchmarks, or of one trial."""
     suites = [given] if isinstance(given, SuiteResults) else list(given)
-    rows = [
-        row
-        for one in suites
-        for bench in one.benches.values()
-        if benchmark in (None, bench.name)
-        for row in bench.trials.rows
-        if trial in (None, row["trial_id"])
-    ]
-    infos = _environments(suites, rows)
-    runs = [run for one in suites for run in (one.runs.rows if trial is None else one.runs_of(trial))]
+    rows = [row for one in suites for row in one.rows(benchmark) if trial in (None, row["trial_id"])]
+    known = {name: info for one in suites for name, info in one.environments.items()}
+    used = {row["environment_id"] for row in rows}
+    infos = [known[name] for name in sorted(used & known.keys())]
+    runs = [run for s in suites for run in s.runs.rows if trial is None or trial in s.links.get(run["run_id"], ())]
     commits = {(run["git_commit"] or "", bool(run["git_dirty"])): None for run in runs if run["git_commit"]}
     moments = [moment for one in suites for claim in one.claims if (moment := claim.value("judged_at"))]
     told, steady = determinism([row for one in suites for row in one.determinism.rows], rows, benchmark, trial)
+    absent = [link for one in suites for link in one.absent(benchmark) if trial is None]
     return Provenance(
         [{"commit": commit[:12], "dirty": dirty} for commit, dirty in commits][:4],
         _seeds(sorted({row["seed"] for row in rows})),
-        _statuses(suites, rows, benchmark, trial),
+        ", ".join(f"{formatting.number(many)} {word}" for word, many in statuses(rows, absent)) or "none planned",
         _adopted(rows),
         "; ".join(dict.fromkeys(_hardware(info) for info in infos)),
         "; ".join(dict.fromkeys(_versions(info) for info in infos)),
@@ -67,12 +62,6 @@ def provenance(
     )
 
 
-def _environments(suites: Sequence[SuiteResults], rows: Sequence[Row]) -> list[Row]:
-    used = {row["environment_id"] for row in rows if row["environment_id"]}
-    known = {name: info for one in suites for name, info in one.environments.items()}
-    return [known[one] for one in sorted(used) if one in known]
-
-
 def determinism(
     repeated: Sequence[Row], rows: Sequence[Row], benchmark: str | None, trial: str | None
 ) -> tuple[str, bool | None]:
@@ -82,7 +71,7 @@ def determinism(
     if trial is not None and not here:
         return "this trial ran once", None
     if benchmark is not None and not here and repeated:
-        told, _ = determinism(repeated, [{"trial_id": row["trial_id"]} for row in repeated], None, None)
+        told, _ = determinism(repeated, repeated, None, None)
         return f"no trial of this benchmark ran twice; elsewhere in the suite: {told}", None
     if not here:
         return "no trial ran twice", None
@@ -94,14 +83,6 @@ def determinism(
         return f"{trials} ran twice; {every} came out the same", True
     named = [f"{row['label']} ({formatting.listed(list(row['differing'] or [])) or row['status']})" for row in odd[:3]]
     return f"{trials} ran twice; {len(odd)} came out otherwise: {'; '.join(named)}", False
-
-
-def _statuses(suites: Sequence[SuiteResults], rows: Sequence[Row], benchmark: str | None, trial: str | None) -> str:
-    status = {row["trial_id"]: row["status"] for row in rows}
-    counts = Counter(status.values())
-    if absent := 0 if trial is not None else sum(one.absent_from(benchmark) for one in suites):
-        counts["not stored"] = absent
-    return ", ".join(f"{formatting.number(many)} {word}" for word, many in sorted(counts.items())) or "none planned"
 
 
 def _adopted(rows: Sequence[Row]) -> str:
@@ -125,11 +106,9 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def _hardware(info: Row) -> str:
-    parts = [str(info.get("gpu") or ""), str(info.get("cpu") or "")]
     cores, memory = info.get("cores"), info.get("memory_gb")
-    parts += [formatting.count(int(cores), "core")] if cores else []
-    parts += [f"{memory} GB"] if memory else []
-    return ", ".join(part for part in parts if part)
+    size = cores and formatting.count(int(cores), "core"), memory and f"{memory} GB"
+    return ", ".join(str(part) for part in (info.get("gpu"), info.get("cpu"), *size) if part)
 
 
 def _versions(info: Row) -> str:

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from operator import itemgetter
-from textwrap import dedent
 from typing import Any
 
 from harness.plan.planning import Plan
@@ -30,19 +29,14 @@ class Answer:
     sql: str
     rows: Sequence[Row] = field(repr=False)
 
-    def columns(self, *names: str) -> list[list[Any]]:
-        """Some columns of every row, as a figure's numbers."""
-        return [[row[name] for name in names] for row in self.rows]
-
 
 def ask(reader: Reader, sql: str) -> Answer:
-    """Ask the store; the text of ``sql`` is kept for the page.
+    """Ask the store; the statement is kept for the page.
 
     Raises:
         StoreError: the statement fails.
     """
-    text = dedent(sql).strip()
-    return Answer(text, reader.query(text).dicts())
+    return Answer(sql, reader.query(sql).dicts())
 
 
 def grouped(rows: Iterable[Row], *columns: str) -> dict[Any, list[Row]]:
@@ -62,11 +56,6 @@ def literal(value: str | int | float | None) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def among(values: Iterable[str]) -> str:
-    """A list of texts for IN."""
-    return "(" + ", ".join(literal(value) for value in values) + ")"
-
-
 def command(sql: str) -> str:
     """The shell command that repeats a statement."""
     text = sql.strip()
@@ -76,12 +65,7 @@ def command(sql: str) -> str:
 def planned(plan: Plan, benchmark: str, runs: Mapping[str, Set[tuple[str, str, str]]]) -> str:
     """The trials of a plan's benchmark as the body of a common table expression with ``trial_id, arm``.
 
-    Where a stored run asked for exactly these trials, its name stands for the list of identifiers.
-
-    Args:
-        plan: whose trials.
-        benchmark: of which benchmark.
-        runs: what each run asked for: (benchmark, arm, trial_id).
+    Where a stored run asked for exactly these (benchmark, arm, trial_id), its name stands for the list of identifiers.
     """
     wanted = frozenset((link.benchmark, link.arm, link.trial_id) for link in plan.links if link.benchmark == benchmark)
     for run, asked in runs.items():
@@ -104,21 +88,17 @@ def together(bodies: Mapping[str, str]) -> str:
 
 def runs_of(suite: str, scale: str) -> str:
     """Runs of a suite at a scale, the newest first."""
-    return f"""
-        SELECT run_id, started_at, finished_at, status, git_commit, git_dirty, command, environment_id
-        FROM runs WHERE suite = {literal(suite)} AND scale = {literal(scale)}
-        ORDER BY started_at DESC, run_id
-    """
+    return f"""SELECT run_id, started_at, finished_at, status, git_commit, git_dirty, command, environment_id
+FROM runs WHERE suite = {literal(suite)} AND scale = {literal(scale)}
+ORDER BY started_at DESC, run_id"""
 
 
 def run_links(suite: str, scale: str) -> str:
     """What each run of a suite at a scale asked for."""
-    return f"""
-        SELECT run_id, benchmark, arm, trial_id
-        FROM run_trials JOIN (SELECT run_id, started_at FROM runs
-          WHERE suite = {literal(suite)} AND scale = {literal(scale)}) USING (run_id)
-        ORDER BY started_at DESC, run_id
-    """
+    return f"""SELECT run_id, benchmark, arm, trial_id
+FROM run_trials JOIN (SELECT run_id, started_at FROM runs
+  WHERE suite = {literal(suite)} AND scale = {literal(scale)}) USING (run_id)
+ORDER BY started_at DESC, run_id"""
 
 
 def claims_of(suite: str) -> str:
@@ -128,53 +108,43 @@ def claims_of(suite: str) -> str:
 
 def verdicts_of(suite: str, scale: str) -> str:
     """The latest verdict of each claim of a suite at a scale."""
-    return f"""
-        SELECT v.* FROM verdicts v
-        JOIN claims c ON c.claim_id = v.claim_id AND c.suite = {literal(suite)}
-        WHERE v.scale = {literal(scale)}
-        QUALIFY row_number() OVER (PARTITION BY v.claim_id ORDER BY v.judged_at DESC) = 1
-        ORDER BY v.claim_id
-    """
+    return f"""SELECT v.* FROM verdicts v
+JOIN claims c ON c.claim_id = v.claim_id AND c.suite = {literal(suite)}
+WHERE v.scale = {literal(scale)}
+QUALIFY row_number() OVER (PARTITION BY v.claim_id ORDER BY v.judged_at DESC) = 1
+ORDER BY v.claim_id"""
 
 
 def verdict(claim: str, scale: str) -> str:
     """The latest verdict of one claim."""
-    return (
-        "SELECT verdict, n, difference, ci_low, ci_high, p, adjusted_p, e_value, design\n"
-        f"FROM verdicts WHERE claim_id = {literal(claim)} AND scale = {literal(scale)}\n"
-        "ORDER BY judged_at DESC LIMIT 1"
-    )
+    return f"""SELECT verdict, n, difference, ci_low, ci_high, p, adjusted_p, e_value, design
+FROM verdicts WHERE claim_id = {literal(claim)} AND scale = {literal(scale)}
+ORDER BY judged_at DESC LIMIT 1"""
 
 
 def verdict_trials(claim: str, scale: str, judged_at: str) -> str:
     """The numbers one verdict rests on, trial by trial."""
-    return (
-        "SELECT s.side, t.benchmark, t.arm, t.seed, r.split, r.metric, r.value, t.status, t.trial_id\n"
-        "FROM verdict_trials s JOIN trials t USING (trial_id) LEFT JOIN results r USING (trial_id)\n"
-        f"WHERE s.claim_id = {literal(claim)} AND s.scale = {literal(scale)} AND s.judged_at = {literal(judged_at)}\n"
-        "  AND (r.metric IS NULL OR r.split = 'test' OR starts_with(r.metric, 'mechanism.'))\n"
-        "ORDER BY r.metric, t.benchmark, t.seed, s.side, t.arm, r.split, t.trial_id"
-    )
+    return f"""SELECT s.side, t.benchmark, t.arm, t.seed, r.split, r.metric, r.value, t.status, t.trial_id
+FROM verdict_trials s JOIN trials t USING (trial_id) LEFT JOIN results r USING (trial_id)
+WHERE s.claim_id = {literal(claim)} AND s.scale = {literal(scale)} AND s.judged_at = {literal(judged_at)}
+  AND (r.metric IS NULL OR r.split = 'test' OR starts_with(r.metric, 'mechanism.'))
+ORDER BY r.metric, t.benchmark, t.seed, s.side, t.arm, r.split, t.trial_id"""
 
 
 def sides_of(suite: str, scale: str) -> str:
     """The trials each verdict rests on."""
-    return f"""
-        SELECT s.claim_id, s.judged_at, s.side, t.benchmark, t.arm, t.seed, t.trial_id, t.status
-        FROM verdict_trials s JOIN trials t USING (trial_id)
-        JOIN claims c ON c.claim_id = s.claim_id AND c.suite = {literal(suite)}
-        WHERE s.scale = {literal(scale)}
-        QUALIFY s.judged_at = max(s.judged_at) OVER (PARTITION BY s.claim_id)
-        ORDER BY s.claim_id, t.benchmark, t.seed, s.side, t.arm, t.trial_id
-    """
+    return f"""SELECT s.claim_id, s.judged_at, s.side, t.benchmark, t.arm, t.seed, t.trial_id, t.status
+FROM verdict_trials s JOIN trials t USING (trial_id)
+JOIN claims c ON c.claim_id = s.claim_id AND c.suite = {literal(suite)}
+WHERE s.scale = {literal(scale)}
+QUALIFY s.judged_at = max(s.judged_at) OVER (PARTITION BY s.claim_id)
+ORDER BY s.claim_id, t.benchmark, t.seed, s.side, t.arm, t.trial_id"""
 
 
 def gates_of(suite: str, scale: str) -> str:
     """Gates of a suite's claims: did the cause act?"""
-    return f"""
-        SELECT g.* FROM gates g JOIN claims c ON c.claim_id = g.claim_id AND c.suite = {literal(suite)}
-        WHERE g.scale = {literal(scale)} ORDER BY g.claim_id, g.metric, g.arm
-    """
+    return f"""SELECT g.* FROM gates g JOIN claims c ON c.claim_id = g.claim_id AND c.suite = {literal(suite)}
+WHERE g.scale = {literal(scale)} ORDER BY g.claim_id, g.metric, g.arm"""
 
 
 def trials_of(body: str) -> str:
@@ -243,13 +213,11 @@ def environments() -> str:
 
 def determinism_of(suite: str) -> str:
     """Trials that runs of a suite ran twice, and whether their numbers came out the same."""
-    return f"""
-        SELECT e."at", e.detail->>'trial_id' AS trial_id, e.detail->>'label' AS label,
-          (e.detail->>'equal')::BOOLEAN AS equal, (e.detail->>'numbers')::INTEGER AS numbers,
-          e.detail->>'status' AS status, (e.detail->'differing')::VARCHAR[] AS differing
-        FROM events e JOIN runs r USING (run_id)
-        WHERE r.suite = {literal(suite)} AND e.kind = 'determinism' ORDER BY e."at", trial_id
-    """
+    return f"""SELECT e."at", e.detail->>'trial_id' AS trial_id, e.detail->>'label' AS label,
+  (e.detail->>'equal')::BOOLEAN AS equal, (e.detail->>'numbers')::INTEGER AS numbers,
+  e.detail->>'status' AS status, (e.detail->'differing')::VARCHAR[] AS differing
+FROM events e JOIN runs r USING (run_id)
+WHERE r.suite = {literal(suite)} AND e.kind = 'determinism' ORDER BY e."at", trial_id"""
 
 
 def metrics_of(body: str, names: Iterable[str]) -> str:
@@ -257,7 +225,7 @@ def metrics_of(body: str, names: Iterable[str]) -> str:
     return f"""WITH planned AS ({body})
 SELECT p.*, t.seed, r.split, r.metric, r.value
 FROM planned p JOIN trials t USING (trial_id) JOIN results r USING (trial_id)
-WHERE r.metric IN {among(names)} AND t.status = 'done' ORDER BY ALL"""
+WHERE r.metric IN ({", ".join(map(literal, names))}) AND t.status = 'done' ORDER BY ALL"""
 
 
 def best_of(body: str, name: str, sign: int) -> str:
@@ -275,13 +243,11 @@ FROM sofar GROUP BY arm, step ORDER BY arm, step"""
 
 def bought_of(suite: str, scale: str) -> str:
     """Seeds that sequential runs bought, with the reason of each."""
-    return f"""
-        SELECT e."at", e.detail->>'claim_id' AS claim, e.detail->>'benchmark' AS benchmark,
-          (e.detail->'arms')::VARCHAR[] AS arms, (e.detail->>'seed')::INTEGER AS seed, e.detail->>'reason' AS reason
-        FROM events e JOIN runs r USING (run_id)
-        WHERE r.suite = {literal(suite)} AND r.scale = {literal(scale)} AND e.kind = 'seed-bought'
-        ORDER BY e."at", benchmark, seed
-    """
+    return f"""SELECT e."at", e.detail->>'claim_id' AS claim, e.detail->>'benchmark' AS benchmark,
+  (e.detail->'arms')::VARCHAR[] AS arms, (e.detail->>'seed')::INTEGER AS seed, e.detail->>'reason' AS reason
+FROM events e JOIN runs r USING (run_id)
+WHERE r.suite = {literal(suite)} AND r.scale = {literal(scale)} AND e.kind = 'seed-bought'
+ORDER BY e."at", benchmark, seed"""
 
 
 def costs_of(body: str, keys: str = "arm") -> str:
@@ -356,22 +322,69 @@ def sweeps_of(suite: str, scale: str) -> str:
     return f"SELECT * FROM sweeps WHERE {where} ORDER BY started_at, sweep_id"
 
 
-def sweep(sweep_id: str) -> str:
-    """What a sweep concludes."""
-    return f"SELECT arms, sampler, budget, status, spec FROM sweeps WHERE sweep_id = {literal(sweep_id)}"
-
-
 def points_of(sweep_id: str) -> str:
     """The configurations that a sweep tried."""
-    return (
-        "SELECT arm, number, params, value, status FROM sweep_points\n"
-        f"WHERE sweep_id = {literal(sweep_id)} ORDER BY arm, number"
-    )
+    return f"""SELECT arm, number, params, value, status FROM sweep_points
+WHERE sweep_id = {literal(sweep_id)} ORDER BY arm, number"""
 
 
 def gates(claim: str, scale: str) -> str:
     """The gates of one claim."""
-    return (
-        "SELECT metric, arm, value, threshold, passed FROM gates\n"
-        f"WHERE claim_id = {literal(claim)} AND scale = {literal(scale)} ORDER BY metric, arm"
-    )
+    return f"""SELECT metric, arm, value, threshold, passed FROM gates
+WHERE claim_id = {literal(claim)} AND scale = {literal(scale)} ORDER BY metric, arm"""
+
+
+def _of_sweep(sweep: str) -> str:
+    return f"WHERE sweep_id = {literal(sweep)}"
+
+
+def sweep_curves(sweep: str) -> str:
+    """Expected (or median) best of B by arm, with the simultaneous band."""
+    return f"""SELECT c.key AS arm, c.value->>'$.band' AS band,
+  unnest(c.value->>'$.budget[*]')::INTEGER AS budget,
+  unnest(c.value->>'$.expected[*]')::DOUBLE AS expected,
+  unnest(c.value->>'$.middle[*]')::DOUBLE AS middle,
+  unnest(c.value->>'$.low[*]')::DOUBLE AS low,
+  unnest(c.value->>'$.high[*]')::DOUBLE AS high
+FROM sweeps, json_each(spec->'curves') AS c {_of_sweep(sweep)} ORDER BY arm, budget"""
+
+
+def sweep_differences(sweep: str) -> str:
+    """Differences of the expected best to the first arm over B, up is better, with the simultaneous band."""
+    return f"""SELECT d.key AS pair, generate_subscripts(d.value->>'$[*]', 1) AS budget,
+  unnest(d.value->>'$[*]')::DOUBLE AS difference,
+  unnest(spec->'difference_bands'->d.key->>'$.low[*]')::DOUBLE AS low,
+  unnest(spec->'difference_bands'->d.key->>'$.high[*]')::DOUBLE AS high
+FROM sweeps, json_each(spec->'differences') AS d {_of_sweep(sweep)} ORDER BY pair, budget"""
+
+
+def sweep_importances(sweep: str) -> str:
+    """Share of the variance among the better configurations, by arm and hyper-parameter."""
+    return f"""SELECT a.key AS arm, h.key AS hyper_parameter, h.value::DOUBLE AS share
+FROM sweeps, json_each(spec->'importances') AS a, json_each(a.value) AS h {_of_sweep(sweep)}
+ORDER BY arm, share DESC, hyper_parameter"""
+
+
+def sweep_chosen(sweep: str) -> str:
+    """The configuration of each arm that was best on validation, and what was told."""
+    return f"""SELECT c.key AS arm, (c.value->>'$.number')::INTEGER AS number, (c.value->>'$.value')::DOUBLE AS value,
+  c.value->'$.params' AS params, (spec->'told'->>c.key)::INTEGER AS told,
+  (spec->'rungs'->>c.key)::INTEGER AS trials
+FROM sweeps, json_each(spec->'chosen') AS c {_of_sweep(sweep)} ORDER BY arm"""
+
+
+def sweep_history(sweep: str, better: str) -> str:
+    """Every configuration in the order of the draws, and the best so far."""
+    best = "min" if better == "lower" else "max"
+    return f"""SELECT arm, number, status, value,
+  {best}(CASE WHEN isfinite(value) THEN value END) OVER (PARTITION BY arm ORDER BY number) AS best
+FROM sweep_points {_of_sweep(sweep)} ORDER BY arm, number"""
+
+
+def sweep_comparison(suite: str, sweep: str, scale: str) -> str:
+    """The judged comparison of the chosen configurations on fresh seeds."""
+    return f"""SELECT c.method, c.baseline, c.metric, c.unit, v.verdict, v.n, v.difference, v.ci_low, v.ci_high, v.p,
+  v.adjusted_p, v.design->>'reason' AS reason
+FROM verdicts v JOIN claims c USING (claim_id)
+WHERE c.suite = {literal(f"{suite}-sweep-{sweep}")} AND v.scale = {literal(scale)}
+QUALIFY v.judged_at = max(v.judged_at) OVER (PARTITION BY v.claim_id) ORDER BY v.claim_id"""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from harness.plan.planning import Plan
+from harness.plan.planning import Link, Plan
 from harness.store import Reader
 from harness.suite import Suite
 from harness.suite.cells import Setting
@@ -19,8 +19,6 @@ from reports.data import sql
 from reports.data.claims import Claim
 from reports.data.sql import Answer, Row, ask, grouped
 from reports.links import bench_path, suite_path
-
-TROUBLED = UNFINISHED | {Status.DIVERGED}
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class BenchmarkResults:
     @property
     def troubled(self) -> list[Row]:
         """Trials that failed, diverged or ran out of time."""
-        return [row for row in self.trials.rows if row["status"] in TROUBLED]
+        return [row for row in self.trials.rows if row["status"] in UNFINISHED | {Status.DIVERGED}]
 
 
 @dataclass(frozen=True)
@@ -137,6 +135,10 @@ class SuiteResults:
         counts = Counter(formatting.base_of(claim.word) for claim in self.claims)
         return sorted(counts.items(), key=lambda item: (formatting.shown(item[0]).order, item[0]))
 
+    def words_on(self, benchmark: str) -> Counter[str]:
+        """The verdicts of the claims judged on a benchmark, in the claims' order."""
+        return Counter(claim.word for claim in self.judged if benchmark in claim.benchmarks)
+
     @cached_property
     def titles(self) -> dict[str, str]:
         """The benchmarks' titles by name."""
@@ -147,26 +149,14 @@ class SuiteResults:
         """The statements' bodies that pick the benchmarks' trials, by name."""
         return {name: bench.body for name, bench in self.benches.items()}
 
-    @property
-    def statuses(self) -> Counter[str]:
-        """Trials by status; planned ones that the store does not have are ``not stored``."""
-        status: dict[str, str] = {}
-        for bench in self.benches.values():
-            status.update({row["trial_id"]: row["status"] for row in bench.trials.rows})
-        counts = Counter(status.values())
-        absent = self.absent_from(None)
-        if absent:
-            counts["not stored"] = absent
-        return counts
+    def rows(self, benchmark: str | None = None) -> list[Row]:
+        """The stored trials of one benchmark or of all."""
+        return [row for name, bench in self.benches.items() if benchmark in (None, name) for row in bench.trials.rows]
 
-    def absent_from(self, benchmark: str | None) -> int:
-        """Planned trials, of one benchmark or of all, that the store does not have."""
-        stored = {row["trial_id"] for bench in self.benches.values() for row in bench.trials.rows}
-        return len({link.trial_id for link in self.plan.links if benchmark in (None, link.benchmark)} - stored)
-
-    def runs_of(self, trial: str) -> list[Row]:
-        """The runs that asked for a trial, the newest first."""
-        return [run for run in self.runs.rows if trial in self.links.get(run["run_id"], ())]
+    def absent(self, benchmark: str | None = None) -> list[Link]:
+        """Cells of the plan, on one benchmark or on all, whose trials the store does not have."""
+        stored = {row["trial_id"] for row in self.rows()}
+        return [link for link in self.plan.links if benchmark in (None, link.benchmark) and link.trial_id not in stored]
 
 
 def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
@@ -220,3 +210,9 @@ def _claims(suite: Suite, scale: str, asked: Mapping[str, Answer]) -> list[Claim
     ]  # fmt: skip
     places = {name: place for place, name in enumerate(suite.facts)}
     return sorted(claims, key=lambda claim: (places.get(claim.claim_id, len(places)), claim.claim_id))
+
+
+def statuses(rows: Iterable[Row], absent: Iterable[Link]) -> list[tuple[str, int]]:
+    """Counts of trials by status; those of ``absent`` cells are ``not stored``."""
+    status = {row["trial_id"]: str(row["status"]) for row in rows} | {link.trial_id: "not stored" for link in absent}
+    return sorted(Counter(status.values()).items())

@@ -9,13 +9,12 @@ from typing import Any
 import plotly.graph_objects as go
 
 from reports import formatting
-from reports.data.ablations import Ablation
+from reports.data.ablations import Ablation, Contrast
 from reports.data.comparisons import Scores
-from reports.data.contrasts import Contrast
 from reports.data.sql import Answer, grouped
 from reports.data.suite_results import BenchmarkResults
 from reports.figures import figure
-from reports.figures.figure import BELOW_LEGEND, GREY, TONES, Plot, axis, colour, drawing, escape, faded, line
+from reports.figures.figure import GREY, Plot, Table, axis, colour, dots, drawing, escape, line, marker
 from reports.links import slug
 
 MOST_ACROSS = 6
@@ -24,19 +23,6 @@ MOST_LINES = 8
 """Arms that are drawn as lines; more are a tangle."""
 FEW_POINTS = 30
 """Series of fewer points get a mark at each, so that a single one shows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measure:
-    """A metric with its unit."""
-
-    name: str
-    unit: str
-
-    @property
-    def label(self) -> str:
-        """For an axis."""
-        return f"{self.name}, {self.unit}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +49,7 @@ class Compared:
         return [arm for arm in arms if arm in ranked[:MOST_LINES]]
 
 
-def paired_seeds(compared: Compared, measure: Measure, answer: Answer) -> Plot | None:
+def paired_seeds(compared: Compared, metric: str, unit: str, answer: Answer) -> Plot | None:
     """Every trial as a dot, the dots of one seed connected, a bar at each arm's mean."""
     values = {(row["arm"], row["seed"]): formatting.finite(row["value"]) for row in answer.rows}
     shown = [arm for arm in compared.arms if any(arm == known for known, _ in values)]
@@ -84,30 +70,28 @@ def paired_seeds(compared: Compared, measure: Measure, answer: Answer) -> Plot |
     for place, arm in enumerate(shown):
         own = [(seed, known) for seed in seeds if (known := values.get((arm, seed))) is not None]
         means.append(sum(known for _, known in own) / len(own) if own else None)
-        traces.append(figure.dots(
-            **{along: [place] * len(own), value: [known for _, known in own]}, showlegend=False, name=arm,
+        traces.append(dots(
+            f"%{{customdata[1]}}, seed %{{customdata[0]}}<br>%{{{value}:.4g}}", name=arm, showlegend=False,
+            **{along: [place] * len(own), value: [known for _, known in own]},
             customdata=[[seed, arm] for seed, _ in own], marker={"size": 8, "color": colour(compared.place(arm))},
-            hovertemplate=f"%{{customdata[1]}}, seed %{{customdata[0]}}<br>%{{{value}:.4g}}<extra></extra>",
         ))  # fmt: skip
     bar = {"symbol": "line-ns-open", "size": 16} if many else {"symbol": "line-ew-open", "size": 26}
-    traces.append(figure.dots(
-        **{along: places, value: means}, showlegend=False,
-        marker={**bar, "color": GREY, "line": {"width": 2.5}}, hovertemplate=f"mean %{{{value}:.4g}}<extra></extra>",
+    traces.append(dots(
+        f"mean %{{{value}:.4g}}", **{along: places, value: means}, showlegend=False,
+        marker={**bar, "color": GREY, "line": {"width": 2.5}},
     ))  # fmt: skip
     names = {"tickvals": places, "ticktext": [escape(arm) for arm in shown], "showgrid": False, "zeroline": False}
     names |= {"automargin": True} | ({"autorange": "reversed"} if many else {"range": [-0.5, len(shown) - 0.5]})
-    layout = {f"{along}axis": names, f"{value}axis": axis(measure.label)}
+    axes = {f"{along}axis": names, f"{value}axis": axis(f"{metric}, {unit}")}
     told = [f"{arm} {formatting.score(mean)}" for arm, mean in zip(shown, means, strict=True) if mean is not None]
     return Plot(
-        f"pairs-{slug(measure.name)}",
-        f"{measure.name}: paired seeds",
-        f"{measure.name} in {measure.unit} of {formatting.count(len(shown), 'arm')} over "
+        f"pairs-{slug(metric)}",
+        f"{metric}: paired seeds",
+        f"{metric} in {unit} of {formatting.count(len(shown), 'arm')} over "
         f"{formatting.count(len(seeds), 'seed')}, means {formatting.listed(told)}. Lines join the trials of one seed.",
-        ["arm", "seed", "value"],
-        answer.columns("arm", "seed", "value"),
-        answer.sql,
+        Table.of(answer, "arm", "seed", "value"),
         compared.hatched,
-        drawing=drawing(traces, margin={"l": 8, "r": 12, "t": 12, "b": 30}, **layout),
+        drawing=drawing(traces, **axes, margin={"l": 8, "r": 12, "t": 12, "b": 30}),
         height=80 + 26 * len(shown) if many else 320,
     )
 
@@ -128,22 +112,19 @@ def differences(
         f"{one.label} {formatting.number(one.difference, sign=True)} {formatting.interval(one.low, one.high)}"
         for one in contrasts[:6]
     ]
+    rows = [[one.label, one.n, one.difference, one.low, one.high] for one in contrasts]
+    traces = [trace for place, contrast in enumerate(contrasts) for trace in _difference(place, contrast)]
+    across = axis(f"difference, {unit}" if unit else "difference")
+    lines = {"range": [many - 0.45, -0.8], "showticklabels": False, "showgrid": False, "zeroline": False}
+    layout = {"annotations": labels, "shapes": [figure.zero_line("y")], "margin": figure.NO_LEGEND}
     return Plot(
         f"differences-{name}",
         title,
         f"{title}, with 95 % intervals: {'; '.join(told)}{' …' if many > 6 else ''}.",
-        ["comparison", "n", "difference", "low", "high"],
-        [[one.label, one.n, one.difference, one.low, one.high] for one in contrasts],
-        sql,
+        Table(["comparison", "n", "difference", "low", "high"], rows, sql),
         hatched,
         note,
-        drawing=drawing(
-            [trace for place, contrast in enumerate(contrasts) for trace in _difference(place, contrast)],
-            xaxis=axis(f"difference, {unit}" if unit else "difference"),
-            yaxis={"range": [many - 0.45, -0.8], "showticklabels": False, "showgrid": False, "zeroline": False},
-            annotations=labels,
-            shapes=[figure.zero_line("y")],
-        ),
+        drawing=drawing(traces, across, lines, **layout),
         height=90 + 46 * many,
     )
 
@@ -160,32 +141,28 @@ def ablation_differences(bench: BenchmarkResults, rows: Sequence[Ablation]) -> P
 
 def _difference(place: int, contrast: Contrast) -> tuple[dict[str, Any], dict[str, Any]]:
     """Dots of the seeds, and the estimate with its interval."""
-    tint, symbol = TONES[contrast.tone]
+    tint, symbol = figure.TONES[contrast.tone]
     seeds = [(seed, known) for seed, value in contrast.seeds.items() if (known := formatting.finite(value)) is not None]
     low, high = formatting.finite(contrast.low), formatting.finite(contrast.high)
     ends = {"array": [None if high is None else high - contrast.difference],
             "arrayminus": [None if low is None else contrast.difference - low]}  # fmt: skip
     return (
-        figure.dots(
-            showlegend=False, x=[known for _, known in seeds], y=[place + 0.2] * len(seeds),
-            customdata=[[seed] for seed, _ in seeds], marker={"size": 6, "color": faded(GREY, 0.75)},
-            hovertemplate="seed %{customdata[0]}: %{x:.3g}<extra></extra>",
+        dots(
+            "seed %{customdata[0]}: %{x:.3g}", showlegend=False, x=[known for _, known in seeds],
+            y=[place + 0.2] * len(seeds), customdata=[[seed] for seed, _ in seeds],
+            marker={"size": 6, "color": figure.faded(GREY, 0.75)},
         ),
-        figure.dots(
-            showlegend=False, x=[contrast.difference], y=[place],
+        dots(
+            "%{x:.3g} %{customdata[0]}<br>n = %{customdata[1]}", showlegend=False, x=[contrast.difference], y=[place],
+            customdata=[[formatting.interval(low, high), contrast.n or 0]],
             marker={"size": 10, "color": tint, "symbol": symbol, "line": {"width": 2, "color": tint}},
             error_x={"type": "data", "symmetric": False, "color": tint, "thickness": 2, "width": 4, **ends},
-            customdata=[[formatting.interval(low, high), contrast.n or 0]],
-            hovertemplate="%{x:.3g} %{customdata[0]}<br>n = %{customdata[1]}<extra></extra>",
         ),
     )  # fmt: skip
 
 
 def curve(compared: Compared, split: str, series: str, answer: Answer) -> Plot | None:
-    """A series over the steps: the mean over seeds as a line, the range over seeds as a band.
-
-    Of many arms the leading ones are drawn; the numbers of all are beside the drawing.
-    """
+    """A series over the steps of the leading arms: the mean over seeds as a line, their range as a band."""
     by_arm = grouped(answer.rows, "arm")
     if not by_arm:
         return None
@@ -193,25 +170,21 @@ def curve(compared: Compared, split: str, series: str, answer: Answer) -> Plot |
     shown = compared.drawn([arm for arm in compared.arms if arm in by_arm])
     for arm in shown:
         place, own = compared.place(arm), by_arm[arm]
-        steps = [row["step"] for row in own]
+        steps, means, lows, highs = ([row[key] for row in own] for key in ("step", "mean", "low", "high"))
         if any(row["trials"] > 1 for row in own):
-            traces += figure.band(place, arm, steps, [row["low"] for row in own], [row["high"] for row in own])
+            traces += figure.band(place, arm, steps, lows, highs)
         mode = "lines" if len(steps) > FEW_POINTS else "lines+markers"
-        means = [row["mean"] for row in own]
         traces.append(line(place, arm, steps, means, "step %{x:.0f}<br>%{y:.4g}", legendgroup=arm, mode=mode))
     ends = [f"{arm} {formatting.score(by_arm[arm][-1]['mean'])}" for arm in shown]
-    columns = ["arm", "step", "mean", "low", "high", "trials"]
     return Plot(
         f"curve-{slug(f'{split}-{series}')}",
         f"{series}, {split}",
         f"{series} on {split} against the training step; at the end {formatting.listed(ends)}. "
         "Lines are means over seeds, bands reach from the lowest to the highest seed.",
-        columns,
-        answer.columns(*columns),
-        answer.sql,
+        Table.of(answer, "arm", "step", "mean", "low", "high", "trials"),
         compared.hatched,
         _some(len(shown), len(by_arm)),
-        drawing=drawing(traces, xaxis=axis("step"), yaxis=axis(series.removeprefix("mechanism.")), margin=BELOW_LEGEND),
+        drawing=drawing(traces, axis("step"), axis(series.removeprefix("mechanism."))),
         height=300,
     )
 
@@ -220,7 +193,7 @@ def _some(shown: int, every: int) -> str:
     return f"{shown} of {formatting.count(every, 'arm')} drawn; the CSV has all." if shown < every else ""
 
 
-def best_so_far(compared: Compared, measure: Measure, answer: Answer) -> Plot | None:
+def best_so_far(compared: Compared, metric: str, unit: str, answer: Answer) -> Plot | None:
     """The best score on validation until a moment, over the seconds of training: means over seeds."""
     by_arm = grouped(answer.rows, "arm")
     every = [arm for arm in compared.arms if arm in by_arm]
@@ -232,91 +205,72 @@ def best_so_far(compared: Compared, measure: Measure, answer: Answer) -> Plot | 
         seconds, means = ([row[key] for row in by_arm[arm]] for key in ("seconds", "mean"))
         traces.append(line(compared.place(arm), arm, seconds, means, "%{x:.3g} s<br>%{y:.4g}", line={"shape": "hv"}))
     ends = [f"{arm} {formatting.score(by_arm[arm][-1]['mean'])}" for arm in shown]
-    columns = ["arm", "step", "seconds", "mean", "low", "high", "trials"]
     return Plot(
         "best-so-far",
-        f"Best {measure.name} so far over time",
-        f"Best {measure.name} ({measure.unit}) on validation against the seconds of training, mean over seeds; at the "
+        f"Best {metric} so far over time",
+        f"Best {metric} ({unit}) on validation against the seconds of training, mean over seeds; at the "
         f"end {formatting.listed(ends)}.",
-        columns,
-        answer.columns(*columns),
-        answer.sql,
+        Table.of(answer, "arm", "step", "seconds", "mean", "low", "high", "trials"),
         compared.hatched,
         "Seconds of trials that ran side by side, a guide only: runs with --exclusive measure time. "
         + _some(len(shown), len(every)),
-        drawing=drawing(
-            traces,
-            xaxis=axis("seconds of training", rangemode="tozero"),
-            yaxis=axis(measure.label),
-            margin=BELOW_LEGEND,
-        ),
+        drawing=drawing(traces, axis("seconds of training", rangemode="tozero"), axis(f"{metric}, {unit}")),
         height=300,
     )
 
 
-def dose(compared: Compared, mechanism: str, measure: Measure, doses: Scores, scores: Scores, sql: str) -> Plot | None:
+def dose(
+    compared: Compared, mechanism: str, metric: str, unit: str, doses: Scores, scores: Scores, sql: str
+) -> Plot | None:
     """The mechanism's quantity against the score, one dot a trial: does the dose predict the gain?"""
     both = sorted(cell for cell in doses if cell in scores)
     if len({doses[cell] for cell in both}) < 3:
         return None
     known = [arm for arm in compared.arms if any(cell[0] == arm for cell in both)]
     named = compared.drawn(known)
-    groups = [
-        (escape(arm), [cell for cell in both if cell[0] == arm],
-         {"color": colour(compared.place(arm)), "symbol": compared.place(arm) % 10})
-        for arm in named
-    ]  # fmt: skip
+    groups = [(escape(arm), [cell for cell in both if cell[0] == arm], marker(compared.place(arm), 9)) for arm in named]
     if rest := [cell for cell in both if cell[0] not in named]:
-        groups.append(("others", rest, {"color": faded(GREY, 0.5), "symbol": "circle"}))
+        groups.append(("others", rest, {"size": 9, "color": figure.faded(GREY, 0.5), "symbol": "circle"}))
     traces = [
-        figure.dots(
-            name=name, x=[doses[cell] for cell in cells], y=[scores[cell] for cell in cells],
-            customdata=[[escape(arm), seed] for arm, seed in cells], marker={"size": 9, **marker},
-            hovertemplate="%{customdata[0]}, seed %{customdata[1]}<br>%{x:.4g} → %{y:.4g}<extra></extra>",
+        dots(
+            "%{customdata[0]}, seed %{customdata[1]}<br>%{x:.4g} → %{y:.4g}", name=name, marker=mark,
+            x=[doses[cell] for cell in cells], y=[scores[cell] for cell in cells],
+            customdata=[[escape(arm), seed] for arm, seed in cells],
         )
-        for name, cells, marker in groups
+        for name, cells, mark in groups
     ]  # fmt: skip
     rank = figure.spearman([doses[cell] for cell in both], [scores[cell] for cell in both])
     quantity = mechanism.removeprefix("mechanism.")
+    rows = [[*cell, doses[cell], scores[cell]] for cell in both]
     return Plot(
         f"dose-{slug(mechanism)}",
-        f"Dose and score: {quantity} against {measure.name}",
-        f"{mechanism} against {measure.name} ({measure.unit}), {formatting.count(len(both), 'trial')} of "
+        f"Dose and score: {quantity} against {metric}",
+        f"{mechanism} against {metric} ({unit}), {formatting.count(len(both), 'trial')} of "
         f"{formatting.count(len(known), 'arm')}; rank correlation over all trials {formatting.number(rank)}.",
-        ["arm", "seed", mechanism, measure.name],
-        [[*cell, doses[cell], scores[cell]] for cell in both],
-        sql,
+        Table(["arm", "seed", mechanism, metric], rows, sql),
         compared.hatched,
         "Exploratory: arms differ in more than the dose.",
-        drawing=drawing(traces, xaxis=axis(quantity), yaxis=axis(measure.label), margin=BELOW_LEGEND),
+        drawing=drawing(traces, axis(quantity), axis(f"{metric}, {unit}")),
     )
 
 
-def cost(compared: Compared, measure: Measure, costs: Answer, means: Mapping[str, float]) -> Plot | None:
+def cost(compared: Compared, metric: str, unit: str, costs: Answer, means: Mapping[str, float]) -> Plot | None:
     """Time a step against the mean score, one mark an arm: is the gain worth its price?"""
     rows = [(row["arm"], formatting.finite(row["step_ms"]), means.get(row["arm"])) for row in costs.rows]
     shown = [(arm, price, score) for arm, price, score in rows if price is not None and score is not None]
     if len(shown) < 2:
         return None
-    traces = [
-        figure.dots(
-            name=escape(arm), x=[price], y=[score],
-            marker={"size": 11, "color": colour(compared.place(arm)), "symbol": compared.place(arm) % 10},
-            hovertemplate=f"{escape(arm)}: %{{x:.3g}} ms a step, %{{y:.4g}}<extra></extra>",
-        )
-        for arm, price, score in shown
-    ]  # fmt: skip
-    told = [f"{arm} {formatting.number(price)} ms and {formatting.score(score)}" for arm, price, score in shown]
+    traces = []
+    for arm, price, score in shown:
+        told = f"{escape(arm)}: %{{x:.3g}} ms a step, %{{y:.4g}}"
+        traces.append(dots(told, name=escape(arm), x=[price], y=[score], marker=marker(compared.place(arm), 11)))
+    prices = [f"{arm} {formatting.number(price)} ms and {formatting.score(score)}" for arm, price, score in shown]
     return Plot(
         "cost-and-score",
-        f"Cost against {measure.name}",
-        f"Median time a step against mean {measure.name} ({measure.unit}): {'; '.join(told)}.",
-        ["arm", "step_ms", measure.name],
-        shown,
-        costs.sql,
+        f"Cost against {metric}",
+        f"Median time a step against mean {metric} ({unit}): {'; '.join(prices)}.",
+        Table(["arm", "step_ms", metric], shown, costs.sql),
         compared.hatched,
-        drawing=drawing(
-            traces, xaxis=axis("time a step, ms", rangemode="tozero"), yaxis=axis(measure.label), margin=BELOW_LEGEND
-        ),
+        drawing=drawing(traces, axis("time a step, ms", rangemode="tozero"), axis(f"{metric}, {unit}")),
         height=300,
     )

@@ -16,6 +16,7 @@ from plotly.basedatatypes import BasePlotlyType, BaseTraceType
 
 from harness.vocabulary import Tone
 from reports import formatting
+from reports.data.sql import Answer
 
 PALETTE = ("#3b82c4", "#d9722b", "#2e9e6b", "#9a6dd7", "#cf4b57", "#1f98a6", "#a08a1c", "#c75fa0", "#7d8590")
 """Middle tones: at least 3:1 against the light and the dark page."""
@@ -39,15 +40,45 @@ POINTS = ("x", "y", "z", "text", "customdata")
 
 
 @dataclass(frozen=True)
+class Table:
+    """The numbers of a figure and the statement that gave them."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]] = field(repr=False)
+    sql: str
+
+    @classmethod
+    def of(cls, answer: Answer, *columns: str) -> Table:
+        """Some columns of every row that the store gave."""
+        return cls(columns, [[row[name] for name in columns] for row in answer.rows], answer.sql)
+
+    @cached_property
+    def csv(self) -> str:
+        """The numbers as comma-separated values, eight digits: threads add in another order, which moves the 16th."""
+        text = io.StringIO()
+        rows = ([f"{cell:.8g}" if isinstance(cell, float) else cell for cell in row] for row in self.rows)
+        csv.writer(text, lineterminator="\n").writerows([self.columns, *rows])
+        return text.getvalue()
+
+    @property
+    def texts(self) -> list[list[str]] | None:
+        """The numbers as text for a table beside the drawing, if they are few."""
+        few = len(self.rows) <= TABLE_ROWS
+        return [[_text(cell) for cell in row] for row in self.rows] if few else None
+
+
+def _text(cell: Any) -> str:
+    return "–" if cell is None else formatting.score(cell) if isinstance(cell, float) else str(cell)
+
+
+@dataclass(frozen=True)
 class Figure:
-    """What stands beside every drawing: its text alternative, its numbers and its statement.
+    """What stands beside every drawing: its text alternative, its numbers and their statement.
 
     Attributes:
         name: its identifier on its page.
         title: a heading.
         alt: what it shows, for those who do not see it.
-        columns, rows: the numbers drawn.
-        sql: the statement that gave them.
         hatched: whether it shows stand-ins.
         note: a sentence below it.
     """
@@ -55,27 +86,9 @@ class Figure:
     name: str
     title: str
     alt: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[Any]] = field(repr=False)
-    sql: str
+    table: Table
     hatched: bool = False
     note: str = ""
-
-    @cached_property
-    def csv(self) -> str:
-        """The numbers as comma-separated values."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(self.columns)
-        writer.writerows([[_cell(cell) for cell in row] for row in self.rows])
-        return text.getvalue()
-
-    @property
-    def table(self) -> list[list[str]] | None:
-        """The numbers as text for a table beside the drawing, if they are few."""
-        if len(self.rows) > TABLE_ROWS:
-            return None
-        return [[_text(cell) for cell in row] for row in self.rows]
 
 
 @dataclass(frozen=True)
@@ -97,18 +110,9 @@ class Plot(Figure):
         return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
 
-def _cell(cell: Any) -> Any:
-    """Eight digits: threads add in another order, which moves the sixteenth."""
-    return "" if cell is None else f"{cell:.8g}" if isinstance(cell, float) else cell
-
-
-def _text(cell: Any) -> str:
-    return "–" if cell is None else formatting.score(cell) if isinstance(cell, float) else str(cell)
-
-
 def compact(value: Any) -> Any:
     """Plain JSON data: six significant digits, null for NaN and infinities."""
-    if isinstance(value, bool) or value is None or isinstance(value, (str, int)):
+    if value is None or isinstance(value, (bool, str, int)):
         return value
     if isinstance(value, float):
         return float(f"{value:.6g}") if math.isfinite(value) else None
@@ -124,33 +128,36 @@ def _checked(kind: Callable[..., BasePlotlyType], properties: str) -> Mapping[st
     return checked
 
 
-def trace(kind: type[BaseTraceType], **properties: Any) -> dict[str, Any]:
+def trace(kind: type[BaseTraceType], told: str = "", /, **properties: Any) -> dict[str, Any]:
     """A trace as plain data: its style, which Plotly checks, and its points, which it need not check.
+
+    What a point tells when it is pointed at is in Plotly's template language.
 
     Raises:
         ValueError: Plotly does not know a property.
     """
     points = {name: properties.pop(name) for name in POINTS if name in properties}
-    return {**_checked(kind, json.dumps(properties)), **points}  # type: ignore[arg-type]
+    hover = {"hovertemplate": f"{told}<extra></extra>"} if told else {}
+    return {**_checked(kind, json.dumps(properties | hover)), **points}  # type: ignore[arg-type]
 
 
-def dots(**properties: Any) -> dict[str, Any]:
+def dots(told: str, /, **properties: Any) -> dict[str, Any]:
     """Points with markers, as :func:`trace`."""
-    return trace(go.Scatter, mode="markers", **properties)
+    return trace(go.Scatter, told, mode="markers", **properties)
 
 
-def drawing(traces: Iterable[Mapping[str, Any]], **layout: Any) -> dict[str, Any]:
-    """Traces and layout; colours of text and grid are the page's, set when it is drawn.
+def drawing(
+    traces: Iterable[Mapping[str, Any]], xaxis: Mapping[str, Any], yaxis: Mapping[str, Any], **layout: Any
+) -> dict[str, Any]:
+    """Traces in their order and layout; colours of text and grid are the page's, set when it is drawn.
 
-    Args:
-        traces: what is drawn, in this order.
-        layout: what differs from the layout that all figures share.
+    The layout that all figures share has room for a legend above the drawing; ``layout`` is what differs from it.
 
     Raises:
         ValueError: Plotly does not know a property.
     """
     common = {
-        "margin": {"l": 8, "r": 12, "t": 8, "b": 40},
+        "margin": {"l": 8, "r": 12, "t": 30, "b": 40},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "hovermode": "closest",
@@ -158,11 +165,12 @@ def drawing(traces: Iterable[Mapping[str, Any]], **layout: Any) -> dict[str, Any
         "font": {"size": 12},
         "dragmode": False,
     }
-    return {"data": list(traces), "layout": _checked(go.Layout, json.dumps({**common, **layout}))}
+    layout = {**common, "xaxis": xaxis, "yaxis": yaxis, **layout}
+    return {"data": list(traces), "layout": _checked(go.Layout, json.dumps(layout))}
 
 
-BELOW_LEGEND = {"l": 8, "r": 12, "t": 30, "b": 40}
-"""The margin of a drawing whose legend stands above it."""
+NO_LEGEND = {"l": 8, "r": 12, "t": 8, "b": 40}
+"""The margin of a drawing without a legend."""
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
@@ -178,20 +186,16 @@ def zero_line(along: str) -> dict[str, Any]:
             "line": {"width": 1, "dash": "dot", "color": GREY}}  # fmt: skip
 
 
-def line(place: int, name: str, x: Sequence[Any], y: Sequence[Any], told: str, **more: Any) -> dict[str, Any]:
-    """The line of the arm at a place.
+def marker(place: int, size: float) -> dict[str, Any]:
+    """Colour and symbol of the arm at a place."""
+    return {"size": size, "color": colour(place), "symbol": place % 10}
 
-    Args:
-        place: of the arm in its suite.
-        name: the arm.
-        x, y: the points.
-        told: what a point says after the arm's name, in Plotly's template language.
-        more: further properties, those of ``line`` beside the arm's own.
-    """
+
+def line(place: int, name: str, x: Sequence[Any], y: Sequence[Any], told: str, **more: Any) -> dict[str, Any]:
+    """The line of the arm at a place of its suite; a point tells the arm's name and what is ``told`` of it."""
     style = {"color": colour(place), "width": 2, "dash": DASHES[place % len(DASHES)], **more.pop("line", {})}
-    hover = f"{escape(name)}, {told}<extra></extra>"
     more = {"mode": "lines", **more}
-    return trace(go.Scatter, x=x, y=y, name=escape(name), line=style, hovertemplate=hover, **more)
+    return trace(go.Scatter, f"{escape(name)}, {told}", x=x, y=y, name=escape(name), line=style, **more)
 
 
 def band(place: int, name: str, x: Sequence[Any], low: Sequence[Any], high: Sequence[Any]) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,7 +14,7 @@ from reports.data import sql
 from reports.data.ablations import Grid, grids
 from reports.data.outputs import Confusion, confusions_of
 from reports.data.suite_results import BenchmarkResults, SuiteResults
-from reports.figures.figure import Plot, drawing, escape, trace
+from reports.figures.figure import NO_LEGEND, Plot, Table, drawing, escape, trace
 from reports.links import slug
 
 WRITTEN_CLASSES = 12
@@ -31,34 +30,26 @@ def _confusion(confusion: Confusion, statement: str, hatched: bool) -> Plot:
     arm, classes, counts, shares = confusion.arm, confusion.classes, confusion.counts, confusion.shares
     few = len(classes) <= WRITTEN_CLASSES
     names = [escape(formatting.short(name, 18)) for name in classes]
-    written: dict[str, Any] = {}
-    if few:
-        text = [[f"{cell:.0f}" if cell >= 0.5 else "" for cell in row] for row in shares]
-        written = {"text": text, "texttemplate": "%{text}"}
+    text = [[f"{cell:.0f}" if cell >= 0.5 else "" for cell in row] for row in shares]
+    written = {"text": text, "texttemplate": "%{text}"} if few else {}
     cells = trace(
-        go.Heatmap, z=shares.tolist(), x=names, y=names, colorscale="Cividis", zmin=0, zmax=100, xgap=int(few),
-        ygap=int(few), colorbar={"thickness": 8, "outlinewidth": 0, "title": {"text": "%"}},
-        hovertemplate="%{y} taken for %{x}: %{z:.3g} %<extra></extra>", **written,
+        go.Heatmap, "%{y} taken for %{x}: %{z:.3g} %", z=shares.tolist(), x=names, y=names, colorscale="Cividis",
+        zmin=0, zmax=100, xgap=int(few), ygap=int(few), **written,
+        colorbar={"thickness": 8, "outlinewidth": 0, "title": {"text": "%"}},
     )  # fmt: skip
+    rows = [[arm, classes[t], classes[p], int(counts[t, p]), float(shares[t, p])] for t, p in np.argwhere(counts)]
+    across = {"title": {"text": "predicted"}, "automargin": True, "showgrid": False, "type": "category"}
+    down = {"title": {"text": "true"}, "automargin": True, "autorange": "reversed", "type": "category"}
     told = "; ".join(f"{true} is taken for {said} in {share:.0f} %" for true, said, share in confusion.worst)
     return Plot(
         f"confusion-{slug(arm)}",
         f"{arm}: which class is taken for which",
         f"Confusion matrix of {arm} over {formatting.count(confusion.seeds, 'seed')}, percent of each true class; "
         f"{confusion.right:.1f} % of the items are right. {told or 'No mistake'}.",
-        ["arm", "true", "predicted", "items", "percent"],
-        [
-            [arm, classes[t], classes[p], int(counts[t, p]), float(shares[t, p])]
-            for t, p in zip(*np.nonzero(counts), strict=True)
-        ],
-        statement,
+        Table(["arm", "true", "predicted", "items", "percent"], rows, statement),
         hatched,
         f"Most frequent mistakes: {told}." if told else "",
-        drawing=drawing(
-            [cells],
-            xaxis={"title": {"text": "predicted"}, "automargin": True, "showgrid": False, "type": "category"},
-            yaxis={"title": {"text": "true"}, "automargin": True, "autorange": "reversed", "type": "category"},
-        ),
+        drawing=drawing([cells], across, down, margin=NO_LEGEND),
         height=400 if few else 460,
     )
 
@@ -86,27 +77,24 @@ def _factorial(
         return None
     rows, columns = (sorted({cell[place] for cell in grid}) for place in (0, 1))
     table = [[means[row, column] for column in columns] for row in rows]
+    numbers = [[*cell, arm, means[cell], len(values[arm])] for cell, arm in sorted(grid.items())]
     cells = trace(
-        go.Heatmap, x=[escape(f"{second} = {column}") for column in columns],
-        y=[escape(f"{first} = {row}") for row in rows], z=table, colorscale="Cividis",
+        go.Heatmap, "%{y}, %{x}<br>%{z:.4g}", x=[escape(f"{second} = {column}") for column in columns],
+        y=[escape(f"{first} = {row}") for row in rows], z=table, colorscale="Cividis", xgap=2, ygap=2,
         text=[[formatting.score(value) for value in row] for row in table], texttemplate="%{text}",
-        hovertemplate="%{y}, %{x}<br>%{z:.4g}<extra></extra>", colorbar={"thickness": 10, "outlinewidth": 0},
-        xgap=2, ygap=2,
+        colorbar={"thickness": 10, "outlinewidth": 0},
     )  # fmt: skip
+    down = {"automargin": True, "autorange": "reversed"}
     effects = f"{_effect(first, rows, table)}; {_effect(second, columns, list(zip(*table, strict=True)))}"
     return Plot(
         f"factorial-{slug(bench.name + first + second)}",
         f"{first} × {second} on {bench.title}",
         f"Mean {unit} of {formatting.count(len(grid), 'arm')} that vary {first} and {second} together. Main effects: "
         f"{effects}.",
-        [first, second, "arm", "mean", "seeds"],
-        [[*cell, arm, means[cell], len(values[arm])] for cell, arm in sorted(grid.items())],
-        asked.sql,
+        Table([first, second, "arm", "mean", "seeds"], numbers, asked.sql),
         bench.stand_in,
         f"Exploratory. Main effects: {effects}.",
-        drawing=drawing(
-            [cells], xaxis={"automargin": True, "side": "bottom"}, yaxis={"automargin": True, "autorange": "reversed"}
-        ),
+        drawing=drawing([cells], {"automargin": True, "side": "bottom"}, down, margin=NO_LEGEND),
         height=110 + 60 * len(rows),
     )
 

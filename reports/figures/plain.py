@@ -17,7 +17,7 @@ from reports import formatting
 from reports.data.claims import Claim
 from reports.data.comparisons import DoseAndGain
 from reports.data.suite_results import SuiteResults
-from reports.figures.figure import Figure, spearman
+from reports.figures.figure import Figure, Table, spearman
 
 FAR = 2.0
 """An axis reaches at most so many times as far as nine tenths of the interval ends; what lies beyond gets an arrow."""
@@ -148,16 +148,6 @@ def forests(results: SuiteResults) -> list[Forest]:
     return figures + [_as_published(results, unit, units[unit], place) for place, unit in enumerate(units)]
 
 
-def _together(
-    claims: Sequence[Claim], numbers: Mapping[str, tuple[float | None, ...]]
-) -> list[tuple[Claim, list[Claim]]]:
-    """Claims in lines: where arms, numbers and verdict are the same, as on a stand-in that serves several, in one."""
-    lines: dict[tuple[Any, ...], list[Claim]] = {}
-    for claim in claims:
-        lines.setdefault((claim.contrast, claim.word, *numbers[claim.claim_id]), []).append(claim)
-    return [(own[0], own) for own in lines.values()]
-
-
 def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
     """Stand-ins: standardised effect on the left, relative error reduction on the right."""
     effects = {claim.claim_id: claim.standardised or (None, None, None) for claim in claims}
@@ -165,30 +155,36 @@ def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
     percents = {name: None if share is None else 100 * share for name, share in reductions.items()}
     axis = axis_of(list(effects.values()))
     second = axis_of([(p,) for p in percents.values()]) if any(p is not None for p in percents.values()) else None
+    together: dict[tuple[Any, ...], list[Claim]] = defaultdict(list)  # one line, as on a stand-in that serves several
+    for claim in claims:
+        together[claim.contrast, claim.word, *effects[claim.claim_id], reductions[claim.claim_id]].append(claim)
     lines = []
-    for claim, own in _together(claims, {name: (*mark, reductions[name]) for name, mark in effects.items()}):
+    for claim, *others in together.values():
         effect, low, high = effects[claim.claim_id]
         percent = percents[claim.claim_id]
         lines.append(ForestLine(
-            claim, *_named(results, own, claims), len(own) - 1, Mark.of(axis, effect, low, high),
+            claim, *_named(results, [claim, *others], claims), len(others), Mark.of(axis, effect, low, high),
             f"{formatting.number(effect, 2, sign=True)} {formatting.interval(low, high, 2)}",
             reduction=second.place(percent) if second else None,
             reduction_told="" if percent is None else f"{formatting.number(percent, 2, sign=True)} %",
         ))  # fmt: skip
+    rest = sum(bool(claim.stand_in) for claim in results.judged) - len(claims)  # too few pairs, or equal differences
+    more = f" {formatting.count(rest, 'claim')} without a standardised effect: in the list below only." * bool(rest)
     confirmed = sum(claim.tone == Tone.HOLDS for claim in claims)
+    columns = ["claim", "comparison", "verdict", "n", "d_z", "low", "high", "relative error reduction", "difference",
+               "unit"]  # fmt: skip
+    rows = [[c.claim_id, c.label(results.titles), c.word, c.value("n"), *effects[c.claim_id], reductions[c.claim_id],
+             c.value("difference"), c.unit] for c in claims]  # fmt: skip
     return Forest(
         "forest-stand-in",
         "Effects on the stand-in",
         f"{formatting.count(len(claims), 'claim')} measured on a stand-in, as standardised effects with 95 % "
         f"intervals; {confirmed} {'is' if confirmed == 1 else 'are'} confirmed in direction.",
-        ["claim", "comparison", "verdict", "n", "d_z", "low", "high", "relative error reduction", "difference", "unit"],
-        [[c.claim_id, c.label(results.titles), c.word, c.value("n"), *effects[c.claim_id], reductions[c.claim_id],
-          c.value("difference"), c.unit] for c in claims],
-        results.asked["verdicts"].sql,
+        Table(columns, rows, results.asked["verdicts"].sql),
         hatched=True,
         note="Right of zero is as claimed. The effect d_z is the mean paired difference over its standard deviation; "
         "intervals are 95 %, unadjusted, on the same scale. The setting is not the paper's, so no published value "
-        f"stands here.{_left_out(results, claims)}",
+        f"stands here.{more}",
         lines=lines,
         axis=axis,
         measured="d_z",
@@ -208,17 +204,9 @@ def _named(results: SuiteResults, own: Sequence[Claim], claims: Sequence[Claim])
     return where, own[0].contrast + (f", {own[0].metric}" if len(metrics) > 1 else "")
 
 
-def _left_out(results: SuiteResults, drawn: Sequence[Claim]) -> str:
-    """How many claims have no standardised effect (fewer than three pairs, or equal differences)."""
-    rest = sum(bool(claim.stand_in) for claim in results.judged) - len(drawn)
-    return f" {formatting.count(rest, 'claim')} without a standardised effect: in the list below only." if rest else ""
-
-
 def _as_published(results: SuiteResults, unit: str, claims: Sequence[Claim], place: int) -> Forest:
-    ends = {
-        claim.claim_id: tuple(formatting.finite(claim.value(key)) for key in ("difference", "ci_low", "ci_high"))
-        for claim in claims
-    }
+    keys = ("difference", "ci_low", "ci_high")
+    ends = {claim.claim_id: tuple(formatting.finite(claim.value(key)) for key in keys) for claim in claims}
     axis = axis_of([(*ends[claim.claim_id], claim.published) for claim in claims])
     marks = {name: Mark.of(axis, *known) for name, known in ends.items()}
     lines = []
@@ -229,15 +217,15 @@ def _as_published(results: SuiteResults, unit: str, claims: Sequence[Claim], pla
             told += f", published {formatting.number(claim.published, sign=True)}"
         lines.append(ForestLine(claim, *_named(results, [claim], claims), 0, marks[claim.claim_id], told,
                                 axis.place(claim.published)))  # fmt: skip
+    columns = ["claim", "comparison", "verdict", "n", "difference", "low", "high", "published", "unit"]
+    rows = [[c.claim_id, c.label(results.titles), c.word, c.value("n"), *ends[c.claim_id], c.published, unit]
+            for c in claims]  # fmt: skip
     return Forest(
         f"forest-{place}",
         f"Measured and published differences, {unit}" if unit else "Measured and published differences",
         f"{formatting.count(len(claims), 'claim')} in {unit or 'the unit of the metric'}: measured difference with its "
         "95 % interval, and the published difference as a diamond beside it.",
-        ["claim", "comparison", "verdict", "n", "difference", "low", "high", "published", "unit"],
-        [[c.claim_id, c.label(results.titles), c.word, c.value("n"), *ends[c.claim_id], c.published, unit]
-         for c in claims],
-        results.asked["verdicts"].sql,
+        Table(columns, rows, results.asked["verdicts"].sql),
         note="Right of zero is as claimed; the diamond is the published difference.",
         lines=lines,
         axis=axis,
@@ -257,24 +245,22 @@ class Scatter:
         rank: Spearman's correlation over all points.
     """
 
-    metric: str
+    given: DoseAndGain
     against: str
     own: str
     others: str
     zero: float
     ends: tuple[str, str, str, str]
     rank: float
-    points: int
-    arms: int
-    sql: str
 
     @property
     def alt(self) -> str:
         """The drawing in words."""
+        points, arms = len(self.given.points), len({arm for arm, _, _ in self.given.points})
         return (
-            f"{self.metric} from {self.ends[0]} to {self.ends[1]} against the gain over {self.against} from "
-            f"{self.ends[2]} to {self.ends[3]}, {formatting.count(self.points, 'trial')} of "
-            f"{formatting.count(self.arms, 'arm')}: rank correlation {formatting.number(self.rank, 2)}."
+            f"{self.given.metric} from {self.ends[0]} to {self.ends[1]} against the gain over {self.against} from "
+            f"{self.ends[2]} to {self.ends[3]}, {formatting.count(points, 'trial')} of "
+            f"{formatting.count(arms, 'arm')}: rank correlation {formatting.number(self.rank, 2)}."
         )
 
 
@@ -293,9 +279,8 @@ def scatter(claim: Claim, given: DoseAndGain) -> Scatter:
 
     ends = (formatting.number(min(doses)), formatting.number(max(doses)),
             formatting.number(min(gains), sign=True), formatting.number(max(gains), sign=True))  # fmt: skip
-    arms = len({arm for arm, _, _ in given.points})
-    return Scatter(given.metric, claim.against, path(True), path(False), round(at(doses[0], 0.0)[1], 1), ends,
-                   spearman(doses, gains), len(given.points), arms, given.sql)  # fmt: skip
+    zero = round(at(doses[0], 0.0)[1], 1)
+    return Scatter(given, claim.against, path(True), path(False), zero, ends, spearman(doses, gains))
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

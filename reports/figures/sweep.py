@@ -14,7 +14,7 @@ from harness.vocabulary import Status
 from reports import formatting
 from reports.data.sql import Answer, Row, grouped
 from reports.figures import figure
-from reports.figures.figure import BELOW_LEGEND, GREY, Plot, axis, colour, drawing, escape, faded, line
+from reports.figures.figure import GREY, Plot, Table, axis, colour, dots, drawing, escape, line
 from reports.links import slug
 
 WIDE = 30.0
@@ -57,7 +57,12 @@ def budget(tuned: Tuned, curves: Answer) -> Plot | None:
     if not curves.rows:
         return None
     is_median = any(row["band"] == "median" for row in curves.rows)
-    shown = "middle" if is_median else "expected"
+    shown, kind = ("middle", "median of the best of B") if is_median else ("expected", "expected best of B")
+    why = (
+        "The metric has no known range, so the median is drawn: no band holds for an expectation without one."
+        if is_median
+        else "Without a second search it is the band that says how much of a lead is luck."
+    )
     traces: list[dict[str, Any]] = []
     ends = []
     by_arm = grouped(curves.rows, "arm")
@@ -65,23 +70,14 @@ def budget(tuned: Tuned, curves: Answer) -> Plot | None:
         own = by_arm[arm]
         traces += _banded(place, arm, own, [formatting.finite(row[shown]) for row in own])
         ends += [f"{arm} {formatting.score(own[-1][shown])}"] if own else []
-    kind = "median of the best of B" if is_median else "expected best of B"
-    why = (
-        "The metric has no known range, so the median is drawn: no band holds for an expectation without one."
-        if is_median
-        else "Without a second search it is the band that says how much of a lead is luck."
-    )
-    columns = ["arm", "budget", "expected", "middle", "low", "high"]
     return Plot(
         "budget",
         f"What a tuning budget buys: {kind}",
         f"{kind} random configurations against their number, {tuned.unit}; at the whole budget "
         f"{formatting.listed(ends)}.",
-        columns,
-        curves.columns(*columns),
-        curves.sql,
+        Table.of(curves, "arm", "budget", "expected", "middle", "low", "high"),
         note=f"Each band covers its whole curve at once (95 %); it is drawn where both ends are finite. {why}",
-        drawing=drawing(traces, xaxis=axis("configurations tried, B"), yaxis=axis(tuned.unit), margin=BELOW_LEGEND),
+        drawing=drawing(traces, axis("configurations tried, B"), axis(tuned.unit)),
         height=340,
     )
 
@@ -99,23 +95,14 @@ def difference(tuned: Tuned, differences: Answer) -> Plot | None:
         picked = [own[at] for at in sorted({0, len(own) // 4, len(own) // 2, len(own) - 1})]
         steps = [f"{formatting.number(row['difference'], sign=True)} at B = {row['budget']}" for row in picked]
         told.append(f"{pair} {', '.join(steps)}")
-    columns = ["pair", "budget", "difference", "low", "high"]
+    axes = axis("configurations tried, B"), axis("difference, up is better")
     return Plot(
         "difference",
         "Which arm is ahead at which budget",
         f"Difference of the expected best of B, up is better: {'; '.join(told)}.",
-        columns,
-        differences.columns(*columns),
-        differences.sql,
+        Table.of(differences, "pair", "budget", "difference", "low", "high"),
         note="The band holds for every B at once: the two arms' bands at half the error each.",
-        drawing=drawing(
-            traces,
-            xaxis=axis("configurations tried, B"),
-            yaxis=axis("difference, up is better"),
-            shapes=[figure.zero_line("x")],
-            showlegend=True,
-            margin=BELOW_LEGEND,
-        ),
+        drawing=drawing(traces, *axes, shapes=[figure.zero_line("x")], showlegend=True),
     )
 
 
@@ -124,36 +111,32 @@ def history(tuned: Tuned, points: Answer) -> Plot | None:
     if not points.rows:
         return None
     traces: list[dict[str, Any]] = []
+    rows = [{**row, **{key: formatting.finite(row[key]) for key in ("value", "best")}} for row in points.rows]
+    by_arm = grouped(rows, "arm")
     for place, arm in enumerate(tuned.arms):
-        own = [row for row in points.rows if row["arm"] == arm]
-        told = [row for row in own if formatting.finite(row["value"]) is not None]
-        drawn, best = [row["number"] + 1 for row in own], [formatting.finite(row["best"]) for row in own]
+        own = by_arm[arm]
+        known = [row for row in own if row["value"] is not None]
+        drawn, best = [row["number"] + 1 for row in own], [row["best"] for row in own]
         hover = "%{x} tried, the best so far<br>%{y:.4g}"
         traces.append(line(place, arm, drawn, best, hover, legendgroup=arm, line={"shape": "hv"}))
-        traces.append(figure.dots(
-            legendgroup=arm, showlegend=False, x=[row["number"] + 1 for row in told],
-            y=[row["value"] for row in told], customdata=[[row["number"], row["status"]] for row in told],
-            marker={"size": 6, "color": faded(colour(place), 0.6), "symbol": place % 10},
-            hovertemplate=f"{escape(arm)}, configuration %{{customdata[0]}}, %{{customdata[1]}}<br>"
-            "%{y:.4g}<extra></extra>",
+        traces.append(dots(
+            f"{escape(arm)}, configuration %{{customdata[0]}}, %{{customdata[1]}}<br>%{{y:.4g}}", legendgroup=arm,
+            showlegend=False, x=[row["number"] + 1 for row in known], y=[row["value"] for row in known],
+            customdata=[[row["number"], row["status"]] for row in known],
+            marker={**figure.marker(place, 6), "color": figure.faded(colour(place), 0.6)},
         ))  # fmt: skip
-    diverged = [row["arm"] for row in points.rows if row["status"] == Status.DIVERGED]
+    diverged = [row["arm"] for row in rows if row["status"] == Status.DIVERGED]
     lost = [f"{arm} {diverged.count(arm)}" for arm in tuned.arms if arm in diverged]
-    last = {row["arm"]: row["best"] for row in points.rows}
-    ends = [f"{arm} {formatting.score(last[arm])}" for arm in tuned.arms if arm in last]
+    ends = [f"{arm} {formatting.score(by_arm[arm][-1]['best'])}" for arm in tuned.arms if by_arm[arm]]
+    columns = ["arm", "number", "status", "value", "best so far"]
     return Plot(
         "history",
         "How the search went",
         f"{tuned.unit} of every configuration in the order of the draws, and the best so far: "
         f"{formatting.listed(ends)}.",
-        ["arm", "number", "status", "value", "best so far"],
-        [
-            [row["arm"], row["number"], row["status"], formatting.finite(row["value"]), formatting.finite(row["best"])]
-            for row in points.rows
-        ],
-        points.sql,
+        Table(columns, [[*row.values()] for row in rows], points.sql),
         note=f"Diverged and not drawn: {formatting.listed(lost)}." if lost else "",
-        drawing=drawing(traces, xaxis=axis("configurations tried"), yaxis=axis(tuned.unit), margin=BELOW_LEGEND),
+        drawing=drawing(traces, axis("configurations tried"), axis(tuned.unit)),
     )
 
 
@@ -161,39 +144,27 @@ def importance(tuned: Tuned, shares: Answer) -> Plot | None:
     """What the outcome hangs on: shares by hyper-parameter."""
     if not shares.rows:
         return None
-    by_arm: dict[str, dict[str, float]] = defaultdict(dict)
-    largest: dict[str, float] = {}
-    for row in shares.rows:
-        by_arm[row["arm"]][row["hyper_parameter"]] = row["share"]
-        largest[row["hyper_parameter"]] = max(row["share"], largest.get(row["hyper_parameter"], 0.0))
+    by_arm, by_key = (grouped(shares.rows, column) for column in ("arm", "hyper_parameter"))
+    largest = {key: max(row["share"] for row in rows) for key, rows in by_key.items()}
     keys = sorted(largest, key=lambda key: (largest[key], key))  # the axis begins at the bottom
-    drawn = [(place, arm, by_arm[arm]) for place, arm in enumerate(tuned.arms) if arm in by_arm]
-    traces = [
-        figure.trace(
-            go.Bar, orientation="h", name=escape(arm), y=[escape(key) for key in keys],
-            x=[100 * own[key] if key in own else None for key in keys], marker={"color": colour(place)},
-            hovertemplate=f"{escape(arm)}, %{{y}}: %{{x:.0f}} %<extra></extra>",
-        )
-        for place, arm, own in drawn
-    ]  # fmt: skip
-    first = [(arm, *next(iter(own.items()))) for _, arm, own in drawn]
-    told = [f"{arm}: {key} {100 * share:.0f} %" for arm, key, share in first]
+    traces, told = [], []
+    for place, arm in enumerate(tuned.arms):
+        if own := {row["hyper_parameter"]: row["share"] for row in by_arm[arm]}:
+            traces.append(figure.trace(
+                go.Bar, f"{escape(arm)}, %{{y}}: %{{x:.0f}} %", orientation="h", name=escape(arm),
+                y=[escape(key) for key in keys], x=[100 * own[key] if key in own else None for key in keys],
+                marker={"color": colour(place)},
+            ))  # fmt: skip
+            first, share = next(iter(own.items()))
+            told.append(f"{arm}: {first} {100 * share:.0f} %")
+    axes = axis("share, %", rangemode="tozero"), {"automargin": True, "showgrid": False}
     return Plot(
         "importance",
         "What matters",
         f"Importance of each hyper-parameter; the largest of {formatting.listed(told)}.",
-        ["arm", "hyper-parameter", "share"],
-        shares.columns("arm", "hyper_parameter", "share"),
-        shares.sql,
+        Table(["arm", "hyper-parameter", "share"], [[*row.values()] for row in shares.rows], shares.sql),
         note="Shares of the variance among the better configurations (PED-ANOVA); few configurations tell little.",
-        drawing=drawing(
-            traces,
-            xaxis=axis("share, %", rangemode="tozero"),
-            yaxis={"automargin": True, "showgrid": False},
-            barmode="group",
-            showlegend=True,
-            margin=BELOW_LEGEND,
-        ),
+        drawing=drawing(traces, *axes, barmode="group", showlegend=True),
         height=110 + 26 * len(keys) * max(1, len(traces)),
     )
 
@@ -245,21 +216,20 @@ def parallel(tuned: Tuned, arm: str, weights: Mapping[str, float]) -> Plot | Non
     scales = {key: scale_of([row["params"][key] for row in rows if key in row["params"]],
                             tuned.spaces.get(arm, {}).get(key)) for key in keys}  # fmt: skip
     scales[""] = scale_of([row["value"] for row in rows], {"low": min(row["value"] for row in rows)})
-    quiet = {"color": faded(GREY, 0.35), "width": 1.0}
+    quiet = {"color": figure.faded(GREY, 0.35), "width": 1.0}
     strong = {"color": colour(list(tuned.arms).index(arm)), "width": 2.0}
     traces = [
         _lines([row for row in rows if row["number"] not in best], scales, "the others", quiet),
         _lines([row for row in rows if row["number"] in best], scales, "the best quarter", strong),
     ]
     labels = [(key or tuned.unit, scale.low, scale.high) for key, scale in scales.items()]
+    numbers = [[row["number"], *(row["params"].get(key) for key in keys), row["value"]] for row in rows]
     return Plot(
         f"parallel-{slug(arm)}",
         f"Where {arm}'s good configurations lie",
         f"{formatting.count(len(rows), 'configuration')} of {arm} as lines down {formatting.listed(keys)} to "
         f"{tuned.unit}. The best: {formatting.plain(ranked[0]['params'])}.",
-        ["configuration", *keys, "value"],
-        [[row["number"], *(row["params"].get(key) for key in keys), row["value"]] for row in rows],
-        tuned.points_sql,
+        Table(["configuration", *keys, "value"], numbers, tuned.points_sql),
         note="The most important hyper-parameter stands at the top.",
         drawing=drawing(traces, **_axes(labels)),
         height=110 + 58 * len(labels),
@@ -275,11 +245,10 @@ def _lines(rows: Sequence[Row], scales: Mapping[str, AxisScale], name: str, styl
                    for at, (key, scale) in enumerate(scales.items()) if key in params]  # fmt: skip
         points.append((scales[""].places[row["value"]], len(scales) - 1, [number, formatting.score(row["value"])]))
         points.append((None, None, None))  # the pen is lifted
-    x, y, told = ([point[part] for point in points] for part in range(3))
+    x, y, said = ([point[part] for point in points] for part in range(3))
     return figure.trace(
-        go.Scatter, mode="lines+markers", name=name, x=x, y=y, customdata=told, line=style, connectgaps=False,
-        marker={"size": 4, "color": style["color"]},
-        hovertemplate="configuration %{customdata[0]}<br>%{customdata[1]}<extra></extra>",
+        go.Scatter, "configuration %{customdata[0]}<br>%{customdata[1]}", mode="lines+markers", name=name, x=x, y=y,
+        customdata=said, line=style, connectgaps=False, marker={"size": 4, "color": style["color"]},
     )  # fmt: skip
 
 
@@ -299,7 +268,7 @@ def _axes(labels: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
     quiet = {"showticklabels": False, "showgrid": False, "zeroline": False, "showline": False, "ticks": ""}
     return {
         "xaxis": {**quiet, "range": [-0.02, 1.02]}, "yaxis": {**quiet, "range": [len(labels) - 0.55, -0.6]},
-        "annotations": notes, "shapes": rules, "showlegend": True, "margin": {**BELOW_LEGEND, "b": 8},
+        "annotations": notes, "shapes": rules, "showlegend": True, "margin": {"l": 8, "r": 12, "t": 30, "b": 8},
     }  # fmt: skip
 
 
@@ -322,17 +291,14 @@ def _slice(tuned: Tuned, key: str, rows: Sequence[tuple[str, int, Any, float]]) 
     categories = len(numbers) < len(distinct) or any(space.get("choices") for space in spaces)
     traces = []
     for place, arm in enumerate(tuned.arms):
-        own = [row for row in rows if row[0] == arm]
-        if own:
+        if own := [row for row in rows if row[0] == arm]:
             ringed = [row[1] == tuned.chosen.get(arm) for row in own]
-            traces.append(figure.dots(
-                name=escape(arm), y=[row[3] for row in own],
-                x=[escape(_told(row[2])) if categories else row[2] for row in own],
-                customdata=[[row[1], escape(_told(row[2]))] for row in own],
-                marker={"size": [13 if ring else 8 for ring in ringed], "color": colour(place), "symbol": place % 10,
+            traces.append(dots(
+                f"{escape(arm)}, configuration %{{customdata[0]}}<br>{escape(key)} %{{customdata[1]}}: %{{y:.4g}}",
+                x=[escape(_told(row[2])) if categories else row[2] for row in own], y=[row[3] for row in own],
+                customdata=[[row[1], escape(_told(row[2]))] for row in own], name=escape(arm),
+                marker={**figure.marker(place, 8), "size": [13 if ring else 8 for ring in ringed],
                         "line": {"width": [2.5 if ring else 0 for ring in ringed], "color": GREY}},
-                hovertemplate=f"{escape(arm)}, configuration %{{customdata[0]}}<br>"
-                f"{escape(key)} %{{customdata[1]}}: %{{y:.4g}}<extra></extra>",
             ))  # fmt: skip
     if categories:
         order = [escape(_told(value)) for value in distinct]
@@ -345,8 +311,6 @@ def _slice(tuned: Tuned, key: str, rows: Sequence[tuple[str, int, Any, float]]) 
         f"Sensitivity to {key}",
         f"{formatting.count(len(rows), 'configuration')} of {formatting.count(len(traces), 'arm')}: {tuned.unit} "
         f"against {key}, {_told(distinct[0])} to {_told(distinct[-1])}; the chosen ones are ringed.",
-        ["arm", "configuration", key, "value"],
-        rows,
-        tuned.points_sql,
-        drawing=drawing(traces, xaxis=sideways, yaxis=axis(tuned.unit), showlegend=True, margin=BELOW_LEGEND),
+        Table(["arm", "configuration", key, "value"], rows, tuned.points_sql),
+        drawing=drawing(traces, sideways, axis(tuned.unit), showlegend=True),
     )

@@ -1,10 +1,12 @@
-"""The page of a benchmark: paired seeds, differences, curves, failures, recipe."""
+"""The page of a benchmark (paired seeds, differences, curves, failures, recipe) and those of its trials."""
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
@@ -12,8 +14,9 @@ from harness.store import Reader
 from harness.vocabulary import SLOTS, Split
 from reports import formatting
 from reports.data import sql
+from reports.data.ablations import Contrast
 from reports.data.claims import Claim
-from reports.data.contrasts import Contrast
+from reports.data.comparisons import Scores, scores_by
 from reports.data.outputs import pictures_of, translations_of
 from reports.data.provenance import provenance
 from reports.data.sql import Answer, Row
@@ -21,13 +24,15 @@ from reports.data.suite_results import BenchmarkResults, SuiteResults
 from reports.figures import benchmark as figures
 from reports.figures.figure import Plot
 from reports.figures.heatmaps import confusion_figures
-from reports.links import slug
+from reports.links import slug, trial_path
 from reports.pages.render import Page
 
 MOST_SIDES = 4
 """Arms whose pictures, mistakes and translations stand side by side."""
 SHOWN_CURVES = 12
 """Series drawn on a page, the important ones first; all others are a statement away."""
+SHOWN_SERIES = 4
+"""Of those, on the page of a trial."""
 
 
 @dataclass(frozen=True)
@@ -53,13 +58,10 @@ class _Numbers:
         named = dict.fromkeys(arm for claim in self.claims for arm in (claim.against, claim.arm) if arm in arms)
         return figures.Compared(arms, list(named)[:MOST_SIDES] or arms[:MOST_SIDES], self.bench.stand_in)
 
-    def values(self) -> dict[tuple[str, str], dict[tuple[str, int], float]]:
-        """Final numbers by (split, metric) and (arm, seed)."""
-        values: dict[tuple[str, str], dict[tuple[str, int], float]] = defaultdict(dict)
-        for row in self.final.rows:
-            if (known := formatting.finite(row["value"])) is not None:
-                values[row["split"], row["metric"]][row["arm"], row["seed"]] = known
-        return values
+    @cached_property
+    def values(self) -> Mapping[tuple[str, str], Scores]:
+        """Final numbers by (split, metric)."""
+        return scores_by(self.final.rows, "split", "metric")
 
 
 def benchmark_pages(reader: Reader, results: SuiteResults) -> Iterator[Page]:
@@ -76,14 +78,10 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
     bench, compared = numbers.bench, numbers.compared
     table = _scores(numbers)
     left_behind = sql.ask(reader, sql.artifacts_of(bench.body))
-    model = results.suite.benchmarks[bench.name].model
     content: dict[str, Any] = {
+        "results": results,
         "bench": bench,
-        "setting": bench.setting,
-        "model": model,
-        "scale": results.scale,
-        "claims": numbers.claims,
-        "suite_path": results.path,
+        "numbers": numbers,
         "pairs": _pairs(numbers),
         "differences": _differences(results, numbers),
         "curves": _curves(numbers),
@@ -91,19 +89,13 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
         "doses": _doses(numbers),
         "scores": [row for row in table if not row["metric"].startswith("mechanism.")],
         "mechanisms": [row for row in table if row["metric"].startswith("mechanism.")],
-        "score_sql": numbers.final.sql,
         "slots": SLOTS,
-        "arms": {arm: results.plan.arms[arm] for arm in bench.arms},
-        "costs": numbers.costs,
         "cost_figure": _cost(numbers),
-        "troubled": bench.troubled,
-        "missing": _missing(results, bench),
+        "missing": [f"{link.arm}/{link.seed}" for link in results.absent(bench.name)],
         "pictures": pictures_of(left_behind.rows, compared.leading),
         "confusions": confusion_figures(left_behind, compared.leading, bench.stand_in),
         "translations": translations_of(left_behind.rows, compared.leading),
         "pictures_sql": left_behind.sql,
-        "settings": {part: getattr(bench.setting, part) for part in ("data", "model", "recipe")},
-        "sources": model.sources,
         "provenance": provenance(results, bench.name),
     }
     return Page(results.path_of(bench.name), "benchmark.html", bench.title, content, results.trail)
@@ -114,7 +106,7 @@ def _best(reader: Reader, numbers: _Numbers) -> list[Plot]:
     for metric, about in numbers.bench.metrics.items():
         asked = sql.ask(reader, sql.best_of(numbers.bench.body, metric, 1 if about.better == "higher" else -1))
         if asked.rows:
-            plot = figures.best_so_far(numbers.compared, figures.Measure(metric, about.unit), asked)
+            plot = figures.best_so_far(numbers.compared, metric, about.unit, asked)
             return [plot] if plot else []
     return []
 
@@ -124,7 +116,7 @@ def _pairs(numbers: _Numbers) -> list[Plot]:
     for metric, about in list(numbers.bench.metrics.items())[:4]:
         rows = [row for row in numbers.final.rows if (row["metric"], row["split"]) == (metric, about.split)]
         answer = Answer(sql.results_of(numbers.bench.body, metric, about.split), rows)
-        plots.append(figures.paired_seeds(numbers.compared, figures.Measure(metric, about.unit), answer))
+        plots.append(figures.paired_seeds(numbers.compared, metric, about.unit, answer))
     return list(filter(None, plots))
 
 
@@ -164,10 +156,9 @@ def _curves(numbers: _Numbers) -> list[Plot]:
                  name.startswith("mechanism."), name != "learning_rate", True)  # fmt: skip
         return kinds.index(True), name, split
 
+    compared, body = numbers.compared, numbers.bench.body
     plots = (
-        figures.curve(
-            numbers.compared, split, name, Answer(sql.curves_of(numbers.bench.body, split, name), series[split, name])
-        )
+        figures.curve(compared, split, name, Answer(sql.curves_of(body, split, name), series[split, name]))
         for split, name in sorted(series, key=interest)[:SHOWN_CURVES]
     )
     return list(filter(None, plots))
@@ -176,26 +167,26 @@ def _curves(numbers: _Numbers) -> list[Plot]:
 def _doses(numbers: _Numbers) -> list[Plot]:
     """For each gate's quantity: does the dose predict the score?"""
     metric, about = numbers.bench.first_metric
-    measure, values = figures.Measure(metric, about.unit), numbers.values()
-    scores, statement = values.get((about.split, metric), {}), sql.results_of(numbers.bench.body)
+    values, statement = numbers.values, sql.results_of(numbers.bench.body)
+    scores = values.get((about.split, metric), {})
     plots = []
     for mechanism in dict.fromkeys(str(gate["metric"]) for claim in numbers.claims for gate in claim.gates):
         doses = next((values[key] for key in values if key[1] == mechanism), {})
-        plots.append(figures.dose(numbers.compared, mechanism, measure, doses, scores, statement))
+        plots.append(figures.dose(numbers.compared, mechanism, metric, about.unit, doses, scores, statement))
     return list(filter(None, plots))
 
 
 def _cost(numbers: _Numbers) -> Plot | None:
     metric, about = numbers.bench.first_metric
-    values = numbers.values().get((about.split, metric), {})
+    values = numbers.values.get((about.split, metric), {})
     own = {arm: [value for (other, _), value in values.items() if other == arm] for arm, _ in values}
     means = {arm: fmean(scores) for arm, scores in own.items()}
-    return figures.cost(numbers.compared, figures.Measure(metric, about.unit), numbers.costs, means)
+    return figures.cost(numbers.compared, metric, about.unit, numbers.costs, means)
 
 
 def _scores(numbers: _Numbers) -> list[dict[str, Any]]:
     """Final numbers of each arm: mean, standard deviation and number over seeds, declared metrics first."""
-    metrics, values = numbers.bench.metrics, numbers.values()
+    metrics, values = numbers.bench.metrics, numbers.values
 
     def order(key: tuple[str, str]) -> tuple[Any, ...]:
         split, metric = key
@@ -211,13 +202,50 @@ def _scores(numbers: _Numbers) -> list[dict[str, Any]]:
 
 
 def _mean_and_sd(values: list[float]) -> tuple[float, float, int] | None:
-    if not values:
-        return None
-    return fmean(values), stdev(values) if len(values) > 1 else float("nan"), len(values)
+    return (fmean(values), stdev(values) if len(values) > 1 else float("nan"), len(values)) if values else None
 
 
-def _missing(results: SuiteResults, bench: BenchmarkResults) -> list[str]:
-    """Planned trials that the store does not have, as ``arm/seed``."""
-    stored = {row["trial_id"] for row in bench.trials.rows}
-    links = [link for link in results.plan.links if link.benchmark == bench.name and link.trial_id not in stored]
-    return [f"{link.arm}/{link.seed}" for link in links]
+def trial_pages(reader: Reader, results: SuiteResults, bench: BenchmarkResults) -> Iterator[Page]:
+    """A page for each stored trial of a benchmark; the store is asked for all of them at once."""
+    whole = {row["trial_id"]: row for row in sql.ask(reader, sql.whole_trials(bench.body)).rows}
+    # arms that share a trial have its numbers once each
+    final = sql.grouped(sql.ask(reader, sql.results_of(bench.body)).rows, "trial_id")
+    series = sql.grouped(sql.ask(reader, sql.all_series(bench.body)).rows, "trial_id")
+    for trial, named in sql.grouped(bench.trials.rows, "trial_id").items():
+        distinct = list({(row["split"], row["metric"]): row for row in final[trial]}.values())
+        yield _trial_page(results, bench, named[0], whole[trial], distinct, series[trial])
+
+
+def _trial_page(
+    results: SuiteResults, bench: BenchmarkResults, row: Row, stored: Row, final: Sequence[Row], series: Sequence[Row]
+) -> Page:
+    trial = row["trial_id"]
+    content: dict[str, Any] = {
+        "row": row,
+        "trial": stored,
+        "trial_sql": sql.trial(trial),
+        "spec": json.dumps(stored["spec"], indent=1, ensure_ascii=False, sort_keys=True),
+        "names": [f"{link.benchmark}/{link.arm}/{link.seed}" for link in results.plan.links if link.trial_id == trial],
+        "results": final,
+        "results_sql": sql.trial_results(trial),
+        "series": _series(bench, trial, series),
+        "provenance": provenance(results, bench.name, trial),
+        "environment": results.environments.get(row["environment_id"]),
+        "bench": bench,
+    }
+    title, trail = f"{bench.name}/{row['arm']}/{row['seed']}", (results.path_of(bench.name), bench.title)
+    return Page(trial_path(trial), "trial.html", title, content, (*results.trail, trail))
+
+
+def _series(bench: BenchmarkResults, trial: str, rows: Sequence[Row]) -> list[Plot]:
+    series = sql.grouped(rows, "split", "name")
+
+    def interest(key: tuple[str, str]) -> tuple[Any, ...]:
+        return key[1] != "loss", key[1] not in bench.metrics, key[1].startswith("mechanism."), key
+
+    compared = figures.Compared([row["arm"] for row in rows[:1]], hatched=bench.stand_in)
+    plots = (
+        figures.curve(compared, split, name, Answer(sql.trial_series(trial, split, name), series[split, name]))
+        for split, name in sorted(series, key=interest)[:SHOWN_SERIES]
+    )
+    return list(filter(None, plots))

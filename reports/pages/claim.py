@@ -11,14 +11,11 @@ from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Ablation
 from reports.data.claims import Claim
-from reports.data.comparisons import FinalNumbers, Removal, dose_and_gain, removals
+from reports.data.comparisons import FinalNumbers, dose_and_gain, removals
 from reports.data.sql import Row
 from reports.data.suite_results import SuiteResults
 from reports.figures.plain import Mark, Scatter, axis_of, scatter
 from reports.pages import sentences
-
-SHOWN_TRIALS = 24
-"""Trials that a claim lists; its statement gives all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,73 +40,46 @@ class ClaimDetail:
     """A claim's line and what it opens to.
 
     Attributes:
-        per_benchmark: what the judge computed on each benchmark, with ``title`` and ``path``.
-        shown: comparisons beside it that do not decide.
         facts: what was computed, as pairs of a word and a number.
         change: what would change the verdict.
         changed: what differs from what was registered with the first verdict, old and new.
         removed: what removing a part does, its mark on an axis that all share, and where that has zero.
         scatter: whether the dose predicts the gain.
-        sides: the trials that are listed; ``more_sides`` are not.
         check: both sides of an identity in words.
         sql: the statements of verdict, gates and trials, by these names; '' where it has none.
     """
 
     claim: Claim
-    label: str
-    per_benchmark: Sequence[Row]
-    shown: Sequence[Row]
     facts: Sequence[tuple[str, str]]
     gates: Sequence[GateView]
     change: str
     changed: Sequence[str]
-    removed: Sequence[tuple[Removal, Mark, float]]
+    removed: Sequence[tuple[Ablation, Mark, float]]
     scatter: Scatter | None
-    sides: Sequence[Row]
-    benchmark_paths: Sequence[tuple[str, str]]
     check: str
     sql: Mapping[str, str]
-    more_sides: int
 
 
 def claim_detail(
     results: SuiteResults, claim: Claim, rows: Sequence[Ablation] = (), numbers: FinalNumbers | None = None
 ) -> ClaimDetail:
-    """A claim with what its page needs.
-
-    Args:
-        results: of its suite.
-        claim: which one.
-        rows: the suite's ablations.
-        numbers: final numbers of the trials, for the scatter.
-    """
-    entries = [
-        {**entry, "title": results.titles.get(name, name), "path": results.path_of(name)}
-        for entry in claim.per_benchmark
-        for name in (str(entry.get("benchmark")),)
-    ]
+    """A claim of a suite with what its page needs of the suite's ablations (``rows``) and final numbers."""
     doses = dose_and_gain(results, numbers, claim) if numbers is not None else None
     names = claim.claim_id, claim.scale
     return ClaimDetail(
         claim,
-        claim.label(results.titles),
-        entries,
-        [entry for entry in claim.design.get("shown") or () if isinstance(entry, Mapping)],
         _facts(claim),
         gate_views(claim),
         sentences.change(claim),
         registered_changes(claim),
         _removed(claim, rows),
         None if doses is None else scatter(claim, doses),
-        claim.sides[:SHOWN_TRIALS],
-        [(results.titles.get(name, name), results.path_of(name)) for name in claim.benchmarks],
         _identity(claim) if claim.identity else "",
         {
             "verdict": sql.verdict(*names),
             "gates": sql.gates(*names) if claim.gates else "",
             "trials": sql.verdict_trials(*names, str(claim.value("judged_at"))) if claim.sides else "",
         },
-        max(0, len(claim.sides) - SHOWN_TRIALS),
     )
 
 
@@ -137,7 +107,7 @@ def _looks(design: Mapping[str, Any]) -> str | None:
     return f"{len(sizes)} (at {', '.join(map(str, sizes))} pairs)" if sizes else None
 
 
-def _removed(claim: Claim, rows: Sequence[Ablation]) -> list[tuple[Removal, Mark, float]]:
+def _removed(claim: Claim, rows: Sequence[Ablation]) -> list[tuple[Ablation, Mark, float]]:
     known = removals(claim, rows)
     axis = axis_of([(one.difference, one.low, one.high) for one in known])
     return [(one, Mark.of(axis, one.difference, one.low, one.high), axis.zero) for one in known]

@@ -14,7 +14,7 @@ from reports import formatting
 from reports.data.ablations import Ablation
 from reports.data.claims import Claim
 from reports.data.provenance import provenance
-from reports.data.suite_results import SuiteResults
+from reports.data.suite_results import SuiteResults, statuses
 from reports.links import slug
 from reports.pages import sentences
 from reports.pages.render import Page
@@ -107,31 +107,22 @@ def index_page(suites: Sequence[SuiteResults], ablations: Mapping[tuple[str, str
 
 
 def _card(results: SuiteResults, ablated: bool) -> dict[str, Any]:
-    rows = [row for bench in results.benches.values() for row in bench.trials.rows]
+    rows = results.rows()
     anchors = [("claims", "Claims")] + ([("ablations", "Ablations")] if ablated else [])
     anchors += [("released", "Code and paper")] if results.checked else []
     anchors += [("cost", "Cost"), ("benchmarks", "Benchmarks")]
     tasks: dict[str, list[tuple[str, str, list[str]]]] = defaultdict(list)
     for name, bench in results.benches.items():
-        words = list(dict.fromkeys(claim.word for claim in results.judged if name in claim.benchmarks))
-        tasks[bench.setting.task].append((bench.title, results.path_of(name), words))
+        tasks[bench.setting.task].append((bench.title, results.path_of(name), list(results.words_on(name))))
     return {
-        "suite": results.suite.model,
-        "scale": results.scale,
-        "path": results.path,
+        "results": results,
         "headline": sentences.headline(results),
         "leading": sentences.leading(results, 2),
-        "verdicts": results.verdicts,
-        "stand_in": results.stand_in,
-        "statuses": sorted(results.statuses.items()),
+        "statuses": statuses(rows, results.absent()),
         "spent": sum(row["wall_seconds"] or 0.0 for row in rows),
         "devices": sorted({row["device"] for row in rows if row["device"]}),
-        "last": results.runs.rows[0] if results.runs.rows else None,
-        "runs": len(results.runs.rows),
         "anchors": anchors,
         "tasks": list(tasks.items()),
-        "many": len(results.benches),
-        "sql": results.asked["verdicts"].sql,
     }
 
 

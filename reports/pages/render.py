@@ -11,19 +11,26 @@ from typing import Any
 from urllib.parse import quote
 
 import jinja2
+import plotly
 from markupsafe import Markup
 
 from reports import formatting
 from reports.data.outputs import Picture
 from reports.data.sql import command
-from reports.links import address, slug, trial_path
+from reports.links import address, slug, sweep_path, trial_path
 
 ROOT = Path(__file__).parents[1]
 """Where templates and static files lie."""
-FILTERS = (formatting.count, formatting.duration, formatting.interval, formatting.moment, formatting.number,
-           formatting.plain, formatting.probability, formatting.score, formatting.setting, formatting.short,
-           formatting.shown)  # fmt: skip
-"""What templates may call of :mod:`reports.formatting`."""
+PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+FILTERS = {
+    **{told.__name__: told for told in (
+        formatting.count, formatting.duration, formatting.interval, formatting.moment, formatting.number,
+        formatting.plain, formatting.probability, formatting.score, formatting.setting, formatting.short,
+        formatting.shown, slug, address, command,
+    )},
+    "difference": formatting.unit_of_difference, "in_words": formatting.stand_in, "base_verdict": formatting.base_of,
+}  # fmt: skip
+"""What templates may call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,32 +50,16 @@ class Page:
 
 
 class Site:
-    """Renders pages as a folder of files or as one file.
-
-    Args:
-        paths: every page of the site; links to others go nowhere.
-        single: whether all pages stand in one file.
-    """
+    """Renders pages as a folder of files or as one file; links to other paths than those of the site go nowhere."""
 
     def __init__(self, paths: Mapping[str, Page], *, single: bool) -> None:
         self.pages = paths
         self.single = single
+        loader = jinja2.FileSystemLoader(ROOT / "templates")
         self.environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(ROOT / "templates"),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
+            loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
         )
-        self.environment.filters.update(
-            {told.__name__: told for told in FILTERS},
-            difference=formatting.unit_of_difference,
-            in_words=formatting.stand_in,
-            base_verdict=formatting.base_of,
-            slug=slug,
-            address=address,
-            command=command,
-        )
+        self.environment.filters.update(FILTERS)
 
     def body(self, page: Page) -> str:
         """The page without its frame."""
@@ -90,7 +81,7 @@ class Site:
         head = {
             "style": Markup(static("style.css")),
             "script": Markup(static("site.js").replace("</", "<\\/")),
-            "plotly": Markup(plotly_text()),
+            "plotly": Markup(PLOTLY.read_text(encoding="utf-8").replace("</script", "<\\/script")),
         }
         pages = [(page, Markup(self.body(page))) for page in self.pages.values()]
         needs = any('class="plot"' in body for _, body in pages)
@@ -123,7 +114,7 @@ class Site:
 
         return {"picture": picture, "ident": ident, "href": href, "download": download, "root": root,
                 "has": self.pages.__contains__, "inline": self.single, "page_path": page.path,
-                "trial_path": trial_path}  # fmt: skip
+                "trial_path": trial_path, "sweep_path": sweep_path}  # fmt: skip
 
 
 def csv_path(page: Page, name: str) -> str:
@@ -135,12 +126,3 @@ def csv_path(page: Page, name: str) -> str:
 def static(name: str) -> str:
     """A file of ``static/``."""
     return (ROOT / "static" / name).read_text(encoding="utf-8")
-
-
-@cache
-def plotly_text() -> str:
-    """Plotly's script, ready to stand inside a page."""
-    import plotly.offline
-
-    text: str = plotly.offline.get_plotlyjs()
-    return text.replace("</script", "<\\/script")

@@ -1,9 +1,11 @@
-"""The page of a suite."""
+"""The page of a suite, and those of its sweeps.
+
+A sweep's page shows what a tuning budget buys each arm, which settings matter, and what the judge says.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness.judge import ablations as effects_of
@@ -11,10 +13,11 @@ from harness.store import Reader
 from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Ablation, decisive_changes
-from reports.data.claims import Claim
 from reports.data.comparisons import costs, final_numbers, wins
 from reports.data.provenance import provenance
-from reports.data.suite_results import BenchmarkResults, SuiteResults
+from reports.data.sql import Row
+from reports.data.suite_results import SuiteResults
+from reports.figures import sweep as figures
 from reports.figures.benchmark import ablation_differences
 from reports.figures.figure import Plot
 from reports.figures.heatmaps import factorial_figures
@@ -28,55 +31,34 @@ CONTEXT = ("provenance", "reference")
 """Kinds of claims that are listed with their source and never judged."""
 
 
-def suite_page(reader: Reader, results: SuiteResults, removed: Sequence[Ablation], tuned: Sequence[Plot] = ()) -> Page:
-    """Everything of a suite at a scale.
-
-    Args:
-        reader: of the store.
-        results: what was gathered.
-        removed: its ablations.
-        tuned: figures of its sweeps that show what a learning rate does.
-    """
+def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation], tuned: Sequence[Plot] = ()) -> Page:
+    """Everything of a suite at a scale; ``tuned`` are figures of its sweeps that show what a learning rate does."""
     judged = sorted(results.judged, key=lambda claim: claim.rank)
     silent = [claim for claim in results.claims if not claim.judged]
     plots, numbers, benches = forests(results), final_numbers(reader, results), results.benches.values()
-    (compared, tallies), (costly, costs_sql) = wins(results), costs(reader, results)
-    drawn = [ablation_differences(bench, [row for row in removed if row.benchmark == bench.name]) for bench in benches]
+    drawn = [ablation_differences(bench, [row for row in ablated if row.benchmark == bench.name]) for bench in benches]
     drawn += [plot for bench in benches for plot in factorial_figures(reader, results, bench)]
     content: dict[str, Any] = {
-        "suite": results.suite.model,
-        "scale": results.scale,
-        "stand_in": results.stand_in,
+        "results": results,
         "headline": sentences.headline(results),
         "leading": sentences.leading(results),
-        "verdicts": results.verdicts,
         "forests": plots,
         "marks": {name: (mark, plot.axis.zero) for plot in plots for name, mark in plot.marks.items()},
         "checked": [claim_detail(results, claim) for claim in results.checked],
-        "claims": [claim_detail(results, claim, removed, numbers) for claim in judged],
-        "wins": compared,
-        "tallies": tallies,
-        "silent": [_silent(claim) for claim in silent if claim.fact["kind"] not in CONTEXT],
-        "context": [_silent(claim) for claim in silent if claim.fact["kind"] in CONTEXT],
-        "sweeps": [(row, sweep_path(str(row["sweep_id"]))) for row in results.sweeps],
-        "ablations": sorted(removed, key=lambda row: (row.benchmark, -abs(row.difference))),
+        "claims": [claim_detail(results, claim, ablated, numbers) for claim in judged],
+        "compared": wins(results),
+        "silent": [claim for claim in silent if claim.fact["kind"] not in CONTEXT],
+        "context": [claim for claim in silent if claim.fact["kind"] in CONTEXT],
+        "ablations": sorted(ablated, key=lambda row: (row.benchmark, -abs(row.difference))),
         "ablation_figures": list(filter(None, drawn)),
-        "most": decisive_changes(removed),
+        "most": decisive_changes(ablated),
         "effects": _effects(reader, results),
         "tuned": tuned,
-        "costs": costly,
-        "costs_sql": costs_sql,
+        "priced": costs(reader, results),
         "bought": sql.ask(reader, sql.bought_of(results.name, results.scale)),
-        "arms": results.plan.arms,
-        "benches": [_bench(results, bench) for bench in benches],
-        "absent": results.plan.absent,
-        "untuned": results.untuned,
-        "titles": results.titles,
-        "sql": {name: answer.sql for name, answer in results.asked.items()},
         "provenance": provenance(results),
     }
-    title = f"{results.name}, {results.scale}"
-    return Page(results.path, "suite.html", title, content, results.trail[:1])
+    return Page(results.path, "suite.html", f"{results.name}, {results.scale}", content, results.trail[:1])
 
 
 def _effects(reader: Reader, results: SuiteResults) -> list[dict[str, Any]]:
@@ -94,26 +76,54 @@ def _effects(reader: Reader, results: SuiteResults) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _silent(claim: Claim) -> dict[str, Any]:
-    return {"id": claim.claim_id, "kind": claim.fact["kind"], "statement": claim.fact["statement"], "word": claim.word,
-            "reason": claim.reason or _why(claim), "source": claim.fact["source"]}  # fmt: skip
+def sweep_pages(reader: Reader, results: SuiteResults) -> Iterator[Page]:
+    """A page for each sweep of a suite at its scale."""
+    return (_sweep_page(reader, results, row) for row in results.sweeps)
 
 
-def _why(claim: Claim) -> str:
-    if claim.fact["kind"] in CONTEXT:
-        return f"{claim.fact['kind']}: listed with its source, never judged"
-    return "not judged yet: run the suite, then 'harness claims'" if claim.verdict is None else ""
-
-
-def _bench(results: SuiteResults, bench: BenchmarkResults) -> dict[str, Any]:
-    return {
-        "title": bench.title,
-        "path": results.path_of(bench.name),
-        "arms": len(bench.arms),
-        "stand_in": bench.setting.stand_in,
-        "task": bench.setting.task,
-        "troubled": len(bench.troubled),
-        "verdicts": list(Counter(claim.word for claim in results.judged if bench.name in claim.benchmarks).items()),
-        "done": bench.done,
-        "planned": bench.asked,
+def _sweep_page(reader: Reader, results: SuiteResults, row: Row) -> Page:
+    sweep, place = str(row["sweep_id"]), str(row["benchmark"])
+    spec = row["spec"] if isinstance(row["spec"], Mapping) else {}
+    points, chosen = sql.ask(reader, sql.points_of(sweep)), sql.ask(reader, sql.sweep_chosen(sweep))
+    weights = sql.ask(reader, sql.sweep_importances(sweep))
+    arms = [str(arm) for arm in row["arms"] or sorted({point["arm"] for point in points.rows})]
+    by_arm = {best["arm"]: best for best in chosen.rows}
+    tuned = figures.Tuned(
+        arms, _unit(results, place, spec), str(spec.get("better") or "higher"), points.rows, points.sql,
+        {arm: best["number"] for arm, best in by_arm.items()}, spec.get("spaces") or {},
+    )  # fmt: skip
+    by_weight = sql.grouped(weights.rows, "arm")
+    shares = {arm: {weight["hyper_parameter"]: weight["share"] for weight in by_weight[arm]} for arm in arms}
+    plots: list[Plot | None] = [
+        figures.budget(tuned, sql.ask(reader, sql.sweep_curves(sweep))),
+        figures.difference(tuned, sql.ask(reader, sql.sweep_differences(sweep))),
+        figures.history(tuned, sql.ask(reader, sql.sweep_history(sweep, tuned.better))),
+        figures.importance(tuned, weights),
+        *(figures.parallel(tuned, arm, shares[arm]) for arm in arms),
+        *figures.slices(tuned),
+    ]
+    bench = results.benches.get(place)
+    title = bench.title if bench else place
+    content: dict[str, Any] = {
+        "row": row,
+        "spec": spec,
+        "arms": arms,
+        "points": points,
+        "figures": list(filter(None, plots)),
+        "chosen": [(arm, by_arm.get(arm) or {}, shares[arm]) for arm in arms],
+        "chosen_sql": chosen.sql,
+        "comparison": sql.ask(reader, sql.sweep_comparison(results.name, sweep, results.scale)),
+        "title": title,
+        "results": results,
+        "stand_in": bench.setting.stand_in if bench else (),
+        "provenance": provenance(results, place if bench else None),
     }
+    return Page(sweep_path(sweep), "sweep.html", f"Tuning on {title}", content, results.trail)
+
+
+def _unit(results: SuiteResults, benchmark: str, spec: Mapping[str, Any]) -> str:
+    """The tuned metric, with its unit where the suite has it."""
+    metric = str(spec.get("selection_metric") or spec.get("metric") or "value")
+    loaded = results.suite.benchmarks.get(benchmark)
+    about = loaded.model.metrics.get(metric) if loaded else None
+    return f"{metric} on validation, {about.unit}" if about else f"{metric} on validation"

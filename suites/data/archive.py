@@ -5,10 +5,11 @@ from __future__ import annotations
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from harness.errors import HarnessError, MissingDataError
@@ -16,6 +17,11 @@ from suites.data.cache import checksum
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
+
+# Names that people give to a split; the first is ours.
+SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test", "testing")}
+)
 
 
 class Tree(Protocol):

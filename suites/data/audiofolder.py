@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import SourcePath, Tree, open_tree, place_of
+from suites.data.archive import SPLITS, SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
 from suites.data.sounds import SUFFIXES, RateOptions, Sounds, SoundSplit, Waves, decode, fitted
 from suites.data.types import Labels, held_out
@@ -24,8 +23,7 @@ if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 READER = "audiofolder/1"
-SPELLINGS = {"train": "train", "training": "train", "validation": "validation", "val": "validation",
-             "valid": "validation", "test": "test", "testing": "test"}  # fmt: skip
+SPELLINGS = {spelling: part for part, spellings in SPLITS.items() for spelling in spellings}
 FSDD = re.compile(r"(?P<digit>\d)_(?P<speaker>[A-Za-z]+)_(?P<take>\d+)\.wav")
 ESC = re.compile(r"(?P<number>\d{3}) - (?P<name>[^/]+)/(?P<fold>\d)-(?P<clip>[^/]+)\.(ogg|wav)")
 
@@ -122,8 +120,7 @@ def load_folder(request: DataRequest[AudioFolderOptions]) -> Sounds:
     waves, names = decoded(place, rate, length, wanted)
     classes = tuple(sorted({PurePosixPath(name).parts[-2] for name in names}))
     targets = np.array([classes.index(PurePosixPath(name).parts[-2]) for name in names], dtype=np.int64)
-    parts = {part: np.array([i for i, n in enumerate(names) if _part(n) == part], dtype=np.int64)
-             for part in ("train", "validation", "test")}  # fmt: skip
+    parts = {part: np.array([i for i, n in enumerate(names) if _part(n) == part], dtype=np.int64) for part in SPLITS}
     for part in ("train", "test"):
         if not len(parts[part]):
             raise HarnessError(f"audiofolder: no recordings in {part}/<class>/ below {place.path}")
@@ -240,37 +237,3 @@ def _tagged(request: DataRequest[TaggedOptions], seconds: float) -> Sounds:
     if "validation" not in parts and request.options.validation:
         parts |= held_out(request, parts["train"], request.options.validation, "recordings")
     return _sounds(waves, targets, parts, tags, rate)
-
-
-def _own(name: str, target: str, summary: str, what: str, options: type[Any]) -> DataCard:
-    return DataCard(
-        name=name,
-        target=target,
-        summary=summary,
-        origin="folder",
-        content="sounds",
-        layout=name,
-        home="",
-        licence="yours",
-        version="1",
-        fetch=f"hand:point path at a folder or archive with {what}",
-        options=options,
-    )
-
-
-CARDS = (
-    _own(
-        "audiofolder",
-        "load_folder",
-        "recordings of your own: <split>/<class>/<name>.wav",
-        "train/<class>/ and test/<class>/ of wav, ogg, flac or mp3",
-        AudioFolderOptions,
-    ),
-    _own(
-        "audiotags",
-        "load_tags",
-        "recordings of your own with tags: train.csv and test.csv, column file and one column a tag",
-        "train.csv, test.csv and the files that they name",
-        AudioTagsOptions,
-    ),
-)

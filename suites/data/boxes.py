@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import Tree, missing, open_tree, place_of
 from suites.data.cache import cached
-from suites.data.imagefolder import opened
 from suites.data.imagenet import MEAN, STD
+from suites.data.photographs import opened
 from suites.data.types import Array, Labels, held_out
 
 if TYPE_CHECKING:
@@ -107,8 +107,6 @@ def decode_square(content: bytes, size: int, where: str) -> Array:
     Raises:
         HarnessError: it cannot be decoded.
     """
-    from PIL import Image
-
     image = opened(content, "RGB", where).resize((size, size), Image.Resampling.BILINEAR)
     return np.asarray(image).transpose(2, 0, 1)
 
@@ -348,25 +346,3 @@ def load_coco2017(request: DataRequest[BoxOptions]) -> BoxedImages:
         splits[name] = boxed(BoxFiles(paths, size), listed, items, size)
         first += len(listed)
     return BoxedImages(splits, classes, 3, size, MEAN, STD)
-
-
-def _own(layout: str, title: str, what: str) -> DataCard:
-    return DataCard(
-        name=layout,
-        target=f"load_{layout}",
-        summary=f"images with boxes of your own in {title}'s layout",
-        origin="folder",
-        content="boxes",
-        layout=layout,
-        home="",
-        licence="yours",
-        version="1",
-        fetch=f"hand:point path at {what}",
-        options=BoxFolderOptions,
-    )
-
-
-CARDS = (
-    _own("coco", "COCO", "annotations/instances_train.json, instances_val.json and the folders train, val"),
-    _own("voc", "Pascal VOC", "Annotations, ImageSets/Main and JPEGImages"),
-)

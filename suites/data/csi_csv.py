@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SourcePath, open_tree, place_of
 from suites.data.cache import cached
@@ -209,18 +208,3 @@ def load_folder(request: DataRequest[CsvOptions]) -> CsiDomains:
     return divide(
         windows_of(read(place_of(request), options.packets), options, name), options, request.streams.seed, name
     )
-
-
-CARD = DataCard(
-    name="csi",
-    target="load_folder",
-    summary="recordings of your own: <person>/<action>/<recording>.csv or <person>/<action>.csv, column data",
-    origin="folder",
-    content="csi",
-    layout="csi",
-    home="",
-    licence="yours",
-    version="1",
-    fetch="hand:point path at a folder or archive with <person>/<action>/<recording>.csv",
-    options=CsiFolderOptions,
-)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from harness.registry.cards import DataCard
 from harness.trial.options import option
 from suites.data.csi_domains import CsiDomains, CsiWindows, DivisionOptions, divide
 
@@ -153,17 +152,3 @@ def load(request: DataRequest[SimulatorOptions]) -> CsiDomains:
     target = seed % domains if options.target_by_seed else names.index(options.target) if options.target in names else 0
     windows = simulate(options, request.streams.numpy("data", "channel"), target)
     return divide(windows, options, seed, "channel-simulator")
-
-
-CARD = DataCard(
-    name="channel-simulator",
-    target="load",
-    summary="simulated Wi-Fi channel: people in rooms, actions as moving reflectors, 52 subcarriers",
-    origin="generated",
-    content="csi",
-    layout="none",
-    home="",
-    licence="none needed",
-    version="1",
-    options=SimulatorOptions,
-)

@@ -13,7 +13,6 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import option
 from suites.data.pairs import ImagePairs, PairSplit
 from suites.data.types import Array
@@ -100,17 +99,3 @@ def blobs(draws: np.random.Generator, count: int, size: int, low: float, high: f
     level = np.sort(field.reshape(count, -1), axis=1)
     cut = level[np.arange(count), size * size - np.maximum(1, np.round(ratio * size * size)).astype(np.int64)]
     return (field >= cut[:, None, None])[:, None].astype(np.uint8)
-
-
-CARD = DataCard(
-    name="gratings",
-    target="load",
-    summary="coloured sine gratings and plaids with wide holes",
-    origin="generated",
-    content="image-pairs",
-    layout="none",
-    home="",
-    licence="none needed",
-    version="1",
-    options=GratingsOptions,
-)

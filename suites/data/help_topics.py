@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,13 +16,13 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.trial.options import option
-from suites.data.types import Text
+from suites.data.types import Text, vocabulary_of
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 MODULE = "pydoc_data.topics"
-UNKNOWN, END = "<unk>", "<eop>"
+END = "<eop>"
 _PARAGRAPHS = re.compile(r"\n\s*\n")
 _TOKENS = re.compile(r"\w+|([^\w\s])\1*")  # a run of one sign, such as a rule under a title, is one token
 _RULE = re.compile(r"^([^\w\s])\1{2,}$")
@@ -66,15 +65,6 @@ def share_out(sizes: dict[str, int], order: Sequence[str], held_out: float) -> d
         if place != "train":
             filled[place] += sizes[name]
     return splits
-
-
-def vocabulary_of(words: Iterable[str], min_count: int) -> tuple[str, ...]:
-    """``<unk>``, then the words seen at least ``min_count`` times, most frequent first, ties in alphabetical order."""
-    counts = Counter(words)
-    kept = sorted(
-        (word for word, count in counts.items() if count >= min_count), key=lambda word: (-counts[word], word)
-    )
-    return (UNKNOWN, *kept)
 
 
 def shared_ngrams(part: Sequence[int], train: Sequence[int], length: int) -> float:

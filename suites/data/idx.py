@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import folder_of, missing
 from suites.data.biased import TEXTURES, BiasedImages, Pixels, biased_splits, on_colours, on_textures
@@ -158,18 +157,3 @@ def load_biased_mnist(request: DataRequest[BiasedMnistOptions]) -> BiasedImages:
     splits, groups = biased_splits(strokes, options.rho, classes, paint, draws)
     half = (0.5,) * (1 if texture else 3)
     return BiasedImages(splits, tuple(str(digit) for digit in range(classes)), half, half, groups=groups)
-
-
-CARD = DataCard(
-    name="idx",
-    target="load_idx",
-    summary="a folder of your own with the four files of MNIST's layout",
-    origin="folder",
-    content="images",
-    layout="idx",
-    home="",
-    licence="yours",
-    version="1",
-    fetch="hand:point path at a folder with train-images-idx3-ubyte and its three sisters, plain or gzipped",
-    options=IdxOptions,
-)

@@ -5,33 +5,25 @@ One layout serves a user's own folder and the named sources that are stored this
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import SourcePath, Tree, open_tree, place_of
+from suites.data.archive import SPLITS, SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
+from suites.data.photographs import centre_square, opened
 from suites.data.types import Array, Images, ImageSplit, Labels, held_out
 
 if TYPE_CHECKING:
-    from PIL import Image
-
     from harness.trial.contracts import DataRequest
 
 READER = "imagefolder/1"
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm")
-# Names that people give to a split; the first is ours.
-SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test", "testing")}
-)
 PARTS = tuple(SPLITS)
 
 
@@ -98,32 +90,10 @@ def decode(tree: Tree, files: Sequence[str], size: int, source: str) -> Array:
     return out
 
 
-def opened(content: bytes, mode: str, where: str, what: str = "an image") -> Image.Image:
-    """A file's picture in a mode of Pillow's (``RGB``, ``L``).
-
-    Raises:
-        HarnessError: it cannot be decoded; ``what`` it was to be.
-    """
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(content)) as file:
-            return file.convert(mode)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HarnessError(f"{where} is not {what} that can be decoded: {error}") from error
-
-
 def decode_one(content: bytes, size: int, where: str) -> Array:
     """One image (3, H, W) ``uint8``; ``size`` as of ``decode``."""
-    from PIL import Image
-
     image = opened(content, "RGB", where)
-    if size:
-        share = size / min(image.size)
-        image = image.resize([max(size, round(side * share)) for side in image.size], Image.Resampling.BILINEAR)
-        left, top = (image.width - size) // 2, (image.height - size) // 2
-        image = image.crop((left, top, left + size, top + size))
-    return np.asarray(image).transpose(2, 0, 1)
+    return np.asarray(centre_square(image, size, size) if size else image).transpose(2, 0, 1)
 
 
 def read(place: SourcePath, size: int) -> tuple[Array, Listing]:
@@ -217,18 +187,3 @@ def load_folder(request: DataRequest[ImageTreeOptions]) -> Images:
     """A user's own folder or archive at ``path``, or a named one."""
     images, listing = read(place_of(request), request.options.size)
     return splits_of(images, listing, request)
-
-
-CARD = DataCard(
-    name="imagefolder",
-    target="load_folder",
-    summary="a folder or archive of your own: <split>/<class>/<name>.png",
-    origin="folder",
-    content="images",
-    layout="imagefolder",
-    home="",
-    licence="yours",
-    version="1",
-    fetch="hand:point path at a folder or archive with train/<class>/ and test/<class>/ or val/<class>/",
-    options=ImageFolderOptions,
-)

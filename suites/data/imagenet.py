@@ -7,6 +7,7 @@ test here, as in the papers, and validation images are taken out of training whe
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,6 +55,12 @@ class CropOptions:
     size: int = option(224, "side of the crop, pixels", low=8)
     resize: int = option(256, "shorter side before the centre crop in evaluation, pixels", low=8)
 
+    def files(self, paths: Iterable[Path], source: str) -> ImageFiles:
+        """Images in their files, to be cut so (HarnessError where the crop is larger than what it is cut from)."""
+        if self.resize < self.size:
+            raise HarnessError(f"{source}: resize {self.resize} is less than the crop, size {self.size}")
+        return ImageFiles(tuple(paths), self.size, self.resize)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageNetOptions(CropOptions):
@@ -81,17 +88,14 @@ def load(request: DataRequest[ImageNetOptions]) -> Images:
             f"imagenet: {folders['train']} has {len(classes)} class folders, {folders['test']} {len(others)}; expected "
             f"the same names in both, such as n01440764 (the published val images want sorting into them)"
         )
-    size, resize = options.size, options.resize
-    if resize < size:
-        raise HarnessError(f"imagenet: resize {resize} is less than the crop, size {size}")
     files, labels = list_split(folders["train"], classes)
     places = held_out(request, np.arange(len(files)), options.validation)
     splits = {
-        name: ImageSplit(ImageFiles(tuple(files[place] for place in chosen), size, resize), labels[chosen], chosen)
+        name: ImageSplit(options.files((files[place] for place in chosen), "imagenet"), labels[chosen], chosen)
         for name, chosen in places.items()
         if len(chosen)
     }
     held, held_labels = list_split(folders["test"], classes)
     items = np.arange(len(files), len(files) + len(held), dtype=np.int64)
-    splits["test"] = ImageSplit(ImageFiles(held, size, resize), held_labels, items)
+    splits["test"] = ImageSplit(options.files(held, "imagenet"), held_labels, items)
     return Images(splits, classes, MEAN, STD)

@@ -40,7 +40,7 @@ CSV = "9class_imagenet_val.csv"
 COLUMNS = ("path", "category", "cluster1", "cluster2", "cluster3")
 
 
-def _split(folder: Path, size: int, resize: int, first: int, *, whole: bool) -> ImageSplit:
+def _split(folder: Path, options: CropOptions, first: int, *, whole: bool) -> ImageSplit:
     """The nine classes of a folder of class folders; without ``whole`` folders may be missing (ImageNet-A)."""
     if not folder.is_dir():
         raise missing("imagenet9", folder)
@@ -50,7 +50,8 @@ def _split(folder: Path, size: int, resize: int, first: int, *, whole: bool) -> 
     number = {name: place for place, members in enumerate(MEMBERS.values()) for name in members}
     files, labels = list_split(folder, names)
     joined = np.array([number[names[label]] for label in labels], dtype=np.int64)
-    return ImageSplit(ImageFiles(files, size, resize), joined, np.arange(first, first + len(files), dtype=np.int64))
+    items = np.arange(first, first + len(files), dtype=np.int64)
+    return ImageSplit(options.files(files, "imagenet9"), joined, items)
 
 
 def read_clusters(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -91,12 +92,9 @@ def load(request: DataRequest[CropOptions]) -> BiasedImages:
         HarnessError: a validation image is not in the file of clusters, or of another class there.
     """
     options = request.options
-    size, resize = options.size, options.resize
-    if resize < size:
-        raise HarnessError(f"imagenet9: resize {resize} is less than the crop, size {size}")
-    train = _split(request.root / "imagenet" / "train", size, resize, 0, whole=True)
-    test = _split(request.root / "imagenet" / "val", size, resize, len(train), whole=True)
-    hard = _split(request.root / "imagenet-a", size, resize, len(train) + len(test), whole=False)
+    train = _split(request.root / "imagenet" / "train", options, 0, whole=True)
+    test = _split(request.root / "imagenet" / "val", options, len(train), whole=True)
+    hard = _split(request.root / "imagenet-a", options, len(train) + len(test), whole=False)
     groups = {"test": _clusters(test, request.root / "imagenet9" / CSV)}
     splits = {"train": train, "test": test, "biased": test, "hard": hard}
     return BiasedImages(splits, CLASSES, MEAN, STD, groups=groups)

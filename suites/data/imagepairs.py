@@ -12,14 +12,15 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import Image
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
-from suites.data.imagefolder import SUFFIXES, decode, opened
+from suites.data.imagefolder import SUFFIXES, decode
 from suites.data.pairs import ImagePairs, PairSplit
+from suites.data.photographs import opened
 from suites.data.types import Array, Labels
 
 if TYPE_CHECKING:
@@ -74,8 +75,6 @@ def decode_masks(tree: Tree, files: Sequence[str], size: int, white: bool, sourc
     Raises:
         HarnessError: a file cannot be decoded, or a mask is all hole.
     """
-    from PIL import Image
-
     out = np.empty((len(files), 1, size, size), dtype=np.uint8)
     for place, name in enumerate(files):
         image = opened(tree.read(name), "L", f"{source}: {name}", "a mask")
@@ -154,18 +153,3 @@ def load_folder(request: DataRequest[CocoCropsOptions]) -> ImagePairs:
     options = request.options
     white = not isinstance(options, ImagePairsOptions) or options.hole == "white"
     return splits_of(read(place_of(request), options.size, white), options, request.streams, request.name)
-
-
-CARD = DataCard(
-    name="imagepairs",
-    target="load_folder",
-    summary="a folder or archive of your own: train, val, masks_train, masks_val",
-    origin="folder",
-    content="image-pairs",
-    layout="imagepairs",
-    home="",
-    licence="yours",
-    version="1",
-    fetch="hand:point path at a folder or archive with train/, val/, masks_train/ and masks_val/",
-    options=ImagePairsOptions,
-)

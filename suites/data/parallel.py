@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import folder_of, missing
 
@@ -165,18 +164,3 @@ def _shortened(text: Parallel, options: Multi30kOptions | ParallelTextOptions) -
     if options.train:
         splits["train"] = (splits["train"][0][: options.train], splits["train"][1][: options.train])
     return replace(text, splits=splits)
-
-
-CARD = DataCard(
-    name="paralleltext",
-    target="load_folder",
-    summary="sentence pairs of your own: train, valid and test files, one sentence a line, a suffix a language",
-    origin="folder",
-    content="parallel-text",
-    layout="paralleltext",
-    home="",
-    licence="yours",
-    version="1",
-    fetch="hand:point path at a folder with train.de, train.en, valid.de, … (also .gz)",
-    options=ParallelTextOptions,
-)

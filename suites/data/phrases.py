@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import option
 from suites.data.parallel import Parallel
 
@@ -39,36 +38,29 @@ COUNTRIES = (
     "BE LU EE LV LT MT AR BO CO CU EC GH ID JO KZ MG MY NG PK TH TN UY VN"
 ).split()
 LANGUAGES = "de en fr it es pt pl da sv no fi el hu bg ro hr sr ja zh ar tr ru nl cs ko hi".split()
-DISTANCES, SPANS = (
-    ("length-kilometer", "length-mile"),
-    ("duration-day", "duration-week", "duration-month", "duration-year"),
+DISTANCES = ("length-kilometer", "length-mile")
+SPANS = ("duration-day", "duration-week", "duration-month", "duration-year")
+# 0 to 19, and the tens from 20.
+GERMAN = (
+    (
+        "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn "
+        "siebzehn achtzehn neunzehn"
+    ).split(),
+    "zwanzig dreißig vierzig fünfzig sechzig siebzig achtzig neunzig".split(),
+)
+ENGLISH = (
+    (
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen"
+    ).split(),
+    "twenty thirty forty fifty sixty seventy eighty ninety".split(),
 )
 LONGEST = 20
 
 
 def german_number(number: int) -> str:
     """A whole number from 2 to 999 in words."""
-    ones = [
-        "null",
-        "eins",
-        "zwei",
-        "drei",
-        "vier",
-        "fünf",
-        "sechs",
-        "sieben",
-        "acht",
-        "neun",
-        "zehn",
-        "elf",
-        "zwölf",
-        "dreizehn",
-        "vierzehn",
-        "fünfzehn",
-        "sechzehn",
-    ]
-    ones += ["siebzehn", "achtzehn", "neunzehn"]
-    tens = ["zwanzig", "dreißig", "vierzig", "fünfzig", "sechzig", "siebzig", "achtzig", "neunzig"]
+    ones, tens = GERMAN
     hundreds, rest = divmod(number, 100)
     word = f"{'ein' if hundreds == 1 else ones[hundreds]}hundert" if hundreds else ""
     if not rest:
@@ -81,27 +73,7 @@ def german_number(number: int) -> str:
 
 def english_number(number: int) -> str:
     """A whole number from 2 to 999 in words."""
-    ones = [
-        "zero",
-        "one",
-        "two",
-        "three",
-        "four",
-        "five",
-        "six",
-        "seven",
-        "eight",
-        "nine",
-        "ten",
-        "eleven",
-        "twelve",
-        "thirteen",
-        "fourteen",
-        "fifteen",
-        "sixteen",
-    ]
-    ones += ["seventeen", "eighteen", "nineteen"]
-    tens = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+    ones, tens = ENGLISH
     hundreds, rest = divmod(number, 100)
     parts = [f"{ones[hundreds]} hundred"] if hundreds else []
     if rest:
@@ -191,51 +163,35 @@ class Filler:
         return format_date(at, german, locale="de"), format_date(at, english, locale="en")
 
 
-# Slots are drawn in the order in which the German side names them; a digit tells two of a kind apart.
-TEMPLATES: tuple[Pair, ...] = (
-    ("{person} reiste am {day} nach {country} .", "{person} travelled to {country} on {day} ."),
-    (
-        "am {weekday} hat {person} {number} {thing} aus {country} bekommen .",
-        "on {weekday} {person} received {number} {thing} from {country} .",
-    ),
-    (
-        "{person} spricht {language} und {language2} , aber kein {language3} .",
-        "{person} speaks {language} and {language2} , but no {language3} .",
-    ),
-    (
-        "der Weg von {country} nach {country2} ist {distance} lang .",
-        "the way from {country} to {country2} is {distance} long .",
-    ),
-    (
-        "{person} sagt , dass {person2} am {weekday} {number} {thing} gekauft hat .",
-        "{person} says that {person2} bought {number} {thing} on {weekday} .",
-    ),
-    (
-        "wenn {person} am {weekday} kommt , fährt {person2} nach {country} .",
-        "if {person} comes on {weekday} , {person2} will drive to {country} .",
-    ),
-    (
-        "in {country} kostet das {price} Euro , in {country2} nur {price2} .",
-        "in {country} it costs {price} euros , in {country2} only {price2} .",
-    ),
-    (
-        "{person} lernt seit {span} {language} und kennt {number} Wörter .",
-        "{person} has been learning {language} for {span} and knows {number} words .",
-    ),
-    (
-        "weil {person} kein {language} versteht , hat {person2} die {thing} übersetzt .",
-        "since {person} does not understand {language} , {person2} translated the {thing} .",
-    ),
-    (
-        "am Ende waren {number} Gäste aus {country} und {number2} aus {country2} da .",
-        "in the end {number} guests from {country} and {number2} from {country2} were there .",
-    ),
-    ("{person} wurde am {day} in {country} geboren .", "{person} was born in {country} on {day} ."),
-    (
-        "hat {person} die {number} {thing} am {weekday} wirklich nach {country} geschickt ?",
-        "did {person} really send the {number} {thing} to {country} on {weekday} ?",
-    ),
-)
+# German and English in turn. Slots are drawn in the order in which the German side names them; a digit tells two of a
+# kind apart.
+_SENTENCES = """\
+{person} reiste am {day} nach {country} .
+{person} travelled to {country} on {day} .
+am {weekday} hat {person} {number} {thing} aus {country} bekommen .
+on {weekday} {person} received {number} {thing} from {country} .
+{person} spricht {language} und {language2} , aber kein {language3} .
+{person} speaks {language} and {language2} , but no {language3} .
+der Weg von {country} nach {country2} ist {distance} lang .
+the way from {country} to {country2} is {distance} long .
+{person} sagt , dass {person2} am {weekday} {number} {thing} gekauft hat .
+{person} says that {person2} bought {number} {thing} on {weekday} .
+wenn {person} am {weekday} kommt , fährt {person2} nach {country} .
+if {person} comes on {weekday} , {person2} will drive to {country} .
+in {country} kostet das {price} Euro , in {country2} nur {price2} .
+in {country} it costs {price} euros , in {country2} only {price2} .
+{person} lernt seit {span} {language} und kennt {number} Wörter .
+{person} has been learning {language} for {span} and knows {number} words .
+weil {person} kein {language} versteht , hat {person2} die {thing} übersetzt .
+since {person} does not understand {language} , {person2} translated the {thing} .
+am Ende waren {number} Gäste aus {country} und {number2} aus {country2} da .
+in the end {number} guests from {country} and {number2} from {country2} were there .
+{person} wurde am {day} in {country} geboren .
+{person} was born in {country} on {day} .
+hat {person} die {number} {thing} am {weekday} wirklich nach {country} geschickt ?
+did {person} really send the {number} {thing} to {country} on {weekday} ?
+""".splitlines()
+TEMPLATES: tuple[Pair, ...] = tuple(zip(_SENTENCES[::2], _SENTENCES[1::2], strict=True))
 
 
 def phrase(draws: Draws) -> Pair:
@@ -295,17 +251,3 @@ def load(request: DataRequest[PhrasesOptions]) -> Parallel:
         splits[split] = (tuple(pair[first] for pair in pairs), tuple(pair[1 - first] for pair in pairs))
     languages = ("de", "en") if first == 0 else ("en", "de")
     return Parallel(splits, languages, tokenised=True)
-
-
-CARD = DataCard(
-    name="phrases",
-    target="load",
-    summary="German and English phrases from templates: numbers, dates, quantities, countries (CLDR)",
-    origin="generated",
-    content="parallel-text",
-    layout="paralleltext",
-    home="https://cldr.unicode.org",
-    licence="Unicode-3.0 (names), generated",
-    version="1",
-    options=PhrasesOptions,
-)

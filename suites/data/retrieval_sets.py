@@ -15,7 +15,7 @@ import numpy as np
 from harness.errors import HarnessError
 from suites.data.archive import folder_of, missing, text_of
 from suites.data.imagenet import MEAN, STD, CropOptions
-from suites.data.types import ImageFiles, Images, ImageSplit
+from suites.data.types import Images, ImageSplit
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -124,14 +124,12 @@ def read_sop(folder: Path) -> list[ListedImage]:
     return rows
 
 
-def assemble(rows: Sequence[ListedImage], images: Path, size: int, resize: int, source: str) -> Images:
+def assemble(rows: Sequence[ListedImage], images: Path, options: CropOptions, source: str) -> Images:
     """Splits of image files, classes numbered as they first occur.
 
     Raises:
         HarnessError: a split is empty, classes are shared between train and test, or size exceeds resize.
     """
-    if resize < size:
-        raise HarnessError(f"{source}: resize {resize} is less than the crop, size {size}")
     names = tuple(dict.fromkeys(row.name for row in rows))
     number = {name: place for place, name in enumerate(names)}
     of_split = {split: {row.name for row in rows if row.split == split} for split in ("train", "test")}
@@ -144,7 +142,7 @@ def assemble(rows: Sequence[ListedImage], images: Path, size: int, resize: int, 
     for split in dict.fromkeys(row.split for row in rows):
         places = [place for place, row in enumerate(rows) if row.split == split]
         splits[split] = ImageSplit(
-            ImageFiles(tuple(images / rows[place].file for place in places), size, resize),
+            options.files((images / rows[place].file for place in places), source),
             np.array([number[rows[place].name] for place in places], dtype=np.int64),
             np.array(places, dtype=np.int64),
         )
@@ -161,6 +159,6 @@ READERS: dict[str, Callable[[Path], list[ListedImage]]] = {
 
 def load(request: DataRequest[CropOptions]) -> Images:
     """One of the four sets: its lists and photographs in the folder that the list lies in."""
-    name, options, folder = request.name, request.options, folder_of(request)
+    name, folder = request.name, folder_of(request)
     images = folder / "images" if name == "cub" else folder
-    return assemble(READERS[name](folder), images, options.size, options.resize, name)
+    return assemble(READERS[name](folder), images, request.options, name)

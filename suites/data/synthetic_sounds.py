@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.registry.cards import DataCard
 from harness.trial.options import option
 from suites.data.sounds import Sounds, SoundSplit, Waves
 from suites.data.types import Labels
@@ -145,17 +144,3 @@ def load(request: DataRequest[SyntheticSoundsOptions]) -> Sounds:
             splits[split] = SoundSplit(waves, targets, np.arange(first, first + count, dtype=np.int64))
         first += count
     return Sounds(splits, names, rate)
-
-
-CARD = DataCard(
-    name="synthetic-sounds",
-    target="load",
-    summary="synthesised recordings: instruments by overtones, words of two vowels, textures of noise",
-    origin="generated",
-    content="sounds",
-    layout="",
-    home="",
-    licence="made here",
-    version="1",
-    options=SyntheticSoundsOptions,
-)

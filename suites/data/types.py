@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 Array = npt.NDArray[np.generic]
 Labels = npt.NDArray[np.int64]
+UNKNOWN = "<unk>"
 
 
 def held_out(request: DataRequest[Any], train: Labels, wanted: int, things: str = "images") -> dict[str, Labels]:
@@ -117,3 +119,11 @@ class Text:
     splits: Mapping[str, Labels]
     vocabulary: tuple[str, ...]
     documents: Mapping[str, Labels] = field(default_factory=dict)
+
+
+def vocabulary_of(words: Iterable[str], min_count: int) -> tuple[str, ...]:
+    """``<unk>``, then the words seen at least ``min_count`` times, most frequent first, ties in alphabetical order."""
+    counts = Counter(words)
+    del counts[UNKNOWN]
+    kept = [word for word, count in counts.items() if count >= min_count]
+    return (UNKNOWN, *sorted(kept, key=lambda word: (-counts[word], word)))

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import gzip
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -20,17 +20,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from harness.registry.cards import DataCard
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import folder_of, missing, require_sum
 from suites.data.cache import cached, checksum
-from suites.data.types import Array, Labels, Text
+from suites.data.types import Array, Labels, Text, vocabulary_of
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 READER = "tokens/1"
-UNKNOWN, END = "<unk>", "<eos>"
+END = "<eos>"
 SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"train": ("train",), "validation": ("valid", "validation", "val"), "test": ("test",)}
 )
@@ -48,18 +47,6 @@ def lines_of(path: Path) -> Iterator[list[str]]:
                 yield [*line.split(), END]
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise HarnessError(f"{path} cannot be read as tokens in UTF-8: {error}") from error
-
-
-def vocabulary_of(path: Path, min_count: int) -> tuple[str, ...]:
-    """``<unk>``, then the words seen at least ``min_count`` times, most frequent first, ties in alphabetical order."""
-    counts: Counter[str] = Counter()
-    for words in lines_of(path):
-        counts.update(words)
-    counts.pop(UNKNOWN, None)
-    kept = sorted(
-        (word for word, count in counts.items() if count >= min_count), key=lambda word: (-counts[word], word)
-    )
-    return (UNKNOWN, *kept)
 
 
 def encode(path: Path, numbers: Mapping[str, int]) -> tuple[Array, Labels]:
@@ -93,7 +80,7 @@ def read(files: Mapping[str, Path], source: str, min_count: int, sums: Mapping[s
             require_sum(source, path, found[split], sums[split])
 
     def make() -> dict[str, Array]:
-        words = vocabulary_of(files["train"], min_count)
+        words = vocabulary_of(chain.from_iterable(lines_of(files["train"])), min_count)
         numbers = {word: place for place, word in enumerate(words)}
         arrays: dict[str, Array] = {"words": np.frombuffer("\n".join(words).encode(), dtype=np.uint8)}
         for split, path in files.items():
@@ -177,18 +164,3 @@ def load_heldout(request: DataRequest[HeldOutOptions]) -> Text:
         "test": starts[(starts >= middle) & (starts < middle + most)] - middle,
     }
     return Text(splits, text.vocabulary, documents)
-
-
-CARD = DataCard(
-    name="tokens",
-    target="load_tokens",
-    summary="text of your own: train, valid and test in .tokens or .txt files, words between blanks",
-    origin="folder",
-    content="text",
-    layout="tokens",
-    home="",
-    licence="yours",
-    version="1",
-    fetch="hand:point path at a folder with train.txt, valid.txt and test.txt (or .tokens, also .gz)",
-    options=TokenFolderOptions,
-)

@@ -164,7 +164,7 @@ def build(request: ModelRequest[DetectorOptions]) -> nn.Module:
         body: nn.Module = ConvNet(channels, 1, widths, [1, 2, 2] + [1] * (len(widths) - 3)).body
         out = widths[-1]
     elif name == "resnet18":
-        body, out = torchvision_body("resnet18"), 512
+        body, out = torchvision_body("resnet18", channels, "detector"), 512
     else:
         body, out = _vgg(), 512
     if options.pretrained:

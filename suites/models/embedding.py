@@ -86,9 +86,7 @@ def _backbone(name: str, request: ModelRequest[EmbeddingOptions]) -> tuple[nn.Mo
     if name == "resnet-cifar":
         width = options.widths[0]
         return SmallResNet(channels, 1, options.blocks, width, options.block).body, 4 * width
-    if channels != 3:
-        raise HarnessError(f"embedding: {name} takes 3 channels, got {channels}")
-    return torchvision_body(name), 2048
+    return torchvision_body(name, channels, "embedding"), 2048
 
 
 def load_weights(body: nn.Module, place: Path | None) -> None:

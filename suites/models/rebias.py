@@ -97,12 +97,6 @@ class BagBody(nn.Module):
         return self.blocks(F.relu(self.norm(self.conv2(self.conv1(images)))))
 
 
-def _resnet18(channels: int) -> nn.Module:
-    if channels != 3:
-        raise HarnessError(f"rebias: resnet18 takes 3 channels, got {channels}")
-    return nn.Sequential(*torchvision_body("resnet18"))
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RebiasOptions:
     """Options of the model ``rebias``."""
@@ -132,7 +126,8 @@ def build(request: ModelRequest[RebiasOptions]) -> RebiasPair:
         bag = BagBody(channels, [widths[0], widths[0], 2 * widths[0], 4 * widths[0]], (1, 2, 2, 1), (0, 0, 0, 0))
         return RebiasPair(Classifier(small, 4 * widths[0], classes), Classifier(bag, 4 * widths[0], classes))
     bag = BagBody(channels, (64, 128, 256, 512), (2, 2, 2, 1), (1, 0, 0, 0))
-    return RebiasPair(Classifier(_resnet18(channels), 512, classes), Classifier(bag, 512, classes))
+    body = nn.Sequential(*torchvision_body("resnet18", channels, "rebias"))
+    return RebiasPair(Classifier(body, 512, classes), Classifier(bag, 512, classes))
 
 
 CARD = ModelCard(

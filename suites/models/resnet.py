@@ -128,10 +128,15 @@ def build_small(request: ModelRequest[SmallResNetOptions]) -> SmallResNet:
     return SmallResNet(*sizes, block, options.stem_stride)
 
 
-def torchvision_body(name: str) -> nn.Sequential:
-    """The feature maps of a ResNet of torchvision with random weights, parts by name: a published state_dict fits."""
+def torchvision_body(name: str, channels: int, model: str) -> nn.Sequential:
+    """The feature maps of a ResNet of torchvision with random weights, parts by name: a published state_dict fits.
+
+    Other than three channels are refused (HarnessError naming ``model``).
+    """
     from torchvision import models
 
+    if channels != 3:
+        raise HarnessError(f"{model}: {name} takes 3 channels, got {channels}")
     whole = getattr(models, name)(weights=None)
     parts = ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")
     return nn.Sequential(OrderedDict((part, getattr(whole, part)) for part in parts))

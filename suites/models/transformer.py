@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,34 +16,20 @@ from harness.trial.options import option
 from suites.models.vocabulary import norm_for, sinusoids
 
 if TYPE_CHECKING:
-    from harness.trial.contracts import ModelRequest, Slot
+    from harness.trial.contracts import ModelRequest
 
 Part = Callable[[Tensor], Tensor]
 # Places that attend to nothing get a finite score, or their softmax would be NaN.
 SHUT = -1e9
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """Sizes that every layer shares."""
-
-    width: int
-    heads: int
-    inner: int
-    dropout: float
-    attention_dropout: float
-    inner_dropout: float
-    norm_first: bool
-    steps: int | None
-
-
 class Attention(nn.Module):
     """Multi-head attention of (T, B, C) to a context (S, B, C)."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, options: TransformerOptions) -> None:
         super().__init__()
-        width = shape.width
-        self.heads, self.dropout = shape.heads, shape.attention_dropout
+        width = options.width
+        self.heads, self.dropout = options.heads, options.attention_dropout
         self.queries, self.keys, self.values, self.out = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x: Tensor, context: Tensor, padding: Tensor, causal: bool = False) -> Tensor:
@@ -103,10 +89,11 @@ class Cache:
 class Network(nn.Module):
     """Two linear layers with ReLU between."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, options: TransformerOptions) -> None:
         super().__init__()
-        self.widen, self.narrow = nn.Linear(shape.width, shape.inner), nn.Linear(shape.inner, shape.width)
-        self.dropout = nn.Dropout(shape.inner_dropout)
+        width, inner = options.width, options.inner
+        self.widen, self.narrow = nn.Linear(width, inner), nn.Linear(inner, width)
+        self.dropout = nn.Dropout(options.inner_dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(T, B, C) to the same."""
@@ -116,14 +103,15 @@ class Network(nn.Module):
 class EncoderLayer(nn.Module):
     """Self-attention and network, each with a residual and a norm."""
 
-    def __init__(self, shape: Shape, norms: Mapping[str, Slot]) -> None:
+    def __init__(self, request: ModelRequest[TransformerOptions]) -> None:
         super().__init__()
-        self.norm_first = shape.norm_first
-        self.attention_norm = norm_for(norms, "encoder", shape.width, shape.steps)
-        self.attention = Attention(shape)
-        self.network_norm = norm_for(norms, "encoder", shape.width, shape.steps)
-        self.network = Network(shape)
-        self.dropout = nn.Dropout(shape.dropout)
+        options = request.options
+        self.norm_first = options.norm_first
+        self.attention_norm = norm_for(request, "encoder")
+        self.attention = Attention(options)
+        self.network_norm = norm_for(request, "encoder")
+        self.network = Network(options)
+        self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, x: Tensor, padding: Tensor) -> Tensor:
         """(S, B, C) with padding (B, S) to (S, B, C)."""
@@ -138,16 +126,17 @@ class EncoderLayer(nn.Module):
 class DecoderLayer(nn.Module):
     """Causal self-attention, attention to the source and network, each with a residual and a norm."""
 
-    def __init__(self, shape: Shape, norms: Mapping[str, Slot]) -> None:
+    def __init__(self, request: ModelRequest[TransformerOptions]) -> None:
         super().__init__()
-        self.norm_first = shape.norm_first
-        self.self_norm = norm_for(norms, "decoder", shape.width, shape.steps)
-        self.self_attention = Attention(shape)
-        self.source_norm = norm_for(norms, "decoder", shape.width, shape.steps)
-        self.source_attention = Attention(shape)
-        self.network_norm = norm_for(norms, "decoder", shape.width, shape.steps)
-        self.network = Network(shape)
-        self.dropout = nn.Dropout(shape.dropout)
+        options = request.options
+        self.norm_first = options.norm_first
+        self.self_norm = norm_for(request, "decoder")
+        self.self_attention = Attention(options)
+        self.source_norm = norm_for(request, "decoder")
+        self.source_attention = Attention(options)
+        self.network_norm = norm_for(request, "decoder")
+        self.network = Network(options)
+        self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, x: Tensor, padding: Tensor, source: Tensor, source_padding: Tensor) -> Tensor:
         """(T, B, C) with padding (B, T), the encoded source (S, B, C) with padding (B, S), to (T, B, C)."""
@@ -182,30 +171,23 @@ class DecoderLayer(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Encoder and decoder over token numbers; ``padding`` is the number that fills shorter rows.
+    """Encoder and decoder over token numbers of a joined vocabulary; ``padding`` is the number that fills shorter rows.
 
-    Args:
-        shape: sizes.
-        layers: of the encoder and of the decoder.
-        vocabulary: joined, of both languages.
-        padding: number of the padding token.
-        norms: slots by place ``encoder`` and ``decoder``.
-        last_warmup: warm-up of the encoder's last norm as a share of the others'.
+    Norms come from the places ``encoder`` and ``decoder``.
     """
 
-    def __init__(
-        self, shape: Shape, layers: int, vocabulary: int, padding: int, norms: Mapping[str, Slot], last_warmup: float
-    ) -> None:
+    def __init__(self, request: ModelRequest[TransformerOptions]) -> None:
         super().__init__()
-        self.width, self.padding = shape.width, padding
-        self.embedding = nn.Embedding(vocabulary, shape.width)
-        self.encoder = nn.ModuleList(EncoderLayer(shape, norms) for _ in range(layers))
-        self.decoder = nn.ModuleList(DecoderLayer(shape, norms) for _ in range(layers))
+        options = request.options
+        self.width, self.padding = options.width, int(request.facts["padding"])
+        self.embedding = nn.Embedding(int(request.facts["vocabulary"]), options.width)
+        self.encoder = nn.ModuleList(EncoderLayer(request) for _ in range(options.layers))
+        self.decoder = nn.ModuleList(DecoderLayer(request) for _ in range(options.layers))
         # Post-norm layers end with a norm of their own.
-        last = shape.norm_first
-        self.encoder_norm = norm_for(norms, "encoder", shape.width, shape.steps, last_warmup) if last else None
-        self.decoder_norm = norm_for(norms, "decoder", shape.width, shape.steps) if last else None
-        self.dropout = nn.Dropout(shape.dropout)
+        last = options.norm_first
+        self.encoder_norm = norm_for(request, "encoder", options.last_warmup) if last else None
+        self.decoder_norm = norm_for(request, "decoder") if last else None
+        self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
         """Logits (B, T, V) of the tokens after each of ``target`` (B, T), given ``source`` (B, S)."""
@@ -283,24 +265,10 @@ def build(request: ModelRequest[TransformerOptions]) -> Transformer:
     Raises:
         HarnessError: the width is odd or not a multiple of the heads.
     """
-    options = request.options
-    width, heads = options.width, options.heads
+    width, heads = request.options.width, request.options.heads
     if width % heads or width % 2:
         raise HarnessError(f"transformer: width {width} must be even and a multiple of the {heads} heads")
-    shape = Shape(
-        width,
-        heads,
-        options.inner,
-        options.dropout,
-        options.attention_dropout,
-        options.inner_dropout,
-        options.norm_first,
-        request.facts.get("steps"),
-    )
-    facts = request.facts
-    model = Transformer(
-        shape, options.layers, int(facts["vocabulary"]), int(facts["padding"]), request.norms, options.last_warmup
-    )
+    model = Transformer(request)
     initialise(model)
     return model
 

@@ -26,15 +26,14 @@ class CausalLayer(nn.Module):
 
     def __init__(self, request: ModelRequest[TransformerLMOptions]) -> None:
         super().__init__()
-        options, norms, steps = request.options, request.norms, request.facts.get("steps")
+        options = request.options
         width, inner = options.width, options.inner
         self.heads, self.norm_first = options.heads, options.norm_first
         self.queries_keys_values = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
         self.widen = nn.Linear(width, inner)
         self.narrow = nn.Linear(inner, width)
-        self.attention_norm = norm_for(norms, "language", width, steps)
-        self.network_norm = norm_for(norms, "language", width, steps)
+        self.attention_norm, self.network_norm = norm_for(request, "language"), norm_for(request, "language")
         self.dropout = nn.Dropout(options.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,9 +65,7 @@ class TransformerLM(nn.Module):
         options = request.options
         self.vocabulary = vocabulary
         self.layers = nn.ModuleList(CausalLayer(request) for _ in range(options.layers))
-        steps = request.facts.get("steps")
-        last = norm_for(request.norms, "language", options.width, steps) if options.norm_first else nn.Identity()
-        self.last = last
+        self.last = norm_for(request, "language") if options.norm_first else nn.Identity()
         self.dropout = nn.Dropout(options.dropout)
 
     def memory_shape(self, batch: int) -> tuple[int, ...] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -106,25 +106,27 @@ class TokenLayerNorm(nn.LayerNorm):
         return super().forward(x)
 
 
-def norm_for(
-    norms: Mapping[str, Slot], place: str, width: int, steps: int | None = None, warmup_share: float = 1.0
-) -> nn.Module:
-    """The norm of a place for activations (T, B, width), called with a padding mask (B, T) or None.
+def norm_for(request: ModelRequest[Any], place: str, warmup_share: float = 1.0) -> nn.Module:
+    """The norm of a place for activations (T, B, ``width``), called with a padding mask (B, T) or None.
+
+    The slot of ``all`` serves every place; without slots it is layer normalization. A warm-up that is a fraction is one
+    of the run's ``steps``.
 
     Args:
-        norms: norm slots by place; the one of ``all`` serves every place. None at all: layer normalization.
+        request: with norm slots by place, the option ``width``, and the fact ``steps``: training forwards of the run.
         place: ``encoder``, ``decoder`` or ``language`` (the one stack of a language model).
-        width: channels.
-        steps: training forwards of the run, for norms whose warm-up is a fraction of them.
         warmup_share: the warm-up of this norm as a share of the slot's.
 
     Raises:
         HarnessError: slots are given by place and this place is not among them.
     """
+    norms, width = request.norms, request.options.width
     slot = norms.get(place) or norms.get("all")
     if slot is None and norms:
         raise HarnessError(f"no norm for the place '{place}' of this model; {choices(norms, place)}")
-    return TokenLayerNorm(width) if slot is None else slot.build(width, **_warmup(slot, steps, warmup_share))
+    if slot is None:
+        return TokenLayerNorm(width)
+    return slot.build(width, **_warmup(slot, request.facts.get("steps"), warmup_share))
 
 
 def _warmup(slot: Slot, steps: int | None, share: float) -> dict[str, Any]:
@@ -140,13 +142,11 @@ class PostNormLayer(nn.Module):
 
     def __init__(self, request: ModelRequest[Any], attention: nn.Module) -> None:
         super().__init__()
-        options, steps = request.options, request.facts.get("steps")
-        width, inner = options.width, options.inner
+        width, inner = request.options.width, request.options.inner
         self.attention = attention
         self.widen, self.narrow = nn.Linear(width, inner), nn.Linear(inner, width)
-        self.attention_norm = norm_for(request.norms, "language", width, steps)
-        self.network_norm = norm_for(request.norms, "language", width, steps)
-        self.dropout = nn.Dropout(options.dropout)
+        self.attention_norm, self.network_norm = norm_for(request, "language"), norm_for(request, "language")
+        self.dropout = nn.Dropout(request.options.dropout)
 
     def forward(self, x: Tensor, *others: Tensor) -> Tensor:
         """(T, B, C) to the same; ``others`` is what the attention takes besides."""

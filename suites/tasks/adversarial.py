@@ -15,7 +15,6 @@ from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, StepResult, Task
 from harness.trial.data_parallel import Replicas
 from harness.trial.options import option
-from suites.data.types import ImageFiles
 from suites.tasks.augment import AugmentOptions
 from suites.tasks.classification import Classification, ClassificationBatch
 from suites.tasks.common import ImageBatches, evaluating, share_of
@@ -71,11 +70,7 @@ class Adversarial(Classification):
     def _check_pixels(self) -> None:
         for name, split in self.data.splits.items():
             pixels = split.images
-            if (
-                not isinstance(pixels, ImageFiles)
-                and pixels.dtype != np.uint8
-                and (pixels.min() < 0 or pixels.max() > 1)
-            ):
+            if isinstance(pixels, np.ndarray) and pixels.dtype != np.uint8 and (pixels.min() < 0 or pixels.max() > 1):
                 outside = f"pixels of '{name}' lie outside 0–1, so a ball around them would be cut"
                 raise HarnessError(f"adversarial: {outside}: set noise 0")
 

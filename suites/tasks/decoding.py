@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from harness.errors import HarnessError
+from suites.data.photographs import centre_square, opened
 from suites.data.types import Array, ImageFiles
 
 T = TypeVar("T")
@@ -50,17 +50,12 @@ def full_scale(images: object) -> float:
 
 def decode_centre(file: Path, size: int, resize: int) -> Array:
     """The centre square of ``size`` pixels after resizing the shorter side to ``resize``; (3, size, size)."""
-    image = _opened(file)
-    share = resize / min(image.size)
-    width, height = (max(size, round(side * share)) for side in image.size)
-    left, top = (width - size) // 2, (height - size) // 2
-    resized = image.resize((width, height), Image.Resampling.BILINEAR)
-    return _channels_first(resized.crop((left, top, left + size, top + size)))
+    return _channels_first(centre_square(opened(file, "RGB", str(file)), size, resize))
 
 
 def decode_box(job: tuple[Path, Sequence[float]], size: int) -> Array:
     """A file's box (top, left, height, width, as shares of the image) resized to a square; (3, size, size)."""
-    image, (top, left, height, width) = _opened(job[0]), job[1]
+    image, (top, left, height, width) = opened(job[0], "RGB", str(job[0])), job[1]
     corners = (left * image.width, top * image.height, (left + width) * image.width, (top + height) * image.height)
     return _channels_first(image.resize((size, size), Image.Resampling.BILINEAR, box=corners))
 
@@ -70,17 +65,9 @@ def decode_mask(file: Path, size: int, white: bool) -> Array:
 
     ``white`` false: black is the hole.
     """
-    lit = np.asarray(_opened(file, "L", "a mask").resize((size, size), Image.Resampling.NEAREST))[None] > 0
+    picture = opened(file, "L", str(file), "a mask").resize((size, size), Image.Resampling.NEAREST)
+    lit = np.asarray(picture)[None] > 0
     return (lit if white else ~lit).astype(np.uint8)
-
-
-def _opened(file: Path, mode: str = "RGB", what: str = "an image") -> Image.Image:
-    """A file's pixels; HarnessError where it cannot be decoded."""
-    try:
-        with Image.open(file) as opened:
-            return opened.convert(mode)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise HarnessError(f"{file} is not {what} that can be decoded: {error}") from error
 
 
 def _channels_first(image: Image.Image) -> Array:

@@ -25,7 +25,7 @@ from harness.trial.options import build
 from harness.trial.seeds import Streams
 from suites.data.sounds import SoundFiles
 from suites.data.types import ImageFiles
-from suites.fixtures import images, signals, texts
+from suites.fixtures import images, signals
 from suites.fixtures.published import WRITERS, copy_of
 from suites.tasks.decoding import decode_centre
 
@@ -103,8 +103,8 @@ OWN: Mapping[str, Layout] = {
     "idx": (within(signals.write_mnist, "mnist"), {}),
     "imagefolder": (write_folders, {}),
     "imagepairs": (write_pairs, {}),
-    "paralleltext": (within(texts.write_iwslt14, "iwslt14.tokenized.de-en"), {}),
-    "tokens": (within(texts.write_wikitext2, "wikitext-2"), {}),
+    "paralleltext": (within(WRITERS["iwslt14-de-en"], "iwslt14.tokenized.de-en"), {}),
+    "tokens": (within(WRITERS["wikitext2"], "wikitext-2"), {}),
     "voc": (write_voc, {}),
 }
 # Which file of a layout is overwritten to damage it: tables and lists where there are, else an item.

@@ -182,7 +182,8 @@ def test_no_module_names_a_device(kind: Any) -> None:
     """A device is what the context or a tensor at hand says; where draws are on the CPU on purpose, none is named."""
     modules = {entry.module for entry in registry.entries(kind).values()}
     named = []
-    for module in sorted(modules):
+    # a test before this one may have registered a file of its own
+    for module in sorted(module for module in modules if module.startswith(("methods.", "suites."))):
         path = Path(*module.split(".")).with_suffix(".py")
         for node in ast.walk(ast.parse((Path(__file__).parents[2] / path).read_text(encoding="utf-8"))):
             literal = isinstance(node, ast.Constant) and str(node.value).split(":")[0] in ("cuda", "mps", "xpu")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tree_support import Tree
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [pytest.mark.timeout(600), pytest.mark.xdist_group("exercises")]  # the examples are followed once
 
 
 @pytest.fixture(scope="module")

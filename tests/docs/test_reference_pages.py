@@ -51,7 +51,7 @@ def test_the_architecture_names_functions_that_exist() -> None:
         assert (DOCS.parent / folder).is_dir(), folder
     places = {"load_suite": "harness.suite", "make_plan": "harness.plan.planning", "run_suite": "harness.execute.run",
               "train": "harness.trial.loop", "open_reader": "harness.store", "judge": "harness.judge",
-              "measured_costs": "harness.results.listing", "judge_suite": "harness.results.claims",
+              "measured_costs": "harness.results.listing", "judge_suite": "harness.judge.stored",
               "write_report": "harness.results.reporting", "write_site": "reports.site"}  # fmt: skip
     for name, module in places.items():
         assert f"{name}" in text

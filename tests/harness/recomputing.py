@@ -18,7 +18,6 @@ from harness.judge.design import (
     ClaimDesign,
     DesignBlock,
     Estimand,
-    GateRule,
     Multiplicity,
     Pairing,
     Question,
@@ -28,6 +27,7 @@ from harness.judge.design import (
 from harness.judge.evidence import read_evidence
 from harness.judge.judging import examine_claim, verdict_row
 from harness.store.queries import Queries
+from harness.suite.models import Gate
 from harness.vocabulary import Verdict
 
 NUMBERS = ("n", "difference", "ci_low", "ci_high", "p", "adjusted_p", "e_value")
@@ -69,7 +69,7 @@ def design_from(stored: Mapping[str, Any], trial_ids: Mapping[str, str]) -> Clai
     stopped = flat["stopped"]
     return ClaimDesign(
         flat["scale"], part(Question), part(Pairing), part(Estimand), part(StatisticalRules), part(Multiplicity),
-        gates=tuple(GateRule(**gate) for gate in stored["gates"]),
+        gates=tuple(Gate(**gate) for gate in stored["gates"]),
         blocks=tuple(_block(block, trial_ids) for block in stored["blocks"]),
         absent=flat["absent"], stand_in=flat["stand_in"],
         stopped=None if stopped is None else Stop(Verdict.of(stopped[0]), stopped[1]),

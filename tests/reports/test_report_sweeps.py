@@ -16,11 +16,11 @@ from harness.store import Reader, open_reader
 from harness.suite import load_suite
 from harness.suite.load import Suite
 from harness.sweep import SweepRequest, SweepResult, run_sweep
-from reports.data import sql, sweep_sql
+from reports.data import sql
 from reports.data.suite_results import gather
 from reports.figures import sweep as figures
 from reports.figures.sweep import Tuned, scale_of
-from reports.pages.sweep import sweep_pages
+from reports.pages.suite import sweep_pages
 
 SPACES = """
 sweep:
@@ -55,12 +55,12 @@ def test_statements_give_what_the_sweep_concluded(swept: tuple[Suite, SweepResul
     _, result = swept
     summary, sweep = result.summary, result.sweep_id
     with open_reader(database, sandbox=True) as reader:
-        curves = sql.ask(reader, sweep_sql.curves(sweep)).rows
-        differences = sql.ask(reader, sweep_sql.differences(sweep)).rows
-        weights = sql.ask(reader, sweep_sql.importances(sweep)).rows
-        chosen = {row["arm"]: row for row in sql.ask(reader, sweep_sql.chosen(sweep)).rows}
-        comparison = sql.ask(reader, sweep_sql.comparison("tiny", sweep, "mini")).rows
-        history = sql.ask(reader, sweep_sql.history(sweep, "higher")).rows
+        curves = sql.ask(reader, sql.sweep_curves(sweep)).rows
+        differences = sql.ask(reader, sql.sweep_differences(sweep)).rows
+        weights = sql.ask(reader, sql.sweep_importances(sweep)).rows
+        chosen = {row["arm"]: row for row in sql.ask(reader, sql.sweep_chosen(sweep)).rows}
+        comparison = sql.ask(reader, sql.sweep_comparison("tiny", sweep, "mini")).rows
+        history = sql.ask(reader, sql.sweep_history(sweep, "higher")).rows
     for arm in ("base", "better"):
         own = [row for row in curves if row["arm"] == arm]
         for key in ("budget", "expected", "middle", "low", "high"):
@@ -87,10 +87,10 @@ def test_figures_are_drawn_and_hold_every_number(swept: tuple[Suite, SweepResult
     with open_reader(database) as reader:
         tuned = tuned_of(reader, result)
         found = [
-            figures.budget(tuned, sql.ask(reader, sweep_sql.curves(result.sweep_id))),
-            figures.difference(tuned, sql.ask(reader, sweep_sql.differences(result.sweep_id))),
-            figures.history(tuned, sql.ask(reader, sweep_sql.history(result.sweep_id, "higher"))),
-            figures.importance(tuned, sql.ask(reader, sweep_sql.importances(result.sweep_id))),
+            figures.budget(tuned, sql.ask(reader, sql.sweep_curves(result.sweep_id))),
+            figures.difference(tuned, sql.ask(reader, sql.sweep_differences(result.sweep_id))),
+            figures.history(tuned, sql.ask(reader, sql.sweep_history(result.sweep_id, "higher"))),
+            figures.importance(tuned, sql.ask(reader, sql.sweep_importances(result.sweep_id))),
             figures.parallel(tuned, "better", {"optimizer.lr": 0.9}),
             *figures.slices(tuned),
         ]
@@ -99,10 +99,10 @@ def test_figures_are_drawn_and_hold_every_number(swept: tuple[Suite, SweepResult
     assert [one.name for one in plots][5:] == ["setting-optimizer.lr", "setting-optimizer.momentum"]
     for figure in plots:
         go.Figure(json.loads(figure.json))  # raises where Plotly knows a property not
-        assert figure.rows
-        assert all(len(row) == len(figure.columns) for row in figure.rows)
+        assert figure.table.rows
+        assert all(len(row) == len(figure.table.columns) for row in figure.table.rows)
     told = [point for points in result.points.values() for point in points if point.status == "told"]
-    assert len(plots[5].rows) == len(told)
+    assert len(plots[5].table.rows) == len(told)
 
 
 def test_parallel_coordinates_rank_by_the_direction_of_the_metric(swept: tuple[Suite, SweepResult], database: Path,

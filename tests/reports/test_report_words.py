@@ -126,7 +126,7 @@ def test_plotly_checks_a_drawing_s_style_and_never_the_same_one_twice() -> None:
         with pytest.raises(ValueError, match=r"[Ii]nvalid property"):
             trace(go.Scatter, **wrong)
     with pytest.raises(ValueError, match=r"[Ii]nvalid property"):
-        drawing([], xaxes={})
+        drawing([], {}, {}, xaxes={})
 
 
 def test_the_headline_counts_what_was_judged(mini: SuiteResults) -> None:

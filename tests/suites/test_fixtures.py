@@ -14,8 +14,7 @@ from harness.suite import load_suite
 from harness.trial.contracts import DataRequest
 from harness.trial.options import build
 from harness.trial.seeds import Streams
-from suites.fixtures.published import TRAINING, WRITERS, copy_of, shares, steps_per_epoch, trimmed
-from suites.fixtures.weights import ARCHITECTURES
+from suites.fixtures.published import ARCHITECTURES, TRAINING, WRITERS, copy_of, shares, steps_per_epoch, trimmed
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from pathlib import Path
 from typing import Any, ClassVar
 
 from harness.errors import HarnessError
@@ -72,12 +73,12 @@ class RayExecutor:
         import ray
 
         self._ray = ray
-        self._note = orphans.SessionNote(options.state)
+        self._note: Path | None = None
         if address is None:
             orphans.end_orphans(options.state)
         self._start(address)
         if address is None:
-            self._note.write_children()
+            self._note = orphans.note_children(options.state)
         total = ray.cluster_resources()
         self._cpus = float(total.get("CPU", 0))
         self._gpus = float(total.get("GPU", 0))
@@ -131,12 +132,9 @@ class RayExecutor:
         if not self._running:
             return []
         ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout)
-        outcomes = []
-        for reference in ready:
-            job = self._running.pop(reference)
-            outcomes.append(self._outcome(reference, job))
-            self._ended.append(job.trial_id)
-        return outcomes
+        ended = {reference: self._running.pop(reference) for reference in ready}
+        self._ended += [job.trial_id for job in ended.values()]
+        return [self._outcome(reference, job) for reference, job in ended.items()]
 
     def _outcome(self, reference: Any, job: Job) -> Outcome:
         from ray import exceptions
@@ -186,4 +184,5 @@ class RayExecutor:
         for reference in getattr(self, "_running", {}):
             self._ray.cancel(reference, force=True)
         self._ray.shutdown()
-        self._note.remove()
+        if self._note is not None:
+            self._note.unlink(missing_ok=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from pathlib import Path
 
 import psutil
@@ -17,23 +16,15 @@ SAME_START_SECONDS = 1.0
 """Start times of one process as told at two moments differ by less, whatever the clock's adjustments."""
 
 
-class SessionNote:
-    """The note of one owner's processes."""
-
-    def __init__(self, folder: Path) -> None:
-        self._file = folder / f"session-{os.getpid()}.json"
-
-    def write_children(self) -> None:
-        """Write down every descendant of this process."""
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        owner = psutil.Process()
-        noted = [[child.pid, child.create_time()] for child in _descendants(owner)]
-        note = {"owner": [owner.pid, owner.create_time()], "processes": noted}
-        self._file.write_text(json.dumps(note), encoding="utf-8")
-
-    def remove(self) -> None:
-        """The session ended in order."""
-        self._file.unlink(missing_ok=True)
+def note_children(folder: Path) -> Path:
+    """Write down every descendant of this process; the note is removed when its session ends in order."""
+    folder.mkdir(parents=True, exist_ok=True)
+    owner = psutil.Process()
+    noted = [[child.pid, child.create_time()] for child in _descendants(owner)]
+    note = {"owner": [owner.pid, owner.create_time()], "processes": noted}
+    file = folder / f"session-{owner.pid}.json"
+    file.write_text(json.dumps(note), encoding="utf-8")
+    return file
 
 
 def end_orphans(folder: Path) -> int:

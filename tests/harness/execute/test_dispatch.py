@@ -203,22 +203,20 @@ def test_orphans_of_a_dead_owner_are_ended_and_nobody_elses(tmp_path: Path) -> N
     sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
     bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
     code = (
-        "import os, sys; from pathlib import Path; from harness.execute.executors.orphans import SessionNote\n"
+        "import os, sys; from pathlib import Path; from harness.execute.executors.orphans import note_children\n"
         "import subprocess\nsubprocess.Popen([sys.executable, '-c', 'import time; time.sleep(120)'])\n"
-        f"SessionNote(Path({str(tmp_path)!r})).write_children(); os.kill(os.getpid(), 9)"
+        f"note_children(Path({str(tmp_path)!r})); os.kill(os.getpid(), 9)"
     )
     owner = subprocess.run([sys.executable, "-c", code], check=False)
     try:
         assert owner.returncode == -signal.SIGKILL
         assert orphans.end_orphans(tmp_path) == 1
         assert list(tmp_path.iterdir()) == []
-        own = orphans.SessionNote(tmp_path)
-        own.write_children()
+        own = orphans.note_children(tmp_path)
         assert orphans.end_orphans(tmp_path) == 0  # this process lives
         assert sleeper.poll() is None
         assert bystander.poll() is None
-        own.remove()
-        assert not list(tmp_path.iterdir())
+        assert list(tmp_path.iterdir()) == [own]
     finally:
         sleeper.kill()
         bystander.kill()

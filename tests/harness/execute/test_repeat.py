@@ -27,7 +27,7 @@ from harness.vocabulary import Status
 def finished(name: str, seconds: float, task: str = "a", value: float | None = 1.0) -> FinishedTrial:
     spec = TrialSpec(task, Part("data"), {}, Part("model"), {"threads": 1}, FilledSlots(), 0, "mini")
     job = Job(name, f"b/{name}/0", spec, Path("x") / name, keep_product=True)
-    return FinishedTrial(job, seconds, "env", {("test", "score"): value})
+    return job, replace(outcome(value), wall_seconds=seconds)
 
 
 def outcome(value: float | None = 1.0) -> Outcome:
@@ -36,16 +36,16 @@ def outcome(value: float | None = 1.0) -> Outcome:
 
 def test_the_quickest_of_each_task_within_the_allowance() -> None:
     many = [finished(f"slow-{n}", 30.0) for n in range(10)]
-    assert [one.job.trial_id for one in chosen([*many, finished("quick", 2.0)])] == ["quick"]
+    assert [job.trial_id for job, _ in chosen([*many, finished("quick", 2.0)])] == ["quick"]
     found = chosen([*many, finished("quick", 2.0), finished("other", 3.0, "b"), finished("late", 40.0, "c")])
-    assert [one.job.trial_id for one in found] == ["quick", "other"]
-    assert [one.job.trial_id for one in chosen([finished("alone", 50.0)])] == ["alone"]
+    assert [job.trial_id for job, _ in found] == ["quick", "other"]
+    assert [job.trial_id for job, _ in chosen([finished("alone", 50.0)])] == ["alone"]
     assert chosen([finished("long", 61.0)]) == []
     assert chosen([]) == []
 
 
 def test_a_repeated_job_leaves_the_first_ones_files_alone() -> None:
-    job = again(finished("one", 1.0))
+    job = again(finished("one", 1.0)[0])
     assert job.folder == Path("x/one/again")
     assert not job.keep_product
     assert job.trial_id == "one"
@@ -62,15 +62,15 @@ def test_a_repeated_job_leaves_the_first_ones_files_alone() -> None:
     ],
 )
 def test_numbers_differ_or_do_not(first: float | None, second: float | None, equal: bool) -> None:
-    told = compared(finished("one", 1.0, value=first), outcome(second))
+    told = compared(*finished("one", 1.0, value=first), outcome(second))
     assert told["equal"] is equal
     assert told["differing"] == ([] if equal else ["test.score"])
     assert told["numbers"] == 1
 
 
 def test_a_second_run_that_fails_or_reports_less_is_not_equal() -> None:
-    assert not compared(finished("one", 1.0), Outcome("one", Status.FAILED, error="x"))["equal"]
-    assert compared(finished("one", 1.0), replace(outcome(), results=()))["differing"] == ["test.score"]
+    assert not compared(*finished("one", 1.0), Outcome("one", Status.FAILED, error="x"))["equal"]
+    assert compared(*finished("one", 1.0), replace(outcome(), results=()))["differing"] == ["test.score"]
 
 
 def test_a_run_journals_its_check_and_a_second_one_has_nothing_to_check(tiny: Path, database: Path) -> None:

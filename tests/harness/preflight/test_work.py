@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import multiprocessing
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,15 @@ def test_a_process_that_dies_fails_its_own_work_and_is_replaced(spec: TrialSpec,
     assert answers["a"].stage == "process"
     assert "no task 'no-such-task'" in str(answers["b"].error)
     assert answers["b"].stage == "build"
+
+
+def test_a_process_that_takes_too_long_is_ended(spec: TrialSpec, tmp_path: Path) -> None:
+    slow = tmp_path / "slow.py"
+    slow.write_text("import time\n\ntime.sleep(600)\n")
+    method = UserMethod("slow", slow, "Slow", "optimizer", "sgd")
+    ((_, answer),) = measured([Workload("a", spec, own_methods=(method,))], jobs=1, timeout=2)
+    assert (answer.stage, answer.error) == ("process", "took longer than 2 s")
+    assert multiprocessing.active_children() == []
 
 
 def test_a_table_of_all_items_counts_at_the_published_size() -> None:

@@ -319,12 +319,15 @@ def test_nothing_is_taken_twice_whatever_the_cuts(paths: StorePaths) -> None:
 def test_a_batch_that_fails_to_commit_leaves_nothing(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
     write(paths, [planned_line("r", "t"), outcome_line("t")])
 
-    def fail(*arguments: object) -> None:
+    write_rows = ingest.PendingRows.write
+
+    def fail(batch: ingest.PendingRows) -> None:
+        write_rows(batch)
         raise duckdb.IOException("No space left on device")
 
     with open_for_writing(paths) as connection:
         with monkeypatch.context() as patch:
-            patch.setattr(ingest.PendingRows, "mark", fail)
+            patch.setattr(ingest.PendingRows, "write", fail)
             with pytest.raises(duckdb.IOException):
                 ingest.ingest(connection, paths.journal)
         assert connection.execute("SELECT count(*) FROM trials").fetchall() == [(0,)]

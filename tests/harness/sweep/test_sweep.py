@@ -62,7 +62,7 @@ def states(result: SweepResult) -> dict[str, list[tuple[str, float | None]]]:
 
 def drawing(**more: Any) -> Drawing:
     space = {"optimizer.lr": SpaceRange(low=1e-4, high=1.0, log=True), "x": SpaceRange(choices=["a", "b"])}
-    given = {"study_id": "id", "arm": "arm", "space": space, "sampler": "random", "batch": 4, "maximise": True, **more}
+    given = {"study_id": "id", "arm": "arm", "space": space, "sampler": "random", "maximise": True, **more}
     return Drawing(**given)
 
 
@@ -90,7 +90,7 @@ def test_random_draws_of_two_arms_share_what_they_share() -> None:
 
 def test_a_grid_is_every_combination_once() -> None:
     space = {"a": SpaceRange(choices=[1, 2, 3]), "b": SpaceRange(choices=["x", "y"])}
-    grid = Drawing("id", "arm", space, "grid", 4, True)
+    grid = Drawing("id", "arm", space, "grid", True)
     points = grid.draw(range(6), [])
     assert len({(p.params["a"], p.params["b"]) for p in points}) == 6
     with pytest.raises(HarnessError, match="6 configurations"):
@@ -103,7 +103,7 @@ def test_a_diverged_point_is_told_as_the_worst_finite_value() -> None:
     points = [Point(0, {}, 1.0, "told"), Point(1, {}, math.nan, "diverged"), Point(2, {}, 3.0, "told")]
     assert worst_value(points, maximise=True) == 1.0
     assert worst_value(points, maximise=False) == 3.0
-    how = Drawing("id", "arm", {"x": SpaceRange(choices=[1, 2])}, "tpe", 4, True)
+    how = Drawing("id", "arm", {"x": SpaceRange(choices=[1, 2])}, "tpe", True)
     for point in points:
         point.params = {"x": 1}
     assert [trial.value for trial in how.frozen(points)] == [1.0, 1.0, 3.0]
