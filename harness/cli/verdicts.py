@@ -8,11 +8,13 @@ from typing import Any
 
 from rich.text import Text
 
+from harness.cli.beside import print_beside
 from harness.cli.terminal import counted, note, print_table
 from harness.judge.rows import VerdictRow
 from harness.suite import Suite
 from harness.vocabulary import Tone, Verdict
 
+TWO_WAY = "95 % seeds × items"
 NUMBERS = ("effect", "95 % interval", "n", "adj. p")
 
 STYLES = {
@@ -35,10 +37,13 @@ def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> 
     judged = [verdict for verdict in verdicts if verdict.verdict != Verdict.NOT_RUN]
     stand_in = any(verdict.stand_in for verdict in judged)
     caveat = " · stand-in: the published sizes do not apply" if stand_in else ""
-    columns = ("claim", "verdict", *NUMBERS, "r")
-    print_table(columns, map(_row, judged), right=(*NUMBERS, "r"), title=f"{suite.name} at {scale}{caveat}")
+    two_way = (TWO_WAY,) if any(_two_way(verdict) for verdict in judged) else ()
+    columns = ("claim", "verdict", *NUMBERS, "r", *two_way)
+    rows = [(*_row(verdict), *(_two_way(verdict) for _ in two_way)) for verdict in judged]
+    print_table(columns, rows, right=columns[2:], title=f"{suite.name} at {scale}{caveat}")
     if any(_correlation(verdict) for verdict in judged):
         note("r: correlation of the two arms' scores over seeds, what pairing removes")
+    print_beside(verdicts)
     missing = len(verdicts) - len(judged)
     if missing:
         note(f"{counted(missing, 'more claim')} not run here; 'harness claims {suite.name}' says why")
@@ -59,6 +64,12 @@ def _row(verdict: VerdictRow) -> Sequence[str | Text]:
 
 def _interval(low: float | None, high: float | None) -> str:
     return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
+
+
+def _two_way(verdict: VerdictRow) -> str:
+    """The interval over seeds and items of a verdict that rests on one comparison."""
+    interval = verdict.design.get("two_way") or {}
+    return _interval(interval.get("low"), interval.get("high"))
 
 
 def _correlation(verdict: VerdictRow) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from harness import stats
+from harness.judge import fairness
 from harness.judge.design import ClaimDesign, DesignBlock, Stop
 from harness.judge.evidence import Evidence, failures
 from harness.judge.pairs import mean_of, sample_sd
@@ -63,9 +64,10 @@ def examine_value(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -
     done = {seed: trial.value(block.metric, block.split) for seed, trial in trials.items() if trial.done}
     scores = {seed: value for seed, value in done.items() if value is not None}
     failed, diverged = failures(trials.values())
+    failed += sum(trial.unscored(block.metric, block.split) is not None for trial in trials.values())
     margin, origin = _margin(design.estimand.margin, target, list(scores.values()))
     interval = stats.paired_t([value - target for value in scores.values()], alpha)
-    stopped = _stop_of(design, block, len(scores), failed, diverged)
+    stopped = _stop_of(design, block, list(scores.values()), failed, diverged)
     return ExaminedValue(
         block, target, scores, margin, origin,
         p=None if stopped else stats.equivalence(list(scores.values()), target, margin, alpha).p,
@@ -84,7 +86,7 @@ def _margin(given: float | None, target: float, scores: list[float]) -> tuple[fl
     return (spread, "two sd of these seeds") if spread > fixed else (fixed, "five units of the last printed digit")
 
 
-def _stop_of(design: ClaimDesign, block: DesignBlock, scored: int, failed: int, diverged: int) -> Stop | None:
+def _stop_of(design: ClaimDesign, block: DesignBlock, scores: list[float], failed: int, diverged: int) -> Stop | None:
     planned = len(block.cells.get(block.chain[0], {}))
     if design.is_stand_in:
         return Stop(Verdict.NOT_COMPARABLE, "a published value cannot be compared on a stand-in")
@@ -97,4 +99,6 @@ def _stop_of(design: ClaimDesign, block: DesignBlock, scored: int, failed: int, 
         return Stop(Verdict.INVALID, f"{diverged} trials diverged")
     if failed > design.rules.tolerated_failures * planned:
         return Stop(Verdict.INVALID, f"{failed} of {planned} trials failed")
-    return None if scored else Stop(Verdict.NOT_RUN, f"no trials of {block.benchmark} are stored")
+    if fairness.in_percent(block) and fairness.are_shares(scores):
+        return Stop(Verdict.INVALID, f"{block.metric} is in percent (0 to 100), and every score lies in [0, 1]")
+    return None if scores else Stop(Verdict.NOT_RUN, f"no trials of {block.benchmark} are stored")

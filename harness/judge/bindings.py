@@ -183,7 +183,8 @@ class DesignBuilder:
             best=question.order == "best", cells=cells, stand_in=self._stand_in(base, cells),
             floor=FLOORS.get(unit.lower()) if floor is None else floor,
             relative_floor=RELATIVE_FLOORS.get(unit.lower()),
-            smallest=metric.smallest if metric is not None else None, perfect=_perfect(metric),
+            smallest=metric.smallest if metric is not None else None,
+            relative_smallest=metric.relative_smallest if metric is not None else None, perfect=_perfect(metric),
             competent=base.competent.get(name), teacher="teacher" if teacher_trials else None,
             teacher_trials=teacher_trials, unequal=unequal, invalid=invalid,
             # equal for benchmarks whose trials are the same
@@ -199,6 +200,8 @@ class DesignBuilder:
             lower = self._spec(cells[arm])
             if upper is not None and lower is not None:
                 differing, reason = fairness.compare(upper, lower)
+                if upper == lower:
+                    reason = f"the arms {chain[0]} and {arm} are one: they have the same content"
                 unequal += [f"{arm}: {text}" if len(chain) > 2 else text for text in differing]
                 invalid = invalid or reason
         return tuple(unequal), invalid

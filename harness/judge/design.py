@@ -20,7 +20,7 @@ PREFIX = 16
 REGISTERED = (
     "kind", "mode", "direction", "metric", "unit", "benchmarks", "arm", "against", "own_baselines", "scope", "order",
     "alpha", "kappa", "g", "delta", "m", "margin", "target", "on_divergence", "protocol", "family", "gates",
-    "tolerated_failures", "stand_in_smallest_sd", "seeds", "members",
+    "tolerated_failures", "seeds", "members",
 )  # fmt: skip
 """Fields whose change after results exist is a changed design."""
 
@@ -41,7 +41,8 @@ class DesignBlock:
             with ``best`` the first one is compared with every other.
         cells: arm → seed → trial_id, for every arm that the claim needs here.
         direction: the sign that makes the claimed direction positive in this metric.
-        floor: smallest difference worth having, in the metric's unit; ``relative_floor`` as a share of the baseline.
+        floor: smallest difference worth having at paper scale, in the metric's unit; ``relative_floor`` as a share of
+            the baseline's mean. ``smallest`` and ``relative_smallest`` are the registered ones on a stand-in.
         place: names the stand-in that serves the benchmark, planned or not.
         unequal: what the two deciding arms differ in beyond the claim; ``invalid`` says why they cannot be compared.
         contrast: id of the test, where each benchmark has its own.
@@ -61,6 +62,7 @@ class DesignBlock:
     floor: float | None = None
     relative_floor: float | None = None
     smallest: float | None = None
+    relative_smallest: float | None = None
     perfect: float | None = None
     competent: float | None = None
     teacher: str | None = None
@@ -157,7 +159,6 @@ class StatisticalRules:
     kappa: float
     g: float
     tolerated_failures: float
-    stand_in_smallest_sd: float
     seeds: tuple[int, int, int]
     sequential: bool
 
@@ -229,7 +230,7 @@ class ClaimDesign:
             sides |= {trial: side for trial in trials if trial not in sides}
         return sides
 
-    def _flat(self) -> dict[str, Any]:
+    def flat(self) -> dict[str, Any]:
         """Everything but the blocks, under one name each."""
         flat: dict[str, Any] = {"scale": self.scale, "gates": [gate.model_dump() for gate in self.gates]}
         for part in (self.question, self.pairing, self.estimand, self.rules, self.multiplicity):
@@ -239,11 +240,11 @@ class ClaimDesign:
     @property
     def registered(self) -> str:
         """sha256 of what must not change once results exist."""
-        flat = self._flat()
+        flat = self.flat()
         # domains only where given: designs that were registered before the key existed have not changed
         names = REGISTERED if flat["domains"] is None else (*REGISTERED, "domains")
         return sha256_of({name: flat[name] for name in names})
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data, flat; trial_ids are cut to ``PREFIX`` digits."""
-        return self._flat() | {"blocks": [block.as_dict() for block in self.blocks]}
+        return self.flat() | {"blocks": [block.as_dict() for block in self.blocks]}

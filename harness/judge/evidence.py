@@ -12,6 +12,8 @@ from harness.vocabulary import UNFINISHED, Split, Status
 
 SAME = 1e-6
 """Relative difference up to which two outcomes of one trial are equal."""
+LARGEST = 1e150
+"""A score beyond it is not computed with: squares of differences, and their sums, would not be finite."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +36,28 @@ class StoredTrial:
         return self.status == Status.DONE
 
     def value(self, metric: str, split: str | None) -> float | None:
-        """A final number; without a split that of ``train``, else of the only split that has it."""
+        """A final number to compute with; without a split that of ``train``, else of the only split that has it."""
+        value = self._reported(metric, split)
+        return value if value is not None and abs(value) <= LARGEST else None
+
+    def unscored(self, metric: str, split: str | None) -> str | None:
+        """What a trial that ended with numbers gave instead of this one: ``nan``, ``inf``, ``1e+200``, nothing.
+
+        Such a trial counts as a failed one. None where the number is there, or the trial did not end with numbers.
+        """
+        value = self._reported(metric, split)
+        if not self.done or (value is not None and abs(value) <= LARGEST):
+            return None
+        if value is None:
+            return f"left out {metric}"
+        too_large = ", whose square is not finite" if math.isfinite(value) else ""
+        return f"reported {value:g} for {metric}{too_large}"
+
+    def _reported(self, metric: str, split: str | None) -> float | None:
         if split is not None:
-            value = self.results.get((split, metric))
-        else:
-            by_split = {where: value for (where, name), value in self.results.items() if name == metric}
-            value = by_split.get(Split.TRAIN, next(iter(by_split.values()), None))
-        return None if value is None or math.isnan(value) else value
+            return self.results.get((split, metric))
+        by_split = {where: value for (where, name), value in self.results.items() if name == metric}
+        return by_split.get(Split.TRAIN, next(iter(by_split.values()), None))
 
 
 Evidence = Mapping[str, StoredTrial]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from harness.judge.design import DesignBlock
 from harness.judge.evidence import Evidence
+from harness.judge.pairs import Pairs
 from harness.trial.spec import TrialSpec
 
 BUDGET = ("steps", "epochs", "max_steps", "batch_size")
@@ -86,6 +87,32 @@ def _slots(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[
         other_method = set(first) != set(second) or first.get("name") != second.get("name")
         differing[slot] = (other_method, hyper)
     return differing
+
+
+def in_percent(block: DesignBlock) -> bool:
+    """Whether what is compared is a score of 0 to 100, of which one percent and less would be strange.
+
+    Where lower is better, as for errors and fluctuations, and for traces of a mechanism it is not.
+    """
+    return block.unit.lower() == "percent" and block.better == "higher" and not block.metric.startswith("mechanism.")
+
+
+def are_shares(scores: Sequence[float]) -> bool:
+    """Whether scores all lie in [0, 1], not only on its ends: a method may fail on everything."""
+    return all(0.0 <= score <= 1.0 for score in scores) and any(score not in (0.0, 1.0) for score in scores)
+
+
+def shares_for_percent(block: DesignBlock, pairs: Sequence[Pairs]) -> str | None:
+    """Why scores in percent are none: they are shares, or one arm's are and the other's a hundred times as large."""
+    for each, (upper, lower) in zip(pairs, block.comparisons, strict=True) if in_percent(block) else ():
+        sides = {upper: list(each.method.values()), lower: list(each.baseline.values())}
+        small = [arm for arm, scores in sides.items() if are_shares(scores)]
+        both = all(0.0 <= score <= 1.0 for scores in sides.values() for score in scores)
+        means = sorted(sum(scores) / len(scores) for scores in sides.values() if scores)
+        if small and (both or (means[0] > 0 and 50 <= means[-1] / means[0] <= 200)):
+            arms = " and ".join(sides if both else small)
+            return f"{block.metric} is in percent (0 to 100), and every score of {arms} lies in [0, 1]"
+    return None
 
 
 def weak_baseline(block: DesignBlock, scores: list[float]) -> str | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -11,82 +13,148 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness import stats
-from harness.judge.design import ClaimDesign
+from harness.judge.design import DesignBlock, Pairing
 from harness.judge.evidence import Evidence
-from harness.judge.rows import finite
+from harness.judge.rows import VerdictRow, finite
 from harness.judge.units import Unit
 from harness.store.queries import Queries
 
 Arrays = Mapping[str, NDArray[Any]]
-ItemOutputs = Callable[[str], Arrays | None]
-"""Of a trial; None where it kept none, or they are lost or damaged."""
 IDENTITY = "item"
 """The array that names the items."""
 
 
-def item_outputs(reader: Queries, trial_ids: Iterable[str]) -> ItemOutputs:
-    """Per-item outputs by trial, each file read once."""
-    paths = {row["trial_id"]: row["path"] for row in reader.artifacts(trial_ids) if row["name"] == "items"}
+class ItemSource:
+    """Per-item outputs of trials, each file read once."""
 
-    @cache
-    def read(trial_id: str) -> Arrays | None:
-        if trial_id not in paths:
+    def __init__(self, reader: Queries, evidence: Evidence) -> None:
+        self.evidence = evidence
+        self._paths = {row["trial_id"]: row["path"] for row in reader.artifacts(evidence) if row["name"] == "items"}
+        self.arrays = cache(self._read)
+
+    def _read(self, trial_id: str) -> Arrays | None:
+        """Of a trial; None where it kept none, or they are lost or damaged."""
+        if trial_id not in self._paths:
             return None
         try:
-            with np.load(paths[trial_id], allow_pickle=False) as stored:
+            with np.load(self._paths[trial_id], allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
         except (OSError, ValueError, zipfile.BadZipFile):
             return None
 
-    return read
 
+@dataclass(frozen=True, slots=True)
+class ItemInterval:
+    """The interval of one comparison over seeds and items, in the claim's direction and the metric's unit.
 
-def two_way(
-    design: ClaimDesign, units: Sequence[Unit], evidence: Evidence, items: ItemOutputs
-) -> dict[str, float | int | None] | None:
-    """The two-way interval of a claim's only comparison, in the claim's direction and the metric's unit.
-
-    None where the items of the pairs are not all there and the same, where no array's mean is the judged metric, or
-    where the design has no such interval (several benchmarks or comparisons, gains, ratios, sequential seeds).
+    ``overlap`` is None where every seed has the same items, else the share of its items that a seed shares with
+    another one on average.
     """
-    if len(units) != 1 or len(units[0].blocks) != 1 or units[0].stopped is not None:
-        return None
-    (examined,), pairing = units[0].blocks, design.pairing
-    if len(examined.pairs) != 1 or pairing.own_baselines or pairing.log_ratio or design.rules.sequential:
-        return None
-    block, rows = examined.block, []
-    named: NDArray[Any] | None = None
-    for seed in sorted(examined.pairs[0].method):
-        ids = [block.cells[arm][seed] for arm in block.comparisons[0]]
-        method, baseline = map(items, ids)
-        if method is None or baseline is None:
-            return None
-        for name in (method.get(IDENTITY), baseline.get(IDENTITY)):
-            if name is None or (named is not None and not np.array_equal(name, named)):
-                return None
-            named = name
-        column = _column(method, baseline, [evidence[trial].value(block.metric, block.split) for trial in ids])
-        if column is None:
-            return None
-        key, scale = column
-        difference = np.asarray(method[key], dtype=np.float64) - np.asarray(baseline[key], dtype=np.float64)
-        rows.append(block.direction * scale * difference)
+
+    low: float | None
+    high: float | None
+    p: float
+    n: int
+    items: int
+    seed_sd: float | None
+    item_sd: float | None
+    overlap: float | None
+
+    @property
+    def conditional_on(self) -> str:
+        """What the inference is conditional on."""
+        if self.overlap is None:
+            return f"every seed is tested on the same {self.items} items"
+        return (
+            f"every seed splits one pool of {self.items} items anew ({self.overlap:.0%} of its test items are shared)"
+        )
+
+
+def with_item_intervals(row: VerdictRow, units: Sequence[Unit], pairing: Pairing, items: ItemSource) -> VerdictRow:
+    """A verdict's row with the two-way interval of every comparison whose items are all there.
+
+    Beside each comparison, and beside the verdict where it rests on one comparison. In a sequential run the interval
+    is as many standard errors wide as that over seeds.
+    """
+    entries = [dict(entry) for entry in row.design.get("per_benchmark") or ()]
+    compared = [
+        (examined.block, arms, pairs)
+        for unit in units
+        for examined in unit.blocks
+        for arms, pairs in zip(examined.block.comparisons, examined.pairs, strict=True)
+    ]
+    if pairing.log_ratio or len(compared) != len(entries):
+        return row
+    for entry, (block, arms, pairs) in zip(entries, compared, strict=True):
+        rows = differences_by_item(block, (*arms, *pairing.own_baselines), sorted(pairs.method), items)
+        interval = None if rows is None else interval_of(rows, row, entry)
+        if interval is not None:
+            entry["two_way"] = asdict(interval) | {"conditional_on": interval.conditional_on}
+    single = {"two_way": entries[0]["two_way"]} if len(entries) == 1 and "two_way" in entries[0] else {}
+    return row.with_design(per_benchmark=entries, **single)
+
+
+def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: Mapping[str, Any]) -> ItemInterval | None:
+    """The interval of a matrix of seeds × items, NaN where an item is not in a seed's test set; None without spread."""
     if len(rows) < 2:
         return None
-    interval = stats.two_way_interval(np.stack(rows), design.rules.alpha)
-    return {
-        "low": finite(interval.low), "high": finite(interval.high), "p": interval.p, "n": interval.n,
-        "items": interval.items, "seed_sd": finite(interval.seed_sd), "item_sd": finite(interval.item_sd),
-    }  # fmt: skip
+    there = ~np.isnan(rows)
+    crossed = bool(there.all())
+    found = (stats.two_way_interval if crossed else stats.overlapping_two_way)(rows, row.design["alpha"])
+    low, high = found.low, found.high
+    if row.sequential and entry.get("low") is not None and entry.get("high") is not None:
+        seeds = stats.paired_t(np.nanmean(rows, axis=1), row.design["alpha"])
+        wider = (entry["high"] - entry["low"]) / (seeds.high - seeds.low) if seeds.high > seeds.low else math.inf
+        half = (high - low) / 2 * max(1.0, wider)
+        low, high = found.estimate - half, found.estimate + half
+    elif row.sequential:
+        low, high = -math.inf, math.inf
+    if not math.isfinite(low + high):
+        return None
+    shared = None if crossed else float(np.mean([(there & (there.sum(axis=0) > 1))[k].sum() / there[k].sum()
+                                                 for k in range(len(there))]))  # fmt: skip
+    return ItemInterval(
+        low, high, found.p, found.n, found.items, finite(found.seed_sd), finite(found.item_sd), shared
+    )  # fmt: skip
 
 
-def _column(one: Arrays, other: Arrays, scores: list[float | None]) -> tuple[str, float] | None:
-    """The array whose mean is the metric on both sides, and the factor to the metric's unit (1, or 100 for percent)."""
-    for key, values in one.items():
-        if key == IDENTITY or key not in other or values.ndim != 1 or values.shape != other[key].shape:
+def differences_by_item(
+    block: DesignBlock, arms: Sequence[str], seeds: Sequence[int], source: ItemSource
+) -> NDArray[np.float64] | None:
+    """Signed differences (seeds, items) of two arms, or of two gains; None where a trial's items are not usable.
+
+    The arms of one seed must have been tested on the same items; the items of two seeds need not be the same.
+    """
+    by_seed: list[dict[Any, float]] = []
+    for seed in seeds:
+        ids = [block.cells[arm].get(seed, "") for arm in arms]
+        arrays = [source.arrays(trial) for trial in ids]
+        known = [each for each in arrays if each is not None and IDENTITY in each]
+        if len(known) != len(ids) or any(not np.array_equal(each[IDENTITY], known[0][IDENTITY]) for each in known):
+            return None
+        column = _column(known, [source.evidence[trial].value(block.metric, block.split) for trial in ids])
+        names = known[0][IDENTITY].tolist()
+        if column is None or len(set(names)) != len(names):
+            return None
+        key, scale = column
+        signs = (1.0, -1.0, -1.0, 1.0)[: len(ids)]
+        differences = sum(
+            sign * np.asarray(each[key], dtype=np.float64) for sign, each in zip(signs, known, strict=True)
+        )
+        by_seed.append(dict(zip(names, (block.direction * scale * differences).tolist(), strict=True)))
+    every = list(dict.fromkeys(item for values in by_seed for item in values))
+    return np.array([[values.get(item, math.nan) for item in every] for values in by_seed], dtype=np.float64)
+
+
+def _column(sides: Sequence[Arrays], scores: Sequence[float | None]) -> tuple[str, float] | None:
+    """The array whose mean is the metric in every trial, and the factor to the metric's unit (100 for percent)."""
+    if any(score is None for score in scores):
+        return None
+    for key, values in sides[0].items():
+        if key == IDENTITY or any(key not in side or side[key].shape != values.shape for side in sides):
             continue
-        for scale in (1.0, 100.0) if values.dtype.kind in "bifu" and None not in scores else ():
-            means = [scale * float(np.mean(side[key])) for side in (one, other)]
+        for scale in (1.0, 100.0) if values.ndim == 1 and values.dtype.kind in "bifu" and len(values) else ():
+            means = [scale * float(np.mean(side[key])) for side in sides]
             if np.allclose(means, np.array(scores, dtype=np.float64), rtol=1e-5, atol=1e-6):
                 return key, scale
     return None

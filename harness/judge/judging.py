@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from harness.judge.absolute import ExaminedValue, examine_value
 from harness.judge.bindings import claim_designs
 from harness.judge.checks import CheckResult, checks_of
 from harness.judge.correction import CORRECTED, CorrectedFamily, corrected
-from harness.judge.design import ClaimDesign
+from harness.judge.design import ClaimDesign, Stop
 from harness.judge.evidence import Evidence, read_evidence
-from harness.judge.item_intervals import item_outputs, two_way
+from harness.judge.item_intervals import ItemSource, with_item_intervals
+from harness.judge.registration import as_looked_at, beside, earlier_verdicts, looks_of, registration_of
 from harness.judge.rows import (
     GateRow,
     VerdictRow,
@@ -24,10 +29,12 @@ from harness.judge.rows import (
     identity_row,
 )
 from harness.judge.units import Bound, Unit, units_of
+from harness.judge.warnings import warnings_beside
 from harness.plan.planning import Plan
 from harness.store.events import Event, VerdictsEvent
 from harness.store.queries import Queries
 from harness.suite import Suite
+from harness.vocabulary import Verdict
 
 FACT_COLUMNS = (
     "benchmark", "model", "metric", "unit", "better", "method", "baseline", "setting", "kind", "statement", "source",
@@ -59,16 +66,6 @@ class ExaminedClaim:
         return {unit.contrast: unit.p for unit in self.units} | {each.block.contrast: each.p for each in self.values}
 
 
-@dataclass(frozen=True, slots=True)
-class EarlierVerdict:
-    """What a stored verdict says of how often, and by which design, its claim has been judged."""
-
-    n: int
-    sequential: bool
-    registered: str | None
-    changed_since: str | None
-
-
 def judge(
     suite: Suite, plan: Plan, reader: Queries, *, judged_at: datetime | None = None, sequential: bool = False,
     compute_checks: bool = True,
@@ -83,18 +80,20 @@ def judge(
     """
     judged_at = judged_at or datetime.now(UTC).replace(tzinfo=None)
     designs = claim_designs(suite, plan, sequential=sequential)
-    earlier = earlier_verdicts(reader, [design.claim_id for design in designs], plan.scale)
-    if not sequential and any(verdicts and verdicts[-1].sequential for verdicts in earlier.values()):
-        designs = [replace(design, rules=replace(design.rules, sequential=True)) for design in designs]
+    earlier = earlier_verdicts(reader, designs, plan.scale)
     evidence = read_evidence(reader, {trial for design in designs for trial in design.trial_ids()})
+    before = [earlier.get(design.claim_id, []) for design in designs]
+    looks = [looks_of(design, evidence, known) for design, known in zip(designs, before, strict=True)]
+    designs = [as_looked_at(*each) for each in zip(designs, looks, before, strict=True)]
     checks = checks_of(designs, reader, compute=compute_checks)
-    items = item_outputs(reader, evidence)
+    items = ItemSource(reader, evidence)
     judged = judge_designs(designs, evidence, checks, judged_at)
     rows = []
-    for claim, row in judged:
-        interval = two_way(claim.design, claim.units, evidence, items)
-        more = {} if interval is None else {"two_way": interval}
-        rows.append(row.with_design(**more, **changes(row, earlier.get(claim.design.claim_id, []), judged_at)))
+    for (claim, row), seen, known in zip(judged, looks, before, strict=True):
+        more: dict[str, Any] = {}
+        if any(evidence[trial].done for trial in _deciding(claim.design) if trial in evidence):
+            more |= beside(registration_of(claim.design, plan), known, seen, judged_at)
+        rows.append(_with_items(claim, row, items).with_design(**more))
     trials = [
         VerdictTrialRow(design.claim_id, design.scale, judged_at, trial, side)
         for design in designs
@@ -102,6 +101,14 @@ def judge(
         for trial, side in design.trial_ids().items()
     ]
     return Judgement(tuple(rows), tuple(trials), tuple(gate for claim, _ in judged for gate in _gate_rows(claim)))
+
+
+def _with_items(claim: ExaminedClaim, row: VerdictRow, items: ItemSource) -> VerdictRow:
+    """The row with intervals over seeds and items, where there are; files of items may hold anything."""
+    try:
+        return with_item_intervals(row, claim.units, claim.design.pairing, items)
+    except (ValueError, TypeError, ArithmeticError, np.linalg.LinAlgError):
+        return row
 
 
 def judge_designs(
@@ -118,7 +125,21 @@ def judge_designs(
 
 
 def examine_claim(design: ClaimDesign, evidence: Evidence) -> ExaminedClaim:
-    """The tests of a design; none where it is stopped or a check decides."""
+    """The tests of a design; none where it is stopped or a check decides, or where they cannot be computed."""
+    try:
+        return _examined(design, evidence)
+    except Exception as error:  # one claim's numbers must not take the others along
+        return ExaminedClaim(replace(design, stopped=undecidable(error)))
+
+
+def undecidable(error: Exception) -> Stop:
+    """The verdict of a claim whose numbers the judge cannot work with, and where in the code that shows."""
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(place.filename).name}:{place.lineno}"
+    return Stop(Verdict.INVALID, f"its numbers cannot be judged: {type(error).__name__}: {error} ({where})")
+
+
+def _examined(design: ClaimDesign, evidence: Evidence) -> ExaminedClaim:
     if design.stopped is not None or design.question.mode in ("check", "none"):
         return ExaminedClaim(design)
     if design.question.mode == "absolute":
@@ -145,7 +166,16 @@ def corrected_families(claims: Sequence[ExaminedClaim]) -> dict[str, CorrectedFa
 def verdict_row(
     claim: ExaminedClaim, evidence: Evidence, check: CheckResult | None, family: CorrectedFamily, judged_at: datetime
 ) -> VerdictRow:
-    """The verdict of one claim, once its family's correction is known."""
+    """The verdict of one claim, once its family's correction is known; invalid where it cannot be worked out."""
+    try:
+        return _row(claim, evidence, check, family, judged_at)
+    except Exception as error:
+        return empty_row(claim.design, judged_at, *undecidable(error))
+
+
+def _row(
+    claim: ExaminedClaim, evidence: Evidence, check: CheckResult | None, family: CorrectedFamily, judged_at: datetime
+) -> VerdictRow:
     design = claim.design
     if design.stopped is not None:
         return empty_row(design, judged_at, *design.stopped)
@@ -153,32 +183,13 @@ def verdict_row(
         return identity_row(design, check, judged_at)
     if design.question.mode == "absolute":
         return absolute_row(design, claim.values, family, judged_at)
-    return difference_row(design, claim.units, evidence, family, judged_at)
+    row = difference_row(design, claim.units, evidence, family, judged_at)
+    return row.with_design(warnings=warnings_beside(design, claim.units))
 
 
-def earlier_verdicts(reader: Queries, claim_ids: list[str], scale: str) -> dict[str, list[EarlierVerdict]]:
-    """Earlier verdicts of claims at a scale, oldest first."""
-    rows = reader.query(
-        """
-        SELECT claim_id, n, sequential, design->>'registered', design->>'changed_since'
-        FROM verdicts WHERE claim_id = ANY(?) AND scale = ? ORDER BY judged_at
-        """,
-        [claim_ids, scale],
-    ).rows
-    earlier: dict[str, list[EarlierVerdict]] = {}
-    for claim, *columns in rows:
-        earlier.setdefault(claim, []).append(EarlierVerdict(*columns))
-    return earlier
-
-
-def changes(row: VerdictRow, earlier: Sequence[EarlierVerdict], judged_at: datetime) -> dict[str, Any]:
-    """Whether the pre-registered design changed after results existed, and at how many sizes it was looked at."""
-    with_results = [verdict for verdict in earlier if verdict.n and verdict.registered]
-    looks = {"looks": len({row.n, *(verdict.n for verdict in with_results)} - {0})}
-    if with_results and with_results[-1].registered != row.design["registered"]:
-        return looks | {"changed_since": judged_at.isoformat(timespec="seconds")}
-    changed = with_results[-1].changed_since if with_results else None
-    return looks | ({"changed_since": changed} if changed else {})
+def _deciding(design: ClaimDesign) -> list[str]:
+    """The trials of the arms that decide."""
+    return [trial for block in design.blocks for trial in block.trials_of(block.chain)]
 
 
 def _gate_rows(claim: ExaminedClaim) -> list[GateRow]:

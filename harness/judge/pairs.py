@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from harness import stats
 from harness.judge.design import DesignBlock, Pairing
-from harness.judge.evidence import Evidence, StoredTrial, failures
-from harness.vocabulary import Status
+from harness.judge.evidence import Evidence, StoredTrial
+from harness.stats.records import moments
+from harness.vocabulary import UNFINISHED, Status
+
+
+@dataclass(frozen=True, slots=True)
+class ArmFailures:
+    """How many of an arm's trials ended without a score, and what those that ended with other numbers gave."""
+
+    arm: str
+    planned: int
+    failed: int
+    unscored: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,8 +28,9 @@ class Pairs:
     """What two arms make of their common seeds.
 
     ``differences`` by seed are positive in the claimed direction; ±inf where an arm diverged and the claim counts
-    that as a lost pair. ``planned`` trials were asked for; ``missing`` seeds lack a result on a side, ``failed`` and
-    ``diverged`` count trials, ``mismatched`` seeds ran in two environment classes.
+    that as a lost pair. ``planned`` trials were asked for; ``missing`` seeds lack a result on a side, or both sides
+    diverged, ``failed`` and ``diverged`` count trials, ``mismatched`` seeds ran in two environment classes.
+    ``lost`` has the pairs that one failed trial spoils, as ±inf: what they are if the failed arm lost them.
     """
 
     differences: Mapping[int, float]
@@ -29,23 +41,31 @@ class Pairs:
     failed: int
     diverged: int
     mismatched: int
+    lost: Mapping[int, float] = field(default_factory=dict)
+    arms: tuple[ArmFailures, ...] = ()
 
     @property
     def values(self) -> list[float]:
         """Differences in the order of seeds."""
         return [self.differences[seed] for seed in sorted(self.differences)]
 
+    def against(self, estimate: float) -> dict[int, float]:
+        """The differences if every failed trial of the arm that the estimate favours had lost its pair."""
+        lost = {seed: value for seed, value in self.lost.items() if value * estimate < 0}
+        return {**self.differences, **lost}
+
 
 def pair(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence: Evidence) -> Pairs:
     """Pairs of two arms; with own baselines the difference is one of gains."""
     own = pairing.own_baselines if len(pairing.own_baselines) == 2 else ()
-    cells = [block.cells.get(arm, {}) for arm in (upper, lower, *own)]
-    seeds = sorted({seed for cell in cells[:2] for seed in cell})
+    arms = (upper, lower, *own)
+    cells = [block.cells.get(arm, {}) for arm in arms]
     differences: dict[int, float] = {}
     method: dict[int, float] = {}
     baseline: dict[int, float] = {}
+    lost: dict[int, float] = {}
     missing = mismatched = 0
-    for seed in seeds:
+    for seed in sorted({seed for cell in cells[:2] for seed in cell}):
         trials = [evidence.get(cell[seed]) if seed in cell else None for cell in cells]
         scores = [None if trial is None else _score(pairing, block, trial) for trial in trials]
         known = [score for score in scores if score is not None]
@@ -58,26 +78,54 @@ def pair(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence:
                 method[seed], baseline[seed] = known[0], known[1]
         else:
             missing += 1
+            failed = [trial is not None and _failed(block, trial) for trial in trials[:2]]
+            if failed[0] != failed[1]:
+                worst = block.direction * (-math.inf if block.better == "higher" else math.inf)
+                lost[seed] = worst if failed[0] else -worst
+    counted = tuple(_failures(pairing, block, arm, evidence) for arm in dict.fromkeys(arms))
     every = [evidence.get(trial) for cell in cells for trial in cell.values()]
-    failed, diverged = failures(every)
-    return Pairs(differences, method, baseline, len(every), missing, failed, diverged, mismatched)
+    failures = sum(each.failed for each in counted)
+    return Pairs(
+        differences, method, baseline, len(every), missing, failures, sum(_lost(pairing, block, one) for one in every),
+        mismatched, lost, counted,
+    )  # fmt: skip
+
+
+def _failed(block: DesignBlock, trial: StoredTrial) -> bool:
+    """Whether a trial ended without a score of what is compared."""
+    return trial.status in UNFINISHED or trial.unscored(block.metric, block.split) is not None
+
+
+def _lost(pairing: Pairing, block: DesignBlock, trial: StoredTrial | None) -> bool:
+    """Whether a trial counts as diverged: where that loses its pair, one without a usable score does too."""
+    if trial is None:
+        return False
+    worst = pairing.on_divergence == "worst" and trial.unscored(block.metric, block.split) is not None
+    return worst or trial.status == Status.DIVERGED
+
+
+def _failures(pairing: Pairing, block: DesignBlock, arm: str, evidence: Evidence) -> ArmFailures:
+    cell = block.cells.get(arm, {})
+    stored = {seed: evidence[trial] for seed, trial in sorted(cell.items()) if trial in evidence}
+    said = {seed: trial.unscored(block.metric, block.split) for seed, trial in stored.items()}
+    failed = sum(_failed(block, trial) and not _lost(pairing, block, trial) for trial in stored.values())
+    unscored = tuple(f"{arm} {what} at seed {seed}" for seed, what in said.items() if what is not None)
+    return ArmFailures(arm, len(cell), failed, unscored)
 
 
 def _score(pairing: Pairing, block: DesignBlock, trial: StoredTrial) -> float | None:
     """A trial's number: the worst there is where it diverged and the claim counts that as a lost pair."""
-    if trial.status == Status.DIVERGED:
+    if _lost(pairing, block, trial):
         return (-math.inf if block.better == "higher" else math.inf) if pairing.on_divergence == "worst" else None
     return trial.value(block.metric, block.split) if trial.done else None
 
 
 def _difference(pairing: Pairing, direction: int, scores: list[float]) -> float | None:
-    """Signed difference of two scores, or of two gains; None where an own baseline diverged."""
-    if any(math.isinf(score) for score in scores[2:]):
-        return None
+    """Signed difference of two scores, or of two gains; None where both diverged, or an own baseline did."""
     upper, lower, *own = scores
+    if any(map(math.isinf, own)) or (math.isinf(upper) and math.isinf(lower)):
+        return None
     if math.isinf(upper) or math.isinf(lower):
-        if upper == lower:  # both diverged: neither wins
-            return 0.0
         return direction * (upper - lower)
     if pairing.log_ratio:
         change = float(stats.log_ratio([upper], [lower])[0])
@@ -94,7 +142,5 @@ def mean_of(values: Mapping[int, float]) -> float | None:
 
 def sample_sd(values: list[float]) -> float | None:
     """Standard deviation (n − 1); None below two values."""
-    if len(values) < 2:
-        return None
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    sd = moments(values).sd
+    return None if math.isnan(sd) else sd

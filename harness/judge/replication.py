@@ -66,10 +66,10 @@ def replication(
 
 
 def _series(test: Test) -> list[Paired]:
-    """The series of differences that a test is made of."""
+    """The series of differences that a test is made of; an empty one where failed trials count as lost pairs."""
     if isinstance(test, Conjunction):
         return [each for part in test.parts for each in _series(part)]
-    return [test] if isinstance(test, Paired) else []
+    return [test if isinstance(test, Paired) else Paired(())]
 
 
 @lru_cache(maxsize=64)

@@ -35,8 +35,8 @@ def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan,
 
 
 def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection:
-    """Without ``--seeds``, the sequential range of the suite's last run at this scale, if it had one: judging fewer
-    seeds than it bought would replace its verdicts by weaker ones.
+    """Without ``--seeds``, those of the suite's last run at this scale: judging other seeds would be another look, and
+    judging fewer than a run bought would replace its verdicts by weaker ones.
     """
     if selection.seeds is not None:
         return selection
@@ -45,9 +45,9 @@ def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection
         (suite.name, selection.scale),
     ).rows
     asked = json.loads(rows[0][0]) if rows and rows[0][0] else {}
-    if not asked.get("cap"):
+    if not asked.get("seeds"):
         return selection
-    return replace(selection, seeds=tuple(asked["seeds"]), cap=int(asked["cap"]))
+    return replace(selection, seeds=tuple(asked["seeds"]), cap=asked.get("cap"))
 
 
 def stored_plan(suite: Suite, selection: Selection, reader: Reader) -> Plan:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from harness.judge import fairness
 from harness.judge.design import ClaimDesign, DesignBlock, Stop
 from harness.judge.evidence import Evidence
+from harness.judge.failures import guarded, too_many_failures
 from harness.judge.gates import GateReading, read_gate
-from harness.judge.pairs import Pairs, pair, sample_sd
+from harness.judge.pairs import Pairs, pair
 from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, Test
 from harness.judge.verdicts import Criteria, Reading, read
 from harness.vocabulary import Verdict
@@ -122,15 +123,13 @@ def _trouble(design: ClaimDesign, block: DesignBlock, pairs: tuple[Pairs, ...], 
     unstable = _unstable(design, block, evidence)
     if unstable:
         return f"nondeterminism: {unstable} trials gave another {block.metric} when they ran again"
-    diverged, failed = sum(each.diverged for each in pairs), sum(each.failed for each in pairs)
+    diverged = sum(each.diverged for each in pairs)
     if diverged and design.pairing.on_divergence == "invalid":
         return f"{diverged} trials diverged, and the claim declares 'on_divergence: invalid'"
-    planned, tolerated = sum(each.planned for each in pairs), design.rules.tolerated_failures
-    if failed and failed > tolerated * planned:
-        return f"{failed} of {planned} trials failed; {tolerated:.0%} are tolerated"
-    if not any(each.differences for each in pairs):
+    reason = fairness.shares_for_percent(block, pairs) or too_many_failures(pairs, design.rules.tolerated_failures)
+    if reason is None and not any(each.differences for each in pairs):
         return "no pair of one seed in one environment class"
-    return None
+    return reason
 
 
 def _unstable(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> int:
@@ -189,11 +188,13 @@ def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:
 def _test_of(design: ClaimDesign, examined: ExaminedBlock) -> Test:
     """The test of one benchmark: that of its only comparison, or that all of them hold."""
     silent = examined.stopped is not None and examined.stopped.verdict in (Verdict.INACTIVE, Verdict.NOT_RUN)
+    rules, margin = design.rules, design.estimand.margin or 0.0
+    no_worse = design.question.scope == "no_worse"
     tests: list[Test] = []
     for each in examined.pairs:
-        sample = (() if silent else tuple(each.values), design.rules.stopping)
-        no_worse = design.question.scope == "no_worse"
-        tests.append(NoWorse(*sample, margin=design.estimand.margin or 0.0) if no_worse else Paired(*sample))
+        sample = (() if silent else tuple(each.values), rules.stopping)
+        test = NoWorse(*sample, margin=margin) if no_worse else Paired(*sample)
+        tests.append(guarded(test, [each], [1.0], margin if no_worse else 0.0, rules.sequential))
     return tests[0] if len(tests) == 1 else Conjunction(tuple(tests), len(tests))
 
 
@@ -220,7 +221,8 @@ def _mean(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[float, ...
     if design.question.domains is not None:
         return _over_domains(design, pairs, units)
     parts = tuple(Paired(tuple(each.values), rules.stopping) for each in pairs)
-    return Mean(parts, tuple(tuple(sorted(each.differences)) for each in pairs), units)
+    mean = Mean(parts, tuple(tuple(sorted(each.differences)) for each in pairs), units)
+    return guarded(mean, pairs, units, 0.0, rules.sequential)
 
 
 def _over_domains(design: ClaimDesign, pairs: tuple[Pairs, ...], units: tuple[float, ...]) -> Test:
@@ -254,15 +256,16 @@ def _smallest(design: ClaimDesign, examined: ExaminedBlock) -> float | None:
     if design.pairing.log_ratio:
         return m
     if design.is_stand_in:
-        if block.smallest is not None:
-            return block.smallest
-        spread = sample_sd(examined.baseline)
-        return design.rules.stand_in_smallest_sd * spread if spread else None
-    if m is not None or block.smallest is not None:
-        return m if m is not None else block.smallest
-    floor = block.floor
-    if floor is None and block.relative_floor is not None and examined.baseline:
-        floor = block.relative_floor * abs(sum(examined.baseline) / len(examined.baseline))
+        return block.smallest if block.smallest is not None else _share(block.relative_smallest, examined)
+    if m is not None:
+        return m
+    floor = block.floor if block.floor is not None else _share(block.relative_floor, examined)
     if delta is None:
         return floor
     return max(0.2 * delta, floor or 0.0) or None
+
+
+def _share(of: float | None, examined: ExaminedBlock) -> float | None:
+    """A share of the baseline's mean, in the metric's unit."""
+    scores = examined.baseline
+    return of * abs(sum(scores) / len(scores)) if of is not None and scores else None

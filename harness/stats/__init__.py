@@ -44,3 +44,4 @@ from harness.stats.sequential import interval_half_widths as interval_half_width
 from harness.stats.sequential import log_e_of_moments as log_e_of_moments
 from harness.stats.sequential import log_e_process as log_e_process
 from harness.stats.sequential import log_e_value as log_e_value
+from harness.stats.two_way import overlapping_two_way as overlapping_two_way

@@ -10,7 +10,7 @@ from harness.errors import Problem, choices
 from harness.registry.shipped import check_module, check_names
 from harness.suite.cells import Setting, override_at, setting
 from harness.suite.load import Suite, absent
-from harness.suite.models import REPORTED, Binding, SpaceRange
+from harness.suite.models import REPORTED, Binding, SpaceRange, Threshold
 from harness.suite.values import wrong
 from harness.suite.yamlfile import Path_
 from harness.trial.options import Option
@@ -50,7 +50,9 @@ def _binding(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
     for key, arms in named.items():
         yield from absent(suite.node, (*path, key), "no arm", arms, suite.model.arms)
     yield from _runs(suite, path, binding, [binding.arm, *binding.baselines, *gated, *binding.against[:1]])
+    yield from _against_itself(suite, path, binding)
     yield from _metric(suite, path, binding)
+    yield from _units(suite, path, binding)
     yield from _order(suite, path, binding)
     if binding.check is not None and binding.check != REPORTED:
         known, what = check_names(suite.name), f"{check_module(suite.name)} has no check"
@@ -78,6 +80,38 @@ def _metric(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
             if name in suite.benchmarks:
                 known = suite.benchmarks[name].model.metrics
                 yield from absent(suite.node, where, f"benchmark '{name}' has no metric", [metric], known)
+
+
+def _against_itself(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
+    """Comparisons that say nothing: an arm with itself, one arm twice, more benchmarks than are named."""
+    node = suite.node
+    if binding.arm is not None and binding.arm in binding.against:
+        yield Problem(node.find((*path, "against")), f"the arm '{binding.arm}' is compared with itself")
+    for key, names in (("against", binding.against), ("benchmarks", binding.benchmarks)):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            yield Problem(node.find((*path, key)), f"named twice: {', '.join(twice)}")
+    if binding.baselines and (len(binding.baselines) != 2 or len(set(binding.baselines)) != 2):
+        problem = "two different arms are expected, that of 'arm' and that of 'against[0]'"
+        yield Problem(node.find((*path, "baselines")), problem)
+    if isinstance(binding.scope, Threshold) and binding.scope.at_least > len(binding.benchmarks):
+        problem = f"at least {binding.scope.at_least} of {len(binding.benchmarks)} benchmarks cannot be shown"
+        yield Problem(node.find((*path, "scope", "at_least")), problem)
+
+
+def _units(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
+    """A claim's unit and direction are those of the metric of that name, where a benchmark has it."""
+    fact = suite.facts.get(binding.id)
+    if fact is None or fact.metric != (binding.metric or fact.metric):
+        return
+    for name in binding.benchmarks:
+        metric = suite.benchmarks[name].model.metrics.get(fact.metric) if name in suite.benchmarks else None
+        if metric is None:
+            continue
+        for key, said, measured in (("unit", fact.unit, metric.unit), ("better", fact.better, metric.better)):
+            if said != measured:
+                problem = f"the claim's {key} is '{said}', but '{fact.metric}' of benchmark '{name}' has '{measured}'"
+                yield Problem(suite.node.find((*path, "id")), problem)
 
 
 def _order(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:

@@ -27,9 +27,9 @@ REPORTED = "reported"
 
 
 class Strict(BaseModel):
-    """Frozen, no unknown keys, no silent conversion of types."""
+    """Frozen, no unknown keys, no silent conversion of types, no number that is infinite or none."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -105,7 +105,11 @@ Ablations = Annotated[
 
 
 class Metric(Strict):
-    """A final metric: unit and direction as in the claims; the floor is the smallest difference worth having."""
+    """A final metric: unit and direction as in the claims.
+
+    ``floor`` is the smallest difference worth having at paper scale, ``smallest`` on a stand-in, or
+    ``relative_smallest``, as a share of the baseline's mean. They are chosen from the metric alone, never from results.
+    """
 
     unit: str
     better: Literal["higher", "lower"]
@@ -114,6 +118,13 @@ class Metric(Strict):
     trivial: float | None = None
     perfect: float | None = None
     smallest: Annotated[float, Field(gt=0)] | None = None
+    relative_smallest: Annotated[float, Field(gt=0, lt=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_smallest(self) -> Metric:
+        if self.smallest is not None and self.relative_smallest is not None:
+            raise ValueError("give 'smallest' or 'relative_smallest', not both")
+        return self
 
 
 class Prerequisite(Strict):
@@ -209,6 +220,9 @@ class Gate(Strict):
         """Whose metric it is, in words."""
         return f"{self.arm} / {self.relative_to}" if self.relative_to else " − ".join(self.arms)
 
+    def __str__(self) -> str:
+        return f"{self.metric} of {self.of} {self.op} {self.value:g}"
+
 
 class Threshold(Strict):
     """Scope ``at_least: k``: the effect exists in at least k benchmarks."""
@@ -271,7 +285,6 @@ class Judging(Strict):
     alpha: Annotated[float, Field(gt=0, lt=0.5)] = 0.05
     kappa: Annotated[float, Field(gt=0, le=1)] = 0.5
     g: Annotated[float, Field(gt=0)] = 0.5
-    stand_in_smallest_sd: Annotated[float, Field(gt=0)] = 0.2
     tolerated_failures: Annotated[float, Field(ge=0, le=1)] = 0.2
 
 

@@ -44,13 +44,38 @@ class UntunedArm:
 
 
 def warnings_of(suite: Suite) -> list[Problem]:
-    """Cells that serve no claim and no ablation, arms that no benchmark uses, and arms that are left untuned."""
+    """Cells that serve no claim and no ablation, arms that no benchmark uses or that are left untuned, and claims in
+    percent whose numbers look like shares.
+    """
     scales: dict[tuple[str, str], list[str]] = {}
     for scale in WRITTEN_SCALES:
         for untuned in untuned_arms(suite, scale):
             scales.setdefault((untuned.arm, untuned.message), []).append(scale)
     untuned_at = [(suite.node.find(("arms", arm)), f"{text} at {', '.join(at)}") for (arm, text), at in scales.items()]
-    return [*_idle(suite), *(Problem(*warning) for warning in untuned_at)]
+    return [*_idle(suite), *_shares(suite), *(Problem(*warning) for warning in untuned_at)]
+
+
+LEAST_PERCENT = 0.1
+"""A difference in percent below it is seldom printed, and seldom meant."""
+
+
+def _shares(suite: Suite) -> Iterator[Problem]:
+    """Claims in percent, 0 to 100, with numbers that look like shares."""
+    for number, binding in enumerate(suite.model.claims):
+        fact = suite.facts.get(binding.id)
+        if fact is None or fact.unit.lower() != "percent" or binding.unbound is not None:
+            continue
+        place, p = suite.node.find(("claims", number, "id")), fact.published
+        printed = [value for value in (p.method, p.baseline) if value is not None]
+        if printed and all(0 < abs(value) <= 1 for value in printed):
+            numbers = " and ".join(f"{value:g}" for value in printed)
+            told = f"claim '{fact.id}' is in percent (0 to 100), and its published numbers {numbers} lie in [0, 1]"
+            yield Problem(place, told)
+        difference = None if printed else fact.effect
+        for name, value in (("difference", difference), ("m", binding.m), ("margin", binding.margin)):
+            if value is not None and 0 < abs(value) < LEAST_PERCENT:
+                told = f"{name} {value:g} of claim '{fact.id}' is less than {LEAST_PERCENT:g} percent (0 to 100)"
+                yield Problem(place, told)
 
 
 def _idle(suite: Suite) -> Iterator[Problem]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.judge.registration import RegisteredChange
 from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Ablation
@@ -41,6 +42,7 @@ class ClaimDetail:
     Attributes:
         facts: what was computed, as pairs of a word and a number.
         change: what would change the verdict.
+        changed: what differs from what was registered with the first verdict, old and new.
         removed: what removing a part does, its mark on an axis that all share, and where that has zero.
         scatter: whether the dose predicts the gain.
         check: both sides of an identity in words.
@@ -51,6 +53,7 @@ class ClaimDetail:
     facts: Sequence[tuple[str, str]]
     gates: Sequence[GateView]
     change: str
+    changed: Sequence[str]
     removed: Sequence[tuple[Ablation, Mark, float]]
     scatter: Scatter | None
     check: str
@@ -68,6 +71,7 @@ def claim_detail(
         _facts(claim),
         gate_views(claim),
         sentences.change(claim),
+        registered_changes(claim),
         _removed(claim, rows),
         None if doses is None else scatter(claim, doses),
         _identity(claim) if claim.identity else "",
@@ -77,6 +81,30 @@ def claim_detail(
             "trials": sql.verdict_trials(*names, str(claim.value("judged_at"))) if claim.sides else "",
         },
     )
+
+
+def registered_changes(claim: Claim) -> list[str]:
+    """What differs from what was registered with the claim's first verdict: name, old and new."""
+    return [str(RegisteredChange(**change)) for change in claim.design.get("changed") or ()]
+
+
+def _two_way(claim: Claim) -> list[tuple[str, str | None]]:
+    """The interval over seeds and items, and what the one over seeds is conditional on; empty without items."""
+    several = len(claim.per_benchmark) > 1
+    told: list[tuple[str, str | None]] = []
+    for entry in claim.per_benchmark:
+        found = entry.get("two_way")
+        if isinstance(found, Mapping):
+            where = f", {entry.get('benchmark')}" if several else ""
+            interval = formatting.interval(found.get("low"), found.get("high"))
+            told.append((f"95 % over seeds × items{where}", f"{interval}: {found.get('conditional_on')}"))
+    return told
+
+
+def _looks(design: Mapping[str, Any]) -> str | None:
+    """``2 (at 3, 6 pairs)``; None for a verdict without looks."""
+    sizes = design.get("look_sizes") or ()
+    return f"{len(sizes)} (at {', '.join(map(str, sizes))} pairs)" if sizes else None
 
 
 def _removed(claim: Claim, rows: Sequence[Ablation]) -> list[tuple[Ablation, Mark, float]]:
@@ -127,6 +155,7 @@ def _facts(claim: Claim) -> list[tuple[str, str]]:
     pairs: list[tuple[str, Any]] = [
         ("difference", _known(value("difference"), difference)),
         ("95 % interval", _known(value("ci_low"), formatting.interval(value("ci_low"), value("ci_high")))),
+        *_two_way(claim),
         ("paired seeds", n),
         ("p", _known(value("p"), probability(value("p")))),
         ("adjusted p", _known(value("adjusted_p"), probability(value("adjusted_p")))),
@@ -139,6 +168,7 @@ def _facts(claim: Claim) -> list[tuple[str, str]]:
         ("seeds needed", _told(design.get("seeds_needed"), setting)),
         ("correlation of the pairs", _told(design.get("correlation"), number)),
         ("design", "sequential, valid at any time" if value("sequential") else "fixed number of seeds"),
+        ("looks", _looks(design)),
         ("family", _family(design)),
         ("claims that share this test", sharing if sharing > 1 else None),
         ("scope", design.get("scope")),

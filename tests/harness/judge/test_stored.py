@@ -249,7 +249,7 @@ def test_ablations(tmp_path: Path, database: Path) -> None:
         "same": "{role: ablation, parent: ours, optimizer: {name: sgd, lr: 0.15}}",
     }
     where = benchmark("a", metric="{unit: percent, better: lower}")
-    suite = write_suite(tmp_path, [fact("c")], [binding("c")], arms=arms, benchmarks=where)
+    suite = write_suite(tmp_path, [fact("c", better="lower")], [binding("c")], arms=arms, benchmarks=where)
     scores = {
         ("a", "ours"): flat(6), ("a", "base"): flat(6), ("a", "less"): around(2.0, 0.2, 6),
         ("a", "same"): around(0.0, 0.5, 6),

@@ -34,7 +34,9 @@ def one(
     **bound: Any,
 ) -> dict[str, Any]:
     """The verdict of a single primary claim; ``base`` is flat unless given."""
-    described = fact("c") if published is None else fact("c", published=published)
+    measured = dict(part.split(": ") for part in metric.strip("{}").split(", "))
+    told = {name: measured[name] for name in ("unit", "better")}
+    described = fact("c", **told) if published is None else fact("c", **told, published=published)
     where = benchmark("a", paper=scale == "paper", metric=metric)
     bindings = [binding("c", primary=True, **bound)]
     suite = write_suite(folder, [described], bindings, benchmarks=where, judge=judge)
@@ -180,14 +182,16 @@ class TestTrouble:
         assert row["verdict"] == "reproduced"
 
     def test_failures_within_tolerance(self, tmp_path: Path) -> None:
-        row = one(tmp_path, [*around(2.0, 0.5, 5), "failed"], base=flat(6))
+        row = one(tmp_path, around(2.0, 0.5, 6), base=[*flat(5), "failed"])
         assert row["verdict"] == "reproduced"
         assert row["design"]["failed"] == 1
+        lost = one(tmp_path, [*around(2.0, 0.5, 5), "failed"], base=flat(6))
+        assert lost["verdict"] == "inconclusive", "had the method lost that pair, six would decide nothing"
 
     def test_failures_beyond_tolerance(self, tmp_path: Path) -> None:
         row = one(tmp_path, [*around(2.0, 0.5, 3), "failed", "timeout"], base=["failed", *flat(4)])
         assert row["verdict"] == "invalid"
-        assert "3 of 10 trials failed" in row["design"]["reason"]
+        assert "2 of 5 trials of ours failed" in row["design"]["reason"]
 
     def test_divergence_is_invalid_unless_declared(self, tmp_path: Path) -> None:
         row = one(tmp_path, around(2.0, 0.5, 6), base=[*flat(5), "diverged"])

@@ -1,0 +1,66 @@
+"""What is printed under a table of verdicts: warnings, repeated looks, and what differs from what was registered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from harness.cli.terminal import counted, note
+from harness.judge.registration import RegisteredChange
+from harness.judge.rows import VerdictRow
+
+NAMED = 3
+"""Claims that a line names; the others are counted."""
+LISTED = 24
+"""Lines of a kind that are printed; the verdicts' records have all."""
+
+
+def print_beside(verdicts: Sequence[VerdictRow]) -> None:
+    """One line a warning, a number of looks and a changed value, with the claims that it is about."""
+    kinds = (
+        ("warning: ", _warnings(verdicts), "yellow"),
+        ("", _looks(verdicts), "dim"),
+        ("seeds × items: ", _items(verdicts), "dim"),
+        ("changed since it was registered: ", _changes(verdicts), "yellow"),
+    )
+    for begin, told, style in kinds:
+        claims: dict[str, list[str]] = {}
+        for text, claim in told:
+            claims.setdefault(text, []).append(claim)
+        for text, names in list(claims.items())[:LISTED]:
+            note(f"{begin}{text} ({named(names)})", style)
+        if len(claims) > LISTED:
+            note(f"{begin}{len(claims) - LISTED} more; 'harness claims --format json' has all", style)
+
+
+def named(claims: Sequence[str]) -> str:
+    """The first few claims by name."""
+    more = len(claims) - NAMED
+    return ", ".join(claims[:NAMED]) + (f" and {counted(more, 'more claim')}" if more > 0 else "")
+
+
+def _warnings(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
+    for verdict in verdicts:
+        for text in verdict.design.get("warnings") or ():
+            yield text, verdict.claim_id
+
+
+def _looks(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
+    for verdict in verdicts:
+        sizes = verdict.design.get("look_sizes") or ()
+        if len(sizes) > 1:
+            at = ", ".join(map(str, sizes))
+            yield f"looked at {len(sizes)} times (at {at} pairs): judged by the sequential rule", verdict.claim_id
+
+
+def _items(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
+    for verdict in verdicts:
+        for entry in verdict.design.get("per_benchmark") or ():
+            if entry.get("two_way"):
+                told = f"{entry['two_way']['conditional_on']} on {entry['benchmark']}"
+                yield f"{told}; the interval over seeds is conditional on these items", verdict.claim_id
+
+
+def _changes(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
+    for verdict in verdicts:
+        for change in verdict.design.get("changed") or ():
+            yield str(RegisteredChange(**change)), verdict.claim_id

@@ -1,0 +1,199 @@
+"""What was fixed when a claim was first judged, by name, and what differs from it later; how often was looked.
+
+A claim registers itself with the first verdict that has results: its question, levels, gates, smallest effects and
+competent figures, and the recipes of the arms that decide. Later verdicts list what differs, old and new.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from harness.judge.design import REGISTERED, ClaimDesign, DesignBlock
+from harness.judge.evidence import Evidence
+from harness.judge.tests import FEWEST
+from harness.plan.planning import Plan
+from harness.store.queries import Queries
+from harness.trial.spec import TrialSpec
+from harness.vocabulary import FINAL, UNFINISHED
+
+OF_BLOCKS = (
+    "metric", "unit", "better", "split", "smallest", "relative_smallest", "floor", "relative_floor", "competent",
+    "perfect",
+)  # fmt: skip
+"""Fields of a benchmark that are registered."""
+
+Registration = Mapping[str, Any]
+"""Plain values by name: ``kappa``, ``digits: smallest``, ``digits/adamp: optimizer.lr``."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredChange:
+    """A registered value that is another one now; None where it is not there."""
+
+    name: str
+    before: Any
+    now: Any
+
+    def __str__(self) -> str:
+        return f"{self.name} {_text(self.before)} → {_text(self.now)}"
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierVerdict:
+    """What a stored verdict says of how often, and by which design, its claim has been judged.
+
+    ``look`` is the number of pairs that were all there; None where trials were still to come.
+    """
+
+    n: int
+    sequential: bool
+    look: int | None
+    changed_since: str | None
+    registration: Registration | None
+
+
+def earlier_verdicts(reader: Queries, designs: Sequence[ClaimDesign], scale: str) -> dict[str, list[EarlierVerdict]]:
+    """Earlier verdicts of claims at a scale, each under the protocol of its design, oldest first."""
+    protocols = {design.claim_id: design.question.protocol for design in designs}
+    rows = reader.query(
+        """
+        SELECT claim_id, design->>'protocol', n, sequential, CAST(design->>'look' AS INTEGER),
+               design->>'changed_since', design->'registration'
+        FROM verdicts WHERE claim_id = ANY(?) AND scale = ? ORDER BY judged_at
+        """,
+        [list(protocols), scale],
+    ).rows
+    earlier: dict[str, list[EarlierVerdict]] = {}
+    for claim, protocol, n, sequential, look, changed, registration in rows:
+        if protocol == protocols[claim]:
+            known = json.loads(registration) if registration else None
+            earlier.setdefault(claim, []).append(EarlierVerdict(n or 0, bool(sequential), look, changed, known))
+    return earlier
+
+
+@dataclass(frozen=True, slots=True)
+class Looks:
+    """The sizes, in pairs, at which a claim was looked at before, and what there is now.
+
+    Attributes:
+        pairs: seeds of all its benchmarks for which every deciding arm has ended.
+        whole: whether these are all that were planned, or as many as at an earlier look.
+    """
+
+    earlier: tuple[int, ...]
+    pairs: int
+    whole: bool
+
+    @property
+    def now(self) -> int | None:
+        """The size of this look; None where trials are still to come, or too few to decide anything."""
+        return self.pairs if self.whole and self.pairs >= FEWEST else None
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Every size once, in the order in which it was looked at."""
+        return tuple(dict.fromkeys((*self.earlier, *(() if self.now is None else (self.now,)))))
+
+    @property
+    def again(self) -> bool:
+        """Whether there was a look at another number of pairs: from then on the sequential rule holds."""
+        return self.pairs >= FEWEST and any(size != self.pairs for size in self.earlier)
+
+
+def looks_of(design: ClaimDesign, evidence: Evidence, earlier: Sequence[EarlierVerdict]) -> Looks:
+    """How often a claim has been looked at, at sizes that could decide it."""
+    before = tuple(dict.fromkeys(each.look for each in earlier if each.look is not None))
+    planned = ended = 0
+    for block in design.blocks:
+        seeds = {seed for arm in block.chain for seed in block.cells.get(arm, {})}
+        planned += len(seeds)
+        ended += sum(all(_ended(block, arm, seed, evidence) for arm in block.chain) for seed in seeds)
+    return Looks(before, ended, ended == planned or ended in before)
+
+
+def _ended(block: DesignBlock, arm: str, seed: int, evidence: Evidence) -> bool:
+    trial = evidence.get(block.cells.get(arm, {}).get(seed, ""))
+    return trial is not None and trial.status in (FINAL | UNFINISHED)
+
+
+def as_looked_at(design: ClaimDesign, looks: Looks, earlier: Sequence[EarlierVerdict]) -> ClaimDesign:
+    """The design by the sequential rule from the second look at another number of seeds on, and once it was so."""
+    if looks.again or (earlier and earlier[-1].sequential):
+        return replace(design, rules=replace(design.rules, sequential=True))
+    return design
+
+
+def registration_of(design: ClaimDesign, plan: Plan) -> dict[str, Any]:
+    """What is fixed for a claim, as plain values by name."""
+    specs = {trial.trial_id: trial.spec for trial in plan.trials}
+    flat = design.flat()
+    fixed = {name: flat[name] for name in (*REGISTERED, "domains") if name != "gates"}
+    fixed |= {f"gate {number + 1}": str(gate) for number, gate in enumerate(design.gates)}
+    for block in design.blocks:
+        plain = asdict(block)
+        fixed |= {f"{block.benchmark}: {name}": plain[name] for name in OF_BLOCKS}
+        for arm in dict.fromkeys((*block.chain, *design.pairing.own_baselines)):
+            cell = block.cells.get(arm, {})
+            if cell:
+                recipe = _recipe(specs[cell[min(cell)]])
+                fixed |= {f"{block.benchmark}/{arm}: {name}": value for name, value in recipe.items()}
+    kept: dict[str, Any] = json.loads(json.dumps(fixed))  # as it will be read back
+    return {name: value for name, value in kept.items() if value not in (None, [], {})}
+
+
+def _recipe(spec: TrialSpec) -> dict[str, Any]:
+    """The leaves of what an arm trains, without what differs between its own seeds."""
+    plain = spec.to_json()
+    started = plain.get("prerequisites") or {}
+    parts = {name: plain[name] for name in ("task", "data", "model", "recipe")} | plain["slots"]
+    starts = {f"prerequisite {name}": {key: value for key, value in start.items() if key != "trial_id"}
+              for name, start in started.items()}  # fmt: skip
+    return dict(_leaves({**parts, **starts}))
+
+
+def _leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        return [leaf for key, below in value.items() for leaf in _leaves(below, f"{name}.{key}" if name else str(key))]
+    return [(name, value)]
+
+
+def registered_changes(before: Registration, now: Registration) -> list[RegisteredChange]:
+    """What differs, by name. Of an arm or a benchmark that only one side has, no leaves are listed: the claim's own
+    ``against`` or ``benchmarks`` says it.
+    """
+    places = [{name.partition(": ")[0] for name in side if ": " in name} for side in (before, now)]
+    known = places[0] & places[1]
+    return [
+        RegisteredChange(name, before.get(name), now.get(name))
+        for name in dict.fromkeys((*before, *now))
+        if before.get(name) != now.get(name) and (": " not in name or name.partition(": ")[0] in known)
+    ]
+
+
+def beside(
+    registration: Registration, earlier: Sequence[EarlierVerdict], looks: Looks, judged_at: datetime
+) -> dict[str, Any]:
+    """What is stored with a verdict that has results: the looks, and the registration or what differs from it."""
+    stored: dict[str, Any] = {"looks": len(looks.sizes), "look_sizes": list(looks.sizes)}
+    if looks.now is not None:
+        stored["look"] = looks.now
+    first = next((each.registration for each in earlier if each.registration), None)
+    if first is None:
+        return stored | {"registration": registration}
+    changes = registered_changes(first, registration)
+    since = earlier[-1].changed_since or (judged_at.isoformat(timespec="seconds") if changes else None)
+    told = [asdict(change) for change in changes]
+    return stored | ({"changed": told} if told else {}) | ({"changed_since": since} if since else {})
+
+
+def _text(value: Any) -> str:
+    """A value as people read it; long lists by their length."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) if len(value) <= 4 else f"{len(value)} ({', '.join(map(str, value[:2]))} …)"
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,120 @@
+"""Values that a claim cannot be judged by are refused by validation, at their place, before anything runs."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judge_support import benchmark, binding, fact, write_suite
+
+from harness.cli.group import run_main
+from harness.errors import SuiteError
+
+
+def problems(folder: Path, **changes: Any) -> list[str]:
+    """What validation says of a suite with these facts, bindings, benchmarks or judge section."""
+    given: dict[str, Any] = {"facts": [fact("c")], "bindings": [binding("c")]} | changes
+    facts, bindings = given.pop("facts"), given.pop("bindings")
+    with pytest.raises(SuiteError) as refused:
+        write_suite(folder, facts, bindings, **given)
+    return [str(problem) for problem in refused.value.problems]
+
+
+NOT_FINITE = [".nan", ".inf", "-.inf"]
+
+
+def replaced_in_suite(folder: Path, old: str, new: str, **given: Any) -> str:
+    """The message of ``validate`` for a valid suite in whose file a text is replaced; its exit code is 2."""
+    facts = given.pop("facts", [fact("c", published={"difference": 12345.5, "method": 23456.5})])
+    bindings = given.pop("bindings", [binding("c", m=34567.5, margin=45678.5)])
+    write_suite(folder, facts, bindings, **given)
+    path = folder / "known.yaml"
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, (old, text)
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    code, said = validated(path)
+    assert code == 2, said
+    assert "known.yaml:" in said
+    return said
+
+
+def validated(path: Path) -> tuple[int, str]:
+    """Exit code and output of ``harness validate``."""
+    told = io.StringIO()
+    with contextlib.redirect_stdout(told), contextlib.redirect_stderr(told):
+        code = run_main(["validate", str(path)])
+    return code, told.getvalue()
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+@pytest.mark.parametrize("number", ["12345.5", "23456.5", "34567.5", "45678.5"])
+def test_numbers_of_claims_and_bindings_are_finite(tmp_path: Path, number: str, value: str) -> None:
+    assert "finite" in replaced_in_suite(tmp_path, number, value)
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+@pytest.mark.parametrize("key", ["floor", "trivial", "perfect", "smallest"])
+def test_numbers_of_metrics_are_finite(tmp_path: Path, key: str, value: str) -> None:
+    where = benchmark("a", metric=f"{{unit: percent, better: higher, {key}: 98765.5}}")
+    assert "finite" in replaced_in_suite(tmp_path, "98765.5", value, benchmarks=where)
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+@pytest.mark.parametrize("key", ["g", "alpha", "kappa", "tolerated_failures"])
+def test_levels_are_finite(tmp_path: Path, key: str, value: str) -> None:
+    assert "finite" in replaced_in_suite(tmp_path, "0.123", value, judge=f"{{{key}: 0.123}}")
+
+
+@pytest.mark.parametrize("value", NOT_FINITE)
+def test_competent_figures_and_gates_are_finite(tmp_path: Path, value: str) -> None:
+    where = benchmark("a", competent={"score": 98765.5})
+    assert "finite" in replaced_in_suite(tmp_path, "98765.5", value, benchmarks=where)
+    gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 98765.5}
+    bound = [binding("c", mechanism=gate)]
+    assert "finite" in replaced_in_suite(tmp_path, "98765.5", value, bindings=bound, facts=[fact("c")])
+
+
+def test_more_benchmarks_than_there_are(tmp_path: Path) -> None:
+    (said,) = problems(tmp_path, bindings=[binding("c", scope={"at_least": 99})])
+    assert "at least 99 of 1 benchmarks cannot be shown" in said
+
+
+def test_an_arm_against_itself(tmp_path: Path) -> None:
+    (said,) = problems(tmp_path, bindings=[binding("c", against=["ours"])])
+    assert "the arm 'ours' is compared with itself" in said
+    (said,) = problems(tmp_path, bindings=[binding("c", against=["base", "base"])])
+    assert "named twice: base" in said
+    (said,) = problems(tmp_path, bindings=[binding("c", benchmarks=["a", "a"], scope="all")])
+    assert "named twice: a" in said
+
+
+@pytest.mark.parametrize("baselines", [["base"], ["base", "base"], ["base", "other", "third"]])
+def test_gains_have_two_baselines_of_their_own(tmp_path: Path, baselines: list[str]) -> None:
+    (said,) = problems(tmp_path, bindings=[binding("c", baselines=baselines)])
+    assert "two different arms are expected" in said
+
+
+@pytest.mark.parametrize(("key", "value"), [("unit", "db"), ("better", "lower")])
+def test_a_claim_has_the_unit_and_direction_of_its_metric(tmp_path: Path, key: str, value: str) -> None:
+    (said,) = problems(tmp_path, facts=[fact("c", **{key: value})])
+    measured = {"unit": "percent", "better": "higher"}[key]
+    assert f"the claim's {key} is '{value}', but 'score' of benchmark 'a' has '{measured}'" in said
+    # measured on another metric, the claim keeps its own words
+    write_suite(tmp_path, [fact("c", **{key: value})], [binding("c", metric="mechanism.share")])
+
+
+def test_fractions_of_a_percent_are_noticed(tmp_path: Path) -> None:
+    small = {"difference": 0.02, "method": 0.72, "baseline": 0.70}
+    write_suite(tmp_path, [fact("c", published=small)], [binding("c", margin=0.01)])
+    code, said = validated(tmp_path / "known.yaml")
+    assert code == 0
+    assert "claim 'c' is in percent (0 to 100), and its published numbers 0.72 and 0.7 lie in [0, 1]" in said
+    assert "margin 0.01 of claim 'c' is less than 0.1 percent" in said
+    printed = {"difference": 0.07, "method": 76.93, "baseline": 76.86}
+    write_suite(tmp_path, [fact("c", published=printed)], [binding("c")])
+    assert "(0 to 100)" not in validated(tmp_path / "known.yaml")[1]
+    write_suite(tmp_path, [fact("c", published={"difference": 0.02})], [binding("c")])
+    assert "difference 0.02 of claim 'c' is less than 0.1 percent" in validated(tmp_path / "known.yaml")[1]
