@@ -83,7 +83,7 @@ def judge(
     """
     judged_at = judged_at or datetime.now(UTC).replace(tzinfo=None)
     designs = claim_designs(suite, plan, sequential=sequential)
-    earlier = earlier_verdicts(reader, [design.claim_id for design in designs], plan.scale)
+    earlier = earlier_verdicts(reader, designs, plan.scale)
     if not sequential and any(verdicts and verdicts[-1].sequential for verdicts in earlier.values()):
         designs = [replace(design, rules=replace(design.rules, sequential=True)) for design in designs]
     evidence = read_evidence(reader, {trial for design in designs for trial in design.trial_ids()})
@@ -96,7 +96,7 @@ def judge(
         more = {} if interval is None else {"two_way": interval}
         rows.append(row.with_design(**more, **changes(row, earlier.get(claim.design.claim_id, []), judged_at)))
     trials = [
-        VerdictTrialRow(design.claim_id, design.scale, judged_at, trial, side)
+        VerdictTrialRow(design.claim_id, design.scale, judged_at, trial, side, design.question.protocol)
         for design in designs
         if design.stopped is None
         for trial, side in design.trial_ids().items()
@@ -154,18 +154,20 @@ def verdict_row(
     return difference_row(design, claim.units, evidence, family, judged_at)
 
 
-def earlier_verdicts(reader: Queries, claim_ids: list[str], scale: str) -> dict[str, list[EarlierVerdict]]:
-    """Earlier verdicts of claims at a scale, oldest first."""
+def earlier_verdicts(reader: Queries, designs: Sequence[ClaimDesign], scale: str) -> dict[str, list[EarlierVerdict]]:
+    """Earlier verdicts of claims at a scale, each under the protocol of its design, oldest first."""
+    protocols = {design.claim_id: design.question.protocol for design in designs}
     rows = reader.query(
         """
-        SELECT claim_id, n, sequential, design->>'registered', design->>'changed_since'
+        SELECT claim_id, protocol, n, sequential, design->>'registered', design->>'changed_since'
         FROM verdicts WHERE claim_id = ANY(?) AND scale = ? ORDER BY judged_at
         """,
-        [claim_ids, scale],
+        [list(protocols), scale],
     ).rows
     earlier: dict[str, list[EarlierVerdict]] = {}
-    for claim, *columns in rows:
-        earlier.setdefault(claim, []).append(EarlierVerdict(*columns))
+    for claim, protocol, *columns in rows:
+        if protocol == protocols[claim]:
+            earlier.setdefault(claim, []).append(EarlierVerdict(*columns))
     return earlier
 
 
@@ -182,12 +184,13 @@ def changes(row: VerdictRow, earlier: Sequence[EarlierVerdict], judged_at: datet
 def _gate_rows(claim: ExaminedClaim) -> list[GateRow]:
     """One row a gate that was measured: of the benchmark where it has least slack."""
     readings = [gate for unit in claim.units for examined in unit.blocks for gate in examined.gates]
-    name, scale, rows = claim.design.claim_id, claim.design.scale, []
+    question, scale, rows = claim.design.question, claim.design.scale, []
     for rule in claim.design.gates:
         measured = [gate for gate in readings if gate.rule == rule and gate.value is not None]
         worst = min(measured, key=lambda gate: gate.slack, default=None)
         if worst is not None and worst.value is not None:
-            rows.append(GateRow(name, scale, rule.metric, rule.arm, worst.value, rule.value, worst.passed))
+            reading = (rule.metric, rule.arm, worst.value, rule.value, worst.passed)
+            rows.append(GateRow(question.claim_id, scale, *reading, question.protocol))
     return rows
 
 
