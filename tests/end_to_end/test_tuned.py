@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
+from harness.cli.group import run_main
 from harness.store import open_reader
 
-Harness = Callable[..., "subprocess.CompletedProcess[str]"]
+Command = Callable[..., str]
 
 TUNED = """
 tuned:
@@ -42,10 +43,21 @@ def misset(tiny: Path) -> Path:
     return tiny
 
 
-def run(harness: Harness, suite: Path, *more: str) -> dict[str, Any]:
-    done = harness("run", suite, "--executor", "inline", "--no-report", "--json", *more)
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])["runs"][0]
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line in this process; what it prints."""
+
+    def call(*arguments: object, code: int = 0) -> str:
+        capsys.readouterr()
+        assert run_main([str(argument) for argument in arguments]) == code
+        return capsys.readouterr().out
+
+    return call
+
+
+def run(command: Command, suite: Path, *more: str, code: int = 0) -> dict[str, Any]:
+    printed = command("run", suite, "--executor", "inline", "--no-report", "--json", *more, code=code)
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])["runs"][0]
     return found
 
 
@@ -56,9 +68,9 @@ def by_protocol(verdicts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def test_an_effect_of_an_untuned_baseline_is_gone_when_both_are_tuned(
-    misset: Path, database: Path, harness: Harness
+    misset: Path, database: Path, command: Command
 ) -> None:
-    ran = run(harness, misset)
+    ran = run(command, misset)
     verdicts = by_protocol(ran["verdicts"])
     published, tuned = verdicts["published"], verdicts["tuned"]
     assert published["verdict"] == "direction confirmed"
@@ -83,44 +95,43 @@ def test_an_effect_of_an_untuned_baseline_is_gone_when_both_are_tuned(
         rows = reader.query("SELECT protocol, count(*) FROM verdict_trials GROUP BY 1 ORDER BY 1").rows
         assert rows == [("published", 6), ("tuned", 6)]
 
-    again = run(harness, misset)
-    assert again["counts"] == ran["counts"]
-    assert again["reused"] == sum(ran["counts"].values()), "the second run runs nothing"
+    again = run(command, misset)
+    assert again["reused"] == sum(again["counts"].values()), "the second run runs nothing"
 
 
-def test_claims_show_both_protocols_in_one_line_and_run_nothing(misset: Path, harness: Harness) -> None:
-    run(harness, misset, "--no-tuned")
-    before = harness("claims", misset).stdout
+def test_claims_show_both_protocols_in_one_line_and_run_nothing(misset: Path, command: Command) -> None:
+    run(command, misset, "--no-tuned")
+    before = command("claims", misset)
     assert "tuned" not in before
-    run(harness, misset)
-    shown = harness("claims", misset).stdout
+    run(command, misset)
+    shown = command("claims", misset)
     (line,) = [line for line in shown.splitlines() if "direction confirmed" in line]
     assert "holds at 2 of 4" in line
     (chosen,) = [line for line in shown.splitlines() if "lr 0.1" in line]
     assert chosen.startswith("tiny-better")
-    judged = json.loads(harness("claims", misset, "--format", "json").stdout)[0]["verdicts"]
+    judged = json.loads(command("claims", misset, "--format", "json"))[0]["verdicts"]
     assert set(by_protocol(judged)) == {"published", "tuned"}
 
 
-def test_the_plan_counts_what_tuning_will_run(misset: Path, harness: Harness) -> None:
-    (base, better) = json.loads(harness("plan", misset, "--json").stdout)["tuned"]
+def test_the_plan_counts_what_tuning_will_run(misset: Path, command: Command) -> None:
+    (base, better) = json.loads(command("plan", misset, "--json"))["tuned"]
     assert {base["arm"], better["arm"]} == {"base", "better"}
     assert (base["tuning_trials"], base["judged_trials"], base["rate_trials"], base["stored"]) == (8, 3, 9, 0)
-    ran = run(harness, misset)
-    planned = json.loads(harness("plan", misset, "--json").stdout)
+    ran = run(command, misset)
+    planned = json.loads(command("plan", misset, "--json"))
     assert [cell["stored"] for cell in planned["tuned"]] == [17, 17]
     # the method chose its own configuration and the baseline one of the curve's: their trials are there already
     assert sum(ran["counts"].values()) == 6 + 2 * 17
-    assert "tuned" not in harness("run", misset, "--dry-run", "--no-tuned").stdout
-    assert "tuned protocol" in harness("run", misset, "--dry-run").stdout
+    assert "tuned" not in command("run", misset, "--dry-run", "--no-tuned")
+    assert "tuned protocol" in command("run", misset, "--dry-run")
 
 
 def test_a_killed_run_goes_on_and_reruns_nothing(
-    misset: Path, database: Path, harness: Harness, tmp_path: Path
+    misset: Path, database: Path, command: Command, tmp_path: Path
 ) -> None:
     misset.write_text(misset.read_text().replace("steps: 2,", "steps: 2, step_seconds: 0.05,"))
-    command = [sys.executable, "-m", "harness", "run", str(misset), "--executor", "inline", "--no-report", "--quiet"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    asked = [sys.executable, "-m", "harness", "run", str(misset), "--executor", "inline", "--no-report", "--quiet"]
+    process = subprocess.Popen(asked, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     outcomes: dict[str, str] = {}
     deadline = time.monotonic() + 120
     while len(outcomes) < 16 and time.monotonic() < deadline:  # 6 are published: it is tuning
@@ -131,7 +142,7 @@ def test_a_killed_run_goes_on_and_reruns_nothing(
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert 16 <= len(outcomes) < 40
-    assert set(by_protocol(run(harness, misset)["verdicts"])) == {"published", "tuned"}
+    assert set(by_protocol(run(command, misset)["verdicts"])) == {"published", "tuned"}
     with open_reader(database) as reader:
         now = dict(reader.query(STARTED).rows)
         assert {trial: now[trial] for trial in outcomes} == outcomes
@@ -141,9 +152,8 @@ def test_a_killed_run_goes_on_and_reruns_nothing(
         ]  # fmt: skip
 
 
-def test_an_arm_that_no_configuration_trains_is_not_compared(misset: Path, harness: Harness) -> None:
+def test_an_arm_that_no_configuration_trains_is_not_compared(misset: Path, command: Command) -> None:
     misset.write_text(misset.read_text().replace("noise_key: better,", "noise_key: better, diverges_above: 0.001,"))
-    done = harness("run", misset, "--executor", "inline", "--no-report", "--json")
-    tuned = by_protocol(json.loads(done.stdout.splitlines()[-1])["runs"][0]["verdicts"])["tuned"]
+    tuned = by_protocol(run(command, misset)["verdicts"])["tuned"]
     assert tuned["verdict"] == "invalid"
     assert tuned["design"]["reason"] == "no configuration of better on known ended with a score"
