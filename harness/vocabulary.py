@@ -60,6 +60,13 @@ class Split(StrEnum):
     TEST = "test"
 
 
+class Protocol(StrEnum):
+    """By which hyper-parameters a claim's arms are judged: the recipe's, or those that each chose at equal budgets."""
+
+    PUBLISHED = "published"
+    TUNED = "tuned"
+
+
 class Role(StrEnum):
     """What an arm is to its suite."""
 

@@ -14,8 +14,10 @@ from harness.cli import options as shared
 if TYPE_CHECKING:
     from harness.execute.run import Result
     from harness.execute.verify import Verification
+    from harness.plan.estimate import StoredCosts
     from harness.plan.planning import Selection
     from harness.suite import Suite
+    from harness.sweep.planned import TunedCell
 
 
 @click.command(name="run", epilog="Example: harness run suites/adamp.yaml --seeds 3")
@@ -27,6 +29,12 @@ if TYPE_CHECKING:
 @shared.database_option
 @click.option("--time-budget", metavar="30m", help="Begin no further trial after this time.")
 @click.option("--exclusive", is_flag=True, help="One trial at a time, so that its time is a cost.")
+@click.option(
+    "--tuned/--no-tuned",
+    default=True,
+    show_default=True,
+    help="Also tune the arms of the suite's 'tuned:' claims, and judge those claims again.",
+)
 @click.option("--report/--no-report", default=True, help="Write the HTML report at the end.", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Show the plan; run nothing.")
 @click.option("--fail-fast", is_flag=True, help="Begin no further trial after a failure.")
@@ -43,16 +51,18 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
     loaded = [load_suite(suite) for suite in suites]
     if options["dry_run"]:
         for suite in loaded:
-            _show_plan(suite, chosen.selection, database, options["as_json"])
+            _show_plan(suite, chosen.selection, database, options["as_json"], tuned=options["tuned"])
         return 0
     from harness.cli.watch import make_watch
     from harness.execute.dispatch import Policy
     from harness.execute.run import Request, run_suite
+    from harness.sweep.protocol import run_protocol
 
     request = Request(
         database,
         chosen.selection,
         shared.seconds(options["time_budget"]),
+        further=run_protocol if options["tuned"] else None,
         executor=options["executor"],
         address=options["address"],
         gpus_per_trial=options["gpus_per_trial"],
@@ -108,19 +118,24 @@ def plan_command(suite: str, chosen: shared.Chosen, database: Path, as_json: boo
     _show_plan(load_suite(suite), chosen.selection, database, as_json)
 
 
-def _show_plan(suite: Suite, selection: Selection, database: Path, as_json: bool) -> None:
-    """Print a plan as a table or as JSON."""
+def _show_plan(suite: Suite, selection: Selection, database: Path, as_json: bool, *, tuned: bool = True) -> None:
+    """Print a plan, and what the tuned protocol adds to it, as tables or as JSON."""
     from harness.cli.terminal import counted, note, print_table
     from harness.plan.estimate import estimate
     from harness.plan.planning import make_plan
     from harness.results.listing import measured_costs
     from harness.suite.warnings import untuned_arms
+    from harness.sweep.planned import tuned_cells
 
     plan = make_plan(suite, selection)
-    cost = estimate(plan, measured_costs(plan, database))
+    cells = tuned_cells(suite, plan, selection.overrides) if tuned else []
+    measured = measured_costs(plan, database, [trial for cell in cells for trial in cell.known])
+    cost = estimate(plan, measured)
     warnings = [arm.message for arm in untuned_arms(suite, plan.scale) if (arm.benchmark, arm.arm) in plan.cells]
     if as_json:
-        click.echo(json.dumps({**cost.as_dict(), "warnings": warnings, "trial_list": plan.identities()}))
+        tuning = [_tuned_row(cell, measured, plan.scale) for cell in cells]
+        row = {**cost.as_dict(), "tuned": tuning, "warnings": warnings, "trial_list": plan.identities()}
+        click.echo(json.dumps(row))
         return
     numbers = ("seeds", "stored", "core-seconds", "MB")
     rows = []
@@ -137,8 +152,35 @@ def _show_plan(suite: Suite, selection: Selection, database: Path, as_json: bool
         f"{counted(len(cost.cells), 'cell')}, {counted(cost.trials, 'trial')}, {cost.reused} stored already; "
         f"about {cost.core_seconds:.0f} core-seconds to run" + (" (~: a guess)" if cost.guessed else "")
     )
+    if cells:
+        _show_tuned([_tuned_row(cell, measured, plan.scale) for cell in cells])
     for message in warnings:
         click.echo(f"warning: {message}", err=True)
+
+
+def _tuned_row(cell: TunedCell, costs: StoredCosts, scale: str) -> dict[str, Any]:
+    """An arm's trials under the tuned protocol, and what those that are not stored will cost at most."""
+    return {
+        "benchmark": cell.benchmark, "arm": cell.arm, "configurations": cell.configurations,
+        "tuning_trials": cell.tuning_trials, "judged_trials": cell.judged_trials, "rate_trials": cell.rate_trials,
+        "stored": len(cell.known & costs.stored), "core_seconds": cell.core_seconds(costs, scale),
+    }  # fmt: skip
+
+
+def _show_tuned(rows: list[dict[str, Any]]) -> None:
+    from harness.cli.terminal import counted, print_table
+
+    numbers = ("configurations", "tuning", "judged", "rates", "stored", "core-seconds")
+    shown = [
+        (row["benchmark"], row["arm"], *(str(round(value)) for value in list(row.values())[2:])) for row in rows
+    ]  # fmt: skip
+    print_table(("benchmark", "arm", *numbers), shown, right=numbers, title="tuned protocol, in trials")
+    known = sum(row["tuning_trials"] + row["rate_trials"] for row in rows)
+    judged = sum(row["judged_trials"] for row in rows)
+    click.echo(
+        f"{counted(known, 'trial')} of tuning and rate curves, {judged} judged with values that are chosen then (none "
+        f"where an arm chooses its own); at most {sum(row['core_seconds'] for row in rows):.0f} core-seconds to run"
+    )
 
 
 @click.command(name="verify", epilog="Example: harness verify adamp --sample 20 --adopt")

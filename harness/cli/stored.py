@@ -14,6 +14,7 @@ from harness.cli.options import database_option, json_option
 from harness.cli.terminal import counted, print_table
 from harness.errors import HarnessError
 from harness.store import open_reader
+from harness.vocabulary import Protocol
 
 
 @click.command(name="list", epilog="Example: harness list methods 'adam*'")
@@ -94,7 +95,8 @@ def diff_command(first: str, second: str, metric: str | None, database: Path, as
         f"{compared.only_first} only in the first, {compared.only_second} only in the second"
     )
     for verdict in compared.verdicts:
-        click.echo(f"  {verdict.claim_id}: {verdict.first or 'none'} → {verdict.second or 'none'}")
+        protocol = "" if verdict.protocol == Protocol.PUBLISHED else f" ({verdict.protocol})"
+        click.echo(f"  {verdict.claim_id}{protocol}: {verdict.first or 'none'} → {verdict.second or 'none'}")
     if not compared.verdicts:
         click.echo("  every verdict is the same")
     for cell in compared.cells:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.text import Text
@@ -12,7 +12,7 @@ from harness.cli.beside import print_beside
 from harness.cli.terminal import counted, note, print_table
 from harness.judge.rows import VerdictRow
 from harness.suite import Suite
-from harness.vocabulary import Tone, Verdict
+from harness.vocabulary import Protocol, Tone, Verdict
 
 TWO_WAY = "95 % seeds × items"
 NUMBERS = ("effect", "95 % interval", "n", "adj. p")
@@ -33,14 +33,35 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> None:
-    """Print one line a claim that was judged, and a count of those that were not run."""
+    """Print one line a claim that was judged, both protocols in it, and a count of those that were not run.
+
+    The tuned verdicts have a table of their own below, with what each arm chose.
+    """
+    published, tuned = by_protocol(verdicts)
+    _print_judged(suite, scale, published, {verdict.claim_id: verdict for verdict in tuned})
+    if tuned:
+        _print_tuned(tuned)
+
+
+def by_protocol(verdicts: Sequence[VerdictRow]) -> tuple[list[VerdictRow], list[VerdictRow]]:
+    """The verdict that stands for each claim, the published one where there is one, and the tuned ones beside them."""
+    named = {verdict.claim_id for verdict in verdicts if verdict.protocol == Protocol.PUBLISHED}
+    tuned = [verdict for verdict in verdicts if verdict.protocol == Protocol.TUNED and verdict.claim_id in named]
+    return [verdict for verdict in verdicts if verdict not in tuned], tuned
+
+
+def _print_judged(suite: Suite, scale: str, verdicts: Sequence[VerdictRow], tuned: Mapping[str, VerdictRow]) -> None:
     judged = [verdict for verdict in verdicts if verdict.verdict != Verdict.NOT_RUN]
     stand_in = any(verdict.stand_in for verdict in judged)
     caveat = " · stand-in: the published sizes do not apply" if stand_in else ""
     two_way = (TWO_WAY,) if any(_two_way(verdict) for verdict in judged) else ()
-    columns = ("claim", "verdict", *NUMBERS, "r", *two_way)
-    rows = [(*_row(verdict), *(_two_way(verdict) for _ in two_way)) for verdict in judged]
-    print_table(columns, rows, right=columns[2:], title=f"{suite.name} at {scale}{caveat}")
+    beside = ("tuned", "rates") if tuned else ()
+    columns = ("claim", "verdict", *NUMBERS, "r", *two_way, *beside)
+    rows = [
+        (*_row(verdict), *(_two_way(verdict) for _ in two_way), *(_beside(verdict, tuned) if tuned else ()))
+        for verdict in judged
+    ]
+    print_table(columns, rows, right=(*NUMBERS, "r", *two_way), title=f"{suite.name} at {scale}{caveat}")
     if any(_correlation(verdict) for verdict in judged):
         note("r: correlation of the two arms' scores over seeds, what pairing removes")
     print_beside(verdicts)
@@ -49,11 +70,46 @@ def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> 
         note(f"{counted(missing, 'more claim')} not run here; 'harness claims {suite.name}' says why")
 
 
-def _row(verdict: VerdictRow) -> Sequence[str | Text]:
+def _beside(verdict: VerdictRow, tuned: Mapping[str, VerdictRow]) -> tuple[str | Text, str]:
+    """The word under the tuned protocol, and at how many rates the effect holds."""
+    other, curve = tuned.get(verdict.claim_id), verdict.design.get("rate_curve") or ()
+    measured = [entry for entry in curve if entry["n"]]
+    holds = f"holds at {sum(entry['holds'] for entry in measured)} of {len(measured)}" if measured else ""
+    return _word(other.verdict) if other is not None else "", holds
+
+
+def _print_tuned(tuned: Sequence[VerdictRow]) -> None:
+    judged = [verdict for verdict in tuned if verdict.verdict != Verdict.NOT_RUN]
+    if judged:
+        columns = ("claim", "verdict, tuned", *NUMBERS, "r", "chosen")
+        rows = [(*_row(verdict), chosen_in_words(verdict)) for verdict in judged]
+        title = "tuned: each arm's own choice at equal budgets, a family of its own"
+        print_table(columns, rows, right=(*NUMBERS, "r"), title=title)
+    for reason in dict.fromkeys(str(v.design.get("reason") or "") for v in tuned if v.verdict == Verdict.NOT_RUN):
+        note(f"tuned: {reason}")
+
+
+def chosen_in_words(verdict: VerdictRow) -> str:
+    """``adamp: lr 0.01, weight_decay 0.1; adamw: …``, with the benchmark where there are several."""
+    tuning = verdict.design.get("tuning") or {}
+    said = []
+    for benchmark, search in tuning.items():
+        where = f"{benchmark}: " if len(tuning) > 1 else ""
+        for arm, params in search["chosen"].items():
+            values = ", ".join(f"{key.rpartition('.')[2]} {value:.3g}" for key, value in params.items())
+            said.append(f"{where}{arm}: {values}")
+    return "; ".join(said)
+
+
+def _word(verdict: str) -> Text:
+    return Text(verdict, style=STYLES.get(Verdict.of(verdict).tone, ""))
+
+
+def _row(verdict: VerdictRow) -> tuple[str | Text, ...]:
     adjusted = verdict.adjusted_p
     return (
         verdict.claim_id,
-        Text(verdict.verdict, style=STYLES.get(Verdict.of(verdict.verdict).tone, "")),
+        _word(verdict.verdict),
         number(verdict.difference),
         _interval(verdict.ci_low, verdict.ci_high),
         str(verdict.n or ""),
@@ -97,7 +153,7 @@ def print_ablations(rows: list[dict[str, Any]]) -> None:
 def print_claims(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> None:
     """The verdict table, then every claim that was not run with its reason."""
     print_verdicts(suite, scale, verdicts)
-    missing = [verdict for verdict in verdicts if verdict.verdict == Verdict.NOT_RUN]
+    missing = [verdict for verdict in by_protocol(verdicts)[0] if verdict.verdict == Verdict.NOT_RUN]
     rows = [(verdict.claim_id, str(verdict.design.get("reason") or "")) for verdict in missing]
     listed = {verdict.claim_id for verdict in verdicts}
     rows += [

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,12 +17,14 @@ from harness.execute.determinism import FinishedTrial, again, chosen, compared
 from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id, git_state
 from harness.execute.session import Session, SessionRequest, check_data, now
-from harness.judge import claim_rows, judge
+from harness.execute.worker import Job
+from harness.judge import claim_rows
 from harness.judge.judging import record_judgement
+from harness.judge.protocols import judge_protocols
 from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.planning import Plan, Selection, make_plan, sources_of
-from harness.store import Owner, open_reader
+from harness.store import Outcome, Owner, open_reader
 from harness.store.events import ClaimsEvent, EnvironmentEvent, LogEvent, RunEvent
 from harness.suite import Suite
 from harness.vocabulary import FINAL, Status
@@ -30,10 +32,16 @@ from harness.vocabulary import FINAL, Status
 
 @dataclass(frozen=True, slots=True)
 class Request(SessionRequest):
-    """How a suite is to be run (the options of ``harness run``); ``time_budget`` in seconds."""
+    """How a suite is to be run (the options of ``harness run``).
+
+    Attributes:
+        time_budget: in seconds.
+        further: what runs after the suite's plan, in the same run: the tuned protocol (``harness.sweep.protocol``).
+    """
 
     selection: Selection = field(default_factory=Selection)
     time_budget: float | None = None
+    further: Callable[[RunningSuite], None] | None = None
 
 
 @dataclass(slots=True)
@@ -77,17 +85,20 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
         _announce(owner, suite, request, result)
         try:
             with session:
-                running = _Running(session, suite, request, result)
+                running = RunningSuite(session, suite, request, result)
                 running.run(plan)
                 if request.selection.cap is not None:
                     running.buy_seeds(request.selection.cap)
+                if request.further is not None and result.stopped is None:
+                    request.further(running)
                 running.repeat()
         except BaseException:
             _end(owner, result, "cancelled")
             raise
         owner.flush()
         with open_reader(request.database) as reader:
-            judgement = judge(suite, result.plan, reader, sequential=request.selection.cap is not None)
+            sequential = request.selection.cap is not None
+            judgement = judge_protocols(suite, result.plan, reader, request.selection, sequential=sequential)
         record_judgement(owner.record, suite.name, result.plan.scale, judgement)
         result.verdicts = judgement.verdicts
         _end(owner, result, "done" if result.complete else "incomplete")
@@ -131,8 +142,8 @@ def suite_spec(suite: Suite, plan: Plan, seeds_asked: Mapping[str, Any]) -> dict
     return {**dumped, **where, "benchmarks": benchmarks, "sources": sources}
 
 
-class _Running:
-    """The trials of one run: those of its plan, then those that are bought one by one."""
+class RunningSuite:
+    """The trials of one run: those of its plan, then those that are bought one by one, then further ones."""
 
     def __init__(self, session: Session, suite: Suite, request: Request, result: Result) -> None:
         self.session, self.suite, self.request, self.result = session, suite, request, result
@@ -140,9 +151,17 @@ class _Running:
         self.finished: list[FinishedTrial] = []
 
     def run(self, plan: Plan) -> None:
-        """Run what is missing of a plan; what is stored counts as reused."""
+        """Run what is missing of the suite's plan; what is stored counts as reused."""
         self.result.plan = plan
-        stored = self.session.stored(plan)
+        self.run_further(plan)
+
+    def run_further(self, plan: Plan) -> None:
+        """Run what is missing of a plan beside the suite's."""
+        for _ in self.outcomes(plan, self.session.stored(plan)):
+            pass  # counted as they come
+
+    def outcomes(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
+        """Run a plan's trials that are not ``stored``, and count all of them for the run."""
         new = {trial.trial_id for trial in plan.trials} - self.seen
         self.seen |= new
         for trial_id in new & stored.keys():
@@ -154,6 +173,7 @@ class _Running:
                 self.finished.append((job, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
             if outcome.status not in FINAL:
                 self.result.failures.append((job.label, str(outcome.error)))
+            yield job, outcome
         self.result.stopped = self.session.stopped
 
     def buy_seeds(self, cap: int) -> None:

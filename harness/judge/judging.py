@@ -95,7 +95,7 @@ def judge(
             more |= beside(registration_of(claim.design, plan), known, seen, judged_at)
         rows.append(_with_items(claim, row, items).with_design(**more))
     trials = [
-        VerdictTrialRow(design.claim_id, design.scale, judged_at, trial, side)
+        VerdictTrialRow(design.claim_id, design.scale, judged_at, trial, side, design.question.protocol)
         for design in designs
         if design.stopped is None
         for trial, side in design.trial_ids().items()
@@ -195,12 +195,13 @@ def _deciding(design: ClaimDesign) -> list[str]:
 def _gate_rows(claim: ExaminedClaim) -> list[GateRow]:
     """One row a gate that was measured: of the benchmark where it has least slack."""
     readings = [gate for unit in claim.units for examined in unit.blocks for gate in examined.gates]
-    name, scale, rows = claim.design.claim_id, claim.design.scale, []
+    question, scale, rows = claim.design.question, claim.design.scale, []
     for rule in claim.design.gates:
         measured = [gate for gate in readings if gate.rule == rule and gate.value is not None]
         worst = min(measured, key=lambda gate: gate.slack, default=None)
         if worst is not None and worst.value is not None:
-            rows.append(GateRow(name, scale, rule.metric, rule.arm, worst.value, rule.value, worst.passed))
+            reading = (rule.metric, rule.arm, worst.value, rule.value, worst.passed)
+            rows.append(GateRow(question.claim_id, scale, *reading, question.protocol))
     return rows
 
 

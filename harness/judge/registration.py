@@ -61,7 +61,7 @@ def earlier_verdicts(reader: Queries, designs: Sequence[ClaimDesign], scale: str
     protocols = {design.claim_id: design.question.protocol for design in designs}
     rows = reader.query(
         """
-        SELECT claim_id, design->>'protocol', n, sequential, CAST(design->>'look' AS INTEGER),
+        SELECT claim_id, protocol, n, sequential, CAST(design->>'look' AS INTEGER),
                design->>'changed_since', design->'registration'
         FROM verdicts WHERE claim_id = ANY(?) AND scale = ? ORDER BY judged_at
         """,

@@ -21,7 +21,7 @@ from harness.judge.tests import inference
 from harness.judge.units import ExaminedBlock, Unit
 from harness.judge.verdicts import decide, least_favourable
 from harness.suite.models import REPORTED
-from harness.vocabulary import Verdict
+from harness.vocabulary import Protocol, Verdict
 
 COUNTS = ("missing", "failed", "diverged", "mismatched")
 
@@ -32,6 +32,7 @@ class VerdictRow:
 
     claim_id: str
     scale: str
+    protocol: str = Protocol.PUBLISHED
     judged_at: datetime
     n: int = 0
     difference: float | None = None
@@ -63,6 +64,7 @@ class VerdictTrialRow:
     judged_at: datetime
     trial_id: str
     side: str
+    protocol: str = Protocol.PUBLISHED
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class GateRow:
     value: float
     threshold: float
     passed: bool
+    protocol: str = Protocol.PUBLISHED
 
 
 def finite(value: float | None) -> float | None:
@@ -91,8 +94,8 @@ def empty_row(design: ClaimDesign, judged_at: datetime, word: str, reason: str |
         "missing": 0, "failed": 0, "diverged": 0, "unequal": [], "reason": reason,
     }  # fmt: skip
     return VerdictRow(
-        claim_id=design.claim_id, scale=design.scale, judged_at=judged_at, verdict=word, stand_in=design.stand_in,
-        sequential=design.rules.sequential, design=stored,
+        claim_id=design.claim_id, scale=design.scale, protocol=design.question.protocol, judged_at=judged_at,
+        verdict=word, stand_in=design.stand_in, sequential=design.rules.sequential, design=stored,
     )  # fmt: skip
 
 

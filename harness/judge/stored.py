@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.judge.ablation import ablations
-from harness.judge.judging import claim_rows, judge, record_judgement
+from harness.judge.judging import claim_rows, record_judgement
+from harness.judge.protocols import judge_protocols
 from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.planning import Plan, Selection, make_plan
@@ -29,7 +30,8 @@ def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan,
             selection = as_last_run(suite, selection, reader)
             plan = stored_plan(suite, selection, reader)
             # Checks of identities need torch; a run computes them, and what is stored of this code is used here.
-            judgement = judge(suite, plan, reader, sequential=selection.cap is not None, compute_checks=False)
+            sequential = selection.cap is not None
+            judgement = judge_protocols(suite, plan, reader, selection, sequential=sequential, compute_checks=False)
         record_judgement(owner.record, suite.name, plan.scale, judgement)
     return plan, judgement.verdicts
 

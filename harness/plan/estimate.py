@@ -70,14 +70,15 @@ def estimate(plan: Plan, measured: StoredCosts) -> PlanEstimate:
         ids = plan.trial_ids(benchmark, arm).values()
         missing = [i for i in ids if i not in stored and i not in counted]
         counted.update(missing)  # a trial that two cells ask for runs once
-        each, guessed = _price(measured.core_seconds, benchmark, arm, plan.scale)
+        each, guessed = price(measured.core_seconds, benchmark, arm, plan.scale)
         here, memory = sum(i in stored for i in ids), measured.memory_mb.get((benchmark, arm))
-        price = (each * len(missing), memory, guessed and bool(missing))
-        cells.append(CellEstimate(benchmark, arm, plan.settings[benchmark].stand_in, len(ids), here, *price))
-    return PlanEstimate(plan.suite, plan.scale, cells, len(plan.trials), len(stored), plan.absent)
+        left = (each * len(missing), memory, guessed and bool(missing))
+        cells.append(CellEstimate(benchmark, arm, plan.settings[benchmark].stand_in, len(ids), here, *left))
+    reused = sum(trial.trial_id in stored for trial in plan.trials)
+    return PlanEstimate(plan.suite, plan.scale, cells, len(plan.trials), reused, plan.absent)
 
 
-def _price(seconds: Mapping[tuple[str, str], float], benchmark: str, arm: str, scale: str) -> tuple[float, bool]:
+def price(seconds: Mapping[tuple[str, str], float], benchmark: str, arm: str, scale: str) -> tuple[float, bool]:
     """The cell's own median, else its benchmark's, else a guess by scale."""
     if (benchmark, arm) in seconds:
         return seconds[benchmark, arm], False

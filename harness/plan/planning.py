@@ -13,7 +13,7 @@ from harness.errors import HarnessError, choices
 from harness.plan.fingerprint import fingerprint, roots_of
 from harness.suite.cells import CellError, Content, Setting, content, needed, override_at, prerequisite_content, setting
 from harness.suite.load import Suite
-from harness.suite.models import Arm
+from harness.suite.models import Arm, Binding
 from harness.trial.recipe import identity_of
 from harness.trial.spec import Part, Start, TrialSpec
 from harness.vocabulary import Scale
@@ -231,12 +231,15 @@ def seeds_of(suite: Suite, wanted: Selection, primary: bool) -> tuple[int, ...]:
 
 def primary_cells(suite: Suite) -> set[tuple[str, str]]:
     """Cells whose contrast is primary: the arm's and its comparator's, all of an ordering's."""
-    cells: set[tuple[str, str]] = set()
-    for binding in suite.model.claims:
-        if binding.primary and binding.arm is not None:
-            deciding = binding.against if suite.facts[binding.id].kind == "ordering" else binding.against[:1]
-            cells.update((name, arm) for name in binding.benchmarks for arm in (binding.arm, *deciding))
-    return cells
+    primary = [binding for binding in suite.model.claims if binding.primary]
+    return {(name, arm) for binding in primary for name in binding.benchmarks for arm in deciding_arms(suite, binding)}
+
+
+def deciding_arms(suite: Suite, binding: Binding) -> tuple[str, ...]:
+    """The arms whose difference decides a claim; none where it is bound to no arm."""
+    if binding.arm is None:
+        return ()
+    return (binding.arm, *binding.deciding(suite.facts[binding.id].kind))
 
 
 def _reference(suite: Suite, base: Setting, arms: Mapping[str, Arm], wanted: Selection) -> Start | None:

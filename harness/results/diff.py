@@ -10,13 +10,14 @@ from harness.store import Reader
 
 # A run ends with the last verdicts that were judged while it ran.
 _VERDICTS = """WITH judged AS (
-  SELECT r.run_id, claim_id, arg_max(v.verdict, judged_at) AS verdict, arg_max(v.difference, judged_at) AS difference
+  SELECT r.run_id, claim_id, v.protocol, arg_max(v.verdict, judged_at) AS verdict,
+    arg_max(v.difference, judged_at) AS difference
   FROM runs r JOIN claims c USING (suite) JOIN verdicts v USING (claim_id)
   WHERE v.scale = r.scale AND judged_at >= r.started_at AND judged_at <= coalesce(r.finished_at, judged_at)
   GROUP BY ALL)
-SELECT claim_id, a.verdict, b.verdict, a.difference, b.difference
-FROM (FROM judged WHERE run_id = $1) a FULL JOIN (FROM judged WHERE run_id = $2) b USING (claim_id)
-WHERE (a.verdict, a.difference) IS DISTINCT FROM (b.verdict, b.difference) ORDER BY claim_id"""
+SELECT claim_id, protocol, a.verdict, b.verdict, a.difference, b.difference
+FROM (FROM judged WHERE run_id = $1) a FULL JOIN (FROM judged WHERE run_id = $2) b USING (claim_id, protocol)
+WHERE (a.verdict, a.difference) IS DISTINCT FROM (b.verdict, b.difference) ORDER BY claim_id, protocol"""
 _CELLS = """WITH cells AS (
   SELECT k.run_id, k.benchmark, k.arm, r.split, r.metric, avg(r.value) AS mean, count(*) AS n
   FROM run_trials k JOIN results r USING (trial_id) GROUP BY ALL)
@@ -27,9 +28,10 @@ WHERE a.mean IS DISTINCT FROM b.mean ORDER BY ALL"""
 
 @dataclass(frozen=True, slots=True)
 class VerdictChange:
-    """A claim's verdict in each run; None where the run gave none."""
+    """A claim's verdict under a protocol in each run; None where the run gave none."""
 
     claim_id: str
+    protocol: str
     first: str | None
     second: str | None
     first_difference: float | None

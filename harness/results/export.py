@@ -48,26 +48,31 @@ def _table(reader: Reader, table: str, form: str, folder: Path) -> Path:
 
 
 def _verdicts(reader: Reader) -> pd.DataFrame:
-    """The newest verdict of each claim and scale."""
+    """The newest verdict of each claim, scale and protocol."""
     rows = reader.query(
-        "SELECT v.claim_id, v.scale, v.verdict, v.difference, v.ci_low, v.ci_high, v.n, v.adjusted_p, v.stand_in "
-        "FROM verdicts v JOIN (SELECT claim_id, scale, max(judged_at) AS judged_at FROM verdicts GROUP BY ALL) "
-        "USING (claim_id, scale, judged_at) WHERE v.verdict <> 'not run' ORDER BY ALL"
+        "SELECT v.claim_id, v.scale, v.protocol, v.verdict, v.difference, v.ci_low, v.ci_high, v.n, v.adjusted_p, "
+        "v.stand_in FROM verdicts v JOIN (SELECT claim_id, scale, protocol, max(judged_at) AS judged_at FROM verdicts "
+        "GROUP BY ALL) USING (claim_id, scale, protocol, judged_at) WHERE v.verdict <> 'not run' ORDER BY ALL"
     ).rows
     cells = []
-    for claim, scale, verdict, difference, low, high, n, p, stand_in in rows:
+    for claim, scale, protocol, verdict, difference, low, high, n, p, stand_in in rows:
         interval = f"[{number(low)}, {number(high)}]" if low is not None and high is not None else ""
         at = f"{scale} (stand-in)" if stand_in else scale
-        cells.append((claim, at, verdict, number(difference), interval, "" if n is None else str(n), number(p)))
-    return _text(cells, "claim", "scale", "verdict", "difference", "95 % interval", "n", "adjusted p")
+        pairs = "" if n is None else str(n)
+        cells.append((claim, at, protocol, verdict, number(difference), interval, pairs, number(p)))
+    return _text(cells, "claim", "scale", "protocol", "verdict", "difference", "95 % interval", "n", "adjusted p")
 
 
 def _results(reader: Reader) -> pd.DataFrame:
-    """Mean and standard deviation over seeds of every cell's final test metrics, mechanisms left out."""
+    """Mean and standard deviation over seeds of every cell's final test metrics.
+
+    Mechanisms are left out, and the configurations of a search, which are scored on validation.
+    """
     rows = reader.query(
         "SELECT DISTINCT k.benchmark, k.arm, t.scale, r.metric, avg(r.value), stddev_samp(r.value), count(*) "
-        "FROM (SELECT DISTINCT trial_id, benchmark, arm FROM run_trials) k JOIN trials t USING (trial_id) "
-        "JOIN results r USING (trial_id) WHERE r.split = 'test' AND NOT starts_with(r.metric, 'mechanism.') "
+        "FROM (SELECT DISTINCT trial_id, benchmark, arm FROM run_trials WHERE NOT contains(arm, '#')) k "
+        "JOIN trials t USING (trial_id) JOIN results r USING (trial_id) "
+        "WHERE r.split = 'test' AND NOT starts_with(r.metric, 'mechanism.') "
         "GROUP BY ALL ORDER BY ALL"
     ).rows
     cells = [(b, a, s, m, number(mean), number(sd), str(n)) for b, a, s, m, mean, sd, n in rows]

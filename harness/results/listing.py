@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,12 @@ def listed(kind: str, database: Path, *, stale: bool = False) -> list[dict[str, 
     return rows
 
 
-def measured_costs(plan: Plan, database: Path) -> StoredCosts:
-    """Finished trials of a plan, and what the done ones of its cells took; empty without a database."""
+def measured_costs(plan: Plan, database: Path, further: Collection[str] = ()) -> StoredCosts:
+    """Finished trials of a plan and of ``further``, and what done ones of its cells took; empty without a database."""
     if not database.exists():
         return StoredCosts()
     with open_reader(database) as reader:
-        stored = frozenset(reader.finished([trial.trial_id for trial in plan.trials]))
+        stored = frozenset(reader.finished([*(trial.trial_id for trial in plan.trials), *further]))
         rows = reader.query(_COSTS, (plan.suite, plan.scale)).rows
     seconds = {(b, a): float(s) for b, a, s, _ in rows if s is not None}
     memory = {(b, a): float(m) for b, a, _, m in rows if m is not None}

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from harness.store.errors import StoreError
 from harness.store.outcome import COLUMNS, Outcome
-from harness.store.rows import Row, arrow_series, convert, converted, moment
+from harness.store.rows import Key, Row, arrow_series, convert, converted, moment
 from harness.store.tables import TABLES
-from harness.vocabulary import FINAL, Status
+from harness.vocabulary import FINAL, Protocol, Status
 
 if TYPE_CHECKING:
     from harness.store.fold import PendingRows
@@ -323,7 +323,10 @@ class ClaimsEvent(Event):
 
 @dataclass(frozen=True)
 class VerdictsEvent(Event):
-    """Verdicts of claims, the trials and gates they rest on; ``scale`` and time hold for rows that say none."""
+    """Verdicts of claims, the trials and gates they rest on; ``scale`` and time hold for rows that say none.
+
+    Rows that say no protocol, as before there were two, are ``published``.
+    """
 
     kind = "verdicts"
     parts: ClassVar[Parts] = {
@@ -341,16 +344,17 @@ class VerdictsEvent(Event):
 
     def fold(self, rows: PendingRows) -> None:
         """Verdicts keep their history, gates their last state."""
-        around = {"scale": self.scale, "judged_at": self.judged_at or self.at}
+        around = {"scale": self.scale, "protocol": Protocol.PUBLISHED, "judged_at": self.judged_at or self.at}
         verdicts = converted("verdicts", self.verdicts, **around)
         sides = converted("verdict_trials", self.trials, **around)
-        gates: dict[tuple[str, str], list[Row]] = {(one["claim_id"], one["scale"]): [] for one in verdicts}
-        for gate in converted("gates", self.gates, scale=self.scale):
-            gates.setdefault((gate["claim_id"], gate["scale"]), []).append(gate)
+        names = ("claim_id", "scale", "protocol")
+        gates: dict[Key, list[Row]] = {tuple(one[name] for name in names): [] for one in verdicts}
+        for gate in converted("gates", self.gates, scale=self.scale, protocol=Protocol.PUBLISHED):
+            gates.setdefault(tuple(gate[name] for name in names), []).append(gate)
         rows.put("verdicts", *verdicts)
         rows.put("verdict_trials", *sides)
-        for (claim_id, scale), measured in gates.items():
-            rows.replace("gates", {"claim_id": claim_id, "scale": scale}, measured)
+        for judged, measured in gates.items():
+            rows.replace("gates", dict(zip(names, judged, strict=True)), measured)
 
 
 @dataclass(frozen=True)

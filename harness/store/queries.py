@@ -95,13 +95,13 @@ class Queries(abc.ABC):
         return self.query(sql, [run_id]).dicts()
 
     def verdicts(self, claim_ids: Iterable[str] | None = None, scale: str | None = None) -> list[dict[str, Any]]:
-        """The latest verdict of each claim and scale."""
+        """The latest verdict of each claim, scale and protocol."""
         return self.query(
             """
             SELECT * FROM verdicts
             WHERE ($ids IS NULL OR claim_id = ANY($ids)) AND ($scale IS NULL OR scale = $scale)
-            QUALIFY row_number() OVER (PARTITION BY claim_id, scale ORDER BY judged_at DESC) = 1
-            ORDER BY claim_id, scale
+            QUALIFY row_number() OVER (PARTITION BY claim_id, scale, protocol ORDER BY judged_at DESC) = 1
+            ORDER BY claim_id, scale, protocol
             """,
             {"ids": None if claim_ids is None else list(claim_ids), "scale": scale},
         ).dicts()

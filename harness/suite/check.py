@@ -9,7 +9,7 @@ from harness import registry
 from harness.errors import Place, Problem, choices
 from harness.registry.cards import TaskCard
 from harness.suite.cells import CellError, Setting, content, override_at, replaced, setting
-from harness.suite.check_sections import check_claims, check_ranges, check_sweep
+from harness.suite.check_sections import check_claims, check_ranges, check_sweep, check_tuned
 from harness.suite.load import LoadedBenchmark, Suite, absent
 from harness.suite.models import Prerequisite, ScaleBlock
 from harness.suite.values import Mistake, part_mistakes, recipe_mistakes, slot_mistakes
@@ -22,7 +22,7 @@ def check_suite(suite: Suite) -> list[Problem]:
     problems = [*_benchmarks(suite), *_stand_ins(suite), *_arms(suite)]
     if not problems:  # cells resolve only where the parts are sound
         problems = [*_cells(suite), *check_ranges(suite)]
-    return [*problems, *check_claims(suite), *check_sweep(suite)]
+    return [*problems, *check_claims(suite), *check_sweep(suite), *check_tuned(suite)]
 
 
 def _benchmarks(suite: Suite) -> Iterator[Problem]:

@@ -1,8 +1,8 @@
-"""Checks the sections of a suite that name arms, benchmarks and metrics: the bindings of claims, and ``sweep:``."""
+"""Checks the sections of a suite that name arms, benchmarks and metrics: claims, ``sweep:`` and ``tuned:``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from harness import registry
@@ -10,7 +10,8 @@ from harness.errors import Problem, choices
 from harness.registry.shipped import check_module, check_names
 from harness.suite.cells import Setting, override_at, setting
 from harness.suite.load import Suite, absent
-from harness.suite.models import REPORTED, Binding, SpaceRange, Threshold
+from harness.suite.models import REPORTED, Binding, Threshold
+from harness.suite.search_models import SpaceRange
 from harness.suite.values import wrong
 from harness.suite.yamlfile import Path_
 from harness.trial.options import Option
@@ -142,34 +143,70 @@ def check_sweep(suite: Suite) -> Iterator[Problem]:
             yield from absent(node, ("sweep", "selection_metric"), what, [sweep.selection_metric], reported)
 
 
-def check_ranges(suite: Suite) -> Iterator[Problem]:
-    """The section's overrides and the values that its ranges reach, on a suite whose parts are sound."""
-    sweep = suite.model.sweep
-    if sweep is None:
+def check_tuned(suite: Suite) -> Iterator[Problem]:
+    """The claims, arms, benchmarks and metrics that ``tuned:`` names; nothing where a suite has no section."""
+    tuned = suite.model.tuned
+    if tuned is None:
         return
-    names = [name for name in sweep.benchmarks if name in suite.benchmarks] or list(suite.benchmarks)
-    settings = [base for name in names for scale in WRITTEN_SCALES if (base := setting(suite, name, scale))]
-    for key, value in sweep.set.items():
-        if problem := _override(settings, key, value, bool(sweep.benchmarks)):
-            yield Problem(suite.node.find(("sweep", "set", key)), problem)
-    for group, ranges in sweep.spaces.items():
+    node, bound = suite.node, {binding.id: binding for binding in suite.model.claims if binding.arm is not None}
+    named = [] if tuned.claims == "primaries" else tuned.claims
+    yield from absent(node, ("tuned", "claims"), "no claim that is bound to arms:", named, bound)
+    yield from absent(node, ("tuned", "spaces"), "no arm", tuned.spaces.keys() - {"*"}, suite.model.arms)
+    yield from absent(node, ("tuned", "benchmarks"), "no benchmark", tuned.benchmarks, suite.benchmarks)
+    for name, other in tuned.benchmarks.items():
+        if name in suite.benchmarks and other.selection_metric is not None:
+            task = registry.entries("task").get(suite.benchmarks[name].model.task)
+            path, what = ("tuned", "benchmarks", name, "selection_metric"), f"benchmark '{name}' has no metric"
+            yield from absent(node, path, what, [other.selection_metric], task.card.metrics if task else ())
+    for binding in suite.tuned_claims:
+        if binding.protocol != "published":
+            problem = f"the claim '{binding.id}' says 'protocol: tuned', so that no published verdict stands beside it"
+            yield Problem(node.find(("tuned", "claims")), problem)
+
+
+def check_ranges(suite: Suite) -> Iterator[Problem]:
+    """Overrides of ``sweep:`` and the values that ranges reach, on a suite whose parts are sound."""
+    sweep, tuned = suite.model.sweep, suite.model.tuned
+    if sweep is not None:
+        settings = _settings(suite, sweep.benchmarks)
+        for key, value in sweep.set.items():
+            if problem := _override(settings, key, value, bool(sweep.benchmarks)):
+                yield Problem(suite.node.find(("sweep", "set", key)), problem)
+        yield from _spaces(suite, "sweep", sweep.spaces, sweep.benchmarks)
+    if tuned is not None:
+        yield from _spaces(suite, "tuned", tuned.spaces, ())
+
+
+def _settings(suite: Suite, named: Sequence[str]) -> list[Setting]:
+    """The benchmarks that a section names, else all, at every scale that they have."""
+    names = [name for name in named if name in suite.benchmarks] or list(suite.benchmarks)
+    return [base for name in names for scale in WRITTEN_SCALES if (base := setting(suite, name, scale))]
+
+
+def _spaces(
+    suite: Suite, section: str, spaces: Mapping[str, Mapping[str, SpaceRange | None]], named: Sequence[str]
+) -> Iterator[Problem]:
+    settings = _settings(suite, named)
+    for group, ranges in spaces.items():
         for key, given in ranges.items():
             slot, _, rest = key.partition(".")
             if slot in SLOTS:
                 problem = _hyper_parameter(slot, rest, given)
             elif given is None:
-                general = sweep.spaces.get("*", {}) if group != "*" else {}
+                general = spaces.get("*", {}) if group != "*" else {}
                 problem = None if key in general else f"no range '{key}' to drop; {choices(general, key)}"
             else:
-                reached = [_override(settings, key, value, bool(sweep.benchmarks)) for value in _values(given)]
+                reached = [_override(settings, key, value, bool(named)) for value in _values(given)]
                 problem = next(filter(None, reached), None)
             if problem:
-                yield Problem(suite.node.find(("sweep", "spaces", group, key)), problem)
+                yield Problem(suite.node.find((section, "spaces", group, key)), problem)
 
 
 def _values(given: SpaceRange | None) -> Sequence[Any]:
-    """The values that show whether a range is valid; of one that is dropped, none that could be."""
+    """The values that show whether a range is valid; none of one that is dropped, or relative to an arm's own."""
     if given is None:
+        return ()
+    if given.factors is not None:
         return ()
     return given.choices if given.choices is not None else (given.low, given.high)
 

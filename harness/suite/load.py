@@ -14,7 +14,7 @@ from harness.errors import HarnessError, Place, Problem, SuiteError, choices
 from harness.registry.shipped import suite_files, suites_folder
 from harness.suite import yamlfile
 from harness.suite.ablate import expand
-from harness.suite.models import Benchmark, Fact, FactFile, SuiteFile, UsedBenchmark
+from harness.suite.models import Benchmark, Binding, Fact, FactFile, SuiteFile, UsedBenchmark
 from harness.suite.schema_errors import schema_problem
 from harness.suite.yamlfile import Node
 
@@ -46,6 +46,15 @@ class Suite:
     def name(self) -> str:
         """The suite's name, unique in a database."""
         return self.model.suite
+
+    @property
+    def tuned_claims(self) -> list[Binding]:
+        """The claims that are judged under the tuned protocol beside the published one."""
+        tuned = self.model.tuned
+        bound = [binding for binding in self.model.claims if binding.arm is not None and binding.check is None]
+        if tuned is None or tuned.claims == "primaries":
+            return [binding for binding in bound if binding.primary and tuned is not None]
+        return [binding for binding in bound if binding.id in tuned.claims]
 
 
 def absent(

@@ -1,43 +1,20 @@
 """The typed form of suite, benchmark and claims files. A misspelt key is an error, never ignored."""
 
+# ruff: noqa: RUF012  (pydantic copies the defaults of fields)
+
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    ModelWrapValidatorHandler,
-    RootModel,
-    StringConstraints,
-    Tag,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Discriminator, Field, RootModel, StringConstraints, Tag, field_validator, model_validator
 
-from harness.suite.schema_errors import with_valid_keys
+from harness.suite.search_models import Sweep, Tuned
+from harness.suite.strict import Identifier as Identifier
+from harness.suite.strict import Name as Name
+from harness.suite.strict import Strict as Strict
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\\]+$")]
-Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)]
 REPORTED = "reported"
 """In ``check:``, an identity that only the authors' files show."""
-
-
-class Strict(BaseModel):
-    """Frozen, no unknown keys, no silent conversion of types, no number that is infinite or none."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _named(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            return handler(value)
-        except ValidationError as error:
-            raise with_valid_keys(error, list(cls.model_fields)) from error
 
 
 class Paper(Strict):
@@ -266,6 +243,10 @@ class Binding(Strict):
         given = self.mechanism
         return given if isinstance(given, list) else [] if given is None else [given]
 
+    def deciding(self, kind: str) -> list[Name]:
+        """The comparators that decide a claim of this kind: all of an ordering's, else the first."""
+        return self.against if kind == "ordering" or self.order is not None else self.against[:1]
+
     @model_validator(mode="after")
     def _bound_or_not(self) -> Binding:
         if self.unbound is not None:
@@ -286,50 +267,6 @@ class Judging(Strict):
     kappa: Annotated[float, Field(gt=0, le=1)] = 0.5
     g: Annotated[float, Field(gt=0)] = 0.5
     tolerated_failures: Annotated[float, Field(ge=0, le=1)] = 0.2
-
-
-class SpaceRange(Strict):
-    """A range to draw from: ``choices``, or ``low`` to ``high`` (``log``: of the logarithm; ``integer``: whole)."""
-
-    low: float | None = None
-    high: float | None = None
-    log: bool = False
-    integer: bool = False
-    choices: Annotated[list[Any], Field(min_length=1)] | None = None
-
-    @model_validator(mode="after")
-    def _one_kind(self) -> SpaceRange:
-        if (self.choices is None) == (self.low is None or self.high is None):
-            raise ValueError("give 'choices', or 'low' and 'high'")
-        low, high = self.low, self.high
-        if low is not None and high is not None and not (low < high and (low > 0 or not self.log)):
-            raise ValueError("low < high is expected, and above 0 with 'log'")
-        return self
-
-
-class Sweep(Strict):
-    """How arms are tuned: the same sampler and number of configurations for each.
-
-    What an arm's methods declare is tuned without being named. ``spaces`` widens, narrows or (``null``) drops ranges,
-    by arm (``"*"``: every arm): ``slot.hyper_parameter``, ``slot.METHOD.hyper_parameter`` where a slot is filled per
-    place, or a recipe key. ``set`` overrides recipe keys in every arm, in the comparison too. ``benchmarks`` are those
-    that the section is made for; on one that does not run all ``arms``, those that it runs are tuned. ``seeds`` are
-    those of a configuration, ``fresh`` those of the comparison at the end. ``metric`` is compared on test;
-    ``selection_metric`` chooses on validation, where that is another one.
-    """
-
-    benchmarks: list[Name] = []
-    arms: list[Name] = []
-    sampler: Literal["random", "tpe", "gp", "grid"] = "random"
-    pruner: Literal["none", "median", "wilcoxon", "hyperband"] = "none"
-    seeds: Annotated[int, Field(ge=1, le=100)] = 1
-    fresh: Annotated[int, Field(ge=2, le=100)] = 6
-    batch: Annotated[int, Field(ge=1, le=1000)] = 8
-    metric: Identifier | None = None
-    selection_metric: Identifier | None = None
-    selection_better: Literal["higher", "lower"] = "higher"
-    set: dict[str, Any] = {}
-    spaces: dict[Name, dict[str, SpaceRange | None]] = {}
 
 
 class Published(Strict):
@@ -402,6 +339,7 @@ class SuiteFile(Strict):
     facts: str | list[Fact] = []
     judge: Judging = Judging()
     sweep: Sweep | None = None
+    tuned: Tuned | None = None
     ablate: dict[Name, Ablations] = {}
 
     @field_validator("benchmarks", mode="before")

@@ -8,9 +8,10 @@ from typing import Any
 
 from harness import registry
 from harness.errors import Problem
-from harness.suite.cells import Setting, setting, shared_values
+from harness.suite.cells import Setting, content, setting, shared_values
 from harness.suite.load import Suite
 from harness.suite.models import Arm
+from harness.suite.spaces import tuned_space
 from harness.vocabulary import WRITTEN_SCALES
 
 
@@ -52,7 +53,7 @@ def warnings_of(suite: Suite) -> list[Problem]:
         for untuned in untuned_arms(suite, scale):
             scales.setdefault((untuned.arm, untuned.message), []).append(scale)
     untuned_at = [(suite.node.find(("arms", arm)), f"{text} at {', '.join(at)}") for (arm, text), at in scales.items()]
-    return [*_idle(suite), *_shares(suite), *(Problem(*warning) for warning in untuned_at)]
+    return [*_idle(suite), *_shares(suite), *_unequal_spaces(suite), *(Problem(*warning) for warning in untuned_at)]
 
 
 LEAST_PERCENT = 0.1
@@ -76,6 +77,24 @@ def _shares(suite: Suite) -> Iterator[Problem]:
             if value is not None and 0 < abs(value) < LEAST_PERCENT:
                 told = f"{name} {value:g} of claim '{fact.id}' is less than {LEAST_PERCENT:g} percent (0 to 100)"
                 yield Problem(place, told)
+
+
+def _unequal_spaces(suite: Suite) -> Iterator[Problem]:
+    """Tuned claims whose arms choose among other values: equal budgets are not equal chances then."""
+    tuned = suite.model.tuned
+    if tuned is None:
+        return
+    for binding in suite.tuned_claims:
+        arms = (str(binding.arm), *binding.deciding(suite.facts[binding.id].kind))
+        settings = (setting(suite, name, scale) for name in binding.benchmarks for scale in tuned.scales)
+        for base in filter(None, settings):
+            first, *others = (tuned_space(tuned, arm, content(base, suite.model.arms[arm])) for arm in arms)
+            for arm, space in zip(arms[1:], others, strict=True):
+                differing = sorted(key for key in first.keys() | space if first.get(key) != space.get(key))
+                if differing:
+                    where = f"{arms[0]} and {arm} on {base.benchmark} in {', '.join(differing)}"
+                    message = f"the tuned claim '{binding.id}' compares arms with different spaces: {where}"
+                    yield Problem(suite.node.find(("tuned",)), message)
 
 
 def _idle(suite: Suite) -> Iterator[Problem]:

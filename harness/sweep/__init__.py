@@ -2,4 +2,4 @@
 
 from harness.sweep.engine import SweepResult as SweepResult
 from harness.sweep.engine import run_sweep as run_sweep
-from harness.sweep.tuning import SweepRequest as SweepRequest
+from harness.sweep.request import SweepRequest as SweepRequest

@@ -15,11 +15,11 @@ from harness.store import Owner, open_reader
 from harness.store.events import ClaimsEvent
 from harness.suite import Suite
 from harness.suite.models import Arm, Binding, Fact, Gate, Published
-from harness.sweep.space import with_point
+from harness.suite.spaces import with_point
 from harness.vocabulary import Verdict
 
 if TYPE_CHECKING:
-    from harness.sweep.tuning import Tuning
+    from harness.plan.tuning import Tuning
 
 
 def compare(

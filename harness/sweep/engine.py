@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,22 @@ from harness.errors import HarnessError
 from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id
 from harness.execute.session import Session, now
+from harness.execute.worker import Job
+from harness.judge.protocols import told_points
 from harness.judge.rows import VerdictRow
 from harness.plan.planning import Plan, Selection, make_plan
-from harness.store import Owner, Reader, open_reader
-from harness.store.encoding import restored
+from harness.plan.tuning import Point, Tuning, make_tuning
+from harness.store import Outcome, Owner, Reader, open_reader
 from harness.store.events import EnvironmentEvent, SweepEvent, SweepPointEvent
 from harness.suite import Suite
 from harness.suite.cells import setting
 from harness.suite.models import Arm
-from harness.sweep.space import with_point
-from harness.sweep.study import Point, should_prune
-from harness.sweep.tuning import SweepRequest, Tuning, make_tuning
+from harness.suite.spaces import with_point
+from harness.sweep.request import SweepRequest
+from harness.sweep.study import Drawing, should_prune
+
+Outcomes = Callable[[Plan, Mapping[str, str]], Iterator[tuple[Job, Outcome]]]
+"""Runs the trials of a plan that are not among the stored ones."""
 
 
 @dataclass(slots=True)
@@ -40,31 +45,33 @@ class SweepResult:
     summary: dict[str, Any]
 
 
-class _Sweep:
-    """One execution of a sweep."""
+class Search:
+    """The configurations of a tuning: ``tune`` runs them, ``points`` has what they gave.
 
-    def __init__(self, tuning: Tuning, request: SweepRequest, session: Session) -> None:
-        self.tuning, self.request, self.session, self.owner = tuning, request, session, session.owner
-        self.drawings = {arm: tuning.drawing(arm) for arm in tuning.arms}
+    Args:
+        tuning: what is tried.
+        budget: how many configurations of each arm.
+        session: whose executor runs the trials.
+        outcomes: runs a plan's trials that are not stored, as ``Session.run`` does; a run counts them.
+    """
+
+    def __init__(self, tuning: Tuning, budget: int, session: Session, outcomes: Outcomes | None = None) -> None:
+        self.tuning, self.budget, self.session, self.owner = tuning, budget, session, session.owner
+        self._outcomes = outcomes or session.run
+        self.drawings = {arm: Drawing.of(tuning, arm) for arm in tuning.arms}
         self.points = self._stored()
         self.ran = 0
 
     def _stored(self) -> dict[str, list[Point]]:
         """The points that are told already, by arm, in order; a failed one is run again."""
         self.owner.flush()
-        with open_reader(self.request.database) as reader:
-            rows = reader.sweep_points(self.tuning.sweep_id)
-            ids = [trial for row in rows for trial in row["trial_ids"] or []] if self.tuning.pruner != "none" else []
-            scores = self._scores(reader, ids)
-        points: dict[str, list[Point]] = {arm: [] for arm in self.tuning.arms}
-        for row in rows:
-            if row["arm"] not in points or row["status"] == "failed":
-                continue
-            trials = list(row["trial_ids"] or [])
+        with open_reader(self.session.request.database) as reader:
+            points = told_points(self.tuning, reader)
+            told = [point for each in points.values() for point in each] if self.tuning.pruner != "none" else []
+            scores = self._scores(reader, [trial for point in told for trial in point.trial_ids])
+        for point in told:
             # The pruner of later rounds must see what it would have seen without an interruption.
-            rungs = {place: scores[trial] for place, trial in enumerate(trials, 1) if trial in scores}
-            place = (row["number"], restored(row["params"]), row["value"], row["status"])
-            points[row["arm"]].append(Point(*place, trials, rungs))
+            point.rungs = {place: scores[trial] for place, trial in enumerate(point.trial_ids, 1) if trial in scores}
         return points
 
     def _scores(self, reader: Reader, ids: Sequence[str]) -> dict[str, float]:
@@ -76,9 +83,9 @@ class _Sweep:
 
     def tune(self) -> None:
         """Every round of every arm: arms side by side, so that a drift of the machine touches them alike."""
-        batch = self.request.budget if self.tuning.sampler in ("random", "grid") else self.tuning.batch
-        for start in range(0, self.request.budget, batch):
-            numbers = range(start, min(start + batch, self.request.budget))
+        batch = self.budget if self.tuning.sampler in ("random", "grid") else self.tuning.batch
+        for start in range(0, self.budget, batch):
+            numbers = range(start, min(start + batch, self.budget))
             waiting: list[tuple[str, Point]] = []
             for arm, drawing in self.drawings.items():
                 told = {point.number for point in self.points[arm]}
@@ -159,11 +166,11 @@ class _Sweep:
         """
         stored = self.session.stored(plan)
         if stored:
-            with open_reader(self.request.database) as reader:
+            with open_reader(self.session.request.database) as reader:
                 scores = self._scores(reader, list(stored))
             for trial_id, status in stored.items():
                 yield trial_id, status, scores.get(trial_id)
-        for job, outcome in self.session.run(plan, stored):
+        for job, outcome in self._outcomes(plan, stored):
             self.ran += 1
             if job.trial_id not in stored:  # else its product was lost
                 yield job.trial_id, outcome.status, outcome.score("validation", self.tuning.selection_metric)
@@ -196,37 +203,37 @@ def run_sweep(suite: Suite, request: SweepRequest, watch: Watch) -> SweepResult:
     from harness.sweep.compare import compare
     from harness.sweep.summary import summarise
 
-    tuning = make_tuning(suite, request)
+    tuning = make_tuning(suite, request.tuning)
     with Owner(request.database, f"sweep-{tuning.sweep_id}-{now().replace(':', '')}") as owner:
         owner.record(EnvironmentEvent(environment_id(), environment()))
-        row = sweep_row(tuning, request)
+        row = sweep_row(tuning, request.budget, request.command)
         owner.record(SweepEvent({**row, "status": "running", "started_at": now()}))
         try:
             with Session(owner, request, request.policy, watch) as session:
-                sweep = _Sweep(tuning, request, session)
-                sweep.tune()
+                search = Search(tuning, request.budget, session)
+                search.tune()
                 owner.flush()
-                summary = summarise(tuning, sweep.points, request.budget)
-                plan, derived, verdicts = compare(tuning, request.database, sweep.run, owner, summary)
+                summary = summarise(tuning, search.points, request.budget)
+                plan, derived, verdicts = compare(tuning, request.database, search.run, owner, summary)
         except BaseException:
             owner.record(SweepEvent({**row, "status": "cancelled"}))
             raise
         compared = {"comparison": [verdict.claim_id for verdict in verdicts]}
         owner.record(SweepEvent({**row, "status": "done", "spec": {**row["spec"], **summary, **compared}}))
-    return SweepResult(tuning.sweep_id, derived, plan, sweep.points, summary["chosen"], verdicts, sweep.ran, summary)
+    return SweepResult(tuning.sweep_id, derived, plan, search.points, summary["chosen"], verdicts, search.ran, summary)
 
 
-def sweep_row(tuning: Tuning, request: SweepRequest) -> dict[str, Any]:
+def sweep_row(tuning: Tuning, budget: int, command: str) -> dict[str, Any]:
     """The sweep's row in the database."""
     spec = {
         "metric": tuning.metric, "selection_metric": tuning.selection_metric, "better": tuning.better,
         "pruner": tuning.pruner, "seeds": tuning.seeds, "fresh": tuning.fresh,
-        "batch": tuning.batch, "command": request.command, "overrides": dict(tuning.overrides),
+        "batch": tuning.batch, "command": command, "overrides": dict(tuning.overrides),
         "spaces": {n: {k: r.model_dump(exclude_none=True) for k, r in s.items()} for n, s in tuning.spaces.items()},
     }  # fmt: skip
     return {
         "sweep_id": tuning.sweep_id, "suite": tuning.suite.name, "benchmark": tuning.benchmark,
-        "arms": list(tuning.arms), "sampler": tuning.sampler, "budget": request.budget, "scale": tuning.scale,
+        "arms": list(tuning.arms), "sampler": tuning.sampler, "budget": budget, "scale": tuning.scale,
         "spec": spec,
     }  # fmt: skip
 
@@ -238,10 +245,10 @@ def write_study(suite: Suite, request: SweepRequest, result: SweepResult, path: 
     """
     import optuna
 
-    tuning = make_tuning(suite, request)
+    tuning = make_tuning(suite, request.tuning)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
     for arm, points in result.points.items():
-        name, drawing = f"{suite.name}/{tuning.benchmark}/{arm}", tuning.drawing(arm)
+        name, drawing = f"{suite.name}/{tuning.benchmark}/{arm}", Drawing.of(tuning, arm)
         study = optuna.create_study(storage=f"sqlite:///{path}", study_name=name, direction=drawing.direction)
         study.add_trials(drawing.frozen(points))

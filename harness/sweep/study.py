@@ -15,45 +15,53 @@ import random
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from harness.errors import HarnessError
-from harness.sweep.space import Space, distributions
+from harness.plan.tuning import Point, Tuning
+from harness.suite.search_models import SpaceRange
+from harness.suite.spaces import Space
 from harness.trial.seeds import derive
 
 if TYPE_CHECKING:
     import optuna
-
-SAMPLERS = ("random", "tpe", "gp", "grid")
-PRUNERS = ("none", "median", "wilcoxon", "hyperband")
+    from optuna.distributions import BaseDistribution
 
 
-@dataclass(slots=True)
-class Point:
-    """One configuration of one arm; ``value`` is what the sampler is told (up is better where the study maximises)."""
+def distributions(space: Mapping[str, SpaceRange]) -> dict[str, BaseDistribution]:
+    """A space as Optuna's distributions."""
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    number: int
-    params: dict[str, Any]
-    value: float | None = None
-    status: str = "open"  # open, told, diverged, pruned, failed
-    trial_ids: list[str] = field(default_factory=list)
-    rungs: dict[int, float] = field(default_factory=dict)
+    def distribution(given: SpaceRange) -> BaseDistribution:
+        low, high = given.low or 0, given.high or 0
+        if given.choices is not None:
+            return CategoricalDistribution(given.choices)
+        if given.integer:
+            return IntDistribution(round(low), round(high), log=given.log)
+        return FloatDistribution(float(low), float(high), log=given.log)
 
-    @property
-    def finished(self) -> bool:
-        """Whether it needs no further trial."""
-        return self.status != "open"
+    return {key: distribution(given) for key, given in space.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """How the points of an arm are drawn; ``study_id`` is made of the search alone (``Tuning``)."""
+    """How the points of an arm are drawn; ``study_id`` is made of the search alone (``Tuning``).
+
+    ``first`` is the point of a grid that is tried before all others.
+    """
 
     study_id: str
     arm: str
     space: Space
     sampler: str
     maximise: bool
+    first: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, tuning: Tuning, arm: str) -> Self:
+        """How a tuning draws the points of one of its arms."""
+        higher, first = tuning.better == "higher", tuning.first.get(arm, {})
+        return cls(tuning.study_id, arm, tuning.spaces[arm], tuning.sampler, higher, first)
 
     @property
     def direction(self) -> str:
@@ -97,14 +105,14 @@ class Drawing:
         }
 
     def grid(self) -> list[dict[str, Any]]:
-        """Every combination, in an order shuffled by the study."""
+        """Every combination: the first one, then the others in an order shuffled by the study."""
         for key, one in self.space.items():
             if one.choices is None:
                 raise HarnessError(f"a grid needs 'choices' for '{key}' of '{self.arm}', not a range")
         values = [one.choices or [] for one in self.space.values()]
         cells = [dict(zip(self.space, chosen, strict=True)) for chosen in itertools.product(*values)]
         random.Random(self.seed(0)).shuffle(cells)
-        return cells
+        return sorted(cells, key=lambda cell: cell != self.first)
 
     def study(self, points: Sequence[Point]) -> optuna.Study:
         """A study of an arm that holds finished points; a diverged one is told as the worst finite value."""

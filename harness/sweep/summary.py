@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from harness import stats
+from harness.plan.tuning import Point, Tuning, best_point
 from harness.suite.models import Metric
-from harness.sweep.study import Point, worst_value
-
-if TYPE_CHECKING:
-    from harness.sweep.tuning import Tuning
+from harness.sweep.study import Drawing, worst_value
 
 ALPHA = 0.05
 RANGES = {"percent": (0.0, 100.0), "fraction": (0.0, 1.0), "BLEU": (0.0, 100.0), "chrF": (0.0, 100.0)}
@@ -64,16 +62,6 @@ def told_values(tuning: Tuning, points: Sequence[Point]) -> np.ndarray:
     worst = worst_value(points, tuning.better == "higher")
     told = [worst if p.status == "diverged" else p.value for p in points if p.status != "failed"]
     return np.asarray([math.nan if value is None else value for value in told], dtype=float)
-
-
-def best_point(tuning: Tuning, points: Sequence[Point]) -> dict[str, Any]:
-    """The configuration with the best value on validation; of equals the first."""
-    sign = _sign(tuning)
-    told = [p for p in points if p.status in ("told", "pruned") and p.value is not None and math.isfinite(p.value)]
-    if not told:
-        return {}
-    best = max(told, key=lambda point: (sign * float(point.value or 0.0), -point.number))
-    return {"number": best.number, "params": best.params, "value": best.value}
 
 
 def budget_curves(values: Mapping[str, np.ndarray], sign: float, support: tuple[float, float]) -> dict[str, Any]:
@@ -131,7 +119,7 @@ def importances(tuning: Tuning, arm: str, points: Sequence[Point]) -> dict[str, 
     finite = [p for p in points if p.value is not None and math.isfinite(p.value)]
     if len(tuning.spaces[arm]) < 2 or len(finite) < 4 or len({p.value for p in finite}) < 2:
         return {}
-    study = tuning.drawing(arm).study(points)
+    study = Drawing.of(tuning, arm).study(points)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", exceptions.ExperimentalWarning)

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from harness.suite.models import Binding
-from harness.vocabulary import Tone, Verdict
+from harness.vocabulary import Protocol, Tone, Verdict
 from reports import formatting
 from reports.data.sql import Row
 
@@ -25,9 +25,11 @@ class Claim:
     Attributes:
         fact: its row of ``claims``: as printed.
         binding: how the suite binds it, if it does.
-        verdict: the latest row of ``verdicts`` at the scale.
+        verdict: the latest row of ``verdicts`` at the scale, that of the published protocol where there is one.
         gates: its rows of ``gates``.
         sides: the trials it rests on, with side, benchmark, arm and seed.
+        protocol: by which ``verdict`` was judged.
+        tuned: the claim under the tuned protocol, where that is the second one.
     """
 
     claim_id: str
@@ -37,6 +39,8 @@ class Claim:
     verdict: Row | None
     gates: Sequence[Row]
     sides: Sequence[Row] = field(repr=False)
+    protocol: str = Protocol.PUBLISHED
+    tuned: Claim | None = None
 
     @property
     def word(self) -> str:
@@ -175,6 +179,26 @@ class Claim:
             return effect, None, None
         per = effect / difference
         return effect, None if low is None else low * per, None if high is None else high * per
+
+    @property
+    def rate_curve(self) -> list[Mapping[str, Any]]:
+        """The difference at other learning rates that were measured: ``factor, rates, n, difference, holds, …``."""
+        return [entry for entry in self.design.get("rate_curve") or () if entry.get("n")]
+
+    @property
+    def rates_told(self) -> str:
+        """``holds at 2 of 4 rates``; '' where no other rate was measured."""
+        curve = self.rate_curve
+        return f"holds at {sum(bool(entry['holds']) for entry in curve)} of {len(curve)} rates" if curve else ""
+
+    @property
+    def choices(self) -> list[tuple[str, str, str]]:
+        """What arms chose at equal budgets: (benchmark, arm, ``lr 0.01, weight_decay 0.1``)."""
+        return [
+            (name, arm, ", ".join(f"{key.rpartition('.')[2]} {formatting.setting(v)}" for key, v in params.items()))
+            for name, search in (self.design.get("tuning") or {}).items()
+            for arm, params in search["chosen"].items()
+        ]
 
     @property
     def gate(self) -> str:

@@ -68,11 +68,16 @@ def planned(plan: Plan, benchmark: str, runs: Mapping[str, Set[tuple[str, str, s
     Where a stored run asked for exactly these (benchmark, arm, trial_id), its name stands for the list of identifiers.
     """
     wanted = frozenset((link.benchmark, link.arm, link.trial_id) for link in plan.links if link.benchmark == benchmark)
+    arms = {arm for _, arm, _ in wanted}
     for run, asked in runs.items():
-        if frozenset(one for one in asked if one[0] == benchmark) == wanted:
+        here = [one for one in asked if one[0] == benchmark]
+        if frozenset(one for one in here if one[1] in arms) == wanted:
+            # a run also asks for arms that are tuned, at other rates
+            listed = ", ".join(literal(arm) for arm in sorted(arms))
+            only = f"\n  AND arm IN ({listed})" if any(arm not in arms for _, arm, _ in here) else ""
             return (
                 f"SELECT trial_id, arm FROM run_trials\n"
-                f"  WHERE run_id = {literal(run)} AND benchmark = {literal(benchmark)}"
+                f"  WHERE run_id = {literal(run)} AND benchmark = {literal(benchmark)}{only}"
             )
     if not wanted:
         return "SELECT '' AS trial_id, '' AS arm WHERE false"
@@ -107,38 +112,51 @@ def claims_of(suite: str) -> str:
 
 
 def verdicts_of(suite: str, scale: str) -> str:
-    """The latest verdict of each claim of a suite at a scale."""
+    """The latest verdict of each claim of a suite at a scale, under each protocol."""
     return f"""SELECT v.* FROM verdicts v
 JOIN claims c ON c.claim_id = v.claim_id AND c.suite = {literal(suite)}
 WHERE v.scale = {literal(scale)}
-QUALIFY row_number() OVER (PARTITION BY v.claim_id ORDER BY v.judged_at DESC) = 1
-ORDER BY v.claim_id"""
+QUALIFY row_number() OVER (PARTITION BY v.claim_id, v.protocol ORDER BY v.judged_at DESC) = 1
+ORDER BY v.claim_id, v.protocol"""
 
 
-def verdict(claim: str, scale: str) -> str:
-    """The latest verdict of one claim."""
+def _of_claim(claim: str, scale: str, protocol: str) -> str:
+    return f"claim_id = {literal(claim)} AND scale = {literal(scale)} AND protocol = {literal(protocol)}"
+
+
+def verdict(claim: str, scale: str, protocol: str) -> str:
+    """The latest verdict of one claim under a protocol."""
     return f"""SELECT verdict, n, difference, ci_low, ci_high, p, adjusted_p, e_value, design
-FROM verdicts WHERE claim_id = {literal(claim)} AND scale = {literal(scale)}
+FROM verdicts WHERE {_of_claim(claim, scale, protocol)}
 ORDER BY judged_at DESC LIMIT 1"""
 
 
-def verdict_trials(claim: str, scale: str, judged_at: str) -> str:
+def rate_curve(claim: str, scale: str, protocol: str) -> str:
+    """The difference of one claim at several learning rates, as stored beside its latest verdict."""
+    return f"""SELECT e->>'$.factor' AS factor, e->'$.rates' AS rates, e->>'$.n' AS n, e->>'$.difference' AS difference,
+  e->>'$.low' AS low, e->>'$.high' AS high, e->>'$.holds' AS holds
+FROM (SELECT unnest(arg_max(design->'$.rate_curve', judged_at)::JSON[]) AS e
+  FROM verdicts WHERE {_of_claim(claim, scale, protocol)})"""
+
+
+def verdict_trials(claim: str, scale: str, protocol: str, judged_at: str) -> str:
     """The numbers one verdict rests on, trial by trial."""
     return f"""SELECT s.side, t.benchmark, t.arm, t.seed, r.split, r.metric, r.value, t.status, t.trial_id
-FROM verdict_trials s JOIN trials t USING (trial_id) LEFT JOIN results r USING (trial_id)
-WHERE s.claim_id = {literal(claim)} AND s.scale = {literal(scale)} AND s.judged_at = {literal(judged_at)}
-  AND (r.metric IS NULL OR r.split = 'test' OR starts_with(r.metric, 'mechanism.'))
+FROM (FROM verdict_trials WHERE {_of_claim(claim, scale, protocol)}
+    AND judged_at = {literal(judged_at)}) s
+  JOIN trials t USING (trial_id) LEFT JOIN results r USING (trial_id)
+WHERE r.metric IS NULL OR r.split = 'test' OR starts_with(r.metric, 'mechanism.')
 ORDER BY r.metric, t.benchmark, t.seed, s.side, t.arm, r.split, t.trial_id"""
 
 
 def sides_of(suite: str, scale: str) -> str:
-    """The trials each verdict rests on."""
-    return f"""SELECT s.claim_id, s.judged_at, s.side, t.benchmark, t.arm, t.seed, t.trial_id, t.status
+    """The trials each verdict rests on, under each protocol."""
+    return f"""SELECT s.claim_id, s.protocol, s.judged_at, s.side, t.benchmark, t.arm, t.seed, t.trial_id, t.status
 FROM verdict_trials s JOIN trials t USING (trial_id)
 JOIN claims c ON c.claim_id = s.claim_id AND c.suite = {literal(suite)}
 WHERE s.scale = {literal(scale)}
-QUALIFY s.judged_at = max(s.judged_at) OVER (PARTITION BY s.claim_id)
-ORDER BY s.claim_id, t.benchmark, t.seed, s.side, t.arm, t.trial_id"""
+QUALIFY s.judged_at = max(s.judged_at) OVER (PARTITION BY s.claim_id, s.protocol)
+ORDER BY s.claim_id, s.protocol, t.benchmark, t.seed, s.side, t.arm, t.trial_id"""
 
 
 def gates_of(suite: str, scale: str) -> str:
@@ -328,10 +346,10 @@ def points_of(sweep_id: str) -> str:
 WHERE sweep_id = {literal(sweep_id)} ORDER BY arm, number"""
 
 
-def gates(claim: str, scale: str) -> str:
-    """The gates of one claim."""
+def gates(claim: str, scale: str, protocol: str) -> str:
+    """The gates of one claim under a protocol."""
     return f"""SELECT metric, arm, value, threshold, passed FROM gates
-WHERE claim_id = {literal(claim)} AND scale = {literal(scale)} ORDER BY metric, arm"""
+WHERE {_of_claim(claim, scale, protocol)} ORDER BY metric, arm"""
 
 
 def _of_sweep(sweep: str) -> str:

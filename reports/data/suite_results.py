@@ -13,7 +13,7 @@ from harness.suite import Suite
 from harness.suite.cells import Setting
 from harness.suite.models import Metric
 from harness.suite.warnings import untuned_arms
-from harness.vocabulary import UNFINISHED, Status
+from harness.vocabulary import UNFINISHED, Protocol, Status
 from reports import formatting
 from reports.data import sql
 from reports.data.claims import Claim
@@ -201,13 +201,20 @@ def _bench(
 
 def _claims(suite: Suite, scale: str, asked: Mapping[str, Answer]) -> list[Claim]:
     bindings = {binding.id: binding for binding in suite.model.claims}
-    verdicts = {row["claim_id"]: row for row in asked["verdicts"].rows}
-    gates, sides = (grouped(asked[name].rows, "claim_id") for name in ("gates", "sides"))
-    claims = [
-        Claim(row["claim_id"], scale, row, bindings.get(row["claim_id"]), verdicts.get(row["claim_id"]),
-              gates[row["claim_id"]], sides[row["claim_id"]])
-        for row in asked["claims"].rows
-    ]  # fmt: skip
+    verdicts = {(row["claim_id"], row["protocol"]): row for row in asked["verdicts"].rows}
+    gates, sides = (grouped(asked[name].rows, "claim_id", "protocol") for name in ("gates", "sides"))
+
+    def claim_of(fact: Row) -> Claim:
+        first, *others = [one for one in Protocol if (fact["claim_id"], one) in verdicts] or [Protocol.PUBLISHED]
+        tuned = under(fact, others[0]) if others else None
+        return under(fact, first, tuned)
+
+    def under(fact: Row, protocol: Protocol, tuned: Claim | None = None) -> Claim:
+        name = fact["claim_id"]
+        return Claim(name, scale, fact, bindings.get(name), verdicts.get((name, protocol)), gates[name, protocol],
+                     sides[name, protocol], protocol, tuned)  # fmt: skip
+
+    claims = [claim_of(fact) for fact in asked["claims"].rows]
     places = {name: place for place, name in enumerate(suite.facts)}
     return sorted(claims, key=lambda claim: (places.get(claim.claim_id, len(places)), claim.claim_id))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.judge.registration import RegisteredChange
+from harness.vocabulary import Protocol
 from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Ablation
@@ -36,6 +37,17 @@ class GateView:
 
 
 @dataclass(frozen=True, slots=True)
+class RateView:
+    """The difference at one learning rate: the arms' rates, the mark on an axis that all rates share, its numbers."""
+
+    label: str
+    mark: Mark
+    zero: float
+    tone: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
 class ClaimDetail:
     """A claim's line and what it opens to.
 
@@ -45,8 +57,9 @@ class ClaimDetail:
         changed: what differs from what was registered with the first verdict, old and new.
         removed: what removing a part does, its mark on an axis that all share, and where that has zero.
         scatter: whether the dose predicts the gain.
+        rates: the difference at several learning rates.
         check: both sides of an identity in words.
-        sql: the statements of verdict, gates and trials, by these names; '' where it has none.
+        sql: the statements of verdict, gates, trials, tuned verdict and rates, by these names; '' where it has none.
     """
 
     claim: Claim
@@ -56,6 +69,7 @@ class ClaimDetail:
     changed: Sequence[str]
     removed: Sequence[tuple[Ablation, Mark, float]]
     scatter: Scatter | None
+    rates: Sequence[RateView]
     check: str
     sql: Mapping[str, str]
 
@@ -65,7 +79,7 @@ def claim_detail(
 ) -> ClaimDetail:
     """A claim of a suite with what its page needs of the suite's ablations (``rows``) and final numbers."""
     doses = dose_and_gain(results, numbers, claim) if numbers is not None else None
-    names = claim.claim_id, claim.scale
+    names = claim.claim_id, claim.scale, claim.protocol
     return ClaimDetail(
         claim,
         _facts(claim),
@@ -74,11 +88,14 @@ def claim_detail(
         registered_changes(claim),
         _removed(claim, rows),
         None if doses is None else scatter(claim, doses),
+        rate_views(claim),
         _identity(claim) if claim.identity else "",
         {
             "verdict": sql.verdict(*names),
             "gates": sql.gates(*names) if claim.gates else "",
             "trials": sql.verdict_trials(*names, str(claim.value("judged_at"))) if claim.sides else "",
+            "tuned": sql.verdict(*names[:2], Protocol.TUNED) if claim.tuned else "",
+            "rates": sql.rate_curve(*names) if claim.rate_curve else "",
         },
     )
 
@@ -105,6 +122,24 @@ def _looks(design: Mapping[str, Any]) -> str | None:
     """``2 (at 3, 6 pairs)``; None for a verdict without looks."""
     sizes = design.get("look_sizes") or ()
     return f"{len(sizes)} (at {', '.join(map(str, sizes))} pairs)" if sizes else None
+
+
+def rate_views(claim: Claim) -> list[RateView]:
+    """The rate curve as lines on one axis, from the least rate."""
+    known = [
+        tuple(formatting.finite(entry.get(key)) for key in ("difference", "low", "high")) for entry in claim.rate_curve
+    ]
+    axis = axis_of(known)
+    views = []
+    for entry, (middle, low, high) in zip(claim.rate_curve, known, strict=True):
+        rates = [rate for arms in (entry.get("rates") or {}).values() for rate in arms.values()]
+        factor = float(entry["factor"])
+        own = "the recipe's own" if factor == 1 else f"{formatting.setting(round(factor, 3))} times the recipe's"
+        label = f"{formatting.setting(rates[0])}, {own}" if len(set(rates)) == 1 else own
+        told = f"{formatting.number(middle, sign=True)} {formatting.interval(low, high)} {claim.unit}, n {entry['n']}"
+        tone = formatting.side(low, high)
+        views.append(RateView(label, Mark.of(axis, middle, low, high), axis.zero, tone, told))
+    return views
 
 
 def _removed(claim: Claim, rows: Sequence[Ablation]) -> list[tuple[Ablation, Mark, float]]:

@@ -46,6 +46,7 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
         "marks": {name: (mark, plot.axis.zero) for plot in plots for name, mark in plot.marks.items()},
         "checked": [claim_detail(results, claim) for claim in results.checked],
         "claims": [claim_detail(results, claim, ablated, numbers) for claim in judged],
+        "protocols": [claim for claim in results.judged if claim.tuned is not None or claim.rate_curve],
         "compared": wins(results),
         "silent": [claim for claim in silent if claim.fact["kind"] not in CONTEXT],
         "context": [claim for claim in silent if claim.fact["kind"] in CONTEXT],

@@ -14,9 +14,12 @@ from tree_support import blocks
 def test_the_section_of_the_guide_runs(
     tmp_path: Path, harness: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    (suite,), (section,) = blocks("README.md", "yaml"), blocks("docs/sweeps.md", "yaml")
-    (tmp_path / "my.yaml").write_text(f"{suite}\n{section}")
-    assert harness("validate", "my.yaml").returncode == 0
+    (suite,), (section, tuned) = blocks("README.md", "yaml"), blocks("docs/sweeps.md", "yaml")
+    (tmp_path / "my.yaml").write_text(f"{suite}\n{section}\n{tuned}")
+    valid = harness("validate", "my.yaml")
+    assert valid.returncode == 0, valid.stderr
+    planned = json.loads(harness("plan", "my.yaml", "--json").stdout)["tuned"]
+    assert {(cell["arm"], cell["configurations"]) for cell in planned} <= {("adam", 3), ("adamw", 3)}
     ran = harness("sweep", "my.yaml", "--benchmark", "digits", "--budget", "2", "--scale", "smoke",
                   "--executor", "inline", "--json")  # fmt: skip
     assert ran.returncode == 0, ran.stderr
@@ -25,7 +28,7 @@ def test_the_section_of_the_guide_runs(
     assert set(found["chosen"]["adam"]["params"]) == {"optimizer.lr", "batch_size"}
     assert set(found["chosen"]["adamw"]["params"]) == {"optimizer.lr", "optimizer.weight_decay", "batch_size"}
     queries = [line for text in blocks("docs/sweeps.md", "sh") for line in text.splitlines() if "harness query" in line]
-    assert len(queries) == 2
+    assert len(queries) == 3
     for line in queries:
         answer = harness(*shlex.split(line)[1:], "--format", "json")
         assert answer.returncode == 0, answer.stderr

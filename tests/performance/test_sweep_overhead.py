@@ -27,11 +27,11 @@ import pytest
 from harness.execute.dispatch import Policy, Watch
 from harness.execute.executors import ExecutorOptions, RayExecutor
 from harness.execute.session import Session
+from harness.plan.tuning import make_tuning
 from harness.store import Outcome, Owner
 from harness.suite import load_suite
 from harness.sweep import SweepRequest, engine
 from harness.sweep.summary import summarise
-from harness.sweep.tuning import make_tuning
 from harness.trial.result import Score
 from harness.vocabulary import Status
 
@@ -89,14 +89,14 @@ def ours(suite_file: Path, database: Path, executor: Any, sampler: str = "random
     request = SweepRequest(database=database, benchmark="known", budget=points // 2, sampler=sampler)
     suite = load_suite(suite_file)
     began = time.perf_counter()
-    tuning = make_tuning(suite, request)
+    tuning = make_tuning(suite, request.tuning)
     with Owner(database, "sweep-of-nothing") as owner:
         session = Session(owner, request, Policy(), Watch())
         session.executor = executor
-        sweep = engine._Sweep(tuning, request, session)
-        sweep.tune()
+        search = engine.Search(tuning, request.budget, session)
+        search.tune()
         owner.flush()
-        summary = summarise(tuning, sweep.points, request.budget)
+        summary = summarise(tuning, search.points, request.budget)
     seconds = time.perf_counter() - began
     assert summary["told"] == {"base": points // 2, "better": points // 2}
     return seconds

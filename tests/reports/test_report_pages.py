@@ -18,6 +18,7 @@ from report_support import HOSTILE, SCRIPT, fill, outcome, plans, trial_row, wri
 from harness.store import Owner, open_reader
 from harness.store.events import PlannedEvent, VerdictsEvent, read_event
 from harness.suite import load_suite
+from reports.data import sql
 from reports.links import address, slug, suite_path
 from reports.site import MANIFEST, write_site
 
@@ -306,6 +307,29 @@ def test_under_a_claim_gate_dose_and_removal_stand_side_by_side(written: Written
     assert "Rank correlation" in line.text
     assert "momentum − ours" in line.text
     assert "unresolved after 4 pairs" in page.text
+
+
+def test_a_claim_shows_both_protocols_and_at_how_many_rates_it_holds(written: Written) -> None:
+    page = suite_of(written.folder)
+    claim = next(e for e in page.classed("claim") if e.attributes["id"] == "claim-demo-gain")
+    for told in (
+        "tuned: undecided",
+        "holds at 2 of 3 rates",
+        "lr 0.1",
+        "lr 0.3",
+        "8 configurations of each arm over 1 seed",
+        "+0.125",
+        "0.033, 0.333 times",
+    ):
+        assert told in claim.text, told
+    (section,) = [one for one in page.of("section") if one.attributes.get("aria-labelledby") == "protocols"]
+    assert "undecided" in section.text
+    assert "holds at 2 of 3 rates" in section.text
+    with open_reader(written.database) as reader:
+        rows = reader.query(sql.rate_curve("demo-gain", "mini", "published")).rows
+        ((word, *_),) = reader.query(sql.verdict("demo-gain", "mini", "tuned")).rows
+    assert [(float(row[0]), row[-1]) for row in rows] == [(1 / 3, "false"), (1.0, "true"), (3.0, "true")]
+    assert word == "undecided"
 
 
 def test_the_first_page_finds_every_claim_and_ablation(written: Written) -> None:

@@ -10,13 +10,14 @@ import pytest
 
 from harness.execute.dispatch import Watch
 from harness.plan.planning import Selection, make_plan
+from harness.plan.tuning import TUNING_SEED, Tuning, TuningRequest, make_tuning
 from harness.registry.shipped import suite_files
 from harness.store import open_reader
 from harness.suite import load_suite
 from harness.suite.load import Suite
+from harness.suite.spaces import with_point
 from harness.sweep import SweepRequest, run_sweep
-from harness.sweep.space import with_point
-from harness.sweep.tuning import TUNING_SEED, Tuning, make_tuning
+from harness.sweep.study import Drawing
 
 SHARED = {"optimizer.lr", "optimizer.weight_decay"}
 OWN: dict[str, dict[str, set[str]]] = {
@@ -55,8 +56,7 @@ def sections() -> list[tuple[str, str]]:
 
 
 def tuning_of(name: str, on: str, **more: Any) -> Tuning:
-    request = SweepRequest(database=Path("unused"), benchmark=on, budget=6, **more)
-    return make_tuning(suite_of(name), request)
+    return make_tuning(suite_of(name), TuningRequest(on, 6, **more))
 
 
 def test_every_shipped_suite_has_a_section() -> None:
@@ -80,7 +80,7 @@ def test_arms_tune_what_they_share_and_what_is_their_own(name: str, on: str) -> 
 @pytest.mark.parametrize(("name", "on"), sections())
 def test_every_draw_is_a_trial(name: str, on: str, scale: str) -> None:
     tuning = tuning_of(name, on, scale=scale)
-    points = {arm: tuning.drawing(arm).draw(range(6), []) for arm in tuning.arms}
+    points = {arm: Drawing.of(tuning, arm).draw(range(6), []) for arm in tuning.arms}
     arms = {
         f"{arm}#{point.number}": with_point(tuning.arms[arm], tuning.fill, point.params)
         for arm, drawn in points.items()

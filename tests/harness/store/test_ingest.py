@@ -236,6 +236,23 @@ def test_verdicts_keep_their_history_and_gates_their_last_state(paths: StorePath
     ]
 
 
+def test_a_claim_has_a_verdict_and_gates_under_each_protocol(paths: StorePaths) -> None:
+    at = "2026-01-01T00:00:00Z"
+    gate = {"claim_id": "a", "metric": "mechanism.x", "arm": "ours", "value": 1.0}
+    said = {"kind": "verdicts", "scale": "mini", "at": at}
+    for protocol, verdict in (("published", "undecided"), ("tuned", "direction confirmed"), ("tuned", "undecided")):
+        own = {"claim_id": "a", "protocol": protocol}
+        side = {**own, "trial_id": "t", "side": "method"}
+        parts = {"verdicts": [{**own, "verdict": verdict}], "trials": [side], "gates": [{**gate, **own}]}
+        write(paths, [{**said, **parts}])
+    write(paths, [{**said, "verdicts": [{"claim_id": "b", "verdict": "undecided"}]}])
+    assert rows(paths, "SELECT claim_id, protocol, verdict FROM verdicts ORDER BY ALL") == [
+        ("a", "published", "undecided"), ("a", "tuned", "undecided"), ("b", "published", "undecided"),
+    ]  # fmt: skip
+    assert rows(paths, "SELECT protocol FROM verdict_trials ORDER BY 1") == [("published",), ("tuned",)]
+    assert rows(paths, "SELECT protocol FROM gates ORDER BY 1") == [("published",), ("tuned",)]
+
+
 def test_sweeps_and_points_are_updated_in_parts(paths: StorePaths) -> None:
     sweep = {"sweep_id": "w", "suite": "s", "arms": ["a", "b"], "budget": 8, "status": "running"}
     point = {"sweep_id": "w", "arm": "a", "number": 0, "params": {"lr": 0.1}, "trial_ids": ["t"]}

@@ -84,6 +84,22 @@ def test_migration_keeps_rows_and_leaves_a_backup(paths: StorePaths) -> None:
     assert backups(paths) == [backup], "nothing to migrate, nothing to back up"
 
 
+def test_verdicts_of_one_protocol_are_published_ones_afterwards(paths: StorePaths) -> None:
+    with open_for_writing(paths, migrations()[:2]) as connection:
+        at = "TIMESTAMP '2026-01-01'"
+        connection.execute(
+            f"INSERT INTO verdicts (claim_id, scale, judged_at, n, verdict) VALUES ('k', 'mini', {at}, 3, 'x')"
+        )
+        connection.execute(f"INSERT INTO verdict_trials VALUES ('k', 'mini', {at}, 't', 'method')")
+        connection.execute("INSERT INTO gates VALUES ('k', 'mini', 'mechanism.x', 'a', 1, 2, false)")
+    with open_for_writing(paths) as connection:
+        for table in ("verdicts", "verdict_trials", "gates"):
+            assert connection.execute(f"SELECT claim_id, scale, protocol FROM {table}").fetchall() == [
+                ("k", "mini", "published")
+            ]
+        assert connection.execute("SELECT n, verdict FROM verdicts").fetchall() == [(3, "x")]
+
+
 def test_a_migration_that_fails_is_undone_whole(paths: StorePaths) -> None:
     with open_for_writing(paths):
         pass

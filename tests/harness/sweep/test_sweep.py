@@ -15,14 +15,15 @@ import pytest
 
 from harness.errors import HarnessError, SuiteError
 from harness.execute.dispatch import Watch
+from harness.plan.tuning import Point, Tuning, TuningRequest, best_point, make_tuning
 from harness.store import open_reader
 from harness.suite import load_suite
-from harness.suite.models import Arm, SpaceRange
+from harness.suite.models import Arm
+from harness.suite.search_models import SpaceRange
+from harness.suite.spaces import spaces_of, with_point
 from harness.sweep import SweepRequest, SweepResult, run_sweep
-from harness.sweep.space import spaces_of, with_point
-from harness.sweep.study import Drawing, Point, should_prune, worst_value
-from harness.sweep.summary import best_point, summarise
-from harness.sweep.tuning import Tuning, make_tuning
+from harness.sweep.study import Drawing, should_prune, worst_value
+from harness.sweep.summary import summarise
 
 SPACES = """
 sweep:
@@ -160,12 +161,12 @@ def test_an_infinite_choice_survives_the_store(surface: Path, database: Path) ->
 
 def test_changed_content_is_a_new_sweep_on_the_same_draws(surface: Path, database: Path) -> None:
     request = SweepRequest(database=database, benchmark="known", budget=4)
-    before = make_tuning(load_suite(surface), request)
+    before = make_tuning(load_suite(surface), request.tuning)
     surface.write_text(surface.read_text().replace("effect: 3.0", "effect: 2.0"))
-    after = make_tuning(load_suite(surface), request)
+    after = make_tuning(load_suite(surface), request.tuning)
     assert before.sweep_id != after.sweep_id
-    assert [p.params for p in before.drawing("base").draw(range(4), [])] == [
-        p.params for p in after.drawing("base").draw(range(4), [])
+    assert [p.params for p in Drawing.of(before, "base").draw(range(4), [])] == [
+        p.params for p in Drawing.of(after, "base").draw(range(4), [])
     ]
 
 
@@ -258,7 +259,7 @@ def test_unequal_budgets_make_the_comparison_invalid(surface: Path, database: Pa
 
 def told(tuning: Tuning, arm: str, trials: int = 2) -> list[Point]:
     """Four finished points of two seeds each."""
-    points = tuning.drawing(arm).draw(range(4), [])
+    points = Drawing.of(tuning, arm).draw(range(4), [])
     for point in points:
         point.status, point.value, point.trial_ids = "told", float(point.number), [""] * trials
     return points
@@ -267,7 +268,7 @@ def told(tuning: Tuning, arm: str, trials: int = 2) -> list[Point]:
 @pytest.mark.parametrize("missing", ["nothing", "a configuration", "a failed one", "a rung", "a pruned rung"])
 def test_budgets_are_equal_in_configurations_and_rungs(surface: Path, database: Path, missing: str) -> None:
     request = SweepRequest(database=database, benchmark="known", budget=4, seeds=2)
-    tuning = make_tuning(load_suite(surface), request)
+    tuning = make_tuning(load_suite(surface), request.tuning)
     points = {arm: told(tuning, arm) for arm in ("base", "better")}
     last = points["better"][-1]
     if missing == "a configuration":
@@ -296,7 +297,7 @@ def test_the_comparison_is_judged_on_fresh_seeds(surface: Path, database: Path) 
 
 
 def test_the_best_point_is_the_best_on_validation(surface: Path, database: Path) -> None:
-    tuning = make_tuning(load_suite(surface), SweepRequest(database=database, benchmark="known", budget=3))
+    tuning = make_tuning(load_suite(surface), TuningRequest("known", 3))
     points = [Point(0, {"a": 1}, 2.0, "told"), Point(1, {"a": 2}, 5.0, "told"), Point(2, {"a": 3}, 9.0, "failed")]
     assert best_point(tuning, points)["params"] == {"a": 2}
     assert best_point(tuning, []) == {}

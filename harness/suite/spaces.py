@@ -2,21 +2,21 @@
 
 A range is named ``slot.hyper_parameter``; where a slot is filled per place (``norm: {encoder: power, decoder: layer}``)
 ``slot.METHOD.hyper_parameter``, which reaches every place that the method fills. Any other name is a recipe key.
+Factors are relative to what an arm has itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from harness import registry
 from harness.errors import HarnessError
-from harness.suite.models import Arm, SpaceRange
+from harness.suite.cells import Content
+from harness.suite.models import Arm
+from harness.suite.search_models import SpaceRange, Tuned
 from harness.suite.values import fillings
 from harness.vocabulary import SLOTS
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 Space = dict[str, SpaceRange]
 Given = Mapping[str, Mapping[str, SpaceRange | None]]
@@ -69,19 +69,42 @@ def spaces_of(arms: Mapping[str, Arm], fill: Mapping[str, Any], given: Given) ->
     return spaces
 
 
-def distributions(space: Mapping[str, SpaceRange]) -> dict[str, BaseDistribution]:
-    """A space as Optuna's distributions."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+def resolved(space: Space, cell: Content) -> Space:
+    """A space with factors as choices: times what the arm has itself; a key that it has no number for is left out."""
+    plain: Space = {}
+    for key, given in space.items():
+        if given.factors is None:
+            plain[key] = given
+        elif (own := own_value(cell, key)) is not None:
+            choices = dict.fromkeys(times(own, factor) for factor in given.factors)
+            plain[key] = SpaceRange(choices=list(choices))
+    return plain
 
-    def distribution(given: SpaceRange) -> BaseDistribution:
-        low, high = given.low or 0, given.high or 0
-        if given.choices is not None:
-            return CategoricalDistribution(given.choices)
-        if given.integer:
-            return IntDistribution(round(low), round(high), log=given.log)
-        return FloatDistribution(float(low), float(high), log=given.log)
 
-    return {key: distribution(given) for key, given in space.items()}
+def times(own: float, factor: float) -> float:
+    """An arm's own number times a factor, in two digits, as people write a rate; by 1 it stays what it is."""
+    return own if factor == 1 else float(f"{own * factor:.2g}")
+
+
+def tuned_space(tuned: Tuned, name: str, cell: Content) -> Space:
+    """What an arm tunes under ``tuned:``, as choices and ranges; empty where it has nothing of it."""
+    given = {**tuned.spaces.get("*", {}), **tuned.spaces.get(name, {})}
+    return resolved({key: one for key, one in given.items() if one is not None}, cell)
+
+
+def own_value(cell: Content, key: str) -> float | None:
+    """The number that an arm has for a key of a space; None where it has none."""
+    head, _, rest = key.partition(".")
+    if head in SLOTS:
+        method, dot, inner = rest.partition(".")
+        parts = [part for part in cell.slots.of(head) if not dot or part.name == method]
+        hyper = inner if dot else rest
+        value: Any = next((part.values[hyper] for part in parts if hyper in part.values), None)
+    else:
+        value = cell.recipe
+        for step in key.removeprefix("recipe.").split("."):
+            value = value.get(step) if isinstance(value, Mapping) else None
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
 
 def with_point(arm: Arm, fill: Mapping[str, Any], params: Mapping[str, Any]) -> Arm:

@@ -1,28 +1,30 @@
-"""What a sweep tunes: arms, spaces, sampler and seeds, from the suite's section and the command line."""
+"""What is tuned: arms, spaces, sampler and seeds, with an identity made of content; and the points that were tried."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from harness.data.checksums import sha256_of
 from harness.errors import HarnessError, choices
-from harness.execute.session import SessionRequest
 from harness.plan.planning import Selection, make_plan
 from harness.suite import Suite
-from harness.suite.cells import setting
-from harness.suite.models import Arm, Sweep
-from harness.sweep.space import Space, spaces_of
-from harness.sweep.study import PRUNERS, SAMPLERS, Drawing
+from harness.suite.cells import content, setting
+from harness.suite.models import Arm
+from harness.suite.search_models import Sweep
+from harness.suite.spaces import Space, own_value, resolved, spaces_of
 
-TUNING_SEED = 10_000  # tuning seeds begin here, so that the seeds of the comparison are fresh
+SAMPLERS = ("random", "tpe", "gp", "grid")
+PRUNERS = ("none", "median", "wilcoxon", "hyperband")
+TUNING_SEED = 10_000  # tuning seeds begin here, so that no seed that is judged was tuned on
 SHARES = (1 / 9, 1 / 3, 1.0)  # of the training, for hyperband's rungs
 
 
 @dataclass(frozen=True, slots=True)
-class SweepRequest(SessionRequest):
-    """The options of ``harness sweep``; None takes the suite's own."""
+class TuningRequest:
+    """What is asked of a tuning; None takes the section's own."""
 
     benchmark: str
     budget: int
@@ -37,9 +39,10 @@ class SweepRequest(SessionRequest):
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """Everything that decides which configurations a sweep tries, whatever its budget.
+    """Everything that decides which configurations are tried, whatever the budget.
 
-    ``metric`` is compared on test; ``selection_metric`` chooses on validation, ``better`` in its direction.
+    ``metric`` is compared on test; ``selection_metric`` chooses on validation, ``better`` in its direction. ``first``
+    is each arm's own configuration, which a grid begins with.
 
     ``sweep_id`` is made of content and code: points of a changed implementation are never taken for those of the
     present one. The budget is not in it: a larger one goes on from a smaller. ``study_id`` is made of the search alone,
@@ -61,12 +64,9 @@ class Tuning:
     better: str
     overrides: Mapping[str, Any]
     fresh: int
+    first: Mapping[str, Mapping[str, Any]]
     study_id: str
     sweep_id: str
-
-    def drawing(self, arm: str) -> Drawing:
-        """How an arm's points are drawn."""
-        return Drawing(self.study_id, arm, self.spaces[arm], self.sampler, self.better == "higher")
 
     def rungs(self) -> list[tuple[tuple[int, ...], float]]:
         """(seeds, share of the training) of a point's trials; without a pruner they all run at once."""
@@ -81,13 +81,40 @@ class Tuning:
         return sum(len(seeds) for seeds, _ in self.rungs())
 
 
-def make_tuning(suite: Suite, request: SweepRequest) -> Tuning:
-    """What is to be tuned, checked before anything runs.
+@dataclass(slots=True)
+class Point:
+    """One configuration of one arm; ``value`` is what the sampler is told (up is better where the study maximises)."""
+
+    number: int
+    params: dict[str, Any]
+    value: float | None = None
+    status: str = "open"  # open, told, diverged, pruned, failed
+    trial_ids: list[str] = field(default_factory=list)
+    rungs: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether it needs no further trial."""
+        return self.status != "open"
+
+
+def best_point(tuning: Tuning, points: Sequence[Point]) -> dict[str, Any]:
+    """The configuration with the best value on validation; of equals the first; {} where none was told."""
+    sign = 1.0 if tuning.better == "higher" else -1.0
+    told = [p for p in points if p.status in ("told", "pruned") and p.value is not None and math.isfinite(p.value)]
+    if not told:
+        return {}
+    best = max(told, key=lambda point: (sign * float(point.value or 0.0), -point.number))
+    return {"number": best.number, "params": best.params, "value": best.value}
+
+
+def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = None) -> Tuning:
+    """What is to be tuned, checked before anything runs; ``section`` stands for the suite's own ``sweep:``.
 
     Raises:
         HarnessError: an unknown benchmark, arm, sampler or pruner, a scale that the benchmark lacks, no space.
     """
-    own = suite.model.sweep or Sweep()
+    own = section or suite.model.sweep or Sweep()
     for what, name, known in (("benchmark", request.benchmark, suite.benchmarks),
                               *(("arm", arm, suite.model.arms) for arm in request.arms)):  # fmt: skip
         if name not in known:
@@ -98,7 +125,7 @@ def make_tuning(suite: Suite, request: SweepRequest) -> Tuning:
     listed = base.arms if base.arms is not None else tuple(suite.model.arms)
     names = request.arms or tuple(name for name in own.arms if name in listed)
     names = names if len(names) > 1 else request.arms or _compared(suite, request.benchmark)
-    if len(set(names)) < 2:
+    if len(set(names)) < (2 if section is None else 1):
         raise HarnessError("a sweep compares at least two arms; name them with --arm, or under 'sweep: arms:'")
     sampler, pruner = request.sampler or own.sampler, request.pruner or own.pruner
     if sampler not in SAMPLERS or pruner not in PRUNERS:
@@ -114,16 +141,19 @@ def make_tuning(suite: Suite, request: SweepRequest) -> Tuning:
     selected = own.selection_metric or metric
     better = own.selection_better if own.selection_metric else metrics[metric].better
     seeds, overrides = request.seeds or own.seeds, {**own.set, **request.overrides}
-    spaces = spaces_of(arms, fill, own.spaces)
+    trials = _trials_of(suite, request, arms, overrides)
+    cells = {name: content(base, arm, overrides) for name, arm in arms.items()}
+    spaces = {name: resolved(space, cells[name]) for name, space in spaces_of(arms, fill, own.spaces).items()}
+    first = {name: {key: own_value(cells[name], key) for key in space} for name, space in spaces.items()}
     search = {
         "suite": suite.name, "benchmark": request.benchmark, "scale": request.scale, "sampler": sampler,
         "pruner": pruner, "seeds": seeds, "batch": own.batch, "metric": selected,
-        "spaces": {n: {k: r.model_dump() for k, r in s.items()} for n, s in spaces.items()},
+        "spaces": {n: {k: r.model_dump(exclude={"factors"}) for k, r in s.items()} for n, s in spaces.items()},
     }  # fmt: skip
-    content = {**search, "arms": _trials_of(suite, request, arms, overrides)}
     return Tuning(
         suite, request.benchmark, request.scale, arms, spaces, fill, sampler, pruner, seeds, own.batch, metric,
-        selected, better, overrides, request.fresh or own.fresh, sha256_of(search)[:16], sha256_of(content)[:16],
+        selected, better, overrides, request.fresh or own.fresh, first, sha256_of(search)[:16],
+        sha256_of({**search, "arms": trials})[:16],
     )  # fmt: skip
 
 
@@ -136,7 +166,7 @@ def _compared(suite: Suite, benchmark: str) -> tuple[str, ...]:
 
 
 def _trials_of(
-    suite: Suite, request: SweepRequest, arms: Mapping[str, Arm], overrides: Mapping[str, Any]
+    suite: Suite, request: TuningRequest, arms: Mapping[str, Arm], overrides: Mapping[str, Any]
 ) -> dict[str, str]:
     """The trial that each arm is as it stands: its identity holds task, data, recipe, prerequisites and code."""
     chosen = Selection(

@@ -1,0 +1,190 @@
+"""Claims judged under both protocols, and the rate curve beside the published verdict, from stored trials alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from harness.judge.bindings import claim_designs
+from harness.judge.design import PREFIX, ClaimDesign
+from harness.judge.evidence import Evidence, read_evidence
+from harness.judge.judging import Judgement, examine_claim, judge
+from harness.judge.rows import VerdictRow, finite
+from harness.judge.units import Unit
+from harness.plan.planning import Plan, Selection
+from harness.plan.protocols import EqualSearch, RatePlan, rate_plans, searches, tuned_plan, tuned_suite
+from harness.plan.tuning import Point, Tuning, best_point
+from harness.store.encoding import restored
+from harness.store.queries import Queries
+from harness.suite import Suite
+from harness.vocabulary import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What is stored of a search: configurations told by arm, and the best of each on validation ({} without one)."""
+
+    search: EqualSearch
+    told: Mapping[str, int]
+    chosen: Mapping[str, Mapping[str, Any]]
+
+    @property
+    def equal(self) -> bool:
+        """Whether every arm has its whole budget and chose."""
+        return all(count == self.search.budget for count in self.told.values()) and all(self.chosen.values())
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The chosen hyper-parameters by arm."""
+        return {arm: best["params"] for arm, best in self.chosen.items() if best}
+
+    @property
+    def lack(self) -> tuple[Verdict, str]:
+        """The verdict without a comparison, and why: configurations are missing, or an arm could not be trained."""
+        where, budget = self.search.benchmark, self.search.budget
+        if any(count < budget for count in self.told.values()):
+            told = ", ".join(f"{arm} {count} of {budget}" for arm, count in self.told.items())
+            return Verdict.NOT_RUN, f"not tuned on {where} yet (configurations: {told}); 'harness run' does it"
+        failed = ", ".join(arm for arm, best in self.chosen.items() if not best)
+        return Verdict.INVALID, f"no configuration of {failed} on {where} ended with a score"
+
+
+def judge_protocols(
+    suite: Suite, plan: Plan, reader: Queries, selection: Selection, *, judged_at: datetime | None = None,
+    sequential: bool = False, compute_checks: bool = True,
+) -> Judgement:  # fmt: skip
+    """As :func:`judge`, with the tuned verdicts of the claims that ``tuned:`` names after the published ones.
+
+    Without any stored configuration there are none. ``selection`` is what the plan was made from.
+    """
+    judged_at = judged_at or datetime.now(UTC).replace(tzinfo=None)
+    published = judge(
+        suite, plan, reader, judged_at=judged_at, sequential=sequential, compute_checks=compute_checks
+    )  # fmt: skip
+    curves = rate_curves(suite, plan, reader, selection.overrides)
+    verdicts = [
+        row.with_design(rate_curve=curves[row.claim_id]) if row.claim_id in curves else row
+        for row in published.verdicts
+    ]
+    tuned = _judge_tuned(suite, plan, reader, selection, judged_at)
+    return Judgement((*verdicts, *tuned.verdicts), (*published.trials, *tuned.trials), (*published.gates, *tuned.gates))
+
+
+def told_points(tuning: Tuning, reader: Queries) -> dict[str, list[Point]]:
+    """The stored configurations of a search by arm, in order; one that failed is tried again and not among them."""
+    points: dict[str, list[Point]] = {arm: [] for arm in tuning.arms}
+    for row in reader.sweep_points(tuning.sweep_id):
+        if row["arm"] in points and row["status"] != "failed":
+            given = (restored(row["params"]), row["value"], row["status"], list(row["trial_ids"] or []))
+            points[row["arm"]].append(Point(row["number"], *given))
+    return points
+
+
+def search_results(suite: Suite, plan: Plan, reader: Queries, overrides: Mapping[str, Any]) -> list[SearchResult]:
+    """What is stored of the searches that a plan's tuned claims need."""
+    results = []
+    for search in searches(suite, plan, overrides):
+        points = {
+            arm: [point for point in told if point.number < search.budget]
+            for arm, told in told_points(search.tuning, reader).items()
+        }
+        told = {arm: len(each) for arm, each in points.items()}
+        results.append(
+            SearchResult(search, told, {arm: best_point(search.tuning, each) for arm, each in points.items()})
+        )
+    return results
+
+
+def _judge_tuned(suite: Suite, plan: Plan, reader: Queries, selection: Selection, judged_at: datetime) -> Judgement:
+    """The tuned claims, their own family; one whose arms are not all tuned is not run and says so."""
+    results = search_results(suite, plan, reader, selection.overrides)
+    if not any(count for result in results for count in result.told.values()):
+        return Judgement((), (), ())
+    whole = [(result.search, result.params) for result in results if result.equal]
+    changed = tuned_plan(suite, plan, whole, selection.overrides)
+    derived, judged = tuned_suite(suite), changed.judged
+    untuned = {result.search.benchmark: result for result in results if not result.equal}
+    # the arms as they are would be judged in the place of those that have not chosen
+    lacking = {(name, arm) for name, result in untuned.items() for arm in result.search.tuning.arms}
+    judged = replace(judged, links=tuple(link for link in judged.links if (link.benchmark, link.arm) not in lacking))
+    sequential = selection.cap is not None
+    judgement = judge(derived, judged, reader, judged_at=judged_at, sequential=sequential, compute_checks=False)
+    rows = [_with_choices(row, results, untuned) for row in judgement.verdicts]
+    return replace(judgement, verdicts=tuple(rows))
+
+
+def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Mapping[str, SearchResult]) -> VerdictRow:
+    """The row with what its arms chose, at which budget; where they have not chosen yet, it says so."""
+    on = set(row.design["benchmarks"])
+    tuning = {
+        result.search.benchmark: {
+            "sweep_id": result.search.tuning.sweep_id, "budget": result.search.budget,
+            "seeds": result.search.tuning.trials, "told": dict(result.told), "chosen": result.params,
+        }
+        for result in results if result.search.benchmark in on
+    }  # fmt: skip
+    row = row.with_design(tuning=tuning)
+    first = next((untuned[name] for name in sorted(on & untuned.keys())), None)
+    if row.verdict == Verdict.NOT_RUN and first is not None:
+        verdict, reason = first.lack
+        return replace(row.with_design(reason=reason), verdict=verdict)
+    return row
+
+
+def rate_curves(
+    suite: Suite, plan: Plan, reader: Queries, overrides: Mapping[str, Any]
+) -> dict[str, list[dict[str, Any]]]:
+    """The curve of each tuned claim that has any trial of it: an entry a factor, from the least.
+
+    ``holds``: the unadjusted interval lies on the claimed side, by the claim's own test. Gates are not asked, and an
+    entry whose trials allow no test says why.
+    """
+    plans = sorted(rate_plans(suite, plan, overrides), key=lambda each: each.factor)
+    derived = tuned_suite(suite)
+    designs = {each.factor: _exploratory(derived, each.plan.judged) for each in plans}
+    wanted = {trial for every in designs.values() for design in every for trial in design.trial_ids()}
+    evidence = read_evidence(reader, wanted) if wanted else {}
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for each in plans:
+        for design in designs[each.factor]:
+            curves.setdefault(design.claim_id, []).append(_rate_entry(design, each, evidence))
+    # the recipe's own rate needs no trial of the curve's: alone it is no curve
+    return {
+        name: entries for name, entries in curves.items() if sum(entry["n"] > 0 for entry in entries) > 1
+    }  # fmt: skip
+
+
+def _exploratory(suite: Suite, plan: Plan) -> list[ClaimDesign]:
+    return [replace(design, gates=()) for design in claim_designs(suite, plan, sequential=False) if design.blocks]
+
+
+def _rate_entry(design: ClaimDesign, at: RatePlan, evidence: Evidence) -> dict[str, Any]:
+    units = examine_claim(design, evidence).units
+    weakest: Unit | None = min(units, key=_lower_end, default=None)
+    reading = None if weakest is None else weakest.reading
+    stopped = next((unit.stopped for unit in units if unit.stopped is not None), None)
+    alpha = design.rules.alpha
+    names = [block.benchmark for block in design.blocks]
+    cells = {block.benchmark: {arm: block.cells.get(arm, {}) for arm in block.chain} for block in design.blocks}
+    return {
+        "factor": at.factor,
+        "rates": {name: at.rates.get(name, {}) for name in names},
+        "n": 0 if reading is None else reading.n,
+        "difference": None if reading is None else finite(reading.estimate),
+        "low": None if reading is None else finite(reading.low),
+        "high": None if reading is None else finite(reading.high),
+        "holds": bool(units) and stopped is None and all(
+            unit.reading is not None and unit.reading.above and unit.reading.p <= alpha for unit in units
+        ),
+        "reason": None if stopped is None else stopped.reason,
+        "trials": {
+            name: {arm: {str(seed): trial[:PREFIX] for seed, trial in cell.items()} for arm, cell in arms.items()}
+            for name, arms in cells.items()
+        },
+    }  # fmt: skip
+
+
+def _lower_end(unit: Unit) -> float:
+    return -float("inf") if unit.reading is None else unit.reading.low

@@ -1,0 +1,105 @@
+"""The typed sections that search for hyper-parameters: ``sweep:``, and ``tuned:``, the second protocol of claims."""
+
+# ruff: noqa: RUF012  (pydantic copies the defaults of fields)
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from harness.suite.strict import Identifier, Name, Strict
+
+
+class SpaceRange(Strict):
+    """A range to draw from: ``choices``, or ``low`` to ``high`` (``log``: of the logarithm; ``integer``: whole).
+
+    ``factors`` are choices relative to what the arm has itself on the benchmark: 1 is its own value.
+    """
+
+    low: float | None = None
+    high: float | None = None
+    log: bool = False
+    integer: bool = False
+    choices: Annotated[list[Any], Field(min_length=1)] | None = None
+    factors: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> SpaceRange:
+        ends = self.low is not None and self.high is not None
+        if [self.choices is not None, self.factors is not None, ends].count(True) != 1:
+            raise ValueError("give 'choices', 'factors', or 'low' and 'high'")
+        low, high = self.low, self.high
+        if low is not None and high is not None and not (low < high and (low > 0 or not self.log)):
+            raise ValueError("low < high is expected, and above 0 with 'log'")
+        return self
+
+
+class Sweep(Strict):
+    """How arms are tuned: the same sampler and number of configurations for each.
+
+    What an arm's methods declare is tuned without being named. ``spaces`` widens, narrows or (``null``) drops ranges,
+    by arm (``"*"``: every arm): ``slot.hyper_parameter``, ``slot.METHOD.hyper_parameter`` where a slot is filled per
+    place, or a recipe key. ``set`` overrides recipe keys in every arm, in the comparison too. ``benchmarks`` are those
+    that the section is made for; on one that does not run all ``arms``, those that it runs are tuned. ``seeds`` are
+    those of a configuration, ``fresh`` those of the comparison at the end. ``metric`` is compared on test;
+    ``selection_metric`` chooses on validation, where that is another one.
+    """
+
+    benchmarks: list[Name] = []
+    arms: list[Name] = []
+    sampler: Literal["random", "tpe", "gp", "grid"] = "random"
+    pruner: Literal["none", "median", "wilcoxon", "hyperband"] = "none"
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
+    fresh: Annotated[int, Field(ge=2, le=100)] = 6
+    batch: Annotated[int, Field(ge=1, le=1000)] = 8
+    metric: Identifier | None = None
+    selection_metric: Identifier | None = None
+    selection_better: Literal["higher", "lower"] = "higher"
+    set: dict[str, Any] = {}
+    spaces: dict[Name, dict[str, SpaceRange | None]] = {}
+
+
+class RateCurve(Strict):
+    """The paired difference of a claim with every arm at ``factors`` times its own value of ``key``.
+
+    ``seeds``: how many of the claim's first seeds.
+    """
+
+    key: Name = "optimizer.lr"
+    factors: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=2)] = [1 / 9, 1 / 3, 1.0, 3.0]
+    seeds: Annotated[int, Field(ge=3, le=100)] = 3
+
+
+class TunedOn(Strict):
+    """What of the tuned protocol is otherwise on one benchmark: a dear one takes less, its metric may choose."""
+
+    budget: Annotated[int, Field(ge=1, le=1000)] | None = None
+    seeds: Annotated[int, Field(ge=1, le=100)] | None = None
+    selection_metric: Identifier | None = None
+    selection_better: Literal["higher", "lower"] = "higher"
+    rate_seeds: Annotated[int, Field(ge=3, le=100)] | None = None
+
+
+class Tuned(Strict):
+    """The second protocol: each arm of a claim chooses its learning rate and weight decay at equal budgets.
+
+    ``budget`` configurations, each over ``seeds`` seeds that are never judged, are scored on validation; the claims are
+    judged again with what each arm chose. A grid begins with the arm's own configuration. ``claims``: those that are
+    primary, or a list. ``spaces`` as under ``sweep:``, but what methods declare beside these keys is not tuned. At
+    other scales than ``scales`` there is no tuned protocol. ``benchmarks`` has what differs on some.
+    """
+
+    claims: Literal["primaries"] | list[Identifier] = "primaries"
+    scales: list[Literal["mini", "small", "paper"]] = ["mini"]
+    budget: Annotated[int, Field(ge=1, le=1000)] = 6
+    seeds: Annotated[int, Field(ge=1, le=100)] = 2
+    sampler: Literal["grid", "random"] = "grid"
+    spaces: dict[Name, dict[str, SpaceRange | None]] = {
+        "*": {
+            "optimizer.lr": SpaceRange(factors=[1 / 3, 1.0, 3.0]),
+            "optimizer.weight_decay": SpaceRange(factors=[1.0, 10.0]),
+        }
+    }
+    rates: RateCurve = RateCurve()
+    benchmarks: dict[Name, TunedOn] = {}

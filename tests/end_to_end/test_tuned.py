@@ -1,0 +1,160 @@
+"""The tuned protocol through the command line, on a suite whose truth is known: its arms differ in rates alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.group import run_main
+from harness.store import open_reader
+
+Command = Callable[..., str]
+
+TUNED = """
+tuned:
+  budget: 4
+  seeds: 2
+  spaces: {"*": {optimizer.lr: {factors: [0.111, 0.333, 1.0, 3.0]}}}
+"""
+
+STARTED = "SELECT trial_id, started_at::VARCHAR FROM trials"
+
+
+@pytest.fixture
+def misset(tiny: Path) -> Path:
+    """The method is no better than the baseline, whose rate is nine times the best one, 0.1."""
+    text = (
+        tiny.read_text()
+        .replace("own_sd: 0.3}", "own_sd: 0.05, curvature: 4.0, pair_sd: 0.1}")
+        .replace("steps: 20", "steps: 2")
+        .replace("effect: 3.0", "effect: 0.0")
+        .replace("{name: sgd, lr: 0.1}, set: {noise_key: base}", "{name: sgd, lr: 0.9}, set: {noise_key: base}")
+    )
+    tiny.write_text(text + TUNED)
+    return tiny
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    """The command line in this process; what it prints."""
+
+    def call(*arguments: object, code: int = 0) -> str:
+        capsys.readouterr()
+        assert run_main([str(argument) for argument in arguments]) == code
+        return capsys.readouterr().out
+
+    return call
+
+
+def run(command: Command, suite: Path, *more: str, code: int = 0) -> dict[str, Any]:
+    printed = command("run", suite, "--executor", "inline", "--no-report", "--json", *more, code=code)
+    found: dict[str, Any] = json.loads(printed.splitlines()[-1])["runs"][0]
+    return found
+
+
+def by_protocol(verdicts: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    found = {verdict["protocol"]: verdict for verdict in verdicts if verdict["claim_id"] == "tiny-better"}
+    assert len(found) == len(verdicts)
+    return found
+
+
+def test_an_effect_of_an_untuned_baseline_is_gone_when_both_are_tuned(
+    misset: Path, database: Path, command: Command
+) -> None:
+    ran = run(command, misset)
+    verdicts = by_protocol(ran["verdicts"])
+    published, tuned = verdicts["published"], verdicts["tuned"]
+    assert published["verdict"] == "direction confirmed"
+    assert published["difference"] > 3
+    assert abs(tuned["difference"]) < 0.3
+    assert tuned["verdict"] != "direction confirmed"
+    search = tuned["design"]["tuning"]["known"]
+    assert search["told"] == {"better": 4, "base": 4}
+    assert search["chosen"] == {"better": {"optimizer.lr": 0.1}, "base": {"optimizer.lr": 0.1}}
+    assert (tuned["design"]["family"], tuned["design"]["family_size"]) == ("primary", 1)
+
+    curve = published["design"]["rate_curve"]
+    assert [(entry["rates"]["known"]["base"], entry["holds"]) for entry in curve] == [
+        (0.1, False), (0.3, False), (0.9, True), (2.7, True),
+    ]  # fmt: skip
+    assert {entry["n"] for entry in curve} == {3}
+
+    with open_reader(database) as reader:
+        seeds = reader.query("SELECT DISTINCT seed >= 10000 FROM trials JOIN verdict_trials USING (trial_id)").rows
+        assert seeds == [(False,)], "what is judged was not tuned on"
+        assert reader.query("SELECT status, budget, arms FROM sweeps").rows == [("done", 4, ["better", "base"])]
+        rows = reader.query("SELECT protocol, count(*) FROM verdict_trials GROUP BY 1 ORDER BY 1").rows
+        assert rows == [("published", 6), ("tuned", 6)]
+
+    again = run(command, misset)
+    assert again["reused"] == sum(again["counts"].values()), "the second run runs nothing"
+
+
+def test_claims_show_both_protocols_in_one_line_and_run_nothing(misset: Path, command: Command) -> None:
+    run(command, misset, "--no-tuned")
+    before = command("claims", misset)
+    assert "tuned" not in before
+    run(command, misset)
+    shown = command("claims", misset)
+    (line,) = [line for line in shown.splitlines() if "direction confirmed" in line]
+    assert "holds at 2 of 4" in line
+    (chosen,) = [line for line in shown.splitlines() if "lr 0.1" in line]
+    assert chosen.startswith("tiny-better")
+    judged = json.loads(command("claims", misset, "--format", "json"))[0]["verdicts"]
+    assert set(by_protocol(judged)) == {"published", "tuned"}
+
+
+def test_the_plan_counts_what_tuning_will_run(misset: Path, command: Command) -> None:
+    (base, better) = json.loads(command("plan", misset, "--json"))["tuned"]
+    assert {base["arm"], better["arm"]} == {"base", "better"}
+    assert (base["tuning_trials"], base["judged_trials"], base["rate_trials"], base["stored"]) == (8, 3, 9, 0)
+    ran = run(command, misset)
+    planned = json.loads(command("plan", misset, "--json"))
+    assert [cell["stored"] for cell in planned["tuned"]] == [17, 17]
+    # the method chose its own configuration and the baseline one of the curve's: their trials are there already
+    assert sum(ran["counts"].values()) == 6 + 2 * 17
+    assert "tuned" not in command("run", misset, "--dry-run", "--no-tuned")
+    assert "tuned protocol" in command("run", misset, "--dry-run")
+
+
+@pytest.mark.timeout(600)
+def test_a_killed_run_goes_on_and_reruns_nothing(
+    misset: Path, database: Path, command: Command, tmp_path: Path
+) -> None:
+    misset.write_text(misset.read_text().replace("steps: 2,", "steps: 2, step_seconds: 0.05,"))
+    asked = [sys.executable, "-m", "harness", "run", str(misset), "--executor", "inline", "--no-report", "--quiet"]
+    process = subprocess.Popen(asked, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    outcomes: dict[str, str] = {}
+    deadline = time.monotonic() + 200
+    while len(outcomes) < 16 and time.monotonic() < deadline:  # 6 are published: it is tuning
+        time.sleep(0.2)
+        if database.exists() or any(database.parent.glob("*.journal*")):
+            with open_reader(database) as reader:
+                outcomes = dict(reader.query(f"{STARTED} WHERE status = 'done'").rows)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert 16 <= len(outcomes) < 40
+    assert set(by_protocol(run(command, misset)["verdicts"])) == {"published", "tuned"}
+    with open_reader(database) as reader:
+        now = dict(reader.query(STARTED).rows)
+        assert {trial: now[trial] for trial in outcomes} == outcomes
+        assert reader.query("SELECT count(*) FROM events WHERE kind = 'duplicate'").rows == [(0,)]
+        assert reader.query("SELECT arm, count(*) FROM sweep_points GROUP BY 1 ORDER BY 1").rows == [
+            ("base", 4), ("better", 4),
+        ]  # fmt: skip
+
+
+def test_an_arm_that_no_configuration_trains_is_not_compared(misset: Path, command: Command) -> None:
+    misset.write_text(misset.read_text().replace("noise_key: better,", "noise_key: better, diverges_above: 0.001,"))
+    tuned = by_protocol(run(command, misset)["verdicts"])["tuned"]
+    assert tuned["verdict"] == "invalid"
+    assert tuned["design"]["reason"] == "no configuration of better on known ended with a score"
