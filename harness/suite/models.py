@@ -260,6 +260,7 @@ class Intervention(Strict):
     against: Annotated[list[Name], Field(min_length=1)]
     baselines: Annotated[list[Name], Field(max_length=2)] = []
     metric: Identifier
+    scope: Literal["each", "all", "mean"] = "each"
     mechanism: Gate | list[Gate] | None = None
     on_divergence: Literal["worst", "invalid"] = "invalid"
     note: str = ""
