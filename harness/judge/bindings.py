@@ -159,7 +159,10 @@ class DesignBuilder:
         question, fact = design.question, self.fact
         deciding = question.against if question.kind == "ordering" else question.against[:1]
         chain = (str(self.binding.arm), *(() if question.mode == "absolute" else deciding))
-        needed = dict.fromkeys((*chain, *question.others, *design.pairing.own_baselines, *design.gate_arms))
+        competent = base.competent.get(name)
+        bar = competent if isinstance(competent, str) else None
+        bars = () if bar is None else (bar,)
+        needed = dict.fromkeys((*chain, *question.others, *design.pairing.own_baselines, *design.gate_arms, *bars))
         cells = {arm: self.plan.trial_ids(base.benchmark, arm) for arm in needed}
         unit, better = (fact.unit, fact.better) if metric is None else (metric.unit, metric.better)
         overrides = self.suite.benchmarks[base.benchmark].used.set
@@ -175,7 +178,7 @@ class DesignBuilder:
             floor=FLOORS.get(unit.lower()) if floor is None else floor,
             relative_floor=RELATIVE_FLOORS.get(unit.lower()),
             smallest=metric.smallest if metric is not None else None, perfect=_perfect(metric),
-            competent=base.competent.get(name), teacher="teacher" if teacher_trials else None,
+            competent=None if isinstance(competent, str) else competent, bar=bar, teacher="teacher" if teacher_trials else None,
             teacher_trials=teacher_trials, unequal=unequal, invalid=invalid,
             # equal for benchmarks whose trials are the same
             place=f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by,

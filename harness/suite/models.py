@@ -114,7 +114,11 @@ class Prerequisite(Strict):
 
 
 class ScaleBlock(Strict):
-    """What a scale changes against ``paper``; under ``paper`` itself, everything."""
+    """What a scale changes against ``paper``; under ``paper`` itself, everything.
+
+    ``competent``: by metric the figure that a baseline must reach, or an arm whose score on the same seeds it must: a
+    trivial predictor. A baseline below it makes its claims ``weak baseline``.
+    """
 
     about: str = ""
     data: dict[str, Any] = {}
@@ -122,7 +126,7 @@ class ScaleBlock(Strict):
     recipe: dict[str, Any] = {}
     prerequisites: dict[Identifier, Prerequisite] = {}
     stands_for: list[Name] = []
-    competent: dict[str, float] = {}
+    competent: dict[str, float | Name] = {}
     arms: list[Name] | None = None
 
 
