@@ -178,8 +178,9 @@ class DesignBuilder:
             floor=FLOORS.get(unit.lower()) if floor is None else floor,
             relative_floor=RELATIVE_FLOORS.get(unit.lower()),
             smallest=metric.smallest if metric is not None else None, perfect=_perfect(metric),
-            competent=None if isinstance(competent, str) else competent, bar=bar, teacher="teacher" if teacher_trials else None,
-            teacher_trials=teacher_trials, unequal=unequal, invalid=invalid,
+            competent=None if isinstance(competent, str) else competent, bar=bar,
+            teacher="teacher" if teacher_trials else None, teacher_trials=teacher_trials,
+            unequal=unequal, invalid=invalid,
             # equal for benchmarks whose trials are the same
             place=f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by,
         )  # fmt: skip
