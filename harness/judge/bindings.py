@@ -140,6 +140,9 @@ class DesignBuilder:
         if not blocks:
             which = f"'{absent[0]}' has no" if len(absent) == 1 else f"none of {', '.join(absent)} has a"
             return _stopped(design, f"{which} block at the scale {self.plan.scale}")
+        if design.is_stand_in and not self.binding.stand_in:
+            reason = "the claim is about these very networks and data, which a stand-in does not have"
+            return _stopped(replace(design, blocks=()), reason, Verdict.NOT_COMPARABLE)
         estimand, question = self._measured(design), design.question
         log_ratio = estimand.unit.lower() in TIMES
         design = replace(design, estimand=estimand, pairing=replace(design.pairing, log_ratio=log_ratio))
@@ -168,7 +171,10 @@ class DesignBuilder:
         question, fact = design.question, self.fact
         deciding = question.against if question.kind == "ordering" else question.against[:1]
         chain = (str(self.binding.arm), *(() if question.mode == "absolute" else deciding))
-        needed = dict.fromkeys((*chain, *question.others, *design.pairing.own_baselines, *design.gate_arms))
+        competent = base.competent.get(name)
+        bar = competent if isinstance(competent, str) else None
+        bars = () if bar is None else (bar,)
+        needed = dict.fromkeys((*chain, *question.others, *design.pairing.own_baselines, *design.gate_arms, *bars))
         cells = {arm: self.plan.trial_ids(base.benchmark, arm) for arm in needed}
         unit, better = (fact.unit, fact.better) if metric is None else (metric.unit, metric.better)
         overrides = self.suite.benchmarks[base.benchmark].used.set
@@ -185,8 +191,9 @@ class DesignBuilder:
             relative_floor=RELATIVE_FLOORS.get(unit.lower()),
             smallest=metric.smallest if metric is not None else None,
             relative_smallest=metric.relative_smallest if metric is not None else None, perfect=_perfect(metric),
-            competent=base.competent.get(name), teacher="teacher" if teacher_trials else None,
-            teacher_trials=teacher_trials, unequal=unequal, invalid=invalid,
+            competent=None if isinstance(competent, str) else competent, bar=bar,
+            teacher="teacher" if teacher_trials else None, teacher_trials=teacher_trials,
+            unequal=unequal, invalid=invalid,
             # equal for benchmarks whose trials are the same
             place=f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by,
         )  # fmt: skip

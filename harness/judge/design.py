@@ -43,6 +43,7 @@ class DesignBlock:
         direction: the sign that makes the claimed direction positive in this metric.
         floor: smallest difference worth having at paper scale, in the metric's unit; ``relative_floor`` as a share of
             the baseline's mean. ``smallest`` and ``relative_smallest`` are the registered ones on a stand-in.
+        competent: what the deciding baseline must reach, or ``bar``, the arm whose score it must.
         place: names the stand-in that serves the benchmark, planned or not.
         unequal: what the two deciding arms differ in beyond the claim; ``invalid`` says why they cannot be compared.
         contrast: id of the test, where each benchmark has its own.
@@ -65,6 +66,7 @@ class DesignBlock:
     relative_smallest: float | None = None
     perfect: float | None = None
     competent: float | None = None
+    bar: str | None = None
     teacher: str | None = None
     teacher_trials: tuple[str, ...] = ()
     unequal: tuple[str, ...] = ()
@@ -222,7 +224,8 @@ class ClaimDesign:
         for block in self.blocks:
             parts += [("method", block.trials_of(block.chain[:1])), ("baseline", block.trials_of(block.chain[1:]))]
         for block in self.blocks:
-            beside = {"own baseline": own, "shown": others, "gate": gates}
+            bars = () if block.bar is None else (block.bar,)
+            beside = {"own baseline": own, "shown": (*others, *bars), "gate": gates}
             parts += [(side, block.trials_of(arms)) for side, arms in beside.items()]
             parts.append(("teacher", block.teacher_trials))
         sides: dict[str, str] = {}

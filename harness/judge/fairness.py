@@ -115,18 +115,24 @@ def shares_for_percent(block: DesignBlock, pairs: Sequence[Pairs]) -> str | None
     return None
 
 
-def weak_baseline(block: DesignBlock, scores: list[float]) -> str | None:
-    """Why the deciding baseline is not competent; None where it is, or no figure is stated."""
-    if block.competent is None or not scores:
+def weak_baseline(block: DesignBlock, evidence: Evidence, scores: list[float]) -> str | None:
+    """Why the deciding baseline is not competent; None where it is, or nothing says what it must reach.
+
+    Where an arm is the bar, its mean over its own seeds is; a claim against that arm itself has no other.
+    """
+    wanted, of = block.competent, "competent is"
+    if block.bar is not None:
+        stored = [evidence[trial] for trial in block.trials_of((block.bar,)) if trial in evidence]
+        reached = [value for trial in stored if (value := trial.value(block.metric, block.split)) is not None]
+        wanted = sum(reached) / len(reached) if reached and block.bar not in block.chain else None
+        of = f"{block.bar} reaches"
+    if wanted is None or not scores:
         return None
     mean = sum(scores) / len(scores)
-    weak = mean < block.competent if block.better == "higher" else mean > block.competent
+    weak = mean < wanted if block.better == "higher" else mean > wanted
     if not weak:
         return None
-    return (
-        f"weak baseline: {block.chain[-1]} reaches {mean:.4g} {block.unit} on {block.benchmark}; "
-        f"competent is {block.competent:.4g}"
-    )
+    return f"{block.chain[1]} reaches {mean:.4g} {block.unit} on {block.benchmark}; {of} {wanted:.4g}"
 
 
 def weak_teacher(block: DesignBlock, evidence: Evidence, students: list[float]) -> str | None:

@@ -112,9 +112,9 @@ def _stop_of(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -
     if any(not gate.passed for gate in gates):
         return Stop(Verdict.INACTIVE, "; ".join(str(gate) for gate in gates if not gate.passed))
     reason = block.invalid or _trouble(design, block, pairs, evidence)
-    if reason is None:
-        scores = examined.baseline
-        reason = fairness.weak_baseline(block, scores) or fairness.weak_teacher(block, evidence, scores)
+    if reason is None and (weak := fairness.weak_baseline(block, evidence, examined.baseline)):
+        return Stop(Verdict.WEAK_BASELINE, weak)
+    reason = reason or fairness.weak_teacher(block, evidence, examined.baseline)
     return None if reason is None else Stop(Verdict.INVALID, reason)
 
 
@@ -176,7 +176,7 @@ def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:
     stops = [each.stopped for each in blocks if each.stopped is not None]
     if len(blocks) == 1 or not stops:
         return stops[0] if stops else None
-    invalid = [stop for stop in stops if stop.verdict == Verdict.INVALID]
+    invalid = [stop for stop in stops if stop.verdict in (Verdict.INVALID, Verdict.WEAK_BASELINE)]
     if invalid:
         return invalid[0]
     inactive = [stop.reason for stop in stops if stop.verdict == Verdict.INACTIVE]

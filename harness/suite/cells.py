@@ -56,7 +56,7 @@ class Setting:
     stand_in: tuple[str, ...]
     about: str
     served_by: str
-    competent: Mapping[str, float]
+    competent: Mapping[str, float | str]
     arms: tuple[str, ...] | None
     prerequisites: Mapping[str, Prerequisite] = field(default_factory=dict)
 

@@ -79,6 +79,9 @@ def _block(
             yield Problem(node.find(place), f"'{other}' has its own block for {scale}")
     yield from absent(node, (scale, "arms"), "no arm", block.arms or (), suite.model.arms)
     yield from absent(node, (scale, "competent"), "no metric", block.competent, benchmark.model.metrics)
+    for metric, bar in block.competent.items():
+        if isinstance(bar, str):
+            yield from absent(node, (scale, "competent", metric), "no arm", [bar], suite.model.arms)
 
 
 def _problems(node: Node, path: tuple[str, ...], mistakes: Iterator[Mistake]) -> Iterator[Problem]:

@@ -12,10 +12,14 @@ from torch import Tensor, nn
 from methods.cards import MethodCard, Uniform
 from methods.checks import check_choice
 from methods.norms.probes import RegionShift
-from methods.norms.regions import ImageNorm, Rules, hole_mask, normalize_regions
+from methods.norms.regions import ImageNorm, Rules, blend_regions, hole_mask, normalize_regions
 from methods.precision import widen
 
-OPTIONS: dict[str, tuple[str, ...]] = {"epsilon": ("released", "paper"), "statistics": ("released", "paper")}
+OPTIONS: dict[str, tuple[str, ...]] = {
+    "epsilon": ("released", "paper"),
+    "statistics": ("released", "paper"),
+    "mask": ("hard", "soft"),
+}
 
 
 class RegionNormLearned(ImageNorm):
@@ -36,6 +40,8 @@ class RegionNormLearned(ImageNorm):
         eps: see RN-B.
         epsilon: ``released`` adds eps/f_r, ``paper`` eps.
         statistics: ``released`` pools the batch, ``paper`` normalises image by image.
+        mask: ``soft`` (an ablation) takes the map itself as the share that a position has in the region, and lets
+            gradients through; the threshold then only says which region is reported.
 
     Raises:
         ValueError: an unknown option.
@@ -53,11 +59,12 @@ class RegionNormLearned(ImageNorm):
         eps: float = 1e-5,
         epsilon: str = "released",
         statistics: str = "released",
+        mask: str = "hard",
     ) -> None:
         super().__init__()
-        for name, value in {"epsilon": epsilon, "statistics": statistics}.items():
+        for name, value in {"epsilon": epsilon, "statistics": statistics, "mask": mask}.items():
             check_choice(self.name, name, value, OPTIONS[name])
-        self.channels, self.threshold = channels, threshold
+        self.channels, self.threshold, self.soft = channels, threshold, mask == "soft"
         self.rules = Rules(eps, fixed_eps=epsilon == "paper", per_image=statistics == "paper")
         padding = self.kernel // 2
         self.attention = nn.Conv2d(2, 1, self.kernel, padding=padding, bias=False)
@@ -74,7 +81,10 @@ class RegionNormLearned(ImageNorm):
         region = 1 - (self.threshold - attention.detach().to(wide.dtype)).sign().clamp(min=0)
         if self.record and not torch.compiler.is_compiling():
             self._observe_region(wide, region > 0, mask)
-        core = normalize_regions(wide, region, self.rules)
+        if self.soft:
+            core = blend_regions(wide, attention.to(wide.dtype), self.rules)
+        else:
+            core = normalize_regions(wide, region, self.rules)
         return (core * (1 + self.gamma_conv(attention)) + self.beta_conv(attention)).to(x.dtype)
 
     @torch.no_grad()

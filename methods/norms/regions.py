@@ -217,6 +217,30 @@ class _RegionNorm(torch.autograd.Function):
         return grad_x, None, None, by_gamma, by_shift if ctx.shifts == 2 else by_shift.sum(0, keepdim=True)
 
 
+def blend_regions(x: Tensor, weight: Tensor, rules: Rules) -> Tensor:
+    """Normalise by two regions that overlap: each by its weighted mean and variance, the results blended.
+
+    With weights of 0 and 1 this is ``normalize_regions``. It is not in the paper.
+
+    Args:
+        x: feature maps, (B, C, H, W), float32 or wider.
+        weight: of the first region, in [0, 1], (B, 1, H, W); the second has the rest.
+        rules: eps and pooling.
+
+    Returns:
+        (B, C, H, W), differentiable in x and in the weights.
+    """
+    blended = torch.zeros_like(x)
+    whole = _sum_positions(torch.ones_like(weight), rules.per_image)
+    for region in (weight, 1 - weight):
+        size = _sum_positions(region, rules.per_image).clamp(min=1e-6)
+        centred = x - _sum_positions(region * x, rules.per_image) / size
+        variance = _sum_positions(region * centred.square(), rules.per_image) / size
+        eps = rules.eps if rules.fixed_eps else rules.eps * whole / size
+        blended = blended + region * centred * (variance + eps).rsqrt()
+    return blended
+
+
 def normalize_regions(
     x: Tensor, hole: Tensor, rules: Rules, gamma: Tensor | None = None, shift: Tensor | None = None
 ) -> Tensor:

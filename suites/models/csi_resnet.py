@@ -47,8 +47,9 @@ class CsiEncoder(nn.Module):
     the one channel and a ResNet-18 whose stem takes one channel (papers' network: RS2002/KNN-MMD model.py).
     """
 
-    def __init__(self, width: int, dimension: int) -> None:
+    def __init__(self, width: int, dimension: int, deviation: str = "biased", stem: str = "he") -> None:
         super().__init__()
+        self.sample = deviation == "sample"
         self.input_norm = nn.BatchNorm2d(1)
         self.conv1 = nn.Conv2d(1, width, 7, 2, 3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -60,10 +61,12 @@ class CsiEncoder(nn.Module):
             before = after
         self.fc = nn.Linear(before, dimension)
         he_initialise(self)
+        if stem == "torch":
+            self.conv1.reset_parameters()
 
     def forward(self, amplitudes: Tensor) -> Tensor:
         """Embeddings (B, dimension)."""
-        maps = F.relu(self.bn1(self.conv1(self.input_norm(standardise(amplitudes)))))
+        maps = F.relu(self.bn1(self.conv1(self.input_norm(standardise(amplitudes, self.sample)))))
         maps = F.max_pool2d(maps, 3, 2, 1)
         for stage in range(STAGES):
             maps = getattr(self, f"layer{stage + 1}")(maps)
@@ -96,10 +99,16 @@ class CsiNetwork(nn.Module):
         return embedding, self.classifier(embedding)
 
 
-def standardise(amplitudes: Tensor) -> Tensor:
-    """Each subcarrier of (B, 1, T, S) to mean 0 and deviation 1 over time; a constant one to 0."""
+def standardise(amplitudes: Tensor, sample: bool = False) -> Tensor:
+    """Each subcarrier of (B, 1, T, S) to mean 0 and deviation 1 over time; a constant one to 0.
+
+    ``sample`` takes the deviation of a sample (over T − 1), as the released code does, instead of the biased one.
+    """
     centred = amplitudes - amplitudes.mean(dim=2, keepdim=True)
     deviation = centred.square().mean(dim=2, keepdim=True).sqrt()
+    if sample:
+        steps = amplitudes.shape[2]
+        deviation = deviation * (steps / (steps - 1)) ** 0.5
     return centred / deviation.clamp_min(1e-5)
 
 
@@ -109,6 +118,8 @@ class CsiResNetOptions:
 
     width: int = option(64, "channels of the first stage; 64 as published", low=2)
     dimension: int = option(64, "of the embedding and of the classifier's hidden layers", low=2)
+    deviation: str = option("biased", "that windows are standardised by", choices=("biased", "sample"))
+    stem: str = option("he", "how the first convolution starts; torch: its default", choices=("he", "torch"))
     pretrained: bool = option(False, "start from the ImageNet weights of the prerequisite 'backbone'")
 
 
@@ -121,7 +132,7 @@ def build(request: ModelRequest[CsiResNetOptions]) -> CsiNetwork:
     """
     options = request.options
     width, dimension = options.width, options.dimension
-    encoder = CsiEncoder(width, dimension)
+    encoder = CsiEncoder(width, dimension, options.deviation, options.stem)
     if options.pretrained:
         load_imagenet(encoder, request.prerequisites.get("backbone"))
     return CsiNetwork(encoder, int(request.facts["classes"]), dimension)

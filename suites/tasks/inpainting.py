@@ -285,7 +285,8 @@ class RegionProbe(LatestProbe):
 
         ``mean_shift.first`` and ``std_ratio.first`` are of the first norm's input: the hole's mean against the valid
         region's in deviations of the latter, and the ratio of deviations. ``mean_shift`` is the mean over the encoder's
-        other norms: what the first has left. ``rnl_share`` is the mean share of positions in RN-L's region,
+        other norms: what the first has left; ``mean_shift.blocks`` that over the residual blocks' norms, where RN is
+        given no mask any more. ``rnl_share`` is the mean share of positions in RN-L's region,
         ``rnl_alive`` the share of layers in which it lies between 0.01 and 0.99, ``rnl_iou`` the mean overlap with
         the hole or, where larger, the overlap with the rest: no layer is told which of the two its region is.
         """
@@ -299,6 +300,9 @@ class RegionProbe(LatestProbe):
             values = [layer[name] for layer in others if name in layer]
             if values:
                 result[name] = sum(values) / len(values)
+        beyond = [layer["mean_shift"] for layer in layers["blocks"] if "mean_shift" in layer]
+        if beyond:
+            result["mean_shift.blocks"] = sum(beyond) / len(beyond)
         learned = [layer for place in PLACES for layer in layers[place] if "region_share" in layer]
         if learned:
             shares = [layer["region_share"] for layer in learned]

@@ -146,8 +146,7 @@ class NormProbe:
             for row, name in enumerate(STATISTICS):
                 if name in own:
                     reference[row] = own[name]
-            scale = torch.stack([reference[1].sqrt(), reference[1], reference[2]]).clamp(min=1e-12)
-            away = (batch - reference).abs() / scale
+            away = distance(batch, reference)
             self._keep("batch_stat_deviation", float(away[:2].mean()))
             for name, value in zip(STATISTICS, away.median(1).values.tolist(), strict=True):
                 self._keep(f"batch_{name}_deviation", value)
@@ -161,6 +160,15 @@ class NormProbe:
         if step == self.step - 1:
             self._keep("normaliser_deviation", float(((divisor - before).abs() / before.clamp(min=1e-12)).mean()))
         self.divisors[number] = (self.step, divisor)
+
+
+def distance(batch: Tensor, reference: Tensor) -> Tensor:
+    """How far a batch's statistics lie from others, both (2 or 3, C): mean, variance, mean square where it is there.
+
+    The mean's distance is in deviations of the reference, the others are relative to it.
+    """
+    scale = torch.stack([reference[1].sqrt(), *reference[1:]]).clamp(min=1e-12)
+    return (batch - reference).abs() / scale
 
 
 def _normalised_input(norm: nn.Module, x: Tensor) -> Tensor:

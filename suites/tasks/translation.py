@@ -24,12 +24,14 @@ from harness.trial.options import option
 from suites.data.parallel import Parallel
 from suites.tasks.beam import BeamSearch
 from suites.tasks.common import evaluating
+from suites.tasks.image_reference import image_deviation
 from suites.tasks.norm_probe import NormProbe
 from suites.tasks.subwords import END, PADDING, BytePairs, Pieces, joined
 
 _HYPHEN = re.compile(r"(?<=\S)-(?=\S)")
 SHOWN = 12  # translations of the test that are kept as text
 DECODED_TOKENS = 8192  # source tokens that are decoded side by side
+SIDES, ORDER = ("text", "images"), 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,7 @@ class TranslationOptions:
     decode_limit: int = option(200, "largest number of tokens that are decoded", low=1)
     average: int = option(0, "test scores of the mean of the weights after so many last epochs", low=0)
     compound_split: bool = option(False, "split words at hyphens before BLEU, on both sides")
+    statistics_of: str = option("text", "whose batch statistics are reported; images: ten times theirs", choices=SIDES)
 
 
 class Translation(Task):
@@ -87,7 +90,7 @@ class Translation(Task):
         target="Translation",
         summary="sentences from one language to another, scored by BLEU and chrF",
         slots=("optimizer", "norm"),
-        metrics=("bleu", "chrf", "loss", "trivial.bleu", "trivial.chrf"),
+        metrics=("bleu", "chrf", "loss", "steps-to-nan", "trivial.bleu", "trivial.chrf"),
         reads=("parallel-text",),
         options=TranslationOptions,
     )
@@ -187,7 +190,8 @@ class Translation(Task):
         with self._averaged(split == "test"), evaluating(self.model):
             loss = self._nats(text)
             hypotheses = self.translate(text)
-        scored = {"loss": loss}
+        # whoever diverged has no scores, and loses its pair where divergence counts
+        scored = {"loss": loss, "steps-to-nan": float(self.total)}
         for prefix, lines in (("", hypotheses), ("trivial.", text.originals)):
             pair, split_words = (lines, text.references), self.options.compound_split
             scored[f"{prefix}bleu"] = bleu(*pair, tokenised=self.data.tokenised, compound_split=split_words)
@@ -250,11 +254,18 @@ class Translation(Task):
         return self.norm_probe
 
     def mechanisms(self) -> dict[str, float]:
-        """Of arms that fill a norm slot: the last perplexity of target tokens on validation."""
+        """Of arms that fill a norm slot: the last perplexity of target tokens on validation.
+
+        With ``statistics_of: images`` the deviation of batch statistics is ten times, an order of magnitude above, that
+        of a BatchNorm network on images: what the text's is to exceed.
+        """
         if self.norm_probe is None or "validation" not in self.texts:
             return {}
+        images = self.options.statistics_of == "images"
+        found = {"batch_stat_deviation": ORDER * image_deviation(self.streams)} if images else {}
         with evaluating(self.model):
-            return {"validation_perplexity": math.exp(min(700.0, self._nats(self.texts["validation"])))}
+            found["validation_perplexity"] = math.exp(min(700.0, self._nats(self.texts["validation"])))
+        return found
 
     def state(self) -> dict[str, Any]:
         """Weights after the last epochs."""

@@ -7,6 +7,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from methods.norms import BatchNormImage, InstanceNormImage, RegionNormBasic, RegionNormLearned
+from methods.norms.regions import Rules, blend_regions, normalize_regions
 
 BETAS = ("hole_beta", "valid_beta")
 PARAMETERS = ("hole_gamma", "hole_beta", "valid_gamma", "valid_beta")
@@ -358,3 +359,24 @@ def test_errors_say_what_is_valid():
         RegionNormBasic(3, shift="both")
     with pytest.raises(ValueError, match="running, batch"):
         BatchNormImage(3, statistics="instance")
+
+
+@pytest.mark.parametrize("per_image", [False, True])
+@pytest.mark.parametrize("fixed_eps", [False, True])
+def test_blended_regions_of_whole_weights_are_the_hard_ones(per_image, fixed_eps):
+    x, mask, rules = data(), holes(), Rules(1e-2, fixed_eps, per_image)
+    torch.testing.assert_close(blend_regions(x, mask, rules), normalize_regions(x, mask, rules))
+
+
+def test_a_soft_mask_learns_from_the_output():
+    """Through the hard mask the attention convolution hears of γ and β alone, through the soft one of the core too."""
+    heard = {}
+    for mask in ("hard", "soft"):
+        torch.manual_seed(3)
+        norm = RegionNormLearned(3, mask=mask).double()
+        for convolution in (norm.gamma_conv, norm.beta_conv):
+            nn.init.zeros_(convolution.weight)
+        (norm(data()) ** 3).sum().backward()
+        heard[mask] = norm.attention.weight.grad
+    assert float(heard["hard"].abs().max()) == 0
+    assert float(heard["soft"].abs().max()) > 0

@@ -236,3 +236,15 @@ def test_the_network_sees_nothing_static() -> None:
     scaled = windows * torch.rand(3, 1, 1, 8).add(0.5) + torch.rand(3, 1, 1, 8)
     torch.testing.assert_close(standardise(windows), standardise(scaled), rtol=1e-3, atol=1e-3)
     assert torch.equal(standardise(torch.ones(1, 1, 5, 2)), torch.zeros(1, 1, 5, 2))
+
+
+def test_a_sample_s_deviation_and_torch_s_stem_are_the_released_ones() -> None:
+    windows = 3 + 2 * torch.randn(2, 1, 25, 6, generator=torch.Generator().manual_seed(4))
+    deviation, mean = torch.std_mean(windows, dim=2, keepdim=True)
+    torch.testing.assert_close(standardise(windows, sample=True), (windows - mean) / deviation)
+    torch.manual_seed(0)
+    ours = CsiEncoder(8, 4, "sample", "torch")
+    bound = ours.conv1.weight[0].numel() ** -0.5  # torch draws uniformly within one over the root of the inputs
+    assert 0.9 * bound < float(ours.conv1.weight.detach().abs().max()) <= bound
+    expected = ours(standardise(windows) * (24 / 25) ** 0.5)  # standardised again: by the same mean and deviation
+    torch.testing.assert_close(ours(windows), expected, rtol=1e-3, atol=1e-4)

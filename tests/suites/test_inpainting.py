@@ -168,10 +168,12 @@ def test_probe_measures_shift_and_regions() -> None:
     assert probe is not None
     found = probe.measure()  # type: ignore[attr-defined]
     assert found["mean_shift.first"] > 0.1
-    assert {"mean_shift", "rnl_share", "rnl_alive", "rnl_iou"} <= set(found)
+    assert {"mean_shift", "mean_shift.blocks", "rnl_share", "rnl_alive", "rnl_iou"} <= set(found)
     assert not any(getattr(part, "record", False) for part in task.model.modules())
     plain = made(norms=BN)
-    assert "rnl_iou" not in plain.probe(plain.model).measure()  # type: ignore[union-attr]
+    of_plain = plain.probe(plain.model).measure()  # type: ignore[union-attr]
+    assert "rnl_iou" not in of_plain
+    assert of_plain["mean_shift.blocks"] > 0
     # Alone and among others an image is filled differently, except where nothing is pooled.
     assert task.mechanisms()["batch_mates"] > 1e-4
     paper = {name: Slot(slot.name, slot.factory, {"statistics": "paper"}) for name, slot in RN.items()}

@@ -25,13 +25,15 @@ from harness.errors import HarnessError, MissingDataError
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
 from harness.trial.contracts import ModelRequest, Slot
+from harness.trial.seeds import Streams
 from methods.norms.powernorm import PowerNorm
 from suites.data.parallel import Parallel
 from suites.data.phrases import english_number, german_number
 from suites.data.types import Text
 from suites.models import tensorized_lm, transformer
 from suites.tasks.beam import BeamSearch
-from suites.tasks.norm_probe import NormProbe
+from suites.tasks.image_reference import image_deviation
+from suites.tasks.norm_probe import NormProbe, distance
 from suites.tasks.subwords import END, PADDING, UNKNOWN, BytePairs, Pieces
 from suites.tasks.translation import bleu, chrf, mean_of
 
@@ -432,3 +434,23 @@ def test_learns_translations_and_not_from_shuffled_targets() -> None:
     assert scores[0]["loss"] < scores[1]["loss"] - 0.1, scores
     assert scores[0]["chrf"] > scores[0]["trivial.chrf"] + 10, scores
     assert scores[0]["chrf"] > scores[1]["chrf"] + 10, scores
+
+
+def test_the_image_network_repeats_itself_and_fluctuates_less_than_an_order_of_magnitude_says() -> None:
+    before = torch.random.get_rng_state()
+    first, again = image_deviation(Streams(0)), image_deviation(Streams(0))
+    assert first == again
+    assert 0.02 < first < 0.1
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_distance_is_in_deviations_and_shares() -> None:
+    running = torch.tensor([[1.0, 0.0], [4.0, 1.0]])
+    batch = torch.tensor([[2.0, 0.5], [6.0, 0.5]])
+    torch.testing.assert_close(distance(batch, running), torch.tensor([[0.5, 0.5], [0.5, 0.5]]))
+
+
+def test_a_finished_training_counts_all_of_its_steps() -> None:
+    task = replace(TINY, recipe={**TINY.recipe, "steps": 7}).build(0)
+    task.build()
+    assert task.evaluate("test").metrics["steps-to-nan"] == 7

@@ -14,6 +14,7 @@ from judge_support import World, around, benchmark, binding, fact, flat, write_s
 
 import harness
 from harness import stats
+from harness.errors import SuiteError
 from harness.judge.verdicts import SENSITIVE, Criteria, Reading, decide, least_favourable
 from harness.suite.models import Gate
 from harness.vocabulary import Verdict
@@ -322,9 +323,28 @@ class TestFairness:
     def test_weak_baseline(self, tmp_path: Path) -> None:
         ours = "{role: method, optimizer: {name: sgd, lr: 0.5}}"
         weak = self.judged(tmp_path, ours, competent={"score": 51})
-        assert weak["verdict"] == "invalid"
-        assert "weak baseline" in weak["design"]["reason"]
+        assert weak["verdict"] == "weak baseline"
+        assert weak["design"]["reason"] == "base reaches 50 percent on a; competent is 51"
         assert self.judged(tmp_path, ours, competent={"score": 49})["verdict"] == "direction confirmed"
+
+    def test_an_arm_is_the_bar(self, tmp_path: Path) -> None:
+        """A trivial predictor on the same seeds; whoever is compared with it needs no other bar."""
+        benchmarks = benchmark("a", competent={"score": "other"})
+        facts, bound = [fact("c"), fact("bar")], [binding("c"), binding("bar", against=["other"])]
+        suite = write_suite(tmp_path, facts, bound, benchmarks=benchmarks)
+        scores = {("a", "ours"): [52.0, 52.1, 51.9], ("a", "base"): [50.0, 50.1, 50.1]}
+        for level, word in ((50.5, "weak baseline"), (49.5, "direction confirmed")):
+            rows = World(suite, scores | {("a", "other"): [level, level + 0.1, level]}).verdicts()
+            assert rows["c"]["verdict"] == word
+            assert rows["bar"]["verdict"] == "direction confirmed"
+        assert (
+            "other reaches" in World(suite, scores | {("a", "other"): [51.0] * 3}).verdicts()["c"]["design"]["reason"]
+        )
+        assert World(suite, scores).verdicts()["c"]["verdict"] == "direction confirmed"  # the bar has not run
+
+    def test_a_bar_that_is_no_arm_is_told_at_its_place(self, tmp_path: Path) -> None:
+        with pytest.raises(SuiteError, match="no arm 'nobody'"):
+            write_suite(tmp_path, [fact("c")], [binding("c")], benchmarks=benchmark("a", competent={"score": "nobody"}))
 
 
 def test_sequential_uses_anytime_intervals_only(tmp_path: Path) -> None:
