@@ -128,6 +128,9 @@ class DesignBuilder:
         if not blocks:
             which = f"'{absent[0]}' has no" if len(absent) == 1 else f"none of {', '.join(absent)} has a"
             return _stopped(design, f"{which} block at the scale {self.plan.scale}")
+        if design.is_stand_in and not self.binding.stand_in:
+            reason = "the claim is about these very networks and data, which a stand-in does not have"
+            return _stopped(replace(design, blocks=()), reason, Verdict.NOT_COMPARABLE)
         estimand, question = self._measured(design), design.question
         log_ratio = estimand.unit.lower() in TIMES
         design = replace(design, estimand=estimand, pairing=replace(design.pairing, log_ratio=log_ratio))

@@ -23,8 +23,9 @@ def check_claims(suite: Suite) -> Iterator[Problem]:
     """Every claim of the paper is bound once or unbound with a reason, to what exists and runs."""
     seen: set[str] = set()
     primary: dict[tuple[Any, ...], int] = {}
+    written = len(suite.model.claims) - len(suite.model.interventions)
     for number, binding in enumerate(suite.model.claims):
-        path = ("claims", number)
+        path = ("claims", number) if number < written else ("interventions", number - written)
         if binding.id in seen:
             yield Problem(suite.node.find((*path, "id")), f"the claim '{binding.id}' is bound twice")
         seen.add(binding.id)

@@ -34,7 +34,7 @@ class LoadedBenchmark:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A whole suite: its own file, its benchmarks and the claims of its paper by id."""
+    """A whole suite: its own file, its benchmarks and the claims of its paper by id, its interventions after them."""
 
     path: Path
     model: SuiteFile
@@ -70,7 +70,9 @@ def read_suite(path: Path) -> Suite:
         node = expand(model, node)
         model = _validate(SuiteFile, node)
     benchmarks = {name: _benchmark(path, model, node, name, used, read) for name, used in model.benchmarks.items()}
-    return Suite(path, model, node, benchmarks, _facts(path, model, node))
+    facts = _facts(path, model, node) | _interventions(model, node, benchmarks)
+    bound = [*model.claims, *(one.binding() for one in model.interventions)]
+    return Suite(path, model.model_copy(update={"claims": bound}), node, benchmarks, facts)
 
 
 def find_suite(which: str | Path) -> Path:
@@ -181,4 +183,20 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
         facts[fact.id] = fact
     if problems:
         raise SuiteError(problems)
+    return facts
+
+
+def _interventions(suite: SuiteFile, node: Node, benchmarks: Mapping[str, LoadedBenchmark]) -> dict[str, Fact]:
+    """The interventions by id, each said as a claim is."""
+    facts: dict[str, Fact] = {}
+    for number, one in enumerate(suite.interventions):
+        here: tuple[str | int, ...] = ("interventions", number)
+        problems = list(absent(node, (*here, "benchmarks"), "no benchmark", one.benchmarks, benchmarks))
+        known = {} if problems else benchmarks[one.benchmarks[0]].model.metrics
+        if not problems:
+            says = f"benchmark '{one.benchmarks[0]}' has no metric"
+            problems += absent(node, (*here, "metric"), says, [one.metric], known)
+        if problems:
+            raise SuiteError(problems)
+        facts[one.id] = one.fact(suite.suite, known[one.metric])
     return facts

@@ -1,43 +1,22 @@
 """The typed form of suite, benchmark and claims files. A misspelt key is an error, never ignored."""
 
+# ruff: noqa: RUF012  (pydantic copies the defaults of fields)
+
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Discriminator,
-    Field,
-    ModelWrapValidatorHandler,
-    RootModel,
-    StringConstraints,
-    Tag,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
 
-from harness.suite.schema_errors import with_valid_keys
+from harness.suite.facts import Fact as Fact
+from harness.suite.facts import FactFile as FactFile
+from harness.suite.facts import Published as Published
+from harness.suite.strict import Identifier as Identifier
+from harness.suite.strict import Name as Name
+from harness.suite.strict import Strict as Strict
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\\]+$")]
-Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)]
 REPORTED = "reported"
 """In ``check:``, an identity that only the authors' files show."""
-
-
-class Strict(BaseModel):
-    """Frozen, no unknown keys, no silent conversion of types."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-    @model_validator(mode="wrap")
-    @classmethod
-    def _named(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        try:
-            return handler(value)
-        except ValidationError as error:
-            raise with_valid_keys(error, list(cls.model_fields)) from error
 
 
 class Paper(Strict):
@@ -224,7 +203,8 @@ class Binding(Strict):
     over them.
     ``check: reported`` marks an identity that only the authors' files show. ``domains: benchmarks`` (with ``scope:
     mean``): the claim is about domains such as persons or rooms, each a benchmark; seeds are averaged within a domain
-    and the test is over domains.
+    and the test is over domains. ``stand_in: false``: the claim is about these very networks and data (of pairs that
+    share a stand-in, some are published to win and some to lose), so that a stand-in is ``not comparable``.
     """
 
     id: Identifier
@@ -244,6 +224,7 @@ class Binding(Strict):
     baselines: list[Name] = []
     order: Literal["chain", "best"] | None = None
     domains: Literal["benchmarks"] | None = None
+    stand_in: bool = True
     note: str = ""
 
     @property
@@ -263,6 +244,38 @@ class Binding(Strict):
         if self.domains is not None and (self.scope != "mean" or len(self.benchmarks) < 2):
             raise ValueError("'domains: benchmarks' needs 'scope: mean' and at least two benchmarks")
         return self
+
+
+class Intervention(Strict):
+    """A suite's own test of a cause, no claim of the paper: the cause is changed, and the gain must change with it.
+
+    ``arm`` is to do better than the first of ``against``; with ``baselines`` (the arm's, then the other's) its gain is
+    to be the larger one. It is judged as a claim is, and its words say whether the gain shrank.
+    """
+
+    id: Identifier
+    statement: Annotated[str, StringConstraints(min_length=12)]
+    benchmarks: Annotated[list[Name], Field(min_length=1)]
+    arm: Name
+    against: Annotated[list[Name], Field(min_length=1)]
+    baselines: Annotated[list[Name], Field(max_length=2)] = []
+    metric: Identifier
+    mechanism: Gate | list[Gate] | None = None
+    on_divergence: Literal["worst", "invalid"] = "invalid"
+    note: str = ""
+
+    def binding(self) -> Binding:
+        """What it is judged by."""
+        given = self.model_dump(exclude={"statement"}, exclude_defaults=True)
+        return Binding.model_validate(given)
+
+    def fact(self, suite: str, metric: Metric) -> Fact:
+        """What it says, in the form of a claim."""
+        return Fact(
+            id=self.id, suite=suite, benchmark=self.benchmarks[0], metric=self.metric, unit=metric.unit,
+            better=metric.better, method=self.arm, baseline=self.against[0], published=Published(),
+            kind="intervention", statement=self.statement, source="an intervention of this suite", trust="derived",
+        )  # fmt: skip
 
 
 class Judging(Strict):
@@ -319,61 +332,6 @@ class Sweep(Strict):
     spaces: dict[Name, dict[str, SpaceRange | None]] = {}
 
 
-class Published(Strict):
-    """Numbers as printed."""
-
-    method: float | None = None
-    baseline: float | None = None
-    difference: float | None = None
-    computed_difference: float | None = None
-    gain_difference: float | None = None
-
-
-class Fact(Strict):
-    """One claim of a paper as its fact file has it."""
-
-    id: Identifier
-    suite: str
-    benchmark: str
-    model: str = ""
-    metric: str
-    unit: str
-    better: Literal["higher", "lower"]
-    method: str
-    baseline: str
-    published: Published
-    gain_difference: float | None = None
-    setting: str | None = None
-    kind: Literal["difference", "absolute", "ordering", "identity", "provenance", "reference", "mechanism"]
-    statement: str
-    source: str = ""
-    trust: Literal["published", "derived", "third-party"] = "published"
-
-    @property
-    def _gain(self) -> float | None:
-        """The difference of the gains over each one's own baseline, where the setting is mixed."""
-        return self.published.gain_difference if self.published.gain_difference is not None else self.gain_difference
-
-    @property
-    def direction(self) -> int:
-        """+1 where the claim says that the method's number is higher, −1 where lower (statistics.md)."""
-        p = self.published
-        printed = (self._gain if self.setting == "mixed" else None) or p.difference or p.computed_difference
-        return (1 if printed > 0 else -1) if printed else (1 if self.better == "higher" else -1)
-
-    @property
-    def effect(self) -> float | None:
-        """Δ: the published difference in the metric's unit, signed; None where none is printed."""
-        p = self.published
-        if self.setting == "mixed":
-            return self._gain
-        return p.difference or (p.computed_difference if p.computed_difference is not None else p.difference)
-
-
-class FactFile(RootModel[list[Fact]]):
-    """A claims file: a copy of the fact file's entries of one suite."""
-
-
 class SuiteFile(Strict):
     """One paper's arms, benchmarks, bindings of its claims."""
 
@@ -386,6 +344,7 @@ class SuiteFile(Strict):
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     benchmarks: Annotated[dict[Name, UsedBenchmark], Field(min_length=1)]
     claims: list[Binding] = []
+    interventions: list[Intervention] = []
     facts: str | list[Fact] = []
     judge: Judging = Judging()
     sweep: Sweep | None = None

@@ -168,6 +168,8 @@ class USKD(Objective):
         ce_weight: weight of cross-entropy.
         rank: see ``USKDOptions``, as for the next four. ``teacher`` (an ablation) needs ``teacher_logits``.
         zero_mass, zipf_over, smoothing, clamp: see there.
+        detach: cut the weak head's gradient off from the student (an ablation): the head still learns and ranks, and
+            supervises no layer. ``mu`` is then its rate alone.
         rank_seed: seed of the ``random`` rank's own stream.
 
     Raises:
@@ -191,9 +193,11 @@ class USKD(Objective):
         zipf_over: str = "all",
         smoothing: str = "squared",
         clamp: bool = False,
+        detach: bool = False,
         rank_seed: int = 0,
     ) -> None:
         super().__init__()
+        self.detach = detach
         self.options = USKDOptions(rank, zero_mass, zipf_over, smoothing, clamp)
         self.alpha, self.beta, self.mu, self.ce_weight = alpha, beta, mu, ce_weight
         self.weak_head = nn.Linear(feature_channels, classes)
@@ -226,7 +230,8 @@ class USKD(Objective):
     def terms(self, batch: DistillationBatch) -> dict[str, Tensor]:
         """``cross_entropy``, ``target``, ``non_target``, ``weak``."""
         student, labels = batch.logits, batch.labels
-        weak = self.weak_logits(batch.require("feature"))
+        feature = batch.require("feature")
+        weak = self.weak_logits(feature.detach() if self.detach else feature)
         targets = find_targets(labels, student, self.options.zero_mass)
         ranked_by = (batch.teacher_logits, self._drawn(student))
         non_target = uskd_non_target_loss(student, weak, targets, self.options, *ranked_by)
@@ -273,7 +278,7 @@ CARD = MethodCard(
     "Approach with Normalized Loss and Customized Soft Labels, ICCV 2023, arXiv 2303.13005",
     summary="soft labels without a teacher: the target's from the student, the others' from ranks by Zipf's law",
     required=("feature_channels", "classes"),
-    options={**OPTIONS, "clamp": (False, True)},
+    options={**OPTIONS, "clamp": (False, True), "detach": (False, True)},
     search_space={
         "alpha": Uniform(0.05, 2.0, log=True),
         "beta": Uniform(0.02, 1.0, log=True),

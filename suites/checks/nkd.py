@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
+from methods.distillation.cross_entropy import CrossEntropy
 from methods.distillation.dkd import nckd_loss
-from methods.distillation.inputs import DistillationBatch
+from methods.distillation.inputs import DistillationBatch, Objective
 from methods.distillation.kd import kd_loss
+from methods.distillation.logits import is_target, others_log_softmax
 from methods.distillation.nkd import NKD
 from methods.distillation.ranking import descending_order, rank_scores, zipf_masses
-from methods.distillation.uskd import USKDOptions, find_targets, target_labels, uskd_non_target_loss
+from methods.distillation.uskd import USKD, USKDOptions, find_targets, target_labels, uskd_non_target_loss
 from suites.checks.result import Check
+from suites.models.taps import tapped, taps_of
 
 ROWS, CLASSES = 64, 100
+COPIES = 3  # of every parameter: itself, its gradient, its momentum
 
 
 def _logits(seed: int, deviation: float = 2.0, rows: int = ROWS) -> tuple[Tensor, Tensor, Tensor]:
@@ -118,3 +123,56 @@ def zipf_not_contiguous(zipf_over: str = "all") -> Check:
     last = (descending_order(scores)[:, -1] == labels).double().mean()
     detail = f"contiguous on {100 * float(contiguous):.1f} % of rows, target last on {100 * float(last):.1f} %"
     return Check.exact(float(contiguous), float(last), "boolean", detail)
+
+
+def nontarget_sums_equal(normalise: bool = True) -> Check:
+    """NKD compares non-target parts of equal sum, whatever the networks say; KD's parts differ in their sums.
+
+    So it holds by construction, and what a training could show is in the claims beside it. ``ours`` is the mean
+    distance of the two sums over random rows, ``normalise`` as of NKD.
+    """
+    student, teacher, labels = _logits(6)
+    dropped = is_target(student, labels)
+    plain = [logits.softmax(dim=1).masked_fill(dropped, 0.0).sum(dim=1) for logits in (student, teacher)]
+    made = [others_log_softmax(logits, dropped).exp().masked_fill(dropped, 0.0) for logits in (student, teacher)]
+    normalised = [part.sum(dim=1) for part in made]
+    gaps = [float((one - other).abs().mean()) for one, other in (normalised, plain)]
+    detail = f"mean distance of the sums: NKD {gaps[0]:.1e}, KD {gaps[1]:.3f}"
+    return Check(ours=gaps[0 if normalise else 1], theirs=0.0, tolerance=1e-12, unit="probability", detail=detail)
+
+
+def negligible_cost(classes: int = 1000, tolerance: float = 0.05) -> Check:
+    """A training step of USKD takes no more than 5 % above one of cross-entropy, in arithmetic and in memory.
+
+    Counted, not timed, so that it is the same everywhere: multiplications of forward and backward pass, and bytes of
+    parameters (with gradient and momentum) and of what the backward pass keeps, for a ResNet-18 on 32 images of 224
+    pixels. ``ours`` is the larger of the two ratios.
+    """
+    plain, ours = _step_cost(CrossEntropy(), classes), _step_cost(USKD(256, classes), classes)
+    ratios = [cost / other for cost, other in zip(ours, plain, strict=True)]
+    detail = f"arithmetic × {ratios[0]:.4f}, memory × {ratios[1]:.4f}"
+    unit = "ratio of step time and of peak memory"
+    return Check(ours=max(ratios), theirs=1.0, tolerance=tolerance, unit=unit, detail=detail)
+
+
+def _step_cost(objective: Objective, classes: int) -> tuple[int, int]:
+    """Multiplications and bytes of one step; on the device ``meta``, where shapes are all that there is."""
+    from torchvision.models import resnet18
+
+    with torch.device("meta"):
+        network, images, labels = resnet18(num_classes=classes), torch.empty(32, 3, 224, 224), torch.zeros(32).long()
+    objective = objective.to("meta")
+    kept: dict[int, int] = {}
+
+    def note(saved: Tensor) -> Tensor:
+        storage = saved.untyped_storage()
+        kept[storage._cdata] = storage.nbytes()
+        return saved
+
+    counter = FlopCounterMode(display=False)
+    with counter, torch.autograd.graph.saved_tensors_hooks(note, lambda saved: saved):
+        with tapped(network, taps_of(network), last=False) as features:
+            logits = network(images)
+        objective(DistillationBatch(logits, labels, feature=features.middle)).total.backward()
+    parameters = sum(p.numel() * p.element_size() for p in nn.ModuleList([network, objective]).parameters())
+    return counter.get_total_flops(), COPIES * parameters + sum(kept.values())

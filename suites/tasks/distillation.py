@@ -26,7 +26,8 @@ from methods.precision import widen
 from suites.models.taps import Taps, tapped, taps_of
 from suites.tasks.augment import MixingOptions, mix_batch
 from suites.tasks.classification import SCORES, classified
-from suites.tasks.common import ImageTask, LatestProbe, NetworkWithLoss, evaluating, share_of
+from suites.tasks.common import ImageTask, LatestProbe, NetworkWithLoss, calibrate_batch_norms, evaluating, share_of
+from suites.tasks.weight_decay import DECAYED, decay_groups
 
 PROBED_IMAGES = 1024
 NEEDS_TEACHER = {"teacher", "teacher_feature", "teacher_head"}
@@ -48,6 +49,9 @@ class DistillationOptions(MixingOptions):
 
     label_smoothing: float = option(0.0, "share of every label spread over all classes", low=0, high=1)
     teacher_mode: str = option("eval", "mode of the teacher during training", choices=("eval", "train"))
+    teacher_temperature: float = option(1.0, "divides the teacher's logits before anything reads them", low=0.05)
+    decayed: str = option("all", "what weight decay reaches", choices=DECAYED)
+    precise_batch_norm: int = option(0, "training images that set BatchNorm's statistics before a score", low=0)
 
 
 class Distillation(ImageTask):
@@ -126,6 +130,8 @@ class Distillation(ImageTask):
         last = self.reads == "last"
         with torch.no_grad():
             logits, feature = _read(self.teacher, self.teacher_taps, images, "last" if last else None)
+        if self.options.teacher_temperature != 1:
+            logits = logits / self.options.teacher_temperature
         return logits, feature, self.teacher.get_submodule(self.teacher_taps.head) if last else None
 
     def batches(self, epoch: int) -> Iterator[StudentBatch]:
@@ -163,8 +169,18 @@ class Distillation(ImageTask):
         loss = self.objective(self.seen)
         return StepResult(loss.total, {f"term.{name}": value for name, value in loss.terms.items()})
 
+    def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:
+        """One group, or a second one without weight decay."""
+        return decay_groups(model, self.options.decayed)
+
     def scores(self, split: str) -> Evaluation:
-        """The student's scores as in classification, and which items were right."""
+        """The student's scores as in classification, and which items were right.
+
+        With ``precise_batch_norm`` the running statistics are first set to their mean over so many training images,
+        and the training goes on from these (PreciseBN, Wu and Johnson 2021, arXiv 2105.07576).
+        """
+        if self.options.precise_batch_norm:
+            calibrate_batch_norms(self.model, self.calibration(self.options.precise_batch_norm))
         return classified(self, self.model, split)
 
     def probe(self, model: nn.Module) -> Probe | None:

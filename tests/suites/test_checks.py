@@ -48,6 +48,8 @@ FLIPPED: dict[str, dict[str, dict[str, Any]]] = {
         "target_exceeds_one": {"clamp": True},
         "zero_mass_class_dropped": {"zero_mass": "paper"},
         "zipf_not_contiguous": {"zipf_over": "others"},
+        "nontarget_sums_equal": {"normalise": False},
+        "negligible_cost": {"classes": 20000},
     },
     "powernorm": {
         "nu_recursion": {"other_decay": 0.95},

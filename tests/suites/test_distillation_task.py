@@ -23,6 +23,7 @@ from suites.models.cnn import ConvNet
 from suites.models.taps import Taps, tapped, taps_of
 from suites.tasks.common import NetworkWithLoss
 from suites.tasks.distillation import Distillation, DistillationOptions
+from suites.tasks.weight_decay import DECAYED, decay_groups
 
 DATA = Cell(
     "-:-", "suites.data.digit_numbers:digit-pairs", "-:-", data_keys={"train": 200, "validation": 100, "test": 100}
@@ -246,3 +247,71 @@ def test_learns_from_labels_and_not_from_shuffled_ones() -> None:
         scores.append(task.evaluate("test").metrics["top1-accuracy"])
     assert scores[0] > 15
     assert scores[1] < 6
+
+
+def test_a_detached_weak_head_supervises_no_layer() -> None:
+    """The gradient of its own loss reaches the head, and no layer of the student."""
+    reached = {}
+    for detach in (False, True):
+        task = task_of("uskd", detach=detach, alpha=0.0, beta=0.0, ce_weight=0.0, mu=1.0)
+        model = task.build()
+        task.training_step(next(task.batches(0)), 0).loss.backward()
+        reached[detach] = {
+            n for n, p in model.named_parameters() if p.grad is not None and bool(p.grad.abs().max() > 0)
+        }
+    assert any(name.startswith("network.") for name in reached[False])
+    assert reached[True] == {"loss.weak_head.weight", "loss.weak_head.bias"}
+
+
+def test_the_teachers_temperature_divides_what_every_loss_reads() -> None:
+    read = {}
+    for temperature in (0.5, 1.0, 2.0):
+        task = task_of("nkd", teacher_temperature=temperature)
+        task.build()
+        batch = task.inputs_of(next(task.batches(0)), 0.0, with_teacher=True)
+        read[temperature] = temperature * batch.require("teacher_logits")
+    torch.testing.assert_close(read[0.5], read[1.0])
+    torch.testing.assert_close(read[2.0], read[1.0])
+
+
+def test_precise_statistics_are_those_of_the_training_images() -> None:
+    task = task_of("cross-entropy", precise_batch_norm=200)
+    task.build()
+    (norm, *_) = (part for part in task.model.modules() if isinstance(part, nn.BatchNorm2d))
+    seen: list[torch.Tensor] = []
+    norm.register_forward_pre_hook(lambda part, given: seen.append(given[0]) if part.training else None)
+    with torch.no_grad():
+        norm.running_mean.fill_(7.0)
+    task.evaluate("test")
+    assert len(seen) == 200 // task.recipe.batch_size
+    torch.testing.assert_close(norm.running_mean, torch.stack([x.mean((0, 2, 3)) for x in seen]).mean(0))
+    plain = task_of("cross-entropy")
+    plain.build()
+    plain.evaluate("test")
+    assert all(
+        bool((part.running_mean == 0).all()) for part in plain.model.modules() if isinstance(part, nn.BatchNorm2d)
+    )
+
+
+class Tokens(nn.Module):
+    """A class token, a position table, an embedding, a norm, a linear layer with a bias."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cls_token, self.pos_embed = (nn.Parameter(torch.zeros(1, n, 4)) for n in (1, 5))
+        self.patch = nn.Linear(3, 4)
+        self.norm = nn.LayerNorm(4)
+
+
+def test_weight_decay_spares_what_upstream_spares() -> None:
+    model = Tokens()
+    names = {id(p): name for name, p in model.named_parameters()}
+    spared = {}
+    for decayed in DECAYED:
+        groups = decay_groups(model, decayed)
+        assert {id(p) for group in groups for p in group["params"]} == set(names)
+        assert "weight_decay" not in groups[0]
+        spared[decayed] = {names[id(p)] for group in groups[1:] for p in group["params"] if group["weight_decay"] == 0}
+    assert spared["all"] == set()
+    assert spared["no-norms"] == {"norm.weight", "norm.bias"}
+    assert spared["weights"] == {"norm.weight", "norm.bias", "patch.bias", "cls_token", "pos_embed"}
