@@ -139,10 +139,15 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
     _must_exist("arm", wanted.arms, arms)
     asked = [name for name in suite.benchmarks if wanted.benchmarks is None or name in wanted.benchmarks]
     settings = {name: base for name in asked if (base := setting(suite, name, wanted.scale)) is not None}
-    primary = primary_cells(suite)
+    served = {name: base.served_by for name, base in settings.items()}
+    primary = {(served[name], arm) for name, arm in primary_cells(suite) if name in served}
     contents = _contents(arms, wanted, settings)
     references = {name: _reference(suite, base, arms, wanted) for name, base in settings.items()}
-    seeds = {cell: (*seeds_of(suite, wanted, cell in primary), *wanted.bought.get(cell, ())) for cell in contents}
+    seeds = {
+        # benchmarks that one stand-in serves are one experiment, with the seeds of its primary contrasts
+        (name, arm): (*seeds_of(suite, wanted, (served[name], arm) in primary), *wanted.bought.get((name, arm), ()))
+        for name, arm in contents
+    }
     trials: dict[str, Trial] = {}
     links: list[Link] = []
     for seed in sorted({seed for chosen in seeds.values() for seed in chosen}):
@@ -234,8 +239,8 @@ def primary_cells(suite: Suite) -> set[tuple[str, str]]:
     cells: set[tuple[str, str]] = set()
     for binding in suite.model.claims:
         if binding.primary and binding.arm is not None:
-            deciding = binding.against if suite.facts[binding.id].kind == "ordering" else binding.against[:1]
-            cells.update((name, arm) for name in binding.benchmarks for arm in (binding.arm, *deciding))
+            arms = (binding.arm, *binding.deciding(suite.facts[binding.id].kind))
+            cells.update((name, arm) for name in binding.benchmarks for arm in arms)
     return cells
 
 

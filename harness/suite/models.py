@@ -199,8 +199,9 @@ class Binding(Strict):
     """A claim bound to benchmarks and arms, or unbound with a reason.
 
     ``order`` is asked of orderings over several arms: ``chain`` (arm > against[0] > against[1] …) or ``best``
-    (arm above each). ``baselines``: own baselines of the arm and of ``against[0]``; the claim is judged on the gains
-    over them.
+    (arm above each); a difference may have it too, and then all of ``against`` decides, else the first of them.
+    ``shown``: comparators that never decide. ``baselines``: own baselines of the arm and of ``against[0]``; the claim
+    is judged on the gains over them.
     ``check: reported`` marks an identity that only the authors' files show. ``domains: benchmarks`` (with ``scope:
     mean``): the claim is about domains such as persons or rooms, each a benchmark; seeds are averaged within a domain
     and the test is over domains. ``stand_in: false``: the claim is about these very networks and data (of pairs that
@@ -212,6 +213,7 @@ class Binding(Strict):
     benchmarks: list[Name] = []
     arm: Name | None = None
     against: list[Name] = []
+    shown: list[Name] = []
     metric: Identifier | None = None
     scope: Literal["each", "all", "mean", "no_worse"] | Threshold = "each"
     primary: bool = False
@@ -232,6 +234,10 @@ class Binding(Strict):
         """The mechanism's gates."""
         given = self.mechanism
         return given if isinstance(given, list) else [] if given is None else [given]
+
+    def deciding(self, kind: str) -> list[Name]:
+        """The comparators that decide a claim of this kind: all of an ordering's, else the first."""
+        return self.against if kind == "ordering" or self.order is not None else self.against[:1]
 
     @model_validator(mode="after")
     def _bound_or_not(self) -> Binding:
