@@ -19,7 +19,8 @@ from harness.execute.worker import Job, run_job
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
 
-SEEDS = (100, 101)
+FIRST_SEED = 100
+"""Far above the seeds that are judged."""
 
 
 @click.command()
@@ -29,13 +30,20 @@ SEEDS = (100, 101)
 @click.option("--key", required=True, help="The override: a recipe key, data.KEY or model.KEY.")
 @click.option("--values", required=True, help="Its values, numbers separated by commas.")
 @click.option("--score", "scores", multiple=True, required=True, help="SPLIT:METRIC to print; one or several.")
-def main(suite: str, benchmark: str, arms: Sequence[str], key: str, values: str, scores: Sequence[str]) -> None:
+@click.option("--also", multiple=True, metavar="KEY=NUMBER", help="Another override, the same at every value.")
+@click.option("--seeds", default=2, show_default=True, help="How many.")
+def main(
+    suite: str, benchmark: str, arms: Sequence[str], key: str, values: str, scores: Sequence[str],
+    also: Sequence[str], seeds: int,
+) -> None:  # fmt: skip
     """Print a line for each value and arm: means of the scores over the seeds."""
     loaded = load_suite(suite)
+    kept = {name: float(number) for name, _, number in (one.partition("=") for one in also)}
+    chosen = tuple(range(FIRST_SEED, FIRST_SEED + seeds))
     print("value", "arm", *scores, sep="\t")
     for value in map(float, values.split(",")):
         for arm in arms:
-            plan = make_plan(loaded, Selection("mini", (benchmark,), (arm,), SEEDS, overrides={key: value}))
+            plan = make_plan(loaded, Selection("mini", (benchmark,), (arm,), chosen, overrides={**kept, key: value}))
             rows: list[list[float]] = []
             for trial in plan.trials:
                 with tempfile.TemporaryDirectory() as folder:

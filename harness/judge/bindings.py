@@ -95,11 +95,12 @@ class DesignBuilder:
     def _question(self) -> Question:
         binding, fact, scope = self.binding, self.fact, self.binding.scope
         deciding = binding.deciding(fact.kind)
+        beside = dict.fromkeys((*binding.against[len(deciding) :], *binding.shown))
         mode: Mode = "absolute" if fact.kind == "absolute" and fact.published.method is not None else "difference"
         return Question(
             claim_id=fact.id, suite=self.suite.name, kind=fact.kind,
             mode="check" if binding.check is not None else mode, benchmarks=tuple(binding.benchmarks),
-            arm=binding.arm, against=tuple(binding.against), others=tuple(dict.fromkeys((*binding.against[len(deciding) :], *binding.shown))),
+            arm=binding.arm, against=tuple(binding.against), others=tuple(beside),
             scope=f"at_least: {scope.at_least}" if isinstance(scope, Threshold) else scope,
             k=scope.at_least if isinstance(scope, Threshold) else None,
             order=binding.order or ("chain" if fact.kind == "ordering" else None), protocol=binding.protocol,

@@ -33,7 +33,7 @@ class AdversarialOptions(AugmentOptions):
     attack_steps: int = option(10, "PGD steps in training", low=0)
     evaluation_step: float = option(2 / 255, "length of a PGD step in evaluation", low=0)
     evaluation_steps: int = option(10, "PGD steps in evaluation", low=1)
-    attack_rule: str = option("steepest", "steepest: of that length in the ball's norm; sign: of each pixel", choices=STEPS)
+    attack_rule: str = option("steepest", "of a PGD step's length: in the ball's norm, or of each pixel", choices=STEPS)
     random_start: bool = option(True, "begin at a random point of the ball in training")
     evaluation_start: bool = option(True, "begin at a random point of the ball in evaluation")
     attacked_items: int = option(0, "test images that are attacked, evenly spaced; 0: all", low=0)
