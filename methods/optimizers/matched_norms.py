@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -46,9 +46,13 @@ class AdamWMatchedNorms(torch.optim.AdamW):
         delta: float = 0.1,
         wd_ratio: float = 0.1,
     ) -> None:
-        self._rule = Rule(delta, wd_ratio, eps, views="both", rows="all", project=True)
-        validate_rule(self._rule)
         super().__init__(params, lr, (betas[0], betas[1]), eps, weight_decay)
+        own = {"delta": delta, "wd_ratio": wd_ratio}
+        self.defaults.update(own)
+        for group in self.param_groups:
+            for name, value in own.items():
+                group.setdefault(name, value)
+            validate_rule(_rule_of(group))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
@@ -63,23 +67,27 @@ class AdamWMatchedNorms(torch.optim.AdamW):
             refuse_unsupported(type(self).__name__, p, p.grad)
         super().step()
         for p, (old, group) in before.items():
-            self._rescale(p, old, p.grad, group["lr"] * group["weight_decay"])
+            _rescale(p, old, p.grad, group["lr"] * group["weight_decay"], _rule_of(group))
         return loss
 
-    def _rescale(self, p: Tensor, old: Tensor, gradient: Tensor, decay: float) -> None:
-        """Give a parameter after AdamW's step, in place, the norms of AdamP's; ``old`` is what it was before."""
-        step = p - (1 - decay) * old
-        decision = decide(measure(old, gradient, step), old[0].numel(), self._rule)
-        view = int(decision.view)
-        if not view:
-            return
-        ratio = per_row(decision.ratio, old)
-        projected = (1 - decay * ratio) * old + step - per_row(decision.radial, old) * old
-        if view == 1:
-            factor = _row_norms(projected) / _row_norms(p).clamp_min(self._rule.eps)
-            p.mul_(per_row(factor, p))
-        else:
-            p.mul_(projected.norm() / p.norm().clamp_min(self._rule.eps))
+
+def _rule_of(group: Mapping[str, Any]) -> Rule:
+    return Rule(group["delta"], group["wd_ratio"], group["eps"], views="both", rows="all", project=True)
+
+
+def _rescale(p: Tensor, old: Tensor, gradient: Tensor, decay: float, rule: Rule) -> None:
+    """Give a parameter after AdamW's step, in place, the norms of AdamP's; ``old`` is what it was before."""
+    step = p - (1 - decay) * old
+    decision = decide(measure(old, gradient, step), old[0].numel(), rule)
+    view = int(decision.view)
+    if not view:
+        return
+    projected = (1 - decay * per_row(decision.ratio, old) - per_row(decision.radial, old)) * old + step
+    if view == 1:
+        factor = _row_norms(projected) / _row_norms(p).clamp_min(rule.eps)
+        p.mul_(per_row(factor, p))
+    else:
+        p.mul_(projected.norm() / p.norm().clamp_min(rule.eps))
 
 
 def _row_norms(weight: Tensor) -> Tensor:
