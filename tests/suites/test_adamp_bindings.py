@@ -45,7 +45,7 @@ def test_claims_on_adam_are_beaten_twice_everywhere() -> None:
 
 
 def test_gates_ask_for_the_paper_s_cause_and_not_for_batch_norm_or_a_rate() -> None:
-    """That the projection fires before BatchNorm is BatchNorm's doing; norms half as long again chose a learning rate."""
+    """That the projection fires before BatchNorm is BatchNorm's doing; norms half as long again chose a rate."""
     for binding in bindings().values():
         if binding.arm in ("adamp", "sgdp") and adamp().facts[binding.id].kind == "difference":
             decay = [gate for gate in binding.gates if gate.metric.startswith(GATED_BY)]
@@ -88,11 +88,11 @@ def test_controls_are_judged() -> None:
 
 
 @pytest.mark.parametrize("scale", ["mini", "small", "paper"])
-@pytest.mark.parametrize("benchmark", ["coco-centernet-imagenet", "coco-ssd-imagenet"])
-def test_detectors_from_weights_are_those_that_are_named(benchmark: str, scale: str) -> None:
-    base = block(benchmark, scale)
-    assert base.served_by == benchmark
-    assert base.model["kind"] == benchmark.split("-")[1]
+@pytest.mark.parametrize("detector", ["centernet", "ssd"])
+def test_detectors_from_weights_are_those_that_are_named(detector: str, scale: str) -> None:
+    base = block(f"coco-{detector}-imagenet", scale)
+    assert base.served_by == base.benchmark
+    assert base.model["kind"] == detector
     assert base.model["pretrained"] is True
 
 
@@ -106,12 +106,8 @@ def test_published_attacks_step_by_the_sign_and_are_scored_from_the_image() -> N
 
 def test_every_arm_runs_somewhere_and_doses_rise() -> None:
     arms = adamp().model.arms
-    runs = {
-        arm
-        for name in adamp().benchmarks
-        for scale in ("mini", "small", "paper")
-        for arm in block(name, scale).runs(arms)
-    }
+    blocks = [block(name, scale) for name in adamp().benchmarks for scale in ("mini", "small", "paper")]
+    runs = {arm for base in blocks for arm in base.runs(arms)}
     assert set(arms) == runs
     doses = [arms[name].optimizer for name in ("adamp-delta-0", "adamp-delta-1", "adamp-delta-inf")]
     deltas = [dose["delta"] for dose in doses if isinstance(dose, dict)]
