@@ -55,7 +55,7 @@ class AdamWMatchedNorms(torch.optim.AdamW):
             validate_rule(_rule_of(group))
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """AdamW's step, then the rescaling; returns what ``closure`` returns."""
         loss = None
         if closure is not None:
