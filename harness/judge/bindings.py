@@ -106,15 +106,16 @@ class DesignBuilder:
 
     def _question(self) -> Question:
         binding, fact, scope = self.binding, self.fact, self.binding.scope
-        ordering = fact.kind == "ordering"
+        deciding = binding.deciding(fact.kind)
+        beside = dict.fromkeys((*binding.against[len(deciding) :], *binding.shown))
         mode: Mode = "absolute" if fact.kind == "absolute" and fact.published.method is not None else "difference"
         return Question(
             claim_id=fact.id, suite=self.suite.name, kind=fact.kind,
             mode="check" if binding.check is not None else mode, benchmarks=tuple(binding.benchmarks),
-            arm=binding.arm, against=tuple(binding.against), others=() if ordering else tuple(binding.against[1:]),
+            arm=binding.arm, against=tuple(binding.against), others=tuple(beside),
             scope=f"at_least: {scope.at_least}" if isinstance(scope, Threshold) else scope,
             k=scope.at_least if isinstance(scope, Threshold) else None,
-            order=(binding.order or "chain") if ordering else None, protocol=binding.protocol,
+            order=binding.order or ("chain" if fact.kind == "ordering" else None), protocol=binding.protocol,
             domains=binding.domains, check=binding.check, note=binding.note,
         )  # fmt: skip
 
@@ -169,7 +170,7 @@ class DesignBuilder:
 
     def _block(self, base: Setting, name: str, metric: Metric | None, design: ClaimDesign) -> DesignBlock:
         question, fact = design.question, self.fact
-        deciding = question.against if question.kind == "ordering" else question.against[:1]
+        deciding = self.binding.deciding(fact.kind)
         chain = (str(self.binding.arm), *(() if question.mode == "absolute" else deciding))
         competent = base.competent.get(name)
         bar = competent if isinstance(competent, str) else None
@@ -247,7 +248,8 @@ class DesignBuilder:
         unit = blocks[0].unit if len({block.unit for block in blocks}) == 1 else "several units"
         metric = blocks[0].metric if len({block.metric for block in blocks}) == 1 else estimand.metric
         estimand = replace(estimand, metric=metric, unit=unit)
-        if not all(block.metric == fact.metric or (gains and block.unit == fact.unit) for block in blocks):
+        own = [gains and block.unit == fact.unit and not block.metric.startswith("mechanism.") for block in blocks]
+        if not all(block.metric == fact.metric or same for block, same in zip(blocks, own, strict=True)):
             return replace(estimand, direction=blocks[0].direction, delta=None)
         if unit.lower() not in TIMES:
             return estimand

@@ -247,13 +247,23 @@ def _replication(design: ClaimDesign, unit: Unit, word: str, family: CorrectedFa
 
 
 def _numbers(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> dict[str, Any]:
-    """What is shown beside the verdict: of the only comparison, or sums over several."""
+    """What is shown beside the verdict: counts over every comparison, and effects of the one that decides."""
     every = [each for examined in unit.blocks for each in examined.pairs]
     counts = {name: sum(getattr(each, name) for each in every) for name in COUNTS}
     unequal = [text for examined in unit.blocks for text in examined.block.unequal]
-    level = _level(design, unit, family)
-    single = _single(design, unit.blocks[0], every[0], level) if len(every) == 1 else {}
+    single: dict[str, Any] = {}
+    if len(unit.blocks) == 1 and every:
+        examined = unit.blocks[0]
+        at = min(range(len(every)), key=lambda place: _strength(every[place]))
+        decides = {"decided_against": examined.block.comparisons[at][1]} if len(every) > 1 else {}
+        single = _single(design, examined, every[at], _level(design, unit, family)) | decides
     return {"smallest": unit.smallest, **counts, "unequal": unequal, **single}
+
+
+def _strength(pairs: Pairs) -> float:
+    """Of several comparisons that must all hold the weakest decides; one with a lost pair is the weakest."""
+    effect = stats.hedges_d(pairs.values)
+    return -math.inf if math.isnan(effect) else effect
 
 
 def _single(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs, level: float) -> dict[str, Any]:

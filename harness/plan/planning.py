@@ -11,7 +11,17 @@ from harness.data.checksums import sha256_of
 from harness.data.locate import data_identity
 from harness.errors import HarnessError, choices
 from harness.plan.fingerprint import fingerprint, roots_of
-from harness.suite.cells import CellError, Content, Setting, content, needed, override_at, prerequisite_content, setting
+from harness.suite.cells import (
+    CellError,
+    Content,
+    Setting,
+    content,
+    needed,
+    override_at,
+    prerequisite_content,
+    served_by,
+    setting,
+)
 from harness.suite.load import Suite
 from harness.suite.models import Arm, Binding
 from harness.trial.recipe import identity_of
@@ -139,10 +149,15 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
     _must_exist("arm", wanted.arms, arms)
     asked = [name for name in suite.benchmarks if wanted.benchmarks is None or name in wanted.benchmarks]
     settings = {name: base for name in asked if (base := setting(suite, name, wanted.scale)) is not None}
-    primary = primary_cells(suite)
+    served = {name: served_by(suite, name, wanted.scale) for name in suite.benchmarks}
+    primary = {(served[name], arm) for name, arm in primary_cells(suite)}
     contents = _contents(arms, wanted, settings)
     references = {name: _reference(suite, base, arms, wanted) for name, base in settings.items()}
-    seeds = {cell: (*seeds_of(suite, wanted, cell in primary), *wanted.bought.get(cell, ())) for cell in contents}
+    seeds = {
+        # benchmarks that one stand-in serves are one experiment, with the seeds of its primary contrasts
+        (name, arm): (*seeds_of(suite, wanted, (served[name], arm) in primary), *wanted.bought.get((name, arm), ()))
+        for name, arm in contents
+    }
     trials: dict[str, Trial] = {}
     links: list[Link] = []
     for seed in sorted({seed for chosen in seeds.values() for seed in chosen}):

@@ -47,11 +47,13 @@ def check_claims(suite: Suite) -> Iterator[Problem]:
 def _binding(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
     yield from absent(suite.node, (*path, "benchmarks"), "no benchmark", binding.benchmarks, suite.benchmarks)
     gated = [arm for gate in binding.gates for arm in gate.arms]
-    named = {"against": binding.against, "baselines": binding.baselines, "mechanism": gated}
+    named = {"against": binding.against, "shown": binding.shown, "baselines": binding.baselines, "mechanism": gated}
     yield from absent(suite.node, (*path, "arm"), "no arm", [binding.arm], suite.model.arms)
     for key, arms in named.items():
         yield from absent(suite.node, (*path, key), "no arm", arms, suite.model.arms)
-    yield from _runs(suite, path, binding, [binding.arm, *binding.baselines, *gated, *binding.against[:1]])
+    fact = suite.facts.get(binding.id)
+    deciding = binding.deciding(fact.kind) if fact is not None else binding.against[:1]
+    yield from _runs(suite, path, binding, [binding.arm, *binding.baselines, *gated, *deciding])
     yield from _against_itself(suite, path, binding)
     yield from _metric(suite, path, binding)
     yield from _units(suite, path, binding)

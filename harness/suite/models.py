@@ -218,8 +218,9 @@ class Binding(Strict):
     """A claim bound to benchmarks and arms, or unbound with a reason.
 
     ``order`` is asked of orderings over several arms: ``chain`` (arm > against[0] > against[1] …) or ``best``
-    (arm above each). ``baselines``: own baselines of the arm and of ``against[0]``; the claim is judged on the gains
-    over them.
+    (arm above each); a difference may have it too, and then all of ``against`` decides, else the first of them.
+    ``shown``: comparators that never decide. ``baselines``: own baselines of the arm and of ``against[0]``; the claim
+    is judged on the gains over them.
     ``check: reported`` marks an identity that only the authors' files show. ``domains: benchmarks`` (with ``scope:
     mean``): the claim is about domains such as persons or rooms, each a benchmark; seeds are averaged within a domain
     and the test is over domains. ``stand_in: false``: the claim is about these very networks and data (of pairs that
@@ -231,6 +232,7 @@ class Binding(Strict):
     benchmarks: list[Name] = []
     arm: Name | None = None
     against: list[Name] = []
+    shown: list[Name] = []
     metric: Identifier | None = None
     scope: Literal["each", "all", "mean", "no_worse"] | Threshold = "each"
     primary: bool = False

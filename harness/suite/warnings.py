@@ -102,7 +102,7 @@ def _idle(suite: Suite) -> Iterator[Problem]:
     serving: set[tuple[str, str]] = set()
     for binding in suite.model.claims:
         gated = (arm for gate in binding.gates for arm in gate.arms)
-        named = {binding.arm, *binding.against, *binding.baselines, *gated}
+        named = {binding.arm, *binding.against, *binding.shown, *binding.baselines, *gated}
         serving.update((name, arm) for name in binding.benchmarks for arm in named if arm is not None)
     used: set[str] = set()
     for name in suite.benchmarks:

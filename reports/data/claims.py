@@ -113,8 +113,9 @@ class Claim:
 
     @property
     def against(self) -> str:
-        """The comparator that decides."""
-        given = self.design.get("against") or (self.binding.against if self.binding else None)
+        """The comparator that decides: of several that all do, the hardest."""
+        bound = self.binding.against if self.binding else None
+        given = self.design.get("decided_against") or self.design.get("against") or bound
         if isinstance(given, str):
             return given
         return str(given[0]) if given else str(self.fact["baseline"] or "")

@@ -53,12 +53,14 @@ def wins(results: SuiteResults) -> tuple[Sequence[BenchmarkComparison], Sequence
     cells: dict[tuple[str, str], BenchmarkComparison] = {}
     for claim, bench, entry in _by_benchmark(results):
         if formatting.finite(entry.get("difference")) is not None:
+            pair = entry.get("arm"), entry.get("against")
+            label = f"{pair[0]} against {pair[1]}" if all(pair) else claim.contrast
             row = BenchmarkComparison(
-                label=claim.contrast, unit=claim.unit, n=entry.get("n"), difference=entry["difference"],
+                label=label, unit=claim.unit, n=entry.get("n"), difference=entry["difference"],
                 low=formatting.finite(entry.get("low")), high=formatting.finite(entry.get("high")), claim=claim,
                 bench=bench,
             )  # fmt: skip
-            cells.setdefault((bench.name, claim.contrast), row)
+            cells.setdefault((bench.name, label), row)
     if len({place for place, _ in cells}) < 2:
         return [], []
     sides: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -86,7 +88,8 @@ def _gain_left(claim: Claim, own: Ablation, other: Ablation) -> Ablation | None:
     """The paired t interval of the gain that is left, in the claim's direction; None where the metric is another."""
     if own.metric != claim.metric:
         return None
-    entry: Mapping[str, Any] = next((e for e in claim.per_benchmark if e.get("benchmark") == own.benchmark), {})
+    here = [entry for entry in claim.per_benchmark if entry.get("benchmark") == own.benchmark]
+    entry: Mapping[str, Any] = next((entry for entry in here if entry.get("against") in (None, claim.against)), {})
     sign = claim.direction * (-1 if claim.fact.get("better") == "lower" else 1)  # ablations: up is better
     values = [
         gain + sign * (own.seeds[seed] - other.seeds[seed])

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from methods.optimizers.adamp import AdamP
 from methods.optimizers.adamw import adamw
+from methods.optimizers.probes import WeightProbe
 from methods.optimizers.sgdp import SGDP
 from suites.checks import toy
 from suites.checks.result import Check
@@ -195,6 +196,37 @@ def _fired(make: Callable[[Tensor], AdamP | SGDP], bad_rows: int) -> int:
     optimizer = make(w)
     optimizer.step()
     return int(optimizer.fired_views()[w])
+
+
+def scale_invariant_share(training: bool = True) -> Check:
+    """More than 90 % of the weights of ResNet-18 and ResNet-50 are scale-invariant: AdamP's test fires on them.
+
+    ``ours`` is the smaller of the two shares, of all parameters in percent, at random weights and one batch of noise;
+    ``training`` False freezes BatchNorm at statistics of other images, and next to nothing is left.
+    """
+    from torchvision import models
+
+    shares = {name: _invariant_share(getattr(models, name), training) for name in ("resnet18", "resnet50")}
+    detail = ", ".join(f"{name} {share:.1f} %" for name, share in shares.items())
+    ours = min(shares.values())
+    return Check(ours=ours, theirs=90.0, tolerance=0.0, unit="percent", detail=detail, relation="above")
+
+
+def _invariant_share(build: Callable[..., nn.Module], training: bool) -> float:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        network = build(weights=None)
+        first, images, labels = torch.randn(8, 3, 32, 32), torch.randn(8, 3, 32, 32), torch.randint(0, 1000, (8,))
+    network.train()
+    with torch.no_grad():
+        network(first)  # running statistics that are not those of the batch below
+    network.train(training)
+    probe = WeightProbe(network.named_parameters())
+    nn.functional.cross_entropy(network(images), labels).backward()
+    probe.before_step()
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-3)
+    optimizer.step()
+    return probe.after_step(optimizer)["scale_invariant_share"]
 
 
 def toy2d_norm_momentum09(momentum: float = 0.9) -> Check:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, choices
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SPLITS, SourcePath, Tree, open_tree, place_of
 from suites.data.cache import cached
@@ -137,6 +137,13 @@ class ImageFolderOptions(ImageTreeOptions):
     path: str = option(REQUIRED, "folder or archive, absolute or below HARNESS_DATA")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChosenClassesOptions(ImageTreeOptions):
+    """Options of a named source of which some classes are read."""
+
+    classes: str = option("", "names of the classes to keep, separated by blanks; empty: all")
+
+
 def splits_of(images: Array, listing: Listing, request: DataRequest[ImageTreeOptions]) -> Images:
     """Splits as the folders have them, or by class.
 
@@ -187,3 +194,26 @@ def load_folder(request: DataRequest[ImageTreeOptions]) -> Images:
     """A user's own folder or archive at ``path``, or a named one."""
     images, listing = read(place_of(request), request.options.size)
     return splits_of(images, listing, request)
+
+
+def of_classes(images: Array, listing: Listing, wanted: Sequence[str], source: str) -> tuple[Array, Listing]:
+    """The images of some classes alone, images and classes numbered anew in their old order.
+
+    Raises:
+        HarnessError: a class that there is not.
+    """
+    for name in wanted:
+        if name not in listing.classes:
+            raise HarnessError(f"{source}: no class '{name}'; {choices(listing.classes, name)}")
+    classes = tuple(name for name in listing.classes if name in wanted)
+    numbers = [listing.classes.index(name) for name in classes]
+    kept = np.isin(listing.labels, numbers).nonzero()[0]
+    labels = np.searchsorted(numbers, listing.labels[kept])
+    return images[kept], Listing((), listing.parts[kept], labels, classes)
+
+
+def load_classes(request: DataRequest[ChosenClassesOptions]) -> Images:
+    """A named source with the classes of ``classes`` alone."""
+    images, listing = read(place_of(request), request.options.size)
+    wanted = request.options.classes.split() or listing.classes
+    return splits_of(*of_classes(images, listing, wanted, request.name), request)

@@ -20,6 +20,7 @@ from suites.tasks.classification import Classification, ClassificationBatch
 from suites.tasks.common import ImageBatches, evaluating, share_of
 
 THREATS = ("linf", "l2")
+STEPS = ("steepest", "sign")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,7 +33,9 @@ class AdversarialOptions(AugmentOptions):
     attack_steps: int = option(10, "PGD steps in training", low=0)
     evaluation_step: float = option(2 / 255, "length of a PGD step in evaluation", low=0)
     evaluation_steps: int = option(10, "PGD steps in evaluation", low=1)
-    random_start: bool = option(True, "begin at a random point of the ball")
+    attack_rule: str = option("steepest", "of a PGD step's length: in the ball's norm, or of each pixel", choices=STEPS)
+    random_start: bool = option(True, "begin at a random point of the ball in training")
+    evaluation_start: bool = option(True, "begin at a random point of the ball in evaluation")
     attacked_items: int = option(0, "test images that are attacked, evenly spaced; 0: all", low=0)
 
 
@@ -80,10 +83,10 @@ class Adversarial(Classification):
     def attack(self, *, training: bool) -> PGD:
         """PGD as the recipe has it for training or for evaluation."""
         options = self.options
-        length, steps = options.evaluation_step, options.evaluation_steps
+        length, steps, start = options.evaluation_step, options.evaluation_steps, options.evaluation_start
         if training:
-            length, steps = options.attack_step, options.attack_steps
-        return PGD(options.threat, options.radius, length, steps, options.random_start)
+            length, steps, start = options.attack_step, options.attack_steps, options.random_start
+        return PGD(options.threat, options.radius, length, steps, start, options.attack_rule)
 
     def share(self, batch: ClassificationBatch, replicas: Replicas) -> ClassificationBatch:
         """Refused: the random starts are drawn for a whole batch."""
@@ -139,9 +142,11 @@ class PGD:
     Attributes:
         threat: ``linf`` or ``l2``, the norm of the ball.
         radius: of the ball, in the units of the pixels (4/255, 80/255).
-        step: length of a step in the same norm.
+        step: length of a step: in the same norm, or with the rule ``sign`` of each pixel.
         steps: how many.
         random_start: begin at a uniform point of the ball instead of its centre.
+        rule: ``steepest`` steps along the ball's own steepest direction (the sign, or the normalised gradient);
+            ``sign`` along the sign of the gradient whatever the ball, which alone projects.
     """
 
     threat: str
@@ -149,6 +154,7 @@ class PGD:
     step: float
     steps: int
     random_start: bool = True
+    rule: str = "steepest"
 
     def perturb(
         self, logits: Callable[[Tensor], Tensor], images: Tensor, labels: Tensor, generator: Generator
@@ -176,7 +182,8 @@ class PGD:
         return shift * (self.radius / _lengths(shift)).clamp(max=1.0)
 
     def _direction(self, gradient: Tensor) -> Tensor:
-        return gradient.sign() if self.threat == "linf" else gradient / _lengths(gradient)
+        by_sign = self.threat == "linf" or self.rule == "sign"
+        return gradient.sign() if by_sign else gradient / _lengths(gradient)
 
     def _start(self, images: Tensor, generator: Generator) -> Tensor:
         if self.threat == "linf":

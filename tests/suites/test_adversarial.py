@@ -175,3 +175,22 @@ def test_one_step_on_cifar10_moves_photographs_within_the_radius() -> None:
     moved = task.attack(training=True).perturb(task.model, batch.images, batch.labels, torch.Generator())
     assert float((moved - batch.images).abs().max()) <= 4 / 255 + 1e-6
     assert float(F.cross_entropy(task.model(moved), batch.labels).detach()) > 0
+
+
+def test_steps_by_sign_in_the_l2_ball_are_those_of_the_published_code() -> None:
+    """Each pixel moves by the step along the gradient's sign, and the ball alone projects."""
+    model = _linear(2)
+    images, labels = torch.full((6, 3, 2, 2), 0.5), torch.zeros(6, dtype=torch.long)
+    weight = model[1].weight.detach()
+    slope = (weight[1] - weight[0]).view(1, 3, 2, 2)
+    attack = PGD("l2", 0.3, 0.01, 1, random_start=False, rule="sign")
+    moved = attack.perturb(model, images, labels, torch.Generator())
+    assert torch.allclose(moved - images, 0.01 * slope.sign().expand_as(images), atol=1e-6)
+    far = replace(attack, steps=100).perturb(model, images, labels, torch.Generator())
+    assert torch.allclose((far - images).flatten(1).norm(dim=1), torch.full((6,), 0.3), atol=1e-5)
+
+
+def test_the_start_of_an_evaluation_is_told_apart_from_that_of_training() -> None:
+    task = replace(CELL, recipe={**CELL.recipe, "evaluation_start": False}).build(0)
+    assert task.attack(training=True).random_start
+    assert not task.attack(training=False).random_start

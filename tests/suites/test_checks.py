@@ -26,6 +26,7 @@ FLIPPED: dict[str, dict[str, dict[str, Any]]] = {
         "sgdp_buffer_projected": {"buffer": "paper"},
         "one_dimensional_never_projected": {"as_matrix": True},
         "all_rows_must_pass": {"rows": "each"},
+        "scale_invariant_share": {"training": False},
         "toy2d_norm_momentum09": {"momentum": 0.95},
         "toy2d_norm_momentum099": {"momentum": 0.95},
         "toy2d_order": {"buffer": "released"},

@@ -16,6 +16,7 @@ from task_lab import Cell
 
 from harness.errors import HarnessError, MissingDataError
 from suites.data import imagefolder
+from suites.data.archive import SourcePath
 from suites.data.cache import cached
 from suites.data.types import Images, Text
 
@@ -88,6 +89,20 @@ def test_by_class_no_class_is_in_two_splits(tmp_path: Path) -> None:
     assert [len(classes[name]) for name in ("train", "validation", "test")] == [3, 1, 3]
     assert set.union(*classes.values()) == set(range(7))
     assert sum(len(part) for part in data.splits.values()) == 7 * 12
+
+
+def test_chosen_classes_are_read_alone_and_numbered_anew(tmp_path: Path) -> None:
+    root = write_images(tmp_path / "own", classes=5)
+    place = SourcePath("own", root, "made here")
+    everything, listing = imagefolder.read(place, 0)
+    some, chosen = imagefolder.of_classes(everything, listing, ["class4", "class1"], "own")
+    assert chosen.classes == ("class1", "class4")
+    assert sorted(set(chosen.labels.tolist())) == [0, 1]
+    for number, name in enumerate(chosen.classes):
+        old = listing.classes.index(name)
+        np.testing.assert_array_equal(some[chosen.labels == number], everything[listing.labels == old])
+    with pytest.raises(HarnessError, match=r"own: no class 'class9'; .*class1"):
+        imagefolder.of_classes(everything, listing, ["class9"], "own")
 
 
 def test_images_of_several_sizes_want_a_size(tmp_path: Path) -> None:
@@ -253,3 +268,27 @@ def test_the_real_sets_read_as_their_homes_describe_them() -> None:
     for split in ("validation", "test"):
         assert capped.splits[split].tolist() == wiki.splits[split][:5000].tolist()
         assert capped.documents[split].max() < 5000
+
+
+@pytest.mark.data
+@has
+@pytest.mark.parametrize(
+    ("source", "classes", "items", "counts"),
+    [
+        ("cifar100-animals", 45, 5850, (28, 5, 12)),
+        ("cifar100-vehicles", 10, 1300, (5, 2, 3)),
+        ("clothing64", 10, 3781, (5, 2, 3)),
+    ],
+)
+def test_the_retrieval_stand_ins_hold_disjoint_classes(
+    source: str, classes: int, items: int, counts: tuple[int, ...]
+) -> None:
+    data = Cell("", f"suites.data.imagefolder:{source}", "").data_for(0, ROOT)
+    assert len(data.classes) == classes
+    assert sum(len(part) for part in data.splits.values()) == items
+    parts = [set(data.splits[name].labels.tolist()) for name in ("train", "validation", "test")]
+    assert tuple(map(len, parts)) == counts
+    assert len(set.union(*parts)) == classes
+    if source == "clothing64":
+        assert {"t-shirt", "dress", "outwear"} < set(data.classes)
+        assert data.splits["train"].images.shape[1:] == (3, 64, 64)

@@ -13,7 +13,9 @@ from harness.suite import load_suite
     [
         ("adamp", "imagenet-resnet18", "adamp", 6),
         ("adamp", "imagenet-resnet18", "adamw", 6),
-        ("adamp", "imagenet-resnet18", "adam", 3),  # beside the contrast, not in it
+        ("adamp", "imagenet-resnet18", "adam", 6),  # AdamW and Adam decide alike
+        ("adamp", "sop-proxyanchor", "adam", 6),  # one experiment with inshop-proxyanchor, which is primary
+        ("adamp", "imagenet-resnet18", "adamp-no-projection", 3),
         ("knn_mmd", "wifall-fall", "knn-mmd", 6),
         ("knn_mmd", "wifall-fall", "dann", 6),  # an ordering is decided by every comparator
         ("knn_mmd", "wifall-fall", "in-domain", 3),

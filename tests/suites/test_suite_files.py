@@ -104,7 +104,7 @@ def test_at_most_five_primary_contrasts_run_more_seeds(name: str) -> None:
     assert 1 <= len(primary) <= 5
     seeds = suite.model.seeds
     for binding in primary:
-        for arm in (binding.arm, binding.against[0]):
+        for arm in (binding.arm, *binding.deciding(suite.facts[binding.id].kind)):
             assert len(plan.trial_ids(binding.benchmarks[0], str(arm))) == seeds.primary
 
 
@@ -197,20 +197,32 @@ def test_adamp_has_the_spine() -> None:
     }
     for binding in suite.model.claims:
         if suite.facts[binding.id].baseline in ("Adam", "AdamW") and binding.unbound is None:
-            assert binding.against[0] == "adamw", binding.id
-            assert suite.facts[binding.id].baseline == "AdamW" or "adam" in binding.against, binding.id
+            assert set(binding.against) == {"adamw", "adam"}, binding.id
+            assert binding.deciding(suite.facts[binding.id].kind) == binding.against, binding.id
 
 
 def test_adamp_counts_its_distinct_trainings() -> None:
-    """Ten blocks at mini serve the spine's sixteen benchmarks, and trials are shared where content is equal."""
+    """Eleven blocks at mini serve the spine's sixteen benchmarks, and trials are shared where content is equal."""
     plan = plan_of("adamp", "mini")
     spine = [b for b in plan.settings.values() if b.task in ("classification", "retrieval", "language-modelling")]
     served = Counter(base.served_by for base in spine)
-    assert (len(served), served.total()) == (10, 16)
+    assert (len(served), served.total()) == (11, 16)
     assert served["cub-triplet"] == 4
-    assert served["imagenet-resnet18"] == 2
     assert len({link.trial_id for link in plan.links}) < len(plan.links)
     assert len({trial.trial_id for trial in plan.trials}) == len(plan.trials)
+
+
+def test_four_retrieval_sets_are_four_experiments_at_small() -> None:
+    """At mini sets that share a stand-in are one experiment, with one number of seeds."""
+    suite, mini = suite_of("adamp"), plan_of("adamp", "mini")
+    for loss in ("triplet", "proxyanchor"):
+        named = [f"{data}-{loss}" for data in ("cub", "cars196", "sop", "inshop")]
+        at_small = [setting(suite, name, "small") for name in named]
+        assert len({base.data["name"] for base in at_small if base is not None}) == 4
+        for one, other in itertools.combinations(named, 2):
+            if served_by(suite, one, "mini") == served_by(suite, other, "mini"):
+                for arm in ("adam", "adamw", "adamp"):
+                    assert mini.trial_ids(one, arm) == mini.trial_ids(other, arm)
 
 
 def test_adamp_unbound_claims_are_those_of_tasks_to_come_and_of_context() -> None:
