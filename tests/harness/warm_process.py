@@ -1,8 +1,8 @@
 """``python -m …`` in a process of its own that begins with the libraries imported.
 
-A fresh interpreter spends most of a short command on importing torch. Here one process imports the libraries, nothing of
-the harness, and forks for every command: it has the command's folder, environment and output, and ends by itself. Tests
-about processes (kills, signals, several at once) and about how a command starts use fresh interpreters.
+A fresh interpreter spends most of a short command on importing torch. Here one process imports the libraries, nothing
+of the harness, and forks for every command: it has the command's folder, environment and output, and ends by itself.
+Tests about processes (kills, signals, several at once) and about how a command starts use fresh interpreters.
 """
 
 from __future__ import annotations
