@@ -138,10 +138,9 @@ def differences_by_item(
             return None
         key, scale = column
         signs = (1.0, -1.0, -1.0, 1.0)[: len(ids)]
-        differences = sum(
-            sign * np.asarray(each[key], dtype=np.float64) for sign, each in zip(signs, known, strict=True)
-        )
-        by_seed.append(dict(zip(names, (block.direction * scale * differences).tolist(), strict=True)))
+        values = np.stack([np.asarray(each[key], dtype=np.float64) for each in known])
+        differences = block.direction * scale * (np.array(signs) @ values)
+        by_seed.append(dict(zip(names, differences.tolist(), strict=True)))
     every = list(dict.fromkeys(item for values in by_seed for item in values))
     return np.array([[values.get(item, math.nan) for item in every] for values in by_seed], dtype=np.float64)
 

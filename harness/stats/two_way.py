@@ -28,8 +28,8 @@ def overlapping_two_way(matrix: ArrayLike, alpha: float = 0.05) -> TwoWayInferen
         raise ValueError(f"matrix: expected seeds × items, got shape {values.shape}")
     there = ~np.isnan(values)
     values, there = values[:, there.any(axis=0)], there[:, there.any(axis=0)]
-    kept = there.any(axis=1)
-    values, there, dropped = values[kept], there[kept], int(len(kept) - kept.sum())
+    kept = np.asarray(there.any(axis=1))
+    values, there, dropped = values[kept], there[kept], int(np.count_nonzero(~kept))
     seeds, items = values.shape
     by_seed = np.nanmean(values, axis=1) if values.size else np.zeros(0)
     mean = float(by_seed.mean()) if seeds else math.nan

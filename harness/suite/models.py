@@ -313,8 +313,6 @@ class Judging(Strict):
     tolerated_failures: Annotated[float, Field(ge=0, le=1)] = 0.2
 
 
-
-
 class SuiteFile(Strict):
     """One paper's arms, benchmarks, bindings of its claims."""
 
