@@ -97,10 +97,12 @@ class DesignBuilder:
             return "identity"
         if question.kind == "mechanism":
             return "mechanism"
+        if question.kind == "intervention":
+            return "intervention"
         if self.binding.primary:
             return "primary"
         arms = {**self.suite.model.arms, **self.plan.arms}
-        deciding = (self.binding.arm, *(question.against if question.kind == "ordering" else question.against[:1]))
+        deciding = (self.binding.arm, *self.binding.deciding(self.fact.kind))
         ablated = any(arm in arms and arms[arm].role == "ablation" for arm in deciding)
         return "ablation" if ablated else "secondary"
 

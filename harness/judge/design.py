@@ -12,7 +12,7 @@ from harness.suite.models import Gate
 from harness.vocabulary import Verdict
 
 Mode = Literal["difference", "absolute", "check", "none"]
-Family = Literal["primary", "secondary", "mechanism", "ablation", "exploratory", "identity"]
+Family = Literal["primary", "secondary", "mechanism", "intervention", "ablation", "exploratory", "identity"]
 
 PREFIX = 16
 """Digits of a trial_id in a stored design; ``verdict_trials`` has the whole ids."""
@@ -174,8 +174,8 @@ class StatisticalRules:
 class Multiplicity:
     """The family whose correction a claim's tests share: ``members`` are its tests, ``contrast`` the claim's own.
 
-    Mechanism claims and ablations have families of their own: near-certain ones among the score claims would loosen
-    the correction of these.
+    Mechanism claims, interventions and ablations have families of their own: near-certain ones among the score claims
+    would loosen the correction of these.
 
     ``contrast_claims`` are the claims that have a test in common with this one.
     """

@@ -98,24 +98,32 @@ def _examine(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> Exa
 
 
 def _stop_of(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> Stop | None:
-    """Why a benchmark gets no test: nothing ran, the gate, divergence, failures, unequal arms, a weak baseline."""
+    """Why a benchmark gets no test: nothing ran, the gate, divergence, failures, unequal arms, a weak baseline.
+
+    At paper scale a gate that failed stands beside the verdict and does not replace it.
+    """
     block, pairs, gates = examined.block, examined.pairs, examined.gates
     unplanned = [arm for arm in (*block.chain, *design.pairing.own_baselines) if not block.cells.get(arm)]
     if unplanned:
         return Stop(Verdict.NOT_RUN, f"this plan has no trials of {', '.join(unplanned)} on {block.benchmark}")
     if not any(each.differences or each.failed or each.diverged or each.mismatched for each in pairs):
         return Stop(Verdict.NOT_RUN, f"no trials of {block.benchmark} are stored that could be paired")
-    for gate in gates:
-        if gate.value is None:
-            word = Verdict.NOT_RUN if "no results" in gate.reason else Verdict.INVALID
-            return Stop(word, f"the gate was not measured: {gate.reason}")
-    if any(not gate.passed for gate in gates):
-        return Stop(Verdict.INACTIVE, "; ".join(str(gate) for gate in gates if not gate.passed))
+    if block.stand_in and (stop := _stopped_by(gates)) is not None:
+        return stop
     reason = block.invalid or _trouble(design, block, pairs, evidence)
     if reason is None and (weak := fairness.weak_baseline(block, evidence, examined.baseline)):
         return Stop(Verdict.WEAK_BASELINE, weak)
     reason = reason or fairness.weak_teacher(block, evidence, examined.baseline)
     return None if reason is None else Stop(Verdict.INVALID, reason)
+
+
+def _stopped_by(gates: Sequence[GateReading]) -> Stop | None:
+    for gate in gates:
+        if gate.value is None:
+            word = Verdict.NOT_RUN if "no results" in gate.reason else Verdict.INVALID
+            return Stop(word, f"the gate was not measured: {gate.reason}")
+    failed = [str(gate) for gate in gates if not gate.passed]
+    return Stop(Verdict.INACTIVE, "; ".join(failed)) if failed else None
 
 
 def _trouble(design: ClaimDesign, block: DesignBlock, pairs: tuple[Pairs, ...], evidence: Evidence) -> str | None:
