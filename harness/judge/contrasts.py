@@ -8,7 +8,15 @@ from typing import Any
 
 from harness.judge.design import ClaimDesign, DesignBlock, Family
 
-STRICTEST_FIRST: tuple[Family, ...] = ("primary", "secondary", "mechanism", "intervention", "ablation", "exploratory", "identity")
+STRICTEST_FIRST: tuple[Family, ...] = (
+    "primary",
+    "secondary",
+    "mechanism",
+    "intervention",
+    "ablation",
+    "exploratory",
+    "identity",
+)
 """Which family a shared test belongs to."""
 
 

@@ -47,6 +47,7 @@ def test_the_word_says_whether_a_gain_shrank(
     row = World(suite, scores).verdicts()["holes-filled"]
     assert row["verdict"] == word
     assert row["n"] == 3
+    assert row["design"]["family"] == "intervention", "near-certain ones would loosen others' correction"
 
 
 def test_an_intervention_is_listed_as_one(tmp_path: Path) -> None:
