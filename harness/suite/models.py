@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from harness.suite.schema_errors import with_valid_keys
+from harness.vocabulary import Role
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\\]+$")]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)]
@@ -69,7 +70,7 @@ class Seeds(Strict):
 class Arm(Strict):
     """What fills the slots, plus overrides of recipe keys. ``parent``: the arm that an ablation changes."""
 
-    role: Literal["method", "baseline", "ablation"]
+    role: Annotated[Role, Field(strict=False)]
     about: str = ""
     optimizer: str | dict[str, Any] | None = None
     norm: str | dict[str, Any] | None = None
