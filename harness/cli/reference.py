@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from harness.cli.group import COMMANDS, LazyGroup
+from harness.cli.group import COMMANDS, harness
 from harness.registry.generate import write_or_check
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
@@ -22,11 +22,11 @@ trials or checks failed, 2 wrong usage or an invalid file.
 
 def render() -> str:
     """The text of the page."""
-    group = LazyGroup("harness")
-    root = click.Context(group, info_name="harness", terminal_width=WIDTH, max_content_width=WIDTH)
+    settings = {**harness.context_settings, "max_content_width": WIDTH}
+    root = click.Context(harness, info_name="harness", terminal_width=WIDTH, **settings)
     parts = [_HEAD]
     for name in COMMANDS:
-        command = group.get_command(root, name)
+        command = harness.get_command(root, name)
         assert command is not None
         for title, text in _pages(command, name, root):
             parts.append(f"## harness {title}\n\n```text\n{text}\n```\n")

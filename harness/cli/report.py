@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,8 @@ def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, form
         suite, scale = judged.suite, judged.plan.scale
         if form == "json":
             verdicts = [verdict.columns() for verdict in judged.verdicts]
-            row = {"suite": suite.name, "scale": scale, "verdicts": verdicts, "ablations": judged.ablations}
-            rows.append(plain(row))
+            removed = [asdict(row) for row in judged.ablations]
+            rows.append(plain({"suite": suite.name, "scale": scale, "verdicts": verdicts, "ablations": removed}))
         else:
             print_claims(suite, scale, judged.verdicts)
             print_ablations(judged.ablations)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.text import Text
 
 from harness.cli.beside import print_beside
 from harness.cli.terminal import counted, note, print_table
+from harness.judge.ablation import AblationRow
 from harness.judge.rows import VerdictRow
 from harness.suite import Suite
 from harness.vocabulary import Protocol, Tone, Verdict
@@ -136,15 +136,14 @@ def _correlation(verdict: VerdictRow) -> str:
     return "…".join(ends)
 
 
-def print_ablations(rows: list[dict[str, Any]]) -> None:
+def print_ablations(rows: Sequence[AblationRow]) -> None:
     """One line an effect that was measured: changes of one arm, then main effects and interactions."""
     shown = []
     for row in rows:
-        if row["n"]:
-            kind = "" if row["effect"] == "change" else f" ({row['effect']})"
-            numbers = (number(row["difference"]), _interval(row["ci_low"], row["ci_high"]), str(row["n"]))
-            names = (row["benchmark"], f"{row['arm']}{kind}", row["parent"])
-            shown.append((*names, *numbers, f"{row['adjusted_p']:.3f}"))
+        if row.n:
+            kind = "" if row.effect == "change" else f" ({row.effect})"
+            numbers = (number(row.difference), _interval(row.ci_low, row.ci_high), str(row.n))
+            shown.append((row.benchmark, f"{row.arm}{kind}", row.parent, *numbers, f"{row.adjusted_p:.3f}"))
     if shown:
         title = "ablations: exploratory, up = better, adjusted by Benjamini–Hochberg"
         print_table(("benchmark", "arm or effect", "against", *NUMBERS), shown, right=NUMBERS, title=title)

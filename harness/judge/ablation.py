@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from harness import stats
@@ -20,9 +20,48 @@ from harness.suite import Suite
 from harness.suite.ablate import Design, designs_of
 from harness.suite.models import Arm, Metric
 from harness.suite.values import fillings
-from harness.vocabulary import SLOTS
+from harness.vocabulary import SLOTS, Role
 
-LABEL = "exploratory"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AblationRow:
+    """What one change does on a benchmark's first metric, with an unadjusted interval.
+
+    Attributes:
+        shares: other benchmarks that the same stand-in serves.
+        effect: ``change``, ``main effect`` or ``interaction``.
+        arm: the ablation, or the name of the effect.
+        difference: ablation minus parent, or the effect's contrast; up = better.
+        adjusted_p: Benjamini–Hochberg over all rows.
+        changes: what the two trials differ in, or the levels of an effect.
+    """
+
+    benchmark: str
+    shares: tuple[str, ...] = ()
+    effect: str
+    arm: str
+    parent: str
+    metric: str
+    unit: str
+    better: str
+    n: int
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p: float
+    d_z: float | None
+    adjusted_p: float = 1.0
+    label: str = "exploratory"
+    correction: str = "Benjamini–Hochberg"
+    stand_in: tuple[str, ...]
+    changes: tuple[str, ...]
+    missing: int
+    failed: int
+    diverged: int
+
+
+Measured = tuple[Any, AblationRow]
+"""A row with what it was measured on: benchmarks that one stand-in serves have it in common."""
 
 
 def parent_of(name: str, arms: Mapping[str, Arm]) -> str | None:
@@ -39,7 +78,7 @@ def parent_of(name: str, arms: Mapping[str, Arm]) -> str | None:
         if arm.parent not in arms:
             raise HarnessError(f"the arm '{name}' has the parent '{arm.parent}'; {choices(arms, arm.parent)}")
         return arm.parent
-    for role in ("method", "baseline"):
+    for role in (Role.METHOD, Role.BASELINE):
         scored = {other: _likeness(arm, one) for other, one in arms.items() if one.role == role}
         best = max(scored.values(), default=(0, 0))
         if best[1]:
@@ -60,36 +99,30 @@ def _names(slot: Any) -> set[str]:
     return {method if isinstance(method, str) else str(method.get("name")) for method in methods}
 
 
-def ablations(suite: Suite, plan: Plan, reader: Queries) -> list[dict[str, Any]]:
-    """What each ablation does on each benchmark's first metric, then main effects and interactions of factorials.
-
-    ``difference`` is ablation minus parent (or the effect's contrast), up = better; the interval is unadjusted,
-    ``adjusted_p`` is Benjamini–Hochberg over all rows. ``effect`` is ``change``, ``main effect`` or ``interaction``;
-    ``changes`` says what the two trials differ in, or names the levels.
-    """
+def ablations(suite: Suite, plan: Plan, reader: Queries) -> list[AblationRow]:
+    """What each ablation does on each benchmark's first metric, then main effects and interactions of factorials."""
     arms = {**suite.model.arms, **plan.arms}
     designs = designs_of(suite.model)
-    pairs = {(name, parent_of(name, arms)) for name, arm in arms.items() if arm.role == "ablation"}
+    pairs = {(name, parent_of(name, arms)) for name, arm in arms.items() if arm.role == Role.ABLATION}
     # a design may use an arm that is there for itself
     pairs |= {(design.cells[cell], parent) for design in designs for cell, parent in design.parents.items()}
     order = list(arms)
     compared = sorted((order.index(name), parent, name) for name, parent in pairs if parent is not None)
     evidence = read_evidence(reader, [link.trial_id for link in plan.links] if compared else [])
     ablated = [_AblatedBenchmark(suite, plan, evidence, name) for name in plan.settings]
-    rows = [row for each in ablated for _, parent, name in compared for row in each.change(name, parent)]
-    rows += [row for each in ablated for design in designs for row in each.effects(design)]
-    rows = _distinct(rows)
-    adjusted = stats.benjamini_hochberg([row["p"] for row in rows])
-    return [row | {"adjusted_p": float(value)} for row, value in zip(rows, adjusted, strict=True)]
+    measured = [row for each in ablated for _, parent, name in compared for row in each.change(name, parent)]
+    measured += [row for each in ablated for design in designs for row in each.effects(design)]
+    rows = _distinct(measured)
+    adjusted = stats.benjamini_hochberg([row.p for row in rows])
+    return [replace(row, adjusted_p=float(value)) for row, value in zip(rows, adjusted, strict=True)]
 
 
-def _distinct(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _distinct(measured: Iterable[Measured]) -> list[AblationRow]:
     """Benchmarks that one stand-in serves count once."""
-    seen: dict[Any, dict[str, Any]] = {}
-    for row in rows:
-        first = seen.setdefault(row.pop("trials"), row)
-        if first is not row:
-            first["shares"].append(row["benchmark"])
+    seen: dict[Any, AblationRow] = {}
+    for trials, row in measured:
+        first = seen.get(trials)
+        seen[trials] = row if first is None else replace(first, shares=(*first.shares, row.benchmark))
     return list(seen.values())
 
 
@@ -107,7 +140,7 @@ class _AblatedBenchmark:
         served = self.plan.settings[self.benchmark].served_by
         return next(iter(self.suite.benchmarks[served].model.metrics.items()))
 
-    def change(self, name: str, parent: str) -> Iterator[dict[str, Any]]:
+    def change(self, name: str, parent: str) -> Iterator[Measured]:
         """An arm against its parent, where the plan has other trials of both."""
         cells = {arm: self.plan.trial_ids(self.benchmark, arm) for arm in (name, parent)}
         if not all(cells.values()) or cells[name] == cells[parent]:
@@ -122,28 +155,27 @@ class _AblatedBenchmark:
         specs = {trial.trial_id: trial.spec for trial in self.plan.trials}
         changed = fairness.changes(*(specs[cell[min(cell)]] for cell in cells.values()))
         trials = tuple(tuple(sorted(cell.items())) for cell in cells.values())
-        yield self._row("change", name, parent, pairs, changed, trials)
+        yield ("change", trials), self._row("change", name, parent, pairs, changed)
 
-    def effects(self, design: Design) -> Iterator[dict[str, Any]]:
+    def effects(self, design: Design) -> Iterator[Measured]:
         """Main effects and interactions, where the plan has trials of every arm of a factorial."""
         cells = {cell: self.plan.trial_ids(self.benchmark, arm) for cell, arm in design.cells.items()}
         for effect in effects_of(design) if all(cells.values()) else ():
             measured = measure(effect, cells, self.evidence, *self.metric)
             levels = [f"{factor}: {level}" for factor, level in effect.levels]
             trials = sorted((tuple(sorted(cells[cell].items())), weight) for cell, weight in effect.weights.items())
-            yield self._row(effect.kind, effect.name, design.arm, measured, levels, tuple(trials))
+            row = self._row(effect.kind, effect.name, design.arm, measured, levels)
+            yield (effect.kind, tuple(trials)), row
 
     def _row(
-        self, kind: str, arm: str, parent: str, measured: Pairs | MeasuredEffect, changes: list[str], trials: Any
-    ) -> dict[str, Any]:
+        self, effect: str, arm: str, parent: str, measured: Pairs | MeasuredEffect, changes: Sequence[str]
+    ) -> AblationRow:
         metric, described = self.metric
         tested = stats.paired_t(measured.values, self.suite.model.judge.alpha)
-        return {
-            "benchmark": self.benchmark, "shares": [], "effect": kind, "arm": arm, "parent": parent,
-            "metric": metric, "unit": described.unit, "better": described.better, "n": tested.n,
-            "difference": finite(tested.estimate), "ci_low": finite(tested.low), "ci_high": finite(tested.high),
-            "p": tested.p, "d_z": finite(stats.hedges_d(measured.values)), "label": LABEL,
-            "correction": "Benjamini–Hochberg", "stand_in": list(self.plan.settings[self.benchmark].stand_in),
-            "changes": changes, "missing": measured.missing, "failed": measured.failed,
-            "diverged": measured.diverged, "trials": (kind, trials),
-        }  # fmt: skip
+        return AblationRow(
+            benchmark=self.benchmark, effect=effect, arm=arm, parent=parent, metric=metric, unit=described.unit,
+            better=described.better, n=tested.n, difference=finite(tested.estimate), ci_low=finite(tested.low),
+            ci_high=finite(tested.high), p=tested.p, d_z=finite(stats.hedges_d(measured.values)),
+            stand_in=tuple(self.plan.settings[self.benchmark].stand_in), changes=tuple(changes),
+            missing=measured.missing, failed=measured.failed, diverged=measured.diverged,
+        )  # fmt: skip

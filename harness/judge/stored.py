@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from harness.judge.ablation import ablations
+from harness.judge.ablation import AblationRow, ablations
 from harness.judge.judging import claim_rows, record_judgement
 from harness.judge.protocols import judge_protocols
 from harness.judge.rows import VerdictRow
@@ -94,7 +93,7 @@ class JudgedSuite:
     suite: Suite
     plan: Plan
     verdicts: tuple[VerdictRow, ...]
-    ablations: list[dict[str, Any]]
+    ablations: list[AblationRow]
     superseded: int
     adopted: int
 

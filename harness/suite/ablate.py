@@ -17,7 +17,7 @@ from harness.errors import Place, Problem, SuiteError, choices
 from harness.suite.models import Ablate, Arm, SuiteFile
 from harness.suite.values import Mistake, MistakesError
 from harness.suite.yamlfile import Node
-from harness.vocabulary import SLOTS
+from harness.vocabulary import SLOTS, Role
 
 MAX_ARMS = 64
 """Arms of one design: a factorial of six factors."""
@@ -110,7 +110,7 @@ def changed(arm: Arm, changes: Mapping[str, Any]) -> Arm:
             raise DesignError(Mistake((), f"'{key}': the slot '{slot}' has no place '{rest[0]}'; {choices(filled)}"))
         else:
             slots[slot] = {**filled, rest[0]: {**(_mapping(filled[rest[0]]) or {}), rest[1]: value}}
-    return Arm.model_construct(role="ablation", about="", protocol=arm.protocol, parent=None, set=recipe, **slots)
+    return Arm.model_construct(role=Role.ABLATION, about="", protocol=arm.protocol, parent=None, set=recipe, **slots)
 
 
 def _mapping(slot: Any) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ from harness.suite.values import (
 )
 from harness.trial.recipe import COMMON_KEYS
 from harness.trial.spec import FilledSlots, Part
-from harness.vocabulary import SLOTS, Kind
+from harness.vocabulary import SLOTS, Kind, Role
 
 SMOKE_STEPS = 4
 LENGTHS = {"steps": "epochs", "epochs": "steps"}
@@ -205,7 +205,7 @@ def prerequisite_content(base: Setting, wanted: Prerequisite) -> Content:
     smoke = {"max_steps": SMOKE_STEPS, "evaluations": 1} if base.scale == "smoke" else {}
     data, recipe = wanted.data or base.data, {**wanted.recipe, **smoke}
     cell = replace(base, task=wanted.task, data=data, model=wanted.model, recipe=recipe)
-    return content(cell, Arm(role="baseline"))
+    return content(cell, Arm(role=Role.BASELINE))
 
 
 def needed(base: Setting, slots: FilledSlots) -> dict[str, Prerequisite]:

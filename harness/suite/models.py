@@ -15,6 +15,7 @@ from harness.suite.search_models import Sweep, Tuned
 from harness.suite.strict import Identifier as Identifier
 from harness.suite.strict import Name as Name
 from harness.suite.strict import Strict as Strict
+from harness.vocabulary import Role
 
 REPORTED = "reported"
 """In ``check:``, an identity that only the authors' files show."""
@@ -49,7 +50,7 @@ class Seeds(Strict):
 class Arm(Strict):
     """What fills the slots, plus overrides of recipe keys. ``parent``: the arm that an ablation changes."""
 
-    role: Literal["method", "baseline", "ablation"]
+    role: Annotated[Role, Field(strict=False)]
     about: str = ""
     optimizer: str | dict[str, Any] | None = None
     norm: str | dict[str, Any] | None = None

@@ -37,7 +37,7 @@ def schema_problem(node: Node, detail: ErrorDetails) -> Problem:
         message = f"unknown key '{key}'; {choices(context['valid'], key)}"
     elif kind == "missing":
         message = f"the key '{key}' is missing" + (f" in '{shown}'" if shown else "")
-    elif kind == "literal_error":
+    elif kind in ("literal_error", "enum"):
         message = f"'{shown}' is {_short(detail['input'])}; valid: {context.get('expected', '')}"
     elif kind == "value_error":
         message = f"'{shown}': {context.get('error', detail['msg'])}" if shown else str(context.get("error"))

@@ -103,7 +103,7 @@ def changes(own: Arm, other: Arm) -> str:
 def ablations(reader: Reader, results: SuiteResults) -> list[Ablation]:
     """Every ablation on every benchmark that has both arms, in the benchmark's first metric."""
     arms = {**results.suite.model.arms, **results.plan.arms}
-    parents = {name: parent_of(name, arms) for name, arm in arms.items() if arm.role == Role.ABLATION.value}
+    parents = {name: parent_of(name, arms) for name, arm in arms.items() if arm.role == Role.ABLATION}
     return [
         row
         for bench in results.benches.values()
@@ -163,7 +163,7 @@ def grids(arms: Mapping[str, Arm]) -> list[tuple[str, str, Grid]]:
             groups.setdefault(rest, {}).setdefault((_level(own, first), _level(own, second)), name)
         for cells in groups.values():
             rows, columns = ({cell[place] for cell in cells} for place in (0, 1))
-            ablated = any(arms[name].role == Role.ABLATION.value for name in cells.values())
+            ablated = any(arms[name].role == Role.ABLATION for name in cells.values())
             if ablated and len(rows) > 1 and len(columns) > 1 and len(cells) >= len(rows) * len(columns):
                 complete.append((first, second, cells))
     return complete

@@ -6,9 +6,11 @@ A sweep's page shows what a tuning budget buys each arm, which settings matter, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from harness.judge import ablations as effects_of
+from harness.judge.ablation import AblationRow
+from harness.judge.ablation import ablations as effects_of
 from harness.store import Reader
 from reports import formatting
 from reports.data import sql
@@ -62,19 +64,30 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
     return Page(results.path, "suite.html", f"{results.name}, {results.scale}", content, results.trail[:1])
 
 
-def _effects(reader: Reader, results: SuiteResults) -> list[dict[str, Any]]:
+@dataclass(frozen=True)
+class EffectLine:
+    """A main effect or an interaction on an axis that all of them share."""
+
+    row: AblationRow
+    unit: str
+    tone: str
+    mark: Mark
+    zero: float
+
+
+def _effects(reader: Reader, results: SuiteResults) -> list[EffectLine]:
     """Main effects and interactions of the factorials that the suite declares, as the judge computes them."""
     if not results.suite.model.ablate:
         return []
-    rows = [row for row in effects_of(results.suite, results.plan, reader) if row["effect"] != "change"]
-    known = [row for row in rows if formatting.finite(row["difference"]) is not None]
-    axis = axis_of([(row["difference"], row["ci_low"], row["ci_high"]) for row in known])
+    rows = [row for row in effects_of(results.suite, results.plan, reader) if row.effect != "change"]
+    known = [(row, (row.difference, row.ci_low, row.ci_high)) for row in rows if row.difference is not None]
+    axis = axis_of([ends for _, ends in known])
     return [
-        {**row, "unit": formatting.unit_of_difference(str(row["unit"])), "zero": axis.zero,
-         "tone": formatting.side(row["ci_low"], row["ci_high"]),
-         "mark": Mark.of(axis, row["difference"], row["ci_low"], row["ci_high"])}
-        for row in known
-    ]  # fmt: skip
+        EffectLine(
+            row, formatting.unit_of_difference(row.unit), formatting.side(*ends[1:]), Mark.of(axis, *ends), axis.zero
+        )
+        for row, ends in known
+    ]
 
 
 def sweep_pages(reader: Reader, results: SuiteResults) -> Iterator[Page]:

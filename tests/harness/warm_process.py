@@ -2,11 +2,14 @@
 
 A fresh interpreter spends most of a short command on importing torch. Here one process imports the libraries, nothing
 of the harness, and forks for every command: it has the command's folder, environment and output, and ends by itself.
-Tests about processes (kills, signals, several at once) and about how a command starts use fresh interpreters.
+Tests about processes (kills, signals, several at once), about how a command starts and about what an interpreter draws
+for itself (the order of sets of names) use fresh ones.
 """
 
 from __future__ import annotations
 
+import atexit
+import gc
 import json
 import os
 import runpy
@@ -15,6 +18,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
+import traceback
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
@@ -69,6 +74,7 @@ def serve(connection: socket.socket) -> dict[str, object]:
     """Fork for every request; returns in the child, with the request."""
     for library in LIBRARIES:
         import_module(library)
+    gc.freeze()
     while True:
         request, files, _, _ = socket.recv_fds(connection, LARGEST, 2)
         if not request:
@@ -87,15 +93,34 @@ def serve(connection: socket.socket) -> dict[str, object]:
         connection.send(str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode())
 
 
-def become(arguments: list[str], cwd: str, environment: dict[str, str]) -> None:
-    """Be ``python -m ARGUMENTS`` from here on."""
+def become(arguments: list[str], cwd: str, environment: dict[str, str]) -> int:
+    """Be ``python -m ARGUMENTS``; returns its exit code."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
     sys.path[:0] = [cwd, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = arguments
-    runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+    except SystemExit as error:
+        if error.code is None or isinstance(error.code, int):
+            return error.code or 0
+        print(error.code, file=sys.stderr)
+        return 1
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+def leave(code: int) -> None:
+    """End as an interpreter does, except that the libraries' memory is not taken apart, which takes two seconds."""
+    threading._shutdown()  # type: ignore[attr-defined]
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
-    become(**serve(socket.socket(fileno=int(sys.argv[1]))))  # type: ignore[arg-type]
+    leave(become(**serve(socket.socket(fileno=int(sys.argv[1])))))  # type: ignore[arg-type]

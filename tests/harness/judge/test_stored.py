@@ -257,10 +257,10 @@ def test_ablations(tmp_path: Path, database: Path) -> None:
     world = World(suite, scores)
     world.store(database)
     with open_reader(database) as reader:
-        rows = {row["arm"]: row for row in ablations(suite, world.plan, reader)}
+        rows = {row.arm: row for row in ablations(suite, world.plan, reader)}
     assert set(rows) == {"less", "same"}
-    assert rows["less"]["difference"] == pytest.approx(-2.0)  # lower is better, so 2 more is worse
-    assert rows["less"]["changes"] == ["optimizer.momentum: 0.5 against 0.0"]
-    adjusted = stats.benjamini_hochberg([rows["less"]["p"], rows["same"]["p"]])
-    assert [rows["less"]["adjusted_p"], rows["same"]["adjusted_p"]] == pytest.approx(list(adjusted))
-    assert {row["label"] for row in rows.values()} == {"exploratory"}
+    assert rows["less"].difference == pytest.approx(-2.0)  # lower is better, so 2 more is worse
+    assert rows["less"].changes == ("optimizer.momentum: 0.5 against 0.0",)
+    adjusted = stats.benjamini_hochberg([rows["less"].p, rows["same"].p])
+    assert [rows["less"].adjusted_p, rows["same"].adjusted_p] == pytest.approx(list(adjusted))
+    assert {row.label for row in rows.values()} == {"exploratory"}

@@ -192,7 +192,7 @@ def test_main_effects_and_interactions(tmp_path: Path, database: Path, better: s
     with open_reader(database) as reader:
         rows = ablations(world.suite, world.plan, reader)
     sign = 1 if better == "higher" else -1
-    by_name = {row["arm"]: row for row in rows}
+    by_name = {row.arm: row for row in rows}
     own = sign * (table[1] - table[0])  # by size and seed
     size = sign * (table[:, 1] - table[:, 0])  # by momentum and seed
     expected = {
@@ -204,16 +204,14 @@ def test_main_effects_and_interactions(tmp_path: Path, database: Path, better: s
     for name, values in expected.items():
         test = stats.paired_t(values)
         found = by_name[name]
-        assert [found["n"], found["difference"], found["ci_low"], found["ci_high"], found["p"]] == pytest.approx(
+        assert [found.n, found.difference, found.ci_low, found.ci_high, found.p] == pytest.approx(
             [6, test.estimate, test.low, test.high, test.p]
         )
-    assert by_name["momentum: off"]["difference"] == pytest.approx(-5 / 3 * sign, abs=0.2)
-    assert [row["effect"] for row in rows].count("change") == 5
-    assert {row["effect"] for row in rows} == {"change", "main effect", "interaction"}
-    assert [row["adjusted_p"] for row in rows] == pytest.approx(
-        list(stats.benjamini_hochberg([row["p"] for row in rows]))
-    )
-    assert {row["label"] for row in rows} == {"exploratory"}
+    assert by_name["momentum: off"].difference == pytest.approx(-5 / 3 * sign, abs=0.2)
+    assert [row.effect for row in rows].count("change") == 5
+    assert {row.effect for row in rows} == {"change", "main effect", "interaction"}
+    assert [row.adjusted_p for row in rows] == pytest.approx(list(stats.benjamini_hochberg([row.p for row in rows])))
+    assert {row.label for row in rows} == {"exploratory"}
 
 
 def test_a_seed_that_lacks_one_arm_leaves_every_contrast_of_it(tmp_path: Path, database: Path) -> None:
@@ -222,12 +220,12 @@ def test_a_seed_that_lacks_one_arm_leaves_every_contrast_of_it(tmp_path: Path, d
     scores["a", "ours-no-momentum-size-large"][2] = "failed"
     World(world.suite, scores).store(database)
     with open_reader(database) as reader:
-        by_name = {row["arm"]: row for row in ablations(world.suite, world.plan, reader)}
-    assert (by_name["momentum: off"]["n"], by_name["momentum: off"]["missing"]) == (5, 1)
-    assert by_name["momentum: off"]["failed"] == 1
+        by_name = {row.arm: row for row in ablations(world.suite, world.plan, reader)}
+    assert (by_name["momentum: off"].n, by_name["momentum: off"].missing) == (5, 1)
+    assert by_name["momentum: off"].failed == 1
     kept = np.delete(table[1] - table[0], 2, axis=1).mean()
-    assert by_name["momentum: off"]["difference"] == pytest.approx(kept)
-    assert by_name["momentum: off × size: small"]["n"] == 6  # does not need that arm
+    assert by_name["momentum: off"].difference == pytest.approx(kept)
+    assert by_name["momentum: off × size: small"].n == 6  # does not need that arm
 
 
 def test_claims_show_ablations_and_correlations(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import signal
 from dataclasses import dataclass
@@ -101,6 +102,12 @@ def _train(rank: int, count: int, folder: str, killed_at: int | None = None) -> 
         assert outcome.results == []
 
 
+def _train_on_two(folder: Path, killed_at: int | None = None) -> None:
+    """The trial in two processes, which begin with the libraries imported."""
+    multiprocessing.set_forkserver_preload(["torch._dynamo", "harness.trial.loop"])
+    torch.multiprocessing.start_processes(_train, (2, str(folder), killed_at), nprocs=2, start_method="forkserver")
+
+
 def _dies_at(killed_at: int) -> Any:
     def beat(loop: Any, step: int, loss: Tensor) -> None:
         if step == killed_at:
@@ -114,12 +121,12 @@ def test_two_processes_go_on_from_their_checkpoint_to_the_last_bit(tmp_path: Pat
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     for folder in (whole, cut):
         folder.mkdir()
-    torch.multiprocessing.spawn(_train, args=(2, str(whole)), nprocs=2, join=True)
+    _train_on_two(whole)
     with pytest.raises(torch.multiprocessing.ProcessExitedException, match="SIGKILL"):
-        torch.multiprocessing.spawn(_train, args=(2, str(cut), 3), nprocs=2, join=True)
+        _train_on_two(cut, killed_at=3)
     assert load_checkpoint(cut)["step"] == 3
     (cut / "meet").unlink(missing_ok=True)
-    torch.multiprocessing.spawn(_train, args=(2, str(cut)), nprocs=2, join=True)
+    _train_on_two(cut)
     undisturbed, resumed = (torch.load(folder / "outcome.pt") for folder in (whole, cut))
     assert resumed == undisturbed
     assert load_checkpoint(cut) is None
@@ -131,7 +138,7 @@ def test_lanes_keep_their_memory_on_two_processes(tmp_path: Path) -> None:
     for folder in (one, two):
         folder.mkdir()
     _train(0, 1, str(one))
-    torch.multiprocessing.spawn(_train, args=(2, str(two)), nprocs=2, join=True)
+    _train_on_two(two)
     alone, spread = (torch.load(folder / "outcome.pt") for folder in (one, two))
     assert spread["loss"] == pytest.approx(alone["loss"], rel=1e-4)
     scores = [{(split, name): value for split, name, value in one["results"]} for one in (alone, spread)]
