@@ -127,7 +127,7 @@ class Verdict(StrEnum):
     CONTRADICTED = "contradicted", Tone.AGAINST, 50, _OTHER, True
     REVERSED = "direction reversed", Tone.AGAINST, 60, _OTHER, True
     FAILS = "fails", Tone.AGAINST, 40, "both sides were computed and disagree beyond the tolerance"
-    INACTIVE = "inactive", Tone.IDLE, 30, "the claim's mechanism did not act, so its score says nothing"
+    INACTIVE = ("inactive", Tone.IDLE, 30, "the claim's mechanism did not act: its effect is shown and decides nothing")
     WEAK_BASELINE = "weak baseline", Tone.VOID, 10, "the baseline is below its stated competent figure"
     INVALID = "invalid", Tone.VOID, 0, "the trials do not allow a verdict"
     NOT_COMPARABLE = "not comparable", Tone.VOID, 110, "a number of another setting"

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from typing import Any
 
+from harness.results.headlines import base_of as base_of
+from harness.results.headlines import listed as listed
 from harness.vocabulary import Tone, Verdict
 
 MINUS = "−"
 
 UNKNOWN = "unknown"
 """The tone of a verdict that this version does not know: the pages say so instead of showing it as not run."""
-
-
-def base_of(word: str) -> str:
-    """The verdict without what stands in brackets."""
-    return word.partition(" (")[0].strip()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,11 +129,6 @@ def duration(seconds: Any) -> str:
 def count(many: int, singular: str, plural: str | None = None) -> str:
     """``1 seed``, ``3 seeds``."""
     return f"{number(many)} {singular if many == 1 else plural or singular + 's'}"
-
-
-def listed(items: Sequence[str]) -> str:
-    """``a, b and c``."""
-    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 STAND_IN = {

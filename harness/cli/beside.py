@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from harness.cli.terminal import counted, note
 from harness.judge.registration import RegisteredChange
 from harness.judge.rows import VerdictRow
+from harness.vocabulary import Tone, Verdict
 
 NAMED = 3
 """Claims that a line names; the others are counted."""
@@ -17,6 +18,7 @@ LISTED = 24
 def print_beside(verdicts: Sequence[VerdictRow]) -> None:
     """One line a warning, a number of looks and a changed value, with the claims that it is about."""
     kinds = (
+        ("", _reasons(verdicts), "yellow"),
         ("warning: ", _warnings(verdicts), "yellow"),
         ("", _looks(verdicts), "dim"),
         ("seeds × items: ", _items(verdicts), "dim"),
@@ -36,6 +38,14 @@ def named(claims: Sequence[str]) -> str:
     """The first few claims by name."""
     more = len(claims) - NAMED
     return ", ".join(claims[:NAMED]) + (f" and {counted(more, 'more claim')}" if more > 0 else "")
+
+
+def _reasons(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
+    """Why a claim that ran decides nothing: a weak baseline, a mechanism that did not act, trials that are unfit."""
+    for verdict in verdicts:
+        told = verdict.verdict != Verdict.NOT_RUN and Verdict.of(verdict.verdict).tone in (Tone.VOID, Tone.IDLE)
+        if told and verdict.design.get("mode") != "check" and verdict.design.get("reason"):
+            yield f"{verdict.verdict}: {verdict.design['reason']}", verdict.claim_id
 
 
 def _warnings(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:

@@ -25,7 +25,7 @@ _out_option = click.option("--out", type=PATH, help="Folder.  [default: report/ 
 def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, form: str) -> None:
     """Judge a suite's claims from the stored trials (without a name: every shipped suite's)."""
     from harness.cli.terminal import counted, plain
-    from harness.cli.verdicts import print_ablations, print_claims
+    from harness.cli.verdicts import headline, print_ablations, print_claims, verdict_record
     from harness.judge.stored import judge_suite
     from harness.registry.shipped import suite_files
 
@@ -34,9 +34,9 @@ def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, form
         judged = judge_suite(name, chosen.selection, database)
         suite, scale = judged.suite, judged.plan.scale
         if form == "json":
-            verdicts = [verdict.columns() for verdict in judged.verdicts]
-            removed = [asdict(row) for row in judged.ablations]
-            rows.append(plain({"suite": suite.name, "scale": scale, "verdicts": verdicts, "ablations": removed}))
+            told = {"headline": headline(judged.verdicts), "verdicts": list(map(verdict_record, judged.verdicts))}
+            removed = [plain(asdict(row)) for row in judged.ablations]
+            rows.append({"suite": suite.name, "scale": scale, **told, "ablations": removed})
         else:
             print_claims(suite, scale, judged.verdicts)
             print_ablations(judged.ablations)

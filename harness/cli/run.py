@@ -84,14 +84,13 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
 
 
 def _show_results(results: list[tuple[Suite, Result]], index: Path | None, as_json: bool) -> None:
-    from harness.cli.terminal import plain
-    from harness.cli.verdicts import print_verdicts
+    from harness.cli.verdicts import headline, print_verdicts, verdict_record
 
     if as_json:
         rows = [
             {"suite": suite.name, "run_id": result.run_id, "trials": len(result.plan.trials), "reused": result.reused,
              "counts": result.counts, "stopped": result.stopped, "failures": result.failures,
-             "verdicts": [plain(verdict.columns()) for verdict in result.verdicts]}
+             "headline": headline(result.verdicts), "verdicts": list(map(verdict_record, result.verdicts))}
             for suite, result in results
         ]  # fmt: skip
         click.echo(json.dumps({"runs": rows, "report": str(index) if index else None}))

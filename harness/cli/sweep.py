@@ -39,8 +39,7 @@ def sweep_command(
 
     Points that are stored are not run again; a larger budget goes on from a smaller one.
     """
-    from harness.cli.terminal import plain
-    from harness.cli.verdicts import print_verdicts
+    from harness.cli.verdicts import print_verdicts, verdict_record
     from harness.cli.watch import make_watch
     from harness.suite import load_suite
     from harness.sweep import SweepRequest, run_sweep
@@ -55,7 +54,7 @@ def sweep_command(
 
         engine.write_study(loaded, request, result, write_study)
     if as_json:
-        verdicts = [plain(verdict.columns()) for verdict in result.verdicts]
+        verdicts = list(map(verdict_record, result.verdicts))
         click.echo(json.dumps({"sweep_id": result.sweep_id, "ran": result.ran, **result.summary, "verdicts": verdicts}))
     else:
         _print(result)

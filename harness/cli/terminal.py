@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-PIPED_WIDTH = 160  # a pipe has no width; tables that wrap at 80 columns cannot be searched
+PIPED_WIDTH = 240  # a pipe has no width; tables that wrap at 80 columns cannot be searched
 
 
 def counted(number: int, noun: str) -> str:

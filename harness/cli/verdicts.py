@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.text import Text
 
 from harness.cli.beside import print_beside
-from harness.cli.terminal import counted, note, print_table
+from harness.cli.terminal import counted, note, plain, print_table
 from harness.judge.ablation import AblationRow
 from harness.judge.rows import VerdictRow
+from harness.results.headlines import Group, ToldVerdict, headline_lines, headline_text, place_of, replication_sentence
 from harness.suite import Suite
 from harness.vocabulary import Protocol, Tone, Verdict
 
+ON = "stand-in"
+EXACT = "d_z, exact 95 %"
 TWO_WAY = "95 % seeds × items"
 NUMBERS = ("effect", "95 % interval", "n", "adj. p")
 
@@ -33,14 +37,31 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> None:
-    """Print one line a claim that was judged, both protocols in it, and a count of those that were not run.
+    """Print one line a claim that was judged, primary ones first, and those before all that point the other way.
 
-    The tuned verdicts have a table of their own below, with what each arm chose.
+    What stands beside a verdict has a table of its own, so have the tuned verdicts with what each arm chose; then
+    what it comes to, counted in tests.
     """
     published, tuned = by_protocol(verdicts)
     _print_judged(suite, scale, published, {verdict.claim_id: verdict for verdict in tuned})
     if tuned:
         _print_tuned(tuned)
+    for text in headline(verdicts):
+        note(text, "bold")
+
+
+def headline(verdicts: Sequence[VerdictRow]) -> list[str]:
+    """What the verdicts under the published protocol come to, in sentences that count tests."""
+    published = by_protocol(verdicts)[0]
+    stand_in = any(verdict.stand_in for verdict in published)
+    return list(headline_text(headline_lines(map(_told, published), stand_in=stand_in), stand_in))
+
+
+def verdict_record(verdict: VerdictRow) -> dict[str, Any]:
+    """A verdict as JSON: its columns, what it was measured on, and how often it would come again, in a sentence."""
+    again = replication_sentence(verdict.design.get("replication"))
+    record = verdict.columns() | {"stand_in_name": _on(verdict), "replication_sentence": again or None}
+    return dict(plain(record))
 
 
 def by_protocol(verdicts: Sequence[VerdictRow]) -> tuple[list[VerdictRow], list[VerdictRow]]:
@@ -50,24 +71,64 @@ def by_protocol(verdicts: Sequence[VerdictRow]) -> tuple[list[VerdictRow], list[
     return [verdict for verdict in verdicts if verdict not in tuned], tuned
 
 
+def _told(verdict: VerdictRow) -> ToldVerdict:
+    return ToldVerdict.of(verdict.claim_id, verdict.verdict, verdict.design)
+
+
+def _place(verdict: VerdictRow) -> tuple[Any, ...]:
+    """Primary claims first, then group by group; within each what points the other way first."""
+    group = _told(verdict).group
+    return not _primary(verdict), len(Group) if group is None else list(Group).index(group), place_of(verdict.verdict)
+
+
+def _primary(verdict: VerdictRow) -> bool:
+    return verdict.design.get("family") == "primary"
+
+
 def _print_judged(suite: Suite, scale: str, verdicts: Sequence[VerdictRow], tuned: Mapping[str, VerdictRow]) -> None:
-    judged = [verdict for verdict in verdicts if verdict.verdict != Verdict.NOT_RUN]
-    stand_in = any(verdict.stand_in for verdict in judged)
-    caveat = " · stand-in: the published sizes do not apply" if stand_in else ""
-    two_way = (TWO_WAY,) if any(_two_way(verdict) for verdict in judged) else ()
+    shown = [verdict for verdict in verdicts if verdict.verdict != Verdict.NOT_RUN or _primary(verdict)]
+    shown.sort(key=_place)
+    on = (ON,) if any(map(_on, shown)) else ()
+    caveat = " · stand-ins: the published sizes do not apply" if on else ""
     beside = ("tuned", "rates") if tuned else ()
-    columns = ("claim", "verdict", *NUMBERS, "r", *two_way, *beside)
-    rows = [
-        (*_row(verdict), *(_two_way(verdict) for _ in two_way), *(_beside(verdict, tuned) if tuned else ()))
-        for verdict in judged
-    ]
-    print_table(columns, rows, right=(*NUMBERS, "r", *two_way), title=f"{suite.name} at {scale}{caveat}")
-    if any(_correlation(verdict) for verdict in judged):
-        note("r: correlation of the two arms' scores over seeds, what pairing removes")
+    columns = ("claim", "family", "verdict", *on, *NUMBERS, "again", *beside)
+    rows = [(*_row(verdict, on), *(_beside(verdict, tuned) if tuned else ())) for verdict in shown]
+    print_table(columns, rows, right=(*NUMBERS, "again"), title=f"{suite.name} at {scale}{caveat}")
+    if any(verdict.design.get("replication") is not None for verdict in shown):
+        note("again: how often the same design would give the same word again, if what was measured is the true effect")
+    _print_sizes(shown, on)
     print_beside(verdicts)
-    missing = len(verdicts) - len(judged)
+    missing = sum(verdict.verdict == Verdict.NOT_RUN for verdict in verdicts)
     if missing:
-        note(f"{counted(missing, 'more claim')} not run here; 'harness claims {suite.name}' says why")
+        note(f"{counted(missing, 'claim')} not run here; 'harness claims {suite.name}' says why")
+
+
+def _print_sizes(shown: Sequence[VerdictRow], on: tuple[str, ...]) -> None:
+    """Sizes beside the verdicts, where there are any: d_z, correlations, intervals over seeds and items."""
+    two_way = (TWO_WAY,) if any(_two_way(verdict) for verdict in shown) else ()
+    columns = ("claim", *on, EXACT, "r", *two_way)
+    rows = []
+    for verdict in shown:
+        cells = (_effect_size(verdict), _correlation(verdict), *(_two_way(verdict) for _ in two_way))
+        if any(cells):
+            rows.append((verdict.claim_id, *(_on(verdict) for _ in on), *cells))
+    if rows:
+        print_table(columns, rows, right=(EXACT, "r", *two_way), title="beside the verdicts")
+        if any(_correlation(verdict) for verdict in shown):
+            note("r: correlation of the two arms' scores over seeds, what pairing removes")
+
+
+def _on(verdict: VerdictRow) -> str:
+    """What stands in for the paper's setting; empty as published."""
+    return str(verdict.design.get("stand_in_name") or "")
+
+
+def _effect_size(verdict: VerdictRow) -> str:
+    """d_z with its exact interval, where the test is of one comparison."""
+    effect, low, high = (verdict.design.get(key) for key in ("d_z", "d_z_low", "d_z_high"))
+    if effect is None:
+        return ""
+    return f"{number(effect)} {_interval(-math.inf if low is None else low, math.inf if high is None else high)}"
 
 
 def _beside(verdict: VerdictRow, tuned: Mapping[str, VerdictRow]) -> tuple[str | Text, str]:
@@ -81,10 +142,11 @@ def _beside(verdict: VerdictRow, tuned: Mapping[str, VerdictRow]) -> tuple[str |
 def _print_tuned(tuned: Sequence[VerdictRow]) -> None:
     judged = [verdict for verdict in tuned if verdict.verdict != Verdict.NOT_RUN]
     if judged:
-        columns = ("claim", "verdict, tuned", *NUMBERS, "r", "chosen")
-        rows = [(*_row(verdict), chosen_in_words(verdict)) for verdict in judged]
-        title = "tuned: each arm's own choice at equal budgets, a family of its own"
-        print_table(columns, rows, right=(*NUMBERS, "r"), title=title)
+        on = (ON,) if any(map(_on, judged)) else ()
+        columns = ("claim", "family", "verdict, tuned", *on, *NUMBERS, "again", "chosen")
+        rows = [(*_row(verdict, on), chosen_in_words(verdict)) for verdict in judged]
+        title = "tuned: each arm's own choice at equal budgets, families of their own"
+        print_table(columns, rows, right=(*NUMBERS, "again"), title=title)
     for reason in dict.fromkeys(str(v.design.get("reason") or "") for v in tuned if v.verdict == Verdict.NOT_RUN):
         note(f"tuned: {reason}")
 
@@ -105,16 +167,21 @@ def _word(verdict: str) -> Text:
     return Text(verdict, style=STYLES.get(Verdict.of(verdict).tone, ""))
 
 
-def _row(verdict: VerdictRow) -> tuple[str | Text, ...]:
-    adjusted = verdict.adjusted_p
+def _row(verdict: VerdictRow, on: tuple[str, ...]) -> tuple[str | Text, ...]:
+    adjusted, again = verdict.adjusted_p, verdict.design.get("replication")
+    word, mechanism = _word(verdict.verdict), verdict.design.get("mechanism")
+    if not verdict.stand_in and mechanism in ("did not act", "not measured"):
+        word = word + Text(f"; mechanism {mechanism}", style=STYLES[Tone.IDLE])
     return (
         verdict.claim_id,
-        _word(verdict.verdict),
+        str(verdict.design.get("family") or ""),
+        word,
+        *(_on(verdict) for _ in on),
         number(verdict.difference),
         _interval(verdict.ci_low, verdict.ci_high),
         str(verdict.n or ""),
         "" if adjusted is None or math.isnan(adjusted) else f"{adjusted:.3f}",
-        _correlation(verdict),
+        "" if again is None else f"{100 * again:.0f} %",
     )
 
 
@@ -138,15 +205,20 @@ def _correlation(verdict: VerdictRow) -> str:
 
 def print_ablations(rows: Sequence[AblationRow]) -> None:
     """One line an effect that was measured: changes of one arm, then main effects and interactions."""
+    measured = [row for row in rows if row.n]
+    if not measured:
+        return
+    on = (ON,) if any(row.stand_in_name for row in measured) else ()
+    corrected = "corrected"
     shown = []
-    for row in rows:
-        if row.n:
-            kind = "" if row.effect == "change" else f" ({row.effect})"
-            numbers = (number(row.difference), _interval(row.ci_low, row.ci_high), str(row.n))
-            shown.append((row.benchmark, f"{row.arm}{kind}", row.parent, *numbers, f"{row.adjusted_p:.3f}"))
-    if shown:
-        title = "ablations: exploratory, up = better, adjusted by Benjamini–Hochberg"
-        print_table(("benchmark", "arm or effect", "against", *NUMBERS), shown, right=NUMBERS, title=title)
+    for row in measured:
+        kind = "" if row.effect == "change" else f" ({row.effect})"
+        names = (row.benchmark, *(row.stand_in_name for _ in on), f"{row.arm}{kind}", row.parent)
+        numbers = (number(row.difference), _interval(row.ci_low, row.ci_high), str(row.n), f"{row.adjusted_p:.3f}")
+        shown.append((*names, *numbers, _interval(row.adjusted_low, row.adjusted_high)))
+    title = "ablations: exploratory, up = better, corrected by Benjamini–Hochberg"
+    columns = ("benchmark", *on, "arm or effect", "against", *NUMBERS, corrected)
+    print_table(columns, shown, right=(*NUMBERS, corrected), title=title)
 
 
 def print_claims(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> None:

@@ -32,7 +32,11 @@ class AblationRow:
         effect: ``change``, ``main effect`` or ``interaction``.
         arm: the ablation, or the name of the effect.
         difference: ablation minus parent, or the effect's contrast; up = better.
-        adjusted_p: Benjamini–Hochberg over all rows.
+        differences: the values behind it, a seed each.
+        adjusted_p: Benjamini–Hochberg over all rows; ``adjusted_low`` and ``adjusted_high`` bound the effect at the
+            level that belongs to it.
+        d_z: with its exact interval.
+        stand_in_name: what stands in for the published setting, in a few words.
         changes: what the two trials differ in, or the levels of an effect.
     """
 
@@ -50,10 +54,16 @@ class AblationRow:
     ci_high: float | None
     p: float
     d_z: float | None
+    d_z_low: float | None
+    d_z_high: float | None
+    differences: tuple[float, ...]
     adjusted_p: float = 1.0
+    adjusted_low: float | None = None
+    adjusted_high: float | None = None
     label: str = "exploratory"
     correction: str = "Benjamini–Hochberg"
     stand_in: tuple[str, ...]
+    stand_in_name: str
     changes: tuple[str, ...]
     missing: int
     failed: int
@@ -112,9 +122,22 @@ def ablations(suite: Suite, plan: Plan, reader: Queries) -> list[AblationRow]:
     ablated = [_AblatedBenchmark(suite, plan, evidence, name) for name in plan.settings]
     measured = [row for each in ablated for _, parent, name in compared for row in each.change(name, parent)]
     measured += [row for each in ablated for design in designs for row in each.effects(design)]
-    rows = _distinct(measured)
-    adjusted = stats.benjamini_hochberg([row.p for row in rows])
-    return [replace(row, adjusted_p=float(value)) for row, value in zip(rows, adjusted, strict=True)]
+    return _corrected(_distinct(measured), suite.model.judge.alpha)
+
+
+def _corrected(rows: Sequence[AblationRow], alpha: float) -> list[AblationRow]:
+    """The rows with the p of Benjamini–Hochberg, and the intervals of the R of m effects that it leaves at level αR/m.
+
+    They keep the rate of false coverage among the effects that are told (Benjamini and Yekutieli, 2005), and exclude
+    zero where the adjusted p is at most α.
+    """
+    adjusted = [float(value) for value in stats.benjamini_hochberg([row.p for row in rows])]
+    level = alpha * max(1, sum(p <= alpha for p in adjusted)) / max(1, len(rows))
+    bounds = [stats.paired_t(list(row.differences), level) for row in rows]
+    return [
+        replace(row, adjusted_p=p, adjusted_low=finite(bound.low), adjusted_high=finite(bound.high))
+        for row, p, bound in zip(rows, adjusted, bounds, strict=True)
+    ]
 
 
 def _distinct(measured: Iterable[Measured]) -> list[AblationRow]:
@@ -171,11 +194,14 @@ class _AblatedBenchmark:
         self, effect: str, arm: str, parent: str, measured: Pairs | MeasuredEffect, changes: Sequence[str]
     ) -> AblationRow:
         metric, described = self.metric
-        tested = stats.paired_t(measured.values, self.suite.model.judge.alpha)
+        setting = self.plan.settings[self.benchmark]
+        setting, alpha = self.plan.settings[self.benchmark], self.suite.model.judge.alpha
+        tested, size = stats.paired_t(measured.values, alpha), stats.effect_size_interval(measured.values, alpha)
         return AblationRow(
             benchmark=self.benchmark, effect=effect, arm=arm, parent=parent, metric=metric, unit=described.unit,
             better=described.better, n=tested.n, difference=finite(tested.estimate), ci_low=finite(tested.low),
-            ci_high=finite(tested.high), p=tested.p, d_z=finite(stats.hedges_d(measured.values)),
-            stand_in=tuple(self.plan.settings[self.benchmark].stand_in), changes=tuple(changes),
+            ci_high=finite(tested.high), p=tested.p, d_z=finite(size.estimate), d_z_low=finite(size.low),
+            d_z_high=finite(size.high), differences=tuple(measured.values), stand_in=tuple(setting.stand_in),
+            stand_in_name=setting.stand_in_name, changes=tuple(changes),
             missing=measured.missing, failed=measured.failed, diverged=measured.diverged,
         )  # fmt: skip

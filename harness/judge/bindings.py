@@ -182,6 +182,7 @@ class DesignBuilder:
         unit, better = (fact.unit, fact.better) if metric is None else (metric.unit, metric.better)
         overrides = self.suite.benchmarks[base.benchmark].used.set
         unequal, invalid = self._fairness(cells, chain)
+        stand_in = self._stand_in(base, cells)
         teacher_trials = self._teachers(cells, chain)
         # what is measured may be better the other way round than the paper's metric
         flipped = name != fact.metric and better != fact.better
@@ -189,7 +190,7 @@ class DesignBuilder:
         return DesignBlock(
             benchmark=base.benchmark, shares=(), metric=name, split=metric.split if metric is not None else None,
             better=better, unit=unit, direction=-fact.direction if flipped else fact.direction, chain=chain,
-            best=question.order == "best", cells=cells, stand_in=self._stand_in(base, cells),
+            best=question.order == "best", cells=cells, stand_in=stand_in, named=base.named(stand_in),
             floor=FLOORS.get(unit.lower()) if floor is None else floor,
             relative_floor=RELATIVE_FLOORS.get(unit.lower()),
             smallest=metric.smallest if metric is not None else None,

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from harness import stats
 from harness.data.checksums import sha256_of
+from harness.suite.cells import stand_in_names
 from harness.suite.models import Gate
 from harness.vocabulary import Verdict
 
@@ -47,6 +48,7 @@ class DesignBlock:
         place: names the stand-in that serves the benchmark, planned or not.
         unequal: what the two deciding arms differ in beyond the claim; ``invalid`` says why they cannot be compared.
         contrast: id of the test, where each benchmark has its own.
+        named: the stand-in in a few words, for every line that shows an effect.
     """
 
     benchmark: str
@@ -73,6 +75,7 @@ class DesignBlock:
     invalid: str | None = None
     contrast: str = ""
     place: str = ""
+    named: str = ""
 
     @property
     def comparisons(self) -> tuple[tuple[str, str], ...]:
@@ -213,6 +216,11 @@ class ClaimDesign:
         return bool(self.stand_in)
 
     @property
+    def stand_in_name(self) -> str:
+        """What it is judged on, where that is not the paper's setting."""
+        return stand_in_names(block.named for block in self.blocks)
+
+    @property
     def gate_arms(self) -> tuple[str, ...]:
         """Arms that the gates look at."""
         return tuple(dict.fromkeys(arm for gate in self.gates for arm in gate.arms))
@@ -250,4 +258,5 @@ class ClaimDesign:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data, flat; trial_ids are cut to ``PREFIX`` digits."""
-        return self.flat() | {"blocks": [block.as_dict() for block in self.blocks]}
+        blocks = [block.as_dict() for block in self.blocks]
+        return self.flat() | {"blocks": blocks, "stand_in_name": self.stand_in_name}

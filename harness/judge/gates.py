@@ -1,10 +1,10 @@
-"""Gates: does the cause act? Where a claim's gate fails no other verdict is given (mechanisms.md)."""
+"""Gates: does the cause act? Where it does not, a stand-in's claim is `inactive`; as published the score stands."""
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from harness.judge.design import DesignBlock
@@ -36,6 +36,15 @@ class GateReading:
     def __str__(self) -> str:
         rule = self.rule
         return f"{rule.metric} of {rule.of} is {self.value:.4g} on {self.benchmark}, not {rule.op} {rule.value:g}"
+
+
+def mechanism_in_words(readings: Sequence[GateReading]) -> str | None:
+    """``acted``, ``did not act`` or ``not measured``; None without a gate."""
+    if not readings:
+        return None
+    if any(gate.value is None for gate in readings):
+        return "not measured"
+    return "acted" if all(gate.passed for gate in readings) else "did not act"
 
 
 def read_gate(rule: Gate, block: DesignBlock, evidence: Evidence) -> GateReading:

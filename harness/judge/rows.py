@@ -14,7 +14,7 @@ from harness.judge.checks import CheckResult
 from harness.judge.correction import CorrectedFamily, correction_name, needed_p
 from harness.judge.design import ClaimDesign
 from harness.judge.evidence import Evidence
-from harness.judge.gates import GateReading
+from harness.judge.gates import GateReading, mechanism_in_words
 from harness.judge.pairs import Pairs, mean_of, pair
 from harness.judge.replication import replication
 from harness.judge.tests import inference
@@ -135,6 +135,7 @@ def difference_row(
         e_value = reading.e if design.rules.sequential else None
         row = replace(row, p=reading.p, adjusted_p=family.adjusted[unit.contrast], e_value=e_value)
     blocks = [examined for each in units for examined in each.blocks]
+    gates = [gate for examined in blocks for gate in examined.gates]
     entries = [entry for each, said in zip(units, words, strict=True) for entry in _entries(design, each, said)]
     return row.with_design(
         **_numbers(design, unit, family),
@@ -145,7 +146,8 @@ def difference_row(
         deciding=[examined.block.benchmark for examined in unit.blocks],
         per_benchmark=entries,
         shown=[entry for examined in blocks for entry in _shown(design, examined, evidence)],
-        gate_readings=[_gate_entry(gate) for examined in blocks for gate in examined.gates],
+        mechanism=mechanism_in_words(gates),
+        gate_readings=[_gate_entry(gate) for gate in gates],
     )
 
 
@@ -164,7 +166,8 @@ def absolute_row(
     if value.p is not None:
         row = replace(row, p=value.p, adjusted_p=family.adjusted[value.block.contrast])
     entries = [
-        {"benchmark": each.block.benchmark, "n": len(each.scores), "difference": finite(each.difference),
+        {"benchmark": each.block.benchmark, "stand_in_name": each.block.named, "contrast": each.block.contrast,
+         "n": len(each.scores), "difference": finite(each.difference),
          "low": finite(each.low), "high": finite(each.high), "p": each.p, "verdict": said,
          "method_mean": mean_of(each.scores), "baseline_mean": None,
          "scores": {str(seed): score for seed, score in each.scores.items()}}
@@ -315,7 +318,7 @@ def _entries(design: ClaimDesign, unit: Unit, word: str) -> list[dict[str, Any]]
         _entry(design, pairs) | {
             "benchmark": examined.block.benchmark, "shares": list(examined.block.shares), "arm": upper,
             "against": lower, "metric": examined.block.metric, "contrast": examined.block.contrast,
-            "verdict": word if len(unit.blocks) == 1 else None,
+            "stand_in_name": examined.block.named, "verdict": word if len(unit.blocks) == 1 else None,
             "reason": examined.stopped.reason if examined.stopped else None,
             "unequal": list(examined.block.unequal), "active": examined.active if examined.gates else None,
             **{name: getattr(pairs, name) for name in COUNTS},

@@ -155,6 +155,7 @@ def _unstable(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -> in
 def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str) -> Unit:
     question = design.question
     method: Mapping[str, str] = {}
+    stopped = _unit_stop(question.k, blocks)
     if question.scope == "mean" and len(blocks) > 1:
         units = _common_unit(blocks)
         # every benchmark of a claim has the same comparisons, in one order
@@ -169,11 +170,13 @@ def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str)
         method = {"replication": "domains"} if question.domains is not None else {"standardised_by": standard}
     else:
         k = question.k if question.k is not None and len(blocks) > 1 else len(blocks)
-        tests = tuple(_test_of(design, each) for each in blocks)
+        # what decides nothing is shown with the effect that was measured
+        shown = stopped is not None and stopped.verdict == Verdict.INACTIVE
+        tests = tuple(_test_of(design, each, inactive_too=shown) for each in blocks)
         test = tests[0] if len(tests) == 1 else Conjunction(tests, k)
     smallest = smallest_effect(design, blocks)
     reading = read(test, design.rules.alpha, smallest, margin=question.scope == "no_worse")
-    return Unit(contrast, blocks, reading, smallest, _unit_stop(question.k, blocks), method, test)
+    return Unit(contrast, blocks, reading, smallest, stopped, method, test)
 
 
 def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:
@@ -193,9 +196,13 @@ def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:
     return stops[0] if len(stops) == len(blocks) else None
 
 
-def _test_of(design: ClaimDesign, examined: ExaminedBlock) -> Test:
-    """The test of one benchmark: that of its only comparison, or that all of them hold."""
-    silent = examined.stopped is not None and examined.stopped.verdict in (Verdict.INACTIVE, Verdict.NOT_RUN)
+def _test_of(design: ClaimDesign, examined: ExaminedBlock, *, inactive_too: bool) -> Test:
+    """The test of one benchmark: that of its only comparison, or that all of them hold.
+
+    A benchmark that has not run is no evidence, nor is one whose mechanism did not act unless ``inactive_too``.
+    """
+    silences = (Verdict.NOT_RUN,) if inactive_too else (Verdict.INACTIVE, Verdict.NOT_RUN)
+    silent = examined.stopped is not None and examined.stopped.verdict in silences
     rules, margin = design.rules, design.estimand.margin or 0.0
     no_worse = design.question.scope == "no_worse"
     tests: list[Test] = []

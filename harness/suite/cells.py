@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -44,7 +45,7 @@ class Setting:
     """A benchmark at a scale, before an arm fills its slots.
 
     ``stand_in`` lists what the scale changed against ``paper``: ``data:real``, ``data:generated``, ``model``,
-    ``recipe``; empty means as published.
+    ``recipe``; empty means as published. ``published_data`` is the paper's data set, with which a title begins.
     """
 
     benchmark: str
@@ -59,6 +60,23 @@ class Setting:
     competent: Mapping[str, float | str]
     arms: tuple[str, ...] | None
     prerequisites: Mapping[str, Prerequisite] = field(default_factory=dict)
+    published_data: str = ""
+
+    @property
+    def stand_in_name(self) -> str:
+        """What stands in for the paper's setting: ``noisy 8×8 digits, not ImageNet``; empty where nothing does."""
+        return self.named(self.stand_in)
+
+    def named(self, parts: Collection[str]) -> str:
+        """A short name where ``parts`` of the paper's setting were changed: the first words of ``about``, or all."""
+        if not parts:
+            return ""
+        about = self.about or str(self.data.get("name", ""))
+        data = re.split("[,;]", about)[0].strip()
+        if any(part.startswith("data:") for part in parts) and data != self.published_data:
+            return f"{data}, not {self.published_data}"
+        changed = dict.fromkeys(part.partition(":")[0] for part in parts)
+        return f"not the paper's {' and '.join(changed)}" + f": {self.about}" * bool(self.about)
 
     def runs(self, arms: Iterable[str]) -> tuple[str, ...]:
         """The arms that run on it: those that it lists, else all of the suite's."""
@@ -165,7 +183,15 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
         competent=block.competent,
         arms=None if arms is None else tuple(arms),
         prerequisites={**paper.prerequisites, **block.prerequisites},
+        published_data=suite.benchmarks[name].model.title.partition(",")[0],
     ).overridden(used.set)
+
+
+def stand_in_names(names: Iterable[str]) -> str:
+    """The names of several stand-ins in one phrase, each once; those after the second are counted."""
+    known = list(dict.fromkeys(filter(None, names)))
+    more = f" and {len(known) - 2} more" if len(known) > 2 else ""
+    return "; ".join(known[:2]) + more
 
 
 def replaced(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

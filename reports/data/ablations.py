@@ -7,11 +7,13 @@ make a factorial: its grid of arms is found here too.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
-from harness.judge.ablation import parent_of
+from harness.judge.ablation import AblationRow, parent_of
+from harness.judge.ablation import ablations as judged_ablations
+from harness.judge.tests import FEWEST
 from harness.stats import paired_t
 from harness.store import Reader
 from harness.suite.models import Arm
@@ -57,6 +59,9 @@ class Ablation(Contrast):
         changed: what differs from the parent, in words.
         sql: the statement that gave the differences.
         of_gain: whether both sides of a claim were changed alike, and the difference is the gain that is left.
+        stand_in_name: what stands in for the published setting; empty as published.
+        corrected: the interval at the level that the correction for all ablations leaves; None where there is none.
+        test: the comparison as the judge counts it: benchmarks that one stand-in serves have one.
     """
 
     benchmark: str
@@ -68,13 +73,16 @@ class Ablation(Contrast):
     low: float
     high: float
     sql: str = field(repr=False)
-    stand_in: bool = False
+    stand_in_name: str = ""
     of_gain: bool = False
+    corrected: tuple[float, float] | None = None
+    adjusted_p: float | None = None
+    test: tuple[str, str, str] = ("", "", "")
 
     @property
-    def clearness(self) -> float:
-        """How many half intervals it lies from zero: so are changes of different metrics ranked."""
-        return abs(self.difference) / ((self.high - self.low) / 2 or 1e-12)
+    def clear(self) -> bool:
+        """Whether the corrected interval excludes zero, from three pairs on."""
+        return self.corrected is not None and self.n >= FEWEST and (self.corrected[0] > 0 or self.corrected[1] < 0)
 
 
 def settings_of(arm: Arm) -> dict[str, Any]:
@@ -101,16 +109,35 @@ def changes(own: Arm, other: Arm) -> str:
 
 
 def ablations(reader: Reader, results: SuiteResults) -> list[Ablation]:
-    """Every ablation on every benchmark that has both arms, in the benchmark's first metric."""
+    """Every ablation on every benchmark that has both arms, in the benchmark's first metric.
+
+    The differences are the store's, the correction over all of them is the judge's.
+    """
+    judged = {
+        (benchmark, row.arm, row.parent): row
+        for row in judged_ablations(results.suite, results.plan, reader)
+        for benchmark in (row.benchmark, *row.shares)
+        if row.effect == "change"
+    }
     arms = {**results.suite.model.arms, **results.plan.arms}
     parents = {name: parent_of(name, arms) for name, arm in arms.items() if arm.role == Role.ABLATION}
     return [
-        row
+        _corrected(row, judged.get((bench.name, name, parent)))
         for bench in results.benches.values()
         for name in bench.arms
         if (parent := parents.get(name)) is not None and parent in bench.arms
         if (row := _ablation(reader, bench, name, parent, changes(arms[name], arms[parent]))) is not None
     ]
+
+
+def _corrected(row: Ablation, judged: AblationRow | None) -> Ablation:
+    """With the judge's correction, where the judge has the same difference."""
+    if judged is None or judged.n != row.n:
+        return row
+    low, high = judged.adjusted_low, judged.adjusted_high
+    corrected = None if low is None or high is None else (low, high)
+    test = (judged.benchmark, judged.arm, judged.parent)
+    return replace(row, corrected=corrected, adjusted_p=judged.adjusted_p, test=test)
 
 
 def _ablation(reader: Reader, bench: BenchmarkResults, arm: str, parent: str, changed: str) -> Ablation | None:
@@ -124,30 +151,41 @@ def _ablation(reader: Reader, bench: BenchmarkResults, arm: str, parent: str, ch
     return Ablation(
         label=f"{arm} − {parent}", unit=formatting.unit_of_difference(metric.unit), n=test.n, difference=test.estimate,
         low=test.low, high=test.high, seeds=seeds, benchmark=bench.name, arm=arm, parent=parent, changed=changed,
-        metric=name, sql=asked.sql, stand_in=bench.stand_in,
+        metric=name, sql=asked.sql, stand_in_name=bench.stand_in_name,
     )  # fmt: skip
 
 
 def decisive_changes(rows: Sequence[Ablation]) -> list[tuple[str, str, Ablation | None]]:
-    """For each arm that is ablated, which change matters most, as (arm, sentence, row)."""
+    """For each arm that is ablated which change matters most, by metric, as (arm, sentence, row).
+
+    That is the largest effect of those whose interval, corrected for all ablations, excludes zero. Effects of several
+    metrics have no common size: each metric has its own.
+    """
     told: list[tuple[str, str, Ablation | None]] = []
     for parent in dict.fromkeys(row.parent for row in rows):
-        own = [row for row in rows if row.parent == parent]
-        clear = [row for row in own if row.low > 0 or row.high < 0]
+        own = list({row.test if row.test[0] else (row.benchmark, row.arm, row.parent): row
+                    for row in reversed(rows) if row.parent == parent}.values())  # fmt: skip
+        clear = [row for row in own if row.clear]
         if not clear:
             changes = formatting.count(len(own), "change")
-            told.append((parent, f"no interval of its {changes} excludes zero", None))
-            continue
-        top = max(clear, key=lambda row: row.clearness)
-        others = f"; {len(clear)} of {len(own)} intervals exclude zero" if len(own) > 1 else ""
-        told.append((
-            parent,
-            f"{top.arm} ({top.changed}) matters most: {formatting.number(top.difference, sign=True)} {top.unit} of "
-            f"{top.metric} on {top.benchmark}, 95 % interval {formatting.interval(top.low, top.high)}, "
-            f"{formatting.count(top.n, 'paired seed')}{others}",
-            top,
-        ))  # fmt: skip
+            told.append((parent, f"no corrected interval of its {changes} excludes zero", None))
+        for metric in sorted({row.metric for row in clear}):
+            measured = [row for row in own if row.metric == metric]
+            told.append(_largest(parent, measured))
     return sorted(told, key=lambda entry: entry[2] is None)
+
+
+def _largest(parent: str, measured: Sequence[Ablation]) -> tuple[str, str, Ablation]:
+    clear = [row for row in measured if row.clear]
+    top = max(clear, key=lambda row: abs(row.difference))
+    on, (low, high) = f" ({top.stand_in_name})" if top.stand_in_name else "", top.corrected or (None, None)
+    others = f"; {len(clear)} of {len(measured)} such intervals exclude zero" if len(measured) > 1 else ""
+    sentence = (
+        f"{top.arm} ({top.changed}) matters most: {formatting.number(top.difference, sign=True)} {top.unit} of "
+        f"{top.metric} on {top.benchmark}{on}, corrected 95 % interval {formatting.interval(low, high)}, "
+        f"{formatting.count(top.n, 'paired seed')}{others}"
+    )
+    return parent, sentence, top
 
 
 def grids(arms: Mapping[str, Arm]) -> list[tuple[str, str, Grid]]:

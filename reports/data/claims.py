@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from harness.results.headlines import ToldVerdict, place_of, replication_sentence
 from harness.suite.models import Binding
 from harness.vocabulary import Protocol, Tone, Verdict
 from reports import formatting
@@ -14,8 +15,6 @@ from reports.data.sql import Row
 
 LABEL = 60
 """Letters of a label that fit on a phone."""
-SILENT = (Tone.VOID, formatting.UNKNOWN)
-"""Tones of verdicts that decide nothing."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +29,7 @@ class Claim:
         sides: the trials it rests on, with side, benchmark, arm and seed.
         protocol: by which ``verdict`` was judged.
         tuned: the claim under the tuned protocol, where that is the second one.
+        stand_in_name: what stands in for the paper's setting, in a few words; empty as published.
     """
 
     claim_id: str
@@ -41,6 +41,7 @@ class Claim:
     sides: Sequence[Row] = field(repr=False)
     protocol: str = Protocol.PUBLISHED
     tuned: Claim | None = None
+    stand_in_name: str = ""
 
     @property
     def word(self) -> str:
@@ -53,14 +54,40 @@ class Claim:
         return formatting.shown(self.word).tone
 
     @property
-    def rank(self) -> tuple[bool, int]:
-        """Sorts primary claims before others, and then by verdict."""
-        return not self.primary, formatting.shown(self.word).order
+    def rank(self) -> tuple[bool, tuple[int, int]]:
+        """Sorts primary claims before others, and what points the other way before the rest."""
+        return not self.primary, place_of(self.word)
+
+    @property
+    def told(self) -> ToldVerdict:
+        """What headlines count of it."""
+        return ToldVerdict.of(self.claim_id, self.word, self.design, str(self.fact.get("kind") or ""))
+
+    @property
+    def test(self) -> str:
+        """The name of the test that decides it, which other claims may share."""
+        return str(self.design.get("contrast_id") or self.claim_id)
+
+    @property
+    def again(self) -> str:
+        """How often the same design would give its word again, in a sentence; '' where nothing says it."""
+        return replication_sentence(formatting.finite(self.design.get("replication")))
 
     @property
     def judged(self) -> bool:
-        """Whether trials decided anything (or tried to)."""
-        return self.tone not in SILENT or (self.verdict is not None and self.verdict["n"] not in (None, 0))
+        """Whether trials decided anything or tried to: a weak baseline and unfit trials are told where words are."""
+        return self.verdict is not None and (self.told.group is not None or self.verdict["n"] not in (None, 0))
+
+    @property
+    def compared(self) -> bool:
+        """Whether its trials were fit to be compared, so that its differences say something."""
+        return self.tone != Tone.VOID
+
+    @property
+    def family(self) -> str:
+        """Whose correction decides it, or that it is a test of this suite's own."""
+        own = self.fact.get("kind") == "intervention"
+        return "intervention" if own else "primary" if self.primary else str(self.design.get("family") or "")
 
     @cached_property
     def design(self) -> dict[str, Any]:
@@ -132,8 +159,9 @@ class Claim:
 
     @property
     def primary(self) -> bool:
-        """Whether it was marked primary before results."""
-        return self.design.get("family") == "primary" or bool(self.fact.get("is_primary"))
+        """Whether it is in the family of primary tests; before it was judged, whether the suite marks it so."""
+        family = self.design.get("family")
+        return bool(self.fact.get("is_primary")) if family is None else family == "primary"
 
     @property
     def reason(self) -> str:
@@ -171,15 +199,19 @@ class Claim:
 
     @property
     def standardised(self) -> tuple[float, float | None, float | None] | None:
-        """d_z with the interval's ends on its scale: both are divided by the sd that d_z used."""
-        effect, difference = formatting.finite(self.design.get("d_z")), formatting.finite(self.value("difference"))
-        if effect is None:
-            return None
-        low, high = formatting.finite(self.value("ci_low")), formatting.finite(self.value("ci_high"))
-        if not difference or not effect:
-            return effect, None, None
-        per = effect / difference
-        return effect, None if low is None else low * per, None if high is None else high * per
+        """d_z with its exact interval, as the judge computed it; an end that is not known is None."""
+        effect, low, high = (formatting.finite(self.design.get(key)) for key in ("d_z", "d_z_low", "d_z_high"))
+        return None if effect is None else (effect, low, high)
+
+    @property
+    def seeds_needed(self) -> int | None:
+        """Pairs that a fixed design needs for 80 % power at the corrected level, for the least effect that the exact
+        interval allows. None where the judge has none, where a verdict was stored without that level, and where there
+        are as many already.
+        """
+        needed = formatting.finite(self.design.get("seeds_needed"))
+        known = needed is not None and formatting.finite(self.design.get("level")) is not None
+        return int(needed) if needed is not None and known and needed > (self.value("n") or 0) else None
 
     @property
     def rate_curve(self) -> list[Mapping[str, Any]]:
@@ -203,7 +235,9 @@ class Claim:
 
     @property
     def gate(self) -> str:
-        """``acted``, ``did not act``, or '' where the claim has no gate."""
+        """``acted``, ``did not act``, ``not measured``, or '' where the claim has no gate."""
+        if given := self.design.get("mechanism"):
+            return str(given)
         return "" if not self.gates else "acted" if all(gate["passed"] for gate in self.gates) else "did not act"
 
     def label(self, titles: Mapping[str, str]) -> str:

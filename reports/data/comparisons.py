@@ -40,7 +40,7 @@ class BenchmarkComparison(Contrast):
 def _by_benchmark(results: SuiteResults) -> Iterator[tuple[Claim, BenchmarkResults, Mapping[str, Any]]]:
     """What the judge computed of each judged claim on each benchmark of the plan."""
     for claim in results.judged:
-        for entry in claim.per_benchmark:
+        for entry in claim.per_benchmark if claim.compared else ():
             if (bench := results.benches.get(str(entry.get("benchmark")))) is not None:
                 yield claim, bench, entry
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from harness.judge.bindings import UNJUDGED
 from harness.plan.planning import Link, Plan
+from harness.results.headlines import HeadlineLine, headline_lines, place_of
 from harness.store import Reader
 from harness.suite import Suite
-from harness.suite.cells import Setting
+from harness.suite.cells import Setting, stand_in_names
 from harness.suite.models import Metric
 from harness.suite.warnings import untuned_arms
 from harness.vocabulary import UNFINISHED, Protocol, Status
@@ -49,9 +51,9 @@ class BenchmarkResults:
         return sum(row["status"] == Status.DONE for row in self.trials.rows)
 
     @property
-    def stand_in(self) -> bool:
-        """Whether its scale changed anything against the paper."""
-        return bool(self.setting.stand_in)
+    def stand_in_name(self) -> str:
+        """What stands in for the paper's setting, in a few words; empty as published."""
+        return self.setting.stand_in_name
 
     @property
     def first_metric(self) -> tuple[str, Metric]:
@@ -130,10 +132,33 @@ class SuiteResults:
         return [claim for claim in self.claims if claim.judged and claim.identity]
 
     @property
-    def verdicts(self) -> list[tuple[str, int]]:
-        """Counts by verdict, in the order of the glossary."""
-        counts = Counter(formatting.base_of(claim.word) for claim in self.claims)
-        return sorted(counts.items(), key=lambda item: (formatting.shown(item[0]).order, item[0]))
+    def words(self) -> list[tuple[str, int]]:
+        """How many of the judged claims have each verdict, what points the other way first."""
+        counts = Counter(formatting.base_of(claim.word) for claim in self.judged)
+        return sorted(counts.items(), key=lambda item: (place_of(item[0]), item[0]))
+
+    @property
+    def headline(self) -> list[HeadlineLine]:
+        """What its verdicts come to: tests by group, then the claims without a test; context is none."""
+        told = [claim.told for claim in self.claims if claim.fact["kind"] not in UNJUDGED]
+        return headline_lines(told, stand_in=bool(self.stand_in))
+
+    @property
+    def primary(self) -> list[Claim]:
+        """Every primary claim, of those that share a test the first; what points the other way first."""
+        tests: dict[str, Claim] = {}
+        for claim in sorted(self.claims, key=lambda claim: claim.rank):
+            if claim.primary and not claim.identity:
+                tests.setdefault(claim.test, claim)
+        return list(tests.values())
+
+    def sharing(self, claim: Claim) -> int:
+        """How many claims are decided by the test of a claim, itself among them."""
+        return sum(other.test == claim.test for other in self.claims)
+
+    def named(self, benchmark: str) -> str:
+        """What stands in for a benchmark's published setting; empty as published."""
+        return self.benches[benchmark].stand_in_name if benchmark in self.benches else ""
 
     def words_on(self, benchmark: str) -> Counter[str]:
         """The verdicts of the claims judged on a benchmark, in the claims' order."""
@@ -178,7 +203,7 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
     return SuiteResults(
         suite,
         plan,
-        _claims(suite, scale, asked),
+        _claims(suite, plan, asked),
         {one: _bench(reader, suite, plan, one, links) for one in plan.settings},
         ask(reader, sql.runs_of(name, scale)),
         {row["environment_id"]: row["info"] for row in ask(reader, sql.environments()).rows},
@@ -199,7 +224,7 @@ def _bench(
                             ask(reader, sql.trials_of(body)), planned, len(links))  # fmt: skip
 
 
-def _claims(suite: Suite, scale: str, asked: Mapping[str, Answer]) -> list[Claim]:
+def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[Claim]:
     bindings = {binding.id: binding for binding in suite.model.claims}
     verdicts = {(row["claim_id"], row["protocol"]): row for row in asked["verdicts"].rows}
     gates, sides = (grouped(asked[name].rows, "claim_id", "protocol") for name in ("gates", "sides"))
@@ -211,12 +236,22 @@ def _claims(suite: Suite, scale: str, asked: Mapping[str, Answer]) -> list[Claim
 
     def under(fact: Row, protocol: Protocol, tuned: Claim | None = None) -> Claim:
         name = fact["claim_id"]
-        return Claim(name, scale, fact, bindings.get(name), verdicts.get((name, protocol)), gates[name, protocol],
-                     sides[name, protocol], protocol, tuned)  # fmt: skip
+        claim = Claim(name, plan.scale, fact, bindings.get(name), verdicts.get((name, protocol)),
+                      gates[name, protocol], sides[name, protocol], protocol, tuned)  # fmt: skip
+        return replace(claim, stand_in_name=_measured_on(claim, plan))
 
     claims = [claim_of(fact) for fact in asked["claims"].rows]
     places = {name: place for place, name in enumerate(suite.facts)}
     return sorted(claims, key=lambda claim: (places.get(claim.claim_id, len(places)), claim.claim_id))
+
+
+def _measured_on(claim: Claim, plan: Plan) -> str:
+    """What stands in for the setting that a claim is about, by the benchmarks that it names."""
+    if not claim.stand_in:
+        return ""
+    settings = [plan.settings[name] for name in claim.benchmarks if name in plan.settings]
+    named = stand_in_names(setting.named(setting.stand_in or claim.stand_in) for setting in settings)
+    return named or f"not the paper's setting: {formatting.stand_in(claim.stand_in)}"
 
 
 def statuses(rows: Iterable[Row], absent: Iterable[Link]) -> list[tuple[str, int]]:

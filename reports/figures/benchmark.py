@@ -32,12 +32,12 @@ class Compared:
     Attributes:
         arms: in the order of the suite, which gives each its colour.
         leading: those that are drawn where not all can be.
-        hatched: whether they were measured on a stand-in.
+        stand_in: what they were measured on, where that is not the paper's setting.
     """
 
     arms: Sequence[str]
     leading: Sequence[str] = ()
-    hatched: bool = False
+    stand_in: str = ""
 
     def place(self, arm: str) -> int:
         """An arm's place, which gives its colour, line and symbol."""
@@ -90,14 +90,14 @@ def paired_seeds(compared: Compared, metric: str, unit: str, answer: Answer) -> 
         f"{metric} in {unit} of {formatting.count(len(shown), 'arm')} over "
         f"{formatting.count(len(seeds), 'seed')}, means {formatting.listed(told)}. Lines join the trials of one seed.",
         Table.of(answer, "arm", "seed", "value"),
-        compared.hatched,
+        compared.stand_in,
         drawing=drawing(traces, **axes, margin={"l": 8, "r": 12, "t": 12, "b": 30}),
         height=80 + 26 * len(shown) if many else 320,
     )
 
 
 def differences(
-    name: str, title: str, contrasts: Sequence[Contrast], sql: str, hatched: bool, note: str
+    name: str, title: str, contrasts: Sequence[Contrast], sql: str, stand_in: str, note: str
 ) -> Plot | None:
     """Differences with intervals, one line each, the seeds' own differences as small dots; None without any."""
     if not contrasts:
@@ -122,7 +122,7 @@ def differences(
         title,
         f"{title}, with 95 % intervals: {'; '.join(told)}{' …' if many > 6 else ''}.",
         Table(["comparison", "n", "difference", "low", "high"], rows, sql),
-        hatched,
+        stand_in,
         note,
         drawing=drawing(traces, across, lines, **layout),
         height=90 + 46 * many,
@@ -136,7 +136,7 @@ def ablation_differences(bench: BenchmarkResults, rows: Sequence[Ablation]) -> P
     ranked = sorted(rows, key=lambda row: -abs(row.difference))
     note = "Exploratory: unadjusted paired t intervals; right = the ablation is better than the arm it changes."
     title = f"Ablations on {bench.title}: {ranked[0].metric}"
-    return differences(f"ablation-{slug(bench.name)}", title, ranked, ranked[0].sql, bench.stand_in, note)
+    return differences(f"ablation-{slug(bench.name)}", title, ranked, ranked[0].sql, bench.stand_in_name, note)
 
 
 def _difference(place: int, contrast: Contrast) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -182,7 +182,7 @@ def curve(compared: Compared, split: str, series: str, answer: Answer) -> Plot |
         f"{series} on {split} against the training step; at the end {formatting.listed(ends)}. "
         "Lines are means over seeds, bands reach from the lowest to the highest seed.",
         Table.of(answer, "arm", "step", "mean", "low", "high", "trials"),
-        compared.hatched,
+        compared.stand_in,
         _some(len(shown), len(by_arm)),
         drawing=drawing(traces, axis("step"), axis(series.removeprefix("mechanism."))),
         height=300,
@@ -211,7 +211,7 @@ def best_so_far(compared: Compared, metric: str, unit: str, answer: Answer) -> P
         f"Best {metric} ({unit}) on validation against the seconds of training, mean over seeds; at the "
         f"end {formatting.listed(ends)}.",
         Table.of(answer, "arm", "step", "seconds", "mean", "low", "high", "trials"),
-        compared.hatched,
+        compared.stand_in,
         "Seconds of trials that ran side by side, a guide only: runs with --exclusive measure time. "
         + _some(len(shown), len(every)),
         drawing=drawing(traces, axis("seconds of training", rangemode="tozero"), axis(f"{metric}, {unit}")),
@@ -248,7 +248,7 @@ def dose(
         f"{mechanism} against {metric} ({unit}), {formatting.count(len(both), 'trial')} of "
         f"{formatting.count(len(known), 'arm')}; rank correlation over all trials {formatting.number(rank)}.",
         Table(["arm", "seed", mechanism, metric], rows, sql),
-        compared.hatched,
+        compared.stand_in,
         "Exploratory: arms differ in more than the dose.",
         drawing=drawing(traces, axis(quantity), axis(f"{metric}, {unit}")),
     )
@@ -270,7 +270,7 @@ def cost(compared: Compared, metric: str, unit: str, costs: Answer, means: Mappi
         f"Cost against {metric}",
         f"Median time a step against mean {metric} ({unit}): {'; '.join(prices)}.",
         Table(["arm", "step_ms", metric], shown, costs.sql),
-        compared.hatched,
+        compared.stand_in,
         drawing=drawing(traces, axis("time a step, ms", rangemode="tozero"), axis(f"{metric}, {unit}")),
         height=300,
     )

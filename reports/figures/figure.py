@@ -79,7 +79,7 @@ class Figure:
         name: its identifier on its page.
         title: a heading.
         alt: what it shows, for those who do not see it.
-        hatched: whether it shows stand-ins.
+        stand_in: what stands in for the paper's setting, in a few words; empty as published.
         note: a sentence below it.
     """
 
@@ -87,7 +87,7 @@ class Figure:
     title: str
     alt: str
     table: Table
-    hatched: bool = False
+    stand_in: str = ""
     note: str = ""
 
 

@@ -21,12 +21,12 @@ WRITTEN_CLASSES = 12
 """Up to so many classes every cell shows its number."""
 
 
-def confusion_figures(answer: sql.Answer, arms: Sequence[str], hatched: bool) -> list[Plot]:
+def confusion_figures(answer: sql.Answer, arms: Sequence[str], stand_in: str) -> list[Plot]:
     """One heat map an arm: rows are true classes, in percent of each."""
-    return [_confusion(confusion, answer.sql, hatched) for confusion in confusions_of(answer.rows, arms)]
+    return [_confusion(confusion, answer.sql, stand_in) for confusion in confusions_of(answer.rows, arms)]
 
 
-def _confusion(confusion: Confusion, statement: str, hatched: bool) -> Plot:
+def _confusion(confusion: Confusion, statement: str, stand_in: str) -> Plot:
     arm, classes, counts, shares = confusion.arm, confusion.classes, confusion.counts, confusion.shares
     few = len(classes) <= WRITTEN_CLASSES
     names = [escape(formatting.short(name, 18)) for name in classes]
@@ -47,7 +47,7 @@ def _confusion(confusion: Confusion, statement: str, hatched: bool) -> Plot:
         f"Confusion matrix of {arm} over {formatting.count(confusion.seeds, 'seed')}, percent of each true class; "
         f"{confusion.right:.1f} % of the items are right. {told or 'No mistake'}.",
         Table(["arm", "true", "predicted", "items", "percent"], rows, statement),
-        hatched,
+        stand_in,
         f"Most frequent mistakes: {told}." if told else "",
         drawing=drawing([cells], across, down, margin=NO_LEGEND),
         height=400 if few else 460,
@@ -92,7 +92,7 @@ def _factorial(
         f"Mean {unit} of {formatting.count(len(grid), 'arm')} that vary {first} and {second} together. Main effects: "
         f"{effects}.",
         Table([first, second, "arm", "mean", "seeds"], numbers, asked.sql),
-        bench.stand_in,
+        bench.stand_in_name,
         f"Exploratory. Main effects: {effects}.",
         drawing=drawing([cells], {"automargin": True, "side": "bottom"}, down, margin=NO_LEGEND),
         height=110 + 60 * len(rows),

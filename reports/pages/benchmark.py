@@ -56,7 +56,7 @@ class _Numbers:
         """The arms as the figures have them; leading are comparators and methods of the claims, else the first."""
         arms = self.bench.arms
         named = dict.fromkeys(arm for claim in self.claims for arm in (claim.against, claim.arm) if arm in arms)
-        return figures.Compared(arms, list(named)[:MOST_SIDES] or arms[:MOST_SIDES], self.bench.stand_in)
+        return figures.Compared(arms, list(named)[:MOST_SIDES] or arms[:MOST_SIDES], self.bench.stand_in_name)
 
     @cached_property
     def values(self) -> Mapping[tuple[str, str], Scores]:
@@ -93,7 +93,7 @@ def _page(reader: Reader, results: SuiteResults, numbers: _Numbers) -> Page:
         "cost_figure": _cost(numbers),
         "missing": [f"{link.arm}/{link.seed}" for link in results.absent(bench.name)],
         "pictures": pictures_of(left_behind.rows, compared.leading),
-        "confusions": confusion_figures(left_behind, compared.leading, bench.stand_in),
+        "confusions": confusion_figures(left_behind, compared.leading, bench.stand_in_name),
         "translations": translations_of(left_behind.rows, compared.leading),
         "pictures_sql": left_behind.sql,
         "provenance": provenance(results, bench.name),
@@ -124,7 +124,7 @@ def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
     """What the judge computed here, grouped by metric; claims that share a contrast are one line."""
     groups: dict[tuple[str, str], dict[str, Contrast]] = defaultdict(dict)
     for claim in numbers.claims:
-        for entry in claim.per_benchmark:
+        for entry in claim.per_benchmark if claim.compared else ():
             if entry.get("benchmark") == numbers.bench.name and formatting.finite(entry.get("difference")) is not None:
                 metric = str(entry.get("metric") or claim.design.get("metric") or claim.fact["metric"])
                 about = numbers.bench.metrics.get(metric)
@@ -139,7 +139,7 @@ def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
     statement, note = results.asked["verdicts"].sql, "Right is the direction of the claim."
     return list(filter(None, (
         figures.differences(slug(metric), f"{metric}: differences of the claims", list(contrasts.values()), statement,
-                            numbers.bench.stand_in, note)
+                            numbers.bench.stand_in_name, note)
         for (metric, _), contrasts in groups.items()
     )))  # fmt: skip
 
@@ -243,7 +243,7 @@ def _series(bench: BenchmarkResults, trial: str, rows: Sequence[Row]) -> list[Pl
     def interest(key: tuple[str, str]) -> tuple[Any, ...]:
         return key[1] != "loss", key[1] not in bench.metrics, key[1].startswith("mechanism."), key
 
-    compared = figures.Compared([row["arm"] for row in rows[:1]], hatched=bench.stand_in)
+    compared = figures.Compared([row["arm"] for row in rows[:1]], stand_in=bench.stand_in_name)
     plots = (
         figures.curve(compared, split, name, Answer(sql.trial_series(trial, split, name), series[split, name]))
         for split, name in sorted(series, key=interest)[:SHOWN_SERIES]

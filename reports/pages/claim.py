@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -195,12 +196,13 @@ def _facts(claim: Claim) -> list[tuple[str, str]]:
         ("p", _known(value("p"), probability(value("p")))),
         ("adjusted p", _known(value("adjusted_p"), probability(value("adjusted_p")))),
         ("e-value", _told(value("e_value"), number)),
-        ("d_z", _told(design.get("d_z"), number)),
+        ("d_z, exact 95 % interval", _effect_size(claim)),
         ("relative error reduction", _told(None if reduction is None else 100 * reduction, number, "%")),
         ("seeds won", f"{won} of {n}" if isinstance(won, int) else _known(won, formatting.plain(won))),
         ("sign-flip p", _told(design.get("sign_flip_p"), probability)),
         ("seen with 80 % power", _told(design.get("mde"), number, claim.unit)),
-        ("seeds needed", _told(design.get("seeds_needed"), setting)),
+        ("seeds needed, at the corrected level", _known(claim.seeds_needed, str(claim.seeds_needed))),
+        ("the same word again", _told(_percent(design.get("replication")), setting, "%")),
         ("correlation of the pairs", _told(design.get("correlation"), number)),
         ("design", "sequential, valid at any time" if value("sequential") else "fixed number of seeds"),
         ("looks", _looks(design)),
@@ -213,6 +215,20 @@ def _facts(claim: Claim) -> list[tuple[str, str]]:
         ("missing pairs, failed, diverged, mixed environments", _troubles(design)),
     ]
     return [(name, str(told)) for name, told in pairs if told is not None]
+
+
+def _effect_size(claim: Claim) -> str | None:
+    """d_z with its exact interval, an end that is not known being infinite; None where several tests decide."""
+    if claim.standardised is None:
+        return None
+    effect, low, high = claim.standardised
+    ends = formatting.interval(-math.inf if low is None else low, math.inf if high is None else high)
+    return f"{formatting.number(effect)} {ends}"
+
+
+def _percent(share: Any) -> float | None:
+    known = formatting.finite(share)
+    return None if known is None else round(100 * known)
 
 
 def _known(value: Any, told: str) -> str | None:

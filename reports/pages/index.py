@@ -35,7 +35,8 @@ class IndexEntry:
     n: int | None
     unit: str
     anchor: str
-    stand_in: bool
+    stand_in_name: str
+    family: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +74,26 @@ def _difference(entry: IndexEntry) -> Cell:
     if entry.difference is None:
         return Cell("–", "n")
     text = f"{formatting.number(entry.difference, sign=True)} {entry.unit}"
-    below = f"{formatting.interval(*entry.interval)}, n {entry.n}"
+    on = f"; on {entry.stand_in_name}" * bool(entry.stand_in_name)
+    below = f"{formatting.interval(*entry.interval)}, n {entry.n}{on}"
     return Cell(text, "n", below=below, order=entry.difference)
 
 
 COLUMNS = (
-    Column("Verdict", lambda entry: Cell(entry.word, tone=entry.tone)),
+    Column("Verdict", lambda entry: Cell(entry.word, tone=entry.tone, below=entry.family)),
     Column("What", lambda entry: Cell(entry.text, "words", anchor=entry.anchor, below=entry.where)),
     Column("Comparison", lambda entry: Cell(entry.contrast)),
     Column("Difference", _difference),
     Column(
         "Suite, scale",
-        lambda entry: Cell(f"{entry.results.name}, {entry.results.scale}", tag=entry.stand_in * "stand-in"),
+        lambda entry: Cell(f"{entry.results.name}, {entry.results.scale}", tag="stand-in" * bool(entry.stand_in_name)),
     ),
 )
 """The columns, from left to right."""
 
 
 def index_page(suites: Sequence[SuiteResults], ablations: Mapping[tuple[str, str], Sequence[Ablation]]) -> Page:
-    """Suites with their verdict counts, stand-ins, runs and cost; every claim and ablation in one table."""
+    """Suites with what their tests say, stand-ins, runs and cost; every claim and ablation in one table."""
     entries: list[IndexEntry] = []
     for results in suites:
         rows = sorted(ablations[results.name, results.scale], key=lambda row: (row.parent, -abs(row.difference)))
@@ -111,13 +113,14 @@ def _card(results: SuiteResults, ablated: bool) -> dict[str, Any]:
     anchors = [("claims", "Claims")] + ([("ablations", "Ablations")] if ablated else [])
     anchors += [("released", "Code and paper")] if results.checked else []
     anchors += [("cost", "Cost"), ("benchmarks", "Benchmarks")]
-    tasks: dict[str, list[tuple[str, str, list[str]]]] = defaultdict(list)
+    tasks: dict[str, list[tuple[str, str, str, list[str]]]] = defaultdict(list)
     for name, bench in results.benches.items():
-        tasks[bench.setting.task].append((bench.title, results.path_of(name), list(results.words_on(name))))
+        place = bench.title, bench.stand_in_name, results.path_of(name), list(results.words_on(name))
+        tasks[bench.setting.task].append(place)
     return {
         "results": results,
         "headline": sentences.headline(results),
-        "leading": sentences.leading(results, 2),
+        "leading": sentences.leading(results),
         "statuses": statuses(rows, results.absent()),
         "spent": sum(row["wall_seconds"] or 0.0 for row in rows),
         "devices": sorted({row["device"] for row in rows if row["device"]}),
@@ -129,18 +132,28 @@ def _card(results: SuiteResults, ablated: bool) -> dict[str, Any]:
 def _claim(results: SuiteResults, claim: Claim) -> IndexEntry:
     return IndexEntry(
         results=results, tone=claim.tone, word=formatting.shown(claim.word).text, text=str(claim.fact["statement"]),
-        where=_where(results, claim.benchmarks), contrast=claim.contrast, n=claim.value("n"), unit=claim.unit,
+        where=f"{_where(results, claim.benchmarks)}{_whose(claim)}", contrast=claim.contrast,
+        n=claim.value("n"), unit=claim.unit,
         difference=None if claim.identity else claim.value("difference"),
         interval=(claim.value("ci_low"), claim.value("ci_high")), anchor=f"claim-{slug(claim.claim_id)}",
-        stand_in=bool(results.stand_in) and not claim.identity,
+        stand_in_name=claim.stand_in_name, family="" if claim.identity else claim.family,
     )  # fmt: skip
+
+
+def _whose(claim: Claim) -> str:
+    """Whose sentence and sizes these are, where they were measured on something else."""
+    if not claim.stand_in_name:
+        return ""
+    own = claim.fact.get("kind") == "intervention"
+    return "; this suite's own test" if own else f"; the paper's sentence, measured here on {claim.stand_in_name}"
 
 
 def _ablation(results: SuiteResults, row: Ablation) -> IndexEntry:
     return IndexEntry(
         results=results, tone=Tone.VOID, word="exploratory", text=f"Ablation {row.arm}: {row.changed}",
         where=f"{_where(results, [row.benchmark])}, {row.metric}", contrast=row.label, n=row.n, unit=row.unit,
-        difference=row.difference, interval=(row.low, row.high), anchor="ablations", stand_in=bool(results.stand_in),
+        difference=row.difference, interval=(row.low, row.high), anchor="ablations",
+        stand_in_name=row.stand_in_name,
     )  # fmt: skip
 
 

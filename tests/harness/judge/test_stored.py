@@ -71,7 +71,7 @@ def test_every_verdict_recomputes(tmp_path: Path, database: Path, sequential: bo
     world.store(database)
     rows = judged(world, database, sequential=sequential)
     assert len({row.verdict for row in rows.values()}) >= 4
-    assert rows["dead"].verdict == "inactive"
+    assert (rows["dead"].verdict, rows["dead"].design["mechanism"]) == (rows["plain"].verdict, "did not act")
     with open_reader(database) as reader:
         for claim, row in rows.items():
             assert differing(reader, claim, "paper", WHEN) == [], (claim, row.verdict)
@@ -264,3 +264,7 @@ def test_ablations(tmp_path: Path, database: Path) -> None:
     adjusted = stats.benjamini_hochberg([rows["less"].p, rows["same"].p])
     assert [rows["less"].adjusted_p, rows["same"].adjusted_p] == pytest.approx(list(adjusted))
     assert {row.label for row in rows.values()} == {"exploratory"}
+    one_of_two = stats.paired_t([50 - value for value in around(2.0, 0.2, 6)], 0.05 / 2)
+    assert (rows["less"].adjusted_low, rows["less"].adjusted_high) == pytest.approx((one_of_two.low, one_of_two.high))
+    low, high = rows["same"].adjusted_low, rows["same"].adjusted_high
+    assert low < rows["same"].ci_low < 0 < high  # type: ignore[operator]

@@ -252,6 +252,44 @@ class TestGates:
         assert row["verdict"] == word
         assert row["design"]["gate_readings"][0]["value"] == pytest.approx(share)
 
+    def test_a_failed_one_shows_the_effect_that_decides_nothing(self, tmp_path: Path) -> None:
+        gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
+        found = stats.paired_t([value - 50 for value in around(2.0, 0.5, 5)])
+        for share, mechanism in ((0.5, "did not act"), (0.95, "acted")):
+            row = self.judged(tmp_path, gate, {("a", "ours"): {"mechanism.share": share}})
+            assert row["design"]["mechanism"] == mechanism
+            assert (row["n"], row["difference"]) == (5, pytest.approx(2.0))
+            assert (row["ci_low"], row["ci_high"]) == pytest.approx((found.low, found.high))
+            decided = [row["p"], row["adjusted_p"], row["design"]["replication"]]
+            assert all(value is None for value in decided) == (mechanism == "did not act")
+
+    @pytest.mark.parametrize(("share", "mechanism"), [(0.95, "acted"), (0.5, "did not act"), (None, "not measured")])
+    def test_at_paper_scale_the_score_stands_whatever_it_says(
+        self, tmp_path: Path, share: float | None, mechanism: str
+    ) -> None:
+        gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
+        where = benchmark("a", paper=True)
+        suite = write_suite(tmp_path, [fact("c")], [binding("c", mechanism=gate)], benchmarks=where)
+        scores = {("a", "ours"): around(2.0, 0.5, 5), ("a", "base"): flat(5)}
+        logged = {} if share is None else {("a", "ours"): {"mechanism.share": share}}
+        row = World(suite, scores, "paper", logged).verdicts()["c"]
+        assert (row["verdict"], row["design"]["mechanism"]) == ("reproduced", mechanism)
+        assert row["adjusted_p"] < 0.05
+
+    def test_one_that_fails_on_a_benchmark_of_several_takes_its_evidence_away(self, tmp_path: Path) -> None:
+        gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
+        where = benchmark("a") + benchmark("b", level=51)
+        bound = binding("c", benchmarks=["a", "b"], scope={"at_least": 1}, mechanism=gate)
+        suite = write_suite(tmp_path, [fact("c")], [bound], benchmarks=where)
+        scores: dict[tuple[str, str], Any] = {(name, "base"): flat(5) for name in "ab"}
+        scores |= {("a", "ours"): around(2.0, 0.5, 5), ("b", "ours"): around(0.0, 0.5, 5)}
+        logged = {("a", "ours"): {"mechanism.share": 0.5}, ("b", "ours"): {"mechanism.share": 0.95}}
+        row = World(suite, scores, mechanisms=logged).verdicts()["c"]
+        assert row["verdict"] == "undecided"  # the effect of a is none
+        both = World(suite, scores, mechanisms={(n, "ours"): {"mechanism.share": 0.5} for n in "ab"}).verdicts()["c"]
+        assert both["verdict"] == "inactive"
+        assert both["difference"] == pytest.approx(2.0)
+
     def test_ratio(self, tmp_path: Path) -> None:
         gate = {"metric": "mechanism.growth", "arm": "base", "relative_to": "ours", "op": ">=", "value": 1.5}
         growth = {("a", "ours"): {"mechanism.growth": 2.0}, ("a", "base"): {"mechanism.growth": 2.9}}

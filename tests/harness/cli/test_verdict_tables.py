@@ -1,0 +1,124 @@
+"""The terminal's tables of verdicts: every line of a stand-in names it, effects have their exact intervals."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judge_support import WHEN, World, around, benchmark, binding, fact, flat, write_suite
+
+from harness.cli.verdicts import headline, print_ablations, print_verdicts, verdict_record
+from harness.judge import VerdictRow, ablations
+from harness.judge.bindings import claim_designs
+from harness.judge.judging import judge_designs
+from harness.store import open_reader
+from harness.suite import load_suite
+
+STAND_IN = "noisy 8×8 digits, not ImageNet"
+GATE = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
+ABLATION = {"weak": "{role: ablation, parent: ours, optimizer: {name: sgd, lr: 0.01}}"}
+
+
+def world(folder: Path, scale: str = "mini", share: float = 0.95) -> World:
+    """A primary claim that holds, one that is reversed, and one with a gate, on digits that stand in for ImageNet."""
+    bound = [binding("won", primary=True), binding("lost", arm="third")]
+    bound.append(binding("gated", against=["other"], mechanism=GATE))
+    facts = [fact(one["id"]) for one in bound]
+    where = benchmark("a", paper=scale == "paper", about="noisy 8×8 digits, a small network")
+    where = where.replace("title: a\n", "title: 'ImageNet, ResNet-18'\n")
+    suite = write_suite(folder, facts, bound, benchmarks=where, arms=ABLATION)
+    known: dict[tuple[str, str], Any] = {
+        ("a", "ours"): around(2.0, 0.3, 5), ("a", "base"): flat(5), ("a", "other"): around(0.5, 0.3, 5),
+        ("a", "third"): around(-2.0, 0.3, 5), ("a", "weak"): around(-1.0, 0.2, 5),
+    }  # fmt: skip
+    return World(suite, known, scale, {("a", "ours"): {"mechanism.share": share}})
+
+
+def rows_of(here: World) -> list[VerdictRow]:
+    designs = claim_designs(here.suite, here.plan, sequential=False)
+    return [row for _, row in judge_designs(designs, here.evidence(), {}, WHEN)]
+
+
+def printed(here: World, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    print_verdicts(here.suite, here.scale, rows_of(here))
+    return capsys.readouterr().out.splitlines()
+
+
+def test_every_line_with_an_effect_of_a_stand_in_names_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(world(tmp_path), capsys)
+    told = [line for line in lines if line.startswith(("won", "lost", "gated"))]
+    assert len(told) == 6  # the verdicts, and their sizes
+    assert all(STAND_IN in line for line in told)
+    assert "known at mini · stand-ins: the published sizes do not apply" in lines[0]
+
+
+def test_as_published_nothing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    told = "\n".join(printed(world(tmp_path, "paper"), capsys))
+    assert "stand-in" not in told
+    assert "digits" not in told
+
+
+def test_primary_claims_come_first_and_among_the_others_what_points_the_other_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = printed(world(tmp_path), capsys)
+    first = [line.split()[0] for line in lines if line.startswith(("won", "lost", "gated"))][:3]
+    assert first == ["won", "lost", "gated"]
+    assert "primary" in next(line for line in lines if line.startswith("won"))
+    ends = [" ".join(line.split()) for line in lines[-3:]]
+    assert ends == [
+        "Measured on stand-ins: directions are judged, no published size is.",
+        "Primary scores: of 1 test, 1 holds in direction.",
+        "Other scores: of 2 tests, 1 points the other way and 1 holds in direction.",
+    ]
+
+
+def test_effects_have_the_exact_interval_of_d_z(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    here = world(tmp_path)
+    lines = printed(here, capsys)
+    design = next(row.design for row in rows_of(here) if row.claim_id == "won")
+    told = "{d_z:+.3g} [{d_z_low:+.3g}, {d_z_high:+.3g}]".format_map(design)
+    assert any(line.startswith("won") and told in line for line in lines)
+    assert design["d_z_high"] - design["d_z"] > 1.2 * (design["d_z"] - design["d_z_low"])  # not the mean's, divided
+
+
+def test_a_failed_gate_shows_what_was_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = printed(world(tmp_path, share=0.5), capsys)
+    line = next(line for line in lines if line.startswith("gated"))
+    assert "inactive" in line
+    assert "+1.5" in line
+    assert any(line.startswith("inactive: mechanism.share of ours is 0.5 on a, not >= 0.9 (gated)") for line in lines)
+
+
+def test_at_paper_scale_the_word_stands_and_says_that_the_mechanism_did_not_act(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = printed(world(tmp_path, "paper", share=0.5), capsys)
+    assert "reproduced; mechanism did not act" in next(line for line in lines if line.startswith("gated"))
+
+
+def test_the_record_says_how_often_the_word_would_come_again(tmp_path: Path) -> None:
+    row = next(row for row in rows_of(world(tmp_path)) if row.claim_id == "won")
+    record = json.loads(json.dumps(verdict_record(row)))
+    assert record["stand_in_name"] == STAND_IN
+    assert record["design"]["replication"] > 0.9
+    assert record["replication_sentence"].startswith("The same design would give this word again in ")
+    assert record["verdict"] == "direction confirmed"
+    assert headline([row])[1] == "Primary scores: of 1 test, 1 holds in direction."
+
+
+def test_ablations_name_the_stand_in_and_have_a_corrected_interval(
+    tmp_path: Path, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here = world(tmp_path)
+    here.store(database)
+    with open_reader(database) as reader:
+        rows = ablations(load_suite(here.suite.path), here.plan, reader)
+    (row,) = rows
+    assert (row.adjusted_low, row.adjusted_high) == (row.ci_low, row.ci_high)  # the only one
+    print_ablations(rows)
+    line = next(line for line in capsys.readouterr().out.splitlines() if "weak" in line)
+    assert STAND_IN in line
+    assert line.count(f"{row.ci_low:+.3g}".replace("-", "−")) == 2
