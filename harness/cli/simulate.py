@@ -39,4 +39,4 @@ def simulate_command(
     said = "with a word for or against" if effect else "with a false word"
     for row in found.rows():
         share = f"{row['suites']:7.1%} ± {row['error']:.1%} of suites {said}"
-        click.echo(f"  {row['family']:<10}{row['tests']:>4} tests {share}, {row['confirmed']:.1%} of tests confirmed")
+        click.echo(f"  {row['family']:<12}{row['tests']:>4} tests {share}, {row['confirmed']:.1%} of tests confirmed")

@@ -51,13 +51,14 @@ def _verdicts(reader: Reader) -> pd.DataFrame:
     """The newest verdict of each claim, scale and protocol."""
     rows = reader.query(
         "SELECT v.claim_id, v.scale, v.protocol, v.verdict, v.difference, v.ci_low, v.ci_high, v.n, v.adjusted_p, "
-        "v.stand_in FROM verdicts v JOIN (SELECT claim_id, scale, protocol, max(judged_at) AS judged_at FROM verdicts "
+        "v.stand_in, v.design->>'stand_in_name' FROM verdicts v "
+        "JOIN (SELECT claim_id, scale, protocol, max(judged_at) AS judged_at FROM verdicts "
         "GROUP BY ALL) USING (claim_id, scale, protocol, judged_at) WHERE v.verdict <> 'not run' ORDER BY ALL"
     ).rows
     cells = []
-    for claim, scale, protocol, verdict, difference, low, high, n, p, stand_in in rows:
+    for claim, scale, protocol, verdict, difference, low, high, n, p, stand_in, named in rows:
         interval = f"[{number(low)}, {number(high)}]" if low is not None and high is not None else ""
-        at = f"{scale} (stand-in)" if stand_in else scale
+        at = f"{scale} (stand-in{f': {named}' if named else ''})" if stand_in else scale
         pairs = "" if n is None else str(n)
         cells.append((claim, at, protocol, verdict, number(difference), interval, pairs, number(p)))
     return _text(cells, "claim", "scale", "protocol", "verdict", "difference", "95 % interval", "n", "adjusted p")

@@ -44,10 +44,12 @@ def test_the_word_says_whether_a_gain_shrank(
         ("a", "ours"): [x + g for x, g in zip(low, first, strict=True)], ("a", "base"): low,
         ("a", "other"): [x + g for x, g in zip(low, second, strict=True)], ("a", "third"): low,
     }  # fmt: skip
-    row = World(suite, scores).verdicts()["holes-filled"]
+    rows = World(suite, scores).verdicts()
+    row = rows["holes-filled"]
     assert row["verdict"] == word
     assert row["n"] == 3
-    assert row["design"]["family"] == "intervention", "near-certain ones would loosen others' correction"
+    assert (row["design"]["family"], row["design"]["family_size"]) == ("intervention", 1)
+    assert (rows["c"]["design"]["family"], rows["c"]["design"]["family_size"]) == ("secondary", 1)
 
 
 def test_an_intervention_is_listed_as_one(tmp_path: Path) -> None:

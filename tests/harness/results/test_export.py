@@ -47,7 +47,7 @@ def test_tables_for_a_paper(stored: Path, tmp_path: Path) -> None:
     results = (tmp_path / "results.md").read_text()
     assert "| known | better | mini | score |" in re.sub(" +", " ", results)
     assert r"\toprule" in (tmp_path / "verdicts.tex").read_text()
-    assert "stand-in" in (tmp_path / "verdicts.md").read_text()
+    assert "mini (stand-in: nothing, not Known truth)" in (tmp_path / "verdicts.md").read_text()
 
 
 def test_names_from_users_are_escaped() -> None:
