@@ -37,7 +37,7 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> None:
-    """Print one line a claim that was judged, primary ones first, and those before all that point the other way.
+    """Print one line a claim that was judged, primary ones first, and those before all that go the other way.
 
     What stands beside a verdict has a table of its own, so have the tuned verdicts with what each arm chose; then
     what it comes to, counted in tests.
@@ -76,7 +76,7 @@ def _told(verdict: VerdictRow) -> ToldVerdict:
 
 
 def _place(verdict: VerdictRow) -> tuple[Any, ...]:
-    """Primary claims first, then group by group; within each what points the other way first."""
+    """Primary claims first, then group by group; within each what goes the other way first."""
     group = _told(verdict).group
     return not _primary(verdict), len(Group) if group is None else list(Group).index(group), place_of(verdict.verdict)
 

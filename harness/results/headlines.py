@@ -1,7 +1,7 @@
 """What a suite's verdicts say in a few lines, alike in the terminal, in JSON and on the pages.
 
 Counted are tests, not claims: claims that share a test are one experiment and count once, a claim with a test a
-benchmark counts each. Scores, mechanisms, interventions and identities stand apart; what points the other way comes
+benchmark counts each. Scores, mechanisms, interventions and identities stand apart; what goes the other way comes
 first.
 """
 
@@ -22,7 +22,7 @@ FIRST = (Tone.AGAINST, Tone.HOLDS, Tone.PART, Tone.NULL, Tone.OPEN, Tone.IDLE, T
 """Tones in the order in which headlines name them."""
 
 SAID: Mapping[str, tuple[str, str]] = {
-    Tone.AGAINST: ("points the other way", "point the other way"),
+    Tone.AGAINST: ("goes the other way", "go the other way"),
     Tone.HOLDS: ("holds{}", "hold{}"),
     Tone.PART: ("holds in direction with a smaller effect", "hold in direction with a smaller effect"),
     Tone.NULL: ("shows no effect worth having", "show no effect worth having"),
@@ -97,7 +97,7 @@ def _tests(claim_id: str, word: str, design: Mapping[str, Any]) -> dict[str, str
 
 
 def place_of(word: str) -> tuple[int, int]:
-    """Sorts verdicts: what points the other way first, then in the order of headlines; unknown words last."""
+    """Sorts verdicts: what goes the other way first, then in the order of headlines; unknown words last."""
     try:
         verdict = Verdict.of(word)
     except ValueError:
@@ -110,7 +110,7 @@ class HeadlineLine:
     """The tests of one group, or the claims that no test answers.
 
     Attributes:
-        words: how many of each word, what points the other way first.
+        words: how many of each word, what goes the other way first.
         claims: the claims that they answer.
         stand_in: whether only directions are judged.
     """
@@ -127,8 +127,9 @@ class HeadlineLine:
 
     def __str__(self) -> str:
         if self.group is None:
-            told = [f"{many} {word}" for word, many in self.words]
-            return f"Without a test: {listed(told)} ({_counted(self.claims, 'claim')})."
+            (word, many), *others = self.words
+            first = f"{_counted(many, 'claim')} {word}"
+            return f"Without a test: {listed([first, *(f'{more} {other}' for other, more in others)])}."
         tones: Counter[str] = Counter()
         for word, many in self.words:
             tones[_tone(word)] += many

@@ -55,7 +55,7 @@ class Claim:
 
     @property
     def rank(self) -> tuple[bool, tuple[int, int]]:
-        """Sorts primary claims before others, and what points the other way before the rest."""
+        """Sorts primary claims before others, and what goes the other way before the rest."""
         return not self.primary, place_of(self.word)
 
     @property

@@ -133,7 +133,7 @@ class SuiteResults:
 
     @property
     def words(self) -> list[tuple[str, int]]:
-        """How many of the judged claims have each verdict, what points the other way first."""
+        """How many of the judged claims have each verdict, what goes the other way first."""
         counts = Counter(formatting.base_of(claim.word) for claim in self.judged)
         return sorted(counts.items(), key=lambda item: (place_of(item[0]), item[0]))
 
@@ -145,7 +145,7 @@ class SuiteResults:
 
     @property
     def primary(self) -> list[Claim]:
-        """Every primary claim, of those that share a test the first; what points the other way first."""
+        """Every primary claim, of those that share a test the first; what goes the other way first."""
         tests: dict[str, Claim] = {}
         for claim in sorted(self.claims, key=lambda claim: claim.rank):
             if claim.primary and not claim.identity:

@@ -23,7 +23,7 @@ def headline(results: SuiteResults) -> list[tuple[str, tuple[tuple[str, int], ..
 
 
 def leading(results: SuiteResults, limit: int = 3) -> list[tuple[Claim, tuple[str, str]]]:
-    """Every primary claim as a name and its numbers, what points the other way first; without any the first few."""
+    """Every primary claim as a name and its numbers, what goes the other way first; without any the first few."""
     ranked = sorted(results.judged, key=lambda claim: claim.rank)
     chosen = results.primary or ranked[:limit]
     return [(claim, sentence(claim, results.titles, results.sharing(claim))) for claim in chosen]

@@ -11,6 +11,7 @@ from typing import Any
 
 from harness.judge.ablation import AblationRow
 from harness.judge.ablation import ablations as effects_of
+from harness.judge.bindings import UNJUDGED
 from harness.store import Reader
 from reports import formatting
 from reports.data import sql
@@ -28,9 +29,6 @@ from reports.links import sweep_path
 from reports.pages import sentences
 from reports.pages.claim import claim_detail
 from reports.pages.render import Page
-
-CONTEXT = ("provenance", "reference")
-"""Kinds of claims that are listed with their source and never judged."""
 
 
 def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation], tuned: Sequence[Plot] = ()) -> Page:
@@ -50,8 +48,8 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
         "claims": [claim_detail(results, claim, ablated, numbers) for claim in judged],
         "protocols": [claim for claim in results.judged if claim.tuned is not None or claim.rate_curve],
         "compared": wins(results),
-        "silent": [claim for claim in silent if claim.fact["kind"] not in CONTEXT],
-        "context": [claim for claim in silent if claim.fact["kind"] in CONTEXT],
+        "silent": [claim for claim in silent if claim.fact["kind"] not in UNJUDGED],
+        "context": [claim for claim in silent if claim.fact["kind"] in UNJUDGED],
         "ablations": sorted(ablated, key=lambda row: (row.benchmark, -abs(row.difference))),
         "ablation_figures": list(filter(None, drawn)),
         "most": decisive_changes(ablated),

@@ -9,7 +9,9 @@ from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
-SINGULAR = frozenset({"as", "gives", "has", "holds", "is", "stays", "was", "attaches", "leaks", "uses"})
+SINGULAR = frozenset(
+    {"as", "fails", "gives", "goes", "has", "holds", "is", "shows", "stays", "was", "attaches", "leaks", "uses"}
+)
 """Words with an s that one thing may do, of the pages and of the claims of the papers ('table 1 gives')."""
 
 

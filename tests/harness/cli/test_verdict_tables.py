@@ -71,7 +71,7 @@ def test_primary_claims_come_first_and_among_the_others_what_points_the_other_wa
     assert ends == [
         "Measured on stand-ins: directions are judged, no published size is.",
         "Primary scores: of 1 test, 1 holds in direction.",
-        "Other scores: of 2 tests, 1 points the other way and 1 holds in direction.",
+        "Other scores: of 2 tests, 1 goes the other way and 1 holds in direction.",
     ]
 
 

@@ -43,12 +43,12 @@ def test_a_claim_with_a_test_a_benchmark_counts_each() -> None:
     given = ("a", "direction confirmed"), ("b", "direction reversed"), ("b", "direction reversed"), ("d", "not run")
     entries = [{"contrast": name, "verdict": word} for name, word in given]
     said = lines(("c", *score("direction reversed", "a", per_benchmark=entries)))
-    assert said[-1] == "Other scores: of 2 tests (1 claim), 1 points the other way and 1 holds in direction."
+    assert said[-1] == "Other scores: of 2 tests (1 claim), 1 goes the other way and 1 holds in direction."
 
 
 def test_of_two_words_of_one_test_the_one_that_contradicts_counts() -> None:
     said = lines(("up", *score("direction confirmed", "t")), ("down", *score("direction reversed", "t")))
-    assert said[-1] == "Other scores: of 1 test (2 claims), 1 points the other way."
+    assert said[-1] == "Other scores: of 1 test (2 claims), 1 goes the other way."
 
 
 def test_kinds_stand_apart_and_those_without_a_test_are_told_as_claims() -> None:
@@ -66,13 +66,13 @@ def test_kinds_stand_apart_and_those_without_a_test_are_told_as_claims() -> None
     )
     assert said == [
         "Measured on stand-ins: directions are judged, no published size is.",
-        "Primary scores: of 1 test, 1 points the other way.",
+        "Primary scores: of 1 test, 1 goes the other way.",
         "Other scores: of 1 test, 1 could not be judged.",
         "Mechanisms: of 1 test, 1 holds in direction.",
         "Interventions of this suite: of 1 test, 1 stays open.",
         "Claims on ablations: of 1 test, 1 shows no effect worth having.",
         "Formulas and code: of 2 checks, 1 fails and 1 holds.",
-        "Without a test: 1 not run and 2 not comparable (3 claims).",
+        "Without a test: 1 claim not run and 2 not comparable.",
     ]
 
 
@@ -105,7 +105,7 @@ def test_every_claim_of_a_suite_stands_in_one_line(tmp_path: Path) -> None:
     assert sum(line.claims for line in found) == len(rows) == 5
     assert [line.group for line in found] == [Group.PRIMARY, Group.SCORES, None]
     assert dict(found[-1].words) == {"not comparable": 2, "not run": 1}
-    assert str(found[1]) == "Other scores: of 1 test, 1 points the other way."
+    assert str(found[1]) == "Other scores: of 1 test, 1 goes the other way."
 
 
 @pytest.mark.parametrize(
