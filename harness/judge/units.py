@@ -167,7 +167,7 @@ def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str)
         tests = tuple(_mean(design, pairs, units) for pairs in compared)
         test = tests[0] if len(tests) == 1 else Conjunction(tests, len(tests))
         standard = "floor" if _mixed(blocks) else "none: one unit"
-        method = {"replication": "domains"} if question.domains is not None else {"standardised_by": standard}
+        method = {"replicated_over": "domains"} if question.domains is not None else {"standardised_by": standard}
     else:
         k = question.k if question.k is not None and len(blocks) > 1 else len(blocks)
         # what decides nothing is shown with the effect that was measured
