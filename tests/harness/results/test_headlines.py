@@ -72,7 +72,7 @@ def test_kinds_stand_apart_and_those_without_a_test_are_told_as_claims() -> None
         "Interventions of this suite: of 1 test, 1 stays open.",
         "Claims on ablations: of 1 test, 1 shows no effect worth having.",
         "Formulas and code: of 2 checks, 1 fails and 1 holds.",
-        "Without a test: 1 claim not run and 2 not comparable.",
+        "Without a test: 2 claims not comparable and 1 not run.",
     ]
 
 
