@@ -68,15 +68,16 @@ class Setting:
         return self.named(self.stand_in)
 
     def named(self, parts: Collection[str]) -> str:
-        """A short name where ``parts`` of the paper's setting were changed: the first words of ``about``, or all."""
+        """A short name where ``parts`` of the paper's setting were changed: the first words of ``about``."""
         if not parts:
             return ""
-        about = self.about or str(self.data.get("name", ""))
-        data = re.split("[,;]", about)[0].strip()
-        if any(part.startswith("data:") for part in parts) and data != self.published_data:
-            return f"{data}, not {self.published_data}"
-        changed = dict.fromkeys(part.partition(":")[0] for part in parts)
-        return f"not the paper's {' and '.join(changed)}" + f": {self.about}" * bool(self.about)
+        clauses = re.split(r"[,;]\s", self.about or str(self.data.get("name", "")))
+        data, published = clauses[0], self.published_data
+        if any(part.startswith("data:") for part in parts) and data != published:
+            return f"{data}, not {'all of ' if data.startswith(published) else ''}{published}"
+        *changed, last = dict.fromkeys(part.partition(":")[0] for part in parts)
+        what = f"{', '.join(changed)} and {last}" if changed else last
+        return f"not the paper's {what}" + f": {', '.join(clauses[:2])}" * bool(self.about)
 
     def runs(self, arms: Iterable[str]) -> tuple[str, ...]:
         """The arms that run on it: those that it lists, else all of the suite's."""

@@ -20,6 +20,9 @@ def test_other_data_are_named_and_what_they_are_not() -> None:
     assert DIGITS.stand_in_name == "noisy 8×8 digits, not ImageNet"
     assert replace(DIGITS, about="").stand_in_name == "digits, not ImageNet"
     assert replace(DIGITS, about="five actions; few people").stand_in_name == "five actions, not ImageNet"
+    assert replace(DIGITS, about="29,000 captions, few words").stand_in_name == "29,000 captions, not ImageNet"
+    part = replace(DIGITS, about="ImageNet at 100 images a class, a small network")
+    assert part.stand_in_name == "ImageNet at 100 images a class, not all of ImageNet"
 
 
 def test_on_the_papers_data_it_says_what_else_differs() -> None:
@@ -29,6 +32,8 @@ def test_on_the_papers_data_it_says_what_else_differs() -> None:
     part = replace(DIGITS, about="ImageNet, one class in ten", stand_in=("data:real", "recipe"))
     assert part.stand_in_name == "not the paper's data and recipe: ImageNet, one class in ten"
     assert replace(DIGITS, stand_in=("model", "recipe"), about="").stand_in_name == "not the paper's model and recipe"
+    every = replace(DIGITS, about="ImageNet, one class; many; more", stand_in=("data:real", "model", "recipe"))
+    assert every.stand_in_name == "not the paper's data, model and recipe: ImageNet, one class"
 
 
 def test_as_published_there_is_none() -> None:
