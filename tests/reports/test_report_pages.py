@@ -112,7 +112,9 @@ def test_every_statement_works_in_the_sandbox_of_harness_query(written: Written)
 def test_a_statement_pasted_into_the_shell_gives_the_pages_number(written: Written) -> None:
     page = suite_of(written.folder)
     shown = next(
-        e.text for e in page.of("code") if "pre" in e.within and "'demo-gain'" in e.text and "FROM verdicts" in e.text
+        e.text
+        for e in page.of("code")
+        if "pre" in e.within and "'demo-gain'" in e.text and "SELECT verdict, n" in e.text and "'published'" in e.text
     )
     command = shown.replace(
         "harness query", f"{sys.executable} -m harness query --db '{written.database}' --format csv"
