@@ -32,7 +32,7 @@ SAID: Mapping[str, tuple[str, str]] = {
 }
 """What one test of a tone does, and what several do; in the place of {} stands the scope."""
 
-OF_IDENTITIES: Mapping[str, tuple[str, str]] = {Tone.AGAINST: ("fails", "fail")}
+OF_IDENTITIES: Mapping[str, tuple[str, str]] = {Tone.AGAINST: (str(Verdict.FAILS), "fail")}
 
 UNKNOWN = ("has a verdict unknown to this version", "have verdicts unknown to this version")
 
