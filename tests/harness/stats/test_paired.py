@@ -499,3 +499,12 @@ def test_wrong_arguments():
         non_inferiority([1.0, 2.0], -0.1)
     with pytest.raises(ValueError, match="target"):
         equivalence([1.0, 2.0], NAN, 0.1)
+
+
+def test_interval_of_nearly_equal_differences_ends():
+    """The inverse of the non-central t does not end at t of millions; from 1000 on the sd's law alone is enough."""
+    before, after = (effect_size_interval([2.0, 2.0, 2.0 + step]) for step in (6.1e-3, 5.9e-3))
+    assert after.low / before.low == pytest.approx(6.1 / 5.9, rel=1e-3)
+    assert after.high / before.high == pytest.approx(6.1 / 5.9, rel=1e-3)
+    far = effect_size_interval([2.0, 2.0, 2.0 + 1e-6])
+    assert 1e5 < far.low < far.estimate * 3 < far.high * 3
