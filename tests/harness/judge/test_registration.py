@@ -89,6 +89,7 @@ class TestLooks:
         here = World(suite, scores)
         judged(here, database, 0, 3)
         here.seeds = 6
+        here.store(database)
         with open_reader(database) as reader:
             rows = {
                 row.claim_id: row

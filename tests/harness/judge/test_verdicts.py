@@ -82,9 +82,11 @@ def test_stand_in_table(tmp_path: Path, mean: float, spread: float, n: int, word
 def test_no_effect_worth_having_needs_a_small_interval(tmp_path: Path) -> None:
     shared = around(0.0, 4.0, 10)
     values = [score + own for score, own in zip(shared, around(0.0, 0.2, 10, base=0.0)[::-1], strict=True)]
-    row = one(tmp_path, values, base=shared, scale="mini")
-    assert row["design"]["smallest"] == pytest.approx(0.2 * 4.0)
+    registered = "{unit: percent, better: higher, smallest: 0.8}"
+    row = one(tmp_path, values, base=shared, scale="mini", metric=registered)
+    assert row["design"]["smallest"] == 0.8
     assert row["verdict"] == "no effect worth having"
+    assert one(tmp_path, values, base=shared, scale="mini")["verdict"] == "undecided", "nothing is registered"
 
 
 def test_the_numbers_are_those_of_the_paired_t(tmp_path: Path) -> None:
