@@ -39,10 +39,14 @@ def note(text: str, style: str = "dim") -> None:
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Collection[str] = (), title: str = ""
 ) -> None:
-    """Print a table without frame; the columns named in ``right`` are numbers. Markup in titles and cells is text."""
+    """Print a table without frame; the columns named in ``right`` are numbers. Markup in titles and cells is text.
+
+    In a narrow terminal names fold, numbers and verdicts stay whole.
+    """
     made = Table(title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False)
     for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        whole = name in right or name.startswith("verdict")
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     _console().print(made)
