@@ -168,9 +168,9 @@ class StatisticalRules:
     sequential: bool
 
     @property
-    def stopping(self) -> stats.StoppingRule | None:
+    def stopping(self) -> stats.SequentialRule | None:
         """How evidence is read where seeds are bought, up to the registered cap; None for a fixed number of seeds."""
-        return stats.StoppingRule(self.g, self.seeds[2]) if self.sequential else None
+        return stats.SequentialRule(self.g, self.seeds[2]) if self.sequential else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -119,7 +119,7 @@ def _drawn_pairs(test: Paired, sample: Floats, criteria: Criteria) -> DrawnTests
     return DrawnTests(above, below, smaller, sample.mean(axis=1), fragile)
 
 
-def _directed(sample: Floats, rule: stats.StoppingRule | None) -> tuple[Floats, Floats]:
+def _directed(sample: Floats, rule: stats.SequentialRule | None) -> tuple[Floats, Floats]:
     """p above and below zero of each row."""
     if rule is None:
         up, down = 2 * _tail(-sample), 2 * _tail(sample)

@@ -60,7 +60,7 @@ class Pending:
     threshold: float
     comparisons: tuple[OpenComparison, ...]
     criteria: Criteria
-    stopping: stats.StoppingRule
+    stopping: stats.SequentialRule
     margin: float | None
     cap: int
 
@@ -154,8 +154,8 @@ def pending_of(designs: Sequence[ClaimDesign], evidence: Evidence, cap: int) -> 
     return list(pending.values())
 
 
-def _stopping(design: ClaimDesign) -> stats.StoppingRule:
-    return design.rules.stopping or stats.StoppingRule(design.rules.g)
+def _stopping(design: ClaimDesign) -> stats.SequentialRule:
+    return design.rules.stopping or stats.SequentialRule(design.rules.g)
 
 
 def _open_comparison(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> OpenComparison:

@@ -78,12 +78,12 @@ class Paired(Test):
     pairs p is 1.
     """
 
-    def __init__(self, values: tuple[float, ...], rule: stats.StoppingRule | None = None) -> None:
+    def __init__(self, values: tuple[float, ...], rule: stats.SequentialRule | None = None) -> None:
         self.values, self.rule = values, rule
         self.n, self.sized = len(values), all(map(math.isfinite, values))
         if self.sized:
             self.estimate = float(np.mean(values)) if values else math.nan
-            self.e = stats.e_value(values, (rule or stats.StoppingRule()).g)
+            self.e = stats.e_value(values, (rule or stats.SequentialRule()).g)
         else:
             with np.errstate(invalid="ignore"):
                 middle = float(np.median(values))
@@ -129,7 +129,7 @@ class Paired(Test):
 
 
 @lru_cache(maxsize=4096)
-def inference(values: tuple[float, ...], rule: stats.StoppingRule | None, alpha: float = 0.05) -> stats.Inference:
+def inference(values: tuple[float, ...], rule: stats.SequentialRule | None, alpha: float = 0.05) -> stats.Inference:
     """The test of paired differences; cached, since the policy asks again although one comparison has changed."""
     return stats.paired_t(values, alpha) if rule is None else rule.inference(values, alpha)
 
@@ -161,7 +161,7 @@ class NoWorse(Paired):
     """
 
     def __init__(
-        self, values: tuple[float, ...], rule: stats.StoppingRule | None = None, margin: float = 0.0
+        self, values: tuple[float, ...], rule: stats.SequentialRule | None = None, margin: float = 0.0
     ) -> None:  # fmt: skip
         super().__init__(values, rule)
         self.margin, self._shifted = margin, Paired(tuple(value + margin for value in values), rule)

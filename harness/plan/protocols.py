@@ -16,7 +16,7 @@ from harness.plan.tuning import Tuning, TuningRequest, make_tuning
 from harness.suite import Suite
 from harness.suite.cells import Setting, content
 from harness.suite.models import Arm, Binding
-from harness.suite.search_models import SpaceRange, Sweep, Tuned, TunedOn
+from harness.suite.search_models import SpaceRange, Sweep, TunedOn, TunedProtocol
 from harness.suite.spaces import declared, own_value, times, tuned_space, with_point
 from harness.vocabulary import Protocol
 
@@ -67,7 +67,7 @@ class RatePlan:
     plan: ChangedPlan
 
 
-def tuned_section(suite: Suite, scale: str) -> Tuned | None:
+def tuned_section(suite: Suite, scale: str) -> TunedProtocol | None:
     """The suite's section; None where it has none for the scale."""
     tuned = suite.model.tuned
     return tuned if tuned is not None and scale in tuned.scales else None
@@ -128,7 +128,7 @@ def _compared(suite: Suite, binding: Binding) -> tuple[str, ...]:
 
 
 def _as_sweep(
-    suite: Suite, tuned: Tuned, base: Setting, bindings: Sequence[Binding], overrides: Mapping[str, Any]
+    suite: Suite, tuned: TunedProtocol, base: Setting, bindings: Sequence[Binding], overrides: Mapping[str, Any]
 ) -> Sweep:
     """A benchmark's search as a ``sweep:`` section would have it, with the arms that have something to tune."""
     on, fill = tuned.benchmarks.get(base.benchmark, TunedOn()), base.recipe.get("slots") or {}

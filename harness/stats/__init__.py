@@ -9,7 +9,7 @@ from harness.stats.budgets import best_of_difference as best_of_difference
 from harness.stats.budgets import expected_best as expected_best
 from harness.stats.budgets import expected_best_band as expected_best_band
 from harness.stats.budgets import median_best_band as median_best_band
-from harness.stats.capped import StoppingRule as StoppingRule
+from harness.stats.capped import SequentialRule as SequentialRule
 from harness.stats.multiplicity import benjamini_hochberg as benjamini_hochberg
 from harness.stats.multiplicity import e_bh as e_bh
 from harness.stats.multiplicity import holm as holm

@@ -51,7 +51,7 @@ def capped_table() -> CappedTable:
 
 
 @dataclass(frozen=True, slots=True)
-class StoppingRule:
+class SequentialRule:
     """How much evidence rejects, looked at after every difference up to ``cap``; None: without an end (Ville).
 
     g is the prior variance of the standardised effect. Raises ValueError where it is not positive and finite.
@@ -69,7 +69,7 @@ class StoppingRule:
         """Whether there is a table for it."""
         return self.cap is not None and self.cap in capped_table().log_p and self.g == capped_table().g
 
-    def after(self, n: int) -> StoppingRule:
+    def after(self, n: int) -> SequentialRule:
         """The rule for n differences: beyond the cap its guarantee has ended."""
         return self if self.capped and self.cap is not None and n <= self.cap else replace(self, cap=None)
 

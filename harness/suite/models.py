@@ -11,7 +11,7 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, field_validat
 from harness.suite.facts import Fact as Fact
 from harness.suite.facts import FactFile as FactFile
 from harness.suite.facts import Published as Published
-from harness.suite.search_models import Sweep, Tuned
+from harness.suite.search_models import Sweep, TunedProtocol
 from harness.suite.strict import Identifier as Identifier
 from harness.suite.strict import Name as Name
 from harness.suite.strict import Strict as Strict
@@ -330,7 +330,7 @@ class SuiteFile(Strict):
     facts: str | list[Fact] = []
     judge: Judging = Judging()
     sweep: Sweep | None = None
-    tuned: Tuned | None = None
+    tuned: TunedProtocol | None = None
     ablate: dict[Name, Ablations] = {}
 
     @field_validator("benchmarks", mode="before")

@@ -81,7 +81,7 @@ class TunedOn(Strict):
     rate_seeds: Annotated[int, Field(ge=3, le=100)] | None = None
 
 
-class Tuned(Strict):
+class TunedProtocol(Strict):
     """The second protocol: each arm of a claim chooses its learning rate and weight decay at equal budgets.
 
     ``budget`` configurations, each over ``seeds`` seeds that are never judged, are scored on validation; the claims are

@@ -14,7 +14,7 @@ from harness import registry
 from harness.errors import HarnessError
 from harness.suite.cells import Content
 from harness.suite.models import Arm
-from harness.suite.search_models import SpaceRange, Tuned
+from harness.suite.search_models import SpaceRange, TunedProtocol
 from harness.suite.values import fillings
 from harness.vocabulary import SLOTS
 
@@ -86,7 +86,7 @@ def times(own: float, factor: float) -> float:
     return own if factor == 1 else float(f"{own * factor:.2g}")
 
 
-def tuned_space(tuned: Tuned, name: str, cell: Content) -> Space:
+def tuned_space(tuned: TunedProtocol, name: str, cell: Content) -> Space:
     """What an arm tunes under ``tuned:``, as choices and ranges; empty where it has nothing of it."""
     given = {**tuned.spaces.get("*", {}), **tuned.spaces.get(name, {})}
     return resolved({key: one for key, one in given.items() if one is not None}, cell)

@@ -21,7 +21,7 @@ from harness.judge.tests import Conjunction, Mean, NoWorse, Paired, sign_p
 from harness.plan.planning import Selection, make_plan
 from harness.suite.models import Arm
 
-BOUGHT = stats.StoppingRule(0.5, 20)
+BOUGHT = stats.SequentialRule(0.5, 20)
 THREE = "".join(benchmark(name, paper=True, level=level) for name, level in (("a", 50), ("b", 51), ("d", 52)))
 STRONG, WEAK, NULL, AGAINST = (around(2.0, 0.3, 6), around(0.9, 1.0, 6), around(0.0, 2.0, 6), around(-2.0, 0.3, 6))
 

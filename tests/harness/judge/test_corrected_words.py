@@ -15,7 +15,7 @@ from harness.judge.bindings import claim_designs
 from harness.judge.tests import Conjunction, Mean, NoWorse, Paired
 from harness.judge.verdicts import SENSITIVE, read
 
-BOUGHT = stats.StoppingRule(0.5, 20)
+BOUGHT = stats.SequentialRule(0.5, 20)
 
 
 def many(folder: Path, means: list[float], n: int = 6, smallest: str = "", **more: Any) -> World:
@@ -225,6 +225,6 @@ def test_the_registered_cap_is_that_of_the_suite_file(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, [fact("c")], [binding("c")], seeds="{min: 3, max: 12}")
     world = World(suite, {("a", "ours"): around(2, 1, 6), ("a", "base"): flat(6)})
     (design,) = claim_designs(suite, world.plan, sequential=True)
-    assert design.rules.stopping == stats.StoppingRule(0.5, 12)
+    assert design.rules.stopping == stats.SequentialRule(0.5, 12)
     (fixed,) = claim_designs(suite, world.plan, sequential=False)
     assert fixed.rules.stopping is None

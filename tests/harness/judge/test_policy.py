@@ -206,4 +206,4 @@ def test_sequential_seeds_spare_trials_and_rarely_err(tmp_path: Path) -> None:
     assert sum(words["c-x0"] == "reproduced" for words in found) >= 23
     assert all(words["c-x3"] == "contradicted" for words in found)
     assert pairs <= 0.6 * 25 * 4 * 20
-    assert stats.StoppingRule(0.5, 20).inference([1.0, 1.1, 0.9]).low < 0  # below five seeds nothing can be decided
+    assert stats.SequentialRule(0.5, 20).inference([1.0, 1.1, 0.9]).low < 0  # below five seeds nothing can be decided

@@ -14,7 +14,7 @@ from harness.judge.replication import DRAWS, _drawn, _samples, _series, _weights
 from harness.judge.tests import Conjunction, NoWorse, Paired, Test
 from harness.judge.verdicts import Criteria
 
-BOUGHT = stats.StoppingRule(0.5, 12)
+BOUGHT = stats.SequentialRule(0.5, 12)
 CRITERIA = Criteria(0.05, 0.5, 1.0, 0.4, stand_in=False)
 
 
@@ -25,7 +25,7 @@ def series(mean: float, n: int) -> tuple[float, ...]:
 @pytest.mark.parametrize("rule", [None, BOUGHT])
 @pytest.mark.parametrize("n", [3, 5, 6, 9])
 @pytest.mark.parametrize("kind", ["paired", "no worse", "all", "at least"])
-def test_drawn_tests_are_those_of_the_judge(kind: str, n: int, rule: stats.StoppingRule | None) -> None:
+def test_drawn_tests_are_those_of_the_judge(kind: str, n: int, rule: stats.SequentialRule | None) -> None:
     def test(rows: list[tuple[float, ...]]) -> Test:
         if kind == "paired":
             return Paired(rows[0], rule)

@@ -156,7 +156,7 @@ def test_a_sequential_claim_stays_sequential(tmp_path: Path, database: Path) -> 
     later = judged(world, database, LATER)
     assert later["plain"].sequential
     differences = [one for _, one in sorted(later["plain"].design["per_benchmark"][0]["differences"].items())]
-    assert later["plain"].p == pytest.approx(stats.StoppingRule(0.5, 20).inference(differences).p)
+    assert later["plain"].p == pytest.approx(stats.SequentialRule(0.5, 20).inference(differences).p)
 
 
 def test_overrides_on_the_command_line_make_a_stand_in(tmp_path: Path, database: Path) -> None:

@@ -401,7 +401,7 @@ class TestFairness:
 def test_sequential_uses_anytime_intervals_only(tmp_path: Path) -> None:
     values = around(2.0, 0.5, 6)
     row = one(tmp_path, values, sequential=True)
-    found = stats.StoppingRule(0.5, 20).inference([v - 50 for v in values])
+    found = stats.SequentialRule(0.5, 20).inference([v - 50 for v in values])
     assert (row["ci_low"], row["ci_high"], row["p"]) == pytest.approx((found.low, found.high, found.p))
     assert row["e_value"] == pytest.approx(stats.e_value([v - 50 for v in values]))
     assert row["sequential"]

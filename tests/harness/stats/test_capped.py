@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.stats import StoppingRule, anytime_interval, half_width_of_moments, interval_half_widths, log_e_process
+from harness.stats import SequentialRule, anytime_interval, half_width_of_moments, interval_half_widths, log_e_process
 from harness.stats.capped import TABLE, capped_table
 from harness.stats.capped_table import CAPS, FIRST_LOOK, START, STEP, exceeded
 
@@ -40,7 +40,7 @@ def test_the_table_is_what_its_script_makes():
 
 @pytest.mark.parametrize(("cap", "five", "one"), [(12, 5.60, 16.8), (20, 7.26, 25.6)])
 def test_thresholds_of_the_specification(cap, five, one):
-    rule = StoppingRule(0.5, cap)
+    rule = SequentialRule(0.5, cap)
     assert math.exp(rule.log_threshold(0.05)) == pytest.approx(five, rel=0.005)
     assert math.exp(rule.log_threshold(0.01)) == pytest.approx(one, rel=0.02)
 
@@ -49,18 +49,18 @@ def test_a_cap_of_three_is_the_t_test():
     """One look: the largest E is that of t, so the threshold at .05 is E of the t quantile."""
     t2 = 4.302653**2
     log_e = -0.5 * math.log(2.5) + 1.5 * (math.log1p(t2 / 2) - math.log1p(t2 / 5))
-    assert StoppingRule(0.5, 3).log_threshold(0.05) == pytest.approx(log_e, abs=0.003)
+    assert SequentialRule(0.5, 3).log_threshold(0.05) == pytest.approx(log_e, abs=0.003)
 
 
 def test_half_widths_of_the_specification():
-    threshold = StoppingRule(0.5, 20).log_threshold(0.05)
+    threshold = SequentialRule(0.5, 20).log_threshold(0.05)
     found = [float(half_width_of_moments(n, n - 1, 0.5, threshold)) * math.sqrt(n) for n in (6, 8, 12, 20)]
     assert found == pytest.approx([4.30, 3.43, 3.02, 2.85], abs=0.01)
 
 
 @pytest.mark.parametrize("cap", [3, 12, 20])
 def test_p_and_threshold_are_each_other_inverted(cap):
-    rule = StoppingRule(0.5, cap)
+    rule = SequentialRule(0.5, cap)
     for alpha in (0.9, 0.2, 0.05, 0.01, 1e-3, 1e-4):
         assert float(rule.p(rule.log_threshold(alpha))) == pytest.approx(alpha, rel=1e-6)
     grid = rule.p(np.linspace(-1, 30, 500))
@@ -74,14 +74,14 @@ def test_p_and_threshold_are_each_other_inverted(cap):
 @pytest.mark.parametrize("cap", [3, 6, 12, 20])
 def test_level_over_every_look_up_to_the_cap(cap):
     paths = np.random.default_rng(400 + cap).normal(0.0, 3.0, (60_000, cap))
-    rule = StoppingRule(0.5, cap)
+    rule = SequentialRule(0.5, cap)
     for alpha in (0.05, 0.01):
         crossed = np.mean(largest(paths) >= rule.log_threshold(alpha))
         assert crossed == pytest.approx(alpha, abs=4.5 * math.sqrt(alpha / 60_000))
 
 
 def test_simultaneous_coverage():
-    truth, rule = -3.0, StoppingRule(0.5, 12)
+    truth, rule = -3.0, SequentialRule(0.5, 12)
     paths = np.random.default_rng(77).normal(truth, 2.0, (20_000, 12))
     mean, half = interval_half_widths(paths, 0.5, log_threshold=rule.log_threshold(0.05))
     covered = (np.abs(mean - truth) <= half)[:, FIRST_LOOK - 1 :].all(axis=1)  # one miss at any look is a miss
@@ -100,13 +100,13 @@ def test_simultaneous_coverage():
 )
 def test_level_of_heavy_tails_and_coarse_scores(draw, most):
     paths = draw(np.random.default_rng(78), (20_000, 20))
-    assert np.mean(largest(paths) >= StoppingRule(0.5, 20).log_threshold(0.05)) <= most
+    assert np.mean(largest(paths) >= SequentialRule(0.5, 20).log_threshold(0.05)) <= most
 
 
 def test_skew_inflates_it():
     """What no t-based rule survives: stated in the documentation, not hidden."""
     paths = np.random.default_rng(79).lognormal(0.0, 1.0, (20_000, 20)) - math.exp(0.5)
-    assert 0.22 <= np.mean(largest(paths) >= StoppingRule(0.5, 20).log_threshold(0.05)) <= 0.28
+    assert 0.22 <= np.mean(largest(paths) >= SequentialRule(0.5, 20).log_threshold(0.05)) <= 0.28
 
 
 # properties and edges
@@ -115,7 +115,7 @@ def test_skew_inflates_it():
 @settings(deadline=None)
 @given(PATH, st.sampled_from([3, 8, 20]), st.sampled_from([0.01, 0.05, 0.2]))
 def test_the_interval_excludes_zero_exactly_where_p_rejects(values, cap, alpha):
-    rule = StoppingRule(0.5, cap)
+    rule = SequentialRule(0.5, cap)
     found = rule.inference(values, alpha)
     up, down = rule.directed_p(values)
     if abs(math.log(min(up, down)) - math.log(alpha)) > 1e-6:
@@ -129,13 +129,13 @@ def test_the_interval_excludes_zero_exactly_where_p_rejects(values, cap, alpha):
 @settings(deadline=None)
 @given(st.lists(REAL, min_size=3, max_size=12))
 def test_p_only_falls_up_to_the_cap(values):
-    rule = StoppingRule(0.5, 12)
+    rule = SequentialRule(0.5, 12)
     p = [rule.inference(values[:n]).p for n in range(1, len(values) + 1)]
     assert all(later <= earlier * (1 + 1e-12) for earlier, later in itertools.pairwise(p))
 
 
 def test_nothing_below_the_first_look():
-    rule = StoppingRule(0.5, 12)
+    rule = SequentialRule(0.5, 12)
     for values in ([], [1.0], [1.0, 1.0001]):
         found = rule.inference(values)
         assert (found.low, found.high, found.p) == (-INF, INF, 1.0)
@@ -143,9 +143,9 @@ def test_nothing_below_the_first_look():
 
 def test_beyond_the_cap_the_guarantee_has_ended():
     values = [1.0, 0.4, 1.6, 0.7, 1.1, 0.2, 1.5, 0.9]
-    within, beyond = StoppingRule(0.5, 8), StoppingRule(0.5, 6)
+    within, beyond = SequentialRule(0.5, 8), SequentialRule(0.5, 6)
     assert within.after(8) == within
-    assert beyond.after(8) == StoppingRule(0.5, None)
+    assert beyond.after(8) == SequentialRule(0.5, None)
     assert beyond.inference(values).p == pytest.approx(math.exp(-log_e_process(values)[2:].max()))
     assert beyond.inference(values).p > within.inference(values).p
     ville = anytime_interval(values, 0.5, running=True)
@@ -154,14 +154,14 @@ def test_beyond_the_cap_the_guarantee_has_ended():
 
 @pytest.mark.parametrize(("g", "cap"), [(2.0, 12), (0.5, 21), (0.5, 2), (0.5, None)])
 def test_without_a_table_ville_decides(g, cap):
-    rule = StoppingRule(g, cap)
+    rule = SequentialRule(g, cap)
     assert not rule.capped
     assert rule.log_threshold(0.05) == pytest.approx(math.log(20))
     assert float(rule.p(math.log(20))) == pytest.approx(0.05)
 
 
 def test_p_is_never_zero_and_no_less_than_the_table_shows():
-    rule = StoppingRule(0.5, 20)
+    rule = SequentialRule(0.5, 20)
     end = capped_table().log_e[-1]
     assert float(rule.p(end)) >= 1 / capped_table().paths
     assert 0.0 < float(rule.p(60.0)) == pytest.approx(math.exp(-60.0))
@@ -171,4 +171,4 @@ def test_p_is_never_zero_and_no_less_than_the_table_shows():
 @pytest.mark.parametrize("g", [0.0, -1.0, INF, math.nan])
 def test_a_wrong_g(g):
     with pytest.raises(ValueError, match="g:"):
-        StoppingRule(g, 12)
+        SequentialRule(g, 12)

@@ -220,7 +220,7 @@ def test_a_point_fills_slots_places_and_recipe_keys() -> None:
         ('spaces: {"*": {batch_size: {choices: [0]}}}', "at least 1 is expected"),
         ('spaces: {"*": {evaluation: {choices: [1]}}}', "did you mean 'evaluations'"),
         ("spaces: {bettr: {optimizer.lr: null}}", "no arm 'bettr'"),
-        ('spaces: {"*": {optimizer.lr: {low: 1.0}}}', "give 'choices', or 'low' and 'high'"),
+        ('spaces: {"*": {optimizer.lr: {low: 1.0}}}', "give 'choices', 'factors', or 'low' and 'high'"),
     ],
 )
 def test_a_broken_section_is_told_with_its_place(tiny: Path, changed: str, told: str) -> None:
