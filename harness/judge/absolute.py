@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from harness import stats
 from harness.judge import fairness
 from harness.judge.design import ClaimDesign, DesignBlock, Stop
-from harness.judge.evidence import Evidence, failures
+from harness.judge.evidence import Evidence, failures, trials_in_words
 from harness.judge.pairs import mean_of, sample_sd
 from harness.judge.tests import FEWEST
 from harness.judge.verdicts import decide_absolute
@@ -96,9 +96,9 @@ def _stop_of(design: ClaimDesign, block: DesignBlock, scores: list[float], faile
     if not planned:
         return Stop(Verdict.NOT_RUN, f"this plan has no trials of {block.chain[0]} on {block.benchmark}")
     if diverged:
-        return Stop(Verdict.INVALID, f"{diverged} trials diverged")
+        return Stop(Verdict.INVALID, f"{trials_in_words(diverged)} diverged")
     if failed > design.rules.tolerated_failures * planned:
-        return Stop(Verdict.INVALID, f"{failed} of {planned} trials failed")
+        return Stop(Verdict.INVALID, f"{failed} of {trials_in_words(planned)} failed")
     if fairness.in_percent(block) and fairness.are_shares(scores):
         return Stop(Verdict.INVALID, f"{block.metric} is in percent (0 to 100), and every score lies in [0, 1]")
     return None if scores else Stop(Verdict.NOT_RUN, f"no trials of {block.benchmark} are stored")

@@ -113,3 +113,8 @@ def failures(trials: Iterable[StoredTrial | None]) -> tuple[int, int]:
     """(failed, diverged): how many of these trials have no number for either reason."""
     status = [trial.status for trial in trials if trial is not None]
     return sum(one in UNFINISHED for one in status), status.count(Status.DIVERGED)
+
+
+def trials_in_words(count: int) -> str:
+    """``1 trial``, ``3 trials``."""
+    return f"{count} trial" + "s" * (count != 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from harness.judge.evidence import trials_in_words
 from harness.judge.pairs import Pairs
 from harness.judge.tests import Test, sign_p
 
@@ -13,7 +14,8 @@ def too_many_failures(pairs: Sequence[Pairs], tolerated: float) -> str | None:
     """Why failures forbid a verdict: an arm has more than the tolerated share of its trials; None where none has."""
     arms = {each.arm: each for compared in pairs for each in compared.arms}
     said = [
-        f"{arm.failed} of {arm.planned} trials of {arm.arm} failed" + "".join(f"; {text}" for text in arm.unscored[:3])
+        f"{arm.failed} of {trials_in_words(arm.planned)} of {arm.arm} failed"
+        + "".join(f"; {text}" for text in arm.unscored[:3])
         for arm in arms.values()
         if arm.failed > tolerated * arm.planned
     ]

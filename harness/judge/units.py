@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from harness.judge import fairness
 from harness.judge.design import ClaimDesign, DesignBlock, Stop
-from harness.judge.evidence import Evidence
+from harness.judge.evidence import Evidence, trials_in_words
 from harness.judge.failures import guarded, too_many_failures
 from harness.judge.gates import GateReading, read_gate
 from harness.judge.pairs import Pairs, pair
@@ -130,10 +130,10 @@ def _trouble(design: ClaimDesign, block: DesignBlock, pairs: tuple[Pairs, ...], 
     """What makes the trials themselves unfit: other numbers when run again, divergence, failures, no pair at all."""
     unstable = _unstable(design, block, evidence)
     if unstable:
-        return f"nondeterminism: {unstable} trials gave another {block.metric} when they ran again"
+        return f"nondeterminism: {trials_in_words(unstable)} gave another {block.metric} when they ran again"
     diverged = sum(each.diverged for each in pairs)
     if diverged and design.pairing.on_divergence == "invalid":
-        return f"{diverged} trials diverged, and the claim declares 'on_divergence: invalid'"
+        return f"{trials_in_words(diverged)} diverged, and the claim declares 'on_divergence: invalid'"
     reason = fairness.shares_for_percent(block, pairs) or too_many_failures(pairs, design.rules.tolerated_failures)
     if reason is None and not any(each.differences for each in pairs):
         return "no pair of one seed in one environment class"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from harness.judge.design import ClaimDesign
+from harness.judge.evidence import trials_in_words
 from harness.judge.pairs import Pairs
 from harness.judge.units import ExaminedBlock, Unit
 
@@ -45,6 +46,6 @@ def equal_at_every_seed(scores: Mapping[int, float]) -> bool:
 def _failed(pairs: Pairs) -> Iterator[str]:
     for each in pairs.arms:
         if each.failed:
-            counted = f"{each.failed} of {each.planned} trials of {each.arm} failed"
+            counted = f"{each.failed} of {trials_in_words(each.planned)} of {each.arm} failed"
             yield f"{counted}; p counts those of the favoured arm as lost"
         yield from each.unscored
