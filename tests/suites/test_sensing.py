@@ -24,7 +24,7 @@ from harness.trial.result import TrainingResult
 from harness.trial.runtime import Runtime
 from harness.trial.seeds import Streams
 from methods.alignment.knn_baselines import FEATURES
-from methods.alignment.stopping import SequentialRule, StoppingOptions
+from methods.alignment.stopping import StoppingRule, StoppingOptions
 from suites.data.csi_domains import CsiDomain
 from suites.tasks.sensing import SensingOptions
 from suites.tasks.sensing_scores import Epochs
@@ -207,7 +207,7 @@ def test_balanced_accuracy_is_the_fields() -> None:
 
 
 def test_the_reported_epoch_is_the_rules() -> None:
-    rule = SequentialRule(StoppingOptions(earliest=2, latest=20, patience=2))
+    rule = StoppingRule(StoppingOptions(earliest=2, latest=20, patience=2))
     epochs = Epochs()
     for accuracy, loss in ((50, 1.0), (100, 0.5), (50, 0.9), (50, 0.9), (50, 0.9), (50, 0.9)):
         if not rule.stopped:
