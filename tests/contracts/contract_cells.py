@@ -52,7 +52,7 @@ CELLS = {
         "adamp", "cifar10-adversarial-linf", "adamw", "standard-accuracy", least=0.5, learning={"steps": 100}
     ),
     "audio": Cell("adamp", "mtat", "adam", "roc-auc", least=0.3, learning={"steps": 100}),
-    "classification": Cell("adamp", "imagenet-resnet18", "sgd", "top1-accuracy", least=0.6, learning={"steps": 75}),
+    "classification": Cell("adamp", "imagenet-resnet18", "sgd", "top1-accuracy", least=0.6, learning={"steps": 150}),
     "debiasing": Cell(
         "adamp", "biased-mnist-rho999", "adam", "unbiased-accuracy", least=0.25, learning={"steps": 150}
     ),
@@ -68,7 +68,7 @@ CELLS = {
     "retrieval": Cell("adamp", "cub-triplet", "adam", "recall-at-1", least=0.25, learning={"steps": 100}),
     "sensing": Cell(
         "knn_mmd", "wigesture-gesture", "mmd", "balanced-accuracy", least=0.3,
-        learning={"epochs": 6, "stop": "last", "data.shift": 0.0, "data.fingerprint": 0.0}, always={"reduce": "none"},
+        learning={"epochs": 12, "stop": "last", "data.shift": 0.0, "data.fingerprint": 0.0}, always={"reduce": "none"},
     ),
     "synthetic": Cell(str(SYNTHETIC), "known", "better", untaught="its score is drawn, not learnt"),
     "translation": Cell(

@@ -64,6 +64,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Grown:
     tree.edit("harness/trial/recipe.py", "    memory_layout: str", f"{KEY}    memory_layout: str")
     touched["a key of the recipe"] = {name for name, text in tree.content().items() if before.get(name) != text}
     tree.call("harness.registry")
+    tree.call("harness", "validate", "stripes-suite.yaml")  # as it stands in the page
     suite = with_every_claim((tree.folder / "stripes-suite.yaml").read_text(encoding="utf-8"))
     (tree.folder / "stripes-suite.yaml").write_text(suite, encoding="utf-8")
     equal = tiny_text.replace("effect: 3.0}", "effect: 0.0, patience: 2}")
@@ -173,8 +174,14 @@ def test_a_key_of_the_recipe_is_one_file(grown: Grown) -> None:
         "SELECT DISTINCT arm, CAST(spec->'recipe'->'patience' AS INTEGER) FROM trials WHERE suite = 'tiny' ORDER BY arm"
     )
     assert stored == [("base", 1), ("better", 2)]
+    told = tree.call("harness", "run", "tiny.yaml", "--set", "patience=3", "--seeds", "1", "--executor", "inline",
+                     "--no-report", "--json", HARNESS_DB="set.duckdb")  # fmt: skip
+    assert json.loads(told)["runs"][0]["counts"] == {"done": 2}
+    with open_reader(tree.folder / "set.duckdb") as reader:
+        asked = "SELECT DISTINCT CAST(spec->'recipe'->'patience' AS INTEGER) FROM trials"
+        assert [tuple(row) for row in reader.query(asked).rows] == [(3,)]
     with pytest.raises(AssertionError, match="patience"):
-        tree.call("harness", "plan", "tiny.yaml", "--set", "patience=-1")
+        tree.call("harness", "run", "tiny.yaml", "--set", "patience=-1")
 
 
 def found_under(key: str, data: Any) -> list[Any]:

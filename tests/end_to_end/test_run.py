@@ -40,7 +40,7 @@ def slow_suite(tiny: Path, pause: float, seeds: int) -> None:
 
 
 def test_a_run_ends_with_its_verdicts_and_the_reports_path(tiny: Path, database: Path, harness: Harness) -> None:
-    done = harness("run", tiny, "--executor", "inline")
+    done = harness("run", tiny, "--executor", "inline", fresh=True)
     assert done.returncode == 0, done.stderr
     index = Path(done.stdout.splitlines()[-1])
     assert index.is_file()
@@ -97,7 +97,7 @@ def test_a_method_of_ones_own(tmp_path: Path, tiny: Path, harness: Harness) -> N
 
 @pytest.mark.ray
 def test_ray_and_inline_agree_to_the_last_bit(tmp_path: Path, harness: Harness) -> None:
-    chosen = ("--benchmark", "imagenet-resnet18", "--arm", "sgd", "--arm", "adamp", "--seeds", "1", "--set", "steps=40")
+    chosen = ("--benchmark", "imagenet-resnet18", "--arm", "sgd", "--arm", "adamp", "--seeds", "2", "--set", "steps=40")
     one, two = tmp_path / "ray.duckdb", tmp_path / "inline.duckdb"
     first = harness("run", "adamp", *chosen, "--db", one, "--no-report", "--json")
     second = harness("run", "adamp", *chosen, "--db", two, "--no-report", "--json", "--executor", "inline")

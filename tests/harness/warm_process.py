@@ -37,6 +37,11 @@ def call(
     Raises:
         subprocess.TimeoutExpired: it took longer than ``timeout`` seconds; it is killed.
     """
+    if sys.platform != "linux":  # elsewhere a process that has loaded its libraries is not safely forked
+        command = [sys.executable, "-m", *arguments]
+        return subprocess.run(
+            command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout, check=False
+        )
     connection = _server()
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         request = json.dumps({"arguments": list(arguments), "cwd": str(cwd), "environment": dict(environment)})
