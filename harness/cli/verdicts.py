@@ -152,15 +152,20 @@ def _print_tuned(tuned: Sequence[VerdictRow]) -> None:
 
 
 def chosen_in_words(verdict: VerdictRow) -> str:
-    """``adamp: lr 0.01, weight_decay 0.1; adamw: …``, with the benchmark where there are several."""
+    """``adamp: lr 0.1 (largest of the grid), wd 0.1; adamw: …``, with the benchmark where there are several."""
     tuning = verdict.design.get("tuning") or {}
     said = []
     for benchmark, search in tuning.items():
         where = f"{benchmark}: " if len(tuning) > 1 else ""
         for arm, params in search["chosen"].items():
-            values = ", ".join(f"{key.rpartition('.')[2]} {value:.3g}" for key, value in params.items())
-            said.append(f"{where}{arm}: {values}")
+            at = search.get("ends", {}).get(arm, {})
+            values = (f"{key.rpartition('.')[2]} {value:.3g}{_at(at.get(key))}" for key, value in params.items())
+            said.append(f"{where}{arm}: {', '.join(values)}")
     return "; ".join(said)
+
+
+def _at(end: str | None) -> str:
+    return f" ({end} of the grid)" if end else ""
 
 
 def _word(verdict: str) -> Text:

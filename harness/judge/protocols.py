@@ -19,6 +19,7 @@ from harness.plan.tuning import Point, Tuning, best_point
 from harness.store.encoding import restored
 from harness.store.queries import Queries
 from harness.suite import Suite
+from harness.suite.spaces import ends
 from harness.vocabulary import Verdict
 
 
@@ -39,6 +40,12 @@ class SearchResult:
     def params(self) -> dict[str, Any]:
         """The chosen hyper-parameters by arm."""
         return {arm: best["params"] for arm, best in self.chosen.items() if best}
+
+    @property
+    def ends(self) -> dict[str, dict[str, str]]:
+        """By arm, what it chose at an end of the grid."""
+        found = {arm: ends(self.search.tuning.spaces[arm], params) for arm, params in self.params.items()}
+        return {arm: keys for arm, keys in found.items() if keys}
 
     @property
     def lack(self) -> tuple[Verdict, str]:
@@ -122,6 +129,7 @@ def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Map
         result.search.benchmark: {
             "sweep_id": result.search.tuning.sweep_id, "budget": result.search.budget,
             "seeds": result.search.tuning.trials, "told": dict(result.told), "chosen": result.params,
+            "ends": result.ends,
         }
         for result in results if result.search.benchmark in on
     }  # fmt: skip

@@ -92,12 +92,12 @@ class TunedProtocol(Strict):
 
     claims: Literal["primaries"] | list[Identifier] = "primaries"
     scales: list[Literal["mini", "small", "paper"]] = ["mini"]
-    budget: Annotated[int, Field(ge=1, le=1000)] = 6
+    budget: Annotated[int, Field(ge=1, le=1000)] = 8
     seeds: Annotated[int, Field(ge=1, le=100)] = 2
     sampler: Literal["grid", "random"] = "grid"
     spaces: dict[Name, dict[str, SpaceRange | None]] = {
         "*": {
-            "optimizer.lr": SpaceRange(factors=[1 / 3, 1.0, 3.0]),
+            "optimizer.lr": SpaceRange(factors=[1 / 3, 1.0, 3.0, 9.0]),
             "optimizer.weight_decay": SpaceRange(factors=[1.0, 10.0]),
         }
     }

@@ -86,6 +86,21 @@ def times(own: float, factor: float) -> float:
     return own if factor == 1 else float(f"{own * factor:.2g}")
 
 
+def ends(space: Space, params: Mapping[str, Any]) -> dict[str, str]:
+    """The hyper-parameters that lie at an end of what there was to choose from: ``least`` or ``largest``.
+
+    An arm that chose an end might have chosen what lies beyond it. Of two choices each is an end, and none is named.
+    """
+    found = {}
+    for key, given in space.items():
+        numbers = [given.low, given.high] if given.choices is None else given.choices
+        tried = sorted(float(n) for n in numbers if isinstance(n, int | float) and not isinstance(n, bool))
+        ordered = len(tried) == len(numbers) and (given.choices is None or len(tried) > 2)
+        if ordered and params.get(key) in (tried[0], tried[-1]):
+            found[key] = "least" if params[key] == tried[0] else "largest"
+    return found
+
+
 def tuned_space(tuned: TunedProtocol, name: str, cell: Content) -> Space:
     """What an arm tunes under ``tuned:``, as choices and ranges; empty where it has nothing of it."""
     given = {**tuned.spaces.get("*", {}), **tuned.spaces.get(name, {})}

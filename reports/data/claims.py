@@ -226,12 +226,17 @@ class Claim:
 
     @property
     def choices(self) -> list[tuple[str, str, str]]:
-        """What arms chose at equal budgets: (benchmark, arm, ``lr 0.01, weight_decay 0.1``)."""
-        return [
-            (name, arm, ", ".join(f"{key.rpartition('.')[2]} {formatting.setting(v)}" for key, v in params.items()))
-            for name, search in (self.design.get("tuning") or {}).items()
-            for arm, params in search["chosen"].items()
-        ]
+        """What arms chose at equal budgets: (benchmark, arm, ``lr 0.1 (largest of the grid), weight_decay 0.1``)."""
+        told = []
+        for name, search in (self.design.get("tuning") or {}).items():
+            for arm, params in search["chosen"].items():
+                at = {key: f" ({end} of the grid)" for key, end in search.get("ends", {}).get(arm, {}).items()}
+                values = (
+                    f"{key.rpartition('.')[2]} {formatting.setting(value)}{at.get(key, '')}"
+                    for key, value in params.items()
+                )
+                told.append((name, arm, ", ".join(values)))
+        return told
 
     @property
     def gate(self) -> str:

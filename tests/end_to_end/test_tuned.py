@@ -80,6 +80,7 @@ def test_an_effect_of_an_untuned_baseline_is_gone_when_both_are_tuned(
     search = tuned["design"]["tuning"]["known"]
     assert search["told"] == {"better": 4, "base": 4}
     assert search["chosen"] == {"better": {"optimizer.lr": 0.1}, "base": {"optimizer.lr": 0.1}}
+    assert search["ends"] == {"base": {"optimizer.lr": "least"}}
     assert (tuned["design"]["family"], tuned["design"]["family_size"]) == ("primary", 1)
 
     curve = published["design"]["rate_curve"]
@@ -109,6 +110,7 @@ def test_claims_show_both_protocols_in_one_line_and_run_nothing(misset: Path, co
     assert "holds at 2 of 4" in line
     (chosen,) = [line for line in shown.splitlines() if "lr 0.1" in line]
     assert chosen.startswith("tiny-better")
+    assert "of the grid" in shown
     judged = json.loads(command("claims", misset, "--format", "json"))[0]["verdicts"]
     assert set(by_protocol(judged)) == {"published", "tuned"}
 

@@ -24,7 +24,7 @@ from harness.trial.result import TrainingResult
 from harness.trial.runtime import Runtime
 from harness.trial.seeds import Streams
 from methods.alignment.knn_baselines import FEATURES
-from methods.alignment.stopping import StoppingRule, StoppingOptions
+from methods.alignment.stopping import StoppingOptions, StoppingRule
 from suites.data.csi_domains import CsiDomain
 from suites.tasks.sensing import SensingOptions
 from suites.tasks.sensing_scores import Epochs

@@ -4,46 +4,28 @@ from __future__ import annotations
 
 import json
 import math
-from functools import cache
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from judge_support import benchmark, binding, fact, write_suite
+from false_words import SUITES, drawn, suite_of
 
 from harness.cli.simulate import simulate_command
-from harness.judge.simulating import LAWS, FalseWords, SimulatedNoise, simulate_suite
-from harness.plan.planning import Selection
-from harness.suite import Suite
-
-
-def suite_of(folder: Path, claims: int, primary: int = 5, cap: int = 20) -> Suite:
-    """As many claims, each about a benchmark of its own; the first ones primary."""
-    names = [f"x{i}" for i in range(claims)]
-    where = "".join(benchmark(name, level=60 + i) for i, name in enumerate(names))
-    bindings = [binding(f"c{i}", benchmarks=[name], primary=i < primary) for i, name in enumerate(names)]
-    facts = [fact(f"c{i}") for i in range(claims)]
-    return write_suite(folder, facts, bindings, benchmarks=where, seeds=f"{{min: 3, max: {cap}}}")
-
-
-def drawn(suite: Suite, seeds: str, repeats: int, **noise: object) -> FalseWords:
-    fewest, _, cap = seeds.partition("..")
-    chosen = Selection(seeds=tuple(range(int(fewest))), cap=int(cap) if cap else None)
-    return simulate_suite(suite, chosen, SimulatedNoise(**noise), repeats)  # type: ignore[arg-type]
+from harness.judge.simulating import LAWS, SimulatedNoise
 
 
 def test_a_small_suite_counts_tests_words_and_seeds(tmp_path: Path) -> None:
     suite = suite_of(tmp_path, 3, primary=2)
-    found = drawn(suite, "3", 4)
+    found = drawn(suite, "3", 4, SimulatedNoise())
     assert (found.tests, found.repeats, found.mean_pairs) == ({"primary": 2, "secondary": 1}, 4, 3.0)
-    sure = drawn(suite, "3", 3, effect=30.0)
+    sure = drawn(suite, "3", 3, SimulatedNoise(effect=30.0))
     assert [row["suites"] for row in sure.rows()] == [1.0, 1.0, 1.0]
     assert [row["confirmed"] for row in sure.rows()] == [1.0, 1.0, 1.0]
-    bought = drawn(suite, "3..6", 3, effect=30.0)
+    bought = drawn(suite, "3..6", 3, SimulatedNoise(effect=30.0))
     assert bought.anywhere == 3
     assert 5.0 <= bought.mean_pairs < 6.0  # evidence is enough from five pairs on, and for Holm from six
-    assert drawn(suite, "3..6", 2, effect=0.0).mean_pairs <= 6.0
-    assert drawn(suite, "3", 4).rows() == found.rows()  # replayable
+    assert drawn(suite, "3..6", 2, SimulatedNoise()).mean_pairs <= 6.0
+    assert drawn(suite, "3", 4, SimulatedNoise()).rows() == found.rows()  # replayable
 
 
 @pytest.mark.parametrize("law", LAWS)
@@ -72,12 +54,6 @@ def test_the_command_prints_a_row_a_family(tmp_path: Path) -> None:
     assert answer["mean_pairs"] == 3.0
 
 
-@cache
-def _null(folder: Path, claims: int, seeds: str, law: str, correlation: float) -> FalseWords:
-    repeats = {1: 1_000, 10: 400, 60: 200}[claims] // (4 if ".." in seeds else 1)
-    return drawn(suite_of(folder, claims), seeds, repeats, law=law, correlation=correlation)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("claims", [1, 10, 60])
@@ -85,7 +61,8 @@ def _null(folder: Path, claims: int, seeds: str, law: str, correlation: float) -
 @pytest.mark.parametrize(("law", "correlation"), [("normal", 0.0), ("normal", 0.6), ("t3", 0.0), ("binomial", 0.0)])
 def test_false_words_are_rare(tmp_path: Path, claims: int, seeds: str, law: str, correlation: float) -> None:
     """Any false word in at most 5 % of suites a family and 10 % overall (four standard errors allowed)."""
-    found = _null(tmp_path, claims, seeds, law, correlation)
+    repeats = SUITES[claims] // (4 if ".." in seeds else 1)
+    found = drawn(suite_of(tmp_path, claims), seeds, repeats, SimulatedNoise(law, correlation))
     for row in found.rows():
         bound = 0.10 if row["family"] == "any" and claims > 5 else 0.06 if law != "normal" else 0.05
         assert row["suites"] <= bound + 4 * math.sqrt(bound * (1 - bound) / found.repeats), row
@@ -97,11 +74,11 @@ def test_power_of_the_capped_design(tmp_path: Path) -> None:
     """Five real primaries at d = .75, Holm, cap 20: 66 % with 16.1 seeds; fixed 20 seeds 83 %."""
     suite = suite_of(tmp_path, 5)
     repeats = 400
-    bought = drawn(suite, "3..20", repeats, effect=0.75)
+    bought = drawn(suite, "3..20", repeats, SimulatedNoise(effect=0.75))
     (primary,) = (row for row in bought.rows() if row["family"] == "primary")
     assert primary["confirmed"] == pytest.approx(0.66, abs=0.02 + 2 * math.sqrt(0.25 / (5 * repeats)))
     assert bought.mean_pairs == pytest.approx(16.1, abs=0.4)
-    fixed = drawn(suite, "20", repeats, effect=0.75)
+    fixed = drawn(suite, "20", repeats, SimulatedNoise(effect=0.75))
     (primary,) = (row for row in fixed.rows() if row["family"] == "primary")
     assert primary["confirmed"] == pytest.approx(0.83, abs=0.02 + 2 * math.sqrt(0.25 / (5 * repeats)))
 
@@ -109,5 +86,5 @@ def test_power_of_the_capped_design(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_skew_is_what_no_t_survives(tmp_path: Path) -> None:
-    found = drawn(suite_of(tmp_path, 1), "6", 1_000, law="skewed")
+    found = drawn(suite_of(tmp_path, 1), "6", 1_000, SimulatedNoise("skewed"))
     assert 0.10 <= found.anywhere / found.repeats <= 0.25

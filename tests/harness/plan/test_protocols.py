@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,8 @@ from harness.errors import SuiteError
 from harness.plan.planning import Selection, make_plan
 from harness.plan.protocols import rate_plans, searches, tuned_plan, tuned_suite
 from harness.suite import load_suite
+from harness.suite.search_models import SpaceRange
+from harness.suite.spaces import ends
 from harness.suite.warnings import warnings_of
 
 GATES = (
@@ -35,6 +38,23 @@ def test_a_grid_of_factors_is_relative_to_each_arm_and_begins_with_its_own(tuned
     }
     assert search.tuning.first == {"better": {"optimizer.lr": 0.1}, "base": {"optimizer.lr": 0.4}}
     assert (search.budget, search.trials) == (3, 6)
+
+
+@pytest.mark.parametrize(
+    ("given", "chosen", "end"),
+    [
+        ({"choices": [0.1, 0.3, 0.9]}, 0.9, "largest"),
+        ({"choices": [0.1, 0.9, 0.3]}, 0.1, "least"),
+        ({"choices": [0.1, 0.3, 0.9]}, 0.3, None),
+        ({"choices": [0.1, 1.0]}, 1.0, None),  # of two each is an end
+        ({"choices": ["cosine", "step", "linear"]}, "step", None),
+        ({"low": 0.1, "high": 0.9}, 0.9, "largest"),
+        ({"low": 0.1, "high": 0.9}, 0.5, None),
+    ],
+)
+def test_a_choice_at_an_end_of_the_grid_is_named(given: dict[str, Any], chosen: Any, end: str | None) -> None:
+    found = ends({"optimizer.lr": SpaceRange(**given)}, {"optimizer.lr": chosen, "another": 1.0})
+    assert found == ({} if end is None else {"optimizer.lr": end})
 
 
 def test_a_budget_is_at_most_the_smallest_grid_and_equal(tuned: Path) -> None:
