@@ -19,7 +19,7 @@ PLANTED = {
     "stages: a plan dispatches": ("stages", "harness/plan/estimate.py", "import harness.execute.dispatch"),
     "stages: the judge sweeps": ("stages", "harness/judge/gates.py", "import harness.sweep.engine"),
     "stages: an executor prefers preflight": ("stages", "harness/execute/worker.py", "import harness.preflight.work"),
-    "stages: a stage reaches its siblings": ("stages", "harness/sweep/space.py", "import harness.preflight.work"),
+    "stages: a stage reaches its siblings": ("stages", "harness/sweep/study.py", "import harness.preflight.work"),
     "stages: the core asks the registry": ("stages", "harness/trial/loop.py", "import harness.registry"),
     "engine: a stage knows a method": ("engine", "harness/plan/estimate.py", "import methods.optimizers.adamp"),
     "engine: a command knows the pages": ("engine", "harness/cli/report.py", "import reports.site"),

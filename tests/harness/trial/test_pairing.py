@@ -157,10 +157,10 @@ def test_without_the_reference_a_larger_arm_would_begin_elsewhere(
 
 
 def test_cutmix_and_crops_are_drawn_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trials = trials_of("adamp", "imagenet-resnet50-cutmix", ("sgd", "adamp"), {}, augment="crop-flip")
-    plain = watch(trials["sgd", 0], tmp_path / "plain", monkeypatch)
+    trials = trials_of("adamp", "imagenet-resnet50-cutmix", ("adam", "adamp"), {}, augment="crop-flip")
+    plain = watch(trials["adam", 0], tmp_path / "plain", monkeypatch)
     drawing = watch(trials["adamp", 0], tmp_path / "drawing", monkeypatch, wasteful=True)
-    elsewhere = watch(trials["sgd", 1], tmp_path / "elsewhere", monkeypatch)
+    elsewhere = watch(trials["adam", 1], tmp_path / "elsewhere", monkeypatch)
     assert drawing.draws > STEPS
     assert set(plain.weights) == set(drawing.weights)
     assert differing(plain, drawing) == []
