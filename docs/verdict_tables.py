@@ -15,6 +15,7 @@ ORDER = ("secondary", "mechanism", "ablation")
 
 
 def main() -> None:
+    """Print the tables of each suite."""
     for suite in json.load(sys.stdin):
         print(f"\n### {suite['suite']}\n")
         print("\n".join(f"- {line}" for line in suite["headline"]))
@@ -85,12 +86,14 @@ def _chosen(row: Row | None) -> str:
 
 def _rates(row: Row) -> str:
     curve = row["design"].get("rate_curve") or []
-    told = (
-        f"×{entry['factor']:.2g} {'–' if entry['difference'] is None else format(entry['difference'], '+.3g')}"
-        f"{' holds' * entry['holds']}"
-        for entry in curve
-    )
+    told = (f"×{entry['factor']:.2g} {_at_rate(entry)}{' holds' * entry['holds']}" for entry in curve)
     return "; ".join(told) or "–"
+
+
+def _at_rate(entry: Row) -> str:
+    if entry["difference"] is None:
+        return "diverged" if entry.get("diverged") else "–"
+    return f"{entry['difference']:+.3g}"
 
 
 if __name__ == "__main__":

@@ -25,11 +25,11 @@ def print_beside(verdicts: Sequence[VerdictRow]) -> None:
         ("changed since it was registered: ", _changes(verdicts), "yellow"),
     )
     for begin, told, style in kinds:
-        claims: dict[str, list[str]] = {}
+        claims: dict[str, dict[str, None]] = {}
         for text, claim in told:
-            claims.setdefault(text, []).append(claim)
+            claims.setdefault(text, {})[claim] = None
         for text, names in list(claims.items())[:LISTED]:
-            note(f"{begin}{text} ({named(names)})", style)
+            note(f"{begin}{text} ({named(list(names))})", style)
         if len(claims) > LISTED:
             note(f"{begin}{len(claims) - LISTED} more; 'harness claims --format json' has all", style)
 
@@ -66,8 +66,8 @@ def _items(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:
     for verdict in verdicts:
         for entry in verdict.design.get("per_benchmark") or ():
             if entry.get("two_way"):
-                told = f"{entry['two_way']['conditional_on']} on {entry['benchmark']}"
-                yield f"{told}; the interval over seeds is conditional on these items", verdict.claim_id
+                told = f"{entry['two_way']['conditional_on']}; the interval over seeds is conditional on these items"
+                yield told, verdict.claim_id
 
 
 def _changes(verdicts: Iterable[VerdictRow]) -> Iterator[tuple[str, str]]:

@@ -134,7 +134,7 @@ def _effect_size(verdict: VerdictRow) -> str:
 def _beside(verdict: VerdictRow, tuned: Mapping[str, VerdictRow]) -> tuple[str | Text, str]:
     """The word under the tuned protocol, and at how many rates the effect holds."""
     other, curve = tuned.get(verdict.claim_id), verdict.design.get("rate_curve") or ()
-    measured = [entry for entry in curve if entry["n"]]
+    measured = [entry for entry in curve if entry["measured"]]
     holds = f"holds at {sum(entry['holds'] for entry in measured)} of {len(measured)}" if measured else ""
     return _word(other.verdict) if other is not None else "", holds
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.judge.bindings import claim_designs
 from harness.judge.design import PREFIX, ClaimDesign
-from harness.judge.evidence import Evidence, read_evidence
+from harness.judge.evidence import Evidence, failures, read_evidence
 from harness.judge.judging import Judgement, examine_claim, judge
 from harness.judge.rows import VerdictRow, finite
 from harness.judge.units import Unit
@@ -147,7 +147,7 @@ def rate_curves(
     """The curve of each tuned claim that has any trial of it: an entry a factor, from the least.
 
     ``holds``: the unadjusted interval lies on the claimed side, by the claim's own test. Gates are not asked, and an
-    entry whose trials allow no test says why.
+    entry whose trials allow no test says why; ``measured`` it is also where they diverged.
     """
     plans = sorted(rate_plans(suite, plan, overrides), key=lambda each: each.factor)
     derived = tuned_suite(suite)
@@ -160,7 +160,7 @@ def rate_curves(
             curves.setdefault(design.claim_id, []).append(_rate_entry(design, each, evidence))
     # the recipe's own rate needs no trial of the curve's: alone it is no curve
     return {
-        name: entries for name, entries in curves.items() if sum(entry["n"] > 0 for entry in entries) > 1
+        name: entries for name, entries in curves.items() if sum(entry["measured"] for entry in entries) > 1
     }  # fmt: skip
 
 
@@ -173,6 +173,7 @@ def _rate_entry(design: ClaimDesign, at: RatePlan, evidence: Evidence) -> dict[s
     weakest: Unit | None = min(units, key=_lower_end, default=None)
     reading = None if weakest is None else weakest.reading
     stopped = next((unit.stopped for unit in units if unit.stopped is not None), None)
+    _, diverged = failures(evidence.get(trial) for trial in sorted(design.trial_ids()))
     alpha = design.rules.alpha
     names = [block.benchmark for block in design.blocks]
     cells = {block.benchmark: {arm: block.cells.get(arm, {}) for arm in block.chain} for block in design.blocks}
@@ -187,6 +188,8 @@ def _rate_entry(design: ClaimDesign, at: RatePlan, evidence: Evidence) -> dict[s
             unit.reading is not None and unit.reading.above and unit.reading.p <= alpha for unit in units
         ),
         "reason": None if stopped is None else stopped.reason,
+        "measured": reading is not None or diverged > 0,
+        "diverged": diverged,
         "trials": {
             name: {arm: {str(seed): trial[:PREFIX] for seed, trial in cell.items()} for arm, cell in arms.items()}
             for name, arms in cells.items()

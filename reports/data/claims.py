@@ -101,6 +101,12 @@ class Claim:
         return [entry for entry in self.design.get("per_benchmark") or () if isinstance(entry, Mapping)]
 
     @property
+    def differences(self) -> tuple[float, ...]:
+        """Of all comparisons that decide, in the order in which they are judged."""
+        known = (formatting.finite(entry.get("difference")) for entry in self.per_benchmark)
+        return tuple(value for value in known if value is not None)
+
+    @property
     def shown(self) -> list[Mapping[str, Any]]:
         """Comparisons beside it that do not decide."""
         return [entry for entry in self.design.get("shown") or () if isinstance(entry, Mapping)]
@@ -216,7 +222,7 @@ class Claim:
     @property
     def rate_curve(self) -> list[Mapping[str, Any]]:
         """The difference at other learning rates that were measured: ``factor, rates, n, difference, holds, …``."""
-        return [entry for entry in self.design.get("rate_curve") or () if entry.get("n")]
+        return [entry for entry in self.design.get("rate_curve") or () if entry["measured"]]
 
     @property
     def rates_told(self) -> str:

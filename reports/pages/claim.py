@@ -138,6 +138,7 @@ def rate_views(claim: Claim) -> list[RateView]:
         own = "the recipe's own" if factor == 1 else f"{formatting.setting(round(factor, 3))} times the recipe's"
         label = f"{formatting.setting(rates[0])}, {own}" if len(set(rates)) == 1 else own
         told = f"{formatting.number(middle, sign=True)} {formatting.interval(low, high)} {claim.unit}, n {entry['n']}"
+        told = told if entry["n"] else f"no difference: {formatting.count(entry['diverged'], 'trial')} diverged"
         tone = formatting.side(low, high)
         views.append(RateView(label, Mark.of(axis, middle, low, high), axis.zero, tone, told))
     return views

@@ -22,7 +22,11 @@ from reports.pages.render import Page
 
 @dataclass(frozen=True, kw_only=True)
 class IndexEntry:
-    """A line of the table that finds claims and ablations; an identity has no difference."""
+    """A line of the table that finds claims and ablations; an identity has no difference.
+
+    Attributes:
+        several: the differences of a claim that has more than one, and none that speaks for it.
+    """
 
     results: SuiteResults
     tone: str
@@ -37,6 +41,7 @@ class IndexEntry:
     anchor: str
     stand_in_name: str
     family: str = ""
+    several: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +76,14 @@ class Column:
 
 
 def _difference(entry: IndexEntry) -> Cell:
+    on = f"; on {entry.stand_in_name}" * bool(entry.stand_in_name)
+    if entry.difference is None and entry.several:
+        least, largest = (formatting.number(end(entry.several), sign=True) for end in (min, max))
+        below = f"{len(entry.several)} comparisons{on}"
+        return Cell(f"{least} to {largest} {entry.unit}", "n", below=below, order=min(entry.several))
     if entry.difference is None:
         return Cell("–", "n")
     text = f"{formatting.number(entry.difference, sign=True)} {entry.unit}"
-    on = f"; on {entry.stand_in_name}" * bool(entry.stand_in_name)
     below = f"{formatting.interval(*entry.interval)}, n {entry.n}{on}"
     return Cell(text, "n", below=below, order=entry.difference)
 
@@ -137,6 +146,7 @@ def _claim(results: SuiteResults, claim: Claim) -> IndexEntry:
         difference=None if claim.identity else claim.value("difference"),
         interval=(claim.value("ci_low"), claim.value("ci_high")), anchor=f"claim-{slug(claim.claim_id)}",
         stand_in_name=claim.stand_in_name, family="" if claim.identity else claim.family,
+        several=() if claim.identity else claim.differences,
     )  # fmt: skip
 
 

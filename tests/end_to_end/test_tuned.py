@@ -160,3 +160,13 @@ def test_an_arm_that_no_configuration_trains_is_not_compared(misset: Path, comma
     tuned = by_protocol(run(command, misset)["verdicts"])["tuned"]
     assert tuned["verdict"] == "invalid"
     assert tuned["design"]["reason"] == "no configuration of better on known ended with a score"
+
+
+def test_a_rate_at_which_trials_diverge_counts_as_measured(misset: Path, command: Command) -> None:
+    misset.write_text(misset.read_text().replace("noise_key: better,", "noise_key: better, diverges_above: 0.2,"))
+    curve = by_protocol(run(command, misset)["verdicts"])["published"]["design"]["rate_curve"]
+    assert [(entry["n"], entry["diverged"], entry["measured"]) for entry in curve] == [
+        (3, 0, True), (3, 0, True), (3, 0, True), (0, 3, True),
+    ]  # fmt: skip
+    (line,) = [line for line in command("claims", misset).splitlines() if "direction confirmed" in line]
+    assert "holds at 1 of 4" in line

@@ -277,7 +277,8 @@ def _judge(owner: Owner, one: Reported, tie: str) -> None:
 
 RATES = [
     {"factor": factor, "rates": {"digits-known": {"ours": rate, "plain": rate}}, "n": 3, "difference": difference,
-     "low": difference - 1.0, "high": difference + 1.0, "holds": difference > 1, "reason": None, "trials": {}}
+     "low": difference - 1.0, "high": difference + 1.0, "holds": difference > 1, "reason": None,
+     "measured": True, "diverged": 0, "trials": {}}
     for factor, rate, difference in ((1 / 3, 0.033, 0.2), (1.0, 0.1, 1.5), (3.0, 0.3, 2.5))
 ]  # fmt: skip
 

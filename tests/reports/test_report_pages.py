@@ -8,6 +8,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +22,7 @@ from harness.store.events import PlannedEvent, VerdictsEvent, read_event
 from harness.suite import load_suite
 from reports.data import sql
 from reports.links import address, slug, suite_path
+from reports.pages.index import COLUMNS, IndexEntry
 from reports.site import MANIFEST, write_site
 
 
@@ -414,6 +416,19 @@ def test_the_first_page_finds_every_claim_and_ablation(written: Written) -> None
     assert not any("stand-in" in row for row in rows if "demo, paper" in row)
 
 
+def test_a_claim_of_several_comparisons_shows_what_they_span() -> None:
+    line = IndexEntry(
+        results=None, tone="", word="undecided", text="", where="", contrast="", difference=None,  # type: ignore[arg-type]
+        interval=(None, None), n=None, unit="points", anchor="", stand_in_name="digits, not ImageNet",
+        several=(1.5, -0.25, 0.75),
+    )  # fmt: skip
+    (column,) = [column for column in COLUMNS if column.title == "Difference"]
+    cell = column.cell(line)
+    assert (cell.text, cell.order) == ("−0.250 to +1.50 points", -0.25)
+    assert cell.below == "3 comparisons; on digits, not ImageNet"
+    assert column.cell(replace(line, several=())).text == "–"
+
+
 def test_identities_stand_apart_with_both_sides(written: Written) -> None:
     page = suite_of(written.folder)
     line = next(e for e in page.classed("claim") if e.attributes["id"] == "claim-demo-files")
@@ -466,6 +481,7 @@ def test_the_site_without_any_suite_is_a_page(tmp_path: Path) -> None:
 def test_writing_needs_no_training_library(written: Written, tmp_path: Path) -> None:
     code = f"""
 import sys
+from dataclasses import replace
 from pathlib import Path
 from harness.results.reporting import Reported
 from reports.site import write_site
