@@ -38,10 +38,10 @@ def main(
 ) -> None:  # fmt: skip
     """Print a line for each value and arm: means of the scores over the seeds."""
     loaded = load_suite(suite)
-    kept = {name: float(number) for name, _, number in (one.partition("=") for one in also)}
+    kept = {name: _number(number) for name, _, number in (one.partition("=") for one in also)}
     chosen = tuple(range(FIRST_SEED, FIRST_SEED + seeds))
     print("value", "arm", *scores, sep="\t")
-    for value in map(float, values.split(",")):
+    for value in map(_number, values.split(",")):
         for arm in arms:
             plan = make_plan(loaded, Selection("mini", (benchmark,), (arm,), chosen, overrides={**kept, key: value}))
             rows: list[list[float]] = []
@@ -54,6 +54,10 @@ def main(
                 rows.append([float(number) for number in got if number is not None])
             means = [f"{statistics.mean(column):.2f}" for column in zip(*rows, strict=True)]
             print(f"{value:g}", arm, *means, sep="\t", flush=True)
+
+
+def _number(text: str) -> int | float:
+    return int(text) if text.strip().isdecimal() else float(text)
 
 
 if __name__ == "__main__":

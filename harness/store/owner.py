@@ -190,8 +190,8 @@ class Owner:
             started = time.monotonic()
             upto = self._journal.written if self._journal is not None else self._ingested
             done = self._hold(lambda connection: ingest(connection, self.paths.journal, HOLD_SECONDS))
-            # A large file makes each hold longer; the share of time it is held stays small.
-            self._pause = max(self._ingest_seconds, 4 * (time.monotonic() - started))
+            # A large file makes each hold longer; the share of time it is held stays a twentieth.
+            self._pause = max(self._ingest_seconds, 19 * (time.monotonic() - started))
             self._unsnapshotted = True
         self._ingested = upto
 

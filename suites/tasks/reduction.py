@@ -7,7 +7,9 @@ and an embedding is the same for all arms of a seed: so it is made beside the tr
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -39,24 +41,71 @@ def _made(flat: Amplitudes, dimensions: int, random_state: int) -> Amplitudes:
     with tempfile.TemporaryDirectory() as folder:
         given, wanted = Path(folder) / "rows.npy", Path(folder) / "embedding.npy"
         np.save(given, flat)
-        threads = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        command = [sys.executable, "-m", __name__, str(given), str(wanted), str(dimensions), str(random_state)]
-        around = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
-        done = subprocess.run(command, env=around, capture_output=True, text=True, timeout=LONGEST_SECONDS, check=False)
-        if done.returncode:
-            last = done.stderr.strip().splitlines()[-1:] or ["no message"]
-            raise HarnessError(f"sensing: UMAP of {flat.shape} to {dimensions} failed: {last[0]}")
+        failed = _beside(json.dumps([str(given), str(wanted), dimensions, random_state]))
+        if failed:
+            raise HarnessError(f"sensing: UMAP of {flat.shape} to {dimensions} failed: {failed}")
         made: Amplitudes = np.load(wanted, allow_pickle=False)
         return made
 
 
-def main(given: str, wanted: str, dimensions: str, random_state: str) -> None:
-    """Read rows, write their embedding."""
+class _Process:
+    """One process for all embeddings of this one: UMAP compiles for half a minute, and only before its first.
+
+    It ends with its standard input, so that it never outlives a trial's process however that ends.
+    """
+
+    def __init__(self) -> None:
+        threads = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+        around = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
+        self.complaints = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the process)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", __name__], env=around, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self.complaints, text=True,
+        )  # fmt: skip
+
+    def ask(self, line: str) -> str:
+        """What went wrong with an embedding, '' where nothing did."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            print(line, file=self.process.stdin, flush=True)
+            ready, _, _ = select.select([self.process.stdout], [], [], LONGEST_SECONDS)
+            answer = self.process.stdout.readline() if ready else ""
+        except BrokenPipeError:
+            answer = ""
+        if answer:
+            return str(json.loads(answer))
+        self.process.kill()
+        self.process.wait()
+        self.complaints.seek(0)
+        last = self.complaints.read().decode(errors="replace").strip().splitlines()[-1:]
+        return last[0] if last else "no message"
+
+
+_running: list[_Process] = []
+
+
+def _beside(line: str) -> str:
+    if not _running or _running[0].process.poll() is not None:
+        _running[:] = [_Process()]
+    return _running[0].ask(line)
+
+
+def main() -> None:
+    """Embed the rows of a file into another for each line of standard input, and answer what failed."""
     from methods.alignment.help_set import reduce
 
-    rows = np.load(given, allow_pickle=False)
-    np.save(wanted, reduce(rows, dimensions=int(dimensions), random_state=int(random_state)).values)
+    answers, sys.stdout = sys.stdout, sys.stderr  # whatever UMAP prints is no answer
+    for line in sys.stdin:
+        given, wanted, dimensions, random_state = json.loads(line)
+        try:
+            rows = np.load(given, allow_pickle=False)
+            np.save(wanted, reduce(rows, dimensions=dimensions, random_state=random_state).values)
+            failed = ""
+        except Exception as error:
+            failed = f"{type(error).__name__}: {error}"
+        print(json.dumps(failed), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -246,6 +246,27 @@ def test_an_empty_help_set_and_too_many_shots_are_said() -> None:
         draw_shots(_domain(), 20, Streams(0), permute_hidden=False)
 
 
+def test_one_process_answers_for_every_embedding_and_ends_with_its_input(tmp_path: Path) -> None:
+    from suites.tasks import reduction
+
+    rows = np.zeros((2, 4), dtype=np.float32)
+    with pytest.raises(HarnessError, match=r"UMAP of \(2, 4\) to 3 failed: ValueError: .* 3 items or more"):
+        reduction._made(rows, 3, 1)
+    (first,) = reduction._running
+    with pytest.raises(HarnessError, match="failed"):
+        reduction._made(rows, 3, 2)
+    assert reduction._running == [first]
+    first.process.kill()
+    first.process.wait()
+    with pytest.raises(HarnessError, match="3 items or more"):  # another one takes its place
+        reduction._made(rows, 3, 1)
+    (second,) = reduction._running
+    assert second is not first
+    assert second.process.stdin is not None
+    second.process.stdin.close()
+    assert second.process.wait(timeout=60) == 0
+
+
 @pytest.mark.slow
 def test_umap_runs_beside_the_trial_and_is_taken_from_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -256,6 +277,8 @@ def test_umap_runs_beside_the_trial_and_is_taken_from_the_cache(
     rows = np.random.default_rng(0).standard_normal((40, 12)).astype(np.float32)
     first = reduction.embedding(rows, 4, 1)
     assert first.shape == (40, 4)
+    again = reduction._made(rows, 4, 1)  # by the same process, which has embedded before
+    np.testing.assert_array_equal(again, first)
     monkeypatch.setattr(reduction, "_made", lambda *_: pytest.fail("the cache was passed over"))
     np.testing.assert_array_equal(reduction.embedding(rows, 4, 1), first)
 
