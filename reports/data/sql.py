@@ -134,8 +134,8 @@ ORDER BY judged_at DESC LIMIT 1"""
 def rate_curve(claim: str, scale: str, protocol: str) -> str:
     """The difference of one claim at several learning rates, as stored beside its latest verdict."""
     return f"""SELECT e->>'$.factor' AS factor, e->'$.rates' AS rates, e->>'$.n' AS n, e->>'$.difference' AS difference,
-  e->>'$.low' AS low, e->>'$.high' AS high, e->>'$.holds' AS holds,
-  e->>'$.diverged' AS diverged
+  e->>'$.low' AS low, e->>'$.high' AS high, e->>'$.diverged' AS diverged,
+  e->>'$.holds' AS holds
 FROM (SELECT unnest(arg_max(design->'$.rate_curve', judged_at)::JSON[]) AS e
   FROM verdicts WHERE {_of_claim(claim, scale, protocol)})"""
 

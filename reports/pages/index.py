@@ -77,7 +77,7 @@ class Column:
 
 def _difference(entry: IndexEntry) -> Cell:
     on = f"; on {entry.stand_in_name}" * bool(entry.stand_in_name)
-    if entry.difference is None and entry.several:
+    if entry.difference is None and len(entry.several) > 1:
         least, largest = (formatting.number(end(entry.several), sign=True) for end in (min, max))
         below = f"{len(entry.several)} comparisons{on}"
         return Cell(f"{least} to {largest} {entry.unit}", "n", below=below, order=min(entry.several))
@@ -146,7 +146,7 @@ def _claim(results: SuiteResults, claim: Claim) -> IndexEntry:
         difference=None if claim.identity else claim.value("difference"),
         interval=(claim.value("ci_low"), claim.value("ci_high")), anchor=f"claim-{slug(claim.claim_id)}",
         stand_in_name=claim.stand_in_name, family="" if claim.identity else claim.family,
-        several=() if claim.identity else claim.differences,
+        several=() if claim.identity or claim.tone == Tone.VOID else claim.differences,
     )  # fmt: skip
 
 

@@ -69,6 +69,7 @@ def grown(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Grown:
     (tree.folder / "stripes-suite.yaml").write_text(suite, encoding="utf-8")
     equal = tiny_text.replace("effect: 3.0}", "effect: 0.0, patience: 2}")
     equal = equal.replace("steps: 20, own_sd: 0.3", "steps: 20, own_sd: 0.05, pair_sd: 10, patience: 1")
+    equal = equal.replace("better: higher}", "better: higher, smallest: 1}")
     (tree.folder / "tiny.yaml").write_text(equal, encoding="utf-8")
     both = ("stripes-suite.yaml", "tiny.yaml")
     tree.call("harness", "validate", *both)

@@ -321,8 +321,9 @@ def test_monotone_in_alpha_margin_and_shift(values, more, alpha, beta):
 @given(SAMPLES)
 def test_disagreement_is_the_stated_rule(values):
     t_rejects = stats.ttest_1samp(values, 0.0).pvalue <= 0.05
-    stated = t_rejects and sign_flip_p(values) > max(0.05, 2.0 ** (1 - len(values))) + 1e-9
-    assert distribution_sensitive(values) == stated
+    one_sign = all(v > 0 for v in values) or all(v < 0 for v in values)
+    unsupported = sign_flip_p(values) > 0.05 + 2.0 ** (1 - len(values)) + 1e-9 if len(values) > 5 else not one_sign
+    assert distribution_sensitive(values) == (t_rejects and unsupported)
 
 
 def test_disagreement_examples():
