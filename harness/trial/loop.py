@@ -27,6 +27,7 @@ from harness.trial.result import Artifact, MetricSeries, Score, TrainingResult
 from harness.trial.runtime import Runtime
 from harness.trial.saved import drop_checkpoint, load_checkpoint, save_checkpoint, save_product
 from harness.trial.schedules import evenly, factor, log_spaced
+from harness.trial.seeds import seed_torch
 from harness.trial.spec import TrialSpec
 
 LOGGED_STEPS = 200
@@ -65,7 +66,7 @@ def train(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
     if task.recipe.devices != replicas().count:
         several = "a trial on several devices is run by Ray Train: --executor ray"
         raise HarnessError(f"devices: {task.recipe.devices}: {several}")
-    torch.manual_seed(task.streams.number("init"))
+    seed_torch(task.streams.number("init"))
     return Loop(task, task.build(), runtime).run()
 
 
@@ -191,7 +192,7 @@ class Loop:
         """One step of the task on a batch, with the schedule's learning rate and the step's own noise."""
         self.model.train()
         place = (step,) if self.replicas.first else (step, "replica", self.replicas.rank)
-        torch.manual_seed(self.task.streams.number("noise", *place))  # dropout and the like
+        seed_torch(self.task.streams.number("noise", *place))  # dropout and the like
         if self.replicas.count > 1:
             batch = self.task.share(batch, self.replicas)
         rate = factor(self.recipe, step, self.total)
@@ -248,7 +249,7 @@ class Loop:
 
     def _score(self, split: str) -> Evaluation:
         self.model.eval()
-        torch.manual_seed(self.task.streams.number("evaluation"))
+        seed_torch(self.task.streams.number("evaluation"))
         with torch.no_grad():
             return self.task.evaluate(split)
 

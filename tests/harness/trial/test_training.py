@@ -24,7 +24,7 @@ from harness.trial.loop import Loop, train
 from harness.trial.recipe import Recipe, recipe_from, task_values
 from harness.trial.runtime import Runtime
 from harness.trial.schedules import evenly, factor, log_spaced
-from harness.trial.seeds import Streams, derive
+from harness.trial.seeds import Streams, derive, seed_torch
 
 
 def runtime(folder: Path) -> Runtime:
@@ -204,3 +204,12 @@ def test_a_metric_that_the_card_does_not_declare_is_an_error(
 def test_an_unknown_schedule_trains_nothing() -> None:
     with pytest.raises(HarnessError, match="no schedule 'cosin'"):
         factor(Recipe(schedule="cosin"), 3, 10)
+
+
+@pytest.mark.parametrize("number", [0, 1, 12345, 2**63 - 1])
+def test_seeding_draws_what_torch_manual_seed_draws(number: int) -> None:
+    torch.manual_seed(number)
+    expected = torch.rand(5)
+    seed_torch(number)
+    assert torch.equal(torch.rand(5), expected)
+    assert torch.initial_seed() == number
