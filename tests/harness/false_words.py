@@ -1,6 +1,7 @@
 """How often a design says a false word, and how often a true one: the table of docs/verdicts.md.
 
-``python tests/harness/false_words.py`` prints it; ``--share 0.1`` draws a tenth of the suites.
+``python tests/harness/false_words.py`` prints it; ``--share 0.1`` draws a tenth of the suites, ``--claims 10``
+suites of that many claims alone, ``--claims 0`` only what a design finds.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from harness.judge.simulating import FalseWords, SimulatedNoise, simulate_suite
 from harness.plan.planning import Selection
 from harness.suite import Suite
 
-SUITES = {1: 1_000, 10: 400, 60: 200}
-"""Drawn by number of claims; bought seeds are judged at every look, and a quarter as often."""
+SUITES = {1: 2_000, 10: 2_000, 60: 1_000}
+"""Drawn by number of claims; bought seeds are judged at every look, which takes longer, and a quarter as often."""
 NOISES = {
     "normal": SimulatedNoise(), "normal, correlated .6": SimulatedNoise(correlation=0.6), "t₃": SimulatedNoise("t3"),
     "binomial(100)": SimulatedNoise("binomial"), "skewed": SimulatedNoise("skewed"),
@@ -46,9 +47,10 @@ def _repeats(claims: int, seeds: str, share: float) -> int:
 
 @click.command(help=__doc__)
 @click.option("--share", default=1.0, help="Of the suites, how many are drawn.")
-def main(share: float) -> None:
+@click.option("--claims", "sizes", type=int, multiple=True, help="Only suites of this size; 0: only power.")
+def main(share: float, sizes: tuple[int, ...]) -> None:
     print("| scores | claims | seeds | suites | primary | secondary | any |\n|" + "---|" * 7)
-    for claims in SUITES:
+    for claims in [size for size in SUITES if not sizes or size in sizes]:
         with tempfile.TemporaryDirectory() as folder:
             suite = suite_of(Path(folder), claims)
             for name, noise in NOISES.items():
@@ -57,6 +59,12 @@ def main(share: float) -> None:
                     shares = {row["family"]: f"{100 * float(row['suites']):.1f}" for row in found.rows()}
                     words = [shares.get(family, "–") for family in ("primary", "secondary", "any")]
                     print(f"| {name} | {claims} | {seeds} | {found.repeats} | {' | '.join(words)} |", flush=True)
+    if not sizes or 0 in sizes:
+        print_power(share)
+
+
+def print_power(share: float) -> None:
+    """How often five true primary claims are found, with seeds bought and fixed."""
     print("\n| five true primaries, Holm | seeds | found | mean seeds |\n|" + "---|" * 4)
     with tempfile.TemporaryDirectory() as folder:
         for effect, cap, seeds in ((0.75, 20, "3..20"), (0.75, 20, "20"), (1.0, 12, "3..12"), (1.0, 12, "12")):
