@@ -56,24 +56,27 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
     from harness.cli.watch import make_watch
     from harness.execute.dispatch import Policy
     from harness.execute.run import Request, run_suite
+    from harness.execute.session import KeptExecutor
     from harness.sweep.protocol import run_protocol
 
-    request = Request(
-        database,
-        chosen.selection,
-        shared.seconds(options["time_budget"]),
-        further=run_protocol if options["tuned"] else None,
-        executor=options["executor"],
-        address=options["address"],
-        gpus_per_trial=options["gpus_per_trial"],
-        policy=Policy(fail_fast=options["fail_fast"], exclusive=options["exclusive"]),
-        command=shared.command_line(),
-        own_methods=chosen.methods,
-    )
     results = []
-    for suite in loaded:
-        with make_watch(suite.name, quiet=options["quiet"] or options["as_json"]) as watch:
-            results.append((suite, run_suite(suite, request, watch)))
+    with KeptExecutor() as kept:
+        request = Request(
+            database,
+            chosen.selection,
+            shared.seconds(options["time_budget"]),
+            further=run_protocol if options["tuned"] else None,
+            executor=options["executor"],
+            address=options["address"],
+            gpus_per_trial=options["gpus_per_trial"],
+            policy=Policy(fail_fast=options["fail_fast"], exclusive=options["exclusive"]),
+            command=shared.command_line(),
+            own_methods=chosen.methods,
+            kept=kept,
+        )
+        for suite in loaded:
+            with make_watch(suite.name, quiet=options["quiet"] or options["as_json"]) as watch:
+                results.append((suite, run_suite(suite, request, watch)))
     index = None
     if options["report"]:
         from harness.results.reporting import Reported, write_run_report

@@ -21,6 +21,23 @@ from harness.store.events import PlannedEvent
 from harness.trial.saved import has_product
 
 
+@dataclass(slots=True)
+class KeptExecutor:
+    """The executor of a command that runs several suites: made for the first trial, ended with the command.
+
+    Use as a context manager.
+    """
+
+    executor: Executor | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self.executor is not None:
+            self.executor.shutdown()
+
+
 @dataclass(frozen=True, slots=True)
 class SessionRequest:
     """Where and how trials run: the options that ``harness run`` and ``harness sweep`` share.
@@ -30,6 +47,7 @@ class SessionRequest:
         executor: a name in ``EXECUTORS``.
         own_methods: from a user's file, which workers register again.
         command: the command line, for the record.
+        kept: outlives the session, for the next one; None: the session ends its own executor.
     """
 
     database: Path
@@ -39,6 +57,7 @@ class SessionRequest:
     policy: Policy = field(default_factory=Policy, kw_only=True)
     own_methods: tuple[UserMethod, ...] = field(default=(), kw_only=True)
     command: str = field(default="", kw_only=True)
+    kept: KeptExecutor | None = field(default=None, kw_only=True)
 
     @property
     def artifacts(self) -> Path:
@@ -70,13 +89,13 @@ def check_data(plan: Plan) -> None:
 class Session:
     """Runs plans for one owner; use as a context manager, which ends the executor.
 
-    ``executor`` is made with the first trial that must run, and kept.
+    The executor is made with the first trial that must run, and kept.
     """
 
     def __init__(self, owner: Owner, request: SessionRequest, policy: Policy, watch: Watch) -> None:
         self.owner, self.request, self.policy, self.watch = owner, request, policy, watch
         self.run_id = str(owner.run_id)
-        self.executor: Executor | None = None
+        self._kept = request.kept or KeptExecutor()
         self._dispatcher: Dispatcher | None = None
         self._ran: set[str] = set()  # by this session; a later plan finds them stored, which is not reuse
 
@@ -88,8 +107,8 @@ class Session:
             if self._dispatcher is not None and isinstance(error, KeyboardInterrupt):
                 self._dispatcher.abandon()
         finally:
-            if self.executor is not None:
-                self.executor.shutdown()
+            if self.request.kept is None:
+                self._kept.__exit__(kind, error, trace)
 
     @property
     def stopped(self) -> str | None:
@@ -127,11 +146,11 @@ class Session:
 
     def _dispatching(self, jobs: Iterable[Job], record: Recorder, watch: Watch) -> Dispatcher:
         """A dispatcher of jobs; the executor is made when it is first needed."""
-        if self.executor is None:
+        if self._kept.executor is None:
             notes = self.request.database.with_name(self.request.database.name + ".sessions")
             options = ExecutorOptions(notes, self.request.address, self.request.gpus_per_trial)
-            self.executor = EXECUTORS[self.request.executor](options)
-        dispatcher = Dispatcher(record, self.run_id, self.executor, self.policy, watch)
+            self._kept.executor = EXECUTORS[self.request.executor](options)
+        dispatcher = Dispatcher(record, self.run_id, self._kept.executor, self.policy, watch)
         dispatcher.submit(jobs)
         return dispatcher
 

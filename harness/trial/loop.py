@@ -190,7 +190,8 @@ class Loop:
 
     def take_step(self, step: int, batch: Any) -> StepResult:
         """One step of the task on a batch, with the schedule's learning rate and the step's own noise."""
-        self.model.train()
+        if not self.model.training:  # after a score; asking every module at every step takes a twentieth of small ones
+            self.model.train()
         place = (step,) if self.replicas.first else (step, "replica", self.replicas.rank)
         seed_torch(self.task.streams.number("noise", *place))  # dropout and the like
         if self.replicas.count > 1:
