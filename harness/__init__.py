@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from harness.plan.planning import make_plan as make_plan
     from harness.results.reporting import ReportRequest as ReportRequest
     from harness.results.reporting import write_report as write_report
+    from harness.results.table_verdicts import judge_table as judge_table
     from harness.store import open_reader as open_reader
     from harness.suite import load_suite as load_suite
 
@@ -23,6 +24,7 @@ _HOMES = {
     "Request": "harness.execute.run",
     "Selection": "harness.plan.planning",
     "judge_suite": "harness.judge.stored",
+    "judge_table": "harness.results.table_verdicts",
     "load_suite": "harness.suite",
     "make_plan": "harness.plan.planning",
     "open_reader": "harness.store",
@@ -33,6 +35,8 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "judge":
+        return import_module("harness.judge")  # a stage that can be called
     if name not in _HOMES:
         raise AttributeError(f"module 'harness' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)

@@ -128,7 +128,7 @@ def _effect_size(verdict: VerdictRow) -> str:
     effect, low, high = (verdict.design.get(key) for key in ("d_z", "d_z_low", "d_z_high"))
     if effect is None:
         return ""
-    return f"{number(effect)} {_interval(-math.inf if low is None else low, math.inf if high is None else high)}"
+    return f"{number(effect)} {interval(-math.inf if low is None else low, math.inf if high is None else high)}"
 
 
 def _beside(verdict: VerdictRow, tuned: Mapping[str, VerdictRow]) -> tuple[str | Text, str]:
@@ -136,7 +136,7 @@ def _beside(verdict: VerdictRow, tuned: Mapping[str, VerdictRow]) -> tuple[str |
     other, curve = tuned.get(verdict.claim_id), verdict.design.get("rate_curve") or ()
     measured = [entry for entry in curve if entry["measured"]]
     holds = f"holds at {sum(entry['holds'] for entry in measured)} of {len(measured)}" if measured else ""
-    return _word(other.verdict) if other is not None else "", holds
+    return verdict_text(other.verdict) if other is not None else "", holds
 
 
 def _print_tuned(tuned: Sequence[VerdictRow]) -> None:
@@ -168,13 +168,14 @@ def _at(end: str | None) -> str:
     return f" ({end} of the grid)" if end else ""
 
 
-def _word(verdict: str) -> Text:
+def verdict_text(verdict: str) -> Text:
+    """A verdict's word in its tone."""
     return Text(verdict, style=STYLES.get(Verdict.of(verdict).tone, ""))
 
 
 def _row(verdict: VerdictRow, on: tuple[str, ...]) -> tuple[str | Text, ...]:
     adjusted, again = verdict.adjusted_p, verdict.design.get("replication")
-    word, mechanism = _word(verdict.verdict), verdict.design.get("mechanism")
+    word, mechanism = verdict_text(verdict.verdict), verdict.design.get("mechanism")
     if not verdict.stand_in and mechanism in ("did not act", "not measured"):
         word = word + Text(f"; mechanism {mechanism}", style=STYLES[Tone.IDLE])
     return (
@@ -183,21 +184,22 @@ def _row(verdict: VerdictRow, on: tuple[str, ...]) -> tuple[str | Text, ...]:
         word,
         *(_on(verdict) for _ in on),
         number(verdict.difference),
-        _interval(verdict.ci_low, verdict.ci_high),
+        interval(verdict.ci_low, verdict.ci_high),
         str(verdict.n or ""),
         "" if adjusted is None or math.isnan(adjusted) else f"{adjusted:.3f}",
         "" if again is None else f"{100 * again:.0f} %",
     )
 
 
-def _interval(low: float | None, high: float | None) -> str:
+def interval(low: float | None, high: float | None) -> str:
+    """Both ends; empty where there is none."""
     return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
 
 
 def _two_way(verdict: VerdictRow) -> str:
     """The interval over seeds and items of a verdict that rests on one comparison."""
-    interval = verdict.design.get("two_way") or {}
-    return _interval(interval.get("low"), interval.get("high"))
+    ends = verdict.design.get("two_way") or {}
+    return interval(ends.get("low"), ends.get("high"))
 
 
 def _correlation(verdict: VerdictRow) -> str:
@@ -219,8 +221,8 @@ def print_ablations(rows: Sequence[AblationRow]) -> None:
     for row in measured:
         kind = "" if row.effect == "change" else f" ({row.effect})"
         names = (row.benchmark, *(row.stand_in_name for _ in on), f"{row.arm}{kind}", row.parent)
-        numbers = (number(row.difference), _interval(row.ci_low, row.ci_high), str(row.n), f"{row.adjusted_p:.3f}")
-        shown.append((*names, *numbers, _interval(row.adjusted_low, row.adjusted_high)))
+        numbers = (number(row.difference), interval(row.ci_low, row.ci_high), str(row.n), f"{row.adjusted_p:.3f}")
+        shown.append((*names, *numbers, interval(row.adjusted_low, row.adjusted_high)))
     title = "ablations: exploratory, up = better, corrected by Benjamini–Hochberg"
     columns = ("benchmark", *on, "arm or effect", "against", *NUMBERS, corrected)
     print_table(columns, shown, right=(*NUMBERS, corrected), title=title)

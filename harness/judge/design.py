@@ -145,6 +145,7 @@ class Estimand:
         m: smallest effect of interest, where the claim gives one.
         margin: of "not worse" and of equivalence.
         target: the published value of an absolute claim.
+        stated: whether somebody's sentence states the effect; without one only its direction is judged.
     """
 
     direction: int
@@ -154,6 +155,7 @@ class Estimand:
     m: float | None
     margin: float | None
     target: float | None
+    stated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +216,11 @@ class ClaimDesign:
     def is_stand_in(self) -> bool:
         """Whether anything differs from the paper's setting: the published size means nothing then."""
         return bool(self.stand_in)
+
+    @property
+    def sizeless(self) -> bool:
+        """Whether only the direction is judged: on a stand-in, and where no sentence states a size."""
+        return self.is_stand_in or not self.estimand.stated
 
     @property
     def stand_in_name(self) -> str:

@@ -79,7 +79,7 @@ class Unit:
     def criteria(self, design: ClaimDesign) -> Criteria:
         """What its reading is held against."""
         rules = design.rules
-        return Criteria(rules.alpha, rules.kappa, design.estimand.delta, self.smallest, design.is_stand_in)
+        return Criteria(rules.alpha, rules.kappa, design.estimand.delta, self.smallest, design.sizeless)
 
 
 def units_of(design: ClaimDesign, evidence: Evidence) -> tuple[Unit, ...]:
@@ -270,7 +270,7 @@ def _smallest(design: ClaimDesign, examined: ExaminedBlock) -> float | None:
     block, m, delta = examined.block, design.estimand.m, design.estimand.delta
     if design.pairing.log_ratio:
         return m
-    if design.is_stand_in:
+    if design.sizeless:
         return block.smallest if block.smallest is not None else _share(block.relative_smallest, examined)
     if m is not None:
         return m

@@ -16,7 +16,8 @@ from reports.data.claims import Claim
 from reports.data.comparisons import FinalNumbers, dose_and_gain, removals
 from reports.data.sql import Row
 from reports.data.suite_results import SuiteResults
-from reports.figures.plain import Mark, Scatter, axis_of, scatter
+from reports.figures.axis import Mark, axis_of
+from reports.figures.plain import Scatter, scatter
 from reports.pages import sentences
 
 

@@ -431,7 +431,7 @@ def reading(**changes: Any) -> Reading:
 
 
 def test_a_significant_p_without_its_interval_decides_nothing() -> None:
-    criteria = Criteria(alpha=0.05, kappa=0.5, delta=2.0, smallest=0.4, stand_in=False)
+    criteria = Criteria(alpha=0.05, kappa=0.5, delta=2.0, smallest=0.4, sizeless=False)
     assert decide(reading(), 0.04, criteria) == "reproduced"
     assert decide(reading(), 0.06, criteria) == "inconclusive"  # adjusted p decides, not the interval alone
     assert decide(reading(above=False), 0.04, criteria) == "inconclusive"
@@ -458,7 +458,7 @@ def test_every_verdict_has_a_rank_of_its_own() -> None:
 def test_what_is_decisive_is_taken_back_where_the_shape_decides(verdict: Verdict) -> None:
     against = verdict in (Verdict.CONTRADICTED, Verdict.REVERSED)
     delta = {Verdict.REPRODUCED: 2.0, Verdict.DIRECTION_ONLY: 9.0, Verdict.CONTRADICTED: 2.0}.get(verdict)
-    criteria = Criteria(0.05, 0.5, delta, smallest=0.4, stand_in=verdict == Verdict.REVERSED)
+    criteria = Criteria(0.05, 0.5, delta, smallest=0.4, sizeless=verdict == Verdict.REVERSED)
     found = reading(above=not against, below=against)
     assert decide(found, 0.01, criteria) == verdict
     assert decide(replace(found, fragile=True), 0.01, criteria) == SENSITIVE

@@ -1,0 +1,420 @@
+"""From a table to scores: which column says what, and every doubt told with its line."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from harness.errors import HarnessError, choices
+from harness.judge.comparing import Score
+from harness.results.table_file import Table, as_number, as_text, names_in
+
+PAIRS = ("seed", "random_seed", "rng_seed", "random_state", "fold", "split_seed", "repeat", "repetition", "replicate")
+"""Columns that pair results, if the table has one and none is named."""
+NAMES, VALUES = ("metric", "name", "measure"), ("value", "score", "result")
+"""Columns of a table with one row a number."""
+HIGHER = re.compile(
+    r"acc|top.?[15]\b|f1|precision|recall|auc|auroc|\bap\b|\bmap\b|iou|dice|bleu|rouge|chrf|psnr|ssim|r2\b|reward|return|"
+    r"win.?rate|kappa|mcc|ndcg|mrr|hit"
+)
+LOWER = re.compile(
+    r"loss|err|perplexity|ppl|nll|\bfid\b|lpips|\bwer\b|\bcer\b|mae\b|mse\b|rmse|time|seconds|latency|memory|flops|"
+    r"bits|bpc|bpb|ece|brier|regret"
+)
+SHARE = re.compile(r"acc|top.?[15]\b|f1|precision|recall|auc|auroc|iou|dice|err|\bwer\b|\bcer\b|win.?rate|hit|ece")
+"""Metrics that people give as a share or in percent."""
+EVERYTHING = ""
+"""The benchmark of a table without any."""
+LISTED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a table is read.
+
+    Attributes:
+        methods: arms, as the table names them; so ``against``.
+        pair: the column that pairs results; None: one of ``PAIRS``.
+        by: columns whose values make benchmarks.
+        arm_column: the column of the arms, where several could be.
+        where: rows that are read: column and value.
+        unit: of the metric; '' where nothing was said.
+        better: ``higher`` or ``lower``; None: as the metric's name says.
+    """
+
+    methods: tuple[str, ...]
+    against: tuple[str, ...]
+    metric: str
+    pair: str | None = None
+    by: tuple[str, ...] = ()
+    arm_column: str | None = None
+    where: tuple[tuple[str, str], ...] = ()
+    unit: str = ""
+    better: str | None = None
+
+    @property
+    def arms(self) -> tuple[str, ...]:
+        """Every arm, methods first."""
+        return tuple(dict.fromkeys((*self.methods, *self.against)))
+
+
+@dataclass(frozen=True, slots=True)
+class ReadScores:
+    """Scores of a table.
+
+    Attributes:
+        pair: the column that pairs results.
+        layout: how the table was understood, in a sentence.
+        notes: what the reader should know: rows without a partner, without a number.
+    """
+
+    scores: tuple[Score, ...]
+    pair: str
+    layout: str
+    better: str
+    unit: str
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A score with the row that it stands in."""
+
+    score: Score
+    row: int
+
+
+def read_scores(table: Table, reading: Reading) -> ReadScores:
+    """The scores of the compared arms.
+
+    Raises:
+        HarnessError: the table does not say them, or leaves a doubt that the options can settle.
+    """
+    _check_arms(reading)
+    for column in (*reading.by, *(name for name, _ in reading.where)):
+        _known(table, column)
+    kept = _kept(table, reading)
+    pair = _pair_column(table, reading)
+    cells, layout = _cells(table, reading, kept, pair)
+    _check_duplicates(table, reading, cells, pair)
+    unit = _checked_unit(table, reading, cells)
+    better = reading.better or _better(reading.metric)
+    notes = [*_missing(table, cells), *_unpaired(reading, cells, pair)]
+    told = f"{layout}; paired by '{pair}'"
+    if reading.by:
+        told += f"; a benchmark for each {' and '.join(reading.by)}"
+    return ReadScores(tuple(cell.score for cell in cells), pair, told, better, unit, tuple(notes))
+
+
+def _check_arms(reading: Reading) -> None:
+    both = [arm for arm in reading.methods if arm in reading.against]
+    if both and len(reading.arms) == 1:
+        raise HarnessError(f"'{both[0]}' is compared with itself; name another one with --against")
+    if not reading.methods or not reading.against:
+        raise HarnessError("a method and what it is held against are needed: --method A --against B")
+
+
+def _known(table: Table, column: str) -> None:
+    if column not in table.columns:
+        raise HarnessError(f"{table.name} has no column '{column}'; {choices(table.columns, column)}")
+
+
+def _kept(table: Table, reading: Reading) -> list[int]:
+    """The rows that are read."""
+    kept = list(range(len(table.rows)))
+    for column, value in reading.where:
+        values = table.column(column)
+        kept = [row for row in kept if as_text(values[row]) == value]
+        if not kept:
+            found = choices(names_in(values), value)
+            raise HarnessError(f"{table.name}: no row has '{value}' in the column '{column}'; {found}")
+    return kept
+
+
+def _pair_column(table: Table, reading: Reading) -> str:
+    if reading.pair is not None:
+        _known(table, reading.pair)
+        return reading.pair
+    lowered = {column.lower(): column for column in table.columns}
+    found = [lowered[name] for name in PAIRS if name in lowered]
+    if not found:
+        raise HarnessError(
+            f"{table.name}: nothing says which results belong together; name the column that pairs them with --pair, "
+            f"as in --pair seed. Columns: {', '.join(table.columns)}. Results that share nothing (no seed, no fold, "
+            "no split) cannot be judged here: run both arms under common seeds"
+        )
+    return found[0]
+
+
+def _cells(table: Table, reading: Reading, kept: Sequence[int], pair: str) -> tuple[list[_Cell], str]:
+    """Every number of a compared arm, and how the table was understood."""
+    arms, columns = reading.arms, set(table.columns)
+    if reading.arm_column is None and all(arm in columns for arm in arms):
+        return _wide(table, reading, kept, pair, {arm: arm for arm in arms})
+    arm_column = _arm_column(table, reading, kept)
+    if arm_column is not None:
+        return _long(table, reading, kept, pair, arm_column)
+    named = {arm: column for arm in arms if (column := _composite(table, reading.metric, arm)) is not None}
+    if len(named) == len(arms):
+        return _wide(table, reading, kept, pair, named)
+    raise HarnessError(_no_arms(table, reading))
+
+
+def _composite(table: Table, metric: str, arm: str) -> str | None:
+    """``adam_accuracy``, ``accuracy/adam`` and the like."""
+    joined = {f"{one}{sign}{other}" for sign in "_-./ :" for one, other in ((arm, metric), (metric, arm))}
+    found = [column for column in table.columns if column in joined]
+    return found[0] if len(found) == 1 else None
+
+
+def _arm_column(table: Table, reading: Reading, kept: Sequence[int]) -> str | None:
+    if reading.arm_column is not None:
+        _known(table, reading.arm_column)
+        values = set(map(as_text, table.column(reading.arm_column)))
+        for arm in reading.arms:
+            if arm not in values:
+                found = choices(sorted(values), arm)
+                raise HarnessError(f"{table.name}: the column '{reading.arm_column}' has no '{arm}'; {found}")
+        return reading.arm_column
+    wanted = set(reading.arms)
+    holding = []
+    for at, column in enumerate(table.columns):
+        if wanted <= {as_text(table.rows[row][at]) for row in kept}:
+            holding.append(column)
+    if len(holding) > 1:
+        listed = " and ".join(f"'{name}'" for name in holding)
+        raise HarnessError(f"{table.name}: the columns {listed} both have the arms; name one with --arm-column")
+    return holding[0] if holding else None
+
+
+def _no_arms(table: Table, reading: Reading) -> str:
+    """Which of the arms the table does not have, and what it has instead."""
+    few: dict[str, list[str]] = {}
+    best: tuple[int, str] = (0, "")
+    for column in table.columns:
+        values = names_in(table.column(column))
+        best = max(best, (sum(arm in values for arm in reading.arms), column))
+        few[column] = values
+    missing = [arm for arm in reading.arms if arm not in few.get(best[1], ()) and arm not in table.columns]
+    lacking = missing[0] if missing else reading.arms[0]
+    if best[0]:
+        return f"{table.name}: the column '{best[1]}' has no '{lacking}'; {choices(few[best[1]], lacking)}"
+    return (
+        f"{table.name}: no column has the values {', '.join(reading.arms)}, and none is called so. Columns: "
+        f"{', '.join(table.columns)}"
+    )
+
+
+def _long(
+    table: Table, reading: Reading, kept: Sequence[int], pair: str, arm_column: str
+) -> tuple[list[_Cell], str]:  # fmt: skip
+    """One row a result: arms in a column."""
+    arms = table.column(arm_column)
+    rows = [row for row in kept if as_text(arms[row]) in reading.arms]
+    if reading.metric in table.columns:
+        value_column, layout = reading.metric, f"a row a result, arms in '{arm_column}'"
+    else:
+        name_column, value_column = _metric_columns(table, reading)
+        names = table.column(name_column)
+        rows = [row for row in rows if as_text(names[row]) == reading.metric]
+        layout = f"a row a number, arms in '{arm_column}', metrics in '{name_column}', numbers in '{value_column}'"
+    values = table.column(value_column)
+    cells = [
+        _Cell(Score(as_text(arms[row]), *_place(table, reading, row, pair), _number(table, value_column, values, row)), row)
+        for row in rows
+    ]
+    return _in_one_scale(table, value_column, cells), layout
+
+
+def _metric_columns(table: Table, reading: Reading) -> tuple[str, str]:
+    lowered = {column.lower(): column for column in table.columns}
+    values = [lowered[name] for name in VALUES if name in lowered]
+    for name in NAMES:
+        if name in lowered and values:
+            found = names_in(table.column(lowered[name]))
+            if reading.metric in found:
+                return lowered[name], values[0]
+            raise HarnessError(
+                f"{table.name}: the column '{lowered[name]}' has no '{reading.metric}'; {choices(found, reading.metric)}"
+            )
+    numeric = [c for c in table.columns if any(_is_number(value) for value in table.column(c)[:100])]
+    raise HarnessError(
+        f"{table.name} has no column '{reading.metric}'; {choices(numeric or table.columns, reading.metric)}"
+    )
+
+
+def _is_number(value: object) -> bool:
+    number = as_number(value)
+    return number is not None and not math.isnan(number)
+
+
+def _wide(
+    table: Table, reading: Reading, kept: Sequence[int], pair: str, named: dict[str, str]
+) -> tuple[list[_Cell], str]:  # fmt: skip
+    """A column an arm."""
+    lowered = {column.lower(): column for column in table.columns}
+    metrics = next((lowered[name] for name in NAMES if name in lowered), None)
+    if metrics is not None and metrics not in reading.by:
+        names = table.column(metrics)
+        found = names_in(names[row] for row in kept)
+        if reading.metric not in found:
+            raise HarnessError(
+                f"{table.name}: the column '{metrics}' has no '{reading.metric}'; {choices(found, reading.metric)}"
+            )
+        kept = [row for row in kept if as_text(names[row]) == reading.metric]
+    cells: list[_Cell] = []
+    for arm, column in named.items():
+        values = table.column(column)
+        cells += [
+            _Cell(Score(arm, *_place(table, reading, row, pair), _number(table, column, values, row)), row)
+            for row in kept
+        ]
+    return cells, "a column an arm"
+
+
+def _place(table: Table, reading: Reading, row: int, pair: str) -> tuple[str, str]:
+    """Benchmark and pair of a row."""
+    by_name = dict(zip(table.columns, table.rows[row], strict=True)) if reading.by else {}
+    benchmark = " · ".join(as_text(by_name[column]) for column in reading.by)
+    key = as_text(table.rows[row][table.columns.index(pair)])
+    if not key:
+        raise HarnessError(f"{table.place(row)}: the column '{pair}', which pairs results, is empty")
+    return benchmark or EVERYTHING, key
+
+
+def _number(table: Table, column: str, values: Sequence[object], row: int) -> float:
+    value = values[row]
+    number = as_number(value)
+    if number is None and isinstance(value, str) and value.strip().endswith("%"):
+        number = as_number(value.strip()[:-1])
+    if number is None:
+        hint = "; a decimal comma? write a point" if re.fullmatch(r"-?\d+,\d+ ?%?", str(value).strip()) else ""
+        raise HarnessError(f"{table.place(row)}: '{value}' in the column '{column}' is no number{hint}")
+    return number
+
+
+def _in_one_scale(table: Table, column: str, cells: list[_Cell]) -> list[_Cell]:
+    """Refuses a column in which some numbers have a percent sign and others have none."""
+    values = table.column(column)
+    signed = [cell for cell in cells if isinstance(values[cell.row], str) and values[cell.row].strip().endswith("%")]
+    numbers = [cell for cell in cells if not math.isnan(cell.score.value)]
+    plain = [cell for cell in numbers if cell not in signed] if signed else []
+    if plain:
+        raise HarnessError(
+            f"{table.place(signed[0].row)}: '{values[signed[0].row]}' has a percent sign, "
+            f"'{values[plain[0].row]}' in line {table.lines[plain[0].row]} has none; write all in one way"
+        )
+    return cells
+
+
+def _check_duplicates(table: Table, reading: Reading, cells: Sequence[_Cell], pair: str) -> None:
+    first: dict[tuple[str, str, str], _Cell] = {}
+    for cell in cells:
+        score = cell.score
+        key = (score.arm, score.benchmark, score.pair)
+        other = first.setdefault(key, cell)
+        if other is cell:
+            continue
+        apart = [
+            name
+            for name, one, two in zip(table.columns, table.rows[other.row], table.rows[cell.row], strict=True)
+            if one != two and name not in (reading.metric, *VALUES)
+        ]
+        where = f" on {score.benchmark}" if score.benchmark else ""
+        told = (
+            f"they differ in {', '.join(repr(name) for name in apart[:LISTED])}: name what makes them different "
+            f"benchmarks with --by {apart[0]}, or keep one with --where {apart[0]}="
+            f"{as_text(table.rows[cell.row][table.columns.index(apart[0])])}"
+            if apart else "nothing tells them apart: keep one of them"
+        )  # fmt: skip
+        raise HarnessError(
+            f"{table.place(cell.row)}: a second {reading.metric} of {score.arm}{where} for {pair} {score.pair}, after "
+            f"line {table.lines[other.row]}; {told}"
+        )
+
+
+def _checked_unit(table: Table, reading: Reading, cells: Sequence[_Cell]) -> str:
+    """The unit that was said, or that the numbers of a share leave no doubt of."""
+    known = [cell for cell in cells if math.isfinite(cell.score.value)]
+    if not known:
+        raise HarnessError(f"{table.name}: no row of {', '.join(reading.arms)} has a number for {reading.metric}")
+    unit, share = reading.unit.lower(), SHARE.search(reading.metric.lower()) is not None
+    small = [cell for cell in known if 0 < cell.score.value <= 1]
+    large = [cell for cell in known if cell.score.value > 1]
+    if unit == "percent" and not large:
+        raise HarnessError(
+            f"{table.name}: --unit percent, and every {reading.metric} lies in [0, 1]; say --unit fraction"
+        )
+    if unit == "fraction" and (large or any(cell.score.value < 0 for cell in known)):
+        odd = next(cell for cell in known if not 0 <= cell.score.value <= 1)
+        raise HarnessError(
+            f"{table.place(odd.row)}: --unit fraction, and {reading.metric} is {odd.score.value:g}; say --unit percent"
+        )
+    if unit or not share:
+        return reading.unit
+    if small and large and max(cell.score.value for cell in large) > 1.5:
+        raise HarnessError(
+            f"{table.place(small[0].row)}: {reading.metric} is {small[0].score.value:g} here and "
+            f"{large[0].score.value:g} in line {table.lines[large[0].row]}: fractions and percent mixed? Write all in "
+            "one way, or say --unit percent if both are percent"
+        )
+    return "fraction" if small and not large else "percent" if large and not small else ""
+
+
+def _better(metric: str) -> str:
+    name = metric.lower().replace("_", " ").replace("-", " ")
+    higher, lower = HIGHER.search(name) is not None, LOWER.search(name) is not None
+    if higher == lower:
+        raise HarnessError(f"is a higher or a lower {metric} better? Say --better higher or --better lower")
+    return "higher" if higher else "lower"
+
+
+def _missing(table: Table, cells: Sequence[_Cell]) -> list[str]:
+    """A line an arm: where it has no number."""
+    told = []
+    for arm in dict.fromkeys(cell.score.arm for cell in cells):
+        lines = [table.lines[cell.row] for cell in cells if cell.score.arm == arm and not math.isfinite(cell.score.value)]
+        if lines:
+            where = ", ".join(map(str, lines[:LISTED])) + (f" and {len(lines) - LISTED} more" if len(lines) > LISTED else "")
+            told.append(f"{arm} has no finite number in line{'s' * (len(lines) > 1)} {where}: counted as failed")
+    return told
+
+
+def _unpaired(reading: Reading, cells: Sequence[_Cell], pair: str) -> list[str]:
+    """What has no partner is dropped; a comparison without any pair is refused."""
+    seen: dict[str, dict[str, set[str]]] = {}
+    for cell in cells:
+        seen.setdefault(cell.score.benchmark, {}).setdefault(cell.score.arm, set()).add(cell.score.pair)
+    told, common = [], 0
+    for benchmark, by_arm in seen.items():
+        where = f" on {benchmark}" if benchmark else ""
+        for method in reading.methods:
+            for other in reading.against:
+                one, two = by_arm.get(method, set()), by_arm.get(other, set())
+                common += len(one & two) if method != other else 0
+                for arm, partner, alone in ((method, other, one - two), (other, method, two - one)):
+                    if alone and method != other:
+                        told.append(f"{arm} has {pair} {_listed(alone)}{where}, {partner} has not: dropped")
+    if not common:
+        sides = {arm: sorted({pair for by_arm in seen.values() for pair in by_arm.get(arm, ())}) for arm in reading.arms}
+        listed = "; ".join(f"{arm} has {_listed(set(pairs)) if pairs else 'none'}" for arm, pairs in sides.items())
+        raise HarnessError(
+            f"no {pair} is common to {' and '.join(reading.arms)}: {listed}. Unpaired results are not judged: run both "
+            "under the same seeds, or name another column with --pair"
+        )
+    return list(dict.fromkeys(told))
+
+
+def _listed(names: set[str]) -> str:
+    def order(name: str) -> tuple[int, int, str]:
+        return (0, int(name), "") if name.isdecimal() else (1, 0, name)
+
+    ordered = sorted(names, key=order)
+    return ", ".join(ordered[:LISTED]) + (f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else "")
+
+
+def with_benchmark(scores: Sequence[Score], name: str) -> list[Score]:
+    """Scores of a table without benchmarks under a name of their own."""
+    return [replace(score, benchmark=score.benchmark or name) for score in scores]
