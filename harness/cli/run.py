@@ -144,7 +144,8 @@ def _show_plan(suite: Suite, selection: Selection, database: Path, as_json: bool
     for cell in cost.cells:
         seconds = f"{'~' if cell.guessed else ''}{cell.core_seconds:.0f}"
         memory = f"{cell.memory_mb:.0f}" if cell.memory_mb else ""
-        stand_in = ", ".join(cell.stand_in) or "as published"
+        own = plan.settings[cell.benchmark].own
+        stand_in = ", ".join(cell.stand_in) or ("none: your own" if own else "as published")
         rows.append((cell.benchmark, cell.arm, stand_in, str(cell.seeds), str(cell.stored), seconds, memory))
     columns = ("benchmark", "arm", "stand-in", *numbers)
     print_table(columns, rows, right=numbers, title=f"{suite.name} at {selection.scale}")

@@ -81,7 +81,6 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
 
     from harness import registry
     from harness.data.roots import data_root
-    from harness.trial.loop import train
     from harness.trial.runtime import Runtime
 
     for method in job.own_methods:
@@ -90,7 +89,12 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     until = time.monotonic() + job.timeout_seconds if stop_at_deadline else math.inf
     runtime = Runtime(job.folder, device, registry.load, data_root(), beat, until, job.prerequisites, job.keep_product)
-    ended = train(job.spec, runtime)
+    if registry.entry("task", job.spec.task).card.program:
+        ended = registry.load("task", job.spec.task).target(job.spec, runtime)
+    else:
+        from harness.trial.loop import train
+
+        ended = train(job.spec, runtime)
     return Outcome(
         job.trial_id,
         Status(ended.status),

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness import registry
 from harness.judge import fairness
 from harness.judge.contrasts import cell_key, name_contrasts
 from harness.judge.design import (
@@ -22,6 +23,7 @@ from harness.judge.design import (
     Stop,
 )
 from harness.plan.planning import Plan, Trial
+from harness.plan.programs import without_places
 from harness.suite import Suite
 from harness.suite.cells import Setting, content, setting
 from harness.suite.models import Binding, Fact, Metric, Threshold
@@ -75,7 +77,7 @@ class DesignBuilder:
             estimand=Estimand(
                 direction=fact.direction, metric=binding.metric or fact.metric, unit=fact.unit,
                 delta=None if fact.effect is None else abs(fact.effect),
-                m=binding.m, margin=binding.margin, target=fact.published.method,
+                m=binding.m, margin=binding.margin, target=fact.published.method, stated=fact.kind != "comparison",
             ),
             rules=StatisticalRules(
                 **judging.model_dump(), seeds=(seeds.min, seeds.primary or seeds.min, seeds.max), sequential=sequential
@@ -182,6 +184,7 @@ class DesignBuilder:
         unit, better = (fact.unit, fact.better) if metric is None else (metric.unit, metric.better)
         overrides = self.suite.benchmarks[base.benchmark].used.set
         unequal, invalid = self._fairness(cells, chain)
+        stated, unpaired = self._stated(cells[chain[0]])
         stand_in = self._stand_in(base, cells)
         teacher_trials = self._teachers(cells, chain)
         # what is measured may be better the other way round than the paper's metric
@@ -197,7 +200,7 @@ class DesignBuilder:
             relative_smallest=metric.relative_smallest if metric is not None else None, perfect=_perfect(metric),
             competent=None if isinstance(competent, str) else competent, bar=bar,
             teacher="teacher" if teacher_trials else None, teacher_trials=teacher_trials,
-            unequal=unequal, invalid=invalid,
+            unequal=unequal, invalid=unpaired or invalid, stated=stated,
             # equal for benchmarks whose trials are the same
             place=f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by,
         )  # fmt: skip
@@ -216,6 +219,15 @@ class DesignBuilder:
                 unequal += [f"{arm}: {text}" if len(chain) > 2 else text for text in differing]
                 invalid = invalid or reason
         return tuple(unequal), invalid
+
+    def _stated(self, cell: Mapping[int, str]) -> tuple[str, str | None]:
+        """What only a program's script knows of its pairs, and why it forbids a comparison, if it does."""
+        spec = self._spec(cell)
+        if spec is None or not registry.entry("task", spec.task).card.program:
+            return "", None
+        if spec.recipe.get("paired") == "none":
+            return "", "the script's runs of equal seeds share nothing ('paired: none'), and unpaired runs are not judged"
+        return "paired by seed as the script states: what equal seeds share is not checked here", None
 
     def _spec(self, cell: Mapping[int, str]) -> TrialSpec | None:
         return self.trials[cell[min(cell)]].spec if cell else None
@@ -237,7 +249,9 @@ class DesignBuilder:
             if spec is None or arm not in self.plan.arms:
                 continue
             own = content(base, self.plan.arms[arm])
-            parts |= {part: None for part in ("recipe", "model") if getattr(own, part) != getattr(spec, part)}
+            recipes = (without_places(own.recipe), without_places(spec.recipe))
+            parts |= {"recipe": None} if recipes[0] != recipes[1] else {}
+            parts |= {"model": None} if own.model != spec.model else {}
             if own.data != spec.data:
                 parts.setdefault("data:real" if "data:generated" not in parts else "data:generated", None)
         return tuple(parts)

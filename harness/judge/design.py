@@ -49,6 +49,7 @@ class DesignBlock:
         unequal: what the two deciding arms differ in beyond the claim; ``invalid`` says why they cannot be compared.
         contrast: id of the test, where each benchmark has its own.
         named: the stand-in in a few words, for every line that shows an effect.
+        stated: what is known of its numbers only from those who gave them; empty for trainings of ours.
     """
 
     benchmark: str
@@ -76,6 +77,7 @@ class DesignBlock:
     contrast: str = ""
     place: str = ""
     named: str = ""
+    stated: str = ""
 
     @property
     def comparisons(self) -> tuple[tuple[str, str], ...]:

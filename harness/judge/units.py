@@ -270,10 +270,10 @@ def _smallest(design: ClaimDesign, examined: ExaminedBlock) -> float | None:
     block, m, delta = examined.block, design.estimand.m, design.estimand.delta
     if design.pairing.log_ratio:
         return m
+    if m is not None and not design.is_stand_in:
+        return m
     if design.sizeless:
         return block.smallest if block.smallest is not None else _share(block.relative_smallest, examined)
-    if m is not None:
-        return m
     floor = block.floor if block.floor is not None else _share(block.relative_floor, examined)
     if delta is None:
         return floor

@@ -11,6 +11,7 @@ from harness.data.checksums import sha256_of
 from harness.data.locate import data_identity
 from harness.errors import HarnessError, choices
 from harness.plan.fingerprint import fingerprint, roots_of
+from harness.plan.programs import located, with_programs, without_places
 from harness.suite.cells import (
     CellError,
     Content,
@@ -151,7 +152,7 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
     settings = {name: base for name in asked if (base := setting(suite, name, wanted.scale)) is not None}
     served = {name: served_by(suite, name, wanted.scale) for name in suite.benchmarks}
     primary = {(served[name], arm) for name, arm in primary_cells(suite)}
-    contents = _contents(arms, wanted, settings)
+    contents = with_programs(_contents(arms, wanted, settings), suite.path.parent)
     references = {name: _reference(suite, base, arms, wanted) for name, base in settings.items()}
     seeds = {
         # benchmarks that one stand-in serves are one experiment, with the seeds of its primary contrasts
@@ -272,9 +273,14 @@ def _trial(
 ) -> Trial:
     other = None if reference == Start(cell.model, cell.slots.of("norm")) else reference
     data = data_identity(cell.data.name, cell.data.values)
-    spec = TrialSpec(cell.task, cell.data, data, cell.model, cell.recipe, cell.slots, seed, base.scale, needs, other)
-    spec_id = sha256_of({**spec.to_json(), "recipe": identity_of(cell.recipe)})
+    recipe, content_of = cell.recipe, identity_of(cell.recipe)
+    if cell.program:
+        recipe, content_of = located(recipe, suite.path.parent), without_places(content_of)
+    spec = TrialSpec(cell.task, cell.data, data, cell.model, recipe, cell.slots, seed, base.scale, needs, other)
+    spec_id = sha256_of({**spec.to_json(), "recipe": content_of})
     code = fingerprint(roots_of(spec))
+    if cell.program:
+        code = hashlib.sha256(f"{code}/{cell.program}".encode()).hexdigest()
     trial_id = hashlib.sha256(f"{spec_id}/{code}".encode()).hexdigest()  # content and code together
     return Trial(trial_id, spec_id, code, suite.name, base.benchmark, arm, seed, base.scale, base.stand_in, spec)
 

@@ -43,11 +43,13 @@ class TaskCard(Card):
         slots: the slots an arm may fill here.
         metrics: final metrics it reports, each with its split, ``"test"`` unless said.
         reads: kinds of data it takes (``DataCard.content``).
+        program: it runs a program of somebody else (``harness.trial.programs``): no loop, no length, any metric.
     """
 
     slots: tuple[str, ...]
     metrics: tuple[str, ...]
     reads: tuple[str, ...]
+    program: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from harness.errors import choices
 from harness.registry.cards import TaskCard
 from harness.suite.load import LoadedBenchmark, Suite
 from harness.suite.models import Arm, Prerequisite, ScaleBlock
+from harness.suite.programs import program_mistakes
 from harness.suite.values import (
     Mistake,
     MistakesError,
@@ -46,6 +47,7 @@ class Setting:
 
     ``stand_in`` lists what the scale changed against ``paper``: ``data:real``, ``data:generated``, ``model``,
     ``recipe``; empty means as published. ``published_data`` is the paper's data set, with which a title begins.
+    ``own``: no paper has this benchmark, so that nothing here is a stand-in.
     """
 
     benchmark: str
@@ -61,6 +63,7 @@ class Setting:
     arms: tuple[str, ...] | None
     prerequisites: Mapping[str, Prerequisite] = field(default_factory=dict)
     published_data: str = ""
+    own: bool = False
 
     @property
     def stand_in_name(self) -> str:
@@ -89,6 +92,8 @@ class Setting:
         yield from (mistake.below("data") for mistake in part_mistakes("data", self.data, task))
         yield from (mistake.below("model") for mistake in part_mistakes("model", self.model, task))
         yield from (mistake.below("recipe") for mistake in recipe_mistakes(self.recipe, task))
+        if task.card.program:
+            yield from (mistake.below("recipe") for mistake in program_mistakes(self.recipe))
 
     def overridden(self, overrides: Mapping[str, Any]) -> Setting:
         """With dotted overrides: ``KEY`` of the recipe, ``data.KEY``, ``model.KEY``; a length replaces a length."""
@@ -110,13 +115,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All that a trial computes from, without a seed."""
+    """All that a trial computes from, without a seed; ``program`` identifies the code of a program that is a trial."""
 
     task: str
     data: Part
     model: Part
     recipe: Mapping[str, Any]
     slots: FilledSlots
+    program: str = ""
 
 
 def path_of(key: str) -> tuple[str, ...]:
@@ -166,6 +172,9 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
     origin = "generated" if source and source.card.origin == "generated" else "real"
     differs = {f"data:{origin}": data != paper.data, "model": model != paper.model}
     differs["recipe"] = recipe != paper.recipe or scale == "smoke"
+    own = _own(suite, server)
+    if own:  # nothing is published that it could stand in for
+        differs = {"recipe": scale == "smoke"}
     if scale == "smoke":
         recipe["max_steps"] = min(SMOKE_STEPS, recipe.get("max_steps") or SMOKE_STEPS)
         recipe["evaluations"] = 1
@@ -185,7 +194,16 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
         arms=None if arms is None else tuple(arms),
         prerequisites={**paper.prerequisites, **block.prerequisites},
         published_data=suite.benchmarks[name].model.title.partition(",")[0],
+        own=own,
     ).overridden(used.set)
+
+
+def _own(suite: Suite, benchmark: LoadedBenchmark) -> bool:
+    """Whether it belongs to no paper: the suite names none, the benchmark has no published setting, no claim a number."""
+    if suite.model.paper is not None or benchmark.model.paper is not None:
+        return False
+    printed = (fact.published for fact in suite.facts.values() if fact.benchmark == benchmark.name)
+    return not any(p.method is not None or p.difference is not None for p in printed)
 
 
 def stand_in_names(names: Iterable[str]) -> str:

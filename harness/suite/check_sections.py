@@ -24,9 +24,11 @@ def check_claims(suite: Suite) -> Iterator[Problem]:
     """Every claim of the paper is bound once or unbound with a reason, to what exists and runs."""
     seen: set[str] = set()
     primary: dict[tuple[Any, ...], int] = {}
-    written = len(suite.model.claims) - len(suite.model.interventions)
+    written, interventions = _written(suite), len(suite.model.interventions)
     for number, binding in enumerate(suite.model.claims):
-        path = ("claims", number) if number < written else ("interventions", number - written)
+        path: Path_ = ("claims", number) if number < written else ("interventions", number - written)
+        if number >= written + interventions:
+            path = ("compare", _entry_of(suite, binding))
         if binding.id in seen:
             yield Problem(suite.node.find((*path, "id")), f"the claim '{binding.id}' is bound twice")
         seen.add(binding.id)
@@ -42,6 +44,19 @@ def check_claims(suite: Suite) -> Iterator[Problem]:
         last = list(primary.values())[MAX_PRIMARY]
         problem = f"{len(primary)} primary contrasts; at most {MAX_PRIMARY} (Holm inside them)"
         yield Problem(suite.node.find(("claims", last, "primary")), problem)
+
+
+def _written(suite: Suite) -> int:
+    """How many claims stand under ``claims:``; interventions and comparisons follow them."""
+    return sum(suite.facts[one.id].kind not in ("intervention", "comparison") if one.id in suite.facts else True
+               for one in suite.model.claims)  # fmt: skip
+
+
+def _entry_of(suite: Suite, binding: Binding) -> int:
+    """Which entry of ``compare:`` a binding is of."""
+    every = list(suite.benchmarks)
+    return next((i for i, one in enumerate(suite.model.compare)
+                 if any(other.id == binding.id for other in one.bindings(one.benchmarks or every))), 0)  # fmt: skip
 
 
 def _binding(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:

@@ -16,6 +16,7 @@ from harness.suite import yamlfile
 from harness.suite.ablate import expand
 from harness.suite.models import Benchmark, Binding, Fact, FactFile, SuiteFile, UsedBenchmark
 from harness.suite.schema_errors import schema_problem
+from harness.suite.short_forms import in_full
 from harness.suite.yamlfile import Node
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -73,14 +74,16 @@ def read_suite(path: Path) -> Suite:
         SuiteError: a file that is no valid suite, benchmark or claims file.
     """
     read: Reader = cache(yamlfile.read)  # parents that many benchmarks share are parsed once
-    node = _inherited(path, read)
+    node = in_full(_inherited(path, read))
     model = _validate(SuiteFile, node)
     if model.ablate:
         node = expand(model, node)
         model = _validate(SuiteFile, node)
     benchmarks = {name: _benchmark(path, model, node, name, used, read) for name, used in model.benchmarks.items()}
     facts = _facts(path, model, node) | _interventions(model, node, benchmarks)
-    bound = [*model.claims, *(one.binding() for one in model.interventions)]
+    compared, own = _comparisons(model, node, benchmarks, facts)
+    bound = [*model.claims, *(one.binding() for one in model.interventions), *compared]
+    facts |= own
     return Suite(path, model.model_copy(update={"claims": bound}), node, benchmarks, facts)
 
 
@@ -193,6 +196,34 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
     if problems:
         raise SuiteError(problems)
     return facts
+
+
+def _comparisons(
+    suite: SuiteFile, node: Node, benchmarks: Mapping[str, LoadedBenchmark], taken: Collection[str]
+) -> tuple[list[Binding], dict[str, Fact]]:
+    """The suite's own comparisons as bindings, with what each says in the form of a claim."""
+    bindings: list[Binding] = []
+    facts: dict[str, Fact] = {}
+    for number, one in enumerate(suite.compare):
+        here: tuple[str | int, ...] = ("compare", number)
+        problems = list(absent(node, (*here, "benchmarks"), "no benchmark", one.benchmarks, benchmarks))
+        having = [name for name, loaded in benchmarks.items() if one.metric in loaded.model.metrics]
+        if not having and not problems:
+            known = {name for loaded in benchmarks.values() for name in loaded.model.metrics}
+            problems += absent(node, (*here, "metric"), "no benchmark has the metric", [one.metric], known)
+        for name in one.benchmarks if not problems else ():
+            known = set(benchmarks[name].model.metrics)
+            problems += absent(node, (*here, "metric"), f"benchmark '{name}' has no metric", [one.metric], known)
+        if problems:
+            raise SuiteError(problems)
+        for binding in one.bindings(having):
+            if binding.id in facts or binding.id in taken:
+                message = f"a second claim '{binding.id}'; give this one an 'id'"
+                raise SuiteError([Problem(node.find((*here, "id")), message)])
+            metric = benchmarks[binding.benchmarks[0]].model.metrics[one.metric]
+            bindings.append(binding)
+            facts[binding.id] = one.fact(suite.suite, binding, metric)
+    return bindings, facts
 
 
 def _interventions(suite: SuiteFile, node: Node, benchmarks: Mapping[str, LoadedBenchmark]) -> dict[str, Fact]:
