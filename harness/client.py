@@ -6,15 +6,19 @@
 
 Run by ``harness``, each call is a line of the file that ``HARNESS_RESULTS`` names, and progress shows while the script
 runs. Run alone, the line goes to standard output instead. ``folder()`` is where to write (it survives a restart),
-``seed()`` what to seed with, ``resuming()`` whether an earlier attempt left something there.
+``seed()`` what to seed with, ``resuming()`` whether an earlier attempt left something there. For a script that sets no
+seed, ``python -m harness.client SCRIPT ARGUMENTS…`` seeds Python, NumPy and torch, where there are, and runs it.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import runpy
 import sys
 import time
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +51,28 @@ def folder(default: str | Path = ".") -> Path:
 def resuming() -> bool:
     """Whether an earlier attempt at this trial was cut off and left its folder as it was."""
     return os.environ.get("HARNESS_RESUME") == "1"
+
+
+def seed_everything(number: int) -> None:
+    """Seed Python's, NumPy's and torch's global generators, where they are installed."""
+    import random
+
+    random.seed(number)
+    if find_spec("numpy") is not None:
+        import_module("numpy").random.seed(number % 2**32)
+    if find_spec("torch") is not None:
+        import_module("torch").manual_seed(number)
+
+
+def _main() -> None:
+    if len(sys.argv) < 2:
+        sys.exit("python -m harness.client SCRIPT ARGUMENTS…: seed everything with HARNESS_SEED, then run the script")
+    script = sys.argv[1]
+    seed_everything(seed())
+    sys.argv = sys.argv[1:]
+    sys.path[0] = str(Path(script).resolve().parent)
+    runpy.run_path(script, run_name="__main__")
+
+
+if __name__ == "__main__":
+    _main()

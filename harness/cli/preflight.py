@@ -44,10 +44,12 @@ def preflight_command(suites: tuple[str, ...], chosen: Chosen, form: str, device
     from harness.suite import load_suite
 
     settings = PreflightSettings(device(device_name), **options)
-    plans = [make_plan(load_suite(suite), chosen.selection) for suite in suites]
+    loaded = [load_suite(suite) for suite in suites]
+    plans = [make_plan(suite, chosen.selection) for suite in loaded]
+    own = (*chosen.methods, *(part for suite in loaded for part in suite.own_methods))
     if not any(plan.trials for plan in plans):
         raise HarnessError(f"nothing to build: no benchmark has the scale '{chosen.selection.scale}'")
-    report = preflight(plans, settings, chosen.methods, None if form == "json" else _tell)
+    report = preflight(plans, settings, own, None if form == "json" else _tell)
     if form == "json":
         click.echo(json.dumps(report.as_dict()))
     else:

@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     from harness.sweep.planned import TunedCell
 
 
-@click.command(name="run", epilog="Example: harness run suites/adamp.yaml --seeds 3")
+EXAMPLES = """
+\b
+Examples:
+  harness run suites/adamp.yaml --seeds 3
+  harness run adamp --arm mine=./my.py:MyAdam --against adamw --benchmark imagenet-resnet18
+  harness run mine.yaml
+"""
+
+
+@click.command(name="run", epilog=EXAMPLES)
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE…")
 @shared.selection_options()
 @shared.executor_option
@@ -35,6 +44,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Also tune the arms of the suite's 'tuned:' claims, and judge those claims again.",
 )
+@click.option("--against", multiple=True, metavar="B", help="Judge the arms that --arm adds against this one.")
 @click.option("--report/--no-report", default=True, help="Write the HTML report at the end.", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Show the plan; run nothing.")
 @click.option("--fail-fast", is_flag=True, help="Begin no further trial after a failure.")
@@ -49,6 +59,10 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
     from harness.suite import load_suite
 
     loaded = [load_suite(suite) for suite in suites]
+    if options["against"]:
+        from harness.plan.user_arms import compared
+
+        loaded = [compared(suite, chosen.selection, options["against"]) for suite in loaded]
     if options["dry_run"]:
         for suite in loaded:
             _show_plan(suite, chosen.selection, database, options["as_json"], tuned=options["tuned"])
@@ -207,8 +221,9 @@ def verify_command(suite: str, chosen: shared.Chosen, database: Path, as_json: b
     from harness.suite import load_suite
 
     command, adopt = shared.command_line(), options["adopt"]
-    request = SessionRequest(database, executor=options["executor"], own_methods=chosen.methods, command=command)
     loaded = load_suite(suite)
+    own = (*chosen.methods, *loaded.own_methods)
+    request = SessionRequest(database, executor=options["executor"], own_methods=own, command=command)
     with make_watch(loaded.name, quiet=options["quiet"] or as_json) as watch:
         verified = verify(loaded, chosen.selection, request, watch, sample=options["sample"], adopt=adopt)
     if as_json:

@@ -73,6 +73,7 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
     Raises:
         HarnessError: before anything runs, where the plan, the data or the executor cannot be had.
     """
+    request = replace(request, own_methods=(*request.own_methods, *suite.own_methods))
     plan = make_plan(suite, request.selection)
     if not plan.trials:
         raise HarnessError(f"nothing to run: no benchmark of '{suite.name}' has the scale '{plan.scale}'")

@@ -101,6 +101,8 @@ class DesignBuilder:
             return "mechanism"
         if question.kind == "intervention":
             return "intervention"
+        if question.kind == "comparison" and self.suite.model.paper is not None:
+            return "own"  # a user's question beside a paper's claims
         if self.binding.primary:
             return "primary"
         arms = {**self.suite.model.arms, **self.plan.arms}

@@ -13,7 +13,7 @@ from harness.suite.models import Gate
 from harness.vocabulary import Verdict
 
 Mode = Literal["difference", "absolute", "check", "none"]
-Family = Literal["primary", "secondary", "mechanism", "intervention", "ablation", "exploratory", "identity"]
+Family = Literal["primary", "secondary", "own", "mechanism", "intervention", "ablation", "exploratory", "identity"]
 
 PREFIX = 16
 """Digits of a trial_id in a stored design; ``verdict_trials`` has the whole ids."""

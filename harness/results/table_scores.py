@@ -100,7 +100,7 @@ def read_scores(table: Table, reading: Reading) -> ReadScores:
     cells, layout = _cells(table, reading, kept, pair)
     _check_duplicates(table, reading, cells, pair)
     unit = _checked_unit(table, reading, cells)
-    better = reading.better or _better(reading.metric)
+    better = reading.better or better_of(reading.metric)
     notes = [*_missing(table, cells), *_unpaired(reading, cells, pair)]
     told = f"{layout}; paired by '{pair}'"
     if reading.by:
@@ -363,7 +363,12 @@ def _checked_unit(table: Table, reading: Reading, cells: Sequence[_Cell]) -> str
     return "fraction" if small and not large else "percent" if large and not small else ""
 
 
-def _better(metric: str) -> str:
+def better_of(metric: str) -> str:
+    """The direction that a metric's name says.
+
+    Raises:
+        HarnessError: it says none, or both.
+    """
     name = metric.lower().replace("_", " ").replace("-", " ")
     higher, lower = HIGHER.search(name) is not None, LOWER.search(name) is not None
     if higher == lower:

@@ -156,9 +156,10 @@ def check_sweep(suite: Suite) -> Iterator[Problem]:
         if name in benchmarks:
             model, what = benchmarks[name].model, f"benchmark '{name}' has no metric"
             task = registry.entries("task").get(model.task)
-            reported = task.card.metrics if task else ()
             yield from absent(node, ("sweep", "metric"), what, [sweep.metric], model.metrics)
-            yield from absent(node, ("sweep", "selection_metric"), what, [sweep.selection_metric], reported)
+            if task is not None and not task.card.program:  # a program reports what it likes
+                chosen = sweep.selection_metric
+                yield from absent(node, ("sweep", "selection_metric"), what, [chosen], task.card.metrics)
 
 
 def check_tuned(suite: Suite) -> Iterator[Problem]:
@@ -175,7 +176,8 @@ def check_tuned(suite: Suite) -> Iterator[Problem]:
         if name in suite.benchmarks and other.selection_metric is not None:
             task = registry.entries("task").get(suite.benchmarks[name].model.task)
             path, what = ("tuned", "benchmarks", name, "selection_metric"), f"benchmark '{name}' has no metric"
-            yield from absent(node, path, what, [other.selection_metric], task.card.metrics if task else ())
+            if task is not None and not task.card.program:
+                yield from absent(node, path, what, [other.selection_metric], task.card.metrics)
     for binding in suite.tuned_claims:
         if binding.protocol != "published":
             problem = f"the claim '{binding.id}' says 'protocol: tuned', so that no published verdict stands beside it"

@@ -12,9 +12,11 @@ from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError, Place, Problem, SuiteError, choices
 from harness.registry.shipped import suite_files, suites_folder
+from harness.registry.user_methods import UserMethod
 from harness.suite import yamlfile
 from harness.suite.ablate import expand
 from harness.suite.models import Benchmark, Binding, Fact, FactFile, SuiteFile, UsedBenchmark
+from harness.suite.own_files import with_own_files
 from harness.suite.schema_errors import schema_problem
 from harness.suite.short_forms import in_full
 from harness.suite.yamlfile import Node
@@ -35,13 +37,17 @@ class LoadedBenchmark:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A whole suite: its own file, its benchmarks and the claims of its paper by id, its interventions after them."""
+    """A whole suite: its own file, its benchmarks and the claims of its paper by id, its own questions after them.
+
+    ``own_methods`` are the classes of a user's files that fill slots, or its data and models.
+    """
 
     path: Path
     model: SuiteFile
     node: Node
     benchmarks: Mapping[str, LoadedBenchmark]
     facts: Mapping[str, Fact]
+    own_methods: tuple[UserMethod, ...] = ()
 
     @property
     def name(self) -> str:
@@ -74,7 +80,7 @@ def read_suite(path: Path) -> Suite:
         SuiteError: a file that is no valid suite, benchmark or claims file.
     """
     read: Reader = cache(yamlfile.read)  # parents that many benchmarks share are parsed once
-    node = in_full(_inherited(path, read))
+    node, own_methods = with_own_files(in_full(_inherited(path, read)), path.parent)
     model = _validate(SuiteFile, node)
     if model.ablate:
         node = expand(model, node)
@@ -84,7 +90,7 @@ def read_suite(path: Path) -> Suite:
     compared, own = _comparisons(model, node, benchmarks, facts)
     bound = [*model.claims, *(one.binding() for one in model.interventions), *compared]
     facts |= own
-    return Suite(path, model.model_copy(update={"claims": bound}), node, benchmarks, facts)
+    return Suite(path, model.model_copy(update={"claims": bound}), node, benchmarks, facts, own_methods)
 
 
 def find_suite(which: str | Path) -> Path:

@@ -20,8 +20,7 @@ def program_mistakes(recipe: Mapping[str, Any]) -> Iterator[Mistake]:
     if "command" not in recipe:
         yield Mistake((), "the program needs a 'command', as in [python, train.py, --seed, '{seed}']")
         return
-    values = recipe.get("values")
-    known = known_values(values if isinstance(values, Mapping) else {}, 0, "", "")
+    known = known_values(recipe, 0, "", "")
     try:
         words = words_of(recipe["command"])
     except HarnessError as error:

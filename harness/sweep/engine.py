@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +203,7 @@ def run_sweep(suite: Suite, request: SweepRequest, watch: Watch) -> SweepResult:
     from harness.sweep.compare import compare
     from harness.sweep.summary import summarise
 
+    request = replace(request, own_methods=(*request.own_methods, *suite.own_methods))
     tuning = make_tuning(suite, request.tuning)
     with Owner(request.database, f"sweep-{tuning.sweep_id}-{now().replace(':', '')}") as owner:
         owner.record(EnvironmentEvent(environment_id(), environment()))

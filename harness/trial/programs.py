@@ -67,9 +67,16 @@ def as_argument(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
 
 
-def known_values(given: Mapping[str, Any], seed: int, folder: str, data: str) -> dict[str, Any]:
-    """What a command may name: ``{seed}``, ``{folder}`` (of the trial), ``{data}`` and ``{arm.KEY}``."""
-    return {"seed": seed, "folder": folder, "data": data} | {f"arm.{key}": value for key, value in _flat(given)}
+def known_values(recipe: Mapping[str, Any], seed: int, folder: str, data: str) -> dict[str, Any]:
+    """What a command may name: ``{seed}``, ``{folder}`` (of the trial), ``{data}`` and ``{arm.KEY}``.
+
+    ``{steps}`` is the recipe's length, or less where a sweep or a smoke test cuts it.
+    """
+    known = {"seed": seed, "folder": folder, "data": data}
+    if recipe.get("steps") is not None:
+        known["steps"] = min(recipe["steps"], recipe.get("max_steps") or recipe["steps"])
+    given = recipe.get("values")
+    return known | {f"arm.{key}": value for key, value in _flat(given if isinstance(given, Mapping) else {})}
 
 
 def _flat(given: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -87,7 +87,7 @@ def _program(
     where = _checkout(options, folder) if options.repository else Path(options.folder)
     if not where.is_dir():
         raise HarnessError(f"the program's folder {where} does not exist here")
-    known = known_values(options.values, spec.seed, str(folder), data)
+    known = known_values(spec.recipe, spec.seed, str(folder), data)
     words = [filled(word, known) for word in words_of(options.command)]
     if options.python and words[0] in ("python", "python3"):
         words[0] = options.python

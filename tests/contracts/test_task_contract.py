@@ -19,7 +19,8 @@ from harness.errors import HarnessError
 from harness.suite import load_suite
 from harness.trial.options import Option
 
-TASKS = sorted(registry.entries("task"))
+TASKS = sorted(name for name, entry in registry.entries("task").items() if not entry.card.program)
+"""Those that the shared loop trains; programs are tests/suites/test_command_task.py's."""
 every_task = pytest.mark.parametrize("task", TASKS)
 
 
