@@ -20,7 +20,7 @@ COMMANDS = {
     "report": "Write the HTML site of suites.",
     "browse": "Serve the report on this machine and follow a run.",
     "sweep": "Tune arms at equal budgets and compare what was chosen.",
-    "init": "Write a first suite of your own that validates, for a script or a folder of images; for a table, say the command.",
+    "init": "Write a first suite of your own, for a script or a folder of images; for a table, say the command.",
     "judge": "Judge a table of results: one method against another, no suite.",
     "claims": "Judge a suite's claims from the stored trials.",
     "simulate": "Judge a suite on drawn scores in which nothing is true, and count false words.",

@@ -38,7 +38,7 @@ def init_command(
     file: Path, script: Path | None, folder: Path | None, table: Path | None, arms: tuple[str, ...],
     option: str | None, metric: str | None, better: str | None, unit: str, seeds: int, force: bool,
 ) -> None:  # fmt: skip
-    """Write a first suite of your own that validates, for a script or a folder of images; for a table, say the command."""
+    """Write a first suite of your own, for a script or a folder of images; for a table, say the command."""
     from harness.suite import load_suite
     from harness.suite.starting import FOLDER_ARMS, Start, checked_arms, flags_of, for_folder, for_script, suite_name
 
@@ -55,7 +55,9 @@ def init_command(
         raise HarnessError(f"{file} is there already; choose another name, or --force")
     if script is not None:
         flags = ", ".join(flags_of(script)) if script.is_file() else ""
-        option = option or _ask(f"Which option tells the arms apart ({flags or 'none seen'})", "opt", (), "--option NAME")
+        option = option or _ask(
+            f"Which option tells the arms apart ({flags or 'none seen'})", "opt", (), "--option NAME"
+        )
         named = arms or tuple(_ask("The arms, baseline first", None, (), "--arm A --arm B").replace(",", " ").split())
         metric = metric or _ask("The metric that it reports", "accuracy", (), "--metric M")
         better = better or _better(metric)

@@ -23,8 +23,8 @@ Examples:
   harness judge runs.parquet --method adamp --against adam --against adamw --metric top1 --by dataset --by model
   harness judge log.jsonl --method ours --against baseline --metric loss --pair fold --where split=test
 
-A row a result (a column names the arm) or a column an arm. Results are paired by seed, fold or another column, and every
-comparison of the table goes through one correction.
+A row a result (a column names the arm) or a column an arm. Results are paired by seed, fold or another column, and
+every comparison of the table goes through one correction.
 """
 NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %", "again")
 
@@ -38,7 +38,9 @@ NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %", "agai
 @click.option("--by", multiple=True, metavar="COLUMN", help="Its values are benchmarks, each a test of its own.")
 @click.option("--scope", type=click.Choice(["each", "all", "mean"]), default="each", show_default=True,
               help="each: a test a benchmark; all: in every one; mean: over them.")  # fmt: skip
-@click.option("--better", type=click.Choice(["higher", "lower"]), help="Which way.  [default: as the metric's name says]")
+@click.option(
+    "--better", type=click.Choice(["higher", "lower"]), help="Which way.  [default: as the metric's name says]"
+)
 @click.option("--unit", default="", metavar="percent|fraction|…", help="Of the metric; seconds are compared as ratios.")
 @click.option("--primary", multiple=True, metavar="TEST",
               help="A test announced before results, as BENCHMARK/A/B or a part of it; Holm among these.")  # fmt: skip

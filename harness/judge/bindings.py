@@ -201,6 +201,7 @@ class DesignBuilder:
             smallest=metric.smallest if metric is not None else None,
             relative_smallest=metric.relative_smallest if metric is not None else None, perfect=_perfect(metric),
             competent=None if isinstance(competent, str) else competent, bar=bar,
+            trivial=metric.trivial if metric is not None else None,
             teacher="teacher" if teacher_trials else None, teacher_trials=teacher_trials,
             unequal=unequal, invalid=unpaired or invalid, stated=stated,
             # equal for benchmarks whose trials are the same
@@ -228,7 +229,10 @@ class DesignBuilder:
         if spec is None or not registry.entry("task", spec.task).card.program:
             return "", None
         if spec.recipe.get("paired") == "none":
-            return "", "the script's runs of equal seeds share nothing ('paired: none'), and unpaired runs are not judged"
+            return (
+                "",
+                "the script's runs of equal seeds share nothing ('paired: none'), and unpaired runs are not judged",
+            )
         return "paired by seed as the script states: what equal seeds share is not checked here", None
 
     def _spec(self, cell: Mapping[int, str]) -> TrialSpec | None:

@@ -45,6 +45,7 @@ class DesignBlock:
         floor: smallest difference worth having at paper scale, in the metric's unit; ``relative_floor`` as a share of
             the baseline's mean. ``smallest`` and ``relative_smallest`` are the registered ones on a stand-in.
         competent: what the deciding baseline must reach, or ``bar``, the arm whose score it must.
+        trivial: what a predictor reaches that learns nothing, where trials do not report it themselves.
         place: names the stand-in that serves the benchmark, planned or not.
         unequal: what the two deciding arms differ in beyond the claim; ``invalid`` says why they cannot be compared.
         contrast: id of the test, where each benchmark has its own.
@@ -70,6 +71,7 @@ class DesignBlock:
     perfect: float | None = None
     competent: float | None = None
     bar: str | None = None
+    trivial: float | None = None
     teacher: str | None = None
     teacher_trials: tuple[str, ...] = ()
     unequal: tuple[str, ...] = ()

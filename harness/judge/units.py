@@ -111,7 +111,8 @@ def _stop_of(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -
     if block.stand_in and (stop := _stopped_by(gates)) is not None:
         return stop
     reason = block.invalid or _trouble(design, block, pairs, evidence)
-    if reason is None and (weak := fairness.weak_baseline(block, evidence, examined.baseline)):
+    weak = fairness.weak_baseline(block, evidence, examined.baseline) or fairness.below_trivial(block, pairs, evidence)
+    if reason is None and weak:
         return Stop(Verdict.WEAK_BASELINE, weak)
     reason = reason or fairness.weak_teacher(block, evidence, examined.baseline)
     return None if reason is None else Stop(Verdict.INVALID, reason)

@@ -46,10 +46,14 @@ def compared(suite: Suite, selection: Selection, against: Sequence[str]) -> Suit
         HarnessError: no arm was added, or nothing runs what it is to be compared with.
     """
     if not selection.added_arms:
-        raise HarnessError("--against says what an arm of yours is compared with; add one with --arm NAME=FILE.py:CLASS")
+        raise HarnessError(
+            "--against says what an arm of yours is compared with; add one with --arm NAME=FILE.py:CLASS"
+        )
     for other in against:
         if other not in suite.model.arms:
-            raise HarnessError(f"--against '{other}': no such arm in '{suite.name}'; {choices(suite.model.arms, other)}")
+            raise HarnessError(
+                f"--against '{other}': no such arm in '{suite.name}'; {choices(suite.model.arms, other)}"
+            )
     claims, facts = list(suite.model.claims), dict(suite.facts)
     for arm in selection.added_arms:
         for metric, names in _measured(suite, selection, against).items():

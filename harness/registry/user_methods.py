@@ -72,8 +72,8 @@ def found_in(file: Path, target: str) -> Any:
     module = load_file(file)
     found = getattr(module, target, None)
     if found is None:
-        own = [name for name, value in vars(module).items()
-               if (inspect.isclass(value) or inspect.isfunction(value)) and value.__module__ == module.__name__]  # fmt: skip
+        parts = {name: one for name, one in vars(module).items() if inspect.isclass(one) or inspect.isfunction(one)}
+        own = [name for name, one in parts.items() if one.__module__ == module.__name__]
         raise HarnessError(f"{file} has no '{target}'; {choices(own, target)}")
     return found
 

@@ -32,7 +32,7 @@ class Asked:
     """What is asked of a table, beside how it is read.
 
     Attributes:
-        smallest: the smallest effect worth having, in the metric's unit; without it nothing is "no effect worth having".
+        smallest: the smallest effect worth having, in the metric's unit; without it no word says that there is none.
         primary: tests that were announced before results: a benchmark, an arm, or several of them with ``/`` between.
     """
 
@@ -194,7 +194,7 @@ def judge_table(
     A row a result (a column names the arm) or a column an arm. Every comparison goes through one correction.
 
     Args:
-        table: a data frame (pandas, Polars, Arrow), columns by name, rows by name, or a file as ``harness judge`` reads.
+        table: a data frame (pandas, Polars, Arrow), columns by name, rows by name, or a file as the command reads it.
         method: the arm that should be better, or several; ``against`` what each is held against.
         metric: as the table names it.
         pair: the column that pairs results; None: ``seed``, ``fold`` or the like.

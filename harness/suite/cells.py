@@ -199,7 +199,7 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
 
 
 def _own(suite: Suite, benchmark: LoadedBenchmark) -> bool:
-    """Whether it belongs to no paper: the suite names none, the benchmark has no published setting, no claim a number."""
+    """Whether it belongs to no paper: the suite names none, no setting is published, no claim has a number."""
     if suite.model.paper is not None or benchmark.model.paper is not None:
         return False
     printed = (fact.published for fact in suite.facts.values() if fact.benchmark == benchmark.name)

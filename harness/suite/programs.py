@@ -80,4 +80,6 @@ def code_files(recipe: Mapping[str, Any], folder: Path) -> list[Path]:
 
 def _hidden(file: Path) -> bool:
     """Caches, repositories and environments are no code of the program."""
-    return any(part.startswith(".") or part in ("__pycache__", "node_modules", "venv", "results") for part in file.parts)
+    return any(
+        part.startswith(".") or part in ("__pycache__", "node_modules", "venv", "results") for part in file.parts
+    )

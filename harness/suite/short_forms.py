@@ -1,8 +1,9 @@
 """Short forms of a suite of one's own, written out in full before they are checked.
 
 A benchmark that is no file stands in the suite itself, without scales: its keys are those of ``mini``. A program's keys
-(``command``, ``results``, …) stand beside its metrics. An arm without a role has one by ``compare:``, and its ``values``
-are what a command's ``{arm.KEY}`` names. Every value keeps its place, so that an error points at what was written.
+(``command``, ``results``, …) stand beside its metrics. An arm without a role has one by ``compare:``, and its
+``values`` are what a command's ``{arm.KEY}`` names. Every value keeps its place, so that an error points at what was
+written.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
         ("table", table.name), ("sha256", table.sha256), ("read as", verdicts.layout),
         ("metric", f"{verdicts.metric}{f', {verdicts.unit}' if verdicts.unit else ''}, {verdicts.better} is better"),
         ("rows", "; ".join(f"{column} = {value}" for column, value in verdicts.reading.where) or "all"),
-        ("test", "paired t, beside it the exact sign-flip test: where they disagree, no word stands on the t test alone"),
+        ("test", "paired t, and beside it the exact sign-flip test: where they disagree, no word rests on the t test"),
         ("α", formatting.setting(asked.alpha)), ("correction", verdicts.correction), ("announced tests", announced),
         ("smallest effect worth having", smallest.strip()),
         ("scores that are missing or not finite", MISSING[asked.on_divergence]),
@@ -145,14 +145,18 @@ def _ordered(verdicts: TableVerdicts) -> list[TableVerdict]:
 
 def _told(verdicts: TableVerdicts, one: TableVerdict) -> str:
     unit = formatting.unit_of_difference(verdicts.unit)
-    return f"{formatting.number(one.difference, sign=True)} {unit}".strip() + f" {formatting.interval(one.low, one.high)}"
+    return (
+        f"{formatting.number(one.difference, sign=True)} {unit}".strip() + f" {formatting.interval(one.low, one.high)}"
+    )
 
 
 def _line(verdicts: TableVerdicts, one: TableVerdict, axis: Axis) -> ComparisonLine:
     single = [value for _, _, value in differences(verdicts, one) if math.isfinite(value)]
     places = [axis.place(value) or 0.0 for value in single] if len(single) <= MOST_PAIRS else []
     mark = Mark.of(axis, one.difference, one.low, one.high)
-    return ComparisonLine(one, formatting.shown(one.word).tone, mark, places, _told(verdicts, one), _facts(verdicts, one))
+    return ComparisonLine(
+        one, formatting.shown(one.word).tone, mark, places, _told(verdicts, one), _facts(verdicts, one)
+    )
 
 
 def _facts(verdicts: TableVerdicts, one: TableVerdict) -> list[tuple[str, str]]:

@@ -35,17 +35,21 @@ LAST_LINES = 12
 class CommandOptions:
     """Options of the task ``command``."""
 
-    command: Any = option(REQUIRED, "the program and its arguments, with {arm.KEY}, {seed}, {folder}, {data}")
+    command: Any = option(REQUIRED, "the program and its arguments, with {arm.KEY}, {seed}, {folder}, {data}")  # noqa: RUF009
     folder: str = option(".", "where it runs, from the suite's file")
     repository: str = option("", "a git repository to run in instead, with 'commit'")
     commit: str = option("", "of the repository: the whole name of a commit")
-    code: tuple[str, ...] = option(("**/*.py",), "patterns of the files that are its code: an edited one is another trial")
+    code: tuple[str, ...] = option(
+        ("**/*.py",), "patterns of the files that are its code: an edited one is another trial"
+    )
     environment: str = option("", "a lock file, whose content is part of its identity")
     python: str = option("", "an interpreter for 'python' in the command, from the suite's file")
     results: Mapping[str, Any] = option({}, "how numbers come back: lines, output, csv, tensorboard or pattern")
     values: Mapping[str, Any] = option({}, "what the arms differ in: {arm.KEY} in the command")
     variables: Mapping[str, Any] = option({}, "environment variables, with the same names in braces")
-    expects: tuple[str, ...] = option((), "metrics without which a trial has failed; those of the benchmark unless said")
+    expects: tuple[str, ...] = option(
+        (), "metrics without which a trial has failed; those of the benchmark unless said"
+    )
     paired: str = option("seed", "what equal seeds share, as the script states", choices=("seed", "none"))
     resumes: bool = option(False, "the program goes on from its folder (HARNESS_RESUME=1); else it begins anew")
     memory_mb: float | None = option(None, "the program and its children are ended above this", low=1)

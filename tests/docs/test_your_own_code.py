@@ -71,7 +71,7 @@ def test_the_released_suites_validate(name: str, here: Path) -> None:
 LINES = {
     "knn-mmd-released.yaml": ("Test Loss 0.512345, Test Acc 0.812345 ", 0.812345),
     "powernorm-released.yaml": ("Generate test with beam=5: BLEU4 = 35.87, 69.2/43.5/29.4/20.1 (BP=0.967)", 35.87),
-    "cls-kd-released.yaml": ("2023-03-01 - mmcls - INFO - Epoch(val) [100][196]\taccuracy_top-1: 71.9620, top-5: 90", 71.962),
+    "cls-kd-released.yaml": ("mmcls - INFO - Epoch(val) [100][196]\taccuracy_top-1: 71.9620, top-5: 90", 71.962),
     "rn-released.yaml": ("PSNR:  24.97123", 24.97123),
 }  # fmt: skip
 
@@ -96,8 +96,15 @@ def test_a_script_without_a_seed_is_seeded(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "harness.client", "draw.py", "--task", "action"]
     root = str(Path(__file__).parents[2])
     said = [
-        subprocess.run(words, cwd=tmp_path, env={"HARNESS_SEED": seed, "PYTHONPATH": root}, capture_output=True,
-                       text=True, check=True).stdout  # fmt: skip
+        subprocess.run(
+            words,
+            cwd=tmp_path,
+            env={"HARNESS_SEED": seed, "PYTHONPATH": root},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
         for seed in ("1", "1", "2")
     ]
-    assert said[0] == said[1] != said[2] and "['--task', 'action']" in said[0]
+    assert said[0] == said[1] != said[2]
+    assert "['--task', 'action']" in said[0]

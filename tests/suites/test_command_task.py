@@ -71,7 +71,8 @@ def test_a_suite_of_ones_own_is_judged(tmp_path: Path, capsys: pytest.CaptureFix
     answer = json.loads(capsys.readouterr().out.splitlines()[-1])
     (verdict,) = answer["runs"][0]["verdicts"]
     assert (verdict["claim_id"], verdict["verdict"], verdict["n"]) == ("adamp-over-adam", "direction confirmed", 3)
-    assert verdict["stand_in"] == [] and verdict["stand_in_name"] == ""
+    assert verdict["stand_in"] == []
+    assert verdict["stand_in_name"] == ""
     assert any("as the script states" in text for text in verdict["design"]["warnings"])
     with open_reader(db) as reader:
         rows = reader.query("SELECT name, count(*) FROM metrics GROUP BY ALL").rows
@@ -129,7 +130,7 @@ def test_the_best_record_may_be_final(tmp_path: Path) -> None:
 
 
 FAILURES: dict[str, tuple[str, str]] = {
-    "exit code": ("import sys\nprint('before it went wrong')\nsys.exit(3)\n", "exit code 3; its last lines:\n  before it"),
+    "exit code": ("import sys\nprint('before it')\nsys.exit(3)\n", "exit code 3; its last lines:\n  before it"),
     "exception": ("raise ValueError('bad learning rate')\n", "ValueError: bad learning rate"),
     "signal": ("import os\nos.kill(os.getpid(), 11)\n", "the signal SIGSEGV"),
     "no metric": (CLIENT + "log(loss=0.1)\n", "gave no accuracy; it gave loss"),
@@ -200,8 +201,10 @@ def test_much_output_is_kept_at_both_ends(tmp_path: Path) -> None:
     assert outcome.status == Status.DONE, outcome.error
     (log,) = outcome.artifacts
     content = log.path.read_text()
-    assert content.startswith("the beginning") and content.rstrip().endswith("the end")
-    assert "left out" in content and len(content) < 10 * 2**20
+    assert content.startswith("the beginning")
+    assert content.rstrip().endswith("the end")
+    assert "left out" in content
+    assert len(content) < 10 * 2**20
 
 
 def test_an_attempt_begins_anew_or_goes_on(tmp_path: Path) -> None:
@@ -248,7 +251,7 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
         lambda t: t.replace("    metrics:", "    results: {patern: x}\n    metrics:"), "did you mean 'pattern'"
     ),
     "a pattern without a number": (
-        lambda t: t.replace("    metrics:", "    results: {pattern: 'acc'}\n    metrics:"), "the pattern names no number"
+        lambda t: t.replace("    metrics:", "    results: {pattern: 'acc'}\n    metrics:"), "pattern names no number"
     ),
     "a broken pattern": (
         lambda t: t.replace("    metrics:", "    results: {pattern: '('}\n    metrics:"), "not a regular expression"
@@ -274,7 +277,9 @@ def test_a_mistake_is_told_with_its_place(
     path.write_text(change(path.read_text()))
     assert run_main(["validate", str(path)]) == 2
     said = capsys.readouterr().err
-    assert message in said and f"{path}:" in said and "Traceback" not in said
+    assert message in said
+    assert f"{path}:" in said
+    assert "Traceback" not in said
 
 
 def test_unpaired_runs_are_not_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,13 +292,18 @@ def test_unpaired_runs_are_not_judged(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_a_script_that_logs_runs_alone(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text(CLIENT + "log(step=1, loss=0.5)\nprint(seed(7), folder(), resuming())\n")
     clean = {key: value for key, value in os.environ.items() if not key.startswith("HARNESS_")}
-    done = subprocess.run([sys.executable, "train.py"], cwd=tmp_path, env=clean, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "train.py"], cwd=tmp_path, env=clean, capture_output=True, text=True, check=True
+    )
     first, second = done.stdout.splitlines()
-    assert json.loads(first)["loss"] == 0.5 and second == "7 . False"
+    assert json.loads(first)["loss"] == 0.5
+    assert second == "7 . False"
 
 
 def test_the_client_needs_nothing() -> None:
-    code = "import sys; import harness.client; print(sorted({'numpy', 'torch', 'pydantic', 'click'} & set(sys.modules)))"
+    code = (
+        "import sys; import harness.client; print(sorted({'numpy', 'torch', 'pydantic', 'click'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

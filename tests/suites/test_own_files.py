@@ -78,9 +78,11 @@ def test_an_added_arm_is_trained_and_judged(folder: Path, capsys: pytest.Capture
               "--set", "steps=4", "--set", "data.train=40", "--set", "optimizer.sgd.lr=0.01")  # fmt: skip
     found = verdicts(folder, capsys, "adamp", *chosen, "--against", "adamw")
     (verdict,) = [one for one in found if one["claim_id"] == "mine-over-adamw-top1-accuracy"]
-    assert verdict["n"] == 3 and verdict["verdict"] in ("undecided", "direction confirmed", "direction reversed")
+    assert verdict["n"] == 3
+    assert verdict["verdict"] in ("undecided", "direction confirmed", "direction reversed")
     design = verdict["design"]
-    assert isinstance(design, dict) and (design["family"], design["family_size"]) == ("own", 1)
+    assert isinstance(design, dict)
+    assert (design["family"], design["family_size"]) == ("own", 1)
 
 
 MISTAKES = {
@@ -98,7 +100,8 @@ def test_a_mistake_has_its_place(mistake: str, folder: Path, capsys: pytest.Capt
     path.write_text(SUITE.replace(before, after))
     assert run_main(["validate", str(path)]) == 2
     said = capsys.readouterr().err
-    assert message in said and f"{path}:5:" in said
+    assert message in said
+    assert f"{path}:5:" in said
 
 
 def test_against_needs_an_arm_of_ones_own(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
