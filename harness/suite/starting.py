@@ -92,7 +92,7 @@ def _results(script: Path, start: Start) -> list[str]:
     if "harness.client" in text or "HARNESS_RESULTS" in text:
         return []
     return [
-        "    # How numbers come back: a pattern on what it prints, or {csv: FILE}, {lines: FILE}, {tensorboard: DIR} in",
+        "    # How numbers come back: a pattern on what it prints, {csv: FILE}, {lines: FILE} or {tensorboard: DIR} in",
         "    # {folder}; or leave this out and call harness.client.log(accuracy=…) in the script.",
         f"    results: {{pattern: '{re.escape(start.metric)}[ =:]+(?P<{_group(start.metric)}>[-+0-9.e]+)'"
         + (f", names: {{{start.metric}: {_group(start.metric)}}}" if _group(start.metric) != start.metric else "")
