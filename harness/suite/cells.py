@@ -202,8 +202,8 @@ def _own(suite: Suite, benchmark: LoadedBenchmark) -> bool:
     """Whether it belongs to no paper: the suite names none, no setting is published, no claim has a number."""
     if suite.model.paper is not None or benchmark.model.paper is not None:
         return False
-    printed = (fact.published for fact in suite.facts.values() if fact.benchmark == benchmark.name)
-    return not any(p.method is not None or p.difference is not None for p in printed)
+    printed = (fact.published for fact in suite.facts.values())
+    return not any(one.method is not None or one.difference is not None for one in printed)
 
 
 def stand_in_names(names: Iterable[str]) -> str:
@@ -307,4 +307,8 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
 def shared_values(recipe: Mapping[str, Any], slot: str, method: registry.Entry[Any]) -> dict[str, Mapping[str, Any]]:
     """What a recipe says of a method in a slot: for its family, then for the method itself."""
     shared = recipe.get(slot) or {}
-    return {group: shared.get(group) or {} for group in (method.card.family, method.name)}
+    groups = {group: shared.get(group) or {} for group in (method.card.family, method.name)}
+    if method.module.endswith(".py"):  # a user's class shares with a family what it takes
+        family = groups[method.card.family]
+        groups[method.card.family] = {key: value for key, value in family.items() if key in method.options}
+    return groups
