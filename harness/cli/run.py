@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli import options as shared
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.execute.run import Result
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 @click.option("--report/--no-report", default=True, help="Write the HTML report at the end.", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Show the plan; run nothing.")
 @click.option("--fail-fast", is_flag=True, help="Begin no further trial after a failure.")
+@click.option("--force", is_flag=True, help="Run the plan's stored trials again; new results replace the old ones.")
+@click.option("--scratch", is_flag=True, help="Store nothing: a database of its own, removed at the end.")
+@click.option("--keep", is_flag=True, help="With --scratch: leave its folder, and write the report in it.")
 @click.option("--quiet", is_flag=True, help="Only the verdicts and the report's path.")
 @shared.json_option
 def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **options: Any) -> int:
@@ -46,6 +50,24 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
     SUITE is a path, or the name of a shipped suite. Trials are identified by their content: the same command again
     runs nothing, and after an interruption it goes on where it stopped.
     """
+    scratch, keep = options.pop("scratch"), options.pop("keep")
+    if not scratch:
+        if keep:
+            raise HarnessError("--keep is of --scratch, whose folder it leaves; anything else is kept in any case")
+        return _run(suites, chosen, database, **options)
+    source = click.get_current_context().get_parameter_source("database")
+    if source is click.core.ParameterSource.COMMANDLINE:
+        raise HarnessError("--scratch touches no store, and --db names one; give one of them")
+    from harness.results.scratch import scratch_store
+
+    with scratch_store(keep=keep) as own:
+        after = "stays" if keep else "is removed at the end (--keep leaves it)"
+        click.echo(f"scratch: nothing is stored; {own.parent} {after}", err=True)
+        return _run(suites, chosen, own, **options | {"report": keep and options["report"]})
+
+
+def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **options: Any) -> int:
+    """Run suites on a database; the exit code."""
     from harness.suite import load_suite
 
     loaded = [load_suite(suite) for suite in suites]
@@ -73,6 +95,7 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
             command=shared.command_line(),
             own_methods=chosen.methods,
             kept=kept,
+            force=options["force"],
         )
         for suite in loaded:
             with make_watch(suite.name, quiet=options["quiet"] or options["as_json"]) as watch:
@@ -93,6 +116,7 @@ def _show_results(results: list[tuple[Suite, Result]], index: Path | None, as_js
         rows = [
             {"suite": suite.name, "run_id": result.run_id, "trials": len(result.plan.trials), "reused": result.reused,
              "counts": result.counts, "stopped": result.stopped, "failures": result.failures,
+             "replaced": [asdict(one) | {"equal": one.equal} for one in result.replaced],
              "headline": headline(result.verdicts), "verdicts": list(map(verdict_record, result.verdicts))}
             for suite, result in results
         ]  # fmt: skip
@@ -103,9 +127,25 @@ def _show_results(results: list[tuple[Suite, Result]], index: Path | None, as_js
             click.echo(f"failed: {label}: {error}", err=True)
         if result.stopped:
             click.echo(f"stopped early: {result.stopped}", err=True)
+        _show_replaced(result)
         print_verdicts(suite, result.plan.scale, result.verdicts)
     if index is not None:
         click.echo(str(index))
+
+
+def _show_replaced(result: Result) -> None:
+    """What came out of trials that ran although they were stored: each that differs, and how many do not."""
+    from harness.cli.terminal import counted
+
+    told = [one for one in result.replaced if not one.equal]
+    for one in told:
+        click.echo(f"{'differs' if one.replaced else 'kept'}: {one}", err=True)
+    if result.replaced:
+        same = len(result.replaced) - len(told)
+        click.echo(
+            f"{counted(len(result.replaced), 'stored trial')} ran again (--force): {same} gave the same numbers",
+            err=True,
+        )
 
 
 @click.command(name="plan", epilog="Example: harness plan adamp --scale small")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.store.rows import Key, Row, arrow_rows, convert, fetch_rows, key_of, moment, quoted, write_rows
+from harness.store.rows import Key, Row, arrow_rows, convert, fetch_rows, key_of, moment, write_rows
 from harness.store.tables import KEYS
 
 if TYPE_CHECKING:

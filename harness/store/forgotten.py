@@ -1,7 +1,7 @@
 """Trials that are forgotten: their rows stand in the schema ``forgotten`` until they are brought back.
 
-Every table of that schema has the columns of the public table of its name, and ``forget_id`` beside them. The statements
-here run alone in their transaction (``Event.alone``): no other event's rows wait to be written.
+Every table of that schema has the columns of the public table of its name, and ``forget_id`` beside them. The
+statements here run alone in their transaction (``Event.alone``): no other event's rows wait to be written.
 """
 
 from __future__ import annotations

@@ -41,8 +41,8 @@ class TaggedEvent(Event):
 class ForgottenEvent(Event):
     """Trials that count as not stored from now on, and what stands in the place of verdicts that rest on them.
 
-    ``verdicts`` are of the same moment as the event: the history of a claim stays, and its newest row says that it rests
-    on nothing.
+    ``verdicts`` are of the same moment as the event: the history of a claim stays, and its newest row says that it
+    rests on nothing.
     """
 
     kind = "forgotten"
