@@ -12,22 +12,32 @@ if TYPE_CHECKING:
     from harness.judge.stored import judge_suite as judge_suite
     from harness.plan.planning import Selection as Selection
     from harness.plan.planning import make_plan as make_plan
+    from harness.results.database import Database as Database
+    from harness.results.database import open as open
     from harness.results.reporting import ReportRequest as ReportRequest
     from harness.results.reporting import write_report as write_report
     from harness.results.table_verdicts import judge_table as judge_table
     from harness.store import open_reader as open_reader
+    from harness.suite import Suite as Suite
     from harness.suite import load_suite as load_suite
+    from harness.sweep.python_run import SuiteRun as SuiteRun
+    from harness.sweep.python_run import run as run
 
 __version__ = "0.1.0"
 _HOMES = {
+    "Database": "harness.results.database",
     "ReportRequest": "harness.results.reporting",
     "Request": "harness.execute.run",
     "Selection": "harness.plan.planning",
+    "Suite": "harness.suite",
+    "SuiteRun": "harness.sweep.python_run",
     "judge_suite": "harness.judge.stored",
     "judge_table": "harness.results.table_verdicts",
     "load_suite": "harness.suite",
     "make_plan": "harness.plan.planning",
+    "open": "harness.results.database",
     "open_reader": "harness.store",
+    "run": "harness.sweep.python_run",
     "run_suite": "harness.execute.run",
     "write_report": "harness.results.reporting",
 }

@@ -110,16 +110,11 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
 
 
 def _show_results(results: list[tuple[Suite, Result]], index: Path | None, as_json: bool) -> None:
-    from harness.cli.verdicts import headline, print_verdicts, verdict_record
+    from harness.cli.verdicts import print_verdicts
+    from harness.execute.run_record import run_record
 
     if as_json:
-        rows = [
-            {"suite": suite.name, "run_id": result.run_id, "trials": len(result.plan.trials), "reused": result.reused,
-             "counts": result.counts, "stopped": result.stopped, "failures": result.failures,
-             "replaced": [asdict(one) | {"equal": one.equal} for one in result.replaced],
-             "headline": headline(result.verdicts), "verdicts": list(map(verdict_record, result.verdicts))}
-            for suite, result in results
-        ]  # fmt: skip
+        rows = [run_record(suite.name, result) for suite, result in results]
         click.echo(json.dumps({"runs": rows, "report": str(index) if index else None}))
         return
     for suite, result in results:

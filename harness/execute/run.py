@@ -142,7 +142,9 @@ def suite_spec(suite: Suite, plan: Plan, seeds_asked: Mapping[str, Any]) -> dict
         for name, setting in plan.settings.items()
     }  # fmt: skip
     dumped = json.loads(suite.model.model_dump_json(exclude={"facts", "benchmarks"}))
-    where = {"path": str(suite.path.resolve()), "absent": list(plan.absent), "seeds_asked": seeds_asked}
+    where: dict[str, Any] = {"path": str(suite.path.resolve()), "absent": list(plan.absent), "seeds_asked": seeds_asked}
+    if not suite.path.is_file():  # built in Python: its pages and verdicts need it again
+        where["file"] = suite.to_yaml()
     return {**dumped, **where, "benchmarks": benchmarks, "sources": sources}
 
 

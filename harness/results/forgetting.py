@@ -142,7 +142,8 @@ def chosen_trials(reader: Reader, request: ForgetRequest) -> list[ChosenTrial]:
         raise HarnessError(
             "say which trials: their ids, --run, --suite, --benchmark, --arm, --seed, --scale or --status"
         )
-    conditions, given = ["true"], {}
+    conditions = ["true"]
+    given: dict[str, Any] = {}
     if request.trials:
         conditions.append("t.trial_id = ANY($trials)")
         given["trials"] = [_whole_id(reader, text) for text in request.trials]
