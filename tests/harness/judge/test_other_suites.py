@@ -63,11 +63,16 @@ def test_gates_and_newest_verdicts_are_of_their_suite(tmp_path: Path, database: 
         told = {suite: reader.query(sql.verdicts_of(suite, "mini")).dicts() for suite in ("known", "other")}
         gates = {suite: reader.query(sql.gates_of(suite, "mini")).dicts() for suite in ("known", "other")}
         sides = {suite: reader.query(sql.sides_of(suite, "mini")).dicts() for suite in ("known", "other")}
-        page = {suite: reader.query(sql.verdict("c", "mini", "published", suite)).dicts() for suite in ("known", "other")}
+        page = {
+            suite: reader.query(sql.verdict("c", "mini", "published", suite)).dicts() for suite in ("known", "other")
+        }
         newest = {row["suite"]: row["n"] for row in reader.verdicts(["c"], "mini")}
     assert {suite: [row["n"] for row in rows] for suite, rows in told.items()} == {"known": [5], "other": [8]}
     assert {suite: [row["n"] for row in rows] for suite, rows in page.items()} == {"known": [5], "other": [8]}
-    assert {suite: [row["passed"] for row in rows] for suite, rows in gates.items()} == {"known": [True], "other": [False]}
+    assert {suite: [row["passed"] for row in rows] for suite, rows in gates.items()} == {
+        "known": [True],
+        "other": [False],
+    }
     assert {suite: len(rows) for suite, rows in sides.items()} == {"known": 10, "other": 16}
     assert newest == {"known": 5, "other": 8}
 
