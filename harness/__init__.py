@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.errors import HarnessError as HarnessError
     from harness.execute.run import Request as Request
     from harness.execute.run import run_suite as run_suite
     from harness.judge.stored import judge_suite as judge_suite
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 _HOMES = {
     "Database": "harness.results.database",
+    "HarnessError": "harness.errors",
     "ReportRequest": "harness.results.reporting",
     "Request": "harness.execute.run",
     "Selection": "harness.plan.planning",

@@ -74,8 +74,11 @@ def bring_back(connection: DuckDBPyConnection, forget_id: str) -> list[str]:
         SELECT coalesce(list(trial_id), []) FROM forgotten.trials ANTI JOIN trials USING (trial_id)))"""
     _move_back(connection, "sweep_points", whole, {"forget": forget_id})
     # where the claim was judged meanwhile it has gates of its own
-    unjudged = f"forget_id = $forget AND ({', '.join(OF_CLAIM)}) NOT IN (SELECT ({', '.join(OF_CLAIM)}) FROM gates)"
-    _move_back(connection, "gates", unjudged, {"forget": forget_id})
+    claim = ", ".join(OF_CLAIM)
+    unjudged = f"SELECT {claim} FROM forgotten.gates WHERE forget_id = ? EXCEPT SELECT {claim} FROM gates"
+    for key in connection.execute(unjudged, [forget_id]).fetchall():
+        same = {"forget": forget_id, **dict(zip(OF_CLAIM, key, strict=True))}
+        _move_back(connection, "gates", f"forget_id = $forget AND {_SAME_CLAIM}", same)
     return trials
 
 
