@@ -41,8 +41,8 @@ def withdrawn_verdicts(reader: Queries, trial_ids: Sequence[str], forget_id: str
         )
         asked = {name: value for name, value in design.items() if name in ASKED}
         contrast = design.get("contrast_id") or ""
-        found: dict[str, Any] = {"contrast": contrast, "contrast_id": contrast, "smallest": None, "missing": 0, "failed": 0,
-                 "diverged": 0, "unequal": [], "reason": reason, "forget_id": forget_id}  # fmt: skip
+        found: dict[str, Any] = {"contrast": contrast, "contrast_id": contrast, "smallest": None, "unequal": []}
+        found |= {"missing": 0, "failed": 0, "diverged": 0, "reason": reason, "forget_id": forget_id}
         kept = {name: stored[name] for name in ("claim_id", "scale", "protocol", "suite", "stand_in", "sequential")}
         rows.append({**kept, "n": 0, "verdict": Verdict.NOT_RUN.value, "design": asked | found})
     return rows
