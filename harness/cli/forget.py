@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import click
 from harness.cli.options import command_line, database_option, json_option
 from harness.cli.terminal import counted, print_table
 from harness.errors import HarnessError
+from harness.store.paths import default_database
 
 if TYPE_CHECKING:
     from harness.results.forgetting import Forgetting
@@ -83,15 +85,9 @@ def _show(found: Forgetting, database: Path) -> None:
         rest = "now says 'not run'" if found.forget_id else "rests on them"
         click.echo(f"the verdict of {claims} {rest}")
     if found.forget_id:
-        where = "" if database == _default() else f" --db {database}"
+        where = "" if database == default_database() else f" --db {shlex.quote(str(database))}"
         trials = counted(len(found.trials), "trial")
         click.echo(f"{trials} forgotten; 'harness forget --undo {found.forget_id}{where}' brings them back")
-
-
-def _default() -> Path:
-    from harness.store.paths import default_database
-
-    return default_database()
 
 
 def _undo(database: Path, which: str, as_json: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,8 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
     loaded = [load_suite(suite) for suite in suites]
     if options["dry_run"]:
         for suite in loaded:
-            _show_plan(suite, chosen.selection, database, options["as_json"], tuned=options["tuned"])
+            tuned, force = options["tuned"], options["force"]
+            _show_plan(suite, chosen.selection, database, options["as_json"], tuned=tuned, force=force)
         return 0
     from harness.cli.watch import make_watch
     from harness.execute.dispatch import Policy
@@ -155,8 +156,10 @@ def plan_command(suite: str, chosen: shared.Chosen, database: Path, as_json: boo
     _show_plan(load_suite(suite), chosen.selection, database, as_json)
 
 
-def _show_plan(suite: Suite, selection: Selection, database: Path, as_json: bool, *, tuned: bool = True) -> None:
-    """Print a plan, and what the tuned protocol adds to it, as tables or as JSON."""
+def _show_plan(
+    suite: Suite, selection: Selection, database: Path, as_json: bool, *, tuned: bool = True, force: bool = False
+) -> None:
+    """Print a plan, and what the tuned protocol adds to it, as tables or as JSON; ``force``: as if none were stored."""
     from harness.cli.terminal import counted, note, print_table
     from harness.plan.estimate import estimate
     from harness.plan.planning import make_plan
@@ -167,7 +170,7 @@ def _show_plan(suite: Suite, selection: Selection, database: Path, as_json: bool
     plan = make_plan(suite, selection)
     cells = tuned_cells(suite, plan, selection.overrides) if tuned else []
     measured = measured_costs(plan, database, [trial for cell in cells for trial in cell.known])
-    cost = estimate(plan, measured)
+    cost = estimate(plan, replace(measured, stored=frozenset()) if force else measured)
     warnings = [arm.message for arm in untuned_arms(suite, plan.scale) if (arm.benchmark, arm.arm) in plan.cells]
     if as_json:
         tuning = [_tuned_row(cell, measured, plan.scale) for cell in cells]

@@ -205,6 +205,7 @@ def test_a_forced_run_replaces_and_says_what_differs(
     lines = b"".join(gzip.decompress(path.read_bytes()) for path in database.parent.rglob("*.jsonl.gz"))
     assert b'"value":999.0' in lines, "the journal keeps what was replaced"
     assert check(database) == []
+    assert told(capsys, "run", str(tiny), "--no-tuned", "--force", "--dry-run")["reused"] == 0
     again = told(capsys, "run", str(tiny), *INLINE, "--force")["runs"][0]
     assert [(one["equal"], one["replaced"]) for one in again["replaced"]] == [(True, True)] * 6
     assert told(capsys, "run", str(tiny), *INLINE)["runs"][0]["reused"] == 6
