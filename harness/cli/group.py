@@ -27,6 +27,8 @@ COMMANDS = {
     "list": "List suites, benchmarks, methods, tasks, data, models, runs or trials.",
     "show": "Show one trial: its content, results and artifacts.",
     "diff": "Compare two runs' verdicts and metrics.",
+    "tag": "Give a run names.",
+    "forget": "Let stored trials count as not stored; the journal keeps them.",
     "query": "Ask the database in SQL, read-only.",
     "export": "Export tables: the whole store, or those of a paper.",
     "verify": "Run stored trials again and compare every number to the last bit.",

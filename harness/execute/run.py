@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.execute.determinism import FinishedTrial, again, chosen, compared
 from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id, git_state
+from harness.execute.forced import ForcedTrials, ReplacedOutcome, stored_outcomes
 from harness.execute.session import Session, SessionRequest, check_data, now
 from harness.execute.worker import Job
 from harness.judge import claim_rows
@@ -37,16 +38,18 @@ class Request(SessionRequest):
     Attributes:
         time_budget: in seconds.
         further: what runs after the suite's plan, in the same run: the tuned protocol (``harness.sweep.protocol``).
+        force: the trials of the suite's plan run although they are stored, and their new results replace the old ones.
     """
 
     selection: Selection = field(default_factory=Selection)
     time_budget: float | None = None
     further: Callable[[RunningSuite], None] | None = None
+    force: bool = False
 
 
 @dataclass(slots=True)
 class Result:
-    """What a run did: counts of trials by status, and which were reused."""
+    """What a run did: counts of trials by status, which were reused, and which ran although they were stored."""
 
     run_id: str
     plan: Plan
@@ -54,6 +57,7 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[str, str]] = field(default_factory=list)
     stopped: str | None = None
+    replaced: list[ReplacedOutcome] = field(default_factory=list)
     verdicts: tuple[VerdictRow, ...] = ()
 
     @property
@@ -139,7 +143,9 @@ def suite_spec(suite: Suite, plan: Plan, seeds_asked: Mapping[str, Any]) -> dict
         for name, setting in plan.settings.items()
     }  # fmt: skip
     dumped = json.loads(suite.model.model_dump_json(exclude={"facts", "benchmarks"}))
-    where = {"path": str(suite.path.resolve()), "absent": list(plan.absent), "seeds_asked": seeds_asked}
+    where: dict[str, Any] = {"path": str(suite.path.resolve()), "absent": list(plan.absent), "seeds_asked": seeds_asked}
+    if not suite.path.is_file():  # built in Python: its pages and verdicts need it again
+        where["file"] = suite.to_yaml()
     return {**dumped, **where, "benchmarks": benchmarks, "sources": sources}
 
 
@@ -152,26 +158,40 @@ class RunningSuite:
         self.finished: list[FinishedTrial] = []
 
     def run(self, plan: Plan) -> None:
-        """Run what is missing of the suite's plan; what is stored counts as reused."""
+        """Run what is missing of the suite's plan; what is stored is reused, or with ``force`` runs again."""
         self.result.plan = plan
-        self.run_further(plan)
+        if not self.request.force:
+            self.run_further(plan)
+            return
+        stored = self.session.stored(plan)
+        again = stored.keys() - self.seen
+        with open_reader(self.request.database) as reader:
+            forced = ForcedTrials(stored_outcomes(reader, again), self.session.owner.record)
+        rest = {trial: status for trial, status in stored.items() if trial not in forced.stored}
+        for job, outcome in self.outcomes(plan, rest, forced):
+            replaced = forced.ended(job, outcome)
+            if replaced is not None:
+                self.result.replaced.append(replaced)
 
     def run_further(self, plan: Plan) -> None:
         """Run what is missing of a plan beside the suite's."""
         for _ in self.outcomes(plan, self.session.stored(plan)):
             pass  # counted as they come
 
-    def outcomes(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
+    def outcomes(
+        self, plan: Plan, stored: Mapping[str, str], forced: ForcedTrials | None = None
+    ) -> Iterator[tuple[Job, Outcome]]:
         """Run a plan's trials that are not ``stored``, and count all of them for the run."""
         new = {trial.trial_id for trial in plan.trials} - self.seen
         self.seen |= new
         for trial_id in new & stored.keys():
             self.result.reused += 1
             self.result.counts[stored[trial_id]] += 1
-        for job, outcome in self.session.run(plan, stored):
+        for job, outcome in self.session.run(plan, stored, forced):
             self.result.counts[outcome.status] += 1
             if outcome.status == Status.DONE:
-                self.finished.append((job, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
+                home = job if forced is None else forced.home(job)
+                self.finished.append((home, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
             if outcome.status not in FINAL:
                 self.result.failures.append((job.label, str(outcome.error)))
             yield job, outcome

@@ -13,10 +13,11 @@ from harness.data.locate import require_data, weights_file
 from harness.errors import MissingDataError
 from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
+from harness.execute.forced import ForcedTrials
 from harness.execute.worker import Job
 from harness.plan.planning import Plan, Trial, sources_of
 from harness.registry.user_methods import UserMethod
-from harness.store import Outcome, Owner
+from harness.store import Outcome, Owner, StorePaths
 from harness.store.events import PlannedEvent
 from harness.trial.saved import has_product
 
@@ -62,7 +63,7 @@ class SessionRequest:
     @property
     def artifacts(self) -> Path:
         """The folder of the trials' folders."""
-        return (self.database.parent / "artifacts").resolve()
+        return StorePaths.of(self.database).artifacts
 
 
 def now() -> str:
@@ -126,15 +127,22 @@ class Session:
         check_folders(trial for trial in plan.trials if trial.trial_id not in stored)
         return stored
 
-    def run(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
+    def run(
+        self, plan: Plan, stored: Mapping[str, str], forced: ForcedTrials | None = None
+    ) -> Iterator[tuple[Job, Outcome]]:
         """Journal a plan and run what is not ``stored``; yields each trial's last outcome as it comes in.
+
+        ``forced``: the trials that have a result and are not among the ``stored``.
 
         Raises:
             HarnessError: the executor cannot be had.
         """
         self.owner.record(planned(self.run_id, plan, stored.keys() - self._ran))
         if jobs := jobs_of(plan, stored, self.request):
-            self._dispatcher = self._dispatching(jobs, self.owner.record, self.watch)
+            record: Recorder = self.owner.record
+            if forced is not None:
+                jobs, record = [forced.job(job) for job in jobs], forced.record
+            self._dispatcher = self._dispatching(jobs, record, self.watch)
             for job, outcome in self._dispatcher.outcomes():
                 self._ran.add(job.trial_id)
                 yield job, outcome

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.errors import HarnessError
 from harness.judge.ablation import AblationRow, ablations
 from harness.judge.judging import claim_rows, record_judgement
 from harness.judge.protocols import judge_protocols
@@ -15,6 +16,8 @@ from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner, Reader, open_reader
 from harness.store.events import ClaimsEvent
 from harness.suite import Suite, load_suite
+from harness.suite.load import find_suite
+from harness.suite.yamlfile import parse
 
 
 def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
@@ -98,9 +101,30 @@ class JudgedSuite:
     adopted: int
 
 
+def ran_suite(which: str, database: Path) -> Suite:
+    """A suite by its path or name; one that was built in Python as its newest run on the database has it.
+
+    Raises:
+        HarnessError: there is none, or it is invalid.
+    """
+    try:
+        path = find_suite(which)
+    except HarnessError:
+        if not database.exists():
+            raise
+        sql = "SELECT spec->>'$.file', spec->>'$.path' FROM runs WHERE suite = ? ORDER BY started_at DESC LIMIT 1"
+        with open_reader(database) as reader:
+            rows = reader.query(sql, [which]).rows
+        if not rows or rows[0][0] is None:
+            raise
+        text, place = rows[0]
+        return Suite.from_dict(parse(text, Path(place)).plain(), Path(place).parent)
+    return load_suite(path)
+
+
 def judge_suite(name: str, selection: Selection, database: Path) -> JudgedSuite:
     """Judge a suite, named or by its path, from the stored trials, and store the verdicts; nothing is run."""
-    suite = load_suite(name)
+    suite = ran_suite(name, database)
     plan, verdicts = judge_now(suite, selection, database)
     with open_reader(database) as reader:
         wanted = [trial.trial_id for trial in plan.trials]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.judge.stored import as_last_run, judge_now, stored_plan
+from harness.judge.stored import as_last_run, judge_now, ran_suite, stored_plan
 from harness.plan.planning import Plan, Selection
 from harness.registry.shipped import write_site
 from harness.store import open_reader
-from harness.suite import Suite, load_suite
+from harness.suite import Suite
 from harness.vocabulary import WRITTEN_SCALES, Scale
 
 ORDER = (*reversed(WRITTEN_SCALES), Scale.SMOKE)
@@ -50,7 +50,7 @@ def write_report(request: ReportRequest, judging: bool = True) -> Path:
     """Write the site of suites, judged from the stored trials unless ``judging`` is off; returns its ``index.html``."""
     reported, database = [], request.database
     for name in request.names or suites_in(database):
-        suite = load_suite(name)
+        suite = ran_suite(name, database)
         scales = (scales_of(suite.name, database) if request.every_scale else []) or [request.selection.scale]
         for scale in scales:
             selection = replace(request.selection, scale=scale)
@@ -69,7 +69,7 @@ def write_run_report(database: Path, ran: Sequence[Reported]) -> Path:
     others = []
     for name in suites_in(database):
         try:
-            suite = load_suite(name)
+            suite = ran_suite(name, database)
             for scale in scales_of(suite.name, database):
                 if (suite.name, scale) not in known:
                     others.append(Reported(suite, _last_plan(suite, Selection(scale=scale), database)))

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from harness.store import hygiene_events as hygiene_events  # its kinds register themselves
 from harness.store.errors import StoreError
-from harness.store.events import Event, read_event
+from harness.store.events import KINDS, Event, read_event
 from harness.store.fold import REJECTABLE, PendingRows
 from harness.store.journal import Segment, segments
 
@@ -78,13 +79,22 @@ def _batches(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
     batch: list[_Entry] = []
     size = 0
     for entry in entries:
+        alone = _is_alone(entry)
+        if alone and batch:
+            yield batch
+            batch, size = [], 0
         batch.append(entry)
         size += entry.size
-        if size >= BATCH_BYTES:
+        if alone or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def _is_alone(entry: _Entry) -> bool:
+    kind = KINDS.get(entry.content["kind"]) if entry.content else None
+    return kind is not None and kind.alone
 
 
 def _ingest_batch(connection: DuckDBPyConnection, entries: list[_Entry]) -> None:

@@ -49,6 +49,11 @@ class StorePaths:
         """Held by a writer from the moment it waits, so that readers let it pass."""
         return self._beside(".lock-wait")
 
+    @property
+    def artifacts(self) -> Path:
+        """Folder of the trials' folders."""
+        return (self.database.parent / "artifacts").resolve()
+
     def remove(self) -> None:
         """Remove the file and its write-ahead log, if they are there."""
         self.database.unlink(missing_ok=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from harness.store.encoding import stamp
 from harness.store.errors import StoreError
+from harness.store.forgotten import MOVED
 from harness.store.ingest import counters, ingest
 from harness.store.journal import Segment, segments
 from harness.store.locking import keeping_out, looking, writing
@@ -211,8 +212,12 @@ def _damages(found: list[Segment]) -> list[StoreProblem]:
     return problems
 
 
-_OF_TRIALS = ("run_trials", "metrics", "results", "artifacts", "progress", "verdict_trials")
-_CHILDREN = {**dict.fromkeys(_OF_TRIALS, ("trial_id", "trials")), "gates": ("claim_id", "verdicts")}
+_OF_TRIALS = ("run_trials", "metrics", "results", "artifacts", "progress")
+_KNOWN = "(SELECT trial_id FROM trials UNION SELECT trial_id FROM forgotten.trials)"
+_CHILDREN = {
+    **dict.fromkeys(_OF_TRIALS, ("trial_id", "trials")), "gates": ("claim_id", "verdicts"), "tags": ("run_id", "runs"),
+    "verdict_trials": ("trial_id", _KNOWN),
+}  # fmt: skip
 _UNFINISHED = f"FROM trials WHERE NOT {IS_FINAL}"
 
 
@@ -222,7 +227,8 @@ def _check_orphans(connection: DuckDBPyConnection) -> list[StoreProblem]:
         sql = f"SELECT count(*), min({column}) FROM {table} ANTI JOIN {parent} USING ({column})"
         ((count, example),) = connection.execute(sql).fetchall()
         if count:
-            what = f"{count} rows of {table} belong to no row of {parent}, {column} {example} for one"
+            whole = "trials" if parent == _KNOWN else parent
+            what = f"{count} rows of {table} belong to no row of {whole}, {column} {example} for one"
             problems.append(StoreProblem("rows", what))
     for table in ("metrics", "results"):
         sql = f"SELECT count(DISTINCT trial_id) FROM {table} SEMI JOIN ({_UNFINISHED}) USING (trial_id)"
@@ -234,7 +240,8 @@ def _check_orphans(connection: DuckDBPyConnection) -> list[StoreProblem]:
 
 _COMPARED = {
     "trials": "SELECT trial_id, status FROM {}",
-    **dict.fromkeys(("results", "metrics", "claims", "run_trials"), "FROM {}"),
+    **dict.fromkeys(("results", "metrics", "claims", "run_trials", "tags"), "FROM {}"),
+    **dict.fromkeys(("forgotten.results", "forgotten.metrics"), "FROM {}"),
 }
 """Where rows are compared, not only counted. Which of two equal outcomes came first may differ."""
 
@@ -243,7 +250,7 @@ def _compare(connection: DuckDBPyConnection, fresh: StorePaths) -> list[StorePro
     problems = []
     path = str(fresh.database).replace("'", "''")
     connection.execute(f"ATTACH '{path}' AS journal (READ_ONLY)")
-    for table in TABLES:
+    for table in (*TABLES, *(f"forgotten.{table}" for table in MOVED)):
         if table in ("ingested", "progress"):
             continue
         sql = f"SELECT (SELECT count(*) FROM {table}), (SELECT count(*) FROM journal.{table})"

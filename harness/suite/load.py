@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -54,6 +54,42 @@ class Suite:
         """The suite's name, unique in a database."""
         return self.model.suite
 
+    @classmethod
+    def read(cls, which: str | Path) -> Suite:
+        """The suite of a file, or of the name of a shipped one, checked as a whole.
+
+        Raises:
+            SuiteError: with every problem that there is, each at its place.
+        """
+        from harness.suite import load_suite
+
+        return load_suite(which)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], folder: str | Path = ".") -> Suite:
+        """A suite of plain data, as a file would have it (short forms too), checked as a whole.
+
+        Args:
+            data: mappings, lists, text, numbers, booleans and None.
+            folder: where its relative paths begin.
+
+        Raises:
+            SuiteError: with every problem, each at its keys: ``suite (Python), arms.adamp.optimizer: …``.
+        """
+        from harness.suite import checked
+        from harness.suite.python_suites import PLACE, node_of
+
+        return checked(assembled(node_of(data), Path(folder) / PLACE))
+
+    def to_yaml(self) -> str:
+        """The whole suite as one file: its benchmarks, claims and what it inherits stand in it; read again it is equal.
+
+        Relative paths of data and programs stay as they are, and begin at the folder of the file.
+        """
+        from harness.suite.python_suites import yaml_of
+
+        return yaml_of(self)
+
     @property
     def tuned_claims(self) -> list[Binding]:
         """The claims that are judged under the tuned protocol beside the published one."""
@@ -80,7 +116,17 @@ def read_suite(path: Path) -> Suite:
         SuiteError: a file that is no valid suite, benchmark or claims file.
     """
     read: Reader = cache(yamlfile.read)  # parents that many benchmarks share are parsed once
-    node, own_methods = with_own_files(in_full(_inherited(path, read)), path.parent)
+    return _assembled(path, _inherited(path, read), read)
+
+
+def assembled(node: Node, path: Path) -> Suite:
+    """As :func:`read_suite`, of what a file at ``path`` would hold; there need not be one."""
+    read: Reader = cache(yamlfile.read)
+    return _assembled(path, _with_parents(path, node, read, (path.resolve(),)), read)
+
+
+def _assembled(path: Path, node: Node, read: Reader) -> Suite:
+    node, own_methods = with_own_files(in_full(node), path.parent)
     model = _validate(SuiteFile, node)
     if model.ablate:
         node = expand(model, node)
@@ -116,7 +162,11 @@ def _inherited(path: Path, read: Reader, seen: tuple[Path, ...] = (), asked: Pla
     if asked is not None and not path.is_file():
         why = "is a folder" if path.is_dir() else "does not exist"
         raise SuiteError([Problem(asked, f"inherits '{path}', which {why}")])
-    node = read(path)
+    return _with_parents(path, read(path), read, (*seen, real))
+
+
+def _with_parents(path: Path, node: Node, read: Reader, seen: tuple[Path, ...]) -> Node:
+    """A node on top of what it inherits."""
     parents = node.value.get("inherits")
     merged: Node | None = None
     for parent in [] if parents is None else parents.value if isinstance(parents.value, list) else [parents]:
@@ -124,7 +174,7 @@ def _inherited(path: Path, read: Reader, seen: tuple[Path, ...] = (), asked: Pla
             raise SuiteError([Problem(parent.place, "inherits: the path of a file, or a list of paths")])
         if "\0" in parent.value:
             raise SuiteError([Problem(parent.place, "a path cannot contain a null character")])
-        below = _inherited(path.parent / parent.value, read, (*seen, real), parent.place)
+        below = _inherited(path.parent / parent.value, read, seen, parent.place)
         merged = below if merged is None else yamlfile.merge(merged, below)
     if merged is None:
         return node

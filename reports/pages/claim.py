@@ -81,7 +81,8 @@ def claim_detail(
 ) -> ClaimDetail:
     """A claim of a suite with what its page needs of the suite's ablations (``rows``) and final numbers."""
     doses = dose_and_gain(results, numbers, claim) if numbers is not None else None
-    names = claim.claim_id, claim.scale, claim.protocol
+    suite = results.name
+    names = claim.claim_id, claim.scale, claim.protocol, suite
     return ClaimDetail(
         claim,
         _facts(claim),
@@ -96,7 +97,7 @@ def claim_detail(
             "verdict": sql.verdict(*names),
             "gates": sql.gates(*names) if claim.gates else "",
             "trials": sql.verdict_trials(*names, str(claim.value("judged_at"))) if claim.sides else "",
-            "tuned": sql.verdict(*names[:2], Protocol.TUNED) if claim.tuned else "",
+            "tuned": sql.verdict(*names[:2], Protocol.TUNED, suite) if claim.tuned else "",
             "rates": sql.rate_curve(*names) if claim.rate_curve else "",
         },
     )

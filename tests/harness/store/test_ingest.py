@@ -40,6 +40,7 @@ from harness.store.events import (
     read_event,
 )
 from harness.store.fold import PendingRows
+from harness.store.hygiene_events import ForgottenEvent, ReplacedEvent, RestoredEvent, TaggedEvent
 from harness.store.rows import convert
 from harness.store.schema import open_for_writing
 from harness.trial.result import Artifact, MetricSeries, Score
@@ -76,7 +77,7 @@ def test_python_and_sql_agree_on_the_tables(paths: StorePaths) -> None:
         found: dict[str, dict[str, str]] = {}
         for table, column, kind in connection.execute(
             "SELECT table_name, column_name, data_type FROM duckdb_columns()"
-            " WHERE NOT internal ORDER BY table_name, column_index"
+            " WHERE NOT internal AND schema_name = 'main' ORDER BY table_name, column_index"
         ).fetchall():
             found.setdefault(table, {})[column] = kind
     assert list(found.pop("schema_version")) == ["version", "name", "applied_at"]
@@ -426,6 +427,8 @@ def test_every_kind_of_event_comes_back_from_its_line(paths: StorePaths) -> None
         VerdictsEvent([{"claim_id": "c"}], [{"claim_id": "c", "trial_id": "t", "side": "method"}], [], "s", "mini"),
         SweepEvent({"sweep_id": "w"}), SweepPointEvent(row), AbandonedEvent("r", ["t"]),
         AdoptedEvent([{"trial_id": "t", "adopted_from": "s"}], "r"),
+        TaggedEvent("r", ["a"], ["b"]), ForgottenEvent("f", ["t"], [], "why", "harness forget t"), RestoredEvent("f"),
+        ReplacedEvent(Outcome("t", Status.DONE, results=(Score("test", "m", 1.0),)), "r"),
     ]  # fmt: skip
     assert {event.kind for event in events} == set(KINDS)
     journal = Journal(paths.journal, "s")
