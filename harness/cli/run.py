@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Show the plan; run nothing.")
 @click.option("--fail-fast", is_flag=True, help="Begin no further trial after a failure.")
 @click.option("--quiet", is_flag=True, help="Only the verdicts and the report's path.")
+@click.option("--track", "trackers", multiple=True, metavar="mlflow:URI|tensorboard:DIR",
+              help="Also write each trial there as it ends; a folder.")  # fmt: skip
 @shared.json_option
 def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **options: Any) -> int:
     """Run a suite; what is already stored is reused.
@@ -53,12 +55,15 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
         for suite in loaded:
             _show_plan(suite, chosen.selection, database, options["as_json"], tuned=options["tuned"])
         return 0
+    from harness.cli.tracking import tracking_watch
     from harness.cli.watch import make_watch
     from harness.execute.dispatch import Policy
     from harness.execute.run import Request, run_suite
     from harness.execute.session import KeptExecutor
+    from harness.results.trackers import tracker_of
     from harness.sweep.protocol import run_protocol
 
+    trackers = {text: tracker_of(text) for text in options["trackers"]}
     results = []
     with KeptExecutor() as kept:
         request = Request(
@@ -76,7 +81,8 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
         )
         for suite in loaded:
             with make_watch(suite.name, quiet=options["quiet"] or options["as_json"]) as watch:
-                results.append((suite, run_suite(suite, request, watch)))
+                told = tracking_watch(watch, trackers, suite, chosen.selection)
+                results.append((suite, run_suite(suite, request, told)))
     index = None
     if options["report"]:
         from harness.results.reporting import Reported, write_run_report
