@@ -18,7 +18,7 @@ from harness.vocabulary import Protocol
 
 if TYPE_CHECKING:
     from harness.results.arm_changes import ArmChange, ArmRegression
-    from harness.results.diff import ContentChange, RunDifference
+    from harness.results.diff import ContentChange, RunDifference, VerdictChange
 
 EXAMPLE = """
 \b
@@ -77,26 +77,39 @@ def _show(compared: RunDifference, *, everything: bool) -> None:
     )
     parts = (("asked", compared.asked), ("recipe", compared.recipe), ("code", compared.code),
              ("environment", compared.environment), ("cells", compared.missing))  # fmt: skip
-    same = [name for name, changes in parts[1:4] if not changes]
+    same = [name for name, changes in parts[1:4] if not changes] if compared.paired else []
     for name, changes in parts:
         _show_content(name, changes, everything=everything)
     if same:
         click.echo(f"the same: {', '.join(same)}")
-    for verdict in compared.verdicts:
-        protocol = "" if verdict.protocol == Protocol.PUBLISHED else f" ({verdict.protocol})"
-        click.echo(f"verdict  {verdict.claim_id}{protocol}: {verdict.first or 'none'} → {verdict.second or 'none'}")
+    if not compared.paired:
+        click.echo("no cell and seed is in both runs: recipe and code are not compared")
+    _show_lines("verdict", [_verdict_line(verdict) for verdict in compared.verdicts], everything=everything)
     if not compared.verdicts:
         click.echo("every verdict is the same")
-    _show_arms(compared.cells)
+    if compared.paired:
+        _show_arms(compared.cells)
 
 
 def _show_content(name: str, changes: Sequence[ContentChange], *, everything: bool) -> None:
-    shown = changes if everything else changes[:SHOWN]
-    for change in shown:
+    lines = []
+    for change in changes:
         where = f" ({_few(change.cells)})" if change.cells else ""
-        click.echo(f"{name}  {change.key}: {_cut(change.first)} → {_cut(change.second)}{where}")
-    if len(changes) > len(shown):
-        click.echo(f"{name}  … and {len(changes) - len(shown)} more: --all or --json has them")
+        lines.append(f"{change.key}: {_cut(change.first)} → {_cut(change.second)}{where}")
+    _show_lines(name, lines, everything=everything)
+
+
+def _show_lines(name: str, lines: Sequence[str], *, everything: bool) -> None:
+    shown = lines if everything else lines[:SHOWN]
+    for line in shown:
+        click.echo(f"{name}  {line}")
+    if len(lines) > len(shown):
+        click.echo(f"{name}  … and {len(lines) - len(shown)} more: --all or --json has them")
+
+
+def _verdict_line(verdict: VerdictChange) -> str:
+    protocol = "" if verdict.protocol == Protocol.PUBLISHED else f" ({verdict.protocol})"
+    return f"{verdict.claim_id}{protocol}: {verdict.first or 'none'} → {verdict.second or 'none'}"
 
 
 def _few(cells: Sequence[str], most: int = 3) -> str:

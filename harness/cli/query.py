@@ -36,7 +36,7 @@ WIDTH = 80
 @click.command("query", epilog=EXAMPLE)
 @click.argument("sql", metavar="SQL")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-@click.option("--width", type=click.IntRange(min=0), default=WIDTH, show_default=True,
+@click.option("--width", type=click.IntRange(min=0), metavar="N", default=WIDTH, show_default=True,
               help="Cells of a table are cut at this many characters; 0: never.")  # fmt: skip
 @database_option
 def query_command(sql: str, form: str, width: int, database: Path) -> None:

@@ -11,7 +11,7 @@ from harness.execute.executors.base import Progress
 from harness.execute.worker import Job
 from harness.plan.planning import Selection
 from harness.results.trackers import Tracker
-from harness.results.trackers.records import as_ended, kind_of
+from harness.results.trackers.records import as_ended, cell_of_label, kind_of
 from harness.store.outcome import Outcome
 from harness.suite import Suite
 
@@ -19,12 +19,12 @@ from harness.suite import Suite
 class TrackingWatch(Watch):
     """Tells another watch, and writes each ended trial to every tracker.
 
-    A tracker's failure is one warning; it is tried again with the next trial, and at most ``ATTEMPTS`` times in a row.
+    A failure of a tracker is one warning; it is tried again with the next trial, at most ``ATTEMPTS`` times in a row.
     """
 
     ATTEMPTS = 3
 
-    def __init__(self, inner: Watch, trackers: Mapping[str, Tracker], suite: str, own: Collection[str]) -> None:
+    def __init__(self, inner: Watch, trackers: Mapping[str, Tracker], suite: Suite, own: Collection[str]) -> None:
         self.inner, self.suite, self.own = inner, suite, own
         self.trackers = dict(trackers)
         self._failed = dict.fromkeys(trackers, 0)
@@ -46,9 +46,8 @@ class TrackingWatch(Watch):
         self.inner.finished(job, outcome)
         for name, tracker in list(self.trackers.items()):
             try:
-                cell, _, _ = job.label.rpartition("/")
-                kind = kind_of(cell.partition("/")[2], self.own)
-                tracker.write(as_ended(self.suite, job.label, kind, job.spec, outcome))
+                cell = cell_of_label(job.label, self.suite.benchmarks)
+                tracker.write(as_ended(self.suite.name, cell, kind_of(cell[1], self.own), job.spec, outcome))
             except Exception as error:  # somebody else's disk or server must not end a run
                 self._warn(name, job, error)
             else:
@@ -73,4 +72,4 @@ def tracking_watch(watch: Watch, trackers: Mapping[str, Tracker], suite: Suite, 
     """The watch itself, or one that writes to trackers too."""
     if not trackers:
         return watch
-    return TrackingWatch(watch, trackers, suite.name, {*suite.model.arms, *selection.added_arms})
+    return TrackingWatch(watch, trackers, suite, {*suite.model.arms, *selection.added_arms})

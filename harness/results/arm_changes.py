@@ -97,7 +97,7 @@ def seed_pairs(one: Asked, two: Asked) -> Iterator[tuple[Cell, AskedTrial, Asked
 def arm_changes(
     reader: Queries, runs: Sequence[StoredRun], asked: tuple[Asked, Asked], *, metric: str | None, everything: bool
 ) -> list[ArmChange]:  # fmt: skip
-    """Every cell and metric whose numbers differ in the least, or whose trials were lost.
+    """Every cell of both runs and metric whose numbers differ in the least, or whose trials were lost.
 
     ``metric`` on test, or all scores on test but mechanisms and trivial predictors; with ``everything`` every split and
     metric.
@@ -112,7 +112,7 @@ def arm_changes(
         if (everything or plain) and metric in (None, name) and value is not None:
             scores.setdefault((split, name), {})[trial_id] = value
     changes = []
-    for cell in sorted(asked[0].keys() | asked[1].keys()):
+    for cell in sorted(asked[0].keys() & asked[1].keys()):
         for (split, name), values in sorted(scores.items()):
             first, second = (_by_seed(side.get(cell, {}), values) for side in asked)
             lost = sum(

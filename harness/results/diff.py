@@ -47,10 +47,16 @@ class ContentChange:
 
 @dataclass(frozen=True, slots=True)
 class RunDifference:
-    """What differs between two runs: first what was asked, then what came out."""
+    """What differs between two runs: first what was asked, then what came out.
+
+    Attributes:
+        paired: cells and seeds that both runs asked for; what is said of recipe and code is said of these.
+        missing: cells that only one run asked for, or with other seeds.
+    """
 
     first: str
     second: str
+    paired: int
     shared_trials: int
     only_first: int
     only_second: int
@@ -78,7 +84,7 @@ def difference(
     old, new = ({row["trial_id"] for row in reader.run_trials(run.run_id)} for run in runs)
     ids = [run.run_id for run in runs]
     return RunDifference(
-        *ids, len(old & new), len(old - new), len(new - old),
+        *ids, sum(1 for _ in seed_pairs(one, two)), len(old & new), len(old - new), len(new - old),
         asked=_asked_changes(*runs),
         recipe=_recipe_changes(one, two),
         code=_code_changes(runs, one, two),

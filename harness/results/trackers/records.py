@@ -178,12 +178,18 @@ def _stored(reader: Queries, trial: CellTrial, run: StoredRun | None, wanted: Re
     )  # fmt: skip
 
 
-def as_ended(suite: str, label: str, kind: str, spec: TrialSpec, outcome: Outcome) -> TrackedTrial:
-    """A trial at its end; ``label`` is ``benchmark/arm/seed``."""
-    cell, _, _ = label.rpartition("/")
-    benchmark, _, arm = cell.partition("/")
+def cell_of_label(label: str, benchmarks: Collection[str]) -> tuple[str, str]:
+    """Benchmark and arm of ``benchmark/arm/seed``; names may have slashes too."""
+    cell = label.rpartition("/")[0]
+    fitting = [name for name in benchmarks if cell.startswith(f"{name}/")]
+    name = max(fitting, key=len, default=cell.partition("/")[0])
+    return name, cell[len(name) + 1 :]
+
+
+def as_ended(suite: str, cell: tuple[str, str], kind: str, spec: TrialSpec, outcome: Outcome) -> TrackedTrial:
+    """A trial of a cell (benchmark and arm) at its end."""
     began = None if outcome.started_at is None else datetime.fromisoformat(outcome.started_at)
     return TrackedTrial(
-        suite, spec.scale, benchmark, arm, kind, spec.seed, outcome.trial_id, str(outcome.status), began,
+        suite, spec.scale, *cell, kind, spec.seed, outcome.trial_id, str(outcome.status), began,
         outcome.wall_seconds, outcome.error, spec.to_json(), outcome.results, outcome.series,
     )  # fmt: skip
