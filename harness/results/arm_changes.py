@@ -14,9 +14,8 @@ from harness.results.stored_runs import StoredRun
 from harness.store.queries import Queries
 from harness.vocabulary import UNFINISHED, Split, Status
 
-_TRIALS = """SELECT k.benchmark, k.arm, t.seed, t.trial_id, t.spec_id, t.fingerprint, t.status, t.environment_id, t.spec
-FROM run_trials k JOIN trials t USING (trial_id)
-WHERE k.run_id = ? AND NOT contains(k.arm, '#') ORDER BY k.benchmark, k.arm, t.seed"""
+_TRIALS = """SELECT c.benchmark, c.arm, c.seed, c.trial_id, c.spec_id, c.fingerprint, c.status, c.environment_id, t.spec
+FROM cell_trials c JOIN trials t ON t.trial_id = c.trial_id WHERE c.run_id = ? ORDER BY c.benchmark, c.arm, c.seed"""
 _LOST = frozenset({Status.DIVERGED, *UNFINISHED})
 _NOWHERE = float("-inf")
 

@@ -37,7 +37,7 @@ def export(database: Path, form: str, folder: Path, wanted: ResultFilter | None 
     with open_reader(database, consistent=True) as reader:
         if form in WRITERS:
             texts = _paper(reader, form, asked)
-            folder.mkdir(parents=True, exist_ok=True)
+            _make(folder)
             for path, text in texts.items():
                 (folder / path).write_text(text, encoding="utf-8")
             return [folder / path for path in texts]
@@ -45,6 +45,7 @@ def export(database: Path, form: str, folder: Path, wanted: ResultFilter | None 
             trials = tracked_trials(reader, asked)
             if (first := next(trials, None)) is None:
                 raise HarnessError("none of these trials has ended; 'harness list runs' shows what ran")
+            _make(folder)
             return EXPORTERS[form](itertools.chain([first], trials), folder)
         return _tables(reader, form, folder, asked)
 
@@ -52,11 +53,18 @@ def export(database: Path, form: str, folder: Path, wanted: ResultFilter | None 
 FORMS = ("parquet", "csv", *WRITERS, *EXPORTERS)
 
 
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarnessError(f"{folder} is no folder that can be written: {error.strerror}") from error
+
+
 def _tables(reader: Reader, form: str, folder: Path, wanted: ResultFilter) -> list[Path]:
     statements: dict[str, tuple[str, Mapping[str, Any]]] = {CURRENT: results_statement(reader, wanted)}
     if not wanted.asks:
         statements = {table: (f"FROM {table}", {}) for table in TABLES} | statements
-    folder.mkdir(parents=True, exist_ok=True)
+    _make(folder)
     return [_TABLE_FORMS[form](reader, sql, given, folder / f"{name}.{form}")
             for name, (sql, given) in statements.items()]  # fmt: skip
 

@@ -139,7 +139,8 @@ class _Gathered:
     ablated: Set[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        kept = set(_of_one_plan(self.trials, self.runs, self.left_out))
+        cells = {(one.benchmark, one.arm): one.run_id for one in self.results}  # what has no score decides nothing
+        kept = set(_of_one_plan(cells, self.runs, self.left_out))
         self.trials = [trial for trial in self.trials if (trial.benchmark, trial.arm) in kept]
         self.results = [result for result in self.results if (result.benchmark, result.arm) in kept]
         runs = reversed(self.newest_first())
@@ -269,12 +270,11 @@ def _stand_ins(runs: Sequence[StoredRun], benchmarks: Iterable[str]) -> tuple[st
 
 
 def _of_one_plan(
-    trials: Sequence[CellTrial], runs: Mapping[str, StoredRun], left_out: list[str]
+    cells: Mapping[tuple[str, str], str], runs: Mapping[str, StoredRun], left_out: list[str]
 ) -> Iterator[tuple[str, str]]:
-    """The cells (benchmark, arm) that stand side by side: on a benchmark, those of the newest run and of older ones
-    that measured it by the same data, model, recipe and ``--set``; what is left out is said.
+    """Of cells (benchmark, arm) with their runs, those that stand side by side: on a benchmark, those of the newest run
+    and of older ones that measured it by the same data, model, recipe and ``--set``; what is left out is said.
     """
-    cells = {(trial.benchmark, trial.arm): trial.run_id for trial in trials}
     reasons: dict[tuple[str, str], list[str]] = {}
     for benchmark in dict.fromkeys(name for name, _ in cells):
         here = {arm: run for (name, arm), run in cells.items() if name == benchmark}

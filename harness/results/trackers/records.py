@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import hashlib
+import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -134,12 +135,12 @@ def flat(value: Any, key: str = "") -> dict[str, str]:
 
 def kind_of(arm: str, own: Collection[str]) -> str:
     """What an arm's trials are, given the arms of the suite and of the command line."""
-    if "#" in arm:
+    if arm in own:
+        return Protocol.PUBLISHED.value
+    if re.search(r"#\d+$", arm):
         return POINT
     if arm.startswith("prerequisite:"):
         return PREREQUISITE
-    if arm in own:
-        return Protocol.PUBLISHED.value
     return Protocol.TUNED.value if arm.endswith("-tuned") else "rates"
 
 

@@ -1,5 +1,5 @@
 -- What a table may be made of: the trials that the newest run asked for as a cell, under one recipe and one code.
--- Never among them: the points of a sweep (their arms have a '#') and prerequisites. Arms that the tuned protocol
+-- Never among them: the points of a sweep (ARM#NUMBER, which is no arm of the suite) and prerequisites. Arms that the tuned protocol
 -- changes have a protocol of their own: `tuned` as each chose, `rates` for the rate curve.
 -- Columns are named one by one, so that a column that a table gets later does not alter a view.
 
@@ -29,7 +29,8 @@ SELECT
 FROM run_trials AS asked
 JOIN known ON known.run_id = asked.run_id
 JOIN trials ON trials.trial_id = asked.trial_id
-WHERE NOT contains(asked.arm, '#') AND NOT starts_with(asked.arm, 'prerequisite:');
+WHERE (list_contains(known.arms, asked.arm) OR NOT regexp_matches(asked.arm, '#[0-9]+$'))
+    AND NOT starts_with(asked.arm, 'prerequisite:');
 
 -- The documented way to results in SQL: final numbers of finished trials of the newest run of each cell.
 

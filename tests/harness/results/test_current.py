@@ -26,25 +26,29 @@ NOW = (
 )
 
 
-@pytest.fixture
-def other(tiny: Path) -> Path:
-    """Another suite that has a benchmark of the same name, at another level."""
-    path = tiny.with_name("other.yaml")
-    text = tiny.read_text().replace("suite: tiny", "suite: other").replace("tiny-better", "other-better")
-    path.write_text(text.replace("own_sd: 0.3}", "own_sd: 0.3, level: 90}"))
-    return path
-
-
-@pytest.fixture
-def mixed(tiny: Path, other: Path, database: Path) -> Path:
-    """One store with two recipes, a sweep, two suites, two scales and, last, the plan itself again."""
-    run(tiny, "--set", "level=10", "--seeds", 1)
-    run(tiny)
+@pytest.fixture(scope="module")
+def mixed_store(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One store with two recipes, a sweep, two scales, and another suite whose benchmark has the same name."""
+    folder = tmp_path_factory.mktemp("mixed")
+    tiny, other, database = folder / "tiny.yaml", folder / "other.yaml", folder / "results" / "h.duckdb"
+    tiny.write_text(tiny_text)
+    text = tiny_text.replace("suite: tiny", "suite: other").replace("tiny-better", "other-better")
+    other.write_text(text.replace("own_sd: 0.3}", "own_sd: 0.3, level: 90}"))
+    at = ("--db", database)
+    run(tiny, "--set", "level=10", "--seeds", 1, *at)
+    run(tiny, *at)
     sweep = ["sweep", str(tiny), "--benchmark", "known", "--budget", "2", "--executor", "inline", "--quiet"]
-    assert run_main(sweep) == 0
-    run(other)
-    run(tiny, "--scale", "smoke")
+    assert run_main([*sweep, *map(str, at)]) == 0
+    run(other, *at)
+    run(tiny, "--scale", "smoke", *at)
     return database
+
+
+@pytest.fixture
+def mixed(mixed_store: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The store, as the one that commands take."""
+    monkeypatch.setenv("HARNESS_DB", str(mixed_store))
+    return mixed_store
 
 
 def scores(database: Path, **wanted: object) -> list[CurrentResult]:
@@ -139,7 +143,7 @@ def test_without_a_suite_every_suite_and_scale_has_a_file(mixed: Path, tmp_path:
         ({"metric": "scor"}, "no metric 'scor'; did you mean 'score'"),
         ({"split": "tests"}, "no split 'tests'; did you mean 'test'"),
         ({"arms": ("bettr",)}, "no arm 'bettr'; did you mean 'better'"),
-        ({"benchmarks": ("none",)}, "no benchmark 'none'; valid: known"),
+        ({"benchmarks": ("none",)}, "no benchmark 'none'; did you mean 'known'"),
         ({"run": "nothing"}, "no run begins with 'nothing'"),
         ({"run": "previous"}, "there is no run before"),
     ],
@@ -151,6 +155,16 @@ def test_a_name_that_is_not_stored_is_one_message(
     with open_reader(database) as reader, pytest.raises(HarnessError) as caught:
         current_results(reader, ResultFilter(**wanted))  # type: ignore[arg-type]
     assert told in str(caught.value)
+
+
+def test_a_file_in_the_place_of_the_folder_is_wrong_usage(
+    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tiny, "--seeds", 1)
+    for form in ("csv", "latex", "mlflow"):
+        capsys.readouterr()
+        assert run_main(["export", "--to", form, str(tiny)]) == 2
+        assert f"{tiny} is no folder that can be written" in capsys.readouterr().err
 
 
 def test_tuned_arms_and_rates_are_protocols_of_their_own(tiny: Path, database: Path) -> None:

@@ -88,7 +88,9 @@ def run_id(database: Path) -> str:
 
 def test_lower_can_be_better_and_an_unknown_direction_has_no_best(tiny: Path, database: Path, tmp_path: Path) -> None:
     lower = tiny.read_text().replace("better: higher}", "better: lower}").replace("better: higher\n", "better: lower\n")
-    tiny.write_text(lower)
+    tiny.write_text(
+        lower.replace("{method: 53, baseline: 50, difference: 3}", "{method: 47, baseline: 50, difference: -3}")
+    )
     run(tiny)
     export(tmp_path / "md", "markdown")
     cells = table_of(tmp_path / "md" / "tiny-mini-score.md")["known"]

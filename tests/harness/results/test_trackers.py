@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import math
 import struct
 from pathlib import Path
@@ -21,6 +22,7 @@ from harness.results.trackers.records import cell_of_label, kind_of, tracked_tri
 from harness.results.trackers.tensorboard_folder import TensorBoardFolder, crc32c, events_of, masked_crc
 from harness.store import open_reader
 from harness.trial.event_files import scalars_of
+from harness.trial.result import Score
 
 Points = list[tuple[int, float, int]]
 
@@ -46,10 +48,19 @@ def mlflow_runs(store: Path) -> dict[tuple[str, str], dict[str, Any]]:
     return found
 
 
+@pytest.fixture(scope="module")
+def two_seeds(tiny_text: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    (folder / "tiny.yaml").write_text(tiny_text)
+    run(folder / "tiny.yaml", "--seeds", 2, "--db", folder / "h.duckdb")
+    return folder / "h.duckdb"
+
+
 @pytest.fixture
-def store(tiny: Path, database: Path) -> Path:
-    run(tiny, "--seeds", 2)
-    return database
+def store(two_seeds: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of two arms and seeds, as the one that commands take; nothing is written to it."""
+    monkeypatch.setenv("HARNESS_DB", str(two_seeds))
+    return two_seeds
 
 
 def stored_scores(capsys: pytest.CaptureFixture[str]) -> dict[tuple[str, str], float]:
@@ -142,7 +153,8 @@ def test_checksums_are_those_of_the_format(store: Path) -> None:
     assert len(event.summary.value) == 1
 
 
-def test_wandb_table(store: Path, tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wandb_table(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(tiny, "--seeds", 2)
     run(tiny, "--scale", "smoke")
     assert run_main(["export", "--to", "wandb-csv", str(tmp_path / "w")]) == 0
     assert sorted(path.name for path in (tmp_path / "w").iterdir()) == ["tiny-mini.csv", "tiny-smoke.csv"]
@@ -247,16 +259,12 @@ def test_names_with_slashes_are_told_apart() -> None:
     ]  # fmt: skip
 
 
-def test_single_precision_does_not_break_on_large_numbers(store: Path) -> None:
-    import dataclasses
-
-    from harness.trial.result import Score
-
+def test_single_precision_does_not_break_on_large_numbers(store: Path, tmp_path: Path) -> None:
     with open_reader(store) as reader:
         trial = next(tracked_trials(reader, ResultFilter()))
     scores = tuple(Score("test", name, value) for name, value in
                    (("huge", 1e300), ("low", -1e300), ("inf", math.inf), ("nan", math.nan)))  # fmt: skip
-    file = store.parent / "events"
+    file = tmp_path / "events"
     file.write_bytes(events_of(dataclasses.replace(trial, results=scores, series=())))
     found = {tag: value for _, tag, value in scalars_of(file)}
     assert found["final/test/huge"] == -found["final/test/low"] == pytest.approx(3.4028235e38)
