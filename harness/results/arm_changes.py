@@ -79,9 +79,11 @@ def asked_trials(reader: Queries, run_id: str) -> dict[Cell, dict[int, AskedTria
     """What a run asked for."""
     found: dict[Cell, dict[int, AskedTrial]] = {}
     for row in reader.query(_TRIALS, [run_id]).dicts():
-        told = (row[key] or "" for key in ("trial_id", "spec_id", "fingerprint", "status", "environment_id"))
         spec = row["spec"] if isinstance(row["spec"], Mapping) else {}
-        found.setdefault((row["benchmark"], row["arm"]), {})[row["seed"]] = AskedTrial(*told, spec)
+        found.setdefault((row["benchmark"], row["arm"]), {})[row["seed"]] = AskedTrial(
+            row["trial_id"], row["spec_id"] or "", row["fingerprint"] or "", row["status"] or "",
+            row["environment_id"] or "", spec,
+        )  # fmt: skip
     return found
 
 
@@ -134,9 +136,9 @@ def _arm_change(
     first, second = scores
     pairs = tuple(second[seed] - first[seed] for seed in sorted(first.keys() & second.keys()))
     tested = stats.paired_t(pairs) if len(pairs) > 1 else None
-    means = [statistics.fmean(values.values()) if values else None for values in scores]
+    before, after = (statistics.fmean(values.values()) if values else None for values in scores)
     return ArmChange(
-        *cell, split, fact.name, fact.unit, fact.better, *means, len(first), len(second), len(pairs),
+        *cell, split, fact.name, fact.unit, fact.better, before, after, len(first), len(second), len(pairs),
         statistics.fmean(pairs) if pairs else None, None if tested is None else tested.low,
         None if tested is None else tested.high, lost, pairs,
     )  # fmt: skip

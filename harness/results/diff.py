@@ -82,15 +82,16 @@ def difference(
     runs = [StoredRun.of(find_run(reader, text)) for text in (first, second)]
     one, two = (asked_trials(reader, run.run_id) for run in runs)
     old, new = ({row["trial_id"] for row in reader.run_trials(run.run_id)} for run in runs)
-    ids = [run.run_id for run in runs]
     return RunDifference(
-        *ids, sum(1 for _ in seed_pairs(one, two)), len(old & new), len(old - new), len(new - old),
+        runs[0].run_id, runs[1].run_id,
+        paired=sum(1 for _ in seed_pairs(one, two)),
+        shared_trials=len(old & new), only_first=len(old - new), only_second=len(new - old),
         asked=_asked_changes(*runs),
         recipe=_recipe_changes(one, two),
         code=_code_changes(runs, one, two),
         environment=_environment_changes(reader, runs, one, two),
         missing=_missing(one, two),
-        verdicts=[VerdictChange(*row) for row in reader.query(_VERDICTS, ids).rows],
+        verdicts=[VerdictChange(*row) for row in reader.query(_VERDICTS, [run.run_id for run in runs]).rows],
         cells=arm_changes(reader, runs, (one, two), metric=metric, everything=everything),
     )  # fmt: skip
 
@@ -123,8 +124,8 @@ def _recipe_changes(one: Asked, two: Asked) -> list[ContentChange]:
 
 def _code_changes(runs: Sequence[StoredRun], one: Asked, two: Asked) -> list[ContentChange]:
     """The commit, and the cells whose code has another fingerprint."""
-    commits = [run.commit or "no commit" for run in runs]
-    git = [ContentChange("git commit", *commits)] if commits[0] != commits[1] else []
+    before, after = (run.commit or "no commit" for run in runs)
+    git = [ContentChange("git commit", before, after)] if before != after else []
     changes = [
         ("fingerprint", trial.fingerprint[:12], other.fingerprint[:12], cell)
         for cell, trial, other in seed_pairs(one, two)

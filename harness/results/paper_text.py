@@ -206,9 +206,10 @@ def _latex_character(character: str) -> str:
         return _ESCAPED[character]
     if character.isascii():
         return character
-    letter, *accent = unicodedata.normalize("NFKD", character)
-    if letter.isascii() and letter.isalnum() and len(accent) == 1 and accent[0] in _ACCENTS:
-        return rf"\{_ACCENTS[accent[0]]}{{{letter}}}"
+    apart = unicodedata.normalize("NFKD", character)
+    letter, accent = apart[:1], apart[1:]
+    if letter.isascii() and letter.isalnum() and accent in _ACCENTS:
+        return rf"\{_ACCENTS[accent]}{{{letter}}}"
     return letter if letter.isascii() and letter.isalnum() and not accent else f"(U+{ord(character):04X})"
 
 

@@ -66,7 +66,8 @@ class MLflowFolder:
 
 def _named(meta: Path) -> list[tuple[str, Path]]:
     """Name and folder of an experiment; none where the file is no experiment's."""
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     try:
         found = YAML(typ="safe", pure=True).load(meta.read_text(encoding="utf-8"))
@@ -94,8 +95,8 @@ def _fill(made: Path, trial: TrackedTrial, experiment: str, place: Path) -> None
         _put(made / "tags", key, value)
     for name, points in trial.curves():
         _put(made / "metrics", name, "".join(f"{round(at * 1000)} {value!r} {step}\n" for step, value, at in points))
-    for name, value in trial.finals.items():
-        _put(made / "metrics", f"final/{name}", f"{round(trial.ended * 1000)} {float(value)!r} {trial.last_step}\n")
+    for name, score in trial.finals.items():
+        _put(made / "metrics", f"final/{name}", f"{round(trial.ended * 1000)} {float(score)!r} {trial.last_step}\n")
 
 
 def _put(folder: Path, key: str, text: str) -> None:
