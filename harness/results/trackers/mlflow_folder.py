@@ -1,5 +1,7 @@
 """MLflow's file store, written without MLflow: ``mlflow ui --backend-store-uri FOLDER`` shows it.
 
+Newer versions of MLflow ask for ``MLFLOW_ALLOW_FILE_STORE=true`` first; 3.17.2 was seen to read it.
+
 Layout (mlflow/store/tracking/file_store.py): ``EXPERIMENT/meta.yaml``, ``EXPERIMENT/RUN/meta.yaml`` and beside the
 latter ``params/KEY`` and ``tags/KEY`` with the value alone, ``metrics/KEY`` with a line ``milliseconds value step`` a
 point. A key's slashes are folders. An experiment is a suite at a scale, a run a trial.
