@@ -53,6 +53,8 @@ Examples:
 @click.option("--scratch", is_flag=True, help="Store nothing: a database of its own, removed at the end.")
 @click.option("--keep", is_flag=True, help="With --scratch: leave its folder, and write the report in it.")
 @click.option("--quiet", is_flag=True, help="Only the verdicts and the report's path.")
+@click.option("--track", "trackers", multiple=True, metavar="mlflow:URI|tensorboard:DIR",
+              help="Also write each trial there as it ends; a folder.")  # fmt: skip
 @shared.json_option
 def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **options: Any) -> int:
     """Run a suite; what is already stored is reused.
@@ -90,12 +92,15 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
             tuned, force = options["tuned"], options["force"]
             _show_plan(suite, chosen.selection, database, options["as_json"], tuned=tuned, force=force)
         return 0
+    from harness.cli.tracking import tracking_watch
     from harness.cli.watch import make_watch
     from harness.execute.dispatch import Policy
     from harness.execute.run import Request, run_suite
     from harness.execute.session import KeptExecutor
+    from harness.results.trackers import tracker_of
     from harness.sweep.protocol import run_protocol
 
+    trackers = {text: tracker_of(text) for text in options["trackers"]}
     results = []
     with KeptExecutor() as kept:
         request = Request(
@@ -114,7 +119,8 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
         )
         for suite in loaded:
             with make_watch(suite.name, quiet=options["quiet"] or options["as_json"]) as watch:
-                results.append((suite, run_suite(suite, request, watch)))
+                told = tracking_watch(watch, trackers, suite, chosen.selection)
+                results.append((suite, run_suite(suite, request, told)))
     index = None
     if options["report"]:
         from harness.results.reporting import Reported, write_run_report

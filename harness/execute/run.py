@@ -118,7 +118,7 @@ def _announce(owner: Owner, suite: Suite, request: Request, result: Result) -> N
     run = {
         "run_id": result.run_id, "suite": suite.name, "scale": plan.scale, "started_at": now(), "status": "running",
         "git_commit": commit, "git_dirty": dirty, "command": request.command, "environment_id": environment_id(),
-        "spec": suite_spec(suite, plan, {"seeds": request.selection.seeds, "cap": request.selection.cap}),
+        "spec": suite_spec(suite, plan, request.selection),
     }  # fmt: skip
     owner.record(RunEvent(run))
     owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
@@ -128,8 +128,8 @@ def _end(owner: Owner, result: Result, status: str) -> None:
     owner.record(RunEvent({"run_id": result.run_id, "status": status, "finished_at": now()}))
 
 
-def suite_spec(suite: Suite, plan: Plan, seeds_asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole resolved suite with descriptions and the licences of its data."""
+def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]:
+    """The whole resolved suite with descriptions and the licences of its data, and what of it was asked for."""
     from harness import registry
 
     sources = {
@@ -139,14 +139,16 @@ def suite_spec(suite: Suite, plan: Plan, seeds_asked: Mapping[str, Any]) -> dict
     benchmarks = {
         name: {"title": suite.benchmarks[name].model.title, "about": setting.about, "task": setting.task,
                "data": dict(setting.data), "model": dict(setting.model), "recipe": dict(setting.recipe),
-               "stand_in": list(setting.stand_in)}
+               "metrics": {key: one.model_dump() for key, one in suite.benchmarks[name].model.metrics.items()},
+               "stand_in": list(setting.stand_in), "stand_in_name": setting.stand_in_name}
         for name, setting in plan.settings.items()
     }  # fmt: skip
     dumped = json.loads(suite.model.model_dump_json(exclude={"facts", "benchmarks"}))
-    where: dict[str, Any] = {"path": str(suite.path.resolve()), "absent": list(plan.absent), "seeds_asked": seeds_asked}
+    where: dict[str, Any] = {"path": str(suite.path.resolve()), "absent": list(plan.absent)}
     if not suite.path.is_file():  # built in Python: its pages and verdicts need it again
         where["file"] = suite.to_yaml()
-    return {**dumped, **where, "benchmarks": benchmarks, "sources": sources}
+    asked = {"seeds_asked": {"seeds": selection.seeds, "cap": selection.cap}, "overrides": dict(selection.overrides)}
+    return {**dumped, **where, **asked, "benchmarks": benchmarks, "sources": sources}
 
 
 class RunningSuite:
