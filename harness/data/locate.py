@@ -46,6 +46,29 @@ def require_data(name: str, parameters: Mapping[str, Any] | None = None) -> None
             )
 
 
+def model_files(name: str, parameters: Mapping[str, Any]) -> dict[str, Path]:
+    """The user's own files that a model starts from, by the option that names them; they need not be there."""
+    files = registry.entry("model", name).card.files
+    return {option: data_root() / str(parameters[option]) for option in files if parameters.get(option)}
+
+
+def model_identity(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """What a trial's identity holds of the files that its model starts from; nothing of models without any."""
+    sums = {option: identity_of_path(path) for option, path in model_files(name, parameters).items()}
+    return {"model": sums} if sums else {}
+
+
+def require_model_files(name: str, parameters: Mapping[str, Any]) -> None:
+    """Raise where a file that a model starts from is missing.
+
+    Raises:
+        MissingDataError: naming the model, the option and the path where the file is looked for.
+    """
+    for option, path in model_files(name, parameters).items():
+        if not path.is_file():
+            raise MissingDataError(f"the model '{name}' is pointed at {path} by '{option}', which does not exist")
+
+
 def is_here(name: str, parameters: Mapping[str, Any] | None = None) -> bool:
     """Whether every file of a data source is there."""
     try:

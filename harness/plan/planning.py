@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.data.checksums import sha256_of
-from harness.data.locate import data_identity
+from harness.data.locate import data_identity, model_identity
 from harness.errors import HarnessError, choices
 from harness.plan.fingerprint import fingerprint, roots_of
 from harness.plan.programs import located, with_programs, without_places
@@ -272,7 +272,7 @@ def _trial(
     suite: Suite, base: Setting, arm: str, cell: Content, seed: int, needs: Mapping[str, Start], reference: Start | None
 ) -> Trial:
     other = None if reference == Start(cell.model, cell.slots.of("norm")) else reference
-    data = data_identity(cell.data.name, cell.data.values)
+    data = data_identity(cell.data.name, cell.data.values) | model_identity(cell.model.name, cell.model.values)
     recipe, content_of = cell.recipe, identity_of(cell.recipe)
     if cell.program:
         recipe, content_of = located(recipe, suite.path.parent), without_places(content_of)
