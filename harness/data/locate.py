@@ -52,10 +52,9 @@ def model_files(name: str, parameters: Mapping[str, Any]) -> dict[str, Path]:
     return {option: data_root() / str(parameters[option]) for option in files if parameters.get(option)}
 
 
-def model_identity(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """What a trial's identity holds of the files that its model starts from; nothing of models without any."""
-    sums = {option: identity_of_path(path) for option, path in model_files(name, parameters).items()}
-    return {"model": sums} if sums else {}
+def model_identity(name: str, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """sha256 of each file that a model starts from, as the option that holds it: ``weights_sha256`` of ``weights``."""
+    return {f"{option}_sha256": identity_of_path(path) for option, path in model_files(name, parameters).items()}
 
 
 def require_model_files(name: str, parameters: Mapping[str, Any]) -> None:

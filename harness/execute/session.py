@@ -89,7 +89,7 @@ def check_data(plan: Plan) -> None:
         except MissingDataError as error:
             missing.append(str(error))
     if missing:
-        raise MissingDataError("\n".join(missing))
+        raise MissingDataError("\n".join(dict.fromkeys(missing)))
 
 
 class Session:

@@ -84,7 +84,8 @@ class DataCard(Card):
 class ModelCard(Card):
     """A model family; ``source`` is the paper that defines it, ``slots`` those that reach into it (``norm``).
 
-    ``files``: options that name a file of the user's own, absolute or below HARNESS_DATA, which identifies trials.
+    ``files``: options that name a file of the user's own, absolute or below HARNESS_DATA. For each, as for ``weights``,
+    there is an option ``weights_sha256``, which a plan fills in: another file is another trial.
     """
 
     source: str

@@ -12,7 +12,7 @@ from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import open_tree, place_of
 from suites.data.own_images import CLASS_FROM, list_own, own_splits
-from suites.data.table_files import distinct
+from suites.data.table_files import as_numbers, distinct
 from suites.data.tables import RowOptions, places_of, rows_for, strata_of, target_of
 from suites.data.types import Labels
 
@@ -85,7 +85,7 @@ def load_text_table(request: DataRequest[TextTableOptions]) -> Documents:
     options, source = request.options, request.name
     rows = rows_for(request)
     cells = rows.column(options.text, "text")
-    if cells.dtype != object:
+    if as_numbers(cells) is not None:
         raise HarnessError(f"{source}: {rows.where(0)}: '{options.text}' holds numbers; say text: NAME")
     empty = next((row for row, cell in enumerate(cells) if cell is None), None)
     if empty is not None:

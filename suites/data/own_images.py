@@ -160,15 +160,15 @@ def own_splits(
         return drawn(request, shares or USUAL, listing.labels, things=things)
     places = {name: (listing.parts == part).nonzero()[0] for part, name in enumerate(PARTS)}
     places = {name: part for name, part in places.items() if len(part)}
-    for name in HELD:
-        if name in places and shares.get(name):
-            raise HarnessError(f"{source}: split: {request.options.path} has its own {name}; leave '{name}' out")
     if "test" not in places and not shares.get("test"):
         if "validation" not in places:
             raise HarnessError(
                 f"{source}: no {things} in test/<class>/ or val/<class>/ to score on, and no split: asks for any"
             )
         places["test"] = places.pop("validation")
+    for name in HELD:
+        if name in places and shares.get(name):
+            raise HarnessError(f"{source}: split: {request.options.path} has its own {name}; leave '{name}' out")
     train = places["train"]
     return places | drawn(request, shares, listing.labels[train], among=train, things=things)
 

@@ -129,15 +129,15 @@ def places_of(rows: Rows, strata: Labels, request: DataRequest[Any]) -> dict[str
     groups = _groups(rows, options.group)
     if not parts:
         return drawn(request, shares or USUAL, strata, groups=groups)
-    for name in HELD:
-        if name in parts and shares.get(name):
-            raise HarnessError(f"{source}: split: {options.path} has its own {name}; leave '{name}' out")
     if "train" not in parts:
         raise HarnessError(f"{source}: no row of {options.path} is for training")
     if "test" not in parts and not shares.get("test"):
         if "validation" not in parts:
             raise HarnessError(f"{source}: {options.path} has nothing to score on: no test and no validation rows")
         parts["test"] = parts.pop("validation")  # as in folders of images: what alone is held out is the test
+    for name in HELD:
+        if name in parts and shares.get(name):
+            raise HarnessError(f"{source}: split: {options.path} has its own {name}; leave '{name}' out")
     if any(shares.values()):
         among = parts["train"]
         own = None if groups is None else groups[among]
@@ -226,7 +226,6 @@ def _coded(texts: Mapping[str, Cells], length: int) -> tuple[tuple[tuple[str, ..
         levels.append(names)
         said = cells if cells.dtype == object else [None if np.isnan(one) else f"{one:.15g}" for one in cells]
         columns.append(np.array([number.get(one, -1) for one in said], dtype=np.int64))
-    length = len(next(iter(texts.values()))) if texts else 0
     return tuple(levels), np.stack(columns, 1) if columns else np.empty((length, 0), dtype=np.int64)
 
 

@@ -51,7 +51,7 @@ class Estimator(nn.Module):
         from threadpoolctl import threadpool_limits
 
         taken = self.estimator.get_params(deep=False)
-        own = {"random_state": int(self.random_state), "n_jobs": threads}
+        own = {"random_state": int(self.random_state), **({"n_jobs": threads} if threads > 1 else {})}
         self.estimator.set_params(**{key: value for key, value in own.items() if key in taken})
         try:
             with threadpool_limits(threads):

@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from harness.data.checksums import checksum
 from harness.data.roots import data_root
 from harness.errors import HarnessError, MissingDataError
 from harness.registry.cards import ModelCard
@@ -41,6 +42,7 @@ class FineTunedOptions:
     )
     options: Mapping[str, Any] = option({}, "of bn-cnn and resnet-cifar: as of the models of that name")
     weights: str = option("", "safetensors file, absolute or below HARNESS_DATA; empty: random weights")
+    weights_sha256: str = option("", "of that file; the plan fills it in")
     head: str = option("new", "last layer: new, or as in the file", choices=("new", "file"))
     freeze: bool = option(False, "only the head learns; all else stays as it is, BatchNorm's statistics too")
     prefix: str = option("", "what the names in the file begin with and the network's do not (backbone.)")
@@ -58,6 +60,7 @@ def build(request: ModelRequest[FineTunedOptions]) -> nn.Module:
     head = head_of(network)
     if options.weights:
         path = data_root() / options.weights
+        require_content(path, options.weights_sha256)
         load_weights(network, read_weights(path, options.prefix), str(path), head if options.head == "new" else None)
     if options.freeze:
         freeze_all_but(network, head)
@@ -82,6 +85,18 @@ def head_of(network: nn.Module) -> str:
     """The name of the last layer: the linear one that comes last in the network."""
     linear = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
     return linear[-1]
+
+
+def require_content(path: Path, expected: str) -> None:
+    """Refuse a file that is not the one that was planned with (another machine's, or edited since).
+
+    Raises:
+        HarnessError: naming both checksums.
+    """
+    if expected and path.is_file() and (found := checksum(path)) != expected:
+        raise HarnessError(
+            f"{NAME}: weights: {path} has sha256 {found}, and {expected} was planned; run the suite again"
+        )
 
 
 def read_weights(path: Path, prefix: str = "") -> dict[str, Tensor]:

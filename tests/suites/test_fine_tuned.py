@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from task_lab import Cell, model_from, train
 from torch import nn
 
-from harness.data.checksums import identity_of_path
+from harness.data.checksums import checksum, identity_of_path
 from harness.errors import HarnessError, MissingDataError
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
@@ -92,7 +92,7 @@ def test_a_pickle_is_never_read(tmp_path: Path) -> None:
             return (Path.touch, (tmp_path / "exploded",))
 
     torch.save({"weight": Bomb()}, tmp_path / "own.pt")
-    with pytest.raises(HarnessError, match=r"own\.pt is no \.safetensors file, .* save_file\(torch\.load\('own\.pt'"):
+    with pytest.raises(HarnessError, match=r"own\.pt is no \.safetensors file, .*save_file\(torch\.load\('own\.pt'"):
         network(weights=str(tmp_path / "own.pt"))
     (tmp_path / "own.pt").rename(tmp_path / "disguised.safetensors")
     with pytest.raises(HarnessError, match=r"disguised\.safetensors is no safetensors file that can be read"):
@@ -116,6 +116,12 @@ def test_a_published_resnet_fits(tmp_path: Path) -> None:
     tuned = model_from(fine_tuned.build, COLOUR, arch="resnet18", weights=path)
     assert tuned.fc.weight.shape == (4, 512)
     assert torch.equal(tuned.layer4[1].conv2.weight, whole.layer4[1].conv2.weight)
+
+
+def test_another_file_than_was_planned_with_is_refused(file: str) -> None:
+    network(weights=file, weights_sha256=checksum(Path(file)))
+    with pytest.raises(HarnessError, match="and 00 was planned; run the suite again"):
+        network(weights=file, weights_sha256="00")
 
 
 def test_options_that_an_architecture_lacks_are_refused() -> None:
@@ -182,6 +188,8 @@ def test_the_files_content_is_part_of_a_trials_identity(
         return {trial.arm: trial.trial_id for trial in plan.trials}
 
     before = trials()
+    (tuned,) = (trial for trial in make_plan(load_suite(suite), Selection(seeds=(0,))).trials if trial.arm == "tuned")
+    assert tuned.spec.model.values["weights_sha256"] == checksum(Path(file))
     saved(Path(file), network(7, 4).state_dict())
     after = trials()
     assert before["tuned"] != after["tuned"]
