@@ -53,8 +53,12 @@ def model_files(name: str, parameters: Mapping[str, Any]) -> dict[str, Path]:
 
 
 def model_identity(name: str, parameters: Mapping[str, Any]) -> dict[str, str]:
-    """sha256 of each file that a model starts from, as the option that holds it: ``weights_sha256`` of ``weights``."""
-    return {f"{option}_sha256": identity_of_path(path) for option, path in model_files(name, parameters).items()}
+    """sha256 of each file that a model starts from, as the option that holds it: ``weights_sha256`` of ``weights``.
+
+    One that is given stays as it is: the model refuses a file of another content.
+    """
+    files = {f"{option}_sha256": path for option, path in model_files(name, parameters).items()}
+    return {option: str(parameters.get(option) or identity_of_path(path)) for option, path in files.items()}
 
 
 def require_model_files(name: str, parameters: Mapping[str, Any]) -> None:

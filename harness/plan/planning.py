@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.data.checksums import sha256_of
-from harness.data.locate import data_identity, model_identity
+from harness.data.locate import data_identity
 from harness.errors import HarnessError, choices
 from harness.plan.fingerprint import fingerprint, roots_of
 from harness.plan.programs import located, with_programs, without_places
@@ -225,7 +225,7 @@ def _prerequisites(suite: Suite, base: Setting, cell: Content, seed: int, trials
         at = 0 if wanted.seeds == "shared" else seed
         trial = _trial(suite, base, f"prerequisite:{name}", own, at, {}, None)
         trials.setdefault(trial.trial_id, trial)
-        before[name] = Start(_with_files(own.model), own.slots, trial.trial_id)
+        before[name] = Start(own.model, own.slots, trial.trial_id)
     return before
 
 
@@ -265,23 +265,18 @@ def _reference(suite: Suite, base: Setting, arms: Mapping[str, Arm], wanted: Sel
     if arm is None:
         return None
     cell = content(base, arms[arm], wanted.overrides)
-    return Start(_with_files(cell.model), cell.slots.of("norm"))
-
-
-def _with_files(model: Part) -> Part:
-    """A model with the checksums of the files that it starts from, which are part of what it computes."""
-    return Part(model.name, {**model.values, **model_identity(model.name, model.values)})
+    return Start(cell.model, cell.slots.of("norm"))
 
 
 def _trial(
     suite: Suite, base: Setting, arm: str, cell: Content, seed: int, needs: Mapping[str, Start], reference: Start | None
 ) -> Trial:
-    other = None if reference == Start(_with_files(cell.model), cell.slots.of("norm")) else reference
-    data, model = data_identity(cell.data.name, cell.data.values), _with_files(cell.model)
+    other = None if reference == Start(cell.model, cell.slots.of("norm")) else reference
+    data = data_identity(cell.data.name, cell.data.values)
     recipe, content_of = cell.recipe, identity_of(cell.recipe)
     if cell.program:
         recipe, content_of = located(recipe, suite.path.parent), without_places(content_of)
-    spec = TrialSpec(cell.task, cell.data, data, model, recipe, cell.slots, seed, base.scale, needs, other)
+    spec = TrialSpec(cell.task, cell.data, data, cell.model, recipe, cell.slots, seed, base.scale, needs, other)
     spec_id = sha256_of({**spec.to_json(), "recipe": content_of})
     code = fingerprint(roots_of(spec))
     if cell.program:

@@ -48,7 +48,7 @@ class Estimator(nn.Module):
         Raises:
             HarnessError: the estimator refuses its parameters or the data.
         """
-        from threadpoolctl import threadpool_limits
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
         taken = self.estimator.get_params(deep=False)
         own = {"random_state": int(self.random_state), **({"n_jobs": threads} if threads > 1 else {})}

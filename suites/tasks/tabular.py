@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +29,11 @@ from suites.tasks.prediction_scores import (
     with_trivial_numbers,
 )
 from suites.tasks.table_encoding import Encoding, class_numbers, classes_of, numbers_of
+
+
+LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ class TabularClassificationOptions(TabularOptions):
 class TabularRegressionOptions(TabularOptions):
     """Options of the task ``tabular-regression``."""
 
-    loss: str = option("squared", "of the standardised target", choices=("squared", "absolute", "huber"))
+    loss: str = option("squared", "of the standardised target", choices=tuple(LOSSES))
 
 
 class Tabular(ShuffledTask):
@@ -206,8 +212,7 @@ class TabularRegression(Tabular):
 
     def training_step(self, batch: RowBatch, step: int) -> StepResult:
         """The loss of one batch."""
-        kinds = {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}
-        return StepResult(kinds[self.options.loss](self.model(batch.features)[:, 0], batch.targets))
+        return StepResult(LOSSES[self.options.loss](self.model(batch.features)[:, 0], batch.targets))
 
     def scores(self, split: str) -> Evaluation:
         """Scores and those of the training mean; by row the target, what was predicted, and how far it is off."""
