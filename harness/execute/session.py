@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from harness.data.checksums import sha256_of
 from harness.data.folders import check_folders
-from harness.data.locate import require_data, weights_file
+from harness.data.locate import require_data, require_model_files, weights_file
 from harness.errors import MissingDataError
 from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
@@ -72,10 +73,10 @@ def now() -> str:
 
 
 def check_data(plan: Plan) -> None:
-    """Every data source of a plan is there.
+    """Every data source of a plan is there, and every file that a model starts from.
 
     Raises:
-        MissingDataError: one line for each missing source, with the path and the command that gets it.
+        MissingDataError: one line for each that is missing, with its path and, of a source, the command that gets it.
     """
     missing = []
     for source, parameters in sources_of(plan.trials):
@@ -83,8 +84,13 @@ def check_data(plan: Plan) -> None:
             require_data(source, parameters)
         except MissingDataError as error:
             missing.append(str(error))
+    for model in {sha256_of(trial.spec.model.to_json()): trial.spec.model for trial in plan.trials}.values():
+        try:
+            require_model_files(model.name, model.values)
+        except MissingDataError as error:
+            missing.append(str(error))
     if missing:
-        raise MissingDataError("\n".join(missing))
+        raise MissingDataError("\n".join(dict.fromkeys(missing)))
 
 
 class Session:

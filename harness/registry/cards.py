@@ -82,10 +82,15 @@ class DataCard(Card):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard(Card):
-    """A model family; ``source`` is the paper that defines it, ``slots`` those that reach into it (``norm``)."""
+    """A model family; ``source`` is the paper that defines it, ``slots`` those that reach into it (``norm``).
+
+    ``files``: options that name a file of the user's own, absolute or below HARNESS_DATA. For each, as for ``weights``,
+    there is an option ``weights_sha256``, which a plan fills in: another file is another trial.
+    """
 
     source: str
     slots: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 def named_sources(module: ModuleType) -> tuple[DataCard, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import registry
+from harness.data.locate import model_identity
 from harness.errors import choices
 from harness.registry.cards import TaskCard
 from harness.suite.load import LoadedBenchmark, Suite
@@ -242,6 +243,8 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
     task = registry.entry("task", cell.task)
     recipe = {**defaults(COMMON_KEYS), **defaults(task.options), **cell.recipe}
     data, model = _complete("data", cell.data), _complete("model", cell.model)
+    # the files that it starts from are part of what it computes
+    model = Part(model.name, {**model.values, **model_identity(model.name, model.values)})
     return Content(cell.task, data, model, recipe, _filled(task, arm, recipe))
 
 
