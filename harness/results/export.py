@@ -67,13 +67,14 @@ def _verdicts(reader: Reader) -> pd.DataFrame:
 def _results(reader: Reader) -> pd.DataFrame:
     """Mean and standard deviation over seeds of every cell's final test metrics.
 
-    Mechanisms are left out, and the configurations of a search, which are scored on validation.
+    Mechanisms are left out, the configurations of a search, which are scored on validation, and imported results.
     """
     rows = reader.query(
         "SELECT DISTINCT k.benchmark, k.arm, t.scale, r.metric, avg(r.value), stddev_samp(r.value), count(*) "
         "FROM (SELECT DISTINCT trial_id, benchmark, arm FROM run_trials WHERE NOT contains(arm, '#')) k "
         "JOIN trials t USING (trial_id) JOIN results r USING (trial_id) "
         "WHERE r.split = 'test' AND NOT starts_with(r.metric, 'mechanism.') "
+        "AND t.fingerprint IS DISTINCT FROM 'imported' "
         "GROUP BY ALL ORDER BY ALL"
     ).rows
     cells = [(b, a, s, m, number(mean), number(sd), str(n)) for b, a, s, m, mean, sd, n in rows]

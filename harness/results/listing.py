@@ -19,7 +19,8 @@ from harness.vocabulary import WRITTEN_SCALES, Kind
 _RUNS = """SELECT run_id, suite, scale, status, started_at, finished_at,
   (SELECT count(DISTINCT trial_id) FROM run_trials WHERE run_trials.run_id = runs.run_id) AS trials
 FROM runs ORDER BY started_at"""
-_TRIALS = """SELECT trial_id, suite, benchmark, arm, seed, scale, status, wall_seconds FROM trials
+_TRIALS = """SELECT trial_id, suite, benchmark, arm, seed, scale, status, wall_seconds,
+  spec->>'$.imported.file' AS imported_from FROM trials
 ORDER BY suite, benchmark, arm, seed, scale"""
 _COSTS = """SELECT benchmark, arm, median(cpu_seconds), max(peak_memory_mb) FROM trials
 WHERE suite = ? AND scale = ? AND status = 'done' GROUP BY ALL"""
@@ -51,7 +52,7 @@ def listed(kind: str, database: Path, *, stale: bool = False) -> list[dict[str, 
         rows = reader.query(_RUNS if kind == "runs" else _TRIALS).dicts()
     if kind == "trials" and stale:
         current = _current_trials({(str(row["suite"]), str(row["scale"])) for row in rows})
-        return [row for row in rows if row["trial_id"] not in current]
+        return [row for row in rows if row["trial_id"] not in current and row["imported_from"] is None]
     return rows
 
 

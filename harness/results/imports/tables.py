@@ -1,0 +1,67 @@
+"""Tables as runs: a row each; and the table of curves that the web page of W&B exports, a column a run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import HarnessError
+from harness.results.imports.foreign import ForeignRun, Point, Source
+from harness.results.table_file import Table, as_number, as_text, read_table
+
+PANEL = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<range>__M(?:IN|AX))?")
+"""A column of a chart's export: ``sweet-dawn-7 - val/accuracy``, and the ends of its range."""
+STATE, ENDED = "State", "finished"
+"""The column in which an export of W&B says how a run ended."""
+
+
+def read_rows(path: Path, name: str | None) -> Source:
+    """A table's rows.
+
+    Raises:
+        HarnessError: as :func:`harness.results.table_file.read_table`.
+    """
+    table = read_table(path, name)
+    if _is_panel(table):
+        return Source(path, "W&B chart", table.sha256, list(_panel(table)))
+    states = table.column(STATE) if STATE in table.columns and "Name" in table.columns else None
+    runs = []
+    for number, row in enumerate(table.rows):
+        state = ENDED if states is None else as_text(states[number]).lower()
+        ended = "" if state == ENDED else f"is '{state or 'without a state'}' in its table of runs"
+        runs.append(ForeignRun(table.place(number), dict(zip(table.columns, row, strict=True)), ended=ended))
+    kind = "table" if states is None else "W&B table of runs"
+    return Source(path, kind, table.sha256, runs, rows=True)
+
+
+def _is_panel(table: Table) -> bool:
+    """Whether all columns but the first, which counts steps, are ``RUN - METRIC``."""
+    return len(table.columns) > 1 and all(PANEL.fullmatch(column) for column in table.columns[1:])
+
+
+def _panel(table: Table) -> Iterator[ForeignRun]:
+    series: dict[str, dict[str, list[Point]]] = {}
+    steps = [_step(table, row) for row in range(len(table.rows))]
+    for column in table.columns[1:]:
+        told = PANEL.fullmatch(column)
+        if told is None or told["range"]:
+            continue
+        points: list[Point] = []
+        for row, cell in enumerate(table.column(column)):
+            value = as_number(cell)
+            if value is None:
+                raise HarnessError(f"{table.place(row)}: '{cell}' in the column '{column}' is no number")
+            if as_text(cell):  # a chart has a line for every step of any run
+                points.append((steps[row], value))
+        series.setdefault(told["run"], {})[told["metric"]] = points
+    for run, numbers in series.items():
+        yield ForeignRun(f"{table.name}, run '{run}'", {"Name": run}, numbers)
+
+
+def _step(table: Table, row: int) -> int:
+    value = as_number(table.rows[row][0])
+    if value is None or not value.is_integer():
+        told = f"'{table.rows[row][0]}' in the column '{table.columns[0]}' is no step (a whole number)"
+        raise HarnessError(f"{table.place(row)}: {told}; export the chart over its steps")
+    return int(value)
