@@ -61,8 +61,8 @@ class Split(StrEnum):
 
 
 class Protocol(StrEnum):
-    """By which trials a claim is judged: those of the recipe's hyper-parameters, those of the ones that each arm chose at
-    equal budgets, or results from elsewhere, alone or in the cells that have no trial of our own.
+    """By which trials a claim is judged: of the recipe's hyper-parameters, or of those that each arm chose at equal
+    budgets; or by results from elsewhere, alone or in the cells that have no trial of our own.
     """
 
     PUBLISHED = "published"

@@ -23,8 +23,8 @@ Examples:
   harness import runs/ --suite mine.yaml --pattern 'path={arm}/seed{seed}' --metric val/acc=accuracy*100
   harness import wandb/ --suite mine.yaml --map map.yaml
 
-Tables (CSV, TSV, JSON lines, Parquet, DuckDB, SQLite), MLflow stores (mlruns or its database), W&B run folders and exports,
-folders of TensorBoard's event files, Optuna studies. 'harness claims SUITE --imported only' judges what was imported.
+Tables (CSV, TSV, JSON lines, Parquet, DuckDB, SQLite), MLflow stores (mlruns or its database), W&B run folders and
+exports, folders of TensorBoard's event files, Optuna studies. 'harness claims SUITE --imported only' judges them.
 """
 KINDS = click.Choice(["table", "mlflow", "wandb", "tensorboard", "optuna"])
 SHOWN = 6
@@ -35,7 +35,7 @@ SHOWN = 6
 @click.option("--suite", required=True, metavar="SUITE", help="Whose trials they become.")
 @click.option("--benchmark", metavar="B", help="The benchmark of all of them, as the suite calls it.")
 @click.option("--map", "map_file", type=PATH, metavar="map.yaml", help="From their names to the suite's, as a file.")
-@click.option("--arm", "arms", multiple=True, metavar="THEIRS=OURS", help="An arm by its name there; no OURS: left out.")
+@click.option("--arm", "arms", multiple=True, metavar="THEIRS=OURS", help="An arm's name there; no OURS: left out.")
 @click.option("--metric", "metrics", multiple=True, metavar="THEIRS=OURS[@SPLIT][*FACTOR]",
               help="A number there as a metric of the suite.")  # fmt: skip
 @click.option("--benchmark-column", metavar="NAME", help="The column, parameter or tag with the benchmark.")
@@ -95,8 +95,8 @@ def _show(one: ImportedFile, dry_run: bool) -> None:
     from harness.cli.terminal import counted, note, print_table
 
     rows = [(benchmark, arm, str(len(seeds)), _seeds(seeds)) for (benchmark, arm), seeds in one.cells.items()]
-    title = f"{one.file}: {one.kind}, sha256 {one.sha256[:12]}"
-    print_table(("benchmark", "arm", "trials", "seeds"), rows, right=("trials",), title=title)
+    note(f"{one.file}: {one.kind}, sha256 {one.sha256[:12]}", "bold")
+    print_table(("benchmark", "arm", "trials", "seeds"), rows, right=("trials",))
     note(one.mapping)
     for label, error in one.failed[:SHOWN]:
         note(f"failed: {label}: {error}", "yellow")

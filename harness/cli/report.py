@@ -44,9 +44,10 @@ def claims_command(
         _must_name(suites)
     rows = []
     for name in suites or tuple(suite_files()):
-        judged = judge_suite(name, chosen.selection, database) if imported is None else _imported(name, chosen, database, imported)
+        own = imported is None
+        judged = judge_suite(name, chosen.selection, database) if own else _imported(name, chosen, database, imported)
         suite, scale = judged.suite, judged.plan.scale
-        if imported is None:
+        if own:
             _tell_unused(name, suite.name, scale, database)
         if form == "json":
             told = {"headline": headline(judged.verdicts), "verdicts": list(map(verdict_record, judged.verdicts))}

@@ -1,8 +1,9 @@
 """Plans of imported trials, and what they say of a suite's claims: under a protocol of their own.
 
-An imported trial is in no plan of the suite, so that no verdict, page or table of the suite takes it by itself. Here a plan
-is made whose links point at imported trials; the judge takes exactly these. Its verdicts are stored under the protocols
-``imported`` and ``imported beside own``: those of trials that ran here stay as they are, with their looks and designs.
+An imported trial is in no plan of the suite, so that no verdict, page or table of the suite takes it by itself. Here a
+plan is made whose links point at imported trials; the judge takes exactly these. Its verdicts are stored under the
+protocols ``imported`` and ``imported beside own``: those of trials that ran here stay as they are, with their looks and
+designs.
 """
 
 from __future__ import annotations
@@ -51,8 +52,8 @@ class StoredImport:
 def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport]:
     """The trials of a suite's imports at a scale, the oldest import first.
 
-    Of a file that was imported several times only the newest import counts: an edited file stands in the place of what it
-    was, and another mapping in the place of the one before.
+    Of a file that was imported several times only the newest import counts: an edited file stands in the place of what
+    it was, and another mapping in the place of the one before.
     """
     rows = reader.query(
         """
@@ -98,7 +99,9 @@ def imported_plan(suite: Suite, selection: Selection, reader: Reader, how: How) 
     names = selection.benchmarks or tuple(suite.benchmarks)
     settings = dict(own.settings) if own is not None else _settings(suite, names, selection.scale)
     filled = set() if own is None else _cells_of(own, reader)
-    wanted = [one for one in stored if _asked(one, suite, settings, selection) and (one.benchmark, one.arm) not in filled]
+    wanted = [
+        one for one in stored if _asked(one, suite, settings, selection) and (one.benchmark, one.arm) not in filled
+    ]
     chosen, notes = _one_each(wanted)
     trials = {one.trial_id: _trial(suite, settings[one.benchmark], one) for one in chosen}
     links = [Link(one.benchmark, one.arm, one.seed, one.trial_id) for one in chosen]
@@ -142,7 +145,9 @@ def _one_each(found: Sequence[StoredImport]) -> tuple[list[StoredImport], dict[C
         place, cell = (one.benchmark, one.arm, one.seed), (one.benchmark, one.arm)
         before = chosen.get(place)
         if before is not None and before.trial_id != one.trial_id:
-            notes[cell].append(f"{one.benchmark}/{one.arm}: seed {one.seed} stands in {before.origin.file} too, imported before")
+            notes[cell].append(
+                f"{one.benchmark}/{one.arm}: seed {one.seed} stands in {before.origin.file} too, imported before"
+            )
         chosen[place] = one
     for one in chosen.values():
         files[one.benchmark, one.arm][one.origin.short] = None
@@ -196,7 +201,7 @@ def judge_imported(suite: Suite, selection: Selection, database: Path, how: How)
 
 
 def labelled(judgement: Judgement, plan: Plan, how: How) -> Judgement:
-    """The judgement under the protocol of imports, each verdict that rests on imported trials saying from which file."""
+    """The judgement under the protocol of imports; each verdict that rests on imported trials says from which file."""
     imported = plan.imported
     if imported is None:
         return judgement

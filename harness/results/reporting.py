@@ -113,6 +113,7 @@ def suites_in(database: Path) -> list[str]:
         rows = reader.query(sql.format("environment_id IS DISTINCT FROM ?"), [ENVIRONMENT]).rows
         taken = [] if rows else reader.query(sql.format("environment_id = ?"), [ENVIRONMENT]).rows
     if not rows:
-        hint = f", or 'harness report {taken[0][1] or taken[0][0]} --imported only' for what is imported" if taken else ""
+        named = taken[0][1] or taken[0][0] if taken else ""
+        hint = f", or 'harness report {named} --imported only' for what is imported" if taken else ""
         raise HarnessError(f"{database} holds no run yet; 'harness run SUITE' makes one, or name a suite here{hint}")
     return [path if path and Path(path).is_file() else name for name, path in rows]

@@ -96,7 +96,9 @@ class ImportMap(Strict):
             if not PLACEHOLDER.search(text):
                 raise ValueError(f"pattern '{text}' names nothing; it has words in braces, as in '{{arm}}-s{{seed}}'")
         if (self.metric is None) != (self.value is None):
-            raise ValueError("'metric' (the column of the metrics' names) and 'value' (that of the numbers) go together")
+            raise ValueError(
+                "'metric' (the column of the metrics' names) and 'value' (that of the numbers) go together"
+            )
         return self
 
     def of(self, word: Word) -> Theirs | None:

@@ -1,8 +1,8 @@
 """MLflow's stores, read without MLflow: the folder ``mlruns`` and its SQLite database.
 
-A folder has ``<experiment>/<run>/`` with ``meta.yaml``, a file a parameter in ``params/`` and a tag in ``tags/``, and a file
-a metric in ``metrics/``, whose lines are "time value step". Source: mlflow/store/tracking/file_store.py; the tables:
-mlflow/store/tracking/dbmodels/models.py.
+A folder has ``<experiment>/<run>/`` with ``meta.yaml``, a file a parameter in ``params/``, a tag in ``tags/``, and
+a metric in ``metrics/``, whose lines are "time value step". Sources: mlflow/store/tracking/file_store.py; of the
+tables mlflow/store/tracking/dbmodels/models.py.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 
 from harness.data.checksums import checksum
 from harness.errors import HarnessError
-from harness.results.imports.foreign import ForeignRun, Source, by_step
 from harness.results.imports.folders import plain_yaml, sha256_of_files
+from harness.results.imports.foreign import ForeignRun, Source, by_step
 
 TABLES = {"experiments", "runs", "params", "tags", "metrics"}
 """Tables of a database that is a store of MLflow."""

@@ -1,8 +1,8 @@
-"""Under which benchmark, arm, seed, split and step a foreign run stands: as the mapping says, or where only one fits."""
+"""Under which benchmark, arm, seed, split and step a foreign run stands: as the mapping says, or as only one fits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,11 @@ SPLITS = {
 """Splits as others call them."""
 STEPS = ("step", "_step", "global_step", "epoch", "iteration")
 """Columns of a table that count its steps, if it has one and none is named."""
-FLAG = {"benchmark": "--benchmark B (one for all) or --benchmark-column", "arm": "--arm-column", "seed": "--seed-column"}
+FLAG = {
+    "benchmark": "--benchmark B (one for all) or --benchmark-column",
+    "arm": "--arm-column",
+    "seed": "--seed-column",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,7 @@ class Naming:
         Where none is, the one that is called like the word: its unknown values are told by themselves.
         """
         fits = set(known) | set(names)
-        values = {name: self._values(name) for name in self.source.fields}
-        found = [name for name, own in values.items() if own and own <= fits]
+        found = [name for name in self.source.fields if self._within(name, fits)]
         if not found:
             called = self._called((word,))
             if called is not None:
@@ -137,8 +140,11 @@ class Naming:
             raise HarnessError(f"{self.source.path}: {listed} both could be the {word}; name one with {FLAG[word]}")
         return Theirs(column=found[0])
 
-    def _values(self, field: str) -> set[str]:
-        return {as_text(run.fields.get(field)) for run in self.runs} - {""}
+    def _within(self, field: str, known: Collection[str]) -> bool:
+        """Whether a field has values, all of them known ones."""
+        values = (text for run in self.runs if (text := as_text(run.fields.get(field))))
+        first = next(values, None)
+        return first in known and all(value in known for value in values)
 
     def _seed(self, names: Mapping[str, str]) -> Theirs:
         found = self._called(PAIRS)
@@ -146,8 +152,8 @@ class Naming:
             raise HarnessError(
                 f"{self.source.path}: nothing says the seed of a result; name its {self.source.field_word} with "
                 f"--seed-column, or take it out of a name with --pattern, as in --pattern '{self._example()}="
-                f"{{arm}}-s{{seed}}'. {self.source.field_word.capitalize()}s: {fields_told(self.source.fields)}. Results "
-                "that share nothing (no seed, no fold) cannot be paired, and are not judged here"
+                f"{{arm}}-s{{seed}}'. {self.source.field_word.capitalize()}s: {fields_told(self.source.fields)}. "
+                "Results that share nothing (no seed, no fold) cannot be paired, and are not judged here"
             )
         return found
 
@@ -156,7 +162,7 @@ class Naming:
 
     def _split(self, names: Mapping[str, str]) -> Theirs | None:
         found = self._called(("split",))
-        return found if found is not None and self._values(str(found.column)) <= {*SPLITS, *names} else None
+        return found if found is not None and self._within(str(found.column), {*SPLITS, *names}) else None
 
     # one run
 
@@ -204,7 +210,9 @@ class Naming:
             return int(text)
         except ValueError:
             told = f"{run.place}: the {word} '{text}' is no whole number"
-            raise HarnessError(f"{told}; translate it in a map: {word}: {{column: …, names: {{{text}: '0'}}}}") from None
+            raise HarnessError(
+                f"{told}; translate it in a map: {word}: {{column: …, names: {{{text}: '0'}}}}"
+            ) from None
 
     def _step(self, run: ForeignRun, said: Mapping[str, str]) -> int | None:
         return self._whole(run, "step", said) if said.get("step") else None

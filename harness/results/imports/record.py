@@ -99,8 +99,9 @@ def _store(read: ReadFile, database: Path, command: str, dry_run: bool) -> Impor
     failed = [(_label(trial), trial.error) for trial in trials if trial.error is not None]
     source, matched = read.source, read.matched
     return ImportedFile(
-        str(source.path), source.kind, source.sha256, in_words(matched.mapping), run_id, len(new), len(trials) - len(new),
-        cells, failed, sum(len(trial.series) for trial in trials), matched.left_out, matched.notes,
+        str(source.path), source.kind, source.sha256, in_words(matched.mapping), run_id, len(new),
+        len(trials) - len(new), cells, failed, sum(len(trial.series) for trial in trials), matched.left_out,
+        matched.notes,
     )  # fmt: skip
 
 

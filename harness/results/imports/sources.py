@@ -14,9 +14,7 @@ from harness.results.table_file import FORMS
 
 KINDS = ("table", "mlflow", "wandb", "tensorboard", "optuna")
 """What ``--as`` may say."""
-FOLDERS = (
-    "an MLflow store (mlruns), W&B runs (wandb/offline-run-…) or a folder with TensorBoard's event files below it"
-)
+FOLDERS = "an MLflow store (mlruns), W&B runs (wandb/offline-run-…) or a folder with TensorBoard's event files below it"
 
 
 def read_source(path: Path, kind: str | None = None, table: str | None = None) -> Source:
@@ -62,7 +60,9 @@ def _kind_of(path: Path, table: str | None) -> str:
     if tensorboard.has_events(path):
         return "tensorboard"
     if path.suffix == ".wandb":
-        raise HarnessError(f"{path}: name the folder that it is in ({path.parent}): its summary and configuration count too")
+        raise HarnessError(
+            f"{path}: name the folder that it is in ({path.parent}): its summary and configuration count too"
+        )
     if path.suffix.lower() in (".log", ".journal", ".jsonl", ".json") and optuna_studies.is_journal(path):
         return "optuna"
     if table is None and _is_sqlite(path):

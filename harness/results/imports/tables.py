@@ -14,6 +14,7 @@ PANEL = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<range>__M(?:IN|AX))?")
 """A column of a chart's export: ``sweet-dawn-7 - val/accuracy``, and the ends of its range."""
 STATE, ENDED = "State", "finished"
 """The column in which an export of W&B says how a run ended."""
+STATES = frozenset({ENDED, "crashed", "failed", "killed", "running", "pending", "preempted", "preempting"})
 
 
 def read_rows(path: Path, name: str | None) -> Source:
@@ -25,19 +26,28 @@ def read_rows(path: Path, name: str | None) -> Source:
     table = read_table(path, name)
     if _is_panel(table):
         return Source(path, "W&B chart", table.sha256, list(_panel(table)))
-    states = table.column(STATE) if STATE in table.columns and "Name" in table.columns else None
+    states = _states(table)
     runs = []
     for number, row in enumerate(table.rows):
-        state = ENDED if states is None else as_text(states[number]).lower()
-        ended = "" if state == ENDED else f"is '{state or 'without a state'}' in its table of runs"
+        state = ENDED if states is None else states[number]
+        ended = "" if state == ENDED else f"is '{state}' in its table of runs"
         runs.append(ForeignRun(table.place(number), dict(zip(table.columns, row, strict=True)), ended=ended))
     kind = "table" if states is None else "W&B table of runs"
     return Source(path, kind, table.sha256, runs, rows=True)
 
 
+def _states(table: Table) -> list[str] | None:
+    """How each run of an export ended; None where the table is no export of runs."""
+    if not {STATE, "Name"} <= set(table.columns):
+        return None
+    states = [as_text(cell).lower() for cell in table.column(STATE)]
+    return states if set(states) <= STATES else None
+
+
 def _is_panel(table: Table) -> bool:
-    """Whether all columns but the first, which counts steps, are ``RUN - METRIC``."""
-    return len(table.columns) > 1 and all(PANEL.fullmatch(column) for column in table.columns[1:])
+    """Whether all columns but the first, which counts steps, are ``RUN - METRIC``, with the ends of their ranges."""
+    found = [PANEL.fullmatch(column) for column in table.columns[1:]]
+    return all(found) and any(one is not None and one["range"] for one in found)
 
 
 def _panel(table: Table) -> Iterator[ForeignRun]:

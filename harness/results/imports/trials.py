@@ -184,8 +184,8 @@ class _Metrics:
         wanted = "; ".join(f"{name}: {', '.join(self.models[name])}" for name in benchmarks)
         there = fields_told(sorted(self._names(self.source.runs)))
         raise HarnessError(
-            f"{self.source.path}: none of its numbers is called like a metric of the benchmarks ({wanted}); say which is "
-            f"which with --metric THEIRS=OURS. There are: {there}"
+            f"{self.source.path}: none of its numbers is called like a metric of the benchmarks ({wanted}); say which "
+            f"is which with --metric THEIRS=OURS. There are: {there}"
         )
 
     def plain(self) -> dict[str, Any]:
@@ -215,7 +215,12 @@ def claim_metrics(suite: Suite, benchmark: str, arm: str) -> list[str]:
     """The metrics by which claims judge an arm on a benchmark; all of the benchmark's where none does."""
     known, found = suite.benchmarks[benchmark].model.metrics, []
     for binding in suite.model.claims:
-        if benchmark in binding.benchmarks and arm in (binding.arm, *binding.against, *binding.baselines, *binding.shown):
+        if benchmark in binding.benchmarks and arm in (
+            binding.arm,
+            *binding.against,
+            *binding.baselines,
+            *binding.shown,
+        ):
             found.append(binding.metric or suite.facts[binding.id].metric)
     return [name for name in dict.fromkeys(found) if name in known] or list(known)
 
@@ -266,7 +271,12 @@ def _check_shares(
     for (benchmark, _, _), found in gathered.items():
         for name, metric in target.suite.benchmarks[benchmark].model.metrics.items():
             value = found.final((metric.split, name))
-            if metric.unit.lower() == "percent" and metric.better == "higher" and name not in said and value is not None:
+            if (
+                metric.unit.lower() == "percent"
+                and metric.better == "higher"
+                and name not in said
+                and value is not None
+            ):
                 scores[benchmark, name] += [value] * math.isfinite(value)
     for (benchmark, name), values in scores.items():
         if values and are_shares(values):

@@ -1,7 +1,7 @@
 """The log of a W&B run (``run-ID.wandb``), read without wandb.
 
-A header, then blocks of 32 KiB with records as LevelDB's logs have them: checksum, length, kind (whole, first, middle, last
-part), data. Each record is a protocol buffer's message. Sources: wandb/sdk/internal/datastore.py,
+A header, then blocks of 32 KiB with records as LevelDB's logs have them: checksum, length, kind (whole, first, middle,
+last part), data. Each record is a protocol buffer's message. Sources: wandb/sdk/internal/datastore.py,
 wandb/proto/wandb_internal.proto.
 """
 

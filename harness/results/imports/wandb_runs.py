@@ -1,7 +1,7 @@
 """W&B's run folders, read without wandb: ``wandb/offline-run-*`` and ``wandb/run-*``.
 
-``files/wandb-summary.json`` has the final numbers and ``files/config.yaml`` the configuration; what was logged on the way,
-the run's name and its exit code stand in ``run-ID.wandb`` (``wandb_log``).
+``files/wandb-summary.json`` has the final numbers and ``files/config.yaml`` the configuration; what was logged on the
+way, the run's name and its exit code stand in ``run-ID.wandb`` (``wandb_log``).
 """
 
 from __future__ import annotations
