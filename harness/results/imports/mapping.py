@@ -21,8 +21,8 @@ Word = Literal["benchmark", "arm", "seed", "split", "step"]
 WORDS: tuple[Word, ...] = get_args(Word)
 SplitName = Literal["train", "validation", "test"]
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
-METRIC = re.compile(r"(?P<theirs>.+?)(?:=(?P<ours>[^=@*]+?)(?:@(?P<split>\w+))?(?:\*(?P<times>[0-9.eE+-]+))?)?")
-"""``--metric THEIRS=OURS[@SPLIT][*FACTOR]``."""
+METRIC = re.compile(r"(?P<ours>[A-Za-z0-9][\w.-]*)(?:@(?P<split>\w+))?(?:\*(?P<times>.+))?")
+"""What follows ``--metric THEIRS=``: OURS[@SPLIT][*FACTOR]."""
 
 
 class Theirs(Strict):
@@ -130,7 +130,7 @@ class Flags:
         benchmark: one for all results, as the suite calls it.
         columns: the column of each word.
         arms: ``THEIRS=OURS``.
-        metrics: ``THEIRS=OURS[@SPLIT][*FACTOR]``, or the metric's own name.
+        metrics: ``THEIRS=OURS[@SPLIT][*FACTOR]``, or ``OURS…`` where both are called alike.
         patterns: ``FIELD=PATTERN``; ``where``: ``FIELD=VALUE``.
     """
 
@@ -159,7 +159,7 @@ def with_flags(given: ImportMap, flags: Flags) -> ImportMap:
     for word, value in (("benchmark", flags.benchmark), ("split", flags.split)):
         if value is not None:
             changed[word] = {"value": value}
-    names = dict(_pair("--arm", text, "adamp=AdamP", empty=True) for text in flags.arms)
+    names = dict(_pair("--arm", text, "AdamP=adamp", empty=True) for text in flags.arms)
     if names:
         arm = changed.get("arm", {})
         changed["arm"] = {**arm, "names": {**arm.get("names", {}), **names}}
@@ -178,15 +178,17 @@ def with_flags(given: ImportMap, flags: Flags) -> ImportMap:
 def _pair(flag: str, text: str, example: str, empty: bool = False) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key or not (value or empty):
-        raise HarnessError(f"{flag} '{text}': {flag} THEIRS=OURS is expected, as in {flag} {example}")
+        form = "THEIRS=OURS" if empty else "NAME=VALUE" if flag == "--where" else "NAME=PATTERN"
+        raise HarnessError(f"{flag} '{text}': {flag} {form} is expected, as in {flag} {example}")
     return key, value
 
 
 def _metric(text: str) -> tuple[str, dict[str, Any]]:
-    found = METRIC.fullmatch(text)
+    theirs, _, rest = text.rpartition("=")
+    found = METRIC.fullmatch(rest)
     if found is None:
         raise HarnessError(f"--metric '{text}': THEIRS=OURS[@SPLIT][*FACTOR] is expected, as in acc=accuracy@test*100")
-    told: dict[str, Any] = {"metric": found["ours"] or found["theirs"]}
+    told: dict[str, Any] = {"metric": found["ours"]}
     if found["split"]:
         told["split"] = found["split"]
     if found["times"]:
@@ -194,7 +196,7 @@ def _metric(text: str) -> tuple[str, dict[str, Any]]:
             told["times"] = float(found["times"])
         except ValueError:
             raise HarnessError(f"--metric '{text}': '{found['times']}' is no number to multiply by") from None
-    return found["theirs"], told
+    return theirs or found["ours"], told
 
 
 def _told(detail: Any) -> str:
@@ -205,7 +207,7 @@ def _told(detail: Any) -> str:
 def matched(pattern: str, text: str) -> dict[str, str] | None:
     """The words that a pattern finds in a text: ``{arm}-s{seed}`` in ``adam-s3``; None where it does not fit.
 
-    Everything outside the braces stands as it is; ``*`` is any text.
+    Everything outside the braces stands as it is; a word has no slash, and ``*`` is any text.
     """
     parts = re.split(r"(\{\w+\}|\*)", pattern)
     seen: set[str] = set()
@@ -215,7 +217,7 @@ def matched(pattern: str, text: str) -> dict[str, str] | None:
         if name in seen:
             made += f"(?P={name})"
         elif name:
-            made += rf"(?P<{name}>-?\d+)" if name in ("seed", "step") else rf"(?P<{name}>.+?)"
+            made += rf"(?P<{name}>-?\d+)" if name in ("seed", "step") else rf"(?P<{name}>[^/]+?)"
             seen.add(name)
         else:
             made += ".*?" if part == "*" else re.escape(part)
