@@ -84,7 +84,8 @@ def _imported(name: str, chosen: Chosen, database: Path, how: How) -> JudgedSuit
 
     suite = load_suite(name)
     plan, verdicts = judge_imported(suite, chosen.selection, database, how)
-    return judged_suite(imported_suite(suite, how), plan, verdicts, database)
+    judged = judged_suite(imported_suite(suite, how), plan, verdicts, database)
+    return replace(judged, superseded=0)  # of trials that ran here; what is asked of is another matter
 
 
 def _tell_unused(name: str, suite: str, scale: str, database: Path) -> None:

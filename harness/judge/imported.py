@@ -131,7 +131,9 @@ def _cells_of(plan: Plan, reader: Queries) -> set[Cell]:
 def _asked(one: StoredImport, suite: Suite, settings: Mapping[str, Setting], selection: Selection) -> bool:
     """Whether a selection asks for it, and the suite still has its arm there."""
     base = settings.get(one.benchmark)
-    if base is None or (selection.seeds is not None and one.seed not in selection.seeds):
+    # MIN..MAX buys nothing here: what is there of these seeds is there
+    seeds = selection.seeds if selection.cap is None else range(selection.cap)
+    if base is None or (seeds is not None and one.seed not in seeds):
         return False
     return one.arm in arms_of(base, suite.model.arms, replace(selection, added_arms={}))
 

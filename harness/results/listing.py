@@ -17,7 +17,8 @@ from harness.suite.cells import setting
 from harness.vocabulary import WRITTEN_SCALES, Kind
 
 _RUNS = """SELECT run_id, suite, scale, status, started_at, finished_at,
-  (SELECT count(DISTINCT trial_id) FROM run_trials WHERE run_trials.run_id = runs.run_id) AS trials
+  (SELECT count(DISTINCT trial_id) FROM run_trials WHERE run_trials.run_id = runs.run_id) AS trials,
+  spec->>'$.imported.file' AS imported_from
 FROM runs ORDER BY started_at"""
 _TRIALS = """SELECT trial_id, suite, benchmark, arm, seed, scale, status, wall_seconds,
   spec->>'$.imported.file' AS imported_from FROM trials

@@ -129,6 +129,8 @@ class SuiteResults:
     @property
     def untuned(self) -> list[str]:
         """Arms at their optimizer's defaults where the recipe tunes another arm's, in words: unequal comparisons."""
+        if self.plan.imported is not None and self.plan.imported.how == "only":
+            return []  # the recipe is ours, and not what these results came from
         untuned = untuned_arms(self.suite, self.scale)
         return [arm.message for arm in untuned if (arm.benchmark, arm.arm) in self.plan.cells]
 

@@ -1,4 +1,4 @@
-"""``harness import`` as a user calls it: files of every kind become trials, labelled wherever they are judged or shown."""
+"""``harness import`` as a user calls it: files of every kind become trials, labelled wherever they are shown."""
 
 from __future__ import annotations
 

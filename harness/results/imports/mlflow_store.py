@@ -50,6 +50,8 @@ def read_folder(folder: Path) -> Source:
     runs, deleted = [], 0
     for meta in _runs(folder):
         info = plain_yaml(meta)
+        if not info.keys() & {"run_id", "run_uuid"}:
+            continue  # a logged model has parameters and metrics too
         if info.get("lifecycle_stage", "active") != "active":
             deleted += 1
             continue
@@ -118,7 +120,7 @@ def read_database(path: Path) -> Source:
     Raises:
         HarnessError: its tables lack what MLflow's have.
     """
-    with closing(sqlite3.connect(f"file:{path.resolve().as_posix()}?mode=ro", uri=True)) as connection:
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
         try:
             runs, deleted = _database_runs(connection, path)
         except sqlite3.Error as error:

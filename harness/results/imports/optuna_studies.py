@@ -40,8 +40,10 @@ def read_studies(path: Path, form: str) -> Source:
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="harness-import-") as folder:
-        copy = Path(folder) / path.name
-        shutil.copyfile(path, copy)
+        copy = Path(folder) / "study"
+        for end in ("", "-wal"):  # what SQLite has not yet moved into the file itself
+            if (there := path.with_name(path.name + end)).is_file():
+                shutil.copyfile(there, copy.with_name(copy.name + end))
         try:
             runs = _runs(_storage(copy, form), path)
         except Exception as error:  # of Optuna, SQLAlchemy or the journal: whatever the file provokes

@@ -96,7 +96,7 @@ def _is_sqlite(path: Path) -> bool:
 
 def _tables(path: Path) -> set[str]:
     try:
-        with closing(sqlite3.connect(f"file:{path.resolve().as_posix()}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
             rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
     except sqlite3.Error as error:
         raise HarnessError(f"{path}: cannot be read as an SQLite file: {error}") from None

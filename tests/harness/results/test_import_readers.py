@@ -310,3 +310,15 @@ def test_what_is_of_no_known_kind(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="'--as table' reads one of its tables"):
         read_source(tmp_path / "m.db", "mlflow", "params")
     assert read_source(tmp_path / "m.db", None, "params").kind == "table"
+
+
+def test_a_model_that_mlflow_logged_is_no_run(tmp_path: Path) -> None:
+    root = made.write_mlruns(tmp_path / "mlruns", seeds=1)
+    model = root / "417283" / "models" / "m-1"
+    (model / "metrics").mkdir(parents=True)
+    (model / "meta.yaml").write_text("model_id: m-1\nname: model\n")
+    assert len(read_source(root).runs) == len(read_source(root / "417283").runs) == 2
+
+
+def test_file_names_that_mean_something_in_an_address(tmp_path: Path) -> None:
+    assert len(read_source(made.write_mlflow_database(tmp_path / "50% of?runs#1.db", seeds=1)).runs) == 2
