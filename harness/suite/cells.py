@@ -240,7 +240,7 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
     Raises:
         CellError: unknown or wrong values, or a slot that the task lacks or that nothing fills.
     """
-    cell = base.overridden({**arm.set, **(overrides or {})})
+    cell = base if base.elsewhere else base.overridden({**arm.set, **(overrides or {})})
     found = list(cell.mistakes())
     if found:
         raise CellError(*found)

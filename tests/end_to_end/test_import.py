@@ -55,8 +55,8 @@ def claims(capsys: pytest.CaptureFixture[str], suite: Path, *arguments: object) 
     return told
 
 
-def verdict(told: dict[str, Any]) -> dict[str, Any]:
-    (one,) = told["verdicts"]
+def verdict(told: dict[str, Any], claim: str | None = None) -> dict[str, Any]:
+    (one,) = [one for one in told["verdicts"] if claim in (None, one["claim_id"])]
     return one
 
 
@@ -223,7 +223,9 @@ benchmarks:
     model: {name: scalar}
     recipe: {steps: 4, own_sd: 0.3}
   elsewhere: {task: imported, metrics: {score: {unit: points, better: higher}}}
-compare: [{arm: better, against: [base], metric: score, primary: true}]
+compare:
+  - {id: here, benchmarks: [known], arm: better, against: [base], metric: score, primary: true}
+  - {id: there, benchmarks: [elsewhere], arm: better, against: [base], metric: score, primary: true}
 """
 
 
@@ -250,22 +252,22 @@ def test_imported_and_own_trials_never_mix(
     mixed: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     before = claims(capsys, mixed)
-    own = verdict(before)
+    own = verdict(before, "here")
     imported(mixed, foreign(tmp_path / "bad.csv", -5.0))
     capsys.readouterr()
     assert call("claims", mixed, "--format", "json") == 0
     said = capsys.readouterr()
-    after = verdict(json.loads(said.out)[0])
+    after = verdict(json.loads(said.out)[0], "here")
     for key in ("verdict", "n", "difference", "ci_low", "ci_high", "p", "adjusted_p"):
         assert after[key] == own[key], key
     assert after["design"].get("changed") is None
     assert "imported" not in after["design"]
     assert "6 imported trials are not used" in said.err
     assert "made by other code" not in said.err
-    only = verdict(claims(capsys, mixed, "--imported", "only"))
+    only = verdict(claims(capsys, mixed, "--imported", "only"), "here")
     assert (only["protocol"], only["n"]) == ("imported", 3)
     assert only["difference"] == pytest.approx(-4.99)
-    again = verdict(claims(capsys, mixed))
+    again = verdict(claims(capsys, mixed), "here")
     assert (again["verdict"], again["difference"]) == (own["verdict"], own["difference"])
     stored = rows(database, "SELECT DISTINCT protocol FROM verdicts ORDER BY ALL")
     assert stored == [("imported",), ("published",)]
@@ -294,14 +296,14 @@ def test_beside_fills_only_cells_without_trials_of_our_own(
 ) -> None:
     imported(mixed, foreign(tmp_path / "bad.csv", -5.0))
     imported(mixed, foreign(tmp_path / "more.csv", 2.0, "elsewhere"))
-    own = verdict(claims(capsys, mixed))
-    beside = verdict(claims(capsys, mixed, "--imported", "beside"))
-    assert beside["protocol"] == "imported beside own"
-    measured = {entry["benchmark"]: entry for entry in beside["design"]["per_benchmark"]}
-    ours = {entry["benchmark"]: entry for entry in own["design"]["per_benchmark"]}
-    assert measured["known"]["difference"] == ours["known"]["difference"]
-    assert measured["elsewhere"]["difference"] == pytest.approx(2.01)
-    (file,) = beside["design"]["imported"]
+    own = verdict(claims(capsys, mixed), "here")
+    told = claims(capsys, mixed, "--imported", "beside")
+    here, there = (verdict(told, name) for name in ("here", "there"))
+    assert (here["protocol"], there["protocol"]) == ("imported beside own",) * 2
+    assert here["difference"] == own["difference"], "its cells have trials of our own"
+    assert "imported" not in here["design"]
+    assert (there["n"], there["difference"]) == (3, pytest.approx(2.01))
+    (file,) = there["design"]["imported"]
     assert file["file"].endswith("more.csv")
     assert file["trials"] == 6
 
@@ -314,10 +316,10 @@ def test_no_pair_is_made_of_an_imported_and_an_own_trial(
     run = ("run", suite, "--executor", "inline", "--quiet", "--no-report", "--benchmark", "known", "--arm", "base")
     assert call(*run) == 0
     imported(suite, foreign(tmp_path / "half.csv", 2.0, arms=("better",)))
-    told = verdict(claims(capsys, suite, "--imported", "beside", "--benchmark", "known"))
-    measured = {entry["benchmark"]: entry for entry in told["design"]["per_benchmark"]}
+    told = verdict(claims(capsys, suite, "--imported", "beside", "--benchmark", "known"), "here")
     assert told["verdict"] == "invalid"
-    assert measured["known"]["reason"] == "base ran here and better is imported: no pair is made of the two"
+    assert told["design"]["reason"] == "base ran here and better is imported: no pair is made of the two"
+    assert any(LABEL.match(text) for text in told["design"]["warnings"])
 
 
 def test_an_edited_file_stands_in_the_place_of_what_it_was(
@@ -422,11 +424,10 @@ def test_a_benchmark_of_imported_results_is_valid_and_does_not_run(
 
 
 def test_arms_of_an_imported_benchmark_may_say_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    text = made.SUITE.replace(
-        "{adam: {}, adamp: {}}", "{adam: {values: {lr: 1}}, adamp: {optimizer: adamp, set: {x: 2}}}"
-    )
-    assert call("validate", made.write_suite(tmp_path, text.replace(", set: {x: 2}", ""))) == 0
-    assert call("validate", made.write_suite(tmp_path, text)) == 2
+    arms = "{adam: {values: {lr: 1}}, adamp: {optimizer: adamp, set: {x: 2}}}"
+    assert call("validate", made.write_suite(tmp_path, made.SUITE.replace("{adam: {}, adamp: {}}", arms))) == 0
+    mistaken = made.SUITE.replace("task: imported,", "task: imported, recipe: {x: 2},")
+    assert call("validate", made.write_suite(tmp_path, mistaken)) == 2
     assert "unknown recipe key 'x'" in capsys.readouterr().err
 
 
