@@ -57,8 +57,7 @@ SHOWN = 6
 @click.option("--dry-run", is_flag=True, help="Show what would be imported; nothing is stored.")
 @format_option
 def import_command(
-    files: tuple[Path, ...], suite: str, map_file: Path | None, kind: str | None, scale: str, database: Path,
-    dry_run: bool, form: str, **given: Any,
+    files: tuple[Path, ...], suite: str, scale: str, database: Path, form: str, **given: Any
 ) -> None:  # fmt: skip
     """Take results from elsewhere as trials of a suite, labelled so; the same file twice imports nothing."""
     from harness.results.imports.mapping import ImportMap, read_map, with_flags
@@ -66,6 +65,7 @@ def import_command(
     from harness.results.imports.record import read_file, store_files
     from harness.suite import load_suite
 
+    map_file, kind, dry_run = (given[name] for name in ("map_file", "kind", "dry_run"))
     loaded = load_suite(suite)
     target = Target.of(loaded, scale)
     mapping = with_flags(read_map(map_file) if map_file is not None else ImportMap(), _flags(given))
