@@ -39,8 +39,9 @@ Cell = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class StoredImport:
-    """A trial of an import: under which names, and from which file (``path``, where that lay)."""
+    """A trial of an import (``run_id``): under which names, and from which file (``path``, where that lay)."""
 
+    run_id: str
     benchmark: str
     arm: str
     seed: int
@@ -52,8 +53,8 @@ class StoredImport:
 def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport]:
     """The trials of a suite's imports at a scale, the oldest import first.
 
-    Of a file that was imported several times only the newest import counts: an edited file stands in the place of what
-    it was, and another mapping in the place of the one before.
+    Of a file only the content that was imported last counts: an edited file stands in the place of what it was. Where
+    one content was imported by several mappings, each cell is that of the newest import that has it.
     """
     rows = reader.query(
         """
@@ -61,18 +62,17 @@ def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport
             SELECT run_id, started_at, spec->>'$.imported.path' AS path, spec->>'$.imported.file' AS file,
                 spec->>'$.imported.sha256' AS sha256, spec->>'$.imported.words' AS words
             FROM runs WHERE suite = ? AND scale = ? AND environment_id = ? AND status = 'done'
-            QUALIFY row_number() OVER (PARTITION BY path ORDER BY started_at DESC, run_id DESC) = 1
+            QUALIFY sha256 = first_value(sha256) OVER (PARTITION BY path ORDER BY started_at DESC, run_id DESC)
         )
-        SELECT k.benchmark, k.arm, t.seed, k.trial_id, i.path, i.file, i.sha256, i.words
+        SELECT run_id, k.benchmark, k.arm, t.seed, k.trial_id, i.path, i.file, i.sha256, i.words
         FROM imports i JOIN run_trials k USING (run_id) JOIN trials t USING (trial_id)
-        ORDER BY i.started_at, i.run_id, k.benchmark, k.arm, t.seed
+        ORDER BY i.started_at, run_id, k.benchmark, k.arm, t.seed
         """,
         (suite, scale, ENVIRONMENT),
     ).rows
-    return [
-        StoredImport(benchmark, arm, seed, trial, path, Origin(file, sha256, words or ""))
-        for benchmark, arm, seed, trial, path, file, sha256, words in rows
-    ]
+    found = [StoredImport(*names, Origin(file, sha256, words or "")) for *names, file, sha256, words in rows]
+    newest = {(one.path, one.benchmark, one.arm): one.run_id for one in found}
+    return [one for one in found if newest[one.path, one.benchmark, one.arm] == one.run_id]
 
 
 def unused_imports(suite: str, scale: str, database: Path) -> int:

@@ -338,6 +338,41 @@ def test_an_edited_file_stands_in_the_place_of_what_it_was(
     assert verdict(claims(capsys, suite, "--imported", "only"))["n"] == made.SEEDS
 
 
+def test_another_mapping_of_a_file_adds_cells_or_stands_in_their_place(
+    database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    suite = made.write_suite(tmp_path, made.TWO, "two.yaml")
+    table = [{"set": name, "acc2": 50.0 + row["seed"], **row} for name in ("A", "B") for row in made.rows(3)]
+    path = made.write_csv(tmp_path / "r.csv", table)
+    for name, benchmark in (("A", "digits"), ("B", "letters")):
+        assert imported(suite, path, "--where", f"set={name}", "--benchmark", benchmark, *ACC)["files"][0]["new"] == 6
+    both = verdict(claims(capsys, suite, "--imported", "only"))
+    assert {entry["benchmark"]: entry["n"] for entry in both["design"]["per_benchmark"]} == {"digits": 3, "letters": 3}
+    again = ("--where", "set=B", "--benchmark", "letters", "--metric", "acc2=accuracy")
+    assert imported(suite, path, *again)["files"][0]["new"] == 6
+    told = verdict(claims(capsys, suite, "--imported", "only"))
+    means = {entry["benchmark"]: entry["baseline_mean"] for entry in told["design"]["per_benchmark"]}
+    assert means["letters"] == 51.0
+    assert means["digits"] == pytest.approx(sum(made.score("adam", seed) for seed in range(3)) / 3)
+    assert len(told["design"]["imported"]) == 2
+
+
+def test_two_tables_of_a_database_are_two_sources(
+    suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    csv = made.write_csv(tmp_path / "r.csv")
+    with duckdb.connect(tmp_path / "r.duckdb") as db:
+        for arm in ("adam", "adamp"):
+            db.execute(f"CREATE TABLE of_{arm} AS FROM '{csv}' WHERE optimizer = '{arm}'")
+    for arm in ("adam", "adamp"):
+        (file,) = imported(suite, tmp_path / "r.duckdb", "--table", f"of_{arm}", *ACC)["files"]
+        assert (file["new"], file["file"]) == (6, f"{tmp_path / 'r.duckdb'}[of_{arm}]")
+    told = verdict(claims(capsys, suite, "--imported", "only"))
+    assert told["n"] == made.SEEDS
+    assert len(told["design"]["imported"]) == 2
+
+
 def test_two_files_in_one_cell_are_told(
     suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

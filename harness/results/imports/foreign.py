@@ -38,6 +38,7 @@ class Source:
         kind: what it is, in words: ``table``, ``MLflow store``.
         sha256: of the file; of a folder, of the files that were read and their relative paths.
         rows: it is a table: the numbers stand among the fields.
+        part: the table's name, of a database.
         notes: what could not be read, or was left out, a sentence each.
     """
 
@@ -46,7 +47,13 @@ class Source:
     sha256: str
     runs: Sequence[ForeignRun] = field(repr=False)
     rows: bool = False
+    part: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """``results.csv``, ``results.duckdb[table]``."""
+        return f"{self.path}[{self.part}]" if self.part else str(self.path)
 
     @property
     def fields(self) -> list[str]:

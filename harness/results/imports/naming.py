@@ -121,10 +121,11 @@ class Naming:
     def _holding(self, word: str, known: Sequence[str], names: Mapping[str, str]) -> Theirs:
         """The one field all of whose values are names of the suite, or translated to them.
 
-        Where none is, the one that is called like the word: its unknown values are told by themselves.
+        Where none is, the one that has such a value, or is called like the word: what else it has is told by itself.
         """
         fits = set(known) | set(names)
         found = [name for name in self.source.fields if self._within(name, fits)]
+        found = found or [name for name in self.source.fields if self._holds(name, fits)]
         if not found:
             called = self._called((word,))
             if called is not None:
@@ -145,6 +146,9 @@ class Naming:
         values = (text for run in self.runs if (text := as_text(run.fields.get(field))))
         first = next(values, None)
         return first in known and all(value in known for value in values)
+
+    def _holds(self, field: str, known: Collection[str]) -> bool:
+        return any(as_text(run.fields.get(field)) in known for run in self.runs)
 
     def _seed(self, names: Mapping[str, str]) -> Theirs:
         found = self._called(PAIRS)

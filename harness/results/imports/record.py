@@ -99,7 +99,7 @@ def _store(read: ReadFile, database: Path, command: str, dry_run: bool) -> Impor
     failed = [(_label(trial), trial.error) for trial in trials if trial.error is not None]
     source, matched = read.source, read.matched
     return ImportedFile(
-        str(source.path), source.kind, source.sha256, in_words(matched.mapping), run_id, len(new),
+        source.name, source.kind, source.sha256, in_words(matched.mapping), run_id, len(new),
         len(trials) - len(new), cells, failed, sum(len(trial.series) for trial in trials), matched.left_out,
         matched.notes,
     )  # fmt: skip
@@ -128,7 +128,7 @@ def _stored(read: ReadFile, database: Path) -> tuple[set[str], set[str]]:
 
 
 def _place(source: Source) -> str:
-    return str(source.path.resolve())
+    return f"{source.path.resolve()}[{source.part}]" if source.part else str(source.path.resolve())
 
 
 def _journal(
@@ -137,7 +137,7 @@ def _journal(
     suite, scale, source = read.target.suite, read.target.scale, read.source
     words = in_words(read.matched.mapping)
     about = {
-        "file": str(source.path), "path": _place(source), "kind": source.kind, "sha256": source.sha256,
+        "file": source.name, "path": _place(source), "kind": source.kind, "sha256": source.sha256,
         "mapping": dict(read.matched.mapping), "words": words, "notes": list(read.matched.notes),
     }  # fmt: skip
     began = _now()

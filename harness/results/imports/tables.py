@@ -33,7 +33,8 @@ def read_rows(path: Path, name: str | None) -> Source:
         ended = "" if state == ENDED else f"is '{state}' in its table of runs"
         runs.append(ForeignRun(table.place(number), dict(zip(table.columns, row, strict=True)), ended=ended))
     kind = "table" if states is None else "W&B table of runs"
-    return Source(path, kind, table.sha256, runs, rows=True)
+    part = table.name.removeprefix(str(path)).strip("[]")
+    return Source(path, kind, table.sha256, runs, rows=True, part=part)
 
 
 def _states(table: Table) -> list[str] | None:

@@ -101,7 +101,7 @@ def trials_of(source: Source, given: ImportMap, target: Target) -> Matched:
     if not gathered:
         raise HarnessError(f"{source.path}: the mapping leaves out every result")
     metrics.refuse_if_none(gathered)
-    mapping = naming.plain() | metrics.plain()
+    mapping = naming.plain() | metrics.plain() | ({"table": source.part} if source.part else {})
     _check_shares(source, gathered, target, metrics)
     trials = [_trial(source, mapping, cell, found, target) for cell, found in sorted(gathered.items())]
     return Matched(trials, mapping, left_out, source.notes)

@@ -128,6 +128,7 @@ def test_a_pattern_with_anything_and_a_word_twice() -> None:
     [
         ([{"x": "sgd", "seed": 0, "accuracy": 1.5}], {"columns": {"arm": "x"}},
          r"r.csv:2: no arm 'sgd' in 'mine'; valid: adam, adamp\ntranslate a name with --arm 'sgd=OURS'"),
+        ([{"x": name, "seed": 0, "accuracy": 1.5} for name in ("adam", "sgd")], {}, r"r.csv:3: no arm 'sgd' in 'mine'"),
         ([{"x": "sgd", "seed": 0, "accuracy": 1.5}], {},
          r"nothing says the arm of a result; name its column with --arm-column.*Columns: x, seed, accuracy. Arms of "
          r"'mine': adam, adamp"),
@@ -240,8 +241,11 @@ def test_several_benchmarks_are_told_apart_by_their_column(tmp_path: Path) -> No
     assert {trial.benchmark for trial in of(tmp_path, rows, given, made.TWO).trials} == {"digits", "letters"}
     found = of(tmp_path, rows, {"benchmark": {"names": {"MNIST": "digits"}}}, made.TWO)
     assert found.mapping["benchmark"]["column"] == "dataset", "the one column that fits with the translation"
-    with pytest.raises(HarnessError, match=r"nothing says the benchmark of a result.*--benchmark B"):
+    with pytest.raises(HarnessError, match=r"r.csv:2: no benchmark 'MNIST' in 'two'; valid: digits, letters"):
         of(tmp_path, rows, text=made.TWO)
+    without = [{key: value for key, value in row.items() if key != "dataset"} for row in rows[:2]]
+    with pytest.raises(HarnessError, match=r"nothing says the benchmark of a result.*--benchmark B"):
+        of(tmp_path, without, text=made.TWO)
 
 
 def test_what_a_trial_is_follows_from_file_mapping_and_place(tmp_path: Path) -> None:
