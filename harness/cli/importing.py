@@ -61,13 +61,13 @@ def import_command(
 ) -> None:  # fmt: skip
     """Take results from elsewhere as trials of a suite, labelled so; the same file twice imports nothing."""
     from harness.results.imports.mapping import ImportMap, read_map, with_flags
-    from harness.results.imports.naming import Target
+    from harness.results.imports.naming import ImportTarget
     from harness.results.imports.record import read_file, store_files
     from harness.suite import load_suite
 
     map_file, kind, dry_run = (given[name] for name in ("map_file", "kind", "dry_run"))
     loaded = load_suite(suite)
-    target = Target.of(loaded, scale)
+    target = ImportTarget.of(loaded, scale)
     mapping = with_flags(read_map(map_file) if map_file is not None else ImportMap(), _flags(given))
     read = [read_file(file, mapping, target, kind) for file in files]  # all are understood before one is stored
     stored = store_files(read, database, command_line(), dry_run)

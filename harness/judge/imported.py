@@ -20,7 +20,7 @@ from harness.judge.judging import Judgement, claim_rows, judge, record_judgement
 from harness.judge.rows import VerdictRow
 from harness.judge.stored import as_last_run, stored_plan
 from harness.plan.imported import ENVIRONMENT, FINGERPRINT, How, Imported, Origin, imported_spec
-from harness.plan.planning import Link, Plan, Selection, Trial, arms_of
+from harness.plan.planning import Link, Plan, Selection, Trial, arms_of, must_exist
 from harness.store import Owner, Reader, open_reader
 from harness.store.events import ClaimsEvent
 from harness.store.queries import Queries
@@ -89,6 +89,8 @@ def imported_plan(suite: Suite, selection: Selection, reader: Reader, how: How) 
     Raises:
         HarnessError: there is none, or the selection names what the suite does not have.
     """
+    must_exist("benchmark", selection.benchmarks, suite.benchmarks)
+    must_exist("arm", selection.arms, suite.model.arms)
     stored = stored_imports(reader, suite.name, selection.scale)
     if not stored:
         raise HarnessError(

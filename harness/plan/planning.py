@@ -147,10 +147,10 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
         HarnessError: a scale, benchmark or arm that does not exist, or an override that a cell does not take.
     """
     wanted = selection or Selection()
-    _must_exist("scale", [wanted.scale], list(Scale))
+    must_exist("scale", [wanted.scale], list(Scale))
     arms = {**suite.model.arms, **wanted.added_arms}
-    _must_exist("benchmark", wanted.benchmarks, suite.benchmarks)
-    _must_exist("arm", wanted.arms, arms)
+    must_exist("benchmark", wanted.benchmarks, suite.benchmarks)
+    must_exist("arm", wanted.arms, arms)
     asked = [name for name in suite.benchmarks if wanted.benchmarks is None or name in wanted.benchmarks]
     settings = {name: base for name in asked if (base := setting(suite, name, wanted.scale)) is not None}
     served = {name: served_by(suite, name, wanted.scale) for name in suite.benchmarks}
@@ -187,7 +187,12 @@ def nothing_to_run(suite: Suite, plan: Plan) -> str:
     )
 
 
-def _must_exist(what: str, names: Sequence[str] | None, known: Collection[str]) -> None:
+def must_exist(what: str, names: Sequence[str] | None, known: Collection[str]) -> None:
+    """Refuse names that there are none of.
+
+    Raises:
+        HarnessError: with the valid ones.
+    """
     for name in names or ():
         if name not in known:
             raise HarnessError(f"no {what} '{name}' in this suite; {choices(list(known), name)}")

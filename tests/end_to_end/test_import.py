@@ -494,8 +494,13 @@ def test_nothing_imported_at_this_scale(
     suite: Path, database: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     imported(suite, made.write_csv(tmp_path / "r.csv"), *ACC)
-    assert call("claims", suite, "--imported", "only", "--scale", "smoke") == 2
-    assert "nothing is imported for 'mine' at the scale 'smoke'" in capsys.readouterr().err
+    for flags, told in (
+        (("--scale", "smoke"), "nothing is imported for 'mine' at the scale 'smoke'"),
+        (("--benchmark", "digit"), "no benchmark 'digit' in this suite; did you mean 'digits'?"),
+        (("--arm", "sgd"), "no arm 'sgd' in this suite; valid: adam, adamp"),
+    ):
+        assert call("claims", suite, "--imported", "only", *flags) == 2
+        assert told in capsys.readouterr().err
 
 
 def test_results_for_a_shipped_suite_at_paper_scale(

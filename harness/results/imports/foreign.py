@@ -30,7 +30,7 @@ class ForeignRun:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ForeignSource:
     """A file or folder of results that was read.
 
     Attributes:

@@ -17,7 +17,7 @@ from typing import Any
 from harness.data.checksums import checksum
 from harness.errors import HarnessError
 from harness.results.imports.folders import plain_yaml, sha256_of_files
-from harness.results.imports.foreign import ForeignRun, Source, by_step
+from harness.results.imports.foreign import ForeignRun, ForeignSource, by_step
 
 TABLES = {"experiments", "runs", "params", "tags", "metrics"}
 """Tables of a database that is a store of MLflow."""
@@ -40,7 +40,7 @@ def _runs(folder: Path) -> Iterator[Path]:
                 yield meta
 
 
-def read_folder(folder: Path) -> Source:
+def read_folder(folder: Path) -> ForeignSource:
     """The runs of a folder.
 
     Raises:
@@ -58,7 +58,7 @@ def read_folder(folder: Path) -> Source:
         read = [meta, *(file for part in ("params", "tags", "metrics") for file in _files(meta.parent / part))]
         files += read
         runs.append(_folder_run(folder, meta.parent, info, read))
-    return Source(folder, "MLflow store", sha256_of_files(folder, files), runs, notes=_deleted(deleted))
+    return ForeignSource(folder, "MLflow store", sha256_of_files(folder, files), runs, notes=_deleted(deleted))
 
 
 def _deleted(count: int) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def _ended(status: str) -> str:
     return "" if status == "FINISHED" else f"is {status} in MLflow"
 
 
-def read_database(path: Path) -> Source:
+def read_database(path: Path) -> ForeignSource:
     """The runs of a database.
 
     Raises:
@@ -125,7 +125,7 @@ def read_database(path: Path) -> Source:
             runs, deleted = _database_runs(connection, path)
         except sqlite3.Error as error:
             raise HarnessError(f"{path}: cannot be read as a store of MLflow: {error}") from None
-    return Source(path, "MLflow store", checksum(path), runs, notes=_deleted(deleted))
+    return ForeignSource(path, "MLflow store", checksum(path), runs, notes=_deleted(deleted))
 
 
 def _database_runs(connection: sqlite3.Connection, path: Path) -> tuple[list[ForeignRun], int]:

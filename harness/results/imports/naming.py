@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from harness.errors import HarnessError, choices
-from harness.results.imports.foreign import ForeignRun, Source
+from harness.results.imports.foreign import ForeignRun, ForeignSource
 from harness.results.imports.mapping import PLACEHOLDER, WORDS, ImportMap, Theirs, Word, fields_told, matched
 from harness.results.table_file import as_number, as_text
 from harness.results.table_scores import PAIRS
@@ -30,7 +30,7 @@ FLAG = {
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ImportTarget:
     """A suite at a scale, as something to import into."""
 
     suite: Suite
@@ -38,7 +38,7 @@ class Target:
     settings: Mapping[str, Setting]
 
     @classmethod
-    def of(cls, suite: Suite, scale: str) -> Target:
+    def of(cls, suite: Suite, scale: str) -> ImportTarget:
         """The suite's benchmarks that there are at the scale.
 
         Raises:
@@ -73,7 +73,9 @@ class Naming:
         HarnessError: a word that nothing says, or that several columns could say.
     """
 
-    def __init__(self, source: Source, given: ImportMap, target: Target, runs: Sequence[ForeignRun]) -> None:
+    def __init__(
+        self, source: ForeignSource, given: ImportMap, target: ImportTarget, runs: Sequence[ForeignRun]
+    ) -> None:
         self.source, self.given, self.target, self.runs = source, given, target, runs
         for name in (*given.patterns, *given.where):
             self._must_have(name)
@@ -264,7 +266,7 @@ class Unknown:
         raise HarnessError("\n".join(lines))
 
 
-def kept(source: Source, where: Mapping[str, Any]) -> list[ForeignRun]:
+def kept(source: ForeignSource, where: Mapping[str, Any]) -> list[ForeignRun]:
     """The runs that have these values.
 
     Raises:

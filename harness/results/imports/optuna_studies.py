@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.checksums import checksum
 from harness.errors import HarnessError
-from harness.results.imports.foreign import ForeignRun, Point, Source, number_of
+from harness.results.imports.foreign import ForeignRun, ForeignSource, Point, number_of
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage
@@ -26,7 +26,7 @@ def is_journal(path: Path) -> bool:
     return first.startswith(b"{") and b'"op_code"' in first and b'"worker_id"' in first
 
 
-def read_studies(path: Path, form: str) -> Source:
+def read_studies(path: Path, form: str) -> ForeignSource:
     """Every trial of every study; ``form`` is ``sqlite`` or ``journal``.
 
     Optuna opens a copy: it writes into what it opens.
@@ -52,7 +52,7 @@ def read_studies(path: Path, form: str) -> Source:
             optuna.logging.set_verbosity(before)
     if not runs:
         raise HarnessError(f"{path}: no study in it has a trial")
-    return Source(path, "Optuna study", sha256, runs)
+    return ForeignSource(path, "Optuna study", sha256, runs)
 
 
 def _storage(path: Path, form: str) -> BaseStorage:

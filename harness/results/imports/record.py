@@ -13,9 +13,9 @@ from typing import Any
 from harness.data.checksums import sha256_of
 from harness.judge.judging import claim_rows
 from harness.plan.imported import ENVIRONMENT, FINGERPRINT, imported_spec
-from harness.results.imports.foreign import Source
+from harness.results.imports.foreign import ForeignSource
 from harness.results.imports.mapping import ImportMap, in_words
-from harness.results.imports.naming import Target
+from harness.results.imports.naming import ImportTarget
 from harness.results.imports.sources import read_source
 from harness.results.imports.trials import ImportedTrial, Matched, trials_of
 from harness.store import Outcome, Owner, open_reader
@@ -62,12 +62,12 @@ class ImportedFile:
 class ReadFile:
     """A file that was read and understood, before anything is stored."""
 
-    source: Source
+    source: ForeignSource
     matched: Matched
-    target: Target
+    target: ImportTarget
 
 
-def read_file(path: Path, given: ImportMap, target: Target, kind: str | None = None) -> ReadFile:
+def read_file(path: Path, given: ImportMap, target: ImportTarget, kind: str | None = None) -> ReadFile:
     """Read a file as trials of a suite; nothing is stored.
 
     Raises:
@@ -127,7 +127,7 @@ def _stored(read: ReadFile, database: Path) -> tuple[set[str], set[str]]:
     return {trial for trial, status in statuses.items() if status in ENDED}, {trial for (trial,) in rows}
 
 
-def _place(source: Source) -> str:
+def _place(source: ForeignSource) -> str:
     return f"{source.path.resolve()}[{source.part}]" if source.part else str(source.path.resolve())
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.results.imports import mlflow_store, optuna_studies, tensorboard, wandb_runs
-from harness.results.imports.foreign import Source
+from harness.results.imports.foreign import ForeignSource
 from harness.results.imports.tables import read_rows
 from harness.results.table_file import FORMS
 
@@ -17,7 +17,7 @@ KINDS = ("table", "mlflow", "wandb", "tensorboard", "optuna")
 FOLDERS = "an MLflow store (mlruns), W&B runs (wandb/offline-run-…) or a folder with TensorBoard's event files below it"
 
 
-def read_source(path: Path, kind: str | None = None, table: str | None = None) -> Source:
+def read_source(path: Path, kind: str | None = None, table: str | None = None) -> ForeignSource:
     """Read a file or folder of results.
 
     Args:
@@ -38,7 +38,7 @@ def read_source(path: Path, kind: str | None = None, table: str | None = None) -
     return source
 
 
-def _read(path: Path, kind: str, table: str | None) -> Source:
+def _read(path: Path, kind: str, table: str | None) -> ForeignSource:
     if kind == "mlflow":
         return mlflow_store.read_folder(path) if path.is_dir() else mlflow_store.read_database(path)
     if kind == "wandb":

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.results.imports.foreign import ForeignRun, Point, Source
+from harness.results.imports.foreign import ForeignRun, ForeignSource, Point
 from harness.results.table_file import Table, as_number, as_text, read_table
 
 PANEL = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<range>__M(?:IN|AX))?")
@@ -17,7 +17,7 @@ STATE, ENDED = "State", "finished"
 STATES = frozenset({ENDED, "crashed", "failed", "killed", "running", "pending", "preempted", "preempting"})
 
 
-def read_rows(path: Path, name: str | None) -> Source:
+def read_rows(path: Path, name: str | None) -> ForeignSource:
     """A table's rows.
 
     Raises:
@@ -25,7 +25,7 @@ def read_rows(path: Path, name: str | None) -> Source:
     """
     table = read_table(path, name)
     if _is_panel(table):
-        return Source(path, "W&B chart", table.sha256, list(_panel(table)))
+        return ForeignSource(path, "W&B chart", table.sha256, list(_panel(table)))
     states = _states(table)
     runs = []
     for number, row in enumerate(table.rows):
@@ -34,7 +34,7 @@ def read_rows(path: Path, name: str | None) -> Source:
         runs.append(ForeignRun(table.place(number), dict(zip(table.columns, row, strict=True)), ended=ended))
     kind = "table" if states is None else "W&B table of runs"
     part = table.name.removeprefix(str(path)).strip("[]")
-    return Source(path, kind, table.sha256, runs, rows=True, part=part)
+    return ForeignSource(path, kind, table.sha256, runs, rows=True, part=part)
 
 
 def _states(table: Table) -> list[str] | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.results.imports.folders import sha256_of_files
-from harness.results.imports.foreign import ForeignRun, Source, by_step
+from harness.results.imports.foreign import ForeignRun, ForeignSource, by_step
 from harness.trial.event_files import scalars_of
 
 EVENTS = "*tfevents*"
@@ -17,7 +17,7 @@ def has_events(path: Path) -> bool:
     return ".tfevents." in path.name if path.is_file() else next(path.rglob(EVENTS), None) is not None
 
 
-def read_events(path: Path) -> Source:
+def read_events(path: Path) -> ForeignSource:
     """The runs below a folder, in the order of their paths; ``path`` is the field with a run's path below it.
 
     A folder's files are one run that was begun several times: of a step that stands in two, the later file has it.
@@ -43,4 +43,4 @@ def read_events(path: Path) -> Source:
     empty = [run.fields["path"] for run in runs if not run.series]
     notes = (f"no scalar in {', '.join(map(str, empty[:5]))}",) if empty else ()
     kept = [run for run in runs if run.series]
-    return Source(path, "TensorBoard folder", sha256_of_files(root, files), kept, notes=notes)
+    return ForeignSource(path, "TensorBoard folder", sha256_of_files(root, files), kept, notes=notes)

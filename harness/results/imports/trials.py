@@ -11,9 +11,9 @@ from typing import Any
 from harness.data.checksums import sha256_of
 from harness.errors import HarnessError, choices
 from harness.judge.fairness import are_shares
-from harness.results.imports.foreign import ForeignRun, Source
+from harness.results.imports.foreign import ForeignRun, ForeignSource
 from harness.results.imports.mapping import ImportMap, MetricFrom, fields_told
-from harness.results.imports.naming import Filed, Naming, Target, Unknown, kept
+from harness.results.imports.naming import Filed, ImportTarget, Naming, Unknown, kept
 from harness.results.table_file import as_number, as_text
 from harness.suite import Suite
 from harness.trial.result import MetricSeries, Score
@@ -73,7 +73,7 @@ class _Gathered:
         return points[last][0]
 
 
-def trials_of(source: Source, given: ImportMap, target: Target) -> Matched:
+def trials_of(source: ForeignSource, given: ImportMap, target: ImportTarget) -> Matched:
     """The trials of a source.
 
     Raises:
@@ -110,7 +110,7 @@ def trials_of(source: Source, given: ImportMap, target: Target) -> Matched:
 class _Metrics:
     """Which numbers are which metrics."""
 
-    def __init__(self, source: Source, given: ImportMap, target: Target, naming: Naming) -> None:
+    def __init__(self, source: ForeignSource, given: ImportMap, target: ImportTarget, naming: Naming) -> None:
         self.source, self.target = source, target
         self.name_column, self.value_column = given.metric, given.value
         models = {name: target.suite.benchmarks[name].model.metrics for name in target.settings}
@@ -196,7 +196,7 @@ class _Metrics:
         return named | {"metrics": {name: self.taken[name].model_dump(exclude_none=True) for name in sorted(self.used)}}
 
 
-def _gather(cell: _Gathered, run: ForeignRun, filed: Filed, metrics: _Metrics, target: Target) -> None:
+def _gather(cell: _Gathered, run: ForeignRun, filed: Filed, metrics: _Metrics, target: ImportTarget) -> None:
     for _, one, step, value in metrics.of(run, filed):
         declared = target.suite.benchmarks[filed.benchmark].model.metrics.get(one.metric)
         split = one.split or filed.split or (declared.split if declared is not None else "test")
@@ -225,7 +225,9 @@ def claim_metrics(suite: Suite, benchmark: str, arm: str) -> list[str]:
     return [name for name in dict.fromkeys(found) if name in known] or list(known)
 
 
-def _trial(source: Source, mapping: Mapping[str, Any], cell: Cell, found: _Gathered, target: Target) -> ImportedTrial:
+def _trial(
+    source: ForeignSource, mapping: Mapping[str, Any], cell: Cell, found: _Gathered, target: ImportTarget
+) -> ImportedTrial:
     benchmark, arm, seed = cell
     results = tuple(
         Score(split, metric, found.final((split, metric))) for split, metric in sorted(found.numbers)
@@ -248,7 +250,7 @@ def _series(number: Number, points: Mapping[int | None, tuple[float, str]]) -> M
     return MetricSeries(*number, step=steps, value=[points[step][0] for step in steps])
 
 
-def _without_score(found: _Gathered, cell: Cell, target: Target) -> str:
+def _without_score(found: _Gathered, cell: Cell, target: ImportTarget) -> str:
     """Why a trial has no score by which a claim could judge it; '' where it has one."""
     benchmark, arm, _ = cell
     metrics, told = target.suite.benchmarks[benchmark].model.metrics, []
@@ -263,7 +265,7 @@ def _without_score(found: _Gathered, cell: Cell, target: Target) -> str:
 
 
 def _check_shares(
-    source: Source, gathered: Mapping[Cell, _Gathered], target: Target, metrics: _Metrics
+    source: ForeignSource, gathered: Mapping[Cell, _Gathered], target: ImportTarget, metrics: _Metrics
 ) -> None:  # fmt: skip
     """Refuse percentages that all lie in [0, 1], unless a factor was said."""
     said = {one.metric for one in metrics.taken.values() if one.times is not None}

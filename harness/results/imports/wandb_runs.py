@@ -15,7 +15,7 @@ from typing import Any
 
 from harness.errors import HarnessError
 from harness.results.imports.folders import plain_yaml, sha256_of_files
-from harness.results.imports.foreign import ForeignRun, Point, Source, by_step, flat, number_of
+from harness.results.imports.foreign import ForeignRun, ForeignSource, Point, by_step, flat, number_of
 from harness.results.imports.wandb_log import WandbLog, read_log
 
 RUN = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(?P<id>.+)")
@@ -36,7 +36,7 @@ def _is_run(folder: Path) -> bool:
     return RUN.fullmatch(folder.resolve().name) is not None and any(folder.glob("*.wandb"))
 
 
-def read_runs(root: Path) -> Source:
+def read_runs(root: Path) -> ForeignSource:
     """The runs of a folder.
 
     Raises:
@@ -48,7 +48,7 @@ def read_runs(root: Path) -> Source:
         runs.append(run.made)
         files += run.files
         notes += run.notes
-    return Source(root, "W&B run folder", sha256_of_files(root, files), runs, notes=tuple(dict.fromkeys(notes)))
+    return ForeignSource(root, "W&B run folder", sha256_of_files(root, files), runs, notes=tuple(dict.fromkeys(notes)))
 
 
 @dataclass(frozen=True, slots=True)

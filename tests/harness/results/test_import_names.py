@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError, SuiteError
-from harness.results.imports.foreign import ForeignRun, Source
+from harness.results.imports.foreign import ForeignRun, ForeignSource
 from harness.results.imports.mapping import Flags, ImportMap, in_words, matched, read_map, with_flags
-from harness.results.imports.naming import Target
+from harness.results.imports.naming import ImportTarget
 from harness.results.imports.sources import read_source
 from harness.results.imports.trials import ImportedTrial, Matched, trials_of
 from harness.suite import load_suite
@@ -24,8 +24,8 @@ from harness.vocabulary import Status
 Rows = Sequence[Mapping[str, Any]]
 
 
-def target(folder: Path, text: str = made.SUITE) -> Target:
-    return Target.of(load_suite(made.write_suite(folder, text)), "mini")
+def target(folder: Path, text: str = made.SUITE) -> ImportTarget:
+    return ImportTarget.of(load_suite(made.write_suite(folder, text)), "mini")
 
 
 def of(
@@ -274,5 +274,5 @@ def test_fields_of_a_tracker_and_splits_of_folders(tmp_path: Path) -> None:
 
 def test_a_source_says_what_it_has() -> None:
     runs = [ForeignRun("a", {"x": 1}, {"m": [(0, 1.0)]}), ForeignRun("b", {"y": 2}, {"n": [(0, 1.0)]})]
-    source = Source(Path("s"), "k", "0" * 64, runs)
+    source = ForeignSource(Path("s"), "k", "0" * 64, runs)
     assert (source.fields, source.numbers, source.field_word) == (["x", "y"], ["m", "n"], "field")

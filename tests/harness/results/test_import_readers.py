@@ -17,12 +17,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.results.imports.foreign import ForeignRun, Source
+from harness.results.imports.foreign import ForeignRun, ForeignSource
 from harness.results.imports.sources import read_source
 from harness.results.imports.wandb_log import read_log
 
 
-def run_of(source: Source, **fields: object) -> ForeignRun:
+def run_of(source: ForeignSource, **fields: object) -> ForeignRun:
     """The one run that has these fields."""
     found = [run for run in source.runs if all(str(run.fields.get(k)) == str(v) for k, v in fields.items())]
     assert len(found) == 1
