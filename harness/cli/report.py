@@ -44,11 +44,12 @@ def claims_command(
         _must_name(suites)
     rows = []
     for name in suites or tuple(suite_files()):
-        own = imported is None
-        judged = judge_suite(name, chosen.selection, database) if own else _imported(name, chosen, database, imported)
+        if imported is None:
+            judged = judge_suite(name, chosen.selection, database)
+            _tell_unused(name, judged.suite.name, judged.plan.scale, database)
+        else:
+            judged = _imported(name, chosen, database, imported)
         suite, scale = judged.suite, judged.plan.scale
-        if own:
-            _tell_unused(name, suite.name, scale, database)
         if form == "json":
             told = {"headline": headline(judged.verdicts), "verdicts": list(map(verdict_record, judged.verdicts))}
             removed = [plain(asdict(row)) for row in judged.ablations]

@@ -70,7 +70,10 @@ def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport
         """,
         (suite, scale, ENVIRONMENT),
     ).rows
-    found = [StoredImport(*names, Origin(file, sha256, words or "")) for *names, file, sha256, words in rows]
+    found = [
+        StoredImport(run, benchmark, arm, seed, trial, path, Origin(file, sha256, words or ""))
+        for run, benchmark, arm, seed, trial, path, file, sha256, words in rows
+    ]
     newest = {(one.path, one.benchmark, one.arm): one.run_id for one in found}
     return [one for one in found if newest[one.path, one.benchmark, one.arm] == one.run_id]
 

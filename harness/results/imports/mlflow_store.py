@@ -73,8 +73,8 @@ def _files(folder: Path) -> list[Path]:
 def _folder_run(store: Path, folder: Path, info: Mapping[str, Any], files: list[Path]) -> ForeignRun:
     named: dict[str, dict[str, Path]] = {"params": {}, "tags": {}, "metrics": {}}
     for file in files[1:]:
-        part, *name = file.relative_to(folder).parts  # a name with slashes is a folder
-        named[part]["/".join(name)] = file
+        part, *inner = file.relative_to(folder).parts  # a name with slashes is a folder
+        named[part]["/".join(inner)] = file
     params = {name: file.read_text(encoding="utf-8").strip() for name, file in named["params"].items()}
     tags = {name: file.read_text(encoding="utf-8").strip() for name, file in named["tags"].items()}
     above = folder.parent / "meta.yaml"

@@ -229,7 +229,7 @@ class Naming:
             word: {key: value for key, value in theirs.model_dump().items() if value not in (None, {})}
             for word, theirs in self.words.items()
         }
-        named = {"patterns": self.given.patterns, "where": self.given.where}
+        named: dict[str, Mapping[str, Any]] = {"patterns": self.given.patterns, "where": self.given.where}
         return told | {key: dict(value) for key, value in named.items() if value}
 
 
