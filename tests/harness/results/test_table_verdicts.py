@@ -310,18 +310,7 @@ def test_the_command_writes_verdicts_and_a_page(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "results.csv", scores(benchmarks=2))
-    arguments = [
-        "judge",
-        "results.csv",
-        "--method",
-        "adamp",
-        "--against",
-        "adam",
-        "--metric",
-        "accuracy",
-        "--by",
-        "dataset",
-    ]
+    arguments = ["judge", "results.csv", "--method", "adamp", "--against", "adam", "--metric", "accuracy", "--by", "dataset"]
     assert run_main(arguments) == 0
     said = capsys.readouterr().out
     assert "d0: adamp − adam" in said and "Holm over 2 tests" in said and said.endswith("results-verdicts.html\n")
