@@ -22,6 +22,7 @@ COMMANDS = {
     "sweep": "Tune arms at equal budgets and compare what was chosen.",
     "init": "Write a first suite of your own, for a script or a folder of images; for a table, say the command.",
     "judge": "Judge a table of results: one method against another, no suite.",
+    "import": "Take results from elsewhere as trials of a suite, labelled so.",
     "claims": "Judge a suite's claims from the stored trials.",
     "simulate": "Judge a suite on drawn scores in which nothing is true, and count false words.",
     "list": "List suites, benchmarks, methods, tasks, data, models, runs or trials.",
@@ -39,6 +40,7 @@ COMMANDS = {
 }
 # Where it stands; one that is not listed has a module of its name.
 MODULES = {
+    "import": "importing",
     **dict.fromkeys(("plan", "verify"), "run"),
     **dict.fromkeys(("claims", "browse"), "report"),
     **dict.fromkeys(("list", "show"), "stored"),

@@ -209,6 +209,9 @@ def _show_plan(
     print_table(columns, rows, right=numbers, title=f"{suite.name} at {selection.scale}")
     for name in cost.absent:
         note(f"{name}: no such scale")
+    for name, base in plan.settings.items():
+        if base.elsewhere:
+            note(f"{name}: its results come from elsewhere; 'harness import FILE --suite {suite.path}' takes them in")
     click.echo(
         f"{counted(len(cost.cells), 'cell')}, {counted(cost.trials, 'trial')}, {cost.reused} stored already; "
         f"about {cost.core_seconds:.0f} core-seconds to run" + (" (~: a guess)" if cost.guessed else "")

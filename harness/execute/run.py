@@ -24,7 +24,7 @@ from harness.judge.judging import record_judgement
 from harness.judge.protocols import judge_protocols
 from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
-from harness.plan.planning import Plan, Selection, make_plan, sources_of
+from harness.plan.planning import Plan, Selection, make_plan, nothing_to_run, sources_of
 from harness.store import Outcome, Owner, open_reader
 from harness.store.events import ClaimsEvent, EnvironmentEvent, LogEvent, RunEvent
 from harness.suite import Suite
@@ -80,7 +80,7 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
     request = replace(request, own_methods=(*request.own_methods, *suite.own_methods))
     plan = make_plan(suite, request.selection)
     if not plan.trials:
-        raise HarnessError(f"nothing to run: no benchmark of '{suite.name}' has the scale '{plan.scale}'")
+        raise HarnessError(nothing_to_run(suite, plan))
     check_data(plan)  # before a database is made
     result = Result(new_run_id(), plan)
     stop_at = None if request.time_budget is None else time.monotonic() + request.time_budget

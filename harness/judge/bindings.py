@@ -22,6 +22,7 @@ from harness.judge.design import (
     StatisticalRules,
     Stop,
 )
+from harness.plan.imported import TASK
 from harness.plan.planning import Plan, Trial
 from harness.plan.programs import without_places
 from harness.suite import Suite
@@ -215,7 +216,10 @@ class DesignBuilder:
         upper = self._spec(cells[chain[0]])
         for arm in chain[1:]:
             lower = self._spec(cells[arm])
-            if upper is not None and lower is not None:
+            if upper is not None and lower is not None and (upper.task == TASK) != (lower.task == TASK):
+                ran, taken = (arm, chain[0]) if upper.task == TASK else (chain[0], arm)
+                invalid = invalid or f"{ran} ran here and {taken} is imported: no pair is made of the two"
+            elif upper is not None and lower is not None:
                 differing, reason = fairness.compare(upper, lower)
                 if upper == lower:
                     reason = f"the arms {chain[0]} and {arm} are one: they have the same content"
@@ -252,7 +256,7 @@ class DesignBuilder:
         parts = dict.fromkeys(base.stand_in)
         for arm, cell in cells.items():
             spec = self._spec(cell)
-            if spec is None or arm not in self.plan.arms:
+            if spec is None or arm not in self.plan.arms or spec.task == TASK:  # of an import nothing more is known
                 continue
             own = content(base, self.plan.arms[arm])
             recipes = (without_places(own.recipe), without_places(spec.recipe))

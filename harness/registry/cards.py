@@ -44,12 +44,14 @@ class TaskCard(Card):
         metrics: final metrics it reports, each with its split, ``"test"`` unless said.
         reads: kinds of data it takes (``DataCard.content``).
         program: it runs a program of somebody else (``harness.trial.programs``): no loop, no length, any metric.
+        elsewhere: nothing runs here: results come from elsewhere (``harness import``); any metric, any arm.
     """
 
     slots: tuple[str, ...]
     metrics: tuple[str, ...]
     reads: tuple[str, ...]
     program: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,6 +83,11 @@ class Setting:
         what = f"{', '.join(changed)} and {last}" if changed else last
         return f"not the paper's {what}" + f": {', '.join(clauses[:2])}" * bool(self.about)
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its results come from elsewhere: nothing runs here."""
+        return registry.entry("task", self.task).card.elsewhere
+
     def runs(self, arms: Iterable[str]) -> tuple[str, ...]:
         """The arms that run on it: those that it lists, else all of the suite's."""
         return self.arms if self.arms is not None else tuple(arms)
@@ -236,12 +241,14 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
     Raises:
         CellError: unknown or wrong values, or a slot that the task lacks or that nothing fills.
     """
-    cell = base.overridden({**arm.set, **(overrides or {})})
+    cell = base if base.elsewhere else base.overridden({**arm.set, **(overrides or {})})
     found = list(cell.mistakes())
     if found:
         raise CellError(*found)
     task = registry.entry("task", cell.task)
     recipe = {**defaults(COMMON_KEYS), **defaults(task.options), **cell.recipe}
+    if cell.elsewhere:
+        return Content(cell.task, _complete("data", cell.data), _complete("model", cell.model), recipe, FilledSlots())
     data, model = _complete("data", cell.data), _complete("model", cell.model)
     # the files that it starts from are part of what it computes
     model = Part(model.name, {**model.values, **model_identity(model.name, model.values)})

@@ -37,8 +37,9 @@ def _benchmarks(suite: Suite) -> Iterator[Problem]:
             block: ScaleBlock | None = getattr(model, scale)
             if block is not None:
                 yield from _block(suite, benchmark, scale, block, tasks[model.task])
-        if not tasks[model.task].card.program:  # a program reports what it likes
-            yield from absent(node, ("metrics",), "no metric", model.metrics, tasks[model.task].card.metrics)
+        card = tasks[model.task].card
+        if not card.program and not card.elsewhere:  # these report what they like
+            yield from absent(node, ("metrics",), "no metric", model.metrics, card.metrics)
         yield from absent(node, ("reference_arm",), "no arm", [model.reference_arm], suite.model.arms)
         yield from _sources(benchmark)
         yield from absent(suite.node, ("benchmarks", name, "arms"), "no arm", used, suite.model.arms)
@@ -71,7 +72,7 @@ def _block(
     yield from _problems(node, (scale, "recipe"), recipe_mistakes(block.recipe, task))
     if task.card.program:
         yield from check_program(node, (scale, "recipe"), block.recipe, suite.path.parent)
-    else:
+    elif not task.card.elsewhere:
         yield from _length(node, (scale, "recipe"), {**(paper.recipe if paper is not None else {}), **block.recipe})
     if block.recipe.get("steps") is not None and block.recipe.get("epochs") is not None:
         yield Problem(node.find((scale, "recipe", "epochs")), "give 'steps' or 'epochs', not both")

@@ -20,6 +20,8 @@ PROGRAM = {
     "in": "folder", "folder": "folder", "timeout": "timeout_seconds", "cpus": "threads", "steps": "steps",
 }  # fmt: skip
 """Keys of a program as a suite says them, and as its recipe calls them."""
+ELSEWHERE = "imported"
+"""The task of a benchmark that only declares metrics, for results that ``harness import`` takes in."""
 PARTS = ("data", "model", "recipe", "prerequisites", "competent", "about")
 """Keys of a benchmark that belong to its scale."""
 _USED = frozenset(UsedBenchmark.model_fields)
@@ -118,6 +120,8 @@ def _benchmark(name: str, given: Node) -> Node:
         define.value["metrics"] = _metrics(define.value["metrics"])
     if is_program:
         _complete_program(define, block, given)
+    elif _text(given, "task") == ELSEWHERE:
+        _nothing_of_ours(block, given)
     if block.value and "mini" not in define.value:
         _put(define, "mini", block)
     elif block.value:
@@ -138,14 +142,19 @@ def _below(block: Node, part: str, given: Node) -> Node:
 
 def _complete_program(define: Node, block: Node, given: Node) -> None:
     """What every program has: no data of ours, no network, and the metrics without which a trial has failed."""
-    for key, name in (("data", "nothing"), ("model", "none")):
-        if key not in block.value:
-            _put(block, key, Node.of({"name": name}, given.place))
+    _nothing_of_ours(block, given)
     if "task" not in define.value:
         _put(define, "task", Node.of("command", given.place))
     recipe, metrics = _below(block, "recipe", given), define.value.get("metrics")
     if "expects" not in recipe.value and metrics is not None and isinstance(metrics.value, dict):
         _put(recipe, "expects", Node.of(list(metrics.value), metrics.place))
+
+
+def _nothing_of_ours(block: Node, given: Node) -> None:
+    """No data and no network of this project: a program brings its own, and imported results had theirs."""
+    for key, name in (("data", "nothing"), ("model", "none")):
+        if key not in block.value:
+            _put(block, key, Node.of({"name": name}, given.place))
 
 
 def _metrics(metrics: Node) -> Node:

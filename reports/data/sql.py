@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
+from harness.plan.imported import ENVIRONMENT
 from harness.plan.planning import Plan
 from harness.store import Reader
 
@@ -91,10 +92,12 @@ def together(bodies: Mapping[str, str]) -> str:
     return "\nUNION ALL ".join(parts) or "SELECT '' AS benchmark, '' AS trial_id, '' AS arm WHERE false"
 
 
-def runs_of(suite: str, scale: str) -> str:
-    """Runs of a suite at a scale, the newest first."""
+def runs_of(suite: str, scale: str, *, own: bool = True, imports: bool = False) -> str:
+    """Runs of a suite at a scale, the newest first: those that ran here, imports, or both."""
+    which = {(True, False): "IS DISTINCT FROM", (False, True): "IS NOT DISTINCT FROM"}.get((own, imports))
+    only = f"\n  AND environment_id {which} {literal(ENVIRONMENT)}" if which else ""
     return f"""SELECT run_id, started_at, finished_at, status, git_commit, git_dirty, command, environment_id
-FROM runs WHERE suite = {literal(suite)} AND scale = {literal(scale)}
+FROM runs WHERE suite = {literal(suite)} AND scale = {literal(scale)}{only}
 ORDER BY started_at DESC, run_id"""
 
 

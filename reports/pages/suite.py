@@ -59,7 +59,7 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
         "bought": sql.ask(reader, sql.bought_of(results.name, results.scale)),
         "provenance": provenance(results),
     }
-    return Page(results.path, "suite.html", f"{results.name}, {results.scale}", content, results.trail[:1])
+    return Page(results.path, "suite.html", results.title, content, results.trail[:1])
 
 
 @dataclass(frozen=True)
