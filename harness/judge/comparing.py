@@ -30,7 +30,7 @@ KAPPA, G, TOLERATED = 0.5, 0.5, 0.2
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
+class ArmScore:
     """A number of an arm on a benchmark; ``pair`` is what it shares with the other arms' (a seed, a fold).
 
     ``value`` is NaN or infinite where a training ended without one.
@@ -43,7 +43,7 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class AskedComparison:
     """What is asked of scores: each method against each baseline, on every benchmark or over all of them.
 
     Attributes:
@@ -69,7 +69,7 @@ class Comparison:
     on_divergence: str = "invalid"
 
 
-def judge_scores(asked: Comparison, scores: Sequence[Score], judged_at: datetime) -> list[VerdictRow]:
+def judge_scores(asked: AskedComparison, scores: Sequence[ArmScore], judged_at: datetime) -> list[VerdictRow]:
     """A verdict for each comparison, by the rules of a suite's; nothing is read or stored.
 
     Raises:
@@ -86,7 +86,7 @@ def judge_scores(asked: Comparison, scores: Sequence[Score], judged_at: datetime
     return [row for _, row in judge_designs(designs, evidence, {}, judged_at)]
 
 
-def comparison_designs(asked: Comparison, scores: Sequence[Score]) -> list[ClaimDesign]:
+def comparison_designs(asked: AskedComparison, scores: Sequence[ArmScore]) -> list[ClaimDesign]:
     """The designs of every comparison, in the order in which methods, baselines and benchmarks occur."""
     cells = _cells(scores)
     every = list(cells)
@@ -112,7 +112,7 @@ def test_name(method: str, other: str, place: Iterable[str], scope: str, *, seve
 
 
 def _design(
-    asked: Comparison, arms: tuple[str, str], cells: Mapping[str, Mapping[str, Mapping[int, str]]], *, few: bool,
+    asked: AskedComparison, arms: tuple[str, str], cells: Mapping[str, Mapping[str, Mapping[int, str]]], *, few: bool,
     several: bool,
 ) -> ClaimDesign:  # fmt: skip
     direction = 1 if asked.better == "higher" else -1
@@ -146,7 +146,7 @@ def _design(
     )  # fmt: skip
 
 
-def _cells(scores: Sequence[Score]) -> dict[str, dict[str, dict[int, str]]]:
+def _cells(scores: Sequence[ArmScore]) -> dict[str, dict[str, dict[int, str]]]:
     """benchmark → arm → number of the pair → trial; pairs are numbered in their order over all benchmarks."""
     numbers = pair_numbers(score.pair for score in scores)
     cells: dict[str, dict[str, dict[int, str]]] = {}
@@ -163,10 +163,10 @@ def pair_numbers(pairs: Iterable[str]) -> dict[str, int]:
     return {name: number for number, name in enumerate(names)}
 
 
-def _trial(score: Score) -> str:
+def _trial(score: ArmScore) -> str:
     return "\x1f".join((score.benchmark, score.arm, score.pair))
 
 
-def unusable(scores: Iterable[Score]) -> list[Score]:
+def unusable(scores: Iterable[ArmScore]) -> list[ArmScore]:
     """Those without a number to compute with."""
     return [score for score in scores if not math.isfinite(score.value)]

@@ -32,7 +32,7 @@ CLOSED = {"enable_external_access": "false", "autoload_known_extensions": "false
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ResultTable:
     """Rows of a table, as text and numbers.
 
     Attributes:
@@ -58,7 +58,7 @@ class Table:
         return [row[at] for row in self.rows]
 
 
-def read_table(path: Path, table: str | None = None) -> Table:
+def read_table(path: Path, table: str | None = None) -> ResultTable:
     """Read a table from a file.
 
     Args:
@@ -73,7 +73,7 @@ def read_table(path: Path, table: str | None = None) -> Table:
         raise HarnessError(f"no file {path}")
     if form is None:
         raise HarnessError(f"{path}: the end of its name says no kind of table; {choices(FORMS)} (also .gz of text)")
-    readers: Mapping[str, Callable[[Path], Table]] = {
+    readers: Mapping[str, Callable[[Path], ResultTable]] = {
         "csv": _read_csv, "jsonl": _read_json, "parquet": _read_parquet,
         "duckdb": lambda file: _read_duckdb(file, table), "sqlite": lambda file: _read_sqlite(file, table),
     }  # fmt: skip
@@ -87,13 +87,13 @@ def read_table(path: Path, table: str | None = None) -> Table:
     return found
 
 
-def table_of(given: Any, name: str = "the table") -> Table:
+def table_of(given: Any, name: str = "the table") -> ResultTable:
     """A table from what Python has: a data frame (pandas, Polars, Arrow), columns by name, or a list of rows by name.
 
     Raises:
         HarnessError: it is none of these.
     """
-    if isinstance(given, Table):
+    if isinstance(given, ResultTable):
         return given
     if isinstance(given, str | Path):
         return read_table(Path(given))
@@ -133,7 +133,7 @@ def _text(path: Path) -> tuple[str, str]:
     return text, _checksum(content)
 
 
-def _read_csv(path: Path) -> Table:
+def _read_csv(path: Path) -> ResultTable:
     text, sha256 = _text(path)
     head = text.split("\n", 1)[0]
     delimiter = max(",\t;", key=head.count)  # the first of equals: a single column has none
@@ -159,7 +159,7 @@ def _read_csv(path: Path) -> Table:
         raise HarnessError(f"{path}:{reader.line_num}: not a table: {error}") from None
     if not columns:
         raise HarnessError(f"{path}: the file is empty")
-    return Table(str(path), columns, rows, lines, sha256)
+    return ResultTable(str(path), columns, rows, lines, sha256)
 
 
 def _columns(place: str, names: Sequence[str]) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ def _columns(place: str, names: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read_json(path: Path) -> Table:
+def _read_json(path: Path) -> ResultTable:
     text, sha256 = _text(path)
     records: list[Mapping[str, Any]] = []
     lines: list[int] = []
@@ -193,13 +193,13 @@ def _read_json(path: Path) -> Table:
         records.append(record)
         lines.append(number)
     table = _of_records(str(path), records, lines)
-    return Table(table.name, table.columns, table.rows, table.lines, sha256)
+    return ResultTable(table.name, table.columns, table.rows, table.lines, sha256)
 
 
-def _of_records(name: str, records: Sequence[Mapping[str, Any]], lines: Sequence[int]) -> Table:
+def _of_records(name: str, records: Sequence[Mapping[str, Any]], lines: Sequence[int]) -> ResultTable:
     flat = [_flat(record) for record in records]
     columns = tuple(dict.fromkeys(key for record in flat for key in record))
-    return Table(name, columns, [[record.get(key) for key in columns] for record in flat], lines)
+    return ResultTable(name, columns, [[record.get(key) for key in columns] for record in flat], lines)
 
 
 def _flat(record: Mapping[Any, Any], before: str = "") -> dict[str, Any]:
@@ -213,7 +213,7 @@ def _flat(record: Mapping[Any, Any], before: str = "") -> dict[str, Any]:
     return flat
 
 
-def _read_parquet(path: Path) -> Table:
+def _read_parquet(path: Path) -> ResultTable:
     import duckdb
 
     with closing(duckdb.connect()) as connection:
@@ -223,10 +223,10 @@ def _read_parquet(path: Path) -> Table:
             rows = answer.fetchall()
         except duckdb.Error as error:
             raise HarnessError(f"{path}: not a Parquet file: {_first_line(error)}") from None
-    return Table(str(path), columns, rows, range(1, len(rows) + 1), _checksum(path.read_bytes()))
+    return ResultTable(str(path), columns, rows, range(1, len(rows) + 1), _checksum(path.read_bytes()))
 
 
-def _read_duckdb(path: Path, table: str | None) -> Table:
+def _read_duckdb(path: Path, table: str | None) -> ResultTable:
     import duckdb
 
     try:
@@ -238,10 +238,10 @@ def _read_duckdb(path: Path, table: str | None) -> Table:
             rows = answer.fetchall()
     except duckdb.Error as error:
         raise HarnessError(f"{path}: cannot be read as a DuckDB file: {_first_line(error)}") from None
-    return Table(f"{path}[{chosen}]", columns, rows, range(1, len(rows) + 1), _checksum(path.read_bytes()))
+    return ResultTable(f"{path}[{chosen}]", columns, rows, range(1, len(rows) + 1), _checksum(path.read_bytes()))
 
 
-def _read_sqlite(path: Path, table: str | None) -> Table:
+def _read_sqlite(path: Path, table: str | None) -> ResultTable:
     if path.read_bytes()[:15] != b"SQLite format 3":
         return _read_duckdb(path, table)  # both are called .db
     try:
@@ -253,7 +253,7 @@ def _read_sqlite(path: Path, table: str | None) -> Table:
             rows = answer.fetchall()
     except sqlite3.Error as error:
         raise HarnessError(f"{path}: cannot be read as an SQLite file: {error}") from None
-    return Table(f"{path}[{chosen}]", columns, rows, range(1, len(rows) + 1), _checksum(path.read_bytes()))
+    return ResultTable(f"{path}[{chosen}]", columns, rows, range(1, len(rows) + 1), _checksum(path.read_bytes()))
 
 
 def _chosen(path: Path, table: str | None, names: Sequence[str]) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from harness.errors import HarnessError, choices
-from harness.judge.comparing import Score
-from harness.results.table_file import Table, as_number, as_text, names_in
+from harness.judge.comparing import ArmScore
+from harness.results.table_file import ResultTable, as_number, as_text, names_in
 
 NAMES, VALUES = ("metric", "name", "measure"), ("value", "score", "result")
 """Columns of a table with one row a number."""
@@ -18,7 +18,7 @@ EVERYTHING = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TableReading:
     """How a table is read.
 
     Attributes:
@@ -51,11 +51,13 @@ class Reading:
 class PlacedScore:
     """A score with the row that it stands in."""
 
-    score: Score
+    score: ArmScore
     row: int
 
 
-def placed_scores(table: Table, reading: Reading, kept: Sequence[int], pair: str) -> tuple[list[PlacedScore], str]:
+def placed_scores(
+    table: ResultTable, reading: TableReading, kept: Sequence[int], pair: str
+) -> tuple[list[PlacedScore], str]:
     """Every number of a compared arm, and how the table was understood."""
     arms, columns = reading.arms, set(table.columns)
     if reading.arm_column is None and all(arm in columns for arm in arms):
@@ -69,14 +71,14 @@ def placed_scores(table: Table, reading: Reading, kept: Sequence[int], pair: str
     raise HarnessError(_no_arms(table, reading))
 
 
-def _composite(table: Table, metric: str, arm: str) -> str | None:
+def _composite(table: ResultTable, metric: str, arm: str) -> str | None:
     """``adam_accuracy``, ``accuracy/adam`` and the like."""
     joined = {f"{one}{sign}{other}" for sign in "_-./ :" for one, other in ((arm, metric), (metric, arm))}
     found = [column for column in table.columns if column in joined]
     return found[0] if len(found) == 1 else None
 
 
-def _arm_column(table: Table, reading: Reading, kept: Sequence[int]) -> str | None:
+def _arm_column(table: ResultTable, reading: TableReading, kept: Sequence[int]) -> str | None:
     if reading.arm_column is not None:
         must_have(table, reading.arm_column)
         values = set(map(as_text, table.column(reading.arm_column)))
@@ -96,7 +98,7 @@ def _arm_column(table: Table, reading: Reading, kept: Sequence[int]) -> str | No
     return holding[0] if holding else None
 
 
-def _no_arms(table: Table, reading: Reading) -> str:
+def _no_arms(table: ResultTable, reading: TableReading) -> str:
     """Which of the arms the table does not have, and what it has instead."""
     few: dict[str, list[str]] = {}
     best: tuple[int, str] = (0, "")
@@ -115,7 +117,7 @@ def _no_arms(table: Table, reading: Reading) -> str:
 
 
 def _long(
-    table: Table, reading: Reading, kept: Sequence[int], pair: str, arm_column: str
+    table: ResultTable, reading: TableReading, kept: Sequence[int], pair: str, arm_column: str
 ) -> tuple[list[PlacedScore], str]:  # fmt: skip
     """One row a result: arms in a column."""
     arms = table.column(arm_column)
@@ -130,7 +132,7 @@ def _long(
     values = table.column(value_column)
     cells = [
         PlacedScore(
-            Score(as_text(arms[row]), *_place(table, reading, row, pair), _number(table, value_column, values, row)),
+            ArmScore(as_text(arms[row]), *_place(table, reading, row, pair), _number(table, value_column, values, row)),
             row,
         )
         for row in rows
@@ -138,7 +140,7 @@ def _long(
     return _in_one_scale(table, value_column, cells), layout
 
 
-def _metric_columns(table: Table, reading: Reading) -> tuple[str, str]:
+def _metric_columns(table: ResultTable, reading: TableReading) -> tuple[str, str]:
     lowered = {column.lower(): column for column in table.columns}
     values = [lowered[name] for name in VALUES if name in lowered]
     for name in NAMES:
@@ -160,7 +162,7 @@ def _is_number(value: object) -> bool:
 
 
 def _wide(
-    table: Table, reading: Reading, kept: Sequence[int], pair: str, named: dict[str, str]
+    table: ResultTable, reading: TableReading, kept: Sequence[int], pair: str, named: dict[str, str]
 ) -> tuple[list[PlacedScore], str]:  # fmt: skip
     """A column an arm."""
     lowered = {column.lower(): column for column in table.columns}
@@ -177,13 +179,13 @@ def _wide(
     for arm, column in named.items():
         values = table.column(column)
         cells += [
-            PlacedScore(Score(arm, *_place(table, reading, row, pair), _number(table, column, values, row)), row)
+            PlacedScore(ArmScore(arm, *_place(table, reading, row, pair), _number(table, column, values, row)), row)
             for row in kept
         ]
     return cells, "a column an arm"
 
 
-def _place(table: Table, reading: Reading, row: int, pair: str) -> tuple[str, str]:
+def _place(table: ResultTable, reading: TableReading, row: int, pair: str) -> tuple[str, str]:
     """Benchmark and pair of a row."""
     by_name = dict(zip(table.columns, table.rows[row], strict=True)) if reading.by else {}
     benchmark = " · ".join(as_text(by_name[column]) for column in reading.by)
@@ -193,7 +195,7 @@ def _place(table: Table, reading: Reading, row: int, pair: str) -> tuple[str, st
     return benchmark or EVERYTHING, key
 
 
-def _number(table: Table, column: str, values: Sequence[object], row: int) -> float:
+def _number(table: ResultTable, column: str, values: Sequence[object], row: int) -> float:
     value = values[row]
     number = as_number(value)
     if number is None and isinstance(value, str) and value.strip().endswith("%"):
@@ -204,7 +206,7 @@ def _number(table: Table, column: str, values: Sequence[object], row: int) -> fl
     return number
 
 
-def _in_one_scale(table: Table, column: str, cells: list[PlacedScore]) -> list[PlacedScore]:
+def _in_one_scale(table: ResultTable, column: str, cells: list[PlacedScore]) -> list[PlacedScore]:
     """Refuses a column in which some numbers have a percent sign and others have none."""
     values = table.column(column)
     signed = [cell for cell in cells if isinstance(values[cell.row], str) and values[cell.row].strip().endswith("%")]
@@ -218,7 +220,7 @@ def _in_one_scale(table: Table, column: str, cells: list[PlacedScore]) -> list[P
     return cells
 
 
-def must_have(table: Table, column: str) -> None:
+def must_have(table: ResultTable, column: str) -> None:
     """Refuse a column that the table does not have.
 
     Raises:

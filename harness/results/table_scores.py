@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from harness.errors import HarnessError, choices
-from harness.judge.comparing import Score
-from harness.results.table_file import Table, as_text, names_in
-from harness.results.table_layout import VALUES, PlacedScore, Reading, must_have, placed_scores
+from harness.judge.comparing import ArmScore
+from harness.results.table_file import ResultTable, as_text, names_in
+from harness.results.table_layout import VALUES, PlacedScore, TableReading, must_have, placed_scores
 
 PAIRS = ("seed", "random_seed", "rng_seed", "random_state", "fold", "split_seed", "repeat", "repetition", "replicate")
 """Columns that pair results, if the table has one and none is named."""
@@ -37,7 +37,7 @@ class ReadScores:
         notes: what the reader should know: rows without a partner, without a number.
     """
 
-    scores: tuple[Score, ...]
+    scores: tuple[ArmScore, ...]
     pair: str
     layout: str
     better: str
@@ -45,7 +45,7 @@ class ReadScores:
     notes: tuple[str, ...]
 
 
-def read_scores(table: Table, reading: Reading) -> ReadScores:
+def read_scores(table: ResultTable, reading: TableReading) -> ReadScores:
     """The scores of the compared arms.
 
     Raises:
@@ -67,7 +67,7 @@ def read_scores(table: Table, reading: Reading) -> ReadScores:
     return ReadScores(tuple(cell.score for cell in cells), pair, told, better, unit, tuple(notes))
 
 
-def _check_arms(reading: Reading) -> None:
+def _check_arms(reading: TableReading) -> None:
     both = [arm for arm in reading.methods if arm in reading.against]
     if both and len(reading.arms) == 1:
         raise HarnessError(f"'{both[0]}' is compared with itself; name another one with --against")
@@ -75,7 +75,7 @@ def _check_arms(reading: Reading) -> None:
         raise HarnessError("a method and what it is held against are needed: --method A --against B")
 
 
-def _kept(table: Table, reading: Reading) -> list[int]:
+def _kept(table: ResultTable, reading: TableReading) -> list[int]:
     """The rows that are read."""
     kept = list(range(len(table.rows)))
     for column, value in reading.where:
@@ -87,7 +87,7 @@ def _kept(table: Table, reading: Reading) -> list[int]:
     return kept
 
 
-def _pair_column(table: Table, reading: Reading) -> str:
+def _pair_column(table: ResultTable, reading: TableReading) -> str:
     if reading.pair is not None:
         must_have(table, reading.pair)
         return reading.pair
@@ -102,7 +102,7 @@ def _pair_column(table: Table, reading: Reading) -> str:
     return found[0]
 
 
-def _check_duplicates(table: Table, reading: Reading, cells: Sequence[PlacedScore], pair: str) -> None:
+def _check_duplicates(table: ResultTable, reading: TableReading, cells: Sequence[PlacedScore], pair: str) -> None:
     first: dict[tuple[str, str, str], PlacedScore] = {}
     for cell in cells:
         score = cell.score
@@ -128,7 +128,7 @@ def _check_duplicates(table: Table, reading: Reading, cells: Sequence[PlacedScor
         )
 
 
-def _checked_unit(table: Table, reading: Reading, cells: Sequence[PlacedScore]) -> str:
+def _checked_unit(table: ResultTable, reading: TableReading, cells: Sequence[PlacedScore]) -> str:
     """The unit that was said, or that the numbers of a share leave no doubt of."""
     known = [cell for cell in cells if math.isfinite(cell.score.value)]
     if not known:
@@ -169,7 +169,7 @@ def better_of(metric: str) -> str:
     return "higher" if higher else "lower"
 
 
-def _missing(table: Table, cells: Sequence[PlacedScore]) -> list[str]:
+def _missing(table: ResultTable, cells: Sequence[PlacedScore]) -> list[str]:
     """A line an arm: where it has no number."""
     told = []
     for arm in dict.fromkeys(cell.score.arm for cell in cells):
@@ -184,7 +184,7 @@ def _missing(table: Table, cells: Sequence[PlacedScore]) -> list[str]:
     return told
 
 
-def _unpaired(reading: Reading, cells: Sequence[PlacedScore], pair: str) -> list[str]:
+def _unpaired(reading: TableReading, cells: Sequence[PlacedScore], pair: str) -> list[str]:
     """What has no partner is dropped; a comparison without any pair is refused."""
     seen: dict[str, dict[str, set[str]]] = {}
     for cell in cells:
@@ -219,6 +219,6 @@ def _listed(names: set[str]) -> str:
     return ", ".join(ordered[:LISTED]) + (f" and {len(ordered) - LISTED} more" if len(ordered) > LISTED else "")
 
 
-def with_benchmark(scores: Sequence[Score], name: str) -> list[Score]:
+def with_benchmark(scores: Sequence[ArmScore], name: str) -> list[ArmScore]:
     """Scores of a table without benchmarks under a name of their own."""
     return [replace(score, benchmark=score.benchmark or name) for score in scores]

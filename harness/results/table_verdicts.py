@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import HarnessError, choices
-from harness.judge.comparing import Comparison, Score, comparison_designs, judge_scores, pair_numbers
+from harness.judge.comparing import ArmScore, AskedComparison, comparison_designs, judge_scores, pair_numbers
 from harness.judge.correction import correction_name
 from harness.judge.rows import VerdictRow
 from harness.results.headlines import replication_sentence
-from harness.results.table_file import Table, as_text, table_of
-from harness.results.table_scores import Reading, read_scores, with_benchmark
+from harness.results.table_file import ResultTable, as_text, table_of
+from harness.results.table_scores import TableReading, read_scores, with_benchmark
 from harness.vocabulary import Verdict
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ class TableVerdicts:
         correction: of the one family, or of the announced tests and the others.
     """
 
-    table: Table = field(repr=False)
-    reading: Reading
+    table: ResultTable = field(repr=False)
+    reading: TableReading
     asked: Asked
     metric: str
     better: str
@@ -107,7 +107,7 @@ class TableVerdicts:
     notes: tuple[str, ...]
     correction: str
     verdicts: tuple[TableVerdict, ...]
-    scores: tuple[Score, ...] = field(repr=False)
+    scores: tuple[ArmScore, ...] = field(repr=False)
 
     def __iter__(self) -> Iterator[TableVerdict]:
         return iter(self.verdicts)
@@ -152,7 +152,7 @@ class TableVerdicts:
         return "\n".join(f"{one.test}: {one.word} (n {one.n}, adjusted p {one.adjusted_p})" for one in self.verdicts)
 
 
-def verdicts_of(given: Any, reading: Reading, asked: Asked | None = None) -> TableVerdicts:
+def verdicts_of(given: Any, reading: TableReading, asked: Asked | None = None) -> TableVerdicts:
     """Judge a table: every method against every baseline, on every benchmark or over all.
 
     Args:
@@ -169,7 +169,7 @@ def verdicts_of(given: Any, reading: Reading, asked: Asked | None = None) -> Tab
     table = table_of(given)
     read = read_scores(table, reading)
     scores = with_benchmark(read.scores, table.name)
-    comparison = Comparison(
+    comparison = AskedComparison(
         reading.methods, reading.against, reading.metric, read.better, read.unit, asked.smallest,
         _perfect(read.better, read.unit), asked.scope, (), asked.alpha, asked.on_divergence,
     )  # fmt: skip
@@ -210,7 +210,7 @@ def judge_table(
         HarnessError: the table does not say what is asked, or leaves a doubt that an argument can settle.
     """
     filters = tuple((str(column), as_text(value)) for column, value in (where or {}).items())
-    reading = Reading(
+    reading = TableReading(
         _names(method), _names(against), metric, pair, _names(by), arm_column, filters, unit, better
     )  # fmt: skip
     return verdicts_of(table, reading, Asked(scope, _names(primary), smallest, alpha, on_divergence))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.judge.comparing import Score
+from harness.judge.comparing import ArmScore
 from harness.results.table_verdicts import TableVerdict, TableVerdicts, differences
 from harness.vocabulary import Verdict
 from reports import formatting
@@ -216,7 +216,7 @@ def _lost(design: Mapping[str, Any]) -> str | None:
 
 def arm_lines(verdicts: TableVerdicts) -> list[ArmLine]:
     """Every arm on every benchmark: mean and standard deviation of all that the table has, paired or not."""
-    found: dict[tuple[str, str], list[Score]] = {}
+    found: dict[tuple[str, str], list[ArmScore]] = {}
     for score in verdicts.scores:
         found.setdefault((score.benchmark, score.arm), []).append(score)
     lines = []

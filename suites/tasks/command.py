@@ -18,7 +18,7 @@ from harness.trial.programs import filled, known_values, words_of
 from harness.trial.recipe import COMMON_KEYS, task_values
 from harness.trial.result import Artifact, TrainingResult
 from suites.tasks.program_process import Ended, Program, run_program
-from suites.tasks.program_results import Reader, final_scores, reader_of
+from suites.tasks.program_results import RecordReader, final_scores, reader_of
 
 if TYPE_CHECKING:
     from harness.trial.runtime import Runtime
@@ -128,7 +128,7 @@ def _checkout(options: CommandOptions, folder: Path) -> Path:
     return target
 
 
-def _result(options: CommandOptions, reader: Reader, ended: Ended, folder: Path) -> TrainingResult:
+def _result(options: CommandOptions, reader: RecordReader, ended: Ended, folder: Path) -> TrainingResult:
     reader.finish()
     series = reader.series()
     steps = max((one.step[-1] for one in series if one.step), default=0)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from harness.errors import HarnessError
-from suites.tasks.program_results import Reader
+from suites.tasks.program_results import RecordReader
 
 POLL_SECONDS = 0.1
 MEMORY_SECONDS = 0.5
@@ -58,7 +58,7 @@ class Ended:
 class _Output:
     """Takes what a program prints: to a file of limited size, line by line to the reader, the last lines kept."""
 
-    def __init__(self, stream: IO[bytes], path: Path, reader: Reader) -> None:
+    def __init__(self, stream: IO[bytes], path: Path, reader: RecordReader) -> None:
         self._stream, self._path, self._reader = stream, path, reader
         self.last: deque[str] = deque(maxlen=LINES)
         self._end: deque[bytes] = deque()
@@ -103,7 +103,7 @@ class _Output:
             self._reader.printed(text)
 
 
-def run_program(program: Program, reader: Reader, beat: Callable[[int, float], None]) -> Ended:
+def run_program(program: Program, reader: RecordReader, beat: Callable[[int, float], None]) -> Ended:
     """Run it to its end, or to ours; no process of it is left when this returns.
 
     Raises:
@@ -135,7 +135,7 @@ def run_program(program: Program, reader: Reader, beat: Callable[[int, float], N
 
 
 def _watched(
-    process: subprocess.Popen[bytes], program: Program, reader: Reader, beat: Callable[[int, float], None]
+    process: subprocess.Popen[bytes], program: Program, reader: RecordReader, beat: Callable[[int, float], None]
 ) -> Literal["", "time", "memory"]:  # fmt: skip
     """Wait for its end; ends it where it is over time or memory."""
     looked = 0.0

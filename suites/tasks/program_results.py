@@ -38,7 +38,7 @@ class Record:
     at: float
 
 
-class Reader(ABC):
+class RecordReader(ABC):
     """Takes in records while a program runs; ``look`` is asked now and then, ``finish`` once at its end."""
 
     source: ClassVar[str]
@@ -113,7 +113,7 @@ class Reader(ABC):
         return known.get(split, split) or self._split, named
 
 
-class _Growing(Reader):
+class _Growing(RecordReader):
     """A file that grows line by line; it may not be there yet, and a line without an end waits for it."""
 
     def __init__(self, results: Mapping[str, Any], path: Path) -> None:
@@ -203,7 +203,7 @@ class CsvLines(_Growing):
             self.take(dict(zip(self._head, cells, strict=False)))
 
 
-class Printed(Reader):
+class Printed(RecordReader):
     """``output: json``: JSON objects among the lines that it prints."""
 
     source = "output"
@@ -222,7 +222,7 @@ class Printed(Reader):
         """Lines come by themselves."""
 
 
-class Pattern(Reader):
+class Pattern(RecordReader):
     """``pattern``: regular expressions whose named groups are numbers, searched in every line that it prints."""
 
     source = "pattern"
@@ -242,7 +242,7 @@ class Pattern(Reader):
         """Lines come by themselves."""
 
 
-class TensorBoard(Reader):
+class TensorBoard(RecordReader):
     """``tensorboard``: the scalars of event files below a folder, read without TensorFlow."""
 
     source = "tensorboard"
@@ -261,7 +261,7 @@ class TensorBoard(Reader):
                 self.take({"step": step, name: value})
 
 
-def reader_of(results: Mapping[str, Any], folder: Path, default: Path) -> Reader:
+def reader_of(results: Mapping[str, Any], folder: Path, default: Path) -> RecordReader:
     """The reader that ``results:`` asks for; without one the lines that the client writes."""
     if "pattern" in results:
         return Pattern(results)
@@ -273,7 +273,7 @@ def reader_of(results: Mapping[str, Any], folder: Path, default: Path) -> Reader
     return JsonLines(results, default)
 
 
-def final_scores(reader: Reader, results: Mapping[str, Any]) -> list[Score]:
+def final_scores(reader: RecordReader, results: Mapping[str, Any]) -> list[Score]:
     """The numbers of the trial: of each name its last, or all of the record in which one is best."""
     way, name = final_of(results.get("final", "last")) or ("last", "")
     records = reader.records

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.results.imports.foreign import ForeignRun, ForeignSource, Point
-from harness.results.table_file import Table, as_number, as_text, read_table
+from harness.results.table_file import ResultTable, as_number, as_text, read_table
 
 PANEL = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<range>__M(?:IN|AX))?")
 """A column of a chart's export: ``sweet-dawn-7 - val/accuracy``, and the ends of its range."""
@@ -37,7 +37,7 @@ def read_rows(path: Path, name: str | None) -> ForeignSource:
     return ForeignSource(path, kind, table.sha256, runs, rows=True, part=part)
 
 
-def _states(table: Table) -> list[str] | None:
+def _states(table: ResultTable) -> list[str] | None:
     """How each run of an export ended; None where the table is no export of runs."""
     if not {STATE, "Name"} <= set(table.columns):
         return None
@@ -45,13 +45,13 @@ def _states(table: Table) -> list[str] | None:
     return states if set(states) <= STATES else None
 
 
-def _is_panel(table: Table) -> bool:
+def _is_panel(table: ResultTable) -> bool:
     """Whether all columns but the first, which counts steps, are ``RUN - METRIC``, with the ends of their ranges."""
     found = [PANEL.fullmatch(column) for column in table.columns[1:]]
     return all(found) and any(one is not None and one["range"] for one in found)
 
 
-def _panel(table: Table) -> Iterator[ForeignRun]:
+def _panel(table: ResultTable) -> Iterator[ForeignRun]:
     series: dict[str, dict[str, list[Point]]] = {}
     steps = [_step(table, row) for row in range(len(table.rows))]
     for column in table.columns[1:]:
@@ -70,7 +70,7 @@ def _panel(table: Table) -> Iterator[ForeignRun]:
         yield ForeignRun(f"{table.name}, run '{run}'", {"Name": run}, numbers)
 
 
-def _step(table: Table, row: int) -> int:
+def _step(table: ResultTable, row: int) -> int:
     value = as_number(table.rows[row][0])
     if value is None or not value.is_integer():
         told = f"'{table.rows[row][0]}' in the column '{table.columns[0]}' is no step (a whole number)"
