@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 from harness.errors import HarnessError, choices
 from harness.judge.comparing import ArmScore, AskedComparison, comparison_designs, judge_scores, pair_numbers
@@ -183,12 +183,43 @@ def verdicts_of(given: Any, reading: TableReading, asked: Asked | None = None) -
     )  # fmt: skip
 
 
+class TableOptions(TypedDict, total=False):
+    """What else may be asked of a table.
+
+    Attributes:
+        by: columns whose values are benchmarks; with ``scope="each"`` each is a test of its own, with ``"all"`` the
+            effect must be in every one, with ``"mean"`` it is averaged within each pair.
+        better: ``higher`` or ``lower``; not given: as the metric's name says.
+        unit: ``percent``, ``fraction`` or any other; ``seconds`` are compared as ratios.
+        primary: tests that were announced before results, as ``cifar10/adamp/adam`` or a part of it.
+        smallest: the smallest effect worth having, in the metric's unit.
+        where: column and value of the rows that count.
+        arm_column: the column of the arms, where several could be.
+        alpha: the level, 0.05 unless given.
+        on_divergence: ``invalid`` (a score that is missing or not finite is a failure) or ``worst`` (a lost pair).
+    """
+
+    by: str | Sequence[str]
+    scope: str
+    better: str | None
+    unit: str
+    primary: str | Sequence[str]
+    smallest: float | None
+    where: Mapping[str, Any]
+    arm_column: str | None
+    alpha: float
+    on_divergence: str
+
+
 def judge_table(
-    table: Any, *, method: str | Sequence[str], against: str | Sequence[str], metric: str, pair: str | None = None,
-    by: str | Sequence[str] = (), scope: str = "each", better: str | None = None, unit: str = "",
-    primary: str | Sequence[str] = (), smallest: float | None = None, where: Mapping[str, Any] | None = None,
-    arm_column: str | None = None, alpha: float = 0.05, on_divergence: str = "invalid",
-) -> TableVerdicts:  # fmt: skip
+    table: Any,
+    *,
+    method: str | Sequence[str],
+    against: str | Sequence[str],
+    metric: str,
+    pair: str | None = None,
+    **options: Unpack[TableOptions],
+) -> TableVerdicts:
     """Judge a table of results: does the method beat what it is held against?
 
     A row a result (a column names the arm) or a column an arm. Every comparison goes through one correction.
@@ -198,22 +229,24 @@ def judge_table(
         method: the arm that should be better, or several; ``against`` what each is held against.
         metric: as the table names it.
         pair: the column that pairs results; None: ``seed``, ``fold`` or the like.
-        by: columns whose values are benchmarks; with ``scope="each"`` each is a test of its own, with ``"all"`` the
-            effect must be in every one, with ``"mean"`` it is averaged within each pair.
-        better: ``higher`` or ``lower``; None: as the metric's name says.
-        unit: ``percent``, ``fraction`` or any other; ``seconds`` are compared as ratios.
-        primary: tests that were announced before results, as ``cifar10/adamp/adam`` or a part of it.
-        smallest: the smallest effect worth having, in the metric's unit.
-        where: column and value of the rows that count.
+        options: as ``TableOptions``.
 
     Raises:
         HarnessError: the table does not say what is asked, or leaves a doubt that an argument can settle.
     """
-    filters = tuple((str(column), as_text(value)) for column, value in (where or {}).items())
+    for name in options:
+        if name not in TableOptions.__annotations__:
+            raise HarnessError(f"no option '{name}'; {choices(TableOptions.__annotations__, name)}")
+    filters = tuple((str(column), as_text(value)) for column, value in options.get("where", {}).items())
     reading = TableReading(
-        _names(method), _names(against), metric, pair, _names(by), arm_column, filters, unit, better
+        _names(method), _names(against), metric, pair, _names(options.get("by", ())), options.get("arm_column"), filters,
+        options.get("unit", ""), options.get("better"),
     )  # fmt: skip
-    return verdicts_of(table, reading, Asked(scope, _names(primary), smallest, alpha, on_divergence))
+    asked = Asked(
+        options.get("scope", "each"), _names(options.get("primary", ())), options.get("smallest"),
+        options.get("alpha", 0.05), options.get("on_divergence", "invalid"),
+    )  # fmt: skip
+    return verdicts_of(table, reading, asked)
 
 
 def _names(given: str | Sequence[str]) -> tuple[str, ...]:
