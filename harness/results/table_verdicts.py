@@ -239,8 +239,8 @@ def judge_table(
             raise HarnessError(f"no option '{name}'; {choices(TableOptions.__annotations__, name)}")
     filters = tuple((str(column), as_text(value)) for column, value in options.get("where", {}).items())
     reading = TableReading(
-        _names(method), _names(against), metric, pair, _names(options.get("by", ())), options.get("arm_column"), filters,
-        options.get("unit", ""), options.get("better"),
+        _names(method), _names(against), metric, pair, _names(options.get("by", ())), options.get("arm_column"),
+        filters, options.get("unit", ""), options.get("better"),
     )  # fmt: skip
     asked = Asked(
         options.get("scope", "each"), _names(options.get("primary", ())), options.get("smallest"),
