@@ -30,7 +30,6 @@ from suites.tasks.prediction_scores import (
 )
 from suites.tasks.table_encoding import Encoding, class_numbers, classes_of, numbers_of
 
-
 LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
     {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}
 )
