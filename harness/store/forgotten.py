@@ -6,7 +6,7 @@ statements here run alone in their transaction (``Event.alone``): no other event
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from harness.store.queries import IS_FINAL
@@ -82,11 +82,11 @@ def bring_back(connection: DuckDBPyConnection, forget_id: str) -> list[str]:
     return trials
 
 
-def _move_back(connection: DuckDBPyConnection, table: str, condition: str, given: dict[str, object]) -> None:
+def _move_back(connection: DuckDBPyConnection, table: str, condition: str, given: Mapping[str, object]) -> None:
     rows = f"SELECT * EXCLUDE (forget_id) FROM forgotten.{table} WHERE {condition}"
     kept = "" if table in ("metrics", "events", "gates") else " ON CONFLICT DO NOTHING"
-    connection.execute(f"INSERT INTO {table} BY NAME {rows}{kept}", given)
-    connection.execute(f"DELETE FROM forgotten.{table} WHERE {condition}", given)
+    connection.execute(f"INSERT INTO {table} BY NAME {rows}{kept}", dict(given))
+    connection.execute(f"DELETE FROM forgotten.{table} WHERE {condition}", dict(given))
 
 
 def left_of(connection: DuckDBPyConnection, forget_id: str) -> int:
