@@ -13,9 +13,9 @@ from harness.store import Reader
 
 # A run ends with the last verdicts that were judged while it ran.
 _VERDICTS = """WITH judged AS (
-  SELECT r.run_id, claim_id, v.protocol, arg_max(v.verdict, judged_at) AS verdict,
+  SELECT r.run_id, v.claim_id, v.protocol, arg_max(v.verdict, judged_at) AS verdict,
     arg_max(v.difference, judged_at) AS difference
-  FROM runs r JOIN claims c USING (suite) JOIN verdicts v USING (claim_id)
+  FROM runs r JOIN verdicts v USING (suite)
   WHERE v.scale = r.scale AND judged_at >= r.started_at AND judged_at <= coalesce(r.finished_at, judged_at)
   GROUP BY ALL)
 SELECT claim_id, protocol, a.verdict, b.verdict, a.difference, b.difference

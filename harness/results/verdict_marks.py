@@ -17,7 +17,7 @@ SILENT = frozenset({Verdict.NOT_RUN, Verdict.NOT_COMPARABLE, Verdict.REPORTED})
 """Verdicts that rest on no trial of a cell."""
 
 _NEWEST = """SELECT v.verdict, c.is_primary, v.design -> '$.blocks' AS blocks, v.design -> '$.per_benchmark' AS entries
-FROM verdicts v JOIN claims c ON c.claim_id = v.claim_id AND c.suite = $suite
+FROM verdicts v JOIN claims c ON c.claim_id = v.claim_id AND c.suite = v.suite AND c.suite = $suite
 WHERE v.scale = $scale AND v.protocol = $protocol
 QUALIFY row_number() OVER (PARTITION BY v.claim_id ORDER BY v.judged_at DESC) = 1"""
 

@@ -14,7 +14,7 @@ HEAD = ("claim", "protocol", "verdict", "difference", "95 % interval", "n", "adj
 _NEWEST = """SELECT c.suite, v.scale, v.claim_id, v.protocol, v.verdict, v.difference, v.ci_low, v.ci_high, v.n,
   v.adjusted_p, v.design ->> '$.stand_in_name' AS named, v.design -> '$.benchmarks' AS benchmarks,
   v.design ->> '$.arm' AS arm, v.design ->> '$.metric' AS metric
-FROM verdicts v JOIN claims c ON c.claim_id = v.claim_id
+FROM verdicts v JOIN claims c ON c.claim_id = v.claim_id AND c.suite = v.suite
 LEFT JOIN runs r ON r.run_id = $run
 WHERE ($suite IS NULL OR c.suite = $suite) AND ($scale IS NULL OR v.scale = $scale)
   AND ($run IS NULL OR (c.suite = r.suite AND v.scale = r.scale AND v.judged_at >= r.started_at
