@@ -24,7 +24,8 @@ from reports.figures import sweep as figures
 from reports.figures.benchmark import ablation_differences
 from reports.figures.figure import Plot
 from reports.figures.heatmaps import factorial_figures
-from reports.figures.plain import Mark, axis_of, forests
+from reports.figures.axis import Mark, axis_of
+from reports.figures.plain import forests
 from reports.links import sweep_path
 from reports.pages import sentences
 from reports.pages.claim import claim_detail

@@ -267,9 +267,12 @@ def reader_of(results: Mapping[str, Any], folder: Path, default: Path) -> Record
         return Pattern(results)
     if "output" in results:
         return Printed(results)
-    for key, kind in (("csv", CsvLines), ("lines", JsonLines), ("tensorboard", TensorBoard)):
-        if key in results:
-            return kind(results, folder / str(results[key]))  # type: ignore[abstract]
+    if "csv" in results:
+        return CsvLines(results, folder / str(results["csv"]))
+    if "tensorboard" in results:
+        return TensorBoard(results, folder / str(results["tensorboard"]))
+    if "lines" in results:
+        return JsonLines(results, folder / str(results["lines"]))
     return JsonLines(results, default)
 
 
