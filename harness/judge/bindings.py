@@ -186,7 +186,7 @@ class DesignBuilder:
         cells = {arm: self.plan.trial_ids(base.benchmark, arm) for arm in needed}
         unit, better = (fact.unit, fact.better) if metric is None else (metric.unit, metric.better)
         overrides = self.suite.benchmarks[base.benchmark].used.set
-        unequal, invalid = self._fairness(cells, chain)
+        unequal, invalid = self._fairness(cells, chain, design.pairing.own_baselines)
         stated, unpaired = self._stated(cells[chain[0]])
         stand_in = self._stand_in(base, cells)
         teacher_trials = self._teachers(cells, chain)
@@ -209,20 +209,26 @@ class DesignBuilder:
             place=f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by,
         )  # fmt: skip
 
-    def _fairness(self, cells: Cells, chain: tuple[str, ...]) -> tuple[tuple[str, ...], str | None]:
+    def _fairness(
+        self, cells: Cells, chain: tuple[str, ...], own_baselines: tuple[str, ...]
+    ) -> tuple[tuple[str, ...], str | None]:
         """What the first arm differs in from each other one, and why that forbids a comparison, if it does."""
         unequal: list[str] = []
         invalid: str | None = None
         upper = self._spec(cells[chain[0]])
+        first, second = (self._spec(cells[arm]) for arm in own_baselines) if own_baselines else (None, None)
+        own = (first, second) if first is not None and second is not None else None
         for arm in chain[1:]:
             lower = self._spec(cells[arm])
             if upper is not None and lower is not None and (upper.task == TASK) != (lower.task == TASK):
                 ran, taken = (arm, chain[0]) if upper.task == TASK else (chain[0], arm)
                 invalid = invalid or f"{ran} ran here and {taken} is imported: no pair is made of the two"
             elif upper is not None and lower is not None:
-                differing, reason = fairness.compare(upper, lower)
+                differing, reason = fairness.compare(upper, lower, own)
                 if upper == lower:
                     reason = f"the arms {chain[0]} and {arm} are one: they have the same content"
+                if own is not None:  # each gain is a difference that has to be fair by itself
+                    reason = reason or fairness.compare(upper, own[0])[1] or fairness.compare(lower, own[1])[1]
                 unequal += [f"{arm}: {text}" if len(chain) > 2 else text for text in differing]
                 invalid = invalid or reason
         return tuple(unequal), invalid

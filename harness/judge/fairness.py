@@ -15,17 +15,23 @@ ENVIRONMENT = ("threads", "precision", "devices")
 _NOT_COMPARED = ("slots", "optimizer", "norm", "objective", "adaptation", "timeout_seconds", "diagnostics")
 
 
-def compare(method_spec: TrialSpec, baseline_spec: TrialSpec) -> tuple[tuple[str, ...], str | None]:
+def compare(
+    method_spec: TrialSpec, baseline_spec: TrialSpec, own: tuple[TrialSpec, TrialSpec] | None = None
+) -> tuple[tuple[str, ...], str | None]:
     """What two trials' contents differ in beyond the one thing that a claim is about, and whether that forbids it.
 
     The one thing is the slot that differs (its method, or hyper-parameters of one method), or, where no slot
     differs, the only recipe, data or model key that does. Hyper-parameters that two methods of a slot share are
     expected to be equal. Unequal budgets (steps, epochs, batch, data) or environments (threads, precision) forbid
     the comparison unless they are that one thing.
+
+    Where gains are compared, ``own`` are the baselines of both: what they differ in likewise (smaller batches, other
+    holes) is what the claim is about, and is in both of its sides.
     """
     method, baseline = method_spec.to_json(), baseline_spec.to_json()
     slots = _slots(method["slots"], baseline["slots"])
-    keys = _differing_keys(method, baseline)
+    likewise = {} if own is None else _differing_keys(own[0].to_json(), own[1].to_json())
+    keys = {name: pair for name, pair in _differing_keys(method, baseline).items() if likewise.get(name) != pair}
     before, after = set(baseline["prerequisites"]), set(method["prerequisites"])
     extra = [f"prerequisite {name}: {'only the method' if name in after else 'only the baseline'}"
              for name in sorted(before ^ after)]  # fmt: skip

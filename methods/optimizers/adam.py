@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from methods.cards import Choice, MethodCard, Uniform
+from methods.optimizers.fused import fused
 
 
 def adam(
@@ -32,7 +33,8 @@ def adam(
     Raises:
         ValueError: torch refuses an option.
     """
-    return torch.optim.Adam(params, lr, (betas[0], betas[1]), eps, weight_decay, **options)
+    own = {"lr": lr, "betas": (betas[0], betas[1]), "eps": eps, "weight_decay": weight_decay}
+    return fused(torch.optim.Adam, params, {**own, **options})
 
 
 CARD = MethodCard(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from methods.cards import Choice, MethodCard, Uniform
+from methods.optimizers.fused import fused
 
 
 def adamw(
@@ -26,7 +27,8 @@ def adamw(
     Raises:
         ValueError: torch refuses an option.
     """
-    return torch.optim.AdamW(params, lr, (betas[0], betas[1]), eps, weight_decay, **options)
+    own = {"lr": lr, "betas": (betas[0], betas[1]), "eps": eps, "weight_decay": weight_decay}
+    return fused(torch.optim.AdamW, params, {**own, **options})
 
 
 CARD = MethodCard(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from methods.cards import Choice, MethodCard, Uniform
+from methods.optimizers.fused import has_kernel
 from methods.optimizers.projection import Rule, decide, is_eligible, measure, per_row, refuse_unsupported, validate_rule
 
 
@@ -46,7 +47,8 @@ class AdamWMatchedNorms(torch.optim.AdamW):
         delta: float = 0.1,
         wd_ratio: float = 0.1,
     ) -> None:
-        super().__init__(params, lr, (betas[0], betas[1]), eps, weight_decay)
+        given = list(params)
+        super().__init__(given, lr, (betas[0], betas[1]), eps, weight_decay, fused=has_kernel(given) or None)
         own = {"delta": delta, "wd_ratio": wd_ratio}
         self.defaults.update(own)
         for group in self.param_groups:

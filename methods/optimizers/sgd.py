@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from methods.cards import Choice, MethodCard, Uniform
+from methods.optimizers.fused import fused
 
 
 def sgd(
@@ -34,7 +35,8 @@ def sgd(
     Raises:
         ValueError: torch refuses an option.
     """
-    return torch.optim.SGD(params, lr, momentum, dampening, weight_decay, nesterov, **options)
+    own = {"lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay, "nesterov": nesterov}
+    return fused(torch.optim.SGD, params, {**own, **options})
 
 
 CARD = MethodCard(

@@ -296,6 +296,25 @@ def test_torch_baselines_share_our_default_decay() -> None:
     assert isinstance(sgd(parameters(), lr=0.1), torch.optim.SGD)
 
 
+def test_torch_baselines_take_their_fused_kernel_where_it_applies() -> None:
+    """Where it does not, or a form is asked for, they are built as torch builds them; the numbers are the same."""
+    for build, options in ((adam, {"lr": 1e-2}), (adamw, {"lr": 1e-2}), (sgd, {"lr": 1e-2, "momentum": 0.9})):
+        fast, plain = parameters(), parameters()
+        quick, usual = (
+            build(fast, weight_decay=0.1, **options),
+            build(plain, weight_decay=0.1, foreach=False, **options),
+        )
+        for step in range(5):
+            set_gradients([fast, plain], step)
+            quick.step()
+            usual.step()
+        assert quick.defaults["fused"]
+        assert not usual.defaults["fused"]
+        assert largest(fast, plain) < 1e-6
+        complex_ = [nn.Parameter(torch.ones(3, dtype=torch.complex64))]
+        assert not build(complex_, **options).defaults["fused"]
+
+
 def test_sgdp_dampens_the_first_step() -> None:
     for nesterov, expected in ((False, 0.3), (True, 1 + 0.9 * 0.3)):
         w = [nn.Parameter(torch.zeros(3))]

@@ -110,3 +110,29 @@ def test_a_json_schema_for_editors(capsys: pytest.CaptureFixture[str]) -> None:
     schema = json.loads(capsys.readouterr().out)
     assert "arms" in schema["properties"]
     assert schema["additionalProperties"] is False
+
+
+def test_suites_of_one_command_share_its_executor(
+    tiny: Path, database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from harness.execute import session
+    from harness.execute.executors import ExecutorOptions, InlineExecutor
+
+    told: list[str] = []
+
+    class Counted(InlineExecutor):
+        def __init__(self, options: ExecutorOptions | None = None) -> None:
+            told.append("made")
+            super().__init__(options)
+
+        def shutdown(self) -> None:
+            told.append("ended")
+            super().shutdown()
+
+    monkeypatch.setattr(session, "EXECUTORS", {"inline": Counted})
+    other = tiny.with_name("other.yaml")
+    text = tiny.read_text().replace("suite: tiny", "suite: other").replace("tiny-better", "other-better")
+    other.write_text(text.replace("steps: 20", "steps: 21"))
+    assert run_main(["run", str(tiny), str(other), "--executor", "inline", "--no-report", "--quiet"]) == 0
+    assert told == ["made", "ended"]
+    assert "other-better" in capsys.readouterr().out
