@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--budget", type=click.IntRange(min=1), required=True, metavar="N", help="Configurations of each arm.")
 @shared.scale_option()
 @click.option("--sampler", type=click.Choice(["random", "tpe", "gp", "grid"]), help="[default: the suite's]")
-@click.option("--pruner", type=click.Choice(["none", "median", "wilcoxon", "hyperband"]), help="[default: the suite's]")
+@click.option("--pruner", type=click.Choice(["none", "median", "wilcoxon", "hyperband", "curve"]), help="[default: the suite's]")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds of a configuration.")
 @click.option("--fresh", type=click.IntRange(min=2), metavar="N", help="Seeds of the comparison at the end.")
 @shared.override_option

@@ -100,7 +100,7 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
         except BaseException:
             _end(owner, result, "cancelled")
             raise
-        owner.flush()
+        result.failures += [("the database", f"it did not take an event: {told}") for told in owner.refused()]
         with open_reader(request.database) as reader:
             sequential = request.selection.cap is not None
             judgement = judge_protocols(suite, result.plan, reader, request.selection, sequential=sequential)

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from harness import registry
 from harness.data.checksums import sha256_of
 from harness.data.folders import check_folders
 from harness.data.locate import require_data, require_model_files, weights_file
+from harness.data.roots import data_root
 from harness.errors import MissingDataError
 from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
@@ -20,6 +22,7 @@ from harness.plan.planning import Plan, Trial, sources_of
 from harness.registry.user_methods import UserMethod
 from harness.store import Outcome, Owner, StorePaths
 from harness.store.events import PlannedEvent
+from harness.trial.runtime import Pruning
 from harness.trial.saved import has_product
 
 
@@ -134,11 +137,13 @@ class Session:
         return stored
 
     def run(
-        self, plan: Plan, stored: Mapping[str, str], forced: ForcedTrials | None = None
-    ) -> Iterator[tuple[Job, Outcome]]:
+        self, plan: Plan, stored: Mapping[str, str], forced: ForcedTrials | None = None,
+        pruning: Mapping[str, Pruning] | None = None,
+    ) -> Iterator[tuple[Job, Outcome]]:  # fmt: skip
         """Journal a plan and run what is not ``stored``; yields each trial's last outcome as it comes in.
 
-        ``forced``: the trials that have a result and are not among the ``stored``.
+        ``forced``: the trials that have a result and are not among the ``stored``. ``pruning``: trials that may be ended
+        within their training.
 
         Raises:
             HarnessError: the executor cannot be had.
@@ -148,6 +153,8 @@ class Session:
             record: Recorder = self.owner.record
             if forced is not None:
                 jobs, record = [forced.job(job) for job in jobs], forced.record
+            if pruning:
+                jobs = [replace(job, pruning=pruning.get(job.trial_id)) for job in jobs]
             self._dispatcher = self._dispatching(jobs, record, self.watch)
             for job, outcome in self._dispatcher.outcomes():
                 self._ran.add(job.trial_id)
@@ -215,7 +222,8 @@ def job_of(trial: Trial, request: SessionRequest, folder: Path, stored: Mapping[
     timeout = float(trial.spec.recipe["timeout_seconds"])
     products = products_of(trial, request.artifacts, stored)
     job = Job(trial.trial_id, trial.label, trial.spec, folder, timeout_seconds=timeout, prerequisites=products)
-    return replace(job, own_methods=request.own_methods)
+    code = "" if registry.entry("task", trial.spec.task).card.program else trial.fingerprint
+    return replace(job, own_methods=request.own_methods, code=code, data=data_root().absolute())
 
 
 def products_of(trial: Trial, artifacts: Path, stored: Mapping[str, str] | None = None) -> dict[str, Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -16,6 +17,8 @@ from harness.execute.environment import environment_id
 from harness.execute.memory import peak_memory_bytes
 from harness.registry.user_methods import UserMethod, register
 from harness.store.outcome import Outcome
+from harness.trial.result import Score
+from harness.trial.runtime import PrunedError, Pruning
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import Status
 
@@ -26,7 +29,8 @@ class Job:
 
     ``prerequisites`` has the folders of products by name; ``needs`` the trials that must end before this one begins;
     ``keep_product`` says that others start from its weights. ``own_methods`` are registered
-    again in the worker's process.
+    again in the worker's process. ``code`` is the fingerprint that its identity is made of (empty: not to be compared),
+    ``data`` where the run's machine has its data (None: where this one has them). ``pruning`` may end it early.
     """
 
     trial_id: str
@@ -39,6 +43,9 @@ class Job:
     needs: tuple[str, ...] = ()
     keep_product: bool = False
     own_methods: tuple[UserMethod, ...] = ()
+    code: str = ""
+    data: Path | None = None
+    pruning: Pruning | None = None
 
     @property
     def threads(self) -> int:
@@ -59,6 +66,9 @@ def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
     began, cpu, counters = time.perf_counter(), time.process_time(), energy.reading()
     try:
         outcome = _train(job, beat, stop_at_deadline)
+    except PrunedError as error:
+        scores = () if job.pruning is None else (Score("validation", job.pruning.metric, error.value),)
+        outcome = Outcome(job.trial_id, Status.CANCELLED, device="", error=str(error), results=scores)
     except OutOfTimeError as error:
         outcome = Outcome(job.trial_id, Status.TIMEOUT, device="", error=_message(error))
     except Exception as error:
@@ -68,6 +78,7 @@ def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
         attempts=job.attempt,
         started_at=started_at,
         environment_id=environment_id(),
+        node=platform.node(),
         wall_seconds=time.perf_counter() - began,
         cpu_seconds=time.process_time() - cpu,
         # An upper bound of the trial's own where workers are reused.
@@ -88,7 +99,10 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
     beat(0, 0, math.nan)  # the watchdog's clock begins here, after the imports
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     until = time.monotonic() + job.timeout_seconds if stop_at_deadline else math.inf
-    runtime = Runtime(job.folder, device, registry.load, data_root(), beat, until, job.prerequisites, job.keep_product)
+    data = job.data or data_root()
+    runtime = Runtime(
+        job.folder, device, registry.load, data, beat, until, job.prerequisites, job.keep_product, pruning=job.pruning
+    )
     if registry.entry("task", job.spec.task).card.program:
         ended = registry.load("task", job.spec.task).target(job.spec, runtime)
     else:

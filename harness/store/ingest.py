@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import heapq
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from harness.store import hygiene_events as hygiene_events  # its kinds register themselves
@@ -36,6 +36,7 @@ class _Entry(NamedTuple):
     end: int
     size: int
     content: dict[str, Any] | None
+    damage: str = ""
 
 
 def counters(connection: DuckDBPyConnection) -> dict[str, int]:
@@ -46,6 +47,23 @@ def counters(connection: DuckDBPyConnection) -> dict[str, int]:
 def behind(journal: Path, counted: dict[str, int]) -> list[Segment]:
     """Segments that hold more than was ingested."""
     return [segment for segment in segments(journal) if segment.behind(counted.get(segment.name, 0))]
+
+
+REFUSED = ("rejected", "unreadable")
+"""Kinds of rows of ``events`` that stand for lines that were set aside."""
+
+
+def refused_events(
+    connection: DuckDBPyConnection, segment: str | None = None, kinds: Sequence[str] = REFUSED
+) -> list[str]:
+    """Lines that were set aside, of one segment or of all: what each was, where it stands, and why."""
+    sql = """
+        SELECT concat(coalesce(detail->>'kind', 'a line'), ' (', detail->>'segment', ', byte ', detail->>'end', '): ',
+                      detail->>'reason')
+        FROM events WHERE list_contains($kinds, kind) AND ($segment IS NULL OR detail->>'segment' = $segment)
+        ORDER BY detail->>'segment', CAST(detail->>'end' AS BIGINT)
+    """
+    return [text for (text,) in connection.execute(sql, {"segment": segment, "kinds": list(kinds)}).fetchall()]
 
 
 def ingest(connection: DuckDBPyConnection, journal: Path, seconds: float | None = None) -> bool:
@@ -71,7 +89,7 @@ def _entries(segment: Segment, offset: int) -> Iterator[_Entry]:
             told = line.content.get("at") if line.content else None
             # Inside a segment the order of lines rules, whatever the clock did meanwhile.
             at = max(at, told) if isinstance(told, str) else at
-            yield _Entry(at, segment.name, line.end, line.end - offset, line.content)
+            yield _Entry(at, segment.name, line.end, line.end - offset, line.content, line.damage)
             offset = line.end
 
 
@@ -113,7 +131,7 @@ def _ingest_batch(connection: DuckDBPyConnection, entries: list[_Entry]) -> None
 
 
 def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str | None = None) -> None:
-    events = [_tried(_read, entry.content) if reason is None else reason for entry in entries]
+    events = [_tried(_read, entry) if reason is None else reason for entry in entries]
     connection.execute("BEGIN")
     try:
         rows = PendingRows(connection, [event for event in events if isinstance(event, Event)])
@@ -129,8 +147,8 @@ def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str
         raise
 
 
-def _read(content: dict[str, Any] | None) -> Event | str:
-    return "not a JSON object" if content is None else read_event(content)
+def _read(entry: _Entry) -> Event | str:
+    return entry.damage if entry.content is None else read_event(entry.content)
 
 
 def _tried(call: Callable[[A], T], given: A) -> T | str:

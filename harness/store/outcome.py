@@ -23,6 +23,7 @@ class Outcome:
     Attributes:
         attempts: which attempt it was, from 1.
         started_at: ISO text in UTC.
+        node: the name of the machine.
         error: the message of a failure, or why the trial diverged.
         results: final numbers; with ``series`` and ``artifacts`` stored only where the status is final.
         wall_seconds: of the trial alone; ``cpu_seconds``: of its process, all threads together.
@@ -37,6 +38,7 @@ class Outcome:
     started_at: str | None = None
     environment_id: str | None = None
     device: str | None = None
+    node: str | None = None
     error: str | None = None
     results: tuple[Score, ...] = ()
     series: tuple[MetricSeries, ...] = ()

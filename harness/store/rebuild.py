@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from harness.store.encoding import stamp
 from harness.store.errors import StoreError
 from harness.store.forgotten import MOVED
-from harness.store.ingest import counters, ingest
+from harness.store.ingest import counters, ingest, refused_events
 from harness.store.journal import Segment, segments
 from harness.store.locking import keeping_out, looking, writing
 from harness.store.paths import StorePaths
@@ -26,6 +26,8 @@ from harness.store.tables import TABLES
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+TOLD = 20
+"""Damaged lines of a segment that are told one by one."""
 _FINISHED = f"SELECT trial_id FROM trials WHERE {IS_FINAL}"
 
 
@@ -64,6 +66,7 @@ def rebuild(database: str | os.PathLike[str], *, force: bool = False) -> Rebuilt
         StoreHeldError: a foreign process has the file open.
     """
     paths = StorePaths.of(database)
+    paths.check()
     found = segments(paths.journal)
     if not found:
         raise StoreError(f"there is no journal in {paths.journal}: nothing to make {paths.database} from")
@@ -135,6 +138,7 @@ def check(database: str | os.PathLike[str]) -> list[StoreProblem]:
         StoreError: there is no such database, or a foreign process holds it.
     """
     paths = StorePaths.of(database)
+    paths.check()
     if not paths.database.is_file():
         raise StoreError(f"there is no database at {paths.database}; name another with --db or HARNESS_DB")
     problems = _damages(segments(paths.journal))
@@ -158,6 +162,7 @@ def _check_copy(paths: StorePaths, copy: StorePaths, fresh: StorePaths) -> list[
             problems = _check_counters(connection, paths)
             _ingest_alike(connection, paths.journal, fresh)
             problems += _check_orphans(connection)
+            problems += _check_refused(connection)
             problems += _compare(connection, fresh)
             return problems
     except duckdb.Error as error:
@@ -201,14 +206,17 @@ def _damages(found: list[Segment]) -> list[StoreProblem]:
     """What is wrong with segments. A torn last line of a plain one is not: nobody was told it was written."""
     problems = []
     for segment in found:
+        told: list[str] = []
         try:
-            bad = sum(line.content is None for line in segment.lines(strict=True))
+            for place, line in enumerate(segment.lines(strict=True), 1):
+                if line.missing:
+                    told.append(f"{line.missing} lines are missing before line {place}")
+                if line.content is None:
+                    told.append(f"line {place} is not taken in, {line.damage}")
         except (StoreError, EOFError) as error:
-            problems.append(StoreProblem("journal", f"segment {segment.name} cannot be read to its end: {error}"))
-        else:
-            if bad:
-                told = f"segment {segment.name} has {bad} unreadable lines; they are skipped"
-                problems.append(StoreProblem("journal", told))
+            told.append(f"cannot be read to its end: {error}")
+        shown = told[:TOLD] + ([f"and {len(told) - TOLD} more"] if len(told) > TOLD else [])
+        problems += [StoreProblem("journal", f"segment {segment.name}: {one}") for one in shown]
     return problems
 
 
@@ -244,6 +252,13 @@ _COMPARED = {
     **dict.fromkeys(("forgotten.results", "forgotten.metrics"), "FROM {}"),
 }
 """Where rows are compared, not only counted. Which of two equal outcomes came first may differ."""
+
+
+def _check_refused(connection: DuckDBPyConnection) -> list[StoreProblem]:
+    """Events that the tables did not take; lines that are damaged are told with their segment."""
+    refused = refused_events(connection, kinds=("rejected",))
+    shown = refused[:TOLD] + ([f"and {len(refused) - TOLD} more"] if len(refused) > TOLD else [])
+    return [StoreProblem("journal", f"an event was set aside: {one}") for one in shown]
 
 
 def _compare(connection: DuckDBPyConnection, fresh: StorePaths) -> list[StoreProblem]:

@@ -37,6 +37,39 @@ def _unheard(step: int, steps: int, loss: float) -> None:
     """Nobody listens to the heartbeat."""
 
 
+class PrunedError(Exception):
+    """A trial of a sweep is ended within its training: others had a better score at that step."""
+
+    def __init__(self, step: int, value: float, bound: float) -> None:
+        self.step, self.value = step, value
+        super().__init__(f"pruned at step {step}: {value:g} on validation, where half of the others had {bound:g}")
+
+
+@dataclass(frozen=True, slots=True)
+class Pruning:
+    """What a trial's score on validation has to reach as it trains, or the trial is ended.
+
+    Attributes:
+        metric: which score.
+        better: whether it is better ``higher`` or ``lower``.
+        bounds: by the number of steps done.
+    """
+
+    metric: str
+    better: str
+    bounds: Mapping[int, float]
+
+    def look(self, step: int, value: float) -> None:
+        """Judge a score that was reached after ``step`` steps.
+
+        Raises:
+            PrunedError: it is worse than the bound of that step, or no number.
+        """
+        bound = self.bounds.get(step)
+        if bound is not None and not (value >= bound if self.better == "higher" else value <= bound):
+            raise PrunedError(step, value, bound)
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """Where a trial runs.
@@ -51,6 +84,7 @@ class Runtime:
         prerequisites: folders or files of the products that it starts from, by name.
         keep_product: whether another trial starts from its weights.
         checkpoint_seconds: at least so long between two checkpoints.
+        pruning: of a sweep's trial; None: it runs to its end.
     """
 
     folder: Path
@@ -62,3 +96,4 @@ class Runtime:
     prerequisites: Mapping[str, Path] = field(default_factory=dict)
     keep_product: bool = False
     checkpoint_seconds: float = 60.0
+    pruning: Pruning | None = None
