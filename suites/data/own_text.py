@@ -6,7 +6,6 @@ tests, so that no passage is on both sides.
 
 from __future__ import annotations
 
-import gzip
 import json
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +18,7 @@ import numpy as np
 
 from harness.errors import HarnessError, MissingDataError
 from harness.trial.options import option
-from suites.data.archive import missing
+from suites.data.archive import content_of, missing
 from suites.data.cache import cached, checksum
 from suites.data.splitting import shares_of
 from suites.data.types import Array, Text, vocabulary_of
@@ -89,7 +88,7 @@ def text_of(file: Path) -> str:
         HarnessError: it is damaged or not UTF-8.
     """
     try:
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        content = content_of(file)
         return content.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise HarnessError(f"{file} cannot be read as text in UTF-8: {error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import gzip
 import io
 import json
 import zlib
@@ -16,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError, choices
-from suites.data.archive import missing
+from suites.data.archive import content_of, missing
 from suites.data.splitting import SPELLED
 from suites.data.types import Labels
 
@@ -224,7 +223,7 @@ def _csv(file: Path, source: str, separator: str, empty: Sequence[str]) -> tuple
 
 def _text_of(file: Path, source: str) -> str:
     try:
-        content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        content = content_of(file)
         return content.decode("utf-8-sig")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise HarnessError(f"{source}: {file} cannot be read as UTF-8: {error}") from error
