@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import database_option, json_option
+from harness.cli.options import FiniteRange, database_option, json_option
 from harness.cli.terminal import counted, plain, print_table
 from harness.errors import HarnessError
 from harness.store import open_reader
@@ -39,7 +39,7 @@ LONGEST = 60
 @click.argument("first", metavar="RUN")
 @click.argument("second", metavar="RUN")
 @click.option("--metric", help="Only this final metric.")
-@click.option("--regression", type=click.FloatRange(min=0), metavar="SIZE",
+@click.option("--regression", type=FiniteRange(min=0), metavar="SIZE",
               help="Exit code 1 where an arm is worse by more than this in --metric, in its unit.")  # fmt: skip
 @click.option("--better", type=click.Choice(["higher", "lower"]), help="Which way.  [default: as the benchmark says]")
 @click.option("--all", "everything", is_flag=True, help="Mechanisms, trivial predictors, other splits; every change.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
-from harness.cli.options import PATH, format_option
+from harness.cli.options import PATH, FiniteRange, format_option
 from harness.cli.terminal import note, plain, print_table
 from harness.errors import HarnessError
 
@@ -44,7 +44,7 @@ NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %", "agai
 @click.option("--unit", default="", metavar="percent|fraction|…", help="Of the metric; seconds are compared as ratios.")
 @click.option("--primary", multiple=True, metavar="TEST",
               help="A test announced before results, as BENCHMARK/A/B or a part of it; Holm among these.")  # fmt: skip
-@click.option("--smallest", type=click.FloatRange(min=0, min_open=True), metavar="X",
+@click.option("--smallest", type=FiniteRange(min=0, min_open=True), metavar="X",
               help="The smallest effect worth having, in the metric's unit.")  # fmt: skip
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only these rows.")
 @click.option("--arm-column", metavar="COLUMN", help="The column of the arms, where several could be.")

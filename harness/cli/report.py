@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from harness.cli.options import PATH, Chosen, database_option, format_option, selection_options
+from harness.cli.options import PATH, Chosen, FiniteRange, database_option, format_option, selection_options
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def report_command(
 @database_option
 @_out_option
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="[default: a free one]")
-@click.option("--every", type=click.FloatRange(min=1), default=5.0, show_default=True, help="Seconds between looks.")
+@click.option("--every", type=FiniteRange(min=1), default=5.0, show_default=True, help="Seconds between looks.")
 def browse_command(
     suites: tuple[str, ...], chosen: Chosen, database: Path, out: Path | None, port: int, every: float
 ) -> None:

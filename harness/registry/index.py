@@ -100,7 +100,7 @@ def load_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise HarnessError(f"{path} does not run: {type(error).__name__}: {error}") from error
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,23 @@ from harness.suite.yamlfile import Node
 
 Model = TypeVar("Model", bound=BaseModel)
 Reader = Callable[[Path], Node]
+DEEPEST = 50
+MOST_FILES = 10_000
+MOST_NAMES = 1000
+"""Inheritance ends somewhere, and so do arms and benchmarks: what is beyond is a mistake or a trap."""
+
+
+def _reader() -> Reader:
+    """Reads each file once, since many benchmarks share a parent, and ends where files inherit one another for ever."""
+    once = cache(yamlfile.read)
+    left = itertools.count(MOST_FILES, -1)
+
+    def read(path: Path) -> Node:
+        if next(left) <= 0:
+            raise SuiteError([Problem(Place(path, 1, 1), f"inherits: more than {MOST_FILES:,} files are merged")])
+        return once(path)
+
+    return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,19 +133,23 @@ def read_suite(path: Path) -> Suite:
     Raises:
         SuiteError: a file that is no valid suite, benchmark or claims file.
     """
-    read: Reader = cache(yamlfile.read)  # parents that many benchmarks share are parsed once
+    read = _reader()
     return _assembled(path, _inherited(path, read), read)
 
 
 def assembled(node: Node, path: Path) -> Suite:
     """As :func:`read_suite`, of what a file at ``path`` would hold; there need not be one."""
-    read: Reader = cache(yamlfile.read)
+    read = _reader()
     return _assembled(path, _with_parents(path, node, read, (path.resolve(),)), read)
 
 
 def _assembled(path: Path, node: Node, read: Reader) -> Suite:
     node, own_methods = with_own_files(in_full(node), path.parent)
     model = _validate(SuiteFile, node)
+    for part, names in (("arms", model.arms), ("benchmarks", model.benchmarks)):
+        if len(names) > MOST_NAMES:
+            problem = Problem(node.find((part,)), f"{len(names):,} {part}, more than {MOST_NAMES:,}")
+            raise SuiteError([problem])
     if model.ablate:
         node = expand(model, node)
         model = _validate(SuiteFile, node)
@@ -156,6 +178,8 @@ def _inherited(path: Path, read: Reader, seen: tuple[Path, ...] = (), asked: Pla
         real = path.resolve(strict=False)
     except (OSError, RuntimeError) as error:
         raise SuiteError([Problem(asked or Place(path, 1, 1), f"cannot be followed: {error}")]) from error
+    if len(seen) > DEEPEST:
+        raise SuiteError([Problem(asked or Place(path, 1, 1), f"inherits more than {DEEPEST} files deep")])
     if real in seen:
         loop = " → ".join(p.name for p in (*seen[seen.index(real) :], real))
         raise SuiteError([Problem(asked or Place(path, 1, 1), f"inheritance goes round in a circle: {loop}")])
