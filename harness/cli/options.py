@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+
 class FiniteRange(click.FloatRange):
     """A number within limits that is a number, and not endless."""
 

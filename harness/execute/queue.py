@@ -12,7 +12,7 @@ from harness.execute.worker import Job
 class JobQueue:
     """Jobs in the order in which they came, those that wait for others aside.
 
-    A job waits for the trials among its ``needs`` that are themselves queued or running here; others have their product.
+    A job waits for the trials among its ``needs`` that are themselves queued or running here; others have theirs.
     """
 
     def __init__(self) -> None:

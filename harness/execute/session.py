@@ -142,8 +142,8 @@ class Session:
     ) -> Iterator[tuple[Job, Outcome]]:  # fmt: skip
         """Journal a plan and run what is not ``stored``; yields each trial's last outcome as it comes in.
 
-        ``forced``: the trials that have a result and are not among the ``stored``. ``pruning``: trials that may be ended
-        within their training.
+        ``forced``: the trials that have a result and are not among the ``stored``. ``pruning``: trials that may be
+        ended within their training.
 
         Raises:
             HarnessError: the executor cannot be had.

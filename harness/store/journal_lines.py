@@ -1,8 +1,8 @@
 """Lines of the journal: numbered and sealed when they are written, verified whenever they are read.
 
 A sealed line ends with its number in the segment and a checksum over everything before: ``…,"n":12,"sum":"…"}``. A
-flipped byte does not pass, wherever it falls, and a line that is gone leaves a gap in the numbers. Segments say by their
-name that their lines are sealed; those of earlier versions are read as they are.
+flipped byte does not pass, wherever it falls, and a line that is gone leaves a gap in the numbers. Segments say by
+their name that their lines are sealed; those of earlier versions are read as they are.
 """
 
 from __future__ import annotations

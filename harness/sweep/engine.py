@@ -168,8 +168,8 @@ class Search:
     def _bounds(self, arm: str, start: int) -> Pruning | None:
         """What trials of an arm must reach as they train: the median, at each step, of the points of earlier rounds.
 
-        None without four of them that ran to their end. Of rounds alone, so that the same trials are ended whatever order
-        they run in, and after an interruption too.
+        None without four of them that ran to their end. Of rounds alone, so that the same trials are ended whatever
+        order they run in, and after an interruption too.
         """
         if self.tuning.pruner != "curve":
             return None

@@ -121,7 +121,7 @@ def _verified(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(str(path), "pt") as file:
             noted = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: it is no mapping
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
         # Products of earlier versions have no notes at all.
         if noted and noted.get(_CHECKSUM) != _checksum(tensors):
             raise ValueError("its checksum does not fit")

@@ -21,10 +21,10 @@ from reports.data.provenance import provenance
 from reports.data.sql import Row
 from reports.data.suite_results import SuiteResults
 from reports.figures import sweep as figures
+from reports.figures.axis import Mark, axis_of
 from reports.figures.benchmark import ablation_differences
 from reports.figures.figure import Plot
 from reports.figures.heatmaps import factorial_figures
-from reports.figures.axis import Mark, axis_of
 from reports.figures.plain import forests
 from reports.links import sweep_path
 from reports.pages import sentences

@@ -52,8 +52,8 @@ def content_of(path: Path) -> bytes:
 
 def _too_large(name: str, packed: int) -> HarnessError:
     return HarnessError(
-        f"{name} unpacks to more than {_RATIO} times its {packed} bytes: no data are packed so tight; unpack it yourself if "
-        f"it is yours"
+        f"{name} unpacks to more than {_RATIO} times its {packed} bytes: no data are packed so tight; unpack it "
+        f"yourself if it is yours"
     )
 
 

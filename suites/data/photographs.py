@@ -9,7 +9,6 @@ from PIL import Image
 
 from harness.errors import HarnessError
 
-
 MOST_PIXELS = 100_000_000
 NARROWEST = 200
 """Times the shorter side: a strip that is resized by its shorter side would be as many times as large."""

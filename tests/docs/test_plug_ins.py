@@ -27,7 +27,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (source / "rings" / "__init__.py").touch()
     (suite,) = blocks("docs/plug-ins.md", "yaml")
     (target / "rings.yaml").write_text(suite)
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--target", str(target)]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(target),
+    ]
     done = subprocess.run([*pip, str(source)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return target

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,7 +48,8 @@ class Cluster:
         where = ["--address", f"127.0.0.1:{self.port}"] if self.nodes else head
         size = ["--num-cpus", "1", "--num-gpus", str(gpus), "--object-store-memory", str(100 * 2**20)]
         node = subprocess.Popen(
-            [sys.executable, "-m", "ray.scripts.scripts", "start", *where, *size, "--node-ip-address", "127.0.0.1", "--block"],
+            [sys.executable, "-m", "ray.scripts.scripts", "start", *where, *size, "--node-ip-address", "127.0.0.1",
+             "--block"],
             env={**self.environment, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             start_new_session=True,
         )  # fmt: skip
@@ -82,8 +84,8 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    folder = Path(f"/tmp/hc{os.getpid()}")  # noqa: S108: sockets below it have short names only
+def cluster() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="hc"))  # sockets below it have short names only
     made = Cluster(folder)
     try:
         yield made
@@ -175,7 +177,7 @@ def test_each_trial_sees_its_own_gpu(cluster: Cluster, tmp_path: Path) -> None:
     cluster.add(gpus=2)
     cluster.add(gpus=1)
     ended(cluster.run(suite, tmp_path / "gpus.duckdb", "--seeds", "4"))
-    assert {value for value in numbers(tmp_path / "gpus.duckdb").values()} <= {0.0, 1.0}
+    assert set(numbers(tmp_path / "gpus.duckdb").values()) <= {0.0, 1.0}
 
 
 def test_a_node_with_other_code_is_refused(cluster: Cluster, slow: Path, tmp_path: Path) -> None:
@@ -195,7 +197,8 @@ def test_a_node_with_other_code_is_refused(cluster: Cluster, slow: Path, tmp_pat
 def test_a_plain_run_leaves_a_ray_that_runs_here_alone(cluster: Cluster, slow: Path, tmp_path: Path) -> None:
     head = cluster.add()
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", str(slow), "--no-report", "--quiet", "--db", str(tmp_path / "h.duckdb")],
+        [sys.executable, "-m", "harness", "run", str(slow), "--no-report", "--quiet", "--db",
+         str(tmp_path / "h.duckdb")],
         env={**cluster.environment, "RAY_ADDRESS": f"127.0.0.1:{cluster.port}"}, capture_output=True, text=True,
         timeout=200, check=False,
     )  # fmt: skip

@@ -133,8 +133,7 @@ class RayExecutor:
     def _start(self, address: str | None) -> None:
         if os.environ.get("RAY_AUTH_MODE", "token").lower() == "disabled":
             raise HarnessError(
-                "RAY_AUTH_MODE=disabled: whoever reaches Ray's ports could run code here as you; unset it, or set it to "
-                "token"
+                "RAY_AUTH_MODE=disabled: whoever reaches Ray's ports could run code here as you; unset it"
             )
         os.environ["RAY_AUTH_MODE"] = "token"
         # "local": never a cluster that happens to run on this machine; that one is joined by --address alone.
@@ -214,8 +213,14 @@ class RayExecutor:
             return outcome
         except exceptions.OutOfMemoryError as error:
             told = f"out of memory: the worker was ended: {str(error).splitlines()[0]}"
-        except (exceptions.WorkerCrashedError, exceptions.TaskCancelledError, exceptions.RayActorError,
-                exceptions.NodeDiedError, exceptions.LocalRayletDiedError, exceptions.ObjectLostError) as error:  # fmt: skip
+        except (
+            exceptions.WorkerCrashedError,
+            exceptions.TaskCancelledError,
+            exceptions.RayActorError,
+            exceptions.NodeDiedError,
+            exceptions.LocalRayletDiedError,
+            exceptions.ObjectLostError,
+        ) as error:
             told = f"the worker process died: {type(error).__name__}"
             if job.trial_id in self._cancelled:
                 self._cancelled.discard(job.trial_id)

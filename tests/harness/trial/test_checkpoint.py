@@ -17,12 +17,12 @@ import torch
 
 from harness import registry
 from harness.data.roots import data_root
+from harness.errors import MissingDataError
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
 from harness.trial.loop import train
 from harness.trial.result import TrainingResult
 from harness.trial.runtime import Runtime
-from harness.errors import MissingDataError
 from harness.trial.saved import (
     CHECKPOINT,
     PRODUCT,
