@@ -2,8 +2,9 @@
 
     pytest tests/performance/test_trial_overhead.py -m slow -s
 
-``first``: seconds from the command to its first result. ``a trial``: milliseconds between the first result and the last,
-a trial. ``command``: processor seconds of the command's own process, a trial; workers and Ray's daemons are not in it.
+``first``: seconds from the command to its first result. ``a trial``: milliseconds between the first result and the
+last, a trial. ``command``: processor seconds of the command's own process, a trial; workers and Ray's daemons are not
+in it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Runs killed at random moments, of which nothing may be lost: a few kills in the gate, hundreds with ``--slow``.
 
-An episode is a suite of 24 short trials on a database of its own, started again until it is complete. What is killed is
-drawn: the command alone, its whole process group, a worker, Ray's raylet or its control store; or everything is
-stopped for a while and goes on. After each blow every finished trial must still be in the journal, once; after each episode the
-database must be sound and its numbers those of an undisturbed run, to the last bit.
+An episode is a suite of 24 short trials on a database of its own, started again until it is complete. What is killed
+is drawn: the command alone, its whole process group, a worker, Ray's raylet or its control store; or everything is
+stopped for a while and goes on. After each blow every finished trial must still be in the journal, once; after each
+episode the database must be sound and its numbers those of an undisturbed run, to the last bit.
 
     HARNESS_SOAK_KILLS=300 pytest tests/soak -m slow -s
 """

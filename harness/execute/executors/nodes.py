@@ -1,8 +1,8 @@
 """Whether every machine of a cluster is fit for a run, asked of each before anything runs.
 
 A fit node has the data, shares the folder of results (products and checkpoints of one node are read by another), and
-has the very code and versions that the trials' identities are made of. A node that joins later, or whose files change, is
-caught by each of its trials (:func:`unfit_for`).
+has the very code and versions that the trials' identities are made of. A node that joins later, or whose files change,
+is caught by each of its trials (:func:`unfit_for`).
 """
 
 from __future__ import annotations
