@@ -60,7 +60,7 @@ Beat = Callable[[int, int, float], None]
 def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
     """Run a trial in this process.
 
-    Nothing is raised but KeyboardInterrupt and SystemExit: an error is an outcome (``failed``, ``timeout``).
+    Nothing is raised but KeyboardInterrupt: an error is an outcome (``failed``, ``timeout``), and so is ``sys.exit``.
     """
     started_at = datetime.now(UTC).replace(tzinfo=None).isoformat()
     began, cpu, counters = time.perf_counter(), time.process_time(), energy.reading()
@@ -71,7 +71,9 @@ def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
         outcome = Outcome(job.trial_id, Status.CANCELLED, device="", error=str(error), results=scores)
     except OutOfTimeError as error:
         outcome = Outcome(job.trial_id, Status.TIMEOUT, device="", error=_message(error))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         outcome = Outcome(job.trial_id, Status.FAILED, device="", error=_message(error))
     return replace(
         outcome,
@@ -120,11 +122,25 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
     )
 
 
-def _message(error: Exception) -> str:
+LONGEST = 4000
+"""Characters of an error's text that are kept."""
+
+
+def _text_of(error: BaseException) -> str:
+    """What an error says, within limits; one whose text cannot be made says so."""
+    try:
+        text = str(error)
+    except Exception as other:
+        return f"(its text cannot be made: {type(other).__name__})"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+
+
+def _message(error: BaseException) -> str:
     """The error with the place in our code where it came up; out of memory says so first."""
     kind = type(error).__name__
-    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or "not enough memory" in str(error):
+    text = _text_of(error)
+    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or "not enough memory" in text:
         kind = f"out of memory: {kind}"
     frames = traceback.extract_tb(error.__traceback__)
     where = "".join(f"\n  {Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in frames[-6:])
-    return f"{kind}: {error}{where}"
+    return f"{kind}: {text}{where}"

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import platform
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import psutil
 
 OBJECT_STORE_BYTES = 256 * 2**20
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 DAEMONS = ("raylet", "gcs_server")
 RESTARTS = 3
 """How often Ray is started again in one command where its daemons die."""
@@ -227,7 +229,7 @@ class RayExecutor:
                 status, told = Status.CANCELLED, "ended by the owner"
         except exceptions.RayError as error:
             told, crashed = f"{type(error).__name__}: {str(error).splitlines()[0]}", False
-        return Outcome(job.trial_id, status, job.attempt, error=told, crashed=crashed)
+        return Outcome(job.trial_id, status, job.attempt, error=_COLOURS.sub("", told), crashed=crashed)
 
     def progress(self) -> list[Progress]:
         """The newest heartbeats; empty while the actor is busy, whose answer is then taken the next time."""
