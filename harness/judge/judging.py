@@ -67,7 +67,7 @@ class ExaminedClaim:
 
 
 def moment_after(reader: Queries, suite: str) -> datetime:
-    """Now, or just after the suite's newest verdict where that was made under a clock that was ahead: the last is last."""
+    """Now, or just after the suite's newest verdict where a clock that was ahead made that: the last is the last."""
     now = datetime.now(UTC).replace(tzinfo=None)
     newest = reader.query("SELECT max(judged_at) FROM verdicts WHERE suite = ?", [suite]).rows[0][0]
     return now if newest is None or newest < now else newest + timedelta(microseconds=1)
