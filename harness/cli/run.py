@@ -183,6 +183,7 @@ def _show_plan(
     from harness.cli.terminal import counted, note, print_table
     from harness.plan.estimate import estimate
     from harness.plan.planning import make_plan
+    from harness.preflight.known import step_costs
     from harness.results.listing import measured_costs
     from harness.suite.warnings import untuned_arms
     from harness.sweep.planned import tuned_cells
@@ -190,6 +191,8 @@ def _show_plan(
     plan = make_plan(suite, selection)
     cells = tuned_cells(suite, plan, selection.overrides) if tuned else []
     measured = measured_costs(plan, database, [trial for cell in cells for trial in cell.known])
+    stepped = step_costs(plan, suite.own_methods, measured.core_seconds.keys())[0]
+    measured = replace(measured, stepped=stepped)
     cost = estimate(plan, replace(measured, stored=frozenset()) if force else measured)
     warnings = [arm.message for arm in untuned_arms(suite, plan.scale) if (arm.benchmark, arm.arm) in plan.cells]
     if as_json:
@@ -214,7 +217,8 @@ def _show_plan(
             note(f"{name}: its results come from elsewhere; 'harness import FILE --suite {suite.path}' takes them in")
     click.echo(
         f"{counted(len(cost.cells), 'cell')}, {counted(cost.trials, 'trial')}, {cost.reused} stored already; "
-        f"about {cost.core_seconds:.0f} core-seconds to run" + (" (~: a guess)" if cost.guessed else "")
+        f"about {cost.core_seconds:.0f} core-seconds to run"
+        + (" (~: a guess; 'harness preflight' takes a step of each)" if cost.guessed else "")
     )
     if cells:
         _show_tuned([_tuned_row(cell, measured, plan.scale) for cell in cells])

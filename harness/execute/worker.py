@@ -13,6 +13,7 @@ from pathlib import Path
 
 from harness.errors import OutOfTimeError
 from harness.execute import energy
+from harness.execute.children import ending_children
 from harness.execute.environment import environment_id
 from harness.execute.memory import peak_memory_bytes
 from harness.registry.user_methods import UserMethod, register
@@ -65,7 +66,8 @@ def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
     started_at = datetime.now(UTC).replace(tzinfo=None).isoformat()
     began, cpu, counters = time.perf_counter(), time.process_time(), energy.reading()
     try:
-        outcome = _train(job, beat, stop_at_deadline)
+        with ending_children():
+            outcome = _train(job, beat, stop_at_deadline)
     except PrunedError as error:
         scores = () if job.pruning is None else (Score("validation", job.pruning.metric, error.value),)
         outcome = Outcome(job.trial_id, Status.CANCELLED, device="", error=str(error), results=scores)
