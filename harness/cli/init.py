@@ -40,7 +40,15 @@ def init_command(
 ) -> None:  # fmt: skip
     """Write a first suite of your own, for a script or a folder of images; for a table, say the command."""
     from harness.suite import load_suite
-    from harness.suite.starting import FOLDER_ARMS, Start, checked_arms, flags_of, for_folder, for_script, suite_name
+    from harness.suite.starting import (
+        FOLDER_ARMS,
+        FirstSuite,
+        checked_arms,
+        flags_of,
+        for_folder,
+        for_script,
+        suite_name,
+    )
 
     if sum(one is not None for one in (script, folder, table)) > 1:
         raise HarnessError("one of --script, --data and --table")
@@ -61,11 +69,12 @@ def init_command(
         named = arms or tuple(_ask("The arms, baseline first", None, (), "--arm A --arm B").replace(",", " ").split())
         metric = metric or _ask("The metric that it reports", "accuracy", (), "--metric M")
         better = better or _better(metric)
-        start = Start(suite_name(file), checked_arms(named), metric, better, unit, seeds, option)
+        start = FirstSuite(suite_name(file), checked_arms(named), metric, better, unit, seeds, option)
         text = for_script(script, start, file.resolve().parent)
     else:
         assert folder is not None
-        start = Start(suite_name(file), checked_arms(arms or FOLDER_ARMS), "top1-accuracy", "higher", "percent", seeds)
+        chosen = checked_arms(arms or FOLDER_ARMS)
+        start = FirstSuite(suite_name(file), chosen, "top1-accuracy", "higher", "percent", seeds)
         text = for_folder(folder, start)
     file.write_text(text, encoding="utf-8")
     load_suite(file)  # what this writes is valid, or says where it is not

@@ -61,7 +61,7 @@ def judge_command(file: Path, table: str | None, out: Path | None, page: bool, f
     FILE is CSV, TSV, JSON lines, Parquet, or a DuckDB or SQLite file. Nothing is trained and nothing is stored.
     """
     from harness.results.table_file import read_table
-    from harness.results.table_scores import TableReading
+    from harness.results.table_layout import TableReading
     from harness.results.table_verdicts import Asked, verdicts_of
 
     where = tuple(_filter(text) for text in given["where"])

@@ -11,7 +11,7 @@ from harness.plan.planning import Selection, arms_of
 from harness.registry.user_methods import UserMethod, register, user_method
 from harness.suite import Suite
 from harness.suite.cells import setting
-from harness.suite.models import Arm, Comparison
+from harness.suite.models import Arm, OwnComparison
 
 
 def user_arm(text: str) -> tuple[str, Arm, UserMethod]:
@@ -57,7 +57,7 @@ def compared(suite: Suite, selection: Selection, against: Sequence[str]) -> Suit
     claims, facts = list(suite.model.claims), dict(suite.facts)
     for arm in selection.added_arms:
         for metric, names in _measured(suite, selection, against).items():
-            asked = Comparison(arm=arm, against=list(against), metric=metric, benchmarks=names, scope="each")
+            asked = OwnComparison(arm=arm, against=list(against), metric=metric, benchmarks=names, scope="each")
             for binding in asked.bindings(names):
                 known = suite.benchmarks[names[0]].model.metrics[metric]
                 own = binding.model_copy(update={"id": f"{binding.id}-{metric}"})

@@ -105,7 +105,7 @@ def paper_tables(reader: Queries, wanted: ResultFilter) -> list[PaperTable]:
             here = [one for one in results if (one.suite, one.scale, one.protocol) == (suite, scale, protocol)]
             asked = [one for one in trials if (one.suite, one.scale, one.protocol) == (suite, scale, protocol)]
             current = _current([one for one in beside if (one.suite, one.scale) == (suite, scale)], protocol)
-            gathered = _Gathered(reader, here, asked, runs, marks_of(reader, suite, scale, protocol), current)
+            gathered = _CellScores(reader, here, asked, runs, marks_of(reader, suite, scale, protocol), current)
             for metric in gathered.metrics(wanted.metric):
                 parts = (EVERY,) if wanted.arms else ("", ABLATIONS)
                 made += [table for part in parts if (table := gathered.table(metric, part)) is not None]
@@ -125,7 +125,7 @@ def _current(trials: Sequence[CellTrial], protocol: str) -> dict[tuple[str, str]
 
 
 @dataclass(slots=True)
-class _Gathered:
+class _CellScores:
     """The results and trials of one suite, scale and protocol."""
 
     reader: Queries

@@ -16,7 +16,8 @@ from harness.judge.correction import correction_name
 from harness.judge.rows import VerdictRow
 from harness.results.headlines import replication_sentence
 from harness.results.table_file import ResultTable, as_text, table_of
-from harness.results.table_scores import TableReading, read_scores, with_benchmark
+from harness.results.table_layout import TableReading
+from harness.results.table_scores import read_scores, with_benchmark
 from harness.vocabulary import Verdict
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def verdicts_of(given: Any, reading: TableReading, asked: Asked | None = None) -
     )  # fmt: skip
 
 
-class TableOptions(TypedDict, total=False):
+class ComparisonOptions(TypedDict, total=False):
     """What else may be asked of a table.
 
     Attributes:
@@ -218,7 +219,7 @@ def judge_table(
     against: str | Sequence[str],
     metric: str,
     pair: str | None = None,
-    **options: Unpack[TableOptions],
+    **options: Unpack[ComparisonOptions],
 ) -> TableVerdicts:
     """Judge a table of results: does the method beat what it is held against?
 
@@ -229,14 +230,14 @@ def judge_table(
         method: the arm that should be better, or several; ``against`` what each is held against.
         metric: as the table names it.
         pair: the column that pairs results; None: ``seed``, ``fold`` or the like.
-        options: as ``TableOptions``.
+        options: as ``ComparisonOptions``.
 
     Raises:
         HarnessError: the table does not say what is asked, or leaves a doubt that an argument can settle.
     """
     for name in options:
-        if name not in TableOptions.__annotations__:
-            raise HarnessError(f"no option '{name}'; {choices(TableOptions.__annotations__, name)}")
+        if name not in ComparisonOptions.__annotations__:
+            raise HarnessError(f"no option '{name}'; {choices(ComparisonOptions.__annotations__, name)}")
     filters = tuple((str(column), as_text(value)) for column, value in options.get("where", {}).items())
     reading = TableReading(
         _names(method), _names(against), metric, pair, _names(options.get("by", ())), options.get("arm_column"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from harness.errors import HarnessError, choices
-from harness.results.diff import find_run
+from harness.results.stored_runs import find_run
 from harness.store import Owner, Reader, open_reader
 from harness.store.hygiene_events import TaggedEvent
 

@@ -38,7 +38,6 @@ class Outcome:
     started_at: str | None = None
     environment_id: str | None = None
     device: str | None = None
-    node: str | None = None
     error: str | None = None
     results: tuple[Score, ...] = ()
     series: tuple[MetricSeries, ...] = ()
@@ -47,6 +46,7 @@ class Outcome:
     cpu_seconds: float | None = None
     peak_memory_mb: float | None = None
     joules: Mapping[str, float] = field(default_factory=dict)
+    node: str | None = None
     crashed: bool = False
 
     def score(self, split: str, metric: str) -> float | None:

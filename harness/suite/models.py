@@ -306,7 +306,7 @@ class Intervention(Strict):
         )  # fmt: skip
 
 
-class Comparison(Strict):
+class OwnComparison(Strict):
     """A question of one's own: is the arm better than each of ``against``? No paper says so, and no number is printed.
 
     Each of ``against`` is a test of its own, on each benchmark; ``jointly``: the arm must be above all of them.
@@ -380,7 +380,7 @@ class SuiteFile(Strict):
     benchmarks: Annotated[dict[Name, UsedBenchmark], Field(min_length=1)]
     claims: list[Binding] = []
     interventions: list[Intervention] = []
-    compare: list[Comparison] = []
+    compare: list[OwnComparison] = []
     facts: str | list[Fact] = []
     judge: Judging = Judging()
     sweep: Sweep | None = None

@@ -16,7 +16,7 @@ _NAME = re.compile(r"[^a-z0-9]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
+class FirstSuite:
     """What a suite is to compare.
 
     Attributes:
@@ -50,7 +50,7 @@ def _flags(tree: ast.AST) -> Iterator[str]:
                     yield str(argument.value)
 
 
-def for_script(script: Path, start: Start, root: Path) -> str:
+def for_script(script: Path, start: FirstSuite, root: Path) -> str:
     """The text of a suite whose trials run a script.
 
     Args:
@@ -86,7 +86,7 @@ def for_script(script: Path, start: Start, root: Path) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _results(script: Path, start: Start) -> list[str]:
+def _results(script: Path, start: FirstSuite) -> list[str]:
     """How its numbers come back: by the client, where the script has it."""
     text = script.read_text(encoding="utf-8", errors="replace")
     if "harness.client" in text or "HARNESS_RESULTS" in text:
@@ -100,7 +100,7 @@ def _results(script: Path, start: Start) -> list[str]:
     ]
 
 
-def for_folder(folder: Path, start: Start) -> str:
+def for_folder(folder: Path, start: FirstSuite) -> str:
     """The text of a suite that trains two optimizers on a folder of images by class.
 
     Raises:
@@ -129,17 +129,17 @@ def for_folder(folder: Path, start: Start) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _head(start: Start) -> list[str]:
+def _head(start: FirstSuite) -> list[str]:
     return [f"suite: {start.name}", f"seeds: {{min: {start.seeds}, max: {max(12, start.seeds)}}}"]
 
 
-def _compared(start: Start) -> list[str]:
+def _compared(start: FirstSuite) -> list[str]:
     baseline, *methods = start.arms
     return ["compare:", *(f"  - {{arm: {method}, against: [{baseline}], metric: {start.metric}, primary: true}}"
                           for method in methods[:5])]  # fmt: skip
 
 
-def _unit(start: Start) -> str:
+def _unit(start: FirstSuite) -> str:
     return start.unit or "''"
 
 

@@ -163,7 +163,7 @@ def _facts(verdicts: TableVerdicts, one: TableVerdict) -> list[tuple[str, str]]:
     design, number, probability = one.row.design, formatting.number, formatting.probability
     unit = formatting.unit_of_difference(verdicts.unit)
     effect = formatting.finite(design.get("d_z"))
-    ends = formatting.interval(*(_open(design.get(f"d_z_{end}"), end) for end in ("low", "high")))
+    ends = formatting.interval(_open(design.get("d_z_low"), "low"), _open(design.get("d_z_high"), "high"))
     reduction = formatting.finite(design.get("relative_error_reduction"))
     bootstrap = design.get("bootstrap") or {}
     facts: list[tuple[str, str | None]] = [
@@ -232,9 +232,9 @@ def arm_lines(verdicts: TableVerdicts) -> list[ArmLine]:
 def _pair_rows(verdicts: TableVerdicts) -> list[tuple[str, str, str, str, str]]:
     """Test, pair, both scores and the difference."""
     scores = {(score.benchmark, score.arm, score.pair): score.value for score in verdicts.scores}
-    rows = []
+    rows: list[tuple[str, str, str, str, str]] = []
     for one in verdicts:
         for benchmark, pair, value in differences(verdicts, one)[: MOST_ROWS - len(rows)]:
-            both = (formatting.score(scores[benchmark, arm, pair]) for arm in (one.method, one.against))
-            rows.append((one.test, pair, *both, formatting.number(value, 4, sign=True)))
+            ours, theirs = (formatting.score(scores[benchmark, arm, pair]) for arm in (one.method, one.against))
+            rows.append((one.test, pair, ours, theirs, formatting.number(value, 4, sign=True)))
     return rows

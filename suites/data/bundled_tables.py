@@ -10,7 +10,7 @@ import numpy as np
 
 from harness.trial.options import option
 from suites.data.splitting import USUAL, drawn, shares_of
-from suites.data.tables import Table, TableSplit, strata_of
+from suites.data.tables import TableData, TableSplit, strata_of
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -23,7 +23,7 @@ class BundledTableOptions:
     split: Mapping[str, Any] = option(dict(USUAL), "shares or counts that are drawn at random")
 
 
-def load_bundled(request: DataRequest[BundledTableOptions]) -> Table:
+def load_bundled(request: DataRequest[BundledTableOptions]) -> TableData:
     """The table of the source's name, split at random, by class where it has classes.
 
     Raises:
@@ -40,4 +40,4 @@ def load_bundled(request: DataRequest[BundledTableOptions]) -> Table:
     places = drawn(request, shares_of(request.options.split, request.name) or USUAL, strata_of(target))
     no_levels = np.empty((len(numbers), 0), dtype=np.int64)
     splits = {split: TableSplit(numbers[part], no_levels[part], target[part], part) for split, part in places.items()}
-    return Table(splits, tuple(map(str, loaded.feature_names)), (), (), "target", name)
+    return TableData(splits, tuple(map(str, loaded.feature_names)), (), (), "target", name)

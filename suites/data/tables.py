@@ -44,7 +44,7 @@ class TableSplit:
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class TableData:
     """A table by split.
 
     Attributes:
@@ -172,7 +172,7 @@ def strata_of(target: Cells) -> Labels:
     return strata.astype(np.int64)
 
 
-def load_table(request: DataRequest[TableOptions]) -> Table:
+def load_table(request: DataRequest[TableOptions]) -> TableData:
     """A user's own table at ``path``: columns of numbers and of categories told apart, split.
 
     Raises:
@@ -204,7 +204,7 @@ def load_table(request: DataRequest[TableOptions]) -> Table:
     _say_missing(source, {**numbers, **texts})
     stacked = np.stack(list(numbers.values()), 1) if numbers else np.empty((len(rows), 0))
     splits = {name: TableSplit(stacked[part], coded[part], target[part], part) for name, part in places.items()}
-    return Table(splits, tuple(numbers), tuple(texts), levels, options.target, options.path)
+    return TableData(splits, tuple(numbers), tuple(texts), levels, options.target, options.path)
 
 
 def _check_meant(rows: Rows, name: str, cells: Cells) -> None:

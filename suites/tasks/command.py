@@ -81,7 +81,9 @@ def run(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
 def _look(reader: RecordReader, runtime: Runtime) -> None:
     """Let a sweep end the program by what it said of validation; raises as ``Pruning.look``."""
     pruning = runtime.pruning
-    for record in reader.records if pruning is not None else ():
+    if pruning is None:
+        return
+    for record in reader.records:
         if record.split == "validation" and record.step is not None and pruning.metric in record.numbers:
             pruning.look(record.step, record.numbers[pruning.metric])
 

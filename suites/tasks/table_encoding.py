@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from harness.errors import HarnessError
-from suites.data.tables import Table, TableSplit
+from suites.data.tables import TableData, TableSplit
 
 Features = npt.NDArray[np.float32]
 
@@ -66,7 +66,7 @@ class Encoding:
         return np.concatenate(parts, axis=1)
 
 
-def classes_of(table: Table) -> tuple[str, ...]:
+def classes_of(table: TableData) -> tuple[str, ...]:
     """The classes that a target names, in all splits: numbers by size, texts by letters.
 
     Raises:
@@ -90,7 +90,7 @@ def class_numbers(split: TableSplit, classes: tuple[str, ...]) -> npt.NDArray[np
     return np.array([number[_text(value)] for value in split.targets], dtype=np.int64)
 
 
-def numbers_of(table: Table, split: TableSplit) -> npt.NDArray[np.float64]:
+def numbers_of(table: TableData, split: TableSplit) -> npt.NDArray[np.float64]:
     """(N,) the targets as numbers.
 
     Raises:

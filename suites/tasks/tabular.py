@@ -18,7 +18,7 @@ from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult
 from harness.trial.data_parallel import Replicas, rows_of
 from harness.trial.options import option
-from suites.data.tables import Table
+from suites.data.tables import TableData
 from suites.models.estimators import Estimator
 from suites.tasks.common import ShuffledTask
 from suites.tasks.prediction_scores import (
@@ -74,11 +74,11 @@ class Tabular(ShuffledTask):
 
     def build(self) -> nn.Module:
         """Load the table, fit the encoding to its training rows, build the model; an estimator is fitted as well."""
-        self.data: Table = self.context.load_data()
+        self.data: TableData = self.context.load_data()
         self.targets = self.read_targets()
         encoding = Encoding.of(self.data.splits["train"], self.options.categories)
         self.splits = {
-            name: Rows(
+            name: TableBatches(
                 torch.tensor(encoding(split), device=self.device),
                 torch.tensor(self.taught(self.targets[name]), device=self.device),
             )
@@ -127,7 +127,7 @@ class Tabular(ShuffledTask):
 
 
 @dataclass(frozen=True, slots=True)
-class Rows(RowBatch):
+class TableBatches(RowBatch):
     """All rows of a split."""
 
     def __len__(self) -> int:

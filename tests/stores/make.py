@@ -32,7 +32,7 @@ benchmarks:
         recipe: {steps: 20, own_sd: 0.3}
 facts:
   - {id: tiny-better, suite: tiny, benchmark: known, metric: score, unit: points, better: higher, method: better,
-     baseline: base, published: {method: 53, baseline: 50, difference: 3}, kind: difference, statement: better is better.}
+     baseline: base, published: {method: 53, baseline: 50, difference: 3}, kind: difference, statement: it is better.}
 claims: [{id: tiny-better, benchmarks: [known], arm: better, against: [base], primary: true}]
 """
 SQL = "SELECT trial_id, split, metric, value FROM results ORDER BY ALL"
@@ -43,7 +43,18 @@ with tempfile.TemporaryDirectory() as name:
     folder = Path(name)
     (folder / "tiny.yaml").write_text(SUITE)
     database = folder / "h.duckdb"
-    run = [sys.executable, "-m", "harness", "run", "tiny.yaml", "--executor", "inline", "--no-report", "--quiet", "--db"]
+    run = [
+        sys.executable,
+        "-m",
+        "harness",
+        "run",
+        "tiny.yaml",
+        "--executor",
+        "inline",
+        "--no-report",
+        "--quiet",
+        "--db",
+    ]
     subprocess.run([*run, str(database)], cwd=folder, check=True)
     target.mkdir()
     with open_reader(database) as reader:

@@ -20,7 +20,7 @@ from harness.errors import HarnessError, MissingDataError
 from harness.trial.contracts import DataRequest, ModelRequest
 from harness.trial.seeds import Streams
 from suites.data.splitting import drawn, shares_of
-from suites.data.tables import Table
+from suites.data.tables import TableData
 from suites.models import estimators
 from suites.tasks.prediction_scores import class_scores, number_scores
 from suites.tasks.table_encoding import Encoding
@@ -43,13 +43,13 @@ def flowers(count: int = 60) -> str:
     return "length,colour,kind\n" + "\n".join(rows) + "\n"
 
 
-def table(path: Path, seed: int = 0, target: str = "kind", **keys: Any) -> Table:
+def table(path: Path, seed: int = 0, target: str = "kind", **keys: Any) -> TableData:
     data = Cell("", TABLE, "", data_keys={"path": str(path), "target": target, **keys}).data_for(seed)
-    assert isinstance(data, Table)
+    assert isinstance(data, TableData)
     return data
 
 
-def sizes(data: Table) -> dict[str, int]:
+def sizes(data: TableData) -> dict[str, int]:
     return {name: len(part) for name, part in data.splits.items()}
 
 

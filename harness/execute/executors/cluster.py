@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import re
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -89,6 +90,8 @@ class RayExecutor:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        if address is None and "ray" not in sys.modules:  # else Ray, which reads it once, asks for tokens by itself
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
         import ray
 
         self._ray, self._options = ray, options
@@ -133,11 +136,10 @@ class RayExecutor:
         self._asked: Any = None  # an answer of the heartbeats that has not come yet
 
     def _start(self, address: str | None) -> None:
-        if os.environ.get("RAY_AUTH_MODE", "token").lower() == "disabled":
+        if address is None and os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
             raise HarnessError(
                 "RAY_AUTH_MODE=disabled: whoever reaches Ray's ports could run code here as you; unset it"
             )
-        os.environ["RAY_AUTH_MODE"] = "token"
         # "local": never a cluster that happens to run on this machine; that one is joined by --address alone.
         own = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1",
                "object_store_memory": OBJECT_STORE_BYTES}  # fmt: skip
@@ -147,6 +149,8 @@ class RayExecutor:
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = f"--address {address}: " if address else ""
             raise HarnessError(f"{where}Ray does not start: {str(error).splitlines()[0]}") from error
+        with contextlib.suppress(OSError):
+            (Path.home() / ".ray" / "auth_token").chmod(0o600)  # Ray makes it readable for everybody
         end_as_interrupted()  # once more: Ray has put a handler in place that prints a stack trace
 
     def _is_broken(self) -> bool:

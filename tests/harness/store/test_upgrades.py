@@ -33,7 +33,9 @@ def stored(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[StorePaths, 
 
 def seen(paths: StorePaths) -> dict[str, list[list[object]]]:
     with open_reader(paths.database) as reader:
-        return {name: [list(row) for row in reader.query(sql).rows] for name, sql in (("results", SQL), ("verdicts", WORDS))}
+        return {
+            name: [list(row) for row in reader.query(sql).rows] for name, sql in (("results", SQL), ("verdicts", WORDS))
+        }
 
 
 def test_there_is_a_store_of_every_version_so_far() -> None:
