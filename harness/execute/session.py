@@ -22,7 +22,7 @@ from harness.plan.planning import Plan, Trial, sources_of
 from harness.registry.user_methods import UserMethod
 from harness.store import Outcome, Owner, StorePaths
 from harness.store.events import PlannedEvent
-from harness.trial.runtime import Pruning
+from harness.trial.pruning import Pruning
 from harness.trial.saved import has_product
 
 

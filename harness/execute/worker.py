@@ -18,8 +18,8 @@ from harness.execute.environment import environment_id
 from harness.execute.memory import peak_memory_bytes
 from harness.registry.user_methods import UserMethod, register
 from harness.store.outcome import Outcome
+from harness.trial.pruning import PrunedError, Pruning
 from harness.trial.result import Score
-from harness.trial.runtime import PrunedError, Pruning
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import Status
 

@@ -161,9 +161,23 @@ def _assembled(path: Path, node: Node, read: Reader) -> Suite:
     return Suite(path, model.model_copy(update={"claims": bound}), node, benchmarks, facts, own_methods)
 
 
+def unusable(path: Path) -> str | None:
+    """Why no file can have this name: too long, a null character, a loop of links; None where one can."""
+    try:
+        path.exists()
+        path.stat()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
+
+
 def find_suite(which: str | Path) -> Path:
     """The file of a suite given by path or by the name of a shipped one."""
     path = Path(which)
+    if (wrong := unusable(path)) is not None:
+        raise HarnessError(f"no suite file '{which}': {wrong}")
     if path.exists() or path.is_symlink() or path.suffix in (".yaml", ".yml"):
         return path
     shipped = suite_files()
@@ -232,6 +246,8 @@ def _benchmark(
         return LoadedBenchmark(name, used.define, node, used)
     if used.file is not None:
         file = path.parent / used.file
+        if (wrong := unusable(file)) is not None:
+            raise SuiteError([Problem(suite_node.find(("benchmarks", name, "file")), f"cannot be read: {wrong}")])
         if not file.exists():
             raise SuiteError([Problem(suite_node.find(("benchmarks", name, "file")), f"no such file: {file}")])
     else:
@@ -260,6 +276,8 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
     else:
         named = suite.facts if isinstance(suite.facts, str) else None
         file = path.parent / (named or f"claims/{suite.suite}.yaml")
+        if (wrong := unusable(file)) is not None:
+            raise SuiteError([Problem(node.find(("facts",)), f"the file of facts cannot be read: {wrong}")])
         if named is None and not file.exists():
             return {}
         where = yamlfile.read(file, top=list)

@@ -26,7 +26,7 @@ from harness.suite.models import Arm
 from harness.suite.spaces import with_point
 from harness.sweep.request import SweepRequest
 from harness.sweep.study import Drawing, should_prune
-from harness.trial.runtime import Pruning
+from harness.trial.pruning import Pruning
 
 CURVES = 4
 """Points that ran to their end, before one is ended within its training."""
