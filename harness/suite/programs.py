@@ -62,12 +62,18 @@ def check_program(node: Node, path: tuple[str, ...], recipe: Mapping[str, Any], 
 
 
 def code_files(recipe: Mapping[str, Any], folder: Path) -> list[Path]:
-    """The files that are a program's code, sorted.
+    """The files that are a program's code, sorted; none where ``code: []`` says so and a lock file stands for it.
 
     Raises:
-        HarnessError: a pattern leads out of the folder, or none has a file.
+        HarnessError: a pattern leads out of the folder, or none has a file; no code and no lock file.
     """
-    patterns = recipe.get("code") or ("**/*.py",)
+    patterns = recipe.get("code", ("**/*.py",))
+    if not patterns:
+        if not recipe.get("environment"):
+            raise HarnessError(
+                "'code: []' says that nothing here is its code: name the file that pins it, 'environment:'"
+            )
+        return []
     found: set[Path] = set()
     for pattern in patterns:
         if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
