@@ -48,8 +48,9 @@ def check_claims(suite: Suite) -> Iterator[Problem]:
 
 def _written(suite: Suite) -> int:
     """How many claims stand under ``claims:``; interventions and comparisons follow them."""
-    return sum(suite.facts[one.id].kind not in ("intervention", "comparison") if one.id in suite.facts else True
-               for one in suite.model.claims)  # fmt: skip
+    every = list(suite.benchmarks)
+    compared = sum(len(one.bindings(one.benchmarks or every)) for one in suite.model.compare)
+    return len(suite.model.claims) - len(suite.model.interventions) - compared
 
 
 def _entry_of(suite: Suite, binding: Binding) -> int:
