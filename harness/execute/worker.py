@@ -124,6 +124,8 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
     )
 
 
+NO_MEMORY = ("not enough memory", "can't allocate memory")
+"""What torch's allocators say."""
 LONGEST = 4000
 """Characters of an error's text that are kept."""
 
@@ -141,7 +143,7 @@ def _message(error: BaseException) -> str:
     """The error with the place in our code where it came up; out of memory says so first."""
     kind = type(error).__name__
     text = _text_of(error)
-    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or "not enough memory" in text:
+    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or any(told in text for told in NO_MEMORY):
         kind = f"out of memory: {kind}"
     frames = traceback.extract_tb(error.__traceback__)
     where = "".join(f"\n  {Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in frames[-6:])

@@ -425,8 +425,9 @@ def test_pages_of_own_trials_say_nothing_of_imports(
     (suite_page,) = index.parent.glob("suites/tiny/mini/index.html")
     assert "−4.99" not in suite_page.read_text()
     assert call("export", "--to", "markdown", tmp_path / "tables") == 0
-    table = (tmp_path / "tables" / "results.md").read_text()
-    assert re.search(r"\| known +\| better +\| mini +\| score .*\| 3 ", table), "three trials, not six"
+    table = (tmp_path / "tables" / "tiny-mini-score.md").read_text()
+    assert "(n = 3)" in table, "three trials, not six"
+    assert "−4.99" not in table
 
 
 def test_runs_trials_and_reports_of_a_database_with_imports_alone(

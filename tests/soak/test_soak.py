@@ -99,7 +99,8 @@ def finished(database: Path) -> Counter[str]:
             content = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
             for line in content.splitlines(keepends=True):
                 event = json.loads(line) if line.endswith(b"\n") else {"kind": "torn"}
-                counts[event["trial_id"]] += (event["kind"], event.get("status")) == ("outcome", "done")
+                if (event["kind"], event.get("status")) == ("outcome", "done"):
+                    counts[event["trial_id"]] += 1
     return +counts
 
 
