@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 OBJECT_STORE_BYTES = 256 * 2**20
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+COUNT_SECONDS = 2.0
 DAEMONS = ("raylet", "gcs_server")
 RESTARTS = 3
 """How often Ray is started again in one command where its daemons die."""
@@ -102,9 +104,7 @@ class RayExecutor:
         self._cancelled: set[str] = set()
         self._ended: list[str] = []  # whose heartbeats may be forgotten
         self._begin()
-        total = ray.cluster_resources()
-        self._cpus = float(total.get("CPU", 0))
-        self._gpus = float(total.get("GPU", 0))
+        self._count()
         self._gpus_per_trial = wanted if wanted is not None else (1.0 if self._gpus else 0.0)
         if self._gpus_per_trial > self._gpus:
             self.shutdown()
@@ -112,6 +112,12 @@ class RayExecutor:
                 f"--gpus-per-trial {self._gpus_per_trial:g}: the cluster has {self._gpus:g} GPUs; a task that asks for "
                 f"more would wait for ever"
             )
+
+    def _count(self) -> None:
+        """How many CPUs and GPUs there are now: nodes of a cluster come and go."""
+        total = self._ray.cluster_resources()
+        self._cpus, self._gpus = float(total.get("CPU", 0)), float(total.get("GPU", 0))
+        self._counted = time.monotonic()
 
     def _begin(self) -> None:
         """Start or join Ray, and what our tasks need in it."""
@@ -182,6 +188,8 @@ class RayExecutor:
         """Whether CPUs and GPUs are free for it; a job that wants more than there is runs alone."""
         if not self._running:
             return True
+        if self._options.address is not None and time.monotonic() - self._counted > COUNT_SECONDS:
+            self._count()
         jobs = (*self._running.values(), job)
         cpus = sum(one.threads * devices_of(one) for one in jobs)
         gpus = sum(self._gpus_per_trial if devices_of(one) == 1 else devices_of(one) for one in jobs)
