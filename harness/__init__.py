@@ -7,25 +7,39 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from harness.errors import HarnessError as HarnessError
     from harness.execute.run import Request as Request
     from harness.execute.run import run_suite as run_suite
     from harness.judge.stored import judge_suite as judge_suite
     from harness.plan.planning import Selection as Selection
     from harness.plan.planning import make_plan as make_plan
+    from harness.results.database import Database as Database
+    from harness.results.database import open as open
     from harness.results.reporting import ReportRequest as ReportRequest
     from harness.results.reporting import write_report as write_report
+    from harness.results.table_verdicts import judge_table as judge_table
     from harness.store import open_reader as open_reader
+    from harness.suite import Suite as Suite
     from harness.suite import load_suite as load_suite
+    from harness.sweep.python_run import SuiteRun as SuiteRun
+    from harness.sweep.python_run import run as run
 
 __version__ = "0.1.0"
 _HOMES = {
+    "Database": "harness.results.database",
+    "HarnessError": "harness.errors",
     "ReportRequest": "harness.results.reporting",
     "Request": "harness.execute.run",
     "Selection": "harness.plan.planning",
+    "Suite": "harness.suite",
+    "SuiteRun": "harness.sweep.python_run",
     "judge_suite": "harness.judge.stored",
+    "judge_table": "harness.results.table_verdicts",
     "load_suite": "harness.suite",
     "make_plan": "harness.plan.planning",
+    "open": "harness.results.database",
     "open_reader": "harness.store",
+    "run": "harness.sweep.python_run",
     "run_suite": "harness.execute.run",
     "write_report": "harness.results.reporting",
 }
@@ -33,6 +47,12 @@ __all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "judge":
+        return import_module("harness.judge")  # a stage that can be called
     if name not in _HOMES:
         raise AttributeError(f"module 'harness' has no attribute '{name}'")
     return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "judge"})

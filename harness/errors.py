@@ -14,14 +14,14 @@ class HarnessError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where in which file something stands; lines and columns count from 1."""
+    """Where in which file something stands; lines and columns count from 1. Line 0: ``file`` alone says where."""
 
     file: Path
     line: int
     column: int
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
+        return f"{self.file}:{self.line}:{self.column}" if self.line else str(self.file)
 
 
 @dataclass(frozen=True, slots=True)

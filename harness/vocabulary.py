@@ -61,10 +61,14 @@ class Split(StrEnum):
 
 
 class Protocol(StrEnum):
-    """By which hyper-parameters a claim's arms are judged: the recipe's, or those that each chose at equal budgets."""
+    """By which trials a claim is judged: of the recipe's hyper-parameters, or of those that each arm chose at equal
+    budgets; or by results from elsewhere, alone or in the cells that have no trial of our own.
+    """
 
     PUBLISHED = "published"
     TUNED = "tuned"
+    IMPORTED = "imported"
+    BESIDE = "imported beside own"
 
 
 class Role(StrEnum):

@@ -20,13 +20,18 @@ COMMANDS = {
     "report": "Write the HTML site of suites.",
     "browse": "Serve the report on this machine and follow a run.",
     "sweep": "Tune arms at equal budgets and compare what was chosen.",
+    "init": "Write a first suite of your own, for a script or a folder of images; for a table, say the command.",
+    "judge": "Judge a table of results: one method against another, no suite.",
+    "import": "Take results from elsewhere as trials of a suite, labelled so.",
     "claims": "Judge a suite's claims from the stored trials.",
     "simulate": "Judge a suite on drawn scores in which nothing is true, and count false words.",
     "list": "List suites, benchmarks, methods, tasks, data, models, runs or trials.",
     "show": "Show one trial: its content, results and artifacts.",
-    "diff": "Compare two runs' verdicts and metrics.",
+    "diff": "Compare two runs: recipe, code and environment, then arms, paired.",
+    "tag": "Give a run names.",
+    "forget": "Let stored trials count as not stored; the journal keeps them.",
     "query": "Ask the database in SQL, read-only.",
-    "export": "Export tables: the whole store, or those of a paper.",
+    "export": "Export tables of one plan, the whole store, or trials for a tracker.",
     "verify": "Run stored trials again and compare every number to the last bit.",
     "db": "Rebuild or check the database.",
     "data": "Where data sets come from, and whether they are here.",
@@ -35,9 +40,10 @@ COMMANDS = {
 }
 # Where it stands; one that is not listed has a module of its name.
 MODULES = {
+    "import": "importing",
     **dict.fromkeys(("plan", "verify"), "run"),
     **dict.fromkeys(("claims", "browse"), "report"),
-    **dict.fromkeys(("list", "show", "diff", "export"), "stored"),
+    **dict.fromkeys(("list", "show"), "stored"),
     **dict.fromkeys(("validate", "conformance", "doctor"), "check"),
 }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,18 @@ if TYPE_CHECKING:
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+
+class FiniteRange(click.FloatRange):
+    """A number within limits that is a number, and not endless."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number; anything else is told with the option."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
 PATH = click.Path(path_type=Path)
 _DATABASE = "The database.  [default: $HARNESS_DB or results/harness.duckdb]"
 _GPUS, _FORMATS = "A share of a GPU for each trial.", click.Choice(["table", "json"])
@@ -30,7 +43,7 @@ database_option = click.option("--db", "database", type=PATH, default=default_da
 override_option = click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help=_OVERRIDE)
 executor_option = click.option("--executor", type=click.Choice(["ray", "inline"]), default="ray", show_default=True)
 address_option = click.option("--address", metavar="auto|HOST:PORT", help="Join a Ray cluster.")
-gpus_option = click.option("--gpus-per-trial", type=click.FloatRange(min=0), metavar="F", help=_GPUS)
+gpus_option = click.option("--gpus-per-trial", type=FiniteRange(min=0), metavar="F", help=_GPUS)
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 format_option = click.option("--format", "form", type=_FORMATS, default="table", show_default=True)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from harness.cli.options import Chosen, format_option, selection_options
+from harness.cli.options import Chosen, FiniteRange, format_option, selection_options
 from harness.vocabulary import Scale
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 COLUMNS = ("benchmark", "arm", "parameters", "step GB", "batch GB", "GFLOP/step", "steps", "hours", "missing", "result")
 LEFT = ("benchmark", "arm", "missing", "result")
-_SHARE, _JOBS = click.FloatRange(0, 1, min_open=True), click.IntRange(1, 64)
-_SECONDS = click.FloatRange(0, min_open=True)
+_SHARE, _JOBS = FiniteRange(0, 1, min_open=True), click.IntRange(1, 64)
+_SECONDS = FiniteRange(0, min_open=True)
 _UTILISATION = "The share of the device's peak that the training is taken to reach."
 _TIMEOUT = "Seconds after which a cell has failed."
 
@@ -44,10 +44,12 @@ def preflight_command(suites: tuple[str, ...], chosen: Chosen, form: str, device
     from harness.suite import load_suite
 
     settings = PreflightSettings(device(device_name), **options)
-    plans = [make_plan(load_suite(suite), chosen.selection) for suite in suites]
+    loaded = [load_suite(suite) for suite in suites]
+    plans = [make_plan(suite, chosen.selection) for suite in loaded]
+    own = (*chosen.methods, *(part for suite in loaded for part in suite.own_methods))
     if not any(plan.trials for plan in plans):
         raise HarnessError(f"nothing to build: no benchmark has the scale '{chosen.selection.scale}'")
-    report = preflight(plans, settings, chosen.methods, None if form == "json" else _tell)
+    report = preflight(plans, settings, own, None if form == "json" else _tell)
     if form == "json":
         click.echo(json.dumps(report.as_dict()))
     else:

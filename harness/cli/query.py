@@ -20,19 +20,26 @@ EXAMPLE = """
 \b
 Examples:
   harness query "SELECT suite, status, count(*) FROM trials GROUP BY ALL"
-  harness query "FROM results WHERE metric = 'top1-accuracy'" --format csv
+  harness query "FROM current_results WHERE suite = 'adamp' AND metric = 'top1-accuracy'" --format csv
   harness query "SHOW TABLES"
 
+Results of one plan are in current_results: never several recipes, codes, protocols or sweep points (docs/tables.md).
 One reading statement; no files, no settings. SQL's own words are quoted as names: "at" in events.
 Works while a run writes and while another program holds the file.
 """
 
 
+WIDTH = 80
+"""Where a cell of a table is cut: the content of a trial has thousands of characters."""
+
+
 @click.command("query", epilog=EXAMPLE)
 @click.argument("sql", metavar="SQL")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
+@click.option("--width", type=click.IntRange(min=0), metavar="N", default=WIDTH, show_default=True,
+              help="Cells of a table are cut at this many characters; 0: never.")  # fmt: skip
 @database_option
-def query_command(sql: str, form: str, database: Path) -> None:
+def query_command(sql: str, form: str, width: int, database: Path) -> None:
     """Ask the database in SQL; it is only read. SQL of - is read from standard input."""
     if sql == "-":
         sql = sys.stdin.read()
@@ -40,7 +47,7 @@ def query_command(sql: str, form: str, database: Path) -> None:
         answer = reader.query(sql)
         if reader.holder is not None:
             click.echo(f"{database} is held by {reader.holder}; this answer is from its snapshot and journal", err=True)
-    click.echo(FORMS[form](answer), nl=False)
+    click.echo(as_table(answer, width) if form == "table" else FORMS[form](answer), nl=False)
 
 
 def as_json(answer: QueryResult) -> str:
@@ -58,22 +65,29 @@ def as_csv(answer: QueryResult) -> str:
     return text.getvalue()
 
 
-def as_table(answer: QueryResult) -> str:
-    """Aligned columns, numbers to the right, and the number of rows."""
+def as_table(answer: QueryResult, longest: int = WIDTH) -> str:
+    """Aligned columns, numbers to the right, and the number of rows; ``longest`` 0: cells are never cut."""
     columns = []
+    cut = 0
     for i, name in enumerate(answer.columns):
         values = [row[i] for row in answer.rows]
         told = ("NULL" if value is None else _cell(value) for value in values)
         cells = [name, *(text.replace("\r", "").replace("\n", "⏎") for text in told)]
+        if longest:
+            cut += sum(len(text) > longest for text in cells[1:])
+            cells[1:] = [text if len(text) <= longest else f"{text[: longest - 1]}…" for text in cells[1:]]
         width = max(map(len, cells))
         right = values and all(isinstance(value, int | float | None) for value in values)
         lines = (name, "─" * width, *cells[1:])
         columns.append([line.rjust(width) if right else line.ljust(width) for line in lines])
     text = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
-    return "\n".join([*text, f"({counted(len(answer.rows), 'row')})"]) + "\n"
+    note = (
+        f"; {counted(cut, 'cell')} cut at {longest} characters: --width 0, --format json or csv show all" if cut else ""
+    )
+    return "\n".join([*text, f"({counted(len(answer.rows), 'row')}{note})"]) + "\n"
 
 
-FORMS: dict[str, Callable[[QueryResult], str]] = {"table": as_table, "json": as_json, "csv": as_csv}
+FORMS: dict[str, Callable[[QueryResult], str]] = {"json": as_json, "csv": as_csv}
 
 
 def _cell(value: Any) -> str:

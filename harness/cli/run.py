@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from harness.cli import options as shared
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from harness.execute.run import Result
@@ -20,7 +21,16 @@ if TYPE_CHECKING:
     from harness.sweep.planned import TunedCell
 
 
-@click.command(name="run", epilog="Example: harness run suites/adamp.yaml --seeds 3")
+EXAMPLES = """
+\b
+Examples:
+  harness run suites/adamp.yaml --seeds 3
+  harness run adamp --arm mine=./my.py:MyAdam --against adamw --benchmark imagenet-resnet18
+  harness run mine.yaml
+"""
+
+
+@click.command(name="run", epilog=EXAMPLES)
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE…")
 @shared.selection_options()
 @shared.executor_option
@@ -35,10 +45,16 @@ if TYPE_CHECKING:
     show_default=True,
     help="Also tune the arms of the suite's 'tuned:' claims, and judge those claims again.",
 )
+@click.option("--against", multiple=True, metavar="B", help="Judge the arms that --arm adds against this one.")
 @click.option("--report/--no-report", default=True, help="Write the HTML report at the end.", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Show the plan; run nothing.")
 @click.option("--fail-fast", is_flag=True, help="Begin no further trial after a failure.")
+@click.option("--force", is_flag=True, help="Run the plan's stored trials again; new results replace the old ones.")
+@click.option("--scratch", is_flag=True, help="Store nothing: a database of its own, removed at the end.")
+@click.option("--keep", is_flag=True, help="With --scratch: leave its folder, and write the report in it.")
 @click.option("--quiet", is_flag=True, help="Only the verdicts and the report's path.")
+@click.option("--track", "trackers", multiple=True, metavar="mlflow:URI|tensorboard:DIR",
+              help="Also write each trial there as it ends; a folder.")  # fmt: skip
 @shared.json_option
 def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **options: Any) -> int:
     """Run a suite; what is already stored is reused.
@@ -46,19 +62,45 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
     SUITE is a path, or the name of a shipped suite. Trials are identified by their content: the same command again
     runs nothing, and after an interruption it goes on where it stopped.
     """
+    scratch, keep = options.pop("scratch"), options.pop("keep")
+    if not scratch:
+        if keep:
+            raise HarnessError("--keep is of --scratch, whose folder it leaves; anything else is kept in any case")
+        return _run(suites, chosen, database, **options)
+    source = click.get_current_context().get_parameter_source("database")
+    if source is click.core.ParameterSource.COMMANDLINE:
+        raise HarnessError("--scratch touches no store, and --db names one; give one of them")
+    from harness.results.scratch import scratch_store
+
+    with scratch_store(keep=keep) as own:
+        after = "stays" if keep else "is removed at the end (--keep leaves it)"
+        click.echo(f"scratch: nothing is stored; {own.parent} {after}", err=True)
+        return _run(suites, chosen, own, **options | {"report": keep and options["report"]})
+
+
+def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **options: Any) -> int:
+    """Run suites on a database; the exit code."""
     from harness.suite import load_suite
 
     loaded = [load_suite(suite) for suite in suites]
+    if options["against"]:
+        from harness.plan.user_arms import compared
+
+        loaded = [compared(suite, chosen.selection, options["against"]) for suite in loaded]
     if options["dry_run"]:
         for suite in loaded:
-            _show_plan(suite, chosen.selection, database, options["as_json"], tuned=options["tuned"])
+            tuned, force = options["tuned"], options["force"]
+            _show_plan(suite, chosen.selection, database, options["as_json"], tuned=tuned, force=force)
         return 0
+    from harness.cli.tracking import tracking_watch
     from harness.cli.watch import make_watch
     from harness.execute.dispatch import Policy
     from harness.execute.run import Request, run_suite
     from harness.execute.session import KeptExecutor
+    from harness.results.trackers import tracker_of
     from harness.sweep.protocol import run_protocol
 
+    trackers = {text: tracker_of(text) for text in options["trackers"]}
     results = []
     with KeptExecutor() as kept:
         request = Request(
@@ -73,10 +115,12 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
             command=shared.command_line(),
             own_methods=chosen.methods,
             kept=kept,
+            force=options["force"],
         )
         for suite in loaded:
             with make_watch(suite.name, quiet=options["quiet"] or options["as_json"]) as watch:
-                results.append((suite, run_suite(suite, request, watch)))
+                told = tracking_watch(watch, trackers, suite, chosen.selection)
+                results.append((suite, run_suite(suite, request, told)))
     index = None
     if options["report"]:
         from harness.results.reporting import Reported, write_run_report
@@ -87,15 +131,11 @@ def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, 
 
 
 def _show_results(results: list[tuple[Suite, Result]], index: Path | None, as_json: bool) -> None:
-    from harness.cli.verdicts import headline, print_verdicts, verdict_record
+    from harness.cli.verdicts import print_verdicts
+    from harness.execute.run_record import run_record
 
     if as_json:
-        rows = [
-            {"suite": suite.name, "run_id": result.run_id, "trials": len(result.plan.trials), "reused": result.reused,
-             "counts": result.counts, "stopped": result.stopped, "failures": result.failures,
-             "headline": headline(result.verdicts), "verdicts": list(map(verdict_record, result.verdicts))}
-            for suite, result in results
-        ]  # fmt: skip
+        rows = [run_record(suite.name, result) for suite, result in results]
         click.echo(json.dumps({"runs": rows, "report": str(index) if index else None}))
         return
     for suite, result in results:
@@ -103,9 +143,25 @@ def _show_results(results: list[tuple[Suite, Result]], index: Path | None, as_js
             click.echo(f"failed: {label}: {error}", err=True)
         if result.stopped:
             click.echo(f"stopped early: {result.stopped}", err=True)
+        _show_replaced(result)
         print_verdicts(suite, result.plan.scale, result.verdicts)
     if index is not None:
         click.echo(str(index))
+
+
+def _show_replaced(result: Result) -> None:
+    """What came out of trials that ran although they were stored: each that differs, and how many do not."""
+    from harness.cli.terminal import counted
+
+    told = [one for one in result.replaced if not one.equal]
+    for one in told:
+        click.echo(f"{'differs' if one.replaced else 'kept'}: {one}", err=True)
+    if result.replaced:
+        same = len(result.replaced) - len(told)
+        click.echo(
+            f"{counted(len(result.replaced), 'stored trial')} ran again (--force): {same} gave the same numbers",
+            err=True,
+        )
 
 
 @click.command(name="plan", epilog="Example: harness plan adamp --scale small")
@@ -120,11 +176,14 @@ def plan_command(suite: str, chosen: shared.Chosen, database: Path, as_json: boo
     _show_plan(load_suite(suite), chosen.selection, database, as_json)
 
 
-def _show_plan(suite: Suite, selection: Selection, database: Path, as_json: bool, *, tuned: bool = True) -> None:
-    """Print a plan, and what the tuned protocol adds to it, as tables or as JSON."""
+def _show_plan(
+    suite: Suite, selection: Selection, database: Path, as_json: bool, *, tuned: bool = True, force: bool = False
+) -> None:
+    """Print a plan, and what the tuned protocol adds to it, as tables or as JSON; ``force``: as if none were stored."""
     from harness.cli.terminal import counted, note, print_table
     from harness.plan.estimate import estimate
     from harness.plan.planning import make_plan
+    from harness.preflight.known import step_costs
     from harness.results.listing import measured_costs
     from harness.suite.warnings import untuned_arms
     from harness.sweep.planned import tuned_cells
@@ -132,7 +191,9 @@ def _show_plan(suite: Suite, selection: Selection, database: Path, as_json: bool
     plan = make_plan(suite, selection)
     cells = tuned_cells(suite, plan, selection.overrides) if tuned else []
     measured = measured_costs(plan, database, [trial for cell in cells for trial in cell.known])
-    cost = estimate(plan, measured)
+    stepped = step_costs(plan, suite.own_methods, measured.core_seconds.keys())[0]
+    measured = replace(measured, stepped=stepped)
+    cost = estimate(plan, replace(measured, stored=frozenset()) if force else measured)
     warnings = [arm.message for arm in untuned_arms(suite, plan.scale) if (arm.benchmark, arm.arm) in plan.cells]
     if as_json:
         tuning = [_tuned_row(cell, measured, plan.scale) for cell in cells]
@@ -144,15 +205,20 @@ def _show_plan(suite: Suite, selection: Selection, database: Path, as_json: bool
     for cell in cost.cells:
         seconds = f"{'~' if cell.guessed else ''}{cell.core_seconds:.0f}"
         memory = f"{cell.memory_mb:.0f}" if cell.memory_mb else ""
-        stand_in = ", ".join(cell.stand_in) or "as published"
+        own = plan.settings[cell.benchmark].own
+        stand_in = ", ".join(cell.stand_in) or ("none: your own" if own else "as published")
         rows.append((cell.benchmark, cell.arm, stand_in, str(cell.seeds), str(cell.stored), seconds, memory))
     columns = ("benchmark", "arm", "stand-in", *numbers)
     print_table(columns, rows, right=numbers, title=f"{suite.name} at {selection.scale}")
     for name in cost.absent:
         note(f"{name}: no such scale")
+    for name, base in plan.settings.items():
+        if base.elsewhere:
+            note(f"{name}: its results come from elsewhere; 'harness import FILE --suite {suite.path}' takes them in")
     click.echo(
         f"{counted(len(cost.cells), 'cell')}, {counted(cost.trials, 'trial')}, {cost.reused} stored already; "
-        f"about {cost.core_seconds:.0f} core-seconds to run" + (" (~: a guess)" if cost.guessed else "")
+        f"about {cost.core_seconds:.0f} core-seconds to run"
+        + (" (~: a guess; 'harness preflight' takes a step of each)" if cost.guessed else "")
     )
     if cells:
         _show_tuned([_tuned_row(cell, measured, plan.scale) for cell in cells])
@@ -206,8 +272,9 @@ def verify_command(suite: str, chosen: shared.Chosen, database: Path, as_json: b
     from harness.suite import load_suite
 
     command, adopt = shared.command_line(), options["adopt"]
-    request = SessionRequest(database, executor=options["executor"], own_methods=chosen.methods, command=command)
     loaded = load_suite(suite)
+    own = (*chosen.methods, *loaded.own_methods)
+    request = SessionRequest(database, executor=options["executor"], own_methods=own, command=command)
     with make_watch(loaded.name, quiet=options["quiet"] or as_json) as watch:
         verified = verify(loaded, chosen.selection, request, watch, sample=options["sample"], adopt=adopt)
     if as_json:

@@ -1,9 +1,8 @@
-"""``harness list``, ``show``, ``diff`` and ``export``: what there is, as rows and files."""
+"""``harness list`` and ``show``: what there is, as rows."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,9 @@ from typing import Any
 import click
 
 from harness.cli.options import database_option, json_option
-from harness.cli.terminal import counted, print_table
+from harness.cli.terminal import print_table
 from harness.errors import HarnessError
 from harness.store import open_reader
-from harness.vocabulary import Protocol
 
 
 @click.command(name="list", epilog="Example: harness list methods 'adam*'")
@@ -73,45 +71,3 @@ def show_command(trial: str, database: Path, as_json: bool) -> None:
         click.echo(f"\n{artifact['kind']}  {artifact['path']}  {artifact['caption']}")
     click.echo("\nspec")
     click.echo(json.dumps(json.loads(spec) if isinstance(spec, str) else spec, indent=2))
-
-
-@click.command(name="diff", epilog="Example: harness diff 20261124T0930 latest")
-@click.argument("first", metavar="RUN")
-@click.argument("second", metavar="RUN")
-@click.option("--metric", help="Only this final metric.")
-@database_option
-@json_option
-def diff_command(first: str, second: str, metric: str | None, database: Path, as_json: bool) -> None:
-    """Compare two runs' verdicts and metrics. RUN is an id, its unique beginning, or 'latest'."""
-    from harness.results.diff import difference
-
-    with open_reader(database) as reader:
-        compared = difference(reader, first, second)
-    if as_json:
-        click.echo(json.dumps(asdict(compared)))
-        return
-    click.echo(
-        f"{compared.first} → {compared.second}: {counted(compared.shared_trials, 'trial')} shared, "
-        f"{compared.only_first} only in the first, {compared.only_second} only in the second"
-    )
-    for verdict in compared.verdicts:
-        protocol = "" if verdict.protocol == Protocol.PUBLISHED else f" ({verdict.protocol})"
-        click.echo(f"  {verdict.claim_id}{protocol}: {verdict.first or 'none'} → {verdict.second or 'none'}")
-    if not compared.verdicts:
-        click.echo("  every verdict is the same")
-    for cell in compared.cells:
-        if metric is None or cell.metric == metric:
-            values = " → ".join("none" if v is None else f"{v:.6g}" for v in (cell.first, cell.second))
-            click.echo(f"  {cell.benchmark}/{cell.arm} {cell.split}.{cell.metric}: {values}")
-
-
-@click.command(name="export", epilog="Example: harness export --to latex tables/")
-@click.option("--to", "form", type=click.Choice(["parquet", "csv", "latex", "markdown"]), required=True)
-@click.argument("folder", type=click.Path(path_type=Path), metavar="DIR")
-@database_option
-def export_command(form: str, folder: Path, database: Path) -> None:
-    """Export tables: the whole store for other tools, or verdicts and results for a paper."""
-    from harness.results.export import export
-
-    for path in export(database, form, folder):
-        click.echo(str(path))

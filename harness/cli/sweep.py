@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 @click.argument("suite", metavar="SUITE")
 @click.option("--benchmark", required=True, metavar="B", help="The benchmark to tune on.")
 @click.option("--arm", "arms", multiple=True, metavar="A", help="Tune this arm; the first is the baseline.")
-@click.option("--budget", type=click.IntRange(min=1), required=True, metavar="N", help="Configurations of each arm.")
+@click.option(
+    "--budget", type=click.IntRange(1, 100_000), required=True, metavar="N", help="Configurations of each arm."
+)
 @shared.scale_option()
 @click.option("--sampler", type=click.Choice(["random", "tpe", "gp", "grid"]), help="[default: the suite's]")
-@click.option("--pruner", type=click.Choice(["none", "median", "wilcoxon", "hyperband"]), help="[default: the suite's]")
+@click.option(
+    "--pruner", type=click.Choice(["none", "median", "wilcoxon", "hyperband", "curve"]), help="[default: the suite's]"
+)
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds of a configuration.")
 @click.option("--fresh", type=click.IntRange(min=2), metavar="N", help="Seeds of the comparison at the end.")
 @shared.override_option

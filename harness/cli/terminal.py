@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+
+from harness.results.plain_values import plain as plain
 
 PIPED_WIDTH = 240  # a pipe has no width; tables that wrap at 80 columns cannot be searched
 
@@ -17,18 +17,6 @@ PIPED_WIDTH = 240  # a pipe has no width; tables that wrap at 80 columns cannot 
 def counted(number: int, noun: str) -> str:
     """``1 cell``, ``2 cells``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def plain(value: Any, named: bool = False) -> Any:
-    """A value as JSON has it: times as text; infinities and NaN as null, or ``named``: as text, as in ``-Infinity``."""
-    if isinstance(value, float) and not math.isfinite(value):
-        name = "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-        return name if named else None
-    if isinstance(value, Mapping):
-        return {str(key): plain(item, named) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item, named) for item in value]
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def note(text: str, style: str = "dim") -> None:

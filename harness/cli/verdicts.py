@@ -9,12 +9,15 @@ from typing import Any
 from rich.text import Text
 
 from harness.cli.beside import print_beside
-from harness.cli.terminal import counted, note, plain, print_table
+from harness.cli.terminal import counted, note, print_table
 from harness.judge.ablation import AblationRow
 from harness.judge.rows import VerdictRow
-from harness.results.headlines import Group, ToldVerdict, headline_lines, headline_text, place_of, replication_sentence
+from harness.results.headlines import Group, place_of
+from harness.results.verdict_records import by_protocol, measured_on, told_verdict
+from harness.results.verdict_records import headline as headline
+from harness.results.verdict_records import verdict_record as verdict_record
 from harness.suite import Suite
-from harness.vocabulary import Protocol, Tone, Verdict
+from harness.vocabulary import Tone, Verdict
 
 ON = "stand-in"
 EXACT = "d_z, exact 95 %"
@@ -50,34 +53,9 @@ def print_verdicts(suite: Suite, scale: str, verdicts: Sequence[VerdictRow]) -> 
         note(text, "bold")
 
 
-def headline(verdicts: Sequence[VerdictRow]) -> list[str]:
-    """What the verdicts under the published protocol come to, in sentences that count tests."""
-    published = by_protocol(verdicts)[0]
-    stand_in = any(verdict.stand_in for verdict in published)
-    return list(headline_text(headline_lines(map(_told, published), stand_in=stand_in), stand_in))
-
-
-def verdict_record(verdict: VerdictRow) -> dict[str, Any]:
-    """A verdict as JSON: its columns, what it was measured on, and how often it would come again, in a sentence."""
-    again = replication_sentence(verdict.design.get("replication"))
-    record = verdict.columns() | {"stand_in_name": _on(verdict), "replication_sentence": again or None}
-    return dict(plain(record))
-
-
-def by_protocol(verdicts: Sequence[VerdictRow]) -> tuple[list[VerdictRow], list[VerdictRow]]:
-    """The verdict that stands for each claim, the published one where there is one, and the tuned ones beside them."""
-    named = {verdict.claim_id for verdict in verdicts if verdict.protocol == Protocol.PUBLISHED}
-    tuned = [verdict for verdict in verdicts if verdict.protocol == Protocol.TUNED and verdict.claim_id in named]
-    return [verdict for verdict in verdicts if verdict not in tuned], tuned
-
-
-def _told(verdict: VerdictRow) -> ToldVerdict:
-    return ToldVerdict.of(verdict.claim_id, verdict.verdict, verdict.design)
-
-
 def _place(verdict: VerdictRow) -> tuple[Any, ...]:
     """Primary claims first, then group by group; within each what goes the other way first."""
-    group = _told(verdict).group
+    group = told_verdict(verdict).group
     return not _primary(verdict), len(Group) if group is None else list(Group).index(group), place_of(verdict.verdict)
 
 
@@ -88,7 +66,7 @@ def _primary(verdict: VerdictRow) -> bool:
 def _print_judged(suite: Suite, scale: str, verdicts: Sequence[VerdictRow], tuned: Mapping[str, VerdictRow]) -> None:
     shown = [verdict for verdict in verdicts if verdict.verdict != Verdict.NOT_RUN or _primary(verdict)]
     shown.sort(key=_place)
-    on = (ON,) if any(map(_on, shown)) else ()
+    on = (ON,) if any(map(measured_on, shown)) else ()
     caveat = " · stand-ins: the published sizes do not apply" if on else ""
     beside = ("tuned", "rates") if tuned else ()
     columns = ("claim", "family", "verdict", *on, *NUMBERS, "again", *beside)
@@ -111,16 +89,11 @@ def _print_sizes(shown: Sequence[VerdictRow], on: tuple[str, ...]) -> None:
     for verdict in shown:
         cells = (_effect_size(verdict), _correlation(verdict), *(_two_way(verdict) for _ in two_way))
         if any(cells):
-            rows.append((verdict.claim_id, *(_on(verdict) for _ in on), *cells))
+            rows.append((verdict.claim_id, *(measured_on(verdict) for _ in on), *cells))
     if rows:
         print_table(columns, rows, right=(EXACT, "r", *two_way), title="beside the verdicts")
         if any(_correlation(verdict) for verdict in shown):
             note("r: correlation of the two arms' scores over seeds, what pairing removes")
-
-
-def _on(verdict: VerdictRow) -> str:
-    """What stands in for the paper's setting; empty as published."""
-    return str(verdict.design.get("stand_in_name") or "")
 
 
 def _effect_size(verdict: VerdictRow) -> str:
@@ -128,7 +101,7 @@ def _effect_size(verdict: VerdictRow) -> str:
     effect, low, high = (verdict.design.get(key) for key in ("d_z", "d_z_low", "d_z_high"))
     if effect is None:
         return ""
-    return f"{number(effect)} {_interval(-math.inf if low is None else low, math.inf if high is None else high)}"
+    return f"{number(effect)} {interval(-math.inf if low is None else low, math.inf if high is None else high)}"
 
 
 def _beside(verdict: VerdictRow, tuned: Mapping[str, VerdictRow]) -> tuple[str | Text, str]:
@@ -136,13 +109,13 @@ def _beside(verdict: VerdictRow, tuned: Mapping[str, VerdictRow]) -> tuple[str |
     other, curve = tuned.get(verdict.claim_id), verdict.design.get("rate_curve") or ()
     measured = [entry for entry in curve if entry["measured"]]
     holds = f"holds at {sum(entry['holds'] for entry in measured)} of {len(measured)}" if measured else ""
-    return _word(other.verdict) if other is not None else "", holds
+    return verdict_text(other.verdict) if other is not None else "", holds
 
 
 def _print_tuned(tuned: Sequence[VerdictRow]) -> None:
     judged = [verdict for verdict in tuned if verdict.verdict != Verdict.NOT_RUN]
     if judged:
-        on = (ON,) if any(map(_on, judged)) else ()
+        on = (ON,) if any(map(measured_on, judged)) else ()
         columns = ("claim", "family", "verdict, tuned", *on, *NUMBERS, "again", "chosen")
         rows = [(*_row(verdict, on), chosen_in_words(verdict)) for verdict in judged]
         title = "tuned: each arm's own choice at equal budgets, families of their own"
@@ -168,36 +141,38 @@ def _at(end: str | None) -> str:
     return f" ({end} of the grid)" if end else ""
 
 
-def _word(verdict: str) -> Text:
+def verdict_text(verdict: str) -> Text:
+    """A verdict's word in its tone."""
     return Text(verdict, style=STYLES.get(Verdict.of(verdict).tone, ""))
 
 
 def _row(verdict: VerdictRow, on: tuple[str, ...]) -> tuple[str | Text, ...]:
     adjusted, again = verdict.adjusted_p, verdict.design.get("replication")
-    word, mechanism = _word(verdict.verdict), verdict.design.get("mechanism")
+    word, mechanism = verdict_text(verdict.verdict), verdict.design.get("mechanism")
     if not verdict.stand_in and mechanism in ("did not act", "not measured"):
         word = word + Text(f"; mechanism {mechanism}", style=STYLES[Tone.IDLE])
     return (
         verdict.claim_id,
         str(verdict.design.get("family") or ""),
         word,
-        *(_on(verdict) for _ in on),
+        *(measured_on(verdict) for _ in on),
         number(verdict.difference),
-        _interval(verdict.ci_low, verdict.ci_high),
+        interval(verdict.ci_low, verdict.ci_high),
         str(verdict.n or ""),
         "" if adjusted is None or math.isnan(adjusted) else f"{adjusted:.3f}",
         "" if again is None else f"{100 * again:.0f} %",
     )
 
 
-def _interval(low: float | None, high: float | None) -> str:
+def interval(low: float | None, high: float | None) -> str:
+    """Both ends; empty where there is none."""
     return "" if low is None or high is None else f"[{number(low)}, {number(high)}]"
 
 
 def _two_way(verdict: VerdictRow) -> str:
     """The interval over seeds and items of a verdict that rests on one comparison."""
-    interval = verdict.design.get("two_way") or {}
-    return _interval(interval.get("low"), interval.get("high"))
+    ends = verdict.design.get("two_way") or {}
+    return interval(ends.get("low"), ends.get("high"))
 
 
 def _correlation(verdict: VerdictRow) -> str:
@@ -219,8 +194,8 @@ def print_ablations(rows: Sequence[AblationRow]) -> None:
     for row in measured:
         kind = "" if row.effect == "change" else f" ({row.effect})"
         names = (row.benchmark, *(row.stand_in_name for _ in on), f"{row.arm}{kind}", row.parent)
-        numbers = (number(row.difference), _interval(row.ci_low, row.ci_high), str(row.n), f"{row.adjusted_p:.3f}")
-        shown.append((*names, *numbers, _interval(row.adjusted_low, row.adjusted_high)))
+        numbers = (number(row.difference), interval(row.ci_low, row.ci_high), str(row.n), f"{row.adjusted_p:.3f}")
+        shown.append((*names, *numbers, interval(row.adjusted_low, row.adjusted_high)))
     title = "ablations: exploratory, up = better, corrected by Benjamini–Hochberg"
     columns = ("benchmark", *on, "arm or effect", "against", *NUMBERS, corrected)
     print_table(columns, shown, right=(*NUMBERS, corrected), title=title)

@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.cache import DiskCache
+from harness.errors import HarnessError
 
 CHUNK = 2**20
+_NO_DATA = (("/",), ("/", "proc"), ("/", "sys"), ("/", "dev"))
+"""Folders without an end."""
 
 
 def checksum(path: Path) -> str:
@@ -31,12 +34,14 @@ def identity_of_path(path: Path, contents: bool = True) -> str:
         return "missing"
     if path.is_file():
         identity = _checksum_once(path)
+    elif not path.is_dir() or path.resolve().parts[:2] in _NO_DATA:
+        raise HarnessError(f"{path} is no data: a folder or a file of yours is expected")
     else:
         lines = [
             f"{file.relative_to(path).as_posix()} {file.stat().st_size} {_checksum_once(file) if contents else ''}"
             for file in _files(path)
         ]
-        identity = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        identity = hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
     _KNOWN.save()
     return identity
 
@@ -45,7 +50,9 @@ def _files(folder: Path) -> Iterator[Path]:
     for root, folders, files in os.walk(folder):
         folders.sort()
         for name in sorted(files):
-            yield Path(root) / name
+            file = Path(root) / name
+            if file.is_file():  # not a link to nowhere, a pipe or a device: reading it could hang
+                yield file
 
 
 _KNOWN = DiskCache("checksums", most=5_000_000)

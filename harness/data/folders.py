@@ -39,7 +39,7 @@ def check_folders(trials: Iterable[Trial]) -> None:
             _load(data, trial.seed)
         except HarnessError as error:
             broken[key] = str(error)
-        except (OSError, ValueError, KeyError) as error:
+        except Exception as error:  # whatever a reader or a decoder says of what it was not made for
             broken[key] = f"{data.name}: {data.values['path']} cannot be read: {type(error).__name__}: {error}"
         else:
             _read.add(key)

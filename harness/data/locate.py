@@ -46,6 +46,32 @@ def require_data(name: str, parameters: Mapping[str, Any] | None = None) -> None
             )
 
 
+def model_files(name: str, parameters: Mapping[str, Any]) -> dict[str, Path]:
+    """The user's own files that a model starts from, by the option that names them; they need not be there."""
+    files = registry.entry("model", name).card.files
+    return {option: data_root() / str(parameters[option]) for option in files if parameters.get(option)}
+
+
+def model_identity(name: str, parameters: Mapping[str, Any]) -> dict[str, str]:
+    """sha256 of each file that a model starts from, as the option that holds it: ``weights_sha256`` of ``weights``.
+
+    One that is given stays as it is: the model refuses a file of another content.
+    """
+    files = {f"{option}_sha256": path for option, path in model_files(name, parameters).items()}
+    return {option: str(parameters.get(option) or identity_of_path(path)) for option, path in files.items()}
+
+
+def require_model_files(name: str, parameters: Mapping[str, Any]) -> None:
+    """Raise where a file that a model starts from is missing.
+
+    Raises:
+        MissingDataError: naming the model, the option and the path where the file is looked for.
+    """
+    for option, path in model_files(name, parameters).items():
+        if not path.is_file():
+            raise MissingDataError(f"the model '{name}' is pointed at {path} by '{option}', which does not exist")
+
+
 def is_here(name: str, parameters: Mapping[str, Any] | None = None) -> bool:
     """Whether every file of a data source is there."""
     try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from harness.execute.executors.base import Executor, Progress
+from harness.execute.queue import JobQueue
 from harness.execute.worker import Job
 from harness.store.events import Event, HeartbeatEvent, LogEvent, OutcomeEvent, StartedEvent
 from harness.store.outcome import Outcome
@@ -66,21 +66,17 @@ class Dispatcher:
     def __init__(self, record: Recorder, run_id: str, executor: Executor, policy: Policy, watch: Watch) -> None:
         self._record, self._run_id, self._executor = record, run_id, executor
         self._policy, self._watch = policy, watch
-        self._waiting: deque[Job] = deque()
+        self._waiting = JobQueue()
         self._running: dict[str, Job] = {}
         self._began: dict[str, float] = {}
         self._alive: set[str] = set()  # trials whose first heartbeat has come
         self._overdue: set[str] = set()
-        self._open: set[str] = set()  # queued or running: what needs them must wait
         self.stopped: str | None = None
         self._last_beat = 0.0
 
     def submit(self, jobs: Iterable[Job]) -> None:
         """Queue jobs."""
-        new = list(jobs)
-        self._waiting.extend(new)
-        self._open.update(job.trial_id for job in new)
-        self._watch.queued(len(new))
+        self._watch.queued(self._waiting.add(jobs))
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
         """Run until nothing waits and nothing runs."""
@@ -91,7 +87,8 @@ class Dispatcher:
                 outcome = self._settled(job, ended)
                 if self._try_again(job, outcome):
                     continue
-                self._open.discard(job.trial_id)
+                if outcome.status == Status.DONE:
+                    self._waiting.ended(job.trial_id)
                 yield job, outcome
                 if outcome.status != Status.DONE:
                     yield from self._cancel_dependants(job)
@@ -104,10 +101,10 @@ class Dispatcher:
 
     def _start_what_fits(self) -> None:
         while not self._must_stop():
-            job = next((job for job in self._waiting if not self._open & set(job.needs)), None)
+            job = self._waiting.first()
             if job is None or (self._policy.exclusive and self._running) or not self._executor.has_room(job):
                 return
-            self._waiting.remove(job)
+            self._waiting.take()
             self._record(StartedEvent(job.trial_id, self._run_id, job.attempt))
             self._running[job.trial_id] = job
             self._began[job.trial_id] = time.monotonic()
@@ -116,9 +113,7 @@ class Dispatcher:
 
     def _cancel_dependants(self, failed: Job) -> Iterator[tuple[Job, Outcome]]:
         """What starts from a prerequisite that failed cannot run; it is journalled as cancelled, with the reason."""
-        for job in [job for job in self._waiting if failed.trial_id in job.needs]:
-            self._waiting.remove(job)
-            self._open.discard(job.trial_id)
+        for job in self._waiting.failed(failed.trial_id):
             error = f"its prerequisite {failed.label} ({failed.trial_id[:12]}) did not succeed"
             outcome = Outcome(job.trial_id, Status.CANCELLED, error=error)
             self._record(OutcomeEvent(outcome, self._run_id))
@@ -144,7 +139,7 @@ class Dispatcher:
             self._log("energy", {"trial_id": job.trial_id, "joules": outcome.joules})
         if outcome.crashed and outcome.status == Status.FAILED and job.attempt < self._policy.attempts:
             self._log("retry", {"trial_id": job.trial_id, "attempt": job.attempt, "error": outcome.error})
-            self._waiting.appendleft(replace(job, attempt=job.attempt + 1))
+            self._waiting.again(replace(job, attempt=job.attempt + 1))
             return True
         if outcome.status == Status.FAILED and self._policy.fail_fast:
             self.stopped = f"--fail-fast: {job.label} failed"

@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.execute.determinism import FinishedTrial, again, chosen, compared
 from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id, git_state
+from harness.execute.forced import ForcedTrials, ReplacedOutcome, stored_outcomes
 from harness.execute.session import Session, SessionRequest, check_data, now
 from harness.execute.worker import Job
 from harness.judge import claim_rows
@@ -23,7 +24,7 @@ from harness.judge.judging import record_judgement
 from harness.judge.protocols import judge_protocols
 from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
-from harness.plan.planning import Plan, Selection, make_plan, sources_of
+from harness.plan.planning import Plan, Selection, make_plan, nothing_to_run, sources_of
 from harness.store import Outcome, Owner, open_reader
 from harness.store.events import ClaimsEvent, EnvironmentEvent, LogEvent, RunEvent
 from harness.suite import Suite
@@ -37,16 +38,18 @@ class Request(SessionRequest):
     Attributes:
         time_budget: in seconds.
         further: what runs after the suite's plan, in the same run: the tuned protocol (``harness.sweep.protocol``).
+        force: the trials of the suite's plan run although they are stored, and their new results replace the old ones.
     """
 
     selection: Selection = field(default_factory=Selection)
     time_budget: float | None = None
     further: Callable[[RunningSuite], None] | None = None
+    force: bool = False
 
 
 @dataclass(slots=True)
 class Result:
-    """What a run did: counts of trials by status, and which were reused."""
+    """What a run did: counts of trials by status, which were reused, and which ran although they were stored."""
 
     run_id: str
     plan: Plan
@@ -54,6 +57,7 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[str, str]] = field(default_factory=list)
     stopped: str | None = None
+    replaced: list[ReplacedOutcome] = field(default_factory=list)
     verdicts: tuple[VerdictRow, ...] = ()
 
     @property
@@ -73,9 +77,10 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
     Raises:
         HarnessError: before anything runs, where the plan, the data or the executor cannot be had.
     """
+    request = replace(request, own_methods=(*request.own_methods, *suite.own_methods))
     plan = make_plan(suite, request.selection)
     if not plan.trials:
-        raise HarnessError(f"nothing to run: no benchmark of '{suite.name}' has the scale '{plan.scale}'")
+        raise HarnessError(nothing_to_run(suite, plan))
     check_data(plan)  # before a database is made
     result = Result(new_run_id(), plan)
     stop_at = None if request.time_budget is None else time.monotonic() + request.time_budget
@@ -95,7 +100,7 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
         except BaseException:
             _end(owner, result, "cancelled")
             raise
-        owner.flush()
+        result.failures += [("the database", f"it did not take an event: {told}") for told in owner.refused()]
         with open_reader(request.database) as reader:
             sequential = request.selection.cap is not None
             judgement = judge_protocols(suite, result.plan, reader, request.selection, sequential=sequential)
@@ -113,7 +118,7 @@ def _announce(owner: Owner, suite: Suite, request: Request, result: Result) -> N
     run = {
         "run_id": result.run_id, "suite": suite.name, "scale": plan.scale, "started_at": now(), "status": "running",
         "git_commit": commit, "git_dirty": dirty, "command": request.command, "environment_id": environment_id(),
-        "spec": suite_spec(suite, plan, {"seeds": request.selection.seeds, "cap": request.selection.cap}),
+        "spec": suite_spec(suite, plan, request.selection),
     }  # fmt: skip
     owner.record(RunEvent(run))
     owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
@@ -123,8 +128,8 @@ def _end(owner: Owner, result: Result, status: str) -> None:
     owner.record(RunEvent({"run_id": result.run_id, "status": status, "finished_at": now()}))
 
 
-def suite_spec(suite: Suite, plan: Plan, seeds_asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The whole resolved suite with descriptions and the licences of its data."""
+def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]:
+    """The whole resolved suite with descriptions and the licences of its data, and what of it was asked for."""
     from harness import registry
 
     sources = {
@@ -134,12 +139,16 @@ def suite_spec(suite: Suite, plan: Plan, seeds_asked: Mapping[str, Any]) -> dict
     benchmarks = {
         name: {"title": suite.benchmarks[name].model.title, "about": setting.about, "task": setting.task,
                "data": dict(setting.data), "model": dict(setting.model), "recipe": dict(setting.recipe),
-               "stand_in": list(setting.stand_in)}
+               "metrics": {key: one.model_dump() for key, one in suite.benchmarks[name].model.metrics.items()},
+               "stand_in": list(setting.stand_in), "stand_in_name": setting.stand_in_name}
         for name, setting in plan.settings.items()
     }  # fmt: skip
     dumped = json.loads(suite.model.model_dump_json(exclude={"facts", "benchmarks"}))
-    where = {"path": str(suite.path.resolve()), "absent": list(plan.absent), "seeds_asked": seeds_asked}
-    return {**dumped, **where, "benchmarks": benchmarks, "sources": sources}
+    where: dict[str, Any] = {"path": str(suite.path.resolve()), "absent": list(plan.absent)}
+    if not suite.path.is_file():  # built in Python: its pages and verdicts need it again
+        where["file"] = suite.to_yaml()
+    asked = {"seeds_asked": {"seeds": selection.seeds, "cap": selection.cap}, "overrides": dict(selection.overrides)}
+    return {**dumped, **where, **asked, "benchmarks": benchmarks, "sources": sources}
 
 
 class RunningSuite:
@@ -151,26 +160,40 @@ class RunningSuite:
         self.finished: list[FinishedTrial] = []
 
     def run(self, plan: Plan) -> None:
-        """Run what is missing of the suite's plan; what is stored counts as reused."""
+        """Run what is missing of the suite's plan; what is stored is reused, or with ``force`` runs again."""
         self.result.plan = plan
-        self.run_further(plan)
+        if not self.request.force:
+            self.run_further(plan)
+            return
+        stored = self.session.stored(plan)
+        again = stored.keys() - self.seen
+        with open_reader(self.request.database) as reader:
+            forced = ForcedTrials(stored_outcomes(reader, again), self.session.owner.record)
+        rest = {trial: status for trial, status in stored.items() if trial not in forced.stored}
+        for job, outcome in self.outcomes(plan, rest, forced):
+            replaced = forced.ended(job, outcome)
+            if replaced is not None:
+                self.result.replaced.append(replaced)
 
     def run_further(self, plan: Plan) -> None:
         """Run what is missing of a plan beside the suite's."""
         for _ in self.outcomes(plan, self.session.stored(plan)):
             pass  # counted as they come
 
-    def outcomes(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
+    def outcomes(
+        self, plan: Plan, stored: Mapping[str, str], forced: ForcedTrials | None = None
+    ) -> Iterator[tuple[Job, Outcome]]:
         """Run a plan's trials that are not ``stored``, and count all of them for the run."""
         new = {trial.trial_id for trial in plan.trials} - self.seen
         self.seen |= new
         for trial_id in new & stored.keys():
             self.result.reused += 1
             self.result.counts[stored[trial_id]] += 1
-        for job, outcome in self.session.run(plan, stored):
+        for job, outcome in self.session.run(plan, stored, forced):
             self.result.counts[outcome.status] += 1
             if outcome.status == Status.DONE:
-                self.finished.append((job, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
+                home = job if forced is None else forced.home(job)
+                self.finished.append((home, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
             if outcome.status not in FINAL:
                 self.result.failures.append((job.label, str(outcome.error)))
             yield job, outcome

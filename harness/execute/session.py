@@ -8,16 +8,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from harness import registry
+from harness.data.checksums import sha256_of
 from harness.data.folders import check_folders
-from harness.data.locate import require_data, weights_file
+from harness.data.locate import require_data, require_model_files, weights_file
+from harness.data.roots import data_root
 from harness.errors import MissingDataError
 from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
+from harness.execute.forced import ForcedTrials
 from harness.execute.worker import Job
 from harness.plan.planning import Plan, Trial, sources_of
 from harness.registry.user_methods import UserMethod
-from harness.store import Outcome, Owner
+from harness.store import Outcome, Owner, StorePaths
 from harness.store.events import PlannedEvent
+from harness.trial.pruning import Pruning
 from harness.trial.saved import has_product
 
 
@@ -62,7 +67,7 @@ class SessionRequest:
     @property
     def artifacts(self) -> Path:
         """The folder of the trials' folders."""
-        return (self.database.parent / "artifacts").resolve()
+        return StorePaths.of(self.database).artifacts
 
 
 def now() -> str:
@@ -71,10 +76,10 @@ def now() -> str:
 
 
 def check_data(plan: Plan) -> None:
-    """Every data source of a plan is there.
+    """Every data source of a plan is there, and every file that a model starts from.
 
     Raises:
-        MissingDataError: one line for each missing source, with the path and the command that gets it.
+        MissingDataError: one line for each that is missing, with its path and, of a source, the command that gets it.
     """
     missing = []
     for source, parameters in sources_of(plan.trials):
@@ -82,8 +87,13 @@ def check_data(plan: Plan) -> None:
             require_data(source, parameters)
         except MissingDataError as error:
             missing.append(str(error))
+    for model in {sha256_of(trial.spec.model.to_json()): trial.spec.model for trial in plan.trials}.values():
+        try:
+            require_model_files(model.name, model.values)
+        except MissingDataError as error:
+            missing.append(str(error))
     if missing:
-        raise MissingDataError("\n".join(missing))
+        raise MissingDataError("\n".join(dict.fromkeys(missing)))
 
 
 class Session:
@@ -126,15 +136,26 @@ class Session:
         check_folders(trial for trial in plan.trials if trial.trial_id not in stored)
         return stored
 
-    def run(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
+    def run(
+        self, plan: Plan, stored: Mapping[str, str], forced: ForcedTrials | None = None,
+        pruning: Mapping[str, Pruning] | None = None,
+    ) -> Iterator[tuple[Job, Outcome]]:  # fmt: skip
         """Journal a plan and run what is not ``stored``; yields each trial's last outcome as it comes in.
+
+        ``forced``: the trials that have a result and are not among the ``stored``. ``pruning``: trials that may be
+        ended within their training.
 
         Raises:
             HarnessError: the executor cannot be had.
         """
         self.owner.record(planned(self.run_id, plan, stored.keys() - self._ran))
         if jobs := jobs_of(plan, stored, self.request):
-            self._dispatcher = self._dispatching(jobs, self.owner.record, self.watch)
+            record: Recorder = self.owner.record
+            if forced is not None:
+                jobs, record = [forced.job(job) for job in jobs], forced.record
+            if pruning:
+                jobs = [replace(job, pruning=pruning.get(job.trial_id)) for job in jobs]
+            self._dispatcher = self._dispatching(jobs, record, self.watch)
             for job, outcome in self._dispatcher.outcomes():
                 self._ran.add(job.trial_id)
                 yield job, outcome
@@ -201,7 +222,8 @@ def job_of(trial: Trial, request: SessionRequest, folder: Path, stored: Mapping[
     timeout = float(trial.spec.recipe["timeout_seconds"])
     products = products_of(trial, request.artifacts, stored)
     job = Job(trial.trial_id, trial.label, trial.spec, folder, timeout_seconds=timeout, prerequisites=products)
-    return replace(job, own_methods=request.own_methods)
+    code = "" if registry.entry("task", trial.spec.task).card.program else trial.fingerprint
+    return replace(job, own_methods=request.own_methods, code=code, data=data_root().absolute())
 
 
 def products_of(trial: Trial, artifacts: Path, stored: Mapping[str, str] | None = None) -> dict[str, Path]:

@@ -22,6 +22,7 @@ from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id
 from harness.execute.run import new_run_id
 from harness.execute.session import Session, SessionRequest, check_data, job_of, now, products_of, trial_row
+from harness.plan.imported import FINGERPRINT
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.store import Outcome, Owner, Queries, open_reader
 from harness.store.encoding import restored
@@ -139,8 +140,9 @@ def verify(
 def matches_of(plan: Plan, reader: Queries) -> list[StoredMatch]:
     """The stored trials of a plan's contents: today's where there are any, else the newest of older code."""
     rows = reader.query(
-        "SELECT trial_id, fingerprint, spec, status, wall_seconds FROM trials WHERE scale = ? ORDER BY started_at",
-        (plan.scale,),
+        "SELECT trial_id, fingerprint, spec, status, wall_seconds FROM trials WHERE scale = ? "
+        "AND fingerprint IS DISTINCT FROM ? ORDER BY started_at",
+        (plan.scale, FINGERPRINT),
     ).dicts()
     specs = {row["trial_id"]: restored(row["spec"]) for row in rows if row["spec"] is not None}
     known: dict[str, str] = {}

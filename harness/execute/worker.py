@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import platform
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -12,10 +13,13 @@ from pathlib import Path
 
 from harness.errors import OutOfTimeError
 from harness.execute import energy
+from harness.execute.children import ending_children
 from harness.execute.environment import environment_id
 from harness.execute.memory import peak_memory_bytes
 from harness.registry.user_methods import UserMethod, register
 from harness.store.outcome import Outcome
+from harness.trial.pruning import PrunedError, Pruning
+from harness.trial.result import Score
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import Status
 
@@ -26,7 +30,8 @@ class Job:
 
     ``prerequisites`` has the folders of products by name; ``needs`` the trials that must end before this one begins;
     ``keep_product`` says that others start from its weights. ``own_methods`` are registered
-    again in the worker's process.
+    again in the worker's process. ``code`` is the fingerprint that its identity is made of (empty: not to be compared),
+    ``data`` where the run's machine has its data (None: where this one has them). ``pruning`` may end it early.
     """
 
     trial_id: str
@@ -39,6 +44,9 @@ class Job:
     needs: tuple[str, ...] = ()
     keep_product: bool = False
     own_methods: tuple[UserMethod, ...] = ()
+    code: str = ""
+    data: Path | None = None
+    pruning: Pruning | None = None
 
     @property
     def threads(self) -> int:
@@ -53,21 +61,28 @@ Beat = Callable[[int, int, float], None]
 def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
     """Run a trial in this process.
 
-    Nothing is raised but KeyboardInterrupt and SystemExit: an error is an outcome (``failed``, ``timeout``).
+    Nothing is raised but KeyboardInterrupt: an error is an outcome (``failed``, ``timeout``), and so is ``sys.exit``.
     """
     started_at = datetime.now(UTC).replace(tzinfo=None).isoformat()
     began, cpu, counters = time.perf_counter(), time.process_time(), energy.reading()
     try:
-        outcome = _train(job, beat, stop_at_deadline)
+        with ending_children():
+            outcome = _train(job, beat, stop_at_deadline)
+    except PrunedError as error:
+        scores = () if job.pruning is None else (Score("validation", job.pruning.metric, error.value),)
+        outcome = Outcome(job.trial_id, Status.CANCELLED, device="", error=str(error), results=scores)
     except OutOfTimeError as error:
         outcome = Outcome(job.trial_id, Status.TIMEOUT, device="", error=_message(error))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         outcome = Outcome(job.trial_id, Status.FAILED, device="", error=_message(error))
     return replace(
         outcome,
         attempts=job.attempt,
         started_at=started_at,
         environment_id=environment_id(),
+        node=platform.node(),
         wall_seconds=time.perf_counter() - began,
         cpu_seconds=time.process_time() - cpu,
         # An upper bound of the trial's own where workers are reused.
@@ -81,7 +96,6 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
 
     from harness import registry
     from harness.data.roots import data_root
-    from harness.trial.loop import train
     from harness.trial.runtime import Runtime
 
     for method in job.own_methods:
@@ -89,8 +103,16 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
     beat(0, 0, math.nan)  # the watchdog's clock begins here, after the imports
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     until = time.monotonic() + job.timeout_seconds if stop_at_deadline else math.inf
-    runtime = Runtime(job.folder, device, registry.load, data_root(), beat, until, job.prerequisites, job.keep_product)
-    ended = train(job.spec, runtime)
+    data = job.data or data_root()
+    runtime = Runtime(
+        job.folder, device, registry.load, data, beat, until, job.prerequisites, job.keep_product, pruning=job.pruning
+    )
+    if registry.entry("task", job.spec.task).card.program:
+        ended = registry.load("task", job.spec.task).target(job.spec, runtime)
+    else:
+        from harness.trial.loop import train
+
+        ended = train(job.spec, runtime)
     return Outcome(
         job.trial_id,
         Status(ended.status),
@@ -102,11 +124,27 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
     )
 
 
-def _message(error: Exception) -> str:
+NO_MEMORY = ("not enough memory", "can't allocate memory")
+"""What torch's allocators say."""
+LONGEST = 4000
+"""Characters of an error's text that are kept."""
+
+
+def _text_of(error: BaseException) -> str:
+    """What an error says, within limits; one whose text cannot be made says so."""
+    try:
+        text = str(error)
+    except Exception as other:
+        return f"(its text cannot be made: {type(other).__name__})"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… ({len(text):,} characters)"
+
+
+def _message(error: BaseException) -> str:
     """The error with the place in our code where it came up; out of memory says so first."""
     kind = type(error).__name__
-    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or "not enough memory" in str(error):
+    text = _text_of(error)
+    if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or any(told in text for told in NO_MEMORY):
         kind = f"out of memory: {kind}"
     frames = traceback.extract_tb(error.__traceback__)
     where = "".join(f"\n  {Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in frames[-6:])
-    return f"{kind}: {error}{where}"
+    return f"{kind}: {text}{where}"

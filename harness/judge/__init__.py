@@ -4,9 +4,26 @@ The stages, in order: ``bindings`` (a claim's ``design``), ``evidence``, ``pairs
 ``correction``, ``verdicts``, ``rows``; ``seeds`` says which trials would resolve what is open.
 """
 
+import sys
+from types import ModuleType
+from typing import Any
+
 from harness.judge.ablation import ablations as ablations
 from harness.judge.judging import Judgement as Judgement
 from harness.judge.judging import claim_rows as claim_rows
 from harness.judge.judging import judge as judge
 from harness.judge.judging import record_judgement as record_judgement
 from harness.judge.rows import VerdictRow as VerdictRow
+
+
+class _Stage(ModuleType):
+    """``harness.judge(table, …)``: the name of this stage is also that of the public function over a table."""
+
+    def __call__(self, table: Any, **asked: Any) -> Any:
+        """A table's verdicts; see ``harness.judge_table``."""
+        import harness
+
+        return harness.judge_table(table, **asked)
+
+
+sys.modules[__name__].__class__ = _Stage

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness import registry
 from harness.judge import fairness
 from harness.judge.contrasts import cell_key, name_contrasts
 from harness.judge.design import (
@@ -21,7 +22,9 @@ from harness.judge.design import (
     StatisticalRules,
     Stop,
 )
+from harness.plan.imported import TASK
 from harness.plan.planning import Plan, Trial
+from harness.plan.programs import without_places
 from harness.suite import Suite
 from harness.suite.cells import Setting, content, setting
 from harness.suite.models import Binding, Fact, Metric, Threshold
@@ -75,7 +78,7 @@ class DesignBuilder:
             estimand=Estimand(
                 direction=fact.direction, metric=binding.metric or fact.metric, unit=fact.unit,
                 delta=None if fact.effect is None else abs(fact.effect),
-                m=binding.m, margin=binding.margin, target=fact.published.method,
+                m=binding.m, margin=binding.margin, target=fact.published.method, stated=fact.kind != "comparison",
             ),
             rules=StatisticalRules(
                 **judging.model_dump(), seeds=(seeds.min, seeds.primary or seeds.min, seeds.max), sequential=sequential
@@ -99,6 +102,8 @@ class DesignBuilder:
             return "mechanism"
         if question.kind == "intervention":
             return "intervention"
+        if question.kind == "comparison" and self.suite.model.paper is not None:
+            return "own"  # a user's question beside a paper's claims
         if self.binding.primary:
             return "primary"
         arms = {**self.suite.model.arms, **self.plan.arms}
@@ -182,6 +187,7 @@ class DesignBuilder:
         unit, better = (fact.unit, fact.better) if metric is None else (metric.unit, metric.better)
         overrides = self.suite.benchmarks[base.benchmark].used.set
         unequal, invalid = self._fairness(cells, chain, design.pairing.own_baselines)
+        stated, unpaired = self._stated(cells[chain[0]])
         stand_in = self._stand_in(base, cells)
         teacher_trials = self._teachers(cells, chain)
         # what is measured may be better the other way round than the paper's metric
@@ -196,8 +202,9 @@ class DesignBuilder:
             smallest=metric.smallest if metric is not None else None,
             relative_smallest=metric.relative_smallest if metric is not None else None, perfect=_perfect(metric),
             competent=None if isinstance(competent, str) else competent, bar=bar,
+            trivial=metric.trivial if metric is not None else None,
             teacher="teacher" if teacher_trials else None, teacher_trials=teacher_trials,
-            unequal=unequal, invalid=invalid,
+            unequal=unequal, invalid=unpaired or invalid, stated=stated,
             # equal for benchmarks whose trials are the same
             place=f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by,
         )  # fmt: skip
@@ -213,7 +220,10 @@ class DesignBuilder:
         own = (first, second) if first is not None and second is not None else None
         for arm in chain[1:]:
             lower = self._spec(cells[arm])
-            if upper is not None and lower is not None:
+            if upper is not None and lower is not None and (upper.task == TASK) != (lower.task == TASK):
+                ran, taken = (arm, chain[0]) if upper.task == TASK else (chain[0], arm)
+                invalid = invalid or f"{ran} ran here and {taken} is imported: no pair is made of the two"
+            elif upper is not None and lower is not None:
                 differing, reason = fairness.compare(upper, lower, own)
                 if upper == lower:
                     reason = f"the arms {chain[0]} and {arm} are one: they have the same content"
@@ -222,6 +232,18 @@ class DesignBuilder:
                 unequal += [f"{arm}: {text}" if len(chain) > 2 else text for text in differing]
                 invalid = invalid or reason
         return tuple(unequal), invalid
+
+    def _stated(self, cell: Mapping[int, str]) -> tuple[str, str | None]:
+        """What only a program's script knows of its pairs, and why it forbids a comparison, if it does."""
+        spec = self._spec(cell)
+        if spec is None or not registry.entry("task", spec.task).card.program:
+            return "", None
+        if spec.recipe.get("paired") == "none":
+            return (
+                "",
+                "the script's runs of equal seeds share nothing ('paired: none'), and unpaired runs are not judged",
+            )
+        return "paired by seed as the script states: what equal seeds share is not checked here", None
 
     def _spec(self, cell: Mapping[int, str]) -> TrialSpec | None:
         return self.trials[cell[min(cell)]].spec if cell else None
@@ -240,10 +262,12 @@ class DesignBuilder:
         parts = dict.fromkeys(base.stand_in)
         for arm, cell in cells.items():
             spec = self._spec(cell)
-            if spec is None or arm not in self.plan.arms:
+            if spec is None or arm not in self.plan.arms or spec.task == TASK:  # of an import nothing more is known
                 continue
             own = content(base, self.plan.arms[arm])
-            parts |= {part: None for part in ("recipe", "model") if getattr(own, part) != getattr(spec, part)}
+            recipes = (without_places(own.recipe), without_places(spec.recipe))
+            parts |= {"recipe": None} if recipes[0] != recipes[1] else {}
+            parts |= {"model": None} if own.model != spec.model else {}
             if own.data != spec.data:
                 parts.setdefault("data:real" if "data:generated" not in parts else "data:generated", None)
         return tuple(parts)

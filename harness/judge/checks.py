@@ -56,10 +56,13 @@ def code_of(place: str) -> str:
 
 def checks_of(designs: Iterable[ClaimDesign], reader: Queries, *, compute: bool) -> dict[str, CheckResult]:
     """The check of each claim that has one: as stored under the same code, else computed anew where ``compute``."""
-    wanted = {
-        design.claim_id: place_of(design) for design in designs if design.question.check not in (None, REPORTED)
-    }  # fmt: skip
-    earlier = {row["claim_id"]: row for row in reader.verdicts(list(wanted))} if wanted else {}
+    checked = [design for design in designs if design.question.check not in (None, REPORTED)]
+    wanted = {design.claim_id: place_of(design) for design in checked}
+    earlier = {
+        row["claim_id"]: row
+        for suite in sorted({design.question.suite for design in checked})
+        for row in reader.verdicts(list(wanted), suite=suite)
+    }
     results: dict[str, CheckResult] = {}
     missing: dict[str, str] = {}
     for claim, place in wanted.items():

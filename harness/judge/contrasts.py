@@ -11,6 +11,7 @@ from harness.judge.design import ClaimDesign, DesignBlock, Family
 STRICTEST_FIRST: tuple[Family, ...] = (
     "primary",
     "secondary",
+    "own",
     "mechanism",
     "intervention",
     "ablation",

@@ -13,7 +13,7 @@ from harness.judge.units import Bound, Unit
 
 K = TypeVar("K")
 
-CORRECTED: tuple[Family, ...] = ("primary", "secondary", "mechanism", "intervention", "ablation")
+CORRECTED: tuple[Family, ...] = ("primary", "secondary", "own", "mechanism", "intervention", "ablation")
 """Families that are corrected, each for itself."""
 
 

@@ -13,7 +13,7 @@ from harness.suite.models import Gate
 from harness.vocabulary import Verdict
 
 Mode = Literal["difference", "absolute", "check", "none"]
-Family = Literal["primary", "secondary", "mechanism", "intervention", "ablation", "exploratory", "identity"]
+Family = Literal["primary", "secondary", "own", "mechanism", "intervention", "ablation", "exploratory", "identity"]
 
 PREFIX = 16
 """Digits of a trial_id in a stored design; ``verdict_trials`` has the whole ids."""
@@ -45,10 +45,12 @@ class DesignBlock:
         floor: smallest difference worth having at paper scale, in the metric's unit; ``relative_floor`` as a share of
             the baseline's mean. ``smallest`` and ``relative_smallest`` are the registered ones on a stand-in.
         competent: what the deciding baseline must reach, or ``bar``, the arm whose score it must.
+        trivial: what a predictor reaches that learns nothing, where trials do not report it themselves.
         place: names the stand-in that serves the benchmark, planned or not.
         unequal: what the two deciding arms differ in beyond the claim; ``invalid`` says why they cannot be compared.
         contrast: id of the test, where each benchmark has its own.
         named: the stand-in in a few words, for every line that shows an effect.
+        stated: what is known of its numbers only from those who gave them; empty for trainings of ours.
     """
 
     benchmark: str
@@ -69,6 +71,7 @@ class DesignBlock:
     perfect: float | None = None
     competent: float | None = None
     bar: str | None = None
+    trivial: float | None = None
     teacher: str | None = None
     teacher_trials: tuple[str, ...] = ()
     unequal: tuple[str, ...] = ()
@@ -76,6 +79,7 @@ class DesignBlock:
     contrast: str = ""
     place: str = ""
     named: str = ""
+    stated: str = ""
 
     @property
     def comparisons(self) -> tuple[tuple[str, str], ...]:
@@ -145,6 +149,7 @@ class Estimand:
         m: smallest effect of interest, where the claim gives one.
         margin: of "not worse" and of equivalence.
         target: the published value of an absolute claim.
+        stated: whether somebody's sentence states the effect; without one only its direction is judged.
     """
 
     direction: int
@@ -154,6 +159,7 @@ class Estimand:
     m: float | None
     margin: float | None
     target: float | None
+    stated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +220,11 @@ class ClaimDesign:
     def is_stand_in(self) -> bool:
         """Whether anything differs from the paper's setting: the published size means nothing then."""
         return bool(self.stand_in)
+
+    @property
+    def sizeless(self) -> bool:
+        """Whether only the direction is judged: on a stand-in, and where no sentence states a size."""
+        return self.is_stand_in or not self.estimand.stated
 
     @property
     def stand_in_name(self) -> str:

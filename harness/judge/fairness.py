@@ -141,6 +141,28 @@ def weak_baseline(block: DesignBlock, evidence: Evidence, scores: list[float]) -
     return f"{block.chain[1]} reaches {mean:.4g} {block.unit} on {block.benchmark}; {of} {wanted:.4g}"
 
 
+def below_trivial(block: DesignBlock, pairs: Sequence[Pairs], evidence: Evidence) -> str | None:
+    """Why nothing was learnt: no compared arm is better than the trivial predictor; None where one is, or none known.
+
+    What a trivial predictor reaches (the majority's class, the mean, the unigram) is what the trials report as
+    ``trivial.METRIC``, on the same split and seeds, else what the benchmark's file says of the metric.
+    """
+    stored = [evidence[trial] for trial in block.trials_of(block.chain) if trial in evidence]
+    reached = [value for trial in stored if (value := trial.value(f"trivial.{block.metric}", block.split)) is not None]
+    trivial = sum(reached) / len(reached) if reached else block.trivial
+    scores: dict[str, list[float]] = {}
+    for each, (upper, lower) in zip(pairs, block.comparisons, strict=True):
+        for arm, known in ((upper, each.method), (lower, each.baseline)):
+            scores.setdefault(arm, list(known.values()))
+    if trivial is None or not scores or not all(scores.values()):
+        return None
+    means = {arm: sum(known) / len(known) for arm, known in scores.items()}
+    if any(mean > trivial if block.better == "higher" else mean < trivial for mean in means.values()):
+        return None
+    told = " and ".join(f"{arm} {mean:.4g}" for arm, mean in means.items())
+    return f"{told} {block.unit} on {block.benchmark}: no better than the trivial predictor's {trivial:.4g}"
+
+
 def weak_teacher(block: DesignBlock, evidence: Evidence, students: list[float]) -> str | None:
     """Why the teacher cannot teach: it is no better than the student trained without it."""
     stored = [evidence[trial] for trial in block.teacher_trials if trial in evidence]

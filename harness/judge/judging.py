@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,13 @@ class ExaminedClaim:
         return {unit.contrast: unit.p for unit in self.units} | {each.block.contrast: each.p for each in self.values}
 
 
+def moment_after(reader: Queries, suite: str) -> datetime:
+    """Now, or just after the suite's newest verdict where a clock that was ahead made that: the last is the last."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    newest = reader.query("SELECT max(judged_at) FROM verdicts WHERE suite = ?", [suite]).rows[0][0]
+    return now if newest is None or newest < now else newest + timedelta(microseconds=1)
+
+
 def judge(
     suite: Suite, plan: Plan, reader: Queries, *, judged_at: datetime | None = None, sequential: bool = False,
     compute_checks: bool = True,
@@ -78,7 +85,7 @@ def judge(
         sequential: seeds were bought by the policy; a claim that was judged so before stays so.
         compute_checks: whether checks of identities that are not stored are computed (in another process).
     """
-    judged_at = judged_at or datetime.now(UTC).replace(tzinfo=None)
+    judged_at = judged_at or moment_after(reader, suite.name)
     designs = claim_designs(suite, plan, sequential=sequential)
     earlier = earlier_verdicts(reader, designs, plan.scale)
     evidence = read_evidence(reader, {trial for design in designs for trial in design.trial_ids()})

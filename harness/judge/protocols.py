@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from harness.judge.bindings import claim_designs
 from harness.judge.design import PREFIX, ClaimDesign
 from harness.judge.evidence import Evidence, failures, read_evidence
-from harness.judge.judging import Judgement, examine_claim, judge
+from harness.judge.judging import Judgement, examine_claim, judge, moment_after
 from harness.judge.rows import VerdictRow, finite
 from harness.judge.units import Unit
 from harness.plan.planning import Plan, Selection
@@ -66,7 +66,7 @@ def judge_protocols(
 
     Without any stored configuration there are none. ``selection`` is what the plan was made from.
     """
-    judged_at = judged_at or datetime.now(UTC).replace(tzinfo=None)
+    judged_at = judged_at or moment_after(reader, suite.name)
     published = judge(
         suite, plan, reader, judged_at=judged_at, sequential=sequential, compute_checks=compute_checks
     )  # fmt: skip

@@ -57,15 +57,19 @@ class EarlierVerdict:
 
 
 def earlier_verdicts(reader: Queries, designs: Sequence[ClaimDesign], scale: str) -> dict[str, list[EarlierVerdict]]:
-    """Earlier verdicts of claims at a scale, each under the protocol of its design, oldest first."""
+    """Earlier verdicts of a suite's claims at a scale, each under the protocol of its design, oldest first.
+
+    Another suite may have a claim of the same id: its verdicts are no look at this one.
+    """
     protocols = {design.claim_id: design.question.protocol for design in designs}
+    suites = sorted({design.question.suite for design in designs})
     rows = reader.query(
         """
         SELECT claim_id, protocol, n, sequential, CAST(design->>'look' AS INTEGER),
                design->>'changed_since', design->'registration'
-        FROM verdicts WHERE claim_id = ANY(?) AND scale = ? ORDER BY judged_at
+        FROM verdicts WHERE claim_id = ANY(?) AND scale = ? AND suite = ANY(?) ORDER BY judged_at
         """,
-        [list(protocols), scale],
+        [list(protocols), scale, suites],
     ).rows
     earlier: dict[str, list[EarlierVerdict]] = {}
     for claim, protocol, n, sequential, look, changed, registration in rows:

@@ -107,7 +107,7 @@ def resolved(reading: Reading, adjusted_p: float, criteria: Criteria, adjusted_s
         if certain and reading.above:
             return "not worse than the margin"
         return "worse than the margin" if certain and reading.below else None
-    if criteria.stand_in:
+    if criteria.sizeless:
         return "direction settled" if certain and (reading.above or reading.below) else None
     if certain:
         if criteria.delta is None or not reading.sized:
@@ -216,12 +216,12 @@ def resolution_rate(pending: Pending, comparison: OpenComparison) -> float:
     enough = evidence >= rule.log_threshold(pending.threshold)
     if pending.margin is not None:
         done = (enough & (means > 0)) | (means + half < 0)
-    elif criteria.stand_in or criteria.delta is None:
+    elif criteria.sizeless or criteria.delta is None:
         done = enough
     else:
         bar = criteria.kappa * criteria.delta
         done = enough & ((means - half >= bar) | (means + half < bar) | (future >= ENOUGH))
-    if pending.margin is None and not criteria.stand_in:
+    if pending.margin is None and not criteria.sizeless:
         done |= means + half < (criteria.smallest or 0.0)
     first = np.where(done.any(axis=1), done.argmax(axis=1) + 1, np.inf)
     return float(np.mean(1.0 / first)) / comparison.seconds

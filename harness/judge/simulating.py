@@ -120,7 +120,7 @@ def simulate(
 
 
 def _bare(design: ClaimDesign) -> ClaimDesign:
-    blocks = tuple(replace(block, competent=None, teacher=None, teacher_trials=(), invalid=None)
+    blocks = tuple(replace(block, competent=None, trivial=None, teacher=None, teacher_trials=(), invalid=None)
                    for block in design.blocks)  # fmt: skip
     return replace(design, gates=(), blocks=blocks)
 

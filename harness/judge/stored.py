@@ -6,15 +6,19 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.errors import HarnessError
 from harness.judge.ablation import AblationRow, ablations
 from harness.judge.judging import claim_rows, record_judgement
 from harness.judge.protocols import judge_protocols
 from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
+from harness.plan.imported import ENVIRONMENT, FINGERPRINT
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.store import Owner, Reader, open_reader
 from harness.store.events import ClaimsEvent
 from harness.suite import Suite, load_suite
+from harness.suite.load import find_suite
+from harness.suite.yamlfile import parse
 
 
 def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
@@ -42,8 +46,9 @@ def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection
     if selection.seeds is not None:
         return selection
     rows = reader.query(
-        "SELECT spec -> '$.seeds_asked' FROM runs WHERE suite = ? AND scale = ? ORDER BY started_at DESC LIMIT 1",
-        (suite.name, selection.scale),
+        "SELECT spec -> '$.seeds_asked' FROM runs WHERE suite = ? AND scale = ? "
+        "AND environment_id IS DISTINCT FROM ? ORDER BY started_at DESC LIMIT 1",
+        (suite.name, selection.scale, ENVIRONMENT),
     ).rows
     asked = json.loads(rows[0][0]) if rows and rows[0][0] else {}
     if not asked.get("seeds"):
@@ -75,8 +80,9 @@ def stored_otherwise(plan: Plan, reader: Reader) -> int:
     finished = set(reader.finished({trial.trial_id for trial in plan.trials}))
     lacking = {(link.benchmark, link.arm, link.seed) for link in plan.links if link.trial_id not in finished}
     rows = reader.query(
-        "SELECT benchmark, arm, seed FROM trials WHERE suite = ? AND scale = ? AND status = 'done'",
-        (plan.suite, plan.scale),
+        "SELECT benchmark, arm, seed FROM trials WHERE suite = ? AND scale = ? AND status = 'done' "
+        "AND fingerprint IS DISTINCT FROM ?",
+        (plan.suite, plan.scale, FINGERPRINT),
     ).rows
     return sum(tuple(row) in lacking for row in rows)
 
@@ -98,10 +104,39 @@ class JudgedSuite:
     adopted: int
 
 
+def ran_suite(which: str, database: Path) -> Suite:
+    """A suite by its path or name; one that was built in Python as its newest run on the database has it.
+
+    Raises:
+        HarnessError: there is none, or it is invalid.
+    """
+    try:
+        path = find_suite(which)
+    except HarnessError:
+        if not database.exists():
+            raise
+        sql = "SELECT spec->>'$.file', spec->>'$.path' FROM runs WHERE suite = ? ORDER BY started_at DESC LIMIT 1"
+        with open_reader(database) as reader:
+            rows = reader.query(sql, [which]).rows
+        if not rows or rows[0][0] is None:
+            raise
+        text, place = rows[0]
+        return Suite.from_dict(parse(text, Path(place)).plain(), Path(place).parent)
+    return load_suite(path)
+
+
 def judge_suite(name: str, selection: Selection, database: Path) -> JudgedSuite:
-    """Judge a suite, named or by its path, from the stored trials, and store the verdicts; nothing is run."""
-    suite = load_suite(name)
+    """Judge a suite, named or by its path, from the stored trials, and store the verdicts; nothing is run.
+
+    Trials of imports are not among them (``harness.judge.imported``).
+    """
+    suite = ran_suite(name, database)
     plan, verdicts = judge_now(suite, selection, database)
+    return judged_suite(suite, plan, verdicts, database)
+
+
+def judged_suite(suite: Suite, plan: Plan, verdicts: tuple[VerdictRow, ...], database: Path) -> JudgedSuite:
+    """A suite's verdicts with its ablations, and the counts of trials that need a word."""
     with open_reader(database) as reader:
         wanted = [trial.trial_id for trial in plan.trials]
         adopted = len(reader.query("SELECT trial_id FROM adoptions WHERE trial_id = ANY(?)", [wanted]))

@@ -79,7 +79,7 @@ class Unit:
     def criteria(self, design: ClaimDesign) -> Criteria:
         """What its reading is held against."""
         rules = design.rules
-        return Criteria(rules.alpha, rules.kappa, design.estimand.delta, self.smallest, design.is_stand_in)
+        return Criteria(rules.alpha, rules.kappa, design.estimand.delta, self.smallest, design.sizeless)
 
 
 def units_of(design: ClaimDesign, evidence: Evidence) -> tuple[Unit, ...]:
@@ -111,7 +111,8 @@ def _stop_of(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -
     if block.stand_in and (stop := _stopped_by(gates)) is not None:
         return stop
     reason = block.invalid or _trouble(design, block, pairs, evidence)
-    if reason is None and (weak := fairness.weak_baseline(block, evidence, examined.baseline)):
+    weak = fairness.weak_baseline(block, evidence, examined.baseline) or fairness.below_trivial(block, pairs, evidence)
+    if reason is None and weak:
         return Stop(Verdict.WEAK_BASELINE, weak)
     reason = reason or fairness.weak_teacher(block, evidence, examined.baseline)
     return None if reason is None else Stop(Verdict.INVALID, reason)
@@ -270,10 +271,10 @@ def _smallest(design: ClaimDesign, examined: ExaminedBlock) -> float | None:
     block, m, delta = examined.block, design.estimand.m, design.estimand.delta
     if design.pairing.log_ratio:
         return m
-    if design.is_stand_in:
-        return block.smallest if block.smallest is not None else _share(block.relative_smallest, examined)
-    if m is not None:
+    if m is not None and not design.is_stand_in:
         return m
+    if design.sizeless:
+        return block.smallest if block.smallest is not None else _share(block.relative_smallest, examined)
     floor = block.floor if block.floor is not None else _share(block.relative_floor, examined)
     if delta is None:
         return floor

@@ -45,13 +45,16 @@ def read(test: Test, alpha: float, smallest: float | None = None, *, margin: boo
 
 @dataclass(frozen=True, slots=True)
 class Criteria:
-    """What a reading is held against: ``delta`` is the published effect as claimed, ``smallest`` is m."""
+    """What a reading is held against: ``delta`` is the published effect as claimed, ``smallest`` is m.
+
+    ``sizeless``: only the direction is judged, since no published size applies (a stand-in) or none was stated.
+    """
 
     alpha: float
     kappa: float
     delta: float | None
     smallest: float | None
-    stand_in: bool
+    sizeless: bool
 
 
 def decide(reading: Reading, adjusted_p: float, criteria: Criteria, adjusted_smaller: float = 1.0) -> str:
@@ -63,7 +66,7 @@ def decide(reading: Reading, adjusted_p: float, criteria: Criteria, adjusted_sma
     """
     certain = adjusted_p <= criteria.alpha and reading.above != reading.below
     negligible = adjusted_smaller <= criteria.alpha and reading.sized and not reading.margin
-    word = (_stand_in if criteria.stand_in else _paper)(reading, certain, negligible, criteria)
+    word = (_direction if criteria.sizeless else _paper)(reading, certain, negligible, criteria)
     return SENSITIVE if word.decisive and reading.fragile else word
 
 
@@ -81,7 +84,7 @@ def _paper(reading: Reading, certain: bool, negligible: bool, criteria: Criteria
     return Verdict.NOT_REPRODUCED if negligible else Verdict.INCONCLUSIVE
 
 
-def _stand_in(reading: Reading, certain: bool, negligible: bool, criteria: Criteria) -> Verdict:
+def _direction(reading: Reading, certain: bool, negligible: bool, criteria: Criteria) -> Verdict:
     if certain:
         return Verdict.CONFIRMED if reading.above else Verdict.REVERSED
     return Verdict.NO_EFFECT if negligible else Verdict.UNDECIDED

@@ -27,6 +27,8 @@ def warnings_beside(design: ClaimDesign, units: Sequence[Unit]) -> list[str]:
 
 def _of_block(examined: ExaminedBlock) -> Iterator[str]:
     block = examined.block
+    if block.stated:
+        yield block.stated
     for (upper, lower), pairs in zip(block.comparisons, examined.pairs, strict=True):
         for arm, scores in ((upper, pairs.method), (lower, pairs.baseline)):
             if equal_at_every_seed(scores):

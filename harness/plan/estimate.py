@@ -14,11 +14,29 @@ GUESS = {"smoke": 1.0, "mini": 5.0, "small": 45.0, "paper": 3600.0 * 24}
 
 @dataclass(frozen=True, slots=True)
 class StoredCosts:
-    """A plan's stored trials: its finished trials; by (benchmark, arm) median core-seconds, highest memory."""
+    """What is known of a plan's costs: its finished trials; by (benchmark, arm) median core-seconds, highest memory.
+
+    ``stepped``: core-seconds by (benchmark, arm) from one step that was taken (``harness preflight``).
+    """
 
     stored: frozenset[str] = frozenset()
     core_seconds: Mapping[tuple[str, str], float] = field(default_factory=dict)
     memory_mb: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    stepped: Mapping[tuple[str, str], float] = field(default_factory=dict)
+
+    def price(self, benchmark: str, arm: str, scale: str) -> tuple[float, bool]:
+        """Core-seconds of a trial: its cell's own median, else its benchmark's, else its steps, else a guess by scale.
+
+        The second says whether it is a guess.
+        """
+        if (benchmark, arm) in self.core_seconds:
+            return self.core_seconds[benchmark, arm], False
+        of_benchmark = [value for (name, _), value in self.core_seconds.items() if name == benchmark]
+        if of_benchmark:
+            return statistics.median(of_benchmark), False
+        if (benchmark, arm) in self.stepped:
+            return self.stepped[benchmark, arm], False
+        return GUESS[scale], True
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +88,9 @@ def estimate(plan: Plan, measured: StoredCosts) -> PlanEstimate:
         ids = plan.trial_ids(benchmark, arm).values()
         missing = [i for i in ids if i not in stored and i not in counted]
         counted.update(missing)  # a trial that two cells ask for runs once
-        each, guessed = price(measured.core_seconds, benchmark, arm, plan.scale)
+        each, guessed = measured.price(benchmark, arm, plan.scale)
         here, memory = sum(i in stored for i in ids), measured.memory_mb.get((benchmark, arm))
         left = (each * len(missing), memory, guessed and bool(missing))
         cells.append(CellEstimate(benchmark, arm, plan.settings[benchmark].stand_in, len(ids), here, *left))
     reused = sum(trial.trial_id in stored for trial in plan.trials)
     return PlanEstimate(plan.suite, plan.scale, cells, len(plan.trials), reused, plan.absent)
-
-
-def price(seconds: Mapping[tuple[str, str], float], benchmark: str, arm: str, scale: str) -> tuple[float, bool]:
-    """The cell's own median, else its benchmark's, else a guess by scale."""
-    if (benchmark, arm) in seconds:
-        return seconds[benchmark, arm], False
-    of_benchmark = [value for (name, _), value in seconds.items() if name == benchmark]
-    if of_benchmark:
-        return statistics.median(of_benchmark), False
-    return GUESS[scale], True

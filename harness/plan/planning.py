@@ -11,6 +11,8 @@ from harness.data.checksums import sha256_of
 from harness.data.locate import data_identity
 from harness.errors import HarnessError, choices
 from harness.plan.fingerprint import fingerprint, roots_of
+from harness.plan.imported import Imported
+from harness.plan.programs import located, with_programs, without_places
 from harness.suite.cells import (
     CellError,
     Content,
@@ -79,6 +81,7 @@ class Plan:
         settings: the resolved benchmarks by name.
         absent: benchmarks that have no block at this scale.
         arms: every arm of the suite and of the command line by name, those included that no cell runs.
+        imported: which of its trials are results from elsewhere; None: no such trial is in it.
     """
 
     suite: str
@@ -88,6 +91,7 @@ class Plan:
     settings: Mapping[str, Setting]
     absent: tuple[str, ...]
     arms: Mapping[str, Arm]
+    imported: Imported | None = None
 
     def trial_ids(self, benchmark: str, arm: str) -> dict[int, str]:
         """The trials of a cell by seed."""
@@ -143,15 +147,15 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
         HarnessError: a scale, benchmark or arm that does not exist, or an override that a cell does not take.
     """
     wanted = selection or Selection()
-    _must_exist("scale", [wanted.scale], list(Scale))
+    must_exist("scale", [wanted.scale], list(Scale))
     arms = {**suite.model.arms, **wanted.added_arms}
-    _must_exist("benchmark", wanted.benchmarks, suite.benchmarks)
-    _must_exist("arm", wanted.arms, arms)
+    must_exist("benchmark", wanted.benchmarks, suite.benchmarks)
+    must_exist("arm", wanted.arms, arms)
     asked = [name for name in suite.benchmarks if wanted.benchmarks is None or name in wanted.benchmarks]
     settings = {name: base for name in asked if (base := setting(suite, name, wanted.scale)) is not None}
     served = {name: served_by(suite, name, wanted.scale) for name in suite.benchmarks}
     primary = {(served[name], arm) for name, arm in primary_cells(suite)}
-    contents = _contents(arms, wanted, settings)
+    contents = with_programs(_contents(arms, wanted, settings), suite.path.parent)
     references = {name: _reference(suite, base, arms, wanted) for name, base in settings.items()}
     seeds = {
         # benchmarks that one stand-in serves are one experiment, with the seeds of its primary contrasts
@@ -171,7 +175,24 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
     return Plan(suite.name, wanted.scale, tuple(trials.values()), tuple(links), settings, absent, arms)
 
 
-def _must_exist(what: str, names: Sequence[str] | None, known: Collection[str]) -> None:
+def nothing_to_run(suite: Suite, plan: Plan) -> str:
+    """Why a plan has no trials, and what to do instead."""
+    named = [name for name, base in plan.settings.items() if base.elsewhere]
+    if not named:
+        return f"nothing to run: no benchmark of '{suite.name}' has the scale '{plan.scale}'"
+    results = "results of " + ", ".join(f"'{name}'" for name in named[:3]) + (", …" if len(named) > 3 else "")
+    return (
+        f"nothing to run: the {results} come from elsewhere ('task: imported'); 'harness import FILE --suite "
+        f"{suite.path}' takes them in, and 'harness claims {suite.path} --imported only' judges them"
+    )
+
+
+def must_exist(what: str, names: Sequence[str] | None, known: Collection[str]) -> None:
+    """Refuse names that there are none of.
+
+    Raises:
+        HarnessError: with the valid ones.
+    """
     for name in names or ():
         if name not in known:
             raise HarnessError(f"no {what} '{name}' in this suite; {choices(list(known), name)}")
@@ -189,7 +210,7 @@ def _contents(
     contents: dict[tuple[str, str], Content] = {}
     refused: dict[str, dict[str, str]] = {}  # override → benchmark → why
     for name, base in settings.items():
-        for arm in arms_of(base, arms, wanted):
+        for arm in () if base.elsewhere else arms_of(base, arms, wanted):
             try:
                 contents[name, arm] = content(base, arms[arm], wanted.overrides)
             except CellError as error:
@@ -272,9 +293,14 @@ def _trial(
 ) -> Trial:
     other = None if reference == Start(cell.model, cell.slots.of("norm")) else reference
     data = data_identity(cell.data.name, cell.data.values)
-    spec = TrialSpec(cell.task, cell.data, data, cell.model, cell.recipe, cell.slots, seed, base.scale, needs, other)
-    spec_id = sha256_of({**spec.to_json(), "recipe": identity_of(cell.recipe)})
+    recipe, content_of = cell.recipe, identity_of(cell.recipe)
+    if cell.program:
+        recipe, content_of = located(recipe, suite.path.parent), without_places(content_of)
+    spec = TrialSpec(cell.task, cell.data, data, cell.model, recipe, cell.slots, seed, base.scale, needs, other)
+    spec_id = sha256_of({**spec.to_json(), "recipe": content_of})
     code = fingerprint(roots_of(spec))
+    if cell.program:
+        code = hashlib.sha256(f"{code}/{cell.program}".encode()).hexdigest()
     trial_id = hashlib.sha256(f"{spec_id}/{code}".encode()).hexdigest()  # content and code together
     return Trial(trial_id, spec_id, code, suite.name, base.benchmark, arm, seed, base.scale, base.stand_in, spec)
 

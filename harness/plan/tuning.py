@@ -17,7 +17,7 @@ from harness.suite.search_models import Sweep
 from harness.suite.spaces import Space, own_value, resolved, spaces_of
 
 SAMPLERS = ("random", "tpe", "gp", "grid")
-PRUNERS = ("none", "median", "wilcoxon", "hyperband")
+PRUNERS = ("none", "median", "wilcoxon", "hyperband", "curve")
 TUNING_SEED = 10_000  # tuning seeds begin here, so that no seed that is judged was tuned on
 SHARES = (1 / 9, 1 / 3, 1.0)  # of the training, for hyperband's rungs
 
@@ -69,11 +69,11 @@ class Tuning:
     sweep_id: str
 
     def rungs(self) -> list[tuple[tuple[int, ...], float]]:
-        """(seeds, share of the training) of a point's trials; without a pruner they all run at once."""
+        """(seeds, share of the training) of a point's trials; without a pruner between them they all run at once."""
         if self.pruner == "hyperband":
             return [((TUNING_SEED,), share) for share in SHARES]
         seeds = tuple(TUNING_SEED + k for k in range(self.seeds))
-        return [(seeds, 1.0)] if self.pruner == "none" else [((seed,), 1.0) for seed in seeds]
+        return [(seeds, 1.0)] if self.pruner in ("none", "curve") else [((seed,), 1.0) for seed in seeds]
 
     @property
     def trials(self) -> int:

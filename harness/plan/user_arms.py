@@ -1,15 +1,17 @@
-"""An arm from a user's file: ``--arm mine=./my.py:MyAdam``."""
+"""An arm from a user's file: ``--arm mine=./my.py:MyAdam``, and the comparison that judges it."""
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from harness.errors import HarnessError, choices
-from harness.registry.index import load_file
-from harness.registry.user_methods import UserMethod, register
-from harness.suite.models import Arm
+from harness.plan.planning import Selection, arms_of
+from harness.registry.user_methods import UserMethod, register, user_method
+from harness.suite import Suite
+from harness.suite.cells import setting
+from harness.suite.models import Arm, OwnComparison
 
 
 def user_arm(text: str) -> tuple[str, Arm, UserMethod]:
@@ -25,23 +27,55 @@ def user_arm(text: str) -> tuple[str, Arm, UserMethod]:
     path = Path(file).resolve()
     if not path.is_file():
         raise HarnessError(f"--arm '{text}': no file {path}")
-    found = getattr(load_file(path), target, None)
-    if found is None:
-        names = [n for n, v in vars(load_file(path)).items() if inspect.isclass(v)]
-        raise HarnessError(f"--arm '{text}': {path} has no '{target}'; {choices(names, target)}")
-    slot, family = _slot(found)
-    method = UserMethod(f"{name} ({target})", path, target, slot, family)
+    try:
+        method = replace(user_method(path, target, "optimizer"), name=f"{name} ({target})")
+    except HarnessError as error:
+        hint = "; a suite takes other kinds as 'norm: {file: …, class: …}' (docs/your-own-code.md)"
+        raise HarnessError(f"--arm '{text}': {error}" + hint * ("not a torch.optim" in str(error))) from None
     register(method)
-    arm = Arm.model_validate({"role": "method", "about": f"{target} of {path.name}", slot: method.name})
+    arm = Arm.model_validate({"role": "method", "about": f"{target} of {path.name}", "optimizer": method.name})
     return name, arm, method
 
 
-def _slot(found: Any) -> tuple[str, str]:
-    """The slot and family by base class: an optimizer with ``betas`` shares Adam's hyper-parameters."""
-    import torch
+def compared(suite: Suite, selection: Selection, against: Sequence[str]) -> Suite:
+    """The suite with a comparison of each added arm with ``against``, on every chosen benchmark that runs both.
 
-    if inspect.isclass(found) and issubclass(found, torch.optim.Optimizer):
-        takes = inspect.signature(found).parameters
-        return "optimizer", "adam" if "betas" in takes else "sgd"
-    raise HarnessError(f"'{getattr(found, '__name__', found)}' is not a torch.optim.Optimizer; register other kinds of "
-                       f"methods by an entry point (CONTRIBUTING.md)")  # fmt: skip
+    A metric is compared where it is the first of a benchmark.
+
+    Raises:
+        HarnessError: no arm was added, or nothing runs what it is to be compared with.
+    """
+    if not selection.added_arms:
+        raise HarnessError(
+            "--against says what an arm of yours is compared with; add one with --arm NAME=FILE.py:CLASS"
+        )
+    for other in against:
+        if other not in suite.model.arms:
+            raise HarnessError(
+                f"--against '{other}': no such arm in '{suite.name}'; {choices(suite.model.arms, other)}"
+            )
+    claims, facts = list(suite.model.claims), dict(suite.facts)
+    for arm in selection.added_arms:
+        for metric, names in _measured(suite, selection, against).items():
+            asked = OwnComparison(arm=arm, against=list(against), metric=metric, benchmarks=names, scope="each")
+            for binding in asked.bindings(names):
+                known = suite.benchmarks[names[0]].model.metrics[metric]
+                own = binding.model_copy(update={"id": f"{binding.id}-{metric}"})
+                claims.append(own)
+                facts[own.id] = asked.fact(suite.name, own, known)
+    return replace(suite, model=suite.model.model_copy(update={"claims": claims}), facts=facts)
+
+
+def _measured(suite: Suite, selection: Selection, against: Sequence[str]) -> dict[str, list[str]]:
+    """The benchmarks that run every arm of ``against``, by the metric that they put first."""
+    found: dict[str, list[str]] = {}
+    arms = {**suite.model.arms, **selection.added_arms}
+    for name, benchmark in suite.benchmarks.items():
+        base = setting(suite, name, selection.scale)
+        if base is None or (selection.benchmarks is not None and name not in selection.benchmarks):
+            continue
+        if set(against) <= set(arms_of(base, arms, replace(selection, arms=None))):
+            found.setdefault(next(iter(benchmark.model.metrics)), []).append(name)
+    if not found:
+        raise HarnessError(f"no chosen benchmark at {selection.scale} runs {', '.join(against)}")
+    return found

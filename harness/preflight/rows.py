@@ -10,11 +10,11 @@ from typing import Any
 
 from harness.plan.planning import Plan
 from harness.preflight.devices import Device
+from harness.preflight.known import remember, steps_of
 from harness.preflight.work import Measurement, PreflightCell, Workload, cells_of
 from harness.preflight.workers import measured
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import UserMethod
-from harness.trial.recipe import recipe_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,7 @@ def preflight(
         measurements[work.key] = measurement
         if told is not None:
             told(work.label, len(measurements), len(works))
+    remember(cells, measurements)
     results = tuple(_result(cell, works[cell.work.key], measurements[cell.work.key], settings) for cell in cells)
     highest = max((result.step_gb for result in results), default=0.0)
     seconds = time.monotonic() - started
@@ -138,7 +139,7 @@ def _result(cell: PreflightCell, work: Workload, measured: Measurement, settings
         items = fixtures().training_items(cell.trial.spec.data.name)
     tables = measured.item_bytes * (items or 0)
     batch_gb = (measured.state_bytes + kept * measured.activation_bytes + tables) / 2**30
-    steps = None if measured.error else _steps(cell, measured)
+    steps = None if measured.error else steps_of(cell, measured.flops, measured.items_per_epoch)
     peak = 1e12 * settings.device.peak(str(recipe["precision"])) * settings.utilisation
     return CellResult(
         suite=cell.suite,
@@ -159,15 +160,3 @@ def _result(cell: PreflightCell, work: Workload, measured: Measurement, settings
         untrained=measured.untrained,
         shared_with="" if f"{cell.benchmark}/{cell.arm}" == work.label else work.label,
     )
-
-
-def _steps(cell: PreflightCell, measured: Measurement) -> int | None:
-    """Steps of the whole training; 0 where the arm's method takes none."""
-    if not measured.flops:
-        return 0
-    spec, recipe = cell.trial.spec, recipe_from(cell.trial.spec.recipe)
-    if measured.items_per_epoch is None:
-        per_epoch = fixtures().steps_per_epoch(spec.task, spec.data.name, spec.recipe)
-    else:
-        per_epoch = max(1, measured.items_per_epoch // recipe.batch_size)
-    return None if per_epoch is None and recipe.steps is None else recipe.total_steps(per_epoch or 1)

@@ -43,11 +43,15 @@ class TaskCard(Card):
         slots: the slots an arm may fill here.
         metrics: final metrics it reports, each with its split, ``"test"`` unless said.
         reads: kinds of data it takes (``DataCard.content``).
+        program: it runs a program of somebody else (``harness.trial.programs``): no loop, no length, any metric.
+        elsewhere: nothing runs here: results come from elsewhere (``harness import``); any metric, any arm.
     """
 
     slots: tuple[str, ...]
     metrics: tuple[str, ...]
     reads: tuple[str, ...]
+    program: bool = False
+    elsewhere: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,10 +84,15 @@ class DataCard(Card):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCard(Card):
-    """A model family; ``source`` is the paper that defines it, ``slots`` those that reach into it (``norm``)."""
+    """A model family; ``source`` is the paper that defines it, ``slots`` those that reach into it (``norm``).
+
+    ``files``: options that name a file of the user's own, absolute or below HARNESS_DATA. For each, as for ``weights``,
+    there is an option ``weights_sha256``, which a plan fills in: another file is another trial.
+    """
 
     source: str
     slots: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 def named_sources(module: ModuleType) -> tuple[DataCard, ...]:

@@ -70,7 +70,9 @@ class Entry(Generic[CardT]):
 
         target = str(self.card.target)  # type: ignore[attr-defined]
         if self.module.endswith(".py"):
-            return Component(getattr(load_file(Path(self.module)), target))
+            own = getattr(self.card, "options", None) if self.kind != "method" else None
+            found = getattr(load_file(Path(self.module)), target)
+            return Component(found, own) if own is not None else Component(found)
         try:
             module = importlib.import_module(self.module)
             found = getattr(module, target)
@@ -98,7 +100,7 @@ def load_file(path: Path) -> ModuleType:
     sys.path.insert(0, str(path.parent))
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise HarnessError(f"{path} does not run: {type(error).__name__}: {error}") from error
     finally:
@@ -226,13 +228,14 @@ def _plug_in(kind: Kind, name: str) -> Entry[Any]:
     except Exception as error:
         text = f"the {kind} '{name}' ({where}) cannot be imported: {type(error).__name__}: {error}"
         raise HarnessError(text) from error
-    if not isinstance(card, _card_class(kind)):
-        raise HarnessError(f"the {kind} '{name}': {where} is {type(card).__name__}, not {_card_class(kind).__name__}")
+    if not isinstance(card, card_class(kind)):
+        raise HarnessError(f"the {kind} '{name}': {where} is {type(card).__name__}, not {card_class(kind).__name__}")
     _IMPORTED[kind][name] = Entry(kind, name, point.module, card, declared_by(kind, card))
     return _IMPORTED[kind][name]
 
 
-def _card_class(kind: Kind) -> type[Any]:
+def card_class(kind: Kind) -> type[Any]:
+    """The class of a kind's cards."""
     classes: Mapping[Kind, type[Any]] = {"task": TaskCard, "data": DataCard, "model": ModelCard}
     return classes[kind] if kind in classes else _method_cards().MethodCard
 
@@ -282,7 +285,7 @@ def _built_in() -> dict[Kind, dict[str, Entry[Any]]]:
 
 
 def _restored(kind: Kind, name: str, row: Mapping[str, Any]) -> Entry[Any]:
-    card = _card_class(kind)(**{key: _thawed(value) for key, value in row["card"].items()})
+    card = card_class(kind)(**{key: _thawed(value) for key, value in row["card"].items()})
     if kind == "method":
         return Entry(kind, name, row["module"], card, declared_by(kind, card))
     options = {key: {**value, "choices": tuple(value.get("choices", ()))} for key, value in row["options"].items()}

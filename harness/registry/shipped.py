@@ -74,9 +74,33 @@ def write_site() -> Any:
     Raises:
         HarnessError: no installed package brings one.
     """
+    return _page_writer("site")
+
+
+def write_comparison() -> Any:
+    """The function that writes the page of a table's verdicts: ``write_comparison(verdicts, path)``.
+
+    Raises:
+        HarnessError: no installed package brings one.
+    """
+    return _page_writer("comparison")
+
+
+def comparison_fragment() -> Any:
+    """The function that shows a table's verdicts within another page: ``fragment(verdicts)``.
+
+    Raises:
+        HarnessError: no installed package brings one.
+    """
+    return _page_writer("fragment")
+
+
+def _page_writer(name: str) -> Any:
     from importlib.metadata import entry_points
 
-    points = entry_points(group=PAGES)
+    points = entry_points(group=PAGES, name=name)
     if not points:
-        raise HarnessError("no installed package writes pages (entry point 'harness.pages'); install the project again")
+        raise HarnessError(
+            f"no installed package writes pages (entry point '{name}' of 'harness.pages'); install the project again"
+        )
     return next(iter(points)).load()

@@ -1,4 +1,4 @@
-"""Methods from files of a user, made known to this process."""
+"""Parts from files of a user, made known to this process: methods, data, models and tasks that no package brings."""
 
 from __future__ import annotations
 
@@ -6,27 +6,46 @@ import importlib
 import inspect
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness import registry
-from harness.registry.index import declared_by, load_file
+from harness.errors import HarnessError, choices
+from harness.registry.index import cards_in, declared_by, load_file
 from harness.registry.shipped import METHOD_CARDS
+from harness.vocabulary import Kind
 
 
 @dataclass(frozen=True, slots=True)
 class UserMethod:
-    """A class of a user's file that fills a slot (``--arm mine=./my.py:MyAdam``), as it travels to workers."""
+    """A class or function of a user's file, as it travels to workers.
+
+    Attributes:
+        name: under which it is known.
+        slot: of a method, with its family; what has a card of its own has neither.
+    """
 
     name: str
     file: Path
     target: str
-    slot: str
-    family: str
+    slot: str = ""
+    family: str = ""
+    kind: Kind = "method"
 
 
 def register(method: UserMethod) -> None:
-    """Make a user's method known to the registry of this process."""
-    target = getattr(load_file(method.file), method.target)
-    parameters = list(inspect.signature(target).parameters.values())[1:]
+    """Make a user's part known to the registry of this process.
+
+    Raises:
+        HarnessError: the file does not run, or has no such class.
+    """
+    if not method.slot:
+        card = _card(method.file, method.kind, method.name)
+        registry.add(registry.Entry(method.kind, method.name, str(method.file), card, declared_by(method.kind, card)))
+        return
+    target = found_in(method.file, method.target)
+    parameters = list(inspect.signature(target).parameters.values())[1 if inspect.isclass(target) else 0 :]
+    if method.slot == "norm" and parameters:
+        parameters = parameters[1:]  # the width is the network's
     named = {p.name: p.default for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
     defaults = {name: default for name, default in named.items() if default is not inspect.Parameter.empty}
     card = importlib.import_module(METHOD_CARDS).MethodCard(
@@ -42,3 +61,57 @@ def register(method: UserMethod) -> None:
         required=tuple(name for name in named if name not in defaults),
     )
     registry.add(registry.Entry("method", method.name, str(method.file), card, declared_by("method", card)))
+
+
+def found_in(file: Path, target: str) -> Any:
+    """A class or function of a file.
+
+    Raises:
+        HarnessError: the file does not run, or has none of that name; the message lists those that it has.
+    """
+    module = load_file(file)
+    found = getattr(module, target, None)
+    if found is None:
+        parts = {name: one for name, one in vars(module).items() if inspect.isclass(one) or inspect.isfunction(one)}
+        own = [name for name, one in parts.items() if one.__module__ == module.__name__]
+        raise HarnessError(f"{file} has no '{target}'; {choices(own, target)}")
+    return found
+
+
+def user_method(file: Path, target: str, slot: str) -> UserMethod:
+    """A class of a file that fills a slot; one with a card is what its card says.
+
+    Raises:
+        HarnessError: the file or the class is not there, or it is no optimizer where one is needed.
+    """
+    found = found_in(file, target)
+    family = "own"
+    if slot == "optimizer":
+        import torch
+
+        if not (inspect.isclass(found) and issubclass(found, torch.optim.Optimizer)):
+            raise HarnessError(f"{file}: '{target}' is not a torch.optim.Optimizer, which the slot 'optimizer' takes")
+        family = "adam" if "betas" in inspect.signature(found).parameters else "sgd"
+    return UserMethod(f"{target} ({file.name})", file, target, slot, family)
+
+
+def user_part(file: Path, kind: Kind) -> UserMethod:
+    """The data source, model or task of a file, which has a card.
+
+    Raises:
+        HarnessError: it has no card of that kind.
+    """
+    card = _card(file, kind, None)
+    return UserMethod(card.name, file, card.target, kind=kind)
+
+
+def _card(file: Path, kind: Kind, name: str | None) -> Any:
+    from harness.registry.index import card_class
+
+    module = load_file(file)
+    of_kind = [card for card in cards_in(module) if isinstance(card, card_class(kind))]
+    named = [card for card in of_kind if name is None or card.name == name]
+    if not named:
+        wanted = card_class(kind).__name__
+        raise HarnessError(f"{file} has no card: it needs 'CARD = {wanted}(name=…, target=…, …)' (CONTRIBUTING.md)")
+    return named[0]

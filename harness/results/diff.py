@@ -1,29 +1,26 @@
-"""Two runs side by side: which verdicts and which cell means differ, and which trials they share."""
+"""Two runs side by side: what differs in recipe, code and environment, then which arms changed, paired by seed."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from harness.errors import HarnessError
+from harness.results.arm_changes import ArmChange, Asked, Cell, arm_changes, asked_trials, seed_pairs
+from harness.results.stored_runs import StoredRun, find_run
+from harness.results.trackers.records import flat
 from harness.store import Reader
 
 # A run ends with the last verdicts that were judged while it ran.
 _VERDICTS = """WITH judged AS (
-  SELECT r.run_id, claim_id, v.protocol, arg_max(v.verdict, judged_at) AS verdict,
+  SELECT r.run_id, v.claim_id, v.protocol, arg_max(v.verdict, judged_at) AS verdict,
     arg_max(v.difference, judged_at) AS difference
-  FROM runs r JOIN claims c USING (suite) JOIN verdicts v USING (claim_id)
+  FROM runs r JOIN verdicts v USING (suite)
   WHERE v.scale = r.scale AND judged_at >= r.started_at AND judged_at <= coalesce(r.finished_at, judged_at)
   GROUP BY ALL)
 SELECT claim_id, protocol, a.verdict, b.verdict, a.difference, b.difference
 FROM (FROM judged WHERE run_id = $1) a FULL JOIN (FROM judged WHERE run_id = $2) b USING (claim_id, protocol)
 WHERE (a.verdict, a.difference) IS DISTINCT FROM (b.verdict, b.difference) ORDER BY claim_id, protocol"""
-_CELLS = """WITH cells AS (
-  SELECT k.run_id, k.benchmark, k.arm, r.split, r.metric, avg(r.value) AS mean, count(*) AS n
-  FROM run_trials k JOIN results r USING (trial_id) GROUP BY ALL)
-SELECT benchmark, arm, split, metric, a.mean, b.mean, coalesce(a.n, 0), coalesce(b.n, 0)
-FROM (FROM cells WHERE run_id = $1) a FULL JOIN (FROM cells WHERE run_id = $2) b USING (benchmark, arm, split, metric)
-WHERE a.mean IS DISTINCT FROM b.mean ORDER BY ALL"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,58 +36,134 @@ class VerdictChange:
 
 
 @dataclass(frozen=True, slots=True)
-class CellChange:
-    """A cell's mean of a final metric in each run, over ``n`` trials."""
+class ContentChange:
+    """A key whose value differs, as text; ``cells`` are those in which it does (empty: of the whole run)."""
 
-    benchmark: str
-    arm: str
-    split: str
-    metric: str
-    first: float | None
-    second: float | None
-    first_n: int
-    second_n: int
+    key: str
+    first: str
+    second: str
+    cells: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class RunDifference:
-    """What differs between two runs."""
+    """What differs between two runs: first what was asked, then what came out.
+
+    Attributes:
+        paired: cells and seeds that both runs asked for; what is said of recipe and code is said of these.
+        missing: cells that only one run asked for, or with other seeds.
+    """
 
     first: str
     second: str
+    paired: int
     shared_trials: int
     only_first: int
     only_second: int
+    asked: list[ContentChange]
+    recipe: list[ContentChange]
+    code: list[ContentChange]
+    environment: list[ContentChange]
+    missing: list[ContentChange]
     verdicts: list[VerdictChange]
-    cells: list[CellChange]
+    cells: list[ArmChange]
 
 
-def find_run(reader: Reader, text: str) -> dict[str, Any]:
-    """A run by its id or the unique beginning of it; ``latest`` is the newest.
+def difference(
+    reader: Reader, first: str, second: str, *, metric: str | None = None, everything: bool = False
+) -> RunDifference:  # fmt: skip
+    """Compare two runs; numbers that are equal to the last bit are left out.
+
+    Without ``everything``: ``metric`` on test alone, or all scores on test but mechanisms and trivial predictors.
 
     Raises:
-        HarnessError: none or several.
+        HarnessError: a run that is not stored, or several that begin so.
     """
-    runs = reader.runs()
-    if text == "latest" and runs:
-        return max(runs, key=lambda run: str(run["started_at"]))
-    fitting = [run for run in runs if str(run["run_id"]).startswith(text)]
-    if len(fitting) != 1:
-        what = "no run begins" if not fitting else f"{len(fitting)} runs begin"
-        raise HarnessError(f"{what} with '{text}'; 'harness list runs' lists them")
-    return fitting[0]
-
-
-def difference(reader: Reader, first: str, second: str) -> RunDifference:
-    """Compare two runs; numbers that are equal to the last bit are left out."""
-    runs = [str(find_run(reader, text)["run_id"]) for text in (first, second)]
-    old, new = ({row["trial_id"] for row in reader.run_trials(run)} for run in runs)
+    runs = [StoredRun.of(find_run(reader, text)) for text in (first, second)]
+    one, two = (asked_trials(reader, run.run_id) for run in runs)
+    old, new = ({row["trial_id"] for row in reader.run_trials(run.run_id)} for run in runs)
     return RunDifference(
-        first=runs[0],
-        second=runs[1],
-        shared_trials=len(old & new),
-        only_first=len(old - new),
-        only_second=len(new - old),
-        verdicts=[VerdictChange(*row) for row in reader.query(_VERDICTS, runs).rows],
-        cells=[CellChange(*row) for row in reader.query(_CELLS, runs).rows],
-    )
+        runs[0].run_id, runs[1].run_id,
+        paired=sum(1 for _ in seed_pairs(one, two)),
+        shared_trials=len(old & new), only_first=len(old - new), only_second=len(new - old),
+        asked=_asked_changes(*runs),
+        recipe=_recipe_changes(one, two),
+        code=_code_changes(runs, one, two),
+        environment=_environment_changes(reader, runs, one, two),
+        missing=_missing(one, two),
+        verdicts=[VerdictChange(*row) for row in reader.query(_VERDICTS, [run.run_id for run in runs]).rows],
+        cells=arm_changes(reader, runs, (one, two), metric=metric, everything=everything),
+    )  # fmt: skip
+
+
+def _asked_changes(one: StoredRun, two: StoredRun) -> list[ContentChange]:
+    """What was asked for: suite, scale, ``--set``."""
+    told = (("suite", one.suite, two.suite), ("scale", one.scale, two.scale), ("--set", one.changed, two.changed))
+    return [ContentChange(key, before, after) for key, before, after in told if before != after]
+
+
+def _grouped(changes: Iterable[tuple[str, str, str, Cell]]) -> list[ContentChange]:
+    """Changes of one key and one pair of values, with the cells that have them."""
+    cells: dict[tuple[str, str, str], dict[str, None]] = {}
+    for key, before, after, (benchmark, arm) in changes:
+        cells.setdefault((key, before, after), {})[f"{benchmark}/{arm}"] = None
+    return [ContentChange(*change, tuple(places)) for change, places in cells.items()]
+
+
+def _recipe_changes(one: Asked, two: Asked) -> list[ContentChange]:
+    """The keys of the content that differ at equal cell and seed."""
+    changes = []
+    for cell, trial, other in seed_pairs(one, two):
+        if trial.spec_id != other.spec_id:
+            before, after = flat(trial.spec), flat(other.spec)
+            for key in sorted(before.keys() | after.keys()):
+                if before.get(key) != after.get(key):
+                    changes.append((key, before.get(key, "(none)"), after.get(key, "(none)"), cell))
+    return _grouped(changes)
+
+
+def _code_changes(runs: Sequence[StoredRun], one: Asked, two: Asked) -> list[ContentChange]:
+    """The commit, and the cells whose code has another fingerprint."""
+    before, after = (run.commit or "no commit" for run in runs)
+    git = [ContentChange("git commit", before, after)] if before != after else []
+    changes = [
+        ("fingerprint", trial.fingerprint[:12], other.fingerprint[:12], cell)
+        for cell, trial, other in seed_pairs(one, two)
+        if trial.fingerprint != other.fingerprint
+    ]
+    return git + _grouped(changes)
+
+
+def _environment_changes(
+    reader: Reader, runs: Sequence[StoredRun], one: Asked, two: Asked
+) -> list[ContentChange]:  # fmt: skip
+    """What differs in versions and hardware between the trials that are paired, and between the runs themselves."""
+    used = Counter((trial.environment_id, other.environment_id) for _, trial, other in seed_pairs(one, two))
+    used[runs[0].environment_id, runs[1].environment_id] += 0
+    differing = [pair for pair in used if pair[0] != pair[1] and all(pair)]
+    known = reader.environments({name for pair in differing for name in pair})
+    changes: dict[ContentChange, None] = {}
+    for first, second in differing:
+        before, after = flat(known.get(first) or {}), flat(known.get(second) or {})
+        for key in sorted(before.keys() | after.keys()):
+            if before.get(key) != after.get(key) and not key.startswith("class."):  # said by versions and device
+                changes[ContentChange(key, before.get(key, "(none)"), after.get(key, "(none)"))] = None
+    return list(changes)
+
+
+def _missing(one: Asked, two: Asked) -> list[ContentChange]:
+    """Cells that one run did not ask for, and cells that it asked for with other seeds."""
+    changes = []
+    for cell in sorted(one.keys() | two.keys()):
+        before, after = (_seeds(asked.get(cell, {})) for asked in (one, two))
+        if before != after:
+            changes.append(("seeds", before, after, cell))
+    return _grouped(changes)
+
+
+def _seeds(trials: Collection[int]) -> str:
+    """``0–2``, ``0, 2`` or ``none``."""
+    seeds = sorted(trials)
+    if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]}–{seeds[-1]}"
+    return ", ".join(map(str, seeds)) or "none"

@@ -1,45 +1,83 @@
-"""Takes results out of the store: whole tables for other tools, or tables that go straight into a paper."""
+"""Takes results out of the store: whole tables and current results for other tools, and the tables of a paper."""
 
 from __future__ import annotations
 
 import csv
-import math
-from collections.abc import Iterable
+import itertools
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
+from harness.errors import HarnessError
+from harness.results.current import ResultFilter, results_statement
+from harness.results.paper_table import paper_tables
+from harness.results.paper_text import WRITERS, as_text, name_of, slug
+from harness.results.trackers import EXPORTERS
+from harness.results.trackers.records import tracked_trials
+from harness.results.verdict_table import verdict_tables
 from harness.store import Reader, open_reader
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 TABLES = ("runs", "trials", "run_trials", "results", "metrics", "claims", "verdicts", "gates", "artifacts", "sweeps",
           "sweep_points")  # fmt: skip
-FORMS = ("parquet", "csv", "latex", "markdown")
+CURRENT = "current_results"
+"""The table of one plan a suite and scale; the only one that takes a filter."""
 
 
-def export(database: Path, form: str, folder: Path) -> list[Path]:
-    """Write the store's tables (``parquet``, ``csv``) or the tables of a paper (``latex``, ``markdown``)."""
-    folder.mkdir(parents=True, exist_ok=True)
+def export(database: Path, form: str, folder: Path, wanted: ResultFilter | None = None) -> list[Path]:
+    """Write files of a form into a folder.
+
+    ``parquet`` and ``csv``: every table of the store and ``current_results``, or with a filter the latter alone.
+    ``latex`` and ``markdown``: a paper's tables, a file a suite, scale and metric, and the verdicts. ``mlflow``,
+    ``tensorboard`` and ``wandb-csv``: the current trials as these tools read them.
+
+    Raises:
+        HarnessError: the filter names what is not stored, or leaves nothing.
+    """
+    asked = wanted or ResultFilter()
     with open_reader(database, consistent=True) as reader:
-        if form in ("parquet", "csv"):
-            return [_table(reader, table, form, folder) for table in TABLES]
-        written = []
-        for name, table in (("verdicts", _verdicts(reader)), ("results", _results(reader))):
-            path = folder / f"{name}.{'tex' if form == 'latex' else 'md'}"
-            path.write_text(latex(table) if form == "latex" else markdown(table), encoding="utf-8")
-            written.append(path)
-        return written
+        if form in WRITERS:
+            texts = _paper(reader, form, asked)
+            _make(folder)
+            for path, text in texts.items():
+                (folder / path).write_text(text, encoding="utf-8")
+            return [folder / path for path in texts]
+        if form in EXPORTERS:
+            trials = tracked_trials(reader, asked)
+            if (first := next(trials, None)) is None:
+                raise HarnessError("none of these trials has ended; 'harness list runs' shows what ran")
+            _make(folder)
+            return EXPORTERS[form](itertools.chain([first], trials), folder)
+        return _tables(reader, form, folder, asked)
 
 
-def _table(reader: Reader, table: str, form: str, folder: Path) -> Path:
-    path = folder / f"{table}.{form}"
-    if form == "parquet":
-        from pyarrow import parquet
+FORMS = ("parquet", "csv", *WRITERS, *EXPORTERS)
 
-        parquet.write_table(reader.arrow(f"FROM {table}"), path)
-        return path
-    answer = reader.query(f"FROM {table}")
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HarnessError(f"{folder} is no folder that can be written: {error.strerror}") from error
+
+
+def _tables(reader: Reader, form: str, folder: Path, wanted: ResultFilter) -> list[Path]:
+    statements: dict[str, tuple[str, Mapping[str, Any]]] = {CURRENT: results_statement(reader, wanted)}
+    if not wanted.asks:
+        statements = {table: (f"FROM {table}", {}) for table in TABLES} | statements
+    _make(folder)
+    return [_TABLE_FORMS[form](reader, sql, given, folder / f"{name}.{form}")
+            for name, (sql, given) in statements.items()]  # fmt: skip
+
+
+def _parquet(reader: Reader, sql: str, given: Mapping[str, Any], path: Path) -> Path:
+    from pyarrow import parquet
+
+    parquet.write_table(reader.arrow(sql, dict(given)), path)
+    return path
+
+
+def _csv(reader: Reader, sql: str, given: Mapping[str, Any], path: Path) -> Path:
+    answer = reader.query(sql, dict(given))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(answer.columns)
@@ -47,57 +85,24 @@ def _table(reader: Reader, table: str, form: str, folder: Path) -> Path:
     return path
 
 
-def _verdicts(reader: Reader) -> pd.DataFrame:
-    """The newest verdict of each claim, scale and protocol."""
-    rows = reader.query(
-        "SELECT v.claim_id, v.scale, v.protocol, v.verdict, v.difference, v.ci_low, v.ci_high, v.n, v.adjusted_p, "
-        "v.stand_in, v.design->>'stand_in_name' FROM verdicts v "
-        "JOIN (SELECT claim_id, scale, protocol, max(judged_at) AS judged_at FROM verdicts "
-        "GROUP BY ALL) USING (claim_id, scale, protocol, judged_at) WHERE v.verdict <> 'not run' ORDER BY ALL"
-    ).rows
-    cells = []
-    for claim, scale, protocol, verdict, difference, low, high, n, p, stand_in, named in rows:
-        interval = f"[{number(low)}, {number(high)}]" if low is not None and high is not None else ""
-        at = f"{scale} (stand-in{f': {named}' if named else ''})" if stand_in else scale
-        pairs = "" if n is None else str(n)
-        cells.append((claim, at, protocol, verdict, number(difference), interval, pairs, number(p)))
-    return _text(cells, "claim", "scale", "protocol", "verdict", "difference", "95 % interval", "n", "adjusted p")
+_TABLE_FORMS: Mapping[str, Callable[[Reader, str, Mapping[str, Any], Path], Path]] = {"parquet": _parquet, "csv": _csv}
 
 
-def _results(reader: Reader) -> pd.DataFrame:
-    """Mean and standard deviation over seeds of every cell's final test metrics.
-
-    Mechanisms are left out, and the configurations of a search, which are scored on validation.
-    """
-    rows = reader.query(
-        "SELECT DISTINCT k.benchmark, k.arm, t.scale, r.metric, avg(r.value), stddev_samp(r.value), count(*) "
-        "FROM (SELECT DISTINCT trial_id, benchmark, arm FROM run_trials WHERE NOT contains(arm, '#')) k "
-        "JOIN trials t USING (trial_id) JOIN results r USING (trial_id) "
-        "WHERE r.split = 'test' AND NOT starts_with(r.metric, 'mechanism.') "
-        "GROUP BY ALL ORDER BY ALL"
-    ).rows
-    cells = [(b, a, s, m, number(mean), number(sd), str(n)) for b, a, s, m, mean, sd, n in rows]
-    return _text(cells, "benchmark", "arm", "scale", "metric", "mean", "sd", "n")
+def _paper(reader: Reader, form: str, wanted: ResultFilter) -> dict[str, str]:
+    """The text of every table by the name of its file."""
+    suffix, write = WRITERS[form]
+    texts: dict[str, str] = {}
+    for table in paper_tables(reader, wanted):
+        texts[_free(f"{name_of(table)}.{suffix}", texts)] = write(as_text(table))
+    for (suite, scale), verdicts in verdict_tables(reader, wanted).items():
+        texts[_free(f"{slug(f'{suite}-{scale}-verdicts')}.{suffix}", texts)] = write(verdicts)
+    if not texts:
+        raise HarnessError("no score of these trials; 'harness list runs' shows what ran")
+    return texts
 
 
-def _text(rows: Iterable[tuple[str, ...]], *head: str) -> pd.DataFrame:
-    import pandas as pd
-
-    return pd.DataFrame(rows, columns=list(head), dtype=str)
-
-
-def number(value: float | None) -> str:
-    """Four significant digits; empty for nothing."""
-    return "" if value is None or math.isnan(value) else f"{value:.4g}"
-
-
-def markdown(table: pd.DataFrame) -> str:
-    """A Markdown table of text cells; bars are escaped, since the library leaves them as they are."""
-    plain = table.replace({r"\|": r"\|", r"\s*\n\s*": " "}, regex=True)
-    plain.columns = plain.columns.str.replace("|", r"\|", regex=False)
-    return str(plain.to_markdown(index=False, tablefmt="github", disable_numparse=True)) + "\n"
-
-
-def latex(table: pd.DataFrame) -> str:
-    """A booktabs table of text cells, escaped."""
-    return str(table.to_latex(index=False, escape=True))
+def _free(name: str, taken: Iterable[str]) -> str:
+    """The name, numbered where another one has become the same."""
+    stem, dot, suffix = name.rpartition(".")
+    names = [name, *(f"{stem}-{number}{dot}{suffix}" for number in range(2, 10_000))]
+    return next(one for one in names if one not in set(taken))

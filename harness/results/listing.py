@@ -16,10 +16,23 @@ from harness.suite import Suite, load_suite
 from harness.suite.cells import setting
 from harness.vocabulary import WRITTEN_SCALES, Kind
 
-_RUNS = """SELECT run_id, suite, scale, status, started_at, finished_at,
-  (SELECT count(DISTINCT trial_id) FROM run_trials WHERE run_trials.run_id = runs.run_id) AS trials
-FROM runs ORDER BY started_at"""
-_TRIALS = """SELECT trial_id, suite, benchmark, arm, seed, scale, status, wall_seconds FROM trials
+# A sweep is no run: its trials are journalled under a name that begins with its id, or under the run it is part of.
+_RUNS = """SELECT run_id, CASE WHEN spec->>'$.imported.file' IS NULL THEN 'run' ELSE 'import' END AS kind, suite, scale,
+  status, started_at, finished_at,
+  (SELECT count(DISTINCT trial_id) FROM run_trials WHERE run_trials.run_id = runs.run_id) AS trials,
+  (SELECT string_agg(tag, ' ' ORDER BY tag) FROM tags WHERE tags.run_id = runs.run_id) AS tags,
+  spec->>'$.imported.file' AS imported_from
+FROM runs
+UNION ALL
+SELECT sweep_id, 'sweep of ' || array_to_string(arms, ', ') || ' on ' || benchmark, suite, scale, status, started_at,
+  NULL, (SELECT count(DISTINCT trial_id) FROM (
+    SELECT unnest(CAST(trial_ids AS VARCHAR[])) AS trial_id FROM sweep_points p WHERE p.sweep_id = sweeps.sweep_id
+    UNION ALL SELECT trial_id FROM run_trials k WHERE starts_with(k.run_id, 'sweep-' || sweeps.sweep_id || '-'))),
+  NULL, NULL
+FROM sweeps
+ORDER BY started_at, run_id"""
+_TRIALS = """SELECT trial_id, suite, benchmark, arm, seed, scale, status, wall_seconds,
+  spec->>'$.imported.file' AS imported_from FROM trials
 ORDER BY suite, benchmark, arm, seed, scale"""
 _COSTS = """SELECT benchmark, arm, median(cpu_seconds), max(peak_memory_mb) FROM trials
 WHERE suite = ? AND scale = ? AND status = 'done' GROUP BY ALL"""
@@ -51,7 +64,7 @@ def listed(kind: str, database: Path, *, stale: bool = False) -> list[dict[str, 
         rows = reader.query(_RUNS if kind == "runs" else _TRIALS).dicts()
     if kind == "trials" and stale:
         current = _current_trials({(str(row["suite"]), str(row["scale"])) for row in rows})
-        return [row for row in rows if row["trial_id"] not in current]
+        return [row for row in rows if row["trial_id"] not in current and row["imported_from"] is None]
     return rows
 
 

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.judge.stored import as_last_run, judge_now, stored_plan
+from harness.judge.imported import imported_suite, judge_imported
+from harness.judge.stored import as_last_run, judge_now, ran_suite, stored_plan
+from harness.plan.imported import ENVIRONMENT, How
 from harness.plan.planning import Plan, Selection
 from harness.registry.shipped import write_site
 from harness.store import open_reader
-from harness.suite import Suite, load_suite
+from harness.suite import Suite
 from harness.vocabulary import WRITTEN_SCALES, Scale
 
 ORDER = (*reversed(WRITTEN_SCALES), Scale.SMOKE)
@@ -36,6 +38,7 @@ class ReportRequest:
         every_scale: each suite at every scale at which it has run.
         out: the folder of the pages; None: ``report`` beside the database.
         single_file: one file instead of a folder.
+        imported: results from elsewhere alone, or beside our own; None: none. Their pages have a folder of their own.
     """
 
     database: Path
@@ -44,19 +47,24 @@ class ReportRequest:
     every_scale: bool = False
     out: Path | None = None
     single_file: bool = False
+    imported: How | None = None
 
 
 def write_report(request: ReportRequest, judging: bool = True) -> Path:
     """Write the site of suites, judged from the stored trials unless ``judging`` is off; returns its ``index.html``."""
-    reported, database = [], request.database
+    reported, database, how = [], request.database, request.imported
     for name in request.names or suites_in(database):
-        suite = load_suite(name)
-        scales = (scales_of(suite.name, database) if request.every_scale else []) or [request.selection.scale]
-        for scale in scales:
+        suite = ran_suite(name, database)
+        known = scales_of(suite.name, database, imported=how is not None) if request.every_scale else []
+        for scale in known or [request.selection.scale]:
             selection = replace(request.selection, scale=scale)
+            if how is not None:
+                plan = judge_imported(suite, selection, database, how)[0]
+                reported.append(Reported(imported_suite(suite, how), plan))
+                continue
             plan = judge_now(suite, selection, database)[0] if judging else _last_plan(suite, selection, database)
             reported.append(Reported(suite, plan))
-    out = request.out or database.parent / "report"
+    out = request.out or database.parent / ("report" if how is None else "report-imported")
     return write_site()(database, reported, out, single_file=request.single_file)
 
 
@@ -69,7 +77,7 @@ def write_run_report(database: Path, ran: Sequence[Reported]) -> Path:
     others = []
     for name in suites_in(database):
         try:
-            suite = load_suite(name)
+            suite = ran_suite(name, database)
             for scale in scales_of(suite.name, database):
                 if (suite.name, scale) not in known:
                     others.append(Reported(suite, _last_plan(suite, Selection(scale=scale), database)))
@@ -83,12 +91,14 @@ def _last_plan(suite: Suite, selection: Selection, database: Path) -> Plan:
         return stored_plan(suite, as_last_run(suite, selection, reader), reader)
 
 
-def scales_of(suite: str, database: Path) -> list[str]:
-    """The scales at which a suite has run, mini first; none without a database."""
+def scales_of(suite: str, database: Path, imported: bool = False) -> list[str]:
+    """The scales at which a suite has run (or was ``imported``), mini first; none without a database."""
     if not database.exists():
         return []
     with open_reader(database) as reader:
-        ran = {str(scale) for (scale,) in reader.query("SELECT DISTINCT scale FROM runs WHERE suite = ?", [suite]).rows}
+        which = "IS NOT DISTINCT FROM" if imported else "IS DISTINCT FROM"
+        sql = f"SELECT DISTINCT scale FROM runs WHERE suite = ? AND environment_id {which} ?"
+        ran = {str(scale) for (scale,) in reader.query(sql, [suite, ENVIRONMENT]).rows}
     return [scale for scale in ORDER if scale in ran]
 
 
@@ -99,8 +109,11 @@ def suites_in(database: Path) -> list[str]:
         HarnessError: nothing has run yet.
     """
     with open_reader(database) as reader:
-        sql = "SELECT suite, arg_max(spec ->> '$.path', started_at) FROM runs GROUP BY suite ORDER BY suite"
-        rows = reader.query(sql).rows
+        sql = "SELECT suite, arg_max(spec ->> '$.path', started_at) FROM runs WHERE {} GROUP BY suite ORDER BY suite"
+        rows = reader.query(sql.format("environment_id IS DISTINCT FROM ?"), [ENVIRONMENT]).rows
+        taken = [] if rows else reader.query(sql.format("environment_id = ?"), [ENVIRONMENT]).rows
     if not rows:
-        raise HarnessError(f"{database} holds no run yet; 'harness run SUITE' makes one, or name a suite here")
+        named = taken[0][1] or taken[0][0] if taken else ""
+        hint = f", or 'harness report {named} --imported only' for what is imported" if taken else ""
+        raise HarnessError(f"{database} holds no run yet; 'harness run SUITE' makes one, or name a suite here{hint}")
     return [path if path and Path(path).is_file() else name for name, path in rows]

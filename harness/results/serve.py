@@ -93,10 +93,11 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
         self.report = report
         super().__init__(*arguments, directory=str(report.folder), **more)
 
+    timeout = 30.0
+    """Seconds without a byte, after which a client is let go."""
+
     def do_GET(self) -> None:
-        # A name that somebody else lets point here must not read the pages.
-        if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
-            self.send_error(403)
+        if self._refused():
             return
         if self.path.split("?")[0] == "/live":
             self._send(json.dumps(self.report.live(), default=str).encode(), "application/json")
@@ -108,6 +109,24 @@ class _Handler(http.server.SimpleHTTPRequestHandler):
             self._send(path.read_bytes() + live_panel().encode(), "text/html; charset=utf-8")
             return
         super().do_GET()
+
+    def do_HEAD(self) -> None:
+        if not self._refused():
+            super().do_HEAD()
+
+    def _refused(self) -> bool:
+        """Answer what may not be read: asked for under another name, a folder's list, a file outside the pages."""
+        # A name that somebody else lets point here must not read the pages.
+        if self.headers.get("Host", "").rpartition(":")[0] not in (HOST, "localhost"):
+            self.send_error(403)
+            return True
+        path = Path(self.translate_path(self.path))
+        page = path / "index.html" if path.is_dir() else path
+        inside = page.resolve().is_relative_to(self.report.folder.resolve())
+        if not inside or (path.is_dir() and not page.is_file()):
+            self.send_error(404)
+            return True
+        return False
 
     def _send(self, body: bytes, kind: str) -> None:
         self.send_response(200)

@@ -28,6 +28,8 @@ def _iso(moment: datetime) -> str:
 def encode(value: Any) -> bytes:
     """One line of JSON for an event or a part of one; NaN and infinities become the strings NaN, Infinity, -Infinity.
 
+    Half a surrogate pair, which no file and no table takes, becomes a question mark.
+
     Raises:
         StoreError: a value that JSON has no form for.
     """
@@ -39,7 +41,20 @@ def encode(value: Any) -> bytes:
     except TypeError as error:
         kind = f"a {value['kind']!r} event" if isinstance(value, dict) and "kind" in value else "a value"
         raise StoreError(f"{kind} cannot be written as JSON: {error}") from error
+    if "\\ud" in text:  # an emoji, or half of a pair
+        text = json.dumps(_whole_text(json.loads(text)), separators=(",", ":"))
     return text.encode() + b"\n"
+
+
+def _whole_text(value: Any) -> Any:
+    """Plain data whose texts can be written as UTF-8."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, dict):
+        return {_whole_text(key): _whole_text(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_whole_text(item) for item in value]
+    return value
 
 
 def _plain(value: Any) -> Any:

@@ -43,11 +43,13 @@ class Event:
     Attributes:
         kind: its word in the journal.
         passing: its loss with the power costs nothing, so that nobody waits for the disk.
+        alone: it changes rows that it does not name, and is taken in by a transaction of its own.
         parts: which fields hold rows, for the check of their columns.
     """
 
     kind: ClassVar[str]
     passing: ClassVar[bool] = False
+    alone: ClassVar[bool] = False
     parts: ClassVar[Parts] = {}
 
     at: str | None = field(default=None, kw_only=True)
@@ -344,12 +346,13 @@ class VerdictsEvent(Event):
 
     def fold(self, rows: PendingRows) -> None:
         """Verdicts keep their history, gates their last state."""
-        around = {"scale": self.scale, "protocol": Protocol.PUBLISHED, "judged_at": self.judged_at or self.at}
+        of = {"scale": self.scale, "protocol": Protocol.PUBLISHED, "suite": self.suite}
+        around = of | {"judged_at": self.judged_at or self.at}
         verdicts = converted("verdicts", self.verdicts, **around)
         sides = converted("verdict_trials", self.trials, **around)
-        names = ("claim_id", "scale", "protocol")
+        names = ("claim_id", "scale", "protocol", "suite")
         gates: dict[Key, list[Row]] = {tuple(one[name] for name in names): [] for one in verdicts}
-        for gate in converted("gates", self.gates, scale=self.scale, protocol=Protocol.PUBLISHED):
+        for gate in converted("gates", self.gates, **of):
             gates.setdefault(tuple(gate[name] for name in names), []).append(gate)
         rows.put("verdicts", *verdicts)
         rows.put("verdict_trials", *sides)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from harness.store.rows import Key, Row, arrow_rows, convert, fetch_rows, key_of, moment, quoted, write_rows
+from harness.store.rows import Key, Row, arrow_rows, convert, fetch_rows, key_of, moment, write_rows
 from harness.store.tables import KEYS
 
 if TYPE_CHECKING:
@@ -22,10 +22,13 @@ REJECTABLE = (KeyError, TypeError, ValueError, AttributeError, OverflowError)
 
 
 class PendingRows:
-    """Rows that events change: fold every event into them, then ``write`` inside a transaction."""
+    """Rows that events change: fold every event into them, then ``write`` inside a transaction.
+
+    ``connection`` is for events that stand alone in their transaction (``Event.alone``).
+    """
 
     def __init__(self, connection: DuckDBPyConnection, events: Iterable[Event]) -> None:
-        self._connection = connection
+        self.connection = connection
         self._rows: dict[str, dict[Key, Row]] = {table: {} for table in KEYS}
         self._changed: dict[str, set[Key]] = {table: set() for table in KEYS}
         self._dropped: dict[str, set[Key]] = {table: set() for table in KEYS}
@@ -43,7 +46,7 @@ class PendingRows:
             except REJECTABLE:
                 continue  # folding it meets the same error and sets the event aside
         for table, wanted in keys.items():
-            self._rows[table] = fetch_rows(self._connection, table, wanted)
+            self._rows[table] = fetch_rows(self.connection, table, wanted)
 
     def get(self, table: str, *key: Any) -> Row:
         """A row that the event touches, as it is now; empty where there is none."""
@@ -65,11 +68,11 @@ class PendingRows:
         row = convert(table, given)
         self.put(table, self.get(table, *key_of(table, row)) | row)
 
-    def drop(self, table: str, key: Any) -> None:
-        """Remove a row of a table whose key is one column."""
-        self._rows[table].pop((key,), None)
-        self._changed[table].discard((key,))
-        self._dropped[table].add((key,))
+    def drop(self, table: str, *key: Any) -> None:
+        """Remove the row of a key."""
+        self._rows[table].pop(key, None)
+        self._changed[table].discard(key)
+        self._dropped[table].add(key)
 
     def replace(self, table: str, where: Mapping[str, Any], rows: Sequence[Row]) -> None:
         """Let these be all rows whose columns have the values of ``where``, which leave one column of a key free."""
@@ -98,8 +101,10 @@ class PendingRows:
             self._write(table, [self._rows[table][key] for key in changed])
         for table, dropped in self._dropped.items():
             if dropped:
-                sql = f"DELETE FROM {table} WHERE {quoted(KEYS[table])} = ANY(?)"
-                self._connection.execute(sql, [[key for (key,) in dropped]])
+                columns = KEYS[table]
+                at = " AND ".join(f'"{table}"."{column}" = gone.key[{i}]' for i, column in enumerate(columns, 1))
+                sql = f"DELETE FROM {table} USING (SELECT unnest(CAST(? AS VARCHAR[][])) AS key) gone WHERE {at}"
+                self.connection.execute(sql, [[list(map(str, key)) for key in sorted(dropped)]])
         for table, groups in self._replaced.items():
             for where, rows in groups.items():
                 self._replace(table, dict(where), rows)
@@ -107,18 +112,18 @@ class PendingRows:
         if self.series:
             import pyarrow as pa
 
-            write_rows(self._connection, "metrics", pa.concat_tables(self.series))
+            write_rows(self.connection, "metrics", pa.concat_tables(self.series))
 
     def _replace(self, table: str, where: dict[str, Any], rows: list[Row]) -> None:
-        condition = " AND ".join(f'"{column}" = ?' for column in where)
+        condition = " AND ".join(f'"{column}" IS NOT DISTINCT FROM ?' for column in where)
         given = [*where.values()]
         if free := [column for column in KEYS.get(table, ()) if column not in where]:
             rows = list({key_of(table, row): row for row in rows}.values())
             condition += f' AND NOT "{free[0]}" = ANY(?)'
             given.append([row[free[0]] for row in rows])
-        self._connection.execute(f"DELETE FROM {table} WHERE {condition}", given)
+        self.connection.execute(f"DELETE FROM {table} WHERE {condition}", given)
         self._write(table, rows)
 
     def _write(self, table: str, rows: Sequence[Row]) -> None:
         if rows:
-            write_rows(self._connection, table, arrow_rows(table, rows))
+            write_rows(self.connection, table, arrow_rows(table, rows))

@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import heapq
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from harness.store import hygiene_events as hygiene_events  # its kinds register themselves
 from harness.store.errors import StoreError
-from harness.store.events import Event, read_event
+from harness.store.events import KINDS, Event, read_event
 from harness.store.fold import REJECTABLE, PendingRows
 from harness.store.journal import Segment, segments
 
@@ -35,6 +36,7 @@ class _Entry(NamedTuple):
     end: int
     size: int
     content: dict[str, Any] | None
+    damage: str = ""
 
 
 def counters(connection: DuckDBPyConnection) -> dict[str, int]:
@@ -45,6 +47,23 @@ def counters(connection: DuckDBPyConnection) -> dict[str, int]:
 def behind(journal: Path, counted: dict[str, int]) -> list[Segment]:
     """Segments that hold more than was ingested."""
     return [segment for segment in segments(journal) if segment.behind(counted.get(segment.name, 0))]
+
+
+REFUSED = ("rejected", "unreadable")
+"""Kinds of rows of ``events`` that stand for lines that were set aside."""
+
+
+def refused_events(
+    connection: DuckDBPyConnection, segment: str | None = None, kinds: Sequence[str] = REFUSED
+) -> list[str]:
+    """Lines that were set aside, of one segment or of all: what each was, where it stands, and why."""
+    sql = """
+        SELECT concat(coalesce(detail->>'kind', 'a line'), ' (', detail->>'segment', ', byte ', detail->>'end', '): ',
+                      detail->>'reason')
+        FROM events WHERE list_contains($kinds, kind) AND ($segment IS NULL OR detail->>'segment' = $segment)
+        ORDER BY detail->>'segment', CAST(detail->>'end' AS BIGINT)
+    """
+    return [text for (text,) in connection.execute(sql, {"segment": segment, "kinds": list(kinds)}).fetchall()]
 
 
 def ingest(connection: DuckDBPyConnection, journal: Path, seconds: float | None = None) -> bool:
@@ -70,7 +89,7 @@ def _entries(segment: Segment, offset: int) -> Iterator[_Entry]:
             told = line.content.get("at") if line.content else None
             # Inside a segment the order of lines rules, whatever the clock did meanwhile.
             at = max(at, told) if isinstance(told, str) else at
-            yield _Entry(at, segment.name, line.end, line.end - offset, line.content)
+            yield _Entry(at, segment.name, line.end, line.end - offset, line.content, line.damage)
             offset = line.end
 
 
@@ -78,13 +97,22 @@ def _batches(entries: Iterator[_Entry]) -> Iterator[list[_Entry]]:
     batch: list[_Entry] = []
     size = 0
     for entry in entries:
+        alone = _is_alone(entry)
+        if alone and batch:
+            yield batch
+            batch, size = [], 0
         batch.append(entry)
         size += entry.size
-        if size >= BATCH_BYTES:
+        if alone or size >= BATCH_BYTES:
             yield batch
             batch, size = [], 0
     if batch:
         yield batch
+
+
+def _is_alone(entry: _Entry) -> bool:
+    kind = KINDS.get(entry.content["kind"]) if entry.content else None
+    return kind is not None and kind.alone
 
 
 def _ingest_batch(connection: DuckDBPyConnection, entries: list[_Entry]) -> None:
@@ -103,7 +131,7 @@ def _ingest_batch(connection: DuckDBPyConnection, entries: list[_Entry]) -> None
 
 
 def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str | None = None) -> None:
-    events = [_tried(_read, entry.content) if reason is None else reason for entry in entries]
+    events = [_tried(_read, entry) if reason is None else reason for entry in entries]
     connection.execute("BEGIN")
     try:
         rows = PendingRows(connection, [event for event in events if isinstance(event, Event)])
@@ -119,8 +147,8 @@ def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str
         raise
 
 
-def _read(content: dict[str, Any] | None) -> Event | str:
-    return "not a JSON object" if content is None else read_event(content)
+def _read(entry: _Entry) -> Event | str:
+    return entry.damage if entry.content is None else read_event(entry.content)
 
 
 def _tried(call: Callable[[A], T], given: A) -> T | str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import json
 import os
 import re
 import secrets
@@ -21,15 +20,17 @@ from dataclasses import dataclass
 from functools import cache
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
 
 from harness.store.encoding import encode, stamp, utc_now
 from harness.store.errors import StoreError
 from harness.store.events import VERSION, Event
+from harness.store.journal_lines import JournalLine, read_lines, sealed
 from harness.store.locking import hold_segment, segment_is_held
 from harness.trial.files import replacing, sync
 
 _CHUNK = 1 << 20
+_SEALED = "-s"
+"""Ends the name of a segment whose lines are sealed."""
 _SUFFIX = ".jsonl"
 _ARCHIVED = ".jsonl.gz"
 
@@ -43,7 +44,7 @@ class Journal:
     def __init__(self, folder: Path, session: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", session)[:80] or "session"
-        self.path = folder / f"{stamp()}-{name}-{secrets.token_hex(2)}{_SUFFIX}"
+        self.path = folder / f"{stamp()}-{name}-{secrets.token_hex(2)}{_SEALED}{_SUFFIX}"
         self.segment = self.path.name.removesuffix(_SUFFIX)
         # Named as a segment only once it is held: an unheld segment is a dead owner's, and would be archived.
         unnamed = self.path.with_suffix(".new")
@@ -53,6 +54,7 @@ class Journal:
         sync_folder(folder)
         self._state = threading.Condition()
         self.written = 0  # bytes of whole lines
+        self._lines = 0
         self._synced = 0
         self._syncing = False
         self._broken: str | None = None
@@ -79,6 +81,7 @@ class Journal:
 
     def _write(self, line: bytes) -> int:
         self._refuse_if_unusable()
+        line = sealed(line, self._lines)
         rest = memoryview(line)
         try:
             while rest:
@@ -91,6 +94,7 @@ class Journal:
                 self._broken = str(error)
             raise StoreError(f"the journal {self.path} cannot be written: {error}") from error
         self.written += len(line)
+        self._lines += 1
         return self.written
 
     def _wait_for_disk(self, end: int) -> None:
@@ -145,14 +149,6 @@ class Journal:
 
 
 @dataclass(frozen=True)
-class JournalLine:
-    """One line of a segment: ``end`` is the offset after it; ``content`` is None if it cannot be read."""
-
-    end: int
-    content: dict[str, Any] | None
-
-
-@dataclass(frozen=True)
 class Segment:
     """A segment on the disk, plain or archived. Offsets count uncompressed bytes in both."""
 
@@ -197,7 +193,7 @@ class Segment:
         with self._open() as file:
             try:
                 file.seek(offset)
-                yield from _lines(file, offset)
+                yield from read_lines(file, offset, seals=self.name.endswith(_SEALED))
             except EOFError:
                 if strict:
                     raise
@@ -242,27 +238,11 @@ def _archived_size(path: Path) -> int | None:
         return None
 
 
-def _lines(file: BufferedReader | gzip.GzipFile, offset: int) -> Iterator[JournalLine]:
-    rest = b""
-    while chunk := file.read1(_CHUNK):  # what precedes the damage of an archive is still given
-        *parts, rest = (rest + chunk).split(b"\n")
-        for part in parts:
-            offset += len(part) + 1
-            yield JournalLine(offset, _content(part))
-
-
-def _content(line: bytes) -> dict[str, Any] | None:
-    try:
-        content = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return content if isinstance(content, dict) and isinstance(content.get("kind"), str) else None
-
-
 def segments(folder: Path) -> list[Segment]:
     """All segments of a journal, plain and archived, oldest first."""
     try:
-        names = [entry.name for entry in folder.iterdir()]
+        with os.scandir(folder) as entries:  # what is no file (a pipe, a folder) is no segment: reading it could hang
+            names = [entry.name for entry in entries if entry.is_file()]
     except FileNotFoundError:
         return []
     found = {name.removesuffix(_SUFFIX) for name in names if name.endswith(_SUFFIX)}

@@ -16,6 +16,7 @@ as processes, and the kernel drops them when their holder dies.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -25,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.store.errors import StoreHeldError
+from harness.store.errors import StoreError, StoreHeldError
 from harness.store.paths import StorePaths
 
 _POLL_SECONDS = 0.002
@@ -37,6 +38,7 @@ _gates_guard = threading.Lock()
 @contextlib.contextmanager
 def _gate(paths: StorePaths, timeout: float) -> Iterator[float]:
     """Hold the database's mutex in this process; gives the moment until which to wait for the other gates."""
+    paths.check()
     deadline = time.monotonic() + timeout
     with _gates_guard:
         gate = _gates.setdefault(paths.database, threading.Lock())
@@ -93,13 +95,21 @@ def _busy(paths: StorePaths, holder: str) -> StoreHeldError:
 
 @contextlib.contextmanager
 def _flock(path: Path, mode: int, deadline: float, paths: StorePaths) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    descriptor = _lock_file(path, mode, paths)
+    if descriptor is None:
+        yield
+        return
     try:
         while True:
             try:
                 fcntl.flock(descriptor, mode | fcntl.LOCK_NB)
                 break
-            except BlockingIOError:
+            except OSError as error:
+                if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+                    raise StoreError(
+                        f"the file system of {paths.database} does not lock files ({error.strerror}), so that two "
+                        f"processes could write at once; keep the database on a disk of this machine"
+                    ) from error
                 if time.monotonic() >= deadline:
                     raise _busy(paths, lock_holder(path) or "another harness process") from None
                 time.sleep(_POLL_SECONDS)
@@ -110,6 +120,22 @@ def _flock(path: Path, mode: int, deadline: float, paths: StorePaths) -> Iterato
             fcntl.flock(descriptor, fcntl.LOCK_UN)
     finally:
         os.close(descriptor)
+
+
+def _lock_file(path: Path, mode: int, paths: StorePaths) -> int | None:
+    """The open lock file; None for a reader of a folder in which nothing can be written, so that nobody writes.
+
+    Raises:
+        StoreError: it cannot be made.
+    """
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    except OSError as error:
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) and mode == fcntl.LOCK_SH:
+            with contextlib.suppress(OSError):
+                return os.open(path, os.O_RDONLY)
+            return None
+        raise StoreError(f"{paths.database} cannot be written: {path.name}: {error.strerror}") from error
 
 
 def hold_segment(descriptor: int) -> None:

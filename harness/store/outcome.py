@@ -23,6 +23,7 @@ class Outcome:
     Attributes:
         attempts: which attempt it was, from 1.
         started_at: ISO text in UTC.
+        node: the name of the machine.
         error: the message of a failure, or why the trial diverged.
         results: final numbers; with ``series`` and ``artifacts`` stored only where the status is final.
         wall_seconds: of the trial alone; ``cpu_seconds``: of its process, all threads together.
@@ -45,6 +46,7 @@ class Outcome:
     cpu_seconds: float | None = None
     peak_memory_mb: float | None = None
     joules: Mapping[str, float] = field(default_factory=dict)
+    node: str | None = None
     crashed: bool = False
 
     def score(self, split: str, metric: str) -> float | None:

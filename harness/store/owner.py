@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 
 from harness.store.errors import StoreError, StoreHeldError
 from harness.store.events import AbandonedEvent, Event, SessionEvent
-from harness.store.ingest import counters, ingest
+from harness.store.ingest import counters, ingest, refused_events
 from harness.store.journal import Journal, Segment, segments
 from harness.store.locking import writing
 from harness.store.paths import StorePaths
@@ -151,6 +151,16 @@ class Owner:
         """
         with self._work:
             self._ingest_all()
+
+    def refused(self) -> list[str]:
+        """Why events of this session are not in the database, one text each; they stay in the journal.
+
+        Raises:
+            StoreHeldError: a foreign process holds the file.
+        """
+        with self._work:
+            self._ingest_all()
+            return self._hold(lambda connection: refused_events(connection, self.journal.segment))
 
     def close(self, wait_seconds: float = 5.0) -> None:
         """Ingest the rest, checkpoint, snapshot, archive the segment. Idempotent.

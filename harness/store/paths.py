@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from harness.store.errors import StoreError
+
+_KINDS = {
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}  # fmt: skip
+_MAGIC = b"DUCK"
+_MAGIC_PLACE = 8
 
 
 @dataclass(frozen=True)
@@ -49,10 +59,57 @@ class StorePaths:
         """Held by a writer from the moment it waits, so that readers let it pass."""
         return self._beside(".lock-wait")
 
+    @property
+    def artifacts(self) -> Path:
+        """Folder of the trials' folders."""
+        return (self.database.parent / "artifacts").resolve()
+
+    def check(self) -> None:
+        """Refuse what is there and is no store of ours, before anything is opened, locked or made beside it.
+
+        A file that cannot be a database is refused where no journal stands beside it; with one it can be made again.
+
+        Raises:
+            StoreError: a name is taken by something of another kind, or the file is no database.
+        """
+        for path in (self.database, self.wal, self.snapshot, self.lock, self.turnstile):
+            kind = _kind(path)
+            if kind is not None and kind != stat.S_IFREG:
+                raise StoreError(f"{path} is {_KINDS.get(kind, 'no file')}, where a file is expected; "
+                                 f"name another database with --db")  # fmt: skip
+        kind = _kind(self.journal)
+        if kind is not None and kind != stat.S_IFDIR:
+            raise StoreError(f"{self.journal} is {_KINDS.get(kind, 'a file')}, where the journal's folder is expected")
+        if kind is None and (head := _head(self.database)) and head[_MAGIC_PLACE:] != _MAGIC:
+            raise StoreError(f"{self.database} is not a DuckDB database; name another with --db")
+
     def remove(self) -> None:
         """Remove the file and its write-ahead log, if they are there."""
         self.database.unlink(missing_ok=True)
         self.wal.unlink(missing_ok=True)
+
+
+def _kind(path: Path) -> int | None:
+    """What stands at a path, links followed; None where nothing does.
+
+    Raises:
+        StoreError: the path itself cannot be looked at: a loop of links, a name too long, no permission.
+    """
+    try:
+        return stat.S_IFMT(path.stat().st_mode)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be a database: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _head(path: Path) -> bytes:
+    """The first bytes of a file; empty where there are none, or they are not ours to read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAGIC_PLACE + len(_MAGIC))
+    except OSError:
+        return b""
 
 
 def default_database() -> Path:

@@ -94,16 +94,19 @@ class Queries(abc.ABC):
         sql = "SELECT * FROM run_trials WHERE run_id = ? ORDER BY benchmark, arm, trial_id"
         return self.query(sql, [run_id]).dicts()
 
-    def verdicts(self, claim_ids: Iterable[str] | None = None, scale: str | None = None) -> list[dict[str, Any]]:
-        """The latest verdict of each claim, scale and protocol."""
+    def verdicts(
+        self, claim_ids: Iterable[str] | None = None, scale: str | None = None, suite: str | None = None
+    ) -> list[dict[str, Any]]:
+        """The latest verdict of each claim of each suite, scale and protocol."""
         return self.query(
             """
             SELECT * FROM verdicts
             WHERE ($ids IS NULL OR claim_id = ANY($ids)) AND ($scale IS NULL OR scale = $scale)
-            QUALIFY row_number() OVER (PARTITION BY claim_id, scale, protocol ORDER BY judged_at DESC) = 1
-            ORDER BY claim_id, scale, protocol
+              AND ($suite IS NULL OR suite = $suite)
+            QUALIFY row_number() OVER (PARTITION BY suite, claim_id, scale, protocol ORDER BY judged_at DESC) = 1
+            ORDER BY claim_id, scale, protocol, suite
             """,
-            {"ids": None if claim_ids is None else list(claim_ids), "scale": scale},
+            {"ids": None if claim_ids is None else list(claim_ids), "scale": scale, "suite": suite},
         ).dicts()
 
     def events(self, run_id: str | None = None, kind: str | None = None) -> list[dict[str, Any]]:

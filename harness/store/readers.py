@@ -87,10 +87,9 @@ class Reader(Queries):
         self._seen: dict[str, int] = {}
         self._copy: _PrivateCopy | None = None
         self._config: Config = SANDBOX if sandbox else {}
+        paths.check()
         if not paths.database.exists():
             raise _missing(paths)
-        if paths.database.is_dir():
-            raise StoreError(f"{paths.database} is a folder, not a database; name the file with --db")
 
     def __enter__(self) -> Self:
         return self

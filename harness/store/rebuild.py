@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from harness.store.encoding import stamp
 from harness.store.errors import StoreError
-from harness.store.ingest import counters, ingest
+from harness.store.forgotten import MOVED
+from harness.store.ingest import counters, ingest, refused_events
 from harness.store.journal import Segment, segments
 from harness.store.locking import keeping_out, looking, writing
 from harness.store.paths import StorePaths
@@ -25,6 +26,8 @@ from harness.store.tables import TABLES
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
+TOLD = 20
+"""Damaged lines of a segment that are told one by one."""
 _FINISHED = f"SELECT trial_id FROM trials WHERE {IS_FINAL}"
 
 
@@ -63,6 +66,7 @@ def rebuild(database: str | os.PathLike[str], *, force: bool = False) -> Rebuilt
         StoreHeldError: a foreign process has the file open.
     """
     paths = StorePaths.of(database)
+    paths.check()
     found = segments(paths.journal)
     if not found:
         raise StoreError(f"there is no journal in {paths.journal}: nothing to make {paths.database} from")
@@ -134,6 +138,7 @@ def check(database: str | os.PathLike[str]) -> list[StoreProblem]:
         StoreError: there is no such database, or a foreign process holds it.
     """
     paths = StorePaths.of(database)
+    paths.check()
     if not paths.database.is_file():
         raise StoreError(f"there is no database at {paths.database}; name another with --db or HARNESS_DB")
     problems = _damages(segments(paths.journal))
@@ -157,6 +162,7 @@ def _check_copy(paths: StorePaths, copy: StorePaths, fresh: StorePaths) -> list[
             problems = _check_counters(connection, paths)
             _ingest_alike(connection, paths.journal, fresh)
             problems += _check_orphans(connection)
+            problems += _check_refused(connection)
             problems += _compare(connection, fresh)
             return problems
     except duckdb.Error as error:
@@ -200,19 +206,26 @@ def _damages(found: list[Segment]) -> list[StoreProblem]:
     """What is wrong with segments. A torn last line of a plain one is not: nobody was told it was written."""
     problems = []
     for segment in found:
+        told: list[str] = []
         try:
-            bad = sum(line.content is None for line in segment.lines(strict=True))
+            for place, line in enumerate(segment.lines(strict=True), 1):
+                if line.missing:
+                    told.append(f"{line.missing} lines are missing before line {place}")
+                if line.content is None:
+                    told.append(f"line {place} is not taken in, {line.damage}")
         except (StoreError, EOFError) as error:
-            problems.append(StoreProblem("journal", f"segment {segment.name} cannot be read to its end: {error}"))
-        else:
-            if bad:
-                told = f"segment {segment.name} has {bad} unreadable lines; they are skipped"
-                problems.append(StoreProblem("journal", told))
+            told.append(f"cannot be read to its end: {error}")
+        shown = told[:TOLD] + ([f"and {len(told) - TOLD} more"] if len(told) > TOLD else [])
+        problems += [StoreProblem("journal", f"segment {segment.name}: {one}") for one in shown]
     return problems
 
 
-_OF_TRIALS = ("run_trials", "metrics", "results", "artifacts", "progress", "verdict_trials")
-_CHILDREN = {**dict.fromkeys(_OF_TRIALS, ("trial_id", "trials")), "gates": ("claim_id", "verdicts")}
+_OF_TRIALS = ("run_trials", "metrics", "results", "artifacts", "progress")
+_KNOWN = "(SELECT trial_id FROM trials UNION SELECT trial_id FROM forgotten.trials)"
+_CHILDREN = {
+    **dict.fromkeys(_OF_TRIALS, ("trial_id", "trials")), "gates": ("claim_id", "verdicts"), "tags": ("run_id", "runs"),
+    "verdict_trials": ("trial_id", _KNOWN),
+}  # fmt: skip
 _UNFINISHED = f"FROM trials WHERE NOT {IS_FINAL}"
 
 
@@ -222,7 +235,8 @@ def _check_orphans(connection: DuckDBPyConnection) -> list[StoreProblem]:
         sql = f"SELECT count(*), min({column}) FROM {table} ANTI JOIN {parent} USING ({column})"
         ((count, example),) = connection.execute(sql).fetchall()
         if count:
-            what = f"{count} rows of {table} belong to no row of {parent}, {column} {example} for one"
+            whole = "trials" if parent == _KNOWN else parent
+            what = f"{count} rows of {table} belong to no row of {whole}, {column} {example} for one"
             problems.append(StoreProblem("rows", what))
     for table in ("metrics", "results"):
         sql = f"SELECT count(DISTINCT trial_id) FROM {table} SEMI JOIN ({_UNFINISHED}) USING (trial_id)"
@@ -234,16 +248,24 @@ def _check_orphans(connection: DuckDBPyConnection) -> list[StoreProblem]:
 
 _COMPARED = {
     "trials": "SELECT trial_id, status FROM {}",
-    **dict.fromkeys(("results", "metrics", "claims", "run_trials"), "FROM {}"),
+    **dict.fromkeys(("results", "metrics", "claims", "run_trials", "tags"), "FROM {}"),
+    **dict.fromkeys(("forgotten.results", "forgotten.metrics"), "FROM {}"),
 }
 """Where rows are compared, not only counted. Which of two equal outcomes came first may differ."""
+
+
+def _check_refused(connection: DuckDBPyConnection) -> list[StoreProblem]:
+    """Events that the tables did not take; lines that are damaged are told with their segment."""
+    refused = refused_events(connection, kinds=("rejected",))
+    shown = refused[:TOLD] + ([f"and {len(refused) - TOLD} more"] if len(refused) > TOLD else [])
+    return [StoreProblem("journal", f"an event was set aside: {one}") for one in shown]
 
 
 def _compare(connection: DuckDBPyConnection, fresh: StorePaths) -> list[StoreProblem]:
     problems = []
     path = str(fresh.database).replace("'", "''")
     connection.execute(f"ATTACH '{path}' AS journal (READ_ONLY)")
-    for table in TABLES:
+    for table in (*TABLES, *(f"forgotten.{table}" for table in MOVED)):
         if table in ("ingested", "progress"):
             continue
         sql = f"SELECT (SELECT count(*) FROM {table}), (SELECT count(*) FROM journal.{table})"

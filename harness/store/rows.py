@@ -6,6 +6,7 @@ hundred times faster than one statement a row.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -189,6 +190,8 @@ def fetch_rows(connection: DuckDBPyConnection, table: str, keys: Iterable[Key]) 
 
 def write_rows(connection: DuckDBPyConnection, table: str, rows: pa.Table) -> None:
     """Insert rows; where the table has a key, a row of the same key is replaced whole."""
+    import duckdb
+
     if rows.num_rows == 0:
         return
     columns = list(TABLES[table])
@@ -201,4 +204,6 @@ def write_rows(connection: DuckDBPyConnection, table: str, rows: pa.Table) -> No
     try:
         connection.execute(sql)
     finally:
-        connection.unregister("batch_rows")
+        # In a transaction that was refused nothing can be done, and the refusal is what has to be told.
+        with contextlib.suppress(duckdb.TransactionException):
+            connection.unregister("batch_rows")

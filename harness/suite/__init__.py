@@ -16,7 +16,11 @@ def load_suite(which: str | Path) -> Suite:
     Raises:
         SuiteError: with every problem that there is, each at its place.
     """
-    suite = read_suite(find_suite(which))
+    return checked(read_suite(find_suite(which)))
+
+
+def checked(suite: Suite) -> Suite:
+    """The suite, once it is sound as a whole; raises as :func:`load_suite`."""
     problems = check_suite(suite)
     if problems:
         raise SuiteError(problems)

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from harness import registry
+from harness.data.locate import model_identity
 from harness.errors import choices
 from harness.registry.cards import TaskCard
 from harness.suite.load import LoadedBenchmark, Suite
 from harness.suite.models import Arm, Prerequisite, ScaleBlock
+from harness.suite.programs import program_mistakes
 from harness.suite.values import (
     Mistake,
     MistakesError,
@@ -46,6 +48,7 @@ class Setting:
 
     ``stand_in`` lists what the scale changed against ``paper``: ``data:real``, ``data:generated``, ``model``,
     ``recipe``; empty means as published. ``published_data`` is the paper's data set, with which a title begins.
+    ``own``: no paper has this benchmark, so that nothing here is a stand-in.
     """
 
     benchmark: str
@@ -61,6 +64,7 @@ class Setting:
     arms: tuple[str, ...] | None
     prerequisites: Mapping[str, Prerequisite] = field(default_factory=dict)
     published_data: str = ""
+    own: bool = False
 
     @property
     def stand_in_name(self) -> str:
@@ -79,6 +83,11 @@ class Setting:
         what = f"{', '.join(changed)} and {last}" if changed else last
         return f"not the paper's {what}" + f": {', '.join(clauses[:2])}" * bool(self.about)
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether its results come from elsewhere: nothing runs here."""
+        return registry.entry("task", self.task).card.elsewhere
+
     def runs(self, arms: Iterable[str]) -> tuple[str, ...]:
         """The arms that run on it: those that it lists, else all of the suite's."""
         return self.arms if self.arms is not None else tuple(arms)
@@ -89,6 +98,8 @@ class Setting:
         yield from (mistake.below("data") for mistake in part_mistakes("data", self.data, task))
         yield from (mistake.below("model") for mistake in part_mistakes("model", self.model, task))
         yield from (mistake.below("recipe") for mistake in recipe_mistakes(self.recipe, task))
+        if task.card.program:
+            yield from (mistake.below("recipe") for mistake in program_mistakes(self.recipe))
 
     def overridden(self, overrides: Mapping[str, Any]) -> Setting:
         """With dotted overrides: ``KEY`` of the recipe, ``data.KEY``, ``model.KEY``; a length replaces a length."""
@@ -110,13 +121,14 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All that a trial computes from, without a seed."""
+    """All that a trial computes from, without a seed; ``program`` identifies the code of a program that is a trial."""
 
     task: str
     data: Part
     model: Part
     recipe: Mapping[str, Any]
     slots: FilledSlots
+    program: str = ""
 
 
 def path_of(key: str) -> tuple[str, ...]:
@@ -166,6 +178,9 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
     origin = "generated" if source and source.card.origin == "generated" else "real"
     differs = {f"data:{origin}": data != paper.data, "model": model != paper.model}
     differs["recipe"] = recipe != paper.recipe or scale == "smoke"
+    own = _own(suite, server)
+    if own:  # nothing is published that it could stand in for
+        differs = {"recipe": scale == "smoke"}
     if scale == "smoke":
         recipe["max_steps"] = min(SMOKE_STEPS, recipe.get("max_steps") or SMOKE_STEPS)
         recipe["evaluations"] = 1
@@ -185,7 +200,16 @@ def setting(suite: Suite, name: str, scale: str) -> Setting | None:
         arms=None if arms is None else tuple(arms),
         prerequisites={**paper.prerequisites, **block.prerequisites},
         published_data=suite.benchmarks[name].model.title.partition(",")[0],
+        own=own,
     ).overridden(used.set)
+
+
+def _own(suite: Suite, benchmark: LoadedBenchmark) -> bool:
+    """Whether it belongs to no paper: the suite names none, no setting is published, no claim has a number."""
+    if suite.model.paper is not None or benchmark.model.paper is not None:
+        return False
+    printed = (fact.published for fact in suite.facts.values())
+    return not any(one.method is not None or one.difference is not None for one in printed)
 
 
 def stand_in_names(names: Iterable[str]) -> str:
@@ -217,13 +241,17 @@ def content(base: Setting, arm: Arm, overrides: Mapping[str, Any] | None = None)
     Raises:
         CellError: unknown or wrong values, or a slot that the task lacks or that nothing fills.
     """
-    cell = base.overridden({**arm.set, **(overrides or {})})
+    cell = base if base.elsewhere else base.overridden({**arm.set, **(overrides or {})})
     found = list(cell.mistakes())
     if found:
         raise CellError(*found)
     task = registry.entry("task", cell.task)
     recipe = {**defaults(COMMON_KEYS), **defaults(task.options), **cell.recipe}
+    if cell.elsewhere:
+        return Content(cell.task, _complete("data", cell.data), _complete("model", cell.model), recipe, FilledSlots())
     data, model = _complete("data", cell.data), _complete("model", cell.model)
+    # the files that it starts from are part of what it computes
+    model = Part(model.name, {**model.values, **model_identity(model.name, model.values)})
     return Content(cell.task, data, model, recipe, _filled(task, arm, recipe))
 
 
@@ -289,4 +317,8 @@ def _method(slot: str, method: Any, path: tuple[str, ...], recipe: Mapping[str, 
 def shared_values(recipe: Mapping[str, Any], slot: str, method: registry.Entry[Any]) -> dict[str, Mapping[str, Any]]:
     """What a recipe says of a method in a slot: for its family, then for the method itself."""
     shared = recipe.get(slot) or {}
-    return {group: shared.get(group) or {} for group in (method.card.family, method.name)}
+    groups = {group: shared.get(group) or {} for group in (method.card.family, method.name)}
+    if method.module.endswith(".py"):  # a user's class shares with a family what it takes
+        family = groups[method.card.family]
+        groups[method.card.family] = {key: value for key, value in family.items() if key in method.options}
+    return groups

@@ -12,6 +12,7 @@ from harness.suite.cells import CellError, Setting, content, override_at, replac
 from harness.suite.check_sections import check_claims, check_ranges, check_sweep, check_tuned
 from harness.suite.load import LoadedBenchmark, Suite, absent
 from harness.suite.models import Prerequisite, ScaleBlock
+from harness.suite.programs import check_program
 from harness.suite.values import Mistake, part_mistakes, recipe_mistakes, slot_mistakes
 from harness.suite.yamlfile import Node
 from harness.vocabulary import SLOTS, WRITTEN_SCALES
@@ -36,7 +37,9 @@ def _benchmarks(suite: Suite) -> Iterator[Problem]:
             block: ScaleBlock | None = getattr(model, scale)
             if block is not None:
                 yield from _block(suite, benchmark, scale, block, tasks[model.task])
-        yield from absent(node, ("metrics",), "no metric", model.metrics, tasks[model.task].card.metrics)
+        card = tasks[model.task].card
+        if not card.program and not card.elsewhere:  # these report what they like
+            yield from absent(node, ("metrics",), "no metric", model.metrics, card.metrics)
         yield from absent(node, ("reference_arm",), "no arm", [model.reference_arm], suite.model.arms)
         yield from _sources(benchmark)
         yield from absent(suite.node, ("benchmarks", name, "arms"), "no arm", used, suite.model.arms)
@@ -67,7 +70,10 @@ def _block(
             here = (m for m in part_mistakes(part, whole, task) if not m.path or m.path[0] in given or not whole)
             yield from _problems(node, (scale, part), here)
     yield from _problems(node, (scale, "recipe"), recipe_mistakes(block.recipe, task))
-    yield from _length(node, (scale, "recipe"), {**(paper.recipe if paper is not None else {}), **block.recipe})
+    if task.card.program:
+        yield from check_program(node, (scale, "recipe"), block.recipe, suite.path.parent)
+    elif not task.card.elsewhere:
+        yield from _length(node, (scale, "recipe"), {**(paper.recipe if paper is not None else {}), **block.recipe})
     if block.recipe.get("steps") is not None and block.recipe.get("epochs") is not None:
         yield Problem(node.find((scale, "recipe", "epochs")), "give 'steps' or 'epochs', not both")
     for name, wanted in block.prerequisites.items():

@@ -24,9 +24,11 @@ def check_claims(suite: Suite) -> Iterator[Problem]:
     """Every claim of the paper is bound once or unbound with a reason, to what exists and runs."""
     seen: set[str] = set()
     primary: dict[tuple[Any, ...], int] = {}
-    written = len(suite.model.claims) - len(suite.model.interventions)
+    written, interventions = _written(suite), len(suite.model.interventions)
     for number, binding in enumerate(suite.model.claims):
-        path = ("claims", number) if number < written else ("interventions", number - written)
+        path: Path_ = ("claims", number) if number < written else ("interventions", number - written)
+        if number >= written + interventions:
+            path = ("compare", _entry_of(suite, binding))
         if binding.id in seen:
             yield Problem(suite.node.find((*path, "id")), f"the claim '{binding.id}' is bound twice")
         seen.add(binding.id)
@@ -42,6 +44,20 @@ def check_claims(suite: Suite) -> Iterator[Problem]:
         last = list(primary.values())[MAX_PRIMARY]
         problem = f"{len(primary)} primary contrasts; at most {MAX_PRIMARY} (Holm inside them)"
         yield Problem(suite.node.find(("claims", last, "primary")), problem)
+
+
+def _written(suite: Suite) -> int:
+    """How many claims stand under ``claims:``; interventions and comparisons follow them."""
+    every = list(suite.benchmarks)
+    compared = sum(len(one.bindings(one.benchmarks or every)) for one in suite.model.compare)
+    return len(suite.model.claims) - len(suite.model.interventions) - compared
+
+
+def _entry_of(suite: Suite, binding: Binding) -> int:
+    """Which entry of ``compare:`` a binding is of."""
+    every = list(suite.benchmarks)
+    return next((i for i, one in enumerate(suite.model.compare)
+                 if any(other.id == binding.id for other in one.bindings(one.benchmarks or every))), 0)  # fmt: skip
 
 
 def _binding(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:
@@ -141,9 +157,10 @@ def check_sweep(suite: Suite) -> Iterator[Problem]:
         if name in benchmarks:
             model, what = benchmarks[name].model, f"benchmark '{name}' has no metric"
             task = registry.entries("task").get(model.task)
-            reported = task.card.metrics if task else ()
             yield from absent(node, ("sweep", "metric"), what, [sweep.metric], model.metrics)
-            yield from absent(node, ("sweep", "selection_metric"), what, [sweep.selection_metric], reported)
+            if task is not None and not task.card.program:  # a program reports what it likes
+                chosen = sweep.selection_metric
+                yield from absent(node, ("sweep", "selection_metric"), what, [chosen], task.card.metrics)
 
 
 def check_tuned(suite: Suite) -> Iterator[Problem]:
@@ -160,7 +177,8 @@ def check_tuned(suite: Suite) -> Iterator[Problem]:
         if name in suite.benchmarks and other.selection_metric is not None:
             task = registry.entries("task").get(suite.benchmarks[name].model.task)
             path, what = ("tuned", "benchmarks", name, "selection_metric"), f"benchmark '{name}' has no metric"
-            yield from absent(node, path, what, [other.selection_metric], task.card.metrics if task else ())
+            if task is not None and not task.card.program:
+                yield from absent(node, path, what, [other.selection_metric], task.card.metrics)
     for binding in suite.tuned_claims:
         if binding.protocol != "published":
             problem = f"the claim '{binding.id}' says 'protocol: tuned', so that no published verdict stands beside it"

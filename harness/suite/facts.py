@@ -35,7 +35,15 @@ class Fact(Strict):
     gain_difference: float | None = None
     setting: str | None = None
     kind: Literal[
-        "difference", "absolute", "ordering", "identity", "provenance", "reference", "mechanism", "intervention"
+        "difference",
+        "absolute",
+        "ordering",
+        "identity",
+        "provenance",
+        "reference",
+        "mechanism",
+        "intervention",
+        "comparison",
     ]
     statement: str
     source: str = ""

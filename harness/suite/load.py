@@ -2,24 +2,45 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from harness.errors import HarnessError, Place, Problem, SuiteError, choices
 from harness.registry.shipped import suite_files, suites_folder
+from harness.registry.user_methods import UserMethod
 from harness.suite import yamlfile
 from harness.suite.ablate import expand
 from harness.suite.models import Benchmark, Binding, Fact, FactFile, SuiteFile, UsedBenchmark
+from harness.suite.own_files import with_own_files
 from harness.suite.schema_errors import schema_problem
+from harness.suite.short_forms import in_full
 from harness.suite.yamlfile import Node
 
 Model = TypeVar("Model", bound=BaseModel)
 Reader = Callable[[Path], Node]
+DEEPEST = 50
+MOST_FILES = 10_000
+MOST_NAMES = 1000
+"""Inheritance ends somewhere, and so do arms and benchmarks: what is beyond is a mistake or a trap."""
+
+
+def _reader() -> Reader:
+    """Reads each file once, since many benchmarks share a parent, and ends where files inherit one another for ever."""
+    once = cache(yamlfile.read)
+    left = itertools.count(MOST_FILES, -1)
+
+    def read(path: Path) -> Node:
+        if next(left) <= 0:
+            raise SuiteError([Problem(Place(path, 1, 1), f"inherits: more than {MOST_FILES:,} files are merged")])
+        return once(path)
+
+    return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,18 +55,58 @@ class LoadedBenchmark:
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """A whole suite: its own file, its benchmarks and the claims of its paper by id, its interventions after them."""
+    """A whole suite: its own file, its benchmarks and the claims of its paper by id, its own questions after them.
+
+    ``own_methods`` are the classes of a user's files that fill slots, or its data and models.
+    """
 
     path: Path
     model: SuiteFile
     node: Node
     benchmarks: Mapping[str, LoadedBenchmark]
     facts: Mapping[str, Fact]
+    own_methods: tuple[UserMethod, ...] = ()
 
     @property
     def name(self) -> str:
         """The suite's name, unique in a database."""
         return self.model.suite
+
+    @classmethod
+    def read(cls, which: str | Path) -> Suite:
+        """The suite of a file, or of the name of a shipped one, checked as a whole.
+
+        Raises:
+            SuiteError: with every problem that there is, each at its place.
+        """
+        from harness.suite import load_suite
+
+        return load_suite(which)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any], folder: str | Path = ".") -> Suite:
+        """A suite of plain data, as a file would have it (short forms too), checked as a whole.
+
+        Args:
+            data: mappings, lists, text, numbers, booleans and None.
+            folder: where its relative paths begin.
+
+        Raises:
+            SuiteError: with every problem, each at its keys: ``suite (Python), arms.adamp.optimizer: …``.
+        """
+        from harness.suite import checked
+        from harness.suite.python_suites import PLACE, node_of
+
+        return checked(assembled(node_of(data), Path(folder) / PLACE))
+
+    def to_yaml(self) -> str:
+        """The whole suite as one file: its benchmarks, claims and what it inherits stand in it; read again it is equal.
+
+        Relative paths of data and programs stay as they are, and begin at the folder of the file.
+        """
+        from harness.suite.python_suites import yaml_of
+
+        return yaml_of(self)
 
     @property
     def tuned_claims(self) -> list[Binding]:
@@ -72,21 +133,51 @@ def read_suite(path: Path) -> Suite:
     Raises:
         SuiteError: a file that is no valid suite, benchmark or claims file.
     """
-    read: Reader = cache(yamlfile.read)  # parents that many benchmarks share are parsed once
-    node = _inherited(path, read)
+    read = _reader()
+    return _assembled(path, _inherited(path, read), read)
+
+
+def assembled(node: Node, path: Path) -> Suite:
+    """As :func:`read_suite`, of what a file at ``path`` would hold; there need not be one."""
+    read = _reader()
+    return _assembled(path, _with_parents(path, node, read, (path.resolve(),)), read)
+
+
+def _assembled(path: Path, node: Node, read: Reader) -> Suite:
+    node, own_methods = with_own_files(in_full(node), path.parent)
     model = _validate(SuiteFile, node)
+    for part, names in (("arms", model.arms), ("benchmarks", model.benchmarks)):
+        if len(names) > MOST_NAMES:
+            problem = Problem(node.find((part,)), f"{len(names):,} {part}, more than {MOST_NAMES:,}")
+            raise SuiteError([problem])
     if model.ablate:
         node = expand(model, node)
         model = _validate(SuiteFile, node)
     benchmarks = {name: _benchmark(path, model, node, name, used, read) for name, used in model.benchmarks.items()}
     facts = _facts(path, model, node) | _interventions(model, node, benchmarks)
-    bound = [*model.claims, *(one.binding() for one in model.interventions)]
-    return Suite(path, model.model_copy(update={"claims": bound}), node, benchmarks, facts)
+    compared, own = _comparisons(model, node, benchmarks, facts)
+    bound = [*model.claims, *(one.binding() for one in model.interventions), *compared]
+    facts |= own
+    return Suite(path, model.model_copy(update={"claims": bound}), node, benchmarks, facts, own_methods)
+
+
+def unusable(path: Path) -> str | None:
+    """Why no file can have this name: too long, a null character, a loop of links; None where one can."""
+    try:
+        path.exists()
+        path.stat()
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        return getattr(error, "strerror", None) or str(error)
+    return None
 
 
 def find_suite(which: str | Path) -> Path:
     """The file of a suite given by path or by the name of a shipped one."""
     path = Path(which)
+    if (wrong := unusable(path)) is not None:
+        raise HarnessError(f"no suite file '{which}': {wrong}")
     if path.exists() or path.is_symlink() or path.suffix in (".yaml", ".yml"):
         return path
     shipped = suite_files()
@@ -101,13 +192,19 @@ def _inherited(path: Path, read: Reader, seen: tuple[Path, ...] = (), asked: Pla
         real = path.resolve(strict=False)
     except (OSError, RuntimeError) as error:
         raise SuiteError([Problem(asked or Place(path, 1, 1), f"cannot be followed: {error}")]) from error
+    if len(seen) > DEEPEST:
+        raise SuiteError([Problem(asked or Place(path, 1, 1), f"inherits more than {DEEPEST} files deep")])
     if real in seen:
         loop = " → ".join(p.name for p in (*seen[seen.index(real) :], real))
         raise SuiteError([Problem(asked or Place(path, 1, 1), f"inheritance goes round in a circle: {loop}")])
     if asked is not None and not path.is_file():
         why = "is a folder" if path.is_dir() else "does not exist"
         raise SuiteError([Problem(asked, f"inherits '{path}', which {why}")])
-    node = read(path)
+    return _with_parents(path, read(path), read, (*seen, real))
+
+
+def _with_parents(path: Path, node: Node, read: Reader, seen: tuple[Path, ...]) -> Node:
+    """A node on top of what it inherits."""
     parents = node.value.get("inherits")
     merged: Node | None = None
     for parent in [] if parents is None else parents.value if isinstance(parents.value, list) else [parents]:
@@ -115,7 +212,7 @@ def _inherited(path: Path, read: Reader, seen: tuple[Path, ...] = (), asked: Pla
             raise SuiteError([Problem(parent.place, "inherits: the path of a file, or a list of paths")])
         if "\0" in parent.value:
             raise SuiteError([Problem(parent.place, "a path cannot contain a null character")])
-        below = _inherited(path.parent / parent.value, read, (*seen, real), parent.place)
+        below = _inherited(path.parent / parent.value, read, seen, parent.place)
         merged = below if merged is None else yamlfile.merge(merged, below)
     if merged is None:
         return node
@@ -149,6 +246,8 @@ def _benchmark(
         return LoadedBenchmark(name, used.define, node, used)
     if used.file is not None:
         file = path.parent / used.file
+        if (wrong := unusable(file)) is not None:
+            raise SuiteError([Problem(suite_node.find(("benchmarks", name, "file")), f"cannot be read: {wrong}")])
         if not file.exists():
             raise SuiteError([Problem(suite_node.find(("benchmarks", name, "file")), f"no such file: {file}")])
     else:
@@ -177,6 +276,8 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
     else:
         named = suite.facts if isinstance(suite.facts, str) else None
         file = path.parent / (named or f"claims/{suite.suite}.yaml")
+        if (wrong := unusable(file)) is not None:
+            raise SuiteError([Problem(node.find(("facts",)), f"the file of facts cannot be read: {wrong}")])
         if named is None and not file.exists():
             return {}
         where = yamlfile.read(file, top=list)
@@ -193,6 +294,34 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
     if problems:
         raise SuiteError(problems)
     return facts
+
+
+def _comparisons(
+    suite: SuiteFile, node: Node, benchmarks: Mapping[str, LoadedBenchmark], taken: Collection[str]
+) -> tuple[list[Binding], dict[str, Fact]]:
+    """The suite's own comparisons as bindings, with what each says in the form of a claim."""
+    bindings: list[Binding] = []
+    facts: dict[str, Fact] = {}
+    for number, one in enumerate(suite.compare):
+        here: tuple[str | int, ...] = ("compare", number)
+        problems = list(absent(node, (*here, "benchmarks"), "no benchmark", one.benchmarks, benchmarks))
+        having = [name for name, loaded in benchmarks.items() if one.metric in loaded.model.metrics]
+        if not having and not problems:
+            known = {name for loaded in benchmarks.values() for name in loaded.model.metrics}
+            problems += absent(node, (*here, "metric"), "no benchmark has the metric", [one.metric], known)
+        for name in one.benchmarks if not problems else ():
+            known = set(benchmarks[name].model.metrics)
+            problems += absent(node, (*here, "metric"), f"benchmark '{name}' has no metric", [one.metric], known)
+        if problems:
+            raise SuiteError(problems)
+        for binding in one.bindings(having):
+            if binding.id in facts or binding.id in taken:
+                message = f"a second claim '{binding.id}'; give this one an 'id'"
+                raise SuiteError([Problem(node.find((*here, "id")), message)])
+            metric = benchmarks[binding.benchmarks[0]].model.metrics[one.metric]
+            bindings.append(binding)
+            facts[binding.id] = one.fact(suite.suite, binding, metric)
+    return bindings, facts
 
 
 def _interventions(suite: SuiteFile, node: Node, benchmarks: Mapping[str, LoadedBenchmark]) -> dict[str, Fact]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, StringConstraints, Tag, field_validator, model_validator
@@ -305,6 +306,58 @@ class Intervention(Strict):
         )  # fmt: skip
 
 
+class OwnComparison(Strict):
+    """A question of one's own: is the arm better than each of ``against``? No paper says so, and no number is printed.
+
+    Each of ``against`` is a test of its own, on each benchmark; ``jointly``: the arm must be above all of them.
+    ``m`` is the smallest effect worth having, in the metric's unit.
+    """
+
+    id: Identifier | None = None
+    statement: str = ""
+    benchmarks: list[Name] = []
+    arm: Name
+    against: Annotated[list[Name], Field(min_length=1)]
+    jointly: bool = False
+    metric: Identifier
+    scope: Literal["each", "all", "mean", "no_worse"] | Threshold = "each"
+    primary: bool = False
+    mechanism: Gate | list[Gate] | None = None
+    on_divergence: Literal["worst", "invalid"] = "invalid"
+    m: Annotated[float, Field(gt=0)] | None = None
+    margin: Annotated[float, Field(gt=0)] | None = None
+    note: str = ""
+
+    def bindings(self, benchmarks: list[Name]) -> list[Binding]:
+        """What it is judged by: one binding, or one for each of ``against``."""
+        given = self.model_dump(
+            exclude={"id", "statement", "jointly", "against", "benchmarks"}, exclude_defaults=True
+        ) | {"metric": self.metric}  # fmt: skip
+        joint = {"order": "best"} if self.jointly and len(self.against) > 1 else {}
+        sides = [self.against] if self.jointly else [[other] for other in self.against]
+        names = self.benchmarks or benchmarks
+        return [
+            Binding.model_validate({**given, **joint, "id": self._name(side), "against": side, "benchmarks": names})
+            for side in sides
+        ]
+
+    def _name(self, side: list[Name]) -> str:
+        """``adamp-over-adam``, or as the suite says; several tests of one id are told apart."""
+        own = self.id or f"{self.arm}-over-{'-'.join(side)}"
+        named = own if self.id is None or len(self.against) == 1 or self.jointly else f"{own}-{side[0]}"
+        return re.sub(r"[^A-Za-z0-9_.-]+", "-", named).strip("-")[:120]
+
+    def fact(self, suite: str, binding: Binding, metric: Metric) -> Fact:
+        """What it says, in the form of a claim."""
+        others = " and ".join(binding.against)
+        said = f"{self.arm} is better than {others} in {self.metric}."
+        return Fact(
+            id=binding.id, suite=suite, benchmark=binding.benchmarks[0], metric=self.metric, unit=metric.unit,
+            better=metric.better, method=self.arm, baseline=binding.against[0], published=Published(),
+            kind="comparison", statement=self.statement or said, source="a comparison of this suite", trust="derived",
+        )  # fmt: skip
+
+
 class Judging(Strict):
     """The pre-registered design: fixed before results, stored with every verdict."""
 
@@ -327,6 +380,7 @@ class SuiteFile(Strict):
     benchmarks: Annotated[dict[Name, UsedBenchmark], Field(min_length=1)]
     claims: list[Binding] = []
     interventions: list[Intervention] = []
+    compare: list[OwnComparison] = []
     facts: str | list[Fact] = []
     judge: Judging = Judging()
     sweep: Sweep | None = None

@@ -152,12 +152,16 @@ def _text(path: Path) -> str:
     try:
         if path.is_dir():
             raise _error(start, "is a folder; a YAML file is expected")
+        if path.exists() and not path.is_file():
+            raise _error(start, "is a pipe or a device; a YAML file is expected")
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise _error(start, "no such file") from error
     except OSError as error:
         raise _error(start, f"cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a name that no file can have
+        raise _error(start, f"cannot be read: {error}") from error
     if len(data) > MAX_BYTES:
         raise _error(start, f"larger than {MAX_BYTES:,} bytes")
     try:

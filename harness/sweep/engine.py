@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,10 @@ from harness.suite.models import Arm
 from harness.suite.spaces import with_point
 from harness.sweep.request import SweepRequest
 from harness.sweep.study import Drawing, should_prune
+from harness.trial.pruning import Pruning
 
+CURVES = 4
+"""Points that ran to their end, before one is ended within its training."""
 Outcomes = Callable[[Plan, Mapping[str, str]], Iterator[tuple[Job, Outcome]]]
 """Runs the trials of a plan that are not among the stored ones."""
 
@@ -103,7 +106,7 @@ class Search:
             if not running:
                 break
             is_last = number + 1 == len(groups)
-            self._run_group(running, seeds, share, done, is_last)
+            self._run_group(running, seeds, share, done, is_last, start)
             done += len(seeds)
             for arm, point in [] if is_last else running:
                 before = [other for other in self.points[arm] if other.number < start]
@@ -116,20 +119,23 @@ class Search:
             points.sort(key=lambda point: point.number)
 
     def _run_group(
-        self, running: Sequence[tuple[str, Point]], seeds: tuple[int, ...], share: float, done: int, is_last: bool
-    ) -> None:
+        self, running: Sequence[tuple[str, Point]], seeds: tuple[int, ...], share: float, done: int, is_last: bool,
+        start: int,
+    ) -> None:  # fmt: skip
         """Trials of points at some seeds; with the last ones a point is told as soon as all of its own have ended."""
         named = {f"{arm}#{point.number}": (arm, point) for arm, point in running}
         arms, fill = self.tuning.arms, self.tuning.fill
         tried = {name: with_point(arms[arm], fill, point.params) for name, (arm, point) in named.items()}
         plan = self._plan(tried, seeds, share)
         asked: dict[str, list[tuple[str, int]]] = {}
+        bounds = {arm: self._bounds(arm, start) for arm in {arm for arm, _ in running}}
         left = dict.fromkeys(named, len(seeds))
         for link in plan.links:
             named[link.arm][1].trial_ids.append(link.trial_id)
             asked.setdefault(link.trial_id, []).append((link.arm, done + seeds.index(link.seed) + 1))
 
-        for trial_id, status, score in self.run(plan):
+        pruning = {link.trial_id: bound for link in plan.links if (bound := bounds[named[link.arm][0]]) is not None}
+        for trial_id, status, score in self.run(plan, pruning):
             for name, rung in asked.get(trial_id, ()):
                 arm, point = named[name]
                 left[name] -= 1
@@ -159,7 +165,32 @@ class Search:
         )  # fmt: skip
         return make_plan(self.tuning.suite, chosen)
 
-    def run(self, plan: Plan) -> Iterator[tuple[str, str, float | None]]:
+    def _bounds(self, arm: str, start: int) -> Pruning | None:
+        """What trials of an arm must reach as they train: the median, at each step, of the points of earlier rounds.
+
+        None without four of them that ran to their end. Of rounds alone, so that the same trials are ended whatever
+        order they run in, and after an interruption too.
+        """
+        if self.tuning.pruner != "curve":
+            return None
+        points = [point for point in self.points[arm] if point.number < start and point.status == "told"]
+        trials = [trial for point in points for trial in point.trial_ids]
+        if len(points) < CURVES:
+            return None
+        self.owner.flush()
+        sql = """
+            SELECT step, median(value), max(step) OVER () FROM metrics
+            WHERE split = 'validation' AND name = ? AND list_contains(?, trial_id)
+            GROUP BY step HAVING count(*) >= ? ORDER BY step
+        """
+        with open_reader(self.session.request.database) as reader:
+            rows = reader.query(sql, [self.tuning.selection_metric, trials, CURVES]).rows
+        bounds = {int(step): float(value) for step, value, last in rows if step < last}  # at the last one all is paid
+        return Pruning(self.tuning.selection_metric, self.tuning.better, bounds)
+
+    def run(
+        self, plan: Plan, pruning: Mapping[str, Pruning] | None = None
+    ) -> Iterator[tuple[str, str, float | None]]:  # fmt: skip
         """Run what is missing of a plan; trials stand in the store as those of any run.
 
         Yields the id, the status and the score on validation of each trial, those first that are stored.
@@ -170,7 +201,8 @@ class Search:
                 scores = self._scores(reader, list(stored))
             for trial_id, status in stored.items():
                 yield trial_id, status, scores.get(trial_id)
-        for job, outcome in self._outcomes(plan, stored):
+        outcomes = self.session.run(plan, stored, pruning=pruning) if pruning else self._outcomes(plan, stored)
+        for job, outcome in outcomes:
             self.ran += 1
             if job.trial_id not in stored:  # else its product was lost
                 yield job.trial_id, outcome.status, outcome.score("validation", self.tuning.selection_metric)
@@ -189,6 +221,8 @@ def _take(point: Point, rung: int, status: str, score: float | None) -> None:
     """What one trial says of its point: a failure outweighs a divergence, and either outweighs a score."""
     if status == "done" and score is not None:
         point.rungs[rung] = score
+    elif status == "cancelled" and score is not None:
+        point.status, point.value = "pruned", score
     else:
         worse = status == "diverged" and point.status != "failed"
         point.status, point.value = "diverged" if worse else "failed", math.nan
@@ -203,6 +237,7 @@ def run_sweep(suite: Suite, request: SweepRequest, watch: Watch) -> SweepResult:
     from harness.sweep.compare import compare
     from harness.sweep.summary import summarise
 
+    request = replace(request, own_methods=(*request.own_methods, *suite.own_methods))
     tuning = make_tuning(suite, request.tuning)
     with Owner(request.database, f"sweep-{tuning.sweep_id}-{now().replace(':', '')}") as owner:
         owner.record(EnvironmentEvent(environment_id(), environment()))

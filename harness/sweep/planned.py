@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from harness.plan.estimate import StoredCosts, price
+from harness.plan.estimate import StoredCosts
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.plan.protocols import EqualSearch, rate_plans, searches
 from harness.suite import Suite
@@ -39,7 +39,7 @@ class TunedCell:
 
     def core_seconds(self, costs: StoredCosts, scale: str) -> float:
         """Of the trials that are still to run."""
-        return price(costs.core_seconds, self.benchmark, self.arm, scale)[0] * self.to_run(costs.stored)
+        return costs.price(self.benchmark, self.arm, scale)[0] * self.to_run(costs.stored)
 
 
 def tuned_cells(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[TunedCell]:

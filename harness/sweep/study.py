@@ -148,7 +148,7 @@ def worst_value(points: Sequence[Point], maximise: bool) -> float | None:
 
 def should_prune(kind: str, drawing: Drawing, before: Sequence[Point], point: Point) -> bool:
     """Whether a point's rungs so far are bad enough to stop it, given the finished points of the rounds before."""
-    if kind == "none" or not point.rungs:
+    if kind in ("none", "curve") or not point.rungs:
         return False
     from optuna import exceptions, pruners
 

@@ -11,6 +11,7 @@ import dataclasses
 import itertools
 import math
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -31,6 +32,8 @@ from harness.trial.seeds import seed_torch
 from harness.trial.spec import TrialSpec
 
 LOGGED_STEPS = 200
+LAG = 16
+"""Steps by which a device's losses are read late, so that the host never waits for a step that it has just queued."""
 LARGEST_ITEMS = 200_000  # values; larger per-item outputs are not kept
 _COUNTERS = ("step", "epoch", "position")
 _STATEFUL = ("model", "optimizer", "scaler")
@@ -104,6 +107,9 @@ class Loop:
         self.last_beat = 0.0
         self.last_checkpoint = time.monotonic()
         self.probing = False
+        # Losses of steps that are queued but not read yet; on a CPU, and between processes, each is read at once.
+        self.unread: deque[tuple[int, Tensor]] = deque()
+        self.lag = LAG if runtime.device.type != "cpu" and self.replicas.count == 1 else 0
         self.step = self.epoch = self.position = 0  # steps done, the epoch, and batches of it that are done
         self._resume()
         if self.replicas.mean(self.step, runtime.device) != self.step:
@@ -121,7 +127,11 @@ class Loop:
             for batch in self._batches():
                 step = self.step
                 self.probing = step in probed
+                if self.probing:
+                    self._read_losses()
                 result = self.take_step(step, batch)
+                if step in logged or step in evaluated:
+                    self._read_losses()
                 if step in logged:
                     self._log_step(step, result)
                 if step in evaluated:
@@ -129,6 +139,7 @@ class Loop:
                 self.step, self.position = step + 1, self.position + 1
                 self._beat(step, result.loss)
                 self._checkpoint()
+            self._read_losses()
         except DivergedError as error:
             if self.replicas.first:
                 drop_checkpoint(self.runtime.folder)
@@ -159,6 +170,7 @@ class Loop:
         due = now - self.last_checkpoint >= self.runtime.checkpoint_seconds and self.step < self.total
         if not self.replicas.agreed(due, self.runtime.device):
             return
+        self._read_losses()
         self.last_checkpoint = now
         self.task.gather(self.replicas)
         if self.replicas.first:
@@ -204,9 +216,8 @@ class Loop:
 
     def _update(self, step: int, result: StepResult) -> None:
         """Backward and optimizer step, outside autocast."""
-        value = self.replicas.mean(float(result.loss.detach()), self.runtime.device)
-        if not math.isfinite(value):
-            raise DivergedError(step, value)
+        self.unread.append((step, result.loss.detach()))
+        self._read_losses(self.lag)
         with torch.autocast(self.runtime.device.type, enabled=False):
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(result.loss).backward()
@@ -225,6 +236,18 @@ class Loop:
             if self.probing and self.probe is not None:
                 for name, quantity in self.probe.after_step(self.optimizer).items():
                     self._append("train", f"mechanism.{name}", step, float(quantity))
+
+    def _read_losses(self, unread: int = 0) -> None:
+        """Read the losses of all steps but the last few.
+
+        Raises:
+            DivergedError: one is not finite; of the step at which it was, however late it is read.
+        """
+        while len(self.unread) > unread:
+            step, loss = self.unread.popleft()
+            value = self.replicas.mean(float(loss), self.runtime.device)
+            if not math.isfinite(value):
+                raise DivergedError(step, value)
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -260,6 +283,9 @@ class Loop:
         evaluation = self._score("validation")
         for name, value in evaluation.metrics.items():
             self._append("validation", name, step, value)
+        pruning = self.runtime.pruning
+        if pruning is not None and pruning.metric in evaluation.metrics:
+            pruning.look(step + 1, evaluation.metrics[pruning.metric])
         if self.recipe.select == "best_on_validation" and self.recipe.selection_metric is not None:
             score = evaluation.metrics[self.recipe.selection_metric]
             score = -score if self.recipe.selection_better == "lower" else score

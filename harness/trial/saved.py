@@ -5,7 +5,10 @@ Files appear whole or not at all, and are read back without unpickling objects.
 
 from __future__ import annotations
 
+import hashlib
+import io
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,26 +20,41 @@ if TYPE_CHECKING:
 
 CHECKPOINT = "checkpoint.pt"
 PRODUCT = "product.safetensors"
+_CHECKSUM = "checksum"
+_hash = partial(hashlib.blake2b, digest_size=32)
+
+
+_SEAL = b"harness1"
+_DIGEST = 32
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write a checkpoint: tensors and plain data only."""
+    """Write a checkpoint: tensors and plain data only, and behind them a checksum."""
     import torch
 
     with replacing(folder / CHECKPOINT, durable=True) as part:
         torch.save(dict(state), part)
+        with part.open("rb") as file:
+            digest = hashlib.file_digest(file, _hash).digest()
+        with part.open("ab") as file:
+            file.write(_SEAL + digest)
 
 
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The last checkpoint, or None where there is none that can be read (a damaged one is as good as none)."""
+    """The last checkpoint, or None where there is none that is as it was written (a damaged one is as good as none)."""
     import torch
 
     path = folder / CHECKPOINT
     if not path.is_file():
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
+        content = memoryview(path.read_bytes())
+        end = len(content) - len(_SEAL) - _DIGEST
+        body, seal, digest = content[: max(0, end)], content[max(0, end) : -_DIGEST], content[-_DIGEST:]
+        if seal != _SEAL or _hash(body).digest() != digest:
+            raise ValueError("its checksum does not fit")
+        state: dict[str, Any] = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever a damaged file makes its reader say
         path.rename(path.with_suffix(".damaged"))
         print(f"{path} cannot be read ({error}); the trial begins again", flush=True)
         return None
@@ -54,19 +72,31 @@ def has_product(folder: Path) -> bool:
 
 
 def save_product(folder: Path, tensors: Mapping[str, Tensor]) -> Path:
-    """Write a product; the file appears whole or not at all."""
+    """Write a product with its checksum; the file appears whole or not at all."""
     from safetensors.torch import save_file
 
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(folder / PRODUCT, durable=True) as part:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, str(part))
+        save_file(kept, str(part), metadata={_CHECKSUM: _checksum(kept)})
     return folder / PRODUCT
+
+
+def _checksum(tensors: Mapping[str, Tensor]) -> str:
+    """Over names, kinds, shapes and bytes."""
+    import torch
+
+    digest = _hash()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def load_product(source: Path) -> dict[str, Tensor]:
     """The tensors of a product: a trial's folder, or a ``.safetensors`` or ``.pt`` file of published weights.
 
     Raises:
-        MissingDataError: there is no such file.
+        MissingDataError: there is no such file, or it is a product and not as it was written.
     """
     import torch
     from safetensors.torch import load_file
@@ -74,9 +104,30 @@ def load_product(source: Path) -> dict[str, Tensor]:
     path = source / PRODUCT if source.is_dir() else source
     if not path.is_file():
         raise MissingDataError(f"no weights at {path}")
+    if source.is_dir():
+        return _verified(path)
     if path.suffix == ".safetensors":
         return load_file(str(path))
     loaded = torch.load(path, map_location="cpu", weights_only=True)
     inner = next((loaded[key] for key in ("state_dict", "model") if isinstance(loaded.get(key), dict)), loaded)
     found: dict[str, Tensor] = inner
     return found
+
+
+def _verified(path: Path) -> dict[str, Tensor]:
+    """A product whose checksum fits; a damaged one is set aside, so that the next run makes it again."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), "pt") as file:
+            noted = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+        # Products of earlier versions have no notes at all.
+        if noted and noted.get(_CHECKSUM) != _checksum(tensors):
+            raise ValueError("its checksum does not fit")
+    except (SafetensorError, ValueError, OSError) as error:
+        aside = path.with_suffix(".damaged")
+        path.rename(aside)
+        told = f"{path} is damaged ({error}); it is kept as {aside.name}: run again to make it anew"
+        raise MissingDataError(told) from error
+    return tensors

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.plan.imported import ENVIRONMENT
 from reports import formatting
 from reports.data.sql import Row
-from reports.data.suite_results import SuiteResults, statuses
+from reports.data.suite_results import SuiteResults, imported_in_words, statuses
 
 SHOWN_RUNS = 20
 SHOWN_PACKAGES = ("torch", "torchvision", "numpy", "ray", "duckdb", "scipy", "scikit-learn", "timm", "tokenizers")
@@ -22,6 +23,7 @@ class Provenance:
     seeds: str
     statuses: str
     adopted: str
+    imported: str
     hardware: str
     versions: str
     determinism: str
@@ -51,6 +53,7 @@ def provenance(
         _seeds(sorted({row["seed"] for row in rows})),
         ", ".join(f"{formatting.number(many)} {word}" for word, many in statuses(rows, absent)) or "none planned",
         _adopted(rows),
+        _imported(suites, rows),
         "; ".join(dict.fromkeys(_hardware(info) for info in infos)),
         "; ".join(dict.fromkeys(_versions(info) for info in infos)),
         told,
@@ -99,6 +102,15 @@ def _adopted(rows: Sequence[Row]) -> str:
     )
 
 
+def _imported(suites: Sequence[SuiteResults], rows: Sequence[Row]) -> str:
+    """From which files trials come that did not run here; empty where all did."""
+    told = []
+    for one in suites:
+        own = {row["trial_id"] for row in one.rows()}
+        told.append(imported_in_words(one.plan, {row["trial_id"] for row in rows} & own))
+    return "; ".join(dict.fromkeys(filter(None, told)))
+
+
 def _seeds(seeds: list[int]) -> str:
     if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]} to {seeds[-1]}"
@@ -106,12 +118,16 @@ def _seeds(seeds: list[int]) -> str:
 
 
 def _hardware(info: Row) -> str:
+    if info.get("class") == ENVIRONMENT:
+        return "not known of imported results"
     cores, memory = info.get("cores"), info.get("memory_gb")
     size = cores and formatting.count(int(cores), "core"), memory and f"{memory} GB"
     return ", ".join(str(part) for part in (info.get("gpu"), info.get("cpu"), *size) if part)
 
 
 def _versions(info: Row) -> str:
+    if info.get("class") == ENVIRONMENT:
+        return "not known of imported results"
     packages: Mapping[str, str] = info.get("packages") or {}
     named = [f"{name} {packages[name]}" for name in SHOWN_PACKAGES if packages.get(name)]
     return ", ".join([f"Python {info.get('python', '?')}", *named])

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
+from harness.plan.imported import ENVIRONMENT
 from harness.plan.planning import Plan
 from harness.store import Reader
 
@@ -91,10 +92,12 @@ def together(bodies: Mapping[str, str]) -> str:
     return "\nUNION ALL ".join(parts) or "SELECT '' AS benchmark, '' AS trial_id, '' AS arm WHERE false"
 
 
-def runs_of(suite: str, scale: str) -> str:
-    """Runs of a suite at a scale, the newest first."""
+def runs_of(suite: str, scale: str, *, own: bool = True, imports: bool = False) -> str:
+    """Runs of a suite at a scale, the newest first: those that ran here, imports, or both."""
+    which = {(True, False): "IS DISTINCT FROM", (False, True): "IS NOT DISTINCT FROM"}.get((own, imports))
+    only = f"\n  AND environment_id {which} {literal(ENVIRONMENT)}" if which else ""
     return f"""SELECT run_id, started_at, finished_at, status, git_commit, git_dirty, command, environment_id
-FROM runs WHERE suite = {literal(suite)} AND scale = {literal(scale)}
+FROM runs WHERE suite = {literal(suite)} AND scale = {literal(scale)}{only}
 ORDER BY started_at DESC, run_id"""
 
 
@@ -114,36 +117,37 @@ def claims_of(suite: str) -> str:
 def verdicts_of(suite: str, scale: str) -> str:
     """The latest verdict of each claim of a suite at a scale, under each protocol."""
     return f"""SELECT v.* FROM verdicts v
-JOIN claims c ON c.claim_id = v.claim_id AND c.suite = {literal(suite)}
-WHERE v.scale = {literal(scale)}
+JOIN claims c ON c.claim_id = v.claim_id AND c.suite = v.suite
+WHERE v.suite = {literal(suite)} AND v.scale = {literal(scale)}
 QUALIFY row_number() OVER (PARTITION BY v.claim_id, v.protocol ORDER BY v.judged_at DESC) = 1
 ORDER BY v.claim_id, v.protocol"""
 
 
-def _of_claim(claim: str, scale: str, protocol: str) -> str:
-    return f"claim_id = {literal(claim)} AND scale = {literal(scale)} AND protocol = {literal(protocol)}"
+def _of_claim(claim: str, scale: str, protocol: str, suite: str) -> str:
+    of = f" AND suite = {literal(suite)}" if suite else ""
+    return f"claim_id = {literal(claim)} AND scale = {literal(scale)} AND protocol = {literal(protocol)}{of}"
 
 
-def verdict(claim: str, scale: str, protocol: str) -> str:
+def verdict(claim: str, scale: str, protocol: str, suite: str = "") -> str:
     """The latest verdict of one claim under a protocol."""
     return f"""SELECT verdict, n, difference, ci_low, ci_high, p, adjusted_p, e_value, design
-FROM verdicts WHERE {_of_claim(claim, scale, protocol)}
+FROM verdicts WHERE {_of_claim(claim, scale, protocol, suite)}
 ORDER BY judged_at DESC LIMIT 1"""
 
 
-def rate_curve(claim: str, scale: str, protocol: str) -> str:
+def rate_curve(claim: str, scale: str, protocol: str, suite: str = "") -> str:
     """The difference of one claim at several learning rates, as stored beside its latest verdict."""
     return f"""SELECT e->>'$.factor' AS factor, e->'$.rates' AS rates, e->>'$.n' AS n, e->>'$.difference' AS difference,
   e->>'$.low' AS low, e->>'$.high' AS high, e->>'$.diverged' AS diverged,
   e->>'$.holds' AS holds
 FROM (SELECT unnest(arg_max(design->'$.rate_curve', judged_at)::JSON[]) AS e
-  FROM verdicts WHERE {_of_claim(claim, scale, protocol)})"""
+  FROM verdicts WHERE {_of_claim(claim, scale, protocol, suite)})"""
 
 
-def verdict_trials(claim: str, scale: str, protocol: str, judged_at: str) -> str:
+def verdict_trials(claim: str, scale: str, protocol: str, suite: str, judged_at: str) -> str:
     """The numbers one verdict rests on, trial by trial."""
     return f"""SELECT s.side, t.benchmark, t.arm, t.seed, r.split, r.metric, r.value, t.status, t.trial_id
-FROM (FROM verdict_trials WHERE {_of_claim(claim, scale, protocol)}
+FROM (FROM verdict_trials WHERE {_of_claim(claim, scale, protocol, suite)}
     AND judged_at = {literal(judged_at)}) s
   JOIN trials t USING (trial_id) LEFT JOIN results r USING (trial_id)
 WHERE r.metric IS NULL OR r.split = 'test' OR starts_with(r.metric, 'mechanism.')
@@ -154,16 +158,16 @@ def sides_of(suite: str, scale: str) -> str:
     """The trials each verdict rests on, under each protocol."""
     return f"""SELECT s.claim_id, s.protocol, s.judged_at, s.side, t.benchmark, t.arm, t.seed, t.trial_id, t.status
 FROM verdict_trials s JOIN trials t USING (trial_id)
-JOIN claims c ON c.claim_id = s.claim_id AND c.suite = {literal(suite)}
-WHERE s.scale = {literal(scale)}
+JOIN claims c ON c.claim_id = s.claim_id AND c.suite = s.suite
+WHERE s.suite = {literal(suite)} AND s.scale = {literal(scale)}
 QUALIFY s.judged_at = max(s.judged_at) OVER (PARTITION BY s.claim_id, s.protocol)
 ORDER BY s.claim_id, s.protocol, t.benchmark, t.seed, s.side, t.arm, t.trial_id"""
 
 
 def gates_of(suite: str, scale: str) -> str:
     """Gates of a suite's claims: did the cause act?"""
-    return f"""SELECT g.* FROM gates g JOIN claims c ON c.claim_id = g.claim_id AND c.suite = {literal(suite)}
-WHERE g.scale = {literal(scale)} ORDER BY g.claim_id, g.metric, g.arm"""
+    return f"""SELECT g.* FROM gates g JOIN claims c ON c.claim_id = g.claim_id AND c.suite = g.suite
+WHERE g.suite = {literal(suite)} AND g.scale = {literal(scale)} ORDER BY g.claim_id, g.metric, g.arm"""
 
 
 def trials_of(body: str) -> str:
@@ -347,10 +351,10 @@ def points_of(sweep_id: str) -> str:
 WHERE sweep_id = {literal(sweep_id)} ORDER BY arm, number"""
 
 
-def gates(claim: str, scale: str, protocol: str) -> str:
+def gates(claim: str, scale: str, protocol: str, suite: str = "") -> str:
     """The gates of one claim under a protocol."""
     return f"""SELECT metric, arm, value, threshold, passed FROM gates
-WHERE {_of_claim(claim, scale, protocol)} ORDER BY metric, arm"""
+WHERE {_of_claim(claim, scale, protocol, suite)} ORDER BY metric, arm"""
 
 
 def _of_sweep(sweep: str) -> str:
@@ -404,6 +408,6 @@ def sweep_comparison(suite: str, sweep: str, scale: str) -> str:
     """The judged comparison of the chosen configurations on fresh seeds."""
     return f"""SELECT c.method, c.baseline, c.metric, c.unit, v.verdict, v.n, v.difference, v.ci_low, v.ci_high, v.p,
   v.adjusted_p, v.design->>'reason' AS reason
-FROM verdicts v JOIN claims c USING (claim_id)
-WHERE c.suite = {literal(f"{suite}-sweep-{sweep}")} AND v.scale = {literal(scale)}
+FROM verdicts v JOIN claims c USING (claim_id, suite)
+WHERE suite = {literal(f"{suite}-sweep-{sweep}")} AND v.scale = {literal(scale)}
 QUALIFY v.judged_at = max(v.judged_at) OVER (PARTITION BY v.claim_id) ORDER BY v.claim_id"""

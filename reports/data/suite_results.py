@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from harness.judge.bindings import UNJUDGED
+from harness.judge.imported import PROTOCOLS
 from harness.plan.planning import Link, Plan
 from harness.results.headlines import HeadlineLine, headline_lines, place_of
 from harness.store import Reader
@@ -99,20 +100,37 @@ class SuiteResults:
     @property
     def trail(self) -> tuple[tuple[str, str], ...]:
         """The pages above those of its benchmarks, as (path, name)."""
-        return ("index.html", "Report"), (self.path, f"{self.name}, {self.scale}")
+        return ("index.html", "Report"), (self.path, self.title)
+
+    @property
+    def title(self) -> str:
+        """Its name and scale, and whether its results are imported."""
+        return f"{self.name}, {self.scale}{', imported' if self.plan.imported is not None else ''}"
 
     @property
     def path(self) -> str:
         """Where its page lies."""
-        return suite_path(self.name, self.scale)
+        return suite_path(self.name, f"{self.scale}{self._apart}")
 
     def path_of(self, benchmark: str) -> str:
         """Where the page of one of its benchmarks lies."""
-        return bench_path(self.name, self.scale, benchmark)
+        return bench_path(self.name, f"{self.scale}{self._apart}", benchmark)
+
+    @property
+    def _apart(self) -> str:
+        """Pages of imported results lie beside those of trials that ran here."""
+        return "" if self.plan.imported is None else f"-imported-{self.plan.imported.how}"
+
+    @property
+    def imported(self) -> str:
+        """That results come from elsewhere, from which files, and how many; empty where all ran here."""
+        return imported_in_words(self.plan, {link.trial_id for link in self.plan.links})
 
     @property
     def untuned(self) -> list[str]:
         """Arms at their optimizer's defaults where the recipe tunes another arm's, in words: unequal comparisons."""
+        if self.plan.imported is not None and self.plan.imported.how == "only":
+            return []  # the recipe is ours, and not what these results came from
         untuned = untuned_arms(self.suite, self.scale)
         return [arm.message for arm in untuned if (arm.benchmark, arm.arm) in self.plan.cells]
 
@@ -200,18 +218,30 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
     links: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
     for row in ask(reader, sql.run_links(name, scale)).rows:
         links[row["run_id"]].add((row["benchmark"], row["arm"], row["trial_id"]))
+    how = None if plan.imported is None else plan.imported.how
+    ran = sql.runs_of(name, scale, own=how != "only", imports=how is not None)
     return SuiteResults(
         suite,
         plan,
         _claims(suite, plan, asked),
         {one: _bench(reader, suite, plan, one, links) for one in plan.settings},
-        ask(reader, sql.runs_of(name, scale)),
+        ask(reader, ran),
         {row["environment_id"]: row["info"] for row in ask(reader, sql.environments()).rows},
         asked,
         ask(reader, sql.determinism_of(name)),
         {run: frozenset(trial for _, _, trial in cells) for run, cells in links.items()},
-        ask(reader, sql.sweeps_of(name, scale)).rows,
+        () if plan.imported is not None else ask(reader, sql.sweeps_of(name, scale)).rows,
     )
+
+
+def imported_in_words(plan: Plan, trial_ids: Collection[str]) -> str:
+    """``imported from results.csv (sha256 0123456789ab): …; 12 of 12 trials``; empty where none of them is."""
+    known = {} if plan.imported is None else plan.imported.origins
+    origins = [known[trial] for trial in trial_ids if trial in known]
+    if not origins:
+        return ""
+    counted = f"{len(origins)} of {formatting.count(len(trial_ids), 'trial')}"
+    return "; ".join([*sorted({str(origin) for origin in origins}), counted])
 
 
 def _bench(
@@ -228,9 +258,11 @@ def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[Claim
     bindings = {binding.id: binding for binding in suite.model.claims}
     verdicts = {(row["claim_id"], row["protocol"]): row for row in asked["verdicts"].rows}
     gates, sides = (grouped(asked[name].rows, "claim_id", "protocol") for name in ("gates", "sides"))
+    own, how = [Protocol.PUBLISHED, Protocol.TUNED], None if plan.imported is None else plan.imported.how
+    protocols = own if how is None else [PROTOCOLS[how]]
 
     def claim_of(fact: Row) -> Claim:
-        first, *others = [one for one in Protocol if (fact["claim_id"], one) in verdicts] or [Protocol.PUBLISHED]
+        first, *others = [one for one in protocols if (fact["claim_id"], one) in verdicts] or protocols[:1]
         tuned = under(fact, others[0]) if others else None
         return under(fact, first, tuned)
 

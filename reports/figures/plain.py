@@ -6,7 +6,6 @@ a link. The small scatter under a claim has the mechanism's quantity against the
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,80 +16,13 @@ from reports import formatting
 from reports.data.claims import Claim
 from reports.data.comparisons import DoseAndGain
 from reports.data.suite_results import SuiteResults
+from reports.figures.axis import Axis, Mark, axis_of
 from reports.figures.figure import Figure, Table, spearman
 
-FAR = 2.0
-"""An axis reaches at most so many times as far as nine tenths of the interval ends; what lies beyond gets an arrow."""
 WIDTH, HEIGHT = 220.0, 110.0
 """Of a scatter, in its own units."""
 MOST = 120
 """Points of a scatter, evenly chosen of more; the correlation is over all."""
-TICKS = (1.0, 2.0, 2.5, 5.0, 10.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """A range of values and its ticks; places are percent of the width."""
-
-    low: float
-    high: float
-
-    def place(self, value: float | None) -> float | None:
-        """Where a value lies, at most at the edges."""
-        if value is None:
-            return None
-        share = (value - self.low) / (self.high - self.low)
-        return round(100 * min(1.0, max(0.0, share)), 2)
-
-    def beyond(self, value: float | None) -> int:
-        """−1 or 1 where a value lies beyond the left or the right edge, else 0."""
-        return 0 if value is None else -1 if value < self.low else 1 if value > self.high else 0
-
-    @property
-    def zero(self) -> float:
-        """Where zero lies."""
-        return self.place(0.0) or 0.0
-
-    @property
-    def ticks(self) -> list[tuple[float, str]]:
-        """About five round values with their places, zero among them where the axis has it."""
-        span = self.high - self.low
-        step = 10 ** math.floor(math.log10(span / 5))
-        step *= next(factor for factor in TICKS if span / (step * factor) <= 6)
-        first, last = math.ceil(self.low / step), math.floor(self.high / step)
-        return [(self.place(k * step) or 0.0, formatting.setting(round(k * step, 10))) for k in range(first, last + 1)]
-
-
-def axis_of(marks: Sequence[Sequence[float | None]]) -> Axis:
-    """The axis on which marks (estimate, low, high, …) are drawn: around zero, and not for the sake of one outlier."""
-    ends = [abs(value) for mark in marks for value in mark if value is not None and math.isfinite(value)]
-    known = sorted(ends)
-    limit = FAR * known[int(0.9 * (len(known) - 1))] if known else 1.0
-    values = [min(limit, max(-limit, v)) for mark in marks for v in mark if v is not None and math.isfinite(v)]
-    low, high = min([0.0, *values]), max([0.0, *values])
-    room = 0.04 * (high - low) or 1.0
-    return Axis(low - room, high + room)
-
-
-@dataclass(frozen=True, slots=True)
-class Mark:
-    """An estimate with its interval on an axis; ``left`` and ``right`` say that the interval goes on beyond an edge."""
-
-    middle: float | None
-    low: float
-    high: float
-    left: bool
-    right: bool
-
-    @classmethod
-    def of(cls, axis: Axis, middle: float | None, low: float | None, high: float | None) -> Mark:
-        """On an axis; an end that is not known reaches the edge."""
-        at = axis.place(middle)
-        ends = (axis.place(low) if low is not None else 0.0, axis.place(high) if high is not None else 100.0)
-        outside = axis.beyond(middle)
-        return cls(at if not outside else None, ends[0] or 0.0, ends[1] or 0.0,
-                   low is None or axis.beyond(low) < 0 or outside < 0,
-                   high is None or axis.beyond(high) > 0 or outside > 0)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ from reports.data.claims import Claim
 from reports.data.comparisons import FinalNumbers, dose_and_gain, removals
 from reports.data.sql import Row
 from reports.data.suite_results import SuiteResults
-from reports.figures.plain import Mark, Scatter, axis_of, scatter
+from reports.figures.axis import Mark, axis_of
+from reports.figures.plain import Scatter, scatter
 from reports.pages import sentences
 
 
@@ -80,7 +81,8 @@ def claim_detail(
 ) -> ClaimDetail:
     """A claim of a suite with what its page needs of the suite's ablations (``rows``) and final numbers."""
     doses = dose_and_gain(results, numbers, claim) if numbers is not None else None
-    names = claim.claim_id, claim.scale, claim.protocol
+    suite = results.name
+    names = claim.claim_id, claim.scale, claim.protocol, suite
     return ClaimDetail(
         claim,
         _facts(claim),
@@ -95,7 +97,7 @@ def claim_detail(
             "verdict": sql.verdict(*names),
             "gates": sql.gates(*names) if claim.gates else "",
             "trials": sql.verdict_trials(*names, str(claim.value("judged_at"))) if claim.sides else "",
-            "tuned": sql.verdict(*names[:2], Protocol.TUNED) if claim.tuned else "",
+            "tuned": sql.verdict(*names[:2], Protocol.TUNED, suite) if claim.tuned else "",
             "rates": sql.rate_curve(*names) if claim.rate_curve else "",
         },
     )

@@ -88,6 +88,10 @@ def _difference(entry: IndexEntry) -> Cell:
     return Cell(text, "n", below=below, order=entry.difference)
 
 
+def _stand_in(entry: IndexEntry) -> str:
+    return "stand-in" * bool(entry.stand_in_name)
+
+
 COLUMNS = (
     Column("Verdict", lambda entry: Cell(entry.word, tone=entry.tone, below=entry.family)),
     Column("What", lambda entry: Cell(entry.text, "words", anchor=entry.anchor, below=entry.where)),
@@ -95,7 +99,7 @@ COLUMNS = (
     Column("Difference", _difference),
     Column(
         "Suite, scale",
-        lambda entry: Cell(f"{entry.results.name}, {entry.results.scale}", tag="stand-in" * bool(entry.stand_in_name)),
+        lambda entry: Cell(entry.results.title, tag="imported" if entry.results.plan.imported else _stand_in(entry)),
     ),
 )
 """The columns, from left to right."""

@@ -21,10 +21,11 @@ from reports.data.provenance import provenance
 from reports.data.sql import Row
 from reports.data.suite_results import SuiteResults
 from reports.figures import sweep as figures
+from reports.figures.axis import Mark, axis_of
 from reports.figures.benchmark import ablation_differences
 from reports.figures.figure import Plot
 from reports.figures.heatmaps import factorial_figures
-from reports.figures.plain import Mark, axis_of, forests
+from reports.figures.plain import forests
 from reports.links import sweep_path
 from reports.pages import sentences
 from reports.pages.claim import claim_detail
@@ -59,7 +60,7 @@ def suite_page(reader: Reader, results: SuiteResults, ablated: Sequence[Ablation
         "bought": sql.ask(reader, sql.bought_of(results.name, results.scale)),
         "provenance": provenance(results),
     }
-    return Page(results.path, "suite.html", f"{results.name}, {results.scale}", content, results.trail[:1])
+    return Page(results.path, "suite.html", results.title, content, results.trail[:1])
 
 
 @dataclass(frozen=True)

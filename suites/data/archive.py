@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import lzma
 import tarfile
 import zipfile
 import zlib
@@ -22,6 +24,37 @@ if TYPE_CHECKING:
 SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test", "testing")}
 )
+
+
+_ROOM = 64 << 20
+_RATIO = 100
+"""What is packed may unpack to so many bytes, and so many times its size beside: no real data are packed tighter."""
+
+
+def content_of(path: Path) -> bytes:
+    """A file's content, unpacked where its name ends in ``.gz``.
+
+    Raises:
+        OSError, EOFError, zlib.error: it cannot be read, or is damaged.
+        HarnessError: it is no regular file, or unpacks to what no real data would.
+    """
+    if not path.is_file():
+        raise HarnessError(f"{path} is no file")
+    if path.suffix != ".gz":
+        return path.read_bytes()
+    room = _ROOM + _RATIO * path.stat().st_size
+    with gzip.open(path) as file:
+        content = file.read(room + 1)
+    if len(content) > room:
+        raise _too_large(str(path), path.stat().st_size)
+    return content
+
+
+def _too_large(name: str, packed: int) -> HarnessError:
+    return HarnessError(
+        f"{name} unpacks to more than {_RATIO} times its {packed} bytes: no data are packed so tight; unpack it "
+        f"yourself if it is yours"
+    )
 
 
 class Tree(Protocol):
@@ -55,13 +88,23 @@ class _Zip:
         return [info.filename for info in self.archive.infolist() if not info.is_dir()]
 
     def read(self, name: str) -> bytes:
+        info = self.archive.getinfo(name)
+        if info.file_size > _ROOM + _RATIO * info.compress_size:
+            raise _too_large(name, info.compress_size)
         return self.archive.read(name)
 
 
 class _Tar:
-    def __init__(self, archive: tarfile.TarFile) -> None:
-        self.members = {member.name: member for member in archive if member.isfile()}
+    def __init__(self, archive: tarfile.TarFile, packed: int) -> None:
+        self.members: dict[str, tarfile.TarInfo] = {}
         self.archive = archive
+        total = 0
+        for member in archive:
+            if member.isfile():
+                self.members[member.name] = member
+                total += member.size
+                if total > _ROOM + _RATIO * packed:
+                    raise _too_large(str(archive.name), packed)
 
     def names(self) -> list[str]:
         return list(self.members)
@@ -89,13 +132,16 @@ def open_tree(path: Path, source: str) -> Iterator[Tree]:
     try:
         if path.is_dir():
             yield _Folder(path)
+        elif not path.is_file():
+            raise HarnessError(f"{source}: {path} is neither a folder nor a file")
         elif zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
                 yield _Zip(archive)
         else:
             with tarfile.open(path) as tar:
-                yield _Tar(tar)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error) as error:
+                yield _Tar(tar, path.stat().st_size)
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError,
+            RuntimeError, NotImplementedError) as error:  # the last two: encrypted, an unknown compression  # fmt: skip
         reason = str(error).partition("\n")[0]
         raise HarnessError(f"{source}: {path} is damaged or neither folder, zip nor tar: {reason}") from error
 

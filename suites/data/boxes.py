@@ -10,6 +10,7 @@ Every image is resized to a square; the overlap of boxes is not changed by that,
 from __future__ import annotations
 
 import json
+import math
 import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Mapping, Sequence
@@ -121,12 +122,12 @@ def read_coco(content: bytes, folder: str, where: str) -> tuple[list[Listed], tu
         data = json.loads(content)
         categories = sorted(data["categories"], key=lambda one: one["id"])
         number = {one["id"]: place for place, one in enumerate(categories)}
-        sizes = {one["id"]: (float(one["width"]), float(one["height"])) for one in data["images"]}
+        sizes = {one["id"]: _size(one) for one in data["images"]}
         rows: dict[Any, list[tuple[int, float, float, float, float, int]]] = {image: [] for image in sizes}
         dropped: dict[Any, int] = dict.fromkeys(sizes, 0)
         for one in data["annotations"]:
             width, height = sizes[one["image_id"]]
-            x, y, w, h = (float(value) for value in one["bbox"])
+            x, y, w, h = (_finite(value) for value in one["bbox"])
             box = (max(x, 0) / width, max(y, 0) / height, min(x + w, width) / width, min(y + h, height) / height)
             if box[2] <= box[0] or box[3] <= box[1]:
                 dropped[one["image_id"]] += 1
@@ -136,9 +137,24 @@ def read_coco(content: bytes, folder: str, where: str) -> tuple[list[Listed], tu
         listed = [
             Listed(f"{folder}{one['file_name']}", tuple(rows[one["id"]]), dropped[one["id"]]) for one in data["images"]
         ]
-    except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
+    except (KeyError, TypeError, ValueError, ZeroDivisionError, RecursionError) as error:
         raise HarnessError(f"{where} is not a COCO instances file: {type(error).__name__}: {error}") from error
     return listed, names
+
+
+def _size(image: Mapping[str, Any]) -> tuple[float, float]:
+    """Width and height of a listed image; raises ValueError where they are none."""
+    width, height = _finite(image["width"]), _finite(image["height"])
+    if min(width, height) <= 0:
+        raise ValueError(f"an image of {width:g} × {height:g} pixels")
+    return width, height
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError(f"{value} where a finite number is expected")
+    return number
 
 
 def read_voc(content: bytes, where: str) -> tuple[list[tuple[str, float, float, float, float, int]], int]:
@@ -149,10 +165,10 @@ def read_voc(content: bytes, where: str) -> tuple[list[tuple[str, float, float, 
     """
     try:
         root = ElementTree.fromstring(content)
-        width, height = (float(_text(root, f"size/{side}")) for side in ("width", "height"))
+        width, height = _size({side: _text(root, f"size/{side}") for side in ("width", "height")})
         rows, dropped = [], 0
         for one in root.iter("object"):
-            x1, y1, x2, y2 = (float(_text(one, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
+            x1, y1, x2, y2 = (_finite(_text(one, f"bndbox/{side}")) for side in ("xmin", "ymin", "xmax", "ymax"))
             if x2 <= x1 or y2 <= y1:
                 dropped += 1
                 continue
@@ -196,6 +212,8 @@ def list_voc(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[st
                     raise HarnessError(f"{source}: {name} names {identity}, but {file} is not there")
             found[split].append((image, *read_voc(tree.read(xml), f"{source}: {xml}")))
     classes = tuple(sorted({row[0] for listed in found.values() for _, rows, _ in listed for row in rows}))
+    if not classes:
+        raise HarnessError(f"{source}: no annotation has a box")
     listed = {
         split: [Listed(f, tuple((classes.index(r[0]), *r[1:]) for r in rows), lost) for f, rows, lost in images]
         for split, images in found.items()

@@ -24,7 +24,7 @@ def checksum(path: Path) -> str:
     if path.is_dir():
         listed = sorted(file for file in path.rglob("*") if file.is_file())
         lines = [f"{f.relative_to(path)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in listed]
-        return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+        return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
     return checksums.checksum(path)
 
 

@@ -7,7 +7,6 @@ dimension fastest.
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ import numpy.typing as npt
 
 from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import folder_of, missing
+from suites.data.archive import content_of, folder_of, missing
 from suites.data.biased import TEXTURES, BiasedImages, Pixels, biased_splits, on_colours, on_textures
 from suites.data.types import Images, ImageSplit, Labels
 
@@ -40,7 +39,7 @@ def read_idx(path: Path, dimensions: int, source: str) -> npt.NDArray[np.uint8]:
     if found is None:
         raise missing(source, path)
     try:
-        content = gzip.decompress(found.read_bytes()) if found.suffix == ".gz" else found.read_bytes()
+        content = content_of(found)
     except (OSError, EOFError, zlib.error) as error:
         raise HarnessError(f"{source}: {found} is damaged: {error}") from error
     head = 4 + 4 * dimensions
@@ -56,6 +55,8 @@ def read_idx(path: Path, dimensions: int, source: str) -> npt.NDArray[np.uint8]:
         raise HarnessError(
             f"{source}: {found} says {shape}, which is {int(np.prod(shape))} bytes, and holds {len(content) - head}"
         )
+    if 0 in shape:
+        raise HarnessError(f"{source}: {found} says {shape}: there is nothing in it")
     return np.frombuffer(content, np.uint8, -1, head).reshape(shape)
 
 

@@ -7,7 +7,6 @@ tokenised by Moses and cut by subword-nmt, whose pieces end with ``@@`` where th
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import folder_of, missing
+from suites.data.archive import content_of, folder_of, missing
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
@@ -58,7 +57,7 @@ def lines_of(path: Path, source: str) -> Lines:
     if not path.is_file():
         raise missing(source, path)
     try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        data = content_of(path)
         text = data.decode("utf-8")
     except (OSError, EOFError, ValueError) as error:
         raise HarnessError(f"{path} cannot be read as lines in UTF-8: {error}") from error

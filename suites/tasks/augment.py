@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from harness.trial.options import option
 
-AUGMENTATIONS = ("none", "shift", "crop-flip", "imagenet")
+AUGMENTATIONS = ("none", "shift", "crop-flip", "imagenet", "flip")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +45,8 @@ def augment(images: Tensor, kind: str, generator: Generator) -> Tensor:
 
     ``shift`` moves by up to an eighth of the side, ``crop-flip`` crops from four pixels of padding and mirrors half of
     them (He et al. 2016, section 4.2), ``imagenet`` crops 8–100 % of the area at an aspect of 3/4–4/3, resizes and
-    mirrors half (Szegedy et al. 2015). Another ``kind`` is a ValueError.
+    mirrors half (Szegedy et al. 2015), ``flip`` mirrors half and no more: for photographs, not for letters or digits.
+    Another ``kind`` is a ValueError.
     """
     if kind == "none":
         return images
@@ -55,6 +56,8 @@ def augment(images: Tensor, kind: str, generator: Generator) -> Tensor:
         return mirror(translate(images, 4, generator), generator)
     if kind == "imagenet":
         return mirror(resized_crop(images, generator), generator)
+    if kind == "flip":
+        return mirror(images, generator)
     raise ValueError(f"no augmentation '{kind}'; valid: {', '.join(AUGMENTATIONS)}")
 
 

@@ -66,8 +66,9 @@ def focal(logits: Tensor, heat: Tensor) -> Tensor:
     log_p, log_n = F.logsigmoid(logits), F.logsigmoid(-logits)
     share = logits.sigmoid()
     centre = heat == 1
-    hits = ((1 - share) ** ALPHA * log_p)[centre].sum()
-    misses = ((1 - heat) ** BETA * share**ALPHA * log_n)[~centre].sum()
+    # Under a mask, not of what it picks: a device would have to count that first.
+    hits = torch.where(centre, (1 - share) ** ALPHA * log_p, 0.0).sum()
+    misses = torch.where(centre, 0.0, (1 - heat) ** BETA * share**ALPHA * log_n).sum()
     return -(hits + misses) / centre.sum().clamp_min(1)
 
 

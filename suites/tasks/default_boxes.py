@@ -59,14 +59,16 @@ def loss(outputs: tuple[Tensor, Tensor], boxes: Sequence[Target], defaults: Tens
     wanted = encode(torch.stack([one for _, one in matched]), defaults)
     positive = classes > 0
     count = positive.sum().clamp_min(1)
-    places = F.smooth_l1_loss(offsets[positive], wanted[positive], reduction="sum")
+    # Sums under a mask, not of what it picks: a device would have to count that first.
+    away = F.smooth_l1_loss(offsets, wanted, reduction="none")
+    places = torch.where(positive[..., None], away, 0.0).sum()
     each = F.cross_entropy(logits.flatten(0, 1), classes.flatten(), reduction="none").view_as(classes)
     hardness = each.detach().masked_fill(positive, -torch.inf)
     rank = hardness.argsort(dim=1, descending=True, stable=True).argsort(dim=1, stable=True)
     # An image without boxes still teaches background: a few of its hardest.
     quota = (NEGATIVES * positive.sum(dim=1)).clamp_min(NEGATIVES)
     chosen = positive | ((rank < quota[:, None]) & ~positive)
-    return (places + each[chosen].sum()) / count
+    return (places + torch.where(chosen, each, 0.0).sum()) / count
 
 
 def suppress(boxes: Tensor, scores: Tensor, classes: Tensor, threshold: float) -> Tensor:

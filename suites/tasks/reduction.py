@@ -56,7 +56,12 @@ class _Process:
 
     def __init__(self) -> None:
         threads = dict.fromkeys(("NUMBA_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-        around = {**os.environ, **threads, "PYTHONPATH": os.pathsep.join(part for part in sys.path if part)}
+        around = {
+            **os.environ,
+            **threads,
+            "HARNESS_KEPT": "1",
+            "PYTHONPATH": os.pathsep.join(part for part in sys.path if part),
+        }
         self.complaints = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the process)
         self.process = subprocess.Popen(
             [sys.executable, "-m", __name__], env=around, stdin=subprocess.PIPE, stdout=subprocess.PIPE,

@@ -36,16 +36,15 @@ SIDES, ORDER = ("text", "images"), 10.0
 
 @dataclass(frozen=True, slots=True)
 class TranslationBatch:
-    """Sentence pairs as token numbers: source (B, S), the decoder's input (B, T) and what it should say (B, T)."""
+    """Sentence pairs as token numbers: source (B, S), the decoder's input (B, T) and what it should say (B, T).
+
+    ``count``: target tokens that are not padding, counted where they are put together: a device would be waited for.
+    """
 
     tokens: Tensor
     given: Tensor
     wanted: Tensor
-
-    @property
-    def count(self) -> int:
-        """Target tokens that are not padding."""
-        return int((self.wanted != PADDING).sum())
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +148,8 @@ class Translation(Task):
         source = [text.source[place] for place in places]
         wanted = [text.target[place] for place in places]
         given = [[END, *line[:-1]] for line in wanted]
-        return TranslationBatch(*(padded(rows).to(self.device) for rows in (source, given, wanted)))
+        tokens, before, after = (padded(rows).to(self.device) for rows in (source, given, wanted))
+        return TranslationBatch(tokens, before, after, sum(map(len, wanted)))
 
     def training_step(self, batch: tuple[TranslationBatch, ...], step: int) -> StepResult:
         """Smoothed loss in nats a target token of all accumulated batches."""

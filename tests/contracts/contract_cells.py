@@ -47,6 +47,7 @@ class Cell:
 
 CPU = torch.device("cpu")
 SYNTHETIC = Path(__file__).with_name("synthetic.yaml")
+GENERAL = str(Path(__file__).with_name("general.yaml"))
 CELLS = {
     "adversarial": Cell(
         "adamp", "cifar10-adversarial-linf", "adamw", "standard-accuracy", least=0.5, learning={"steps": 100}
@@ -71,6 +72,9 @@ CELLS = {
         learning={"epochs": 12, "stop": "last", "data.shift": 0.0, "data.fingerprint": 0.0}, always={"reduce": "none"},
     ),
     "synthetic": Cell(str(SYNTHETIC), "known", "better", untaught="its score is drawn, not learnt"),
+    "tabular-classification": Cell(GENERAL, "cancer", "adam", "accuracy", least=0.6, learning={"steps": 100}),
+    "tabular-regression": Cell(GENERAL, "diabetes", "adam", "r2", 1.0, least=0.3, learning={"steps": 100}),
+    "text-classification": Cell(GENERAL, "paragraphs", "adam", "accuracy", least=0.4, learning={"steps": 100}),
     "translation": Cell(
         "powernorm", "iwslt14-de-en", "layer", "chrf", least=0.03,
         learning={"steps": 180, "data.held_out": 60, "decode_limit": 40},

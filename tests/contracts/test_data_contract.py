@@ -11,11 +11,14 @@ import dataclasses
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from harness import registry
 from harness.data.locate import require_data
@@ -83,6 +86,39 @@ def write_pairs(root: Path) -> None:
             images.mask(root / f"masks_{split}" / f"{number}.png", number, 20)
 
 
+def write_rows(root: Path) -> None:
+    root.mkdir(parents=True)
+    for split, count in (("train", 12), ("test", 6)):
+        rows = [f"{number},{['red', 'blue'][number % 2]},{'ab'[number // 2 % 2]}" for number in range(count)]
+        (root / f"{split}.csv").write_text("\n".join(["length,colour,kind", *rows]))
+
+
+def write_reviews(root: Path) -> None:
+    root.mkdir(parents=True)
+    for split, count in (("train", 12), ("test", 6)):
+        rows = [f"film {number},{['good', 'bad'][number % 2]}" for number in range(count)]
+        (root / f"{split}.csv").write_text("\n".join(["text,label", *rows]))
+
+
+def write_letters(root: Path) -> None:
+    for split, label, number in product(("train", "val", "test"), ("kind", "rude"), range(3)):
+        file = root / split / label / f"{number}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{label} letter {number} to {split}")
+
+
+def write_hub(root: Path) -> None:
+    (root / "data").mkdir(parents=True)
+    for split, count in (("train", 6), ("test", 4)):
+        pictures = []
+        for number in range(count):
+            images.picture(root / "made.png", number, 20, 16)
+            pictures.append({"bytes": (root / "made.png").read_bytes(), "path": None})
+        (root / "made.png").unlink()
+        table = pa.table({"image": pictures, "label": [number % 2 for number in range(count)]})
+        parquet.write_table(table, root / "data" / f"{split}-00000-of-00001.parquet")
+
+
 def within(write: Callable[[Path], None], folder: str) -> Callable[[Path], None]:
     """A writer of a published set, of which ``folder`` alone is the user's own."""
 
@@ -100,10 +136,14 @@ OWN: Mapping[str, Layout] = {
     "audiotags": (write_tagged, {"seconds": 0.1}),
     "coco": (within(images.write_coco2017, "coco2017"), {}),
     "csi": (within(signals.write_wifall, "wifall"), {}),
+    "huggingface": (write_hub, {}),
     "idx": (within(signals.write_mnist, "mnist"), {}),
     "imagefolder": (write_folders, {}),
     "imagepairs": (write_pairs, {}),
     "paralleltext": (within(WRITERS["iwslt14-de-en"], "iwslt14.tokenized.de-en"), {}),
+    "table": (write_rows, {"target": "kind"}),
+    "textfolder": (write_letters, {}),
+    "texttable": (write_reviews, {}),
     "tokens": (within(WRITERS["wikitext2"], "wikitext-2"), {}),
     "voc": (write_voc, {}),
 }
@@ -111,10 +151,11 @@ OWN: Mapping[str, Layout] = {
 DAMAGED = {
     "audiofolder": "test/*/*.wav", "audiotags": "test.csv", "cars196": "cars_annos.mat", "celeba": "*.txt",
     "cifar": "*/test*", "coco": "*.json", "csi": "*.csv", "cub": "images.txt", "dcase2017-task4": "*.csv",
-    "idx": "train-images*", "imagefolder": "train/*/*.*", "imagepairs": "test/*.png",
+    "huggingface": "*.parquet", "idx": "train-images*", "imagefolder": "train/*/*.*", "imagepairs": "test/*.png",
     "inshop": "list_eval_partition.txt", "magnatagatune": "*.csv", "paralleltext": "train*.de",
     "paris-streetview": "*.png", "places365": "*.jpg", "sop": "Ebay_train.txt",
-    "speech-commands": "a_nohash_0.wav", "tokens": "*train*", "voc": "Annotations/*.xml",
+    "speech-commands": "a_nohash_0.wav", "table": "test.csv", "textfolder": "test/*/*.txt", "texttable": "test.csv",
+    "tokens": "*train*", "voc": "Annotations/*.xml",
 }  # fmt: skip
 
 

@@ -48,7 +48,20 @@ COLOUR = {"channels": 3, "classes": 5, "size": 32}
 GREY = {"channels": 1, "classes": 5, "size": 8}
 TEXT = {"vocabulary": 40, "padding": 0, "steps": 10}
 SMALL = {"layers": 1, "width": 16, "heads": 2, "inner": 16}
+ROWS = {"features": 6, "outputs": 3, "classes": 3}
+LABELLED = {**TEXT, "padding": 39, "classes": 5}
+
+
+def rows() -> tuple[Tensor, ...]:
+    return (torch.rand(4, 6),)
+
+
+def words() -> tuple[Tensor, ...]:
+    return (torch.randint(0, 39, (3, 8)),)
+
+
 MODELS = {
+    "bag-of-embeddings": Tiny(words, ((3, 5),), LABELLED, {"width": 8}),
     "bn-cnn": Tiny(images(2, 1, 8), ((2, 5),), GREY, {"widths": (4, 8), "strides": (1, 2)}),
     "cifar-pairs": Tiny(images(2, 3, 32), ((2, 5),), COLOUR, {"arch": "vgg8"}),
     "csi-resnet18": Tiny(lambda: (torch.rand(2, 1, 25, 52),), ((2, 8), (2, 5)), {"classes": 5, "channels": 1},
@@ -56,24 +69,36 @@ MODELS = {
     "detector": Tiny(images(2, 3, 32), ((2, 5, 8, 8), (2, 2, 8, 8), (2, 2, 8, 8)), COLOUR,
                      {"widths": (4, 8, 8), "head": 8}),
     "embedding": Tiny(images(2, 1, 8), ((2, 6),), GREY, {"widths": (4, 8), "dimension": 6}),
+    "fine-tuned": Tiny(images(2, 3, 32), ((2, 5),), COLOUR,
+                       {"arch": "bn-cnn", "options": {"widths": (4, 8), "strides": (1, 2)}}),
     "harmonic-cnn": Tiny(lambda: (torch.randn(2, 4096),), ((2, 5),), {"classes": 5, "rate": 8000},
                          {"layers": 2, "channels": 8}),
     "imagenet-zoo": Tiny(images(2, 3, 32), ((2, 5),), COLOUR),
+    "linear": Tiny(rows, ((4, 3),), ROWS),
+    "mlp": Tiny(rows, ((4, 3),), ROWS, {"hidden": (8,)}),
     "rebias": Tiny(images(2, 3, 8), ((2, 5),), {**COLOUR, "size": 8}, {"widths": (4, 8)}),
     "resnet-cifar": Tiny(images(2, 1, 8), ((2, 5),), GREY, {"width": 4}),
     "rn-inpainting": Tiny(lambda: (torch.rand(2, 3, 16, 16), torch.ones(2, 1, 16, 16)), ((2, 3, 16, 16),), {"size": 16},
                           {"width": 4, "blocks": 1, "discriminator_width": 0}, ("encoder", "blocks", "decoder")),
     "scalar": Tiny(tuple, ((1,),)),
+    "sklearn": Tiny(rows, (), ROWS, {"estimator": "sklearn.linear_model.LogisticRegression"}),
     "small-vit": Tiny(images(2, 1, 8), ((2, 5),), GREY, {"width": 16, "depth": 1}),
     "tensorized-lm": Tiny(tokens, ((3, 8),), TEXT,
                           {"layers": 1, "width": 16, "head_width": 8, "inner": 16, "length": 8}),
+    "text-transformer": Tiny(words, ((3, 5),), LABELLED, SMALL),
     "torchvision": Tiny(images(2, 3, 32), ((2, 5),), COLOUR),
     "transformer": Tiny(tokens, ((3, 8, 40),), TEXT, SMALL),
     "transformer-lm": Tiny(tokens, ((3, 8),), TEXT, SMALL),
     "transformer-xl": Tiny(tokens, ((3, 8),), TEXT, {**SMALL, "head_width": 8, "memory": 8}),
     "wide-resnet": Tiny(images(2, 3, 32), ((2, 5),), COLOUR, {"width": 1}),
 }  # fmt: skip
-every_model = pytest.mark.parametrize("name", sorted(registry.entries("model")))
+NONE = {"none"}
+"""No network at all: for programs that bring their own."""
+FITTED = {"sklearn"}
+"""Models that are fitted once: without weights that a gradient could reach, and without an answer before."""
+KNOWN = sorted(set(registry.entries("model")) - NONE)
+every_model = pytest.mark.parametrize("name", KNOWN)
+every_network = pytest.mark.parametrize("name", sorted(set(KNOWN) - FITTED))
 
 
 def built(name: str, seed: int = 0) -> nn.Module:
@@ -94,7 +119,7 @@ def outputs(name: str, network: nn.Module) -> list[Tensor]:
 
 
 def test_every_model_is_built_here() -> None:
-    assert set(MODELS) == set(registry.entries("model")), "a new model: say how it is built at a tiny size"
+    assert set(MODELS) == set(registry.entries("model")) - NONE, "a new model: say how it is built at a tiny size"
 
 
 @every_model
@@ -106,7 +131,12 @@ def test_a_model_is_a_function_of_the_seed(name: str) -> None:
         assert not all(torch.equal(states[0][key], states[2][key]) for key in states[0])
 
 
-@every_model
+@pytest.mark.parametrize("name", sorted(FITTED))
+def test_what_is_fitted_has_nothing_to_train(name: str) -> None:
+    assert not list(built(name).parameters())
+
+
+@every_network
 def test_every_weight_gets_a_finite_gradient_and_outputs_have_their_shapes(name: str) -> None:
     network = built(name)
     parts = outputs(name, network)
@@ -118,7 +148,7 @@ def test_every_weight_gets_a_finite_gradient_and_outputs_have_their_shapes(name:
     assert any(bool(gradient.any()) for gradient in gradients)
 
 
-@every_model
+@every_network
 def test_a_state_that_is_loaded_gives_the_same_outputs(name: str) -> None:
     network, other = built(name).eval(), built(name, 1).eval()
     other.load_state_dict(network.state_dict())

@@ -21,7 +21,7 @@ def test_the_suite_of_the_readme_runs(tmp_path: Path, harness: Callable[..., sub
     assert done.returncode == 0, done.stderr
     run = json.loads(done.stdout)["runs"][0]
     assert run["counts"] == {"done": 2}
-    assert [verdict["claim_id"] for verdict in run["verdicts"]] == ["my-adamw"]
+    assert [verdict["claim_id"] for verdict in run["verdicts"]] == ["adamw-over-adam"]
 
 
 def test_commands_that_the_readme_names_exist() -> None:

@@ -81,6 +81,33 @@ def glyphs(root: Path) -> None:
             (root / f"{part}-{kind}-ubyte").write_bytes(head + array.astype(np.uint8).tobytes())
 
 
+def pets(root: Path) -> None:
+    for split in ("train", "test"):
+        rows = [f"{number:04d}.png,{('cat', 'dog')[number % 2]}" for number in range(1, 9)]
+        write_lines(root / split / "metadata.csv", ["file_name,label", *rows])
+        for number in range(1, 9):
+            picture(root / split / f"{number:04d}.png", number, 48, 40)
+
+
+def patients(root: Path) -> None:
+    for split, count in (("train", 24), ("validation", 6), ("test", 12)):
+        rows = [f"{40 + n % 9},{('east', 'west')[n % 2]},{('well', 'ill')[n // 2 % 2]}" for n in range(count)]
+        write_lines(root / f"{split}.csv", ["age,ward,outcome", *rows])
+
+
+def letters_to_us(root: Path) -> None:
+    for split, count in (("train", 24), ("validation", 6), ("test", 12)):
+        rows = [
+            f"it was {('fine', 'awful')[n % 2]} on day {n % 5},{('praise', 'complaint')[n % 2]}" for n in range(count)
+        ]
+        write_lines(root / f"{split}.csv", ["letter,kind", *rows])
+
+
+def notices(root: Path) -> None:
+    for split, label, number in product(("train", "test"), ("wanted", "offered"), range(1, 9)):
+        write_lines(root / split / label / f"{number:04d}.txt", [f"{label}: a cat, number {number % 3}"])
+
+
 def notes(root: Path) -> None:
     for split, count in (("train", 60), ("valid", 12), ("test", 12)):
         write_lines(root / f"{split}.txt", [f"the cat number {n % 5} saw dog {n % 3} ." for n in range(count)])
@@ -125,7 +152,8 @@ def lab(root: Path) -> None:
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "imagefolder": photos, "coco": street, "voc": cells, "idx": glyphs, "tokens": notes, "paralleltext": letters,
-    "audiofolder": birds, "audiotags": tunes, "imagepairs": scenes, "csi": lab,
+    "audiofolder": birds, "audiotags": tunes, "imagepairs": scenes, "csi": lab, "huggingface": pets, "table": patients,
+    "texttable": letters_to_us, "textfolder": notices,
 }  # fmt: skip
 # So few steps, and batches that the tiny folders can fill.
 SHORT = {
@@ -271,7 +299,7 @@ def fewer_labels(folder: Path) -> str:
 
 def a_file_is_missing(folder: Path) -> str:
     (folder / "test.txt").unlink()
-    return r"notes/test\.tokens does not exist"
+    return r"notes has no test\.txt \(or test\.tokens"
 
 
 def not_utf8(folder: Path) -> str:
@@ -306,6 +334,26 @@ def no_bracket(folder: Path) -> str:
     return "'data' must be a list in brackets"
 
 
+def no_such_picture(folder: Path) -> str:
+    (folder / "train" / "0002.png").unlink()
+    return r"metadata\.csv:3: there is no .*0002\.png"
+
+
+def one_field_less(folder: Path) -> str:
+    write_lines(folder / "test.csv", ["age,ward,outcome", "61,east"])
+    return r"test\.csv:2: 2 fields, but the header has 3 columns"
+
+
+def no_letter(folder: Path) -> str:
+    write_lines(folder / "train.csv", ["letter,kind", "fine,praise", ",complaint"])
+    return r"train\.csv:3: no 'letter'"
+
+
+def no_notice(folder: Path) -> str:
+    (folder / "test" / "wanted" / "0003.txt").write_bytes(b"\xff\xfe")
+    return r"wanted/0003\.txt cannot be read as UTF-8"
+
+
 def no_target(folder: Path) -> str:
     (folder / "ID0").rename(folder / "ID7")
     return "no domain '0' for label action; valid: 1, 7"
@@ -319,7 +367,8 @@ def no_target(folder: Path) -> str:
         ("voc", no_xml), ("voc", nothing_to_score), ("idx", cut_short), ("idx", fewer_labels),
         ("tokens", a_file_is_missing), ("tokens", not_utf8), ("paralleltext", a_line_is_missing),
         ("audiofolder", no_recording), ("audiotags", no_tag), ("audiotags", table_not_utf8),
-        ("csi", no_bracket), ("csi", no_target),
+        ("csi", no_bracket), ("csi", no_target), ("huggingface", no_such_picture), ("table", one_field_less),
+        ("texttable", no_letter), ("textfolder", no_notice),
     ],
 )  # fmt: skip
 def test_a_broken_folder_is_one_message_before_anything_runs(

@@ -23,6 +23,10 @@ def test_each_public_name_is_there(name: str) -> None:
     assert getattr(harness, name).__name__ == name
 
 
+def test_a_notebook_completes_names_that_are_not_imported_yet() -> None:
+    assert {"judge", "open", "run", "Suite", "HarnessError"} <= set(dir(harness))
+
+
 def test_another_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'runsuite'"):
         _ = harness.runsuite

@@ -47,7 +47,7 @@ sweep:
 pytestmark = pytest.mark.slow
 
 
-def nothing(job: Any, heartbeats: Any) -> Outcome:
+def nothing(job: Any, heartbeats: Any, home: str = "") -> Outcome:
     """A trial that returns its score at once, in the form of a real one."""
     score = -((math.log10(job.spec.slots.methods["optimizer"].values["lr"]) + 1) ** 2)
     return Outcome(
@@ -92,7 +92,7 @@ def ours(suite_file: Path, database: Path, executor: Any, sampler: str = "random
     tuning = make_tuning(suite, request.tuning)
     with Owner(database, "sweep-of-nothing") as owner:
         session = Session(owner, request, Policy(), Watch())
-        session.executor = executor
+        session._kept.executor = executor
         search = engine.Search(tuning, request.budget, session)
         search.tune()
         owner.flush()

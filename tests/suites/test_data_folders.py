@@ -15,13 +15,13 @@ from PIL import Image
 from task_lab import Cell
 
 from harness.errors import HarnessError, MissingDataError
-from suites.data import imagefolder
+from suites.data import imagefolder, own_images
 from suites.data.archive import SourcePath
 from suites.data.cache import cached
 from suites.data.types import Images, Text
 
-FOLDER = "suites.data.imagefolder:imagefolder"
-TOKENS = "suites.data.wikitext:tokens"
+FOLDER = "suites.data.own_images:imagefolder"
+TOKENS = "suites.data.own_text:tokens"
 
 
 @pytest.fixture(autouse=True)
@@ -120,7 +120,7 @@ def test_the_cache_is_used_and_a_damaged_one_is_made_again(tmp_path: Path, monke
     decoded = list((tmp_path / "cache" / "decoded").iterdir())
     assert len(decoded) == 1
     with monkeypatch.context() as patched:
-        patched.setattr(imagefolder, "decode", lambda *_: pytest.fail("decoded again"))
+        patched.setattr(own_images, "decode", lambda *_: pytest.fail("decoded again"))
         np.testing.assert_array_equal(images(archive).splits["train"].images, before)
     file = decoded[0] / "images.npy"
     file.write_bytes(file.read_bytes()[:-50])
@@ -239,7 +239,9 @@ def test_damaged_and_missing_token_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match="no tokens"):
         text(root)
     file.unlink()
-    with pytest.raises(MissingDataError, match=r"test\.tokens"):
+    with pytest.raises(
+        MissingDataError, match=r"own has no test\.txt \(or test\.tokens, each also with \.gz\) but wiki"
+    ):
         text(root)
 
 

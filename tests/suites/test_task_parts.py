@@ -68,7 +68,7 @@ def test_augmentation_keeps_shapes_and_follows_the_generator(kind: str) -> None:
 
 
 def test_an_unknown_augmentation_lists_the_valid_ones() -> None:
-    with pytest.raises(ValueError, match="none, shift, crop-flip, imagenet"):
+    with pytest.raises(ValueError, match="none, shift, crop-flip, imagenet, flip"):
         augment(torch.zeros(1, 1, 8, 8), "rotate", generator())
 
 
@@ -86,6 +86,14 @@ def test_half_of_the_images_are_mirrored() -> None:
     images = torch.arange(4.0).expand(400, 1, 2, 4)
     flipped = (mirror(images, generator())[:, 0, 0, 0] == 3).sum()
     assert 150 < flipped < 250
+
+
+def test_flip_mirrors_half_of_the_images_and_does_no_more() -> None:
+    images = torch.rand(400, 3, 4, 4, generator=generator())
+    flipped = augment(images, "flip", generator())
+    mirrored = (flipped == images.flip(-1)).flatten(1).all(1)
+    assert (mirrored ^ (flipped == images).flatten(1).all(1)).all()
+    assert 150 < mirrored.sum() < 250
 
 
 def test_crop_boxes_lie_inside_and_cover_the_stated_area() -> None:

@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import platform
+import re
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from harness.data.roots import data_root
 from harness.errors import HarnessError
 from harness.execute.executors import orphans
 from harness.execute.executors.base import ExecutorOptions, Progress
+from harness.execute.executors.nodes import check_nodes, unfit_for
 from harness.execute.executors.processes import devices_of, run_spread
 from harness.execute.signals import end_as_interrupted
 from harness.execute.worker import Beat, Job, run_job
 from harness.store.outcome import Outcome
 from harness.vocabulary import Status
 
+if TYPE_CHECKING:
+    import psutil
+
 OBJECT_STORE_BYTES = 256 * 2**20
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+COUNT_SECONDS = 2.0
+DAEMONS = ("raylet", "gcs_server")
+RESTARTS = 3
+"""How often Ray is started again in one command where its daemons die."""
 PATIENCE_SECONDS = 0.02
 
 
@@ -42,10 +58,16 @@ class _Heartbeats:
         return self._outcomes.pop(trial_id, None)
 
 
-def _task(job: Job, heartbeats: Any) -> Outcome:
+def _task(job: Job, heartbeats: Any, home: str) -> Outcome:
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    name = f"{platform.node()}/{node[:8]}"
+    if node != home and (problem := unfit_for(job)) is not None:
+        return Outcome(job.trial_id, Status.FAILED, job.attempt, node=name, error=problem)
     beat: Beat = lambda step, steps, loss: heartbeats.beat.remote(job.trial_id, step, steps, loss)  # noqa: E731
     # The watchdog is the owner's: it kills a worker that hangs inside a step, which no check between steps can.
-    return run_job(job, beat, stop_at_deadline=False)
+    return replace(run_job(job, beat, stop_at_deadline=False), node=name)
 
 
 class RayExecutor:
@@ -70,18 +92,19 @@ class RayExecutor:
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        if address is None and "ray" not in sys.modules:  # else Ray, which reads it once, asks for tokens by itself
+            os.environ.setdefault("RAY_AUTH_MODE", "token")
         import ray
 
-        self._ray = ray
+        self._ray, self._options = ray, options
         self._note: Path | None = None
-        if address is None:
-            orphans.end_orphans(options.state)
-        self._start(address)
-        if address is None:
-            self._note = orphans.note_children(options.state)
-        total = ray.cluster_resources()
-        self._cpus = float(total.get("CPU", 0))
-        self._gpus = float(total.get("GPU", 0))
+        self._daemons: list[psutil.Process] = []
+        self._restarts = 0
+        self._running: dict[Any, Job] = {}
+        self._cancelled: set[str] = set()
+        self._ended: list[str] = []  # whose heartbeats may be forgotten
+        self._begin()
+        self._count()
         self._gpus_per_trial = wanted if wanted is not None else (1.0 if self._gpus else 0.0)
         if self._gpus_per_trial > self._gpus:
             self.shutdown()
@@ -89,29 +112,84 @@ class RayExecutor:
                 f"--gpus-per-trial {self._gpus_per_trial:g}: the cluster has {self._gpus:g} GPUs; a task that asks for "
                 f"more would wait for ever"
             )
-        self._remote = ray.remote(max_retries=0)(_task)
+
+    def _count(self) -> None:
+        """How many CPUs and GPUs there are now: nodes of a cluster come and go."""
+        total = self._ray.cluster_resources()
+        self._cpus, self._gpus = float(total.get("CPU", 0)), float(total.get("GPU", 0))
+        self._counted = time.monotonic()
+
+    def _begin(self) -> None:
+        """Start or join Ray, and what our tasks need in it."""
+        alone = self._options.address is None
+        if alone:
+            orphans.end_orphans(self._options.state)
+        self._start(self._options.address)
+        if alone:
+            self._note = orphans.note_children(self._options.state)
+            self._daemons = orphans.children_named(DAEMONS)
+        else:
+            try:
+                check_nodes(self._ray, self._options.state, data_root().absolute())
+            except BaseException:
+                self._ray.shutdown()
+                raise
+        self._remote = self._ray.remote(max_retries=0)(_task)
         # The processes of a trial on several devices take their own share; what starts them only waits.
-        self._spread = ray.remote(max_retries=0, num_cpus=0, num_gpus=0)(run_spread)
-        self._heartbeats = ray.remote(num_cpus=0)(_Heartbeats).remote()
-        self._running: dict[Any, Job] = {}
-        self._cancelled: set[str] = set()
-        self._ended: list[str] = []  # whose heartbeats may be forgotten
+        self._spread = self._ray.remote(max_retries=0, num_cpus=0, num_gpus=0)(run_spread)
+        self._heartbeats = self._ray.remote(num_cpus=0)(_Heartbeats).remote()
+        self._home = self._ray.get_runtime_context().get_node_id()
         self._asked: Any = None  # an answer of the heartbeats that has not come yet
 
     def _start(self, address: str | None) -> None:
-        own = {"include_dashboard": False, "_node_ip_address": "127.0.0.1", "object_store_memory": OBJECT_STORE_BYTES}
+        if address is None and os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
+            raise HarnessError(
+                "RAY_AUTH_MODE=disabled: whoever reaches Ray's ports could run code here as you; unset it"
+            )
+        # "local": never a cluster that happens to run on this machine; that one is joined by --address alone.
+        own = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1",
+               "object_store_memory": OBJECT_STORE_BYTES}  # fmt: skip
         options = own if address is None else {"address": address}
         try:
             self._ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = f"--address {address}: " if address else ""
             raise HarnessError(f"{where}Ray does not start: {str(error).splitlines()[0]}") from error
+        with contextlib.suppress(OSError):
+            (Path.home() / ".ray" / "auth_token").chmod(0o600)  # Ray makes it readable for everybody
         end_as_interrupted()  # once more: Ray has put a handler in place that prints a stack trace
+
+    def _is_broken(self) -> bool:
+        """Whether one of the daemons of our own Ray is gone: nothing that runs on it will answer."""
+        return not all(orphans.is_alive(process) for process in self._daemons)
+
+    def _again(self) -> list[Outcome]:
+        """Start Ray again after its daemons died; what ran on it has crashed.
+
+        Raises:
+            HarnessError: it died too often.
+        """
+        told = "Ray's own processes died, and with them the worker"
+        lost = [Outcome(job.trial_id, Status.FAILED, job.attempt, error=told, crashed=True)
+                for job in self._running.values()]  # fmt: skip
+        self._running.clear()
+        self._cancelled.clear()
+        self._restarts += 1
+        if self._restarts > RESTARTS:
+            raise HarnessError(f"Ray's processes died {self._restarts} times; what had finished is stored")
+        with contextlib.suppress(Exception):  # nothing of it can be relied on
+            orphans.end(self._daemons)
+            self._ray.shutdown()
+        self._daemons = []
+        self._begin()
+        return lost
 
     def has_room(self, job: Job) -> bool:
         """Whether CPUs and GPUs are free for it; a job that wants more than there is runs alone."""
         if not self._running:
             return True
+        if self._options.address is not None and time.monotonic() - self._counted > COUNT_SECONDS:
+            self._count()
         jobs = (*self._running.values(), job)
         cpus = sum(one.threads * devices_of(one) for one in jobs)
         gpus = sum(self._gpus_per_trial if devices_of(one) == 1 else devices_of(one) for one in jobs)
@@ -119,18 +197,22 @@ class RayExecutor:
 
     def submit(self, job: Job) -> None:
         """Start a Ray task, or for several devices one that starts a process each."""
+        if not self._running and self._is_broken():
+            self._again()
         if devices_of(job) > 1:
             task = self._spread.options(name=job.label).remote(job, self._heartbeats, self._gpus >= devices_of(job))
         else:
             cpus = min(job.threads, self._cpus)
             options = self._remote.options(num_cpus=cpus, num_gpus=self._gpus_per_trial, name=job.label)
-            task = options.remote(job, self._heartbeats)
+            task = options.remote(job, self._heartbeats, self._home)
         self._running[task] = job
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Outcomes that have come in."""
         if not self._running:
             return []
+        if self._is_broken():
+            return self._again()
         ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout)
         ended = {reference: self._running.pop(reference) for reference in ready}
         self._ended += [job.trial_id for job in ended.values()]
@@ -145,14 +227,21 @@ class RayExecutor:
             return outcome
         except exceptions.OutOfMemoryError as error:
             told = f"out of memory: the worker was ended: {str(error).splitlines()[0]}"
-        except (exceptions.WorkerCrashedError, exceptions.TaskCancelledError, exceptions.RayActorError) as error:
+        except (
+            exceptions.WorkerCrashedError,
+            exceptions.TaskCancelledError,
+            exceptions.RayActorError,
+            exceptions.NodeDiedError,
+            exceptions.LocalRayletDiedError,
+            exceptions.ObjectLostError,
+        ) as error:
             told = f"the worker process died: {type(error).__name__}"
             if job.trial_id in self._cancelled:
                 self._cancelled.discard(job.trial_id)
                 status, told = Status.CANCELLED, "ended by the owner"
         except exceptions.RayError as error:
             told, crashed = f"{type(error).__name__}: {str(error).splitlines()[0]}", False
-        return Outcome(job.trial_id, status, job.attempt, error=told, crashed=crashed)
+        return Outcome(job.trial_id, status, job.attempt, error=_COLOURS.sub("", told), crashed=crashed)
 
     def progress(self) -> list[Progress]:
         """The newest heartbeats; empty while the actor is busy, whose answer is then taken the next time."""

@@ -48,6 +48,31 @@ def end_orphans(folder: Path) -> int:
     return ended
 
 
+def children_named(names: tuple[str, ...]) -> list[psutil.Process]:
+    """Descendants of this process that run one of these programs."""
+    found = []
+    for child in _descendants(psutil.Process()):
+        with contextlib.suppress(psutil.Error):
+            if Path((child.cmdline() or [child.name()])[0]).name in names:
+                found.append(child)
+    return found
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it still runs."""
+    with contextlib.suppress(psutil.Error):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
+
+
+def end(processes: list[psutil.Process]) -> None:
+    """Kill processes and all that descends from them."""
+    for process in processes:
+        for one in (*_descendants(process), process):
+            with contextlib.suppress(psutil.Error):
+                one.kill()
+
+
 def _alive(pid: int, started: float) -> psutil.Process | None:
     """The process that was noted, or None where it has ended."""
     with contextlib.suppress(psutil.Error):

@@ -56,6 +56,21 @@ def test_table_keeps_one_line_a_row(database: Path) -> None:
     assert out.splitlines()[2].split() == ["a⏎b", "NULL", "[1,", "2]", "true"]
 
 
+def test_cells_of_a_table_are_cut_at_a_readable_width_and_it_says_so(database: Path) -> None:
+    long = "SELECT repeat('x', 4000) AS spec, 'short' AS y"
+    out = call(query, long)[1]
+    assert max(map(len, out.splitlines())) < 100
+    assert out.splitlines()[2].split() == ["x" * 79 + "…", "short"]
+    assert "(1 row; 1 cell cut at 80 characters: --width 0, --format json or csv show all)" in out
+    assert "x" * 4000 in call(query, long, "--width", "0")[1]
+    assert call(query, long, "--width", "10")[1].splitlines()[2].split() == ["x" * 9 + "…", "short"]
+    for form in ("json", "csv"):
+        assert "x" * 4000 in call(query, long, "--format", form)[1]
+    whole = call(query, "SELECT repeat('x', 80) AS spec")[1]
+    assert whole.splitlines()[-1] == "(1 row)"
+    assert "x" * 80 in whole
+
+
 def test_json_is_strict_and_typed(database: Path) -> None:
     def refuse(text: str) -> None:
         pytest.fail(text)

@@ -140,7 +140,7 @@ def reading(**changes: Any) -> Reading:
 def test_resolution_rule(
     changes: dict[str, Any], adjusted: float, smaller: float, stand_in: bool, settled: bool
 ) -> None:  # fmt: skip
-    criteria = Criteria(0.05, 0.5, delta=2.0, smallest=0.4, stand_in=stand_in)
+    criteria = Criteria(0.05, 0.5, delta=2.0, smallest=0.4, sizeless=stand_in)
     assert (resolved(reading(**changes), adjusted, criteria, smaller) is not None) == settled
 
 

@@ -15,7 +15,7 @@ from harness.judge.tests import Conjunction, NoWorse, Paired, Test
 from harness.judge.verdicts import Criteria
 
 BOUGHT = stats.SequentialRule(0.5, 12)
-CRITERIA = Criteria(0.05, 0.5, 1.0, 0.4, stand_in=False)
+CRITERIA = Criteria(0.05, 0.5, 1.0, 0.4, sizeless=False)
 
 
 def series(mean: float, n: int) -> tuple[float, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,18 @@ def test_overrides_on_the_command_line_make_a_stand_in(tmp_path: Path, database:
         rows = {row.claim_id: row for row in judge(world.suite, plan, reader, judged_at=WHEN).verdicts}
     assert rows["plain"].stand_in == ("recipe",)
     assert rows["plain"].n == 0  # none of these trials is stored
+
+
+def test_the_last_verdict_is_the_last_whatever_the_clock_said(tmp_path: Path, database: Path) -> None:
+    """A run under a clock in the future used to leave its verdicts as the newest ones for ever."""
+    world = many_kinds(tmp_path)
+    world.store(database)
+    ahead = datetime(2999, 1, 1)
+    judged(world, database, ahead)
+    again = judged(world, database, None)
+    assert {row.judged_at for row in again.values()} == {ahead + timedelta(microseconds=1)}
+    third = judged(world, database, None)
+    assert min(row.judged_at for row in third.values()) > ahead + timedelta(microseconds=1)
 
 
 def test_claims_can_be_stored(tmp_path: Path, database: Path) -> None:

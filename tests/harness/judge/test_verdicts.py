@@ -371,6 +371,25 @@ class TestFairness:
         assert row["verdict"] == "invalid"
         assert change.partition(":")[0] in row["design"]["reason"]
 
+    def test_nothing_learnt_is_no_verdict(self, tmp_path: Path) -> None:
+        """Both arms below what a predictor reaches that learns nothing: a weak baseline, with the numbers."""
+        suite = write_suite(tmp_path, [fact("c")], [binding("c")])
+        scores = {("a", "ours"): [52.0, 53, 52.5, 53.1], ("a", "base"): [50.0, 51, 50.4, 51.2]}
+        for trivial, word in ((60.0, "weak baseline"), (51.5, "direction confirmed")):
+            known = {("a", arm): {"trivial.score": trivial} for arm in ("ours", "base")}
+            verdict = World(suite, scores, mechanisms=known).verdicts()["c"]
+            assert verdict["verdict"] == word, verdict["design"]["reason"]
+        verdict = World(suite, scores, mechanisms={("a", "base"): {"trivial.score": 60.0}}).verdicts()["c"]
+        assert "ours 52.65 and base 50.65 percent on a: no better than the trivial predictor's 60" in str(
+            verdict["design"]["reason"]
+        )
+
+    def test_nothing_learnt_by_what_the_file_says(self, tmp_path: Path) -> None:
+        where = benchmark("a", metric="{unit: percent, better: higher, trivial: 60}")
+        suite = write_suite(tmp_path, [fact("c")], [binding("c")], benchmarks=where)
+        scores = {("a", "ours"): [52.0, 53, 52.5, 53.1], ("a", "base"): [50.0, 51, 50.4, 51.2]}
+        assert World(suite, scores).verdicts()["c"]["verdict"] == "weak baseline"
+
     def test_weak_baseline(self, tmp_path: Path) -> None:
         ours = "{role: method, optimizer: {name: sgd, lr: 0.5}}"
         weak = self.judged(tmp_path, ours, competent={"score": 51})
@@ -431,7 +450,7 @@ def reading(**changes: Any) -> Reading:
 
 
 def test_a_significant_p_without_its_interval_decides_nothing() -> None:
-    criteria = Criteria(alpha=0.05, kappa=0.5, delta=2.0, smallest=0.4, stand_in=False)
+    criteria = Criteria(alpha=0.05, kappa=0.5, delta=2.0, smallest=0.4, sizeless=False)
     assert decide(reading(), 0.04, criteria) == "reproduced"
     assert decide(reading(), 0.06, criteria) == "inconclusive"  # adjusted p decides, not the interval alone
     assert decide(reading(above=False), 0.04, criteria) == "inconclusive"
@@ -458,7 +477,7 @@ def test_every_verdict_has_a_rank_of_its_own() -> None:
 def test_what_is_decisive_is_taken_back_where_the_shape_decides(verdict: Verdict) -> None:
     against = verdict in (Verdict.CONTRADICTED, Verdict.REVERSED)
     delta = {Verdict.REPRODUCED: 2.0, Verdict.DIRECTION_ONLY: 9.0, Verdict.CONTRADICTED: 2.0}.get(verdict)
-    criteria = Criteria(0.05, 0.5, delta, smallest=0.4, stand_in=verdict == Verdict.REVERSED)
+    criteria = Criteria(0.05, 0.5, delta, smallest=0.4, sizeless=verdict == Verdict.REVERSED)
     found = reading(above=not against, below=against)
     assert decide(found, 0.01, criteria) == verdict
     assert decide(replace(found, fragile=True), 0.01, criteria) == SENSITIVE

@@ -22,6 +22,7 @@ from harness.suite.schema import json_schema
 from harness.trial import schedules
 from harness.trial.options import REQUIRED, Option, build, option, options_of
 from harness.trial.recipe import COMMON_KEYS, Recipe
+from suites.data import imagefolder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,13 +159,13 @@ def test_a_broken_plug_in_is_named_once_and_set_aside(
 
 
 def test_a_named_source_is_its_layout_with_files_and_defaults_that_differ() -> None:
-    layout, named = registry.load("data", "imagefolder"), registry.load("data", "grocery64")
-    assert named.target is layout.target
+    named, layout = registry.load("data", "grocery64"), imagefolder.ImageTreeOptions
+    assert named.target is imagefolder.load_folder
     declared = options_of(named.options)
     assert (declared["split_by"].default, declared["train_classes"].default) == ("class", 50)
     # meaning and limits are the layout's, and so is every other default
-    assert declared["split_by"].choices == options_of(layout.options)["split_by"].choices
-    assert build(named.options, {"size": 32}).validation == build(layout.options, {"path": "own"}).validation
+    assert declared["split_by"].choices == options_of(layout)["split_by"].choices
+    assert build(named.options, {"size": 32}).validation == build(layout, {}).validation
     card = registry.entry("data", "grocery64").card
     assert set(card.files) == set(card.sha256) == {"data:grocery/grocery64.zip"}
 

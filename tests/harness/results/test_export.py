@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import threading
 import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from harness.cli.group import run_main
-from harness.results.export import latex, markdown
 from harness.results.serve import HOST, LIVE_SECONDS, ServedReport, make_server
 
 
@@ -39,26 +36,7 @@ def test_whole_tables(stored: Path, tmp_path: Path) -> None:
     with (tmp_path / "c" / "results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["metric"] for row in rows} >= {"score", "distance"}
-
-
-def test_tables_for_a_paper(stored: Path, tmp_path: Path) -> None:
-    assert run_main(["export", "--to", "latex", str(tmp_path)]) == 0
-    assert run_main(["export", "--to", "markdown", str(tmp_path)]) == 0
-    results = (tmp_path / "results.md").read_text()
-    assert "| known | better | mini | score |" in re.sub(" +", " ", results)
-    assert r"\toprule" in (tmp_path / "verdicts.tex").read_text()
-    assert "mini (stand-in: nothing, not Known truth)" in (tmp_path / "verdicts.md").read_text()
-
-
-def test_names_from_users_are_escaped() -> None:
-    table = pd.DataFrame([["x_1 & 50 % $ # {y}", "a|b\nc"], ["0.1000", "~^\\"]], columns=["a_b", "c|d"])
-    shown = latex(table).splitlines()
-    assert shown[2] == r"a\_b & c|d \\"
-    assert shown[4].startswith(r"x\_1 \& 50 \% \$ \# \{y\} & a|b")
-    assert shown[-3] == r"0.1000 & \textasciitilde \textasciicircum \textbackslash  \\"
-    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in markdown(table).splitlines()]
-    assert rows[0] == ["a_b", r"c\|d"]
-    assert rows[2:] == [["x_1 & 50 % $ # {y}", r"a\|b c"], ["0.1000", "~^\\"]]
+    assert pq.read_table(tmp_path / "p" / "current_results.parquet").num_rows < len(rows)
 
 
 def test_two_runs_side_by_side(stored: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -125,21 +127,49 @@ def test_a_store_that_can_be_read_again_troubles_no_more(tmp_path: Path, monkeyp
     assert site.live()["trouble"] == ""
 
 
-def test_another_name_for_this_machine_is_refused(tmp_path: Path) -> None:
-    import threading
-
-    (tmp_path / "index.html").write_text("<p>x</p>")
-    server = make_server(ServedReport(tmp_path / "h.duckdb", lambda: tmp_path / "index.html"))
+@contextmanager
+def served(folder: Path) -> Iterator[int]:
+    """The port at which the pages of a folder are served."""
+    (folder / "index.html").write_text("<p>x</p>")
+    server = make_server(ServedReport(folder.parent / "h.duckdb", lambda: folder / "index.html"))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        address = f"http://127.0.0.1:{server.server_address[1]}/"
-        wrong = urllib.request.Request(address, headers={"Host": "evil.example:80"})
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(wrong, timeout=10)
-        assert caught.value.code == 403
+        yield server.server_address[1]
     finally:
         server.shutdown()
         server.server_close()
+
+
+def answer(port: int, method: str, path: str, host: str = "127.0.0.1:80") -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request(method, path, headers={"Host": host})
+    got = connection.getresponse()
+    return got.status, got.read()
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_another_name_for_this_machine_is_refused(tmp_path: Path, method: str) -> None:
+    (tmp_path / "pages").mkdir()
+    with served(tmp_path / "pages") as port:
+        assert answer(port, method, "/", host="evil.example:80")[0] == 403
+        assert answer(port, method, "/")[0] == 200
+
+
+def test_nothing_but_the_pages_is_served(tmp_path: Path) -> None:
+    """No list of a folder, nothing outside it, and no link that leads out."""
+    pages = tmp_path / "pages"
+    (pages / "assets").mkdir(parents=True)
+    (pages / "assets" / "a.css").write_text("a {}")
+    (tmp_path / "secret.html").write_text("secret")
+    (pages / "link.html").symlink_to(tmp_path / "secret.html")
+    (pages / "up").symlink_to(tmp_path)
+    with served(pages) as port:
+        assert answer(port, "GET", "/assets/a.css") == (200, b"a {}")
+        for path in ("/assets/", "/assets", "/link.html", "/up/secret.html", "/../secret.html", "/%2e%2e/secret.html"):
+            status, body = answer(port, "GET", path)
+            assert status == 404, path
+            assert b"secret</" not in body
+            assert answer(port, "HEAD", path)[0] == 404
 
 
 @contextmanager

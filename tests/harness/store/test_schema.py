@@ -155,7 +155,7 @@ def test_other_files_are_refused(paths: StorePaths, content: bytes) -> None:
     with pytest.raises(StoreError, match=r"h\.duckdb"), Owner(paths.database):
         pass
     assert paths.database.read_bytes() == content
-    with open_reader(paths.database) as reader, pytest.raises(StoreError, match=r"h\.duckdb"):
+    with pytest.raises(StoreError, match=r"h\.duckdb"), open_reader(paths.database) as reader:
         reader.query("SELECT 1")
 
 

@@ -314,6 +314,44 @@ def test_pruned_points_count_as_finished(surface: Path, database: Path, pruner: 
         assert any(point.status == "pruned" for points in result.points.values() for point in points)
 
 
+CURVED = """
+import sys, time
+from harness.client import log
+rate = float(sys.argv[1])
+for step in range(1, 6):
+    log(step=step, split="validation", score=step * rate)
+    time.sleep(0.3)
+log(score=5 * rate)
+"""
+
+
+def test_a_program_is_ended_by_its_own_lines(tmp_path: Path, database: Path) -> None:
+    """Four configurations end; of the later ones those below their median at a step do not, and the budget is equal."""
+    (tmp_path / "train.py").write_text(CURVED)
+    suite = tmp_path / "curved.yaml"
+    suite.write_text(
+        "suite: curved\narms: {a: {values: {rate: 1}}, b: {values: {rate: 2}}}\n"
+        "benchmarks:\n  known:\n    command: [python, train.py, '{arm.rate}']\n"
+        "    metrics: {score: {unit: points, better: higher}}\n"
+        "compare: [{arm: b, against: [a], metric: score}]\n"
+        "sweep: {arms: [a, b], fresh: 2, batch: 4, spaces: {'*': {values.rate: {low: 1.0, high: 9.0}}}}\n"
+    )
+    result = sweep(suite, database, 12, sampler="tpe", pruner="curve")
+    points = [point for each in result.points.values() for point in each]
+    assert {point.status for point in points} == {"told", "pruned"}
+    assert all(point.status == "told" for each in result.points.values() for point in each[:4])
+    assert result.summary["equal"]
+    pruned = [point for point in points if point.status == "pruned"]
+    assert all(point.value is not None and point.value < 5 * point.params["values.rate"] for point in pruned)
+    with open_reader(database) as reader:
+        errors = reader.query("SELECT error FROM trials WHERE status = 'cancelled'").rows
+    assert len(errors) == len({trial for point in pruned for trial in point.trial_ids})  # the arms share their draws
+    assert all(error.startswith("pruned at step") for (error,) in errors)
+    again = sweep(suite, database, 12, sampler="tpe", pruner="curve")
+    assert again.ran == 0
+    assert states(again) == states(result)
+
+
 def test_a_bad_point_is_pruned_and_a_good_one_is_not() -> None:
     how = drawing(sampler="tpe")
     before = how.draw(range(8), [])

@@ -17,12 +17,21 @@ import torch
 
 from harness import registry
 from harness.data.roots import data_root
+from harness.errors import MissingDataError
 from harness.plan.planning import Selection, make_plan
 from harness.suite import load_suite
 from harness.trial.loop import train
 from harness.trial.result import TrainingResult
 from harness.trial.runtime import Runtime
-from harness.trial.saved import CHECKPOINT, load_checkpoint, save_checkpoint
+from harness.trial.saved import (
+    CHECKPOINT,
+    PRODUCT,
+    has_product,
+    load_checkpoint,
+    load_product,
+    save_checkpoint,
+    save_product,
+)
 from harness.trial.spec import TrialSpec
 
 CELLS = [("imagenet-resnet18", "adamp"), ("cub-proxyanchor", "adamw"), ("wikitext103-transformer-xl-wn", "adamp")]
@@ -76,6 +85,32 @@ def test_a_damaged_checkpoint_is_as_good_as_none(tmp_path: Path) -> None:
     (tmp_path / CHECKPOINT).write_bytes((tmp_path / CHECKPOINT).read_bytes()[:100])
     assert load_checkpoint(tmp_path) is None
     assert load_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.97, 0.999])
+def test_a_flipped_byte_of_a_checkpoint_is_noticed(tmp_path: Path, share: float) -> None:
+    """Also among a tensor's numbers, where it would train on from other weights, and in what a pickle is made of."""
+    save_checkpoint(tmp_path, {"step": 3, "model": {"w": torch.arange(4096.0)}})
+    content = bytearray((tmp_path / CHECKPOINT).read_bytes())
+    content[int(share * len(content))] ^= 8
+    (tmp_path / CHECKPOINT).write_bytes(content)
+    assert load_checkpoint(tmp_path) is None
+    assert not (tmp_path / CHECKPOINT).exists()  # the trial begins again at once, not on every run
+
+
+def test_a_flipped_byte_of_a_product_is_noticed(tmp_path: Path) -> None:
+    tensors = {"w": torch.arange(512.0), "count": torch.tensor(3), "half": torch.ones(3, dtype=torch.bfloat16)}
+    save_product(tmp_path, tensors)
+    whole = (tmp_path / PRODUCT).read_bytes()
+    loaded = load_product(tmp_path)
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in tensors.items())
+    for share in (0.0, 0.02, 0.1, 0.5, 0.999):
+        content = bytearray(whole)
+        content[int(share * len(content))] ^= 8
+        (tmp_path / PRODUCT).write_bytes(content)
+        with pytest.raises(MissingDataError, match=r"is damaged .*run again"):
+            load_product(tmp_path)
+        assert not has_product(tmp_path)
 
 
 TRAIN = """

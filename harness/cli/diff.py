@@ -1,0 +1,145 @@
+"""``harness diff``: what differs between two runs, and whether an arm has become worse."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from harness.cli.options import FiniteRange, database_option, json_option
+from harness.cli.terminal import counted, plain, print_table
+from harness.errors import HarnessError
+from harness.store import open_reader
+from harness.vocabulary import Protocol
+
+if TYPE_CHECKING:
+    from harness.results.arm_changes import ArmChange, ArmRegression
+    from harness.results.diff import ContentChange, RunDifference, VerdictChange
+
+EXAMPLE = """
+\b
+Examples:
+  harness diff 20261124T0930 latest
+  harness diff previous latest --regression 0.5 --metric top1-accuracy
+
+RUN is an id, its unique beginning, 'latest', or 'previous': the run before it of the same suite and scale.
+docs/tables.md has a job of continuous integration.
+"""
+NUMBERS = ("first", "second", "n", "difference", "95 % interval")
+SHOWN = 8
+"""Changes of one kind that are printed without --all."""
+LONGEST = 60
+
+
+@click.command(name="diff", epilog=EXAMPLE)
+@click.argument("first", metavar="RUN")
+@click.argument("second", metavar="RUN")
+@click.option("--metric", help="Only this final metric.")
+@click.option("--regression", type=FiniteRange(min=0), metavar="SIZE",
+              help="Exit code 1 where an arm is worse by more than this in --metric, in its unit.")  # fmt: skip
+@click.option("--better", type=click.Choice(["higher", "lower"]), help="Which way.  [default: as the benchmark says]")
+@click.option("--all", "everything", is_flag=True, help="Mechanisms, trivial predictors, other splits; every change.")
+@database_option
+@json_option
+def diff_command(first: str, second: str, metric: str | None, database: Path, as_json: bool, **given: Any) -> int:
+    """Compare two runs: what differs in recipe, code and environment, then arms, paired by seed.
+
+    With --regression: an arm fails where the mean of its pairs is worse by more than SIZE and so is the whole 95 %
+    interval, or every single pair; or where a seed that had a score has none any more.
+    """
+    from harness.results.arm_changes import compared_seeds, regressions
+    from harness.results.diff import difference
+
+    size, better = given["regression"], given["better"]
+    if size is not None and metric is None:
+        raise HarnessError("--regression needs --metric: the size is in its unit")
+    with open_reader(database, consistent=True) as reader:
+        compared = difference(reader, first, second, metric=metric, everything=given["everything"])
+        seeds = 0 if size is None else compared_seeds(reader, (compared.first, compared.second), str(metric))
+    worse = [] if size is None else regressions(compared.cells, size, str(metric), better)
+    if as_json:
+        click.echo(json.dumps(plain(asdict(compared) | {"regressions": [asdict(one) for one in worse]})))
+    else:
+        _show(compared, everything=given["everything"])
+        if size is not None:
+            _show_regressions(worse, f"{metric}: {counted(seeds, 'pair')} of seeds compared, tolerated {size:g}")
+    return 1 if worse else 0
+
+
+def _show(compared: RunDifference, *, everything: bool) -> None:
+    click.echo(
+        f"{compared.first} → {compared.second}: {counted(compared.shared_trials, 'trial')} shared, "
+        f"{compared.only_first} only in the first, {compared.only_second} only in the second"
+    )
+    parts = (("asked", compared.asked), ("recipe", compared.recipe), ("code", compared.code),
+             ("environment", compared.environment), ("cells", compared.missing))  # fmt: skip
+    same = [name for name, changes in parts[1:4] if not changes] if compared.paired else []
+    for name, changes in parts:
+        _show_content(name, changes, everything=everything)
+    if same:
+        click.echo(f"the same: {', '.join(same)}")
+    if not compared.paired:
+        click.echo("no cell and seed is in both runs: recipe and code are not compared")
+    _show_lines("verdict", [_verdict_line(verdict) for verdict in compared.verdicts], everything=everything)
+    if not compared.verdicts:
+        click.echo("every verdict is the same")
+    if compared.paired:
+        _show_arms(compared.cells)
+
+
+def _show_content(name: str, changes: Sequence[ContentChange], *, everything: bool) -> None:
+    lines = []
+    for change in changes:
+        where = f" ({_few(change.cells)})" if change.cells else ""
+        lines.append(f"{change.key}: {_cut(change.first)} → {_cut(change.second)}{where}")
+    _show_lines(name, lines, everything=everything)
+
+
+def _show_lines(name: str, lines: Sequence[str], *, everything: bool) -> None:
+    shown = lines if everything else lines[:SHOWN]
+    for line in shown:
+        click.echo(f"{name}  {line}")
+    if len(lines) > len(shown):
+        click.echo(f"{name}  … and {len(lines) - len(shown)} more: --all or --json has them")
+
+
+def _verdict_line(verdict: VerdictChange) -> str:
+    protocol = "" if verdict.protocol == Protocol.PUBLISHED else f" ({verdict.protocol})"
+    return f"{verdict.claim_id}{protocol}: {verdict.first or 'none'} → {verdict.second or 'none'}"
+
+
+def _few(cells: Sequence[str], most: int = 3) -> str:
+    return ", ".join(cells[:most]) + (f" and {len(cells) - most} more" if len(cells) > most else "")
+
+
+def _cut(text: str) -> str:
+    return (text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…") or "(nothing)"
+
+
+def _show_arms(changes: Iterable[ArmChange]) -> None:
+    from harness.cli.verdicts import interval, number
+
+    rows = []
+    for one in changes:
+        means = ("none" if mean is None else f"{mean:.6g}" for mean in (one.first, one.second))
+        n = str(one.n) if one.first_n == one.second_n == one.n else f"{one.n} of {one.first_n}, {one.second_n}"
+        held = "" if one.low is None or one.high is None else interval(one.low, one.high)
+        place = f"{one.benchmark}/{one.arm}"
+        rows.append((place, f"{one.split}.{one.metric}", *means, n, number(one.difference), held))
+    if rows:
+        title = "changed arms: second − first, paired by seed"
+        print_table(("arm", "metric", *NUMBERS), rows, right=NUMBERS, title=title)
+    else:
+        click.echo("every score is the same")
+
+
+def _show_regressions(worse: Sequence[ArmRegression], counted_pairs: str) -> None:
+    for one in worse:
+        change = one.change
+        by = "" if change.difference is None else f" ({change.difference:+.4g})"
+        click.echo(f"REGRESSION  {change.benchmark}/{change.arm} {change.metric}{by}: {one.reason}")
+    click.echo(f"{'no regression' if not worse else counted(len(worse), 'regression')}: {counted_pairs}")

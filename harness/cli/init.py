@@ -1,0 +1,115 @@
+"""``harness init``: a first suite of one's own, for a script, a folder of data or a table."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from harness.cli.options import PATH
+from harness.errors import HarnessError
+
+EXAMPLE = """
+\b
+Examples:
+  harness init mine.yaml --script train.py --option opt --arm adam --arm adamp --metric accuracy
+  harness init photos.yaml --data photos/
+  harness init --table results.csv
+
+Without flags it asks.
+"""
+KINDS = ("script", "folder", "table")
+
+
+@click.command("init", epilog=EXAMPLE)
+@click.argument("file", type=PATH, default=Path("mine.yaml"), metavar="[FILE.yaml]")
+@click.option("--script", type=PATH, metavar="FILE", help="A program of yours that trains one arm at one seed.")
+@click.option("--data", "folder", type=PATH, metavar="DIR", help="A folder of images: train/CLASS/, test/CLASS/.")
+@click.option("--table", type=PATH, metavar="FILE", help="Results that you have already.")
+@click.option("--arm", "arms", multiple=True, metavar="NAME", help="The baseline first, then what is held against it.")
+@click.option("--option", metavar="NAME", help="The script's option that takes an arm's name.")
+@click.option("--metric", metavar="M", help="What the script reports at its end.")
+@click.option("--better", type=click.Choice(["higher", "lower"]))
+@click.option("--unit", default="", metavar="percent|…", help="Of the metric.")
+@click.option("--seeds", type=click.IntRange(3, 100), default=6, show_default=True, help="Of every arm.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
+def init_command(
+    file: Path, script: Path | None, folder: Path | None, table: Path | None, arms: tuple[str, ...],
+    option: str | None, metric: str | None, better: str | None, unit: str, seeds: int, force: bool,
+) -> None:  # fmt: skip
+    """Write a first suite of your own, for a script or a folder of images; for a table, say the command."""
+    from harness.suite import load_suite
+    from harness.suite.starting import (
+        FOLDER_ARMS,
+        FirstSuite,
+        checked_arms,
+        flags_of,
+        for_folder,
+        for_script,
+        suite_name,
+    )
+
+    if sum(one is not None for one in (script, folder, table)) > 1:
+        raise HarnessError("one of --script, --data and --table")
+    if script is None and folder is None and table is None:
+        kind = _ask("What do you have", "script", KINDS, "--script FILE, --data DIR or --table FILE")
+        where = Path(_ask("Where is it", None, (), f"--{kind} PATH"))
+        script, folder, table = (where if kind == one else None for one in KINDS)
+    if table is not None:
+        click.echo(_judging(table))
+        return
+    if file.exists() and not force:
+        raise HarnessError(f"{file} is there already; choose another name, or --force")
+    if script is not None:
+        flags = ", ".join(flags_of(script)) if script.is_file() else ""
+        option = option or _ask(
+            f"Which option tells the arms apart ({flags or 'none seen'})", "opt", (), "--option NAME"
+        )
+        named = arms or tuple(_ask("The arms, baseline first", None, (), "--arm A --arm B").replace(",", " ").split())
+        metric = metric or _ask("The metric that it reports", "accuracy", (), "--metric M")
+        better = better or _better(metric)
+        start = FirstSuite(suite_name(file), checked_arms(named), metric, better, unit, seeds, option)
+        text = for_script(script, start, file.resolve().parent)
+    else:
+        assert folder is not None
+        chosen = checked_arms(arms or FOLDER_ARMS)
+        start = FirstSuite(suite_name(file), chosen, "top1-accuracy", "higher", "percent", seeds)
+        text = for_folder(folder, start)
+    file.write_text(text, encoding="utf-8")
+    load_suite(file)  # what this writes is valid, or says where it is not
+    click.echo(text, nl=False)
+    click.echo(f"\nwritten to {file}; next: harness run {file}", err=True)
+
+
+def _better(metric: str) -> str:
+    from harness.results.table_scores import better_of
+
+    try:
+        return better_of(metric)
+    except HarnessError:
+        return _ask(f"Is a higher or a lower {metric} better", "higher", ("higher", "lower"), "--better higher|lower")
+
+
+def _ask(question: str, default: str | None, valid: tuple[str, ...], flag: str) -> str:
+    """An answer from the terminal.
+
+    Raises:
+        HarnessError: nobody can be asked.
+    """
+    if not sys.stdin.isatty():
+        raise HarnessError(f"{question.lower()}? Give {flag}")
+    kind = click.Choice(valid) if valid else None
+    return str(click.prompt(question, default=default, type=kind))
+
+
+def _judging(table: Path) -> str:
+    """The command that judges a table, as far as the table itself says it."""
+    from harness.results.table_file import read_table
+
+    found = read_table(table)
+    return (
+        f"columns of {table}: {', '.join(found.columns)}\n"
+        f"harness judge {table} --method A --against B --metric M [--pair seed] [--by dataset]\n"
+        "A and B are two of the arms, as a column names them, or two columns."
+    )

@@ -1,0 +1,75 @@
+"""Writes trials to trackers as they end, beside what the terminal shows; a tracker that fails stops nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import click
+
+from harness.execute.dispatch import Watch
+from harness.execute.executors.base import Progress
+from harness.execute.worker import Job
+from harness.plan.planning import Selection
+from harness.results.trackers import Tracker
+from harness.results.trackers.records import as_ended, cell_of_label, kind_of
+from harness.store.outcome import Outcome
+from harness.suite import Suite
+
+
+class TrackingWatch(Watch):
+    """Tells another watch, and writes each ended trial to every tracker.
+
+    A failure of a tracker is one warning; it is tried again with the next trial, at most ``ATTEMPTS`` times in a row.
+    """
+
+    ATTEMPTS = 3
+
+    def __init__(self, inner: Watch, trackers: Mapping[str, Tracker], suite: Suite, own: Collection[str]) -> None:
+        self.inner, self.suite, self.own = inner, suite, own
+        self.trackers = dict(trackers)
+        self._failed = dict.fromkeys(trackers, 0)
+
+    def queued(self, jobs: int) -> None:
+        """More jobs wait."""
+        self.inner.queued(jobs)
+
+    def started(self, job: Job) -> None:
+        """A trial began."""
+        self.inner.started(job)
+
+    def progressed(self, progress: list[Progress]) -> None:
+        """Heartbeats came in."""
+        self.inner.progressed(progress)
+
+    def finished(self, job: Job, outcome: Outcome) -> None:
+        """A trial ended for good: it is shown, then written."""
+        self.inner.finished(job, outcome)
+        for name, tracker in list(self.trackers.items()):
+            try:
+                cell = cell_of_label(job.label, self.suite.benchmarks)
+                tracker.write(as_ended(self.suite.name, cell, kind_of(cell[1], self.own), job.spec, outcome))
+            except Exception as error:  # somebody else's disk or server must not end a run
+                self._warn(name, job, error)
+            else:
+                self._failed[name] = 0
+
+    def _warn(self, name: str, job: Job, error: Exception) -> None:
+        self._failed[name] += 1
+        given_up = self._failed[name] >= self.ATTEMPTS
+        if given_up:
+            del self.trackers[name]
+        if self._failed[name] == 1 or given_up:
+            told = f"{type(error).__name__}: {error}"
+            more = (
+                f"; given up after {self.ATTEMPTS} trials in a row, 'harness export' writes them later"
+                if given_up
+                else ""
+            )
+            click.echo(f"warning: --track {name}: {job.label} was not written ({told}){more}", err=True)
+
+
+def tracking_watch(watch: Watch, trackers: Mapping[str, Tracker], suite: Suite, selection: Selection) -> Watch:
+    """The watch itself, or one that writes to trackers too."""
+    if not trackers:
+        return watch
+    return TrackingWatch(watch, trackers, suite, {*suite.model.arms, *selection.added_arms})

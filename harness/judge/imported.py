@@ -1,0 +1,251 @@
+"""Plans of imported trials, and what they say of a suite's claims: under a protocol of their own.
+
+An imported trial is in no plan of the suite, so that no verdict, page or table of the suite takes it by itself. Here a
+plan is made whose links point at imported trials; the judge takes exactly these. Its verdicts are stored under the
+protocols ``imported`` and ``imported beside own``: those of trials that ran here stay as they are, with their looks and
+designs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.judge.judging import Judgement, claim_rows, judge, record_judgement
+from harness.judge.rows import VerdictRow
+from harness.judge.stored import as_last_run, stored_plan
+from harness.plan.imported import ENVIRONMENT, FINGERPRINT, How, Imported, Origin, imported_spec
+from harness.plan.planning import Link, Plan, Selection, Trial, arms_of, must_exist
+from harness.store import Owner, Reader, open_reader
+from harness.store.events import ClaimsEvent
+from harness.store.queries import Queries
+from harness.suite import Suite
+from harness.suite.cells import Setting, setting
+from harness.suite.models import Binding
+from harness.vocabulary import Protocol
+
+PROTOCOLS: Mapping[How, Protocol] = {"only": Protocol.IMPORTED, "beside": Protocol.BESIDE}
+"""Under which protocol verdicts of each kind of plan are stored."""
+PAIRED = "paired by seed as the file says: what equal seeds share is not checked here"
+CHECKED = "a check of code decides it, and results from elsewhere say nothing of that"
+
+Cell = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImport:
+    """A trial of an import (``run_id``): under which names, and from which file (``path``, where that lay)."""
+
+    run_id: str
+    benchmark: str
+    arm: str
+    seed: int
+    trial_id: str
+    path: str
+    origin: Origin
+
+
+def stored_imports(reader: Queries, suite: str, scale: str) -> list[StoredImport]:
+    """The trials of a suite's imports at a scale, the oldest import first.
+
+    Of a file only the content that was imported last counts: an edited file stands in the place of what it was. Where
+    one content was imported by several mappings, each cell is that of the newest import that has it.
+    """
+    rows = reader.query(
+        """
+        WITH imports AS (
+            SELECT run_id, started_at, spec->>'$.imported.path' AS path, spec->>'$.imported.file' AS file,
+                spec->>'$.imported.sha256' AS sha256, spec->>'$.imported.words' AS words
+            FROM runs WHERE suite = ? AND scale = ? AND environment_id = ? AND status = 'done'
+            QUALIFY sha256 = first_value(sha256) OVER (PARTITION BY path ORDER BY started_at DESC, run_id DESC)
+        )
+        SELECT run_id, k.benchmark, k.arm, t.seed, k.trial_id, i.path, i.file, i.sha256, i.words
+        FROM imports i JOIN run_trials k USING (run_id) JOIN trials t USING (trial_id)
+        ORDER BY i.started_at, run_id, k.benchmark, k.arm, t.seed
+        """,
+        (suite, scale, ENVIRONMENT),
+    ).rows
+    found = [
+        StoredImport(run, benchmark, arm, seed, trial, path, Origin(file, sha256, words or ""))
+        for run, benchmark, arm, seed, trial, path, file, sha256, words in rows
+    ]
+    newest = {(one.path, one.benchmark, one.arm): one.run_id for one in found}
+    return [one for one in found if newest[one.path, one.benchmark, one.arm] == one.run_id]
+
+
+def unused_imports(suite: str, scale: str, database: Path) -> int:
+    """How many trials of imports there are, which a judgement of the suite's own trials does not use."""
+    if not database.exists():
+        return 0
+    with open_reader(database) as reader:
+        return len({one.trial_id for one in stored_imports(reader, suite, scale)})
+
+
+def imported_plan(suite: Suite, selection: Selection, reader: Reader, how: How) -> Plan:
+    """A plan of imported trials: nothing else (``only``), or in the cells that have no trial of our own (``beside``).
+
+    Raises:
+        HarnessError: there is none, or the selection names what the suite does not have.
+    """
+    must_exist("benchmark", selection.benchmarks, suite.benchmarks)
+    must_exist("arm", selection.arms, suite.model.arms)
+    stored = stored_imports(reader, suite.name, selection.scale)
+    if not stored:
+        raise HarnessError(
+            f"nothing is imported for '{suite.name}' at the scale '{selection.scale}'; 'harness import FILE --suite "
+            f"{suite.path}' takes results in"
+        )
+    own = None if how == "only" else stored_plan(suite, as_last_run(suite, selection, reader), reader)
+    names = selection.benchmarks or tuple(suite.benchmarks)
+    settings = dict(own.settings) if own is not None else _settings(suite, names, selection.scale)
+    filled = set() if own is None else _cells_of(own, reader)
+    wanted = [
+        one for one in stored if _asked(one, suite, settings, selection) and (one.benchmark, one.arm) not in filled
+    ]
+    chosen, notes = _one_each(wanted)
+    trials = {one.trial_id: _trial(suite, settings[one.benchmark], one) for one in chosen}
+    links = [Link(one.benchmark, one.arm, one.seed, one.trial_id) for one in chosen]
+    imported = Imported(how, {one.trial_id: one.origin for one in chosen}, notes)
+    absent = tuple(name for name in names if name in suite.benchmarks and name not in settings)
+    if own is None:
+        arms = dict(suite.model.arms)
+        return Plan(suite.name, selection.scale, tuple(trials.values()), tuple(links), settings, absent, arms, imported)
+    kept = [link for link in own.links if (link.benchmark, link.arm) in filled]
+    ours = {link.trial_id for link in kept}
+    needed = {before for trial in own.trials if trial.trial_id in ours for before in trial.needs.values()}
+    own_trials = tuple(trial for trial in own.trials if trial.trial_id in ours | needed)
+    return replace(own, trials=(*own_trials, *trials.values()), links=(*kept, *links), imported=imported)
+
+
+def _settings(suite: Suite, names: Iterable[str], scale: str) -> dict[str, Setting]:
+    known = {name: base for name in suite.benchmarks if (base := setting(suite, name, scale)) is not None}
+    return {name: known[name] for name in names if name in known}
+
+
+def _cells_of(plan: Plan, reader: Queries) -> set[Cell]:
+    """The cells of a plan that have a trial of our own, whatever became of it."""
+    stored = reader.statuses({link.trial_id for link in plan.links})
+    return {(link.benchmark, link.arm) for link in plan.links if link.trial_id in stored}
+
+
+def _asked(one: StoredImport, suite: Suite, settings: Mapping[str, Setting], selection: Selection) -> bool:
+    """Whether a selection asks for it, and the suite still has its arm there."""
+    base = settings.get(one.benchmark)
+    # MIN..MAX buys nothing here: what is there of these seeds is there
+    seeds = selection.seeds if selection.cap is None else range(selection.cap)
+    if base is None or (seeds is not None and one.seed not in seeds):
+        return False
+    return one.arm in arms_of(base, suite.model.arms, replace(selection, added_arms={}))
+
+
+def _one_each(found: Sequence[StoredImport]) -> tuple[list[StoredImport], dict[Cell, tuple[str, ...]]]:
+    """A trial for each seed of a cell, that of the newest import; a cell that several files made says so."""
+    chosen: dict[tuple[str, str, int], StoredImport] = {}
+    notes: dict[Cell, list[str]] = defaultdict(list)
+    files: dict[Cell, dict[str, None]] = defaultdict(dict)
+    for one in found:
+        place, cell = (one.benchmark, one.arm, one.seed), (one.benchmark, one.arm)
+        before = chosen.get(place)
+        if before is not None and before.trial_id != one.trial_id:
+            notes[cell].append(
+                f"{one.benchmark}/{one.arm}: seed {one.seed} stands in {before.origin.file} too, imported before"
+            )
+        chosen[place] = one
+    for one in chosen.values():
+        files[one.benchmark, one.arm][one.origin.short] = None
+    for cell, names in files.items():
+        if len(names) > 1:
+            notes[cell].insert(0, f"{'/'.join(cell)} is of {len(names)} files: {'; '.join(names)}")
+    return list(chosen.values()), {cell: tuple(_few(said)) for cell, said in notes.items()}
+
+
+def _few(said: Sequence[str], most: int = 4) -> list[str]:
+    return [*said[:most], *([f"and {len(said) - most} more seeds like that"] if len(said) > most else [])]
+
+
+def _trial(suite: Suite, base: Setting, one: StoredImport) -> Trial:
+    spec = imported_spec(one.arm, one.seed, base.scale)
+    names = (suite.name, base.benchmark, one.arm, one.seed, base.scale, base.stand_in)
+    return Trial(one.trial_id, one.trial_id, FINGERPRINT, *names, spec)
+
+
+def imported_suite(suite: Suite, how: How) -> Suite:
+    """The suite whose claims are judged under the protocol of imports; without sweeps and tuned claims."""
+    protocol = PROTOCOLS[how].value
+    claims = [
+        Binding(id=binding.id, unbound=CHECKED)
+        if binding.check is not None
+        else binding.model_copy(update={"protocol": protocol})
+        for binding in suite.model.claims
+    ]
+    changed = {"claims": claims, "tuned": None, "sweep": None}
+    return replace(suite, model=suite.model.model_copy(update=changed))
+
+
+def judge_imported(suite: Suite, selection: Selection, database: Path, how: How) -> tuple[Plan, tuple[VerdictRow, ...]]:
+    """Judge a suite's claims from imported trials, and store the verdicts under their own protocol.
+
+    Raises:
+        HarnessError: nothing is imported.
+    """
+    if not database.exists():
+        raise HarnessError(f"there is no database {database}; 'harness import FILE --suite {suite.path}' makes it")
+    with Owner(database) as owner:
+        owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
+        owner.flush()
+        with open_reader(database) as reader:
+            plan = imported_plan(suite, selection, reader, how)
+            sequential = selection.cap is not None
+            derived = imported_suite(suite, how)
+            judgement = labelled(judge(derived, plan, reader, sequential=sequential, compute_checks=False), plan, how)
+        record_judgement(owner.record, suite.name, plan.scale, judgement)
+    return plan, judgement.verdicts
+
+
+def labelled(judgement: Judgement, plan: Plan, how: How) -> Judgement:
+    """The judgement under the protocol of imports; each verdict that rests on imported trials says from which file."""
+    imported = plan.imported
+    if imported is None:
+        return judgement
+    protocol = PROTOCOLS[how].value
+    looked_at: dict[str, list[str]] = defaultdict(list)
+    for row in judgement.trials:
+        looked_at[row.claim_id].append(row.trial_id)
+    cells = {link.trial_id: (link.benchmark, link.arm) for link in plan.links}
+    verdicts = [
+        replace(_with_origins(row, looked_at.get(row.claim_id, ()), imported, cells), protocol=protocol)
+        for row in judgement.verdicts
+    ]
+    trials = tuple(replace(row, protocol=protocol) for row in judgement.trials)
+    gates = tuple(replace(row, protocol=protocol) for row in judgement.gates)
+    return Judgement(tuple(verdicts), trials, gates)
+
+
+def _with_origins(
+    row: VerdictRow, trials: Collection[str], imported: Imported, cells: Mapping[str, Cell]
+) -> VerdictRow:  # fmt: skip
+    """The row with where its trials come from: as warnings beside it, and as data under ``imported``."""
+    counts: dict[Origin, int] = defaultdict(int)
+    said: dict[str, None] = {}
+    for trial in trials:
+        if trial in imported.origins:
+            counts[imported.origins[trial]] += 1
+    for origin in counts:
+        said[str(origin)] = None
+    if counts:
+        said[PAIRED] = None
+    for trial in trials:
+        said |= dict.fromkeys(imported.notes.get(cells.get(trial, ("", "")), ())) if trial in imported.origins else {}
+    told: list[dict[str, Any]] = [
+        {"file": origin.file, "sha256": origin.sha256, "mapping": origin.mapping, "trials": count}
+        for origin, count in counts.items()
+    ]
+    if not told:
+        return row
+    warnings = list(dict.fromkeys([*said, *(row.design.get("warnings") or ())]))
+    return row.with_design(warnings=warnings, imported=json.loads(json.dumps(told)))

@@ -1,0 +1,91 @@
+"""The identity of a program that runs as a trial: an edited file, another commit or environment is other code."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+from harness import registry
+from harness.data.checksums import canonical, checksum
+from harness.errors import HarnessError
+from harness.suite.cells import Content
+from harness.suite.programs import code_files
+
+WHERE = ("folder", "repository", "environment", "python", "memory_mb", "expects", "code")
+"""Keys of the recipe that say where things are: what they point at is the program's identity instead."""
+
+
+def program_identity(recipe: Mapping[str, Any], root: Path) -> str:
+    """sha256 over the program's files (or its commit), its lock file, and its interpreter.
+
+    Args:
+        root: the folder of the suite's file.
+
+    Raises:
+        HarnessError: the folder, the code or the lock file is not there.
+    """
+    digest = hashlib.sha256()
+    if recipe.get("repository"):
+        digest.update(f"commit {recipe['commit']}".encode())
+    else:
+        folder = root / str(recipe.get("folder", "."))
+        if not folder.is_dir():
+            raise HarnessError(f"the program's folder {folder} does not exist")
+        for file in code_files(recipe, folder):
+            digest.update(f"{file.relative_to(folder).as_posix()} {_checksum(file)}\n".encode())
+    for key in ("environment", "python"):
+        named = str(recipe.get(key) or "")
+        if named:
+            if not (root / named).is_file():
+                raise HarnessError(f"{key}: no file {root / named}")
+            digest.update(f"{key} {_checksum(root / named)}\n".encode())
+    return digest.hexdigest()
+
+
+Cell = TypeVar("Cell")
+
+
+def with_programs(contents: Mapping[Cell, Content], root: Path) -> dict[Cell, Content]:
+    """Contents with the identity of the programs among them; each program's files are read once.
+
+    Raises:
+        HarnessError: as :func:`program_identity`.
+    """
+    known: dict[str, str] = {}
+    found: dict[Cell, Content] = {}
+    for cell, content in contents.items():
+        found[cell] = content
+        if registry.entry("task", content.task).card.program:
+            key = canonical({name: content.recipe.get(name) for name in ("commit", *WHERE)})
+            if key not in known:
+                known[key] = program_identity(content.recipe, root)
+            found[cell] = replace(content, program=known[key])
+    return found
+
+
+def located(recipe: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """The recipe with absolute places, as a worker needs it."""
+    places = {"folder": str((root / str(recipe.get("folder", "."))).resolve())}
+    if recipe.get("python"):
+        places["python"] = str((root / str(recipe["python"])).absolute())  # a link says which environment
+    return {**recipe, **places}
+
+
+def without_places(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    """The recipe as part of an identity that moves with its files."""
+    return {key: value for key, value in recipe.items() if key not in WHERE}
+
+
+def _checksum(file: Path) -> str:
+    state = file.stat()
+    return _checksum_of(file, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=4096)
+def _checksum_of(file: Path, size: int, changed: int) -> str:
+    """Read again where size or time of change differ: a session in which a script is edited goes on."""
+    return checksum(file)

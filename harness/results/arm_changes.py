@@ -1,0 +1,203 @@
+"""How arms changed between two runs: scores paired by cell and seed, and whether one has become worse."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness import stats
+from harness.errors import HarnessError, choices
+from harness.results.paper_table import BESIDE, MetricFacts, metric_facts
+from harness.results.stored_runs import StoredRun
+from harness.store.queries import Queries
+from harness.vocabulary import UNFINISHED, Split, Status
+
+_TRIALS = """SELECT c.benchmark, c.arm, c.seed, c.trial_id, c.spec_id, c.fingerprint, c.status, c.environment_id, t.spec
+FROM cell_trials c JOIN trials t ON t.trial_id = c.trial_id WHERE c.run_id = ? ORDER BY c.benchmark, c.arm, c.seed"""
+_LOST = frozenset({Status.DIVERGED, *UNFINISHED})
+_NOWHERE = float("-inf")
+
+Cell = tuple[str, str]
+"""Benchmark and arm."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedTrial:
+    """A trial that a run asked for in a cell, whenever it ran."""
+
+    trial_id: str
+    spec_id: str
+    fingerprint: str
+    status: str
+    environment_id: str
+    spec: Mapping[str, Any] = field(repr=False)
+
+
+Asked = Mapping[Cell, Mapping[int, AskedTrial]]
+"""What a run asked for, without points of sweeps: trials by cell and seed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArmChange:
+    """A cell's final metric in each run, paired by seed.
+
+    Attributes:
+        first: mean over the first run's seeds; None without any.
+        n: pairs; the difference is second − first over these, with its 95 % interval where there are two or more.
+        lost: seeds that had a score in the first run and diverged or failed in the second.
+        differences: of every pair, in the order of their seeds.
+    """
+
+    benchmark: str
+    arm: str
+    split: str
+    metric: str
+    unit: str
+    better: str
+    first: float | None
+    second: float | None
+    first_n: int
+    second_n: int
+    n: int
+    difference: float | None
+    low: float | None
+    high: float | None
+    lost: int = 0
+    differences: tuple[float, ...] = ()
+
+    def losses(self, better: str) -> tuple[float, float, float]:
+        """The mean loss, its interval's lower end, and the least loss of a pair: up = worse; −∞ where not known."""
+        sign = -1.0 if better == "higher" else 1.0
+        mean = _NOWHERE if self.difference is None else sign * self.difference
+        ends = (sign * end for end in (self.low, self.high) if end is not None)
+        return mean, min(ends, default=_NOWHERE), min((sign * one for one in self.differences), default=_NOWHERE)
+
+
+def asked_trials(reader: Queries, run_id: str) -> dict[Cell, dict[int, AskedTrial]]:
+    """What a run asked for."""
+    found: dict[Cell, dict[int, AskedTrial]] = {}
+    for row in reader.query(_TRIALS, [run_id]).dicts():
+        spec = row["spec"] if isinstance(row["spec"], Mapping) else {}
+        found.setdefault((row["benchmark"], row["arm"]), {})[row["seed"]] = AskedTrial(
+            row["trial_id"], row["spec_id"] or "", row["fingerprint"] or "", row["status"] or "",
+            row["environment_id"] or "", spec,
+        )  # fmt: skip
+    return found
+
+
+def seed_pairs(one: Asked, two: Asked) -> Iterator[tuple[Cell, AskedTrial, AskedTrial]]:
+    """The trials of both runs at each cell and seed."""
+    for cell, trials in one.items():
+        for seed, trial in trials.items():
+            if (other := two.get(cell, {}).get(seed)) is not None:
+                yield cell, trial, other
+
+
+def arm_changes(
+    reader: Queries, runs: Sequence[StoredRun], asked: tuple[Asked, Asked], *, metric: str | None, everything: bool
+) -> list[ArmChange]:  # fmt: skip
+    """Every cell of both runs and metric whose numbers differ in the least, or whose trials were lost.
+
+    ``metric`` on test, or all scores on test but mechanisms and trivial predictors; with ``everything`` every split and
+    metric.
+    """
+    facts: dict[str, MetricFacts] = {}
+    for run in runs:
+        facts |= metric_facts(reader, run.suite, [run])
+    ids = {trial.trial_id for side in asked for trials in side.values() for trial in trials.values()}
+    scores: dict[tuple[str, str], dict[str, float]] = {}  # by split and metric
+    for trial_id, split, name, value in reader.results(ids).rows:
+        plain = split == Split.TEST and (name == metric or not name.startswith(BESIDE))
+        if (everything or plain) and metric in (None, name) and value is not None:
+            scores.setdefault((split, name), {})[trial_id] = value
+    changes = []
+    for cell in sorted(asked[0].keys() & asked[1].keys()):
+        for (split, name), values in sorted(scores.items()):
+            first, second = (_by_seed(side.get(cell, {}), values) for side in asked)
+            lost = sum(
+                seed in first and seed not in second and trial.status in _LOST
+                for seed, trial in asked[1].get(cell, {}).items()
+            )
+            if first != second or lost:
+                fact = facts.get(name, MetricFacts(name))
+                changes.append(_arm_change(cell, split, fact, (first, second), lost))
+    return changes
+
+
+def _by_seed(trials: Mapping[int, AskedTrial], values: Mapping[str, float]) -> dict[int, float]:
+    return {seed: values[trial.trial_id] for seed, trial in trials.items() if trial.trial_id in values}
+
+
+def _arm_change(
+    cell: Cell, split: str, fact: MetricFacts, scores: tuple[Mapping[int, float], Mapping[int, float]], lost: int
+) -> ArmChange:
+    first, second = scores
+    pairs = tuple(second[seed] - first[seed] for seed in sorted(first.keys() & second.keys()))
+    tested = stats.paired_t(pairs) if len(pairs) > 1 else None
+    before, after = (statistics.fmean(values.values()) if values else None for values in scores)
+    return ArmChange(
+        *cell, split, fact.name, fact.unit, fact.better, before, after, len(first), len(second), len(pairs),
+        statistics.fmean(pairs) if pairs else None, None if tested is None else tested.low,
+        None if tested is None else tested.high, lost, pairs,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ArmRegression:
+    """An arm that has become worse by more than is tolerated, and what says so."""
+
+    change: ArmChange
+    reason: str
+
+
+def regressions(
+    changes: Sequence[ArmChange], size: float, metric: str, better: str | None = None
+) -> list[ArmRegression]:  # fmt: skip
+    """The arms that are worse in a metric on test by more than ``size``, in its unit.
+
+    The mean of the pairs must be worse by more than the size, and so must the whole 95 % interval or every single pair.
+    A seed that had a score and diverged or failed since is a regression of its own.
+
+    Raises:
+        HarnessError: nobody says which way is better.
+    """
+    found = []
+    for change in changes:
+        if (change.metric, change.split) != (metric, Split.TEST):
+            continue
+        way = better or change.better
+        if way not in ("higher", "lower"):
+            raise HarnessError(f"is a higher or a lower {metric} better? Say --better higher or --better lower")
+        mean, end, least = change.losses(way)
+        if change.lost:
+            found.append(ArmRegression(change, f"{change.lost} of {change.first_n} seeds have no score any more"))
+        elif mean > size and end > size:
+            found.append(ArmRegression(change, f"the whole interval is worse by more than {size:g}"))
+        elif mean > size and least > size:
+            said = "the one pair is" if change.n == 1 else f"all {change.n} pairs are"
+            found.append(ArmRegression(change, f"{said} worse by more than {size:g}"))
+    return found
+
+
+def compared_seeds(reader: Queries, runs: tuple[str, str], metric: str) -> int:
+    """How many cells and seeds of the first run that had a score of a metric on test the second run asked for too.
+
+    Raises:
+        HarnessError: none, with the metrics that there are.
+    """
+    one, two = (asked_trials(reader, run) for run in runs)
+    shared = {trial.trial_id: 0 for _, trial, _ in seed_pairs(one, two)}
+    for _, trial, _ in seed_pairs(one, two):
+        shared[trial.trial_id] += 1
+    rows = reader.query(
+        "SELECT metric, trial_id FROM results WHERE split = ? AND trial_id = ANY(?)", [Split.TEST.value, list(shared)]
+    ).rows
+    counts: dict[str, int] = {}
+    for name, trial_id in rows:
+        counts[name] = counts.get(name, 0) + shared[trial_id]
+    if metric not in counts:
+        known = [name for name in counts if not name.startswith(BESIDE)]
+        raise HarnessError(f"the two runs share no cell and seed with a score of '{metric}'; {choices(known, metric)}")
+    return counts[metric]

@@ -1,0 +1,37 @@
+"""What readers of folders share: checksums over the files that were read, and YAML that others wrote."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from harness.data.checksums import checksum
+from harness.errors import HarnessError
+
+
+def sha256_of_files(root: Path, files: Iterable[Path]) -> str:
+    """sha256 over the files' relative paths and contents: copying or touching a folder changes nothing."""
+    digest = hashlib.sha256()
+    for file in sorted(set(files)):
+        digest.update(f"{file.relative_to(root).as_posix()} {checksum(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def plain_yaml(path: Path) -> dict[str, Any]:
+    """A mapping of a YAML file of another program: plain data only, no tags and no objects.
+
+    Raises:
+        HarnessError: it is no such file.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        found = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError, OSError, ValueError) as error:
+        raise HarnessError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(found, dict):
+        raise HarnessError(f"{path}: a mapping (key: value) is expected")
+    return {str(key): value for key, value in found.items()}

@@ -1,0 +1,107 @@
+"""Stored runs: found by what a person types, and what their plans were made of."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.store.queries import Queries
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A row of ``runs``, and of its spec what tables and comparisons need.
+
+    Attributes:
+        arms: the suite's arms in the order of its file, with what the file says of them.
+        benchmarks: by name in the order of the file: ``data``, ``model``, ``recipe``, ``metrics`` and ``stand_in_name``
+            (the last two are absent in runs of older versions).
+        overrides: ``--set`` of the run, by dotted key.
+    """
+
+    run_id: str
+    suite: str
+    scale: str
+    started_at: str
+    git_commit: str
+    git_dirty: bool
+    command: str
+    environment_id: str
+    arms: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    benchmarks: Mapping[str, Mapping[str, Any]] = field(repr=False)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> StoredRun:
+        """A run from its row."""
+        spec = row["spec"] if isinstance(row["spec"], Mapping) else {}
+        given = spec.get("overrides")
+        return cls(
+            str(row["run_id"]), str(row["suite"]), str(row["scale"]), str(row["started_at"] or ""),
+            str(row["git_commit"] or ""), bool(row["git_dirty"]), str(row["command"] or ""),
+            str(row["environment_id"] or ""), spec.get("arms") or {}, spec.get("benchmarks") or {},
+            typed(str(row["command"] or "")) if given is None else given,
+        )  # fmt: skip
+
+    @property
+    def commit(self) -> str:
+        """The commit in a few digits, with a sign where files differed from it."""
+        return f"{self.git_commit[:10]}{'+' if self.git_dirty else ''}" if self.git_commit else ""
+
+    @property
+    def changed(self) -> str:
+        """``--set`` as a person writes it; empty without."""
+        return ", ".join(f"{key}={value}" for key, value in self.overrides.items())
+
+
+def typed(command: str) -> dict[str, str]:
+    """``--set`` of a command line: runs of older versions stored nothing else of it."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return {}
+    pairs = [words[at + 1] for at, word in enumerate(words[:-1]) if word == "--set"]
+    pairs += [word.removeprefix("--set=") for word in words if word.startswith("--set=")]
+    return {key: value for key, equals, value in (pair.partition("=") for pair in pairs) if equals}
+
+
+def find_run(reader: Queries, text: str) -> dict[str, Any]:
+    """A run by its id or the unique beginning of it; ``latest`` is the newest, ``previous`` the one before it of the
+    same suite and scale.
+
+    Raises:
+        HarnessError: none or several.
+    """
+    runs = reader.runs()
+    if text in ("latest", "previous") and runs:
+        return _latest(runs) if text == "latest" else _previous(runs)
+    fitting = [run for run in runs if str(run["run_id"]).startswith(text)]
+    if len(fitting) != 1:
+        what = "no run begins" if not fitting else f"{len(fitting)} runs begin"
+        raise HarnessError(f"{what} with '{text}'; 'harness list runs' lists them")
+    return fitting[0]
+
+
+def _latest(runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    return max(runs, key=lambda run: (str(run["started_at"]), str(run["run_id"])))
+
+
+def _previous(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    newest = _latest(runs)
+    before = [run for run in runs if run is not newest
+              and (run["suite"], run["scale"]) == (newest["suite"], newest["scale"])]  # fmt: skip
+    if not before:
+        raise HarnessError(
+            f"there is no run before {newest['run_id']} of suite '{newest['suite']}' at {newest['scale']}; "
+            "'harness list runs' lists them"
+        )
+    return _latest(before)
+
+
+def stored_runs(reader: Queries, run_ids: Iterable[str]) -> dict[str, StoredRun]:
+    """Runs by id."""
+    rows = reader.query("SELECT * FROM runs WHERE run_id = ANY(?)", [sorted(set(run_ids))]).dicts()
+    return {str(row["run_id"]): StoredRun.of(row) for row in rows}

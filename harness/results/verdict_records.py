@@ -1,0 +1,77 @@
+"""Verdicts as records and as a data frame: what ``--json`` prints and what Python gets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from harness.judge.rows import VerdictRow
+from harness.results.headlines import ToldVerdict, headline_lines, headline_text, replication_sentence
+from harness.results.plain_values import plain
+from harness.vocabulary import Protocol
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+OF_VERDICT = ("claim_id", "scale", "protocol", "verdict", "n", "difference", "ci_low", "ci_high", "p", "adjusted_p")
+OF_DESIGN = ("family", "kind", "metric", "unit", "arm", "against", "benchmarks")
+"""Of a verdict's record and of its design, what is a column of the frame."""
+
+
+def headline(verdicts: Sequence[VerdictRow]) -> list[str]:
+    """What the verdicts under the published protocol come to, in sentences that count tests."""
+    published = by_protocol(verdicts)[0]
+    stand_in = any(verdict.stand_in for verdict in published)
+    return list(headline_text(headline_lines(map(told_verdict, published), stand_in=stand_in), stand_in))
+
+
+def verdict_record(verdict: VerdictRow) -> dict[str, Any]:
+    """A verdict as JSON: its columns, what it was measured on, and how often it would come again, in a sentence."""
+    again = replication_sentence(verdict.design.get("replication"))
+    record = verdict.columns() | {"stand_in_name": measured_on(verdict), "replication_sentence": again or None}
+    return dict(plain(record))
+
+
+def by_protocol(verdicts: Sequence[VerdictRow]) -> tuple[list[VerdictRow], list[VerdictRow]]:
+    """The verdict that stands for each claim, the published one where there is one, and the tuned ones beside them."""
+    named = {verdict.claim_id for verdict in verdicts if verdict.protocol == Protocol.PUBLISHED}
+    tuned = [verdict for verdict in verdicts if verdict.protocol == Protocol.TUNED and verdict.claim_id in named]
+    return [verdict for verdict in verdicts if verdict not in tuned], tuned
+
+
+def told_verdict(verdict: VerdictRow) -> ToldVerdict:
+    """What headlines count of it."""
+    return ToldVerdict.of(verdict.claim_id, verdict.verdict, verdict.design)
+
+
+def measured_on(verdict: VerdictRow) -> str:
+    """What stands in for the paper's setting; empty as published."""
+    return str(verdict.design.get("stand_in_name") or "")
+
+
+def verdict_frame(records: Iterable[Mapping[str, Any]], suite: str) -> pd.DataFrame:
+    """Verdicts as a data frame, one row a claim, scale and protocol.
+
+    Args:
+        records: rows of ``verdicts``, or records of :func:`verdict_record`.
+
+    ``difference`` and its interval are in the metric's unit, up in the claimed direction; ``replication`` is the share
+    of repetitions of the same design that would give the same word; ``stand_in`` names what stands in for the paper's
+    setting, and is empty as published.
+    """
+    import pandas as pd
+
+    columns = ["suite", *OF_VERDICT, "e_value", *OF_DESIGN, "stand_in", "replication", "reason", "sequential",
+               "judged_at"]  # fmt: skip
+    return pd.DataFrame([_cells(record, suite) for record in records], columns=columns)
+
+
+def _cells(record: Mapping[str, Any], suite: str) -> dict[str, Any]:
+    design: Mapping[str, Any] = record.get("design") or {}
+    cells = {"suite": suite} | {name: record.get(name) for name in (*OF_VERDICT, "e_value", "sequential", "judged_at")}
+    for name in OF_DESIGN:
+        value = design.get(name)
+        cells[name] = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
+    stand_in = design.get("stand_in_name") or ""
+    cells |= {"stand_in": stand_in, "replication": design.get("replication"), "reason": design.get("reason")}
+    return cells

@@ -1,0 +1,91 @@
+"""What a suite says of programs that run as trials: commands whose names in braces exist, results that can be read."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError, Problem, choices
+from harness.suite.values import Mistake
+from harness.suite.yamlfile import Node
+from harness.trial.programs import known_values, placeholders, result_problems, words_of
+
+COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
+
+
+def program_mistakes(recipe: Mapping[str, Any]) -> Iterator[Mistake]:
+    """Of a program's recipe, once an arm's values are in it; paths begin with a key of the recipe."""
+    if "command" not in recipe:
+        yield Mistake((), "the program needs a 'command', as in [python, train.py, --seed, '{seed}']")
+        return
+    known = known_values(recipe, 0, "", "")
+    try:
+        words = words_of(recipe["command"])
+    except HarnessError as error:
+        yield Mistake(("command",), str(error))
+        words = []
+    variables = recipe.get("variables")
+    texts = [("command", word) for word in words]
+    texts += [("variables", str(text)) for text in (variables if isinstance(variables, Mapping) else {}).values()]
+    for key, text in texts:
+        for name in placeholders(text):
+            if name not in known:
+                yield Mistake((key,), f"'{text}': no '{{{name}}}'; {choices(known, name)}")
+    results = recipe.get("results")
+    if isinstance(results, Mapping):
+        yield from (Mistake(("results", *path), told) for path, told in result_problems(results))
+    repository, commit = recipe.get("repository"), recipe.get("commit")
+    if bool(repository) != bool(commit):
+        yield Mistake(("repository" if repository else "commit",), "a repository and its commit are given together")
+    elif commit and not COMMIT.fullmatch(str(commit)):
+        yield Mistake(("commit",), f"'{commit}' is not the whole name of a commit (40 hexadecimal digits)")
+
+
+def check_program(node: Node, path: tuple[str, ...], recipe: Mapping[str, Any], root: Path) -> Iterator[Problem]:
+    """The files that a program is made of are there; ``root`` is the suite's folder."""
+    if recipe.get("repository"):
+        return
+    folder = root / str(recipe.get("folder", "."))
+    if not folder.is_dir():
+        yield Problem(node.find((*path, "folder")), f"the program's folder {folder} does not exist")
+        return
+    try:
+        code_files(recipe, folder)
+    except HarnessError as error:
+        yield Problem(node.find((*path, "code")), str(error))
+    for key in ("environment", "python"):
+        named = str(recipe.get(key) or "")
+        if named and not (root / named).is_file():
+            yield Problem(node.find((*path, key)), f"no file {root / named}")
+
+
+def code_files(recipe: Mapping[str, Any], folder: Path) -> list[Path]:
+    """The files that are a program's code, sorted; none where ``code: []`` says so and a lock file stands for it.
+
+    Raises:
+        HarnessError: a pattern leads out of the folder, or none has a file; no code and no lock file.
+    """
+    patterns = recipe.get("code", ("**/*.py",))
+    if not patterns:
+        if not recipe.get("environment"):
+            raise HarnessError(
+                "'code: []' says that nothing here is its code: name the file that pins it, 'environment:'"
+            )
+        return []
+    found: set[Path] = set()
+    for pattern in patterns:
+        if Path(pattern).is_absolute() or ".." in Path(pattern).parts:
+            raise HarnessError(f"the pattern '{pattern}' leads out of the program's folder {folder}")
+        found |= {file for file in folder.glob(pattern) if file.is_file() and not _hidden(file.relative_to(folder))}
+    if not found:
+        raise HarnessError(f"no file of {folder} is its code: none matches {', '.join(map(str, patterns))}")
+    return sorted(found)
+
+
+def _hidden(file: Path) -> bool:
+    """Caches, repositories and environments are no code of the program."""
+    return any(
+        part.startswith(".") or part in ("__pycache__", "node_modules", "venv", "results") for part in file.parts
+    )

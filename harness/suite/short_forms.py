@@ -1,0 +1,178 @@
+"""Short forms of a suite of one's own, written out in full before they are checked.
+
+A benchmark that is no file stands in the suite itself, without scales: its keys are those of ``mini``. A program's keys
+(``command``, ``results``, …) stand beside its metrics. An arm without a role has one by ``compare:``, and its
+``values`` are what a command's ``{arm.KEY}`` names. Every value keeps its place, so that an error points at what was
+written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from harness.suite.models import Benchmark, UsedBenchmark
+from harness.suite.yamlfile import Node
+
+PROGRAM = {
+    **{key: key for key in ("command", "repository", "commit", "code", "environment", "python", "results", "values",
+                            "variables", "expects", "paired", "resumes", "memory_mb")},
+    "in": "folder", "folder": "folder", "timeout": "timeout_seconds", "cpus": "threads", "steps": "steps",
+}  # fmt: skip
+"""Keys of a program as a suite says them, and as its recipe calls them."""
+ELSEWHERE = "imported"
+"""The task of a benchmark that only declares metrics, for results that ``harness import`` takes in."""
+PARTS = ("data", "model", "recipe", "prerequisites", "competent", "about")
+"""Keys of a benchmark that belong to its scale."""
+_USED = frozenset(UsedBenchmark.model_fields)
+_WHOLE = frozenset(Benchmark.model_fields)
+
+
+def in_full(node: Node) -> Node:
+    """A suite's node with its short forms written out."""
+    if not isinstance(node.value, dict):
+        return node
+    full = node.copy()
+    if "title" not in full.value and "suite" in full.value:
+        _put(full, "title", full.value["suite"])
+    benchmarks = full.value.get("benchmarks")
+    if benchmarks is not None and isinstance(benchmarks.value, dict):
+        full.value["benchmarks"] = _mapped(benchmarks, _benchmark)
+    arms = full.value.get("arms")
+    if arms is not None and isinstance(arms.value, dict):
+        methods = _compared(full) if "compare" in full.value else None
+        full.value["arms"] = _mapped(arms, lambda name, arm: _arm(name, arm, methods))
+    return full
+
+
+def _mapped(node: Node, change: Any) -> Node:
+    changed = node.copy()
+    changed.value = {key: change(key, child) for key, child in node.value.items()}
+    return changed
+
+
+def _put(node: Node, key: str, child: Node) -> None:
+    """Add a key where another node stands."""
+    node.value[key] = child
+    node.key_places[key] = child.place
+
+
+def _compared(node: Node) -> set[str]:
+    """The arms that ``compare:`` asks about."""
+    listed = node.value["compare"].value
+    entries = [one.value for one in listed if isinstance(one.value, dict)] if isinstance(listed, list) else []
+    return {one["arm"].value for one in entries if "arm" in one and isinstance(one["arm"].value, str)}
+
+
+def _arm(name: str, arm: Node, methods: set[str] | None) -> Node:
+    full = Node.of({}, arm.place) if arm.value is None else arm
+    if not isinstance(full.value, dict):
+        return arm
+    full = full.copy()
+    if methods is not None and "role" not in full.value:
+        _put(full, "role", Node.of("method" if name in methods else "baseline", full.place))
+    values = full.value.pop("values", None)
+    if values is None:
+        return full
+    if not isinstance(values.value, dict):
+        return arm  # the check says what is wrong
+    own = full.value.get("set")
+    merged = own.copy() if own is not None and isinstance(own.value, dict) else Node(values.place, {})
+    for key, child in values.value.items():
+        merged.value[f"values.{key}"] = child
+        merged.key_places[f"values.{key}"] = values.key_places[key]
+    full.value["set"] = merged
+    full.key_places["set"] = full.key_places.pop("values")
+    return full
+
+
+def _benchmark(name: str, given: Node) -> Node:
+    """``{task, metrics, data, …}`` or ``{command, metrics, …}`` as what stands under ``define:``."""
+    if not isinstance(given.value, dict) or "file" in given.value or "define" in given.value:
+        return given
+    own = given.value.keys() - _USED
+    if not own:
+        return given
+    define, block = Node(given.place, {}), Node(given.place, {})
+    used = Node(given.place, {})
+    is_program = "command" in own or _text(given, "task") == "command"
+    for key, child in given.value.items():
+        place = given.key_places[key]
+        if key in _USED:
+            target, called = used, key
+        elif is_program and key in PROGRAM:
+            target, called = _below(block, "recipe", given), PROGRAM[key]
+        elif key in PARTS:
+            target, called = block, key
+        else:
+            target, called = define, key
+        if key == "recipe" and target is block and "recipe" in block.value and isinstance(child.value, dict):
+            for inner, value in child.value.items():
+                block.value["recipe"].value[inner] = value
+                block.value["recipe"].key_places[inner] = child.key_places[inner]
+            continue
+        target.value[called] = child
+        target.key_places[called] = place
+    for key, value in (("benchmark", name), ("title", name)):
+        if key not in define.value:
+            _put(define, key, Node.of(value, given.place))
+    if "metrics" in define.value:
+        define.value["metrics"] = _metrics(define.value["metrics"])
+    if is_program:
+        _complete_program(define, block, given)
+    elif _text(given, "task") == ELSEWHERE:
+        _nothing_of_ours(block, given)
+    if block.value and "mini" not in define.value:
+        _put(define, "mini", block)
+    elif block.value:
+        inner = define.value["mini"].copy() if isinstance(define.value["mini"].value, dict) else block
+        for key in block.value.keys() - inner.value.keys():
+            _put(inner, key, block.value[key])
+        define.value["mini"] = inner
+    used.value["define"], used.key_places["define"] = define, given.place
+    return used
+
+
+def _below(block: Node, part: str, given: Node) -> Node:
+    if part not in block.value or not isinstance(block.value[part].value, dict):
+        _put(block, part, Node(given.place, {}))
+    below: Node = block.value[part]
+    return below
+
+
+def _complete_program(define: Node, block: Node, given: Node) -> None:
+    """What every program has: no data of ours, no network, and the metrics without which a trial has failed."""
+    _nothing_of_ours(block, given)
+    if "task" not in define.value:
+        _put(define, "task", Node.of("command", given.place))
+    recipe, metrics = _below(block, "recipe", given), define.value.get("metrics")
+    if "expects" not in recipe.value and metrics is not None and isinstance(metrics.value, dict):
+        _put(recipe, "expects", Node.of(list(metrics.value), metrics.place))
+
+
+def _nothing_of_ours(block: Node, given: Node) -> None:
+    """No data and no network of this project: a program brings its own, and imported results had theirs."""
+    for key, name in (("data", "nothing"), ("model", "none")):
+        if key not in block.value:
+            _put(block, key, Node.of({"name": name}, given.place))
+
+
+def _metrics(metrics: Node) -> Node:
+    """``accuracy: higher`` says no unit."""
+    if not isinstance(metrics.value, dict):
+        return metrics
+    full = metrics.copy()
+    for key, child in metrics.value.items():
+        if child.value in ("higher", "lower"):
+            full.value[key] = Node.of({"unit": "", "better": child.value}, child.place)
+    return full
+
+
+def _text(node: Node, key: str) -> str:
+    child = node.value.get(key)
+    return str(child.value) if child is not None else ""
+
+
+def known_keys() -> Iterable[str]:
+    """Every key that a benchmark may have in the suite's file."""
+    return sorted(_USED | _WHOLE | PROGRAM.keys() | set(PARTS))

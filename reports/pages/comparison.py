@@ -1,0 +1,240 @@
+"""The page of a table's verdicts: one file with everything that they rest on, and the notebook's view of it."""
+
+from __future__ import annotations
+
+import html
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HarnessError
+from harness.judge.comparing import ArmScore
+from harness.results.table_verdicts import TableVerdict, TableVerdicts, differences
+from harness.vocabulary import Verdict
+from reports import formatting
+from reports.figures.axis import Axis, Mark, axis_of
+from reports.pages.render import Page, Site
+
+MOST_PAIRS = 60
+"""Differences that are drawn on a line; a table below has them all."""
+MOST_ROWS = 2_000
+"""Pairs whose numbers the page lists."""
+
+MISSING = {
+    "invalid": "failed: at most one of five of an arm's, and the word must stand if they had lost their pairs",
+    "worst": "lost pairs: only signs are tested",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonLine:
+    """A test on the page.
+
+    Attributes:
+        pairs: where single differences lie on the axis.
+        told: difference and interval in words.
+        facts: what was computed, as pairs of a word and a number.
+    """
+
+    verdict: TableVerdict
+    tone: str
+    mark: Mark
+    pairs: Sequence[float]
+    told: str
+    facts: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class ArmLine:
+    """An arm on a benchmark: what the table has of it."""
+
+    benchmark: str
+    arm: str
+    n: int
+    lost: int
+    mean: str
+    ends: str
+
+
+def write_comparison(verdicts: TableVerdicts, path: Path) -> Path:
+    """Write the page as one HTML file, without a script's library and without a request to any host.
+
+    Raises:
+        HarnessError: the file cannot be written.
+    """
+    page = comparison_page(verdicts)
+    text = Site({page.path: page}, single=True).one_file(page)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise HarnessError(f"{path}: the page cannot be written: {error.strerror}") from None
+    return path
+
+
+def fragment(verdicts: TableVerdicts) -> str:
+    """The page in a frame of its own, as a notebook shows it: styles of neither reach the other."""
+    page = comparison_page(verdicts)
+    text = Site({page.path: page}, single=True).one_file(page)
+    height = min(900, 420 + 34 * len(verdicts))
+    style = f"width:100%;height:{height}px;border:0"
+    return f'<iframe title="{html.escape(page.title)}" style="{style}" srcdoc="{html.escape(text)}"></iframe>'
+
+
+def comparison_page(verdicts: TableVerdicts) -> Page:
+    """The page's content."""
+    axis = axis_of([(one.difference, one.low, one.high) for one in verdicts])
+    lines = [_line(verdicts, one, axis) for one in _ordered(verdicts)]
+    content = {
+        "verdicts": verdicts, "lines": lines, "axis": axis, "measured": measured(verdicts),
+        "headline": headline(verdicts), "arms": arm_lines(verdicts), "pairs": _pair_rows(verdicts),
+        "most": MOST_ROWS, "several": len({score.benchmark for score in verdicts.scores}) > 1,
+        "footer": "Written by harness judge from the table alone; nothing else was read.",
+        "how": _how(verdicts), "verdicts_pair": verdicts.pair,
+        "words": [word for word in Verdict if word in {Verdict.of(one.word) for one in verdicts}],
+    }  # fmt: skip
+    methods, others = (formatting.listed(list(names)) for names in (verdicts.reading.methods, verdicts.reading.against))
+    return Page("index.html", "comparison.html", f"{methods} against {others}: {verdicts.metric}", content)
+
+
+def measured(verdicts: TableVerdicts) -> str:
+    """What the axis has."""
+    if any(one.row.design.get("log_ratio") for one in verdicts):
+        return f"mean logarithm of the ratio of {verdicts.metric}, right = better"
+    unit = formatting.unit_of_difference(verdicts.unit)
+    return f"difference in {verdicts.metric}{f', {unit}' if unit else ''}, right = better"
+
+
+def headline(verdicts: TableVerdicts) -> list[str]:
+    """What the verdicts come to: how many of each word, what goes the other way first."""
+    words = [one.word for one in verdicts]
+    ranked = sorted(set(words), key=lambda word: (formatting.shown(word).order, word))
+    if len(words) == 1:
+        one = verdicts[0]
+        size = f": {_told(verdicts, one)}" if one.difference is not None else ""
+        return [f"{one.method} against {one.against}, {verdicts.metric}: {one.word}{size}.", one.again_in_words]
+    counted = [f"{words.count(word)} {word}" for word in ranked]
+    return [f"Of {len(words)} tests: {formatting.listed(counted)}."]
+
+
+def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
+    """What was read and by which rules, as pairs of a word and its value."""
+    asked, table = verdicts.asked, verdicts.table
+    smallest = "none was named" if asked.smallest is None else f"{formatting.setting(asked.smallest)} {verdicts.unit}"
+    announced = formatting.listed(list(asked.primary)) if asked.primary else "none: every test counts alike"
+    pairs = [
+        ("table", table.name), ("sha256", table.sha256), ("read as", verdicts.layout),
+        ("metric", f"{verdicts.metric}{f', {verdicts.unit}' if verdicts.unit else ''}, {verdicts.better} is better"),
+        ("rows", "; ".join(f"{column} = {value}" for column, value in verdicts.reading.where) or "all"),
+        ("test", "paired t, and beside it the exact sign-flip test: where they disagree, no word rests on the t test"),
+        ("α", formatting.setting(asked.alpha)), ("correction", verdicts.correction), ("announced tests", announced),
+        ("smallest effect worth having", smallest.strip()),
+        ("scores that are missing or not finite", MISSING[asked.on_divergence]),
+    ]  # fmt: skip
+    return [(name, told) for name, told in pairs if told]
+
+
+def _ordered(verdicts: TableVerdicts) -> list[TableVerdict]:
+    """Announced tests first."""
+    announced = bool(verdicts.asked.primary)
+    return sorted(verdicts, key=lambda one: announced and one.family != "primary")
+
+
+def _told(verdicts: TableVerdicts, one: TableVerdict) -> str:
+    unit = formatting.unit_of_difference(verdicts.unit)
+    return (
+        f"{formatting.number(one.difference, sign=True)} {unit}".strip() + f" {formatting.interval(one.low, one.high)}"
+    )
+
+
+def _line(verdicts: TableVerdicts, one: TableVerdict, axis: Axis) -> ComparisonLine:
+    single = [value for _, _, value in differences(verdicts, one) if math.isfinite(value)]
+    places = [axis.place(value) or 0.0 for value in single] if len(single) <= MOST_PAIRS else []
+    mark = Mark.of(axis, one.difference, one.low, one.high)
+    return ComparisonLine(
+        one, formatting.shown(one.word).tone, mark, places, _told(verdicts, one), _facts(verdicts, one)
+    )
+
+
+def _facts(verdicts: TableVerdicts, one: TableVerdict) -> list[tuple[str, str]]:
+    design, number, probability = one.row.design, formatting.number, formatting.probability
+    unit = formatting.unit_of_difference(verdicts.unit)
+    effect = formatting.finite(design.get("d_z"))
+    ends = formatting.interval(_open(design.get("d_z_low"), "low"), _open(design.get("d_z_high"), "high"))
+    reduction = formatting.finite(design.get("relative_error_reduction"))
+    bootstrap = design.get("bootstrap") or {}
+    facts: list[tuple[str, str | None]] = [
+        (f"{one.method}, mean of the pairs", _mean(design, "method_mean")),
+        (f"{one.against}, mean of the pairs", _mean(design, "baseline_mean")),
+        ("p", None if one.p is None else probability(one.p)),
+        ("adjusted p", None if one.adjusted_p is None else probability(one.adjusted_p)),
+        ("d_z, exact 95 % interval", None if effect is None else f"{number(effect)} {ends}"),
+        ("pairs won", _won(design, one.n)),
+        ("sign-flip p", _known(design.get("sign_flip_p"), probability)),
+        ("studentised bootstrap, 95 %", _interval(bootstrap)),
+        ("relative error reduction", None if reduction is None else f"{number(100 * reduction, sign=True)} %"),
+        ("correlation of the pairs", _known(design.get("correlation"), number)),
+        ("seen with 80 % power", _known(one.detectable, lambda value: f"{number(value)} {unit}".strip())),
+        ("pairs needed, at the corrected level", _known(design.get("seeds_needed"), formatting.plain)),
+        ("the same word again", _known(one.again, lambda value: f"{100 * value:.0f} %")),
+        ("without a partner, failed", _lost(design)),
+    ]
+    return [(name, told) for name, told in facts if told]
+
+
+def _open(value: Any, end: str) -> float:
+    known = formatting.finite(value)
+    return known if known is not None else -math.inf if end == "low" else math.inf
+
+
+def _mean(design: Mapping[str, Any], key: str) -> str | None:
+    means = [entry.get(key) for entry in design.get("per_benchmark") or ()]
+    known = [float(mean) for mean in means if mean is not None]
+    return formatting.score(statistics.fmean(known)) if known and len(known) == len(means) else None
+
+
+def _won(design: Mapping[str, Any], n: int) -> str | None:
+    won = design.get("seeds_won")
+    return None if won is None or not n else f"{formatting.plain(won)} of {n}"
+
+
+def _known(value: Any, show: Any) -> str | None:
+    return None if formatting.finite(value) is None else str(show(value))
+
+
+def _interval(ends: Mapping[str, Any]) -> str | None:
+    return formatting.interval(ends["low"], ends["high"]) if ends and ends["low"] is not None else None
+
+
+def _lost(design: Mapping[str, Any]) -> str | None:
+    counts = [int(design.get(key) or 0) for key in ("missing", "failed")]
+    return ", ".join(map(str, counts)) if any(counts) else None
+
+
+def arm_lines(verdicts: TableVerdicts) -> list[ArmLine]:
+    """Every arm on every benchmark: mean and standard deviation of all that the table has, paired or not."""
+    found: dict[tuple[str, str], list[ArmScore]] = {}
+    for score in verdicts.scores:
+        found.setdefault((score.benchmark, score.arm), []).append(score)
+    lines = []
+    for (benchmark, arm), scores in found.items():
+        values = [score.value for score in scores if math.isfinite(score.value)]
+        spread = f" ± {formatting.number(statistics.stdev(values), 2)}" if len(values) > 1 else ""
+        mean = f"{formatting.score(statistics.fmean(values))}{spread}" if values else "–"
+        ends = f"{formatting.score(min(values))} to {formatting.score(max(values))}" if values else "–"
+        lines.append(ArmLine(benchmark, arm, len(values), len(scores) - len(values), mean, ends))
+    return lines
+
+
+def _pair_rows(verdicts: TableVerdicts) -> list[tuple[str, str, str, str, str]]:
+    """Test, pair, both scores and the difference."""
+    scores = {(score.benchmark, score.arm, score.pair): score.value for score in verdicts.scores}
+    rows: list[tuple[str, str, str, str, str]] = []
+    for one in verdicts:
+        for benchmark, pair, value in differences(verdicts, one)[: MOST_ROWS - len(rows)]:
+            ours, theirs = (formatting.score(scores[benchmark, arm, pair]) for arm in (one.method, one.against))
+            rows.append((one.test, pair, ours, theirs, formatting.number(value, 4, sign=True)))
+    return rows

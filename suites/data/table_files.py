@@ -1,0 +1,317 @@
+"""Files of rows and columns, CSV, JSON lines or Parquet, read so that every mistake has its file and line."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from harness.errors import HarnessError, choices
+from suites.data.archive import content_of, missing
+from suites.data.splitting import SPELLED
+from suites.data.types import Labels
+
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".jsonl", ".parquet")
+MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "NULL", "None", "?")
+# A column in which so large a share of the values are numbers was meant to be one.
+MEANT_AS_NUMBERS = 0.9
+
+Cells = npt.NDArray[Any]
+"""A column: float64 with NaN, or texts (dtype object) with None."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The rows of several files, one after the other.
+
+    Attributes:
+        source: the data source, for messages.
+        columns: by name, (N,) each.
+        files: the files.
+        file_of: (N,) the number of each row's file.
+        lines: (N,) where in its file a row ends, counting from 1.
+        parts: by the name of a split the rows of its files; empty where the files name no splits.
+    """
+
+    source: str
+    columns: Mapping[str, Cells]
+    files: tuple[Path, ...]
+    file_of: Labels
+    lines: Labels
+    parts: Mapping[str, Labels]
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def where(self, row: int) -> str:
+        """``iris.csv:17`` (of Parquet: the row)."""
+        file = self.files[self.file_of[row]]
+        return f"{file}, row {self.lines[row]}" if file.suffix == ".parquet" else f"{file}:{self.lines[row]}"
+
+    def column(self, name: str, what: str) -> Cells:
+        """A column that must be there.
+
+        Raises:
+            HarnessError: naming ``what`` it was to be, and the columns that there are.
+        """
+        if name not in self.columns:
+            at = f"{self.files[0]}:1" if self.files[0].suffix != ".parquet" else str(self.files[0])
+            raise HarnessError(f"{self.source}: {at}: no column '{name}' ({what}); {choices(list(self.columns), name)}")
+        return self.columns[name]
+
+
+def find_tables(path: Path, source: str) -> dict[str, tuple[Path, ...]]:
+    """The files of a table by split: a file is all of it (split ""), a folder has ``train.csv``, ``test.csv``, …
+
+    Also the Hugging Face data sets' layout, ``data/train-00000-of-00001.parquet``.
+
+    Raises:
+        MissingDataError: there is nothing at ``path``.
+        HarnessError: neither a table nor a folder with a table for ``train``.
+    """
+    if not path.exists():
+        raise missing(source, path)
+    if path.is_file():
+        if not path.name.lower().endswith(SUFFIXES):
+            raise HarnessError(f"{source}: {path} is no table; {', '.join(SUFFIXES)} are read")
+        return {"": (path,)}
+    files = sorted(file for file in path.rglob("*") if file.is_file() and file.name.lower().endswith(SUFFIXES))
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        split = split_of(file.relative_to(path).as_posix())
+        if split is not None:
+            found.setdefault(split, []).append(file)
+    if "train" not in found:
+        if len(files) == 1:
+            return {"": tuple(files)}
+        listed = ", ".join(file.name for file in files[:5]) or "no table"
+        raise HarnessError(
+            f"{source}: {path} has no train.csv (also .tsv, .parquet, or train-00000-of-00001.parquet) but {listed}; "
+            f"name the files train, validation and test, or point path at one file"
+        )
+    return {split: tuple(parts) for split, parts in found.items()}
+
+
+def split_of(name: str) -> str | None:
+    """The split that a file's name begins with (``train.csv``, ``validation-00000-of-00002.parquet``), else the one
+    that a folder above it is called (``train/0000.parquet``), else None.
+    """
+    path = PurePosixPath(name)
+    first = path.name.lower().partition(".")[0].partition("-")[0]
+    named = (SPELLED.get(folder.lower()) for folder in reversed(path.parts[:-1]))
+    return SPELLED.get(first) or next(filter(None, named), None)
+
+
+def read_rows(
+    tables: Mapping[str, Sequence[Path]], source: str, separator: str = "", empty: Sequence[str] = MISSING
+) -> Rows:
+    """Every row of the files; a column is of numbers where all that is said in it is one.
+
+    Args:
+        tables: as of ``find_tables``; all have the same columns.
+        source: for messages.
+        separator: of CSV; "": by the file's first line.
+        empty: what stands for a missing value.
+
+    Raises:
+        HarnessError: a file that is damaged, a row with more or fewer fields than the header, files whose columns
+            differ, no rows.
+    """
+    files = tuple(file for parts in tables.values() for file in parts)
+    pieces = [_piece(file, source, separator, empty) for file in files]
+    names = list(pieces[0][0])
+    for file, (columns, _) in zip(files, pieces, strict=True):
+        other = sorted(set(names) ^ set(columns))
+        if other:
+            raise HarnessError(f"{source}: {file} and {files[0]} differ in the columns {', '.join(other[:6])}")
+    lengths = [len(lines) for _, lines in pieces]
+    if not sum(lengths):
+        raise HarnessError(f"{source}: {files[0]} has no rows")
+    joined = {name: [columns[name] for columns, _ in pieces] for name in names}
+    bounds = np.cumsum([0, *lengths])
+    parts: dict[str, Labels] = {}
+    number = 0
+    for split, some in tables.items():
+        if split:
+            parts[split] = np.arange(bounds[number], bounds[number + len(some)])
+        number += len(some)
+    return Rows(
+        source,
+        {name: _joined(cells) for name, cells in joined.items()},
+        files,
+        np.repeat(np.arange(len(files)), lengths),
+        np.concatenate([lines for _, lines in pieces]),
+        parts,
+    )
+
+
+def as_numbers(cells: Cells) -> Cells | None:
+    """A column of texts as float64 with NaN; None where one of them is no finite number."""
+    if cells.dtype != object:
+        return cells
+    numbers = np.array([number_of(cell) for cell in cells])
+    said = np.array([cell is not None for cell in cells], dtype=bool)
+    return numbers if np.isfinite(numbers[said]).all() else None
+
+
+def number_of(cell: str | None) -> float:
+    """A text as a number; NaN where it is none."""
+    try:
+        return float(cell) if cell is not None and "_" not in cell else float("nan")
+    except ValueError:
+        return float("nan")
+
+
+def odd_number(cells: Cells) -> int | None:
+    """The first row that is no number in a column that was meant to be of numbers; None of other columns."""
+    numbers = np.array([number_of(cell) for cell in cells])
+    said = np.array([cell is not None for cell in cells], dtype=bool)
+    odd = (said & ~np.isfinite(numbers)).nonzero()[0]
+    return int(odd[0]) if len(odd) and len(odd) <= (1 - MEANT_AS_NUMBERS) * said.sum() else None
+
+
+def _joined(parts: Sequence[Cells]) -> Cells:
+    """One column of several files: of texts as soon as one is."""
+    if len({part.dtype for part in parts}) == 1:
+        return np.concatenate(parts)
+    return np.concatenate([part if part.dtype == object else _texts(part) for part in parts])
+
+
+def _texts(numbers: Cells) -> Cells:
+    return np.array([None if np.isnan(one) else f"{one:g}" for one in numbers], dtype=object)
+
+
+def _piece(file: Path, source: str, separator: str, empty: Sequence[str]) -> tuple[dict[str, Cells], Labels]:
+    if file.suffix == ".parquet":
+        return _parquet(file, source)
+    return _json_lines(file, source) if file.suffix == ".jsonl" else _csv(file, source, separator, empty)
+
+
+def _csv(file: Path, source: str, separator: str, empty: Sequence[str]) -> tuple[dict[str, Cells], Labels]:
+    absent = set(empty)
+    text = _text_of(file, source)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator or _separator(file, text))
+    rows, lines = [], []
+    try:
+        header = [name.strip() for name in next(reader, [])]
+        _check_header(header, f"{source}: {file}:1")
+        for row in reader:
+            if not row or row == [""]:
+                continue
+            if len(row) != len(header):
+                where = f"{source}: {file}:{reader.line_num}"
+                raise HarnessError(f"{where}: {len(row)} fields, but the header has {len(header)} columns")
+            rows.append(row)
+            lines.append(reader.line_num)
+    except csv.Error as error:
+        raise HarnessError(f"{source}: {file}:{reader.line_num}: {error}") from error
+    columns: dict[str, Cells] = {}
+    for place, name in enumerate(header):
+        cells = np.empty(len(rows), dtype=object)
+        cells[:] = [None if row[place].strip() in absent else row[place].strip() for row in rows]
+        columns[name] = cells
+    return columns, np.array(lines, dtype=np.int64)
+
+
+def _text_of(file: Path, source: str) -> str:
+    try:
+        content = content_of(file)
+        return content.decode("utf-8-sig")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise HarnessError(f"{source}: {file} cannot be read as UTF-8: {error}") from error
+
+
+def _json_lines(file: Path, source: str) -> tuple[dict[str, Cells], Labels]:
+    """One object a line; a key that a line lacks, and null, are missing values."""
+    rows: list[dict[str, Any]] = []
+    lines: list[int] = []
+    for number, line in enumerate(_text_of(file, source).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise HarnessError(f"{source}: {file}:{number}: no JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise HarnessError(f"{source}: {file}:{number}: an object in braces is expected")
+        rows.append(row)
+        lines.append(number)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _values([row.get(name) for row in rows]) for name in names}, np.array(lines, dtype=np.int64)
+
+
+def _values(said: Sequence[Any]) -> Cells:
+    """Plain values as float64 where all are numbers or truths, else as texts."""
+    if all(one is None or isinstance(one, int | float) for one in said):
+        return np.array([np.nan if one is None else float(one) for one in said], dtype=np.float64)
+    cells = np.empty(len(said), dtype=object)
+    cells[:] = [one if one is None or isinstance(one, str) else json.dumps(one) for one in said]
+    return cells
+
+
+def _separator(file: Path, text: str) -> str:
+    if ".tsv" in file.name.lower():
+        return "\t"
+    first = text.partition("\n")[0]
+    return max((",", ";", "\t"), key=first.count)
+
+
+def _check_header(header: Sequence[str], where: str) -> None:
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if not header or not any(header):
+        raise HarnessError(f"{where}: the first line must name the columns, and is empty")
+    if twice:
+        raise HarnessError(f"{where}: two columns are called '{twice[0]}'")
+
+
+def _parquet(file: Path, source: str) -> tuple[dict[str, Cells], Labels]:
+    table = read_parquet(file, source)
+    columns = {name: _cells(table.column(name)) for name in table.column_names}
+    return columns, np.arange(1, table.num_rows + 1, dtype=np.int64)
+
+
+def read_parquet(file: Path, source: str) -> Any:
+    """A Parquet file as a table of pyarrow.
+
+    Raises:
+        HarnessError: it is damaged.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        return parquet.read_table(file)
+    except (OSError, pa.ArrowException) as error:
+        reason = str(error).partition("\n")[0]
+        raise HarnessError(f"{source}: {file} is not a Parquet file that can be read: {reason}") from error
+
+
+def _cells(column: Any) -> Cells:
+    """A column of pyarrow: numbers, truths and times as float64, class labels and all else as texts."""
+    import pyarrow as pa
+
+    kind = column.type
+    if (
+        pa.types.is_boolean(kind)
+        or pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+    ):
+        return np.array([np.nan if one is None else float(one) for one in column.to_pylist()], dtype=np.float64)
+    return _values([one if one is None or isinstance(one, str) else str(one) for one in column.to_pylist()])
+
+
+def distinct(cells: Cells) -> Iterator[str]:
+    """What a column says, each once, sorted: numbers by size and in their shortest form, texts by letters."""
+    if cells.dtype != object:
+        yield from (f"{one:.15g}" for one in np.unique(cells[~np.isnan(cells)]))
+    else:
+        yield from sorted({str(one) for one in cells if one is not None})

@@ -1,0 +1,23 @@
+"""No network: for programs that bring their own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from harness.registry.cards import ModelCard
+from harness.trial.contracts import ModelRequest
+
+
+def build(request: ModelRequest[Any]) -> nn.Module:
+    """A module without parameters."""
+    return nn.Identity()
+
+
+CARD = ModelCard(
+    name="none",
+    target="build",
+    summary="no network: for programs that bring their own",
+    source="none: nothing is computed",
+)

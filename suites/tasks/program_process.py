@@ -1,0 +1,208 @@
+"""A program as a group of processes that ends as a whole: with its deadline, its limit of memory, and this process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Literal
+
+from harness.errors import HarnessError
+from suites.tasks.program_results import RecordReader
+
+POLL_SECONDS = 0.1
+MEMORY_SECONDS = 0.5
+KEPT_BYTES = 4 * 2**20
+"""Of what it prints: so much of the beginning and as much of the end."""
+LINE_CHARACTERS = 10_000
+LINES = 40
+GRACE_SECONDS = 5.0
+"""Between SIGTERM and SIGKILL at the deadline: time to write a checkpoint."""
+PATIENCE_SECONDS = 1.0
+"""For children that end with the program."""
+
+# Ends the group when this process is gone, however it went: a pipe closes with its last holder.
+_GUARD = "import os,sys;sys.stdin.buffer.read();os.killpg(int(sys.argv[1]),9)"
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A command line ready to run; ``deadline`` is of ``time.monotonic()``."""
+
+    words: tuple[str, ...]
+    folder: Path
+    variables: Mapping[str, str] = field(repr=False)
+    output: Path
+    deadline: float
+    memory_mb: float | None = None
+
+
+@dataclass(slots=True)
+class Ended:
+    """How it ended: its code (negative: a signal), why we ended it, what it left running, its last lines."""
+
+    code: int
+    cause: Literal["", "time", "memory"]
+    left: int
+    last: list[str]
+
+
+class _Output:
+    """Takes what a program prints: to a file of limited size, line by line to the reader, the last lines kept."""
+
+    def __init__(self, stream: IO[bytes], path: Path, reader: RecordReader) -> None:
+        self._stream, self._path, self._reader = stream, path, reader
+        self.last: deque[str] = deque(maxlen=LINES)
+        self._end: deque[bytes] = deque()
+        self._size = 0
+        self.thread = threading.Thread(target=self._pump, daemon=True)
+        self.thread.start()
+
+    def _pump(self) -> None:
+        rest = b""
+        with self._path.open("wb") as file:
+            written = 0
+            while chunk := self._stream.read1(65536):  # type: ignore[attr-defined]
+                if written < KEPT_BYTES:
+                    file.write(chunk)
+                    file.flush()
+                    written += len(chunk)
+                else:
+                    self._keep(chunk)
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    self._take(line)
+                if len(rest) > LINE_CHARACTERS:  # a line without end
+                    self._take(rest)
+                    rest = b""
+            if rest:
+                self._take(rest)
+            if self._end:
+                file.write(b"\n... what stood here was left out ...\n")
+                file.writelines(self._end)
+
+    def _keep(self, chunk: bytes) -> None:
+        self._end.append(chunk)
+        self._size += len(chunk)
+        while self._size > KEPT_BYTES:
+            self._size -= len(self._end.popleft())
+
+    def _take(self, line: bytes) -> None:
+        text = line[:LINE_CHARACTERS].decode("utf-8", "replace").rstrip("\r")
+        text = text.rpartition("\r")[2]  # of a progress bar the newest state
+        if text.strip():
+            self.last.append(text)
+            self._reader.printed(text)
+
+
+def run_program(program: Program, reader: RecordReader, beat: Callable[[int, float], None]) -> Ended:
+    """Run it to its end, or to ours; no process of it is left when this returns.
+
+    Raises:
+        HarnessError: it cannot be started.
+    """
+    try:
+        process = subprocess.Popen(
+            program.words, cwd=program.folder, env=program.variables, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise HarnessError(f"'{program.words[0]}' cannot be started in {program.folder}: {error.strerror}") from error
+    assert process.stdout is not None
+    guard = subprocess.Popen(
+        (sys.executable, "-S", "-E", "-c", _GUARD, str(process.pid)), stdin=subprocess.PIPE, start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    output = _Output(process.stdout, program.output, reader)
+    try:
+        cause = _watched(process, program, reader, beat)
+        left = _left(process.pid) if not cause else 0
+    finally:
+        _end_group(process.pid)
+        process.wait()
+        guard.kill()
+        guard.wait()
+    output.thread.join(timeout=GRACE_SECONDS)
+    return Ended(process.returncode, cause, left, list(output.last))
+
+
+def _watched(
+    process: subprocess.Popen[bytes], program: Program, reader: RecordReader, beat: Callable[[int, float], None]
+) -> Literal["", "time", "memory"]:  # fmt: skip
+    """Wait for its end; ends it where it is over time or memory."""
+    looked = 0.0
+    while True:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(POLL_SECONDS)
+            return ""
+        reader.look()
+        newest = reader.newest()
+        if newest is not None:
+            beat(*newest)
+        now = time.monotonic()
+        if now > program.deadline:
+            _signal_group(process.pid, signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_SECONDS)
+            return "time"
+        if program.memory_mb is not None and now - looked > MEMORY_SECONDS:
+            looked = now
+            if _memory_mb(process.pid) > program.memory_mb:
+                return "memory"
+
+
+def _signal_group(group: int, number: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
+
+
+def _end_group(group: int) -> None:
+    _signal_group(group, signal.SIGKILL)
+
+
+def _group(group: int) -> list[int]:
+    """The living processes of a group, by their entries in /proc; a zombie is none."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with suppress(OSError, ValueError, IndexError):
+                state, _, of_group = (entry / "stat").read_text().rpartition(") ")[2].split()[:3]
+                if int(of_group) == group and state != "Z":
+                    found.append(int(entry.name))
+    return found
+
+
+def _left(group: int) -> int:
+    """How many processes outlive the program; workers that are just ending get a moment."""
+    until = time.monotonic() + PATIENCE_SECONDS
+    while (left := _members(group)) and time.monotonic() < until:
+        time.sleep(0.05)
+    return left
+
+
+def _members(group: int) -> int:
+    """How many living processes a group has; where there is no /proc, whether there are any."""
+    if Path("/proc/self/stat").exists():
+        return len(_group(group))
+    try:
+        os.killpg(group, 0)
+    except (ProcessLookupError, PermissionError):
+        return 0
+    return 1
+
+
+def _memory_mb(group: int) -> float:
+    """Resident memory of the group in MiB; 0 where the platform does not say."""
+    pages = 0
+    for process in _group(group):
+        with suppress(OSError, ValueError, IndexError):
+            pages += int((Path("/proc") / str(process) / "statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20

@@ -1,0 +1,230 @@
+"""Tables: rows to a class or to a number, by a network that is trained or an estimator that is fitted once."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from harness.errors import HarnessError
+from harness.registry.cards import TaskCard
+from harness.trial.contracts import Evaluation, Probe, StepResult
+from harness.trial.data_parallel import Replicas, rows_of
+from harness.trial.options import option
+from suites.data.tables import TableData
+from suites.models.estimators import Estimator
+from suites.tasks.common import ShuffledTask
+from suites.tasks.prediction_scores import (
+    CLASS_SCORES,
+    NUMBER_SCORES,
+    class_evaluation,
+    frequencies,
+    with_trivial_numbers,
+)
+from suites.tasks.table_encoding import Encoding, class_numbers, classes_of, numbers_of
+
+LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {"squared": F.mse_loss, "absolute": F.l1_loss, "huber": F.huber_loss}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RowBatch:
+    """Features (B, F) and targets (B,): class numbers or standardised numbers."""
+
+    features: Tensor
+    targets: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TabularOptions:
+    """Options that both tasks on tables have."""
+
+    categories: int = option(50, "most frequent categories of a column that have a feature each", low=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TabularClassificationOptions(TabularOptions):
+    """Options of the task ``tabular-classification``."""
+
+    label_smoothing: float = option(0.0, "share of the target spread over all classes", low=0, high=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TabularRegressionOptions(TabularOptions):
+    """Options of the task ``tabular-regression``."""
+
+    loss: str = option("squared", "of the standardised target", choices=tuple(LOSSES))
+
+
+class Tabular(ShuffledTask):
+    """Rows of a table as features; an estimator is fitted in ``build`` and then only scored."""
+
+    options: Any
+    splits: dict[str, RowBatch]  # type: ignore[assignment]
+    targets: dict[str, np.ndarray]
+    least_batch: ClassVar[int] = 2
+
+    def build(self) -> nn.Module:
+        """Load the table, fit the encoding to its training rows, build the model; an estimator is fitted as well."""
+        self.data: TableData = self.context.load_data()
+        self.targets = self.read_targets()
+        encoding = Encoding.of(self.data.splits["train"], self.options.categories)
+        self.splits = {
+            name: TableBatches(
+                torch.tensor(encoding(split), device=self.device),
+                torch.tensor(self.taught(self.targets[name]), device=self.device),
+            )
+            for name, split in self.data.splits.items()
+        }
+        train = self.splits["train"]
+        self.model = self.context.build_model({"features": train.features.shape[1], **self.facts()}).to(self.device)
+        self.trains = not isinstance(self.model, Estimator)
+        if isinstance(self.model, Estimator):
+            # as scikit-learn's own users do, targets in their own unit: some estimators want them positive
+            self.model.fit(train.features.cpu().numpy(), self.targets["train"], self.recipe.threads)
+        else:
+            self.check_batch_size()
+        return self.model
+
+    @abstractmethod
+    def read_targets(self) -> dict[str, np.ndarray]:
+        """(N,) by split, as they are scored."""
+
+    @abstractmethod
+    def taught(self, targets: np.ndarray) -> np.ndarray:
+        """(N,) as they are learnt."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, int]:
+        """What a model is built for, beside the number of ``features``."""
+
+    def batches(self, epoch: int) -> Iterator[RowBatch]:
+        """Batches of a fresh permutation."""
+        train = self.splits["train"]
+        for places, _ in self.shuffled(epoch):
+            yield RowBatch(train.features[places], train.targets[places])
+
+    def share(self, batch: RowBatch, replicas: Replicas) -> RowBatch:
+        """Some of the rows."""
+        return rows_of(batch, self.recipe.batch_size, replicas.rows(self.recipe.batch_size))
+
+    def outputs(self, split: str) -> np.ndarray:
+        """What the model says of every row of a split, in order: (N, outputs)."""
+        parts = self.splits[split].features.split(self.recipe.eval_batch)
+        return torch.cat([self.model(part) for part in parts]).double().cpu().numpy()
+
+    def probe(self, model: nn.Module) -> Probe | None:
+        """Norms, angular updates and projected shares of a network's weights; an estimator has none."""
+        return super().probe(model) if self.trains else None
+
+
+@dataclass(frozen=True, slots=True)
+class TableBatches(RowBatch):
+    """All rows of a split."""
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+
+class TabularClassification(Tabular):
+    """Cross-entropy on the classes of a table's target column."""
+
+    card: ClassVar[TaskCard] = TaskCard(
+        name="tabular-classification",
+        target="TabularClassification",
+        summary="rows of a table to a class, scored by accuracy, balanced accuracy, log-loss and ROC-AUC",
+        slots=("optimizer",),
+        metrics=(*CLASS_SCORES, *(f"trivial.{name}" for name in CLASS_SCORES)),
+        reads=("table",),
+        options=TabularClassificationOptions,
+    )
+
+    options: TabularClassificationOptions
+
+    def read_targets(self) -> dict[str, np.ndarray]:
+        """Class numbers; a class that training lacks is refused where another split has it alone (HarnessError)."""
+        self.classes = classes_of(self.data)
+        targets = {name: class_numbers(split, self.classes) for name, split in self.data.splits.items()}
+        if len(np.unique(targets["train"])) < 2:
+            raise HarnessError(f"{self.data.path}: the training rows have one class of '{self.data.target}' alone")
+        self.prior = frequencies(targets["train"], len(self.classes))
+        return targets
+
+    def taught(self, targets: np.ndarray) -> np.ndarray:
+        """Class numbers."""
+        return targets
+
+    def facts(self) -> dict[str, int]:
+        """How many classes there are."""
+        return {"outputs": len(self.classes), "classes": len(self.classes)}
+
+    def training_step(self, batch: RowBatch, step: int) -> StepResult:
+        """Cross-entropy of one batch."""
+        smoothing = self.options.label_smoothing
+        return StepResult(F.cross_entropy(self.model(batch.features), batch.targets, label_smoothing=smoothing))
+
+    def scores(self, split: str) -> Evaluation:
+        """Scores and those of the trivial predictor; by row whether it was right and what it cost."""
+        probabilities = torch.tensor(self.outputs(split)).softmax(1).numpy()
+        items = self.data.splits[split].items
+        return class_evaluation(probabilities, self.targets[split], self.prior, items, self.classes)
+
+
+class TabularRegression(Tabular):
+    """A loss on the target, which is standardised by the training rows."""
+
+    card: ClassVar[TaskCard] = TaskCard(
+        name="tabular-regression",
+        target="TabularRegression",
+        summary="rows of a table to a number, scored by RMSE, MAE and R²",
+        slots=("optimizer",),
+        metrics=(*NUMBER_SCORES, *(f"trivial.{name}" for name in NUMBER_SCORES)),
+        reads=("table",),
+        options=TabularRegressionOptions,
+    )
+
+    options: TabularRegressionOptions
+
+    def read_targets(self) -> dict[str, np.ndarray]:
+        """The numbers; mean and deviation are those of the training rows."""
+        targets = {name: numbers_of(self.data, split) for name, split in self.data.splits.items()}
+        self.mean, self.deviation = float(targets["train"].mean()), float(targets["train"].std())
+        if self.deviation == 0:
+            raise HarnessError(f"{self.data.path}: '{self.data.target}' is {self.mean:g} in every training row")
+        return targets
+
+    def taught(self, targets: np.ndarray) -> np.ndarray:
+        """Standardised."""
+        return ((targets - self.mean) / self.deviation).astype(np.float32)
+
+    def facts(self) -> dict[str, int]:
+        """One number."""
+        return {"outputs": 1}
+
+    def training_step(self, batch: RowBatch, step: int) -> StepResult:
+        """The loss of one batch."""
+        return StepResult(LOSSES[self.options.loss](self.model(batch.features)[:, 0], batch.targets))
+
+    def scores(self, split: str) -> Evaluation:
+        """Scores and those of the training mean; by row the target, what was predicted, and how far it is off."""
+        predicted, targets = self.outputs(split)[:, 0], self.targets[split]
+        if self.trains:
+            predicted = predicted * self.deviation + self.mean
+        items = {
+            "item": self.data.splits[split].items,
+            "target": targets,
+            "predicted": predicted,
+            "absolute_error": np.abs(predicted - targets),
+        }
+        return Evaluation(with_trivial_numbers(predicted, targets, self.mean), items)
+
+
+CARDS = (TabularClassification.card, TabularRegression.card)

@@ -1,0 +1,149 @@
+"""Every section of docs/general-tasks.md: its data are made, its suite validates, runs and is judged."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness import registry
+from harness.cli.group import run_main
+from harness.suite import load_suite
+
+PAGE = Path(__file__).parents[2] / "docs" / "general-tasks.md"
+SECTION = re.compile(r"^## (.+?)\n(.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+
+
+def sections() -> dict[str, dict[str, str]]:
+    """The fenced blocks of each section by language."""
+    text = PAGE.read_text(encoding="utf-8")
+    return {title: dict(FENCE.findall(body)) for title, body in SECTION.findall(text)}
+
+
+TITLES = list(sections())
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HARNESS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def prepared(title: str, place: Path) -> Path:
+    """The section's data, and its suite file."""
+    blocks = sections()[title]
+    exec(compile(blocks["python"], f"{PAGE.name}: {title}", "exec"), {"__name__": "example"})
+    suite = place / blocks["yaml"].splitlines()[0].removeprefix("# ")
+    suite.write_text(blocks["yaml"], encoding="utf-8")
+    return suite
+
+
+def ran(suite: Path, capsys: pytest.CaptureFixture[str], *more: str) -> dict[str, Any]:
+    """What a run says of itself."""
+    capsys.readouterr()
+    code = run_main(["run", str(suite), "--executor", "inline", "--no-report", "--json", *more])
+    told = capsys.readouterr()
+    assert code == 0, told.err
+    (run,) = json.loads(told.out.splitlines()[-1])["runs"]
+    return run
+
+
+def scores(suite: Path, metric: str, capsys: pytest.CaptureFixture[str]) -> dict[str, list[float]]:
+    """The stored scores of a metric on test, by arm."""
+    capsys.readouterr()
+    wanted = (
+        "SELECT t.arm, r.value FROM trials t JOIN results r USING (trial_id) "
+        f"WHERE r.split = 'test' AND r.metric = '{metric}' ORDER BY t.arm, t.seed"
+    )
+    assert run_main(["query", wanted, "--format", "json"]) == 0
+    found: dict[str, list[float]] = {}
+    for row in json.loads(capsys.readouterr().out):
+        found.setdefault(row["arm"], []).append(row["value"])
+    return found
+
+
+def test_every_section_is_a_whole_example_of_twenty_lines_at_most() -> None:
+    for title, blocks in sections().items():
+        assert set(blocks) >= {"python", "yaml"}, title
+        assert 12 <= len(blocks["yaml"].splitlines()) <= 21, title
+        assert "compare:" in blocks["yaml"], title
+    assert len(TITLES) == 6
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_its_suite_runs_and_is_judged(title: str, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = prepared(title, place)
+    assert run_main(["validate", str(suite)]) == 0
+    loaded = load_suite(suite)
+    arms, seeds = len(loaded.model.arms), loaded.model.seeds.min
+    run = ran(suite, capsys)
+    assert run["counts"] == {"done": arms * seeds}
+    assert {verdict["claim_id"] for verdict in run["verdicts"]} == {claim.id for claim in loaded.model.claims}
+    assert all(verdict["n"] == seeds for verdict in run["verdicts"])
+    assert ran(suite, capsys)["reused"] == arms * seeds
+
+
+def test_the_tasks_models_and_layouts_of_the_page_exist_and_its_tasks_are_all_of_the_new_ones() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert set(re.findall(r"task: ([\w-]+)", text)) <= set(registry.entries("task"))
+    assert {"tabular-classification", "tabular-regression", "text-classification"} <= set(
+        re.findall(r"task: ([\w-]+)", text)
+    )
+    assert set(re.findall(r"model.name: ([\w-]+)", text)) <= set(registry.entries("model"))
+
+
+def test_estimators_take_no_step_and_every_arm_beats_the_trivial_predictor(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = prepared(TITLES[0], place)
+    ran(suite, capsys, "--seeds", "2")
+    found, trivial = (scores(suite, metric, capsys) for metric in ("accuracy", "trivial.accuracy"))
+    assert set(found) == {"logistic", "network", "forest"}
+    for arm, values in found.items():
+        assert len(values) == 2
+        assert min(values) > max(trivial[arm])
+    # the arms of a seed are tested on the same rows
+    assert trivial["logistic"] == trivial["network"] == trivial["forest"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("target: kind", "target: knid", r"table: .*cancer\.csv:1: no column 'knid' .*did you mean '"),
+        ("path: cancer.csv", "path: cancer.xlsx", r"pointed at .*cancer\.xlsx, which does not exist"),
+        ("target: kind", "target: mean radius", r""),
+        ("target: kind}", "target: kind, split: {tset: 0.1}}", r"split: no 'tset'; did you mean 'test'"),
+        ("name: linear", "name: bn-cnn", r""),
+    ],
+)
+def test_a_mistake_is_one_message_without_a_traceback(
+    old: str, new: str, expected: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = prepared(TITLES[0], place)
+    text = suite.read_text(encoding="utf-8")
+    assert old in text
+    suite.write_text(text.replace(old, new), encoding="utf-8")
+    capsys.readouterr()
+    code = run_main(["run", str(suite), "--executor", "inline", "--no-report", "--seeds", "1"])
+    told = capsys.readouterr()
+    assert code == (2 if expected else 1)
+    assert re.search(expected, told.err), told.err
+    assert "Traceback" not in told.err
+
+
+def test_weights_that_are_not_there_are_one_message_before_anything_runs(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    suite = prepared("Weights that are given", place)
+    (place / "data" / "given.safetensors").unlink()
+    capsys.readouterr()
+    assert run_main(["run", str(suite), "--executor", "inline", "--no-report"]) == 2
+    said = capsys.readouterr().err
+    assert re.search(r"the model 'fine-tuned' is pointed at .*given\.safetensors by 'weights'", said), said
+    assert len(said.splitlines()) == 1

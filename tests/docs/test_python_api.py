@@ -1,0 +1,99 @@
+"""The page about Python, the page about the store and the notebook: every example is run as it stands.
+
+No Jupyter is needed: the notebook's cells run one after another in this process, the last expression of each is its
+output, and what was committed as such must still come out.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tree_support import ROOT, blocks
+
+from harness.cli.group import run_main
+
+BOOK = ROOT / "docs" / "notebook.ipynb"
+NUMBER = re.compile(r"-?\d+\.\d+")
+"""Of a training; another version of a library may give others."""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def cells() -> Iterator[dict[str, Any]]:
+    for cell in json.loads(BOOK.read_text(encoding="utf-8"))["cells"]:
+        if cell["cell_type"] == "code":
+            yield cell
+
+
+def run_cell(source: str, names: dict[str, Any]) -> tuple[str, str]:
+    """What a cell prints, and its last expression as text; '' where it ends with a statement."""
+    tree = ast.parse(source)
+    last = tree.body.pop() if isinstance(tree.body[-1], ast.Expr) else None
+    said, value = io.StringIO(), None
+    with contextlib.redirect_stdout(said):
+        exec(compile(tree, "<cell>", "exec"), names)
+        if isinstance(last, ast.Expr):
+            value = eval(compile(ast.Expression(last.value), "<cell>", "eval"), names)
+    return said.getvalue(), "" if value is None else repr(value)
+
+
+def committed(cell: dict[str, Any]) -> tuple[str, str]:
+    """The outputs that stand in the file."""
+    printed = "".join("".join(one["text"]) for one in cell["outputs"] if one["output_type"] == "stream")
+    shown = ("".join(one["data"]["text/plain"]) for one in cell["outputs"] if one["output_type"] == "execute_result")
+    return printed, "".join(shown)
+
+
+def test_the_notebook_gives_what_stands_in_it(place: Path) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for number, cell in enumerate(cells()):
+        found = run_cell("".join(cell["source"]), names)
+        for now, then in zip(found, committed(cell), strict=True):
+            assert re.sub(r"\s+", " ", NUMBER.sub("#", now)) == re.sub(r"\s+", " ", NUMBER.sub("#", then)), number
+
+
+def test_the_notebook_is_whole_and_small() -> None:
+    book = json.loads(BOOK.read_text(encoding="utf-8"))
+    assert (book["nbformat"], book["nbformat_minor"]) == (4, 5)
+    assert len({cell["id"] for cell in book["cells"]}) == len(book["cells"])
+    assert BOOK.stat().st_size < 50_000
+    source = "".join("".join(cell["source"]) for cell in cells())
+    for name in ("harness.judge(", "harness.Suite.", "harness.run(", "harness.open("):
+        assert name in source
+
+
+def test_the_examples_of_the_page_run(place: Path) -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    parts = blocks("docs/python-api.md", "python")
+    assert len(parts) == 4
+    for text in parts:
+        run_cell(text, names)
+    assert names["ran"].record["reused"] == 0
+    assert names["stored"]["trials"].tolist() == [6]
+
+
+def test_the_commands_of_the_page_about_the_store_run(
+    place: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (text,) = blocks("docs/store.md", "sh")
+    tiny.write_text(re.sub(r"\bbase\b", "adam", tiny.read_text()), encoding="utf-8")
+    assert run_main(["run", str(tiny), "--executor", "inline", "--no-report", "--no-tuned", "--json"]) == 0
+    lines = text.strip().splitlines()
+    assert len(lines) == 7
+    for line in lines:
+        capsys.readouterr()
+        assert run_main(shlex.split(line, comments=True)[1:]) == 0, line
+        assert capsys.readouterr().out, line

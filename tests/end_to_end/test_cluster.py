@@ -1,0 +1,217 @@
+"""Two Ray nodes on this machine, with logical GPUs: trials spread, a node dies, joins late, or has other code."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.store import open_reader
+
+ROOT = Path(__file__).resolve().parents[2]
+TOKEN = "a" * 64
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+class Cluster:
+    """Nodes as ``ray start`` makes them, each a group of processes."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.nodes: list[subprocess.Popen[bytes]] = []
+        self.environment = {
+            **os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "PYTHONPATH": str(ROOT),
+            "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_health_check_period_ms": "500",
+            "RAY_health_check_failure_threshold": "4",
+        }  # fmt: skip
+
+    def add(self, gpus: int = 1, **environment: str) -> subprocess.Popen[bytes]:
+        """The head first, then others; it is there when this returns."""
+        head = ["--head", "--port", str(self.port), "--include-dashboard=false", "--temp-dir", str(self.folder / "ray")]
+        where = ["--address", f"127.0.0.1:{self.port}"] if self.nodes else head
+        size = ["--num-cpus", "1", "--num-gpus", str(gpus), "--object-store-memory", str(100 * 2**20)]
+        node = subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", *where, *size, "--node-ip-address", "127.0.0.1",
+             "--block"],
+            env={**self.environment, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
+        self.nodes.append(node)
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not self._has_raylet(node):
+            assert node.poll() is None, "the node did not start"
+            time.sleep(0.2)
+        time.sleep(3)
+        return node
+
+    def _has_raylet(self, node: subprocess.Popen[bytes]) -> bool:
+        with contextlib.suppress(psutil.Error):
+            return any("raylet" in one.name() for one in psutil.Process(node.pid).children(recursive=True))
+        return False
+
+    def kill(self, node: subprocess.Popen[bytes]) -> None:
+        """Everything of a node at once, as when its power goes."""
+        with contextlib.suppress(psutil.Error):
+            for one in [*psutil.Process(node.pid).children(recursive=True), psutil.Process(node.pid)]:
+                with contextlib.suppress(psutil.Error):
+                    one.kill()
+        node.wait()
+
+    def run(self, suite: Path, database: Path, *more: str) -> subprocess.Popen[str]:
+        """``harness run`` on it."""
+        command = [sys.executable, "-m", "harness", "run", str(suite), "--no-report", "--quiet", "--db", str(database)]
+        return subprocess.Popen(
+            [*command, "--address", f"127.0.0.1:{self.port}", *more], cwd=suite.parent, env=self.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    folder = Path(tempfile.mkdtemp(prefix="hc"))  # sockets below it have short names only
+    made = Cluster(folder)
+    try:
+        yield made
+    finally:
+        for node in reversed(made.nodes):
+            made.kill(node)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def slow(tiny: Path) -> Path:
+    """Twelve trials of about a second."""
+    text = tiny.read_text().replace("own_sd: 0.3}", "own_sd: 0.3, step_seconds: 0.05}")
+    tiny.write_text(text.replace("seeds: {min: 3", "seeds: {min: 6"))
+    return tiny
+
+
+def numbers(database: Path) -> dict[tuple[str, str, str], float]:
+    with open_reader(database) as reader:
+        return {row[:3]: row[3] for row in reader.query("SELECT trial_id, split, metric, value FROM results").rows}
+
+
+def nodes_of(database: Path) -> set[str]:
+    with open_reader(database) as reader:
+        return {node for (node,) in reader.query("SELECT DISTINCT node FROM trials WHERE status = 'done'").rows}
+
+
+def done_in(database: Path) -> int:
+    with contextlib.suppress(Exception), open_reader(database) as reader:
+        return int(reader.query("SELECT count(*) FROM trials WHERE status = 'done'").rows[0][0])
+    return 0
+
+
+def until(true: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "it took too long"
+        time.sleep(0.2)
+
+
+def ended(process: subprocess.Popen[str], code: int = 0) -> str:
+    out, err = process.communicate(timeout=240)
+    assert process.returncode == code, out + err
+    return out + err
+
+
+def test_trials_spread_a_node_dies_and_one_joins_late(cluster: Cluster, slow: Path, tmp_path: Path) -> None:
+    """Numbers are those of one machine throughout; a killed node costs its unfinished trials an attempt."""
+    alone = subprocess.run(
+        [sys.executable, "-m", "harness", "run", str(slow), "--no-report", "--quiet", "--executor", "inline", "--db",
+         str(tmp_path / "alone.duckdb")], check=False, env=cluster.environment)  # fmt: skip
+    assert alone.returncode == 0
+    expected = numbers(tmp_path / "alone.duckdb")
+    cluster.add()
+    second = cluster.add()
+
+    both = tmp_path / "both.duckdb"
+    ended(cluster.run(slow, both))
+    assert numbers(both) == expected
+    assert len(nodes_of(both)) == 2
+
+    dying = tmp_path / "dying.duckdb"
+    process = cluster.run(slow, dying)
+    until(lambda: done_in(dying) >= 2)
+    cluster.kill(second)
+    ended(process)
+    assert numbers(dying) == expected
+
+    late = tmp_path / "late.duckdb"
+    process = cluster.run(slow, late)
+    until(lambda: done_in(late) >= 1)
+    cluster.add()
+    ended(process)
+    assert numbers(late) == expected
+    assert len(nodes_of(late)) == 2
+
+
+def test_each_trial_sees_its_own_gpu(cluster: Cluster, tmp_path: Path) -> None:
+    (tmp_path / "gpu.py").write_text(
+        "import os, time\nfrom harness.client import log\ntime.sleep(0.5)\n"
+        "log(device=int(os.environ['CUDA_VISIBLE_DEVICES']))\n"
+    )
+    suite = tmp_path / "gpus.yaml"
+    suite.write_text(
+        "suite: gpus\narms: {a: {values: {x: 1}}, b: {values: {x: 2}}}\nbenchmarks:\n  one:\n"
+        "    command: [python, gpu.py, '{arm.x}']\n    metrics: {device: {unit: number, better: higher}}\n"
+        "compare: [{arm: a, against: [b], metric: device}]\n"
+    )
+    cluster.add(gpus=2)
+    cluster.add(gpus=1)
+    ended(cluster.run(suite, tmp_path / "gpus.duckdb", "--seeds", "4"))
+    assert set(numbers(tmp_path / "gpus.duckdb").values()) <= {0.0, 1.0}
+
+
+def test_a_node_with_other_code_is_refused(cluster: Cluster, slow: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    for package in ("harness", "methods", "suites", "reports"):
+        shutil.copytree(ROOT / package, other / package, ignore=shutil.ignore_patterns("__pycache__"))
+    with (other / "methods" / "optimizers" / "sgd.py").open("a", encoding="utf-8") as file:
+        file.write("\nEDITED = True\n")
+    cluster.add()
+    cluster.add(PYTHONPATH=str(other))
+    told = ended(cluster.run(slow, tmp_path / "h.duckdb"), code=2)
+    assert "are other code than here; install the same version on it" in told
+    assert "Traceback" not in told
+    assert done_in(tmp_path / "h.duckdb") == 0
+
+
+def test_a_plain_run_leaves_a_ray_that_runs_here_alone(cluster: Cluster, slow: Path, tmp_path: Path) -> None:
+    head = cluster.add()
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", str(slow), "--no-report", "--quiet", "--db",
+         str(tmp_path / "h.duckdb")],
+        env={**cluster.environment, "RAY_ADDRESS": f"127.0.0.1:{cluster.port}"}, capture_output=True, text=True,
+        timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert head.poll() is None
+    assert len(numbers(tmp_path / "h.duckdb")) > 0
+
+
+def test_ray_without_authentication_is_refused(slow: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "run", str(slow), "--db", str(tmp_path / "h.duckdb")],
+        env={**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "RAY_AUTH_MODE=disabled" in done.stderr

@@ -1,0 +1,268 @@
+"""``harness tag``, ``forget``, ``run --force`` and ``run --scratch`` as a person types them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.cli.group import run_main
+from harness.plan.planning import Selection, make_plan
+from harness.store import TABLES, Owner, check, open_reader, rebuild
+from harness.store.events import OutcomeEvent, PlannedEvent
+from harness.store.outcome import Outcome
+from harness.suite import load_suite
+from harness.trial.result import Score
+from harness.vocabulary import Status
+from reports.data.suite_results import gather
+
+INLINE = ("--executor", "inline", "--no-report", "--no-tuned")
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
+    """The store of two runs of the suite, the second with a seed more."""
+    folder = tmp_path_factory.mktemp("ran")
+    (folder / "tiny.yaml").write_text(tiny_text, encoding="utf-8")
+    for seeds in ("3", "4"):
+        database = str(folder / "results" / "harness.duckdb")
+        assert run_main(["run", str(folder / "tiny.yaml"), *INLINE, "--seeds", seeds, "--db", database, "--json"]) == 0
+    return folder
+
+
+@pytest.fixture
+def store(ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it as the default database, in the working folder."""
+    shutil.copytree(ran, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "results" / "harness.duckdb"
+
+
+def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert run_main(list(arguments)) == 0, capsys.readouterr().err
+    return capsys.readouterr().out
+
+
+def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    return json.loads(call(capsys, *arguments, "--json"))
+
+
+def dump(database: Path) -> dict[str, list[str]]:
+    with open_reader(database, consistent=True) as reader:
+        tables = (table for table in TABLES if table not in ("ingested", "forgettings"))
+        return {table: sorted(map(repr, reader.query(f"FROM {table}").rows)) for table in tables}
+
+
+def test_a_forgotten_trial_counts_as_not_stored(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = dump(store)
+    said = call(capsys, "forget", "--arm", "better", "--seed", "1", "--reason", "another file on that node")
+    assert "tiny-better (tiny) now says 'not run'" in said
+    assert "1 trial forgotten; 'harness forget --undo " in said
+    plan = told(capsys, "plan", "tiny.yaml", "--seeds", "4")
+    assert (plan["trials"], plan["reused"]) == (8, 7)
+    assert len(told(capsys, "list", "trials")) == 7
+    assert told(capsys, "list", "runs")[0]["trials"] == 5
+    (count,) = json.loads(call(capsys, "query", "SELECT count(*) AS n FROM results", "--format", "json"))
+    assert count["n"] == 7 * len(before["results"]) // 8
+    with open_reader(store) as reader:
+        (verdict,) = reader.verdicts(suite="tiny")
+    assert (verdict["verdict"], verdict["n"], verdict["difference"]) == ("not run", 0, None)
+    assert "1 trial of this verdict was forgotten" in verdict["design"]["reason"]
+    assert "look" not in verdict["design"]
+    assert check(store) == []
+    now = dump(store)
+    rebuild(store)
+    assert dump(store) == now
+    (held,) = told(capsys, "forget", "--list")
+    assert (held["trials"], held["reason"]) == (1, "another file on that node")
+    assert "1 trial of" in call(capsys, "forget", "--undo", "latest")
+    assert dump(store) == before
+    assert told(capsys, "plan", "tiny.yaml", "--seeds", "4")["reused"] == 8
+
+
+def test_pages_and_judge_do_not_see_it(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, "forget", "--arm", "better", "--seed", "1")
+    (judged,) = json.loads(call(capsys, "claims", "tiny.yaml", "--format", "json"))
+    assert (judged["verdicts"][0]["n"], judged["verdicts"][0]["design"]["missing"]) == (3, 1)
+    suite = load_suite("tiny.yaml")
+    with open_reader(store, consistent=True) as reader:
+        ((gone,),) = reader.query("SELECT trial_id FROM forgotten.trials").rows
+        shown = gather(reader, suite, make_plan(suite, Selection(seeds=(0, 1, 2, 3))))
+    assert [link.trial_id for link in shown.absent()] == [gone]
+    for _ in range(2):
+        done = told(capsys, "run", "tiny.yaml", *INLINE, "--seeds", "4")["runs"][0]
+    assert done["reused"] == 8
+    undone = told(capsys, "forget", "--undo", "latest")
+    assert (undone["trials"], undone["ran_again"]) == ([], [gone])
+
+
+def test_a_dry_run_and_a_wrong_name_change_nothing(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = dump(store)
+    found = told(capsys, "forget", "--suite", "tiny", "--dry-run")
+    assert (len(found["trials"]), found["forget_id"]) == (8, None)
+    assert [one["claim_id"] for one in found["verdicts"]] == ["tiny-better"]
+    for arguments, message in (
+        ([], "say which trials"),
+        (["--arm", "bettter"], "did you mean 'better'"),
+        (["--benchmark", "unknown"], "did you mean 'known'"),
+        (["zzz"], "no trial begins with 'zzz'"),
+        (["--run", "nothing"], "no run begins with 'nothing'"),
+        (["--arm", "better", "--seed", "77"], "no ended trial fits"),
+        (["--undo", "latest"], "nothing was forgotten under 'latest'"),
+        (["--undo", "latest", "--arm", "better"], "stand alone"),
+    ):
+        assert run_main(["forget", *arguments]) == 2
+        said = capsys.readouterr().err
+        assert message in said
+        assert len(said.splitlines()) == 1
+    assert dump(store) == before
+
+
+def test_of_a_run_what_it_ran_itself(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call(capsys, "tag", "latest", "fourth")
+    found = told(capsys, "forget", "--run", "fourth")
+    assert sorted((one["arm"], one["seed"]) for one in found["trials"]) == [("base", 3), ("better", 3)]
+    assert run_main(["forget", "--undo", found["forget_id"]]) == 0
+    assert run_main(["forget", "--undo", found["forget_id"]]) == 2
+    assert "was undone already" in capsys.readouterr().err
+
+
+def test_files_of_a_forgotten_trial_wait_beside(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_reader(store) as reader:
+        ((trial,), *_) = reader.query("SELECT trial_id FROM trials WHERE arm = 'base' ORDER BY seed").rows
+    folder = store.parent / "artifacts" / trial
+    folder.mkdir(parents=True)
+    (folder / "state").write_text("of the first time")
+    call(capsys, "forget", trial[:12])
+    assert not folder.exists(), "what runs again must not go on from it"
+    folder.mkdir()
+    (folder / "state").write_text("of a run that did not end")
+    call(capsys, "forget", "--undo", "latest")
+    assert (folder / "state").read_text() == "of the first time"
+    assert [path.name for path in folder.parent.iterdir()] == [trial]
+
+
+def test_tags(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, second = (row["run_id"] for row in told(capsys, "list", "runs"))
+    assert call(capsys, "tag", first, "camera-ready", "base").strip() == f"{first}: base camera-ready"
+    call(capsys, "tag", second, "base")
+    assert [row["tags"] for row in told(capsys, "list", "runs")] == ["base camera-ready", "base"]
+    assert call(capsys, "tag", "camera-ready").strip() == f"{first}: base camera-ready"
+    call(capsys, "tag", "camera-ready", "base", "--remove")
+    assert [row["tags"] for row in told(capsys, "list", "runs")] == ["camera-ready", "base"]
+    call(capsys, "tag", first, "base")
+    for arguments, message in (
+        (["nothing", "x"], "no run begins with 'nothing'"),
+        (["base", "x"], "2 runs have the tag 'base'"),
+        ([first, "two words"], "'two words' is no tag"),
+        ([first, "latest"], "'latest' is no tag"),
+        ([first, "camera", "--remove"], "did you mean 'camera-ready'"),
+    ):
+        assert run_main(["tag", *arguments]) == 2
+        assert message in capsys.readouterr().err
+
+
+def with_a_wrong_number(database: Path, suite: Path) -> str:
+    """What a node with another file might have stored: one trial of the plan, with a number that is not its own."""
+    plan = make_plan(load_suite(suite), Selection(seeds=(0, 1, 2)))
+    trial = next(one for one in plan.trials if (one.arm, one.seed) == ("better", 0))
+    row = {
+        "trial_id": trial.trial_id,
+        "suite": "tiny",
+        "benchmark": "known",
+        "arm": "better",
+        "seed": 0,
+        "scale": "mini",
+    }
+    links = [{"trial_id": trial.trial_id, "benchmark": "known", "arm": "better"}]
+    wrong = Outcome(trial.trial_id, Status.DONE, results=(Score("test", "score", 999.0),))
+    with Owner(database, "elsewhere") as owner:
+        owner.record(PlannedEvent("elsewhere", [row], links))
+        owner.record(OutcomeEvent(wrong, "elsewhere"))
+    return trial.trial_id
+
+
+def test_a_forced_run_replaces_and_says_what_differs(
+    tiny: Path, database: Path, ran: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trial = with_a_wrong_number(database, tiny)
+    assert told(capsys, "run", str(tiny), *INLINE)["runs"][0]["reused"] == 1
+    assert run_main(["run", str(tiny), *INLINE, "--force"]) == 0
+    said = capsys.readouterr().err
+    assert "differs: known/better/0: test.distance none → " in said
+    assert "test.score 999 → 5" in said
+    assert "6 stored trials ran again (--force): 5 gave the same numbers" in said
+    with open_reader(database) as reader, open_reader(ran / "results" / "harness.duckdb") as other:
+        sql = "SELECT metric, value FROM results WHERE trial_id = ? ORDER BY ALL"
+        assert reader.query(sql, [trial]).rows == other.query(sql, [trial]).rows
+        (verdict,) = reader.verdicts(suite="tiny")
+        told_events = reader.query("SELECT count(*) FROM events WHERE kind = 'replaced'").rows
+    assert (verdict["verdict"], told_events) == ("direction confirmed", [(6,)])
+    lines = b"".join(gzip.decompress(path.read_bytes()) for path in database.parent.rglob("*.jsonl.gz"))
+    assert b'"value":999.0' in lines, "the journal keeps what was replaced"
+    assert check(database) == []
+    assert told(capsys, "run", str(tiny), "--no-tuned", "--force", "--dry-run")["reused"] == 0
+    again = told(capsys, "run", str(tiny), *INLINE, "--force")["runs"][0]
+    assert [(one["equal"], one["replaced"]) for one in again["replaced"]] == [(True, True)] * 6
+    assert told(capsys, "run", str(tiny), *INLINE)["runs"][0]["reused"] == 6
+
+
+def test_a_forced_trial_that_does_not_end_leaves_what_is_stored(
+    store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = dump(store)
+    arguments = [
+        "run",
+        "tiny.yaml",
+        *INLINE,
+        "--seeds",
+        "4",
+        "--arm",
+        "base",
+        "--force",
+        "--set",
+        "timeout_seconds=1e-6",
+    ]
+    assert run_main(arguments) == 1
+    said = capsys.readouterr().err
+    assert "kept: known/base/0: ended as timeout this time; its stored result (done) stays" in said
+    after = dump(store)
+    for table in ("trials", "results", "metrics", "artifacts"):
+        assert after[table] == before[table]
+    assert not list(store.parent.rglob("*.again"))
+
+
+def test_a_scratch_run_leaves_nothing(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    monkeypatch.chdir(tmp_path)
+    assert (
+        run_main(["run", str(tiny), "--executor", "inline", "--no-tuned", "--seeds", "2", "--scratch", "--quiet"]) == 0
+    )
+    done = capsys.readouterr()
+    assert "tiny-better" in done.out
+    assert f"nothing is stored; {temporary}/harness-scratch-" in done.err
+    assert not list(temporary.glob("harness-scratch-*"))
+    assert not (tmp_path / "results").exists()
+    assert run_main(["run", str(tiny), *INLINE, "--seeds", "2", "--scratch", "--keep"]) == 0
+    (kept,) = temporary.glob("harness-scratch-*")
+    assert f"{kept} stays" in capsys.readouterr().err
+    assert (kept / "harness.duckdb").is_file()
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [(["--scratch", "--db", "x.duckdb"], "--scratch touches no store"), (["--keep"], "--keep is of --scratch")],
+)
+def test_options_that_contradict(tiny: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_main(["run", str(tiny), *more]) == 2
+    assert message in capsys.readouterr().err

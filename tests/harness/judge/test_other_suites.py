@@ -1,0 +1,92 @@
+"""What another suite stored on the same database never changes a verdict, not even under the same claim id."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from judge_support import WHEN, World, around, binding, fact, flat, record_verdicts, write_suite
+
+from harness.judge import VerdictRow, claim_rows, judge
+from harness.store import Owner, open_reader
+from harness.store.events import ClaimsEvent
+from harness.suite import load_suite
+
+
+def world(folder: Path, name: str, seeds: int, **changes: Any) -> World:
+    """A suite called ``name`` whose claim ``c`` is that ours is above base, with ``seeds`` seeds."""
+    folder.mkdir()
+    gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": changes.pop("threshold", 0.9)}
+    suite = write_suite(folder, [fact("c", **changes)], [binding("c", primary=True, mechanism=gate)])
+    text = suite.path.read_text().replace("known", name)
+    suite.path.write_text(text if name == "known" else text.replace("level: 50", "level: 51"), encoding="utf-8")
+    scores = {("a", "ours"): around(2.0, 0.5, seeds), ("a", "base"): flat(seeds)}
+    return World(load_suite(suite.path), scores, mechanisms={("a", "ours"): {"mechanism.share": 0.95}})
+
+
+def judged(one: World, database: Path, hours: int) -> VerdictRow:
+    with open_reader(database) as reader:
+        judgement = judge(one.suite, one.plan, reader, judged_at=WHEN + timedelta(hours=hours))
+    record_verdicts(database, one.suite, one.scale, judgement)
+    with Owner(database) as owner:
+        owner.record(ClaimsEvent(one.suite.name, claim_rows(one.suite)))
+    return judgement.verdicts[0]
+
+
+def test_a_claim_of_the_same_id_in_another_suite_is_no_earlier_look(tmp_path: Path) -> None:
+    other, own = world(tmp_path / "o", "other", 8), world(tmp_path / "k", "known", 5)
+    alone, shared = tmp_path / "alone.duckdb", tmp_path / "shared.duckdb"
+    own.store(alone)
+    other.store(shared)
+    own.store(shared)
+    first = judged(other, shared, 0)
+    expected, found = judged(own, alone, 1), judged(own, shared, 1)
+    assert first.n == 8
+    assert (found.n, found.sequential, found.design["looks"]) == (5, False, 1)
+    assert "changed" not in found.design
+    assert found.columns() == expected.columns()
+    again = judged(other, shared, 2)
+    assert (again.sequential, again.adjusted_p) == (first.sequential, first.adjusted_p)
+
+
+def test_gates_and_newest_verdicts_are_of_their_suite(tmp_path: Path, database: Path) -> None:
+    from reports.data import sql
+
+    own, other = world(tmp_path / "k", "known", 5), world(tmp_path / "o", "other", 8, threshold=0.99)
+    for one in (own, other):
+        one.store(database)
+    judged(own, database, 0)
+    judged(other, database, 1)
+    with open_reader(database) as reader:
+        told = {suite: reader.query(sql.verdicts_of(suite, "mini")).dicts() for suite in ("known", "other")}
+        gates = {suite: reader.query(sql.gates_of(suite, "mini")).dicts() for suite in ("known", "other")}
+        sides = {suite: reader.query(sql.sides_of(suite, "mini")).dicts() for suite in ("known", "other")}
+        page = {
+            suite: reader.query(sql.verdict("c", "mini", "published", suite)).dicts() for suite in ("known", "other")
+        }
+        newest = {row["suite"]: row["n"] for row in reader.verdicts(["c"], "mini")}
+    assert {suite: [row["n"] for row in rows] for suite, rows in told.items()} == {"known": [5], "other": [8]}
+    assert {suite: [row["n"] for row in rows] for suite, rows in page.items()} == {"known": [5], "other": [8]}
+    assert {suite: [row["passed"] for row in rows] for suite, rows in gates.items()} == {
+        "known": [True],
+        "other": [False],
+    }
+    assert {suite: len(rows) for suite, rows in sides.items()} == {"known": 10, "other": 16}
+    assert newest == {"known": 5, "other": 8}
+
+
+@pytest.mark.parametrize("status", ["failed", "diverged", "done"])
+def test_trials_of_another_suites_cells_of_the_same_names_are_not_looked_at(tmp_path: Path, status: str) -> None:
+    """Other content under the same suite, benchmark, arm and seed: what another recipe of ``--set`` stores."""
+    own, folder = world(tmp_path / "k", "known", 5), tmp_path / "o"
+    other = world(folder, "known", 5)
+    other.suite.path.write_text(other.suite.path.read_text().replace("level: 50", "level: 51"), encoding="utf-8")
+    value = -100.0 if status == "done" else status
+    bad = World(load_suite(other.suite.path), {("a", "ours"): [value] * 5, ("a", "base"): flat(5)})
+    alone, shared = tmp_path / "alone.duckdb", tmp_path / "shared.duckdb"
+    own.store(alone)
+    bad.store(shared)
+    own.store(shared)
+    assert judged(own, shared, 0).columns() == judged(own, alone, 0).columns()

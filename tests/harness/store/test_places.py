@@ -1,0 +1,107 @@
+"""What stands where a store should be and is none is refused with its name, before anything is made beside it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.store import Owner, StoreError, StorePaths, open_reader
+from harness.store.journal import segments
+from harness.store.rebuild import check, rebuild
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_file(path: Path) -> None:
+    path.write_text("x")
+
+
+def a_loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
+USES: dict[str, Callable[[Path], object]] = {
+    "write": lambda path: Owner(path).open(),
+    "read": lambda path: open_reader(path).query("SELECT 1"),
+    "check": check,
+    "rebuild": rebuild,
+}
+ODD: dict[str, tuple[str, Callable[[Path], None], str]] = {
+    "a pipe as database": ("", a_pipe, "is a pipe, where a file is expected"),
+    "a folder as database": ("", a_folder, "is a folder, where a file is expected"),
+    "a loop of links": ("", a_loop, "cannot be a database"),
+    "a text as database": ("", a_file, "is not a DuckDB database"),
+    "a folder as lock": (".lock", a_folder, "is a folder, where a file is expected"),
+    "a pipe as lock": (".lock-wait", a_pipe, "is a pipe, where a file is expected"),
+    "a folder as log": (".wal", a_folder, "is a folder, where a file is expected"),
+    "a file as journal": (".journal", a_file, "where the journal's folder is expected"),
+}
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("odd", ODD)
+def test_what_is_no_store_is_refused(odd: str, use: str, tmp_path: Path) -> None:
+    suffix, make, told = ODD[odd]
+    database = tmp_path / "h.duckdb"
+    if suffix:
+        Owner(database).open().close()
+        place = database.with_name(database.name + suffix)
+        if place.is_dir():
+            place.rename(tmp_path / "aside")
+        place.unlink(missing_ok=True)
+        make(place)
+    else:
+        make(database)
+    before = sorted(path.name for path in tmp_path.iterdir())
+    with pytest.raises(StoreError, match=told):
+        USES[use](database)
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+@pytest.mark.timeout(20)
+def test_what_is_no_segment_is_passed_over(tmp_path: Path) -> None:
+    database = tmp_path / "h.duckdb"
+    Owner(database).open().close()
+    journal = StorePaths.of(database).journal
+    known = segments(journal)
+    os.mkfifo(journal / "pipe.jsonl")
+    (journal / "folder.jsonl.gz").mkdir()
+    assert segments(journal) == known
+    assert check(database) == []
+
+
+def test_a_file_system_without_locks_is_refused_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_locks(descriptor: int, mode: int) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(StoreError, match=r"does not lock files \(No locks available\).*a disk of this machine"):
+        Owner(tmp_path / "h.duckdb").open()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_cannot_be_written_can_be_read(tmp_path: Path) -> None:
+    database = tmp_path / "store" / "h.duckdb"
+    Owner(database).open().close()
+    for path in (*database.parent.glob("h.duckdb*"), database.parent):
+        path.chmod(0o555)
+    try:
+        with open_reader(database) as reader:
+            assert reader.query("SELECT 1").rows == [(1,)]
+        with pytest.raises(StoreError, match="cannot be written"):
+            Owner(database).open()
+    finally:
+        database.parent.chmod(0o755)

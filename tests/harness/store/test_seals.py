@@ -1,0 +1,168 @@
+"""A flipped byte anywhere in a journal is told and its line set aside; nothing that was not written is folded in."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from store_support import outcome, planned
+
+from harness.store import Owner, StoreError, StorePaths
+from harness.store.encoding import encode
+from harness.store.events import LogEvent
+from harness.store.journal import Journal, Segment, segments
+from harness.store.rebuild import check, rebuild
+from harness.store.schema import connect
+
+TRIALS = tuple(f"{number:064x}" for number in range(12))
+
+
+def rows(paths: StorePaths, sql: str) -> list[tuple[Any, ...]]:
+    with contextlib.closing(connect(paths.database, read_only=True)) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def written(folder: Path) -> Path:
+    journal = Journal(folder, "s")
+    for number in range(20):
+        journal.append(LogEvent("note", {"number": number, "text": 'é😀 \\ "quoted"'}))
+    journal.close()
+    return journal.path
+
+
+def numbers(folder: Path) -> list[int]:
+    return [line.content["detail"]["number"] for each in segments(folder) for line in each.lines() if line.content]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    return written(tmp_path_factory.mktemp("whole")).read_bytes()
+
+
+@given(data=st.data())
+def test_no_flip_passes(whole: bytes, tmp_path_factory: pytest.TempPathFactory, data: Any) -> None:
+    place = data.draw(st.integers(0, len(whole) - 1))
+    byte = data.draw(st.integers(0, 255).filter(lambda value: value != whole[place]))
+    folder = tmp_path_factory.mktemp("flip")
+    (folder / "a-s.jsonl").write_bytes(whole[:place] + bytes([byte]) + whole[place + 1 :])
+    (segment,) = segments(folder)
+    lines = list(segment.lines())
+    found = [line.content["detail"] for line in lines if line.content]
+    assert all(one == {"number": one["number"], "text": 'é😀 \\ "quoted"'} for one in found)
+    assert len(found) in (18, 19)  # a damaged end of line takes the next line with it
+    assert any(line.content is None or line.missing for line in lines)
+
+
+def test_a_line_that_is_gone_leaves_a_gap(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:5] + lines[8:]))
+    (segment,) = segments(tmp_path)
+    assert [(place, line.missing) for place, line in enumerate(segment.lines()) if line.missing] == [(5, 3)]
+    assert numbers(tmp_path) == [0, 1, 2, 3, 4, *range(8, 20)]
+
+
+def test_segments_of_earlier_versions_are_read_as_they_are(tmp_path: Path) -> None:
+    lines = [{"v": 1, "kind": "event", "event_kind": "note", "detail": {"number": number}} for number in range(3)]
+    (tmp_path / "20260101T000000.000000Z-old-ab12.jsonl").write_bytes(b"".join(encode(line) for line in lines))
+    assert numbers(tmp_path) == [0, 1, 2]
+
+
+def test_a_seal_is_plain_json_at_the_end_of_its_line(tmp_path: Path) -> None:
+    first = written(tmp_path).read_bytes().splitlines()[0]
+    content = json.loads(first)
+    assert list(content)[-2:] == ["n", "sum"]
+    assert content["n"] == 0
+
+
+def _store(paths: StorePaths) -> None:
+    with Owner(paths.database, "r") as owner:
+        owner.record(planned("r", *TRIALS))
+        for number, trial in enumerate(TRIALS):
+            scores = [{"split": "test", "metric": "accuracy", "value": 50 + number / 7}]
+            owner.record(outcome(trial, results=scores, series=[]))
+
+
+def test_two_hundred_flips_change_no_stored_number(tmp_path: Path) -> None:
+    """The review's experiment: of 200 flips in a plain segment 13 changed a stored number without a word."""
+    paths = StorePaths.of(tmp_path / "h.duckdb")
+    _store(paths)
+    (segment,) = segments(paths.journal)
+    lines = b"".join(_bytes_of(segment))
+    values = dict(rows(paths, "SELECT trial_id, value FROM results"))
+    paths.remove()
+    draw = random.Random(0)
+    told = 0
+    for number in range(200):
+        place = draw.randrange(len(lines))
+        flipped = lines[:place] + bytes([lines[place] ^ (1 << draw.randrange(8))]) + lines[place + 1 :]
+        other = StorePaths.of(tmp_path / f"{number}.duckdb")
+        other.journal.mkdir()
+        (other.journal / "a-s.jsonl").write_bytes(flipped)
+        report = rebuild(other.database)
+        found = dict(rows(other, "SELECT trial_id, value FROM results"))
+        assert found.items() <= values.items()
+        told += bool(report.problems)
+        lost = values.keys() - found.keys()
+        assert len(lost) <= 2
+        status = dict(rows(other, "SELECT trial_id, status FROM trials"))
+        assert all(status.get(trial, "queued") == "queued" for trial in lost)  # it runs again
+        other.remove()
+    assert told == 200
+
+
+def _bytes_of(segment: Segment) -> list[bytes]:
+    content = gzip.decompress(segment.archived.read_bytes()) if segment.is_archived else segment.plain.read_bytes()
+    return content.splitlines(keepends=True)
+
+
+def test_check_and_rebuild_say_what_was_lost(tmp_path: Path) -> None:
+    paths = StorePaths.of(tmp_path / "h.duckdb")
+    _store(paths)
+    (segment,) = segments(paths.journal)
+    lines = _bytes_of(segment)
+    place = next(number for number, line in enumerate(lines) if TRIALS[3].encode() in line and b'"outcome"' in line)
+    lines[place] = lines[place].replace(b'"accuracy"', b'"accurasy"')
+    segment.archived.unlink(missing_ok=True)
+    segment.plain.write_bytes(b"".join(lines))
+    told = [problem.message for problem in check(paths.database)]
+    expected = f"line {place + 1} is not taken in, its checksum does not fit; it seems to have been 'outcome' of trial"
+    assert any(expected in text and TRIALS[3] in text for text in told), told
+    with pytest.raises(StoreError, match="1 finished trials that its journal lacks"):
+        rebuild(paths.database)
+    report = rebuild(paths.database, force=True)
+    assert any(expected in problem.message for problem in report.problems)
+    assert report.finished == len(TRIALS) - 1
+
+
+def test_half_a_surrogate_pair_is_stored_as_a_question_mark(tmp_path: Path) -> None:
+    """It used to be journalled and never taken in: the run said it was complete, and its trials ran again for ever."""
+    paths = StorePaths.of(tmp_path / "h.duckdb")
+    artifact = {"name": "a\ud800.txt", "kind": "text", "path": "a", "caption": "half \udfff of a pair, and 😀"}
+    with Owner(paths.database, "r") as owner:
+        owner.record(planned("r", TRIALS[0]))
+        scores = [{"split": "test", "metric": "acc\ud800", "value": 1.0}]
+        owner.record(outcome(TRIALS[0], results=scores, artifacts=[artifact]))
+        assert owner.refused() == []
+    assert rows(paths, "SELECT status, metric FROM trials JOIN results USING (trial_id)") == [("done", "acc?")]
+    assert rows(paths, "SELECT caption FROM artifacts") == [("half ? of a pair, and 😀",)]
+    assert check(paths.database) == []
+
+
+def test_what_is_not_taken_in_is_told_by_its_owner_and_by_check(tmp_path: Path) -> None:
+    paths = StorePaths.of(tmp_path / "h.duckdb")
+    with Owner(paths.database, "r") as owner:
+        event = LogEvent("note", {"number": 1})
+        object.__setattr__(event, "at", "noon")  # past the check of events: what only the tables refuse
+        owner.record(event)
+        (told,) = owner.refused()
+    assert told.startswith("event (")
+    assert "noon" in told
+    assert any("an event was set aside" in problem.message for problem in check(paths.database))
