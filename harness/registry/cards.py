@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, get_type_hints
@@ -95,6 +96,7 @@ class ModelCard(Card):
     files: tuple[str, ...] = ()
 
 
+@cache  # read once a process: every trial asks for its source
 def named_sources(module: ModuleType) -> tuple[DataCard, ...]:
     """The sources that are declared beside a layout's module, in YAML; none where there is no such file.
 

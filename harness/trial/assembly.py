@@ -14,7 +14,7 @@ from harness.trial.options import build
 from harness.trial.recipe import recipe_from, task_values
 from harness.trial.runtime import Components, Runtime
 from harness.trial.saved import load_product
-from harness.trial.seeds import Streams
+from harness.trial.seeds import Streams, seed_torch
 from harness.trial.spec import FilledSlots, Part, TrialSpec
 
 
@@ -57,7 +57,7 @@ class Initialisation:
         return model.to(self.runtime.device)
 
     def _model(self, part: Part, slots: Mapping[str, Slot], facts: Mapping[str, Any]) -> nn.Module:
-        torch.manual_seed(self.streams.number("init"))
+        seed_torch(self.streams.number("init"))
         norms = {name.partition(".")[2] or "all": slot for name, slot in slots.items() if name.split(".")[0] == "norm"}
         model = self.runtime.components("model", part.name)
         options = build(model.options, part.values)

@@ -18,6 +18,7 @@ from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult
 from harness.trial.options import option
+from harness.trial.seeds import seed_torch
 from methods.distillation import inputs
 from methods.distillation.inputs import Objective, shape_arguments
 from methods.distillation.logits import is_target
@@ -120,7 +121,7 @@ class Distillation(ImageTask):
         for name in ("mask_seed", "rank_seed"):  # an objective's own draws differ between seeds of a trial
             if name in inspect.signature(slot.factory).parameters:
                 arguments[name] = self.streams.number("noise", name) % 2**31
-        torch.manual_seed(self.streams.number("init", "objective"))
+        seed_torch(self.streams.number("init", "objective"))
         built: Objective = slot.build(**arguments)
         return built
 

@@ -13,6 +13,7 @@ from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, StepResult
 from harness.trial.options import option
+from harness.trial.seeds import seed_torch
 from suites.tasks.augment import AugmentOptions
 from suites.tasks.common import (
     ImageBatch,
@@ -112,7 +113,7 @@ class Retrieval(ImageTask):
 
         dimension = embedding.project.out_features
         # Its own place in the stream: proxies do not depend on how many numbers the network drew.
-        torch.manual_seed(self.streams.number("init", "proxies"))
+        seed_torch(self.streams.number("init", "proxies"))
         return ProxyAnchorLoss(classes, dimension, margin=self.options.margin, alpha=self.options.alpha)
 
     def parameter_groups(self, model: nn.Module) -> list[dict[str, Any]]:

@@ -16,6 +16,7 @@ from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult, Task
 from harness.trial.options import option
+from harness.trial.seeds import seed_torch
 from methods.alignment.help_set import MODES, HelpSet, corrupt_labels
 from methods.alignment.inputs import Adaptation, AdaptationBatch
 from methods.alignment.neighbours import CONFIDENCES
@@ -112,7 +113,7 @@ class Sensing(Task):
         network = self.context.build_model({"classes": self.classes, "channels": 1})
         if "adaptation" not in self.context.slots:
             raise HarnessError("sensing: the slot 'adaptation' is open; fill it in the arm, for example source-only")
-        torch.manual_seed(self.streams.number("init", "adaptation"))
+        seed_torch(self.streams.number("init", "adaptation"))
         self.method = self.context.slots["adaptation"].build()
         self.trains = isinstance(self.method, Adaptation)
         if self.trains:
