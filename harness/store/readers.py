@@ -16,6 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -46,6 +47,8 @@ FRESH_SECONDS = 1.0
 _STALE_SNAPSHOT_SECONDS = 60.0
 
 _ROWS_AT_ONCE = 5000
+MOST_ROWS = 1_000_000
+"""Of an answer to what a person typed; they are held in memory."""
 
 
 class _SlowError(Exception):
@@ -109,7 +112,7 @@ class Reader(Queries):
         Raises:
             StoreError: the statement is wrong, or (``sandbox``) does more than read.
         """
-        return self._answer(sql, params, _table)
+        return self._answer(sql, params, partial(_table, most=MOST_ROWS if self.sandbox else None))
 
     def arrow(self, sql: str, params: Parameters = ()) -> pa.Table:
         """The answer as an Arrow table; raises as :meth:`query`."""
@@ -273,13 +276,17 @@ def _sql_error(error: Exception, sql: str) -> StoreError:
     return StoreError(f"the query failed: {text}")
 
 
-def _table(connection: DuckDBPyConnection, sql: str, params: Any, expired: threading.Event) -> QueryResult:
+def _table(
+    connection: DuckDBPyConnection, sql: str, params: Any, expired: threading.Event, most: int | None = None
+) -> QueryResult:
     # An empty list of parameters is not the same as none: it has DuckDB prepare the statement.
     connection.execute(sql, params) if params else connection.execute(sql)
     described = connection.description or []
     rows: list[tuple[Any, ...]] = []
     while chunk := connection.fetchmany(_ROWS_AT_ONCE):
         rows.extend(chunk)
+        if most is not None and len(rows) > most:
+            raise StoreError(f"the answer has more than {most:,} rows; say LIMIT, or 'harness export --to parquet DIR'")
         if expired.is_set():
             raise _SlowError
     return QueryResult([column[0] for column in described], [str(column[1]) for column in described], rows)

@@ -29,12 +29,16 @@ Config = dict[str, str]
 WRITER: Config = {"threads": "1"}
 """Ingesting is cheap, and the cores belong to the trials."""
 
+NO_EXTENSIONS: Config = {"autoload_known_extensions": "false", "autoinstall_known_extensions": "false"}
+"""On every connection: a file that looks like another program's must not bring code from the network."""
 SANDBOX: Config = {
     "enable_external_access": "false",
     "python_enable_replacements": "false",
     "autoload_known_extensions": "false",
     "autoinstall_known_extensions": "false",
     "allow_community_extensions": "false",
+    "memory_limit": "2GB",
+    "max_temp_directory_size": "2GB",
     "lock_configuration": "true",
 }
 """What a person's SQL runs under: no file but the database, no Python variable, no way to change that."""
@@ -56,7 +60,7 @@ def connect(path: Path, *, read_only: bool = False, config: Config | None = None
     import duckdb
 
     try:
-        return duckdb.connect(str(path), read_only=read_only, config=dict(config or {}))
+        return duckdb.connect(str(path), read_only=read_only, config={**NO_EXTENSIONS, **(config or {})})
     except duckdb.ConnectionException as error:
         raise held_here(path) from error
     except duckdb.IOException as error:

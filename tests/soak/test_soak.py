@@ -34,7 +34,7 @@ BLOWS = ("command", "group", "group", "worker", "raylet", "gcs_server", "stopped
 
 
 def suite_text(tiny_text: str) -> str:
-    slow = tiny_text.replace("own_sd: 0.3}", "own_sd: 0.3, step_seconds: 0.02}")
+    slow = tiny_text.replace("own_sd: 0.3}", "own_sd: 0.3, step_seconds: 0.05}")
     return slow.replace("seeds: {min: 3", "seeds: {min: 12")
 
 

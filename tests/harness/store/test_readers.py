@@ -414,3 +414,13 @@ def test_refusals_say_what_is_allowed(filled: StorePaths) -> None:
             reader.query("SELECT 1; SELECT 2")
         with pytest.raises(StoreError, match='with quotes: "at"'):
             reader.query("SELECT at FROM events")
+
+
+def test_a_person_s_query_is_bounded(filled: StorePaths) -> None:
+    """One of the review's took 6.7 GB."""
+    with open_reader(filled.database, sandbox=True) as reader:
+        with pytest.raises(StoreError, match=r"more than 1,000,000 rows; say LIMIT"):
+            reader.query("FROM range(3000000)")
+        with pytest.raises(StoreError, match=r"(?i)out of memory"):
+            reader.query("SELECT list(range) FROM range(1000000000)")
+        assert reader.query("SELECT count(*) FROM range(3000000)").rows == [(3000000,)]
