@@ -124,13 +124,9 @@ def episode(
         process = started(suite, database, executor)
         try:
             time.sleep(chance.uniform(0.3, 6))
-            while struck.total() < kills:
-                blow = chance.choice(BLOWS if executor == "ray" else BLOWS[:3])
-                if not strike(process, blow, chance):
-                    break
-                struck[blow] += 1
-                if process.poll() is not None:
-                    break
+            while struck.total() < kills and process.poll() is None:
+                blow = chance.choice(BLOWS if executor == "ray" else (*BLOWS[:3], "stopped"))
+                struck[blow] += strike(process, blow, chance)
                 time.sleep(chance.uniform(0.1, 2))
             code = process.wait(timeout=ROUND_SECONDS)
         finally:
