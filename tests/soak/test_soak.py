@@ -116,22 +116,24 @@ def undisturbed(suite: Path, folder: Path) -> dict[tuple[str, str, str], float]:
 
 
 def episode(
-    suite: Path, database: Path, executor: str, chance: random.Random, kills: int, struck: Counter[str]
+    suite: Path, database: Path, executor: str, chance: random.Random, kills: int, struck: Counter[str],
+    tell: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Until the suite is complete; no more blows than ``kills``."""
     for _ in range(200):
         before = finished(database)
         process = started(suite, database, executor)
         try:
-            time.sleep(chance.uniform(0.3, 6))
+            time.sleep(chance.uniform(0.3, 20))  # Ray's own start takes eight seconds of it
             while struck.total() < kills and process.poll() is None:
                 blow = chance.choice(BLOWS if executor == "ray" else (*BLOWS[:3], "stopped"))
                 struck[blow] += strike(process, blow, chance)
-                time.sleep(chance.uniform(0.1, 2))
+                time.sleep(chance.uniform(0.3, 4))
             code = process.wait(timeout=ROUND_SECONDS)
         finally:
             end_all(process)
         after = finished(database)
+        tell(f"{len(after)} finished; blows: {dict(struck)}")
         assert before.items() <= after.items(), "a finished trial was lost or ran again"
         assert not after or set(after.values()) == {1}
         if code == 0:
@@ -146,7 +148,7 @@ def soak(folder: Path, tiny_text: str, kills: int, seed: int, tell: Callable[[st
     chance, struck, episodes = random.Random(seed), Counter[str](), 0
     while struck.total() < kills:
         database = folder / f"{episodes}.duckdb"
-        episode(suite, database, "inline" if episodes % 4 == 3 else "ray", chance, kills, struck)
+        episode(suite, database, "inline" if episodes % 4 == 3 else "ray", chance, kills, struck, tell)
         assert numbers(database) == expected
         assert check(database) == []
         episodes += 1
