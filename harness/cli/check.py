@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from harness.cli.options import database_option, json_option
+
+if TYPE_CHECKING:
+    from harness.suite import Suite
 
 
 @click.command(name="validate", epilog="Example: harness validate suites/*.yaml")
@@ -29,25 +34,43 @@ def validate_command(suites: tuple[str, ...], schema: bool, as_json: bool) -> in
     if not suites:
         raise click.UsageError("name at least one suite, or --schema")
     problems: list[Problem] = []
-    warnings: list[Problem] = []
+    warnings: list[str] = []
     for name in suites:
         try:
             suite = load_suite(name)
         except SuiteError as error:
             problems += error.problems
             continue
-        warnings += warnings_of(suite)
+        warnings += [*map(str, warnings_of(suite)), *_missing_data(suite)]
         if not as_json:
             parts = ((suite.benchmarks, "benchmark"), (suite.model.arms, "arm"), (suite.facts, "claim"))
             counts = ", ".join(counted(len(part), word) for part, word in parts)
             click.echo(f"{Path(name).name}: valid; {counts}")
     if as_json:
         rows = [{"place": str(problem.place), "message": problem.message} for problem in problems]
-        click.echo(json.dumps({"problems": rows, "warnings": list(map(str, warnings))}))
+        click.echo(json.dumps({"problems": rows, "warnings": warnings}))
     else:
         for line in (*(f"warning: {warning}" for warning in warnings), *problems):
             click.echo(line, err=True)
     return 2 if problems else 0
+
+
+def _missing_data(suite: Suite) -> list[str]:
+    """Folders and files of a user's own that a benchmark is pointed at and that are not there, at any scale.
+
+    Of published sets it says nothing: hardly anybody has all of them, and a run says what it lacks.
+    """
+    from harness import registry
+    from harness.execute.session import missing_data
+    from harness.plan.planning import Selection, make_plan
+    from harness.vocabulary import WRITTEN_SCALES
+
+    told: list[str] = []
+    for scale in WRITTEN_SCALES:
+        plan = make_plan(suite, Selection(scale, seeds=(0,)))
+        own = [trial for trial in plan.trials if registry.entry("data", trial.spec.data.name).card.origin == "folder"]
+        told += [f"{suite.path}: at {scale}: {text}" for text in missing_data(replace(plan, trials=tuple(own)))]
+    return told
 
 
 @click.command(name="conformance", epilog="Example: harness conformance tests/vectors")

@@ -34,16 +34,16 @@ LABELS = {"only": ", imported results only", "beside": ", imported results besid
 def claims_command(
     suites: tuple[str, ...], chosen: Chosen, database: Path, imported: How | None, form: str
 ) -> None:  # fmt: skip
-    """Judge a suite's claims from the stored trials (without a name: every shipped suite's)."""
+    """Judge a suite's claims from the stored trials (without a name: of every suite that has run on the database)."""
     from harness.cli.terminal import counted, plain
     from harness.cli.verdicts import headline, print_ablations, print_claims, verdict_record
     from harness.judge.stored import judge_suite
-    from harness.registry.shipped import suite_files
+    from harness.results.reporting import suite_file, suites_in
 
     if imported is not None:
         _must_name(suites)
     rows = []
-    for name in suites or tuple(suite_files()):
+    for name in [suite_file(suite, database) for suite in suites] or suites_in(database):
         if imported is None:
             judged = judge_suite(name, chosen.selection, database)
             _tell_unused(name, judged.suite.name, judged.plan.scale, database)

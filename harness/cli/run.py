@@ -181,6 +181,7 @@ def _show_plan(
 ) -> None:
     """Print a plan, and what the tuned protocol adds to it, as tables or as JSON; ``force``: as if none were stored."""
     from harness.cli.terminal import counted, note, print_table
+    from harness.execute.session import missing_data
     from harness.plan.estimate import estimate
     from harness.plan.planning import make_plan
     from harness.preflight.known import step_costs
@@ -195,6 +196,7 @@ def _show_plan(
     measured = replace(measured, stepped=stepped)
     cost = estimate(plan, replace(measured, stored=frozenset()) if force else measured)
     warnings = [arm.message for arm in untuned_arms(suite, plan.scale) if (arm.benchmark, arm.arm) in plan.cells]
+    warnings += [f"nothing will run: {text}" for text in missing_data(plan)]
     if as_json:
         tuning = [_tuned_row(cell, measured, plan.scale) for cell in cells]
         row = {**cost.as_dict(), "tuned": tuning, "warnings": warnings, "trial_list": plan.identities()}

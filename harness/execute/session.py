@@ -81,6 +81,12 @@ def check_data(plan: Plan) -> None:
     Raises:
         MissingDataError: one line for each that is missing, with its path and, of a source, the command that gets it.
     """
+    if missing := missing_data(plan):
+        raise MissingDataError("\n".join(missing))
+
+
+def missing_data(plan: Plan) -> list[str]:
+    """What :func:`check_data` would say, one line for each that is missing."""
     missing = []
     for source, parameters in sources_of(plan.trials):
         try:
@@ -92,8 +98,7 @@ def check_data(plan: Plan) -> None:
             require_model_files(model.name, model.values)
         except MissingDataError as error:
             missing.append(str(error))
-    if missing:
-        raise MissingDataError("\n".join(dict.fromkeys(missing)))
+    return list(dict.fromkeys(missing))
 
 
 class Session:

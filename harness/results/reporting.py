@@ -11,7 +11,7 @@ from harness.judge.imported import imported_suite, judge_imported
 from harness.judge.stored import as_last_run, judge_now, ran_suite, stored_plan
 from harness.plan.imported import ENVIRONMENT, How
 from harness.plan.planning import Plan, Selection
-from harness.registry.shipped import write_site
+from harness.registry.shipped import suite_files, write_site
 from harness.store import open_reader
 from harness.suite import Suite
 from harness.vocabulary import WRITTEN_SCALES, Scale
@@ -102,12 +102,29 @@ def scales_of(suite: str, database: Path, imported: bool = False) -> list[str]:
     return [scale for scale in ORDER if scale in ran]
 
 
+def suite_file(which: str, database: Path) -> str:
+    """What a person calls a suite, as the path or shipped name that can be read.
+
+    A suite of one's own may be called by its name where it has run on the database and its file is still there.
+    """
+    if Path(which).suffix in (".yaml", ".yml") or which in suite_files() or not database.exists():
+        return which
+    with open_reader(database) as reader:
+        sql = "SELECT arg_max(spec ->> '$.path', started_at) FROM runs WHERE suite = ?"
+        path = reader.query(sql, [which]).rows[0][0]
+    return path if path and Path(path).is_file() else which
+
+
 def suites_in(database: Path) -> list[str]:
     """The files of the suites that have run on a database: where they lay at their newest run, else by name.
 
+    Every shipped suite where there is no database yet.
+
     Raises:
-        HarnessError: nothing has run yet.
+        HarnessError: nothing has run on it yet.
     """
+    if not database.exists():
+        return list(suite_files())
     with open_reader(database) as reader:
         sql = "SELECT suite, arg_max(spec ->> '$.path', started_at) FROM runs WHERE {} GROUP BY suite ORDER BY suite"
         rows = reader.query(sql.format("environment_id IS DISTINCT FROM ?"), [ENVIRONMENT]).rows
