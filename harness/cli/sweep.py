@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 @click.command(name="sweep", epilog="Example: harness sweep adamp --benchmark imagenet-resnet18 --budget 24")
 @click.argument("suite", metavar="SUITE")
 @click.option("--benchmark", required=True, metavar="B", help="The benchmark to tune on.")
-@click.option("--arm", "arms", multiple=True, metavar="A", help="Tune this arm; the first is the baseline.")
+@click.option(
+    "--arm", "arms", multiple=True, metavar="A", help="Tune this arm, or NAME=FILE.py:CLASS; the first is the baseline."
+)
 @click.option(
     "--budget", type=click.IntRange(1, 100_000), required=True, metavar="N", help="Configurations of each arm."
 )
@@ -45,10 +47,11 @@ def sweep_command(
     """
     from harness.cli.verdicts import print_verdicts, verdict_record
     from harness.cli.watch import make_watch
+    from harness.plan.user_arms import with_user_arms
     from harness.suite import load_suite
     from harness.sweep import SweepRequest, run_sweep
 
-    loaded = load_suite(suite)
+    loaded, options["arms"] = with_user_arms(load_suite(suite), options["arms"])
     # all other options have the names of the request's fields
     request = SweepRequest(**options, overrides=shared.parse_overrides(overrides), command=shared.command_line())
     with make_watch(f"sweep of {loaded.name}", quiet=quiet or as_json) as watch:

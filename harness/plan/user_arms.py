@@ -37,6 +37,27 @@ def user_arm(text: str) -> tuple[str, Arm, UserMethod]:
     return name, arm, method
 
 
+def with_user_arms(suite: Suite, asked: Sequence[str]) -> tuple[Suite, tuple[str, ...]]:
+    """The suite with the arms among ``asked`` that are ``NAME=FILE.py:CLASS``, and the names of all that are asked for.
+
+    Raises:
+        HarnessError: as :func:`user_arm`, or the suite has an arm of that name.
+    """
+    arms, methods, names = dict(suite.model.arms), list(suite.own_methods), []
+    for text in asked:
+        if "=" not in text:
+            names.append(text)
+            continue
+        name, arm, method = user_arm(text)
+        if name in suite.model.arms:
+            raise HarnessError(f"--arm '{text}': '{suite.name}' has an arm '{name}'; take another name")
+        arms[name] = arm
+        methods.append(method)
+        names.append(name)
+    model = suite.model.model_copy(update={"arms": arms})
+    return replace(suite, model=model, own_methods=tuple(methods)), tuple(names)
+
+
 def compared(suite: Suite, selection: Selection, against: Sequence[str]) -> Suite:
     """The suite with a comparison of each added arm with ``against``, on every chosen benchmark that runs both.
 

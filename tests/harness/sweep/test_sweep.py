@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from harness.cli.group import run_main
 from harness.errors import HarnessError, SuiteError
 from harness.execute.dispatch import Watch
 from harness.plan.tuning import Point, Tuning, TuningRequest, best_point, make_tuning
@@ -426,3 +428,20 @@ def test_two_sweeps_at_once_on_one_database_both_finish(surface: Path, database:
     assert second.wait(timeout=200) == 0
     with open_reader(database) as reader:
         assert reader.query("SELECT count(DISTINCT sweep_id), count(*) FROM sweep_points").rows == [(2, 32)]
+
+
+def test_a_class_of_a_file_is_tuned_beside_an_arm(
+    surface: Path, database: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (surface.parent / "my.py").write_text(
+        "import torch\n\n\nclass Half(torch.optim.SGD):\n    def __init__(self, params, lr=0.1):\n"
+        "        super().__init__(params, lr / 2)\n"
+    )
+    mine = f"mine={surface.parent / 'my.py'}:Half"
+    asked = ["sweep", str(surface), "--benchmark", "known", "--arm", "base", "--arm", mine, "--budget", "3", "--quiet"]
+    assert run_main([*asked, "--executor", "inline", "--json", "--db", str(database)]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["told"] == {"base": 3, "mine": 3}
+    assert set(told["chosen"]) == {"base", "mine"}
+    assert run_main(["sweep", str(surface), "--benchmark", "known", "--arm", f"base={mine[5:]}", "--budget", "2"]) == 2
+    assert "has an arm 'base'; take another name" in capsys.readouterr().err
