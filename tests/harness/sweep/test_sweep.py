@@ -434,8 +434,9 @@ def test_a_class_of_a_file_is_tuned_beside_an_arm(
     surface: Path, database: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (surface.parent / "my.py").write_text(
-        "import torch\n\n\nclass Half(torch.optim.SGD):\n    def __init__(self, params, lr=0.1):\n"
-        "        super().__init__(params, lr / 2)\n"
+        "import torch\n\n\nclass Half(torch.optim.SGD):\n"
+        "    def __init__(self, params, lr=0.1, momentum=0.0, weight_decay=0.0):\n"
+        "        super().__init__(params, lr / 2, momentum, weight_decay=weight_decay)\n"
     )
     mine = f"mine={surface.parent / 'my.py'}:Half"
     asked = ["sweep", str(surface), "--benchmark", "known", "--arm", "base", "--arm", mine, "--budget", "3", "--quiet"]
