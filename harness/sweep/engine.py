@@ -6,6 +6,7 @@ import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -283,7 +284,24 @@ def write_study(suite: Suite, request: SweepRequest, result: SweepResult, path: 
     tuning = make_tuning(suite, request.tuning)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.unlink(missing_ok=True)
+    tried = [trial for points in result.points.values() for point in points for trial in point.trial_ids]
+    sql = """
+        SELECT trial_id, started_at, started_at + to_seconds(wall_seconds) FROM trials
+        WHERE list_contains(?, trial_id) AND started_at IS NOT NULL AND wall_seconds IS NOT NULL
+    """
+    with open_reader(request.database) as reader:
+        times = {trial: (start, end) for trial, start, end in reader.query(sql, [tried]).rows}
     for arm, points in result.points.items():
         name, drawing = f"{suite.name}/{tuning.benchmark}/{arm}", Drawing.of(tuning, arm)
         study = optuna.create_study(storage=f"sqlite:///{path}", study_name=name, direction=drawing.direction)
-        study.add_trials(drawing.frozen(points))
+        frozen = drawing.frozen(points)
+        for point, trial in zip(points, frozen, strict=True):
+            if span := _span(times, point):
+                trial.datetime_start, trial.datetime_complete = span
+        study.add_trials(frozen)
+
+
+def _span(times: Mapping[str, tuple[datetime, datetime]], point: Point) -> tuple[datetime, datetime] | None:
+    """When the first trial of a point began and the last one ended."""
+    spans = [times[trial] for trial in point.trial_ids if trial in times]
+    return (min(start for start, _ in spans), max(end for _, end in spans)) if spans else None

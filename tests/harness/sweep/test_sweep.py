@@ -389,6 +389,10 @@ def test_a_study_that_optuna_opens(surface: Path, database: Path, tmp_path: Path
     write_study(load_suite(surface), request, result, tmp_path / "study.db")
     study = optuna.load_study(storage=f"sqlite:///{tmp_path / 'study.db'}", study_name="tiny/known/base")
     assert len(study.trials) == 3
+    with open_reader(database) as reader:
+        began = {moment for (moment,) in reader.query("SELECT started_at FROM trials").rows}
+    assert {trial.datetime_start for trial in study.trials} <= began
+    assert all(trial.duration.total_seconds() > 0 for trial in study.trials if trial.duration is not None)
 
 
 def start(surface: Path, database: Path) -> subprocess.Popen[bytes]:
