@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import re
+import socket
 import sys
 import time
 from dataclasses import replace
@@ -68,6 +69,23 @@ def _task(job: Job, heartbeats: Any, home: str) -> Outcome:
     beat: Beat = lambda step, steps, loss: heartbeats.beat.remote(job.trial_id, step, steps, loss)  # noqa: E731
     # The watchdog is the owner's: it kills a worker that hangs inside a step, which no check between steps can.
     return replace(run_job(job, beat, stop_at_deadline=False), node=name)
+
+
+def _must_answer(address: str) -> None:
+    """Refuse an address at which nobody listens: Ray itself would wait for a minute and more.
+
+    Raises:
+        HarnessError: it is no HOST:PORT, or nothing answers within five seconds.
+    """
+    host, colon, port = address.rpartition(":")
+    if not (colon and host and port.isascii() and port.isdigit()):
+        raise HarnessError(f"--address {address}: 'auto' or HOST:PORT is expected, as in head:6379")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except (OSError, OverflowError, UnicodeError) as error:
+        raise HarnessError(
+            f"--address {address}: nothing answers there ({error}); 'ray start --head' starts one"
+        ) from error
 
 
 class RayExecutor:
@@ -146,6 +164,8 @@ class RayExecutor:
             raise HarnessError(
                 "RAY_AUTH_MODE=disabled: whoever reaches Ray's ports could run code here as you; unset it"
             )
+        if address not in (None, "auto", "local"):
+            _must_answer(str(address))
         # "local": never a cluster that happens to run on this machine; that one is joined by --address alone.
         own = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1",
                "object_store_memory": OBJECT_STORE_BYTES}  # fmt: skip

@@ -25,6 +25,8 @@ OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "a slot as a number": (("run", "tiny.yaml", "--set", "optimizer=1"), "--set"),
     "a share that is no number": (("run", "tiny.yaml", "--gpus-per-trial", "nan"), "--gpus-per-trial"),
     "a share without end": (("run", "tiny.yaml", "--gpus-per-trial", "inf"), "--gpus-per-trial"),
+    "an address where nobody is": (("run", "tiny.yaml", "--address", "127.0.0.1:1"), "nothing answers there"),
+    "no address": (("run", "tiny.yaml", "--address", "nowhere"), "HOST:PORT is expected"),
     "a budget without end": (("sweep", "tiny.yaml", "--benchmark", "known", "--budget", "99999999999"), "--budget"),
     "looks that are no number": (("browse", "tiny.yaml", "--every", "nan"), "--every"),
     "browse without a database": (("browse", "tiny.yaml", "--db", "gone.duckdb"), "gone.duckdb"),
