@@ -82,6 +82,30 @@ def _io_error(path: Path, text: str) -> StoreError:
     return StoreError(f"{path} cannot be opened: {_first(text)}")
 
 
+@contextlib.contextmanager
+def _telling_damage(path: Path) -> Iterator[None]:
+    """Turn what DuckDB says of a file that it cannot make sense of, once it is open, into the way to mend it.
+
+    Raises:
+        StoreDamagedError: an internal, fatal or serialization error, a transaction that one of them has ended, or a
+            block whose checksum does not fit.
+    """
+    import duckdb
+
+    broken = (
+        duckdb.InternalException,
+        duckdb.FatalException,
+        duckdb.SerializationException,
+        duckdb.TransactionException,
+    )
+    try:
+        yield
+    except duckdb.Error as error:
+        if isinstance(error, broken) or re.search(r"corrupt|checksum", str(error), re.IGNORECASE):
+            raise _damaged(path, str(error)) from error
+        raise
+
+
 def _damaged(path: Path, text: str) -> StoreDamagedError:
     return StoreDamagedError(
         f"{path} is damaged ({_first(text)}); nothing is lost: "
@@ -135,7 +159,8 @@ def open_for_writing(paths: StorePaths, steps: Sequence[Migration] | None = None
     if not paths.database.exists():
         _create(paths, steps)
     connection = connect(paths.database, config=WRITER)
-    try:
+    with contextlib.ExitStack() as after, _telling_damage(paths.database):
+        after.callback(lambda: connection.close())
         found = usable_schema(paths.database, connection, steps[-1].number)
         if found < steps[-1].number:
             if found > 0:
@@ -145,8 +170,6 @@ def open_for_writing(paths: StorePaths, steps: Sequence[Migration] | None = None
                 connection = connect(paths.database, config=WRITER)
             migrate(connection, steps)
         yield connection
-    finally:
-        connection.close()
 
 
 def migrate(connection: DuckDBPyConnection, steps: Sequence[Migration]) -> None:

@@ -166,3 +166,29 @@ def test_what_is_not_taken_in_is_told_by_its_owner_and_by_check(tmp_path: Path) 
     assert told.startswith("event (")
     assert "noon" in told
     assert any("an event was set aside" in problem.message for problem in check(paths.database))
+
+
+@pytest.mark.timeout(200)
+def test_a_flipped_byte_of_the_database_is_harmless_or_told_with_what_mends_it(tmp_path: Path) -> None:
+    """Whatever DuckDB makes of it, an owner ends in no error but ours, and a rebuild gives every number back."""
+    paths = StorePaths.of(tmp_path / "h.duckdb")
+    _store(paths)
+    whole, values = paths.database.read_bytes(), dict(rows(paths, "SELECT trial_id, value FROM results"))
+    draw = random.Random(3)
+    told: list[str] = []
+    for number in range(20):
+        place = draw.randrange(len(whole))
+        paths.wal.unlink(missing_ok=True)
+        paths.database.write_bytes(whole[:place] + bytes([whole[place] ^ 0x10]) + whole[place + 1 :])
+        try:
+            with Owner(paths.database, f"again-{number}") as owner:
+                owner.record(LogEvent("note", {"number": number}))
+                owner.flush()
+        except StoreError as error:
+            told.append(str(error))
+    paths.database.write_bytes(whole[:-5000])
+    paths.wal.unlink(missing_ok=True)
+    rebuild(paths.database, force=True)
+    assert dict(rows(paths, "SELECT trial_id, value FROM results")) == values
+    assert told
+    assert all("harness db rebuild" in text or "not a DuckDB database" in text for text in told), told
