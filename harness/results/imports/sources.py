@@ -29,6 +29,8 @@ def read_source(path: Path, kind: str | None = None, table: str | None = None) -
     """
     if not path.exists():
         raise HarnessError(f"no file or folder {path}")
+    if not (path.is_file() or path.is_dir()):
+        raise HarnessError(f"{path} is neither a file nor a folder")
     found = kind or _kind_of(path, table)
     if table is not None and found != "table":
         raise HarnessError(f"--table '{table}': {path} is read as {found}; '--as table' reads one of its tables")
