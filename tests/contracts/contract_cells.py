@@ -63,7 +63,7 @@ CELLS = {
     "distillation": Cell("nkd", "imagenet-resnet18", "nkd", "top1-accuracy", least=0.1, learning={"steps": 400}),
     "inpainting": Cell(
         "region_norm", "places2", "bn", "hole-ssim", 1.0, least=0.1,
-        learning={"steps": 450, "adversarial": 0.0, "data.test": 48},
+        learning={"steps": 450, "adversarial": 0.0, "data.test": 192},
     ),
     "language-modelling": Cell("powernorm", "ptb", "layer", "perplexity", 1.0, least=0.2, learning={"steps": 200}),
     "retrieval": Cell("adamp", "cub-triplet", "adam", "recall-at-1", least=0.25, learning={"steps": 100}),
