@@ -41,6 +41,14 @@ class TrackingWatch(Watch):
         """Heartbeats came in."""
         self.inner.progressed(progress)
 
+    def taken(self, job: Job, outcome: Outcome) -> None:
+        """A result of another command, whose trackers it is written to: it is shown."""
+        self.inner.taken(job, outcome)
+
+    def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
+        """Trials that another command runs."""
+        self.inner.elsewhere(jobs, holder, idle=idle)
+
     def finished(self, job: Job, outcome: Outcome) -> None:
         """A trial ended for good: it is shown, then written."""
         self.inner.finished(job, outcome)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.live import Live as RichLive
 from rich.table import Table
 
+from harness.cli.terminal import counted
 from harness.execute.dispatch import Watch
 from harness.execute.executors.base import Progress
 from harness.execute.worker import Job
@@ -25,6 +26,11 @@ def cell_of(job: Job) -> str:
     return job.label.rpartition("/")[0]
 
 
+def waiting_for(jobs: int, holder: str) -> str:
+    """That trials of another command are waited for, and which command that is."""
+    return f"waiting for {counted(jobs, 'trial')} of another run" + (f" ({holder})" if holder else "")
+
+
 class Counting(Watch):
     """Counts trials and estimates what is left from the throughput so far."""
 
@@ -35,6 +41,7 @@ class Counting(Watch):
         self.running: dict[str, Job] = {}
         self.newest: dict[str, Progress] = {}
         self.ended: Counter[str] = Counter()  # seeds by cell
+        self.other = 0  # trials that another command runs
 
     def queued(self, jobs: int) -> None:
         """More trials wait."""
@@ -55,6 +62,15 @@ class Counting(Watch):
         self.ended[cell_of(job)] += outcome.status == Status.DONE
         self.done += 1
         self.failed += not outcome.status.final
+
+    def taken(self, job: Job, outcome: Outcome) -> None:
+        """Another command's result."""
+        self.ended[cell_of(job)] += outcome.status == Status.DONE
+        self.done += 1
+
+    def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
+        """Trials that another command runs."""
+        self.other = jobs
 
     @property
     def remaining(self) -> str:
@@ -83,6 +99,12 @@ class Plain(Counting):
             line = f"[{self.done}/{self.total}] {job.label} {outcome.status} {outcome.wall_seconds or 0:.1f} s{error}"
             print(f"{line} · {self.remaining} left", file=sys.stderr, flush=True)
 
+    def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
+        """Print what is waited for, where there is nothing else to do."""
+        super().elsewhere(jobs, holder, idle=idle)
+        if jobs and idle:
+            print(waiting_for(jobs, holder), file=sys.stderr, flush=True)
+
 
 class Live(Counting):
     """A live table of what runs, with progress, throughput, time left and failures as they happen."""
@@ -90,6 +112,7 @@ class Live(Counting):
     def __init__(self, suite: str) -> None:
         super().__init__(suite)
         self._console = Console(stderr=True)
+        self.holder = ""
         self.shown = RichLive(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
 
     def _table(self) -> Table:
@@ -97,6 +120,8 @@ class Live(Counting):
         failed = f" · [red]{self.failed} failed[/red]" if self.failed else ""
         title = f"{self.suite}: {self.done} of {self.total} trials{failed}"
         caption = f"{self.done / elapsed * 60:.0f} trials a minute · {self.remaining} left"
+        if self.other:
+            caption += f" · {waiting_for(self.other, self.holder)}"
         table = Table(title=title, caption=caption, title_justify="left", caption_justify="left", box=None)
         for column in ("running", "seed", "step", "loss", "seeds done"):
             table.add_column(column, justify="left" if column == "running" else "right")
@@ -106,6 +131,11 @@ class Live(Counting):
             step = f"{at.step}/{at.steps}" if at and at.steps else "…"
             table.add_row(name, seed, step, f"{at.loss:.4g}" if at and at.steps else "", str(self.ended[name]))
         return table
+
+    def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
+        """Trials that another command runs: told below the table."""
+        super().elsewhere(jobs, holder, idle=idle)
+        self.holder = holder
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         """A trial ended; a failure is printed above the table."""

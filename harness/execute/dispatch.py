@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from harness.execute.claims import Claims, NoClaims
 from harness.execute.executors.base import Executor, Progress
 from harness.execute.queue import JobQueue
 from harness.execute.worker import Job
@@ -55,17 +56,29 @@ class Watch:
     def finished(self, job: Job, outcome: Outcome) -> None:
         """A trial ended for good."""
 
+    def taken(self, job: Job, outcome: Outcome) -> None:
+        """A trial has the result that another command measured."""
+
+    def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
+        """So many trials are run by another command; ``idle``: there is nothing else to do."""
+
 
 class Dispatcher:
     """Feeds jobs to an executor; ``outcomes`` yields each trial's last outcome as it comes in.
 
     ``stopped`` says why no further trial was begun, or is None.
     More jobs may be submitted between outcomes: sequential seeds and sweeps ask for the next trials that way.
+    What ``claims`` does not let it start is run by another command, whose results are among the outcomes.
     """
 
-    def __init__(self, record: Recorder, run_id: str, executor: Executor, policy: Policy, watch: Watch) -> None:
+    def __init__(
+        self, record: Recorder, run_id: str, executor: Executor, policy: Policy, watch: Watch,
+        claims: Claims | None = None,
+    ) -> None:  # fmt: skip
         self._record, self._run_id, self._executor = record, run_id, executor
         self._policy, self._watch = policy, watch
+        self._claims: Claims = NoClaims() if claims is None else claims
+        self._told_elsewhere = (0, False)
         self._waiting = JobQueue()
         self._running: dict[str, Job] = {}
         self._began: dict[str, float] = {}
@@ -80,19 +93,45 @@ class Dispatcher:
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
         """Run until nothing waits and nothing runs."""
-        while self._running or (self._waiting and not self._must_stop()):
+        while self._running or ((self._waiting or self._claims.waiting) and not self._must_stop()):
+            yield from self._from_others()
             self._start_what_fits()
-            for ended in self._executor.wait(POLL_SECONDS):
+            for ended in self._next_ended():
                 job = self._running.pop(ended.trial_id)
                 outcome = self._settled(job, ended)
                 if self._try_again(job, outcome):
                     continue
-                if outcome.status == Status.DONE:
-                    self._waiting.ended(job.trial_id)
-                yield job, outcome
-                if outcome.status != Status.DONE:
-                    yield from self._cancel_dependants(job)
+                yield from self._passed_on(job, outcome)
+                self._claims.release(job.trial_id)
             self._keep_watch()
+
+    def _passed_on(self, job: Job, outcome: Outcome) -> Iterator[tuple[Job, Outcome]]:
+        """A trial's last outcome, and what becomes of those that start from it."""
+        if outcome.status == Status.DONE:
+            self._waiting.ended(job.trial_id)
+        yield job, outcome
+        if outcome.status != Status.DONE:
+            yield from self._cancel_dependants(job)
+
+    def _from_others(self) -> Iterator[tuple[Job, Outcome]]:
+        """What other commands measured meanwhile; what they gave up is queued again, before all others."""
+        for job, outcome in self._claims.ended():
+            if outcome is None:
+                self._waiting.again(job)
+            else:
+                self._watch.taken(job, outcome)
+                yield from self._passed_on(job, outcome)
+
+    def _next_ended(self) -> list[Outcome]:
+        elsewhere = (self._claims.waiting, not self._running)
+        if elsewhere != self._told_elsewhere and (elsewhere[0] or self._told_elsewhere[0]):
+            self._told_elsewhere = elsewhere
+            self._watch.elsewhere(elsewhere[0], self._claims.holder, idle=elsewhere[1])
+        if self._running:
+            return self._executor.wait(POLL_SECONDS)
+        if self._claims.waiting:
+            time.sleep(POLL_SECONDS)
+        return []
 
     def _must_stop(self) -> bool:
         if self._policy.stop_at is not None and time.monotonic() >= self._policy.stop_at:
@@ -105,6 +144,8 @@ class Dispatcher:
             if job is None or (self._policy.exclusive and self._running) or not self._executor.has_room(job):
                 return
             self._waiting.take()
+            if not self._claims.take(job):
+                continue
             self._record(StartedEvent(job.trial_id, self._run_id, job.attempt))
             self._running[job.trial_id] = job
             self._began[job.trial_id] = time.monotonic()

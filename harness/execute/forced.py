@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.execute.determinism import same
 from harness.execute.worker import Job
 from harness.store import Reader
-from harness.store.events import Event, OutcomeEvent
+from harness.store.events import Event, OutcomeEvent, StartedEvent
 from harness.store.hygiene_events import ReplacedEvent
 from harness.store.outcome import Outcome
 from harness.trial.result import Score
@@ -92,9 +92,7 @@ class ForcedTrials:
         if job.trial_id not in self.stored:
             return job
         folder = self._folders[job.trial_id] = job.folder
-        fresh = folder.with_name(folder.name + AGAIN)
-        shutil.rmtree(fresh, ignore_errors=True)
-        return replace(job, folder=fresh)
+        return replace(job, folder=folder.with_name(folder.name + AGAIN))
 
     def home(self, job: Job) -> Job:
         """The job in the folder where its trial's files lie in the end."""
@@ -107,6 +105,10 @@ class ForcedTrials:
             if outcome.status in FINAL:
                 outcome = self._moved(outcome)
             event = ReplacedEvent(outcome, event.run_id)
+        elif isinstance(event, StartedEvent) and event.trial_id in self._folders and event.attempt == 1:
+            # Only now: until it is this command's, another one may be running the trial there.
+            folder = self._folders[event.trial_id]
+            shutil.rmtree(folder.with_name(folder.name + AGAIN), ignore_errors=True)
         self._record(event)
 
     def _moved(self, outcome: Outcome) -> Outcome:

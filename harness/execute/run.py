@@ -49,7 +49,10 @@ class Request(SessionRequest):
 
 @dataclass(slots=True)
 class Result:
-    """What a run did: counts of trials by status, which were reused, and which ran although they were stored."""
+    """What a run did: counts of trials by status, which were reused, and which ran although they were stored.
+
+    ``reused`` counts the results that were stored already, or that another command measured meanwhile.
+    """
 
     run_id: str
     plan: Plan
@@ -191,7 +194,9 @@ class RunningSuite:
             self.result.counts[stored[trial_id]] += 1
         for job, outcome in self.session.run(plan, stored, forced):
             self.result.counts[outcome.status] += 1
-            if outcome.status == Status.DONE:
+            if job.trial_id in self.session.taken:
+                self.result.reused += 1
+            elif outcome.status == Status.DONE:
                 home = job if forced is None else forced.home(job)
                 self.finished.append((home, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
             if outcome.status not in FINAL:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +15,7 @@ from harness.data.folders import check_folders
 from harness.data.locate import require_data, require_model_files, weights_file
 from harness.data.roots import data_root
 from harness.errors import MissingDataError
+from harness.execute.claims import Claims, SharedTrials
 from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
 from harness.execute.forced import ForcedTrials
@@ -112,6 +114,7 @@ class Session:
         self.run_id = str(owner.run_id)
         self._kept = request.kept or KeptExecutor()
         self._dispatcher: Dispatcher | None = None
+        self._shared: SharedTrials | None = None
         self._ran: set[str] = set()  # by this session; a later plan finds them stored, which is not reuse
 
     def __enter__(self) -> Self:
@@ -122,6 +125,8 @@ class Session:
             if self._dispatcher is not None and isinstance(error, KeyboardInterrupt):
                 self._dispatcher.abandon()
         finally:
+            if self._shared is not None:
+                self._shared.forget_waiting()
             if self.request.kept is None:
                 self._kept.__exit__(kind, error, trace)
 
@@ -130,6 +135,11 @@ class Session:
         """Why no further trial was begun, or None."""
         return None if self._dispatcher is None else self._dispatcher.stopped
 
+    @property
+    def taken(self) -> AbstractSet[str]:
+        """Trials whose outcome another command measured while this one wanted it."""
+        return frozenset() if self._shared is None else self._shared.taken
+
     def stored(self, plan: Plan) -> dict[str, str]:
         """The trials of a plan that have a result, with their status, once its data are seen to be there.
 
@@ -137,6 +147,8 @@ class Session:
             HarnessError: a data source is missing, or a folder of the user cannot be read.
         """
         check_data(plan)
+        if self._shared is None:  # first: what others finish from here on is in neither answer otherwise
+            self._shared = SharedTrials(self.owner.paths, self.run_id, self.owner.journal.segment)
         stored = self.owner.finished([trial.trial_id for trial in plan.trials])
         check_folders(trial for trial in plan.trials if trial.trial_id not in stored)
         return stored
@@ -160,23 +172,31 @@ class Session:
                 jobs, record = [forced.job(job) for job in jobs], forced.record
             if pruning:
                 jobs = [replace(job, pruning=pruning.get(job.trial_id)) for job in jobs]
-            self._dispatcher = self._dispatching(jobs, record, self.watch)
+            shared = self._shared
+            if shared is None:
+                raise RuntimeError("what is stored has to be asked for before anything runs")
+            shared.begin()
+            shared.again = () if forced is None else forced.stored.keys()
+            self._dispatcher = self._dispatching(jobs, record, self.watch, shared)
             for job, outcome in self._dispatcher.outcomes():
-                self._ran.add(job.trial_id)
+                if job.trial_id not in shared.taken:
+                    self._ran.add(job.trial_id)
                 yield job, outcome
+            shared.forget_waiting()
 
     def repeat(self, jobs: Iterable[Job], watch: Watch | None = None) -> Iterator[tuple[Job, Outcome]]:
         """Run jobs whose trials have their outcome already: nothing is journalled, and shown only to ``watch``."""
         if waiting := list(jobs):
             yield from self._dispatching(waiting, lambda event: None, watch or Watch()).outcomes()
 
-    def _dispatching(self, jobs: Iterable[Job], record: Recorder, watch: Watch) -> Dispatcher:
+    def _dispatching(
+        self, jobs: Iterable[Job], record: Recorder, watch: Watch, claims: Claims | None = None
+    ) -> Dispatcher:
         """A dispatcher of jobs; the executor is made when it is first needed."""
         if self._kept.executor is None:
-            notes = self.request.database.with_name(self.request.database.name + ".sessions")
-            options = ExecutorOptions(notes, self.request.address, self.request.gpus_per_trial)
+            options = ExecutorOptions(self.owner.paths.sessions, self.request.address, self.request.gpus_per_trial)
             self._kept.executor = EXECUTORS[self.request.executor](options)
-        dispatcher = Dispatcher(record, self.run_id, self._kept.executor, self.policy, watch)
+        dispatcher = Dispatcher(record, self.run_id, self._kept.executor, self.policy, watch, claims)
         dispatcher.submit(jobs)
         return dispatcher
 

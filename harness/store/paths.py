@@ -60,6 +60,11 @@ class StorePaths:
         return self._beside(".lock-wait")
 
     @property
+    def sessions(self) -> Path:
+        """Folder of what living commands tell each other: their processes, and the trials that they run."""
+        return self._beside(".sessions")
+
+    @property
     def artifacts(self) -> Path:
         """Folder of the trials' folders."""
         return (self.database.parent / "artifacts").resolve()

@@ -204,7 +204,7 @@ class Search:
                 yield trial_id, status, scores.get(trial_id)
         outcomes = self.session.run(plan, stored, pruning=pruning) if pruning else self._outcomes(plan, stored)
         for job, outcome in outcomes:
-            self.ran += 1
+            self.ran += job.trial_id not in self.session.taken
             if job.trial_id not in stored:  # else its product was lost
                 yield job.trial_id, outcome.status, outcome.score("validation", self.tuning.selection_metric)
 

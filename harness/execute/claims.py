@@ -1,0 +1,153 @@
+"""Two commands that share trials share the work: each runs what nobody runs, and takes the rest from the other.
+
+A trial is claimed when it starts and let go once its outcome is in the journal, so that commands that start at the same
+moment both find something to do. A claim is a lock that the kernel drops when its command dies; then whoever
+waits for the trial runs it. Nobody holds a trial while it waits for another, so that no two can wait for each other.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from typing import Protocol
+
+from harness.execute.worker import Job
+from harness.store.claims import TrialClaims
+from harness.store.following import OtherSessions
+from harness.store.outcome import Outcome
+from harness.store.paths import StorePaths
+from harness.trial.saved import has_product
+
+LOOK_SECONDS = 1.0
+"""Between two looks whether a trial of another command was let go without a result."""
+
+
+class Claims(Protocol):
+    """What the dispatcher asks before it starts a trial."""
+
+    def take(self, job: Job) -> bool:
+        """Whether the trial is this command's to run now; otherwise ``ended`` gives the job back."""
+        ...
+
+    def release(self, trial_id: str) -> None:
+        """The trial's outcome is journalled."""
+        ...
+
+    def ended(self) -> Iterator[tuple[Job, Outcome | None]]:
+        """Jobs that were not this command's and need no more waiting: with their result, or None: nobody runs them."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """How many trials are waited for."""
+        ...
+
+    @property
+    def holder(self) -> str:
+        """Who has the first of them, in words; empty where that is not known."""
+        ...
+
+
+class NoClaims:
+    """Every trial is this command's: for trials that leave nothing in the store."""
+
+    waiting = 0
+    holder = ""
+
+    def take(self, job: Job) -> bool:
+        """It is."""
+        return True
+
+    def release(self, trial_id: str) -> None:
+        """Nothing was claimed."""
+
+    def ended(self) -> Iterator[tuple[Job, Outcome | None]]:
+        """Nothing is waited for."""
+        return iter(())
+
+
+class SharedTrials:
+    """The claims of one session on the trials of a database; make one before asking what is stored.
+
+    Args:
+        paths: of the database.
+        run_id: of the session, named to those who wait for it.
+        segment: the part of the journal that this session writes.
+    """
+
+    def __init__(self, paths: StorePaths, run_id: str, segment: str) -> None:
+        self._claims = TrialClaims(paths.sessions / "claims", run_id)
+        self._others = OtherSessions(paths, segment)
+        self._elsewhere: dict[str, Job] = {}
+        self._next_look = 0.0
+        self._begun = False
+        self.again: Collection[str] = ()
+        """Trials that run here whatever others measured."""
+        self.taken: set[str] = set()
+        """Trials whose result came from another command."""
+
+    def begin(self) -> None:
+        """Say that this session runs trials, and remove what dead ones left. Idempotent.
+
+        Raises:
+            StoreError: nothing can be written beside the database.
+        """
+        if not self._begun:
+            self._others.announce()
+            self._claims.tidy()
+            self._begun = True
+
+    def take(self, job: Job) -> bool:
+        """Claim a trial that starts now; raises as :meth:`begin`."""
+        if self._claims.take(job.trial_id):
+            # In this order: who had the trial before journalled its result before letting it go.
+            self._others.look()
+            if self._result(job) is None:
+                return True
+            self._claims.release(job.trial_id)
+        self._elsewhere[job.trial_id] = job
+        return False
+
+    def release(self, trial_id: str) -> None:
+        """Let others have it."""
+        self._claims.release(trial_id)
+
+    def ended(self) -> Iterator[tuple[Job, Outcome | None]]:
+        """Results of trials that were waited for; now and then also those that nobody runs any more, without one."""
+        if not self._elsewhere:
+            return
+        now = time.monotonic()
+        due = now >= self._next_look
+        if due:
+            self._next_look = now + LOOK_SECONDS
+        # Before the journal is read: a trial that is free then and has no result was given up.
+        free = {trial_id for trial_id in self._elsewhere if self._claims.is_free(trial_id)} if due else set()
+        self._others.look()
+        for trial_id, job in list(self._elsewhere.items()):
+            result = self._result(job)
+            if result is not None or trial_id in free:
+                del self._elsewhere[trial_id]
+                if result is not None:
+                    self.taken.add(trial_id)
+                yield job, result
+
+    def _result(self, job: Job) -> Outcome | None:
+        """What another measured of a trial, where that is all that is asked for: the weights too where others start."""
+        if job.trial_id in self.again or (job.keep_product and not has_product(job.folder)):
+            return None
+        return self._others.result(job.trial_id)
+
+    @property
+    def waiting(self) -> int:
+        """Trials that another command runs, or that wait for one which has had one."""
+        return len(self._elsewhere)
+
+    @property
+    def holder(self) -> str:
+        """As the command wrote it that has the first of them."""
+        return next(filter(None, map(self._claims.holder, self._elsewhere)), "")
+
+    def forget_waiting(self) -> None:
+        """Wait for nothing any more, and let everything go: a plan has ended."""
+        self._elsewhere.clear()
+        self._claims.close()

@@ -1,0 +1,123 @@
+"""What other sessions of a database finish while this one runs, read from their segments of the journal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from harness.store.errors import StoreError
+from harness.store.events import OutcomeEvent, read_event
+from harness.store.fold import REJECTABLE
+from harness.store.journal import Segment, segments
+from harness.store.outcome import Outcome
+from harness.store.paths import StorePaths
+from harness.vocabulary import FINAL
+
+_CHUNK = 1 << 16
+
+
+class OtherSessions:
+    """Results that others journal from now on; make one before asking the database what is stored.
+
+    Every session that runs trials says that it is there before it runs any (``announce``), so that looking for others
+    costs one look at a counter, not at a folder of many segments.
+
+    Args:
+        paths: of the database.
+        own: the segment that this session writes.
+    """
+
+    def __init__(self, paths: StorePaths, own: str) -> None:
+        self._journal, self._counter = paths.journal, paths.sessions / "count"
+        self._own = own
+        self._count = self._counted()
+        self._known = {segment.name for segment in segments(self._journal)}
+        # Archived ones are at their end; what stands in the others already is in the database's answer.
+        living = (Segment(self._journal, name) for name in self._known - {own})
+        self._offsets = {segment.name: _whole_lines(segment.plain) for segment in living if not segment.is_archived}
+        self._results: dict[str, Outcome] = {}
+
+    def announce(self) -> None:
+        """Let others know of this session's segment.
+
+        Raises:
+            StoreError: nothing can be written beside the database.
+        """
+        try:
+            self._counter.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(self._counter, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            try:
+                os.write(descriptor, b".")
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise StoreError(f"no session can be noted in {self._counter.parent}: {error.strerror}") from error
+
+    def result(self, trial_id: str) -> Outcome | None:
+        """What another session measured of a trial (final numbers, no series), as of the last :meth:`look`."""
+        return self._results.get(trial_id)
+
+    def look(self) -> None:
+        """Read what others have journalled since the last look."""
+        count = self._counted()
+        if count != self._count:
+            self._count = count
+            found = {segment.name for segment in segments(self._journal)}
+            self._offsets |= dict.fromkeys(found - self._known - {self._own}, 0)
+            self._known |= found
+        for name, offset in list(self._offsets.items()):
+            segment = Segment(self._journal, name)
+            was_archived = segment.is_archived
+            if _size(segment.plain) > offset or segment.behind(offset):
+                self._offsets[name] = self._read(segment, offset)
+            if was_archived:
+                del self._offsets[name]  # it does not grow any more
+
+    def _read(self, segment: Segment, offset: int) -> int:
+        with contextlib.suppress(StoreError):  # `db check` names a damaged archive
+            for line in segment.lines(offset):
+                offset = line.end
+                if line.content is not None and line.content.get("kind") in ("outcome", "replaced"):
+                    self._keep(line.content)
+        return offset
+
+    def _keep(self, content: dict[str, object]) -> None:
+        with contextlib.suppress(*REJECTABLE):  # ingest sets such a line aside
+            event = read_event(content)
+            if isinstance(event, OutcomeEvent) and event.outcome.status in FINAL:
+                lean = replace(event.outcome, series=(), artifacts=())
+                known = self._results.get(lean.trial_id) if event.kind == OutcomeEvent.kind else None
+                self._results[lean.trial_id] = known or lean  # a second outcome is set aside, a replacement is not
+
+    def _counted(self) -> int:
+        return _size(self._counter)
+
+
+def _size(path: Path) -> int:
+    """The length of a file, as whoever opens it anew sees it on a network file system; 0 where there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return 0
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def _whole_lines(path: Path) -> int:
+    """Where the last whole line of a segment ends: its owner may be in the middle of the next one."""
+    try:
+        with path.open("rb") as file:
+            end = file.seek(0, os.SEEK_END)
+            while end > 0:
+                start = max(0, end - _CHUNK)
+                file.seek(start)
+                if (found := file.read(end - start).rfind(b"\n")) >= 0:
+                    return start + found + 1
+                end = start
+    except OSError:
+        pass  # it was archived meanwhile
+    return 0

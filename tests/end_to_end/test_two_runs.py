@@ -1,0 +1,212 @@
+"""Two commands that want the same trials at the same time: each trial is measured once, whatever happens to either."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.store import StorePaths, open_reader
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+TEACHER = """        prerequisites:
+          teacher:
+            task: synthetic
+            model: {name: scalar, start: 2.0}
+            recipe: {steps: 20, step_seconds: 0.05, slots: {optimizer: {name: sgd, lr: 0.1}}}
+            always: true
+"""
+
+
+def slow(tiny: Path, seconds: float, seeds: int) -> None:
+    """Let each of a suite's trials take so long, at so many seeds of two arms."""
+    text = tiny.read_text().replace("own_sd: 0.3}", f"own_sd: 0.3, step_seconds: {seconds / 20}}}")
+    tiny.write_text(text.replace("seeds: {min: 3", f"seeds: {{min: {seeds}"))
+
+
+@pytest.fixture
+def start(tiny: Path, database: Path, tmp_path: Path) -> Iterator[Start]:
+    """Starts a run of the suite beside others; what it says lies in ``<name>.out`` and ``<name>.err``."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(name: str, *more: str, command: tuple[str, ...] = ()) -> subprocess.Popen[str]:
+        words = command or ("run", str(tiny), "--no-report", "--json", "--executor", "inline")
+        with (tmp_path / f"{name}.out").open("w") as out, (tmp_path / f"{name}.err").open("w") as err:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "harness", *words, "--db", str(database), *more], cwd=tmp_path, stdout=out,
+                stderr=err, text=True, start_new_session=True, env=dict(os.environ),
+            )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def told(tmp_path: Path, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((tmp_path / f"{name}.out").read_text().splitlines()[-1])
+    run: dict[str, Any] = found["runs"][0]
+    return run
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 90
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
+
+
+def claimed(database: Path) -> set[str]:
+    folder = StorePaths.of(database).sessions / "claims"
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def counted(database: Path) -> dict[str, int]:
+    """Trials by status, and trials that were measured twice."""
+    with open_reader(database) as reader:
+        counts = dict(reader.query("SELECT status, count(*) FROM trials GROUP BY 1").rows)
+        ((twice,),) = reader.query("SELECT count(*) FROM events WHERE kind = 'duplicate'").rows
+    return {**counts, "twice": twice}
+
+
+def verdicts(run: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [(one["claim_id"], one["verdict"], one["n"], one["difference"], one["p"]) for one in run["verdicts"]]
+
+
+def test_each_trial_is_measured_once_and_both_end_with_the_same_verdicts(
+    tiny: Path, database: Path, tmp_path: Path, start: Start
+) -> None:
+    slow(tiny, 0.4, seeds=10)
+    first, second = start("first"), start("second")
+    assert first.wait(timeout=200) == 0
+    assert second.wait(timeout=200) == 0
+    one, two = told(tmp_path, "first"), told(tmp_path, "second")
+    assert counted(database) == {"done": 20, "twice": 0}
+    assert one["counts"] == two["counts"] == {"done": 20}
+    ran = [run["trials"] - run["reused"] for run in (one, two)]
+    assert sum(ran) == 20
+    assert min(ran) >= 3  # both had something to do
+    assert verdicts(one) == verdicts(two)
+    assert one["verdicts"]
+    assert claimed(database) == set()
+
+
+def test_the_second_takes_over_what_a_killed_first_leaves(
+    tiny: Path, database: Path, tmp_path: Path, start: Start
+) -> None:
+    slow(tiny, 0.6, seeds=6)
+    first = start("first")
+    wait_until(lambda: bool(claimed(database)), "the first runs nothing")
+    second = start("second")
+    wait_until(lambda: len(claimed(database)) == 2, "the second runs nothing")
+    os.killpg(first.pid, signal.SIGKILL)
+    assert second.wait(timeout=200) == 0
+    assert counted(database) == {"done": 12, "twice": 0}
+    assert told(tmp_path, "second")["counts"] == {"done": 12}
+    assert claimed(database) == set()
+
+
+def test_a_stopped_first_is_waited_for_and_named(tiny: Path, database: Path, tmp_path: Path, start: Start) -> None:
+    slow(tiny, 1.0, seeds=2)
+    first = start("first")
+    wait_until(lambda: bool(claimed(database)), "the first runs nothing")
+    os.kill(first.pid, signal.SIGSTOP)
+    words = ("run", str(tiny), "--no-report", "--executor", "inline")
+    second, third = start("second", command=words), start("third", command=words)
+    said = "waiting for 1 trial of another run (run 2"
+    for name in ("second", "third"):
+        wait_until(lambda name=name: said in (tmp_path / f"{name}.err").read_text(), f"{name} does not say it")
+        assert f"process {first.pid} on" in (tmp_path / f"{name}.err").read_text()
+    third.send_signal(signal.SIGINT)
+    assert third.wait(timeout=60) == 1
+    assert second.poll() is None
+    os.kill(first.pid, signal.SIGCONT)
+    assert first.wait(timeout=200) == 0
+    assert second.wait(timeout=200) == 0
+    assert counted(database) == {"done": 4, "twice": 0}
+
+
+def test_a_time_budget_ends_the_waiting(tiny: Path, database: Path, tmp_path: Path, start: Start) -> None:
+    slow(tiny, 1.0, seeds=2)
+    first = start("first")
+    wait_until(lambda: bool(claimed(database)), "the first runs nothing")
+    os.kill(first.pid, signal.SIGSTOP)
+    second = start("second", "--time-budget", "5s")
+    assert second.wait(timeout=120) == 1
+    assert told(tmp_path, "second")["stopped"] == "the time budget is used up"
+    os.kill(first.pid, signal.SIGCONT)
+    assert first.wait(timeout=200) == 0
+    assert counted(database) == {"done": 4, "twice": 0}
+
+
+def test_a_shared_teacher_trains_once(tiny: Path, database: Path, tmp_path: Path, start: Start) -> None:
+    tiny.write_text(tiny.read_text().replace("facts:\n", TEACHER + "facts:\n", 1))
+    slow(tiny, 0.3, seeds=4)
+    first, second = start("first"), start("second")
+    assert first.wait(timeout=200) == 0
+    assert second.wait(timeout=200) == 0
+    assert counted(database) == {"done": 9, "twice": 0}
+    ran = [told(tmp_path, name)["trials"] - told(tmp_path, name)["reused"] for name in ("first", "second")]
+    assert sum(ran) == told(tmp_path, "first")["trials"] == 9
+
+
+def test_a_failure_is_no_result_and_each_command_tries_for_itself(
+    tiny: Path, database: Path, tmp_path: Path, start: Start
+) -> None:
+    tiny.write_text(tiny.read_text().replace("noise_key: base}", "noise_key: base, fails: true}"))
+    slow(tiny, 0.3, seeds=4)
+    first, second = start("first"), start("second")
+    assert first.wait(timeout=200) == 1
+    assert second.wait(timeout=200) == 1
+    assert counted(database) == {"done": 4, "failed": 4, "twice": 0}
+    for name in ("first", "second"):
+        assert told(tmp_path, name)["counts"] == {"done": 4, "failed": 4}
+
+
+def test_two_forced_runs_each_replace_every_trial(tiny: Path, database: Path, tmp_path: Path, start: Start) -> None:
+    slow(tiny, 0.2, seeds=3)
+    assert start("before").wait(timeout=200) == 0
+    first, second = start("first", "--force"), start("second", "--force")
+    assert first.wait(timeout=200) == 0
+    assert second.wait(timeout=200) == 0
+    for name in ("first", "second"):
+        replaced = told(tmp_path, name)["replaced"]
+        assert len(replaced) == 6
+        assert all(one["equal"] for one in replaced)
+    assert list(database.parent.glob("artifacts/*.again")) == []
+
+
+def test_two_sweeps_share_their_trials(tiny: Path, database: Path, tmp_path: Path, start: Start) -> None:
+    slow(tiny, 0.2, seeds=3)
+    words = ("sweep", str(tiny), "--benchmark", "known", "--arm", "base", "--arm", "better", "--budget", "4",
+             "--sampler", "random", "--space", "optimizer.lr=log(0.01, 0.3)", "--executor", "inline", "--json")  # fmt: skip
+    first, second = start("first", command=words), start("second", command=words)
+    assert first.wait(timeout=250) == 0, (tmp_path / "first.err").read_text()
+    assert second.wait(timeout=250) == 0, (tmp_path / "second.err").read_text()
+    assert counted(database)["twice"] == 0
+    one, two = (json.loads((tmp_path / f"{name}.out").read_text().splitlines()[-1]) for name in ("first", "second"))
+    assert one["chosen"] == two["chosen"]
+
+
+@pytest.mark.ray
+def test_two_runs_on_ray_share_their_trials(tiny: Path, database: Path, tmp_path: Path, start: Start) -> None:
+    slow(tiny, 1.0, seeds=8)
+    words = ("run", str(tiny), "--no-report", "--json")
+    first, second = start("first", command=words), start("second", command=words)
+    wait_until(lambda: len(claimed(database)) >= 3, "they do not run side by side")
+    os.killpg(first.pid, signal.SIGKILL)
+    assert second.wait(timeout=250) == 0, (tmp_path / "second.err").read_text()
+    assert counted(database) == {"done": 16, "twice": 0}
