@@ -44,7 +44,7 @@ class Claims(Protocol):
 
     @property
     def holder(self) -> str:
-        """Who has the first of them, in words; empty where that is not known."""
+        """Who may have them, in words; empty where that is not known."""
         ...
 
 
@@ -71,12 +71,11 @@ class SharedTrials:
 
     Args:
         paths: of the database.
-        run_id: of the session, named to those who wait for it.
         segment: the part of the journal that this session writes.
     """
 
-    def __init__(self, paths: StorePaths, run_id: str, segment: str) -> None:
-        self._claims = TrialClaims(paths.sessions / "claims", run_id)
+    def __init__(self, paths: StorePaths, segment: str) -> None:
+        self._claims = TrialClaims(paths.sessions / "claims")
         self._others = OtherSessions(paths, segment)
         self._elsewhere: dict[str, Job] = {}
         self._next_look = 0.0
@@ -87,14 +86,13 @@ class SharedTrials:
         """Trials whose result came from another command."""
 
     def begin(self) -> None:
-        """Say that this session runs trials, and remove what dead ones left. Idempotent.
+        """Say that this session runs trials. Idempotent.
 
         Raises:
             StoreError: nothing can be written beside the database.
         """
         if not self._begun:
             self._others.announce()
-            self._claims.tidy()
             self._begun = True
 
     def take(self, job: Job) -> bool:
@@ -144,8 +142,8 @@ class SharedTrials:
 
     @property
     def holder(self) -> str:
-        """As the command wrote it that has the first of them."""
-        return next(filter(None, map(self._claims.holder, self._elsewhere)), "")
+        """The other commands that run trials: one of them has what is waited for."""
+        return "; ".join(self._others.living())
 
     def forget_waiting(self) -> None:
         """Wait for nothing any more, and let everything go: a plan has ended."""

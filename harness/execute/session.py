@@ -148,7 +148,7 @@ class Session:
         """
         check_data(plan)
         if self._shared is None:  # first: what others finish from here on is in neither answer otherwise
-            self._shared = SharedTrials(self.owner.paths, self.run_id, self.owner.journal.segment)
+            self._shared = SharedTrials(self.owner.paths, self.owner.journal.segment)
         stored = self.owner.finished([trial.trial_id for trial in plan.trials])
         check_folders(trial for trial in plan.trials if trial.trial_id not in stored)
         return stored

@@ -1,7 +1,8 @@
-"""Which trials living commands run: a locked file for each, which the kernel frees when its command dies.
+"""Which trials living commands run: one locked byte of a common file for each.
 
-No clock decides anything: a command that was stopped still holds its trials, one that was killed holds none. The locks
-are of the kind that the store itself needs (``flock``), so that they hold wherever the store does.
+No clock decides anything: the kernel drops the locks of a command that dies, and a command that was stopped still has
+its trials. A byte's place follows from the trial's name, and the file stays empty: nothing is written, and a claim
+costs microseconds.
 """
 
 from __future__ import annotations
@@ -9,27 +10,33 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
-import platform
+import struct
+import sys
 from pathlib import Path
 
 from harness.store.errors import StoreError
 
-_NOTE_BYTES = 400
+_FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: kind, whence, start, length, process
+_PLACE_BYTES = 7  # offsets of a file are positive numbers of 64 bits
 
 
 class TrialClaims:
-    """Claims of one command on trials that it runs.
+    """Claims of one command on trials that it runs. Use from one thread at a time.
+
+    The locks belong to this object (open file description locks), so that they exclude other sessions of this process
+    too. Where the system has none (macOS), they belong to the process, whose sessions then do not exclude each other.
 
     Args:
-        folder: where the files of all commands of a database lie; made when it is needed.
-        run_id: named to those who find a trial taken.
+        file: common to all commands of a database; made with its folder when it is needed.
     """
 
-    def __init__(self, folder: Path, run_id: str) -> None:
-        self._folder = folder
-        self._note = f"run {run_id}, process {os.getpid()} on {platform.node()}"[:_NOTE_BYTES].encode()
-        self._held: dict[str, int] = {}
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._descriptor = -1
+        self._held: set[str] = set()
+        self.own_locks = sys.platform == "linux" and sys.maxsize > 2**32
 
     def take(self, trial_id: str) -> bool:
         """Claim a trial; False where another command has it. What is claimed already stays claimed.
@@ -37,88 +44,70 @@ class TrialClaims:
         Raises:
             StoreError: no file can be made or locked there.
         """
-        if trial_id in self._held:
-            return True
-        descriptor = self._locked(self._folder / trial_id)
-        if descriptor is None:
-            return False
-        self._held[trial_id] = descriptor
-        with contextlib.suppress(OSError):  # a full disk leaves the claim without its holder's name
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, self._note, 0)
-        return True
-
-    def _locked(self, path: Path) -> int | None:
-        """A descriptor of the file at a path that holds its lock; None where another has it."""
-        while True:
-            try:
-                if not path.parent.is_dir():
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-            except OSError as error:
-                raise StoreError(f"trials cannot be claimed in {path.parent}: {error.strerror}") from error
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # Whoever held it before may have removed the file since it was opened here: then the name is free.
-                if os.path.samestat(os.fstat(descriptor), path.stat()):
-                    return descriptor
-            except BlockingIOError:
-                os.close(descriptor)
-                return None
-            except OSError as error:
-                if error.errno not in (errno.ENOENT, errno.ESTALE):
-                    os.close(descriptor)
-                    raise StoreError(f"trials cannot be claimed in {path.parent}: {error.strerror}") from error
-            os.close(descriptor)
+        if trial_id not in self._held and self._set(trial_id, fcntl.F_WRLCK):
+            self._held.add(trial_id)
+        return trial_id in self._held
 
     def release(self, trial_id: str) -> None:
         """Let others have a trial, where this command had it."""
-        descriptor = self._held.pop(trial_id, None)
-        if descriptor is None:
-            return
-        with contextlib.suppress(OSError):
-            (self._folder / trial_id).unlink(missing_ok=True)  # while it is locked, so that nobody else's is removed
-        with contextlib.suppress(OSError):
+        if trial_id in self._held:
+            self._held.discard(trial_id)
             # Explicit, because a child forked meanwhile shares the description and would keep the lock.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-        os.close(descriptor)
+            self._set(trial_id, fcntl.F_UNLCK)
 
     def close(self) -> None:
-        """Let go of everything. Idempotent."""
+        """Let go of everything; what is taken afterwards is claimed again. Idempotent."""
         for trial_id in list(self._held):
             self.release(trial_id)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def is_free(self, trial_id: str) -> bool:
-        """Whether nobody has a trial at this moment."""
-        try:
-            descriptor = os.open(self._folder / trial_id, os.O_RDONLY)
-        except FileNotFoundError:
+        """Whether nobody else has a trial at this moment; raises as :meth:`take`."""
+        if trial_id in self._held:
             return True
-        except OSError as error:
-            raise StoreError(f"claims of trials cannot be read in {self._folder}: {error.strerror}") from error
+        free = self._set(trial_id, fcntl.F_WRLCK)
+        if free:
+            self._set(trial_id, fcntl.F_UNLCK)
+        return free
+
+    def _set(self, trial_id: str, kind: int) -> bool:
+        """Lock or unlock a trial's byte; False where another has it."""
         try:
-            # Shared, and let go at once: two who look at the same moment do not take each other for the holder.
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
+            if self.own_locks:
+                lock = struct.pack(_FLOCK, kind, os.SEEK_SET, _place(trial_id), 1, 0)
+                fcntl.fcntl(self._open(), fcntl.F_OFD_SETLK, lock)
+            else:
+                how = fcntl.LOCK_UN if kind == fcntl.F_UNLCK else fcntl.LOCK_EX | fcntl.LOCK_NB
+                fcntl.lockf(self._open(), how, 1, _place(trial_id))
+        except (BlockingIOError, PermissionError):  # what POSIX lets a system say where another has the lock
             return False
-        finally:
-            os.close(descriptor)
+        except OSError as error:
+            if error.errno == errno.EINVAL and self.own_locks:  # a kernel that does not know them
+                self.own_locks = False
+                return self._set(trial_id, kind)
+            raise self._refused(error) from error
         return True
 
-    def holder(self, trial_id: str) -> str:
-        """Who has a trial, as its command wrote it; empty where nobody says."""
-        try:
-            with (self._folder / trial_id).open("rb") as file:
-                return file.read(_NOTE_BYTES).decode(errors="replace")
-        except OSError:
-            return ""
+    def _open(self) -> int:
+        if self._descriptor < 0:
+            try:
+                self._file.parent.mkdir(parents=True, exist_ok=True)
+                self._descriptor = os.open(self._file, os.O_RDWR | os.O_CREAT, 0o666)
+            except OSError as error:
+                raise self._refused(error) from error
+        return self._descriptor
 
-    def tidy(self) -> None:
-        """Remove what dead commands left; a file that somebody holds stays."""
-        try:
-            names = os.listdir(self._folder)  # noqa: PTH208 - names only
-        except OSError:
-            return
-        for name in names:
-            if name not in self._held and self.take(name):
-                self.release(name)
+    def _refused(self, error: OSError) -> StoreError:
+        return StoreError(f"trials cannot be claimed in {self._file}: {error.strerror}")
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
+
+
+def _place(trial_id: str) -> int:
+    """The byte that stands for a trial."""
+    return int.from_bytes(hashlib.blake2b(trial_id.encode(), digest_size=_PLACE_BYTES).digest(), "big")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from harness.store.errors import StoreError
-from harness.store.events import OutcomeEvent, read_event
+from harness.store.events import OutcomeEvent, SessionEvent, read_event
 from harness.store.fold import REJECTABLE
 from harness.store.journal import Segment, segments
 from harness.store.outcome import Outcome
@@ -74,6 +74,17 @@ class OtherSessions:
                 self._offsets[name] = self._read(segment, offset)
             if was_archived:
                 del self._offsets[name]  # it does not grow any more
+
+    def living(self) -> list[str]:
+        """The other sessions that have a run and whose command lives: the run, the process, its machine."""
+        found = []
+        for name in sorted(self._offsets):
+            segment = Segment(self._journal, name)
+            first = next(segment.lines(), None) if segment.is_alive else None
+            said = first.content if first is not None and first.content else {}
+            if said.get("kind") == SessionEvent.kind and said.get("run_id"):
+                found.append(f"{said['run_id']}, process {said.get('pid')} on {said.get('host')}")
+        return found
 
     def _read(self, segment: Segment, offset: int) -> int:
         with contextlib.suppress(StoreError):  # `db check` names a damaged archive

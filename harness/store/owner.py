@@ -140,7 +140,8 @@ class Owner:
                 return self._hold(lambda connection: dict(connection.execute(FINISHED, [wanted]).fetchall()))
         except StoreHeldError as held:
             self._tell_held(held)
-            with open_reader(self.paths.database) as reader:
+            # A copy that has all of the journal: what is a second old could have a trial run that has just ended.
+            with open_reader(self.paths.database, consistent=True) as reader:
                 return reader.finished(wanted)
 
     def flush(self) -> None:
