@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from harness.store import hygiene_events as hygiene_events  # its kinds register themselves
 from harness.store.errors import StoreError
-from harness.store.events import KINDS, Event, read_event
+from harness.store.events import KINDS, VERSION, Event, read_event
 from harness.store.fold import REJECTABLE, PendingRows
-from harness.store.journal import Segment, segments
+from harness.store.journal import SEALED, Segment, segments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,6 +71,7 @@ def ingest(connection: DuckDBPyConnection, journal: Path, seconds: float | None 
 
     Raises:
         duckdb.Error: the database does not take it (a full disk, say); the last batch is not in.
+        StoreError: a newer version wrote a segment; nothing of it is counted as taken in, so that nothing is lost.
     """
     started = time.monotonic()
     counted = counters(connection)
@@ -148,6 +149,13 @@ def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str
 
 
 def _read(entry: _Entry) -> Event | str:
+    written_by = entry.content.get("v") if entry.content else None
+    # In segments without seals it may be a flipped digit; those are of versions before this one.
+    if isinstance(written_by, int) and written_by > VERSION and entry.segment.endswith(SEALED):
+        raise StoreError(
+            f"the journal's segment {entry.segment} has version {written_by} and this harness knows versions up to "
+            f"{VERSION}: a newer one wrote it. Upgrade harness, or name another database with --db or HARNESS_DB"
+        )
     return entry.damage if entry.content is None else read_event(entry.content)
 
 

@@ -29,7 +29,7 @@ from harness.store.locking import hold_segment, segment_is_held
 from harness.trial.files import replacing, sync
 
 _CHUNK = 1 << 20
-_SEALED = "-s"
+SEALED = "-s"
 """Ends the name of a segment whose lines are sealed."""
 _SUFFIX = ".jsonl"
 _ARCHIVED = ".jsonl.gz"
@@ -44,7 +44,7 @@ class Journal:
     def __init__(self, folder: Path, session: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", session)[:80] or "session"
-        self.path = folder / f"{stamp()}-{name}-{secrets.token_hex(2)}{_SEALED}{_SUFFIX}"
+        self.path = folder / f"{stamp()}-{name}-{secrets.token_hex(2)}{SEALED}{_SUFFIX}"
         self.segment = self.path.name.removesuffix(_SUFFIX)
         # Named as a segment only once it is held: an unheld segment is a dead owner's, and would be archived.
         unnamed = self.path.with_suffix(".new")
@@ -193,7 +193,7 @@ class Segment:
         with self._open() as file:
             try:
                 file.seek(offset)
-                yield from read_lines(file, offset, seals=self.name.endswith(_SEALED))
+                yield from read_lines(file, offset, seals=self.name.endswith(SEALED))
             except EOFError:
                 if strict:
                     raise

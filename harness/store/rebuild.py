@@ -19,7 +19,7 @@ from harness.store.journal import Segment, segments
 from harness.store.locking import keeping_out, looking, writing
 from harness.store.paths import StorePaths
 from harness.store.queries import IS_FINAL
-from harness.store.schema import connect, open_for_writing
+from harness.store.schema import connect, open_for_writing, schema_number, schema_of
 from harness.store.snapshot import copy_database, copy_for_snapshot, publish_snapshot
 from harness.store.tables import TABLES
 
@@ -62,7 +62,8 @@ def rebuild(database: str | os.PathLike[str], *, force: bool = False) -> Rebuilt
         force: put the new file in place although the old one knows finished trials that the journal lacks.
 
     Raises:
-        StoreError: there is no journal, or it lacks finished trials that the old file still shows.
+        StoreError: there is no journal, it lacks finished trials that the old file still shows, or one of the two is
+            of a newer version.
         StoreHeldError: a foreign process has the file open.
     """
     paths = StorePaths.of(database)
@@ -99,7 +100,7 @@ def rebuild(database: str | os.PathLike[str], *, force: bool = False) -> Rebuilt
 
 
 def _finished_in(paths: StorePaths) -> set[str]:
-    """Finished trials of the old file, as far as it can still be read."""
+    """Finished trials of the old file, as far as it can still be read; raises where a newer version wrote it."""
     import duckdb
 
     if not paths.database.exists():
@@ -109,9 +110,14 @@ def _finished_in(paths: StorePaths) -> set[str]:
         copy_database(paths, copy)
         try:
             with contextlib.closing(connect(copy, read_only=True)) as connection:
-                return {trial_id for (trial_id,) in connection.execute(_FINISHED).fetchall()}
+                newer = (schema_of(connection) or 0) > schema_number()
+                finished = {trial_id for (trial_id,) in connection.execute(_FINISHED).fetchall()}
         except (StoreError, duckdb.Error):
             return set()
+    if newer:
+        raise StoreError(f"a newer version of harness wrote {paths.database}, and this one would make an older file of "
+                         f"it; nothing was changed. Upgrade harness, or --force does it anyway")  # fmt: skip
+    return finished
 
 
 def _set_aside(paths: StorePaths) -> Path | None:

@@ -137,7 +137,7 @@ def test_a_stopped_first_is_waited_for_and_named(tiny: Path, database: Path, tmp
     for name in ("second", "third"):
         wait_until(lambda name=name: said in (tmp_path / f"{name}.err").read_text(), f"{name} does not say it")
         assert f"process {first.pid} on" in (tmp_path / f"{name}.err").read_text()
-    third.send_signal(signal.SIGINT)
+    third.send_signal(signal.SIGTERM)  # as Ctrl-C
     assert third.wait(timeout=60) == 1
     assert second.poll() is None
     os.kill(first.pid, signal.SIGCONT)
@@ -196,16 +196,29 @@ def test_two_forced_runs_each_replace_every_trial(tiny: Path, database: Path, tm
     assert list(database.parent.glob("artifacts/*.again")) == []
 
 
+SWEEP = """
+sweep:
+  arms: [base, better]
+  fresh: 3
+  spaces:
+    "*": {optimizer.lr: {low: 1.0e-2, high: 0.3, log: true}, optimizer.momentum: {choices: [0.0]},
+          optimizer.weight_decay: {choices: [0.0]}}
+"""
+
+
 def test_two_sweeps_share_their_trials(tiny: Path, database: Path, tmp_path: Path, start: Start) -> None:
+    tiny.write_text(tiny.read_text() + SWEEP)
     slow(tiny, 0.2, seeds=3)
-    words = ("sweep", str(tiny), "--benchmark", "known", "--arm", "base", "--arm", "better", "--budget", "4",
-             "--sampler", "random", "--space", "optimizer.lr=log(0.01, 0.3)", "--executor", "inline", "--json")  # fmt: skip
+    words = ("sweep", str(tiny), "--benchmark", "known", "--budget", "4", "--executor", "inline", "--json")
     first, second = start("first", command=words), start("second", command=words)
     assert first.wait(timeout=250) == 0, (tmp_path / "first.err").read_text()
     assert second.wait(timeout=250) == 0, (tmp_path / "second.err").read_text()
-    assert counted(database)["twice"] == 0
+    counts = counted(database)
+    assert counts.keys() == {"done", "twice"}
+    assert counts["twice"] == 0
     one, two = (json.loads((tmp_path / f"{name}.out").read_text().splitlines()[-1]) for name in ("first", "second"))
     assert one["chosen"] == two["chosen"]
+    assert one["ran"] + two["ran"] == counts["done"]
 
 
 @pytest.mark.ray

@@ -8,22 +8,35 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 from pathlib import Path
 
 import pytest
+from store_support import outcome, planned
 
-from harness.store import Owner, StorePaths, open_reader
+from harness.store import Journal, Owner, StoreError, StorePaths, open_reader, segments
+from harness.store.encoding import encode
+from harness.store.events import VERSION
+from harness.store.journal_lines import sealed
 from harness.store.rebuild import check, rebuild
+from harness.store.schema import connect, schema_number, schema_of
 
+ROOT = Path(__file__).parents[3]
 STORES = sorted(path.parent for path in (Path(__file__).parents[2] / "stores").glob("*/expected.json"))
 
+Stored = tuple[StorePaths, dict[str, list[list[object]]]]
 SQL = "SELECT trial_id, split, metric, value FROM results ORDER BY ALL"
 WORDS = "SELECT claim_id, verdict, n FROM verdicts ORDER BY ALL"
 
 
+@pytest.fixture
+def paths(tmp_path: Path) -> StorePaths:
+    return StorePaths.of(tmp_path / "h.duckdb")
+
+
 @pytest.fixture(params=STORES, ids=lambda path: path.name)
-def stored(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[StorePaths, dict[str, list[list[object]]]]:
+def stored(request: pytest.FixtureRequest, tmp_path: Path) -> Stored:
     folder: Path = request.param
     paths = StorePaths.of(tmp_path / "h.duckdb")
     paths.database.write_bytes(gzip.decompress((folder / "h.duckdb.gz").read_bytes()))
@@ -38,28 +51,170 @@ def seen(paths: StorePaths) -> dict[str, list[list[object]]]:
         }
 
 
+def rows(database: Path) -> dict[str, list[str]]:
+    """Every table of a file as sorted texts of its rows, without what says how far it is and what it is."""
+    connection = connect(database, read_only=True)
+    try:
+        tables = [
+            name
+            for (name,) in connection.execute(
+                "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'"
+            ).fetchall()
+        ]
+        asked = [name for name in tables if name not in ("schema_version", "ingested")]
+        return {name: sorted(map(str, connection.execute(f"FROM {name}").fetchall())) for name in asked}
+    finally:
+        connection.close()
+
+
+def columns(database: Path) -> dict[str, list[str]]:
+    connection = connect(database, read_only=True)
+    try:
+        sql = """
+            SELECT table_name, list(column_name) FROM duckdb_columns()
+            WHERE table_name IN (SELECT table_name FROM duckdb_tables()) GROUP BY 1
+        """
+        return dict(connection.execute(sql).fetchall())
+    finally:
+        connection.close()
+
+
+def schema_in(database: Path) -> int | None:
+    connection = connect(database, read_only=True)
+    try:
+        return schema_of(connection)
+    finally:
+        connection.close()
+
+
 def test_there_is_a_store_of_every_version_so_far() -> None:
-    assert STORES
+    versions = re.findall(r"^## (\d+\.\d+\.\d+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert versions
+    assert set(versions) <= {path.name for path in STORES}, "tests/stores/make.py VERSION writes one"
 
 
-def test_it_is_read_as_it_is(stored: tuple[StorePaths, dict[str, list[list[object]]]]) -> None:
+def test_it_is_read_as_it_is(stored: Stored) -> None:
     paths, expected = stored
     assert seen(paths) == expected
 
 
-def test_it_is_migrated_with_a_backup(stored: tuple[StorePaths, dict[str, list[list[object]]]]) -> None:
+def test_it_is_migrated_with_a_backup(stored: Stored) -> None:
     paths, expected = stored
     before = paths.database.read_bytes()
+    old = schema_in(paths.database)
     with Owner(paths.database) as owner:
         owner.flush()
+    assert schema_in(paths.database) == schema_number()
     assert seen(paths) == expected
     assert check(paths.database) == []
     backups = [path for path in paths.database.parent.glob("h.duckdb.backup*") if path.read_bytes() == before]
     assert len(backups) == 1
+    assert schema_in(backups[0]) == old
 
 
-def test_its_journal_alone_makes_it_again(stored: tuple[StorePaths, dict[str, list[list[object]]]]) -> None:
+def test_every_row_of_every_table_survives_the_migration(stored: Stored) -> None:
+    paths, _ = stored
+    old = paths.database.with_name("old.duckdb")
+    shutil.copyfile(paths.database, old)
+    with Owner(paths.database) as owner:
+        owner.flush()
+    for table, names in columns(old).items():
+        if table in ("schema_version", "ingested"):
+            continue
+        had, has = connect(old, read_only=True), connect(paths.database, read_only=True)
+        quoted = ", ".join(f'"{name}"' for name in names)
+        sql = f"SELECT {quoted} FROM {table} ORDER BY ALL"
+        before, after = had.execute(sql).fetchall(), has.execute(sql).fetchall()
+        had.close()
+        has.close()
+        assert before == after, table
+
+
+def test_its_journal_alone_makes_it_again(stored: Stored) -> None:
     paths, expected = stored
     paths.remove()
     rebuild(paths.database)
     assert seen(paths) == expected
+    assert check(paths.database) == []
+
+
+def test_a_rebuilt_file_has_what_a_migrated_one_has(stored: Stored) -> None:
+    paths, _ = stored
+    with Owner(paths.database) as owner:
+        owner.flush()
+    migrated = rows(paths.database)
+    rebuild(paths.database, force=True)
+    assert rows(paths.database).keys() == migrated.keys()
+    assert rows(paths.database)["results"] == migrated["results"]
+    assert rows(paths.database)["metrics"] == migrated["metrics"]
+    assert {name: len(found) for name, found in rows(paths.database).items()} == {
+        name: len(found) for name, found in migrated.items()
+    }
+
+
+def test_a_journal_that_its_command_did_not_close_is_taken_in(stored: Stored) -> None:
+    paths, expected = stored
+    paths.remove()
+    for archived in list(paths.journal.glob("*.jsonl.gz")):  # as it lies after a kill
+        archived.with_suffix("").write_bytes(gzip.decompress(archived.read_bytes()) + b'{"v":1,"kind":"outc')
+        archived.unlink()
+    with Owner(paths.database) as owner:
+        owner.flush()
+    assert seen(paths) == expected
+    assert check(paths.database) == []
+    assert all(segment.is_archived for segment in segments(paths.journal))
+
+
+def test_new_trials_are_added_to_it(stored: Stored) -> None:
+    paths, expected = stored
+    with Owner(paths.database, "new") as owner:
+        owner.record(planned("new", "t"))
+        owner.record(outcome("t"))
+    for _ in range(2):
+        added = seen(paths)
+        assert [row for row in added["results"] if row[0] != "t"] == expected["results"]
+        assert [row for row in added["results"] if row[0] == "t"]
+        assert check(paths.database) == []
+        rebuild(paths.database)
+
+
+def test_a_database_of_a_newer_version_is_refused_and_stays(paths: StorePaths) -> None:
+    with Owner(paths.database) as owner:
+        owner.record(outcome("t"))
+    connection = connect(paths.database)
+    newer = schema_number() + 1
+    connection.execute(f"INSERT INTO schema_version VALUES ({newer}, 'later', now()::TIMESTAMP)")
+    connection.close()
+    before = paths.database.read_bytes()
+    with pytest.raises(StoreError, match=rf"schema {newer} .*Upgrade harness"), Owner(paths.database):
+        pass
+    with open_reader(paths.database) as reader, pytest.raises(StoreError, match=rf"schema {newer} .*Upgrade harness"):
+        reader.query(SQL)
+    with pytest.raises(StoreError, match="Upgrade harness"):
+        rebuild(paths.database)
+    assert [problem.kind for problem in check(paths.database)] == ["schema"]
+    assert paths.database.read_bytes() == before
+    assert not list(paths.database.parent.glob("*.backup*"))
+
+
+def test_a_journal_of_a_newer_version_is_refused_and_stays(paths: StorePaths) -> None:
+    with Owner(paths.database) as owner:
+        owner.record(outcome("t"))
+    later = Journal(paths.journal, "later")
+    later.close()
+    line = encode({"v": VERSION + 1, "kind": "outcome", "at": "2027-01-01T00:00:00Z", "score": 1})
+    later.path.write_bytes(sealed(line, 0))
+    told = rf"version {VERSION + 1} .*Upgrade harness"
+    with pytest.raises(StoreError, match=told), Owner(paths.database):
+        pass
+    with open_reader(paths.database) as reader, pytest.raises(StoreError, match=told):
+        reader.query(SQL)
+    with pytest.raises(StoreError, match=told):
+        rebuild(paths.database, force=True)
+    assert any("Upgrade harness" in problem.message for problem in check(paths.database))
+    later.path.unlink()  # as if it had been of another folder: nothing of it is in, nothing is lost
+    for segment in segments(paths.journal):
+        assert segment.name != later.segment
+    with open_reader(paths.database) as reader:
+        assert reader.finished(["t"]) == {"t": "done"}
+        assert reader.query("SELECT count(*) FROM events WHERE kind = 'rejected'").rows == [(0,)]
