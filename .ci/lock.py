@@ -42,10 +42,13 @@ def differences() -> list[str]:
     """Where what is installed is not what is locked, one line each."""
     wanted = locked()
     found = {canonical(one.metadata["Name"]): one.version.partition("+")[0] for one in distributions()}
+    for name in build_tools():  # there for the time of the build alone; an environment may have others of its own
+        wanted.pop(name, None)
+        found.pop(name, None)
     other = [
         f"{name}: {found[name]} is installed, {version} is locked"
         for name, version in wanted.items()
-        if name in found and found[name] != version and name not in build_tools()
+        if found.get(name, version) != version
     ]
     more = [f"{name} {found[name]} is installed and not locked" for name in found.keys() - wanted.keys() - NOT_OURS]
     gone = [f"{name}: {wanted[name]} is locked, none is installed" for name in wanted.keys() - found.keys()]
@@ -53,7 +56,7 @@ def differences() -> list[str]:
 
 
 def build_tools() -> dict[str, str]:
-    """What builds the package, by name; it is installed for the time of the build alone."""
+    """What builds the package, as pyproject asks for it, by name."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         required = tomllib.load(file)["build-system"]["requires"]
     return {canonical(re.split(r"[^A-Za-z0-9._-]", one)[0]): one for one in required}
@@ -80,7 +83,8 @@ def main() -> int:
     """The command; its exit code."""
     if sys.argv[1:] == ["--check"]:
         told = differences()
-        print("\n".join(told) or f"{len(locked())} packages are as .ci/constraints.txt has them")
+        count = len(locked())
+        print("\n".join(told) or f"{count} packages are as .ci/constraints.txt has them")
         return 1 if told else 0
     if sys.argv[1:]:
         print(__doc__, file=sys.stderr)

@@ -55,14 +55,9 @@ def rows(database: Path) -> dict[str, list[str]]:
     """Every table of a file as sorted texts of its rows, without what says how far it is and what it is."""
     connection = connect(database, read_only=True)
     try:
-        tables = [
-            name
-            for (name,) in connection.execute(
-                "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'"
-            ).fetchall()
-        ]
-        asked = [name for name in tables if name not in ("schema_version", "ingested")]
-        return {name: sorted(map(str, connection.execute(f"FROM {name}").fetchall())) for name in asked}
+        sql = "SELECT table_name FROM duckdb_tables() WHERE schema_name = 'main'"
+        tables = {name for (name,) in connection.execute(sql).fetchall()} - {"schema_version", "ingested"}
+        return {name: sorted(map(str, connection.execute(f"FROM {name}").fetchall())) for name in tables}
     finally:
         connection.close()
 

@@ -1,0 +1,104 @@
+"""The versions that the gate installs are within what pyproject asks for, and none is missing."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parents[2]
+
+
+def the_script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("lock", ROOT / ".ci" / "lock.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+LOCK = the_script()
+LOCKED: dict[str, str] = LOCK.locked()
+
+
+def pyproject() -> dict[str, Any]:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+def asked() -> list[Requirement]:
+    """What pyproject asks for: to run, for the extras, and to build."""
+    project = pyproject()["project"]
+    extras = [one for lines in project["optional-dependencies"].values() for one in lines]
+    wanted = map(Requirement, [*project["dependencies"], *extras, *pyproject()["build-system"]["requires"]])
+    return [one for one in wanted if LOCK.canonical(one.name) != LOCK.OWN]
+
+
+@pytest.mark.parametrize("wanted", asked(), ids=str)
+def test_what_is_asked_for_is_locked_within_its_range(wanted: Requirement) -> None:
+    version = LOCKED.get(LOCK.canonical(wanted.name))
+    assert version is not None, "python .ci/lock.py"
+    assert wanted.specifier.contains(version)
+
+
+def needed_by(name: str, extras: frozenset[str]) -> list[Requirement]:
+    """What an installed package asks for, here and with these extras; empty where another version is installed."""
+    try:
+        installed = distribution(name)
+    except PackageNotFoundError:
+        return []
+    if installed.version.partition("+")[0] != LOCKED.get(LOCK.canonical(name)):
+        return []
+    wanted = map(Requirement, installed.requires or ())
+    return [
+        one
+        for one in wanted
+        if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in (*extras, ""))
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems need other packages")
+def test_whatever_those_need_is_locked_too() -> None:
+    waiting = [(one.name, frozenset(one.extras)) for one in asked()]
+    seen: set[tuple[str, frozenset[str]]] = set()
+    while waiting:
+        at = waiting.pop()
+        if at in seen:
+            continue
+        seen.add(at)
+        for one in needed_by(*at):
+            version = LOCKED.get(LOCK.canonical(one.name))
+            assert version is not None, f"{one} of {at[0]} is not locked"
+            assert one.specifier.contains(version, prereleases=True), f"{at[0]} asks for {one}, {version} is locked"
+            waiting.append((one.name, frozenset(one.extras)))
+    assert len(seen) > len(asked())
+
+
+def test_the_file_is_plain_and_names_no_host() -> None:
+    text = LOCK.LOCK.read_text(encoding="utf-8")
+    assert "://" not in text
+    assert list(LOCKED) == sorted(LOCKED)
+    assert not {LOCK.OWN, "pip"} & LOCKED.keys()
+    assert all(line.count("==") == 1 for line in text.splitlines() if not line.startswith("#"))
+
+
+def test_another_version_a_missing_and_a_further_package_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LOCK, "locked", lambda: {"click": "0.1", "no-such-package": "1.0"})
+    told = LOCK.differences()
+    assert f"click: {distribution('click').version} is installed, 0.1 is locked" in told
+    assert "no-such-package: 1.0 is locked, none is installed" in told
+    assert f"pytest {distribution('pytest').version} is installed and not locked" in told
+
+
+def test_the_gate_installs_them() -> None:
+    gate = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert 'PIP_CONSTRAINT="$work/source/.ci/constraints.txt"' in gate
+    assert "python .ci/lock.py --check" in gate
