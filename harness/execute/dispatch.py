@@ -60,7 +60,7 @@ class Watch:
         """A trial has the result that another command measured."""
 
     def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
-        """So many trials are run by another command; ``idle``: there is nothing else to do."""
+        """So many trials are run by another command; ``idle``: there is nothing else to do, and ``holder`` says who."""
 
 
 class Dispatcher:
@@ -123,10 +123,11 @@ class Dispatcher:
                 yield from self._passed_on(job, outcome)
 
     def _next_ended(self) -> list[Outcome]:
-        elsewhere = (self._claims.waiting, not self._running)
-        if elsewhere != self._told_elsewhere and (elsewhere[0] or self._told_elsewhere[0]):
-            self._told_elsewhere = elsewhere
-            self._watch.elsewhere(elsewhere[0], self._claims.holder, idle=elsewhere[1])
+        """Outcomes of what runs here; where that is nothing, a pause while others run the rest."""
+        jobs, idle = elsewhere = (self._claims.waiting, not self._running)
+        if elsewhere != self._told_elsewhere and (jobs or self._told_elsewhere[0]):
+            self._watch.elsewhere(jobs, self._claims.holder if jobs and idle else "", idle=idle)
+        self._told_elsewhere = elsewhere
         if self._running:
             return self._executor.wait(POLL_SECONDS)
         if self._claims.waiting:
