@@ -109,9 +109,14 @@ def run_job(
     watch.close()
     if watch.trouble is not None:
         outcome = _out_of_memory(job, watch)
+    return clocks.on(outcome)
+
+
+def sealed(job: Job, outcome: Outcome) -> Outcome:
+    """The outcome, once the files of a trial with a result are read-only."""
     if outcome.status.final:
         seal(job.folder)
-    return clocks.on(outcome)
+    return outcome
 
 
 def _out_of_memory(job: Job, watch: MemoryWatch) -> Outcome:

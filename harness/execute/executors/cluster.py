@@ -7,7 +7,6 @@ import logging
 import os
 import platform
 import re
-import socket
 import sys
 import time
 from collections.abc import Iterable
@@ -19,13 +18,14 @@ from harness.data.roots import data_root
 from harness.errors import HarnessError
 from harness.execute import last_words
 from harness.execute.executors import orphans
+from harness.execute.executors.addresses import check_address
 from harness.execute.executors.base import ExecutorOptions, Progress
 from harness.execute.executors.nodes import check_nodes, unfit_for
 from harness.execute.executors.private import keep_token_private, make_folder, remove_folder
 from harness.execute.executors.processes import devices_of, run_spread
 from harness.execute.memory_limit import MemoryLimit
 from harness.execute.signals import end_as_interrupted
-from harness.execute.worker import Beat, Job, run_job
+from harness.execute.worker import Beat, Job, run_job, sealed
 from harness.store.outcome import Outcome
 from harness.vocabulary import Status
 
@@ -75,24 +75,8 @@ def _task(job: Job, heartbeats: Any, home: str, asked: float | None, side_by_sid
     last_words.forget(job)
     memory = MemoryLimit.of(asked, side_by_side, job.declared_mib)
     words = lambda outcome: last_words.say(job, replace(outcome, node=name))  # noqa: E731
-    return replace(run_job(job, beat, stop_at_deadline=False, memory=memory, last_words=words), node=name)
-
-
-def _must_answer(address: str) -> None:
-    """Refuse an address at which nobody listens: Ray itself would wait for a minute and more.
-
-    Raises:
-        HarnessError: it is no HOST:PORT, or nothing answers within five seconds.
-    """
-    host, colon, port = address.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit()):
-        raise HarnessError(f"--address {address}: 'auto' or HOST:PORT is expected, as in head:6379")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, OverflowError, UnicodeError) as error:
-        raise HarnessError(
-            f"--address {address}: nothing answers there ({error}); 'ray start --head' starts one"
-        ) from error
+    outcome = run_job(job, beat, stop_at_deadline=False, memory=memory, last_words=words)
+    return replace(sealed(job, outcome), node=name)
 
 
 class RayExecutor:
@@ -108,11 +92,8 @@ class RayExecutor:
 
     def __init__(self, options: ExecutorOptions) -> None:
         address, wanted = options.address, options.gpus_per_trial
-        if address is not None and address.startswith("ray://"):
-            raise HarnessError(
-                f"--address {address}: Ray client addresses are not supported; submit the run to the cluster with "
-                f"'ray job submit -- harness run …'"
-            )
+        if address is not None:
+            check_address(address)
         # Workers inherit these: no spinning threads beside each other, no telemetry, no banner about tokens.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -182,8 +163,6 @@ class RayExecutor:
             raise HarnessError(
                 "RAY_AUTH_MODE=disabled: whoever reaches Ray's ports could run code here as you; unset it"
             )
-        if address not in (None, "auto", "local"):
-            _must_answer(str(address))
         # "local": never a cluster that happens to run on this machine; that one is joined by --address alone.
         own = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1",
                "_temp_dir": None if self._folder is None else str(self._folder / "ray"),

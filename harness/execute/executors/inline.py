@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from harness.execute.executors.base import ExecutorOptions, Progress
 from harness.execute.memory_limit import MemoryLimit
-from harness.execute.worker import Job, run_job
+from harness.execute.worker import Job, run_job, sealed
 from harness.store.outcome import Outcome
 
 
@@ -42,7 +42,8 @@ class InlineExecutor:
         def beat(step: int, steps: int, loss: float) -> None:
             self._progress[job.trial_id] = Progress(job.trial_id, step, steps, loss)
 
-        outcome = run_job(job, beat, memory=MemoryLimit.of(self._memory, declared=job.declared_mib))
+        limit = MemoryLimit.of(self._memory, declared=job.declared_mib)
+        outcome = sealed(job, run_job(job, beat, memory=limit))
         self._progress.pop(job.trial_id, None)
         return [outcome]
 

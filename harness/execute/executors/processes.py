@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.execute import last_words
 from harness.execute.memory_limit import MemoryLimit
-from harness.execute.worker import Beat, Job, run_job
+from harness.execute.worker import Beat, Job, run_job, sealed
 from harness.store.outcome import Outcome
 from harness.vocabulary import Status
 
@@ -85,4 +85,4 @@ def run_spread(job: Job, heartbeats: Any, use_gpu: bool, memory: float | None) -
     outcome = outcome or last_words.heard(job)
     if outcome is None:
         return Outcome(job.trial_id, Status.FAILED, job.attempt, error=error, crashed=True)
-    return outcome
+    return sealed(job, outcome)

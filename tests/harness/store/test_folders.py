@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from harness.errors import MissingDataError
-from harness.execute.worker import Job, run_job
+from harness.execute.worker import Job, run_job, sealed
 from harness.plan.planning import Selection, make_plan
 from harness.store.folders import remove, seal, unseal
 from harness.suite import load_suite
@@ -125,7 +125,7 @@ def test_a_trial_with_a_result_leaves_a_sealed_folder(tiny: Path, tmp_path: Path
     (trial,) = make_plan(load_suite(tiny), Selection(seeds=(0,), arms=("base",), overrides={"fails": fails})).trials
     job = Job(trial.trial_id, trial.label, trial.spec, tmp_path / "trial", keep_product=True)
     for _ in range(2):  # the second one finds it sealed
-        outcome = run_job(job, lambda *_: None)
+        outcome = sealed(job, run_job(job, lambda *_: None))
         assert outcome.status == (Status.FAILED if fails else Status.DONE), outcome.error
     product = job.folder / "product.safetensors"
     if fails:
