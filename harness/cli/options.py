@@ -37,6 +37,7 @@ class FiniteRange(click.FloatRange):
 PATH = click.Path(path_type=Path)
 _DATABASE = "The database.  [default: $HARNESS_DB or results/harness.duckdb]"
 _GPUS, _FORMATS = "A share of a GPU for each trial.", click.Choice(["table", "json"])
+_MEMORY = "End a trial that holds more memory, with what it started.  [default: by the machine]"
 _OVERRIDE = "Override a recipe key, data.KEY or model.KEY in every arm; every chosen benchmark must take it."
 
 database_option = click.option("--db", "database", type=PATH, default=default_database, help=_DATABASE)
@@ -44,6 +45,7 @@ override_option = click.option("--set", "overrides", multiple=True, metavar="KEY
 executor_option = click.option("--executor", type=click.Choice(["ray", "inline"]), default="ray", show_default=True)
 address_option = click.option("--address", metavar="auto|HOST:PORT", help="Join a Ray cluster.")
 gpus_option = click.option("--gpus-per-trial", type=FiniteRange(min=0), metavar="F", help=_GPUS)
+memory_option = click.option("--memory-per-trial", type=FiniteRange(min=1), metavar="MIB", help=_MEMORY)
 json_option = click.option("--json", "as_json", is_flag=True, help="JSON on standard output.")
 format_option = click.option("--format", "form", type=_FORMATS, default="table", show_default=True)
 

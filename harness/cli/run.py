@@ -36,6 +36,7 @@ Examples:
 @shared.executor_option
 @shared.address_option
 @shared.gpus_option
+@shared.memory_option
 @shared.database_option
 @click.option("--time-budget", metavar="30m", help="Begin no further trial after this time.")
 @click.option("--exclusive", is_flag=True, help="One trial at a time, so that its time is a cost.")
@@ -111,6 +112,7 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
             executor=options["executor"],
             address=options["address"],
             gpus_per_trial=options["gpus_per_trial"],
+            memory_per_trial=options["memory_per_trial"],
             policy=Policy(fail_fast=options["fail_fast"], exclusive=options["exclusive"]),
             command=shared.command_line(),
             own_methods=chosen.methods,

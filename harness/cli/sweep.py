@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @shared.executor_option
 @shared.address_option
 @shared.gpus_option
+@shared.memory_option
 @click.option("--write-study", type=shared.PATH, metavar="FILE", help="Also write an Optuna SQLite storage.")
 @shared.database_option
 @click.option("--quiet", is_flag=True, help="Only the result.")

@@ -6,7 +6,6 @@ they were. Both outcomes' numbers are compared, and the journal has both.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ from harness.execute.determinism import same
 from harness.execute.worker import Job
 from harness.store import Reader
 from harness.store.events import Event, OutcomeEvent, StartedEvent
+from harness.store.folders import remove
 from harness.store.hygiene_events import ReplacedEvent
 from harness.store.outcome import Outcome
 from harness.trial.result import Score
@@ -108,14 +108,14 @@ class ForcedTrials:
         elif isinstance(event, StartedEvent) and event.trial_id in self._folders and event.attempt == 1:
             # Only now: until it is this command's, another one may be running the trial there.
             folder = self._folders[event.trial_id]
-            shutil.rmtree(folder.with_name(folder.name + AGAIN), ignore_errors=True)
+            remove(folder.with_name(folder.name + AGAIN))
         self._record(event)
 
     def _moved(self, outcome: Outcome) -> Outcome:
         """The outcome once its files lie where the trial's files lie."""
         folder = self._folders[outcome.trial_id]
         fresh = folder.with_name(folder.name + AGAIN)
-        shutil.rmtree(folder, ignore_errors=True)
+        remove(folder)
         if fresh.is_dir():
             fresh.rename(folder)
         artifacts = tuple(
@@ -129,7 +129,7 @@ class ForcedTrials:
         before = self.stored.get(job.trial_id)
         if before is None:
             return None
-        shutil.rmtree(job.folder, ignore_errors=True)  # of one without a result
+        remove(job.folder)  # of one without a result
         replaced = outcome.status in FINAL
         old, new = ({score[:2]: score.value for score in one.results} for one in (before, outcome))
         differing = [

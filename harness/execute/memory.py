@@ -7,6 +7,8 @@ import resource
 import sys
 from pathlib import Path
 
+OUT_OF_MEMORY = "out of memory:"
+"""How the error of a trial begins whose cause is memory."""
 _STATUS = Path("/proc/self/status")
 _CLEAR = Path("/proc/self/clear_refs")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +26,7 @@ from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.planning import Plan, Selection, make_plan, nothing_to_run, sources_of
 from harness.store import Outcome, Owner, open_reader
 from harness.store.events import ClaimsEvent, EnvironmentEvent, LogEvent, RunEvent
+from harness.store.folders import remove
 from harness.suite import Suite
 from harness.vocabulary import FINAL, Status
 
@@ -225,4 +225,4 @@ class RunningSuite:
         for job, outcome in self.session.repeat(again(job) for job, _ in repeated):
             detail = compared(job, first[job.trial_id], outcome)
             self.session.owner.record(LogEvent("determinism", detail, self.result.run_id))
-            shutil.rmtree(job.folder, ignore_errors=True)
+            remove(job.folder)

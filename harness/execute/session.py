@@ -53,6 +53,7 @@ class SessionRequest:
         database: the store; artifacts of trials lie in the folder ``artifacts`` beside it.
         executor: a name in ``EXECUTORS``.
         own_methods: from a user's file, which workers register again.
+        memory_per_trial: MiB above which a trial is ended; None: the machine's memory decides.
         command: the command line, for the record.
         kept: outlives the session, for the next one; None: the session ends its own executor.
     """
@@ -61,6 +62,7 @@ class SessionRequest:
     executor: str = field(default="ray", kw_only=True)
     address: str | None = field(default=None, kw_only=True)
     gpus_per_trial: float | None = field(default=None, kw_only=True)
+    memory_per_trial: float | None = field(default=None, kw_only=True)
     policy: Policy = field(default_factory=Policy, kw_only=True)
     own_methods: tuple[UserMethod, ...] = field(default=(), kw_only=True)
     command: str = field(default="", kw_only=True)
@@ -194,7 +196,10 @@ class Session:
     ) -> Dispatcher:
         """A dispatcher of jobs; the executor is made when it is first needed."""
         if self._kept.executor is None:
-            options = ExecutorOptions(self.owner.paths.sessions, self.request.address, self.request.gpus_per_trial)
+            asked = self.request
+            options = ExecutorOptions(
+                self.owner.paths.sessions, asked.address, asked.gpus_per_trial, asked.memory_per_trial
+            )
             self._kept.executor = EXECUTORS[self.request.executor](options)
         dispatcher = Dispatcher(record, self.run_id, self._kept.executor, self.policy, watch, claims)
         dispatcher.submit(jobs)

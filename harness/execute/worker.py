@@ -15,8 +15,10 @@ from harness.errors import OutOfTimeError
 from harness.execute import energy
 from harness.execute.children import ending_children
 from harness.execute.environment import environment_id
-from harness.execute.memory import peak_memory_bytes
+from harness.execute.memory import OUT_OF_MEMORY, peak_memory_bytes
+from harness.execute.memory_limit import MemoryLimit, MemoryWatch, OverMemoryError, end_this_process
 from harness.registry.user_methods import UserMethod, register
+from harness.store.folders import seal, unseal
 from harness.store.outcome import Outcome
 from harness.trial.pruning import PrunedError, Pruning
 from harness.trial.result import Score
@@ -53,21 +55,48 @@ class Job:
         """CPUs that it takes."""
         return int(self.spec.recipe.get("threads", 1))
 
+    @property
+    def declared_mib(self) -> float | None:
+        """What a program's suite says that it may take."""
+        declared = self.spec.recipe.get("memory_mb")
+        return None if declared is None else float(declared)
+
 
 Beat = Callable[[int, int, float], None]
 """Is told (steps done, steps in all, loss)."""
 
 
-def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
+def run_job(
+    job: Job, beat: Beat, stop_at_deadline: bool = True, memory: MemoryLimit | None = None,
+    last_words: Callable[[Outcome], object] | None = None,
+) -> Outcome:  # fmt: skip
     """Run a trial in this process.
 
     Nothing is raised but KeyboardInterrupt: an error is an outcome (``failed``, ``timeout``), and so is ``sys.exit``.
+
+    Args:
+        memory: what it may take; None: the default of a trial that runs alone.
+        last_words: is given the outcome of a trial that is over its memory, in another thread; then this process and
+            all that it has started are killed. None: the process is the command's, and only the trial ends.
     """
-    started_at = datetime.now(UTC).replace(tzinfo=None).isoformat()
-    began, cpu, counters = time.perf_counter(), time.process_time(), energy.reading()
+    clocks = _Clocks(job)
+    unseal(job.folder)
+
+    def end(trouble: str) -> None:
+        assert last_words is not None
+        told = clocks.on(_out_of_memory(job, watch))
+        end_this_process(lambda: last_words(told))
+
+    watch = MemoryWatch(memory or MemoryLimit.of(None), None if last_words is None else end)
+
+    def still(step: int, steps: int, loss: float) -> None:
+        if watch.trouble is not None:  # the trial's code has swallowed the error
+            raise OverMemoryError
+        beat(step, steps, loss)
+
     try:
-        with ending_children():
-            outcome = _train(job, beat, stop_at_deadline)
+        with ending_children(), watch:
+            outcome = _train(job, still, stop_at_deadline)
     except PrunedError as error:
         scores = () if job.pruning is None else (Score("validation", job.pruning.metric, error.value),)
         outcome = Outcome(job.trial_id, Status.CANCELLED, device="", error=str(error), results=scores)
@@ -77,18 +106,44 @@ def run_job(job: Job, beat: Beat, stop_at_deadline: bool = True) -> Outcome:
         raise
     except BaseException as error:
         outcome = Outcome(job.trial_id, Status.FAILED, device="", error=_message(error))
-    return replace(
-        outcome,
-        attempts=job.attempt,
-        started_at=started_at,
-        environment_id=environment_id(),
-        node=platform.node(),
-        wall_seconds=time.perf_counter() - began,
-        cpu_seconds=time.process_time() - cpu,
-        # An upper bound of the trial's own where workers are reused.
-        peak_memory_mb=peak_memory_bytes() / 2**20,
-        joules=energy.used(counters, energy.reading()),
-    )
+    watch.close()
+    if watch.trouble is not None:
+        outcome = _out_of_memory(job, watch)
+    return clocks.on(outcome)
+
+
+def sealed(job: Job, outcome: Outcome) -> Outcome:
+    """The outcome, once the files of a trial with a result are read-only."""
+    if outcome.status.final:
+        seal(job.folder)
+    return outcome
+
+
+def _out_of_memory(job: Job, watch: MemoryWatch) -> Outcome:
+    return Outcome(job.trial_id, Status.FAILED, device="", error=watch.trouble, crashed=watch.for_now)
+
+
+class _Clocks:
+    """What an attempt took since this was made."""
+
+    def __init__(self, job: Job) -> None:
+        self._attempt, self._started_at = job.attempt, datetime.now(UTC).replace(tzinfo=None).isoformat()
+        self._began, self._cpu, self._counters = time.perf_counter(), time.process_time(), energy.reading()
+
+    def on(self, outcome: Outcome) -> Outcome:
+        """The outcome with it."""
+        return replace(
+            outcome,
+            attempts=self._attempt,
+            started_at=self._started_at,
+            environment_id=environment_id(),
+            node=platform.node(),
+            wall_seconds=time.perf_counter() - self._began,
+            cpu_seconds=time.process_time() - self._cpu,
+            # An upper bound of the trial's own where workers are reused.
+            peak_memory_mb=peak_memory_bytes() / 2**20,
+            joules=energy.used(self._counters, energy.reading()),
+        )
 
 
 def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
@@ -144,7 +199,7 @@ def _message(error: BaseException) -> str:
     kind = type(error).__name__
     text = _text_of(error)
     if kind == "OutOfMemoryError" or isinstance(error, MemoryError) or any(told in text for told in NO_MEMORY):
-        kind = f"out of memory: {kind}"
+        kind = f"{OUT_OF_MEMORY} {kind}"
     frames = traceback.extract_tb(error.__traceback__)
     where = "".join(f"\n  {Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in frames[-6:])
     return f"{kind}: {text}{where}"

@@ -15,7 +15,7 @@ from harness.errors import HarnessError
 from harness.suite.cells import Content
 from harness.suite.programs import code_files
 
-WHERE = ("folder", "repository", "environment", "python", "memory_mb", "expects", "code")
+WHERE = ("folder", "repository", "environment", "python", "memory_mb", "writes", "expects", "code")
 """Keys of the recipe that say where things are: what they point at is the program's identity instead."""
 
 

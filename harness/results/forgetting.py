@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from harness.errors import HarnessError, choices
 from harness.judge.withdrawal import withdrawn_verdicts
 from harness.results.tagging import run_of
 from harness.store import Owner, Reader, StorePaths, open_reader
+from harness.store.folders import remove
 from harness.store.hygiene_events import ForgottenEvent, RestoredEvent
 from harness.vocabulary import Status
 
@@ -203,7 +203,7 @@ def undo(database: Path, which: str) -> Restored:
     for trial in back:
         folder = _folder(database, trial)
         if _aside(folder, forget_id).is_dir():
-            shutil.rmtree(folder, ignore_errors=True)  # of a run that did not end: nothing stored names it
+            remove(folder)  # of a run that did not end: nothing stored names it
             _aside(folder, forget_id).rename(folder)
     return Restored(forget_id, back, tuple(trial for trial in before if trial in left))
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+
+from harness.store.folders import remove
 
 
 @contextlib.contextmanager
@@ -17,4 +18,4 @@ def scratch_store(*, keep: bool = False) -> Iterator[Path]:
         yield folder / "harness.duckdb"
     finally:
         if not keep:
-            shutil.rmtree(folder, ignore_errors=True)
+            remove(folder)

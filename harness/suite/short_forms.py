@@ -16,7 +16,7 @@ from harness.suite.yamlfile import Node
 
 PROGRAM = {
     **{key: key for key in ("command", "repository", "commit", "code", "environment", "python", "results", "values",
-                            "variables", "expects", "paired", "resumes", "memory_mb")},
+                            "variables", "expects", "paired", "resumes", "memory_mb", "writes")},
     "in": "folder", "folder": "folder", "timeout": "timeout_seconds", "cpus": "threads", "steps": "steps",
 }  # fmt: skip
 """Keys of a program as a suite says them, and as its recipe calls them."""

@@ -85,7 +85,8 @@ def run(
     suite: Suite | str | Path | Mapping[str, Any], *, scale: str = "mini", seeds: Seeds = None,
     benchmarks: Sequence[str] | None = None, arms: Sequence[str] | None = None,
     overrides: Mapping[str, Any] | None = None, database: str | Path | None = None, executor: str = "ray",
-    address: str | None = None, gpus_per_trial: float | None = None, tuned: bool = True, report: bool = False,
+    address: str | None = None, gpus_per_trial: float | None = None, memory_per_trial: float | None = None,
+    tuned: bool = True, report: bool = False,
     time_budget: float | None = None, exclusive: bool = False, fail_fast: bool = False, force: bool = False,
     scratch: bool = False, watch: Watch | None = None,
 ) -> SuiteRun:  # fmt: skip
@@ -98,6 +99,7 @@ def run(
         overrides: recipe keys in every arm, as ``--set``.
         database: the store; None: ``HARNESS_DB`` or ``results/harness.duckdb``.
         executor: ``ray``, or ``inline`` in this process, one trial after another.
+        memory_per_trial: MiB above which a trial is ended; None: the machine's memory decides.
         tuned: also tune the arms of the suite's ``tuned:`` claims.
         time_budget: seconds after which no further trial begins.
         force: run the plan's stored trials again; their new results replace the old ones.
@@ -123,7 +125,8 @@ def run(
     with _store(database, scratch=scratch) as where:
         request = Request(
             where, selection, time_budget, run_protocol if tuned else None, force, executor=executor, address=address,
-            gpus_per_trial=gpus_per_trial, policy=Policy(fail_fast=fail_fast, exclusive=exclusive),
+            gpus_per_trial=gpus_per_trial, memory_per_trial=memory_per_trial,
+            policy=Policy(fail_fast=fail_fast, exclusive=exclusive),
             command=" ".join(["harness.run", loaded.name, *sys.argv[:1]]),
             own_methods=tuple(method for _, _, method in added),
         )  # fmt: skip

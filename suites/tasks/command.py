@@ -17,6 +17,7 @@ from harness.trial.options import REQUIRED, build, option
 from harness.trial.programs import filled, known_values, words_of
 from harness.trial.recipe import COMMON_KEYS, task_values
 from harness.trial.result import Artifact, TrainingResult
+from suites.tasks.program_fence import Fence, hint
 from suites.tasks.program_process import Ended, Program, run_program
 from suites.tasks.program_results import RecordReader, final_scores, reader_of
 
@@ -53,6 +54,9 @@ class CommandOptions:
     paired: str = option("seed", "what equal seeds share, as the script states", choices=("seed", "none"))
     resumes: bool = option(False, "the program goes on from its folder (HARNESS_RESUME=1); else it begins anew")
     memory_mb: float | None = option(None, "the program and its children are ended above this", low=1)
+    writes: tuple[str, ...] = option(
+        (), "where it may write besides its trial's folder, from where it runs; [/]: anywhere"
+    )
 
 
 def run(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
@@ -75,7 +79,7 @@ def run(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
     ended = run_program(program, reader, told)
     if ended.cause == "time":
         raise OutOfTimeError(f"out of time: the program was ended{_last_lines(ended)}")
-    return _result(options, reader, ended, folder)
+    return _result(options, reader, ended, program.fence)
 
 
 def _look(reader: RecordReader, runtime: Runtime) -> None:
@@ -116,9 +120,17 @@ def _program(
         "OMP_NUM_THREADS": str(spec.recipe.get("threads", COMMON_KEYS["threads"].default)),
     }  # fmt: skip
     variables = {key: filled(str(value), known) for key, value in options.variables.items()}
+    fence = Fence(folder, tuple(_writable(where / path) for path in options.writes))
     return Program(
-        tuple(words), where, {**os.environ, **own, **variables}, folder / OUTPUT, deadline, options.memory_mb
-    )  # fmt: skip
+        tuple(words), where, {**os.environ, **own, **variables}, folder / OUTPUT, deadline, options.memory_mb, fence
+    )
+
+
+def _writable(path: Path) -> Path:
+    """A folder that the program may change; made where it is missing, which the program itself could not do."""
+    if not path.exists():
+        path.mkdir(parents=True, exist_ok=True)
+    return path.resolve()
 
 
 def _checkout(options: CommandOptions, folder: Path) -> Path:
@@ -143,11 +155,12 @@ def _checkout(options: CommandOptions, folder: Path) -> Path:
     return target
 
 
-def _result(options: CommandOptions, reader: RecordReader, ended: Ended, folder: Path) -> TrainingResult:
+def _result(options: CommandOptions, reader: RecordReader, ended: Ended, fence: Fence) -> TrainingResult:
     reader.finish()
     series = reader.series()
     steps = max((one.step[-1] for one in series if one.step), default=0)
-    log = Artifact(OUTPUT, "log", folder / OUTPUT, "what the program printed")
+    caption = "what the program printed" + (f"; it could write anywhere: {ended.unfenced}" if ended.unfenced else "")
+    log = Artifact(OUTPUT, "log", fence.folder / OUTPUT, caption)
 
     def failed(why: str) -> TrainingResult:
         return TrainingResult("failed", [], [], [log], steps, why + _last_lines(ended))
@@ -155,7 +168,8 @@ def _result(options: CommandOptions, reader: RecordReader, ended: Ended, folder:
     if ended.cause == "memory":
         return failed(f"out of memory: the program took more than {options.memory_mb:g} MiB")
     if ended.code:
-        return failed(f"the program ended with {_code(ended.code)}")
+        told = "" if ended.unfenced else hint(ended.last, fence)
+        return failed(f"the program ended with {_code(ended.code)}{told}")
     scores = final_scores(reader, options.results)
     for name in options.expects:
         found = [score for score in scores if score.metric == name]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,11 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Literal
 
 from harness.errors import HarnessError
+from suites.tasks.program_fence import Fence, private_temporary, started_within
 from suites.tasks.program_results import RecordReader
 
 POLL_SECONDS = 0.1
@@ -42,17 +44,21 @@ class Program:
     variables: Mapping[str, str] = field(repr=False)
     output: Path
     deadline: float
-    memory_mb: float | None = None
+    memory_mb: float | None
+    fence: Fence
 
 
 @dataclass(slots=True)
 class Ended:
-    """How it ended: its code (negative: a signal), why we ended it, what it left running, its last lines."""
+    """How it ended: its code (negative: a signal), why we ended it, what it left running, its last lines, why no fence
+    was around it.
+    """
 
     code: int
     cause: Literal["", "time", "memory"]
     left: int
     last: list[str]
+    unfenced: str = ""
 
 
 class _Output:
@@ -109,11 +115,27 @@ def run_program(program: Program, reader: RecordReader, beat: Callable[[int, flo
     Raises:
         HarnessError: it cannot be started.
     """
+    temporary = private_temporary(program.fence)
+    variables = {**program.variables, **({"TMPDIR": str(temporary)} if temporary else {})}
+    fence = program.fence
+    if temporary is not None:
+        fence = replace(fence, more=(*fence.more, temporary))
     try:
-        process = subprocess.Popen(
+        return _run(replace(program, variables=variables, fence=fence), reader, beat)
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _run(program: Program, reader: RecordReader, beat: Callable[[int, float], None]) -> Ended:
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             program.words, cwd=program.folder, env=program.variables, stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+
+    try:
+        process, unfenced = started_within(program.fence, start)
     except OSError as error:
         raise HarnessError(f"'{program.words[0]}' cannot be started in {program.folder}: {error.strerror}") from error
     assert process.stdout is not None
@@ -131,7 +153,7 @@ def run_program(program: Program, reader: RecordReader, beat: Callable[[int, flo
         guard.kill()
         guard.wait()
     output.thread.join(timeout=GRACE_SECONDS)
-    return Ended(process.returncode, cause, left, list(output.last))
+    return Ended(process.returncode, cause, left, list(output.last), unfenced)
 
 
 def _watched(

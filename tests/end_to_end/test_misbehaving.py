@@ -73,6 +73,35 @@ class Hungry(torch.optim.SGD):
         torch.empty(10**14)
 
 
+class Grows(torch.optim.SGD):
+    held = []
+
+    def step(self, closure=None):
+        self.held.append(bytearray(20 << 20))
+        time.sleep(0.02)
+
+
+class Swallows(torch.optim.SGD):
+    def step(self, closure=None):
+        held = []
+        while True:
+            try:
+                for _ in range(5000):
+                    held.append(bytearray(20 << 20))
+                    time.sleep(0.02)
+            except Exception:
+                held = held[:1]
+                return
+
+
+class Breeds(torch.optim.SGD):
+    def step(self, closure=None):
+        if not getattr(self, "child", None):
+            self.child = subprocess.Popen(
+                [sys.executable, "-c", "held = bytearray(2500 << 20); import time; time.sleep(987)"])
+        time.sleep(0.2)
+
+
 class Deadlocks(torch.optim.SGD):
     def step(self, closure=None):
         lock = threading.Lock()
@@ -123,7 +152,19 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "Prints": ("done", ""),
     "Forks": ("done", ""),
 }
-ALONE = ("Leaves", "Recurses", "Unpicklable", "Unsayable", "Wordy", "Surrogate", "Hungry", "Diverges")
+ALONE = (
+    "Leaves",
+    "Recurses",
+    "Unpicklable",
+    "Unsayable",
+    "Wordy",
+    "Surrogate",
+    "Hungry",
+    "Diverges",
+    "Grows",
+    "Swallows",
+    "Breeds",
+)
 """What one process can survive."""
 
 
@@ -162,3 +203,31 @@ def test_each_is_a_row_with_its_cause(
         assert "\x1b" not in found[name.lower()][1]
     assert sleepers() == [], "a child outlived its trial"
     assert harness("db", "check", "--db", database).returncode == 0
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("executor", ["ray", "inline"])
+def test_what_grows_beyond_its_memory_is_ended_and_the_others_finish(
+    tmp_path: Path, tiny: Path, database: Path, harness: Harness, executor: str
+) -> None:
+    """Step by step, with an error handler in the way, or in a child; one attempt: it would grow again."""
+    (tmp_path / "bad.py").write_text(OPTIMIZERS)
+    names = ("Grows", "Swallows", "Breeds")
+    arms = [text for name in names for text in ("--arm", f"{name.lower()}=./bad.py:{name}")]
+    done = harness(
+        "run", tiny, "--seeds", "1", "--arm", "base", "--arm", "better", *arms, "--set", "steps=300",
+        "--memory-per-trial", "2000", "--no-report", "--json", "--executor", executor, timeout=280,
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    with open_reader(database) as reader:
+        rows = reader.query("SELECT arm, status, error, attempts, peak_memory_mb FROM trials").rows
+    found = {arm: (status, error, attempts, peak) for arm, status, error, attempts, peak in rows}
+    assert found["base"][0] == found["better"][0] == "done"
+    for name in ("grows", "swallows", "breeds"):
+        status, error, attempts, peak = found[name]
+        assert (status, attempts) == ("failed", 1), found[name]
+        assert error.startswith("out of memory: the trial held 2,"), error
+        assert "more than its limit of 2,000 MiB; --memory-per-trial MIB gives it more" in error
+        assert name == "breeds" or peak > 1500
+    assert sleepers() == [], "a child outlived its trial"

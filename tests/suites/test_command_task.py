@@ -22,6 +22,7 @@ from harness.store.outcome import Outcome
 from harness.suite import load_suite
 from harness.vocabulary import Status
 
+HERE = 'writes: ["."]\n'
 CLIENT = "from harness.client import log, seed, folder, resuming\n"
 
 
@@ -162,7 +163,7 @@ def test_over_time_is_ended_as_a_whole(tmp_path: Path) -> None:
         "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
         "open('pids', 'w').write(f'{os.getpid()} {child.pid}')\ntime.sleep(60)\n"
     )
-    outcome = ran(own_suite(tmp_path, script), tmp_path, seconds=1.5)
+    outcome = ran(own_suite(tmp_path, script, HERE), tmp_path, seconds=1.5)
     assert outcome.status == Status.TIMEOUT
     assert not any(alive(int(pid)) for pid in (tmp_path / "pids").read_text().split())
 
@@ -177,7 +178,7 @@ def test_over_its_memory_is_ended(tmp_path: Path) -> None:
 def test_the_program_ends_with_its_worker(tmp_path: Path) -> None:
     """However the worker dies, SIGKILL too."""
     script = "import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(60)\n"
-    path = own_suite(tmp_path, script)
+    path = own_suite(tmp_path, script, HERE)
     code = f"""
 import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path

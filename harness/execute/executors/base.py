@@ -18,11 +18,13 @@ class ExecutorOptions:
         state: a folder for notes that outlive the process.
         address: a cluster to join: ``auto`` or ``HOST:PORT``; None: this machine.
         gpus_per_trial: the share of a GPU that a trial asks for; None: one where there is one.
+        memory_per_trial: MiB above which a trial is ended; None: the machine's memory decides (``MemoryLimit.of``).
     """
 
     state: Path
     address: str | None = None
     gpus_per_trial: float | None = None
+    memory_per_trial: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

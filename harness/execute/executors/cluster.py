@@ -7,21 +7,25 @@ import logging
 import os
 import platform
 import re
-import socket
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.data.roots import data_root
 from harness.errors import HarnessError
+from harness.execute import last_words
 from harness.execute.executors import orphans
+from harness.execute.executors.addresses import check_address
 from harness.execute.executors.base import ExecutorOptions, Progress
 from harness.execute.executors.nodes import check_nodes, unfit_for
+from harness.execute.executors.private import keep_token_private, make_folder, remove_folder
 from harness.execute.executors.processes import devices_of, run_spread
+from harness.execute.memory_limit import MemoryLimit
 from harness.execute.signals import end_as_interrupted
-from harness.execute.worker import Beat, Job, run_job
+from harness.execute.worker import Beat, Job, run_job, sealed
 from harness.store.outcome import Outcome
 from harness.vocabulary import Status
 
@@ -59,7 +63,7 @@ class _Heartbeats:
         return self._outcomes.pop(trial_id, None)
 
 
-def _task(job: Job, heartbeats: Any, home: str) -> Outcome:
+def _task(job: Job, heartbeats: Any, home: str, asked: float | None, side_by_side: int) -> Outcome:
     import ray
 
     node = ray.get_runtime_context().get_node_id()
@@ -68,24 +72,11 @@ def _task(job: Job, heartbeats: Any, home: str) -> Outcome:
         return Outcome(job.trial_id, Status.FAILED, job.attempt, node=name, error=problem)
     beat: Beat = lambda step, steps, loss: heartbeats.beat.remote(job.trial_id, step, steps, loss)  # noqa: E731
     # The watchdog is the owner's: it kills a worker that hangs inside a step, which no check between steps can.
-    return replace(run_job(job, beat, stop_at_deadline=False), node=name)
-
-
-def _must_answer(address: str) -> None:
-    """Refuse an address at which nobody listens: Ray itself would wait for a minute and more.
-
-    Raises:
-        HarnessError: it is no HOST:PORT, or nothing answers within five seconds.
-    """
-    host, colon, port = address.rpartition(":")
-    if not (colon and host and port.isascii() and port.isdigit()):
-        raise HarnessError(f"--address {address}: 'auto' or HOST:PORT is expected, as in head:6379")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
-    except (OSError, OverflowError, UnicodeError) as error:
-        raise HarnessError(
-            f"--address {address}: nothing answers there ({error}); 'ray start --head' starts one"
-        ) from error
+    last_words.forget(job)
+    memory = MemoryLimit.of(asked, side_by_side, job.declared_mib)
+    words = lambda outcome: last_words.say(job, replace(outcome, node=name))  # noqa: E731
+    outcome = run_job(job, beat, stop_at_deadline=False, memory=memory, last_words=words)
+    return replace(sealed(job, outcome), node=name)
 
 
 class RayExecutor:
@@ -101,11 +92,8 @@ class RayExecutor:
 
     def __init__(self, options: ExecutorOptions) -> None:
         address, wanted = options.address, options.gpus_per_trial
-        if address is not None and address.startswith("ray://"):
-            raise HarnessError(
-                f"--address {address}: Ray client addresses are not supported; submit the run to the cluster with "
-                f"'ray job submit -- harness run …'"
-            )
+        if address is not None:
+            check_address(address)
         # Workers inherit these: no spinning threads beside each other, no telemetry, no banner about tokens.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -116,7 +104,9 @@ class RayExecutor:
 
         self._ray, self._options = ray, options
         self._note: Path | None = None
+        self._folder: Path | None = None  # of our own Ray
         self._daemons: list[psutil.Process] = []
+        self._session: set[psutil.Process] = set()  # all that our own Ray began with
         self._restarts = 0
         self._running: dict[Any, Job] = {}
         self._cancelled: set[str] = set()
@@ -135,6 +125,7 @@ class RayExecutor:
         """How many CPUs and GPUs there are now: nodes of a cluster come and go."""
         total = self._ray.cluster_resources()
         self._cpus, self._gpus = float(total.get("CPU", 0)), float(total.get("GPU", 0))
+        self._nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
         self._counted = time.monotonic()
 
     def _begin(self) -> None:
@@ -142,10 +133,18 @@ class RayExecutor:
         alone = self._options.address is None
         if alone:
             orphans.end_orphans(self._options.state)
-        self._start(self._options.address)
+            keep_token_private()
+            self._folder = make_folder()
+        others = orphans.descendants()
+        try:
+            self._start(self._options.address)
+        except BaseException:
+            self._end_session(orphans.descendants() - others)
+            raise
         if alone:
-            self._note = orphans.note_children(self._options.state)
+            self._note = orphans.note_children(self._options.state, self._folder)
             self._daemons = orphans.children_named(DAEMONS)
+            self._session = orphans.descendants() - others
         else:
             try:
                 check_nodes(self._ray, self._options.state, data_root().absolute())
@@ -160,14 +159,13 @@ class RayExecutor:
         self._asked: Any = None  # an answer of the heartbeats that has not come yet
 
     def _start(self, address: str | None) -> None:
-        if address is None and os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
+        if self._folder is not None and os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
             raise HarnessError(
                 "RAY_AUTH_MODE=disabled: whoever reaches Ray's ports could run code here as you; unset it"
             )
-        if address not in (None, "auto", "local"):
-            _must_answer(str(address))
         # "local": never a cluster that happens to run on this machine; that one is joined by --address alone.
         own = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1",
+               "_temp_dir": None if self._folder is None else str(self._folder / "ray"),
                "object_store_memory": OBJECT_STORE_BYTES}  # fmt: skip
         options = own if address is None else {"address": address}
         try:
@@ -175,8 +173,6 @@ class RayExecutor:
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = f"--address {address}: " if address else ""
             raise HarnessError(f"{where}Ray does not start: {str(error).splitlines()[0]}") from error
-        with contextlib.suppress(OSError):
-            (Path.home() / ".ray" / "auth_token").chmod(0o600)  # Ray makes it readable for everybody
         end_as_interrupted()  # once more: Ray has put a handler in place that prints a stack trace
 
     def _is_broken(self) -> bool:
@@ -201,6 +197,7 @@ class RayExecutor:
             orphans.end(self._daemons)
             self._ray.shutdown()
         self._daemons = []
+        self._end_session(self._session)
         self._begin()
         return lost
 
@@ -220,12 +217,25 @@ class RayExecutor:
         if not self._running and self._is_broken():
             self._again()
         if devices_of(job) > 1:
-            task = self._spread.options(name=job.label).remote(job, self._heartbeats, self._gpus >= devices_of(job))
+            task = self._spread.options(name=job.label).remote(
+                job, self._heartbeats, self._gpus >= devices_of(job), self._options.memory_per_trial
+            )
         else:
             cpus = min(job.threads, self._cpus)
             options = self._remote.options(num_cpus=cpus, num_gpus=self._gpus_per_trial, name=job.label)
-            task = options.remote(job, self._heartbeats, self._home)
+            asked, beside = self._options.memory_per_trial, self._side_by_side(job)
+            task = options.remote(job, self._heartbeats, self._home, asked, beside)
         self._running[task] = job
+
+    def _side_by_side(self, job: Job) -> int:
+        """How many trials like this one the largest machine runs at once."""
+        most = 1
+        for node in self._nodes:
+            fits = node.get("CPU", 0.0) / max(1, job.threads)
+            if self._gpus_per_trial:
+                fits = min(fits, node.get("GPU", 0.0) / self._gpus_per_trial)
+            most = max(most, int(fits))
+        return most
 
     def wait(self, timeout: float) -> list[Outcome]:
         """Outcomes that have come in."""
@@ -259,6 +269,8 @@ class RayExecutor:
             if job.trial_id in self._cancelled:
                 self._cancelled.discard(job.trial_id)
                 status, told = Status.CANCELLED, "ended by the owner"
+            elif (said := last_words.heard(job)) is not None:
+                return said
         except exceptions.RayError as error:
             told, crashed = f"{type(error).__name__}: {str(error).splitlines()[0]}", False
         return Outcome(job.trial_id, status, job.attempt, error=_COLOURS.sub("", told), crashed=crashed)
@@ -292,6 +304,15 @@ class RayExecutor:
         """Kill what runs and, where Ray was started here, end it."""
         for reference in getattr(self, "_running", {}):
             self._ray.cancel(reference, force=True)
+        session = self._session | {child for one in self._session for child in orphans.below(one)}
         self._ray.shutdown()
+        self._end_session(session)
         if self._note is not None:
             self._note.unlink(missing_ok=True)
+
+    def _end_session(self, processes: Iterable[psutil.Process]) -> None:
+        """Nothing is left of a Ray that was started here: agents outlive the daemons that started them."""
+        if self._folder is not None:
+            orphans.end({*processes, *orphans.naming(self._folder)})
+            remove_folder(self._folder)
+            self._folder = None

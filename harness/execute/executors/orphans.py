@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
+
+from harness.execute.executors.private import remove_folder
 
 SAME_START_SECONDS = 1.0
 """Start times of one process as told at two moments differ by less, whatever the clock's adjustments."""
 
 
-def note_children(folder: Path) -> Path:
-    """Write down every descendant of this process; the note is removed when its session ends in order."""
+def note_children(folder: Path, private: Path | None = None) -> Path:
+    """Write down every descendant of this process; the note is removed when its session ends in order.
+
+    ``private``: the session's own folder, which goes with its processes.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     owner = psutil.Process()
-    noted = [[child.pid, child.create_time()] for child in _descendants(owner)]
-    note = {"owner": [owner.pid, owner.create_time()], "processes": noted}
+    noted = [[child.pid, child.create_time()] for child in below(owner)]
+    note: dict[str, object] = {"owner": [owner.pid, owner.create_time()], "processes": noted}
+    if private is not None:
+        note["folder"] = str(private)
     file = folder / f"session-{owner.pid}.json"
     file.write_text(json.dumps(note), encoding="utf-8")
     return file
@@ -35,15 +44,15 @@ def end_orphans(folder: Path) -> int:
             note = json.loads(file.read_text(encoding="utf-8"))
             owner = _alive(*note["owner"])
             noted = [_alive(*one) for one in note["processes"]]
+            private = Path(note["folder"]) if note.get("folder") else None
         except (OSError, ValueError, KeyError, TypeError):
             continue  # being written by a live owner, or not ours
         if owner is not None:
             continue
-        orphans = [process for process in noted if process is not None]
-        for process in {*orphans, *(child for orphan in orphans for child in _descendants(orphan))}:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-                ended += 1
+        ended += end([process for process in noted if process is not None])
+        if private is not None:
+            ended += end(naming(private))
+            remove_folder(private)
         file.unlink(missing_ok=True)
     return ended
 
@@ -51,7 +60,7 @@ def end_orphans(folder: Path) -> int:
 def children_named(names: tuple[str, ...]) -> list[psutil.Process]:
     """Descendants of this process that run one of these programs."""
     found = []
-    for child in _descendants(psutil.Process()):
+    for child in below(psutil.Process()):
         with contextlib.suppress(psutil.Error):
             if Path((child.cmdline() or [child.name()])[0]).name in names:
                 found.append(child)
@@ -65,12 +74,29 @@ def is_alive(process: psutil.Process) -> bool:
     return False
 
 
-def end(processes: list[psutil.Process]) -> None:
-    """Kill processes and all that descends from them."""
-    for process in processes:
-        for one in (*_descendants(process), process):
-            with contextlib.suppress(psutil.Error):
-                one.kill()
+def end(processes: Iterable[psutil.Process]) -> int:
+    """Kill processes and all that descends from them; returns how many."""
+    ended = 0
+    for process in {one for top in processes for one in (*below(top), top)}:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+            ended += 1
+    return ended
+
+
+def descendants() -> set[psutil.Process]:
+    """All that this process has started, and what that has started."""
+    return set(below(psutil.Process()))
+
+
+def naming(folder: Path) -> list[psutil.Process]:
+    """Processes on whose command line a folder stands: daemons whose parent died are nobody's children."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.pid != os.getpid() and any(str(folder) in word for word in process.cmdline()):
+                found.append(process)
+    return found
 
 
 def _alive(pid: int, started: float) -> psutil.Process | None:
@@ -82,7 +108,8 @@ def _alive(pid: int, started: float) -> psutil.Process | None:
     return None
 
 
-def _descendants(process: psutil.Process) -> list[psutil.Process]:
+def below(process: psutil.Process) -> list[psutil.Process]:
+    """All that descends from a process."""
     with contextlib.suppress(psutil.Error):
         return process.children(recursive=True)
     return []

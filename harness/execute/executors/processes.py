@@ -6,7 +6,9 @@ import os
 import shutil
 from typing import Any
 
-from harness.execute.worker import Beat, Job, run_job
+from harness.execute import last_words
+from harness.execute.memory_limit import MemoryLimit
+from harness.execute.worker import Beat, Job, run_job, sealed
 from harness.store.outcome import Outcome
 from harness.vocabulary import Status
 
@@ -35,15 +37,19 @@ def _each(config: dict[str, Any]) -> None:
         config["heartbeats"].beat.remote(job.trial_id, step, steps, loss)
 
     beat: Beat = told if rank == 0 else lambda step, steps, loss: None
-    outcome = run_job(job, beat, stop_at_deadline=False)
+    words = lambda outcome: last_words.say(job, outcome)  # noqa: E731
+    memory = MemoryLimit.of(config["memory"])
+    outcome = run_job(job, beat, stop_at_deadline=False, memory=memory, last_words=words)
     if rank == 0:
         ray.get(config["heartbeats"].keep.remote(outcome))
     elif outcome.status in (Status.FAILED, Status.TIMEOUT):
         raise RuntimeError(outcome.error)  # ends the others too, which would wait for this one
 
 
-def run_spread(job: Job, heartbeats: Any, use_gpu: bool) -> Outcome:
+def run_spread(job: Job, heartbeats: Any, use_gpu: bool, memory: float | None) -> Outcome:
     """Run a trial by ``TorchTrainer``: NCCL between GPUs, gloo between CPU processes.
+
+    ``memory``: MiB above which a process ends, and with it the trial.
 
     Raises:
         ray.exceptions.RayError: a process died.
@@ -61,9 +67,10 @@ def run_spread(job: Job, heartbeats: Any, use_gpu: bool) -> Outcome:
         return Outcome(job.trial_id, Status.FAILED, job.attempt, error=error)
     notes = job.folder.resolve() / "ray-train"
     resources = {"CPU": float(job.threads), **({"GPU": 1.0} if use_gpu else {})}
+    last_words.forget(job)
     trainer = TorchTrainer(
         _each,
-        train_loop_config={"job": job, "heartbeats": heartbeats},
+        train_loop_config={"job": job, "heartbeats": heartbeats, "memory": memory},
         torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo", timeout_s=PATIENCE_SECONDS),
         scaling_config=ScalingConfig(num_workers=devices, use_gpu=use_gpu, resources_per_worker=resources),
         run_config=RunConfig(name=job.trial_id[:16], storage_path=str(notes)),
@@ -75,6 +82,7 @@ def run_spread(job: Job, heartbeats: Any, use_gpu: bool) -> Outcome:
         error = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0] if str(problem) else ''}"
     outcome: Outcome | None = ray.get(heartbeats.kept.remote(job.trial_id))
     shutil.rmtree(notes, ignore_errors=True)
+    outcome = outcome or last_words.heard(job)
     if outcome is None:
         return Outcome(job.trial_id, Status.FAILED, job.attempt, error=error, crashed=True)
-    return outcome
+    return sealed(job, outcome)

@@ -1,0 +1,49 @@
+"""A teacher that somebody changed after it was trained: its students are not trained on it, and it is made again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from safetensors import safe_open
+from safetensors.torch import save_file
+
+from harness.cli.group import run_main
+from harness.store import open_reader
+
+BENCHMARK = "imagenet-resnet18"
+
+
+def teacher_of(folder: Path) -> Path:
+    (found,) = folder.glob("artifacts/*/product.safetensors")
+    return found
+
+
+def test_a_changed_teacher_is_told_and_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    database = tmp_path / "h.duckdb"
+
+    def run(arm: str) -> int:
+        return run_main([
+            "run", "nkd", "--scale", "smoke", "--benchmark", BENCHMARK, "--arm", arm, "--executor", "inline",
+            "--no-report", "--no-tuned", "--quiet", "--db", str(database),
+        ])  # fmt: skip
+
+    def done() -> int:
+        with open_reader(database) as reader:
+            return int(reader.query("SELECT count(*) FROM trials WHERE status = 'done'").rows[0][0])
+
+    assert run("kd") == 0
+    before = done()
+    product = teacher_of(tmp_path)
+    with safe_open(str(product), "pt") as file:
+        noted, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    name = next(name for name, tensor in tensors.items() if tensor.is_floating_point())
+    product.unlink()  # it is read-only
+    save_file({**tensors, name: tensors[name] * 1.5}, str(product), metadata=noted)  # a sound file of other weights
+
+    assert run("nkd") == 1
+    assert "product.safetensors is damaged (its checksum does not fit)" in capsys.readouterr().err
+    assert done() == before
+    assert run("nkd") == 0
+    with safe_open(str(teacher_of(tmp_path)), "pt") as file:
+        assert all((file.get_tensor(name) == tensor).all() for name, tensor in tensors.items())

@@ -1,0 +1,142 @@
+"""The Ray that a command starts: its folder and its token are nobody else's, and nothing of it is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from harness.errors import HarnessError
+from harness.execute.executors import orphans, private
+from harness.execute.executors.private import keep_token_private, make_folder, remove_folder
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_folder_is_private_and_short_enough(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    deep = tmp_path / ("deep" * 20)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    made = make_folder()
+    try:
+        assert mode(made) == 0o700
+        assert made.parent != deep
+        assert len(os.fsencode(f"{made.parent}{private._SOCKET}")) <= 107
+    finally:
+        remove_folder(made)
+    assert not made.exists()
+    monkeypatch.setattr(private, "_SOCKET", "x" * 120)
+    with pytest.raises(HarnessError, match="set TMPDIR to one"):
+        make_folder()
+
+
+def test_only_a_folder_of_ours_is_removed(tmp_path: Path) -> None:
+    other, link = tmp_path / "other", tmp_path / "hr-link"
+    other.mkdir()
+    link.symlink_to(other)
+    remove_folder(other)
+    remove_folder(link)
+    assert other.is_dir()
+
+
+@pytest.mark.parametrize("named", [{}, {"RAY_AUTH_TOKEN": "x"}, {"RAY_AUTH_TOKEN_PATH": "/nowhere"}])
+def test_the_token_is_for_its_owner_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: dict[str, str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in named.items():
+        monkeypatch.setenv(name, value)
+    file = tmp_path / ".ray" / "auth_token"
+    keep_token_private()
+    if named:
+        assert not file.exists()
+        return
+    assert mode(file) == 0o600
+    token = file.read_text()
+    assert len(token) == 64
+    file.chmod(0o644)
+    keep_token_private()
+    assert (mode(file), file.read_text()) == (0o600, token)
+
+
+def test_a_dead_owner_s_folder_goes_with_its_orphans(tmp_path: Path) -> None:
+    folder = make_folder()
+    daemon = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)", f"--dir={folder}/ray"])
+    code = (
+        "import os; from pathlib import Path; from harness.execute.executors.orphans import note_children\n"
+        f"note_children(Path({str(tmp_path)!r}), Path({str(folder)!r})); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    try:
+        assert orphans.end_orphans(tmp_path) == 1  # no child of the owner's: known by its folder
+        assert daemon.wait(5) == -signal.SIGKILL
+        assert not folder.exists()
+    finally:
+        daemon.kill()
+        remove_folder(folder)
+
+
+def until(true: Callable[[], object], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """For temporary files of the run alone, with a short name."""
+    folder = Path(tempfile.mkdtemp(prefix="t"))
+    yield folder
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+@pytest.mark.ray
+@pytest.mark.timeout(200)
+@pytest.mark.parametrize("killed", ["nothing", "gcs_server", "raylet"])
+def test_a_run_s_ray_is_private_and_leaves_nothing(tmp_path: Path, tiny: Path, place: Path, killed: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    tiny.write_text(tiny.read_text().replace("own_sd: 0.3}", "own_sd: 0.3, step_seconds: 0.05}"))
+    database = tmp_path / "h.duckdb"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_AUTH")}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "run", str(tiny), "--no-report", "--quiet", "--db", str(database)],
+        env={**environment, "TMPDIR": str(place), "HOME": str(home)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    try:
+        until(lambda: list(place.glob("hr-*/ray/session_*/sockets/raylet*")) or process.poll() is not None)
+        until(lambda: (tmp_path / "artifacts").is_dir() or process.poll() is not None)
+        (folder,) = place.glob("hr-*")
+        assert mode(folder) == 0o700
+        assert mode(home / ".ray" / "auth_token") == 0o600
+        family = orphans.below(psutil.Process(process.pid))
+        assert any(folder.name in " ".join(one.cmdline()) for one in family)
+        if killed != "nothing":
+            for one in family:
+                with contextlib.suppress(psutil.Error):
+                    if Path(one.cmdline()[0]).name == killed:
+                        one.kill()
+        out, err = process.communicate(timeout=150)
+        assert process.returncode == 0, out + err
+    finally:
+        process.kill()
+    assert list(place.iterdir()) == []
+    until(lambda: not [one for one in family if orphans.is_alive(one)], 10)
+    assert orphans.naming(place) == []
