@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.live import Live as RichLive
 from rich.table import Table
+from rich.text import Text
 
+from harness.cli.streams import raw_of, visible
 from harness.execute.dispatch import Watch
 from harness.execute.executors.base import Progress
 from harness.execute.worker import Job
@@ -89,7 +91,7 @@ class Live(Counting):
 
     def __init__(self, suite: str) -> None:
         super().__init__(suite)
-        self._console = Console(stderr=True)
+        self._console = Console(file=raw_of(sys.stderr))
         self.shown = RichLive(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
 
     def _table(self) -> Table:
@@ -104,7 +106,9 @@ class Live(Counting):
             at = self.newest.get(trial_id)
             name, seed = cell_of(job), job.label.rpartition("/")[2]
             step = f"{at.step}/{at.steps}" if at and at.steps else "…"
-            table.add_row(name, seed, step, f"{at.loss:.4g}" if at and at.steps else "", str(self.ended[name]))
+            table.add_row(
+                Text(visible(name)), seed, step, f"{at.loss:.4g}" if at and at.steps else "", str(self.ended[name])
+            )
         return table
 
     def finished(self, job: Job, outcome: Outcome) -> None:
@@ -112,7 +116,7 @@ class Live(Counting):
         super().finished(job, outcome)
         if outcome.status != Status.DONE:
             first = str(outcome.error).splitlines()[0]
-            self._console.print(f"{outcome.status}: {job.label}: {first}", markup=False, highlight=False)
+            self._console.print(visible(f"{outcome.status}: {job.label}: {first}"), markup=False, highlight=False)
 
 
 @contextlib.contextmanager

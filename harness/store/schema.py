@@ -87,6 +87,7 @@ def _telling_damage(path: Path) -> Iterator[None]:
     """Turn what DuckDB says of a file that it cannot make sense of, once it is open, into the way to mend it.
 
     Raises:
+        StoreError: the disk is full, or a limit does not let the file grow.
         StoreDamagedError: an internal, fatal or serialization error, a transaction that one of them has ended, or a
             block whose checksum does not fit.
     """
@@ -101,9 +102,15 @@ def _telling_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
+        if _FULL.search(str(error)):
+            raise StoreError(f"{path} cannot be written: {_first(str(error))}; {ROOM}") from error
         if isinstance(error, broken) or re.search(r"corrupt|checksum", str(error), re.IGNORECASE):
             raise _damaged(path, str(error)) from error
         raise
+
+
+_FULL = re.compile(r"No space left|Disk quota|File too large|not enough (disk )?space", re.IGNORECASE)
+ROOM = "free space there, or raise the limit on the size of files (ulimit -f), and give the same command again"
 
 
 def _damaged(path: Path, text: str) -> StoreDamagedError:

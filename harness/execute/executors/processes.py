@@ -6,6 +6,7 @@ import os
 import shutil
 from typing import Any
 
+from harness.errors import first_line
 from harness.execute.worker import Beat, Job, run_job
 from harness.store.outcome import Outcome
 from harness.vocabulary import Status
@@ -72,7 +73,7 @@ def run_spread(job: Job, heartbeats: Any, use_gpu: bool) -> Outcome:
     try:
         trainer.fit()
     except Exception as problem:  # Ray Train's own errors differ between versions
-        error = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0] if str(problem) else ''}"
+        error = f"{type(problem).__name__}: {first_line(problem)}"
     outcome: Outcome | None = ray.get(heartbeats.kept.remote(job.trial_id))
     shutil.rmtree(notes, ignore_errors=True)
     if outcome is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.checksums import checksum
-from harness.errors import HarnessError
+from harness.errors import HarnessError, first_line
 
 
 def sha256_of_files(root: Path, files: Iterable[Path]) -> str:
@@ -31,7 +31,7 @@ def plain_yaml(path: Path) -> dict[str, Any]:
     try:
         found = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (YAMLError, UnicodeDecodeError, OSError, ValueError) as error:
-        raise HarnessError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+        raise HarnessError(f"{path}: not YAML: {first_line(error)}") from None
     if not isinstance(found, dict):
         raise HarnessError(f"{path}: a mapping (key: value) is expected")
     return {str(key): value for key, value in found.items()}
