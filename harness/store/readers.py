@@ -26,7 +26,16 @@ from harness.store.locking import looking
 from harness.store.paths import StorePaths
 from harness.store.queries import Parameters, Queries, QueryResult
 from harness.store.sandbox import refuse_writing
-from harness.store.schema import SANDBOX, Config, connect, open_for_writing, schema_number, usable_schema
+from harness.store.schema import (
+    SANDBOX,
+    Config,
+    connect,
+    is_damage,
+    open_for_writing,
+    schema_number,
+    telling_blocks,
+    usable_schema,
+)
 from harness.store.snapshot import copy_database
 
 T = TypeVar("T")
@@ -148,7 +157,7 @@ class Reader(Queries):
         elif not self.consistent:
             self._copy.refresh(self._seen)
         self._seen = self._copy.counted
-        answer = _run(self._copy.connection, sql, params, take)
+        answer = self._run(self._copy.connection, sql, params, take)
         self.source = "copy"
         return answer
 
@@ -175,7 +184,14 @@ class Reader(Queries):
             newest = schema_number()
             if usable_schema(self.paths.database, connection, newest) < newest or self._is_behind(connection):
                 raise _StaleError
-            return _run(connection, sql, params, take, LOOK_SECONDS)
+            return self._run(connection, sql, params, take, LOOK_SECONDS)
+
+    def _run(
+        self, connection: DuckDBPyConnection, sql: str, params: Parameters, take: Take[T], seconds: float | None = None
+    ) -> T:
+        """As ``_run``; a block that DuckDB cannot read is told with what mends the file."""
+        with telling_blocks(self.paths.database):
+            return _run(connection, sql, params, take, seconds)
 
     def _is_behind(self, connection: DuckDBPyConnection) -> bool:
         """Whether the journal holds events that nobody is about to ingest, or that were already seen."""
@@ -272,6 +288,8 @@ def _run(connection: DuckDBPyConnection, sql: str, given: Parameters, take: Take
         except duckdb.Error as error:
             if expired.is_set():
                 raise _SlowError from error
+            if is_damage(error):
+                raise
             raise _sql_error(error, sql) from error
 
 

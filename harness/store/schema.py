@@ -109,6 +109,32 @@ def _telling_damage(path: Path) -> Iterator[None]:
         raise
 
 
+def is_damage(error: Exception) -> bool:
+    """Whether DuckDB could not read a block of the file: no word of a statement's own."""
+    import duckdb
+
+    kinds = (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException, duckdb.InternalException)
+    # A wrong checksum comes as the bare class; what a statement does wrong has a kind of its own.
+    return (type(error) is duckdb.Error or isinstance(error, kinds)) and re.search(r"corrupt|checksum|deserializ", str(error), re.IGNORECASE) is not None
+
+
+@contextlib.contextmanager
+def telling_blocks(path: Path) -> Iterator[None]:
+    """Turn a block that cannot be read into the way to mend the file.
+
+    Raises:
+        StoreDamagedError: there is one.
+    """
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        if is_damage(error):
+            raise _damaged(path, str(error)) from error
+        raise
+
+
 _FULL = re.compile(r"No space left|Disk quota|File too large|not enough (disk )?space", re.IGNORECASE)
 ROOM = "free space there, or raise the limit on the size of files (ulimit -f), and give the same command again"
 

@@ -77,6 +77,7 @@ def a_command(arguments: Sequence[str]) -> int:
 def a_layout(given: Mapping[str, Any]) -> int:
     """A data source reads a folder; only our own error may come of it."""
     from harness import registry
+    from harness.cli.streams import visible
     from harness.data.locate import data_identity
     from harness.data.roots import data_root
     from harness.errors import HarnessError
@@ -90,13 +91,14 @@ def a_layout(given: Mapping[str, Any]) -> int:
         source = registry.load("data", name)
         source.target(DataRequest(build(source.options, values), data_root(), Streams(0), name, files))
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         return 2
     return 0
 
 
 def weights(given: Mapping[str, Any]) -> int:
     """Both readers of weights: one of a user's file, which has to say its place, and one of published files."""
+    from harness.cli.streams import visible
     from harness.errors import HarnessError
     from harness.trial.saved import load_product
     from suites.models.fine_tuned import read_weights
@@ -107,7 +109,7 @@ def weights(given: Mapping[str, Any]) -> int:
     try:
         read_weights(path)
     except HarnessError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         return 2
     return 0
 
@@ -177,12 +179,17 @@ def main() -> None:
     """Answer requests until there are no more."""
     # What examples use is imported before the first fork; nothing is computed, so that no thread is begun.
     import duckdb  # noqa: F401
+    import pandas  # noqa: F401
+    import plotly.graph_objects  # noqa: F401
     import pyarrow.parquet  # noqa: F401
     import rich.console  # noqa: F401
     import ruamel.yaml  # noqa: F401
     import safetensors.torch  # noqa: F401
     import scipy.stats  # noqa: F401
     import torch
+    import torch._dynamo
+    import torch._inductor
+    import torchvision  # noqa: F401
 
     from harness.cli.group import COMMANDS, harness
 

@@ -229,15 +229,18 @@ def tables(draws: doors.Draws, box: Box, bases: Path) -> None:
     shutil.copy(bases / "store" / "tiny.yaml", work)
     if draws.random() < 0.6:
         name = doors.table(draws, work).name
+        judge = ["judge", name, "--method", "better", "--against", "base", "--metric", "score"]
         box.send(
-            "tables", "command", ["judge", name, "--method", "better", "--against", "base", "--metric", "score"], name
+            "tables", "command", [*judge, *draws.choice(([], ["--by", "bench"], ["--where", "bench=known"]))], name
         )
-        more = ["--arm-column", "arm", "--benchmark", "known"]
+        more = ["--arm-column", "arm", *draws.choice((["--benchmark", "known"], ["--where", "bench=known"]))]
     else:
         name = draws.choice(("mlflow", "tensorboard", "wandb-csv"))
         shutil.copytree(bases / "exported" / name, work / name)
         doors.spoilt(draws, work / name)
-        more = []
+        if name == "wandb-csv":
+            name = str(draws.choice(sorted(path.relative_to(work) for path in (work / name).iterdir())))
+        more = draws.choice(([], ["--arm-column", "arm"], ["--arm-column", "arm", "--seed-column", "seed"]))
     box.send("tables", "command", ["import", name, "--suite", "tiny.yaml", *more])
 
 

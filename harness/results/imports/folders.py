@@ -15,7 +15,8 @@ def sha256_of_files(root: Path, files: Iterable[Path]) -> str:
     """sha256 over the files' relative paths and contents: copying or touching a folder changes nothing."""
     digest = hashlib.sha256()
     for file in sorted(set(files)):
-        digest.update(f"{file.relative_to(root).as_posix()} {checksum(file)}\n".encode())
+        line = f"{file.relative_to(root).as_posix()} {checksum(file)}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
