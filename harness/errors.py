@@ -51,6 +51,12 @@ class OutOfTimeError(Exception):
     """A trial ran past its deadline: an outcome of its own, no fault of its code."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, or its kind where it says nothing."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
 def choices(valid: object, given: str | None = None, most: int = 12) -> str:
     """Words for the valid choices, the nearest to ``given`` first."""
     from difflib import get_close_matches

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from harness.errors import HarnessError
 from harness.results.reporting import Reported
 from harness.store import Reader, open_reader
 from reports.data.ablations import ablations
@@ -42,7 +43,7 @@ def write_site(database: Path, suites: Sequence[Reported], out: Path, *, single_
 
     Raises:
         StoreError: the database cannot be read.
-        OSError: the folder cannot be written.
+        HarnessError: the folder cannot be written.
     """
     with open_reader(database, consistent=True) as reader:
         gathered = [gather(reader, reported.suite, reported.plan) for reported in suites]
@@ -103,7 +104,19 @@ def _within(content: Any, kind: type[Shown]) -> Iterator[Shown]:
 
 
 def _write(out: Path, files: Mapping[str, str | Path]) -> None:
-    """Write every file, then the list of them, and remove those of an earlier list that are gone."""
+    """Write every file, then the list of them, and remove those of an earlier list that are gone.
+
+    Raises:
+        HarnessError: the folder or a file in it cannot be written.
+    """
+    try:
+        _write_all(out, files)
+    except OSError as error:
+        told = f"the pages cannot be written into {out}: {error.strerror or error}"
+        raise HarnessError(f"{told}; --out names another folder") from error
+
+
+def _write_all(out: Path, files: Mapping[str, str | Path]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     manifest = out / MANIFEST
     before = _listed(manifest)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 from collections.abc import Sequence
@@ -9,6 +10,7 @@ from typing import Any
 
 import click
 
+from harness.cli.streams import visible_streams
 from harness.errors import HarnessError, choices
 
 # Command → its one-line help: a listing needs no import of the commands. A test compares it with their own.
@@ -90,6 +92,11 @@ def harness(debug: bool) -> None:
 
 def run_main(arguments: Sequence[str]) -> int:
     """Run the command line and return its exit code: 0 done, 1 some trials failed, 2 wrong usage or invalid file."""
+    with visible_streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     debug = "--debug" in arguments or bool(os.environ.get("HARNESS_DEBUG"))
     rest = [argument for argument in arguments if argument != "--debug"]
     try:
@@ -114,5 +121,27 @@ def run_main(arguments: Sequence[str]) -> int:
     except Exception as error:
         if debug:
             raise
+        if (told := _of_the_machine(error)) is not None:
+            click.echo(f"error: {told}\nrun again with --debug to see where", err=True)
+            return 2
         click.echo(f"internal error: {type(error).__name__}: {error}\nrun again with --debug to see where", err=True)
         return 1
+
+
+def _of_the_machine(error: BaseException | None) -> str | None:
+    """What the machine refused, whoever of us asked for it: a file, space, memory. None: the error is our own."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this"
+    if isinstance(error, OSError) and error.strerror and (error.filename is not None or error.errno in _WITHOUT_PLACE):
+        where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
+        return f"{where}{error.strerror}{_ADVICE.get(error.errno or 0, '')}"
+    return None
+
+
+_WITHOUT_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+_ADVICE = {
+    errno.ENOSPC: "; free space there and give the same command again: what had finished is stored",
+    errno.EDQUOT: "; free space there and give the same command again: what had finished is stored",
+    errno.EFBIG: "; a limit on the size of files (ulimit -f) is too low",
+    errno.EMFILE: "; a limit on open files (ulimit -n) is too low",
+}

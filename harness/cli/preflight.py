@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli.options import Chosen, FiniteRange, format_option, selection_options
+from harness.cli.streams import raw_of
 from harness.vocabulary import Scale
 
 if TYPE_CHECKING:
@@ -63,8 +64,9 @@ def _tell(label: str, done: int, asked: int) -> None:
     """Progress on standard error: one line that is overwritten on a terminal, a line every tenth step elsewhere."""
     live = sys.stderr.isatty()
     if live or done % 10 == 0 or done == asked:
-        begin = "\r\x1b[2K" if live else ""
-        click.echo(f"{begin}{done} of {asked}: {label}", nl=not live or done == asked, err=True)
+        if live:
+            raw_of(sys.stderr).write("\r\x1b[2K")
+        click.echo(f"{done} of {asked}: {label}", nl=not live or done == asked, err=True)
 
 
 def _show(report: PreflightReport) -> None:

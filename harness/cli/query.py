@@ -47,7 +47,8 @@ def query_command(sql: str, form: str, width: int, database: Path) -> None:
         answer = reader.query(sql)
         if reader.holder is not None:
             click.echo(f"{database} is held by {reader.holder}; this answer is from its snapshot and journal", err=True)
-    click.echo(as_table(answer, width) if form == "table" else FORMS[form](answer), nl=False)
+    # color: the data as they are, where click would leave out what looks like colours.
+    click.echo(as_table(answer, width) if form == "table" else FORMS[form](answer), nl=False, color=True)
 
 
 def as_json(answer: QueryResult) -> str:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.cli.streams import raw_of, visible
 from harness.results.plain_values import plain as plain
 
 PIPED_WIDTH = 240  # a pipe has no width; tables that wrap at 80 columns cannot be searched
@@ -21,7 +22,7 @@ def counted(number: int, noun: str) -> str:
 
 def note(text: str, style: str = "dim") -> None:
     """Print a line beside a table, on a console as wide as the terminal, or wide enough to search where it is piped."""
-    _console().print(text, style=style, markup=False)
+    _console().print(visible(text), style=style, markup=False)
 
 
 def print_table(
@@ -31,14 +32,14 @@ def print_table(
 
     In a narrow terminal names fold, numbers and verdicts stay whole.
     """
-    made = Table(title=Text(title) if title else None, title_justify="left", box=None, pad_edge=False)
+    made = Table(title=Text(visible(title)) if title else None, title_justify="left", box=None, pad_edge=False)
     for name in columns:
         whole = name in right or name.startswith("verdict")
         made.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=whole)
     for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+        made.add_row(*(cell if isinstance(cell, Text) else Text(visible(cell)) for cell in row))
     _console().print(made)
 
 
 def _console() -> Console:
-    return Console(width=None if sys.stdout.isatty() else PIPED_WIDTH)
+    return Console(file=raw_of(sys.stdout), width=None if sys.stdout.isatty() else PIPED_WIDTH)

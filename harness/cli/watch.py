@@ -12,7 +12,9 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.live import Live as RichLive
 from rich.table import Table
+from rich.text import Text
 
+from harness.cli.streams import raw_of, visible
 from harness.cli.terminal import counted
 from harness.execute.dispatch import Watch
 from harness.execute.executors.base import Progress
@@ -111,7 +113,7 @@ class Live(Counting):
 
     def __init__(self, suite: str) -> None:
         super().__init__(suite)
-        self._console = Console(stderr=True)
+        self._console = Console(file=raw_of(sys.stderr))
         self.holder = ""
         self.shown = RichLive(get_renderable=self._table, console=self._console, refresh_per_second=4, transient=True)
 
@@ -129,7 +131,9 @@ class Live(Counting):
             at = self.newest.get(trial_id)
             name, seed = cell_of(job), job.label.rpartition("/")[2]
             step = f"{at.step}/{at.steps}" if at and at.steps else "…"
-            table.add_row(name, seed, step, f"{at.loss:.4g}" if at and at.steps else "", str(self.ended[name]))
+            table.add_row(
+                Text(visible(name)), seed, step, f"{at.loss:.4g}" if at and at.steps else "", str(self.ended[name])
+            )
         return table
 
     def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
@@ -142,7 +146,7 @@ class Live(Counting):
         super().finished(job, outcome)
         if outcome.status != Status.DONE:
             first = str(outcome.error).splitlines()[0]
-            self._console.print(f"{outcome.status}: {job.label}: {first}", markup=False, highlight=False)
+            self._console.print(visible(f"{outcome.status}: {job.label}: {first}"), markup=False, highlight=False)
 
 
 @contextlib.contextmanager

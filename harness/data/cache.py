@@ -48,7 +48,7 @@ class DiskCache:
         """The value, or None."""
         if key not in self._values:
             with contextlib.suppress(OSError, sqlite3.Error, ValueError):
-                for (text,) in _connection().execute(_GET, (self._kind, key)):
+                for (text,) in _connection().execute(_GET, (self._kind, _sayable(key))):
                     self._values[key] = json.loads(text)
         return self._values.get(key)
 
@@ -61,7 +61,7 @@ class DiskCache:
         """Write what is new, in one transaction."""
         if not self._unsaved:
             return
-        rows = [(self._kind, key, json.dumps(self._values[key])) for key in self._unsaved]
+        rows = [(self._kind, _sayable(key), json.dumps(self._values[key])) for key in self._unsaved]
         self._unsaved.clear()
         # Without a folder to write to, or where another process holds the file for long, the next process computes.
         try:
@@ -73,6 +73,11 @@ class DiskCache:
         except sqlite3.DatabaseError:  # damaged: begun anew
             with contextlib.suppress(OSError):
                 (cache_root() / FILE).unlink()
+
+
+def _sayable(key: str) -> str:
+    """A key as SQLite takes it: names of files need not be UTF-8."""
+    return key.encode("utf-8", "surrogateescape").hex() if any("\ud800" <= one <= "\udfff" for one in key) else key
 
 
 def _connection() -> sqlite3.Connection:

@@ -1,10 +1,11 @@
-"""Checksums of files, folders and plain data; a file is read again only when its size or time of change differs."""
+"""Checksums of files, folders and plain data; a file is read again only when its state differs (``state_of``)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
@@ -28,8 +29,18 @@ def checksum(path: Path) -> str:
 def identity_of_path(path: Path, contents: bool = True) -> str:
     """sha256 of a file, or of a folder's manifest: relative path, size and, with ``contents``, checksum of each file.
 
-    Checksums are cached by path, size and time of change, so that a large folder is read once.
+    Checksums are cached by path and state, so that a large folder is read once.
+
+    Raises:
+        HarnessError: it is neither a file nor a folder of yours, or cannot be read.
     """
+    try:
+        return _identity(path, contents)
+    except OSError as error:
+        raise HarnessError(f"{error.filename or path} cannot be read: {error.strerror or error}") from error
+
+
+def _identity(path: Path, contents: bool) -> str:
     if not path.exists():
         return "missing"
     if path.is_file():
@@ -58,14 +69,32 @@ def _files(folder: Path) -> Iterator[Path]:
 _KNOWN = DiskCache("checksums", most=5_000_000)
 
 
+_SETTLED = 2 * 10**9
+"""Nanoseconds after which a further change of a file surely has another time: clocks of file systems are coarse."""
+
+
+def state_of(path: Path) -> list[int]:
+    """Size, time of change, time of the inode's change and its number.
+
+    The time of change can be set back by whoever changes a file; the inode's cannot, short of setting the clock back.
+    """
+    state = path.stat()
+    return [state.st_size, state.st_mtime_ns, state.st_ctime_ns, state.st_ino]
+
+
 def _checksum_once(path: Path) -> str:
-    """The file's sha256, computed again only where its size or time of change differs from the cached one's."""
-    state, key = path.stat(), str(path.resolve())
+    """The file's sha256, computed again only where its state differs from the cached one's.
+
+    That of a file which changed a moment ago is not kept: it could change again without another time.
+    """
+    key, began, state = str(path.resolve()), time.time_ns(), state_of(path)
     known = _KNOWN.get(key)
-    if known is None or known[:2] != [state.st_size, state.st_mtime_ns]:
-        known = [state.st_size, state.st_mtime_ns, checksum(path)]
-        _KNOWN.put(key, known)
-    return str(known[2])
+    if known is not None and known[:-1] == state:
+        return str(known[-1])
+    found = checksum(path)
+    if began - max(state[1:3]) > _SETTLED and state_of(path) == state:
+        _KNOWN.put(key, [*state, found])
+    return found
 
 
 def canonical(value: Any) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.errors import HarnessError
 from harness.judge.ablation import AblationRow, ablations
-from harness.judge.judging import claim_rows, record_judgement
+from harness.judge.judging import Judgement, claim_rows, record_judgement
 from harness.judge.protocols import judge_protocols
 from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.imported import ENVIRONMENT, FINGERPRINT
 from harness.plan.planning import Plan, Selection, make_plan
-from harness.store import Owner, Reader, open_reader
+from harness.store import Owner, Reader, StoreReadOnlyError, open_reader
 from harness.store.events import ClaimsEvent
 from harness.suite import Suite, load_suite
 from harness.suite.load import find_suite
@@ -24,19 +25,29 @@ from harness.suite.yamlfile import parse
 def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
     """Upsert the suite's claims, judge them from the trials of its plan, store and return the verdicts.
 
-    A missing database is made: a suite's claims can be looked at before anything has run.
+    A missing database is made: a suite's claims can be looked at before anything has run. One that cannot be written is
+    judged all the same, and nothing is stored.
     """
-    with Owner(database) as owner:
+    try:
+        owner = Owner(database).open()
+    except StoreReadOnlyError:
+        plan, judgement = _judged(suite, selection, database)
+        return plan, judgement.verdicts
+    with contextlib.closing(owner):
         owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
         owner.flush()
-        with open_reader(database) as reader:
-            selection = as_last_run(suite, selection, reader)
-            plan = stored_plan(suite, selection, reader)
-            # Checks of identities need torch; a run computes them, and what is stored of this code is used here.
-            sequential = selection.cap is not None
-            judgement = judge_protocols(suite, plan, reader, selection, sequential=sequential, compute_checks=False)
+        plan, judgement = _judged(suite, selection, database)
         record_judgement(owner.record, suite.name, plan.scale, judgement)
     return plan, judgement.verdicts
+
+
+def _judged(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, Judgement]:
+    with open_reader(database) as reader:
+        selection = as_last_run(suite, selection, reader)
+        plan = stored_plan(suite, selection, reader)
+        # Checks of identities need torch; a run computes them, and what is stored of this code is used here.
+        sequential = selection.cap is not None
+        return plan, judge_protocols(suite, plan, reader, selection, sequential=sequential, compute_checks=False)
 
 
 def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection:

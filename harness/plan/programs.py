@@ -82,10 +82,10 @@ def without_places(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 def _checksum(file: Path) -> str:
     state = file.stat()
-    return _checksum_of(file, state.st_size, state.st_mtime_ns)
+    return _checksum_of(file, state.st_size, state.st_mtime_ns, state.st_ctime_ns)
 
 
 @lru_cache(maxsize=4096)
-def _checksum_of(file: Path, size: int, changed: int) -> str:
-    """Read again where size or time of change differ: a session in which a script is edited goes on."""
+def _checksum_of(file: Path, *state: int) -> str:
+    """Read again where size or times differ: a session in which a script is edited goes on."""
     return checksum(file)

@@ -7,6 +7,7 @@ pyarrow; they are imported where a file is opened.
 from harness.store.errors import StoreDamagedError as StoreDamagedError
 from harness.store.errors import StoreError as StoreError
 from harness.store.errors import StoreHeldError as StoreHeldError
+from harness.store.errors import StoreReadOnlyError as StoreReadOnlyError
 from harness.store.events import Event as Event
 from harness.store.journal import Journal as Journal
 from harness.store.journal import segments as segments

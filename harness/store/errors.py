@@ -23,5 +23,9 @@ class StoreHeldError(StoreError):
         self.foreign = foreign
 
 
+class StoreReadOnlyError(StoreError):
+    """The database's folder or file system cannot be written; it can be read."""
+
+
 class StoreDamagedError(StoreError):
     """The database file cannot be opened; ``harness db rebuild`` makes it again."""

@@ -132,6 +132,8 @@ def _ingest_batch(connection: DuckDBPyConnection, entries: list[_Entry]) -> None
 
 
 def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str | None = None) -> None:
+    import duckdb
+
     events = [_tried(_read, entry) if reason is None else reason for entry in entries]
     connection.execute("BEGIN")
     try:
@@ -144,7 +146,8 @@ def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str
         rows.write()
         connection.execute("COMMIT")
     except BaseException:
-        connection.rollback()
+        with contextlib.suppress(duckdb.Error):  # a commit that failed has undone itself; what went wrong is told
+            connection.rollback()
         raise
 
 

@@ -26,7 +26,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from harness.store.errors import StoreError, StoreHeldError
+from harness.store.errors import StoreError, StoreHeldError, StoreReadOnlyError
 from harness.store.paths import StorePaths
 
 _POLL_SECONDS = 0.002
@@ -131,11 +131,14 @@ def _lock_file(path: Path, mode: int, paths: StorePaths) -> int | None:
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) and mode == fcntl.LOCK_SH:
-            with contextlib.suppress(OSError):
-                return os.open(path, os.O_RDONLY)
-            return None
-        raise StoreError(f"{paths.database} cannot be written: {path.name}: {error.strerror}") from error
+        told = f"{paths.database} cannot be written: {path.name}: {error.strerror}"
+        if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
+            raise StoreError(told) from error
+        if mode != fcntl.LOCK_SH:
+            raise StoreReadOnlyError(told) from error
+        with contextlib.suppress(OSError):
+            return os.open(path, os.O_RDONLY)
+        return None
 
 
 def hold_segment(descriptor: int) -> None:

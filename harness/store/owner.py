@@ -26,7 +26,7 @@ from harness.store.locking import writing
 from harness.store.paths import StorePaths
 from harness.store.queries import FINISHED
 from harness.store.readers import open_reader
-from harness.store.schema import connect, open_for_writing
+from harness.store.schema import ROOM, connect, open_for_writing
 from harness.store.snapshot import copy_for_snapshot, publish_snapshot, remove_partial_snapshots, wal_bytes
 
 if TYPE_CHECKING:
@@ -271,6 +271,10 @@ class Owner:
             return False
         except StoreError as error:
             self._tell(f"{error}; everything is in {journal.path}")
+            return True
+        except OSError as error:  # a full disk
+            told = f"is not up to date ({error.strerror or error}): {ROOM}; everything is in {journal.path}"
+            self._tell(f"{self.paths.database} {told}")
             return True
 
     def _settle(self, finished: list[Segment]) -> bool:

@@ -25,7 +25,17 @@ from harness.store.ingest import behind, counters, ingest
 from harness.store.locking import looking
 from harness.store.paths import StorePaths
 from harness.store.queries import Parameters, Queries, QueryResult
-from harness.store.schema import SANDBOX, Config, connect, open_for_writing, schema_number, usable_schema
+from harness.store.sandbox import refuse_writing
+from harness.store.schema import (
+    SANDBOX,
+    Config,
+    connect,
+    is_damage,
+    open_for_writing,
+    schema_number,
+    telling_blocks,
+    usable_schema,
+)
 from harness.store.snapshot import copy_database
 
 T = TypeVar("T")
@@ -48,7 +58,8 @@ _STALE_SNAPSHOT_SECONDS = 60.0
 
 _ROWS_AT_ONCE = 5000
 MOST_ROWS = 1_000_000
-"""Of an answer to what a person typed; they are held in memory."""
+MOST_BYTES = 256 << 20
+"""Of an answer to what a person typed; it is held in memory."""
 
 
 class _SlowError(Exception):
@@ -89,6 +100,7 @@ class Reader(Queries):
         self._slow: set[str] = set()
         self._seen: dict[str, int] = {}
         self._copy: _PrivateCopy | None = None
+        self._spill: tempfile.TemporaryDirectory[str] | None = None
         self._config: Config = SANDBOX if sandbox else {}
         paths.check()
         if not paths.database.exists():
@@ -101,7 +113,10 @@ class Reader(Queries):
         self.close()
 
     def close(self) -> None:
-        """Remove the private copy, if there is one."""
+        """Remove the private copy and the folder for spilling, if there are any."""
+        if self._spill is not None:
+            self._spill.cleanup()
+            self._spill = None
         if self._copy is not None:
             self._copy.close()
             self._copy = None
@@ -124,7 +139,7 @@ class Reader(Queries):
 
     def _answer(self, sql: str, params: Parameters, take: Take[T]) -> T:
         if self.sandbox:
-            refuse_writing(sql)
+            self._refuse(sql)
         if not self.consistent and sql not in self._slow:
             try:
                 answer = self._look(sql, params, take)
@@ -142,9 +157,24 @@ class Reader(Queries):
         elif not self.consistent:
             self._copy.refresh(self._seen)
         self._seen = self._copy.counted
-        answer = _run(self._copy.connection, sql, params, take)
+        answer = self._run(self._copy.connection, sql, params, take)
         self.source = "copy"
         return answer
+
+    def _refuse(self, sql: str) -> None:
+        """Refuse what does more than read, and give what spills to the disk a folder of its own.
+
+        A statement may read and write in DuckDB's own folder for that, beside the database.
+        """
+        import duckdb
+
+        try:
+            refuse_writing(sql)
+        except duckdb.Error as error:
+            raise _sql_error(error, sql) from error
+        if self._spill is None:
+            self._spill = tempfile.TemporaryDirectory(prefix="harness-query-", ignore_cleanup_errors=True)
+            self._config = {**self._config, "temp_directory": self._spill.name}
 
     def _look(self, sql: str, params: Parameters, take: Take[T]) -> T:
         with (
@@ -154,7 +184,14 @@ class Reader(Queries):
             newest = schema_number()
             if usable_schema(self.paths.database, connection, newest) < newest or self._is_behind(connection):
                 raise _StaleError
-            return _run(connection, sql, params, take, LOOK_SECONDS)
+            return self._run(connection, sql, params, take, LOOK_SECONDS)
+
+    def _run(
+        self, connection: DuckDBPyConnection, sql: str, params: Parameters, take: Take[T], seconds: float | None = None
+    ) -> T:
+        """As ``_run``; a block that DuckDB cannot read is told with what mends the file."""
+        with telling_blocks(self.paths.database):
+            return _run(connection, sql, params, take, seconds)
 
     def _is_behind(self, connection: DuckDBPyConnection) -> bool:
         """Whether the journal holds events that nobody is about to ingest, or that were already seen."""
@@ -181,10 +218,21 @@ class _PrivateCopy:
             self._fill()
             self._catch_up()
             self.connection = connect(self._paths.database, read_only=True, config=config)
-        except BaseException:
+        except BaseException as error:
             self._folder.cleanup()
+            if isinstance(error, OSError | StoreError):
+                raise self._told(error) from error
             raise
         self._refreshed = time.monotonic()
+
+    def _told(self, error: OSError | StoreError) -> StoreError:
+        """What happened to the copy, in the words of what a person knows: the database, and where copies are made."""
+        if isinstance(error, OSError):
+            place = f"{tempfile.gettempdir()} (TMPDIR names another folder)"
+            return StoreError(f"{self._source.database} cannot be copied to {place}: {error.strerror or error}")
+        if isinstance(error, StoreDamagedError):
+            return StoreDamagedError(str(error).replace(str(self._paths.database), str(self._source.database)))
+        return error
 
     def _fill(self) -> None:
         """Copy the newest whole database there is; none is fine, since the journal can make it."""
@@ -229,29 +277,6 @@ class _PrivateCopy:
         self._folder.cleanup()
 
 
-def refuse_writing(sql: str) -> None:
-    """Let through one statement that reads.
-
-    Raises:
-        StoreError: no statement, several, or one that does anything else.
-    """
-    import duckdb
-
-    try:
-        statements = duckdb.extract_statements(sql)
-    except duckdb.Error as error:
-        raise _sql_error(error, sql) from error
-    if len(statements) != 1:
-        raise StoreError(f"one statement at a time: here are {len(statements)}")
-    allowed = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-    kind = statements[0].type
-    if kind not in allowed:
-        raise StoreError(
-            f"this database is only read: {kind.name} is refused. "
-            "SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW, SUMMARIZE and EXPLAIN are allowed"
-        )
-
-
 def _run(connection: DuckDBPyConnection, sql: str, given: Parameters, take: Take[T], seconds: float | None = None) -> T:
     import duckdb
 
@@ -263,6 +288,8 @@ def _run(connection: DuckDBPyConnection, sql: str, given: Parameters, take: Take
         except duckdb.Error as error:
             if expired.is_set():
                 raise _SlowError from error
+            if is_damage(error):
+                raise
             raise _sql_error(error, sql) from error
 
 
@@ -283,10 +310,16 @@ def _table(
     connection.execute(sql, params) if params else connection.execute(sql)
     described = connection.description or []
     rows: list[tuple[Any, ...]] = []
+    held = 0
     while chunk := connection.fetchmany(_ROWS_AT_ONCE):
         rows.extend(chunk)
         if most is not None and len(rows) > most:
             raise StoreError(f"the answer has more than {most:,} rows; say LIMIT, or 'harness export --to parquet DIR'")
+        if most is not None:
+            held += sum(len(value) for row in chunk for value in row if isinstance(value, str | bytes))
+            if held > MOST_BYTES:
+                told = f"the answer has more than {MOST_BYTES >> 20} MB of text"
+                raise StoreError(f"{told}; say LIMIT, or 'harness export --to parquet DIR'")
         if expired.is_set():
             raise _SlowError
     return QueryResult([column[0] for column in described], [str(column[1]) for column in described], rows)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.errors import first_line
 from harness.store.encoding import stamp
 from harness.store.errors import StoreError
 from harness.store.forgotten import MOVED
@@ -95,7 +96,8 @@ def rebuild(database: str | os.PathLike[str], *, force: bool = False) -> Rebuilt
             if copy is not None:
                 publish_snapshot(paths, copy)
     finally:
-        fresh.remove()
+        with contextlib.suppress(OSError):  # of a folder that cannot be written; the reason is told
+            fresh.remove()
     return Rebuilt(rows, len(finished), backup, problems)
 
 
@@ -172,8 +174,7 @@ def _check_copy(paths: StorePaths, copy: StorePaths, fresh: StorePaths) -> list[
             problems += _compare(connection, fresh)
             return problems
     except duckdb.Error as error:
-        first = str(error).splitlines()[0]
-        return [StoreProblem("file", f"{paths.database} cannot be read through: {first}")]
+        return [StoreProblem("file", f"{paths.database} cannot be read through: {first_line(error)}")]
 
 
 def _ingest_alike(connection: DuckDBPyConnection, journal: Path, fresh: StorePaths) -> None:

@@ -87,6 +87,7 @@ def _telling_damage(path: Path) -> Iterator[None]:
     """Turn what DuckDB says of a file that it cannot make sense of, once it is open, into the way to mend it.
 
     Raises:
+        StoreError: the disk is full, or a limit does not let the file grow.
         StoreDamagedError: an internal, fatal or serialization error, a transaction that one of them has ended, or a
             block whose checksum does not fit.
     """
@@ -101,9 +102,41 @@ def _telling_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
+        if _FULL.search(str(error)):
+            raise StoreError(f"{path} cannot be written: {_first(str(error))}; {ROOM}") from error
         if isinstance(error, broken) or re.search(r"corrupt|checksum", str(error), re.IGNORECASE):
             raise _damaged(path, str(error)) from error
         raise
+
+
+def is_damage(error: Exception) -> bool:
+    """Whether DuckDB could not read a block of the file: no word of a statement's own."""
+    import duckdb
+
+    kinds = (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException, duckdb.InternalException)
+    # A wrong checksum comes as the bare class; what a statement does wrong has a kind of its own.
+    return (type(error) is duckdb.Error or isinstance(error, kinds)) and re.search(r"corrupt|checksum|deserializ", str(error), re.IGNORECASE) is not None
+
+
+@contextlib.contextmanager
+def telling_blocks(path: Path) -> Iterator[None]:
+    """Turn a block that cannot be read into the way to mend the file.
+
+    Raises:
+        StoreDamagedError: there is one.
+    """
+    import duckdb
+
+    try:
+        yield
+    except duckdb.Error as error:
+        if is_damage(error):
+            raise _damaged(path, str(error)) from error
+        raise
+
+
+_FULL = re.compile(r"No space left|Disk quota|File too large|not enough (disk )?space", re.IGNORECASE)
+ROOM = "free space there, or raise the limit on the size of files (ulimit -f), and give the same command again"
 
 
 def _damaged(path: Path, text: str) -> StoreDamagedError:

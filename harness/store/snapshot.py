@@ -37,14 +37,22 @@ def copy_for_snapshot(paths: StorePaths) -> Path | None:
     if wal_bytes(paths) > 0:
         return None
     partial = paths.snapshot.with_name(f"{paths.snapshot.name}.partial-{os.getpid()}")
-    copy_database(paths, partial)
+    try:
+        copy_database(paths, partial)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
     return partial
 
 
 def publish_snapshot(paths: StorePaths, partial: Path) -> None:
     """The second half, which needs no lock: make the copy durable and rename it into place."""
-    sync(partial)
-    partial.replace(paths.snapshot)
+    try:
+        sync(partial)
+        partial.replace(paths.snapshot)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def remove_partial_snapshots(paths: StorePaths) -> None:

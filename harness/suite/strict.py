@@ -15,7 +15,9 @@ from pydantic import (
 
 from harness.suite.schema_errors import with_valid_keys
 
-Name = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=r"^[^\x00-\x1f\\]+$")]
+# No control characters, and none that turns the direction of text round: a name stands in terminals and on pages.
+_NAME = r"^[^\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\\]+$"
+Name = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=_NAME)]
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)]
 
 

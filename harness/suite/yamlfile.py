@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.cache import DiskCache
-from harness.errors import Place, Problem, SuiteError
+from harness.errors import Place, Problem, SuiteError, first_line
 
 MAX_BYTES = 2_000_000
 MAX_DEPTH = 50
@@ -140,8 +140,7 @@ def _parsed(text: str, path: Path) -> Node | None:
         mark = error.problem_mark or error.context_mark
         raise _error(_place(path, mark), f"not valid YAML: {error.problem or error.context}") from error
     except YAMLError as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise _error(Place(path, 1, 1), f"not valid YAML: {first}") from error
+        raise _error(Place(path, 1, 1), f"not valid YAML: {first_line(error)}") from error
     except (ValueError, RecursionError, AttributeError, TypeError, IndexError, KeyError) as error:
         # The parser itself gives up in its own ways on hostile text (a surrogate, a bad escape, a stray directive).
         raise _error(Place(path, 1, 1), f"not valid YAML: {type(error).__name__}: {error}") from error

@@ -20,10 +20,10 @@ from suites.data.types import Array
 
 
 def checksum(path: Path) -> str:
-    """sha256 of a file; of a folder, of its files' paths, sizes and times."""
+    """sha256 of a file; of a folder, of its files' paths and states (sizes, times, inodes)."""
     if path.is_dir():
         listed = sorted(file for file in path.rglob("*") if file.is_file())
-        lines = [f"{f.relative_to(path)} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in listed]
+        lines = [f"{file.relative_to(path)} {checksums.state_of(file)}" for file in listed]
         return hashlib.sha256("\n".join(lines).encode("utf-8", "surrogateescape")).hexdigest()
     return checksums.checksum(path)
 

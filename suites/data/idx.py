@@ -7,6 +7,7 @@ dimension fastest.
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,9 +52,9 @@ def read_idx(path: Path, dimensions: int, source: str) -> npt.NDArray[np.uint8]:
             f"{BYTE:#04x} (unsigned byte) in {dimensions}"
         )
     shape = tuple(int(size) for size in np.frombuffer(content, ">u4", dimensions, 4))
-    if len(content) != head + int(np.prod(shape)):
+    if len(content) != head + math.prod(shape):
         raise HarnessError(
-            f"{source}: {found} says {shape}, which is {int(np.prod(shape))} bytes, and holds {len(content) - head}"
+            f"{source}: {found} says {shape}, which is {math.prod(shape)} bytes, and holds {len(content) - head}"
         )
     if 0 in shape:
         raise HarnessError(f"{source}: {found} says {shape}: there is nothing in it")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from harness.data.roots import data_root
-from harness.errors import HarnessError
+from harness.errors import HarnessError, first_line
 from harness.execute import last_words
 from harness.execute.executors import orphans
 from harness.execute.executors.addresses import check_address
@@ -172,7 +172,7 @@ class RayExecutor:
             self._ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = f"--address {address}: " if address else ""
-            raise HarnessError(f"{where}Ray does not start: {str(error).splitlines()[0]}") from error
+            raise HarnessError(f"{where}Ray does not start: {first_line(error)}") from error
         end_as_interrupted()  # once more: Ray has put a handler in place that prints a stack trace
 
     def _is_broken(self) -> bool:
@@ -256,7 +256,7 @@ class RayExecutor:
             outcome: Outcome = self._ray.get(reference)
             return outcome
         except exceptions.OutOfMemoryError as error:
-            told = f"out of memory: the worker was ended: {str(error).splitlines()[0]}"
+            told = f"out of memory: the worker was ended: {first_line(error)}"
         except (
             exceptions.WorkerCrashedError,
             exceptions.TaskCancelledError,
@@ -272,7 +272,7 @@ class RayExecutor:
             elif (said := last_words.heard(job)) is not None:
                 return said
         except exceptions.RayError as error:
-            told, crashed = f"{type(error).__name__}: {str(error).splitlines()[0]}", False
+            told, crashed = f"{type(error).__name__}: {first_line(error)}", False
         return Outcome(job.trial_id, status, job.attempt, error=_COLOURS.sub("", told), crashed=crashed)
 
     def progress(self) -> list[Progress]:

@@ -6,6 +6,7 @@ import os
 import shutil
 from typing import Any
 
+from harness.errors import first_line
 from harness.execute import last_words
 from harness.execute.memory_limit import MemoryLimit
 from harness.execute.worker import Beat, Job, run_job, sealed
@@ -79,7 +80,7 @@ def run_spread(job: Job, heartbeats: Any, use_gpu: bool, memory: float | None) -
     try:
         trainer.fit()
     except Exception as problem:  # Ray Train's own errors differ between versions
-        error = f"{type(problem).__name__}: {str(problem).strip().splitlines()[0] if str(problem) else ''}"
+        error = f"{type(problem).__name__}: {first_line(problem)}"
     outcome: Outcome | None = ray.get(heartbeats.kept.remote(job.trial_id))
     shutil.rmtree(notes, ignore_errors=True)
     outcome = outcome or last_words.heard(job)

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.checksums import checksum
-from harness.errors import HarnessError
+from harness.errors import HarnessError, first_line
 
 
 def sha256_of_files(root: Path, files: Iterable[Path]) -> str:
     """sha256 over the files' relative paths and contents: copying or touching a folder changes nothing."""
     digest = hashlib.sha256()
     for file in sorted(set(files)):
-        digest.update(f"{file.relative_to(root).as_posix()} {checksum(file)}\n".encode())
+        line = f"{file.relative_to(root).as_posix()} {checksum(file)}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
@@ -31,7 +32,7 @@ def plain_yaml(path: Path) -> dict[str, Any]:
     try:
         found = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (YAMLError, UnicodeDecodeError, OSError, ValueError) as error:
-        raise HarnessError(f"{path}: not YAML: {str(error).splitlines()[0]}") from None
+        raise HarnessError(f"{path}: not YAML: {first_line(error)}") from None
     if not isinstance(found, dict):
         raise HarnessError(f"{path}: a mapping (key: value) is expected")
     return {str(key): value for key, value in found.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.data.checksums import checksum
-from harness.errors import HarnessError
+from harness.errors import HarnessError, first_line
 from harness.results.imports.foreign import ForeignRun, ForeignSource, Point, number_of
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def read_studies(path: Path, form: str) -> ForeignSource:
         try:
             runs = _runs(_storage(copy, form), path)
         except Exception as error:  # of Optuna, SQLAlchemy or the journal: whatever the file provokes
-            raise HarnessError(f"{path}: Optuna cannot read it: {str(error).splitlines()[0][:200]}") from None
+            raise HarnessError(f"{path}: Optuna cannot read it: {first_line(error)[:200]}") from None
         finally:
             optuna.logging.set_verbosity(before)
     if not runs:

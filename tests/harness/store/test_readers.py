@@ -357,6 +357,10 @@ ESCAPES = [
     "WITH x AS (SELECT 1) INSERT INTO trials (trial_id) SELECT 'x'",
     "EXPLAIN ANALYZE DELETE FROM trials",
     "EXPLAIN ANALYZE COPY trials TO '{tmp}/out.csv'",
+    "EXPLAIN ANALYZE COPY trials TO '{db}.tmp/out.csv'",
+    "/* x */ EXPLAIN -- a\n (ANALYZE, FORMAT JSON) COPY trials TO '{db}.tmp/out.csv'",
+    "FROM read_csv('{db}.tmp/here.csv')",
+    "SELECT '\udcff'",
     "BEGIN",
     "CHECKPOINT",
     "VACUUM",
@@ -375,11 +379,18 @@ ESCAPES = [
 @pytest.mark.parametrize("sql", ESCAPES)
 def test_the_sandbox_refuses(sandbox: Reader, tmp_path: Path, sql: str) -> None:
     frame = secret_frame
+    database = sandbox.paths.database
     (tmp_path / "data.csv").write_text("a,b\n1,2\n")
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    # DuckDB's own folder, in which it lets statements read and write.
+    spilling = database.with_name(f"{database.name}.tmp")
+    spilling.mkdir(exist_ok=True)
+    (spilling / "here.csv").write_text("a,b\n1,2\n")
+    folders = (tmp_path, spilling)
+    before = {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*")}
     with pytest.raises(StoreError):
-        sandbox.query(sql.replace("{tmp}", str(tmp_path)))
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before, "something was written"
+        sandbox.query(sql.replace("{tmp}", str(tmp_path)).replace("{db}", str(database)))
+    after = {path: path.stat().st_mtime_ns for folder in folders for path in folder.rglob("*")}
+    assert after == before, "something was written"
     assert frame is secret_frame
     assert sandbox.query("SELECT count(*) FROM trials").rows == [(3,)]
 
@@ -395,6 +406,8 @@ def test_the_sandbox_refuses(sandbox: Reader, tmp_path: Path, sql: str) -> None:
         "DESCRIBE trials",
         "SUMMARIZE metrics",
         "EXPLAIN SELECT 1",
+        "EXPLAIN ANALYZE SELECT 1",
+        "EXPLAIN (FORMAT JSON) FROM trials",
         "SELECT spec->>'model' FROM trials",
         "SELECT count(*) FROM trials;",
         "FROM (PIVOT trials ON status IN ('done', 'queued') USING count(*) GROUP BY arm)",
@@ -421,6 +434,8 @@ def test_a_person_s_query_is_bounded(filled: StorePaths) -> None:
     with open_reader(filled.database, sandbox=True) as reader:
         with pytest.raises(StoreError, match=r"more than 1,000,000 rows; say LIMIT"):
             reader.query("FROM range(3000000)")
+        with pytest.raises(StoreError, match=r"more than 256 MB of text"):
+            reader.query("SELECT repeat('x', 100000) FROM range(3000)")
         with pytest.raises(StoreError, match=r"(?i)out of memory"):
             reader.query("SELECT list(range) FROM range(1000000000)")
         assert reader.query("SELECT count(*) FROM range(3000000)").rows == [(3000000,)]
