@@ -24,6 +24,9 @@ from harness.trial.spec import TrialSpec
 from harness.vocabulary import Status
 
 
+CHECKPOINT_SECONDS = 60.0
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """A trial to run, as it travels to a worker: plain data and paths.
@@ -32,6 +35,7 @@ class Job:
     ``keep_product`` says that others start from its weights. ``own_methods`` are registered
     again in the worker's process. ``code`` is the fingerprint that its identity is made of (empty: not to be compared),
     ``data`` where the run's machine has its data (None: where this one has them). ``pruning`` may end it early.
+    ``checkpoint_seconds`` lie at least between two checkpoints.
     """
 
     trial_id: str
@@ -47,6 +51,7 @@ class Job:
     code: str = ""
     data: Path | None = None
     pruning: Pruning | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
 
     @property
     def threads(self) -> int:
@@ -105,8 +110,9 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
     until = time.monotonic() + job.timeout_seconds if stop_at_deadline else math.inf
     data = job.data or data_root()
     runtime = Runtime(
-        job.folder, device, registry.load, data, beat, until, job.prerequisites, job.keep_product, pruning=job.pruning
-    )
+        job.folder, device, registry.load, data, beat, until, job.prerequisites, job.keep_product,
+        job.checkpoint_seconds, job.pruning,
+    )  # fmt: skip
     if registry.entry("task", job.spec.task).card.program:
         ended = registry.load("task", job.spec.task).target(job.spec, runtime)
     else:
