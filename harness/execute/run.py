@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
 import shutil
@@ -26,6 +27,7 @@ from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.planning import Plan, Selection, make_plan, nothing_to_run, sources_of
 from harness.store import Outcome, Owner, open_reader
+from harness.store.errors import StoreHeldError
 from harness.store.events import ClaimsEvent, EnvironmentEvent, LogEvent, RunEvent
 from harness.suite import Suite
 from harness.vocabulary import FINAL, Status
@@ -100,7 +102,7 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
         except BaseException:
             _end(owner, result, "cancelled")
             raise
-        result.failures += [("the database", f"it did not take an event: {told}") for told in owner.refused()]
+        result.failures += [("the database", f"it did not take an event: {told}") for told in _refused(owner)]
         with open_reader(request.database) as reader:
             sequential = request.selection.cap is not None
             judgement = judge_protocols(suite, result.plan, reader, request.selection, sequential=sequential)
@@ -122,6 +124,14 @@ def _announce(owner: Owner, suite: Suite, request: Request, result: Result) -> N
     }  # fmt: skip
     owner.record(RunEvent(run))
     owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
+
+
+def _refused(owner: Owner) -> list[str]:
+    """Why the database did not take events. While a shell holds it that is not known; ``db check`` tells it later."""
+    try:
+        return owner.refused()
+    except StoreHeldError:
+        return []
 
 
 def _end(owner: Owner, result: Result, status: str) -> None:
@@ -203,7 +213,8 @@ class RunningSuite:
         """Give the next seed to the claim most likely to be resolved by it, until all are or the cap is reached."""
         selection, owner = self.request.selection, self.session.owner
         while self.result.stopped is None:
-            owner.flush()
+            with contextlib.suppress(StoreHeldError):  # a reader has what the journal has
+                owner.flush()
             with open_reader(self.request.database) as reader:
                 purchases = next_seeds(pending_claims(self.suite, self.result.plan, reader, cap=cap))
             if not purchases:

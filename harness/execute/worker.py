@@ -23,7 +23,6 @@ from harness.trial.result import Score
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import Status
 
-
 CHECKPOINT_SECONDS = 60.0
 
 
@@ -106,6 +105,7 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
     for method in job.own_methods:
         register(method)
     beat(0, 0, math.nan)  # the watchdog's clock begins here, after the imports
+    _remove_parts(job.folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     until = time.monotonic() + job.timeout_seconds if stop_at_deadline else math.inf
     data = job.data or data_root()
@@ -128,6 +128,16 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
         series=tuple(ended.series),
         artifacts=tuple(ended.artifacts),
     )
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove what attempts left that were killed while they wrote: checkpoints are as large as their networks."""
+    import psutil
+
+    for part in folder.glob("*.part"):
+        pid = part.suffixes[-2].removeprefix(".") if len(part.suffixes) > 1 else ""
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            part.unlink(missing_ok=True)
 
 
 NO_MEMORY = ("not enough memory", "can't allocate memory")

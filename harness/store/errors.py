@@ -23,5 +23,9 @@ class StoreHeldError(StoreError):
         self.foreign = foreign
 
 
+class StoreDiskError(StoreError):
+    """The disk does not take what is to be written: it is full, read-only, or files may not grow as large."""
+
+
 class StoreDamagedError(StoreError):
     """The database file cannot be opened; ``harness db rebuild`` makes it again."""

@@ -131,6 +131,8 @@ def _ingest_batch(connection: DuckDBPyConnection, entries: list[_Entry]) -> None
 
 
 def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str | None = None) -> None:
+    import duckdb
+
     events = [_tried(_read, entry) if reason is None else reason for entry in entries]
     connection.execute("BEGIN")
     try:
@@ -143,7 +145,8 @@ def _transact(connection: DuckDBPyConnection, entries: list[_Entry], reason: str
         rows.write()
         connection.execute("COMMIT")
     except BaseException:
-        connection.rollback()
+        with contextlib.suppress(duckdb.Error):  # a commit that failed has ended the transaction, and must be told
+            connection.rollback()
         raise
 
 

@@ -18,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from harness.store.errors import StoreError, StoreHeldError
+from harness.store.errors import StoreDiskError, StoreError, StoreHeldError
 from harness.store.events import AbandonedEvent, Event, SessionEvent
 from harness.store.ingest import counters, ingest, refused_events
 from harness.store.journal import Journal, Segment, segments
@@ -27,7 +27,7 @@ from harness.store.paths import StorePaths
 from harness.store.queries import FINISHED
 from harness.store.readers import open_reader
 from harness.store.schema import connect, open_for_writing
-from harness.store.snapshot import copy_for_snapshot, publish_snapshot, remove_partial_snapshots, wal_bytes
+from harness.store.snapshot import copy_for_snapshot, publish_snapshot, remove_left_overs, wal_bytes
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -98,7 +98,7 @@ class Owner:
         """Make or migrate the database, take in what dead owners left, and start to work."""
         try:
             self.paths.database.parent.mkdir(parents=True, exist_ok=True)
-            self._hold(lambda connection: remove_partial_snapshots(self.paths))
+            self._hold(lambda connection: remove_left_overs(self.paths))
         except StoreHeldError as held:
             self._tell_held(held)
         except OSError as error:
@@ -258,7 +258,10 @@ class Owner:
         if runs:
             self._ingest_all()
         if dead or not self.paths.snapshot.exists():
-            self._settle(dead)
+            try:
+                self._settle(dead)
+            except StoreDiskError as error:  # space for the journal may be enough to go on
+                self._tell(f"{error}; the run goes on without a new snapshot")
 
     def _settle_own(self, journal: Journal) -> bool:
         own = Segment(self.paths.journal, journal.segment)
@@ -273,7 +276,18 @@ class Owner:
             return True
 
     def _settle(self, finished: list[Segment]) -> bool:
-        """Archive segments once file and snapshot contain them; False if one has to stay."""
+        """Archive segments once file and snapshot contain them; False if one has to stay.
+
+        Raises:
+            StoreDiskError: the disk does not take the snapshot or the archive; the segments stay.
+        """
+        try:
+            return self._settled(finished)
+        except OSError as error:
+            told = f"{self.paths.snapshot} cannot be brought up to date: {error.strerror or error}"
+            raise StoreDiskError(told) from error
+
+    def _settled(self, finished: list[Segment]) -> bool:
         self._snapshot()
         with writing(self.paths):
             if wal_bytes(self.paths) > 0:

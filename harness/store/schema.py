@@ -6,6 +6,7 @@ Every function here that opens ``paths.database`` expects its caller to hold the
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.store.encoding import stamp
-from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
+from harness.store.errors import StoreDamagedError, StoreDiskError, StoreError, StoreHeldError
 from harness.store.journal import sync_folder
 from harness.store.locking import held_here, holder_in
 from harness.store.paths import StorePaths
@@ -44,6 +45,10 @@ SANDBOX: Config = {
 """What a person's SQL runs under: no file but the database, no Python variable, no way to change that."""
 
 
+_OF_THE_DISK = re.compile("|".join(map(os.strerror, (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS))))
+"""What the system says, and DuckDB after it, where a disk takes no more."""
+
+
 def schema_number() -> int:
     """The schema this program writes."""
     return migrations()[-1].number
@@ -66,7 +71,7 @@ def connect(path: Path, *, read_only: bool = False, config: Config | None = None
     except duckdb.IOException as error:
         raise _io_error(path, str(error)) from error
     except duckdb.Error as error:
-        raise _damaged(path, str(error)) from error
+        raise _broken(path, str(error)) from error
 
 
 def _io_error(path: Path, text: str) -> StoreError:
@@ -77,8 +82,8 @@ def _io_error(path: Path, text: str) -> StoreError:
         return StoreError(f"{path} was written by a newer DuckDB than the installed one: {_first(text)}")
     if "not a valid DuckDB" in text:
         return StoreError(f"{path} is not a DuckDB database; name another with --db or HARNESS_DB")
-    if re.search(r"corrupt|checksum|WAL", text, re.IGNORECASE):
-        return _damaged(path, text)
+    if _OF_THE_DISK.search(text) or re.search(r"corrupt|checksum|WAL", text, re.IGNORECASE):
+        return _broken(path, text)
     return StoreError(f"{path} cannot be opened: {_first(text)}")
 
 
@@ -87,6 +92,7 @@ def _telling_damage(path: Path) -> Iterator[None]:
     """Turn what DuckDB says of a file that it cannot make sense of, once it is open, into the way to mend it.
 
     Raises:
+        StoreDiskError: the disk is full, say.
         StoreDamagedError: an internal, fatal or serialization error, a transaction that one of them has ended, or a
             block whose checksum does not fit.
     """
@@ -101,12 +107,16 @@ def _telling_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        if isinstance(error, broken) or re.search(r"corrupt|checksum", str(error), re.IGNORECASE):
-            raise _damaged(path, str(error)) from error
+        told = str(error)
+        if isinstance(error, broken) or _OF_THE_DISK.search(told) or re.search(r"corrupt|checksum", told, re.I):
+            raise _broken(path, told) from error
         raise
 
 
-def _damaged(path: Path, text: str) -> StoreDamagedError:
+def _broken(path: Path, text: str) -> StoreError:
+    """A file that cannot be written is as whole as it was; one that cannot be read is made again."""
+    if _OF_THE_DISK.search(text):
+        return StoreDiskError(f"{path} cannot be written: {_first(text)}; what had finished is in the journal")
     return StoreDamagedError(
         f"{path} is damaged ({_first(text)}); nothing is lost: "
         f"`harness db rebuild --db {path}` makes it again from the journal"
@@ -198,7 +208,8 @@ def migrate(connection: DuckDBPyConnection, steps: Sequence[Migration]) -> None:
             with contextlib.suppress(duckdb.Error):
                 connection.execute("ROLLBACK")
             told = f"migration {step.number} ({step.name}) failed and was undone"
-            raise StoreError(f"{told}: {_first(str(error))}") from error
+            kind = StoreDiskError if _OF_THE_DISK.search(str(error)) else StoreError
+            raise kind(f"{told}: {_first(str(error))}") from error
 
 
 def _create(paths: StorePaths, steps: Sequence[Migration]) -> None:
@@ -208,7 +219,11 @@ def _create(paths: StorePaths, steps: Sequence[Migration]) -> None:
         paths.wal.replace(paths.wal.with_name(f"{paths.wal.name}.stray-{stamp()}"))
     fresh = StorePaths(paths.database.with_name(f"{paths.database.name}.new-{os.getpid()}"))
     fresh.remove()
-    with contextlib.closing(connect(fresh.database, config=WRITER)) as connection:
-        migrate(connection, steps)
-    fresh.database.replace(paths.database)
+    try:
+        with contextlib.closing(connect(fresh.database, config=WRITER)) as connection:
+            migrate(connection, steps)
+        fresh.database.replace(paths.database)
+    except BaseException:
+        fresh.remove()  # on a full disk it takes the space that is missing
+        raise
     sync_folder(paths.database.parent)

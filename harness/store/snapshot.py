@@ -37,22 +37,31 @@ def copy_for_snapshot(paths: StorePaths) -> Path | None:
     if wal_bytes(paths) > 0:
         return None
     partial = paths.snapshot.with_name(f"{paths.snapshot.name}.partial-{os.getpid()}")
-    copy_database(paths, partial)
+    try:
+        copy_database(paths, partial)
+    except BaseException:
+        partial.unlink(missing_ok=True)  # half a copy on a full disk takes the space that the journal lives on
+        raise
     return partial
 
 
 def publish_snapshot(paths: StorePaths, partial: Path) -> None:
     """The second half, which needs no lock: make the copy durable and rename it into place."""
-    sync(partial)
-    partial.replace(paths.snapshot)
+    try:
+        sync(partial)
+        partial.replace(paths.snapshot)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
-def remove_partial_snapshots(paths: StorePaths) -> None:
-    """Remove what owners left that were killed while copying; the caller holds the lock."""
+def remove_left_overs(paths: StorePaths) -> None:
+    """Remove what processes left that were killed while they copied or made a database; the caller holds the lock."""
     import psutil
 
-    prefix = f"{paths.snapshot.name}.partial-"
+    beginnings = (f"{paths.snapshot.name}.partial-", f"{paths.database.name}.new-")
     for entry in paths.database.parent.iterdir():
-        pid = entry.name.removeprefix(prefix)
-        if entry.name.startswith(prefix) and not (pid.isdigit() and psutil.pid_exists(int(pid))):
-            entry.unlink(missing_ok=True)
+        for beginning in beginnings:
+            pid = entry.name.removeprefix(beginning).removesuffix(".wal")
+            if entry.name.startswith(beginning) and not (pid.isdigit() and psutil.pid_exists(int(pid))):
+                entry.unlink(missing_ok=True)

@@ -62,7 +62,6 @@ class Episode:
                 self._blow(process)
                 self._wait(process, self.chance.uniform(0.1, 2.0))
             self.weather.clear()
-            ended = process.poll()
             code = process.wait(timeout=ROUND_SECONDS)
         finally:
             process.end()
@@ -71,8 +70,8 @@ class Episode:
         assert not UNKIND.search(said), said
         assert code <= 0 or said.strip(), f"it ended with {code} and no word"
         after = assert_nothing_is_lost(self.database, before)
-        tell(f"{self.weather.name}, {self.executor}: {len(after)} finished, exit {code}"
-             f"{'' if ended is None else ' in the midst'}: {said.strip().splitlines()[-1:] if code > 0 else ''}")  # fmt: skip
+        last = f": {said.strip().splitlines()[-1][:200]}" if code > 0 else ""
+        tell(f"{self.weather.name}, {self.executor}: {len(after)} finished, exit {code}{last}")
         return code
 
     def _wait(self, process: Started, seconds: float) -> None:

@@ -116,7 +116,7 @@ def finished(database: Path) -> Counter[str]:
 
 
 def _content(segment: Path) -> bytes:
-    """A segment, which may be replaced by its archive at any moment; there are both for one, if it was cut off there."""
+    """A segment, or the archive that may replace it at any moment; there are both where that was cut off."""
     with contextlib.suppress(FileNotFoundError):
         return segment.read_bytes()
     return gzip.decompress(segment.with_name(segment.name + ".gz").read_bytes())

@@ -4,8 +4,8 @@
     HARNESS_SOAK_KILLS=300 pytest tests/soak -m slow -s                    # in all weathers
     HARNESS_SOAK_KILLS=50 HARNESS_SOAK_WEATHER="full disk" pytest tests/soak -m slow -s
 
-After each blow every finished trial must still be in the journal, once, and the database must open and have it; what the
-command says must be no traceback; in the end the numbers are those of an undisturbed run, to the last bit.
+After each blow every finished trial must still be in the journal, once, and the database must open and have it; what
+the command says must be no traceback; in the end the numbers are those of an undisturbed run, to the last bit.
 """
 
 from __future__ import annotations

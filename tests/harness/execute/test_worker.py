@@ -79,3 +79,12 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     assert synced
     assert path.read_text() == "second"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_killed_attempts_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, here = tmp_path / "checkpoint.pt.999999999.part", tmp_path / f"checkpoint.pt.{os.getpid()}.part"
+    other = tmp_path / "theirs.part"
+    for file in (gone, here, other):
+        file.write_bytes(b"half")
+    run_job(Job("t", "b/a/0", {"recipe": {}}, tmp_path), lambda *_: None)
+    assert {path.name for path in tmp_path.iterdir()} == {here.name, other.name}
