@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import secrets
 import shutil
@@ -103,7 +102,7 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
             _end(owner, result, "cancelled")
             raise
         result.failures += [("the database", f"it did not take an event: {told}") for told in _refused(owner)]
-        with open_reader(request.database) as reader:
+        with owner.reader() as reader:
             sequential = request.selection.cap is not None
             judgement = judge_protocols(suite, result.plan, reader, request.selection, sequential=sequential)
         record_judgement(owner.record, suite.name, result.plan.scale, judgement)
@@ -213,9 +212,7 @@ class RunningSuite:
         """Give the next seed to the claim most likely to be resolved by it, until all are or the cap is reached."""
         selection, owner = self.request.selection, self.session.owner
         while self.result.stopped is None:
-            with contextlib.suppress(StoreHeldError):  # a reader has what the journal has
-                owner.flush()
-            with open_reader(self.request.database) as reader:
+            with owner.reader() as reader:
                 purchases = next_seeds(pending_claims(self.suite, self.result.plan, reader, cap=cap))
             if not purchases:
                 return

@@ -28,8 +28,7 @@ def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan,
     """
     with Owner(database) as owner:
         owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
-        owner.flush()
-        with open_reader(database) as reader:
+        with owner.reader() as reader:
             selection = as_last_run(suite, selection, reader)
             plan = stored_plan(suite, selection, reader)
             # Checks of identities need torch; a run computes them, and what is stored of this code is used here.

@@ -25,7 +25,7 @@ from harness.store.journal import Journal, Segment, segments
 from harness.store.locking import writing
 from harness.store.paths import StorePaths
 from harness.store.queries import FINISHED
-from harness.store.readers import open_reader
+from harness.store.readers import Reader, open_reader
 from harness.store.schema import connect, open_for_writing
 from harness.store.snapshot import copy_for_snapshot, publish_snapshot, remove_left_overs, wal_bytes
 
@@ -140,8 +140,21 @@ class Owner:
                 return self._hold(lambda connection: dict(connection.execute(FINISHED, [wanted]).fetchall()))
         except StoreHeldError as held:
             self._tell_held(held)
-            with open_reader(self.paths.database) as reader:
+            with open_reader(self.paths.database, consistent=True) as reader:
                 return reader.finished(wanted)
+
+    def reader(self) -> Reader:
+        """A reader that has all that was recorded up to now, also while a foreign process holds the file.
+
+        Raises:
+            StoreError: the database cannot be brought up to date for another reason.
+        """
+        try:
+            self.flush()
+        except StoreHeldError as held:
+            self._tell_held(held)
+            return open_reader(self.paths.database, consistent=True)  # its copy takes in the whole journal
+        return open_reader(self.paths.database)
 
     def flush(self) -> None:
         """Bring the database up to date now.

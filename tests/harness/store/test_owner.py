@@ -454,3 +454,19 @@ def test_what_a_limit_on_files_stops_is_taken_in_later(paths: StorePaths) -> Non
         assert owner.finished(["a"]) == {"a": "done"}
     assert check(paths.database) == []
     assert not list(paths.database.parent.glob("*.new-*")), "what could not be made keeps no space"
+
+
+def test_an_owner_reads_all_it_recorded_while_the_file_is_held(paths: StorePaths) -> None:
+    told: list[str] = []
+    with Owner(paths.database, ingest_seconds=60, tell=told.append) as owner:
+        owner.record(outcome("a"))
+        with owner.reader() as reader:
+            assert reader.finished(["a"]) == {"a": "done"}
+            assert reader.source == "database"
+        with foreign_holder(paths.database) as holder:
+            owner.record(outcome("b"))
+            with owner.reader() as reader:
+                holder.release()
+                os.utime(paths.database)  # what a shell lets go of may be newly written, and behind the journal
+                assert reader.finished(["b"]) == {"b": "done"}
+        assert "is held by" in told[0]
