@@ -25,6 +25,7 @@ from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.planning import Plan, Selection, make_plan, nothing_to_run, sources_of
 from harness.store import Outcome, Owner, open_reader
+from harness.store.errors import StoreHeldError
 from harness.store.events import ClaimsEvent, EnvironmentEvent, LogEvent, RunEvent
 from harness.store.folders import remove
 from harness.suite import Suite
@@ -103,8 +104,8 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
         except BaseException:
             _end(owner, result, "cancelled")
             raise
-        result.failures += [("the database", f"it did not take an event: {told}") for told in owner.refused()]
-        with open_reader(request.database) as reader:
+        result.failures += [("the database", f"it did not take an event: {told}") for told in _refused(owner)]
+        with owner.reader() as reader:
             sequential = request.selection.cap is not None
             judgement = judge_protocols(suite, result.plan, reader, request.selection, sequential=sequential)
         record_judgement(owner.record, suite.name, result.plan.scale, judgement)
@@ -125,6 +126,14 @@ def _announce(owner: Owner, suite: Suite, request: Request, result: Result) -> N
     }  # fmt: skip
     owner.record(RunEvent(run))
     owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
+
+
+def _refused(owner: Owner) -> list[str]:
+    """Why the database did not take events. While a shell holds it that is not known; ``db check`` tells it later."""
+    try:
+        return owner.refused()
+    except StoreHeldError:
+        return []
 
 
 def _end(owner: Owner, result: Result, status: str) -> None:
@@ -208,8 +217,7 @@ class RunningSuite:
         """Give the next seed to the claim most likely to be resolved by it, until all are or the cap is reached."""
         selection, owner = self.request.selection, self.session.owner
         while self.result.stopped is None:
-            owner.flush()
-            with open_reader(self.request.database) as reader:
+            with owner.reader() as reader:
                 purchases = next_seeds(pending_claims(self.suite, self.result.plan, reader, cap=cap))
             if not purchases:
                 return

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
@@ -14,12 +16,12 @@ from harness.data.checksums import sha256_of
 from harness.data.folders import check_folders
 from harness.data.locate import require_data, require_model_files, weights_file
 from harness.data.roots import data_root
-from harness.errors import MissingDataError
+from harness.errors import HarnessError, MissingDataError
 from harness.execute.claims import Claims, SharedTrials
 from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
 from harness.execute.forced import ForcedTrials
-from harness.execute.worker import Job
+from harness.execute.worker import CHECKPOINT_SECONDS, Job
 from harness.plan.planning import Plan, Trial, sources_of
 from harness.registry.user_methods import UserMethod
 from harness.store import Outcome, Owner, StorePaths
@@ -253,7 +255,26 @@ def job_of(trial: Trial, request: SessionRequest, folder: Path, stored: Mapping[
     products = products_of(trial, request.artifacts, stored)
     job = Job(trial.trial_id, trial.label, trial.spec, folder, timeout_seconds=timeout, prerequisites=products)
     code = "" if registry.entry("task", trial.spec.task).card.program else trial.fingerprint
-    return replace(job, own_methods=request.own_methods, code=code, data=data_root().absolute())
+    return replace(
+        job, own_methods=request.own_methods, code=code, data=data_root().absolute(),
+        checkpoint_seconds=checkpoint_seconds(),
+    )  # fmt: skip
+
+
+def checkpoint_seconds() -> float:
+    """``HARNESS_CHECKPOINT_SECONDS``, else a minute: what a trial that is cut off may have to compute again.
+
+    Raises:
+        HarnessError: it is no number of seconds.
+    """
+    given = os.environ.get("HARNESS_CHECKPOINT_SECONDS") or str(CHECKPOINT_SECONDS)
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise HarnessError(f"HARNESS_CHECKPOINT_SECONDS={given}: a number of seconds, 0 or more, is expected")
+    return seconds
 
 
 def products_of(trial: Trial, artifacts: Path, stored: Mapping[str, str] | None = None) -> dict[str, Path]:

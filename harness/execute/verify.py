@@ -111,8 +111,7 @@ def verify(
     plan = make_plan(suite, selection)
     check_data(plan)
     with Owner(request.database, f"verify-{new_run_id()}") as owner:
-        owner.flush()
-        with open_reader(request.database) as reader:
+        with owner.reader() as reader:
             matches = matches_of(plan, reader)
             older = [match for match in matches if match.older]
             now_stored_as = {match.trial.trial_id: match.stored_id for match in matches}

@@ -25,6 +25,8 @@ from harness.trial.result import Score
 from harness.trial.spec import TrialSpec
 from harness.vocabulary import Status
 
+CHECKPOINT_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Job:
@@ -34,6 +36,7 @@ class Job:
     ``keep_product`` says that others start from its weights. ``own_methods`` are registered
     again in the worker's process. ``code`` is the fingerprint that its identity is made of (empty: not to be compared),
     ``data`` where the run's machine has its data (None: where this one has them). ``pruning`` may end it early.
+    ``checkpoint_seconds`` lie at least between two checkpoints.
     """
 
     trial_id: str
@@ -49,6 +52,7 @@ class Job:
     code: str = ""
     data: Path | None = None
     pruning: Pruning | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
 
     @property
     def threads(self) -> int:
@@ -156,12 +160,14 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
     for method in job.own_methods:
         register(method)
     beat(0, 0, math.nan)  # the watchdog's clock begins here, after the imports
+    _remove_parts(job.folder)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     until = time.monotonic() + job.timeout_seconds if stop_at_deadline else math.inf
     data = job.data or data_root()
     runtime = Runtime(
-        job.folder, device, registry.load, data, beat, until, job.prerequisites, job.keep_product, pruning=job.pruning
-    )
+        job.folder, device, registry.load, data, beat, until, job.prerequisites, job.keep_product,
+        job.checkpoint_seconds, job.pruning,
+    )  # fmt: skip
     if registry.entry("task", job.spec.task).card.program:
         ended = registry.load("task", job.spec.task).target(job.spec, runtime)
     else:
@@ -177,6 +183,16 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
         series=tuple(ended.series),
         artifacts=tuple(ended.artifacts),
     )
+
+
+def _remove_parts(folder: Path) -> None:
+    """Remove what attempts left that were killed while they wrote: checkpoints are as large as their networks."""
+    import psutil
+
+    for part in folder.glob("*.part"):
+        pid = part.suffixes[-2].removeprefix(".") if len(part.suffixes) > 1 else ""
+        if pid.isdigit() and not psutil.pid_exists(int(pid)):
+            part.unlink(missing_ok=True)
 
 
 NO_MEMORY = ("not enough memory", "can't allocate memory")

@@ -31,23 +31,23 @@ def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan,
     try:
         owner = Owner(database).open()
     except StoreReadOnlyError:
-        plan, judgement = _judged(suite, selection, database)
+        with open_reader(database) as reader:
+            plan, judgement = _judged(suite, selection, reader)
         return plan, judgement.verdicts
     with contextlib.closing(owner):
         owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
-        owner.flush()
-        plan, judgement = _judged(suite, selection, database)
+        with owner.reader() as reader:
+            plan, judgement = _judged(suite, selection, reader)
         record_judgement(owner.record, suite.name, plan.scale, judgement)
     return plan, judgement.verdicts
 
 
-def _judged(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, Judgement]:
-    with open_reader(database) as reader:
-        selection = as_last_run(suite, selection, reader)
-        plan = stored_plan(suite, selection, reader)
-        # Checks of identities need torch; a run computes them, and what is stored of this code is used here.
-        sequential = selection.cap is not None
-        return plan, judge_protocols(suite, plan, reader, selection, sequential=sequential, compute_checks=False)
+def _judged(suite: Suite, selection: Selection, reader: Reader) -> tuple[Plan, Judgement]:
+    selection = as_last_run(suite, selection, reader)
+    plan = stored_plan(suite, selection, reader)
+    # Checks of identities need torch; a run computes them, and what is stored of this code is used here.
+    sequential = selection.cap is not None
+    return plan, judge_protocols(suite, plan, reader, selection, sequential=sequential, compute_checks=False)
 
 
 def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection:

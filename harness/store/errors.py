@@ -27,5 +27,9 @@ class StoreReadOnlyError(StoreError):
     """The database's folder or file system cannot be written; it can be read."""
 
 
+class StoreDiskError(StoreError):
+    """The disk does not take what is to be written: it is full, read-only, or files may not grow as large."""
+
+
 class StoreDamagedError(StoreError):
     """The database file cannot be opened; ``harness db rebuild`` makes it again."""

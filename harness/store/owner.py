@@ -18,16 +18,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from harness.store.errors import StoreError, StoreHeldError
+from harness.store.errors import StoreDiskError, StoreError, StoreHeldError
 from harness.store.events import AbandonedEvent, Event, SessionEvent
 from harness.store.ingest import counters, ingest, refused_events
 from harness.store.journal import Journal, Segment, segments
 from harness.store.locking import writing
 from harness.store.paths import StorePaths
 from harness.store.queries import FINISHED
-from harness.store.readers import open_reader
+from harness.store.readers import Reader, open_reader
 from harness.store.schema import ROOM, connect, open_for_writing
-from harness.store.snapshot import copy_for_snapshot, publish_snapshot, remove_partial_snapshots, wal_bytes
+from harness.store.snapshot import copy_for_snapshot, publish_snapshot, remove_left_overs, wal_bytes
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
@@ -98,7 +98,7 @@ class Owner:
         """Make or migrate the database, take in what dead owners left, and start to work."""
         try:
             self.paths.database.parent.mkdir(parents=True, exist_ok=True)
-            self._hold(lambda connection: remove_partial_snapshots(self.paths))
+            self._hold(lambda connection: remove_left_overs(self.paths))
         except StoreHeldError as held:
             self._tell_held(held)
         except OSError as error:
@@ -143,6 +143,19 @@ class Owner:
             # A copy that has all of the journal: what is a second old could have a trial run that has just ended.
             with open_reader(self.paths.database, consistent=True) as reader:
                 return reader.finished(wanted)
+
+    def reader(self) -> Reader:
+        """A reader that has all that was recorded up to now, also while a foreign process holds the file.
+
+        Raises:
+            StoreError: the database cannot be brought up to date for another reason.
+        """
+        try:
+            self.flush()
+        except StoreHeldError as held:
+            self._tell_held(held)
+            return open_reader(self.paths.database, consistent=True)  # its copy takes in the whole journal
+        return open_reader(self.paths.database)
 
     def flush(self) -> None:
         """Bring the database up to date now.
@@ -259,7 +272,10 @@ class Owner:
         if runs:
             self._ingest_all()
         if dead or not self.paths.snapshot.exists():
-            self._settle(dead)
+            try:
+                self._settle(dead)
+            except StoreDiskError as error:  # space for the journal may be enough to go on
+                self._tell(f"{error}; the run goes on without a new snapshot")
 
     def _settle_own(self, journal: Journal) -> bool:
         own = Segment(self.paths.journal, journal.segment)
@@ -278,7 +294,18 @@ class Owner:
             return True
 
     def _settle(self, finished: list[Segment]) -> bool:
-        """Archive segments once file and snapshot contain them; False if one has to stay."""
+        """Archive segments once file and snapshot contain them; False if one has to stay.
+
+        Raises:
+            StoreDiskError: the disk does not take the snapshot or the archive; the segments stay.
+        """
+        try:
+            return self._settled(finished)
+        except OSError as error:
+            told = f"{self.paths.snapshot} cannot be brought up to date: {error.strerror or error}"
+            raise StoreDiskError(told) from error
+
+    def _settled(self, finished: list[Segment]) -> bool:
         self._snapshot()
         with writing(self.paths):
             if wal_bytes(self.paths) > 0:

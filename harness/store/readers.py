@@ -200,7 +200,8 @@ class Reader(Queries):
             return True
         late = behind(self.paths.journal, counted)
         age = time.time() - self.paths.database.stat().st_mtime
-        if late and (age > FRESH_SECONDS or not all(segment.is_alive for segment in late)):
+        fresh = abs(age) <= FRESH_SECONDS  # a file from the future was written before the clock was put back
+        if late and not (fresh and all(segment.is_alive for segment in late)):
             return True
         self._seen = counted
         return False

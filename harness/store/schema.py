@@ -6,6 +6,7 @@ Every function here that opens ``paths.database`` expects its caller to hold the
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.store.encoding import stamp
-from harness.store.errors import StoreDamagedError, StoreError, StoreHeldError
+from harness.store.errors import StoreDamagedError, StoreDiskError, StoreError, StoreHeldError
 from harness.store.journal import sync_folder
 from harness.store.locking import held_here, holder_in
 from harness.store.paths import StorePaths
@@ -44,6 +45,12 @@ SANDBOX: Config = {
 """What a person's SQL runs under: no file but the database, no Python variable, no way to change that."""
 
 
+_REFUSALS = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS)
+_OF_THE_DISK = re.compile("|".join((*map(os.strerror, _REFUSALS), "not enough (?:disk )?space")), re.IGNORECASE)
+"""What the system says, and DuckDB after it, where a disk takes no more."""
+ROOM = "free space there, or raise the limit on the size of files (ulimit -f), and give the same command again"
+
+
 def schema_number() -> int:
     """The schema this program writes."""
     return migrations()[-1].number
@@ -66,7 +73,7 @@ def connect(path: Path, *, read_only: bool = False, config: Config | None = None
     except duckdb.IOException as error:
         raise _io_error(path, str(error)) from error
     except duckdb.Error as error:
-        raise _damaged(path, str(error)) from error
+        raise _broken(path, str(error)) from error
 
 
 def _io_error(path: Path, text: str) -> StoreError:
@@ -77,8 +84,8 @@ def _io_error(path: Path, text: str) -> StoreError:
         return StoreError(f"{path} was written by a newer DuckDB than the installed one: {_first(text)}")
     if "not a valid DuckDB" in text:
         return StoreError(f"{path} is not a DuckDB database; name another with --db or HARNESS_DB")
-    if re.search(r"corrupt|checksum|WAL", text, re.IGNORECASE):
-        return _damaged(path, text)
+    if _OF_THE_DISK.search(text) or re.search(r"corrupt|checksum|WAL", text, re.IGNORECASE):
+        return _broken(path, text)
     return StoreError(f"{path} cannot be opened: {_first(text)}")
 
 
@@ -87,7 +94,7 @@ def _telling_damage(path: Path) -> Iterator[None]:
     """Turn what DuckDB says of a file that it cannot make sense of, once it is open, into the way to mend it.
 
     Raises:
-        StoreError: the disk is full, or a limit does not let the file grow.
+        StoreDiskError: the disk is full, say.
         StoreDamagedError: an internal, fatal or serialization error, a transaction that one of them has ended, or a
             block whose checksum does not fit.
     """
@@ -102,10 +109,9 @@ def _telling_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except duckdb.Error as error:
-        if _FULL.search(str(error)):
-            raise StoreError(f"{path} cannot be written: {_first(str(error))}; {ROOM}") from error
-        if isinstance(error, broken) or re.search(r"corrupt|checksum", str(error), re.IGNORECASE):
-            raise _damaged(path, str(error)) from error
+        told = str(error)
+        if isinstance(error, broken) or _OF_THE_DISK.search(told) or re.search(r"corrupt|checksum", told, re.I):
+            raise _broken(path, told) from error
         raise
 
 
@@ -115,7 +121,8 @@ def is_damage(error: Exception) -> bool:
 
     kinds = (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException, duckdb.InternalException)
     # A wrong checksum comes as the bare class; what a statement does wrong has a kind of its own.
-    return (type(error) is duckdb.Error or isinstance(error, kinds)) and re.search(r"corrupt|checksum|deserializ", str(error), re.IGNORECASE) is not None
+    of_the_file = type(error) is duckdb.Error or isinstance(error, kinds)
+    return of_the_file and re.search(r"corrupt|checksum|deserializ", str(error), re.IGNORECASE) is not None
 
 
 @contextlib.contextmanager
@@ -131,15 +138,15 @@ def telling_blocks(path: Path) -> Iterator[None]:
         yield
     except duckdb.Error as error:
         if is_damage(error):
-            raise _damaged(path, str(error)) from error
+            raise _broken(path, str(error)) from error
         raise
 
 
-_FULL = re.compile(r"No space left|Disk quota|File too large|not enough (disk )?space", re.IGNORECASE)
-ROOM = "free space there, or raise the limit on the size of files (ulimit -f), and give the same command again"
-
-
-def _damaged(path: Path, text: str) -> StoreDamagedError:
+def _broken(path: Path, text: str) -> StoreError:
+    """A file that cannot be written is as whole as it was; one that cannot be read is made again."""
+    if _OF_THE_DISK.search(text):
+        told = f"{path} cannot be written: {_first(text)}; what had finished is in the journal"
+        return StoreDiskError(f"{told}; {ROOM}")
     return StoreDamagedError(
         f"{path} is damaged ({_first(text)}); nothing is lost: "
         f"`harness db rebuild --db {path}` makes it again from the journal"
@@ -231,7 +238,8 @@ def migrate(connection: DuckDBPyConnection, steps: Sequence[Migration]) -> None:
             with contextlib.suppress(duckdb.Error):
                 connection.execute("ROLLBACK")
             told = f"migration {step.number} ({step.name}) failed and was undone"
-            raise StoreError(f"{told}: {_first(str(error))}") from error
+            kind = StoreDiskError if _OF_THE_DISK.search(str(error)) else StoreError
+            raise kind(f"{told}: {_first(str(error))}") from error
 
 
 def _create(paths: StorePaths, steps: Sequence[Migration]) -> None:
@@ -241,7 +249,11 @@ def _create(paths: StorePaths, steps: Sequence[Migration]) -> None:
         paths.wal.replace(paths.wal.with_name(f"{paths.wal.name}.stray-{stamp()}"))
     fresh = StorePaths(paths.database.with_name(f"{paths.database.name}.new-{os.getpid()}"))
     fresh.remove()
-    with contextlib.closing(connect(fresh.database, config=WRITER)) as connection:
-        migrate(connection, steps)
-    fresh.database.replace(paths.database)
+    try:
+        with contextlib.closing(connect(fresh.database, config=WRITER)) as connection:
+            migrate(connection, steps)
+        fresh.database.replace(paths.database)
+    except BaseException:
+        fresh.remove()  # on a full disk it takes the space that is missing
+        raise
     sync_folder(paths.database.parent)

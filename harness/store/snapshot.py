@@ -40,7 +40,7 @@ def copy_for_snapshot(paths: StorePaths) -> Path | None:
     try:
         copy_database(paths, partial)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        partial.unlink(missing_ok=True)  # half a copy on a full disk takes the space that the journal lives on
         raise
     return partial
 
@@ -55,12 +55,13 @@ def publish_snapshot(paths: StorePaths, partial: Path) -> None:
         raise
 
 
-def remove_partial_snapshots(paths: StorePaths) -> None:
-    """Remove what owners left that were killed while copying; the caller holds the lock."""
+def remove_left_overs(paths: StorePaths) -> None:
+    """Remove what processes left that were killed while they copied or made a database; the caller holds the lock."""
     import psutil
 
-    prefix = f"{paths.snapshot.name}.partial-"
+    beginnings = (f"{paths.snapshot.name}.partial-", f"{paths.database.name}.new-")
     for entry in paths.database.parent.iterdir():
-        pid = entry.name.removeprefix(prefix)
-        if entry.name.startswith(prefix) and not (pid.isdigit() and psutil.pid_exists(int(pid))):
-            entry.unlink(missing_ok=True)
+        for beginning in beginnings:
+            pid = entry.name.removeprefix(beginning).removesuffix(".wal")
+            if entry.name.startswith(beginning) and not (pid.isdigit() and psutil.pid_exists(int(pid))):
+                entry.unlink(missing_ok=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.judge import claim_rows, judge
 from harness.judge.judging import record_judgement
 from harness.judge.rows import VerdictRow
 from harness.plan.planning import Plan, Selection, make_plan
-from harness.store import Owner, open_reader
+from harness.store import Owner
 from harness.store.events import ClaimsEvent
 from harness.suite import Suite
 from harness.suite.models import Arm, Binding, Fact, Gate, Published
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def compare(
-    tuning: Tuning, database: Path, run: Callable[[Plan], Iterable[object]], owner: Owner, summary: Mapping[str, Any]
+    tuning: Tuning, run: Callable[[Plan], Iterable[object]], owner: Owner, summary: Mapping[str, Any]
 ) -> tuple[Plan, Suite, tuple[VerdictRow, ...]]:
     """Run each arm's chosen configuration on fresh seeds and judge the differences as any other claim.
 
@@ -45,8 +44,7 @@ def compare(
         for _ in run(plan):
             pass  # the trials are stored, which is all that is asked of them here
     owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
-    owner.flush()
-    with open_reader(database) as reader:
+    with owner.reader() as reader:
         judgement = judge(suite, plan, reader)
     if not summary["equal"]:
         reasoned = (row.with_design(reason=unequal(summary)) for row in judgement.verdicts)

@@ -68,8 +68,7 @@ class Search:
 
     def _stored(self) -> dict[str, list[Point]]:
         """The points that are told already, by arm, in order; a failed one is run again."""
-        self.owner.flush()
-        with open_reader(self.session.request.database) as reader:
+        with self.owner.reader() as reader:
             points = told_points(self.tuning, reader)
             told = [point for each in points.values() for point in each] if self.tuning.pruner != "none" else []
             scores = self._scores(reader, [trial for point in told for trial in point.trial_ids])
@@ -178,13 +177,12 @@ class Search:
         trials = [trial for point in points for trial in point.trial_ids]
         if len(points) < CURVES:
             return None
-        self.owner.flush()
         sql = """
             SELECT step, median(value), max(step) OVER () FROM metrics
             WHERE split = 'validation' AND name = ? AND list_contains(?, trial_id)
             GROUP BY step HAVING count(*) >= ? ORDER BY step
         """
-        with open_reader(self.session.request.database) as reader:
+        with self.owner.reader() as reader:
             rows = reader.query(sql, [self.tuning.selection_metric, trials, CURVES]).rows
         bounds = {int(step): float(value) for step, value, last in rows if step < last}  # at the last one all is paid
         return Pruning(self.tuning.selection_metric, self.tuning.better, bounds)
@@ -248,9 +246,8 @@ def run_sweep(suite: Suite, request: SweepRequest, watch: Watch) -> SweepResult:
             with Session(owner, request, request.policy, watch) as session:
                 search = Search(tuning, request.budget, session)
                 search.tune()
-                owner.flush()
                 summary = summarise(tuning, search.points, request.budget)
-                plan, derived, verdicts = compare(tuning, request.database, search.run, owner, summary)
+                plan, derived, verdicts = compare(tuning, search.run, owner, summary)
         except BaseException:
             owner.record(SweepEvent({**row, "status": "cancelled"}))
             raise

@@ -6,7 +6,6 @@ from harness.execute.run import RunningSuite
 from harness.execute.session import now
 from harness.judge.protocols import search_results
 from harness.plan.protocols import EqualSearch, rate_plans, searches, tuned_plan
-from harness.store import open_reader
 from harness.store.events import SweepEvent
 from harness.sweep.engine import Search, sweep_row
 from harness.sweep.summary import summarise
@@ -24,8 +23,7 @@ def run_protocol(running: RunningSuite) -> None:
         _tune(running, search)
         if running.result.stopped is not None:
             return
-    running.session.owner.flush()
-    with open_reader(running.request.database) as reader:
+    with running.session.owner.reader() as reader:
         results = search_results(suite, running.result.plan, reader, overrides)
     whole = [(result.search, result.params) for result in results if result.equal]
     running.run_further(tuned_plan(suite, running.result.plan, whole, overrides).run)

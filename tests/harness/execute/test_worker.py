@@ -12,6 +12,7 @@ import pytest
 
 from harness import errors
 from harness.execute import memory, worker
+from harness.execute.session import checkpoint_seconds
 from harness.execute.worker import Job, run_job
 from harness.trial.files import replacing
 from harness.vocabulary import Status
@@ -79,3 +80,23 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     assert synced
     assert path.read_text() == "second"
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_killed_attempts_left_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, here = tmp_path / "checkpoint.pt.999999999.part", tmp_path / f"checkpoint.pt.{os.getpid()}.part"
+    other = tmp_path / "theirs.part"
+    for file in (gone, here, other):
+        file.write_bytes(b"half")
+    run_job(Job("t", "b/a/0", {"recipe": {}}, tmp_path), lambda *_: None)
+    assert {path.name for path in tmp_path.iterdir()} == {here.name, other.name}
+
+
+def test_the_pace_of_checkpoints_is_the_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HARNESS_CHECKPOINT_SECONDS", raising=False)
+    assert checkpoint_seconds() == 60
+    monkeypatch.setenv("HARNESS_CHECKPOINT_SECONDS", "0.5")
+    assert checkpoint_seconds() == 0.5
+    for wrong in ("soon", "-1", "nan"):
+        monkeypatch.setenv("HARNESS_CHECKPOINT_SECONDS", wrong)
+        with pytest.raises(errors.HarnessError, match=f"HARNESS_CHECKPOINT_SECONDS={wrong}: a number of seconds"):
+            checkpoint_seconds()

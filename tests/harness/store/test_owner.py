@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
+import re
 import signal
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import duckdb
 import pytest
 from store_support import foreign_holder, outcome, planned, python, run_event
 
 from harness.store import Owner, StoreError, StorePaths, check, open_reader, segments
-from harness.store.schema import connect
+from harness.store.errors import StoreDiskError
+from harness.store.fold import PendingRows
+from harness.store.schema import connect, open_for_writing
+from harness.store.snapshot import copy_for_snapshot
 
 
 @pytest.fixture
@@ -364,7 +370,103 @@ def test_leftovers_of_killed_copies_are_removed(paths: StorePaths) -> None:
         pass
     dead = python("pass")
     dead.communicate()
-    paths.snapshot.with_name(f"{paths.snapshot.name}.partial-{dead.pid}").write_bytes(b"half")
+    for name in (f"{paths.snapshot.name}.partial-", f"{paths.database.name}.new-"):
+        paths.snapshot.with_name(f"{name}{dead.pid}").write_bytes(b"half")
+        paths.snapshot.with_name(f"{name}{os.getpid()}").write_bytes(b"not yet whole")
+    paths.database.with_name(f"{paths.database.name}.new-{dead.pid}.wal").write_bytes(b"half")
     with Owner(paths.database):
         pass
+    assert not list(paths.database.parent.glob(f"*{dead.pid}*"))
+    assert len(list(paths.database.parent.glob(f"*.new-{os.getpid()}"))) == 1, "its process is alive"
+
+
+def test_a_snapshot_that_does_not_fit_leaves_nothing_behind(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half a copy would take the last of the space that the journal lives on."""
+    with Owner(paths.database) as owner:
+        owner.record(outcome("a"))
+
+    def half(source: BinaryIO, copy: BinaryIO, length: int) -> None:
+        copy.write(source.read(1000))
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("harness.store.snapshot.shutil.copyfileobj", half)
+    with pytest.raises(OSError, match="No space left"):
+        copy_for_snapshot(paths)
     assert not list(paths.database.parent.glob("*.partial-*"))
+    assert file_rows(paths.snapshot, "SELECT status FROM trials") == [("done",)]
+
+
+LIMITED = """
+    import resource, sys
+    from harness.store import Owner
+    from store_support import outcome
+    limit = int(sys.argv[2])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+    told = []
+    try:
+        with Owner(sys.argv[1], tell=told.append) as owner:
+            owner.record(outcome("b", steps=4000))
+            owner.flush()
+    except Exception as error:
+        told.append(f"{type(error).__name__}: {error}")
+    print(*told, sep="\\n")
+"""
+
+
+FULL = 'TransactionContext Error: Failed to commit: Could not write file "h.duckdb.wal": No space left on device'
+
+
+def test_a_full_disk_is_no_damage(paths: StorePaths) -> None:
+    """``db rebuild`` would mend nothing: it needs the same space."""
+    told = "cannot be written: .*No space left on device; what had finished is in the journal"
+    with pytest.raises(StoreDiskError, match=told), open_for_writing(paths):
+        raise duckdb.TransactionException(FULL)
+
+
+def test_what_a_commit_says_is_told(paths: StorePaths, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DuckDB has ended the transaction then: that there is nothing to roll back must not be the news."""
+    write = PendingRows.write
+
+    def full(rows: PendingRows) -> None:
+        write(rows)
+        rows.connection.execute("COMMIT")
+        raise duckdb.TransactionException(FULL)
+
+    with Owner(paths.database, ingest_seconds=60) as owner:
+        owner.record(outcome("a"))
+        with monkeypatch.context() as patch:
+            patch.setattr(PendingRows, "write", full)
+            with pytest.raises(StoreDiskError, match="No space left"):
+                owner.flush()
+
+
+def test_what_a_limit_on_files_stops_is_taken_in_later(paths: StorePaths) -> None:
+    limit = "100000"
+    fresh = python(LIMITED, str(paths.database), limit).communicate()[0]
+    with Owner(paths.database) as owner:
+        owner.record(outcome("a"))
+    grown = python(LIMITED, str(paths.database), limit).communicate()[0]
+    for said in (fresh, grown):
+        assert re.search(r"File too large|not up to date", said), said
+        assert "damaged" not in said
+        assert set(re.findall(r"^(\w+Error): ", said, re.MULTILINE)) <= {"StoreDiskError"}, said
+    with Owner(paths.database) as owner:
+        assert owner.finished(["a"]) == {"a": "done"}
+    assert check(paths.database) == []
+    assert not list(paths.database.parent.glob("*.new-*")), "what could not be made keeps no space"
+
+
+def test_an_owner_reads_all_it_recorded_while_the_file_is_held(paths: StorePaths) -> None:
+    told: list[str] = []
+    with Owner(paths.database, ingest_seconds=60, tell=told.append) as owner:
+        owner.record(outcome("a"))
+        with owner.reader() as reader:
+            assert reader.finished(["a"]) == {"a": "done"}
+            assert reader.source == "database"
+        with foreign_holder(paths.database) as holder:
+            owner.record(outcome("b"))
+            with owner.reader() as reader:
+                holder.release()
+                os.utime(paths.database)  # what a shell lets go of may be newly written, and behind the journal
+                assert reader.finished(["b"]) == {"b": "done"}
+        assert "is held by" in told[0]

@@ -284,6 +284,17 @@ def test_news_of_a_dead_owner_are_seen_at_once(filled: StorePaths) -> None:
         assert reader.source == "copy"
 
 
+def test_a_file_from_the_future_is_not_fresh(filled: StorePaths) -> None:
+    """After the clock was put back, the file seems to be written later than now."""
+    with Owner(filled.database, ingest_seconds=60) as owner:
+        owner.record(outcome("c"))
+        ahead = time.time() + 3600
+        os.utime(filled.database, (ahead, ahead))
+        with open_reader(filled.database) as reader:
+            assert reader.finished(["c"]) == {"c": "done"}
+            assert reader.source == "copy"
+
+
 def test_private_copies_are_removed(filled: StorePaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "tmp").mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))

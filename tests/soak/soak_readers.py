@@ -1,0 +1,49 @@
+"""A reader that polls a database until a file appears: ``python soak_readers.py DATABASE KIND STOP``.
+
+Prints, as one JSON list, the seconds of each answer and how many trials were done in it. ``KIND``: ``kept`` (one reader
+for all), ``fresh`` (one an answer, as a command has), ``browse`` (what its page asks every second).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.results.progress import run_progress
+from harness.store import open_reader
+from harness.store.readers import Reader
+
+PAUSE = 0.1
+DONE = "SELECT count(*) FROM trials WHERE status = 'done'"
+
+
+def counted(reader: Reader) -> int:
+    return int(reader.query(DONE).rows[0][0])
+
+
+def followed(reader: Reader) -> int:
+    run_progress(reader)
+    return counted(reader)
+
+
+def poll(database: Path, kind: str, stop: Path) -> list[tuple[float, int]]:
+    """Answers until ``stop`` is there."""
+    answers = []
+    ask: Callable[[Reader], int] = followed if kind == "browse" else counted
+    with open_reader(database, sandbox=kind != "browse") as kept:
+        while not stop.exists():
+            began = time.monotonic()
+            own = open_reader(database, sandbox=kind != "browse") if kind != "kept" else contextlib.nullcontext(kept)
+            with own as reader:
+                count = ask(reader)
+            answers.append((time.monotonic() - began, count))
+            time.sleep(PAUSE)
+    return answers
+
+
+if __name__ == "__main__":
+    print(json.dumps(poll(Path(sys.argv[1]), sys.argv[2], Path(sys.argv[3]))))

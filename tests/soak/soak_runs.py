@@ -1,0 +1,163 @@
+"""The runs that are disturbed: how they start, what of them has finished, and their numbers."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.store import open_reader
+from harness.store.rebuild import check
+
+ROUND_SECONDS = 150
+CHECKPOINT_SECONDS = "0.2"
+"""Trials here last a second or few: at the usual pace none would ever be cut off with a checkpoint."""
+
+Numbers = dict[tuple[str, str, str], float]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is run: the arguments of ``harness run``, where, and the numbers of it undisturbed."""
+
+    arguments: tuple[str, ...]
+    folder: Path
+    expected: Numbers
+
+    @property
+    def trials(self) -> int:
+        return len({trial for trial, _, _ in self.expected})
+
+
+def synthetic(folder: Path, tiny_text: str, seeds: int = 12, pause: float = 0.05) -> tuple[str, ...]:
+    """Two arms on the synthetic task, a trial takes twenty pauses."""
+    slow = tiny_text.replace("own_sd: 0.3}", f"own_sd: 0.3, step_seconds: {pause}}}")
+    suite = folder / "tiny.yaml"
+    suite.write_text(slow.replace("seeds: {min: 3", f"seeds: {{min: {seeds}"))
+    return (str(suite),)
+
+
+def real(seeds: int = 2, steps: int = 220) -> tuple[str, ...]:
+    """AdamP against SGD on the digits: networks that are trained, scored and selected."""
+    chosen = ("--benchmark", "imagenet-resnet18", "--arm", "sgd", "--arm", "adamp", "--seeds", str(seeds))
+    return ("adamp", *chosen, "--set", f"steps={steps}")
+
+
+def undisturbed(arguments: tuple[str, ...], folder: Path) -> Work:
+    """Run it whole, once."""
+    database = folder / "whole.duckdb"
+    work = Work(arguments, folder, {})
+    assert started(work, database, "inline").wait(timeout=ROUND_SECONDS) == 0, told(database, folder)
+    return Work(arguments, folder, numbers(database))
+
+
+class Started(subprocess.Popen[bytes]):
+    """A run in a process group of its own, which writes what it says into ``log``."""
+
+    log: Path
+    database: Path
+
+    def end(self) -> None:
+        """Kill the process group, whatever is stopped or gone of it."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self.wait()
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+
+def started(
+    work: Work, database: Path, executor: str, environment: Mapping[str, str] | None = None, largest: int | None = None
+) -> Started:
+    """Begin a run; no file of it may grow above ``largest`` bytes."""
+    command = [sys.executable, "-m", "harness", "run", *work.arguments, "--no-report", "--quiet"]
+    log = work.folder / f"{database.stem}.log"
+    ours = {**os.environ, "HARNESS_CHECKPOINT_SECONDS": CHECKPOINT_SECONDS, **(environment or {})}
+    with log.open("wb") as out:
+        process = Started(
+            [*command, "--db", str(database), "--executor", executor], cwd=work.folder, env=ours,
+            start_new_session=True, stdout=subprocess.DEVNULL, stderr=out,
+        )  # fmt: skip
+    if largest is not None:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest, largest))
+    process.log, process.database = log, database
+    return process
+
+
+def told(database: Path, folder: Path) -> str:
+    return (folder / f"{database.stem}.log").read_text(errors="replace")
+
+
+def journal_of(database: Path) -> Path:
+    return database.with_name(database.name + ".journal")
+
+
+def finished(database: Path) -> Counter[str]:
+    """How often each trial ended ``done``, over every segment of the journal."""
+    counts: Counter[str] = Counter()
+    journal = journal_of(database)
+    names = {file.name.removesuffix(".gz") for file in journal.iterdir()} if journal.exists() else set()
+    for name in sorted(one for one in names if one.endswith(".jsonl")):
+        for line in _content(journal / name).splitlines(keepends=True):
+            event = json.loads(line) if line.endswith(b"\n") else {"kind": "torn"}
+            if (event["kind"], event.get("status")) == ("outcome", "done"):
+                counts[event["trial_id"]] += 1
+    return counts
+
+
+def _content(segment: Path) -> bytes:
+    """A segment, or the archive that may replace it at any moment; there are both where that was cut off."""
+    with contextlib.suppress(FileNotFoundError):
+        return segment.read_bytes()
+    return gzip.decompress(segment.with_name(segment.name + ".gz").read_bytes())
+
+
+def numbers(database: Path) -> Numbers:
+    with open_reader(database) as reader:
+        return {row[:3]: row[3] for row in reader.query("SELECT trial_id, split, metric, value FROM results").rows}
+
+
+def done_in(database: Path) -> set[str]:
+    """The finished trials as a reader sees them."""
+    with open_reader(database) as reader:
+        return {row[0] for row in reader.query("SELECT trial_id FROM trials WHERE status = 'done'").rows}
+
+
+def assert_nothing_is_lost(database: Path, before: Counter[str]) -> Counter[str]:
+    """After an attempt: what had finished is in the journal, once, and the database opens and has it."""
+    after = finished(database)
+    assert before.items() <= after.items(), "a finished trial was lost or ran again"
+    assert not after or set(after.values()) == {1}, "a trial finished twice"
+    if database.exists():
+        assert done_in(database) == set(after), "the database has other finished trials than the journal"
+    else:
+        assert not after, "trials have finished, and there is no database"
+    return after
+
+
+def assert_whole(work: Work, database: Path) -> None:
+    """In the end: every number is that of the undisturbed run, to the last bit, and the database is sound."""
+    assert numbers(database) == work.expected
+    assert check(database) == []
+
+
+def finish(work: Work, database: Path, executor: str = "inline") -> None:
+    """Run undisturbed what is left, and compare."""
+    before = finished(database)
+    process = started(work, database, executor)
+    try:
+        assert process.wait(timeout=ROUND_SECONDS) == 0, process.said()
+    finally:
+        process.end()
+    assert_nothing_is_lost(database, before)
+    assert_whole(work, database)
