@@ -12,7 +12,7 @@ from harness.trial.spec import TrialSpec
 
 BUDGET = ("steps", "epochs", "max_steps", "batch_size")
 ENVIRONMENT = ("threads", "precision", "devices")
-_NOT_COMPARED = ("slots", "optimizer", "norm", "objective", "adaptation", "timeout_seconds", "diagnostics")
+_NOT_COMPARED = ("slots", "optimizer", "norm", "objective", "adaptation", "diagnostics", *RUNNING_KEYS)
 
 
 def compare(

@@ -12,8 +12,11 @@ from harness.data.locate import is_here
 from harness.plan.planning import Plan, Trial
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import UserMethod
-from harness.trial.recipe import COURSE_KEYS, SLOT_KEYS
+from harness.trial.recipe import COURSE_KEYS, RUNNING_KEYS, SLOT_KEYS
 from harness.trial.spec import TrialSpec
+
+_NO_STEP = {*COURSE_KEYS, *RUNNING_KEYS, *SLOT_KEYS}
+"""Recipe keys that decide neither network nor step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ def key_of(spec: TrialSpec) -> str:
             "task": spec.task,
             "data": _without_sizes(spec.data.to_json()),
             "model": spec.model.to_json(),
-            "recipe": _without_sizes({k: v for k, v in spec.recipe.items() if k not in {*COURSE_KEYS, *SLOT_KEYS}}),
+            "recipe": _without_sizes({k: v for k, v in spec.recipe.items() if k not in _NO_STEP}),
             "slots": {
                 slot: _without_sizes({key: item for key, item in value.items() if key != "lr"})
                 for slot, value in spec.slots.to_json().items()
