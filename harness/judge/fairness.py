@@ -8,6 +8,7 @@ from typing import Any
 from harness.judge.design import DesignBlock
 from harness.judge.evidence import Evidence
 from harness.judge.pairs import Pairs
+from harness.trial.recipe import RUNNING_KEYS
 from harness.trial.spec import TrialSpec
 
 BUDGET = ("steps", "epochs", "max_steps", "batch_size")

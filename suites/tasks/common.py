@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,10 +17,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.errors import HarnessError
 from harness.trial.contracts import Evaluation, Probe, Task, TrialContext
-from harness.trial.loading import Loader, Reading
+from harness.trial.loading import Loader, Reading, Rows
 from methods.optimizers.probes import WeightProbe, roles_of
-from suites.data.types import ImageFiles, Images, ImageSplit
-from suites.tasks.augment import augment, crop_boxes
+from suites.data.types import Array, ImageFiles, Images, ImageSplit
+from suites.tasks.augment import augment, crop_boxes, mirrored
 from suites.tasks.decoding import boxes, centres, full_scale, on_device
 
 
@@ -185,14 +186,35 @@ class ImageBatches:
         self, places: Tensor, kind: str = "none", generator: torch.Generator | None = None
     ) -> Reading[tuple[Tensor, Tensor]]:
         """What ``take_augmented`` gives, not read yet; ``kind`` other than none draws from the generator."""
-        files = self.files
-        if files is None:
+        if self.files is None:
             return Reading((), partial(self._made, places, kind, generator))
-        if kind != "imagenet":
-            return Reading((centres(files, places),), partial(self._made, places, kind, generator))
+        if kind not in ("imagenet", "flip"):
+            rows = self._rows(centres(self.files, places))
+            return Reading((rows,), partial(self._made, places, kind, generator))
         assert generator is not None
-        cut = boxes(files, places, crop_boxes(len(places), generator))
-        return Reading((cut,), partial(self._made, places, "flip", generator))
+        cut = crop_boxes(len(places), generator) if kind == "imagenet" else None
+        rows = centres(self.files, places) if cut is None else boxes(self.files, places, cut)
+        rows = self._rows(rows, mirrored(len(places), generator).tolist())
+        return Reading((rows,), partial(self._made, places, "none", None))
+
+    def _rows(self, rows: Rows, turned: Sequence[bool] | None = None) -> Rows:
+        """The images of ``rows``, mirrored where ``turned``; where a CPU trains, whoever reads them normalises too."""
+        read, on_cpu = rows.read, self.device.type == "cpu"
+        scale, mean, std = np.float32(self.scale), *(x[0].cpu().numpy() for x in (self.mean, self.std))
+
+        def finished(row: int, file: Path) -> Array:
+            image = read(row, file)
+            if turned is not None and turned[row]:
+                image = image[..., ::-1]
+            if not on_cpu:
+                return image
+            values = image.astype(np.float32)
+            values /= scale
+            values -= mean
+            values /= std
+            return values
+
+        return replace(rows, read=finished, dtype=torch.float32 if on_cpu else rows.dtype)
 
     def _made(
         self, places: Tensor, kind: str, generator: torch.Generator | None, read: Tensor | None = None
@@ -201,7 +223,8 @@ class ImageBatches:
         if read is None:
             assert self.images is not None
             read = self.images[places]
-        images = self._normalised(read)
+        # What was read from files as floats is normalised already.
+        images = read if self.files is not None and read.is_floating_point() else self._normalised(read)
         if kind != "none":
             assert generator is not None
             images = augment(images, kind, generator)
