@@ -50,6 +50,7 @@ class Measurement:
         state_bytes: parameters, gradients and the optimizer's state.
         item_bytes: of tables with a row a training item, a row.
         resident_bytes: the process's highest during the step.
+        read_seconds: for which a thread reads one item's files; None where training reads none.
         items_per_epoch: training items of a source that was read as it is; None of a tiny copy.
         untrained: prerequisites whose architecture stood in with random weights.
     """
@@ -64,6 +65,7 @@ class Measurement:
     item_bytes: int = 0
     resident_bytes: int = 0
     step_seconds: float = 0.0
+    read_seconds: float | None = None
     items_per_epoch: int | None = None
     untrained: tuple[str, ...] = ()
 
