@@ -165,18 +165,19 @@ def test_images_a_second_beside_the_dataloader(tmp_path: Path, cores: int) -> No
 def test_a_step_that_takes_longer_than_reading_does_not_wait(tmp_path: Path, workers: int) -> None:
     files = write_photographs(tmp_path, 500)
     torch.set_num_threads(1)
-    step = 2.0 * BATCH / rate_of_ours(files, workers)
+    step, steps = 1.5 * BATCH / rate_of_ours(files, workers), len(files) // BATCH - 1
+    started = time.perf_counter()
+    for _ in range(steps):
+        time.sleep(step)
+    alone = time.perf_counter() - started
     images = images_of(files, workers)
-    alone, beside, steps = 0.0, 0.0, 0
     batches = images.loader.ahead(readings(images))
     next(batches)
-    for _ in range(len(files) // BATCH - 1):  # a step alone and one that asks for its batch take turns
-        started = time.perf_counter()
-        time.sleep(step)
-        between = time.perf_counter()
+    started = time.perf_counter()
+    for _ in range(steps):
         next(batches)
         time.sleep(step)
-        alone, beside, steps = alone + between - started, beside + time.perf_counter() - between, steps + 1
+    beside = time.perf_counter() - started
     images.loader.close()
     ratio = beside / alone
     print(f"\n{workers} thread(s), {steps} steps of {1000 * step:.0f} ms: ×{ratio:.3f} of the step alone")

@@ -131,6 +131,10 @@ def trained(spec: TrialSpec, root: Path, folder: Path, stop_at: int = 10**9) -> 
     return done.results, {(one.split, one.name): (one.step, one.value) for one in done.series}
 
 
+def every_step(loop: Loop, step: int, loss: torch.Tensor) -> None:
+    loop.runtime.beat(step + 1, loop.total, float(loss.detach()))
+
+
 def loader_threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name.startswith("loader") and thread.is_alive()]
 
@@ -147,9 +151,7 @@ def test_a_training_from_files_goes_on_to_the_last_bit_with_other_threads(
     _, root = copies.data(Part("imagenet"))
     assert root is not None
     whole = trained(small_spec(loader_workers=0), root, tmp_path / "whole")
-    monkeypatch.setattr(
-        Loop, "_beat", lambda loop, step, loss: loop.runtime.beat(step + 1, loop.total, float(loss.detach()))
-    )
+    monkeypatch.setattr(Loop, "_beat", every_step)
     for stop_at, workers in ((3, 4), (6, 2)):
         with pytest.raises(CutOff):
             trained(small_spec(loader_workers=workers), root, tmp_path / "cut", stop_at)
