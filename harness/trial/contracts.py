@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.trial.data_parallel import Replicas
-from harness.trial.loading import Loader, Reading, ready
+from harness.trial.loading import Loader, PendingBatch, ready
 from harness.trial.recipe import Recipe
 from harness.trial.result import Artifact as Artifact
 from harness.trial.seeds import Streams
@@ -187,7 +187,7 @@ class Task(ABC):
         Must be a function of (seed, epoch) alone: a resumed trial skips to its place.
         """
 
-    def readings(self, epoch: int) -> Iterator[Reading[Any]]:
+    def readings(self, epoch: int) -> Iterator[PendingBatch[Any]]:
         """The same batches, before they are read: the loop takes these, so that files are read ahead of the training.
 
         Only a task that reads files in training needs its own; its ``batches`` are then

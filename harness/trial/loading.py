@@ -1,9 +1,9 @@
 """Reads a trial's files ahead of its training: threads decode the next batches while the network computes.
 
-A task says of each batch what is to be read and what is made of it (``Reading``); a ``Loader`` has the items read by
-its threads, a bounded number of batches ahead, and gives the batches in their order. All random numbers are drawn
-when a reading is listed and when its batch is made, both by the training's own thread and of the batch's own place in
-a stream: batches are the same to the last bit for any number of threads, and after a resumption.
+A task says of each batch what is to be read and what is made of it (``PendingBatch``); a ``Loader`` has the items read
+by its threads, a bounded number of batches ahead, and gives the batches in their order. All random numbers are drawn
+when a batch is listed and when it is made, both by the training's own thread and of the batch's own place in a stream:
+batches are the same to the last bit for any number of threads, and after a resumption.
 
 Threads and not processes: decoding and resizing hold no lock of Python's, nothing is started or copied between
 processes, and nothing is left behind where a trial's process is killed.
@@ -38,7 +38,7 @@ S = TypeVar("S")
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class FileRows:
     """One tensor of a batch that is read from files, a row a file.
 
     Attributes:
@@ -55,7 +55,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading(Generic[T]):
+class PendingBatch(Generic[T]):
     """A batch that is not read yet.
 
     Attributes:
@@ -63,25 +63,25 @@ class Reading(Generic[T]):
         made: makes the batch of the tensors (files, *shape) that were read, on the trial's device.
     """
 
-    rows: tuple[Rows, ...]
+    rows: tuple[FileRows, ...]
     made: Callable[..., T]
 
-    def then(self, change: Callable[[T], S]) -> Reading[S]:
+    def then(self, change: Callable[[T], S]) -> PendingBatch[S]:
         """The same files, and ``change`` of what is made of them."""
         made = self.made
-        return Reading(self.rows, lambda *tensors: change(made(*tensors)))
+        return PendingBatch(self.rows, lambda *tensors: change(made(*tensors)))
 
 
-def ready(batch: S) -> Reading[S]:
+def ready(batch: S) -> PendingBatch[S]:
     """The reading of a batch that is there."""
-    return Reading((), lambda: batch)
+    return PendingBatch((), lambda: batch)
 
 
 @dataclass(slots=True)
 class _Started(Generic[T]):
     """A reading whose rows are being read into ``tensors`` of the host's memory."""
 
-    reading: Reading[T]
+    reading: PendingBatch[T]
     tensors: list[Tensor]
     chunks: list[tuple[int, int, int]]  # which of the tensors, from row, to row
     futures: list[Future[None]] = field(default_factory=list)
@@ -109,11 +109,11 @@ class Loader:
         self._pool: ThreadPoolExecutor | None = None
         self._closed = Event()
 
-    def now(self, reading: Reading[S]) -> S:
+    def now(self, reading: PendingBatch[S]) -> S:
         """One batch, read at once by all threads."""
         return self._finish(self._start(reading))
 
-    def ahead(self, readings: Iterable[Reading[S]]) -> Iterator[S]:
+    def ahead(self, readings: Iterable[PendingBatch[S]]) -> Iterator[S]:
         """Batches in the order of their readings; the next ones are read while the caller works on one.
 
         What is not read from files is made when it is asked for, and nothing is taken ahead.
@@ -151,7 +151,7 @@ class Loader:
         rows = sum(len(tensor) for tensor in last.tensors)
         return max(AHEAD, math.ceil(ROWS_A_WORKER * self.workers / max(1, rows)))
 
-    def _start(self, reading: Reading[S]) -> _Started[S]:
+    def _start(self, reading: PendingBatch[S]) -> _Started[S]:
         tensors = [
             torch.empty((len(rows.files), *rows.shape), dtype=rows.dtype, pin_memory=self._pinned)
             for rows in reading.rows

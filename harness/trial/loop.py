@@ -24,7 +24,7 @@ from harness.errors import HarnessError, OutOfTimeError, choices
 from harness.trial.assembly import assemble
 from harness.trial.contracts import Evaluation, Probe, StepResult, Task
 from harness.trial.data_parallel import replicas
-from harness.trial.loading import Reading
+from harness.trial.loading import PendingBatch
 from harness.trial.recipe import Recipe
 from harness.trial.result import Artifact, MetricSeries, Score, TrainingResult
 from harness.trial.runtime import Runtime
@@ -167,7 +167,7 @@ class Loop:
                 self.epoch, self.position = epoch, 0
             yield batch
 
-    def _readings(self) -> Iterator[Reading[tuple[int, Any]]]:
+    def _readings(self) -> Iterator[PendingBatch[tuple[int, Any]]]:
         """Epochs and batches that are still to be read; after a resumption those that are done are passed over."""
         epoch, done, left = self.epoch, self.position, self.total - self.step
         while left > 0:

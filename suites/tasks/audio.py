@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, StepResult
-from harness.trial.loading import Loader, Reading, Rows
+from harness.trial.loading import FileRows, Loader, PendingBatch
 from harness.trial.options import option
 from suites.data.sounds import SoundFiles, Sounds, SoundSplit, decode
 from suites.tasks.common import ShuffledTask
@@ -55,17 +55,17 @@ class Excerpts:
         """Excerpts (B, length) that begin at ``shares`` (B,) in 0–1 of the room there is."""
         return self.loader.now(self.reading(places, shares))
 
-    def reading(self, places: Tensor, shares: Tensor) -> Reading[Tensor]:
+    def reading(self, places: Tensor, shares: Tensor) -> PendingBatch[Tensor]:
         """The same, not read yet."""
         chosen, begin, files, length = places.tolist(), shares.tolist(), self.files, self.length
         if files is None:
-            return Reading((), partial(self._cut, chosen, begin))
+            return PendingBatch((), partial(self._cut, chosen, begin))
 
         def read(row: int, file: Path) -> np.ndarray:
             return excerpt(decode(file.read_bytes(), files.rate, str(file)), begin[row], length)
 
-        rows = Rows([files.paths[place] for place in chosen], read, (length,), torch.float32)
-        return Reading((rows,), lambda waves: waves)
+        rows = FileRows([files.paths[place] for place in chosen], read, (length,), torch.float32)
+        return PendingBatch((rows,), lambda waves: waves)
 
     def _cut(self, places: list[int], shares: list[float]) -> Tensor:
         assert self.waves is not None
@@ -139,7 +139,7 @@ class Audio(ShuffledTask):
         """Batches of a fresh permutation, excerpts at random."""
         return self.loader.ahead(self.readings(epoch))
 
-    def readings(self, epoch: int) -> Iterator[Reading[AudioBatch]]:
+    def readings(self, epoch: int) -> Iterator[PendingBatch[AudioBatch]]:
         """The same, not read yet."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, StepResult
 from harness.trial.data_parallel import Replicas, rows_of
-from harness.trial.loading import Reading
+from harness.trial.loading import PendingBatch
 from harness.trial.options import option
 from suites.tasks.augment import MixingOptions, mix_batch
 from suites.tasks.common import ImageTask, calibrate_batch_norms, freeze_batch_norms, share_of
@@ -74,7 +74,7 @@ class Classification(ImageTask):
             freeze_batch_norms(self.model)
         return self.model
 
-    def readings(self, epoch: int) -> Iterator[Reading[ClassificationBatch]]:
+    def readings(self, epoch: int) -> Iterator[PendingBatch[ClassificationBatch]]:
         """Batches of a fresh permutation, not read yet; their augmentation has its own place in the stream."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):

@@ -17,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.errors import HarnessError
 from harness.trial.contracts import Evaluation, Probe, Task, TrialContext
-from harness.trial.loading import Loader, Reading, Rows
+from harness.trial.loading import FileRows, Loader, PendingBatch
 from methods.optimizers.probes import WeightProbe, roles_of
 from suites.data.types import Array, ImageFiles, Images, ImageSplit
 from suites.tasks.augment import augment, crop_boxes, mirrored
@@ -184,20 +184,20 @@ class ImageBatches:
 
     def reading(
         self, places: Tensor, kind: str = "none", generator: torch.Generator | None = None
-    ) -> Reading[tuple[Tensor, Tensor]]:
+    ) -> PendingBatch[tuple[Tensor, Tensor]]:
         """What ``take_augmented`` gives, not read yet; ``kind`` other than none draws from the generator."""
         if self.files is None:
-            return Reading((), partial(self._made, places, kind, generator))
+            return PendingBatch((), partial(self._made, places, kind, generator))
         if kind not in ("imagenet", "flip"):
             rows = self._rows(centres(self.files, places))
-            return Reading((rows,), partial(self._made, places, kind, generator))
+            return PendingBatch((rows,), partial(self._made, places, kind, generator))
         assert generator is not None
         cut = crop_boxes(len(places), generator) if kind == "imagenet" else None
         rows = centres(self.files, places) if cut is None else boxes(self.files, places, cut)
         rows = self._rows(rows, mirrored(len(places), generator).tolist())
-        return Reading((rows,), partial(self._made, places, "none", None))
+        return PendingBatch((rows,), partial(self._made, places, "none", None))
 
-    def _rows(self, rows: Rows, turned: Sequence[bool] | None = None) -> Rows:
+    def _rows(self, rows: FileRows, turned: Sequence[bool] | None = None) -> FileRows:
         """The images of ``rows``, mirrored where ``turned``; where a CPU trains, whoever reads them normalises too."""
         read, on_cpu = rows.read, self.device.type == "cpu"
         scale, mean, std = np.float32(self.scale), *(x[0].cpu().numpy() for x in (self.mean, self.std))
@@ -269,7 +269,7 @@ class ImageTask(ShuffledTask):
         """Augmented batches of a fresh permutation; each batch's augmentation has its own place in the stream."""
         return self.loader.ahead(self.readings(epoch))
 
-    def readings(self, epoch: int) -> Iterator[Reading[Any]]:
+    def readings(self, epoch: int) -> Iterator[PendingBatch[Any]]:
         """The same, not read yet."""
         for places, generator in self.shuffled(epoch):
             reading = self.splits["train"].reading(places, self.options.augment, generator)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from harness.errors import HarnessError
-from harness.trial.loading import Rows
+from harness.trial.loading import FileRows
 from suites.data.photographs import check_size, jpeg_size, opened
 from suites.data.types import Array, ImageFiles
 
@@ -34,17 +34,17 @@ def on_device(array: Array, device: torch.device) -> Tensor:
     return torch.tensor(array, device=device)
 
 
-def centres(files: ImageFiles, places: Tensor) -> Rows:
+def centres(files: ImageFiles, places: Tensor) -> FileRows:
     """The centre squares (B, 3, size, size) of files at places (B,)."""
     chosen = [files.paths[place] for place in places.tolist()]
-    return Rows(chosen, partial(_centre, size=files.size, resize=files.resize), (3, files.size, files.size))
+    return FileRows(chosen, partial(_centre, size=files.size, resize=files.resize), (3, files.size, files.size))
 
 
-def boxes(files: ImageFiles, places: Tensor, cut: Tensor) -> Rows:
+def boxes(files: ImageFiles, places: Tensor, cut: Tensor) -> FileRows:
     """Boxes (B, 4) of files at places (B,), resized to squares (B, 3, size, size); boxes as of ``decode_box``."""
     chosen, size = [files.paths[place] for place in places.tolist()], files.size
     shares = cut.tolist()
-    return Rows(chosen, lambda row, file: decode_box(file, shares[row], size), (3, size, size))
+    return FileRows(chosen, lambda row, file: decode_box(file, shares[row], size), (3, size, size))
 
 
 def _centre(row: int, file: Path, size: int, resize: int) -> Array:

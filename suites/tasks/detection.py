@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult
-from harness.trial.loading import Loader, Reading, Rows
+from harness.trial.loading import FileRows, Loader, PendingBatch
 from harness.trial.options import option
 from methods.optimizers.probes import WeightProbe, roles_of
 from suites.data.boxes import BoxedImages, BoxFiles, BoxSplit
@@ -57,14 +57,14 @@ class BoxBatches:
         """Images and the boxes that are to be learnt: those of crowds are left out."""
         return self.loader.now(self.reading(places))
 
-    def reading(self, places: Sequence[int]) -> Reading[DetectionBatch]:
+    def reading(self, places: Sequence[int]) -> PendingBatch[DetectionBatch]:
         """The same, not read yet."""
         made, files = partial(self._made, places), self.files
         if files is None:
-            return Reading((), made)
+            return PendingBatch((), made)
         size = files.size
         chosen = [files.paths[place] for place in places]
-        return Reading((Rows(chosen, lambda row, file: decode_square(file, size), (3, size, size)),), made)
+        return PendingBatch((FileRows(chosen, lambda row, file: decode_square(file, size), (3, size, size)),), made)
 
     def _made(self, places: Sequence[int], read: Tensor | None = None) -> DetectionBatch:
         if read is None:
@@ -157,7 +157,7 @@ class ObjectDetection(ShuffledTask):
         """Batches of a fresh permutation, augmented by whole batches."""
         return self.loader.ahead(self.readings(epoch))
 
-    def readings(self, epoch: int) -> Iterator[Reading[DetectionBatch]]:
+    def readings(self, epoch: int) -> Iterator[PendingBatch[DetectionBatch]]:
         """The same, not read yet."""
         for places, generator in self.shuffled(epoch):
             reading = self.splits["train"].reading(places.tolist())

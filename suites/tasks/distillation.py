@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult
-from harness.trial.loading import Reading
+from harness.trial.loading import PendingBatch
 from harness.trial.options import option
 from harness.trial.seeds import seed_torch
 from methods.distillation import inputs
@@ -137,7 +137,7 @@ class Distillation(ImageTask):
             logits = logits / self.options.teacher_temperature
         return logits, feature, self.teacher.get_submodule(self.teacher_taps.head) if last else None
 
-    def readings(self, epoch: int) -> Iterator[Reading[StudentBatch]]:
+    def readings(self, epoch: int) -> Iterator[PendingBatch[StudentBatch]]:
         """Batches of a fresh permutation, with the numbers of their items, not read yet."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):

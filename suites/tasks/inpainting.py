@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult
-from harness.trial.loading import Loader, Reading, Rows
+from harness.trial.loading import FileRows, Loader, PendingBatch
 from harness.trial.options import option
 from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
 from suites.data.types import ImageFiles
@@ -64,14 +64,14 @@ class PairBatches:
         """Images and holes by their numbers (B,)."""
         return self.loader.now(self.reading(places, masks))
 
-    def reading(self, places: Tensor, masks: Tensor) -> Reading[InpaintingBatch]:
+    def reading(self, places: Tensor, masks: Tensor) -> PendingBatch[InpaintingBatch]:
         """The same, not read yet."""
         rows = []
         if self.image_files is not None:
             rows.append(centres(self.image_files, places))
         if self.mask_files is not None:
             rows.append(_holes(self.mask_files, masks))
-        return Reading(tuple(rows), partial(self._made, places, masks))
+        return PendingBatch(tuple(rows), partial(self._made, places, masks))
 
     def _made(self, places: Tensor, masks: Tensor, *read: Tensor) -> InpaintingBatch:
         left = iter(read)
@@ -80,11 +80,11 @@ class PairBatches:
         return InpaintingBatch(images.float() / 255, holes.float())
 
 
-def _holes(masks: MaskFiles, numbers: Tensor) -> Rows:
+def _holes(masks: MaskFiles, numbers: Tensor) -> FileRows:
     """Masks (B, 1, size, size) by their numbers (B,)."""
     size, white = masks.files.size, masks.white
     chosen = [masks.files.paths[number] for number in numbers.tolist()]
-    return Rows(chosen, lambda row, file: decode_mask(file, size, white), (1, size, size))
+    return FileRows(chosen, lambda row, file: decode_mask(file, size, white), (1, size, size))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,7 @@ class Inpainting(ShuffledTask):
         """Batches of a fresh permutation, a mask drawn for each image."""
         return self.loader.ahead(self.readings(epoch))
 
-    def readings(self, epoch: int) -> Iterator[Reading[InpaintingBatch]]:
+    def readings(self, epoch: int) -> Iterator[PendingBatch[InpaintingBatch]]:
         """The same, not read yet."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, StepResult
-from harness.trial.loading import Reading
+from harness.trial.loading import PendingBatch
 from harness.trial.options import option
 from harness.trial.seeds import seed_torch
 from suites.tasks.augment import AugmentOptions
@@ -125,7 +125,7 @@ class Retrieval(ImageTask):
         proxies = list(self.model.loss.parameters())
         return [*groups, {"params": proxies, "lr_scale": self.options.proxy_lr_scale}] if proxies else groups
 
-    def readings(self, epoch: int) -> Iterator[Reading[ImageBatch]]:
+    def readings(self, epoch: int) -> Iterator[PendingBatch[ImageBatch]]:
         """Batches of a fresh permutation, or of whole classes drawn batch by batch, not read yet."""
         train, each = self.splits["train"], self.options.images_per_class
         for index, (places, generator) in enumerate(self.shuffled(epoch)):

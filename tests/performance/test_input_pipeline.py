@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.trial.loading import Loader, Reading, ready
+from harness.trial.loading import Loader, PendingBatch, ready
 from suites.data.types import ImageFiles, ImageSplit
 from suites.tasks.augment import crop_boxes, mirrored
 from suites.tasks.common import ImageBatches
@@ -50,7 +50,7 @@ def drawn(batch: int) -> torch.Generator:
     return torch.Generator().manual_seed(batch)
 
 
-def readings(images: ImageBatches) -> Iterator[Reading[tuple[torch.Tensor, torch.Tensor]]]:
+def readings(images: ImageBatches) -> Iterator[PendingBatch[tuple[torch.Tensor, torch.Tensor]]]:
     for batch, places in enumerate(torch.arange(len(images)).split(BATCH)):
         yield images.reading(places, "imagenet", drawn(batch))
 

@@ -15,7 +15,7 @@ import torch
 
 from harness.errors import HarnessError
 from harness.trial.contracts import Task
-from harness.trial.loading import AHEAD, ROWS_A_WORKER, Loader, Reading, Rows, ready
+from harness.trial.loading import AHEAD, ROWS_A_WORKER, FileRows, Loader, PendingBatch, ready
 
 CPU = torch.device("cpu")
 WORKERS = (0, 1, 2, 4)
@@ -41,11 +41,11 @@ class Disk:
         self.read_files.append(number)
         return np.full((2,), number, dtype=np.uint8)
 
-    def readings(self) -> Iterator[Reading[list[int]]]:
+    def readings(self) -> Iterator[PendingBatch[list[int]]]:
         for batch in range(self.batches):
             self.listed += 1
             files = [Path(str(self.size * batch + row)) for row in range(self.size)]
-            yield Reading((Rows(files, self.read, (2,)),), lambda tensor: tensor[:, 0].tolist())
+            yield PendingBatch((FileRows(files, self.read, (2,)),), lambda tensor: tensor[:, 0].tolist())
 
 
 def threads() -> list[threading.Thread]:
@@ -131,7 +131,7 @@ def test_the_end_drops_what_was_asked_for() -> None:
 def test_what_lies_in_memory_needs_no_thread_and_is_not_taken_ahead() -> None:
     taken = []
 
-    def readings() -> Iterator[Reading[int]]:
+    def readings() -> Iterator[PendingBatch[int]]:
         for number in range(6):
             taken.append(number)
             yield ready(number)
@@ -143,14 +143,14 @@ def test_what_lies_in_memory_needs_no_thread_and_is_not_taken_ahead() -> None:
 
 
 def test_two_tensors_of_a_batch_and_what_is_made_of_them() -> None:
-    def rows(factor: int) -> Rows:
+    def rows(factor: int) -> FileRows:
         def read(row: int, file: Path) -> Any:
             return np.float32([factor * int(file.name)])
 
-        return Rows([Path("1"), Path("2"), Path("3")], read, (1,), torch.float32)
+        return FileRows([Path("1"), Path("2"), Path("3")], read, (1,), torch.float32)
 
     loader = Loader(CPU, 2)
-    reading = Reading((rows(1), rows(10)), lambda one, ten: one + ten).then(lambda sums: sums.flatten().tolist())
+    reading = PendingBatch((rows(1), rows(10)), lambda one, ten: one + ten).then(lambda sums: sums.flatten().tolist())
     assert loader.now(reading) == [11.0, 22.0, 33.0]
     loader.close()
     assert loader.now(reading) == [11.0, 22.0, 33.0]  # it begins again
@@ -162,7 +162,7 @@ def test_who_says_anew_what_the_batches_are_is_taken_at_his_word() -> None:
         def batches(self, epoch: int) -> Iterator[Any]:
             return iter(["read"])
 
-        def readings(self, epoch: int) -> Iterator[Reading[Any]]:
+        def readings(self, epoch: int) -> Iterator[PendingBatch[Any]]:
             return iter([ready("read ahead")])
 
     class Mine(Files):
