@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +18,10 @@ from harness.vocabulary import Scale
 if TYPE_CHECKING:
     from harness.preflight import CellResult, PreflightReport
 
-COLUMNS = ("benchmark", "arm", "parameters", "step GB", "batch GB", "GFLOP/step", "steps", "hours", "missing", "result")
+COLUMNS = (
+    "benchmark", "arm", "parameters", "step GB", "batch GB", "GFLOP/step", "steps", "hours", "loader", "missing",
+    "result",
+)  # fmt: skip
 LEFT = ("benchmark", "arm", "missing", "result")
 _SHARE, _JOBS = FiniteRange(0, 1, min_open=True), click.IntRange(1, 64)
 _SECONDS = FiniteRange(0, min_open=True)
@@ -75,6 +80,8 @@ def _show(report: PreflightReport) -> None:
     for suite, cells in itertools.groupby(report.cells, key=lambda cell: cell.suite):
         title = f"{suite}; hours on {report.device.title} at {report.utilisation:.0%}"
         print_table(COLUMNS, map(_row, cells), right=set(COLUMNS) - set(LEFT), title=title)
+    for line in _loaders(report.cells):
+        note(line)
     for name, count in report.missing.items():
         note(f"missing {name}: {counted(count, 'cell')} ('harness data list' says where it comes from)")
     tried, steps = counted(len(report.cells), "cell"), counted(report.works, "step")
@@ -90,11 +97,31 @@ def _row(row: CellResult) -> tuple[str, ...]:
         result += f", random {', '.join(row.untrained)}"
     if not row.error and not row.fits:
         result += ", does not fit the device"
-    sizes: tuple[str, ...] = ("",) * 6
+    sizes: tuple[str, ...] = ("",) * 7
     if row.stage not in ("build", "process"):
         asked = f"+{row.asked_parameters / 1e6:.1f}" if row.asked_parameters else ""
         steps = "?" if row.steps is None else f"{row.steps:,}"
         hours = "?" if row.hours is None else f"{row.hours:,.1f}"
         memory = (f"{row.step_gb:.1f}", f"{row.batch_gb:.1f}")
-        sizes = (f"{row.parameters / 1e6:.1f}{asked} M", *memory, f"{row.flops / 1e9:,.0f}", steps, hours)
+        loader = "memory" if row.loader_items is None else "?" if row.headroom is None else f"×{row.headroom:.2g}"
+        sizes = (f"{row.parameters / 1e6:.1f}{asked} M", *memory, f"{row.flops / 1e9:,.0f}", steps, hours, loader)
     return (row.benchmark, row.arm, *sizes, ", ".join(row.missing), result)
+
+
+def _loaders(cells: tuple[CellResult, ...]) -> Iterator[str]:
+    """Of every benchmark that reads files, of the cell whose device would wait first: what is read, what is needed."""
+    tightest: dict[str, tuple[float, str]] = {}
+    for cell in cells:
+        name, headroom = f"{cell.suite}/{cell.benchmark}", cell.headroom
+        if headroom is None or (name in tightest and tightest[name][0] <= headroom):
+            continue
+        line = f"loader: {cell.loader_items:,.0f} items/s; step needs {cell.step_items:,.0f} items/s on this device"
+        if headroom < 1:
+            line += (
+                f", which would starve: on cores as these set loader_workers to {math.ceil(cell.readers / headroom)}"
+            )
+        else:
+            line += f"; a device {headroom:.1f} times faster would starve"
+        tightest[name] = headroom, f"{name}: {line}"
+    for _, line in tightest.values():
+        yield line

@@ -56,8 +56,9 @@ class Job:
 
     @property
     def threads(self) -> int:
-        """CPUs that it takes."""
-        return int(self.spec.recipe.get("threads", 1))
+        """CPUs that it takes: those that compute, or that read files where these are more."""
+        recipe = self.spec.recipe
+        return max(int(recipe.get("threads", 1)), int(recipe.get("loader_workers") or 0))
 
     @property
     def declared_mib(self) -> float | None:

@@ -8,11 +8,12 @@ from typing import Any
 from harness.judge.design import DesignBlock
 from harness.judge.evidence import Evidence
 from harness.judge.pairs import Pairs
+from harness.trial.recipe import RUNNING_KEYS
 from harness.trial.spec import TrialSpec
 
 BUDGET = ("steps", "epochs", "max_steps", "batch_size")
 ENVIRONMENT = ("threads", "precision", "devices")
-_NOT_COMPARED = ("slots", "optimizer", "norm", "objective", "adaptation", "timeout_seconds", "diagnostics")
+_NOT_COMPARED = ("slots", "optimizer", "norm", "objective", "adaptation", "diagnostics", *RUNNING_KEYS)
 
 
 def compare(

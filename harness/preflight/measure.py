@@ -33,6 +33,7 @@ from harness.trial.spec import Part, Start, TrialSpec
 
 # A probe holds the weights again, in double precision in places: not tried above this many parameters.
 PROBED_PARAMETERS = 100_000_000
+READINGS = 10
 
 
 class Copies:
@@ -100,6 +101,7 @@ def _try(spec: TrialSpec, folder: Path, copies: Copies, measured: Measurement, *
         loop.probe = None
     measured.stage = "step"
     if task.trains:
+        measured.read_seconds = reading_seconds(task)
         _step(task, loop, measured)
     measured.state_bytes = _state(loop) + 4 * measured.asked_parameters
     measured.item_bytes = rows_of_tables(model)
@@ -111,6 +113,25 @@ def _try(spec: TrialSpec, folder: Path, copies: Copies, measured: Measurement, *
         with torch.no_grad():
             task.evaluate("test")
     measured.stage = "done"
+
+
+def reading_seconds(task: Task) -> float | None:
+    """For how long one thread reads an item of the first batch; None where it is not read from files.
+
+    Of its own processor, the shortest of several times: as on a core of its own, with files from a fast disk.
+    """
+    reading = next(iter(task.readings(0)), None)
+    items = max((len(rows.files) for rows in reading.rows), default=0) if reading is not None else 0
+    if reading is None or not items:
+        return None
+    seconds = []
+    for _ in range(READINGS):
+        started = time.thread_time()
+        for rows in reading.rows:
+            for row, file in enumerate(rows.files):
+                rows.read(row, file)
+        seconds.append(time.thread_time() - started)
+    return min(seconds) / items
 
 
 def _step(task: Task, loop: Loop, measured: Measurement) -> None:

@@ -15,6 +15,7 @@ from harness.preflight.work import Measurement, PreflightCell, Workload, cells_o
 from harness.preflight.workers import measured
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import UserMethod
+from harness.trial.recipe import recipe_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,9 @@ class CellResult:
         flops: of a step at the published batch, two a multiply-add; matrix products, convolutions and attention.
         steps: of the whole training; None where the size of the training data is not known.
         hours: of those steps on the device at the stated share of its peak; evaluations and data are not in it.
+        readers: threads that read files.
+        loader_items: a second that they read, each on a core as these are; None: nothing is read from files.
+        step_items: a second that its steps take on the device at the stated share of its peak; None: not known.
         fits: whether ``batch_gb`` is within the device's memory.
         missing: data and published weights that are not here.
         untrained: prerequisites whose architecture stood in with random weights.
@@ -51,9 +55,18 @@ class CellResult:
     hours: float | None
     fits: bool
     step_seconds: float
+    readers: int
+    loader_items: float | None
+    step_items: float | None
     missing: tuple[str, ...]
     untrained: tuple[str, ...]
     shared_with: str
+
+    @property
+    def headroom(self) -> float | None:
+        """How many times faster a device could be before it waits for files; below 1 this one waits."""
+        known = self.loader_items is not None and self.step_items
+        return self.loader_items / self.step_items if known else None  # type: ignore[operator]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +92,12 @@ class PreflightReport:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
-        return {**asdict(self), "failed": [f"{cell.suite}/{cell.benchmark}/{cell.arm}" for cell in self.failed]}
+        cells = [{**asdict(cell), "headroom": cell.headroom} for cell in self.cells]
+        return {
+            **asdict(self),
+            "cells": cells,
+            "failed": [f"{cell.suite}/{cell.benchmark}/{cell.arm}" for cell in self.failed],
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +159,8 @@ def _result(cell: PreflightCell, work: Workload, measured: Measurement, settings
     batch_gb = (measured.state_bytes + kept * measured.activation_bytes + tables) / 2**30
     steps = None if measured.error else steps_of(cell, measured.flops, measured.items_per_epoch)
     peak = 1e12 * settings.device.peak(str(recipe["precision"])) * settings.utilisation
+    step_items = int(recipe.get("batch_size", 0)) * peak / flops if flops else None
+    readers = max(1, recipe_from(recipe).readers)  # with none the training reads by itself
     return CellResult(
         suite=cell.suite,
         benchmark=cell.benchmark,
@@ -156,6 +176,9 @@ def _result(cell: PreflightCell, work: Workload, measured: Measurement, settings
         hours=None if steps is None else steps * flops / peak / 3600,
         fits=batch_gb <= settings.device.memory_gb,
         step_seconds=measured.step_seconds,
+        readers=readers,
+        loader_items=readers / measured.read_seconds if measured.read_seconds else None,
+        step_items=step_items,
         missing=cell.missing,
         untrained=measured.untrained,
         shared_with="" if f"{cell.benchmark}/{cell.arm}" == work.label else work.label,

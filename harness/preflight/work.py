@@ -12,8 +12,11 @@ from harness.data.locate import is_here
 from harness.plan.planning import Plan, Trial
 from harness.registry.shipped import fixtures
 from harness.registry.user_methods import UserMethod
-from harness.trial.recipe import COURSE_KEYS, SLOT_KEYS
+from harness.trial.recipe import COURSE_KEYS, RUNNING_KEYS, SLOT_KEYS
 from harness.trial.spec import TrialSpec
+
+_NO_STEP = {*COURSE_KEYS, *RUNNING_KEYS, *SLOT_KEYS}
+"""Recipe keys that decide neither network nor step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class Measurement:
         state_bytes: parameters, gradients and the optimizer's state.
         item_bytes: of tables with a row a training item, a row.
         resident_bytes: the process's highest during the step.
+        read_seconds: for which a thread reads one item's files; None where training reads none.
         items_per_epoch: training items of a source that was read as it is; None of a tiny copy.
         untrained: prerequisites whose architecture stood in with random weights.
     """
@@ -61,6 +65,7 @@ class Measurement:
     item_bytes: int = 0
     resident_bytes: int = 0
     step_seconds: float = 0.0
+    read_seconds: float | None = None
     items_per_epoch: int | None = None
     untrained: tuple[str, ...] = ()
 
@@ -109,7 +114,7 @@ def key_of(spec: TrialSpec) -> str:
             "task": spec.task,
             "data": _without_sizes(spec.data.to_json()),
             "model": spec.model.to_json(),
-            "recipe": _without_sizes({k: v for k, v in spec.recipe.items() if k not in {*COURSE_KEYS, *SLOT_KEYS}}),
+            "recipe": _without_sizes({k: v for k, v in spec.recipe.items() if k not in _NO_STEP}),
             "slots": {
                 slot: _without_sizes({key: item for key, item in value.items() if key != "lr"})
                 for slot, value in spec.slots.to_json().items()

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from harness.trial.contracts import DataRequest, ModelRequest, Slot, Task, TrialContext
+from harness.trial.loading import Loader
 from harness.trial.options import build
 from harness.trial.recipe import recipe_from, task_values
 from harness.trial.runtime import Components, Runtime
@@ -99,8 +100,9 @@ def assemble(spec: TrialSpec, runtime: Runtime) -> Task:
         return source.target(DataRequest(options, runtime.data_root, streams, name, files))
 
     component = runtime.components("task", spec.task)
+    recipe = recipe_from(spec.recipe)
     context = TrialContext(
-        recipe=recipe_from(spec.recipe),
+        recipe=recipe,
         options=build(component.options, task_values(spec.recipe)),
         load_data=load_data,
         build_model=started.build,
@@ -111,6 +113,7 @@ def assemble(spec: TrialSpec, runtime: Runtime) -> Task:
         folder=runtime.folder,
         load_prerequisite=started.prerequisite,
         prerequisites=tuple(spec.prerequisites),
+        loader=Loader(runtime.device, recipe.readers),
     )
     task: Task = component.target(context)
     return task

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from harness.errors import HarnessError
 from harness.trial.data_parallel import Replicas
+from harness.trial.loading import Loader, PendingBatch, ready
 from harness.trial.recipe import Recipe
 from harness.trial.result import Artifact as Artifact
 from harness.trial.seeds import Streams
@@ -133,6 +134,7 @@ class TrialContext:
         folder: where artifacts of this trial may be written (pictures, samples).
         load_prerequisite: ``context.load_prerequisite("teacher", facts)`` builds the network that a prerequisite
             trained, with its weights, in evaluation mode and without gradients; ``prerequisites`` names them.
+        loader: reads files, ahead of the training where the recipe gives it threads.
     """
 
     recipe: Recipe
@@ -146,6 +148,7 @@ class TrialContext:
     folder: Path
     load_prerequisite: Callable[[str, Mapping[str, Any]], nn.Module]
     prerequisites: tuple[str, ...] = ()
+    loader: Loader = field(default_factory=lambda: Loader(torch.device("cpu")))
 
 
 class Task(ABC):
@@ -155,8 +158,15 @@ class Task(ABC):
     options: Any  # the record that the card names; a task says which
     trains = True  # False where the arm's method needs no training: the loop takes no step and only scores
 
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        # Who says anew what the batches are, and not what is read for them, means what he says.
+        if "batches" in vars(cls) and "readings" not in vars(cls):
+            cls.readings = Task.readings  # type: ignore[method-assign]
+
     def __init__(self, context: TrialContext) -> None:
         self.context = context
+        self.loader = context.loader
         self.recipe = context.recipe
         self.options = context.options
         self.streams = context.streams
@@ -176,6 +186,14 @@ class Task(ABC):
 
         Must be a function of (seed, epoch) alone: a resumed trial skips to its place.
         """
+
+    def readings(self, epoch: int) -> Iterator[PendingBatch[Any]]:
+        """The same batches, before they are read: the loop takes these, so that files are read ahead of the training.
+
+        Only a task that reads files in training needs its own; its ``batches`` are then
+        ``self.loader.ahead(self.readings(epoch))``.
+        """
+        return map(ready, self.batches(epoch))
 
     @abstractmethod
     def training_step(self, batch: Any, step: int) -> StepResult:

@@ -13,6 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from harness.errors import HarnessError, OutOfTimeError, choices
 from harness.trial.assembly import assemble
 from harness.trial.contracts import Evaluation, Probe, StepResult, Task
 from harness.trial.data_parallel import replicas
+from harness.trial.loading import PendingBatch
 from harness.trial.recipe import Recipe
 from harness.trial.result import Artifact, MetricSeries, Score, TrainingResult
 from harness.trial.runtime import Runtime
@@ -70,7 +72,12 @@ def train(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
         several = "a trial on several devices is run by Ray Train: --executor ray"
         raise HarnessError(f"devices: {task.recipe.devices}: {several}")
     seed_torch(task.streams.number("init"))
-    return Loop(task, task.build(), runtime).run()
+    with contextlib.closing(task.loader):
+        return Loop(task, task.build(), runtime).run()
+
+
+def _of_epoch(epoch: int, batch: Any) -> tuple[int, Any]:
+    return epoch, batch
 
 
 def build_optimizer(task: Task, model: nn.Module) -> torch.optim.Optimizer:
@@ -152,18 +159,25 @@ class Loop:
         return outcome
 
     def _batches(self) -> Iterator[Any]:
-        """The batches that are still to come; after a resumption those of the epoch that are done are passed over."""
-        while self.step < self.total:
-            done = self.position
-            for batch in itertools.islice(self.task.batches(self.epoch), done, None):
-                if time.monotonic() > self.runtime.deadline:
-                    raise OutOfTimeError(f"out of time at step {self.step} of {self.total}")
-                yield batch
-                if self.step >= self.total:
-                    return
-            if self.position == 0:
+        """The batches that are still to come, read ahead."""
+        for epoch, batch in self.task.loader.ahead(self._readings()):
+            if time.monotonic() > self.runtime.deadline:
+                raise OutOfTimeError(f"out of time at step {self.step} of {self.total}")
+            if epoch != self.epoch:
+                self.epoch, self.position = epoch, 0
+            yield batch
+
+    def _readings(self) -> Iterator[PendingBatch[tuple[int, Any]]]:
+        """Epochs and batches that are still to be read; after a resumption those that are done are passed over."""
+        epoch, done, left = self.epoch, self.position, self.total - self.step
+        while left > 0:
+            listed = done
+            for reading in itertools.islice(self.task.readings(epoch), done, done + left):
+                yield reading.then(partial(_of_epoch, epoch))
+                listed, left = listed + 1, left - 1
+            if listed == 0:
                 raise ValueError("the task yields no batch: is the batch larger than the training data?")
-            self.epoch, self.position = self.epoch + 1, 0
+            epoch, done = epoch + 1, 0
 
     def _checkpoint(self) -> None:
         now = time.monotonic()

@@ -61,7 +61,15 @@ class Recipe(Course):
     diagnostics: str = option("summary", "mechanism probes", choices=("off", "summary", "layers"))
     threads: int = option(1, "CPU threads of the trial: part of its identity", low=1, high=256)
     devices: int = option(1, "devices of the trial", low=1)
+    loader_workers: int | None = option(
+        None, "threads that read files ahead of training; null: as many as threads; 0: none", low=0, high=256
+    )
     memory_layout: str = option("contiguous", "of images", choices=("contiguous", "channels_last"))
+
+    @property
+    def readers(self) -> int:
+        """Threads that read files: what ``loader_workers`` says, else as many as the CPUs that the trial was given."""
+        return self.threads if self.loader_workers is None else self.loader_workers
 
 
 _TRAINING = options_of(Recipe)
@@ -70,7 +78,8 @@ COURSE_KEYS = tuple(options_of(Course))
 COMMON_KEYS: Mapping[str, Option] = MappingProxyType({**_TRAINING, **options_of(SlotTables)})
 """Every key that a recipe may have whatever its task, by name."""
 # How a trial is run, not what it computes: left out of the identity.
-_NOT_IDENTITY = (*SLOT_KEYS, "timeout_seconds")
+RUNNING_KEYS = ("timeout_seconds", "loader_workers")
+_NOT_IDENTITY = (*SLOT_KEYS, *RUNNING_KEYS)
 
 
 def recipe_from(values: Mapping[str, Any]) -> Recipe:

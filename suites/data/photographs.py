@@ -12,6 +12,42 @@ from harness.errors import HarnessError
 MOST_PIXELS = 100_000_000
 NARROWEST = 200
 """Times the shorter side: a strip that is resized by its shorter side would be as many times as large."""
+# Markers of JPEG: frames of Huffman-coded sequential and progressive pictures; what may stand before a frame (Huffman
+# and quantisation tables, restart intervals, what applications write, comments).
+_FRAMES = (0xC0, 0xC1, 0xC2)
+_SKIPPED = (0xC4, 0xDB, 0xDD, *range(0xE0, 0xF0), 0xFE)
+
+
+def check_size(width: int, height: int, where: str) -> None:
+    """Before a pixel is decoded: a file of some bytes can claim gigabytes of them.
+
+    Raises:
+        HarnessError: no photograph has so many pixels, or is so narrow.
+    """
+    if width * height > MOST_PIXELS:
+        raise HarnessError(f"{where} has {width} × {height} pixels, more than {MOST_PIXELS}")
+    if max(width, height) > NARROWEST * min(width, height):
+        raise HarnessError(f"{where} has {width} × {height} pixels: no photograph is so narrow")
+
+
+def jpeg_size(content: bytes | bytearray) -> tuple[int, int] | None:
+    """Width and height that a JPEG file states; None of what is not the usual kind (grey or three colours, 8 bits).
+
+    The frame header of ITU-T T.81, section B.2.2; the segments before it are passed over.
+    """
+    if content[:3] != b"\xff\xd8\xff":
+        return None
+    place = 2
+    while place + 10 <= len(content) and content[place] == 0xFF:
+        kind = content[place + 1]
+        if kind in _FRAMES:
+            height, width = (int.from_bytes(content[place + at : place + at + 2]) for at in (5, 7))
+            usual = content[place + 4] == 8 and content[place + 9] in (1, 3) and width and height
+            return (width, height) if usual else None
+        if kind not in _SKIPPED:
+            return None
+        place += 2 + int.from_bytes(content[place + 2 : place + 4])
+    return None
 
 
 def opened(picture: bytes | Path, mode: str, where: str, what: str = "an image") -> Image.Image:
@@ -22,11 +58,7 @@ def opened(picture: bytes | Path, mode: str, where: str, what: str = "an image")
     """
     try:
         with Image.open(io.BytesIO(picture) if isinstance(picture, bytes) else picture) as file:
-            # Before a pixel is decoded: a file of some bytes can claim gigabytes of them.
-            if file.width * file.height > MOST_PIXELS:
-                raise HarnessError(f"{where} has {file.width} × {file.height} pixels, more than {MOST_PIXELS}")
-            if max(file.size) > NARROWEST * min(file.size):
-                raise HarnessError(f"{where} has {file.width} × {file.height} pixels: no photograph is so narrow")
+            check_size(file.width, file.height, where)
             return file.convert(mode)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise HarnessError(f"{where} is not {what} that can be decoded: {error}") from error

@@ -63,8 +63,9 @@ class Adversarial(Classification):
         """Load the images as pixels, build the network; pixels outside 0–1 are refused (HarnessError)."""
         self.data = self.context.load_data()
         nothing, one = torch.zeros(self.data.channels), torch.ones(self.data.channels)
-        parts, threads = self.data.splits.items(), self.recipe.threads
-        self.splits = {name: ImageBatches(split, nothing, one, self.device, threads) for name, split in parts}
+        parts, loader = self.data.splits.items(), self.loader
+        self.splits = {name: ImageBatches(split, nothing, one, self.device, loader) for name, split in parts}
+        self.in_files = self.splits["train"].files is not None
         self.check_batch_size()
         self._check_pixels()
         self.model = self.context.build_model(self.facts).to(self.device)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,8 +15,9 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, StepResult
+from harness.trial.loading import FileRows, Loader, PendingBatch
 from harness.trial.options import option
-from suites.data.sounds import SoundFiles, Sounds, SoundSplit
+from suites.data.sounds import SoundFiles, Sounds, SoundSplit, decode
 from suites.tasks.common import ShuffledTask
 
 SCORES = ("roc-auc", "pr-auc", "accuracy", "f1")
@@ -35,31 +37,52 @@ class Excerpts:
     A length of 0 is that of the whole recordings, which then must be an array.
     """
 
-    def __init__(self, split: SoundSplit, length: int, device: torch.device) -> None:
+    def __init__(self, split: SoundSplit, length: int, device: torch.device, loader: Loader | None = None) -> None:
         held = split.waves
         if not length and isinstance(held, SoundFiles):
             raise HarnessError("audio: recordings in files differ in length; set samples to that of an excerpt")
-        self.read: Callable[[int], Any] = held.read if isinstance(held, SoundFiles) else torch.tensor(held).__getitem__
+        self.files = held if isinstance(held, SoundFiles) else None
+        self.waves = None if isinstance(held, SoundFiles) else held
         self.length = length or int(held.shape[1])  # type: ignore[union-attr]
         targets = torch.tensor(split.targets, device=device)
         self.targets = targets.float() if targets.dim() == 2 else targets
-        self.device = device
+        self.device, self.loader = device, loader or Loader(device)
 
     def __len__(self) -> int:
         return len(self.targets)
 
     def at(self, places: Tensor, shares: Tensor) -> Tensor:
         """Excerpts (B, length) that begin at ``shares`` (B,) in 0–1 of the room there is."""
-        out = torch.zeros(len(places), self.length)
-        for row, (place, share) in enumerate(zip(places.tolist(), shares.tolist(), strict=True)):
-            wave = torch.as_tensor(self.read(place))
-            room = len(wave) - self.length
-            first = round(share * abs(room))
-            if room >= 0:
-                out[row] = wave[first : first + self.length]
-            else:
-                out[row, first : first + len(wave)] = wave
-        return out.to(self.device)
+        return self.loader.now(self.reading(places, shares))
+
+    def reading(self, places: Tensor, shares: Tensor) -> PendingBatch[Tensor]:
+        """The same, not read yet."""
+        chosen, begin, files, length = places.tolist(), shares.tolist(), self.files, self.length
+        if files is None:
+            return PendingBatch((), partial(self._cut, chosen, begin))
+
+        def read(row: int, file: Path) -> np.ndarray:
+            return excerpt(decode(file.read_bytes(), files.rate, str(file)), begin[row], length)
+
+        rows = FileRows([files.paths[place] for place in chosen], read, (length,), torch.float32)
+        return PendingBatch((rows,), lambda waves: waves)
+
+    def _cut(self, places: list[int], shares: list[float]) -> Tensor:
+        assert self.waves is not None
+        pairs = zip(places, shares, strict=True)
+        cut = np.stack([excerpt(self.waves[place], share, self.length) for place, share in pairs])
+        return torch.from_numpy(cut).float().to(self.device)
+
+
+def excerpt(wave: np.ndarray, share: float, length: int) -> np.ndarray:
+    """``length`` samples of a recording (T,), from ``share`` of the room there is; zeros around a short one."""
+    room = len(wave) - length
+    first = round(share * abs(room))
+    if room >= 0:
+        return wave[first : first + length]
+    out = np.zeros(length, dtype=wave.dtype)
+    out[first : first + len(wave)] = wave
+    return out
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +122,9 @@ class Audio(ShuffledTask):
         """Load the recordings, build the network."""
         self.data = self.context.load_data()
         length = self.options.samples
-        self.splits = {name: Excerpts(split, length, self.device) for name, split in self.data.splits.items()}
+        parts = self.data.splits.items()
+        self.splits = {name: Excerpts(split, length, self.device, self.loader) for name, split in parts}
+        self.in_files = self.splits["train"].files is not None
         self.check_batch_size()
         targets = self.data.splits["train"].targets
         if self.data.tags:
@@ -112,10 +137,17 @@ class Audio(ShuffledTask):
 
     def batches(self, epoch: int) -> Iterator[AudioBatch]:
         """Batches of a fresh permutation, excerpts at random."""
+        return self.loader.ahead(self.readings(epoch))
+
+    def readings(self, epoch: int) -> Iterator[PendingBatch[AudioBatch]]:
+        """The same, not read yet."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
             shares = torch.rand(len(places), generator=generator)
-            yield AudioBatch(train.at(places, shares), train.targets[places])
+            yield train.reading(places, shares).then(partial(self._with_targets, places))
+
+    def _with_targets(self, places: Tensor, waves: Tensor) -> AudioBatch:
+        return AudioBatch(waves, self.splits["train"].targets[places.to(self.device, non_blocking=True)])
 
     def training_step(self, batch: AudioBatch, step: int) -> StepResult:
         """The loss of one batch."""
@@ -142,12 +174,16 @@ class Audio(ShuffledTask):
     def probabilities(self, split: str) -> np.ndarray:
         """(N, classes), averaged over the chunks."""
         part, chunks = self.splits[split], self.options.chunks
+        shares = [chunk / (chunks - 1) if chunks > 1 else 0.5 for chunk in range(chunks)]
+        groups = torch.arange(len(part)).split(self.recipe.eval_batch)
+        taken = self.loader.ahead(
+            part.reading(places, torch.full((len(places),), share)) for places in groups for share in shares
+        )
         means = []
-        for places in torch.arange(len(part)).split(self.recipe.eval_batch):
+        for places in groups:
             total = torch.zeros(len(places), len(self.data.classes), device=self.device)
-            for chunk in range(chunks):
-                share = chunk / (chunks - 1) if chunks > 1 else 0.5
-                logits = self.model(part.at(places, torch.full((len(places),), share))).float()
+            for _ in shares:
+                logits = self.model(next(taken)).float()
                 total += logits.sigmoid() if self.data.tags else logits.softmax(1)
             means.append((total / chunks).cpu())
         return torch.cat(means).double().numpy()

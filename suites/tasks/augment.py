@@ -75,8 +75,13 @@ def translate(images: Tensor, most: int, generator: Generator) -> Tensor:
 
 def mirror(images: Tensor, generator: Generator) -> Tensor:
     """Mirror each image left to right with probability one half."""
-    flipped = torch.rand(images.shape[0], generator=generator).to(images.device) < 0.5
+    flipped = mirrored(images.shape[0], generator).to(images.device)
     return torch.where(flipped[:, None, None, None], images.flip(-1), images)
+
+
+def mirrored(batch: int, generator: Generator) -> Tensor:
+    """Which of a batch's images are mirrored, (B,): each with probability one half."""
+    return torch.rand(batch, generator=generator) < 0.5
 
 
 def crop_boxes(batch: int, generator: Generator) -> Tensor:

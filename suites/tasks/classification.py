@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch.nn import functional as F
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, StepResult
 from harness.trial.data_parallel import Replicas, rows_of
+from harness.trial.loading import PendingBatch
 from harness.trial.options import option
 from suites.tasks.augment import MixingOptions, mix_batch
 from suites.tasks.common import ImageTask, calibrate_batch_norms, freeze_batch_norms, share_of
@@ -72,11 +74,14 @@ class Classification(ImageTask):
             freeze_batch_norms(self.model)
         return self.model
 
-    def batches(self, epoch: int) -> Iterator[ClassificationBatch]:
-        """Batches of a fresh permutation; each batch's augmentation has its own place in the stream."""
+    def readings(self, epoch: int) -> Iterator[PendingBatch[ClassificationBatch]]:
+        """Batches of a fresh permutation, not read yet; their augmentation has its own place in the stream."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
-            yield self._mixed(*train.take_augmented(places, self.options.augment, generator), generator)
+            yield train.reading(places, self.options.augment, generator).then(partial(self._batch, generator))
+
+    def _batch(self, generator: torch.Generator, taken: tuple[Tensor, Tensor]) -> ClassificationBatch:
+        return self._mixed(*taken, generator)
 
     def _mixed(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> ClassificationBatch:
         images, partner, weight = mix_batch(images, generator, self.options)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,10 +17,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from harness.errors import HarnessError
 from harness.trial.contracts import Evaluation, Probe, Task, TrialContext
+from harness.trial.loading import FileRows, Loader, PendingBatch
 from methods.optimizers.probes import WeightProbe, roles_of
-from suites.data.types import ImageFiles, Images, ImageSplit
-from suites.tasks.augment import augment, crop_boxes, mirror
-from suites.tasks.decoding import decode_box, full_scale, image_reader, stacked
+from suites.data.types import Array, ImageFiles, Images, ImageSplit
+from suites.tasks.augment import augment, crop_boxes, mirrored
+from suites.tasks.decoding import boxes, centres, full_scale, on_device
 
 
 @contextmanager
@@ -51,12 +53,14 @@ class ShuffledTask(Task):
         splits: items by split; ``train`` is shuffled.
         model: what is evaluated.
         least_batch: fewest items that a batch may have.
+        in_files: whether training items are read from files; their places then stay on the host, which lists the files.
         validated: metrics of the last evaluation on validation.
     """
 
     splits: Mapping[str, Sized]
     model: nn.Module
     least_batch: ClassVar[int] = 1
+    in_files: bool = False
 
     def __init__(self, context: TrialContext) -> None:
         super().__init__(context)
@@ -76,7 +80,8 @@ class ShuffledTask(Task):
         """By batch of an epoch the places (B,) of its items, and a stream for its augmentation alone."""
         size = self.recipe.batch_size
         order = torch.randperm(len(self.splits["train"]), generator=self.streams.torch("order", epoch))
-        order = order.to(self.device)
+        if not self.in_files:
+            order = order.to(self.device)
         for index in range(self.steps_per_epoch()):
             yield order[index * size : (index + 1) * size], self.streams.torch("augment", epoch, index)
 
@@ -156,33 +161,77 @@ class ImageBatches:
     They are normalised by ``mean`` and ``std`` per channel, in units 0–1.
     """
 
-    def __init__(self, split: ImageSplit, mean: Tensor, std: Tensor, device: torch.device, threads: int = 1) -> None:
+    def __init__(
+        self, split: ImageSplit, mean: Tensor, std: Tensor, device: torch.device, loader: Loader | None = None
+    ) -> None:
         self.files = split.images if isinstance(split.images, ImageFiles) else None
-        self.read = image_reader(split.images, device, threads)
+        self.images = None if isinstance(split.images, ImageFiles) else on_device(split.images, device)
         self.labels = torch.tensor(split.labels, device=device)
         self.scale = full_scale(split.images)
         self.mean, self.std = (x.to(device).view(1, -1, 1, 1) for x in (mean, std))
-        self.device, self.threads = device, threads
+        self.device, self.loader = device, loader or Loader(device)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, places: Tensor) -> tuple[Tensor, Tensor]:
         """Normalised images (B, C, H, W) and labels (B,) at ``places``; files are resized and cut at the centre."""
-        return self._normalised(self.read(places)), self.labels[places]
+        return self.loader.now(self.reading(places))
 
     def take_augmented(self, places: Tensor, kind: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """The same, augmented as ``augment`` says; of files, the random crop is cut before resizing."""
-        if self.files is not None and kind == "imagenet":
-            paths, boxes = [self.files.paths[place] for place in places.tolist()], crop_boxes(len(places), generator)
-            decode = partial(decode_box, size=self.files.size)
-            images = stacked(self.threads, decode, zip(paths, boxes.tolist(), strict=True), self.device)
-            return mirror(self._normalised(images), generator), self.labels[places]
-        images, labels = self.take(places)
-        return augment(images, kind, generator), labels
+        return self.loader.now(self.reading(places, kind, generator))
+
+    def reading(
+        self, places: Tensor, kind: str = "none", generator: torch.Generator | None = None
+    ) -> PendingBatch[tuple[Tensor, Tensor]]:
+        """What ``take_augmented`` gives, not read yet; ``kind`` other than none draws from the generator."""
+        if self.files is None:
+            return PendingBatch((), partial(self._made, places, kind, generator))
+        if kind not in ("imagenet", "flip"):
+            rows = self._rows(centres(self.files, places))
+            return PendingBatch((rows,), partial(self._made, places, kind, generator))
+        assert generator is not None
+        cut = crop_boxes(len(places), generator) if kind == "imagenet" else None
+        rows = centres(self.files, places) if cut is None else boxes(self.files, places, cut)
+        rows = self._rows(rows, mirrored(len(places), generator).tolist())
+        return PendingBatch((rows,), partial(self._made, places, "none", None))
+
+    def _rows(self, rows: FileRows, turned: Sequence[bool] | None = None) -> FileRows:
+        """The images of ``rows``, mirrored where ``turned``; where a CPU trains, whoever reads them normalises too."""
+        read, on_cpu = rows.read, self.device.type == "cpu"
+        scale, mean, std = np.float32(self.scale), *(x[0].cpu().numpy() for x in (self.mean, self.std))
+
+        def finished(row: int, file: Path) -> Array:
+            image = read(row, file)
+            if turned is not None and turned[row]:
+                image = image[..., ::-1]
+            if not on_cpu:
+                return image
+            values = image.astype(np.float32)
+            values /= scale
+            values -= mean
+            values /= std
+            return values
+
+        return replace(rows, read=finished, dtype=torch.float32 if on_cpu else rows.dtype)
+
+    def _made(
+        self, places: Tensor, kind: str, generator: torch.Generator | None, read: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        places = places.to(self.device, non_blocking=True)
+        if read is None:
+            assert self.images is not None
+            read = self.images[places]
+        # What was read from files as floats is normalised already.
+        images = read if self.files is not None and read.is_floating_point() else self._normalised(read)
+        if kind != "none":
+            assert generator is not None
+            images = augment(images, kind, generator)
+        return images, self.labels[places]
 
     def _normalised(self, images: Tensor) -> Tensor:
-        return (images.float() / self.scale - self.mean) / self.std
+        return (images.float() / self.scale).sub_(self.mean).div_(self.std)
 
 
 def channel_statistics(data: Images) -> tuple[Tensor, Tensor]:
@@ -196,10 +245,10 @@ def channel_statistics(data: Images) -> tuple[Tensor, Tensor]:
     return torch.tensor(mean, dtype=torch.float32), torch.tensor(std, dtype=torch.float32).clamp(min=1e-6)
 
 
-def split_batches(data: Images, device: torch.device, threads: int = 1) -> dict[str, ImageBatches]:
+def split_batches(data: Images, device: torch.device, loader: Loader | None = None) -> dict[str, ImageBatches]:
     """Every split as batches, normalised by ``channel_statistics``."""
     mean, std = channel_statistics(data)
-    return {name: ImageBatches(split, mean, std, device, threads) for name, split in data.splits.items()}
+    return {name: ImageBatches(split, mean, std, device, loader) for name, split in data.splits.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,13 +267,19 @@ class ImageTask(ShuffledTask):
 
     def batches(self, epoch: int) -> Iterator[Any]:
         """Augmented batches of a fresh permutation; each batch's augmentation has its own place in the stream."""
+        return self.loader.ahead(self.readings(epoch))
+
+    def readings(self, epoch: int) -> Iterator[PendingBatch[Any]]:
+        """The same, not read yet."""
         for places, generator in self.shuffled(epoch):
-            yield ImageBatch(*self.splits["train"].take_augmented(places, self.options.augment, generator))
+            reading = self.splits["train"].reading(places, self.options.augment, generator)
+            yield reading.then(lambda taken: ImageBatch(*taken))
 
     def load_images(self) -> None:
         """Load the data, normalised by its training split; a batch larger than that is refused (HarnessError)."""
         self.data = self.context.load_data()
-        self.splits = split_batches(self.data, self.device, self.recipe.threads)
+        self.splits = split_batches(self.data, self.device, self.loader)
+        self.in_files = self.splits["train"].files is not None
         self.check_batch_size()
 
     @property
@@ -244,9 +299,14 @@ class ImageTask(ShuffledTask):
 
     def outputs(self, network: nn.Module, split: str) -> Tensor:
         """What a network gives for every image of a split, in order, as float32: (N, outputs)."""
-        part = self.splits[split]
-        places = torch.arange(len(part), device=self.device).split(self.recipe.eval_batch)
-        return torch.cat([network(self.laid_out(part.take(some)[0])) for some in places]).float()
+        taken = self.in_order(self.splits[split], torch.arange(len(self.splits[split])), self.recipe.eval_batch)
+        return torch.cat([network(self.laid_out(images)) for images, _ in taken]).float()
+
+    def in_order(self, part: ImageBatches, places: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Images and labels at places (N,) in batches of ``size``, not augmented; files are read ahead."""
+        if part.files is None:
+            places = places.to(self.device)
+        return self.loader.ahead(part.reading(some) for some in places.split(size))
 
     def accuracy(self, network: nn.Module, split: str) -> float:
         """Top-1 accuracy of a network on a split in percent."""
@@ -255,9 +315,10 @@ class ImageTask(ShuffledTask):
     def calibration(self, most: int | None = None) -> Iterator[Tensor]:
         """Whole batches of training images without augmentation, in an order of their own, up to ``most`` images."""
         train, size = self.splits["train"], self.recipe.batch_size
-        order = torch.randperm(len(train), generator=self.streams.torch("order", "calibration")).to(self.device)
-        for start in range(0, min(len(train), most or len(train)) - size + 1, size):
-            yield self.laid_out(train.take(order[start : start + size])[0])
+        order = torch.randperm(len(train), generator=self.streams.torch("order", "calibration"))
+        whole = min(len(train), most or len(train)) // size * size
+        for images, _ in self.in_order(train, order[:whole], size):
+            yield self.laid_out(images)
 
 
 def share_of(hits: Tensor) -> float:

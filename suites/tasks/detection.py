@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,16 +14,17 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult
+from harness.trial.loading import FileRows, Loader, PendingBatch
 from harness.trial.options import option
 from methods.optimizers.probes import WeightProbe, roles_of
-from suites.data.boxes import BoxedImages, BoxFiles, BoxSplit, decode_square
+from suites.data.boxes import BoxedImages, BoxFiles, BoxSplit
 from suites.models.detectors import SSD, CenterNet, default_boxes
 from suites.tasks import centre_points
 from suites.tasks import default_boxes as matching
 from suites.tasks.augment import enlarged
 from suites.tasks.centre_points import Detection, Target
 from suites.tasks.common import ShuffledTask, evaluating
-from suites.tasks.decoding import file_reader, full_scale, image_reader
+from suites.tasks.decoding import decode_square, full_scale, on_device
 
 AUGMENTATIONS = ("none", "flip", "zoom-flip")
 SHOWN, SHOWN_SCORE = 8, 0.3  # test images of the picture, and the score from which a box is drawn on them
@@ -39,30 +41,41 @@ class DetectionBatch:
 class BoxBatches:
     """One split's images as normalised batches with their boxes."""
 
-    def __init__(self, data: BoxedImages, split: BoxSplit, device: torch.device) -> None:
+    def __init__(self, data: BoxedImages, split: BoxSplit, device: torch.device, loader: Loader | None = None) -> None:
         self.split, images = split, split.images
-        if isinstance(images, BoxFiles):
-            self.read = file_reader(
-                images.paths, lambda path: decode_square(path.read_bytes(), data.size, str(path)), device
-            )
-        else:
-            self.read = image_reader(images, device)
+        self.files = images if isinstance(images, BoxFiles) else None
+        self.images = None if isinstance(images, BoxFiles) else on_device(images, device)
         self.scale = full_scale(images)
         self.mean, self.std = (torch.tensor(x, device=device).view(1, -1, 1, 1) for x in (data.mean, data.std))
         self.first = np.searchsorted(split.places, np.arange(len(split) + 1))
+        self.device, self.loader = device, loader or Loader(device)
 
     def __len__(self) -> int:
         return len(self.split)
 
     def take(self, places: Sequence[int]) -> DetectionBatch:
         """Images and the boxes that are to be learnt: those of crowds are left out."""
-        images = self.read(torch.tensor(places, device=self.mean.device))
+        return self.loader.now(self.reading(places))
+
+    def reading(self, places: Sequence[int]) -> PendingBatch[DetectionBatch]:
+        """The same, not read yet."""
+        made, files = partial(self._made, places), self.files
+        if files is None:
+            return PendingBatch((), made)
+        size = files.size
+        chosen = [files.paths[place] for place in places]
+        return PendingBatch((FileRows(chosen, lambda row, file: decode_square(file, size), (3, size, size)),), made)
+
+    def _made(self, places: Sequence[int], read: Tensor | None = None) -> DetectionBatch:
+        if read is None:
+            assert self.images is not None
+            read = self.images[torch.tensor(places, device=self.device)]
         boxes = []
         for place in places:
             rows = np.arange(self.first[place], self.first[place + 1])
             rows = rows[~self.split.crowd[rows]]
             boxes.append((torch.tensor(self.split.boxes[rows]), torch.tensor(self.split.labels[rows])))
-        return DetectionBatch((images.float() / self.scale - self.mean) / self.std, tuple(boxes))
+        return DetectionBatch((read.float() / self.scale).sub_(self.mean).div_(self.std), tuple(boxes))
 
 
 def mirrored(batch: DetectionBatch, chosen: Tensor) -> DetectionBatch:
@@ -125,7 +138,9 @@ class ObjectDetection(ShuffledTask):
     def build(self) -> nn.Module:
         """Load the images, build the detector; another model is refused (HarnessError)."""
         self.data = self.context.load_data()
-        self.splits = {name: BoxBatches(self.data, split, self.device) for name, split in self.data.splits.items()}
+        parts = self.data.splits.items()
+        self.splits = {name: BoxBatches(self.data, split, self.device, self.loader) for name, split in parts}
+        self.in_files = self.splits["train"].files is not None
         self.check_batch_size()
         facts = {"classes": len(self.data.classes), "channels": self.data.channels, "size": self.data.size}
         self.model = self.context.build_model(facts).to(self.device)
@@ -140,8 +155,13 @@ class ObjectDetection(ShuffledTask):
 
     def batches(self, epoch: int) -> Iterator[DetectionBatch]:
         """Batches of a fresh permutation, augmented by whole batches."""
+        return self.loader.ahead(self.readings(epoch))
+
+    def readings(self, epoch: int) -> Iterator[PendingBatch[DetectionBatch]]:
+        """The same, not read yet."""
         for places, generator in self.shuffled(epoch):
-            yield self._augmented(self.splits["train"].take(places.tolist()), generator)
+            reading = self.splits["train"].reading(places.tolist())
+            yield reading.then(partial(self._augmented, generator=generator))
 
     def _augmented(self, batch: DetectionBatch, generator: torch.Generator) -> DetectionBatch:
         if self.options.augment == "none":
@@ -174,7 +194,8 @@ class ObjectDetection(ShuffledTask):
         """
         part, classes = self.splits[split], len(self.data.classes)
         chunks = torch.arange(len(part)).split(self.recipe.eval_batch)
-        detections = [one for places in chunks for one in self.detect(part.take(places.tolist()).images)]
+        taken = self.loader.ahead(part.reading(places.tolist()) for places in chunks)
+        detections = [one for batch in taken for one in self.detect(batch.images)]
         whole, half = average_precision(part.split, detections, classes)
         trivial, _ = average_precision(part.split, [self._usual()] * len(part), classes)
         scores = {"average-precision": whole, "average-precision-50": half, "trivial.average-precision": trivial}

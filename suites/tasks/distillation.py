@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Probe, StepResult
+from harness.trial.loading import PendingBatch
 from harness.trial.options import option
 from harness.trial.seeds import seed_torch
 from methods.distillation import inputs
@@ -135,13 +137,18 @@ class Distillation(ImageTask):
             logits = logits / self.options.teacher_temperature
         return logits, feature, self.teacher.get_submodule(self.teacher_taps.head) if last else None
 
-    def batches(self, epoch: int) -> Iterator[StudentBatch]:
-        """Batches of a fresh permutation, with the numbers of their items."""
+    def readings(self, epoch: int) -> Iterator[PendingBatch[StudentBatch]]:
+        """Batches of a fresh permutation, with the numbers of their items, not read yet."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
-            images, labels = train.take_augmented(places, self.options.augment, generator)
-            images, labels = self._labelled(images, labels, generator)
-            yield StudentBatch(self.laid_out(images), labels, places, epoch)
+            made = partial(self._student_batch, places, epoch, generator)
+            yield train.reading(places, self.options.augment, generator).then(made)
+
+    def _student_batch(
+        self, places: Tensor, epoch: int, generator: torch.Generator, taken: tuple[Tensor, Tensor]
+    ) -> StudentBatch:
+        images, labels = self._labelled(*taken, generator)
+        return StudentBatch(self.laid_out(images), labels, places.to(self.device, non_blocking=True), epoch)
 
     def _labelled(self, images: Tensor, labels: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Mixed images and masses (B, C); indices (B,) where nothing is mixed or smoothed."""

@@ -16,11 +16,13 @@ from torch.nn import functional as F
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, Probe, StepResult
+from harness.trial.loading import FileRows, Loader, PendingBatch
 from harness.trial.options import option
 from suites.data.pairs import ImagePairs, MaskFiles, PairSplit
+from suites.data.types import ImageFiles
 from suites.models.inpainting import PLACES, Generator, InpaintingNetworks, initialise_as_released
 from suites.tasks.common import LatestProbe, ShuffledTask, changed, evaluating
-from suites.tasks.decoding import decode_mask, file_reader, image_reader
+from suites.tasks.decoding import centres, decode_mask, on_device
 from suites.tasks.inpainting_metrics import BINS, SCORES, fill_diffusion, fill_mean, item_scores, summarise
 
 PREDICTORS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"mean": fill_mean, "diffusion": fill_diffusion}
@@ -42,21 +44,47 @@ class InpaintingBatch:
 class PairBatches:
     """One split's images (0–1) and masks (1 = hole), from arrays on the device or decoded from files."""
 
-    def __init__(self, split: PairSplit, device: torch.device, threads: int = 1) -> None:
-        self.split, masks = split, split.masks
-        self.read_images = image_reader(split.images, device, threads)
-        if isinstance(masks, MaskFiles):
-            decode = partial(decode_mask, size=masks.files.size, white=masks.white)
-            self.read_masks = file_reader(masks.files.paths, decode, device, threads)
-        else:
-            self.read_masks = image_reader(masks, device)
+    def __init__(self, split: PairSplit, device: torch.device, loader: Loader | None = None) -> None:
+        self.split, images, masks = split, split.images, split.masks
+        self.image_files = images if isinstance(images, ImageFiles) else None
+        self.mask_files = masks if isinstance(masks, MaskFiles) else None
+        self.images = None if isinstance(images, ImageFiles) else on_device(images, device)
+        self.masks = None if isinstance(masks, MaskFiles) else on_device(masks, device)
+        self.device, self.loader = device, loader or Loader(device)
 
     def __len__(self) -> int:
         return len(self.split)
 
+    @property
+    def in_files(self) -> bool:
+        """Whether images or masks are read from files."""
+        return self.image_files is not None or self.mask_files is not None
+
     def take(self, places: Tensor, masks: Tensor) -> InpaintingBatch:
         """Images and holes by their numbers (B,)."""
-        return InpaintingBatch(self.read_images(places).float() / 255, self.read_masks(masks).float())
+        return self.loader.now(self.reading(places, masks))
+
+    def reading(self, places: Tensor, masks: Tensor) -> PendingBatch[InpaintingBatch]:
+        """The same, not read yet."""
+        rows = []
+        if self.image_files is not None:
+            rows.append(centres(self.image_files, places))
+        if self.mask_files is not None:
+            rows.append(_holes(self.mask_files, masks))
+        return PendingBatch(tuple(rows), partial(self._made, places, masks))
+
+    def _made(self, places: Tensor, masks: Tensor, *read: Tensor) -> InpaintingBatch:
+        left = iter(read)
+        images = next(left) if self.images is None else self.images[places.to(self.device)]
+        holes = next(left) if self.masks is None else self.masks[masks.to(self.device)]
+        return InpaintingBatch(images.float() / 255, holes.float())
+
+
+def _holes(masks: MaskFiles, numbers: Tensor) -> FileRows:
+    """Masks (B, 1, size, size) by their numbers (B,)."""
+    size, white = masks.files.size, masks.white
+    chosen = [masks.files.paths[number] for number in numbers.tolist()]
+    return FileRows(chosen, lambda row, file: decode_mask(file, size, white), (1, size, size))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,8 +136,9 @@ class Inpainting(ShuffledTask):
         """Load the images, build the networks; an adversarial loss without discriminator is refused (HarnessError)."""
         self.data = self.context.load_data()
         self.trains = self.options.predictor == "network"
-        parts, threads = self.data.splits.items(), self.recipe.threads
-        self.splits = {name: PairBatches(split, self.device, threads) for name, split in parts}
+        parts = self.data.splits.items()
+        self.splits = {name: PairBatches(split, self.device, self.loader) for name, split in parts}
+        self.in_files = self.splits["train"].in_files
         self.check_batch_size()
         model = self.context.build_model({"size": self.data.size}).to(self.device)
         if not isinstance(model, InpaintingNetworks):
@@ -133,14 +162,20 @@ class Inpainting(ShuffledTask):
 
     def batches(self, epoch: int) -> Iterator[InpaintingBatch]:
         """Batches of a fresh permutation, a mask drawn for each image."""
+        return self.loader.ahead(self.readings(epoch))
+
+    def readings(self, epoch: int) -> Iterator[PendingBatch[InpaintingBatch]]:
+        """The same, not read yet."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
-            masks = torch.randint(len(train.split.masks), (len(places),), generator=generator).to(self.device)
-            batch = train.take(places, masks)
-            if self.options.flip:
-                turned = (torch.rand(len(places), generator=generator) < 0.5).to(self.device).view(-1, 1, 1, 1)
-                batch = InpaintingBatch(*(torch.where(turned, x.flip(3), x) for x in (batch.images, batch.holes)))
-            yield batch
+            masks = torch.randint(len(train.split.masks), (len(places),), generator=generator)
+            yield train.reading(places, masks).then(partial(self._turned, generator=generator))
+
+    def _turned(self, batch: InpaintingBatch, generator: torch.Generator) -> InpaintingBatch:
+        if not self.options.flip:
+            return batch
+        turned = (torch.rand(len(batch.images), generator=generator) < 0.5).to(self.device).view(-1, 1, 1, 1)
+        return InpaintingBatch(*(torch.where(turned, x.flip(3), x) for x in (batch.images, batch.holes)))
 
     def _filled(self, batch: InpaintingBatch) -> Tensor:
         if self.options.fill == "mean":
@@ -184,9 +219,10 @@ class Inpainting(ShuffledTask):
     def evaluation_batches(self, split: str, size: int) -> Iterator[tuple[Tensor, InpaintingBatch]]:
         """Numbers (B,) and batches of a split in a fixed order of the seed, each image with its own mask."""
         part = self.splits[split]
-        order = torch.randperm(len(part), generator=self.streams.torch("order", "evaluation", split)).to(self.device)
-        for places in order.split(size):
-            yield places, part.take(places, places % len(part.split.masks))
+        order = torch.randperm(len(part), generator=self.streams.torch("order", "evaluation", split))
+        chunks = (order if part.in_files else order.to(self.device)).split(size)
+        taken = self.loader.ahead(part.reading(places, places % len(part.split.masks)) for places in chunks)
+        yield from zip(chunks, taken, strict=True)
 
     def composite(self, batch: InpaintingBatch) -> Tensor:
         """(B, 3, H, W): the holes filled by what the recipe names, the truth elsewhere."""

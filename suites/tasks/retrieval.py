@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from harness.errors import HarnessError
 from harness.registry.cards import TaskCard
 from harness.trial.contracts import Artifact, Evaluation, StepResult
+from harness.trial.loading import PendingBatch
 from harness.trial.options import option
 from harness.trial.seeds import seed_torch
 from suites.tasks.augment import AugmentOptions
@@ -86,7 +88,8 @@ class Retrieval(ImageTask):
         self.load_images()
         self._check_classes()
         classes, self.train_labels = self.splits["train"].labels.unique(return_inverse=True)
-        self.by_class = [(self.train_labels == number).nonzero()[:, 0] for number in range(len(classes))]
+        labels = self.train_labels.cpu()
+        self.by_class = [(labels == number).nonzero()[:, 0] for number in range(len(classes))]
         embedding = self.context.build_model({"channels": self.data.channels, "size": self.data.size})
         self.model = NetworkWithLoss(embedding, self._criterion(len(classes), embedding)).to(self.device)
         if self.options.bn == "frozen":
@@ -122,15 +125,17 @@ class Retrieval(ImageTask):
         proxies = list(self.model.loss.parameters())
         return [*groups, {"params": proxies, "lr_scale": self.options.proxy_lr_scale}] if proxies else groups
 
-    def batches(self, epoch: int) -> Iterator[ImageBatch]:
-        """Batches of a fresh permutation, or of whole classes drawn batch by batch."""
+    def readings(self, epoch: int) -> Iterator[PendingBatch[ImageBatch]]:
+        """Batches of a fresh permutation, or of whole classes drawn batch by batch, not read yet."""
         train, each = self.splits["train"], self.options.images_per_class
         for index, (places, generator) in enumerate(self.shuffled(epoch)):
             if each:
                 drawn = self.streams.torch("order", epoch, index)
-                places = self._balanced(self.recipe.batch_size // each, each, drawn).to(self.device)
-            images, _ = train.take_augmented(places, self.options.augment, generator)
-            yield ImageBatch(images, self.train_labels[places])
+                places = self._balanced(self.recipe.batch_size // each, each, drawn)
+            yield train.reading(places, self.options.augment, generator).then(partial(self._labelled, places))
+
+    def _labelled(self, places: Tensor, taken: tuple[Tensor, Tensor]) -> ImageBatch:
+        return ImageBatch(taken[0], self.train_labels[places.to(self.device, non_blocking=True)])
 
     def _balanced(self, classes: int, each: int, generator: torch.Generator) -> Tensor:
         chosen = torch.randperm(len(self.by_class), generator=generator)[:classes].tolist()
@@ -187,7 +192,7 @@ class Retrieval(ImageTask):
 def _some(places: Tensor, count: int, generator: torch.Generator) -> Tensor:
     """``count`` of the places, none twice unless there are too few."""
     order = torch.randperm(len(places), generator=generator)
-    return places[order.repeat(-(-count // len(places)))[:count].to(places.device)]
+    return places[order.repeat(-(-count // len(places)))[:count]]
 
 
 def neighbours(queries: Tensor, gallery: Tensor | None, most: int, batch: int) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from harness.registry.cards import DataCard, ModelCard, TaskCard
 from harness.registry.index import cards_in
 from harness.trial.contracts import DataRequest, ModelRequest, Task, TrialContext
+from harness.trial.loading import Loader
 from harness.trial.options import build, options_of
 from harness.trial.recipe import Recipe
 from harness.trial.seeds import Streams
@@ -82,8 +83,9 @@ class Cell:
             request = ModelRequest(build(model_info.options, self.model_keys), facts)
             return getattr(importlib.import_module(model_module), model_info.target)(request)
 
+        recipe = build(Recipe, {key: value for key, value in self.recipe.items() if key not in names})
         context = TrialContext(
-            recipe=build(Recipe, {key: value for key, value in self.recipe.items() if key not in names}),
+            recipe=recipe,
             options=build(info.options, own),
             load_data=lambda: data if data is not None else self.data_for(seed, root),
             build_model=build_model,
@@ -93,6 +95,7 @@ class Cell:
             scale=scale,
             folder=Path("/nowhere"),
             load_prerequisite=_no_prerequisite,
+            loader=Loader(torch.device("cpu"), recipe.readers),
         )
         return getattr(importlib.import_module(module), info.target)(context)
 

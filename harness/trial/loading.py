@@ -1,0 +1,203 @@
+"""Reads a trial's files ahead of its training: threads decode the next batches while the network computes.
+
+A task says of each batch what is to be read and what is made of it (``PendingBatch``); a ``Loader`` has the items read
+by its threads, a bounded number of batches ahead, and gives the batches in their order. All random numbers are drawn
+when a batch is listed and when it is made, both by the training's own thread and of the batch's own place in a stream:
+batches are the same to the last bit for any number of threads, and after a resumption.
+
+Threads and not processes: decoding and resizing hold no lock of Python's, nothing is started or copied between
+processes, and nothing is left behind where a trial's process is killed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import HarnessError
+
+AHEAD = 2
+"""Batches that are read ahead, or more where these are fewer than ``ROWS_A_WORKER`` items a thread."""
+ROWS_A_WORKER = 4
+CHUNK = 8
+"""Items that a thread takes at a time, at most."""
+
+Array = np.ndarray[Any, np.dtype[Any]]
+T = TypeVar("T", covariant=True)
+S = TypeVar("S")
+
+
+@dataclass(frozen=True, slots=True)
+class FileRows:
+    """One tensor of a batch that is read from files, a row a file.
+
+    Attributes:
+        files: of the rows, in order.
+        read: (number of the row, its file) to an array of ``shape``; a pure function, called by several threads.
+        shape: of a row.
+        dtype: of the tensor.
+    """
+
+    files: Sequence[Path]
+    read: Callable[[int, Path], Array]
+    shape: tuple[int, ...]
+    dtype: torch.dtype = torch.uint8
+
+
+@dataclass(frozen=True, slots=True)
+class PendingBatch(Generic[T]):
+    """A batch that is not read yet.
+
+    Attributes:
+        rows: what is read of files; nothing where the data lie in memory.
+        made: makes the batch of the tensors (files, *shape) that were read, on the trial's device.
+    """
+
+    rows: tuple[FileRows, ...]
+    made: Callable[..., T]
+
+    def then(self, change: Callable[[T], S]) -> PendingBatch[S]:
+        """The same files, and ``change`` of what is made of them."""
+        made = self.made
+        return PendingBatch(self.rows, lambda *tensors: change(made(*tensors)))
+
+
+def ready(batch: S) -> PendingBatch[S]:
+    """The reading of a batch that is there."""
+    return PendingBatch((), lambda: batch)
+
+
+@dataclass(slots=True)
+class _Started(Generic[T]):
+    """A reading whose rows are being read into ``tensors`` of the host's memory."""
+
+    reading: PendingBatch[T]
+    tensors: list[Tensor]
+    chunks: list[tuple[int, int, int]]  # which of the tensors, from row, to row
+    futures: list[Future[None]] = field(default_factory=list)
+
+    @property
+    def reads(self) -> bool:
+        return bool(self.chunks)
+
+    def cancel(self) -> None:
+        for future in self.futures:
+            future.cancel()
+
+
+class Loader:
+    """Reads batches for one trial.
+
+    Args:
+        device: where batches go; memory is pinned for a GPU, so that copies to it do not wait.
+        workers: threads that read; 0: the caller reads whatever it asks for, and nothing ahead.
+    """
+
+    def __init__(self, device: torch.device, workers: int = 0) -> None:
+        self.device, self.workers = device, workers
+        self._pinned = device.type == "cuda"
+        self._pool: ThreadPoolExecutor | None = None
+        self._closed = Event()
+
+    def now(self, reading: PendingBatch[S]) -> S:
+        """One batch, read at once by all threads."""
+        return self._finish(self._start(reading))
+
+    def ahead(self, readings: Iterable[PendingBatch[S]]) -> Iterator[S]:
+        """Batches in the order of their readings; the next ones are read while the caller works on one.
+
+        What is not read from files is made when it is asked for, and nothing is taken ahead.
+
+        Raises:
+            HarnessError: a file cannot be read; told with its path when its batch's turn comes.
+        """
+        coming, more = iter(readings), True
+        started: deque[_Started[S]] = deque()
+        try:
+            while True:
+                while more and (not started or len(started) <= self._depth(started[-1])):
+                    reading = next(coming, None)
+                    more = reading is not None
+                    if reading is not None:
+                        started.append(self._start(reading))
+                if not started:
+                    return
+                yield self._finish(started.popleft())
+        finally:
+            for one in started:
+                one.cancel()
+
+    def close(self) -> None:
+        """End the threads after the items that they hold; what was asked for and not read is dropped."""
+        self._closed.set()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool = None
+
+    def _depth(self, last: _Started[Any]) -> int:
+        """How many batches are read ahead of the one that is asked for."""
+        if not self.workers or not last.reads:
+            return 0
+        rows = sum(len(tensor) for tensor in last.tensors)
+        return max(AHEAD, math.ceil(ROWS_A_WORKER * self.workers / max(1, rows)))
+
+    def _start(self, reading: PendingBatch[S]) -> _Started[S]:
+        tensors = [
+            torch.empty((len(rows.files), *rows.shape), dtype=rows.dtype, pin_memory=self._pinned)
+            for rows in reading.rows
+        ]
+        count = sum(len(tensor) for tensor in tensors)
+        size = max(1, min(CHUNK, count // max(1, 2 * self.workers)))
+        chunks = [
+            (place, first, min(first + size, len(tensor)))
+            for place, tensor in enumerate(tensors)
+            for first in range(0, len(tensor), size)
+        ]
+        started = _Started(reading, tensors, chunks)
+        self._closed.clear()
+        if self.workers and chunks:
+            pool = self._threads()
+            started.futures = [pool.submit(self._read, started, *chunk) for chunk in chunks]
+        return started
+
+    def _threads(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self.workers, thread_name_prefix="loader")
+        return self._pool
+
+    def _read(self, started: _Started[Any], place: int, first: int, last: int) -> None:
+        rows, out = started.reading.rows[place], started.tensors[place].numpy()
+        for row in range(first, last):
+            if self._closed.is_set():
+                return
+            file = rows.files[row]
+            try:
+                out[row] = rows.read(row, file)
+            except (HarnessError, MemoryError):
+                raise
+            except Exception as error:
+                raise HarnessError(f"{file} cannot be read: {type(error).__name__}: {error}") from error
+
+    def _finish(self, started: _Started[S]) -> S:
+        if started.futures:
+            try:
+                for future in started.futures:  # in their order: of several files that fail the first one is told
+                    future.result()
+            except BaseException:
+                started.cancel()
+                raise
+        else:
+            for chunk in started.chunks:
+                self._read(started, *chunk)
+        tensors = (tensor.to(self.device, non_blocking=self._pinned) for tensor in started.tensors)
+        return started.reading.made(*tensors)
