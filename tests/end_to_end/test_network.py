@@ -182,12 +182,13 @@ def test_who_has_no_token_stays_outside(network: Network, token: str | None) -> 
 
 
 def test_what_listens_is_what_the_documents_say(network: Network) -> None:
-    """docs/security.md: the control store, the raylet and the workers, on all addresses; of a dashboard nothing."""
+    """docs/security.md: the control store and the raylet on all addresses, an agent on the node's own, no dashboard."""
     found = network.listening(HEAD)
     everywhere = {name for name, addresses in found.items() if addresses & {"*", "0.0.0.0", "::"}}
     assert {"gcs_server", "raylet"} <= everywhere, found
-    print(found)
-    assert "dashboard" not in found, found
+    assert found.pop("ray::RuntimeEnvAgent", None) == {network.addresses[HEAD]}
+    workers = {name for name in found if name.startswith("ray::")}
+    assert set(found) - workers == {"gcs_server", "raylet"}, found  # no dashboard
 
 
 def test_each_trial_sees_its_node_s_gpus(network: Network, tmp_path: Path) -> None:
