@@ -13,7 +13,8 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -40,7 +41,7 @@ running = [subprocess.Popen(words) for _ in range(tasks)]
 signal.signal(signal.SIGTERM, lambda *_: [one.terminate() for one in running])  # srun forwards most signals
 sys.exit(max(abs(one.wait()) for one in running))
 """
-SCONTROL = """
+SCONTROL = r"""
 import os, sys
 match sys.argv[1:]:
     case ["show", "hostnames", "node[1-2]"]:
@@ -79,6 +80,7 @@ class Slurm:
             "adamp --scale paper": f"{suite} --no-report --quiet",
             "--port 6379": f"--port {self.port} --num-cpus 1",
             "$head:6379": f"$head:{self.port}",
+            "$head/6379": f"$head/{self.port}",
             "ray start --address": "ray start --num-cpus 1 --address",
             "sleep 20 ": "sleep 2 ",
         }.items():
@@ -122,6 +124,12 @@ class Slurm:
                     killed += 1
         return killed
 
+    def wait(self, true: Callable[[], bool], seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not true():
+            assert time.monotonic() < end, f"it took too long; the job said:\n{self.log()}"
+            time.sleep(0.2)
+
     def log(self) -> str:
         return (self.folder / "job.log").read_text()
 
@@ -148,10 +156,10 @@ def test_a_job_is_preempted_asks_to_run_again_and_finishes(slurm: Slurm, tmp_pat
     database = tmp_path / "harness.duckdb"
     subprocess.run(["ray", "get-auth-token", "--generate"], env=slurm.environment, check=True, capture_output=True)
     job = slurm.sbatch()
-    until(lambda: done_in(database) >= 2 or job.poll() is not None, 120)
+    slurm.wait(lambda: done_in(database) >= 2 or job.poll() is not None, 120)
     assert job.poll() is None, slurm.log()
     job.send_signal(signal.SIGTERM)  # --signal=B:TERM@120: to the shell alone
-    until(lambda: job.poll() is not None, 60)
+    slurm.wait(lambda: job.poll() is not None, 60)
     assert slurm.requeued.exists(), slurm.log()
     slurm.clean()
     with open_reader(database) as reader:
@@ -160,7 +168,7 @@ def test_a_job_is_preempted_asks_to_run_again_and_finishes(slurm: Slurm, tmp_pat
     assert 2 <= len(first) < 10
 
     job = slurm.sbatch()
-    until(lambda: job.poll() is not None, 150)
+    slurm.wait(lambda: job.poll() is not None, 150)
     assert job.returncode == 0, slurm.log()
     assert slurm.requeued.read_text().count("\n") == 1
     with open_reader(database) as reader:
