@@ -12,6 +12,7 @@ import io
 import json
 import math
 import sqlite3
+import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -123,14 +124,24 @@ def _text(path: Path) -> tuple[str, str]:
     """A text file's content and checksum; gzip is undone."""
     content = path.read_bytes()
     try:
-        plain = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
+        plain = _unpacked(path, content) if path.suffix.lower() == ".gz" else content
         text = plain.decode("utf-8-sig")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise HarnessError(f"{path}: not a gzip file: {error}") from None
     except UnicodeDecodeError as error:
         line = plain[: error.start].count(b"\n") + 1
         raise HarnessError(f"{path}:{line}: not UTF-8 text ({error.reason}); save the table as UTF-8") from None
     return text, _checksum(content)
+
+
+def _unpacked(path: Path, content: bytes) -> bytes:
+    """What a gzip file holds; one that unpacks to what no table would is refused before it fills the memory."""
+    room = (64 << 20) + 100 * len(content)
+    with gzip.open(io.BytesIO(content)) as file:
+        plain = file.read(room + 1)
+    if len(plain) > room:
+        raise HarnessError(f"{path} unpacks to more than 100 times its {len(content)} bytes; unpack it yourself")
+    return plain
 
 
 def _read_csv(path: Path) -> ResultTable:

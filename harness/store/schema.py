@@ -115,7 +115,8 @@ def is_damage(error: Exception) -> bool:
 
     kinds = (duckdb.IOException, duckdb.FatalException, duckdb.SerializationException, duckdb.InternalException)
     # A wrong checksum comes as the bare class; what a statement does wrong has a kind of its own.
-    return (type(error) is duckdb.Error or isinstance(error, kinds)) and re.search(r"corrupt|checksum|deserializ", str(error), re.IGNORECASE) is not None
+    met = type(error) is duckdb.Error or isinstance(error, kinds)
+    return met and re.search(r"corrupt|checksum|deserializ", str(error), re.IGNORECASE) is not None
 
 
 @contextlib.contextmanager
