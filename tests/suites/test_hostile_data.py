@@ -167,7 +167,7 @@ IDX: dict[str, tuple[bytes, str]] = {
     "no pictures": (head(0, 8, 8), "there is nothing in it"),
     "more than there can be": (
         head(2**31, 2**31 - 1, 2**31 - 1) + b"x",
-        "which is 9903520300447984150353281024 bytes, and",
+        "which is 9903520305059670164485701632 bytes, and",
     ),
     "zeros without end": (ZEROS, "unpacks to more than 100 times"),
     "short": (head(20, 8, 8) + bytes(99), "1280 bytes, and holds 99"),
