@@ -72,20 +72,37 @@ def _task(job: Job, heartbeats: Any, home: str) -> Outcome:
 
 
 def _must_answer(address: str) -> None:
-    """Refuse an address at which nobody listens: Ray itself would wait for a minute and more.
+    """Refuse an address at which nobody listens, or something else: Ray itself would wait for minutes.
 
     Raises:
-        HarnessError: it is no HOST:PORT, or nothing answers within five seconds.
+        HarnessError: it is no HOST:PORT, or no gRPC server answers within five seconds.
     """
     host, colon, port = address.rpartition(":")
     if not (colon and host and port.isascii() and port.isdigit()):
         raise HarnessError(f"--address {address}: 'auto' or HOST:PORT is expected, as in head:6379")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=5) as connection:
+            heard = _greeting(connection)
     except (OSError, OverflowError, UnicodeError) as error:
         raise HarnessError(
             f"--address {address}: nothing answers there ({error}); 'ray start --head' starts one"
         ) from error
+    if os.environ.get("RAY_USE_TLS", "0") == "0" and heard[3:4] != _SETTINGS[3:4]:
+        raise HarnessError(f"--address {address}: what listens there is not Ray's control store (its port is 6379)")
+
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+
+
+def _greeting(connection: socket.socket) -> bytes:
+    """The first bytes of the answer to the preface of HTTP/2 (RFC 9113, 3.4): of a gRPC server a frame of settings."""
+    connection.settimeout(5)
+    try:
+        connection.sendall(_PREFACE + _SETTINGS)
+        return connection.recv(len(_SETTINGS))
+    except TimeoutError:
+        return b""
 
 
 class RayExecutor:
