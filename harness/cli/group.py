@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from harness.cli.streams import visible_streams
+from harness.cli.streams import visible, visible_streams
 from harness.errors import HarnessError, choices
 
 # Command → its one-line help: a listing needs no import of the commands. A test compares it with their own.
@@ -113,7 +113,7 @@ def _run(arguments: Sequence[str]) -> int:
     except HarnessError as error:
         if debug:
             raise
-        click.echo(f"error: {error}", err=True)
+        click.echo(f"error: {visible(str(error))}", err=True)  # click leaves out what looks like colours
         return error.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader of our output went away

@@ -31,9 +31,15 @@ def export(database: Path, form: str, folder: Path, wanted: ResultFilter | None 
     ``tensorboard`` and ``wandb-csv``: the current trials as these tools read them.
 
     Raises:
-        HarnessError: the filter names what is not stored, or leaves nothing.
+        HarnessError: the filter names what is not stored, or leaves nothing; the folder cannot be written.
     """
-    asked = wanted or ResultFilter()
+    try:
+        return _export(database, form, folder, wanted or ResultFilter())
+    except OSError as error:
+        raise HarnessError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
+
+
+def _export(database: Path, form: str, folder: Path, asked: ResultFilter) -> list[Path]:
     with open_reader(database, consistent=True) as reader:
         if form in WRITERS:
             texts = _paper(reader, form, asked)

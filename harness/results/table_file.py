@@ -11,7 +11,10 @@ import hashlib
 import io
 import json
 import math
+import re
 import sqlite3
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -21,13 +24,15 @@ from typing import Any
 from harness.errors import HarnessError, choices
 
 MOST_ROWS = 2_000_000
+MOST_COLUMNS = 10_000
 FORMS = {
     ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
     ".parquet": "parquet", ".pq": "parquet", ".duckdb": "duckdb", ".ddb": "duckdb", ".sqlite": "sqlite",
     ".sqlite3": "sqlite", ".db": "sqlite",
 }  # fmt: skip
 """How a file is read, by the end of its name."""
-CLOSED = {"enable_external_access": "false", "autoload_known_extensions": "false"}
+ALONE = {"autoload_known_extensions": "false", "autoinstall_known_extensions": "false", "memory_limit": "2GB"}
+CLOSED = {"enable_external_access": "false", **ALONE}
 """A view of somebody's database reads no other file."""
 
 
@@ -123,14 +128,24 @@ def _text(path: Path) -> tuple[str, str]:
     """A text file's content and checksum; gzip is undone."""
     content = path.read_bytes()
     try:
-        plain = gzip.decompress(content) if path.suffix.lower() == ".gz" else content
+        plain = _unpacked(path, content) if path.suffix.lower() == ".gz" else content
         text = plain.decode("utf-8-sig")
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise HarnessError(f"{path}: not a gzip file: {error}") from None
     except UnicodeDecodeError as error:
         line = plain[: error.start].count(b"\n") + 1
         raise HarnessError(f"{path}:{line}: not UTF-8 text ({error.reason}); save the table as UTF-8") from None
     return text, _checksum(content)
+
+
+def _unpacked(path: Path, content: bytes) -> bytes:
+    """What a gzip file holds; one that unpacks to what no table would is refused before it fills the memory."""
+    room = (64 << 20) + 100 * len(content)
+    with gzip.open(io.BytesIO(content)) as file:
+        plain = file.read(room + 1)
+    if len(plain) > room:
+        raise HarnessError(f"{path} unpacks to more than 100 times its {len(content)} bytes; unpack it yourself")
+    return plain
 
 
 def _read_csv(path: Path) -> ResultTable:
@@ -163,7 +178,9 @@ def _read_csv(path: Path) -> ResultTable:
 
 
 def _columns(place: str, names: Sequence[str]) -> tuple[str, ...]:
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    if len(names) > MOST_COLUMNS:
+        raise HarnessError(f"{place}: {len(names):,} columns; a table has at most {MOST_COLUMNS:,}")
+    twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise HarnessError(f"{place}: the column '{twice[0]}' stands there twice")
     return tuple(names)
@@ -197,8 +214,13 @@ def _read_json(path: Path) -> ResultTable:
 
 
 def _of_records(name: str, records: Sequence[Mapping[str, Any]], lines: Sequence[int]) -> ResultTable:
-    flat = [_flat(record) for record in records]
+    try:
+        flat = [_flat(record) for record in records]
+    except RecursionError:
+        raise HarnessError(f"{name}: objects within objects, too deep for a table") from None
     columns = tuple(dict.fromkeys(key for record in flat for key in record))
+    if len(columns) > MOST_COLUMNS:
+        raise HarnessError(f"{name}: {len(columns):,} columns; a table has at most {MOST_COLUMNS:,}")
     return ResultTable(name, columns, [[record.get(key) for key in columns] for record in flat], lines)
 
 
@@ -216,9 +238,9 @@ def _flat(record: Mapping[Any, Any], before: str = "") -> dict[str, Any]:
 def _read_parquet(path: Path) -> ResultTable:
     import duckdb
 
-    with closing(duckdb.connect()) as connection:
+    with closing(duckdb.connect(config=ALONE)) as connection:
         try:
-            answer = connection.execute("SELECT * FROM read_parquet(?)", [str(path)])
+            answer = connection.execute(f"SELECT * FROM read_parquet(?) LIMIT {MOST_ROWS + 1}", [_literal(path)])
             columns = tuple(str(column[0]) for column in answer.description or ())
             rows = answer.fetchall()
         except duckdb.Error as error:
@@ -264,6 +286,11 @@ def _chosen(path: Path, table: str | None, names: Sequence[str]) -> str:
     if table not in names:
         raise HarnessError(f"{path} has no table '{table}'; {choices(list(names), table)}")
     return table
+
+
+def _literal(path: Path) -> str:
+    """A path in which no sign stands for other files."""
+    return re.sub(r"([*?\[\]])", r"[\1]", str(path))
 
 
 def _quoted(name: str) -> str:

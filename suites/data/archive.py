@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -80,18 +80,24 @@ class _Folder:
         return (self.root / name).read_bytes()
 
 
+def _tidy(name: str) -> str:
+    """An entry's name as a path of it reads: ``./train//a.png`` is ``train/a.png``."""
+    return str(PurePosixPath(name))
+
+
 class _Zip:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self.archive = archive
+        self.members = {_tidy(info.filename): info for info in archive.infolist() if not info.is_dir()}
 
     def names(self) -> list[str]:
-        return [info.filename for info in self.archive.infolist() if not info.is_dir()]
+        return list(self.members)
 
     def read(self, name: str) -> bytes:
-        info = self.archive.getinfo(name)
+        info = self.members[name]
         if info.file_size > _ROOM + _RATIO * info.compress_size:
             raise _too_large(name, info.compress_size)
-        return self.archive.read(name)
+        return self.archive.read(info)
 
 
 class _Tar:
@@ -101,7 +107,7 @@ class _Tar:
         total = 0
         for member in archive:
             if member.isfile():
-                self.members[member.name] = member
+                self.members[_tidy(member.name)] = member
                 total += member.size
                 if total > _ROOM + _RATIO * packed:
                     raise _too_large(str(archive.name), packed)

@@ -229,7 +229,7 @@ def tables(draws: doors.Draws, box: Box, bases: Path) -> None:
     shutil.copy(bases / "store" / "tiny.yaml", work)
     if draws.random() < 0.6:
         name = doors.table(draws, work).name
-        judge = ["judge", name, "--method", "better", "--against", "base", "--metric", "score"]
+        judge = ["judge", name, "--method", "better", "--against", "base", "--metric", "score", "--better", "higher"]
         box.send(
             "tables", "command", [*judge, *draws.choice(([], ["--by", "bench"], ["--where", "bench=known"]))], name
         )

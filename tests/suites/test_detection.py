@@ -309,6 +309,22 @@ def test_coco_boxes_are_scaled_to_the_square(tmp_path: Path) -> None:
         sources.load_coco(_request(sources.load_coco, tmp_path))
 
 
+@pytest.mark.parametrize("name", CELLS)
+def test_a_single_test_image_is_scored(name: str, tmp_path: Path) -> None:
+    """Detection failed where the test set is one picture."""
+    data = _coco(tmp_path)
+    file = tmp_path / "own" / "annotations" / "instances_val.json"
+    file.write_text(json.dumps({**data, "images": data["images"][:1]}))
+    found = sources.load_coco(_request(sources.load_coco, tmp_path))
+    assert len(found.splits["test"]) == 1
+    task = replace(CELLS[name], recipe={**CENTER.recipe, "batch_size": 1}).build(0, data=found)
+    task.build()
+    for _ in range(2):
+        scores = task.evaluate("test").metrics
+        assert scores
+        assert all(0 <= value <= 100 for value in scores.values())
+
+
 def test_coco2017_reads_images_from_their_files(tmp_path: Path) -> None:
     data = _coco(tmp_path)
     root = tmp_path / "coco2017"

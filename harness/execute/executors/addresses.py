@@ -16,8 +16,8 @@ def check_address(address: str) -> None:
     """Refuse an address that is no cluster's, or one at which Ray would have to travel over an open network.
 
     Raises:
-        HarnessError: a Ray client address; no HOST:PORT; a public address without TLS; nothing answers within five
-            seconds (Ray itself would wait for a minute and more).
+        HarnessError: a Ray client address; no HOST:PORT; a public address without TLS; no gRPC server answers within
+            five seconds (Ray itself would wait for minutes).
     """
     if address.startswith("ray://"):
         raise HarnessError(
@@ -36,11 +36,28 @@ def check_address(address: str) -> None:
             f"the way; join it over a private network, or set up Ray's TLS on every node (RAY_USE_TLS=1)"
         )
     try:
-        socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS).close()
+        with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as connection:
+            heard = _greeting(connection)
     except (OSError, OverflowError, UnicodeError) as error:
         raise HarnessError(
             f"--address {address}: nothing answers there ({error}); 'ray start --head' starts one"
         ) from error
+    if os.environ.get("RAY_USE_TLS", "0") == "0" and heard[3:4] != _SETTINGS[3:4]:
+        raise HarnessError(f"--address {address}: what listens there is not Ray's control store (its port is 6379)")
+
+
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+_SETTINGS = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+
+
+def _greeting(connection: socket.socket) -> bytes:
+    """The first bytes of the answer to the preface of HTTP/2 (RFC 9113, 3.4): of a gRPC server a frame of settings."""
+    connection.settimeout(PATIENCE_SECONDS)
+    try:
+        connection.sendall(_PREFACE + _SETTINGS)
+        return connection.recv(len(_SETTINGS))
+    except TimeoutError:
+        return b""
 
 
 def _public(host: str) -> str:

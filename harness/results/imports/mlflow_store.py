@@ -16,7 +16,7 @@ from typing import Any
 
 from harness.data.checksums import checksum
 from harness.errors import HarnessError
-from harness.results.imports.folders import plain_yaml, sha256_of_files
+from harness.results.imports.folders import plain_yaml, sha256_of_files, text_of
 from harness.results.imports.foreign import ForeignRun, ForeignSource, by_step
 
 TABLES = {"experiments", "runs", "params", "tags", "metrics"}
@@ -75,8 +75,8 @@ def _folder_run(store: Path, folder: Path, info: Mapping[str, Any], files: list[
     for file in files[1:]:
         part, *inner = file.relative_to(folder).parts  # a name with slashes is a folder
         named[part]["/".join(inner)] = file
-    params = {name: file.read_text(encoding="utf-8").strip() for name, file in named["params"].items()}
-    tags = {name: file.read_text(encoding="utf-8").strip() for name, file in named["tags"].items()}
+    params = {name: text_of(file).strip() for name, file in named["params"].items()}
+    tags = {name: text_of(file).strip() for name, file in named["tags"].items()}
     above = folder.parent / "meta.yaml"
     experiment = str(plain_yaml(above).get("name", folder.parent.name)) if above.is_file() else folder.parent.name
     state = info.get("status")
@@ -90,7 +90,7 @@ def _folder_run(store: Path, folder: Path, info: Mapping[str, Any], files: list[
 def _lines(file: Path) -> dict[int, float]:
     """Value by step of a metric's file; MLflow takes the last step as the metric's value."""
     points: dict[int, float] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(text_of(file).splitlines(), 1):
         words = line.split()
         if not words:
             continue

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.results.imports.folders import plain_yaml, sha256_of_files
+from harness.results.imports.folders import plain_yaml, sha256_of_files, text_of
 from harness.results.imports.foreign import ForeignRun, ForeignSource, Point, by_step, flat, number_of
 from harness.results.imports.wandb_log import WandbLog, read_log
 
@@ -94,7 +94,7 @@ def _log(folder: Path, logs: list[Path]) -> tuple[WandbLog, list[str]]:
 
 def _summary(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = json.loads(text_of(file))
     except (ValueError, RecursionError) as error:
         raise HarnessError(f"{file}: not JSON: {error}") from None
     if not isinstance(found, Mapping):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -322,3 +324,34 @@ def test_a_model_that_mlflow_logged_is_no_run(tmp_path: Path) -> None:
 
 def test_file_names_that_mean_something_in_an_address(tmp_path: Path) -> None:
     assert len(read_source(made.write_mlflow_database(tmp_path / "50% of?runs#1.db", seeds=1)).runs) == 2
+
+
+ODD_FILES: dict[str, tuple[str, Callable[[Path], object], str]] = {
+    "a parameter that is no text": ("params", lambda file: file.write_bytes(b"0.1\xff"), "not UTF-8"),
+    "a pipe as a run's record": ("meta.yaml", os.mkfifo, "a file is expected"),
+    "a device as a run's record": ("meta.yaml", lambda file: file.symlink_to("/dev/zero"), "a file is expected"),
+    "a record too large": ("meta.yaml", lambda file: file.write_text("a: b\n" * 600_000), "bytes of YAML"),
+    "a record too deep": ("meta.yaml", lambda file: file.write_text("[" * 3000), "not YAML"),
+}
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize("odd", ODD_FILES)
+def test_what_others_left_in_a_store_is_named(odd: str, tmp_path: Path) -> None:
+    """A pipe hung, and a text of another encoding was an internal error."""
+    where, make, told = ODD_FILES[odd]
+    store = made.write_mlruns(tmp_path / "mlruns")
+    run = next(path.parent for path in sorted(store.rglob("meta.yaml")) if (path.parent / "params").is_dir())
+    file = run / where if where == "meta.yaml" else next(path for path in (run / where).rglob("*") if path.is_file())
+    file.unlink()
+    make(file)
+    with pytest.raises(HarnessError, match=told) as caught:
+        read_source(store)
+    assert file.name in str(caught.value)
+
+
+def test_names_of_files_need_not_be_utf8(tmp_path: Path) -> None:
+    store = made.write_mlruns(tmp_path / "mlruns")
+    run = next(path.parent for path in sorted(store.rglob("meta.yaml")) if (path.parent / "params").is_dir())
+    Path(os.fsdecode(os.fsencode(run / "params") + b"/\xff\xfe")).write_text("1")
+    assert len(read_source(store).sha256) == 64

@@ -226,6 +226,7 @@ def test_every_doubt_has_one_message(doubt: str) -> None:
     assert "\n" not in str(raised.value)
 
 
+GZIPPED = gzip.compress(b"seed,adam,adamp\n" + b"0,1,2\n" * 300, mtime=0)
 FILES: dict[str, tuple[str, bytes, str]] = {
     "no such kind": ("a.xlsx", b"x", "says no kind of table"),
     "an empty file": ("a.csv", b"", "the file is empty"),
@@ -238,6 +239,14 @@ FILES: dict[str, tuple[str, bytes, str]] = {
     "no Parquet": ("a.parquet", b"PAR1", "not a Parquet file"),
     "no database": ("a.duckdb", b"nothing", "cannot be read as a DuckDB file"),
     "no gzip": ("a.csv.gz", b"seed", "not a gzip file"),
+    "a damaged gzip": ("a.csv.gz", GZIPPED[:-20] + b"\xff" * 12 + GZIPPED[-8:], "not a gzip file"),
+    "a gzip bomb": ("a.csv.gz", gzip.compress(b"0" * (90 << 20)), "unpacks to more than 100 times"),
+    "too many columns": ("a.csv", (",".join(map(str, range(10_001))) + "\n").encode(), r"a\.csv:1: 10,001 columns"),
+    "too many names": (
+        "a.jsonl",
+        "".join(f'{{"c{number}": 1}}\n' for number in range(10_001)).encode(),
+        "10,001 columns; a table has at most 10,000",
+    ),
 }
 
 

@@ -1,0 +1,93 @@
+"""Content identifies data: what is cached of a file holds only while nothing about it has changed."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.data import checksums
+from harness.data.cache import DiskCache
+from harness.errors import HarnessError
+from suites.data.cache import checksum as decoded_from
+
+
+@pytest.fixture(autouse=True)
+def _fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HARNESS_CACHE", str(tmp_path / "cache"))
+    again(monkeypatch)
+
+
+def again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a new process has it."""
+    monkeypatch.setattr(checksums, "_KNOWN", DiskCache("checksums"))
+    checksums.identity_of_path.cache_clear()
+
+
+def old(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the file have settled long ago: its inode's time cannot be set, so the limit is."""
+    os.utime(path, ns=(10**18, 10**18))
+    monkeypatch.setattr(checksums, "_SETTLED", -(10**12))
+
+
+def test_a_file_that_changed_at_equal_size_and_time_is_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It kept its identity, and trials of other data counted as these."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    file = folder / "x.csv"
+    file.write_text("a,1\n")
+    old(file, monkeypatch)
+    before, read = checksums.identity_of_path(folder), decoded_from(folder)
+    again(monkeypatch)
+    assert checksums.identity_of_path(folder) == before
+    state = file.stat()
+    time.sleep(0.05)  # coarser than the clock of a file system
+    file.write_text("a,2\n")
+    os.utime(file, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (state.st_size, state.st_mtime_ns)
+    again(monkeypatch)
+    assert checksums.identity_of_path(folder) != before
+    assert decoded_from(folder) != read
+    again(monkeypatch)
+    other = tmp_path / "other"
+    other.write_text("a,3\n")
+    os.utime(other, ns=(state.st_atime_ns, state.st_mtime_ns))
+    found = checksums.identity_of_path(folder)
+    other.replace(file)  # renamed over it: another inode
+    again(monkeypatch)
+    assert checksums.identity_of_path(folder) != found
+
+
+def test_a_settled_file_is_read_once_and_a_fresh_one_each_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "x"
+    file.write_text("1")
+    read: list[Path] = []
+    whole = checksums.checksum
+    monkeypatch.setattr(checksums, "checksum", lambda path: read.append(path) or whole(path))
+    for _ in range(2):
+        again(monkeypatch)
+        checksums.identity_of_path(file)
+    assert len(read) == 2  # it could change again at the same moment
+    old(file, monkeypatch)
+    for _ in range(3):
+        again(monkeypatch)
+        checksums.identity_of_path(file)
+    assert len(read) == 3
+
+
+def test_names_need_not_be_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.png")).write_bytes(b"x")
+    found = checksums.identity_of_path(folder)
+    again(monkeypatch)
+    assert checksums.identity_of_path(folder) == found
+
+
+@pytest.mark.parametrize("path", ["n" * 300, "/dev/zero", "/proc/self", "/"])
+def test_what_is_no_data_is_refused_with_its_name(path: str, tmp_path: Path) -> None:
+    with pytest.raises(HarnessError) as caught:
+        checksums.identity_of_path(tmp_path / path)
+    assert path[:200] in str(caught.value)
