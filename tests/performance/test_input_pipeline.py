@@ -112,7 +112,7 @@ def measured(files: list[Path], cores: int) -> dict[str, float]:
     if cores == 1:
         ways["DataLoader, no process"] = lambda: rate_of_torch(files, 0)
     rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(5):
+    for _ in range(3):
         for name, way in ways.items():
             rates[name].append(way())
     return {name: statistics.median(found) for name, found in rates.items()}
