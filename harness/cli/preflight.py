@@ -41,8 +41,9 @@ def preflight_command(suites: tuple[str, ...], chosen: Chosen, form: str, device
     """Build every cell for real, take its training step on tiny data and score it; nothing is stored.
 
     The networks have their published sizes and the data its published format, two items of it. Hours are those of the
-    steps' matrix products and convolutions at the stated share of the device's peak. Published weights that are not
-    here are reported as missing; random ones stand in for their shapes.
+    steps' matrix products and convolutions at the stated share of the device's peak. The column loader tells how many
+    times faster a device could be before it waits for files, read by threads of this machine. Published weights that
+    are not here are reported as missing; random ones stand in for their shapes.
     """
     from harness.errors import HarnessError
     from harness.plan.planning import make_plan

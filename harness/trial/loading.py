@@ -46,12 +46,18 @@ class FileRows:
         read: (number of the row, its file) to an array of ``shape``; a pure function, called by several threads.
         shape: of a row.
         dtype: of the tensor.
+        put: writes what was read (second) into its row of the tensor (first).
     """
 
     files: Sequence[Path]
     read: Callable[[int, Path], Array]
     shape: tuple[int, ...]
     dtype: torch.dtype = torch.uint8
+    put: Callable[[Array, Array], None] = np.copyto
+
+    def fill(self, row: int, out: Array) -> None:
+        """Read a row into ``out``, an array of its shape and type."""
+        self.put(out, self.read(row, self.files[row]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,13 +186,12 @@ class Loader:
         for row in range(first, last):
             if self._closed.is_set():
                 return
-            file = rows.files[row]
             try:
-                out[row] = rows.read(row, file)
+                rows.fill(row, out[row])
             except (HarnessError, MemoryError):
                 raise
             except Exception as error:
-                raise HarnessError(f"{file} cannot be read: {type(error).__name__}: {error}") from error
+                raise HarnessError(f"{rows.files[row]} cannot be read: {type(error).__name__}: {error}") from error
 
     def _finish(self, started: _Started[S]) -> S:
         if started.futures:

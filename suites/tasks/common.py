@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -169,6 +168,7 @@ class ImageBatches:
         self.labels = torch.tensor(split.labels, device=device)
         self.scale = full_scale(split.images)
         self.mean, self.std = (x.to(device).view(1, -1, 1, 1) for x in (mean, std))
+        self._line = 1 / (self.scale * self.std), -self.mean / self.std  # of a pixel: times, plus
         self.device, self.loader = device, loader or Loader(device)
 
     def __len__(self) -> int:
@@ -199,22 +199,19 @@ class ImageBatches:
 
     def _rows(self, rows: FileRows, turned: Sequence[bool] | None = None) -> FileRows:
         """The images of ``rows``, mirrored where ``turned``; where a CPU trains, whoever reads them normalises too."""
-        read, on_cpu = rows.read, self.device.type == "cpu"
-        scale, mean, std = np.float32(self.scale), *(x[0].cpu().numpy() for x in (self.mean, self.std))
+        read = rows.read
+        if turned is not None:
+            shares = turned
+            rows = replace(rows, read=lambda row, file: read(row, file)[..., :: -1 if shares[row] else 1])
+        if self.device.type != "cpu":
+            return rows
+        gain, shift = (x[0].numpy() for x in self._line)
 
-        def finished(row: int, file: Path) -> Array:
-            image = read(row, file)
-            if turned is not None and turned[row]:
-                image = image[..., ::-1]
-            if not on_cpu:
-                return image
-            values = image.astype(np.float32)
-            values /= scale
-            values -= mean
-            values /= std
-            return values
+        def put(out: Array, image: Array) -> None:
+            np.multiply(image, gain, out=out)
+            np.add(out, shift, out=out)
 
-        return replace(rows, read=finished, dtype=torch.float32 if on_cpu else rows.dtype)
+        return replace(rows, dtype=torch.float32, put=put)
 
     def _made(
         self, places: Tensor, kind: str, generator: torch.Generator | None, read: Tensor | None = None
@@ -223,15 +220,16 @@ class ImageBatches:
         if read is None:
             assert self.images is not None
             read = self.images[places]
-        # What was read from files as floats is normalised already.
-        images = read if self.files is not None and read.is_floating_point() else self._normalised(read)
+        if self.files is None:
+            images = (read.float() / self.scale).sub_(self.mean).div_(self.std)
+        elif read.is_floating_point():  # normalised already
+            images = read
+        else:
+            images = read.float().mul_(self._line[0]).add_(self._line[1])
         if kind != "none":
             assert generator is not None
             images = augment(images, kind, generator)
         return images, self.labels[places]
-
-    def _normalised(self, images: Tensor) -> Tensor:
-        return (images.float() / self.scale).sub_(self.mean).div_(self.std)
 
 
 def channel_statistics(data: Images) -> tuple[Tensor, Tensor]:

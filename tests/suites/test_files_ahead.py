@@ -17,6 +17,7 @@ from PIL import Image
 
 from harness import registry
 from harness.errors import HarnessError
+from harness.execute.worker import Job
 from harness.plan.planning import Selection, make_plan
 from harness.preflight.measure import Copies
 from harness.preflight.work import work_of
@@ -207,6 +208,9 @@ def test_threads_that_read_are_no_part_of_the_identity() -> None:
     few, many, computing = planned(loader_workers=0), planned(loader_workers=7), planned(threads=2)
     assert few.trial_id == many.trial_id != computing.trial_id
     assert many.spec.recipe["loader_workers"] == 7
+    # A trial takes the CPUs of those that compute or of those that read.
+    cpus = [Job("", "", one.spec, Path()).threads for one in (few, many, computing)]
+    assert cpus == [1, 7, 2]
 
 
 def photographs() -> Iterator[tuple[str, bytes, bool]]:
