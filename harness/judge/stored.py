@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.judge.ablation import AblationRow, ablations
 from harness.judge.judging import claim_rows, record_judgement
-from harness.judge.protocols import judge_protocols
+from harness.judge.remembered import judge_once
 from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.imported import ENVIRONMENT, FINGERPRINT
@@ -22,7 +22,7 @@ from harness.suite.yamlfile import parse
 
 
 def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
-    """Upsert the suite's claims, judge them from the trials of its plan, store and return the verdicts.
+    """Upsert the suite's claims, judge them from the trials of its plan, store what is new, return the verdicts.
 
     A missing database is made: a suite's claims can be looked at before anything has run.
     """
@@ -34,9 +34,10 @@ def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan,
             plan = stored_plan(suite, selection, reader)
             # Checks of identities need torch; a run computes them, and what is stored of this code is used here.
             sequential = selection.cap is not None
-            judgement = judge_protocols(suite, plan, reader, selection, sequential=sequential, compute_checks=False)
-        record_judgement(owner.record, suite.name, plan.scale, judgement)
-    return plan, judgement.verdicts
+            verdicts, new = judge_once(suite, plan, reader, selection, sequential=sequential, compute_checks=False)
+        if new is not None:
+            record_judgement(owner.record, suite.name, plan.scale, new)
+    return plan, verdicts
 
 
 def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection:

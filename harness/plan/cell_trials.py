@@ -74,13 +74,18 @@ class CellTrials:
                          self._reference)  # fmt: skip
 
     @cached_property
-    def _texts(self) -> dict[str, str]:
-        """The canonical text of every part of the identity that the seeds share."""
+    def _text(self) -> tuple[str, str, str]:
+        """The canonical text of the identity, around what differs between seeds: its starts, then its seed."""
         content_of = identity_of(self._cell.recipe)
         if self._cell.program:
             content_of = without_places(content_of)
         plain = {**self._spec.to_json(), "recipe": content_of}
-        return {name: canonical(value) for name, value in plain.items() if name not in OWN}
+        # As ``sha256_of`` of the whole has it: sorted by name, without spaces.
+        parts = {name: f"{json.dumps(name)}:{'' if name in OWN else canonical(plain[name])}" for name in sorted(plain)}
+        starts, seed = (list(parts).index(name) for name in OWN)
+        texts = list(parts.values())
+        first, second, third = texts[: starts + 1], texts[starts + 1 : seed + 1], texts[seed + 1 :]
+        return "{" + ",".join(first), ",".join(("", *second)), ",".join(("", *third)) + "}"
 
     @cached_property
     def _codes(self) -> dict[tuple[str, ...], str]:
@@ -113,11 +118,9 @@ class CellTrials:
     def trial(self, seed: int, needs: Mapping[str, Start]) -> Trial:
         """The trial of a seed."""
         spec = replace(self._spec, seed=seed, prerequisites=needs)
-        own = {"prerequisites": canonical({name: start.to_json() for name, start in needs.items()}), "seed": str(seed)}
-        # As ``sha256_of`` of the whole would have it: sorted by name, without spaces.
-        parts = sorted((self._texts | own).items())
-        text = ",".join(f"{json.dumps(name)}:{part}" for name, part in parts)
-        spec_id = hashlib.sha256(f"{{{text}}}".encode()).hexdigest()
+        starts = canonical({name: start.to_json() for name, start in needs.items()}) if needs else "{}"
+        before, between, after = self._text
+        spec_id = hashlib.sha256(f"{before}{starts}{between}{seed}{after}".encode()).hexdigest()
         code = self._code(spec)
         trial_id = hashlib.sha256(f"{spec_id}/{code}".encode()).hexdigest()  # content and code together
         base = self._base
