@@ -80,7 +80,7 @@ def judged_from(
 ) -> str:
     """A digest of everything that decides a judgement; ``checks``: those of identities are computed where they lack."""
     digest = hashlib.sha256(code_digest().encode())
-    for text in _suite_texts(suite, plan):
+    for text in suite_texts(suite, plan):
         digest.update(f"{text}\n".encode())
     asked = [plan.scale, sequential, checks, sorted(selection.overrides.items())]
     digest.update(json.dumps(asked, default=str).encode())
@@ -94,7 +94,7 @@ def judged_from(
     return digest.hexdigest()[:32]
 
 
-def _suite_texts(suite: Suite, plan: Plan) -> list[str]:
+def suite_texts(suite: Suite, plan: Plan) -> list[str]:
     """The whole suite as text, with the arms of the command line."""
     texts = [suite.model.model_dump_json(), *(fact.model_dump_json() for fact in suite.facts.values())]
     for name, benchmark in suite.benchmarks.items():

@@ -56,6 +56,25 @@ class Plan:
         return {link.seed: link.trial_id for link in self._by_cell.get((benchmark, arm), ())}
 
     @cached_property
+    def names(self) -> dict[str, list[str]]:
+        """Under which names (``benchmark/arm/seed``) each trial is asked for; a prerequisite has none of its own."""
+        names: dict[str, list[str]] = {}
+        for link in self.links:
+            names.setdefault(link.trial_id, []).append(f"{link.benchmark}/{link.arm}/{link.seed}")
+        return names
+
+    def of_benchmark(self, benchmark: str) -> list[Link]:
+        """The links of a benchmark."""
+        return self._by_benchmark.get(benchmark, [])
+
+    @cached_property
+    def _by_benchmark(self) -> dict[str, list[Link]]:
+        benchmarks: dict[str, list[Link]] = {}
+        for link in self.links:
+            benchmarks.setdefault(link.benchmark, []).append(link)
+        return benchmarks
+
+    @cached_property
     def _by_cell(self) -> dict[tuple[str, str], list[Link]]:
         cells: dict[tuple[str, str], list[Link]] = {}
         for link in self.links:
