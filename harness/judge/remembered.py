@@ -49,8 +49,8 @@ def judge_once(
     checked = any(binding.check is not None for binding in suite.model.claims)
     # A judgement whose checks were computed also serves where they need not be.
     accepted = [
-        judged_from(suite, plan, reader, selection, sequential=sequential, checks=checks and checked)
-        for checks in ([True] if compute_checks else [True, False])
+        judged_from(suite, plan, reader, selection, sequential=sequential, checks=checks)
+        for checks in dict.fromkeys([checked] if compute_checks else [checked, False])
     ]
     stored = stored_verdicts(suite, plan, reader)
     if stored and any(all(row.design.get(JUDGED_FROM) == digest for row in stored) for digest in accepted):
