@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from harness.errors import HarnessError
 from harness.results.reporting import Reported
 from harness.store import Reader, open_reader
 from reports.data.ablations import ablations
+from reports.data.inputs import Inputs, of_site
 from reports.data.outputs import Picture
 from reports.data.suite_results import SuiteResults, gather
 from reports.figures.figure import Figure, Plot
-from reports.links import slug
+from reports.kept import ASSETS, MadePage, Manifest, write_pages
+from reports.links import slug, sweep_path, trial_path
 from reports.pages.benchmark import benchmark_pages, trial_pages
 from reports.pages.index import index_page, methods_page
 from reports.pages.render import PLOTLY, Page, Site, csv_path, static
@@ -25,15 +24,15 @@ from reports.pages.suite import suite_page, sweep_pages
 
 TRIAL_PAGES = 2000
 """Above this number of trials none has a page of its own: the table on its benchmark's page has them all."""
-MANIFEST = "site.json"
 Shown = TypeVar("Shown", Figure, Plot, Picture)
 
 
 def write_site(database: Path, suites: Sequence[Reported], out: Path, *, single_file: bool = False) -> Path:
     """Write the HTML site of suites from the database and return the path of its ``index.html``.
 
-    The same database and plans give the same bytes. Pages that an earlier call wrote into ``out`` and that are no
-    longer part of the site are removed; no other file is touched.
+    The same database and plans give the same bytes. A page that an earlier call wrote into ``out`` from the same
+    numbers by the same code, and that nobody changed, is not made again. Pages that an earlier call wrote and that are
+    no longer part of the site are removed; no other file is touched.
 
     Args:
         database: the store's file.
@@ -45,28 +44,75 @@ def write_site(database: Path, suites: Sequence[Reported], out: Path, *, single_
         StoreError: the database cannot be read.
         HarnessError: the folder cannot be written.
     """
+    before = Manifest() if single_file else Manifest.read(out)
     with open_reader(database, consistent=True) as reader:
         gathered = [gather(reader, reported.suite, reported.plan) for reported in suites]
-        pages = {page.path: page for page in _pages(reader, gathered, trials=not single_file)}
-    site = Site(pages, single=single_file)
-    _write(out, {"index.html": site.one_file(pages["index.html"])} if single_file else _folder(site, pages))
+        made_of = {} if single_file else _made_of(reader, gathered)
+        kept = [path for path, inputs in made_of.items() if before.holds(out, path, inputs)]
+        pages = {page.path: page for page in _pages(reader, gathered, set(kept), trials=not single_file)}
+    if single_file:
+        site = Site(pages, single=True)
+        made = {"index.html": MadePage("", {"index.html": site.one_file(pages["index.html"])})}
+    else:
+        site = Site(pages, single=False, paths=made_of.keys())
+        made = {path: MadePage(made_of[path], _files(site, page)) for path, page in pages.items()}
+        made[ASSETS] = MadePage("", {"assets/style.css": static("style.css"), "assets/site.js": static("site.js"),
+                                     "assets/plotly.min.js": PLOTLY})  # fmt: skip
+    write_pages(out, made, kept, before)
     return out / "index.html"
 
 
-def _pages(reader: Reader, suites: Sequence[SuiteResults], *, trials: bool) -> Iterator[Page]:
-    removed = {(results.name, results.scale): ablations(reader, results) for results in suites}
-    yield index_page(suites, removed)
-    few = sum(len(results.rows()) for results in suites) <= TRIAL_PAGES
+def _few(suites: Sequence[SuiteResults]) -> bool:
+    """Whether each trial has a page of its own."""
+    return sum(len(results.rows()) for results in suites) <= TRIAL_PAGES
+
+
+def _made_of(reader: Reader, suites: Sequence[SuiteResults]) -> dict[str, str]:
+    """Every page of the folder, with the digest of what it is made of."""
+    linked = _few(suites)
+    made_of: dict[str, str] = {"index.html": "", "methods.html": ""}
+    own = [Inputs(reader, results, linked) for results in suites]
+    for results, inputs in zip(suites, own, strict=True):
+        made_of |= {sweep_path(str(row["sweep_id"])): inputs.of_sweep(row) for row in results.sweeps}
+        made_of |= {results.path_of(name): inputs.of_bench(name) for name in results.benches}
+        for bench in results.benches.values() if linked else ():
+            made_of |= {trial_path(row["trial_id"]): inputs.of_trial(bench, row) for row in bench.trials.rows}
+    paths = set(made_of)
+    whole = {}
+    for results, inputs in zip(suites, own, strict=True):
+        whole[results.path] = inputs.of_suite(paths)
+        made_of[results.path] = whole[results.path]
+    return made_of | dict.fromkeys(("index.html", "methods.html"), of_site(list(whole.items())))
+
+
+def _sweep_paths(results: SuiteResults) -> list[str]:
+    return [sweep_path(str(row["sweep_id"])) for row in results.sweeps]
+
+
+def _pages(
+    reader: Reader, suites: Sequence[SuiteResults], kept: Set[str] = frozenset(), *, trials: bool
+) -> Iterator[Page]:
+    """The pages of the site but those that are ``kept``."""
+    few = trials and _few(suites)
+    index, methods = (path not in kept for path in ("index.html", "methods.html"))
+    own = {results.path: {results.path, *_sweep_paths(results)} - kept for results in suites}
+    stale = [results for results in suites if index or results.path not in kept]
+    removed = {(results.name, results.scale): ablations(reader, results) for results in stale}
+    if index:
+        yield index_page(suites, removed)
     for results in suites:
-        swept = list(sweep_pages(reader, results))
-        tuned = [plot for page in swept for plot in _rates(page)]
-        yield suite_page(reader, results, removed[results.name, results.scale], tuned)
-        yield from benchmark_pages(reader, results)
-        yield from swept
-        if trials and few:
-            for bench in results.benches.values():
-                yield from trial_pages(reader, results, bench)
-    yield methods_page(suites)
+        swept = list(sweep_pages(reader, results)) if own[results.path] else []
+        if results.path not in kept:
+            tuned = [plot for page in swept for plot in _rates(page)]
+            yield suite_page(reader, results, removed[results.name, results.scale], tuned)
+        yield from (page for page in swept if page.path not in kept)
+        new = [name for name in results.benches if results.path_of(name) not in kept]
+        yield from benchmark_pages(reader, results, new)
+        for bench in results.benches.values() if few else ():
+            trials_of = {row["trial_id"] for row in bench.trials.rows if trial_path(row["trial_id"]) not in kept}
+            yield from trial_pages(reader, results, bench, trials_of)
+    if methods:
+        yield methods_page(suites)
 
 
 def _rates(page: Page) -> Iterator[Plot]:
@@ -76,18 +122,13 @@ def _rates(page: Page) -> Iterator[Plot]:
             yield replace(plot, name=f"{slug(page.path)}-{plot.name}", title=f"{plot.title}: {page.title}")
 
 
-def _folder(site: Site, pages: Mapping[str, Page]) -> dict[str, str | Path]:
-    files: dict[str, str | Path] = {
-        "assets/style.css": static("style.css"),
-        "assets/site.js": static("site.js"),
-        "assets/plotly.min.js": PLOTLY,
-    }
-    for path, page in pages.items():
-        files[path] = site.document(page)
-        for figure in _within(page.content, Figure):
-            files[csv_path(page, figure.name)] = figure.table.csv
-        for picture in _within(page.content, Picture):
-            files[f"pictures/{picture.name}"] = picture.file
+def _files(site: Site, page: Page) -> dict[str, str | Path]:
+    """The files of a page: itself, its figures' numbers, its pictures."""
+    files: dict[str, str | Path] = {page.path: site.document(page)}
+    for figure in _within(page.content, Figure):
+        files[csv_path(page, figure.name)] = figure.table.csv
+    for picture in _within(page.content, Picture):
+        files[f"pictures/{picture.name}"] = picture.file
     return files
 
 
@@ -101,42 +142,3 @@ def _within(content: Any, kind: type[Shown]) -> Iterator[Shown]:
     elif isinstance(content, (list, tuple)):
         for value in content:
             yield from _within(value, kind)
-
-
-def _write(out: Path, files: Mapping[str, str | Path]) -> None:
-    """Write every file, then the list of them, and remove those of an earlier list that are gone.
-
-    Raises:
-        HarnessError: the folder or a file in it cannot be written.
-    """
-    try:
-        _write_all(out, files)
-    except OSError as error:
-        told = f"the pages cannot be written into {out}: {error.strerror or error}"
-        raise HarnessError(f"{told}; --out names another folder") from error
-
-
-def _write_all(out: Path, files: Mapping[str, str | Path]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
-    manifest = out / MANIFEST
-    before = _listed(manifest)
-    for name, content in files.items():
-        path = out / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if isinstance(content, Path):
-            shutil.copyfile(content, path)
-        else:
-            path.write_text(content, encoding="utf-8")
-    for name in sorted(before - set(files)):
-        path = out / name
-        if path.resolve().is_relative_to(out.resolve()):
-            path.unlink(missing_ok=True)
-    manifest.write_text(json.dumps(sorted(files), indent=0) + "\n", encoding="utf-8")
-
-
-def _listed(manifest: Path) -> set[str]:
-    try:
-        names = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return set()
-    return {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()

@@ -20,7 +20,7 @@ from harness.execute.session import Session, SessionRequest, check_data, now
 from harness.execute.worker import Job
 from harness.judge import claim_rows
 from harness.judge.judging import record_judgement
-from harness.judge.protocols import judge_protocols
+from harness.judge.remembered import judge_once
 from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.planning import Plan, Selection, make_plan, nothing_to_run, sources_of
@@ -107,9 +107,10 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
         result.failures += [("the database", f"it did not take an event: {told}") for told in _refused(owner)]
         with owner.reader() as reader:
             sequential = request.selection.cap is not None
-            judgement = judge_protocols(suite, result.plan, reader, request.selection, sequential=sequential)
-        record_judgement(owner.record, suite.name, result.plan.scale, judgement)
-        result.verdicts = judgement.verdicts
+            judged = judge_once(suite, result.plan, reader, request.selection, sequential=sequential)
+        result.verdicts, new = judged
+        if new is not None:
+            record_judgement(owner.record, suite.name, result.plan.scale, new)
         _end(owner, result, "done" if result.complete else "incomplete")
     return result
 

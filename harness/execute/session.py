@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -99,7 +99,8 @@ def missing_data(plan: Plan) -> list[str]:
             require_data(source, parameters)
         except MissingDataError as error:
             missing.append(str(error))
-    for model in {sha256_of(trial.spec.model.to_json()): trial.spec.model for trial in plan.trials}.values():
+    models = {id(trial.spec.model): trial.spec.model for trial in plan.trials}.values()  # the seeds of a cell share one
+    for model in {sha256_of(model.to_json()): model for model in models}.values():
         try:
             require_model_files(model.name, model.values)
         except MissingDataError as error:
@@ -169,7 +170,8 @@ class Session:
         Raises:
             HarnessError: the executor cannot be had.
         """
-        self.owner.record(planned(self.run_id, plan, stored.keys() - self._ran))
+        known = stored.keys() - self.owner.nameless(stored)
+        self.owner.record(planned(self.run_id, plan, stored.keys() - self._ran, known))
         if jobs := jobs_of(plan, stored, self.request):
             record: Recorder = self.owner.record
             if forced is not None:
@@ -208,14 +210,14 @@ class Session:
         return dispatcher
 
 
-def planned(run_id: str, plan: Plan, reused: Iterable[str]) -> PlannedEvent:
-    """The trials that a run asks for, and under which names."""
+def planned(run_id: str, plan: Plan, reused: Iterable[str], known: Collection[str] = ()) -> PlannedEvent:
+    """The trials that a run asks for, and under which names; those that are ``known`` have their whole row already."""
     reused = set(reused)
     links = [
         {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": link.trial_id in reused}
         for link in plan.links
     ]
-    return PlannedEvent(run_id, [trial_row(trial) for trial in plan.trials], links)
+    return PlannedEvent(run_id, [trial_row(trial) for trial in plan.trials if trial.trial_id not in known], links)
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:

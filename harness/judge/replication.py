@@ -21,6 +21,8 @@ from harness.judge.tests import FEWEST, Conjunction, NoWorse, Paired, Test
 from harness.judge.verdicts import Criteria, Reading, decide
 
 DRAWS, SEED = 1_000, 0
+WHOLE = 64
+"""Pairs up to which a draw has n normal numbers for each of n values."""
 EXACT_FLIPS = 12
 """Differences up to which every change of signs is tried; beyond it 2048 changes are drawn."""
 
@@ -50,7 +52,7 @@ def replication(
     series = _series(test)
     if not series or any(each.n < FEWEST or not each.sized for each in series):
         return None
-    drawn = _drawn(test, iter([_samples(each.values) for each in series]), criteria)
+    drawn = _drawn(test, iter(_samples([each.values for each in series])), criteria)
     alpha = criteria.alpha
     p = np.minimum(drawn.above, drawn.below)
     large = drawn.estimate >= criteria.kappa * (criteria.delta or 0.0)
@@ -72,15 +74,37 @@ def _series(test: Test) -> list[Paired]:
     return [test if isinstance(test, Paired) else Paired(())]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=WHOLE)
 def _weights(n: int) -> Floats:
     """draws × n × n; the same for every series of n, which keeps their covariance."""
     return np.random.default_rng([SEED, n]).standard_normal((DRAWS, n, n)) / math.sqrt(n - 1)
 
 
-def _samples(values: Sequence[float]) -> Floats:
-    stored = np.array(values)
-    return stored.mean() + _weights(len(stored)) @ (stored - stored.mean())
+def _samples(series: Sequence[Sequence[float]]) -> list[Floats]:
+    """draws × n of each series; those of one length keep their covariance."""
+    kinds: dict[int, list[int]] = {}
+    for place, values in enumerate(series):
+        kinds.setdefault(len(values), []).append(place)
+    samples: dict[int, Floats] = {}
+    for n, places in kinds.items():
+        stored = np.array([series[place] for place in places])
+        means = stored.mean(axis=1)
+        centred = stored - means[:, None]
+        drawn = _weights(n) @ centred.T if n <= WHOLE else _spread(centred)
+        samples |= {place: means[at] + drawn[:, :, at] for at, place in enumerate(places)}
+    return [samples[place] for place in range(len(series))]
+
+
+def _spread(centred: Floats) -> Floats:
+    """draws × n × series: what ``_weights`` gives in law, by as many normal numbers a draw as the series have values.
+
+    What n normal numbers for each value give lies in the space of the series: numbers in a basis of it are enough.
+    """
+    n = centred.shape[1]
+    basis = np.linalg.qr(centred.T, mode="r")
+    normal = np.random.default_rng([SEED, n]).standard_normal((DRAWS, n, len(basis)))
+    spread: Floats = normal @ basis / math.sqrt(n - 1)
+    return spread
 
 
 def _drawn(test: Test, samples: Iterator[Floats], criteria: Criteria) -> DrawnTests:

@@ -10,7 +10,7 @@ from pathlib import Path
 from harness.errors import HarnessError
 from harness.judge.ablation import AblationRow, ablations
 from harness.judge.judging import Judgement, claim_rows, record_judgement
-from harness.judge.protocols import judge_protocols
+from harness.judge.remembered import judge_once
 from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.imported import ENVIRONMENT, FINGERPRINT
@@ -23,7 +23,7 @@ from harness.suite.yamlfile import parse
 
 
 def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan, tuple[VerdictRow, ...]]:
-    """Upsert the suite's claims, judge them from the trials of its plan, store and return the verdicts.
+    """Upsert the suite's claims, judge them from the trials of its plan, store what is new, return the verdicts.
 
     A missing database is made: a suite's claims can be looked at before anything has run. One that cannot be written is
     judged all the same, and nothing is stored.
@@ -32,22 +32,26 @@ def judge_now(suite: Suite, selection: Selection, database: Path) -> tuple[Plan,
         owner = Owner(database).open()
     except StoreReadOnlyError:
         with open_reader(database) as reader:
-            plan, judgement = _judged(suite, selection, reader)
-        return plan, judgement.verdicts
+            plan, verdicts, _ = _judged(suite, selection, reader)
+        return plan, verdicts
     with contextlib.closing(owner):
         owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
         with owner.reader() as reader:
-            plan, judgement = _judged(suite, selection, reader)
-        record_judgement(owner.record, suite.name, plan.scale, judgement)
-    return plan, judgement.verdicts
+            plan, verdicts, new = _judged(suite, selection, reader)
+        if new is not None:
+            record_judgement(owner.record, suite.name, plan.scale, new)
+    return plan, verdicts
 
 
-def _judged(suite: Suite, selection: Selection, reader: Reader) -> tuple[Plan, Judgement]:
+def _judged(
+    suite: Suite, selection: Selection, reader: Reader
+) -> tuple[Plan, tuple[VerdictRow, ...], Judgement | None]:
+    """The plan, its verdicts, and what of them is not stored yet."""
     selection = as_last_run(suite, selection, reader)
     plan = stored_plan(suite, selection, reader)
     # Checks of identities need torch; a run computes them, and what is stored of this code is used here.
     sequential = selection.cap is not None
-    return plan, judge_protocols(suite, plan, reader, selection, sequential=sequential, compute_checks=False)
+    return plan, *judge_once(suite, plan, reader, selection, sequential=sequential, compute_checks=False)
 
 
 def as_last_run(suite: Suite, selection: Selection, reader: Reader) -> Selection:

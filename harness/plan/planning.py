@@ -2,63 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from harness.data.checksums import sha256_of
-from harness.data.locate import data_identity
 from harness.errors import HarnessError, choices
-from harness.plan.fingerprint import fingerprint, roots_of
+from harness.plan.cell_trials import CellTrials
+from harness.plan.cell_trials import Trial as Trial
 from harness.plan.imported import Imported
-from harness.plan.programs import located, with_programs, without_places
-from harness.suite.cells import (
-    CellError,
-    Content,
-    Setting,
-    content,
-    needed,
-    override_at,
-    prerequisite_content,
-    served_by,
-    setting,
-)
+from harness.plan.programs import with_programs
+from harness.suite.cells import CellError, Content, Setting, content, override_at, served_by, setting
 from harness.suite.load import Suite
 from harness.suite.models import Arm, Binding
-from harness.trial.recipe import identity_of
-from harness.trial.spec import Part, Start, TrialSpec
+from harness.trial.spec import Start
 from harness.vocabulary import Scale
-
-
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """One benchmark, arm, seed and scale: the unit that runs, is stored and is reused.
-
-    ``suite``, ``benchmark`` and ``arm`` are the first names under which the plan has it; ``spec`` is the whole
-    content, from which a worker can run it.
-    """
-
-    trial_id: str
-    spec_id: str
-    fingerprint: str
-    suite: str
-    benchmark: str
-    arm: str
-    seed: int
-    scale: str
-    stand_in: tuple[str, ...]
-    spec: TrialSpec = field(repr=False)
-
-    @property
-    def needs(self) -> dict[str, str]:
-        """The trials whose products it starts from, by name."""
-        return {name: start.trial_id for name, start in self.spec.prerequisites.items() if start.trial_id is not None}
-
-    @property
-    def label(self) -> str:
-        """How people read it."""
-        return f"{self.benchmark}/{self.arm}/{self.seed}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +29,7 @@ class Link:
     trial_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Plan:
     """What a suite needs at a scale.
 
@@ -95,7 +53,33 @@ class Plan:
 
     def trial_ids(self, benchmark: str, arm: str) -> dict[int, str]:
         """The trials of a cell by seed."""
-        return {link.seed: link.trial_id for link in self.links if (link.benchmark, link.arm) == (benchmark, arm)}
+        return {link.seed: link.trial_id for link in self._by_cell.get((benchmark, arm), ())}
+
+    @cached_property
+    def names(self) -> dict[str, list[str]]:
+        """Under which names (``benchmark/arm/seed``) each trial is asked for; a prerequisite has none of its own."""
+        names: dict[str, list[str]] = {}
+        for link in self.links:
+            names.setdefault(link.trial_id, []).append(f"{link.benchmark}/{link.arm}/{link.seed}")
+        return names
+
+    def of_benchmark(self, benchmark: str) -> list[Link]:
+        """The links of a benchmark."""
+        return self._by_benchmark.get(benchmark, [])
+
+    @cached_property
+    def _by_benchmark(self) -> dict[str, list[Link]]:
+        benchmarks: dict[str, list[Link]] = {}
+        for link in self.links:
+            benchmarks.setdefault(link.benchmark, []).append(link)
+        return benchmarks
+
+    @cached_property
+    def _by_cell(self) -> dict[tuple[str, str], list[Link]]:
+        cells: dict[tuple[str, str], list[Link]] = {}
+        for link in self.links:
+            cells.setdefault((link.benchmark, link.arm), []).append(link)
+        return cells
 
     def identities(self) -> list[dict[str, Any]]:
         """Every trial's identity, with the names under which the plan has it; prerequisites have none of their own."""
@@ -111,7 +95,7 @@ class Plan:
     @property
     def cells(self) -> tuple[tuple[str, str], ...]:
         """Every (benchmark, arm), in order."""
-        return tuple(dict.fromkeys((link.benchmark, link.arm) for link in self.links))
+        return tuple(self._by_cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,18 +143,19 @@ def make_plan(suite: Suite, selection: Selection | None = None) -> Plan:
     references = {name: _reference(suite, base, arms, wanted) for name, base in settings.items()}
     seeds = {
         # benchmarks that one stand-in serves are one experiment, with the seeds of its primary contrasts
-        (name, arm): (*seeds_of(suite, wanted, (served[name], arm) in primary), *wanted.bought.get((name, arm), ()))
+        (name, arm): {*seeds_of(suite, wanted, (served[name], arm) in primary), *wanted.bought.get((name, arm), ())}
         for name, arm in contents
+    }
+    cells = {
+        (name, arm): CellTrials(suite, settings[name], arm, cell, references[name])
+        for (name, arm), cell in contents.items()
     }
     trials: dict[str, Trial] = {}
     links: list[Link] = []
     for seed in sorted({seed for chosen in seeds.values() for seed in chosen}):
-        for (name, arm), cell in contents.items():
+        for (name, arm), cell in cells.items():
             if seed in seeds[name, arm]:
-                before = _prerequisites(suite, settings[name], cell, seed, trials)
-                trial = _trial(suite, settings[name], arm, cell, seed, before, references[name])
-                trials.setdefault(trial.trial_id, trial)
-                links.append(Link(name, arm, seed, trial.trial_id))
+                links.append(Link(name, arm, seed, cell.add(seed, trials).trial_id))
     absent = tuple(name for name in asked if name not in settings)
     return Plan(suite.name, wanted.scale, tuple(trials.values()), tuple(links), settings, absent, arms)
 
@@ -233,22 +218,6 @@ def _refusal(key: str, why: Mapping[str, str], settings: Mapping[str, Setting]) 
     return f"--set {key}: benchmark '{first}' does not take it: {message}; choose others by --benchmark: {shown}"
 
 
-def _prerequisites(suite: Suite, base: Setting, cell: Content, seed: int, trials: dict[str, Trial]) -> dict[str, Start]:
-    """What a trial starts from, by name; trials that make it are added to the plan before the trial itself."""
-    before: dict[str, Start] = {}
-    for name, wanted in needed(base, cell.slots).items():
-        if wanted.weights is not None:
-            model = Part.from_json(wanted.model) if wanted.model else None
-            before[name] = Start(model, weights=wanted.weights, content=data_identity(wanted.weights))
-            continue
-        own = prerequisite_content(base, wanted)
-        at = 0 if wanted.seeds == "shared" else seed
-        trial = _trial(suite, base, f"prerequisite:{name}", own, at, {}, None)
-        trials.setdefault(trial.trial_id, trial)
-        before[name] = Start(own.model, own.slots, trial.trial_id)
-    return before
-
-
 def arms_of(base: Setting, arms: Mapping[str, Arm], wanted: Selection) -> list[str]:
     """The arms of a benchmark: its own list, else all; those added on the command line always."""
     listed = list(dict.fromkeys((*base.runs(arms), *wanted.added_arms)))
@@ -286,23 +255,6 @@ def _reference(suite: Suite, base: Setting, arms: Mapping[str, Arm], wanted: Sel
         return None
     cell = content(base, arms[arm], wanted.overrides)
     return Start(cell.model, cell.slots.of("norm"))
-
-
-def _trial(
-    suite: Suite, base: Setting, arm: str, cell: Content, seed: int, needs: Mapping[str, Start], reference: Start | None
-) -> Trial:
-    other = None if reference == Start(cell.model, cell.slots.of("norm")) else reference
-    data = data_identity(cell.data.name, cell.data.values)
-    recipe, content_of = cell.recipe, identity_of(cell.recipe)
-    if cell.program:
-        recipe, content_of = located(recipe, suite.path.parent), without_places(content_of)
-    spec = TrialSpec(cell.task, cell.data, data, cell.model, recipe, cell.slots, seed, base.scale, needs, other)
-    spec_id = sha256_of({**spec.to_json(), "recipe": content_of})
-    code = fingerprint(roots_of(spec))
-    if cell.program:
-        code = hashlib.sha256(f"{code}/{cell.program}".encode()).hexdigest()
-    trial_id = hashlib.sha256(f"{spec_id}/{code}".encode()).hexdigest()  # content and code together
-    return Trial(trial_id, spec_id, code, suite.name, base.benchmark, arm, seed, base.scale, base.stand_in, spec)
 
 
 def parse_seeds(text: str | None) -> tuple[tuple[int, ...] | None, int | None]:

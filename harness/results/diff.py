@@ -7,16 +7,15 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.results.arm_changes import ArmChange, Asked, Cell, arm_changes, asked_trials, seed_pairs
-from harness.results.stored_runs import StoredRun, find_run
+from harness.results.stored_runs import JUDGED_BY_ITS_END, StoredRun, find_run
 from harness.results.trackers.records import flat
 from harness.store import Reader
 
-# A run ends with the last verdicts that were judged while it ran.
-_VERDICTS = """WITH judged AS (
+_VERDICTS = f"""WITH judged AS (
   SELECT r.run_id, v.claim_id, v.protocol, arg_max(v.verdict, judged_at) AS verdict,
     arg_max(v.difference, judged_at) AS difference
   FROM runs r JOIN verdicts v USING (suite)
-  WHERE v.scale = r.scale AND judged_at >= r.started_at AND judged_at <= coalesce(r.finished_at, judged_at)
+  WHERE v.scale = r.scale AND {JUDGED_BY_ITS_END}
   GROUP BY ALL)
 SELECT claim_id, protocol, a.verdict, b.verdict, a.difference, b.difference
 FROM (FROM judged WHERE run_id = $1) a FULL JOIN (FROM judged WHERE run_id = $2) b USING (claim_id, protocol)

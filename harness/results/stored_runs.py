@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.plan.imported import ENVIRONMENT
 from harness.store.queries import Queries
+from harness.vocabulary import Protocol
+
+_OWN = f"('{Protocol.PUBLISHED}', '{Protocol.TUNED}')"
+JUDGED_BY_ITS_END = f"""(r.finished_at IS NULL AND v.judged_at >= r.started_at
+    OR r.status IN ('done', 'incomplete') AND r.environment_id IS DISTINCT FROM '{ENVIRONMENT}'
+    AND v.judged_at = (SELECT max(o.judged_at) FROM verdicts o WHERE o.suite = r.suite AND o.scale = r.scale
+      AND o.protocol IN {_OWN} AND o.judged_at <= r.finished_at))"""
+"""The SQL condition that a verdict ``v`` stood when a run ``r`` ended: what is judged as before is not stored again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from harness.results.current import ResultFilter
 from harness.results.paper_text import TextTable, interval_text, significant, slug
-from harness.results.stored_runs import find_run
+from harness.results.stored_runs import JUDGED_BY_ITS_END, find_run
 from harness.results.verdict_marks import SILENT
 from harness.store.queries import Queries
 from harness.vocabulary import Verdict
 
 HEAD = ("claim", "protocol", "verdict", "difference", "95 % interval", "n", "adjusted p")
 
-_NEWEST = """SELECT c.suite, v.scale, v.claim_id, v.protocol, v.verdict, v.difference, v.ci_low, v.ci_high, v.n,
+_NEWEST = f"""SELECT c.suite, v.scale, v.claim_id, v.protocol, v.verdict, v.difference, v.ci_low, v.ci_high, v.n,
   v.adjusted_p, v.design ->> '$.stand_in_name' AS named, v.design -> '$.benchmarks' AS benchmarks,
   v.design ->> '$.arm' AS arm, v.design ->> '$.metric' AS metric
 FROM verdicts v JOIN claims c ON c.claim_id = v.claim_id AND c.suite = v.suite
 LEFT JOIN runs r ON r.run_id = $run
 WHERE ($suite IS NULL OR c.suite = $suite) AND ($scale IS NULL OR v.scale = $scale)
-  AND ($run IS NULL OR (c.suite = r.suite AND v.scale = r.scale AND v.judged_at >= r.started_at
-    AND v.judged_at <= coalesce(r.finished_at, v.judged_at)))
+  AND ($run IS NULL OR (c.suite = r.suite AND v.scale = r.scale AND {JUDGED_BY_ITS_END}))
 QUALIFY row_number() OVER (PARTITION BY c.suite, v.claim_id, v.scale, v.protocol ORDER BY v.judged_at DESC) = 1
 ORDER BY c.suite, v.scale, v.claim_id, v.protocol"""
 
@@ -27,7 +26,7 @@ def verdict_tables(reader: Queries, wanted: ResultFilter) -> dict[tuple[str, str
     """The newest verdict of each claim and protocol, a table a suite and scale.
 
     Only suites that ran: claims that were looked at without a run have no row. The filter's benchmarks, arms and metric
-    keep the claims about them, its run those that were judged while it ran.
+    keep the claims about them, its run those that stood when it ended.
     """
     run = None if wanted.run is None else str(find_run(reader, wanted.run)["run_id"])
     ran = {(row[0], row[1]) for row in reader.query("SELECT DISTINCT suite, scale FROM cell_trials").rows}

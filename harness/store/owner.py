@@ -24,7 +24,7 @@ from harness.store.ingest import counters, ingest, refused_events
 from harness.store.journal import Journal, Segment, segments
 from harness.store.locking import writing
 from harness.store.paths import StorePaths
-from harness.store.queries import FINISHED
+from harness.store.queries import FINISHED, NAMELESS
 from harness.store.readers import Reader, open_reader
 from harness.store.schema import ROOM, connect, open_for_writing
 from harness.store.snapshot import copy_for_snapshot, publish_snapshot, remove_left_overs, wal_bytes
@@ -156,6 +156,19 @@ class Owner:
             self._tell_held(held)
             return open_reader(self.paths.database, consistent=True)  # its copy takes in the whole journal
         return open_reader(self.paths.database)
+
+    def nameless(self, trial_ids: Iterable[str]) -> set[str]:
+        """Those of the trials whose row lacks its content: the line that had it is damaged or lost."""
+        wanted = list(trial_ids)
+        try:
+            with self._work:
+                return self._hold(
+                    lambda connection: {name for (name,) in connection.execute(NAMELESS, [wanted]).fetchall()}
+                )
+        except StoreHeldError as held:
+            self._tell_held(held)
+            with open_reader(self.paths.database, consistent=True) as reader:
+                return {name for (name,) in reader.query(NAMELESS, [wanted]).rows}
 
     def flush(self) -> None:
         """Bring the database up to date now.

@@ -20,6 +20,9 @@ IS_FINAL = "status IN (" + ", ".join(f"'{status}'" for status in sorted(FINAL)) 
 FINISHED = f"SELECT trial_id, status FROM trials WHERE {IS_FINAL} AND trial_id = ANY(?)"
 """Trials among those of its parameter that have a result, and which (``done`` or ``diverged``)."""
 
+NAMELESS = "SELECT trial_id FROM trials WHERE spec IS NULL AND trial_id = ANY(?)"
+"""Trials among those of its parameter whose row lacks its content."""
+
 
 @dataclass(frozen=True)
 class QueryResult:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from harness.execute.run import RunningSuite
 from harness.execute.session import now
 from harness.judge.protocols import search_results
-from harness.plan.protocols import EqualSearch, rate_plans, searches, tuned_plan
+from harness.plan.protocols import EqualSearch, rate_plans, searches, tuned_plan, tuned_section
 from harness.store.events import SweepEvent
 from harness.sweep.engine import Search, sweep_row
 from harness.sweep.summary import summarise
@@ -18,6 +18,8 @@ def run_protocol(running: RunningSuite) -> None:
         HarnessError: a search that cannot be made; nothing of it has run.
     """
     suite, overrides = running.suite, running.request.selection.overrides
+    if tuned_section(suite, running.result.plan.scale) is None:
+        return
     asked = searches(suite, running.result.plan, overrides)
     for search in asked:
         _tune(running, search)

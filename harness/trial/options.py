@@ -86,7 +86,7 @@ def options_of(declared: type[Any]) -> dict[str, Option]:
     Raises:
         TypeError: a field without ``option(…)`` or with an annotation that no option has.
     """
-    hints = get_type_hints(declared)
+    hints = _hints(declared)
     return {field.name: _option(declared, field, hints[field.name]) for field in dataclasses.fields(declared)}
 
 
@@ -96,7 +96,7 @@ def build(declared: type[Record], values: Mapping[str, Any]) -> Record:
     Raises:
         HarnessError: a value for an option that is not declared, or none for a required one.
     """
-    hints = get_type_hints(declared)
+    hints = _hints(declared)
     fields = {field.name: field for field in dataclasses.fields(declared)}  # type: ignore[arg-type]
     for name in values:
         if name not in fields:
@@ -106,6 +106,16 @@ def build(declared: type[Record], values: Mapping[str, Any]) -> Record:
         return declared(**given)
     except TypeError as error:
         raise HarnessError(f"options: {error}") from error
+
+
+_READ: dict[type[Any], dict[str, Any]] = {}
+
+
+def _hints(declared: type[Any]) -> dict[str, Any]:
+    """The annotations of a dataclass as types; read once, which costs more than a step of a small network."""
+    if declared not in _READ:
+        _READ[declared] = get_type_hints(declared)
+    return _READ[declared]
 
 
 def _option(declared: type[Any], field: dataclasses.Field[Any], hint: Any) -> Option:

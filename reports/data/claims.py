@@ -16,6 +16,40 @@ from reports.data.sql import Row
 LABEL = 60
 """Letters of a label that fit on a phone."""
 
+OF_ENTRY = ("benchmark", "metric", "n", "difference", "low", "high", "differences")
+"""What a benchmark's page shows of a comparison there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClaimHere:
+    """What the page of a benchmark shows of a claim judged there, and nothing else: these values decide the page.
+
+    Attributes:
+        entries: what was compared on this benchmark, of which ``OF_ENTRY``.
+        plain_unit: whether its differences are in the metric's own unit.
+    """
+
+    claim_id: str
+    statement: str
+    kind: str
+    word: str
+    tone: str
+    contrast: str
+    family: str
+    arm: str
+    against: str
+    metric: str
+    unit: str
+    plain_unit: bool
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+    n: int | None
+    stand_in_name: str
+    compared: bool
+    entries: Sequence[Mapping[str, Any]]
+    gates: Sequence[str]
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -42,6 +76,20 @@ class Claim:
     protocol: str = Protocol.PUBLISHED
     tuned: Claim | None = None
     stand_in_name: str = ""
+
+    def here(self, benchmark: str) -> ClaimHere:
+        """What the page of a benchmark shows of it."""
+        entries = [{name: entry.get(name) for name in OF_ENTRY} for entry in self.per_benchmark
+                   if entry.get("benchmark") == benchmark]  # fmt: skip
+        return ClaimHere(
+            claim_id=self.claim_id, statement=str(self.fact["statement"]), kind=str(self.fact["kind"]), word=self.word,
+            tone=self.tone, contrast=self.contrast, family=self.family, arm=self.arm, against=self.against,
+            metric=str(self.design.get("metric") or self.fact["metric"]), unit=self.unit,
+            plain_unit=not self.design.get("log_ratio"), difference=self.value("difference"),
+            ci_low=self.value("ci_low"), ci_high=self.value("ci_high"), n=self.value("n"),
+            stand_in_name=self.stand_in_name, compared=self.compared, entries=entries,
+            gates=[str(gate["metric"]) for gate in self.gates],
+        )  # fmt: skip
 
     @property
     def word(self) -> str:

@@ -37,17 +37,26 @@ class Provenance:
 def provenance(
     given: SuiteResults | Sequence[SuiteResults], benchmark: str | None = None, trial: str | None = None
 ) -> Provenance:
-    """The provenance of a page: of suites, of one of a suite's benchmarks, or of one trial."""
+    """The provenance of a page: of suites, of one of a suite's benchmarks, or of one trial.
+
+    Runs of a benchmark and of a trial are those that its numbers come from, and the first that asked for them: a later
+    run that found them stored changes nothing of them.
+    """
     suites = [given] if isinstance(given, SuiteResults) else list(given)
-    rows = [row for one in suites for row in one.rows(benchmark) if trial in (None, row["trial_id"])]
+    rows = [row for one in suites for row in _rows(one, benchmark, trial)]
     known = {name: info for one in suites for name, info in one.environments.items()}
     used = {row["environment_id"] for row in rows}
     infos = [known[name] for name in sorted(used & known.keys())]
-    runs = [run for s in suites for run in s.runs.rows if trial is None or trial in s.links.get(run["run_id"], ())]
+    runs = [run for one in suites for run in one.runs.rows]
+    if benchmark is not None:
+        measuring = {run for one in suites for row in rows for run in one.measured.get(row["trial_id"], ())}
+        runs = [run for run in runs if run["run_id"] in measuring]
     commits = {(run["git_commit"] or "", bool(run["git_dirty"])): None for run in runs if run["git_commit"]}
-    moments = [moment for one in suites for claim in one.claims if (moment := claim.value("judged_at"))]
-    told, steady = determinism([row for one in suites for row in one.determinism.rows], rows, benchmark, trial)
-    absent = [link for one in suites for link in one.absent(benchmark) if trial is None]
+    repeated = [
+        row for one in suites for row in (one.determinism.rows if trial is None else one.repeated.get(trial, ()))
+    ]
+    told, steady = determinism(repeated, rows, benchmark, trial)
+    absent = [link for one in suites for link in one.absent(benchmark)] if trial is None else []
     return Provenance(
         [{"commit": commit[:12], "dirty": dirty} for commit, dirty in commits][:4],
         _seeds(sorted({row["seed"] for row in rows})),
@@ -59,10 +68,22 @@ def provenance(
         told,
         steady,
         [one.determinism.sql for one in suites],
-        formatting.moment(max(moments)) if moments else "not yet",
+        _judged(suites) if benchmark is None else "",
         runs[:SHOWN_RUNS],
         [one.runs.sql for one in suites],
     )
+
+
+def _rows(results: SuiteResults, benchmark: str | None, trial: str | None) -> Sequence[Row]:
+    if benchmark is None or trial is None:
+        return results.rows(benchmark)
+    return results.by_trial.get((benchmark, trial), [])
+
+
+def _judged(suites: Sequence[SuiteResults]) -> str:
+    """When the newest verdict was given; pages of benchmarks and trials do not say it."""
+    moments = [moment for one in suites for claim in one.claims if (moment := claim.value("judged_at"))]
+    return formatting.moment(max(moments)) if moments else "not yet"
 
 
 def determinism(
@@ -74,8 +95,7 @@ def determinism(
     if trial is not None and not here:
         return "this trial ran once", None
     if benchmark is not None and not here and repeated:
-        told, _ = determinism(repeated, repeated, None, None)
-        return f"no trial of this benchmark ran twice; elsewhere in the suite: {told}", None
+        return "no trial of this benchmark ran twice; the page of its suite says what came out of those that did", None
     if not here:
         return "no trial ran twice", None
     odd = [row for row in here if not row["equal"]]
@@ -106,6 +126,8 @@ def _imported(suites: Sequence[SuiteResults], rows: Sequence[Row]) -> str:
     """From which files trials come that did not run here; empty where all did."""
     told = []
     for one in suites:
+        if one.plan.imported is None:
+            continue
         own = {row["trial_id"] for row in one.rows()}
         told.append(imported_in_words(one.plan, {row["trial_id"] for row in rows} & own))
     return "; ".join(dict.fromkeys(filter(None, told)))

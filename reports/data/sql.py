@@ -66,11 +66,12 @@ def command(sql: str) -> str:
 def planned(plan: Plan, benchmark: str, runs: Mapping[str, Set[tuple[str, str, str]]]) -> str:
     """The trials of a plan's benchmark as the body of a common table expression with ``trial_id, arm``.
 
-    Where a stored run asked for exactly these (benchmark, arm, trial_id), its name stands for the list of identifiers.
+    Where a stored run asked for exactly these (benchmark, arm, trial_id), its name stands for the list of identifiers:
+    that of the first such run, which stays the first.
     """
-    wanted = frozenset((link.benchmark, link.arm, link.trial_id) for link in plan.links if link.benchmark == benchmark)
+    wanted = frozenset((link.benchmark, link.arm, link.trial_id) for link in plan.of_benchmark(benchmark))
     arms = {arm for _, arm, _ in wanted}
-    for run, asked in runs.items():
+    for run, asked in reversed(list(runs.items())):
         here = [one for one in asked if one[0] == benchmark]
         if frozenset(one for one in here if one[1] in arms) == wanted:
             # a run also asks for arms that are tuned, at other rates
@@ -84,6 +85,11 @@ def planned(plan: Plan, benchmark: str, runs: Mapping[str, Set[tuple[str, str, s
         return "SELECT '' AS trial_id, '' AS arm WHERE false"
     rows = ",\n    ".join(f"({literal(trial)}, {literal(arm)})" for _, arm, trial in sorted(wanted))
     return f"SELECT * FROM (VALUES\n    {rows}) AS listed(trial_id, arm)"
+
+
+def only(body: str, trial_ids: Iterable[str]) -> str:
+    """Some of the trials that a body picks."""
+    return f"SELECT * FROM ({body}) WHERE trial_id IN ({', '.join(map(literal, sorted(trial_ids)))})"
 
 
 def together(bodies: Mapping[str, str]) -> str:
@@ -103,7 +109,7 @@ ORDER BY started_at DESC, run_id"""
 
 def run_links(suite: str, scale: str) -> str:
     """What each run of a suite at a scale asked for."""
-    return f"""SELECT run_id, benchmark, arm, trial_id
+    return f"""SELECT run_id, benchmark, arm, trial_id, reused
 FROM run_trials JOIN (SELECT run_id, started_at FROM runs
   WHERE suite = {literal(suite)} AND scale = {literal(scale)}) USING (run_id)
 ORDER BY started_at DESC, run_id"""

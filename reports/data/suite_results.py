@@ -73,7 +73,7 @@ class SuiteResults:
 
     Attributes:
         asked: the answers about claims, verdicts, gates and sides, by these names.
-        links: the trials that each run asked for.
+        measured: by trial, the runs that ran it and the first that asked for it.
     """
 
     suite: Suite
@@ -84,7 +84,7 @@ class SuiteResults:
     environments: Mapping[str, Row]
     asked: Mapping[str, Answer]
     determinism: Answer
-    links: Mapping[str, frozenset[str]] = field(repr=False)
+    measured: Mapping[str, frozenset[str]] = field(repr=False)
     sweeps: Sequence[Row] = ()
 
     @property
@@ -192,14 +192,29 @@ class SuiteResults:
         """The statements' bodies that pick the benchmarks' trials, by name."""
         return {name: bench.body for name, bench in self.benches.items()}
 
+    @cached_property
+    def by_trial(self) -> dict[tuple[str, str], list[Row]]:
+        """The stored rows by (benchmark, trial)."""
+        return {(name, trial): rows for name, bench in self.benches.items()
+                for trial, rows in grouped(bench.trials.rows, "trial_id").items()}  # fmt: skip
+
+    @cached_property
+    def repeated(self) -> dict[str, list[Row]]:
+        """What the determinism check says, by trial."""
+        return grouped(self.determinism.rows, "trial_id")
+
     def rows(self, benchmark: str | None = None) -> list[Row]:
         """The stored trials of one benchmark or of all."""
         return [row for name, bench in self.benches.items() if benchmark in (None, name) for row in bench.trials.rows]
 
     def absent(self, benchmark: str | None = None) -> list[Link]:
         """Cells of the plan, on one benchmark or on all, whose trials the store does not have."""
+        return [link for link in self._absent if benchmark in (None, link.benchmark)]
+
+    @cached_property
+    def _absent(self) -> list[Link]:
         stored = {row["trial_id"] for row in self.rows()}
-        return [link for link in self.plan.links if benchmark in (None, link.benchmark) and link.trial_id not in stored]
+        return [link for link in self.plan.links if link.trial_id not in stored]
 
 
 def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
@@ -216,8 +231,13 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
         "sides": ask(reader, sql.sides_of(name, scale)),
     }
     links: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
-    for row in ask(reader, sql.run_links(name, scale)).rows:
+    measured: dict[str, set[str]] = defaultdict(set)
+    first: dict[str, str] = {}
+    for row in ask(reader, sql.run_links(name, scale)).rows:  # the newest run first
         links[row["run_id"]].add((row["benchmark"], row["arm"], row["trial_id"]))
+        first[row["trial_id"]] = row["run_id"]
+        if not row["reused"]:
+            measured[row["trial_id"]].add(row["run_id"])
     how = None if plan.imported is None else plan.imported.how
     ran = sql.runs_of(name, scale, own=how != "only", imports=how is not None)
     return SuiteResults(
@@ -229,7 +249,7 @@ def gather(reader: Reader, suite: Suite, plan: Plan) -> SuiteResults:
         {row["environment_id"]: row["info"] for row in ask(reader, sql.environments()).rows},
         asked,
         ask(reader, sql.determinism_of(name)),
-        {run: frozenset(trial for _, _, trial in cells) for run, cells in links.items()},
+        {trial: frozenset(measured[trial] | {run}) for trial, run in first.items()},
         () if plan.imported is not None else ask(reader, sql.sweeps_of(name, scale)).rows,
     )
 
@@ -248,7 +268,7 @@ def _bench(
     reader: Reader, suite: Suite, plan: Plan, name: str, runs: Mapping[str, set[tuple[str, str, str]]]
 ) -> BenchmarkResults:
     model, body = suite.benchmarks[name].model, sql.planned(plan, name, runs)
-    links = [link for link in plan.links if link.benchmark == name]
+    links = plan.of_benchmark(name)
     arms, planned = list(dict.fromkeys(link.arm for link in links)), len({link.trial_id for link in links})
     return BenchmarkResults(name, model.title, plan.settings[name], model.metrics, arms, body,
                             ask(reader, sql.trials_of(body)), planned, len(links))  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean, stdev
@@ -15,7 +15,7 @@ from harness.vocabulary import SLOTS, Split
 from reports import formatting
 from reports.data import sql
 from reports.data.ablations import Contrast
-from reports.data.claims import Claim
+from reports.data.claims import ClaimHere
 from reports.data.comparisons import Scores, scores_by
 from reports.data.outputs import pictures_of, translations_of
 from reports.data.provenance import provenance
@@ -46,7 +46,7 @@ class _Numbers:
     """
 
     bench: BenchmarkResults
-    claims: Sequence[Claim]
+    claims: Sequence[ClaimHere]
     final: Answer
     curves: Sequence[Row]
     costs: Answer
@@ -64,12 +64,16 @@ class _Numbers:
         return scores_by(self.final.rows, "split", "metric")
 
 
-def benchmark_pages(reader: Reader, results: SuiteResults) -> Iterator[Page]:
-    """A page for each benchmark; the series, by far the largest table, are read once for all of them."""
-    asked = sql.ask(reader, sql.curves_of(sql.together(results.bodies), keys="benchmark, arm"))
+def benchmark_pages(reader: Reader, results: SuiteResults, names: Collection[str] | None = None) -> Iterator[Page]:
+    """A page for each benchmark, or for some; the series, by far the largest table, are read once for all of them."""
+    wanted = {name: body for name, body in results.bodies.items() if names is None or name in names}
+    if not wanted:
+        return
+    asked = sql.ask(reader, sql.curves_of(sql.together(wanted), keys="benchmark, arm"))
     curves = sql.grouped(asked.rows, "benchmark")
-    for name, bench in results.benches.items():
-        claims = [claim for claim in results.judged if name in claim.benchmarks]
+    for name in wanted:
+        bench = results.benches[name]
+        claims = [claim.here(name) for claim in results.judged if name in claim.benchmarks]
         final, costs = (sql.ask(reader, text(bench.body)) for text in (sql.results_of, sql.costs_of))
         yield _page(reader, results, _Numbers(bench, claims, final, curves[name], costs))
 
@@ -124,12 +128,11 @@ def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
     """What the judge computed here, grouped by metric; claims that share a contrast are one line."""
     groups: dict[tuple[str, str], dict[str, Contrast]] = defaultdict(dict)
     for claim in numbers.claims:
-        for entry in claim.per_benchmark if claim.compared else ():
-            if entry.get("benchmark") == numbers.bench.name and formatting.finite(entry.get("difference")) is not None:
-                metric = str(entry.get("metric") or claim.design.get("metric") or claim.fact["metric"])
+        for entry in claim.entries if claim.compared else ():
+            if formatting.finite(entry["difference"]) is not None:
+                metric = str(entry["metric"] or claim.metric)
                 about = numbers.bench.metrics.get(metric)
-                known = about is not None and not claim.design.get("log_ratio")
-                unit = formatting.unit_of_difference(about.unit) if about and known else claim.unit
+                unit = formatting.unit_of_difference(about.unit) if about and claim.plain_unit else claim.unit
                 contrast = Contrast(
                     label=f"{claim.contrast}: {claim.word}", unit=unit, n=entry.get("n"),
                     difference=entry["difference"], low=entry.get("low"), high=entry.get("high"),
@@ -147,7 +150,7 @@ def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
 def _curves(numbers: _Numbers) -> list[Plot]:
     """Series in order of interest: declared metrics, the loss, gates, other mechanisms, the rest."""
     metrics = numbers.bench.metrics
-    gates = {str(gate["metric"]) for claim in numbers.claims for gate in claim.gates}
+    gates = {gate for claim in numbers.claims for gate in claim.gates}
     series = sql.grouped(numbers.curves, "split", "name")
 
     def interest(key: tuple[str, str]) -> tuple[int, str, str]:
@@ -170,7 +173,7 @@ def _doses(numbers: _Numbers) -> list[Plot]:
     values, statement = numbers.values, sql.results_of(numbers.bench.body)
     scores = values.get((about.split, metric), {})
     plots = []
-    for mechanism in dict.fromkeys(str(gate["metric"]) for claim in numbers.claims for gate in claim.gates):
+    for mechanism in dict.fromkeys(gate for claim in numbers.claims for gate in claim.gates):
         doses = next((values[key] for key in values if key[1] == mechanism), {})
         plots.append(figures.dose(numbers.compared, mechanism, metric, about.unit, doses, scores, statement))
     return list(filter(None, plots))
@@ -205,13 +208,20 @@ def _mean_and_sd(values: list[float]) -> tuple[float, float, int] | None:
     return (fmean(values), stdev(values) if len(values) > 1 else float("nan"), len(values)) if values else None
 
 
-def trial_pages(reader: Reader, results: SuiteResults, bench: BenchmarkResults) -> Iterator[Page]:
-    """A page for each stored trial of a benchmark; the store is asked for all of them at once."""
-    whole = {row["trial_id"]: row for row in sql.ask(reader, sql.whole_trials(bench.body)).rows}
+def trial_pages(
+    reader: Reader, results: SuiteResults, bench: BenchmarkResults, trials: Collection[str] | None = None
+) -> Iterator[Page]:
+    """A page for each stored trial of a benchmark, or for some; the store is asked for all of them at once."""
+    grouped = sql.grouped(bench.trials.rows, "trial_id")
+    wanted = {trial: rows for trial, rows in grouped.items() if trials is None or trial in trials}
+    if not wanted:
+        return
+    body = bench.body if len(wanted) == len(grouped) else sql.only(bench.body, wanted)
+    whole = {row["trial_id"]: row for row in sql.ask(reader, sql.whole_trials(body)).rows}
     # arms that share a trial have its numbers once each
-    final = sql.grouped(sql.ask(reader, sql.results_of(bench.body)).rows, "trial_id")
-    series = sql.grouped(sql.ask(reader, sql.all_series(bench.body)).rows, "trial_id")
-    for trial, named in sql.grouped(bench.trials.rows, "trial_id").items():
+    final = sql.grouped(sql.ask(reader, sql.results_of(body)).rows, "trial_id")
+    series = sql.grouped(sql.ask(reader, sql.all_series(body)).rows, "trial_id")
+    for trial, named in wanted.items():
         distinct = list({(row["split"], row["metric"]): row for row in final[trial]}.values())
         yield _trial_page(results, bench, named[0], whole[trial], distinct, series[trial])
 
@@ -225,7 +235,7 @@ def _trial_page(
         "trial": stored,
         "trial_sql": sql.trial(trial),
         "spec": json.dumps(stored["spec"], indent=1, ensure_ascii=False, sort_keys=True),
-        "names": [f"{link.benchmark}/{link.arm}/{link.seed}" for link in results.plan.links if link.trial_id == trial],
+        "names": results.plan.names.get(trial, []),
         "results": final,
         "results_sql": sql.trial_results(trial),
         "series": _series(bench, trial, series),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from harness.errors import HarnessError
-from harness.execute.executors.cluster import _must_answer
+from harness.execute.executors.addresses import check_address
 
 
 @contextlib.contextmanager
@@ -44,12 +44,12 @@ OTHERS: dict[str, Callable[[socket.socket], object]] = {
 @pytest.mark.parametrize("other", OTHERS)
 def test_another_program_is_refused(other: str) -> None:
     with listening(OTHERS[other]) as address, pytest.raises(HarnessError, match="is not Ray's control store"):
-        _must_answer(address)
+        check_address(address)
 
 
 def test_what_speaks_grpc_is_let_through() -> None:
     with listening(lambda connection: connection.sendall(bytes((0, 0, 18, 4, 0, 0, 0, 0, 0)) + bytes(18))) as address:
-        _must_answer(address)
+        check_address(address)
 
 
 @pytest.mark.timeout(30)
@@ -58,4 +58,4 @@ def test_what_speaks_grpc_is_let_through() -> None:
 )
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(HarnessError, match="--address"):
-        _must_answer(address)
+        check_address(address)

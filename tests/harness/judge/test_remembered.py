@@ -1,0 +1,149 @@
+"""A judgement that is stored already is not made again, and anything that it rests on makes it anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.execute.dispatch import Watch
+from harness.execute.run import Request, Result, run_suite
+from harness.judge import remembered
+from harness.judge.rows import VerdictRow
+from harness.judge.stored import judge_now
+from harness.plan.planning import Selection
+from harness.results.current import ResultFilter
+from harness.results.diff import difference
+from harness.results.verdict_table import verdict_tables
+from harness.store import Owner, open_reader
+from harness.store.events import EnvironmentEvent, LogEvent, PlannedEvent, VerdictsEvent
+from harness.store.hygiene_events import ForgottenEvent
+from harness.suite import load_suite
+
+SELECTION = Selection(seeds=(0, 1, 2))
+
+
+def ran(path: Path, database: Path, selection: Selection = SELECTION) -> Result:
+    return run_suite(load_suite(path), Request(database, selection, executor="inline"), Watch())
+
+
+def count(database: Path, table: str = "verdicts") -> int:
+    with open_reader(database) as reader:
+        return int(reader.query(f"SELECT count(*) FROM {table}").rows[0][0])
+
+
+def plain(row: VerdictRow) -> dict[str, Any]:
+    return json.loads(json.dumps({**row.columns(), "judged_at": None}))  # type: ignore[no-any-return]
+
+
+@pytest.fixture
+def judged(tiny: Path, database: Path) -> Result:
+    """A run whose claim is judged."""
+    return ran(tiny, database)
+
+
+def test_nothing_is_judged_or_stored_again(
+    judged: Result, tiny: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows, sides = count(database), count(database, "verdict_trials")
+    monkeypatch.setattr(remembered, "judge_protocols", lambda *given, **more: pytest.fail("it was judged again"))
+    again, (_, later) = ran(tiny, database), judge_now(load_suite(tiny), SELECTION, database)
+    assert judged.verdicts
+    assert [*map(plain, again.verdicts)] == [*map(plain, later)] == [*map(plain, judged.verdicts)]
+    assert (count(database), count(database, "verdict_trials")) == (rows, sides)
+
+
+def test_a_run_that_judged_nothing_new_ends_with_the_verdicts_that_stand(
+    judged: Result, tiny: Path, database: Path
+) -> None:
+    second = ran(tiny, database)
+    with Owner(database) as owner:
+        row = {"claim_id": "tiny-better", "verdict": "contradicted", "judged_at": "2100-01-01T00:00:00", "n": 3}
+        owner.record(VerdictsEvent([row], suite="tiny", scale="mini"))
+    with open_reader(database) as reader:
+        assert difference(reader, judged.run_id, second.run_id).verdicts == []
+        for run, word in ((judged.run_id, "direction confirmed"), (second.run_id, "direction confirmed"),
+                          (None, "contradicted")):  # fmt: skip
+            (table,) = verdict_tables(reader, ResultFilter(suite="tiny", run=run)).values()
+            assert [row[2] for row in table.rows] == [word]
+
+
+def repeated(database: Path, result: Result) -> None:
+    detail = {"trial_id": result.plan.trials[0].trial_id, "status": "done", "results": []}
+    with Owner(database) as owner:
+        owner.record(LogEvent(run_id=result.run_id, event_kind="determinism", detail=detail))
+
+
+def environment(database: Path, result: Result) -> None:
+    with Owner(database) as owner:
+        owner.record(EnvironmentEvent("another", {"class": "another"}))
+
+
+def forgotten(database: Path, result: Result) -> None:
+    with Owner(database) as owner:
+        owner.record(ForgottenEvent("f", [result.plan.trials[0].trial_id]))
+
+
+def another_verdict(database: Path, result: Result) -> None:
+    with Owner(database) as owner:
+        row = {"claim_id": "tiny-better", "verdict": "not run", "judged_at": "2100-01-01T00:00:00"}
+        owner.record(VerdictsEvent([row], suite="tiny", scale="mini"))
+
+
+@pytest.mark.parametrize("change", [repeated, environment, forgotten, another_verdict])
+def test_what_happens_in_the_store_makes_a_new_judgement(
+    judged: Result, tiny: Path, database: Path, change: Callable[[Path, Result], None]
+) -> None:
+    change(database, judged)
+    rows = count(database)
+    judge_now(load_suite(tiny), SELECTION, database)
+    assert count(database) == rows + 1
+    judge_now(load_suite(tiny), SELECTION, database)
+    assert count(database) == rows + 1
+
+
+def test_another_suite_plan_or_code_makes_a_new_judgement(
+    judged: Result, tiny: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, suite = tiny.read_text(), load_suite(tiny)
+    judge_now(suite, replace(SELECTION, seeds=(0, 1)), database)
+    assert count(database) == 2
+    tiny.write_text(text.replace("against: [base]", "against: [base], m: 2.0"))
+    judge_now(load_suite(tiny), SELECTION, database)
+    assert count(database) == 3
+    monkeypatch.setattr(remembered, "code_digest", lambda: "of tomorrow")
+    judge_now(load_suite(tiny), SELECTION, database)
+    assert count(database) == 4
+
+
+def planned(database: Path) -> list[PlannedEvent]:
+    from harness.store import segments
+    from harness.store.events import read_event
+
+    journal = database.with_name(database.name + ".journal")
+    events = [read_event(line.content) for one in segments(journal) for line in one.lines() if line.content]
+    return [event for event in events if isinstance(event, PlannedEvent)]
+
+
+def test_a_row_that_is_stored_is_journalled_no_more_unless_its_content_is_lost(
+    judged: Result, tiny: Path, database: Path
+) -> None:
+    import duckdb
+
+    ran(tiny, database)
+    first, second = planned(database)
+    assert (len(first.trials), len(second.trials), len(second.links)) == (6, 0, 6)
+    lost = judged.plan.trials[0]
+    with duckdb.connect(str(database)) as connection:
+        connection.execute("UPDATE trials SET spec = NULL, benchmark = NULL WHERE trial_id = ?", [lost.trial_id])
+        connection.execute("CHECKPOINT")
+    ran(tiny, database)
+    assert [row["trial_id"] for row in planned(database)[-1].trials] == [lost.trial_id]
+    with open_reader(database) as reader:
+        row = reader.trial(lost.trial_id)
+    assert row is not None
+    assert (row["benchmark"], row["status"], row["spec"]["seed"]) == ("known", "done", lost.seed)
