@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,7 +18,9 @@ from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
 from harness.execute.forced import ForcedTrials
 from harness.execute.worker import Job
+from harness.plan.order import Asked, in_order
 from harness.plan.planning import Plan, Trial, sources_of
+from harness.plan.remaining import Durations
 from harness.registry.user_methods import UserMethod
 from harness.store import Outcome, Owner, StorePaths
 from harness.store.events import PlannedEvent
@@ -110,6 +112,7 @@ class Session:
     def __init__(self, owner: Owner, request: SessionRequest, policy: Policy, watch: Watch) -> None:
         self.owner, self.request, self.policy, self.watch = owner, request, policy, watch
         self.run_id = str(owner.run_id)
+        self.durations = Durations()  # of this session's trials; who knows more tells it
         self._kept = request.kept or KeptExecutor()
         self._dispatcher: Dispatcher | None = None
         self._ran: set[str] = set()  # by this session; a later plan finds them stored, which is not reuse
@@ -160,9 +163,11 @@ class Session:
                 jobs, record = [forced.job(job) for job in jobs], forced.record
             if pruning:
                 jobs = [replace(job, pruning=pruning.get(job.trial_id)) for job in jobs]
-            self._dispatcher = self._dispatching(jobs, record, self.watch)
+            self._dispatcher = self._dispatching(arranged(jobs, self.durations), record, self.watch)
             for job, outcome in self._dispatcher.outcomes():
                 self._ran.add(job.trial_id)
+                if outcome.wall_seconds is not None:
+                    self.durations.ended(*job.cell, outcome.wall_seconds)
                 yield job, outcome
 
     def repeat(self, jobs: Iterable[Job], watch: Watch | None = None) -> Iterator[tuple[Job, Outcome]]:
@@ -170,7 +175,7 @@ class Session:
         if waiting := list(jobs):
             yield from self._dispatching(waiting, lambda event: None, watch or Watch()).outcomes()
 
-    def _dispatching(self, jobs: Iterable[Job], record: Recorder, watch: Watch) -> Dispatcher:
+    def _dispatching(self, jobs: Sequence[Job], record: Recorder, watch: Watch) -> Dispatcher:
         """A dispatcher of jobs; the executor is made when it is first needed."""
         if self._kept.executor is None:
             notes = self.request.database.with_name(self.request.database.name + ".sessions")
@@ -178,7 +183,15 @@ class Session:
             self._kept.executor = EXECUTORS[self.request.executor](options)
         dispatcher = Dispatcher(record, self.run_id, self._kept.executor, self.policy, watch)
         dispatcher.submit(jobs)
+        watch.asked(jobs)
         return dispatcher
+
+
+def arranged(jobs: Sequence[Job], durations: Durations) -> list[Job]:
+    """Jobs in the order in which they should begin."""
+    by_id = {job.trial_id: job for job in jobs}
+    asked = [Asked(job.trial_id, *job.cell, job.spec.seed, job.needs) for job in jobs]
+    return [by_id[one.trial_id] for one in in_order(asked, durations)]
 
 
 def planned(run_id: str, plan: Plan, reused: Iterable[str]) -> PlannedEvent:

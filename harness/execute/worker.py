@@ -49,6 +49,12 @@ class Job:
     pruning: Pruning | None = None
 
     @property
+    def cell(self) -> tuple[str, str]:
+        """The benchmark and the arm under which it is asked for."""
+        benchmark, _, arm = self.label.rpartition("/")[0].partition("/")
+        return benchmark, arm
+
+    @property
     def threads(self) -> int:
         """CPUs that it takes."""
         return int(self.spec.recipe.get("threads", 1))
