@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any, ClassVar
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,12 @@ from harness.registry.cards import TaskCard
 from harness.trial.contracts import Evaluation, Slot, StepResult, Task, TrialContext
 from harness.trial.loop import Loop, settle
 from harness.trial.recipe import Recipe
-from harness.trial.runtime import Runtime
+from harness.trial.runtime import Component, Runtime
 from harness.trial.seeds import Streams, seed_torch
 
 BATCHES = 16
+WINDOW = 50
+"""Steps that are timed together: the best of many short windows tells most where others use the machine too."""
 Batch = tuple[Tensor, Tensor]
 CPU = torch.device("cpu")
 
@@ -66,6 +69,27 @@ def tokens(items: int) -> list[Batch]:
     ]
 
 
+class Clock:
+    """Processor seconds of this thread, noted before every ``window`` steps."""
+
+    def __init__(self, window: int) -> None:
+        self.window = window
+        self.noted: list[float] = []
+
+    def batches(self, given: list[Batch], steps: int) -> Iterator[Batch]:
+        """So many batches, in turns."""
+        for step in range(steps):
+            if step % self.window == 0:
+                self.noted.append(time.thread_time())
+            yield given[step % len(given)]
+        self.noted.append(time.thread_time())
+
+    @property
+    def spans(self) -> list[float]:
+        """Milliseconds a step, window by window."""
+        return [1e3 * (end - begin) / self.window for begin, end in itertools.pairwise(self.noted)]
+
+
 class Given(Task):
     """A model on batches that lie ready: what a step takes beside them is the loop's."""
 
@@ -73,21 +97,21 @@ class Given(Task):
         name="given", target="Given", summary="batches that lie ready", slots=("optimizer",), metrics=(), reads=()
     )
 
-    def __init__(self, context: TrialContext, model: nn.Module, given: list[Batch]) -> None:
+    def __init__(self, context: TrialContext, model: nn.Module, given: list[Batch], clock: Clock) -> None:
         super().__init__(context)
-        self.model, self.given = model, given
+        self.model, self.given, self.clock = model, given, clock
 
     def build(self) -> nn.Module:
         """The model itself."""
         return self.model
 
     def steps_per_epoch(self) -> int:
-        """All batches."""
-        return len(self.given)
+        """All steps."""
+        return int(self.recipe.steps or 0)
 
     def batches(self, epoch: int) -> Iterator[Batch]:
         """In order."""
-        return iter(self.given)
+        return self.clock.batches(self.given, self.steps_per_epoch())
 
     def training_step(self, batch: Batch, step: int) -> StepResult:
         """Cross-entropy."""
@@ -98,50 +122,56 @@ class Given(Task):
         return Evaluation({})
 
 
-def by_the_loop(model: nn.Module, given: list[Batch], steps: int) -> float:
-    """Processor seconds of a training by the shared loop, under the settings of a trial, from the first step to the last."""
+def by_the_loop(model: nn.Module, given: list[Batch], steps: int, window: int) -> list[float]:
+    """Milliseconds a step of a training by the shared loop, window by window."""
     recipe = Recipe(steps=steps, schedule="cosine", evaluations=1, diagnostics="off")
     slots = {"optimizer": Slot("adam", torch.optim.Adam, {"lr": 1e-3, "fused": True})}
     context = TrialContext(
         recipe=recipe, options=None, load_data=lambda: None, build_model=lambda facts: model, slots=slots,
         streams=Streams(0), device=CPU, scale="mini", folder=Path(), load_prerequisite=lambda name, facts: model,
     )  # fmt: skip
-    loop = Loop(Given(context, model, given), model, Runtime(Path("nowhere"), CPU, None, Path()))
-    began = time.thread_time()
-    result = loop.run()
-    taken = time.thread_time() - began
-    assert result.status == "done"
-    assert len(loop.series["train", "loss"].value) == min(steps, 201)
-    return taken
+    clock = Clock(window)
+    loop = Loop(Given(context, model, given, clock), model, Runtime(Path("nowhere"), CPU, nothing, Path()))
+    assert loop.run().status == "done"
+    return clock.spans
 
 
-def by_hand(model: nn.Module, given: list[Batch], steps: int) -> float:
-    """Processor seconds of the same steps by a loop that does nothing else."""
+def by_hand(model: nn.Module, given: list[Batch], steps: int, window: int) -> list[float]:
+    """Milliseconds a step of a loop that does nothing else."""
     model.train()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3, fused=True)
-    began = time.thread_time()
-    for step in range(steps):
-        inputs, labels = given[step % len(given)]
+    clock = Clock(window)
+    for inputs, labels in clock.batches(given, steps):
         optimizer.zero_grad(set_to_none=True)
         loss = F.cross_entropy(model(inputs), labels)
         loss.backward()
         optimizer.step()
-    float(loss.detach())
-    return time.thread_time() - began
+    return clock.spans
 
 
-def ratios(make: Callable[[], nn.Module], given: list[Batch], steps: int, turns: int) -> dict[str, Any]:
-    """Medians over turns of milliseconds a step by each, and of the ratio within a turn; the order alternates."""
+def nothing(kind: str, name: str) -> Component:
+    """There is no component."""
+    raise KeyError(name)
+
+
+class Compared(NamedTuple):
+    """Milliseconds a step by the loop and by hand: the best windows, the median ones; and the ratio of each."""
+
+    loop: float
+    hand: float
+    best: float
+    median: float
+
+
+def compared(
+    make: Callable[[], nn.Module], given: list[Batch], steps: int, turns: int, window: int = WINDOW
+) -> Compared:
+    """The two in turns, in an order that alternates; the first window of each training warms up."""
     settle(Recipe())
     taken: dict[str, list[float]] = {"loop": [], "hand": []}
-    for turn in range(turns + 1):
+    for turn in range(turns):
         for name in ("loop", "hand") if turn % 2 else ("hand", "loop"):
             seed_torch(0)
-            seconds = (by_the_loop if name == "loop" else by_hand)(make(), given, steps)
-            if turn:  # the first one warms up
-                taken[name].append(1e3 * seconds / steps)
-    within = [one / other for one, other in zip(taken["loop"], taken["hand"], strict=True)]
-    return {
-        "loop": median(taken["loop"]), "hand": median(taken["hand"]), "ratio": median(within),
-        "best": min(taken["loop"]) / min(taken["hand"]),
-    }  # fmt: skip
+            taken[name] += (by_the_loop if name == "loop" else by_hand)(make(), given, steps, window)[1:]
+    loop, hand = min(taken["loop"]), min(taken["hand"])
+    return Compared(loop, hand, loop / hand, median(taken["loop"]) / median(taken["hand"]))
