@@ -93,8 +93,9 @@ def main() -> None:
     parser.add_argument("--only", help="peers whose name has this in it")
     parser.add_argument("--turns", type=int, default=1)
     parser.add_argument("--sweep", type=int, metavar="POINTS", help="sweeps of so many points and of half of them")
+    parser.add_argument("--trials", type=int, nargs=2, metavar="N", default=[SMALL, LARGE], help="the two numbers")
     given = parser.parse_args()
-    small, large = (given.sweep // 2, given.sweep) if given.sweep else (SMALL, LARGE)
+    small, large = (given.sweep // 2, given.sweep) if given.sweep else given.trials
     named = ("hydra-core", "hydra-joblib-launcher", "joblib", "mlflow", "ray", "optuna", "torch")
     print(", ".join(f"{name} {importlib.metadata.version(name)}" for name in named), flush=True)
     taken: dict[tuple[str, int], list[float]] = {}
