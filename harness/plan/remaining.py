@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 Cell = tuple[str, str]
 """(benchmark, arm); an arm under another name (``adamp#3``, ``adamp-tuned``) counts as the arm where that is known."""
@@ -17,6 +18,15 @@ def base_arm(arm: str, known: Collection[str]) -> str:
         return made
     before = [name for name in known if made.startswith(f"{name}-")]
     return max(before, key=len, default=made)
+
+
+class _Sums(NamedTuple):
+    """Seconds and trials by cell, prices by benchmark; and by benchmark, or None for all, seconds and their prices."""
+
+    seconds: dict[Cell, float]
+    trials: dict[Cell, int]
+    prices: dict[str, list[float]]
+    by_benchmark: dict[str | None, tuple[float, float]]
 
 
 @dataclass(slots=True)
@@ -64,29 +74,43 @@ class Durations:
     def of(self, benchmark: str, arm: str) -> float | None:
         """Seconds that a trial will take; None where nothing is known at all.
 
-        Its cell's mean; else its price, scaled by its benchmark's other cells, or by all; else the mean of its
-        benchmark, or of all.
+        Its cell's mean, drawn by the weight of one trial to what its benchmark's trials say of it, which is drawn so
+        to what all say: their seconds over their prices, times its own price.
         """
-        cell = self.cell(benchmark, arm)
-        if self._count.get(cell):
-            return self._seconds[cell] / self._count[cell]
-        seen = list(self._count)  # a copy: trials may end in another thread meanwhile
-        near = [other for other in seen if other[0] == benchmark]
-        price = self.prices.get(cell)
-        for cells in (near, seen):
-            if not cells:
-                continue
-            priced = [other for other in cells if self.prices.get(other)]
-            if price is not None and priced:
-                asked = sum(self.prices[other] * self._count[other] for other in priced)
-                return price * sum(self._seconds[other] for other in priced) / asked
-            if price is None or cells is near:
-                return sum(self._seconds[other] for other in cells) / sum(self._count[other] for other in cells)
-        return price
+        return self._expected(self.cell(benchmark, arm), self._sums())
+
+    def _sums(self) -> _Sums:
+        """What has ended so far; copies, since trials may end in another thread meanwhile."""
+        sums = _Sums(dict(self._seconds), dict(self._count), defaultdict(list), {})
+        for (benchmark, _), price in self.prices.items():
+            sums.prices[benchmark].append(price)
+        for cell, seconds in sums.seconds.items():
+            asked = self._price(cell, sums) * sums.trials.get(cell, 0)
+            for at in (cell[0], None):
+                before = sums.by_benchmark.get(at, (0.0, 0.0))
+                sums.by_benchmark[at] = before[0] + seconds, before[1] + asked
+        return sums
+
+    def _price(self, cell: Cell, sums: _Sums) -> float:
+        """What a trial cost before: the cell's, else the mean of its benchmark's, of all, or a unit."""
+        if cell in self.prices:
+            return self.prices[cell]
+        known = sums.prices.get(cell[0]) or list(self.prices.values()) or [1.0]
+        return sum(known) / len(known)
+
+    def _expected(self, cell: Cell, sums: _Sums) -> float | None:
+        price = self._price(cell, sums)
+        taken, asked = sums.by_benchmark.get(None, (0.0, 0.0))
+        if not asked:
+            return self.prices.get(cell)
+        near, asked_near = sums.by_benchmark.get(cell[0], (0.0, 0.0))
+        scale = (near + taken / asked * price) / (asked_near + price)
+        return (sums.seconds.get(cell, 0.0) + scale * price) / (sums.trials.get(cell, 0) + 1)
 
     def seconds(self, waiting: Mapping[Cell, int]) -> float | None:
         """Seconds of so many trials of each cell, one after another; None where a cell's are not known."""
-        each = [(self.of(*cell), count) for cell, count in waiting.items() if count]
+        sums = self._sums()
+        each = [(self._expected(self.cell(*cell), sums), count) for cell, count in waiting.items() if count]
         if any(one is None for one, _ in each):
             return None
         return sum((one or 0.0) * count for one, count in each)

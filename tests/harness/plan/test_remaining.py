@@ -16,17 +16,35 @@ def test_an_arm_under_another_name_counts_as_the_arm() -> None:
     assert {name: base_arm(name, known) for name in names} == names
 
 
-def test_a_cell_takes_its_own_mean_then_its_price_scaled_then_its_benchmarks() -> None:
+def test_a_cell_takes_what_its_trials_took_and_others_what_their_prices_say() -> None:
     durations = Durations({("b", "one"): 2.0, ("b", "two"): 6.0, ("c", "one"): 10.0})
     assert durations.of("b", "two") == 6.0
     assert durations.of("c", "none") is None
-    durations.ended("b", "one", 5.0)
-    durations.ended("b", "one#3", 3.0)
-    assert durations.of("b", "one-tuned") == 4.0
-    assert durations.of("b", "two") == 12.0  # twice its price, as the benchmark's other one
-    assert durations.of("b", "three") == 4.0
+    for name in ("one", "one#3", "one-tuned"):
+        durations.ended("b", name, 4.0)
+    # all took twice their price
+    assert durations.of("b", "one") == durations.of("b", "one-lr-0.1") == 4.0
+    assert durations.of("b", "two") == 12.0
     assert durations.of("c", "one") == 20.0
-    assert durations.of("d", "one") == 4.0
+    assert durations.of("b", "three") == 8.0  # as its benchmark's others on average
+    for _ in range(99):
+        durations.ended("c", "one", 10.0)
+    assert durations.of("c", "one") == pytest.approx(10.0, rel=0.01)
+    assert durations.of("b", "two") == pytest.approx(9.0, rel=0.02)  # three trials at 2 a unit, one at 1
+
+
+def test_without_prices_a_cell_is_drawn_to_the_mean_of_its_benchmark() -> None:
+    durations = Durations()
+    durations.ended("b", "slow", 9.0)
+    durations.ended("b", "quick", 1.0)
+    slow, quick = durations.of("b", "slow"), durations.of("b", "quick")
+    assert slow is not None
+    assert quick is not None
+    assert quick < 5.0 < slow
+    assert durations.of("b", "other") == 5.0
+    for _ in range(50):
+        durations.ended("b", "quick", 1.0)
+    assert durations.of("b", "quick") == pytest.approx(1.0, abs=0.05)
 
 
 def test_time_left_counts_what_runs_side_by_side_and_the_pauses() -> None:
