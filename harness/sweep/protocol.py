@@ -47,7 +47,7 @@ def run_protocol(running: RunningSuite) -> None:
     ahead = [*(search_plan(suite, search) for search in asked), *rates]
     if ahead:
         running.foresee(_judged(plan, asked))
-        running.run_further(functools.reduce(together, ahead, replace(plan, trials=(), links=())))
+        _run(running, functools.reduce(together, ahead, replace(plan, trials=(), links=())))
     for search in asked:
         _tune(running, search)
         if running.result.stopped is not None:
@@ -57,7 +57,13 @@ def run_protocol(running: RunningSuite) -> None:
         results = search_results(suite, plan, reader, overrides)
     whole = [(result.search, result.params) for result in results if result.equal]
     running.foresee({})
-    running.run_further(tuned_plan(suite, plan, whole, overrides).run)
+    _run(running, tuned_plan(suite, plan, whole, overrides).run)
+
+
+def _run(running: RunningSuite, plan: Plan) -> None:
+    """Run what is missing of a plan, but nothing that has failed in this run already."""
+    for _ in running.once(plan, running.session.stored(plan)):
+        pass  # counted as they come
 
 
 def _judged(plan: Plan, asked: Sequence[EqualSearch]) -> Counter[Cell]:
