@@ -18,7 +18,7 @@ from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
 from harness.execute.forced import ForcedTrials
 from harness.execute.worker import Job
-from harness.plan.order import Asked, in_order
+from harness.plan.order import Waiting, in_order
 from harness.plan.planning import Plan, Trial, sources_of
 from harness.plan.remaining import Durations
 from harness.registry.user_methods import UserMethod
@@ -190,7 +190,7 @@ class Session:
 def arranged(jobs: Sequence[Job], durations: Durations) -> list[Job]:
     """Jobs in the order in which they should begin."""
     by_id = {job.trial_id: job for job in jobs}
-    asked = [Asked(job.trial_id, *job.cell, job.spec.seed, job.needs) for job in jobs]
+    asked = [Waiting(job.trial_id, *job.cell, job.spec.seed, job.needs) for job in jobs]
     return [by_id[one.trial_id] for one in in_order(asked, durations)]
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from harness.plan.remaining import Durations
 
 
-class Asked(NamedTuple):
+class Waiting(NamedTuple):
     """A trial that is to run, and the ones that must have ended before."""
 
     trial_id: str
@@ -19,7 +19,7 @@ class Asked(NamedTuple):
     needs: tuple[str, ...] = ()
 
 
-def in_order(trials: Sequence[Asked], durations: Durations) -> list[Asked]:
+def in_order(trials: Sequence[Waiting], durations: Durations) -> list[Waiting]:
     """Seed after seed: a budget of time that ends early leaves whole pairs.
 
     In a seed those come first that take longest, with what waits for them, so that none of them is the last one to
@@ -30,7 +30,7 @@ def in_order(trials: Sequence[Asked], durations: Durations) -> list[Asked]:
     first = min((trial.seed for trial in trials), default=0)
     places = {trial.trial_id: place for place, trial in enumerate(trials)}
     turn: dict[str, int] = {}
-    by_benchmark: dict[str, list[Asked]] = defaultdict(list)
+    by_benchmark: dict[str, list[Waiting]] = defaultdict(list)
     for trial in trials:
         if trial.seed == first:
             by_benchmark[trial.benchmark].append(trial)
@@ -38,14 +38,14 @@ def in_order(trials: Sequence[Asked], durations: Durations) -> list[Asked]:
         own.sort(key=lambda trial: (-chain[trial.trial_id], places[trial.trial_id]))
         turn.update((trial.trial_id, place) for place, trial in enumerate(own))
 
-    def key(trial: Asked) -> tuple[int, int, float, int]:
+    def key(trial: Waiting) -> tuple[int, int, float, int]:
         name = trial.trial_id
         return trial.seed, turn.get(name, 0), -chain[name], places[name]
 
     return sorted(trials, key=key)
 
 
-def _chains(trials: Iterable[Asked], durations: Durations) -> dict[str, float]:
+def _chains(trials: Iterable[Waiting], durations: Durations) -> dict[str, float]:
     """Seconds from each trial's start to the end of the longest of what waits for it."""
     given = list(trials)
     after: dict[str, list[str]] = defaultdict(list)

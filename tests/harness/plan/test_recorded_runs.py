@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
-from harness.plan.order import Asked, in_order
+from harness.plan.order import Waiting, in_order
 from harness.plan.remaining import Durations
 
 HERE = Path(__file__).parent / "recordings"
@@ -71,7 +71,7 @@ def replay(trials: Sequence[Recorded], slots: int, *, ordered: bool = True) -> l
         first = {trial.benchmark: str(place) for place, trial in reversed(list(enumerate(group)))
                  if trial.arm.startswith("prerequisite:")}  # fmt: skip
         asked = [
-            Asked(str(place), trial.benchmark, trial.arm, trial.seed,
+            Waiting(str(place), trial.benchmark, trial.arm, trial.seed,
                   () if trial.arm.startswith("prerequisite:") else tuple(filter(None, [first.get(trial.benchmark)])))
             for place, trial in enumerate(group)
         ]  # fmt: skip

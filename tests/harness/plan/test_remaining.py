@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.plan.order import Asked, in_order
+from harness.plan.order import Waiting, in_order
 from harness.plan.remaining import Durations, base_arm
 
 
@@ -61,7 +61,7 @@ def test_time_left_counts_what_runs_side_by_side_and_the_pauses() -> None:
 
 def test_seeds_follow_each_other_and_long_trials_come_first() -> None:
     durations = Durations({("b", "short"): 1.0, ("b", "long"): 5.0, ("c", "mid"): 3.0})
-    trials = [Asked(f"{b}{a}{seed}", b, a, seed) for seed in (0, 1) for b, a in durations.prices]
+    trials = [Waiting(f"{b}{a}{seed}", b, a, seed) for seed in (0, 1) for b, a in durations.prices]
     assert [trial.trial_id for trial in in_order(trials, durations)] == [
         "blong0", "cmid0", "bshort0",  # the benchmarks take turns
         "blong1", "cmid1", "bshort1",
@@ -70,18 +70,21 @@ def test_seeds_follow_each_other_and_long_trials_come_first() -> None:
 
 def test_in_the_first_seed_each_benchmark_comes_early() -> None:
     durations = Durations({("b", f"a{k}"): 9.0 for k in range(5)})
-    trials = [Asked(f"b{k}", "b", f"a{k}", 3) for k in range(5)] + [Asked("c", "c", "x", 3), Asked("d", "d", "x", 3)]
+    trials = [Waiting(f"b{k}", "b", f"a{k}", 3) for k in range(5)] + [
+        Waiting("c", "c", "x", 3),
+        Waiting("d", "d", "x", 3),
+    ]
     assert {trial.trial_id for trial in in_order(trials, durations)[:3]} == {"b0", "c", "d"}
 
 
 def test_what_others_wait_for_comes_with_their_time() -> None:
     durations = Durations({("b", "teacher"): 1.0, ("b", "student"): 4.0, ("b", "alone"): 3.0})
-    trials = [Asked("alone", "b", "alone", 1), Asked("teacher", "b", "teacher", 1),
-              Asked("student", "b", "student", 1, ("teacher",))]  # fmt: skip
+    trials = [Waiting("alone", "b", "alone", 1), Waiting("teacher", "b", "teacher", 1),
+              Waiting("student", "b", "student", 1, ("teacher",))]  # fmt: skip
     assert [trial.trial_id for trial in in_order(trials, durations)] == ["teacher", "student", "alone"]
 
 
 def test_without_any_knowledge_trials_of_a_benchmark_keep_their_order() -> None:
-    trials = [Asked(f"{seed}{k}", "b", f"a{k}", seed) for seed in (0, 1) for k in (2, 0, 1)]
+    trials = [Waiting(f"{seed}{k}", "b", f"a{k}", seed) for seed in (0, 1) for k in (2, 0, 1)]
     assert in_order(trials, Durations()) == trials
     assert in_order([], Durations()) == []
