@@ -98,8 +98,9 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
     from harness.execute.dispatch import Policy
     from harness.execute.run import Request, run_suite
     from harness.execute.session import KeptExecutor
+    from harness.preflight.known import step_costs
     from harness.results.trackers import tracker_of
-    from harness.sweep.protocol import run_protocol
+    from harness.sweep.protocol import foreseen, run_protocol
 
     trackers = {text: tracker_of(text) for text in options["trackers"]}
     results = []
@@ -109,6 +110,8 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
             chosen.selection,
             shared.seconds(options["time_budget"]),
             further=run_protocol if options["tuned"] else None,
+            foresee=foreseen if options["tuned"] else None,
+            stepped=lambda plan, known: step_costs(plan, chosen.methods, known)[0],
             executor=options["executor"],
             address=options["address"],
             gpus_per_trial=options["gpus_per_trial"],

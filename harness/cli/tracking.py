@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import click
 
@@ -10,6 +10,7 @@ from harness.execute.dispatch import Watch
 from harness.execute.executors.base import Progress
 from harness.execute.worker import Job
 from harness.plan.planning import Selection
+from harness.plan.remaining import Cell
 from harness.results.trackers import Tracker
 from harness.results.trackers.records import as_ended, cell_of_label, kind_of
 from harness.store.outcome import Outcome
@@ -32,6 +33,14 @@ class TrackingWatch(Watch):
     def queued(self, jobs: int) -> None:
         """More jobs wait."""
         self.inner.queued(jobs)
+
+    def asked(self, jobs: Sequence[Job]) -> None:
+        """Which wait."""
+        self.inner.asked(jobs)
+
+    def expects(self, prices: Mapping[Cell, float], later: Mapping[Cell, int]) -> None:
+        """What is known of what is to come."""
+        self.inner.expects(prices, later)
 
     def started(self, job: Job) -> None:
         """A trial began."""

@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 from rich.live import Live as RichLive
@@ -19,6 +19,7 @@ from harness.cli.terminal import counted
 from harness.execute.dispatch import Watch
 from harness.execute.executors.base import Progress
 from harness.execute.worker import Job
+from harness.plan.remaining import Cell, Durations
 from harness.store.outcome import Outcome
 from harness.vocabulary import Status
 
@@ -34,7 +35,7 @@ def waiting_for(jobs: int, holder: str) -> str:
 
 
 class Counting(Watch):
-    """Counts trials and estimates what is left from the throughput so far."""
+    """Counts trials and estimates what is left: by cells, each at what its trials took."""
 
     def __init__(self, suite: str) -> None:
         self.suite = suite
@@ -44,13 +45,32 @@ class Counting(Watch):
         self.newest: dict[str, Progress] = {}
         self.ended: Counter[str] = Counter()  # seeds by cell
         self.other = 0  # trials that another command runs
+        self._durations = Durations()
+        self._waiting: Counter[Cell] = Counter()
+        self._later: Counter[Cell] = Counter()
+        self._first: float | None = None  # when the first trial began
+        self._since: dict[str, float] = {}
 
     def queued(self, jobs: int) -> None:
         """More trials wait."""
         self.total += jobs
 
+    def asked(self, jobs: Sequence[Job]) -> None:
+        """Which wait."""
+        self._waiting.update(job.cell for job in jobs)
+
+    def expects(self, prices: Mapping[Cell, float], later: Mapping[Cell, int]) -> None:
+        """What is known of what is to come."""
+        self._durations.expect(prices)
+        self._later = Counter(later)
+
     def started(self, job: Job) -> None:
         """A trial began."""
+        now = time.monotonic()
+        self._first = now if self._first is None else self._first
+        self._since[job.trial_id] = now
+        if job.trial_id not in self.running:  # else another attempt
+            self._waiting[job.cell] -= 1
         self.running[job.trial_id] = job
 
     def progressed(self, progress: list[Progress]) -> None:
@@ -59,7 +79,11 @@ class Counting(Watch):
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         """A trial ended."""
-        self.running.pop(job.trial_id, None)
+        if self.running.pop(job.trial_id, None) is None:  # never begun
+            self._waiting[job.cell] -= 1
+        self._since.pop(job.trial_id, None)
+        if outcome.wall_seconds is not None:
+            self._durations.ended(*job.cell, outcome.wall_seconds)
         self.newest.pop(job.trial_id, None)
         self.ended[cell_of(job)] += outcome.status == Status.DONE
         self.done += 1
@@ -67,6 +91,9 @@ class Counting(Watch):
 
     def taken(self, job: Job, outcome: Outcome) -> None:
         """Another command's result."""
+        self._waiting[job.cell] -= 1
+        if outcome.wall_seconds is not None:
+            self._durations.ended(*job.cell, outcome.wall_seconds)
         self.ended[cell_of(job)] += outcome.status == Status.DONE
         self.done += 1
 
@@ -76,10 +103,15 @@ class Counting(Watch):
 
     @property
     def remaining(self) -> str:
-        """The time left at the rate so far."""
-        if not self.done:
+        """The time left, with what is known to be asked for later."""
+        if self._first is None:
             return "…"
-        seconds = (time.monotonic() - self.began) / self.done * (self.total - self.done)
+        now = time.monotonic()
+        under_way = [(job.cell, now - self._since[name]) for name, job in list(self.running.items())]
+        waiting = Counter(dict(self._waiting)) + self._later  # a copy: it is drawn in another thread
+        seconds = self._durations.left(waiting, under_way, now - self._first)
+        if seconds is None:
+            return "…"
         return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from harness.execute.claims import Claims, NoClaims
 from harness.execute.executors.base import Executor, Progress
 from harness.execute.queue import JobQueue
 from harness.execute.worker import Job
+from harness.plan.remaining import Cell
 from harness.store.events import Event, HeartbeatEvent, LogEvent, OutcomeEvent, StartedEvent
 from harness.store.outcome import Outcome
 from harness.vocabulary import Status
@@ -46,6 +47,12 @@ class Watch:
 
     def queued(self, jobs: int) -> None:
         """More jobs wait."""
+
+    def asked(self, jobs: Sequence[Job]) -> None:
+        """These jobs are among those that wait."""
+
+    def expects(self, prices: Mapping[Cell, float], later: Mapping[Cell, int]) -> None:
+        """Seconds that trials of cells are known to take, and how many will be asked for later."""
 
     def started(self, job: Job) -> None:
         """A trial began."""

@@ -6,7 +6,7 @@ import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -24,6 +24,8 @@ from harness.judge.remembered import judge_once
 from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.planning import Plan, Selection, make_plan, nothing_to_run, sources_of
+from harness.plan.remaining import Cell
+from harness.results.listing import measured_costs
 from harness.store import Outcome, Owner, open_reader
 from harness.store.errors import StoreHeldError
 from harness.store.events import ClaimsEvent, EnvironmentEvent, LogEvent, RunEvent
@@ -39,12 +41,16 @@ class Request(SessionRequest):
     Attributes:
         time_budget: in seconds.
         further: what runs after the suite's plan, in the same run: the tuned protocol (``harness.sweep.protocol``).
+        foresee: how many trials of each cell ``further`` will ask for, as far as it is known before.
+        stepped: seconds of a plan's cells by a step that was taken of each; the cells given are known better.
         force: the trials of the suite's plan run although they are stored, and their new results replace the old ones.
     """
 
     selection: Selection = field(default_factory=Selection)
     time_budget: float | None = None
     further: Callable[[RunningSuite], None] | None = None
+    foresee: Callable[[RunningSuite], Mapping[Cell, int]] | None = None
+    stepped: Callable[[Plan, Collection[Cell]], Mapping[Cell, float]] | None = None
     force: bool = False
 
 
@@ -95,6 +101,7 @@ def run_suite(suite: Suite, request: Request, watch: Watch) -> Result:
         try:
             with session:
                 running = RunningSuite(session, suite, request, result)
+                running.expect(plan)
                 running.run(plan)
                 if request.selection.cap is not None:
                     running.buy_seeds(request.selection.cap)
@@ -171,6 +178,29 @@ class RunningSuite:
         self.session, self.suite, self.request, self.result = session, suite, request, result
         self.seen: set[str] = set()
         self.finished: list[FinishedTrial] = []
+        self.lost: dict[str, tuple[Job, Outcome]] = {}  # trials that ended here without a result
+
+    def expect(self, plan: Plan) -> None:
+        """Learn what trials of a plan cost: by stored ones, else by steps that were taken; and tell what is to come."""
+        durations = self.session.durations
+        for benchmark, arm in plan.cells:
+            durations.named(benchmark, [arm])
+        ids = [trial.trial_id for trial in plan.trials]
+        if self.request.force or len(self.session.owner.finished(ids)) < len(ids):
+            measured = measured_costs(plan, self.request.database).core_seconds
+            stepped = {} if self.request.stepped is None else self.request.stepped(plan, measured.keys())
+            durations.expect({**stepped, **measured})
+        self.foresee({} if self.request.foresee is None else self.request.foresee(self))
+
+    def foresee(self, later: Mapping[Cell, int]) -> None:
+        """Tell, and journal, how many trials of each cell will be asked for later than those that are."""
+        prices = dict(self.session.durations.prices)
+        self.session.watch.expects(prices, later)
+        detail = {
+            "later": [[*cell, count] for cell, count in later.items() if count],
+            "prices": [[*cell, round(seconds, 3)] for cell, seconds in prices.items()],
+        }
+        self.session.owner.record(LogEvent("foreseen", detail, self.result.run_id))
 
     def run(self, plan: Plan) -> None:
         """Run what is missing of the suite's plan; what is stored is reused, or with ``force`` runs again."""
@@ -193,6 +223,12 @@ class RunningSuite:
         for _ in self.outcomes(plan, self.session.stored(plan)):
             pass  # counted as they come
 
+    def once(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
+        """As :meth:`outcomes`, but trials that ended here without a result are told of again and do not run again."""
+        again = [self.lost[trial.trial_id] for trial in plan.trials if trial.trial_id in self.lost]
+        yield from again
+        yield from self.outcomes(plan, {**stored, **{job.trial_id: outcome.status for job, outcome in again}})
+
     def outcomes(
         self, plan: Plan, stored: Mapping[str, str], forced: ForcedTrials | None = None
     ) -> Iterator[tuple[Job, Outcome]]:
@@ -210,6 +246,7 @@ class RunningSuite:
                 home = job if forced is None else forced.home(job)
                 self.finished.append((home, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
             if outcome.status not in FINAL:
+                self.lost[job.trial_id] = job, outcome
                 self.result.failures.append((job.label, str(outcome.error)))
             yield job, outcome
         self.result.stopped = self.session.stopped

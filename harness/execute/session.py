@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -22,7 +22,9 @@ from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
 from harness.execute.forced import ForcedTrials
 from harness.execute.worker import CHECKPOINT_SECONDS, Job
+from harness.plan.order import Waiting, in_order
 from harness.plan.planning import Plan, Trial, sources_of
+from harness.plan.remaining import Durations
 from harness.registry.user_methods import UserMethod
 from harness.store import Outcome, Owner, StorePaths
 from harness.store.events import PlannedEvent
@@ -117,6 +119,7 @@ class Session:
     def __init__(self, owner: Owner, request: SessionRequest, policy: Policy, watch: Watch) -> None:
         self.owner, self.request, self.policy, self.watch = owner, request, policy, watch
         self.run_id = str(owner.run_id)
+        self.durations = Durations()  # of this session's trials; who knows more tells it
         self._kept = request.kept or KeptExecutor()
         self._dispatcher: Dispatcher | None = None
         self._shared: SharedTrials | None = None
@@ -183,10 +186,12 @@ class Session:
                 raise RuntimeError("what is stored has to be asked for before anything runs")
             shared.begin()
             shared.again = () if forced is None else forced.stored.keys()
-            self._dispatcher = self._dispatching(jobs, record, self.watch, shared)
+            self._dispatcher = self._dispatching(arranged(jobs, self.durations), record, self.watch, shared)
             for job, outcome in self._dispatcher.outcomes():
                 if job.trial_id not in shared.taken:
                     self._ran.add(job.trial_id)
+                if outcome.wall_seconds is not None:
+                    self.durations.ended(*job.cell, outcome.wall_seconds)
                 yield job, outcome
             shared.forget_waiting()
 
@@ -196,7 +201,7 @@ class Session:
             yield from self._dispatching(waiting, lambda event: None, watch or Watch()).outcomes()
 
     def _dispatching(
-        self, jobs: Iterable[Job], record: Recorder, watch: Watch, claims: Claims | None = None
+        self, jobs: Sequence[Job], record: Recorder, watch: Watch, claims: Claims | None = None
     ) -> Dispatcher:
         """A dispatcher of jobs; the executor is made when it is first needed."""
         if self._kept.executor is None:
@@ -207,7 +212,15 @@ class Session:
             self._kept.executor = EXECUTORS[self.request.executor](options)
         dispatcher = Dispatcher(record, self.run_id, self._kept.executor, self.policy, watch, claims)
         dispatcher.submit(jobs)
+        watch.asked(jobs)
         return dispatcher
+
+
+def arranged(jobs: Sequence[Job], durations: Durations) -> list[Job]:
+    """Jobs in the order in which they should begin."""
+    by_id = {job.trial_id: job for job in jobs}
+    asked = [Waiting(job.trial_id, *job.cell, job.spec.seed, job.needs) for job in jobs]
+    return [by_id[one.trial_id] for one in in_order(asked, durations)]
 
 
 def planned(run_id: str, plan: Plan, reused: Iterable[str], known: Collection[str] = ()) -> PlannedEvent:

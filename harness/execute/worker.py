@@ -55,6 +55,12 @@ class Job:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
 
     @property
+    def cell(self) -> tuple[str, str]:
+        """The benchmark and the arm under which it is asked for."""
+        benchmark, _, arm = self.label.rpartition("/")[0].partition("/")
+        return benchmark, arm
+
+    @property
     def threads(self) -> int:
         """CPUs that it takes: those that compute, or that read files where these are more."""
         recipe = self.spec.recipe

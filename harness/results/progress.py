@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from harness.judge.rows import finite
+from harness.plan.remaining import Durations
 from harness.store import Reader
 from harness.vocabulary import FINAL, Status
 
@@ -18,11 +20,12 @@ SILENT_SECONDS = 60.0
 
 _RUNS = """SELECT run_id, suite, scale, started_at, command FROM runs WHERE status = 'running'
 ORDER BY started_at DESC LIMIT 1"""
-_TRIALS = """SELECT k.benchmark || '/' || k.arm || '/' || t.seed AS label, k.reused, t.status, t.error, t.started_at,
-  p.step, p.steps, p.loss, p."at"
+_TRIALS = """SELECT k.benchmark || '/' || k.arm || '/' || t.seed AS label, k.benchmark, k.arm, k.reused, t.status,
+  t.error, t.started_at, t.wall_seconds, p.step, p.steps, p.loss, p."at"
 FROM (SELECT trial_id, min(benchmark) AS benchmark, min(arm) AS arm, bool_and(reused) AS reused
   FROM run_trials WHERE run_id = ? GROUP BY trial_id) k
 JOIN trials t USING (trial_id) LEFT JOIN progress p USING (trial_id)"""
+_FORESEEN = """SELECT detail FROM events WHERE run_id = ? AND kind = 'foreseen' ORDER BY "at" DESC LIMIT 1"""
 _BOUGHT = """SELECT "at", detail FROM events WHERE run_id = ? AND kind = 'seed-bought' ORDER BY "at" DESC"""
 
 
@@ -63,7 +66,8 @@ class RunProgress:
 
     Attributes:
         done: new trials that ended, failed ones among them; ``reused`` were stored before.
-        left_seconds: at the rate so far, of the trials that are known; bought seeds add to them.
+        left_seconds: of the trials that are known and of those foreseen, each cell at what its trials took; bought
+            seeds add to them. None until a trial has ended.
         silent: no event for ``SILENT_SECONDS``.
         quiet_seconds: since the last event.
         bought_count: of all bought seeds; ``bought`` lists the newest.
@@ -114,7 +118,7 @@ def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | N
         done=len(ended),
         failed=len(failed),
         per_minute=None if rate is None else round(60 * rate, 2),
-        left_seconds=None if rate is None else round((len(new) - len(ended)) / rate, 1),
+        left_seconds=_left(reader, run["run_id"], new, at),
         silent=quiet > SILENT_SECONDS,
         quiet_seconds=round(max(0.0, quiet), 1),
         running=tuple(RunningTrial(row["label"], row["step"], row["steps"], finite(row["loss"])) for row in running),
@@ -125,6 +129,31 @@ def run_progress(reader: Reader, now: datetime | None = None) -> RunProgress | N
         bought=tuple(_bought(row["at"], row["detail"]) for row in bought[:SHOWN]),
         bought_count=len(bought),
     )
+
+
+def _left(reader: Reader, run_id: str, rows: Sequence[Mapping[str, Any]], at: datetime) -> float | None:
+    """Seconds that are left of a run, of its new trials."""
+    told = reader.query(_FORESEEN, [run_id]).dicts()
+    foreseen = told[0]["detail"] if told and isinstance(told[0]["detail"], Mapping) else {}
+    durations = Durations({(b, a): float(price) for b, a, price in foreseen.get("prices", ())})
+    waiting = Counter({(str(b), str(a)): int(count) for b, a, count in foreseen.get("later", ())})
+    for benchmark, arm in waiting:
+        durations.named(benchmark, [arm])
+    begun = [row for row in rows if row["started_at"] is not None and row["status"] != Status.QUEUED]
+    if not begun:
+        return None
+    running = []
+    for row in rows:
+        cell = (row["benchmark"], row["arm"])
+        if row["status"] == Status.QUEUED:
+            waiting[cell] += 1
+        elif row["status"] == Status.RUNNING and row["started_at"] is not None:
+            running.append((cell, max(0.0, (at - row["started_at"]).total_seconds())))
+        elif row["wall_seconds"] is not None:
+            durations.ended(*cell, row["wall_seconds"])
+    elapsed = (at - min(row["started_at"] for row in begun)).total_seconds()
+    left = durations.left(waiting, running, elapsed)
+    return None if left is None else round(left, 1)
 
 
 def _bought(at: datetime, detail: Any) -> BoughtSeed:

@@ -64,17 +64,28 @@ def tuned_cells(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[
     return cells
 
 
-def _tuning_trials(suite: Suite, search: EqualSearch) -> dict[str, set[str]]:
-    """The trials of a search's configurations by arm; grids and random draws do not hang on results."""
+def search_plan(suite: Suite, search: EqualSearch) -> Plan:
+    """The trials of all configurations of a search; grids and random draws do not hang on results.
+
+    An arm's configuration k runs under the name ``arm#k``, as it does when the search itself asks for it.
+    """
     tuning = search.tuning
-    trials: dict[str, set[str]] = {}
     seeds = tuple(seed for group, _ in tuning.rungs() for seed in group)
-    for name, arm in tuning.arms.items():
-        points = Drawing.of(tuning, name).draw(range(search.budget), [])
-        added = {f"{name}#{point.number}": with_point(arm, tuning.fill, point.params) for point in points}
-        wanted = Selection(
-            scale=tuning.scale, benchmarks=(tuning.benchmark,), arms=(), seeds=seeds, overrides=tuning.overrides,
-            added_arms=added,
-        )  # fmt: skip
-        trials[name] = {link.trial_id for link in make_plan(suite, wanted).links}
+    added = {
+        f"{name}#{point.number}": with_point(arm, tuning.fill, point.params)
+        for name, arm in tuning.arms.items()
+        for point in Drawing.of(tuning, name).draw(range(search.budget), [])
+    }
+    wanted = Selection(
+        scale=tuning.scale, benchmarks=(tuning.benchmark,), arms=(), seeds=seeds, overrides=tuning.overrides,
+        added_arms=added,
+    )  # fmt: skip
+    return make_plan(suite, wanted)
+
+
+def _tuning_trials(suite: Suite, search: EqualSearch) -> dict[str, set[str]]:
+    """The trials of a search's configurations by arm."""
+    trials: dict[str, set[str]] = {}
+    for link in search_plan(suite, search).links:
+        trials.setdefault(link.arm.rpartition("#")[0], set()).add(link.trial_id)
     return trials

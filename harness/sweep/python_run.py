@@ -21,7 +21,7 @@ from harness.results.scratch import scratch_store
 from harness.results.verdict_records import verdict_frame
 from harness.store import default_database
 from harness.suite import Suite, load_suite
-from harness.sweep.protocol import run_protocol
+from harness.sweep.protocol import foreseen, run_protocol
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -124,8 +124,8 @@ def run(
         raise HarnessError("a scratch run touches no store, and 'database' names one; give one of them")
     with _store(database, scratch=scratch) as where:
         request = Request(
-            where, selection, time_budget, run_protocol if tuned else None, force, executor=executor, address=address,
-            gpus_per_trial=gpus_per_trial, memory_per_trial=memory_per_trial,
+            where, selection, time_budget, run_protocol if tuned else None, foreseen if tuned else None, force=force,
+            executor=executor, address=address, gpus_per_trial=gpus_per_trial, memory_per_trial=memory_per_trial,
             policy=Policy(fail_fast=fail_fast, exclusive=exclusive),
             command=" ".join(["harness.run", loaded.name, *sys.argv[:1]]),
             own_methods=tuple(method for _, _, method in added),

@@ -29,7 +29,7 @@ from harness.trial.recipe import Recipe
 from harness.trial.result import Artifact, MetricSeries, Score, TrainingResult
 from harness.trial.runtime import Runtime
 from harness.trial.saved import drop_checkpoint, load_checkpoint, save_checkpoint, save_product
-from harness.trial.schedules import evenly, factor, log_spaced
+from harness.trial.schedules import evenly, factors, log_spaced
 from harness.trial.seeds import seed_torch
 from harness.trial.spec import TrialSpec
 
@@ -104,6 +104,9 @@ class Loop:
         self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
         self.per_epoch = max(1, task.steps_per_epoch())
         self.total = self.recipe.total_steps(self.per_epoch) if task.trains else 0
+        self.factor = factors(self.recipe, self.total)
+        place = () if self.replicas.first else ("replica", self.replicas.rank)
+        self.noise = task.streams.by_step("noise", *place)
         self.scaler = torch.amp.GradScaler(runtime.device.type, enabled=self.recipe.precision == "float16")
         probed = self.recipe.diagnostics != "off" and self.replicas.first
         self.probe: Probe | None = task.probe(model) if probed else None
@@ -218,11 +221,10 @@ class Loop:
         """One step of the task on a batch, with the schedule's learning rate and the step's own noise."""
         if not self.model.training:  # after a score; asking every module at every step takes a twentieth of small ones
             self.model.train()
-        place = (step,) if self.replicas.first else (step, "replica", self.replicas.rank)
-        seed_torch(self.task.streams.number("noise", *place))  # dropout and the like
+        seed_torch(self.noise(step))  # dropout and the like
         if self.replicas.count > 1:
             batch = self.task.share(batch, self.replicas)
-        rate = factor(self.recipe, step, self.total)
+        rate = self.factor(step)
         for group, base in zip(self.optimizer.param_groups, self.base_rates, strict=True):
             group["lr"] = base * rate
         with self._autocast():
@@ -230,12 +232,19 @@ class Loop:
 
     def _update(self, step: int, result: StepResult) -> None:
         """Backward and optimizer step, outside autocast."""
-        self.unread.append((step, result.loss.detach()))
-        self._read_losses(self.lag)
-        with torch.autocast(self.runtime.device.type, enabled=False):
+        if self.lag:
+            self.unread.append((step, result.loss.detach()))
+            self._read_losses(self.lag)
+        else:
+            self._must_be_finite(step, result.loss.item())
+        device = self.runtime.device.type
+        # Where it is off already, turning it off costs a thirtieth of a small network's step.
+        off = torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else contextlib.nullcontext()
+        with off:
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(result.loss).backward()
-            self.replicas.average(self._parameters())
+            if self.replicas.count > 1:
+                self.replicas.average(self._parameters())
             if self.recipe.clip_norm is not None or self.probing:
                 self.scaler.unscale_(self.optimizer)
             if self.recipe.clip_norm is not None:
@@ -259,9 +268,12 @@ class Loop:
         """
         while len(self.unread) > unread:
             step, loss = self.unread.popleft()
-            value = self.replicas.mean(float(loss), self.runtime.device)
-            if not math.isfinite(value):
-                raise DivergedError(step, value)
+            self._must_be_finite(step, loss.item())
+
+    def _must_be_finite(self, step: int, loss: float) -> None:
+        value = self.replicas.mean(loss, self.runtime.device)
+        if not math.isfinite(value):
+            raise DivergedError(step, value)
 
     def _parameters(self) -> list[nn.Parameter]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -279,7 +291,9 @@ class Loop:
             self._append("train", name, step, self.replicas.mean(float(value), device))
 
     def _append(self, split: str, name: str, step: int, value: float) -> None:
-        series = self.series.setdefault((split, name), MetricSeries(split, name))
+        series = self.series.get((split, name))
+        if series is None:
+            series = self.series[split, name] = MetricSeries(split, name)
         series.step.append(step + 1)
         series.epoch.append((step + 1) / self.per_epoch)
         series.value.append(value)

@@ -58,12 +58,20 @@ def factor(recipe: Recipe, step: int, total: int) -> float:
     Raises:
         HarnessError: the recipe names a schedule that does not exist.
     """
+    return factors(recipe, total)(step)
+
+
+def factors(recipe: Recipe, total: int) -> Callable[[int], float]:
+    """:func:`factor` as a function of the step.
+
+    Raises:
+        HarnessError: the recipe names a schedule that does not exist.
+    """
     if recipe.schedule not in SCHEDULES:
         raise HarnessError(f"no schedule '{recipe.schedule}'; {choices(dict(SCHEDULES), recipe.schedule)}")
     warm = round(recipe.warmup * total) if recipe.warmup <= 1 else int(recipe.warmup)
-    if step < warm:
-        return (step + 1) / warm
-    return SCHEDULES[recipe.schedule](recipe, step, warm, total)
+    after = SCHEDULES[recipe.schedule]
+    return lambda step: (step + 1) / warm if step < warm else after(recipe, step, warm, total)
 
 
 def _at(milestone: float, total: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,25 @@ class Streams:
         Raises:
             ValueError: the stream is not one of ``STREAMS``.
         """
-        if stream not in STREAMS:
-            raise ValueError(f"no random stream '{stream}'; valid: {', '.join(STREAMS)}")
+        _must_be_known(stream)
         return derive(stream, self.seed, *place, root=self.root)
+
+    def by_step(self, stream: str, *after: int | str) -> Callable[[int], int]:
+        """``number(stream, step, *after)`` as a function of the step: what all steps share is hashed once.
+
+        Raises:
+            ValueError: the stream is not one of ``STREAMS``.
+        """
+        _must_be_known(stream)
+        shared = hashlib.sha256("/".join([self.root, stream, str(self.seed), ""]).encode())
+        suffix = "".join(f"/{part}" for part in after)
+
+        def number(step: int) -> int:
+            own = shared.copy()
+            own.update(f"{step}{suffix}".encode())
+            return int.from_bytes(own.digest()[:8], "big") >> 1
+
+        return number
 
     def torch(self, stream: str, *place: int | str) -> torch.Generator:
         """A CPU generator at a place in a stream."""
@@ -55,6 +72,11 @@ class Streams:
         import numpy as np
 
         return np.random.default_rng(self.number(stream, *place))
+
+
+def _must_be_known(stream: str) -> None:
+    if stream not in STREAMS:
+        raise ValueError(f"no random stream '{stream}'; valid: {', '.join(STREAMS)}")
 
 
 def seed_torch(number: int) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -174,14 +175,28 @@ def test_more_jobs_may_come_between_outcomes(database: Path) -> None:
     assert ended == ["first", "next1", "next2"]
 
 
-def test_counting_estimates_what_is_left() -> None:
-    watch = Counting("suite")
+def test_counting_estimates_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At what trials of the cell took, side by side as they run, those included that will be asked for later."""
+    clock = [100.0]
+    monkeypatch.setattr("harness.cli.watch.time.monotonic", lambda: clock[0])
+    watch, jobs = Counting("suite"), [replace(job(name), label=f"b/arm/{name}") for name in "abcd"]
     watch.queued(4)
+    watch.asked(jobs)
     assert watch.remaining == "…"
-    watch.started(job("a"))
-    watch.finished(job("a"), Outcome("a", Status.FAILED))
-    assert (watch.done, watch.failed, watch.total) == (1, 1, 4)
-    assert watch.remaining.endswith(("s", "min"))
+    watch.started(jobs[0])
+    watch.started(jobs[1])
+    clock[0] += 6
+    watch.finished(jobs[0], Outcome("a", Status.FAILED, wall_seconds=6.0))
+    watch.finished(jobs[1], Outcome("b", Status.DONE, wall_seconds=6.0))
+    assert (watch.done, watch.failed, watch.total) == (2, 1, 4)
+    assert watch.remaining == "6 s"
+    watch.expects({}, {("b", "arm"): 2})
+    assert watch.remaining == "12 s"
+    watch.started(jobs[2])
+    watch.started(jobs[2])  # another attempt
+    assert watch.remaining == "12 s"
+    watch.finished(jobs[3], Outcome("d", Status.CANCELLED))  # never begun: what it starts from failed
+    assert watch.remaining == "9 s"
 
 
 def test_inline_runs_in_order_and_keeps_its_place(tmp_path: Path) -> None:

@@ -81,6 +81,71 @@ def test_a_point_is_a_function_of_the_sweep_and_the_rounds_before(sampler: str) 
     assert len({p.params["optimizer.lr"] for p in first + second}) == 8
 
 
+def scored(points: list[Point]) -> list[Point]:
+    """Points with values, two of them diverged and one failed; the worst value grows worse as they go on."""
+    for point in points:
+        point.value, point.status = (
+            -(1 + 0.1 * point.number) * abs(math.log10(point.params["optimizer.lr"]) + 2),
+            "told",
+        )
+        if point.number in (3, 13):
+            point.value, point.status = math.nan, "diverged"
+        if point.number == 6:
+            point.value, point.status = math.nan, "failed"
+    return points
+
+
+@pytest.mark.parametrize(("sampler", "rounds"), [("tpe", 12), ("gp", 4)])
+def test_a_kept_study_draws_what_one_that_is_made_anew_draws(sampler: str, rounds: int) -> None:
+    """Also where a draw is asked for twice, or goes back, and where a diverged point is told as another value."""
+    kept, points = drawing(sampler=sampler), list[Point]()
+    for start in range(0, 4 * rounds, 4):
+        numbers = range(start, start + 4)
+        anew = drawing(sampler=sampler).draw(numbers, points)
+        for _ in range(1 + (start % 16 == 0)):
+            drawn = kept.draw(numbers, points)
+            assert [point.params for point in drawn] == [point.params for point in anew]
+        points += scored(drawn)
+    early = range(8, 12)
+    again = [point.params for point in kept.draw(early, points[:8])]
+    assert again == [point.params for point in points[8:12]]
+
+
+def test_a_study_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And once more where a value that was told has changed, which only a worse one than all before does."""
+    made: list[int] = []
+    anew = Drawing.study
+    monkeypatch.setattr(Drawing, "study", lambda self, points: made.append(len(points)) or anew(self, points))
+    how, points = drawing(sampler="tpe"), list[Point]()
+    for start in range(0, 40, 4):
+        drawn = how.draw(range(start, start + 4), points)
+        for point in drawn:
+            point.value, point.status = float(point.number), "told"
+        points += drawn
+    assert made == [0]
+    points[5].status = "diverged"
+    how.draw(range(40, 44), points)
+    assert made == [0, 40]
+
+
+@pytest.mark.parametrize("kind", ["median", "wilcoxon"])
+def test_a_pruner_asks_a_kept_study_what_it_asked_a_new_one(kind: str) -> None:
+    how, before = drawing(), list[Point]()
+    said = []
+    for number in range(24):
+        point = Point(number, how.draw([number], [])[0].params, rungs={})
+        for rung in range(1, 9):  # Wilcoxon's test needs some pairs
+            point.rungs[rung] = math.sin(number) + 0.1 * rung * math.cos(3 * number)
+            pruned = should_prune(kind, how, before, point)
+            assert pruned == should_prune(kind, drawing(), before, point)
+            said.append(pruned)
+            if pruned:
+                break
+        point.value, point.status = point.rungs[max(point.rungs)], "told"
+        before.append(point)
+    assert {True, False} == set(said)
+
+
 def test_random_draws_of_two_arms_share_what_they_share() -> None:
     """Also where one has more to tune, whose name comes first."""
     one = drawing().draw(range(6), [])

@@ -69,6 +69,10 @@ def test_logged_steps_hold_the_last_one(total: int) -> None:
 
 def test_streams_are_named_and_counted() -> None:
     streams = Streams(3)
+    assert streams.by_step("noise")(7) == streams.number("noise", 7)
+    assert streams.by_step("noise", "replica", 2)(7) == streams.number("noise", 7, "replica", 2)
+    with pytest.raises(ValueError, match="no random stream 'noize'"):
+        streams.by_step("noize")
     assert streams.number("order", 1) == derive("order", 3, 1)
     numbers = {Streams(s).number(n, p) for s in range(5) for n in ("order", "augment", "init") for p in range(5)}
     assert len(numbers) == 75
