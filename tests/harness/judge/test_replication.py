@@ -10,7 +10,7 @@ import pytest
 from judge_support import World, around, benchmark, binding, fact, flat, write_suite
 
 from harness import stats
-from harness.judge.replication import DRAWS, _drawn, _samples, _series, _weights
+from harness.judge.replication import DRAWS, WHOLE, _drawn, _samples, _series, _weights
 from harness.judge.tests import Conjunction, NoWorse, Paired, Test
 from harness.judge.verdicts import Criteria
 
@@ -35,7 +35,7 @@ def test_drawn_tests_are_those_of_the_judge(kind: str, n: int, rule: stats.Seque
 
     stored = [series(mean, n) for mean in (0.8, -0.6, 1.5)][: 3 if kind in ("all", "at least") else 1]
     whole = test(stored)
-    samples = [_samples(each.values) for each in _series(whole)]
+    samples = _samples([each.values for each in _series(whole)])
     drawn = _drawn(whole, iter(samples), CRITERIA)
     for row in range(25):
         one = test([tuple(sample[row].tolist()) for sample in samples])
@@ -46,12 +46,21 @@ def test_drawn_tests_are_those_of_the_judge(kind: str, n: int, rule: stats.Seque
             assert drawn.smaller[row] == pytest.approx(one.p_smaller(0.4), abs=1e-9)
 
 
-def test_draws_have_the_mean_and_the_covariance_of_the_stored_differences() -> None:
-    one = np.array(series(0.7, 6))
-    other = 0.5 * one + np.array(series(0.2, 6)) / 2
-    drawn = np.stack([_samples(tuple(one)).ravel(), _samples(tuple(other)).ravel()])
+@pytest.mark.parametrize("n", [6, WHOLE, WHOLE + 1, 300])
+def test_draws_have_the_mean_and_the_covariance_of_the_stored_differences(n: int) -> None:
+    one = np.array(series(0.7, n))
+    other = 0.5 * one + np.array(series(0.2, n)) / 2
+    samples = _samples([tuple(one), tuple(other), tuple(other[: n - 1])])
+    assert [sample.shape for sample in samples] == [(DRAWS, n), (DRAWS, n), (DRAWS, n - 1)]
+    drawn = np.stack([sample.ravel() for sample in samples[:2]])
     assert drawn.mean(axis=1) == pytest.approx([one.mean(), other.mean()], abs=0.06)
     assert np.cov(drawn) == pytest.approx(np.cov(np.stack([one, other])), abs=0.08)
+    # each place of a draw is drawn alone
+    assert np.corrcoef(samples[0][:, 0], samples[0][:, 1])[0, 1] == pytest.approx(0.0, abs=0.12)
+    assert samples[0].mean(axis=1).std() == pytest.approx(one.std(ddof=1) / np.sqrt(n), rel=0.1)
+
+
+def test_a_draw_of_few_pairs_has_numbers_of_its_own_for_every_value() -> None:
     assert _weights(6).shape == (DRAWS, 6, 6)
 
 
