@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb  # noqa: F401 - so that no answer has its import in it
+
 from harness.results.progress import run_progress
 from harness.store import open_reader
 from harness.store.readers import Reader
