@@ -104,9 +104,11 @@ def load_magnatagatune(request: DataRequest[RateOptions]) -> Sounds:
     """
     folder = _folder(request.root, "magnatagatune", "annotations_final.csv")
     file = folder / "annotations_final.csv"
-    header, *table = _tabbed(file, "magnatagatune")
+    header, *table = list(_tabbed(file, "magnatagatune")) or [[""]]
     if header[0] != "clip_id" or header[-1] != "mp3_path" or len(header) < 3:
         raise HarnessError(f"magnatagatune: {file} begins with {header[:2]}; expected clip_id, the tags, mp3_path")
+    if not table:
+        raise HarnessError(f"magnatagatune: {file} lists no clip")
     try:
         values = np.array([row[1:-1] for row in table], dtype=np.int64)
     except ValueError as error:
