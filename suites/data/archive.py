@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import lzma
 import tarfile
@@ -196,6 +197,19 @@ def text_of(path: Path, source: str) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise HarnessError(f"{source}: {path} cannot be read: {error}") from error
+
+
+@contextmanager
+def telling_csv(where: str) -> Iterator[None]:
+    """Turn what the csv reader gives up on, in the head line or any other, into a message with its place.
+
+    Raises:
+        HarnessError: there is such a line.
+    """
+    try:
+        yield
+    except csv.Error as error:
+        raise HarnessError(f"{where} is no csv: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

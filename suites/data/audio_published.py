@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from suites.data.archive import missing, text_of
+from suites.data.archive import missing, telling_csv, text_of
 from suites.data.sounds import RateOptions, SoundFiles, Sounds, SoundSplit
 
 if TYPE_CHECKING:
@@ -166,5 +166,5 @@ def _weak(file: Path, audio: Path) -> list[Recording]:
 
 def _tabbed(file: Path, source: str) -> Iterator[list[str]]:
     """The rows of a table with tabs that are not empty."""
-    rows = csv.reader(io.StringIO(text_of(file, source), newline=""), delimiter="\t")
-    return (row for row in rows if row)
+    with telling_csv(f"{source}: {file}"):
+        yield from filter(None, csv.reader(io.StringIO(text_of(file, source), newline=""), delimiter="\t"))

@@ -20,7 +20,7 @@ from PIL import Image
 from task_lab import request_for
 
 from harness.errors import HarnessError
-from suites.data import audio_published, boxes, idx, own_images, table_files
+from suites.data import audio_published, audiofolder, boxes, csi_csv, idx, own_images, table_files
 from suites.data.archive import open_tree
 
 MOST_GROWTH = 700 << 10
@@ -284,4 +284,17 @@ def test_a_list_of_no_clips(content: str, tmp_path: Path) -> None:
     (tmp_path / "magnatagatune").mkdir()
     (tmp_path / "magnatagatune" / "annotations_final.csv").write_text(content)
     with pytest.raises(HarnessError, match="annotations_final"):
+        audio_published.load_magnatagatune(request_for(audio_published.load_magnatagatune, tmp_path))
+
+
+def test_a_head_line_without_end(tmp_path: Path) -> None:
+    """The csv reader gives up in the head line already."""
+    wide = b'"' + b"x" * 200_000 + b'"\n'
+    with pytest.raises(HarnessError, match="here is no csv"):
+        csi_csv.parse(wide, "here")
+    with pytest.raises(HarnessError, match="here is no csv"):
+        audiofolder.read_tags(wide, "here")
+    (tmp_path / "magnatagatune").mkdir()
+    (tmp_path / "magnatagatune" / "annotations_final.csv").write_bytes(wide)
+    with pytest.raises(HarnessError, match="is no csv"):
         audio_published.load_magnatagatune(request_for(audio_published.load_magnatagatune, tmp_path))
