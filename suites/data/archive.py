@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import lzma
 import tarfile
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from harness.errors import HarnessError, MissingDataError
 from suites.data.cache import checksum
@@ -57,6 +58,9 @@ def _too_large(name: str, packed: int) -> HarnessError:
     )
 
 
+EntryT = TypeVar("EntryT")
+
+
 class Tree(Protocol):
     """Files by name, names with forward slashes."""
 
@@ -65,7 +69,11 @@ class Tree(Protocol):
         ...
 
     def read(self, name: str) -> bytes:
-        """A file's content."""
+        """A file's content.
+
+        Raises:
+            HarnessError: there is no such file in it.
+        """
         ...
 
 
@@ -77,12 +85,28 @@ class _Folder:
         return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
 
     def read(self, name: str) -> bytes:
-        return (self.root / name).read_bytes()
+        path = self.root / name
+        # A list may name what is not there, a pipe, or a file elsewhere.
+        if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
+            raise HarnessError(f"{path} is not in {self.root}")
+        if not path.is_file():
+            raise HarnessError(f"{path} is no file")
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise HarnessError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def _tidy(name: str) -> str:
     """An entry's name as a path of it reads: ``./train//a.png`` is ``train/a.png``."""
     return str(PurePosixPath(name))
+
+
+def _entry(members: Mapping[str, EntryT], name: str, archive: object) -> EntryT:
+    try:
+        return members[_tidy(name)]
+    except KeyError:
+        raise HarnessError(f"{archive}: there is no {name} in it") from None
 
 
 class _Zip:
@@ -94,7 +118,7 @@ class _Zip:
         return list(self.members)
 
     def read(self, name: str) -> bytes:
-        info = self.members[name]
+        info = _entry(self.members, name, self.archive.filename)
         if info.file_size > _ROOM + _RATIO * info.compress_size:
             raise _too_large(name, info.compress_size)
         return self.archive.read(info)
@@ -116,7 +140,7 @@ class _Tar:
         return list(self.members)
 
     def read(self, name: str) -> bytes:
-        file = self.archive.extractfile(self.members[name])
+        file = self.archive.extractfile(_entry(self.members, name, self.archive.name))
         assert file is not None  # a member that is a file
         return file.read()
 
@@ -173,6 +197,19 @@ def text_of(path: Path, source: str) -> str:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise HarnessError(f"{source}: {path} cannot be read: {error}") from error
+
+
+@contextmanager
+def telling_csv(where: str) -> Iterator[None]:
+    """Turn what the csv reader gives up on, in the head line or any other, into a message with its place.
+
+    Raises:
+        HarnessError: there is such a line.
+    """
+    try:
+        yield
+    except csv.Error as error:
+        raise HarnessError(f"{where} is no csv: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from suites.data.archive import missing, text_of
+from suites.data.archive import missing, telling_csv, text_of
 from suites.data.sounds import RateOptions, SoundFiles, Sounds, SoundSplit
 
 if TYPE_CHECKING:
@@ -104,9 +104,11 @@ def load_magnatagatune(request: DataRequest[RateOptions]) -> Sounds:
     """
     folder = _folder(request.root, "magnatagatune", "annotations_final.csv")
     file = folder / "annotations_final.csv"
-    header, *table = _tabbed(file, "magnatagatune")
+    header, *table = list(_tabbed(file, "magnatagatune")) or [[""]]
     if header[0] != "clip_id" or header[-1] != "mp3_path" or len(header) < 3:
         raise HarnessError(f"magnatagatune: {file} begins with {header[:2]}; expected clip_id, the tags, mp3_path")
+    if not table:
+        raise HarnessError(f"magnatagatune: {file} lists no clip")
     try:
         values = np.array([row[1:-1] for row in table], dtype=np.int64)
     except ValueError as error:
@@ -164,5 +166,5 @@ def _weak(file: Path, audio: Path) -> list[Recording]:
 
 def _tabbed(file: Path, source: str) -> Iterator[list[str]]:
     """The rows of a table with tabs that are not empty."""
-    rows = csv.reader(io.StringIO(text_of(file, source), newline=""), delimiter="\t")
-    return (row for row in rows if row)
+    with telling_csv(f"{source}: {file}"):
+        yield from filter(None, csv.reader(io.StringIO(text_of(file, source), newline=""), delimiter="\t"))

@@ -14,7 +14,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import SPLITS, SourcePath, Tree, open_tree, place_of
+from suites.data.archive import SPLITS, SourcePath, Tree, open_tree, place_of, telling_csv
 from suites.data.cache import cached
 from suites.data.sounds import SUFFIXES, RateOptions, Sounds, SoundSplit, Waves, decode, fitted
 from suites.data.types import Labels, held_out
@@ -185,6 +185,11 @@ def read_tags(content: bytes, where: str) -> tuple[tuple[str, ...], dict[str, li
         rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig")))
     except UnicodeDecodeError as error:
         raise HarnessError(f"{where} is not UTF-8 text: {error}") from error
+    with telling_csv(where):
+        return _tags_in(rows, where)
+
+
+def _tags_in(rows: csv.DictReader[str], where: str) -> tuple[tuple[str, ...], dict[str, list[int]]]:
     header = list(rows.fieldnames or ())
     if "file" not in header or len(header) < 3:
         raise HarnessError(f"{where} has the columns {header}; expected 'file' and one column a tag")

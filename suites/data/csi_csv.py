@@ -20,7 +20,7 @@ import numpy as np
 
 from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import SourcePath, open_tree, place_of
+from suites.data.archive import SourcePath, open_tree, place_of, telling_csv
 from suites.data.cache import cached
 from suites.data.csi_domains import Amplitudes, CsiDomains, CsiWindows, DivisionOptions, divide
 
@@ -77,17 +77,15 @@ def parse(content: bytes, where: str) -> Amplitudes:
     except UnicodeDecodeError as error:
         raise HarnessError(f"{where} is not UTF-8 text: {error}") from error
     rows = csv.DictReader(io.StringIO(text, newline=""))
-    if COLUMN not in (rows.fieldnames or ()):
-        raise HarnessError(f"{where} has no column '{COLUMN}'; found {', '.join(map(str, rows.fieldnames or ()))}")
     cells = []
-    try:
+    with telling_csv(where):
+        if COLUMN not in (rows.fieldnames or ()):
+            raise HarnessError(f"{where} has no column '{COLUMN}'; found {', '.join(map(str, rows.fieldnames or ()))}")
         for number, row in enumerate(rows, start=2):
             cell = (row[COLUMN] or "").strip()
             if not (cell.startswith("[") and cell.endswith("]")):
                 raise HarnessError(f"{where}, line {number}: 'data' must be a list in brackets, got {cell[:40]!r}")
             cells.append(cell[1:-1])
-    except csv.Error as error:
-        raise HarnessError(f"{where} is no csv: {error}") from error
     if not cells:
         raise HarnessError(f"{where} holds no packets")
     length = cells[0].count(",") + 1

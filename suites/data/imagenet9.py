@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from harness.errors import HarnessError
-from suites.data.archive import missing, text_of
+from suites.data.archive import missing, telling_csv, text_of
 from suites.data.biased import BiasedImages
 from suites.data.imagenet import MEAN, STD, CropOptions, list_split
 from suites.data.types import ImageFiles, ImageSplit, Labels
@@ -62,6 +62,11 @@ def read_clusters(file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
         HarnessError: other columns, or a cluster that is no number.
     """
     rows = csv.DictReader(io.StringIO(text_of(file, "imagenet9"), newline=""))
+    with telling_csv(f"imagenet9: {file}"):
+        return _clusters_in(rows, file)
+
+
+def _clusters_in(rows: csv.DictReader[str], file: Path) -> dict[str, tuple[str, tuple[int, ...]]]:
     if tuple(rows.fieldnames or ()) != COLUMNS:
         raise HarnessError(f"imagenet9: {file} has the columns {rows.fieldnames}; expected {', '.join(COLUMNS)}")
     try:

@@ -278,17 +278,26 @@ def _parquet(file: Path, source: str) -> tuple[dict[str, Cells], Labels]:
     return columns, np.arange(1, table.num_rows + 1, dtype=np.int64)
 
 
+MOST_CELLS = 1_000_000_000
+"""A few bytes of Parquet can claim billions of equal cells."""
+
+
 def read_parquet(file: Path, source: str) -> Any:
     """A Parquet file as a table of pyarrow.
 
     Raises:
-        HarnessError: it is damaged.
+        HarnessError: it is damaged, or claims more cells than a table has.
     """
     import pyarrow as pa
     from pyarrow import parquet
 
     try:
-        return parquet.read_table(file)
+        with file.open("rb") as content:  # pyarrow would take a name for an address
+            told = parquet.read_metadata(content)
+            if told.num_rows * max(1, told.num_columns) > MOST_CELLS:
+                raise HarnessError(f"{source}: {file} claims {told.num_rows:,} rows of {told.num_columns:,} columns")
+            content.seek(0)
+            return parquet.read_table(content)
     except (OSError, pa.ArrowException) as error:
         reason = str(error).partition("\n")[0]
         raise HarnessError(f"{source}: {file} is not a Parquet file that can be read: {reason}") from error

@@ -5,11 +5,13 @@ Everything is drawn by hypothesis, so that a find is an example that it can show
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
 import os
 import random
+import re
 import tarfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -133,7 +135,7 @@ HINTS: dict[str, tuple[str, ...]] = {
     "suites": ("tiny.yaml",), "suite": ("tiny.yaml", "tiny"), "benchmarks": ("known",), "benchmark": ("known",),
     "arms": ("base", "better", "x=own.py:A"), "arm": ("base",), "against": ("base",), "methods": ("better",),
     "metric": ("score",),
-    "seeds": ("2", "0..3"), "overrides": ("steps=3", "own_sd=0.1", "data.x=1"), "files": ("table.csv",),
+    "seeds": ("2", "1..3"), "overrides": ("steps=3", "own_sd=0.1", "data.x=1"), "files": ("table.csv",),
     "file": ("table.csv",),
     "trial": ("a",), "run": ("latest",), "first": ("latest",), "second": ("latest",),
     "database": ("results/harness.duckdb",),
@@ -155,34 +157,35 @@ SKIPPED = {("doctor",), ("preflight",)}
 
 def arguments(draws: Draws, commands: Mapping[tuple[str, ...], list[click.Parameter]]) -> list[str]:
     """A command line; trials run in the process itself."""
-    name = draws.choice([name for name in commands if name not in SKIPPED])
+    name, odd = draws.choice([name for name in commands if name not in SKIPPED]), draws.choice((0.03, 0.2, 0.8))
     given: list[str] = []
     last: list[str] = []
     for parameter in commands[name]:
         wanted = parameter.required or isinstance(parameter, click.Argument)
-        if draws.random() > (0.93 if wanted else 0.2) or parameter.name in ("executor", "address"):
+        if draws.random() > (0.98 if wanted else 0.2) or parameter.name in ("executor", "address"):
             continue
         times = draws.randint(1, 2) if getattr(parameter, "multiple", False) or parameter.nargs == -1 else 1
         for _ in range(times):
             if isinstance(parameter, click.Argument):
-                last.append(_value(draws, parameter))
+                last.append(_value(draws, parameter, odd))
                 continue
             option = draws.choice([*parameter.opts, *parameter.secondary_opts])
-            given += [option] if getattr(parameter, "is_flag", False) else [option, _value(draws, parameter)]
+            given += [option] if getattr(parameter, "is_flag", False) else [option, _value(draws, parameter, odd)]
     if any(parameter.name == "executor" for parameter in commands[name]):
         given += ["--executor", "inline"]
     return [*name, *given, "--", *last] if draws.random() < 0.9 else [*name, *last, *given]
 
 
-def _value(draws: Draws, parameter: click.Parameter) -> str:
-    kind, drawn = parameter.type, draws.random()
-    if isinstance(kind, click.Choice) and drawn < 0.85:
-        return str(draws.choice(list(kind.choices)))
-    if isinstance(kind, click.types.IntParamType | click.types.FloatParamType) and drawn < 0.9:
-        return draws.choice(NUMBERS)
-    if parameter.name in HINTS and drawn < 0.6:
+def _value(draws: Draws, parameter: click.Parameter, odd: float) -> str:
+    """A value of a parameter: one that it is made for, or with the chance ``odd`` another."""
+    kind, fits = parameter.type, draws.random() >= odd
+    if isinstance(kind, click.Choice):
+        return str(draws.choice(list(kind.choices))) if fits else draws.choice(TEXTS).replace("\0", "")
+    if isinstance(kind, click.types.IntParamType | click.types.FloatParamType):
+        return draws.choice(("1", "2", "3", "0.5") if fits else NUMBERS)
+    if parameter.name in HINTS and fits:
         return draws.choice(HINTS[parameter.name])
-    if isinstance(kind, click.Path) and drawn < 0.95:
+    if isinstance(kind, click.Path) and draws.random() < 0.9:
         return draws.choice(FILES)
     return draws.choice(TEXTS).replace("\0", "")
 
@@ -265,26 +268,39 @@ def _cell(value: Any) -> str:
 # folders of data
 
 
+LISTS = (".csv", ".txt", ".json", ".jsonl", ".xml")
+LISTED = re.compile(rb"[\w./-]+\.(?:png|jpe?g|wav|mp3|au|JPEG)")
+ELSEWHERE = (b"/dev/zero", b"../../outside.txt", b"pipe", b"/etc/passwd", b"..", b"gone.png", b"/", b"/proc/self/mem")
+
+
 def spoilt(draws: Draws, folder: Path) -> None:
-    """Change something in a folder of data: bytes of a file, a file, a name."""
+    """Change something in a folder of data: bytes of a file, a file, a name, what a list names."""
     files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    lists = [path for path in files if path.suffix in LISTS]
     for _ in range(draws.randint(1, 3)):
-        file = draws.choice(files)
-        what = draws.choice(
-            ("bytes",) * 6
-            + ("json", "json", "empty", "pipe", "dangling", "zero", "folder", "name", "big", "gone", "up")
-        )
-        if what == "json" and file.suffix == ".json" and file.is_file():
-            file.write_bytes(json.dumps(edited(draws, json.loads(file.read_bytes()))).encode("utf-8", "surrogatepass")
-                             if file.stat().st_size else b"{}")  # fmt: skip
-            return
-        if what in ("bytes", "json") and file.is_file() and not file.is_symlink():
-            file.write_bytes(mutated(draws, file.read_bytes()))
+        file = draws.choice(lists if lists and draws.random() < 0.4 else files)
+        if file.is_symlink() or not file.is_file():
             continue
-        file.unlink(missing_ok=True) if not file.is_dir() else None
-        if file.exists() or what == "gone":
-            continue
-        _put(file, what)
+        content = file.read_bytes()
+        what = draws.choice(("bytes",) * 5 + ("inside",) * 3 + KINDS)
+        if what == "inside" and (found := list(LISTED.finditer(content))):
+            one = draws.choice(found)
+            file.write_bytes(content[: one.start()] + draws.choice(ELSEWHERE) + content[one.end() :])
+            if not (file.parent / "pipe").exists():
+                os.mkfifo(file.parent / "pipe")
+        elif what == "inside" and file.suffix == ".json" and content:
+            with contextlib.suppress(ValueError):
+                changed = edited(draws, json.loads(content))
+                file.write_bytes(json.dumps(changed).encode("utf-8", "surrogatepass"))
+        elif what in KINDS:
+            file.unlink()
+            _put(file, what)
+        else:
+            file.write_bytes(mutated(draws, content))
+
+
+KINDS = ("empty", "pipe", "dangling", "zero", "folder", "name", "big", "gone", "up")
+"""What may stand where a file stood."""
 
 
 def _put(file: Path, what: str) -> None:

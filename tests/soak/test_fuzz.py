@@ -239,7 +239,8 @@ def tables(draws: doors.Draws, box: Box, bases: Path) -> None:
         shutil.copytree(bases / "exported" / name, work / name)
         doors.spoilt(draws, work / name)
         if name == "wandb-csv":
-            name = str(draws.choice(sorted(path.relative_to(work) for path in (work / name).iterdir())))
+            listed = sorted(str(path.relative_to(work)) for path in (work / name).iterdir())
+            name = draws.choice(listed or [name])
         more = draws.choice(([], ["--arm-column", "arm"], ["--arm-column", "arm", "--seed-column", "seed"]))
     box.send("tables", "command", ["import", name, "--suite", "tiny.yaml", *more])
 

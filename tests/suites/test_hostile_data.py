@@ -20,7 +20,8 @@ from PIL import Image
 from task_lab import request_for
 
 from harness.errors import HarnessError
-from suites.data import boxes, idx, own_images
+from suites.data import audio_published, audiofolder, boxes, csi_csv, idx, own_images, table_files
+from suites.data.archive import open_tree
 
 MOST_GROWTH = 700 << 10
 """KiB: what one unpacked file may be, and a decoder's own."""
@@ -234,3 +235,66 @@ def test_voc_without_boxes(tmp_path: Path) -> None:
         (tmp_path / "own" / "ImageSets" / "Main" / f"{part}.txt").write_text(f"{number}\n")
     with pytest.raises(HarnessError, match="box"):
         boxes.load_voc(request_for(boxes.load_voc, Path("/nowhere"), path=str(tmp_path / "own"), size=16))
+
+
+def test_a_list_names_nothing_outside_its_folder(tmp_path: Path) -> None:
+    """What a COCO file named was opened wherever it lay, and /dev/zero was read to its end."""
+    for part in ("train", "val"):
+        picture(tmp_path / "own" / part / "0.png", (16, 16))
+    (tmp_path / "own" / "annotations").mkdir()
+    for name in ("/dev/zero", "../../secret.png", "gone.png"):
+        picture(tmp_path / "secret.png", (16, 16))
+        for part in ("train", "val"):
+            text = coco(images=[{"id": 1, "file_name": name, "width": 16, "height": 16}])
+            (tmp_path / "own" / "annotations" / f"instances_{part}.json").write_text(text)
+        with pytest.raises(HarnessError) as caught:
+            boxes.load_coco(request_for(boxes.load_coco, Path("/nowhere"), path=str(tmp_path / "own"), size=16))
+        assert name in str(caught.value)
+
+
+@pytest.mark.timeout(60)
+def test_a_listed_pipe_is_no_file(tmp_path: Path) -> None:
+    folder(tmp_path / "own")
+    (tmp_path / "own" / "train" / "a" / "0.png").unlink()
+    os.mkfifo(tmp_path / "own" / "train" / "a" / "0.png")
+    with open_tree(tmp_path / "own", "own") as tree, pytest.raises(HarnessError, match="is no file"):
+        tree.read("train/a/0.png")
+
+
+def test_parquet_of_odd_names_and_endless_rows(tmp_path: Path) -> None:
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.parquet"))
+    parquet.write_table(pa.table({"x": [1, 2]}), tmp_path / "x.parquet")
+    (tmp_path / "x.parquet").rename(odd)
+    assert table_files.read_parquet(odd, "own").num_rows == 2
+    endless = pa.table({f"c{number}": pa.array([0] * 1_000_000, pa.int8()) for number in range(1)})
+    with parquet.ParquetWriter(tmp_path / "endless.parquet", endless.schema, compression="zstd") as writer:
+        for _ in range(3):
+            writer.write_table(endless)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(table_files, "MOST_CELLS", 2_000_000)
+        with pytest.raises(HarnessError, match="claims 3,000,000 rows"):
+            table_files.read_parquet(tmp_path / "endless.parquet", "own")
+
+
+@pytest.mark.parametrize("content", ["", "clip_id\tdrum\tmp3_path\n"])
+def test_a_list_of_no_clips(content: str, tmp_path: Path) -> None:
+    (tmp_path / "magnatagatune").mkdir()
+    (tmp_path / "magnatagatune" / "annotations_final.csv").write_text(content)
+    with pytest.raises(HarnessError, match="annotations_final"):
+        audio_published.load_magnatagatune(request_for(audio_published.load_magnatagatune, tmp_path))
+
+
+def test_a_head_line_without_end(tmp_path: Path) -> None:
+    """The csv reader gives up in the head line already."""
+    wide = b'"' + b"x" * 200_000 + b'"\n'
+    with pytest.raises(HarnessError, match="here is no csv"):
+        csi_csv.parse(wide, "here")
+    with pytest.raises(HarnessError, match="here is no csv"):
+        audiofolder.read_tags(wide, "here")
+    (tmp_path / "magnatagatune").mkdir()
+    (tmp_path / "magnatagatune" / "annotations_final.csv").write_bytes(wide)
+    with pytest.raises(HarnessError, match="is no csv"):
+        audio_published.load_magnatagatune(request_for(audio_published.load_magnatagatune, tmp_path))
