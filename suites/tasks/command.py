@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ STARTED = ".started"
 OUTPUT = "output.log"
 RESULTS = "results.jsonl"
 LAST_LINES = 12
+AROUND = "the results lie within the folder where it runs; 'writes: [PATH]' fences it all the same"
+"""Why there is no fence: a program could make nothing new where it runs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,8 +56,8 @@ class CommandOptions:
     paired: str = option("seed", "what equal seeds share, as the script states", choices=("seed", "none"))
     resumes: bool = option(False, "the program goes on from its folder (HARNESS_RESUME=1); else it begins anew")
     memory_mb: float | None = option(None, "the program and its children are ended above this", low=1)
-    writes: tuple[str, ...] = option(
-        (), "where it may write besides its trial's folder, from where it runs; [/]: anywhere"
+    writes: tuple[str, ...] | None = option(
+        None, "where else it may write, from where it runs; [/]: anywhere; null: fenced where the results lie elsewhere"
     )
 
 
@@ -120,10 +122,18 @@ def _program(
         "OMP_NUM_THREADS": str(spec.recipe.get("threads", COMMON_KEYS["threads"].default)),
     }  # fmt: skip
     variables = {key: filled(str(value), known) for key, value in options.variables.items()}
-    fence = Fence(folder, tuple(_writable(where / path) for path in options.writes))
+    fence = _fence(folder, where, options.writes)
     return Program(
         tuple(words), where, {**os.environ, **own, **variables}, folder / OUTPUT, deadline, options.memory_mb, fence
     )
+
+
+def _fence(folder: Path, where: Path, writes: tuple[str, ...] | None) -> Fence:
+    """Where the program may write; none where it would take away what a program expects and nobody asked for one."""
+    if writes is None:
+        fence = Fence(folder)
+        return replace(fence, no_fence=AROUND) if fence.closes(where) else fence
+    return Fence(folder, tuple(_writable(where / path) for path in writes))
 
 
 def _writable(path: Path) -> Path:

@@ -45,15 +45,18 @@ class Fence:
     Attributes:
         folder: its trial's own, in the folder of all trials.
         more: folders that it may change besides; one that is a parent of the trials' folder opens that too.
+        no_fence: why everything is allowed; empty: not everything is.
     """
 
     folder: Path
     more: tuple[Path, ...] = ()
+    no_fence: str = ""
 
     @property
-    def open(self) -> bool:
-        """Whether everything is allowed."""
-        return any(len(path.resolve().parts) == 1 for path in self.more)
+    def open(self) -> str:
+        """Why everything is allowed; empty: not everything is."""
+        opened = any(len(path.resolve().parts) == 1 for path in self.more)
+        return self.no_fence or ("the suite opens everything to it" if opened else "")
 
     def way(self) -> tuple[Path, ...]:
         """From the root to the folder of all trials."""
@@ -96,7 +99,7 @@ def started_within(fence: Fence, start: Callable[[], Started]) -> tuple[Started,
     Whatever it raises is raised.
     """
     if fence.open:
-        return start(), "the suite opens everything to it"
+        return start(), fence.open
     if not (level := version()):
         return start(), "this system has no Landlock"
     try:

@@ -50,6 +50,7 @@ found = {
 }
 log(**{name: tried(what) for name, what in found.items()}, accuracy=1)
 """
+FENCED = "writes: []\n"
 WITHIN = {"own", "own_rename", "existing_beside", "temporary", "null", "reads"}
 
 
@@ -71,7 +72,7 @@ def succeeded(outcome: object) -> set[str]:
 @fenced
 def test_of_the_trials_folder_a_program_may_write_its_own(tmp_path: Path) -> None:
     other = places(tmp_path)
-    outcome = ran(own_suite(tmp_path, CLIENT + TRIES), tmp_path)
+    outcome = ran(own_suite(tmp_path, CLIENT + TRIES, FENCED), tmp_path)
     assert succeeded(outcome) == WITHIN
     assert {path.name: path.read_text() for path in other.iterdir()} == {"product": "good"}
     assert "could write anywhere" not in str(outcome.artifacts[0].caption)
@@ -80,11 +81,31 @@ def test_of_the_trials_folder_a_program_may_write_its_own(tmp_path: Path) -> Non
 @fenced
 def test_writes_opens_more(tmp_path: Path) -> None:
     places(tmp_path)
-    path = own_suite(tmp_path, CLIENT + "Path = type(folder())\nlog(accuracy=Path('deep/made').mkdir() is None)\n")
+    script = CLIENT + "Path = type(folder())\nlog(accuracy=Path('deep/made').mkdir() is None)\n"
+    path = own_suite(tmp_path, script, FENCED)
     assert ran(path, tmp_path).status == Status.FAILED
-    path.write_text(path.read_text().replace("    metrics:", "    writes: [deep]\n    metrics:"))
+    path.write_text(path.read_text().replace("writes: []", "writes: [deep]"))
     assert ran(path, tmp_path).status == Status.DONE
     assert (tmp_path / "deep" / "made").is_dir()
+
+
+@fenced
+def test_a_script_beside_its_results_may_write_where_it_runs_unless_it_is_told(tmp_path: Path) -> None:
+    places(tmp_path)
+    outcome = ran(own_suite(tmp_path, CLIENT + "open('model.pt', 'w')\nlog(accuracy=1)\n"), tmp_path)
+    assert outcome.status == Status.DONE, outcome.error
+    assert "it could write anywhere: the results lie within the folder where it runs" in outcome.artifacts[0].caption
+
+
+@fenced
+def test_where_the_results_lie_elsewhere_there_is_a_fence_unasked(tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    project.mkdir()
+    script = "open('model.pt', 'w')\n(folder().parent / 'planted').write_text('x')\n"
+    outcome = ran(own_suite(project, CLIENT + script), tmp_path)
+    assert outcome.status == Status.FAILED
+    assert "PermissionError" in str(outcome.error)
+    assert (project / "model.pt").exists()
 
 
 @pytest.mark.parametrize("why", ["the suite", "the kernel"])
@@ -93,7 +114,7 @@ def test_without_a_fence_all_is_as_before_and_said(tmp_path: Path, monkeypatch: 
     script = CLIENT + "(folder().parent / 'other' / 'product').write_text('changed')\nlog(accuracy=1)\n"
     if why == "the kernel":
         monkeypatch.setattr(program_fence, "version", lambda: 0)
-    outcome = ran(own_suite(tmp_path, script, "writes: [/]\n" if why == "the suite" else ""), tmp_path)
+    outcome = ran(own_suite(tmp_path, script, "writes: [/]\n" if why == "the suite" else FENCED), tmp_path)
     assert outcome.status == Status.DONE, outcome.error
     told = {"the suite": "the suite opens everything to it", "the kernel": "this system has no Landlock"}[why]
     assert outcome.artifacts[0].caption == f"what the program printed; it could write anywhere: {told}"
@@ -102,18 +123,18 @@ def test_without_a_fence_all_is_as_before_and_said(tmp_path: Path, monkeypatch: 
 
 @fenced
 def test_a_program_that_was_refused_is_told_what_to_do(tmp_path: Path) -> None:
-    outcome = ran(own_suite(tmp_path, "open('model.pt', 'w')\n"), tmp_path)
+    outcome = ran(own_suite(tmp_path, "open('model.pt', 'w')\n", FENCED), tmp_path)
     assert outcome.status == Status.FAILED
     assert "PermissionError" in str(outcome.error)
     assert "'writes: [PATH]' allows more" in str(outcome.error)
-    outcome = ran(own_suite(tmp_path, "1 / 0\n"), tmp_path)
+    outcome = ran(own_suite(tmp_path, "1 / 0\n", FENCED), tmp_path)
     assert "writes" not in str(outcome.error)
 
 
 @fenced
 def test_this_process_and_its_later_programs_are_not_fenced(tmp_path: Path) -> None:
     places(tmp_path)
-    ran(own_suite(tmp_path, CLIENT + "log(accuracy=1)\n"), tmp_path)
+    ran(own_suite(tmp_path, CLIENT + "log(accuracy=1)\n", FENCED), tmp_path)
     (tmp_path / "artifacts" / "other" / "mine").write_text("x")
     with pytest.raises(ZeroDivisionError):
         started_within(Fence(tmp_path / "artifacts" / "other"), lambda: 1 // 0)
@@ -136,7 +157,7 @@ def test_a_temporary_folder_that_is_closed_is_replaced(tmp_path: Path, monkeypat
 def test_the_temporary_folder_of_a_program_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     script = CLIENT + "import tempfile\nprint(tempfile.mkdtemp())\nlog(accuracy=1)\n"
-    outcome = ran(own_suite(tmp_path, script), tmp_path)
+    outcome = ran(own_suite(tmp_path, script, FENCED), tmp_path)
     assert outcome.status == Status.DONE, outcome.error
     told = Path(outcome.artifacts[0].path.read_text().split()[0])
     assert told.parent.parent == tmp_path
@@ -147,5 +168,5 @@ def test_too_many_neighbours_are_no_fence(tmp_path: Path, monkeypatch: pytest.Mo
     if not version():
         pytest.skip("this kernel has no Landlock")
     monkeypatch.setattr(program_fence, "MOST_ENTRIES", 1)
-    outcome = ran(own_suite(tmp_path, CLIENT + "log(accuracy=1)\n"), tmp_path)
+    outcome = ran(own_suite(tmp_path, CLIENT + "log(accuracy=1)\n", FENCED), tmp_path)
     assert "more than 1 entries beside" in str(outcome.artifacts[0].caption)
