@@ -94,10 +94,8 @@ def determinism(
     here = [row for row in repeated if row["trial_id"] in own]
     if trial is not None and not here:
         return "this trial ran once", None
-    if benchmark is not None and not here and repeated:
-        return "no trial of this benchmark ran twice; the page of its suite says what came out of those that did", None
     if not here:
-        return "no trial ran twice", None
+        return "no trial of this benchmark ran twice" if benchmark is not None else "no trial ran twice", None
     odd = [row for row in here if not row["equal"]]
     trials = formatting.count(len({row["trial_id"] for row in here}), "trial")
     if not odd:
