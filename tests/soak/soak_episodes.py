@@ -20,12 +20,6 @@ UNKIND = re.compile(r"^internal error|^Traceback", re.MULTILINE)
 """What no user should see, whatever happens."""
 
 
-def lasting(executor: str, chance: random.Random) -> float:
-    """Seconds until the first blow: half of them while Python and Ray start."""
-    starting = 10.0 if executor == "ray" else 5.0
-    return chance.uniform(0.2, starting) if chance.random() < 0.5 else starting + chance.uniform(0, 6)
-
-
 class Episode:
     """One of them; ``struck`` counts blows over all, of which there are no more than ``most``."""
 
@@ -57,7 +51,7 @@ class Episode:
         process = started(self.work, self.database, self.executor, self.weather.environment)
         try:
             if self.struck.total() < self.most:
-                self._wait(process, lasting(self.executor, self.chance))
+                self._wait_for_the_first(process, before)
             while self.struck.total() < self.most and process.poll() is None:
                 self._blow(process)
                 self._wait(process, self.chance.uniform(0.1, 2.0))
@@ -73,6 +67,16 @@ class Episode:
         last = f": {said.strip().splitlines()[-1][:200]}" if code > 0 else ""
         tell(f"{self.weather.name}, {self.executor}: {len(after)} finished, exit {code}{last}")
         return code
+
+    def _wait_for_the_first(self, process: Started, before: Counter[str]) -> None:
+        """A third of the first blows come while Python and Ray start, the others after another trial has finished."""
+        if self.chance.random() < 0.33:
+            self._wait(process, self.chance.uniform(0.2, 10.0))
+            return
+        until = time.monotonic() + ROUND_SECONDS
+        while process.poll() is None and finished(self.database) == before and time.monotonic() < until:
+            time.sleep(0.2)
+        self._wait(process, self.chance.uniform(0, 4))
 
     def _wait(self, process: Started, seconds: float) -> None:
         until = time.monotonic() + seconds

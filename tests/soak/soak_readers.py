@@ -19,7 +19,7 @@ from harness.results.progress import run_progress
 from harness.store import open_reader
 from harness.store.readers import Reader
 
-PAUSE = 0.1
+PAUSE = 0.5
 DONE = "SELECT count(*) FROM trials WHERE status = 'done'"
 
 
