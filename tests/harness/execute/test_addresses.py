@@ -15,12 +15,16 @@ from harness.execute.executors.addresses import check_address
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Connections that were tried; each is taken."""
+    """Connections that were tried; each is taken and greeted as by a gRPC server, with an empty frame of settings."""
     made: list[Any] = []
+    peers: list[socket.socket] = []
 
     def connect(where: Any, timeout: float) -> socket.socket:
         made.append(where)
-        return socket.socket()
+        ours, theirs = socket.socketpair()
+        theirs.sendall(bytes((0, 0, 0, 4, 0, 0, 0, 0, 0)))
+        peers.append(theirs)
+        return ours
 
     monkeypatch.setattr(socket, "create_connection", connect)
     monkeypatch.delenv("RAY_USE_TLS", raising=False)
