@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -110,7 +110,7 @@ class MemoryWatch:
 
     def __init__(self, limit: MemoryLimit, end: Callable[[str], None] | None = None) -> None:
         self._limit, self._end = limit, end
-        self._before = 0.0 if end is not None else held_bytes(os.getpid()) / _MIB
+        self._before = 0.0 if end is not None else _held(descendants(os.getpid()))
         self._target = threading.get_ident()
         self._lock = threading.Lock()
         self._over = threading.Event()
@@ -145,7 +145,7 @@ class MemoryWatch:
             now = time.monotonic()
             if now - looked >= CHILDREN_SECONDS:
                 looked, self._descendants = now, descendants(os.getpid())
-            held = sum(map(held_bytes, (os.getpid(), *self._descendants))) / _MIB - self._before
+            held = _held(self._descendants) - self._before
             if (
                 now - exact < (EXACT_SECONDS if self.trouble is None else AGAIN_SECONDS)
                 or self._limit.trouble(held) is None
@@ -168,6 +168,11 @@ class MemoryWatch:
             else:
                 error = ctypes.py_object(OverMemoryError)
                 ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._target), error)
+
+
+def _held(below: Sequence[int]) -> float:
+    """MiB of this process and those below it."""
+    return sum(map(held_bytes, (os.getpid(), *below))) / _MIB
 
 
 def end_this_process(last_words: Callable[[], object]) -> None:

@@ -64,6 +64,13 @@ def test_what_the_process_held_before_does_not_count() -> None:
     assert before
 
 
+def test_what_its_children_held_before_does_not_count_either(hungry_child: subprocess.Popen[bytes]) -> None:
+    assert held_bytes(hungry_child.pid) > 60 * MIB
+    with MemoryWatch(MemoryLimit(50.0)) as watch:
+        time.sleep(0.5)
+    assert watch.trouble is None
+
+
 def test_what_its_children_hold_counts(hungry_child: subprocess.Popen[bytes]) -> None:
     told: list[str] = []
     with MemoryWatch(MemoryLimit(held_bytes(hungry_child.pid) / MIB - 50), told.append):
