@@ -46,10 +46,36 @@ def synthetic(folder: Path, tiny_text: str, seeds: int = 12, pause: float = 0.05
     return (str(suite),)
 
 
-def real(seeds: int = 2, steps: int = 220) -> tuple[str, ...]:
+REAL = """
+suite: digits
+title: A real training
+seeds: {{min: {seeds}, max: 12}}
+arms:
+  sgd: {{role: baseline, optimizer: sgd}}
+  adamp: {{role: method, optimizer: adamp}}
+benchmarks:
+  digits:
+    define:
+      benchmark: digits
+      title: Handwritten digits
+      task: classification
+      metrics: {{top1-accuracy: {{unit: percent, better: higher, floor: 0.1, perfect: 100}}}}
+      mini:
+        data: {{name: digits, train: 300, validation: 300, noise: 0.3}}
+        model: {{name: bn-cnn, widths: [8, 16], strides: [1, 2]}}
+        recipe: {{steps: {steps}, batch_size: 32, optimizer: {{adam: {{lr: 0.01}}, sgd: {{lr: 0.05, momentum: 0.9}}}}}}
+facts:
+  - {{id: adamp-is-better, suite: digits, benchmark: digits, metric: top1-accuracy, unit: percent, better: higher,
+     kind: ordering, method: adamp, baseline: sgd, published: {{}}, statement: AdamP tells digits better than SGD.}}
+claims: [{{id: adamp-is-better, benchmarks: [digits], arm: adamp, against: [sgd], primary: true}}]
+"""
+
+
+def real(folder: Path, seeds: int = 3, steps: int = 400) -> tuple[str, ...]:
     """AdamP against SGD on the digits: networks that are trained, scored and selected."""
-    chosen = ("--benchmark", "imagenet-resnet18", "--arm", "sgd", "--arm", "adamp", "--seeds", str(seeds))
-    return ("adamp", *chosen, "--set", f"steps={steps}")
+    suite = folder / "digits.yaml"
+    suite.write_text(REAL.format(seeds=seeds, steps=steps))
+    return (str(suite),)
 
 
 def undisturbed(arguments: tuple[str, ...], folder: Path) -> Work:

@@ -36,7 +36,8 @@ def test_hundreds_of_blows_lose_nothing(tmp_path: Path, tiny_text: str) -> None:
     wanted = os.environ.get("HARNESS_SOAK_WEATHER")
     weathers = [weather for weather in possible() if wanted in (None, weather.name)]
     assert weathers, f"no such weather here: {wanted}; there are {[weather.name for weather in WEATHERS]}"
-    (tmp_path / "real").mkdir()
-    works = [undisturbed(synthetic(tmp_path, tiny_text), tmp_path), undisturbed(real(), tmp_path / "real")]
+    others = tmp_path / "real"
+    others.mkdir()
+    works = [undisturbed(synthetic(tmp_path, tiny_text), tmp_path), undisturbed(real(others), others)]
     struck = soak(works, tmp_path, blows, seed, lambda text: print(text, flush=True), weathers, pauses=(MINUTE,))
     assert struck.total() >= blows
