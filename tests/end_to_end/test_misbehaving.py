@@ -152,19 +152,7 @@ EXPECTED: dict[str, tuple[str, str]] = {
     "Prints": ("done", ""),
     "Forks": ("done", ""),
 }
-ALONE = (
-    "Leaves",
-    "Recurses",
-    "Unpicklable",
-    "Unsayable",
-    "Wordy",
-    "Surrogate",
-    "Hungry",
-    "Diverges",
-    "Grows",
-    "Swallows",
-    "Breeds",
-)
+ALONE = ("Leaves", "Recurses", "Unpicklable", "Unsayable", "Wordy", "Surrogate", "Hungry", "Diverges")
 """What one process can survive."""
 
 
