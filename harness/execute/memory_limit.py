@@ -73,7 +73,8 @@ class MemoryLimit:
             return cls(asked)
         machine = machine_bytes() / _MIB
         own = 0.0 if declared is None else declared + WORKER_MIB
-        return cls(max(MOST * machine, own), max(MOST * machine / max(1, side_by_side), own))
+        # At least two shares: a trial alone must not wait for the kernel, which would end the whole command.
+        return cls(max(MOST * machine, own), max(MOST * machine / max(2, side_by_side), own))
 
     def trouble(self, taken: float) -> str | None:
         """Why a trial that holds ``taken`` MiB must end, or None."""

@@ -106,6 +106,7 @@ def test_a_machine_that_runs_short_ends_only_who_is_above_its_share(monkeypatch:
     monkeypatch.setattr(memory_limit, "machine_bytes", lambda: 10_000 * MIB)
     limit = MemoryLimit.of(None, side_by_side=4)
     assert (limit.most, limit.share) == (8000.0, 2000.0)
+    assert MemoryLimit.of(None).share == 4000.0  # alone, but not on the machine
     monkeypatch.setattr(memory_limit, "available_bytes", lambda: 5000 * MIB)
     assert limit.trouble(7000) is None
     monkeypatch.setattr(memory_limit, "available_bytes", lambda: 500 * MIB)
