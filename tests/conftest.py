@@ -106,3 +106,15 @@ def harness(tmp_path: Path) -> Harness:
         )
 
     return call
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_part_of_a_user_stays() -> Iterator[None]:
+    """A user's file is known to its process for good, and other files of tests list what there is."""
+    from harness.registry import index
+
+    before = {kind: dict(known) for kind, known in index._ADDED.items()}
+    yield
+    for kind, known in before.items():
+        index._ADDED[kind].clear()
+        index._ADDED[kind].update(known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import gzip
 import lzma
 import tarfile
@@ -90,7 +91,7 @@ class _Folder:
         if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
             raise HarnessError(f"{path} is not in {self.root}")
         if not path.is_file():
-            raise HarnessError(f"{path} is no file")
+            raise FileNotFoundError(errno.ENOENT, "is no file", str(path))
         try:
             return path.read_bytes()
         except OSError as error:

@@ -154,7 +154,7 @@ def test_a_clock_that_jumps_both_ways(work: Work, database: Path, tmp_path: Path
         clock.jump(-3 * HOUR)
         some_finished(process, 4)
         clock.jump(-YEAR)
-        some_finished(process, 6)
+        some_finished(process, 9)  # two ran when it jumped, and one may have ended meanwhile
     finally:
         process.end()
     assert_nothing_is_lost(database, finished(database))

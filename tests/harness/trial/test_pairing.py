@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,7 +41,7 @@ def watch(trial: Trial, folder: Path, patch: pytest.MonkeyPatch, *, wasteful: bo
 
     def spied(*arguments: Any, **named: Any) -> Task:
         task = assemble(*arguments, **named)
-        build, batches = task.build, task.batches
+        build = task.build
 
         def built() -> nn.Module:
             model = build()
@@ -54,17 +54,18 @@ def watch(trial: Trial, folder: Path, patch: pytest.MonkeyPatch, *, wasteful: bo
             torch.rand(1000)
             seen.draws += 1
 
-        def fed(epoch: int) -> Iterator[Any]:
-            for batch in batches(epoch):
-                seen.batches.append([kept(one) for one in leaves(batch)])
-                yield batch
-
         patch.setattr(task, "build", built)
-        patch.setattr(task, "batches", fed)
         return task
+
+    take_step = training.Loop.take_step
+
+    def fed(self: training.Loop, step: int, batch: Any) -> Any:
+        seen.batches.append([kept(one) for one in leaves(batch)])
+        return take_step(self, step, batch)
 
     with pytest.MonkeyPatch.context() as own:
         own.setattr(training, "assemble", spied)
+        own.setattr(training.Loop, "take_step", fed)
         around = Runtime(folder, torch.device("cpu"), registry.load, data_root(), lambda *_: None)
         assert training.train(trial.spec, around).status == "done"
     assert len(seen.batches) >= STEPS
