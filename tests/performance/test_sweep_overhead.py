@@ -47,7 +47,7 @@ sweep:
 pytestmark = pytest.mark.slow
 
 
-def nothing(job: Any, heartbeats: Any, home: str = "") -> Outcome:
+def nothing(job: Any, heartbeats: Any, home: str = "", asked: float | None = None, side_by_side: int = 1) -> Outcome:
     """A trial that returns its score at once, in the form of a real one."""
     score = -((math.log10(job.spec.slots.methods["optimizer"].values["lr"]) + 1) ** 2)
     return Outcome(
