@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from harness.execute.claims import Claims, NoClaims
 from harness.execute.executors.base import Executor, Progress
 from harness.execute.queue import JobQueue
+from harness.execute.shared_trials import Alone, Sharing
 from harness.execute.worker import Job
 from harness.plan.remaining import Cell
 from harness.store.events import Event, HeartbeatEvent, LogEvent, OutcomeEvent, StartedEvent
@@ -75,16 +75,16 @@ class Dispatcher:
 
     ``stopped`` says why no further trial was begun, or is None.
     More jobs may be submitted between outcomes: sequential seeds and sweeps ask for the next trials that way.
-    What ``claims`` does not let it start is run by another command, whose results are among the outcomes.
+    What ``sharing`` does not let it start is run by another command, whose results are among the outcomes.
     """
 
     def __init__(
         self, record: Recorder, run_id: str, executor: Executor, policy: Policy, watch: Watch,
-        claims: Claims | None = None,
+        sharing: Sharing | None = None,
     ) -> None:  # fmt: skip
         self._record, self._run_id, self._executor = record, run_id, executor
         self._policy, self._watch = policy, watch
-        self._claims: Claims = NoClaims() if claims is None else claims
+        self._sharing: Sharing = Alone() if sharing is None else sharing
         self._told_elsewhere = (0, False)
         self._waiting = JobQueue()
         self._running: dict[str, Job] = {}
@@ -100,7 +100,7 @@ class Dispatcher:
 
     def outcomes(self) -> Iterator[tuple[Job, Outcome]]:
         """Run until nothing waits and nothing runs."""
-        while self._running or ((self._waiting or self._claims.waiting) and not self._must_stop()):
+        while self._running or ((self._waiting or self._sharing.waiting) and not self._must_stop()):
             yield from self._from_others()
             self._start_what_fits()
             for ended in self._next_ended():
@@ -109,7 +109,7 @@ class Dispatcher:
                 if self._try_again(job, outcome):
                     continue
                 yield from self._passed_on(job, outcome)
-                self._claims.release(job.trial_id)
+                self._sharing.release(job.trial_id)
             self._keep_watch()
 
     def _passed_on(self, job: Job, outcome: Outcome) -> Iterator[tuple[Job, Outcome]]:
@@ -122,7 +122,7 @@ class Dispatcher:
 
     def _from_others(self) -> Iterator[tuple[Job, Outcome]]:
         """What other commands measured meanwhile; what they gave up is queued again, before all others."""
-        for job, outcome in self._claims.ended():
+        for job, outcome in self._sharing.ended():
             if outcome is None:
                 self._waiting.again(job)
             else:
@@ -131,13 +131,13 @@ class Dispatcher:
 
     def _next_ended(self) -> list[Outcome]:
         """Outcomes of what runs here; where that is nothing, a pause while others run the rest."""
-        jobs, idle = elsewhere = (self._claims.waiting, not self._running)
+        jobs, idle = elsewhere = (self._sharing.waiting, not self._running)
         if elsewhere != self._told_elsewhere and (jobs or self._told_elsewhere[0]):
-            self._watch.elsewhere(jobs, self._claims.holder if jobs and idle else "", idle=idle)
+            self._watch.elsewhere(jobs, self._sharing.holder if jobs and idle else "", idle=idle)
         self._told_elsewhere = elsewhere
         if self._running:
             return self._executor.wait(POLL_SECONDS)
-        if self._claims.waiting:
+        if self._sharing.waiting:
             time.sleep(POLL_SECONDS)
         return []
 
@@ -152,7 +152,7 @@ class Dispatcher:
             if job is None or (self._policy.exclusive and self._running) or not self._executor.has_room(job):
                 return
             self._waiting.take()
-            if not self._claims.take(job):
+            if not self._sharing.take(job):
                 continue
             self._record(StartedEvent(job.trial_id, self._run_id, job.attempt))
             self._running[job.trial_id] = job

@@ -17,10 +17,10 @@ from harness.data.folders import check_folders
 from harness.data.locate import require_data, require_model_files, weights_file
 from harness.data.roots import data_root
 from harness.errors import HarnessError, MissingDataError
-from harness.execute.claims import Claims, SharedTrials
 from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
 from harness.execute.forced import ForcedTrials
+from harness.execute.shared_trials import SharedTrials, Sharing
 from harness.execute.worker import CHECKPOINT_SECONDS, Job
 from harness.plan.order import Waiting, in_order
 from harness.plan.planning import Plan, Trial, sources_of
@@ -201,7 +201,7 @@ class Session:
             yield from self._dispatching(waiting, lambda event: None, watch or Watch()).outcomes()
 
     def _dispatching(
-        self, jobs: Sequence[Job], record: Recorder, watch: Watch, claims: Claims | None = None
+        self, jobs: Sequence[Job], record: Recorder, watch: Watch, sharing: Sharing | None = None
     ) -> Dispatcher:
         """A dispatcher of jobs; the executor is made when it is first needed."""
         if self._kept.executor is None:
@@ -210,7 +210,7 @@ class Session:
                 self.owner.paths.sessions, asked.address, asked.gpus_per_trial, asked.memory_per_trial
             )
             self._kept.executor = EXECUTORS[self.request.executor](options)
-        dispatcher = Dispatcher(record, self.run_id, self._kept.executor, self.policy, watch, claims)
+        dispatcher = Dispatcher(record, self.run_id, self._kept.executor, self.policy, watch, sharing)
         dispatcher.submit(jobs)
         watch.asked(jobs)
         return dispatcher

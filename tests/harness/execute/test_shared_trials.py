@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from harness.execute.claims import SharedTrials
 from harness.execute.dispatch import Dispatcher, Policy, Watch
 from harness.execute.executors import Progress
+from harness.execute.shared_trials import SharedTrials
 from harness.execute.worker import Job
 from harness.store import Outcome, Owner, StorePaths
 from harness.trial.saved import PRODUCT
@@ -79,7 +79,7 @@ class Seen(Watch):
 
 
 class Command:
-    """What one command does: an owner, its claims, a dispatcher over a scripted executor, in a thread of its own."""
+    """What one command does: an owner, its shared trials, a dispatcher over a scripted executor, in a thread of its own."""
 
     def __init__(self, database: Path, name: str, ends: Ends, room: int = 1, again: tuple[str, ...] = ()) -> None:
         self.owner = Owner(database, name).open()

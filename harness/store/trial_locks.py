@@ -1,7 +1,7 @@
 """Which trials living commands run: one locked byte of a common file for each.
 
 No clock decides anything: the kernel drops the locks of a command that dies, and a command that was stopped still has
-its trials. A byte's place follows from the trial's name, and the file stays empty: nothing is written, and a claim
+its trials. A byte's place follows from the trial's name, and the file stays empty: nothing is written, and a lock
 costs microseconds.
 """
 
@@ -22,8 +22,8 @@ _FLOCK = "hhqqi4x"  # struct flock of 64-bit Linux: kind, whence, start, length,
 _PLACE_BYTES = 7  # offsets of a file are positive numbers of 64 bits
 
 
-class TrialClaims:
-    """Claims of one command on trials that it runs. Use from one thread at a time.
+class TrialLocks:
+    """Locks of one command on trials that it runs. Use from one thread at a time.
 
     The locks belong to this object (open file description locks), so that they exclude other sessions of this process
     too. Where the system has none (macOS), they belong to the process, whose sessions then do not exclude each other.
@@ -39,7 +39,7 @@ class TrialClaims:
         self.own_locks = sys.platform == "linux" and sys.maxsize > 2**32
 
     def take(self, trial_id: str) -> bool:
-        """Claim a trial; False where another command has it. What is claimed already stays claimed.
+        """Lock a trial; False where another command has it. What is locked already stays locked.
 
         Raises:
             StoreError: no file can be made or locked there.
@@ -56,7 +56,7 @@ class TrialClaims:
             self._set(trial_id, fcntl.F_UNLCK)
 
     def close(self) -> None:
-        """Let go of everything; what is taken afterwards is claimed again. Idempotent."""
+        """Let go of everything; what is taken afterwards is locked again. Idempotent."""
         for trial_id in list(self._held):
             self.release(trial_id)
         if self._descriptor >= 0:
@@ -100,7 +100,7 @@ class TrialClaims:
         return self._descriptor
 
     def _refused(self, error: OSError) -> StoreError:
-        return StoreError(f"trials cannot be claimed in {self._file}: {error.strerror}")
+        return StoreError(f"trials cannot be locked in {self._file}: {error.strerror}")
 
     def __del__(self) -> None:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""Claims of trials: one holder at a time, none that is dead, and what others measured is seen before a trial starts."""
+"""Locks of trials: one holder at a time, none that is dead, and what others measured is seen before a trial starts."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import pytest
 from store_support import outcome, planned, python
 
 from harness.store import Journal, Owner, StoreError, StorePaths
-from harness.store.claims import TrialClaims
 from harness.store.following import OtherSessions
+from harness.store.trial_locks import TrialLocks
 
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return tmp_path / "h.duckdb.sessions" / "claims"
+    return tmp_path / "h.duckdb.sessions" / "trial-locks"
 
 
 @pytest.fixture
@@ -33,10 +33,10 @@ def paths(tmp_path: Path) -> StorePaths:
 HOLD = """
     import sys, time
     from pathlib import Path
-    from harness.store.claims import TrialClaims
-    claims = TrialClaims(Path(sys.argv[1]))
-    claims.own_locks = sys.argv[2] == "own"
-    assert all(map(claims.take, sys.argv[3:]))
+    from harness.store.trial_locks import TrialLocks
+    locks = TrialLocks(Path(sys.argv[1]))
+    locks.own_locks = sys.argv[2] == "own"
+    assert all(map(locks.take, sys.argv[3:]))
     print("held", flush=True)
     time.sleep(300)
 """
@@ -50,7 +50,7 @@ def holder_in_another_process(file: Path, kind: str, *trials: str) -> subprocess
 
 
 def test_one_holder_at_a_time_in_one_process(file: Path) -> None:
-    one, two = TrialClaims(file), TrialClaims(file)
+    one, two = TrialLocks(file), TrialLocks(file)
     assert two.is_free("t")
     assert one.take("t")
     assert one.take("t")  # has it already
@@ -71,7 +71,7 @@ def test_one_holder_at_a_time_in_one_process(file: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["own", "of the process"])
 def test_a_killed_process_holds_nothing_and_a_stopped_one_everything(file: Path, kind: str) -> None:
-    here = TrialClaims(file)
+    here = TrialLocks(file)
     here.own_locks = kind == "own"
     other = holder_in_another_process(file, kind, "t", "u")
     try:
@@ -91,18 +91,18 @@ def test_a_kernel_without_locks_of_a_description_gets_the_others(file: Path, mon
     def refuse(*_: object) -> bytes:
         raise OSError(errno.EINVAL, "Invalid argument")
 
-    here = TrialClaims(file)
+    here = TrialLocks(file)
     with monkeypatch.context() as patched:
         patched.setattr(fcntl, "fcntl", refuse)
         assert here.take("t")
-    other = TrialClaims(file)  # locks of both kinds exclude each other
+    other = TrialLocks(file)  # locks of both kinds exclude each other
     assert not other.take("t")
     here.release("t")
     assert other.take("t")
 
 
 def test_a_forked_child_does_not_keep_what_its_parent_let_go(file: Path) -> None:
-    here, other = TrialClaims(file), TrialClaims(file)
+    here, other = TrialLocks(file), TrialLocks(file)
     assert here.take("t")
     reading, writing = os.pipe()
     child = os.fork()
@@ -122,15 +122,15 @@ def test_many_at_once_never_hold_one_trial_together(file: Path) -> None:
     counts: list[int] = []
 
     def work(number: int) -> None:
-        claims = TrialClaims(file)
+        locks = TrialLocks(file)
         for turn in range(400):
             trial = f"{(turn + number) % 3:064x}"
-            if claims.take(trial):
+            if locks.take(trial):
                 held[trial] += 1
                 time.sleep(0)  # let others try meanwhile
                 counts.append(held[trial])
                 held[trial] -= 1
-                claims.release(trial)
+                locks.release(trial)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -140,10 +140,10 @@ def test_many_at_once_never_hold_one_trial_together(file: Path) -> None:
     assert set(counts) == {1}
 
 
-def test_what_stands_in_the_way_of_claims_is_one_message(file: Path) -> None:
+def test_what_stands_in_the_way_of_locks_is_one_message(file: Path) -> None:
     file.parent.write_text("no folder")
-    with pytest.raises(StoreError, match="cannot be claimed"):
-        TrialClaims(file).take("t")
+    with pytest.raises(StoreError, match="cannot be locked"):
+        TrialLocks(file).take("t")
 
 
 def test_others_results_are_seen_as_they_come_and_after_they_left(paths: StorePaths) -> None:

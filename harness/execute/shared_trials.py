@@ -1,7 +1,7 @@
 """Two commands that share trials share the work: each runs what nobody runs, and takes the rest from the other.
 
-A trial is claimed when it starts and let go once its outcome is in the journal, so that commands that start at the same
-moment both find something to do. A claim is a lock that the kernel drops when its command dies; then whoever
+A trial is locked when it starts and let go once its outcome is in the journal, so that commands that start at the same
+moment both find something to do. The kernel drops the lock when its command dies; then whoever
 waits for the trial runs it. Nobody holds a trial while it waits for another, so that no two can wait for each other.
 """
 
@@ -12,17 +12,17 @@ from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from harness.execute.worker import Job
-from harness.store.claims import TrialClaims
 from harness.store.following import OtherSessions
 from harness.store.outcome import Outcome
 from harness.store.paths import StorePaths
+from harness.store.trial_locks import TrialLocks
 from harness.trial.saved import has_product
 
 LOOK_SECONDS = 1.0
 """Between two looks whether a trial of another command was let go without a result."""
 
 
-class Claims(Protocol):
+class Sharing(Protocol):
     """What the dispatcher asks before it starts a trial."""
 
     def take(self, job: Job) -> bool:
@@ -48,7 +48,7 @@ class Claims(Protocol):
         ...
 
 
-class NoClaims:
+class Alone:
     """Every trial is this command's: for trials that leave nothing in the store."""
 
     waiting = 0
@@ -59,7 +59,7 @@ class NoClaims:
         return True
 
     def release(self, trial_id: str) -> None:
-        """Nothing was claimed."""
+        """Nothing was locked."""
 
     def ended(self) -> Iterator[tuple[Job, Outcome | None]]:
         """Nothing is waited for."""
@@ -67,7 +67,7 @@ class NoClaims:
 
 
 class SharedTrials:
-    """The claims of one session on the trials of a database; make one before asking what is stored.
+    """The part of one session in the trials of a database; make one before asking what is stored.
 
     Args:
         paths: of the database.
@@ -75,7 +75,7 @@ class SharedTrials:
     """
 
     def __init__(self, paths: StorePaths, segment: str) -> None:
-        self._claims = TrialClaims(paths.sessions / "claims")
+        self._locks = TrialLocks(paths.sessions / "trial-locks")
         self._others = OtherSessions(paths, segment)
         self._elsewhere: dict[str, Job] = {}
         self._next_look = 0.0
@@ -96,19 +96,19 @@ class SharedTrials:
             self._begun = True
 
     def take(self, job: Job) -> bool:
-        """Claim a trial that starts now; raises as :meth:`begin`."""
-        if self._claims.take(job.trial_id):
+        """Lock a trial that starts now; raises as :meth:`begin`."""
+        if self._locks.take(job.trial_id):
             # In this order: who had the trial before journalled its result before letting it go.
             self._others.look()
             if self._result(job) is None:
                 return True
-            self._claims.release(job.trial_id)
+            self._locks.release(job.trial_id)
         self._elsewhere[job.trial_id] = job
         return False
 
     def release(self, trial_id: str) -> None:
         """Let others have it."""
-        self._claims.release(trial_id)
+        self._locks.release(trial_id)
 
     def ended(self) -> Iterator[tuple[Job, Outcome | None]]:
         """Results of trials that were waited for; now and then also those that nobody runs any more, without one."""
@@ -119,7 +119,7 @@ class SharedTrials:
         if due:
             self._next_look = now + LOOK_SECONDS
         # Before the journal is read: a trial that is free then and has no result was given up.
-        free = {trial_id for trial_id in self._elsewhere if self._claims.is_free(trial_id)} if due else set()
+        free = {trial_id for trial_id in self._elsewhere if self._locks.is_free(trial_id)} if due else set()
         self._others.look()
         for trial_id, job in list(self._elsewhere.items()):
             result = self._result(job)
@@ -148,4 +148,4 @@ class SharedTrials:
     def forget_waiting(self) -> None:
         """Wait for nothing any more, and let everything go: a plan has ended."""
         self._elsewhere.clear()
-        self._claims.close()
+        self._locks.close()
