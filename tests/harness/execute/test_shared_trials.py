@@ -79,7 +79,7 @@ class Seen(Watch):
 
 
 class Command:
-    """What one command does: an owner, its shared trials, a dispatcher over a scripted executor, in a thread of its own."""
+    """What one command does: an owner, its shared trials, a dispatcher over a scripted executor, in its own thread."""
 
     def __init__(self, database: Path, name: str, ends: Ends, room: int = 1, again: tuple[str, ...] = ()) -> None:
         self.owner = Owner(database, name).open()
