@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import errno
 import gzip
 import lzma
 import tarfile
@@ -79,8 +78,8 @@ class Tree(Protocol):
 
 
 class _Folder:
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, source: str) -> None:
+        self.root, self.source = root, source
 
     def names(self) -> list[str]:
         return sorted(path.relative_to(self.root).as_posix() for path in self.root.rglob("*") if path.is_file())
@@ -89,13 +88,13 @@ class _Folder:
         path = self.root / name
         # A list may name what is not there, a pipe, or a file elsewhere.
         if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
-            raise HarnessError(f"{path} is not in {self.root}")
+            raise HarnessError(f"{self.source}: {path} is not in {self.root}")
         if not path.is_file():
-            raise FileNotFoundError(errno.ENOENT, "is no file", str(path))
+            raise HarnessError(f"{self.source}: {path} is no file")
         try:
             return path.read_bytes()
         except OSError as error:
-            raise HarnessError(f"{path} cannot be read: {error.strerror}") from error
+            raise HarnessError(f"{self.source}: {path} cannot be read: {error.strerror}") from error
 
 
 def _tidy(name: str) -> str:
@@ -162,7 +161,7 @@ def open_tree(path: Path, source: str) -> Iterator[Tree]:
         raise missing(source, path)
     try:
         if path.is_dir():
-            yield _Folder(path)
+            yield _Folder(path, source)
         elif not path.is_file():
             raise HarnessError(f"{source}: {path} is neither a folder nor a file")
         elif zipfile.is_zipfile(path):

@@ -227,7 +227,8 @@ def test_a_full_disk_is_told_and_loses_nothing(size: int, tmp_path: Path, tiny_t
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", f"size={size}m", "none") as disk:
         (disk / "tiny.yaml").write_text(tiny_text)
         for done in called([WRITING["run"], WRITING["report beside it"]], disk, tmp_path / "made"):
-            told(done, "No space left")
+            if done.returncode or size < 10:  # 13 MB are just enough on some machines
+                told(done, "No space left")
             assert "damaged" not in done.stderr
         subprocess.run(["mount", "-o", "remount,size=100m", str(disk)], check=True)
         (done,) = called([(*WRITING["run"], "--json")], disk, tmp_path / "made")
