@@ -257,7 +257,7 @@ def test_a_listed_pipe_is_no_file(tmp_path: Path) -> None:
     folder(tmp_path / "own")
     (tmp_path / "own" / "train" / "a" / "0.png").unlink()
     os.mkfifo(tmp_path / "own" / "train" / "a" / "0.png")
-    with open_tree(tmp_path / "own", "own") as tree, pytest.raises(HarnessError, match="own: .* is no file"):
+    with open_tree(tmp_path / "own", "own") as tree, pytest.raises(HarnessError, match=r"own: .* is no file"):
         tree.read("train/a/0.png")
 
 
