@@ -117,6 +117,7 @@ class MemoryWatch:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
         self._descendants: list[int] = []
+        self._sent = False
         self.trouble: str | None = None
         self.for_now = False
 
@@ -131,14 +132,26 @@ class MemoryWatch:
         """Watch no longer; nothing is raised from here on. To be called once more where an error came out of the block:
         it may have come up at its very end.
         """
-        while True:
+        closed = False
+        while not closed:
             try:
                 with self._lock:
                     self._over.set()
-                    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._target), None)
-                break
-            except OverMemoryError:  # was on its way
-                continue
+                if self._sent:
+                    # It may be on its way. Taking it back would leave the interpreter looking for it for ever, and a
+                    # profiler or debugger would stand still: so it is sent once more, in its place, and awaited.
+                    self._send()
+                    while True:
+                        time.sleep(0.001)
+                closed = True
+            except OverMemoryError:
+                closed = self._over.is_set()
+        self._sent = False
+
+    def _send(self) -> None:
+        """Raise an error in the block's thread; one that has not come up yet is forgotten."""
+        self._sent = True
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._target), ctypes.py_object(OverMemoryError))
 
     def _watch(self) -> None:
         looked = exact = -float("inf")
@@ -167,8 +180,7 @@ class MemoryWatch:
                 self._end(trouble)
                 self._over.set()
             else:
-                error = ctypes.py_object(OverMemoryError)
-                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._target), error)
+                self._send()
 
 
 def _held(below: Sequence[int]) -> float:

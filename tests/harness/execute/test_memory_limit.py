@@ -176,3 +176,24 @@ def test_a_trial_in_this_process_fails_and_the_process_goes_on(
     assert not outcome.crashed
     assert str(outcome.error).startswith("out of memory: the trial held")
     assert (outcome.peak_memory_mb or 0) > 100
+
+
+PROFILED = """
+import contextlib, cProfile
+from harness.execute.memory_limit import MemoryLimit, MemoryWatch
+
+@contextlib.contextmanager
+def block():
+    yield
+
+profile = cProfile.Profile()
+profile.enable()
+with block(), MemoryWatch(MemoryLimit(1e6)):
+    pass
+"""
+
+
+def test_a_profiler_does_not_stand_still_after_a_watch() -> None:
+    """A watch that took back an error which it had never sent did that to the interpreter."""
+    done = subprocess.run([sys.executable, "-c", PROFILED], timeout=60, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
