@@ -117,4 +117,4 @@ def _number(value: Any) -> Any:
 
 def sha256_of(value: Any) -> str:
     """sha256 of the canonical form."""
-    return hashlib.sha256(canonical(value).encode()).hexdigest()
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from harness.execute.executors.base import Executor, Progress
@@ -200,6 +201,10 @@ class Dispatcher:
         if now - self._last_beat >= BEAT_SECONDS and self._running:
             self._last_beat = now
             self._take_beats(now)
+        for trial_id in islice(
+            (one for one in reversed(self._running) if one not in self._alive), self._executor.ahead
+        ):
+            self._began[trial_id] = now  # it waits for its place: its time has not begun
         for trial_id, job in self._running.items():
             patience = job.timeout_seconds + (0.0 if trial_id in self._alive else STARTUP_SECONDS)
             if now - self._began[trial_id] > patience and trial_id not in self._overdue:

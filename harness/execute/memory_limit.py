@@ -1,13 +1,15 @@
 """A trial's limit of memory, watched while it runs: what grows beyond it is ended, and everything else goes on.
 
-The watch is a thread of the trial's process. It sees what the process and its descendants hold ten times a second; the
-cheap figure counts pages that several processes share once each, so that the exact one (``Pss``) decides.
+One thread of a process is the watch of all its trials: to start one took longer than a short trial's step. It sees
+what the process and its descendants hold ten times a second; the cheap figure counts pages that several processes share
+once each, so that the exact one (``Pss``) decides.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import threading
@@ -71,7 +73,7 @@ class MemoryLimit:
         """
         if asked is not None:
             return cls(asked)
-        machine = machine_bytes() / _MIB
+        machine = _machine_mib()
         own = 0.0 if declared is None else declared + WORKER_MIB
         # At least two shares: a trial alone must not wait for the kernel, which would end the whole command.
         return cls(max(MOST * machine, own), max(MOST * machine / max(2, side_by_side), own))
@@ -115,14 +117,14 @@ class MemoryWatch:
         self._target = threading.get_ident()
         self._lock = threading.Lock()
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="memory", daemon=True)
+        self._looked = self._exact = -float("inf")
         self._descendants: list[int] = []
         self._sent = False
         self.trouble: str | None = None
         self.for_now = False
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        _rounds.add(self)
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
@@ -147,29 +149,27 @@ class MemoryWatch:
             except OverMemoryError:
                 closed = self._over.is_set()
         self._sent = False
+        _rounds.remove(self)
 
     def _send(self) -> None:
         """Raise an error in the block's thread; one that has not come up yet is forgotten."""
         self._sent = True
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._target), ctypes.py_object(OverMemoryError))
 
-    def _watch(self) -> None:
-        looked = exact = -float("inf")
-        while not self._over.wait(SAMPLE_SECONDS):
-            now = time.monotonic()
-            if now - looked >= CHILDREN_SECONDS:
-                looked, self._descendants = now, descendants(os.getpid())
-            held = _held(self._descendants) - self._before
-            if (
-                now - exact < (EXACT_SECONDS if self.trouble is None else AGAIN_SECONDS)
-                or self._limit.trouble(held) is None
-            ):
-                continue
-            exact = now
-            if self._descendants:
-                held = sum(map(exact_bytes, (os.getpid(), *self._descendants))) / _MIB - self._before
-            if (trouble := self._limit.trouble(held)) is not None:
-                self._stop(trouble, for_now=held <= self._limit.most)
+    def look(self) -> None:
+        """See what is held now, and stop the block if that is too much."""
+        now = time.monotonic()
+        if now - self._looked >= CHILDREN_SECONDS:
+            self._looked, self._descendants = now, descendants(os.getpid())
+        held = _held(self._descendants) - self._before
+        patience = EXACT_SECONDS if self.trouble is None else AGAIN_SECONDS
+        if now - self._exact < patience or self._limit.trouble(held) is None:
+            return
+        self._exact = now
+        if self._descendants:
+            held = sum(map(exact_bytes, (os.getpid(), *self._descendants))) / _MIB - self._before
+        if (trouble := self._limit.trouble(held)) is not None:
+            self._stop(trouble, for_now=held <= self._limit.most)
 
     def _stop(self, trouble: str, *, for_now: bool) -> None:
         with self._lock:  # the block does not end in the meantime
@@ -181,6 +181,50 @@ class MemoryWatch:
                 self._over.set()
             else:
                 self._send()
+
+
+class _Rounds:
+    """The thread that looks at every watch of this process; it sleeps while there is none."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        self._watches: list[MemoryWatch] = []
+        self._thread: threading.Thread | None = None
+
+    def add(self, watch: MemoryWatch) -> None:
+        with self._lock:
+            self._watches.append(watch)
+            if self._thread is None or not self._thread.is_alive():
+                self._thread = threading.Thread(target=self._go_round, name="memory", daemon=True)
+                self._thread.start()
+        self._wanted.set()
+
+    def remove(self, watch: MemoryWatch) -> None:
+        with self._lock, contextlib.suppress(ValueError):
+            self._watches.remove(watch)
+
+    def _go_round(self) -> None:
+        while self._wanted.wait():
+            time.sleep(SAMPLE_SECONDS)
+            with self._lock:
+                watches = tuple(self._watches)
+                if not watches:
+                    self._wanted.clear()
+            for watch in watches:
+                watch.look()
+
+
+_rounds = _Rounds()
+
+
+def _after_fork() -> None:
+    """The child has the thread no longer, and perhaps its lock for ever."""
+    global _rounds
+    _rounds = _Rounds()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _held(below: Sequence[int]) -> float:
@@ -250,6 +294,12 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 def machine_bytes() -> int:
     """The memory that there is for this process: the machine's, or its container's."""
     return min([int(psutil.virtual_memory().total), *(most for most, _ in _groups())])
+
+
+@functools.cache
+def _machine_mib() -> float:
+    """Looked up once: it costs a fifth of a millisecond."""
+    return machine_bytes() / _MIB
 
 
 def available_bytes() -> int:

@@ -60,7 +60,7 @@ def read_scores(table: ResultTable, reading: TableReading) -> ReadScores:
     _check_duplicates(table, reading, cells, pair)
     unit = _checked_unit(table, reading, cells)
     better = reading.better or better_of(reading.metric)
-    notes = [*_missing(table, cells), *_unpaired(reading, cells, pair)]
+    notes = [*_missing(table, cells), *_unpaired(table, reading, cells, pair)]
     told = f"{layout}; paired by '{pair}'"
     if reading.by:
         told += f"; a benchmark for each {' and '.join(reading.by)}"
@@ -184,7 +184,7 @@ def _missing(table: ResultTable, cells: Sequence[PlacedScore]) -> list[str]:
     return told
 
 
-def _unpaired(reading: TableReading, cells: Sequence[PlacedScore], pair: str) -> list[str]:
+def _unpaired(table: ResultTable, reading: TableReading, cells: Sequence[PlacedScore], pair: str) -> list[str]:
     """What has no partner is dropped; a comparison without any pair is refused."""
     seen: dict[str, dict[str, set[str]]] = {}
     for cell in cells:
@@ -205,8 +205,8 @@ def _unpaired(reading: TableReading, cells: Sequence[PlacedScore], pair: str) ->
         }
         listed = "; ".join(f"{arm} has {_listed(set(pairs)) if pairs else 'none'}" for arm, pairs in sides.items())
         raise HarnessError(
-            f"no {pair} is common to {' and '.join(reading.arms)}: {listed}. Unpaired results are not judged: run both "
-            "under the same seeds, or name another column with --pair"
+            f"{table.name}: no {pair} is common to {' and '.join(reading.arms)}: {listed}. Unpaired results are not "
+            "judged: run both under the same seeds, or name another column with --pair"
         )
     return list(dict.fromkeys(told))
 

@@ -75,8 +75,14 @@ class StorePaths:
         A file that cannot be a database is refused where no journal stands beside it; with one it can be made again.
 
         Raises:
-            StoreError: a name is taken by something of another kind, or the file is no database.
+            StoreError: a name is taken by something of another kind, or the file is no database, or its path is none
+                that DuckDB can open.
         """
+        try:
+            str(self.database).encode()
+        except UnicodeEncodeError:
+            raise StoreError(f"{self.database}: the path of a database has to be UTF-8; "
+                             f"name another with --db") from None  # fmt: skip
         for path in (self.database, self.wal, self.snapshot, self.lock, self.turnstile):
             kind = _kind(path)
             if kind is not None and kind != stat.S_IFREG:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import lzma
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -112,7 +113,8 @@ def _entry(members: Mapping[str, EntryT], name: str, archive: object) -> EntryT:
 class _Zip:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self.archive = archive
-        self.members = {_tidy(info.filename): info for info in archive.infolist() if not info.is_dir()}
+        self.members = {_tidy(info.filename): info for info in archive.infolist()
+                        if info.filename and not info.is_dir()}  # fmt: skip
 
     def names(self) -> list[str]:
         return list(self.members)
@@ -121,7 +123,10 @@ class _Zip:
         info = _entry(self.members, name, self.archive.filename)
         if info.file_size > _ROOM + _RATIO * info.compress_size:
             raise _too_large(name, info.compress_size)
-        return self.archive.read(info)
+        try:
+            return self.archive.read(info)
+        except (OSError, ValueError, OverflowError, struct.error) as error:  # places that do not exist, and the like
+            raise HarnessError(f"{self.archive.filename}: {name} cannot be read: {error}") from error
 
 
 class _Tar:
@@ -170,7 +175,7 @@ def open_tree(path: Path, source: str) -> Iterator[Tree]:
         else:
             with tarfile.open(path) as tar:
                 yield _Tar(tar, path.stat().st_size)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError,
+    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError,
             RuntimeError, NotImplementedError) as error:  # the last two: encrypted, an unknown compression  # fmt: skip
         reason = str(error).partition("\n")[0]
         raise HarnessError(f"{source}: {path} is damaged or neither folder, zip nor tar: {reason}") from error

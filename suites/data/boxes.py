@@ -13,7 +13,7 @@ import json
 import math
 import warnings
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest
 
 READER = "boxes/1"
+LONGEST_NAME = 255
+"""Of a file, with every file system."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -202,10 +204,7 @@ def list_voc(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[st
     for split, name in splits.items():
         prefix = name[: name.index("ImageSets/Main/")]
         found[split] = []
-        for line in tree.read(name).decode().split("\n"):
-            if not line.strip():
-                continue
-            identity = line.split()[0]
+        for identity in _identities(tree.read(name), f"{source}: {name}"):
             xml, image = f"{prefix}Annotations/{identity}.xml", f"{prefix}JPEGImages/{identity}.jpg"
             for file in (xml, image):
                 if file not in names:
@@ -219,6 +218,23 @@ def list_voc(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[st
         for split, images in found.items()
     }
     return listed, classes
+
+
+def _identities(content: bytes, where: str) -> Iterator[str]:
+    """The first word of each line of a split's list.
+
+    Raises:
+        HarnessError: it is no text, or a word is no name of a file.
+    """
+    try:
+        lines = content.decode().split("\n")
+    except UnicodeDecodeError as error:
+        raise HarnessError(f"{where} is no list of names: {error}") from error
+    for number, line in enumerate(lines, 1):
+        words = line.split(maxsplit=1)
+        if words and len(words[0]) > LONGEST_NAME:
+            raise HarnessError(f"{where}:{number} is no list of names: one of {len(words[0]):,} characters")
+        yield from words[:1]
 
 
 def list_coco(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[str, ...]]:

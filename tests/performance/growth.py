@@ -192,6 +192,7 @@ def dispatch(folder: Path, size: Size) -> None:
         """Trials have ended when they are submitted: what is left are the decisions."""
 
         isolated = False
+        ahead = 0
 
         def __init__(self) -> None:
             self.ended: list[Outcome] = []

@@ -60,6 +60,7 @@ class Instant:
     """An executor whose trials have ended when they are submitted: what is left is bookkeeping."""
 
     isolated = False
+    ahead = 0
 
     def __init__(self) -> None:
         self.waiting: list[Outcome] = []

@@ -72,6 +72,8 @@ class Box:
         return answer
 
     def _ask(self, kind: str, given: Any, data: Path | None, **more: str) -> Answer:
+        if kind == "command":  # what no shell can hand over is not handed over
+            given = [word if _can_be_typed(word) else word.encode("utf-8", "replace").decode() for word in given]
         environment = {
             "HOME": str(self.root / "home"), "HARNESS_CACHE": str(self.root / "cache"),
             "TMPDIR": str(self.root / "tmp"),
@@ -104,6 +106,12 @@ class Box:
         if name not in self.finds:
             self.finds[name] = told
             print(f"FIND {told}\n", flush=True)
+
+
+def _can_be_typed(word: str) -> bool:
+    with contextlib.suppress(UnicodeEncodeError):
+        return bool(os.fsencode(word)) or True
+    return False
 
 
 def _unlock(root: Path) -> None:

@@ -112,6 +112,19 @@ def _with(content: bytearray, central: int, local: int, value: int) -> bytes:
     return bytes(content)
 
 
+def before_the_beginning(content: bytearray) -> bytes:
+    """The end of a zip says that its list begins later than it does, so that everything lies that much earlier."""
+    at = content.rfind(b"PK\x05\x06") + 16
+    content[at : at + 4] = (int.from_bytes(content[at : at + 4], "little") + 100_000).to_bytes(4, "little")
+    return bytes(content)
+
+
+def wrong_sum(content: bytes) -> bytes:
+    """A tar without its two empty blocks, so that it is read to the end, where the sum does not fit."""
+    tar = gzip.decompress(content).rstrip(b"\0")
+    return gzip.compress(tar + bytes(-len(tar) % 512))[:-8] + bytes(8)
+
+
 def tarred(root: Path, mode: str, **more: int) -> bytes:
     made = io.BytesIO()
     with tarfile.open(fileobj=made, mode=f"w:{mode}") as archive:
@@ -134,6 +147,8 @@ ARCHIVES: dict[str, tuple[Callable[[Path], bytes], str]] = {
     "a tar bomb": (lambda root: tarred(root, "gz", z=300 << 20), "unpacks to more than 100 times"),
     "a damaged xz": (lambda root: tarred(root, "xz")[:150] + b"\xff" * 100, "damaged"),
     "half a gzip": (lambda root: tarred(root, "gz")[:200], "damaged"),
+    "a wrong sum at the end of a gzip": (lambda root: wrong_sum(tarred(root, "gz")), "damaged"),
+    "an entry before the beginning": (lambda root: before_the_beginning(packed(root, {})), "cannot be read"),
     "half a bzip2": (lambda root: tarred(root, "bz2")[:200], "damaged"),
 }
 
@@ -145,6 +160,17 @@ def test_an_archive(kind: str, tmp_path: Path) -> None:
     (tmp_path / "odd.packed").write_bytes(make(folder(tmp_path / "own")))
     with pytest.raises(HarnessError, match=told):
         load(tmp_path / "odd.packed")
+
+
+def test_an_entry_without_a_name_is_passed_over(tmp_path: Path) -> None:
+    content = packed(folder(tmp_path / "own"), {"n": b""})
+    for mark, place, name in ((b"PK\x01\x02", 28, 46), (b"PK\x03\x04", 26, 30)):
+        at = content.rfind(mark)
+        assert content[at + name : at + name + 1] == b"n"
+        content[at + place] = 0  # the length of its name
+        content[at + (30 if mark[2] == 1 else 28)] += 1  # what was the name is an extra field of it
+    (tmp_path / "odd.packed").write_bytes(content)
+    load(tmp_path / "odd.packed")
 
 
 def test_no_entry_is_written_anywhere(tmp_path: Path) -> None:
@@ -222,6 +248,20 @@ def test_coco(kind: str, tmp_path: Path) -> None:
         file.write_text(COCO[kind])
     with pytest.raises(HarnessError, match="instances_") as caught:
         boxes.load_coco(request_for(boxes.load_coco, Path("/nowhere"), path=str(tmp_path / "own"), size=16))
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    ("content", "told"), [(b"0\n\xff\xfe\n", "no list of names"), (None, "names: one of 209,715,")]
+)
+def test_a_list_of_voc_that_is_none(content: bytes | None, told: str, tmp_path: Path) -> None:
+    """200 MB of nothing in one line made a message of gigabytes."""
+    test_voc_without_boxes(tmp_path)
+    with (tmp_path / "own" / "ImageSets" / "Main" / "train.txt").open("wb") as file:
+        file.truncate(200 << 20) if content is None else file.write(content)
+    with pytest.raises(HarnessError, match=told) as caught:
+        boxes.load_voc(request_for(boxes.load_voc, Path("/nowhere"), path=str(tmp_path / "own"), size=16))
     assert len(str(caught.value)) < 1000
 
 

@@ -42,12 +42,19 @@ class Executor(Protocol):
 
     Attributes:
         isolated: every trial has a process of its own, which ``cancel`` can end and whose death ends no other.
+        ahead: of the jobs that were submitted, so many are more than there are places for: they begin without delay
+            when others end. Their time has not begun.
     """
 
     isolated: ClassVar[bool]
 
+    @property
+    def ahead(self) -> int:
+        """See the class."""
+        ...
+
     def has_room(self, job: Job) -> bool:
-        """Whether a job could start now."""
+        """Whether a job could start now, or soon: see ``ahead``."""
         ...
 
     def submit(self, job: Job) -> None:

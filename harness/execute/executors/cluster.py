@@ -9,6 +9,7 @@ import platform
 import re
 import sys
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,8 @@ DAEMONS = ("raylet", "gcs_server")
 RESTARTS = 3
 """How often Ray is started again in one command where its daemons die."""
 PATIENCE_SECONDS = 0.02
+SHORT_SECONDS = 0.25
+"""Trials below this spend a good part of their time on the way between us and their worker."""
 
 
 class _Heartbeats:
@@ -108,6 +111,7 @@ class RayExecutor:
         self._daemons: list[psutil.Process] = []
         self._session: set[psutil.Process] = set()  # all that our own Ray began with
         self._restarts = 0
+        self._lately: deque[float] = deque(maxlen=8)  # seconds of the last trials
         self._running: dict[Any, Job] = {}
         self._cancelled: set[str] = set()
         self._ended: list[str] = []  # whose heartbeats may be forgotten
@@ -170,7 +174,7 @@ class RayExecutor:
         options = own if address is None else {"address": address}
         try:
             self._ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray raises a plain one where one of its daemons ends or is too slow
             where = f"--address {address}: " if address else ""
             raise HarnessError(f"{where}Ray does not start: {first_line(error)}") from error
         end_as_interrupted()  # once more: Ray has put a handler in place that prints a stack trace
@@ -201,8 +205,24 @@ class RayExecutor:
         self._begin()
         return lost
 
+    @property
+    def ahead(self) -> int:
+        """Jobs of one CPU each that wait in Ray while trials are short."""
+        return max(0, sum(job.threads * devices_of(job) for job in self._running.values()) - int(self._cpus))
+
+    def _short(self, job: Job) -> bool:
+        """Whether a job may wait in Ray: a worker gets the next one there in a fraction of a round trip to us."""
+        lately = self._lately
+        return (
+            self._options.address is None and not self._gpus and job.threads * devices_of(job) == 1
+            and len(lately) == lately.maxlen and max(lately) < SHORT_SECONDS
+        )  # fmt: skip
+
     def has_room(self, job: Job) -> bool:
-        """Whether CPUs and GPUs are free for it; a job that wants more than there is runs alone."""
+        """Whether CPUs and GPUs are free for it; a job that wants more than there is runs alone.
+
+        Where the last trials took a fraction of a second each, as many again may wait for their CPU.
+        """
         if not self._running:
             return True
         if self._options.address is not None and time.monotonic() - self._counted > COUNT_SECONDS:
@@ -210,7 +230,8 @@ class RayExecutor:
         jobs = (*self._running.values(), job)
         cpus = sum(one.threads * devices_of(one) for one in jobs)
         gpus = sum(self._gpus_per_trial if devices_of(one) == 1 else devices_of(one) for one in jobs)
-        return cpus <= self._cpus and (not self._gpus or gpus <= self._gpus + 1e-9)
+        room = 2 * self._cpus if self._short(job) else self._cpus
+        return cpus <= room and (not self._gpus or gpus <= self._gpus + 1e-9)
 
     def submit(self, job: Job) -> None:
         """Start a Ray task, or for several devices one that starts a process each."""
@@ -254,6 +275,7 @@ class RayExecutor:
         status, crashed = Status.FAILED, True
         try:
             outcome: Outcome = self._ray.get(reference)
+            self._lately.append(outcome.wall_seconds or 0.0)
             return outcome
         except exceptions.OutOfMemoryError as error:
             told = f"out of memory: the worker was ended: {first_line(error)}"

@@ -25,6 +25,11 @@ class InlineExecutor:
         self._waiting: deque[Job] = deque()
         self._progress: dict[str, Progress] = {}
 
+    @property
+    def ahead(self) -> int:
+        """None."""
+        return 0
+
     def has_room(self, job: Job) -> bool:
         """One at a time."""
         return not self._waiting

@@ -29,7 +29,7 @@ class TensorBoardFolder:
     def write(self, trial: TrackedTrial) -> Path:
         """Write a trial's curves and final numbers; its file is replaced as a whole."""
         names = (*trial.group.split("/"), trial.benchmark, trial.arm, f"seed{trial.seed}-{trial.trial_id[:8]}")
-        place = self.folder.joinpath(*(re.sub(r"[^\w.+=-]", "_", name) for name in names))
+        place = self.folder.joinpath(*map(_folder_name, names))
         place.mkdir(parents=True, exist_ok=True)
         path = place / f"events.out.tfevents.{round(trial.began):010d}.{trial.key[:12]}"
         part = path.with_name(f".{path.name}.part")
@@ -39,6 +39,11 @@ class TensorBoardFolder:
                 other.unlink()
         part.replace(path)
         return path
+
+
+def _folder_name(name: str) -> str:
+    """A name as that of a folder in its parent: none that leads anywhere else."""
+    return re.sub(r"^\.+$", "_", re.sub(r"[^\w.+=-]", "_", name))[:200] or "_"
 
 
 def events_of(trial: TrackedTrial) -> bytes:

@@ -42,6 +42,7 @@ OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "another program's database": (("run", "tiny.yaml", "--db", "other.sqlite"), "is not a DuckDB database"),
     "a text as database": (("query", "SELECT 1", "--db", "text.txt"), "is not a DuckDB database"),
     "a device as database": (("query", "SELECT 1", "--db", "/dev/zero"), "is a device"),
+    "a database whose path DuckDB cannot open": (("claims", "tiny.yaml", "--db", "\udcff.duckdb"), "has to be UTF-8"),
     "a name that is too long": (("validate", "n" * 300 + ".yaml"), "nnn"),
     "a table that is a pipe": (("judge", "pipe.yaml", "--method", "a", "--against", "b", "--metric", "m"), "pipe.yaml"),
     "an import of a pipe": (("import", "pipe.yaml", "--suite", "tiny.yaml"), "pipe.yaml"),

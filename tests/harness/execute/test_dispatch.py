@@ -16,6 +16,7 @@ import pytest
 
 from harness.cli.watch import Counting
 from harness.errors import HarnessError
+from harness.execute import dispatch
 from harness.execute.dispatch import Dispatcher, Policy, Watch
 from harness.execute.executors import ExecutorOptions, InlineExecutor, Progress, RayExecutor, orphans
 from harness.execute.worker import Job
@@ -35,6 +36,7 @@ class Told:
     """An executor whose jobs end as ``answer`` says; None: not yet."""
 
     isolated = True
+    ahead = 0
 
     def __init__(self, answer: Answer, room: int = 2) -> None:
         self.answer, self.room = answer, room
@@ -120,6 +122,26 @@ def test_the_watchdog_ends_what_hangs(database: Path) -> None:
     assert executor.killed == ["hang"]
     assert executor.started.count(("hang", 1)) == 1
     assert ("hang", 2) not in executor.started
+
+
+def test_the_time_of_what_waits_for_its_place_has_not_begun(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One job at a time, and another lies ready: it is no timeout that the first takes longer than the second may."""
+    monkeypatch.setattr(dispatch, "STARTUP_SECONDS", 0.0)
+    began = time.monotonic()
+
+    class Ahead(Told):
+        @property
+        def ahead(self) -> int:  # type: ignore[override]
+            return max(0, len(self.running) - 1)
+
+        def progress(self) -> list[Progress]:
+            return super().progress()[:1]
+
+    executor = Ahead(lambda one: {"status": "done"} if time.monotonic() > began + 2 else None)
+    ended, _ = dispatched(database, executor, [job("long"), job("ready", timeout_seconds=0.3)])
+    assert ended == {"long": "done", "ready": "done"}
+    assert executor.started == [("long", 1), ("ready", 1)]
+    assert not executor.killed
 
 
 def test_fail_fast_begins_nothing_further(database: Path) -> None:

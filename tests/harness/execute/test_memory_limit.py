@@ -104,6 +104,7 @@ def test_shared_pages_count_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_machine_that_runs_short_ends_only_who_is_above_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_limit, "_machine_mib", lambda: 10_000.0)
     monkeypatch.setattr(memory_limit, "machine_bytes", lambda: 10_000 * MIB)
     limit = MemoryLimit.of(None, side_by_side=4)
     assert (limit.most, limit.share) == (8000.0, 2000.0)
@@ -124,6 +125,7 @@ def test_a_machine_that_runs_short_ends_only_who_is_above_its_share(monkeypatch:
 def test_a_limit_that_is_asked_for_holds_alone_and_a_program_gets_what_it_declares(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(memory_limit, "_machine_mib", lambda: 10_000.0)
     monkeypatch.setattr(memory_limit, "machine_bytes", lambda: 10_000 * MIB)
     monkeypatch.setattr(memory_limit, "available_bytes", lambda: 0)
     assert MemoryLimit.of(3000.0, 4, declared=9000.0) == MemoryLimit(3000.0)

@@ -32,6 +32,7 @@ class Scripted:
     """An executor whose jobs end as they are told to; None: not yet."""
 
     isolated = True
+    ahead = 0
 
     def __init__(self, ends: Ends, room: int = 1) -> None:
         self.ends, self.room = ends, room

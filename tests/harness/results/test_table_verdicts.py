@@ -173,6 +173,14 @@ def test_every_layout_and_file_gives_the_same(tmp_path: Path) -> None:
     assert len(set(found.values())) == 1, found
 
 
+def test_half_a_surrogate_pair_is_a_name_like_another() -> None:
+    """JSON can write one; to digest the design of such arms was an internal error."""
+    odd = [{**row, "optimizer": str(row["optimizer"]) + "\udcff"} for row in scores()]
+    (one,) = judged(odd, method="adamp\udcff", against="adam\udcff")
+    (plain,) = judged(scores())
+    assert one.word == plain.word
+
+
 MESSAGES: dict[str, tuple[Callable[[Rows], object], dict[str, object], str]] = {
     "an unknown arm": (lambda rows: rows, {"method": "adamq"}, "'optimizer' has no 'adamq'; did you mean 'adam"),
     "no arms at all": (lambda rows: rows, {"method": "x", "against": "y"}, "no column has the values x, y"),

@@ -128,6 +128,21 @@ def test_tensorboard_event_files(store: Path, tmp_path: Path, capsys: pytest.Cap
         assert all(written[key] == pytest.approx(value, rel=1e-6) for key, value in curves.items())
 
 
+@pytest.mark.parametrize("name", ["../../x", "..", "/etc", "", "a" * 300])
+def test_no_name_leads_out_of_the_folder(store: Path, tmp_path: Path, name: str) -> None:
+    with open_reader(store) as reader:
+        trial = next(tracked_trials(reader, ResultFilter()))
+    folder = TensorBoardFolder(tmp_path / "a" / "tb")
+    for odd in (
+        dataclasses.replace(trial, benchmark=name),
+        dataclasses.replace(trial, arm=name),
+        dataclasses.replace(trial, suite=name),
+    ):
+        assert folder.write(odd).resolve().is_relative_to(tmp_path / "a" / "tb")
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["tb"]
+    assert not (tmp_path / "x").exists()
+
+
 def test_checksums_are_those_of_the_format(store: Path) -> None:
     assert crc32c(b"123456789") == 0xE3069283  # RFC 3720
     assert crc32c(bytes(32)) == 0x8A9136AA
