@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -90,7 +91,13 @@ def sign_flip_p(differences: ArrayLike, *, resamples: int = 99_999, seed: int = 
     """
     values = as_values(differences)
     values = _finite_for_flipping(values[~np.isnan(values)])
-    values = values[values != 0.0]
+    return _sign_flip_p(values[values != 0.0].tobytes(), resamples, seed)
+
+
+@lru_cache(maxsize=1024)  # a verdict asks for it twice, and for many pairs it takes a fifth of a second
+def _sign_flip_p(content: bytes, resamples: int, seed: int) -> float:
+    """Of finite values that are not zero."""
+    values = np.frombuffer(content, dtype=np.float64)
     if len(values) == 0:
         return 1.0
     # sums that differ only by rounding are ties and count against the claim
@@ -101,13 +108,25 @@ def sign_flip_p(differences: ArrayLike, *, resamples: int = 99_999, seed: int = 
             sums = np.concatenate([sums + value, sums - value])
         return float(np.mean(np.abs(sums) >= threshold))
     rng = np.random.default_rng(seed)
+    tables = _sums_of_eight(values)
+    groups = np.arange(len(tables))
     hits, left = 0, resamples
     while left > 0:
         rows = min(left, 1 + 2_000_000 // len(values))
-        flips = rng.integers(0, 2, size=(rows, len(values)), dtype=np.int8) * 2 - 1
-        hits += int(np.count_nonzero(np.abs(flips @ values) >= threshold))
+        signs = np.packbits(rng.integers(0, 2, size=(rows, len(values)), dtype=np.int8).view(np.uint8), axis=1)
+        hits += int(np.count_nonzero(np.abs(tables[groups, signs].sum(axis=1)) >= threshold))
         left -= rows
     return (hits + 1) / (resamples + 1)
+
+
+def _sums_of_eight(values: Floats) -> Floats:
+    """(⌈n/8⌉, 256): the sum of each eight values under the signs that a byte holds, its highest bit the first's.
+
+    A sum of n signed values is that of n / 8 of these: a quarter of the time of a product with a matrix of signs.
+    """
+    eights = np.append(values, np.zeros(-len(values) % 8)).reshape(-1, 8)
+    signs = 2.0 * np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1) - 1.0
+    return np.asarray(eights @ signs.T)
 
 
 def distribution_sensitive(differences: ArrayLike, alpha: float = 0.05) -> bool:

@@ -114,7 +114,7 @@ class Loop:
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.selected: Evaluation | None = None  # on validation, of the weights that the recipe selects so far
         self.started = time.perf_counter()
-        self.last_beat = 0.0
+        self.last_beat = time.monotonic()  # the worker has just told that it begins
         self.last_checkpoint = time.monotonic()
         self.probing = False
         # Losses of steps that are queued but not read yet; on a CPU, and between processes, each is read at once.
