@@ -33,6 +33,7 @@ def suite_text() -> str:
     return text[begin : text.index("```", begin)]
 
 
+@pytest.mark.slow  # two packages are fetched, with what they need, and four minutes of a gate
 @pytest.mark.ray
 @pytest.mark.timeout(900)
 def test_two_programs_that_are_not_ours_are_run_and_judged(tmp_path: Path, database: Path, harness: Harness) -> None:

@@ -130,7 +130,7 @@ def _problem(answer: Answer, place: str) -> str | None:
         return "an internal error"
     if answer.code not in (0, 1, 2):
         return f"exit code {answer.code}"
-    if answer.code == 2 and not answer.err.strip():
+    if answer.code == 2 and not answer.err.strip() and not answer.out.startswith('{"problems"'):  # with --json
         return "no message"
     if answer.code == 2 and place and place not in answer.err:
         return f"a message without its place ({place})"
@@ -334,9 +334,9 @@ def _renamed(value: Any, old: str, new: str) -> Any:
 
 
 DOORS: dict[str, tuple[Callable[[doors.Draws, Box, Path], None], int]] = {
-    "suites": (suites, 10), "options": (options, 20), "tables": (tables, 10), "layouts": (layouts, 25),
-    "weights": (weights, 15),
-    "archives": (archives, 15), "names": (names, 5),
+    "suites": (suites, 6), "options": (options, 12), "tables": (tables, 8), "layouts": (layouts, 15),
+    "weights": (weights, 10),
+    "archives": (archives, 10), "names": (names, 5),
 }  # fmt: skip
 """Each with the examples of the gate."""
 

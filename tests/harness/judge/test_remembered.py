@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 
 from harness.execute.dispatch import Watch
 from harness.execute.run import Request, Result, run_suite
-from harness.judge import remembered
+from harness.judge import judging, remembered
 from harness.judge.rows import VerdictRow
 from harness.judge.stored import judge_now
 from harness.plan.planning import Selection
@@ -147,3 +148,23 @@ def test_a_row_that_is_stored_is_journalled_no_more_unless_its_content_is_lost(
         row = reader.trial(lost.trial_id)
     assert row is not None
     assert (row["benchmark"], row["status"], row["spec"]["seed"]) == ("known", "done", lost.seed)
+
+
+def test_the_last_verdict_is_the_last_whatever_the_clock_says(
+    tiny: Path, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(days=3650)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(judging, "datetime", Ahead)
+        ran(tiny, database, replace(SELECTION, seeds=(0, 1, 2)))
+    ran(tiny, database, replace(SELECTION, seeds=(0, 1, 2, 3)))
+    with open_reader(database) as reader:
+        rows = reader.query("SELECT judged_at, n FROM verdicts ORDER BY judged_at").rows
+        (current,) = reader.verdicts(scale="mini")
+    assert [count for _, count in rows] == [3, 4]
+    assert rows[1][0] - rows[0][0] == timedelta(microseconds=1)
+    assert current["n"] == 4
