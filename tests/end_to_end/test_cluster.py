@@ -20,6 +20,11 @@ from harness.store import open_reader
 
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a" * 64
+NODE = {
+    "RAY_AUTH_MODE": "token", "PYTHONPATH": str(ROOT), "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "4",
+}  # fmt: skip
+"""Environment of every node: one that dies is noticed within seconds."""
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
 
@@ -36,11 +41,7 @@ class Cluster:
     def __init__(self, folder: Path) -> None:
         self.folder, self.port = folder, free_port()
         self.nodes: list[subprocess.Popen[bytes]] = []
-        self.environment = {
-            **os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "PYTHONPATH": str(ROOT),
-            "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0", "RAY_health_check_period_ms": "500",
-            "RAY_health_check_failure_threshold": "4",
-        }  # fmt: skip
+        self.environment = {**os.environ, **NODE, "RAY_AUTH_TOKEN": TOKEN}
 
     def add(self, gpus: int = 1, **environment: str) -> subprocess.Popen[bytes]:
         """The head first, then others; it is there when this returns."""

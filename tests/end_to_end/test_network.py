@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_cluster import ROOT, TOKEN, done_in, ended, nodes_of, numbers, until
+from test_cluster import NODE, TOKEN, done_in, ended, nodes_of, numbers, until
 
 from harness.store import open_reader
 
@@ -71,12 +71,7 @@ class Network:
         """A command in a namespace."""
         out = subprocess.DEVNULL if mute else subprocess.PIPE
         environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_AUTH")}
-        environment |= {
-            "PYTHONPATH": str(ROOT), "HOME": str(self.folder), "RAY_worker_niceness": "0",
-            "RAY_USAGE_STATS_ENABLED": "0", "RAY_health_check_period_ms": "500",
-            "RAY_health_check_failure_threshold": "4", "RAY_AUTH_MODE": "token",
-            **({} if token is None else {"RAY_AUTH_TOKEN": token}),
-        }  # fmt: skip
+        environment |= {**NODE, "HOME": str(self.folder)} | ({} if token is None else {"RAY_AUTH_TOKEN": token})
         return subprocess.Popen(
             ["ip", "netns", "exec", self.space(name), *map(str, words)], env=environment, text=True,
             stdout=out, stderr=out,
