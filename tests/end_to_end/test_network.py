@@ -19,7 +19,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from test_cluster import NODE, TOKEN, done_in, ended, nodes_of, numbers, until
+from test_cluster import NODE, ROOT, TOKEN, done_in, ended, nodes_of, numbers, until
 
 from harness.store import open_reader
 
