@@ -40,3 +40,22 @@ def test_two_devices_train_as_one(
     assert len(each[0]) == 20
     assert each[1] == pytest.approx(each[0], rel=1e-5)
     assert each[0][1] - each[0][20] > 1, "nothing was learnt, so equality says nothing"
+
+
+@pytest.mark.slow
+@pytest.mark.ray
+@pytest.mark.timeout(280)
+def test_each_process_of_a_trial_has_the_limit_of_memory(
+    tmp_path: Path, database: Path, harness: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    """Less than torch itself takes: whichever process is ended, the trial fails with the figures, and is not repeated."""
+    done = harness(
+        "run", "powernorm", "--benchmark", "ptb", "--arm", "layer", "--seeds", "1", "--set", "devices=2", "--set",
+        "steps=20", "--executor", "ray", "--no-report", "--json", "--memory-per-trial", "150",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr + done.stdout
+    with open_reader(database) as reader:
+        ((status, error, attempts),) = reader.query("SELECT status, error, attempts FROM trials").rows
+    assert (status, attempts) == ("failed", 1)
+    assert error.startswith("out of memory: the trial held ")
+    assert "its limit of 150 MiB" in error
