@@ -48,7 +48,7 @@ def test_two_devices_train_as_one(
 def test_each_process_of_a_trial_has_the_limit_of_memory(
     tmp_path: Path, database: Path, harness: Callable[..., subprocess.CompletedProcess[str]]
 ) -> None:
-    """Less than torch itself takes: whichever process is ended, the trial fails with the figures, and is not repeated."""
+    """Less than torch itself takes: whichever process is ended, the trial fails with the figures, once."""
     done = harness(
         "run", "powernorm", "--benchmark", "ptb", "--arm", "layer", "--seeds", "1", "--set", "devices=2", "--set",
         "steps=20", "--executor", "ray", "--no-report", "--json", "--memory-per-trial", "150",

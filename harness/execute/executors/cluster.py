@@ -40,6 +40,7 @@ DAEMONS = ("raylet", "gcs_server")
 RESTARTS = 3
 """How often Ray is started again in one command where its daemons die."""
 PATIENCE_SECONDS = 0.02
+LOOK_SECONDS = 0.1
 SHORT_SECONDS = 0.25
 """Trials below this spend a good part of their time on the way between us and their worker."""
 
@@ -111,6 +112,7 @@ class RayExecutor:
         self._daemons: list[psutil.Process] = []
         self._session: set[psutil.Process] = set()  # all that our own Ray began with
         self._restarts = 0
+        self._looked = 0.0
         self._lately: deque[float] = deque(maxlen=8)  # seconds of the last trials
         self._running: dict[Any, Job] = {}
         self._cancelled: set[str] = set()
@@ -179,8 +181,15 @@ class RayExecutor:
             raise HarnessError(f"{where}Ray does not start: {first_line(error)}") from error
         end_as_interrupted()  # once more: Ray has put a handler in place that prints a stack trace
 
-    def _is_broken(self) -> bool:
-        """Whether one of the daemons of our own Ray is gone: nothing that runs on it will answer."""
+    def _is_broken(self, seconds: float = 0.0) -> bool:
+        """Whether one of the daemons of our own Ray is gone: nothing that runs on it will answer.
+
+        Looked up again after so many ``seconds``: it costs a part of a millisecond.
+        """
+        now = time.monotonic()
+        if now - self._looked < seconds:
+            return False
+        self._looked = now
         return not all(orphans.is_alive(process) for process in self._daemons)
 
     def _again(self) -> list[Outcome]:
@@ -262,7 +271,7 @@ class RayExecutor:
         """Outcomes that have come in."""
         if not self._running:
             return []
-        if self._is_broken():
+        if self._is_broken(LOOK_SECONDS):
             return self._again()
         ready, _ = self._ray.wait(list(self._running), num_returns=1, timeout=timeout)
         ended = {reference: self._running.pop(reference) for reference in ready}
@@ -294,7 +303,7 @@ class RayExecutor:
             elif (said := last_words.heard(job)) is not None:
                 return said
         except exceptions.RayError as error:
-            told, crashed = f"{type(error).__name__}: {first_line(error)}", False
+            told, crashed = f"{type(error).__name__}: {first_line(error)}", self._is_broken()
         return Outcome(job.trial_id, status, job.attempt, error=_COLOURS.sub("", told), crashed=crashed)
 
     def progress(self) -> list[Progress]:
