@@ -278,8 +278,10 @@ def _facts(path: Path, suite: SuiteFile, node: Node) -> dict[str, Fact]:
         file = path.parent / (named or f"claims/{suite.suite}.yaml")
         if (wrong := unusable(file)) is not None:
             raise SuiteError([Problem(node.find(("facts",)), f"the file of facts cannot be read: {wrong}")])
-        if named is None and not file.exists():
-            return {}
+        if not file.exists():
+            if named is None:
+                return {}
+            raise SuiteError([Problem(node.find(("facts",)), f"no such file of facts: {file}")])
         where = yamlfile.read(file, top=list)
         listed = _validate(FactFile, where).root
     facts: dict[str, Fact] = {}

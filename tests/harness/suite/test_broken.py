@@ -66,6 +66,8 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "null arms": (lambda t: t.replace(t[t.index("arms:"):t.index("benchmarks:")], "arms:\n"), "arms"),
     "missing benchmark file": (swap("  known:\n    define:", "  other: {file: other.yaml}\n  known:\n    define:"),
                                "no such file"),
+    "a missing file of facts": (lambda t: t[: t.index("facts:")] + "facts: gone.yaml\n" + t[t.index("claims:") :],
+                                "no such file of facts"),
     "inherits what is not there": (swap("suite: tiny", "inherits: gone.yaml\nsuite: tiny"), "does not exist"),
     "inherits itself": (swap("suite: tiny", "inherits: tiny.yaml\nsuite: tiny"), "in a circle"),
     "inherits a folder": (swap("suite: tiny", "inherits: .\nsuite: tiny"), "which is a folder"),
