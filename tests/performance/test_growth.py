@@ -47,7 +47,7 @@ def test_planning_and_dispatch_are_linear(tmp_path: Path) -> None:
 
 
 SMALL, LARGE = 100, 400
-REPORTED = 200
+REPORTED = 1_000
 
 
 def measured(folder: Path, trials: int, *stages: str) -> dict[str, float]:
