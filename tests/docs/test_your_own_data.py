@@ -273,7 +273,7 @@ def no_json(folder: Path) -> str:
 
 def listed_but_gone(folder: Path) -> str:
     (folder / "train" / "0002.jpg").unlink()
-    return r"street cannot be read: .*0002\.jpg"
+    return r"coco: .*street/train/0002\.jpg is no file"
 
 
 def no_xml(folder: Path) -> str:
