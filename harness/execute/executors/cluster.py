@@ -41,8 +41,8 @@ RESTARTS = 3
 """How often Ray is started again in one command where its daemons die."""
 PATIENCE_SECONDS = 0.02
 LOOK_SECONDS = 0.1
-SHORT_SECONDS = 0.25
-"""Trials below this spend a good part of their time on the way between us and their worker."""
+SHORT_SECONDS, LATELY = 0.25, 8
+"""So many trials below this: they spend a good part of their time on the way between us and their worker."""
 
 
 class _Heartbeats:
@@ -113,7 +113,7 @@ class RayExecutor:
         self._session: set[psutil.Process] = set()  # all that our own Ray began with
         self._restarts = 0
         self._looked = 0.0
-        self._lately: deque[float] = deque(maxlen=8)  # seconds of the last trials
+        self._lately: deque[float] = deque(maxlen=LATELY)  # seconds of the last trials
         self._running: dict[Any, Job] = {}
         self._cancelled: set[str] = set()
         self._ended: list[str] = []  # whose heartbeats may be forgotten
@@ -216,16 +216,15 @@ class RayExecutor:
 
     @property
     def ahead(self) -> int:
-        """Jobs of one CPU each that wait in Ray while trials are short."""
-        return max(0, sum(job.threads * devices_of(job) for job in self._running.values()) - int(self._cpus))
+        """Jobs of one CPU each that wait in Ray while trials are short; also those that a dead node leaves waiting."""
+        return max(0, len(self._running) - max(1, int(self._cpus)))
 
     def _short(self, job: Job) -> bool:
         """Whether a job may wait in Ray: a worker gets the next one there in a fraction of a round trip to us."""
-        lately = self._lately
-        return (
-            self._options.address is None and not self._gpus and job.threads * devices_of(job) == 1
-            and len(lately) == lately.maxlen and max(lately) < SHORT_SECONDS
-        )  # fmt: skip
+        if self._options.address is not None or self._gpus or len(self._lately) < LATELY:
+            return False
+        jobs = (*self._running.values(), job)
+        return max(self._lately) < SHORT_SECONDS and all(one.threads * devices_of(one) == 1 for one in jobs)
 
     def has_room(self, job: Job) -> bool:
         """Whether CPUs and GPUs are free for it; a job that wants more than there is runs alone.

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -142,6 +143,28 @@ def test_the_time_of_what_waits_for_its_place_has_not_begun(database: Path, monk
     assert ended == {"long": "done", "ready": "done"}
     assert executor.started == [("long", 1), ("ready", 1)]
     assert not executor.killed
+
+
+def test_only_short_trials_of_one_cpu_wait_in_ray(tmp_path: Path) -> None:
+    executor = RayExecutor.__new__(RayExecutor)
+    executor._options, executor._cpus, executor._gpus = ExecutorOptions(tmp_path), 2.0, 0.0
+    executor._gpus_per_trial, executor._counted = 0.0, math.inf
+    executor._lately = deque([0.1] * 7, maxlen=8)
+    executor._running = {number: job(f"t{number}") for number in range(2)}
+    wide = replace(job("wide"), spec=replace(job("wide").spec, recipe={"threads": 8}))
+    assert not executor.has_room(job("third"))  # too few have ended
+    executor._lately.append(0.1)
+    assert executor.has_room(job("third"))
+    assert not executor.has_room(wide)
+    executor._running |= {number: job(f"t{number}") for number in (2, 3)}
+    assert executor.ahead == 2
+    assert not executor.has_room(job("fifth"))
+    executor._running = {0: wide}
+    assert not executor.has_room(job("second"))
+    assert executor.ahead == 0  # it runs alone, and its time has begun
+    executor._running = {0: job("t0"), 1: job("t1")}
+    executor._lately.append(0.3)
+    assert not executor.has_room(job("third"))
 
 
 def test_fail_fast_begins_nothing_further(database: Path) -> None:
