@@ -54,6 +54,9 @@ LOOK_SECONDS = 0.2
 FRESH_SECONDS = 1.0
 """A file or copy that is behind a living owner's journal is fresh enough for this long."""
 
+COPY_SECONDS = 1.0
+"""Longest wait for a writer to let the file be copied: without it a copy is made from the snapshot and the journal."""
+
 _STALE_SNAPSHOT_SECONDS = 60.0
 
 _ROWS_AT_ONCE = 5000
@@ -242,7 +245,7 @@ class _PrivateCopy:
         for from_file in (stale, not stale):
             try:
                 if from_file:
-                    with looking(self._source, timeout=2.0):
+                    with looking(self._source, timeout=COPY_SECONDS):
                         copy_database(self._source, self._paths.database)
                 else:
                     shutil.copyfile(snapshot, self._paths.database)
