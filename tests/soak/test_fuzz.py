@@ -109,9 +109,11 @@ class Box:
 
 
 def _can_be_typed(word: str) -> bool:
-    with contextlib.suppress(UnicodeEncodeError):
-        return bool(os.fsencode(word)) or True
-    return False
+    try:
+        os.fsencode(word)
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _unlock(root: Path) -> None:

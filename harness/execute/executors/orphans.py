@@ -90,11 +90,18 @@ def descendants() -> set[psutil.Process]:
 
 
 def naming(folder: Path) -> list[psutil.Process]:
-    """Processes on whose command line a folder stands: daemons whose parent died are nobody's children."""
+    """Processes on whose command line a folder stands: daemons whose parent died are nobody's children.
+
+    Workers call themselves ``ray::…`` instead: those that have a file of the folder open.
+    """
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.pid != os.getpid() and any(str(folder) in word for word in process.cmdline()):
+            words = process.cmdline()
+            named = any(str(folder) in word for word in words)
+            if not named and words and words[0].startswith("ray::"):
+                named = any(Path(file.path).is_relative_to(folder) for file in process.open_files())
+            if named and process.pid != os.getpid():
                 found.append(process)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -150,3 +151,28 @@ def test_a_run_s_ray_is_private_and_leaves_nothing(tmp_path: Path, tiny: Path, p
     assert [one.name for one in place.iterdir() if not one.name.startswith("torchinductor")] == []  # torch's own
     until(lambda: not [one for one in family if orphans.is_alive(one)], 10)
     assert orphans.naming(place) == []
+
+
+def test_workers_of_a_dead_session_are_known_by_the_files_that_they_have_open(tmp_path: Path) -> None:
+    """A worker calls itself ``ray::IDLE``, and is nobody's child once its raylet is gone."""
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+    script = "import sys, time; file = open(sys.argv[1], 'w'); print(1, flush=True); time.sleep(60)"
+    workers = {}
+    for name, title in (("own", "ray::IDLE"), ("other", "ray::IDLE"), ("own ", "python")):
+        command = [title, "-c", script, str((tmp_path / name.strip() / f"{title[:3]}.log").relative_to(tmp_path))]
+        workers[name] = subprocess.Popen(command, executable=sys.executable, cwd=tmp_path, stdout=subprocess.PIPE)
+    try:
+        for worker in workers.values():
+            assert worker.stdout is not None
+            assert worker.stdout.readline() == b"1\n"
+        assert [one.pid for one in orphans.naming(tmp_path / "own")] == [workers["own"].pid]
+        note = {"owner": [workers["own"].pid, 0.0], "processes": [], "folder": str(tmp_path / "own")}
+        (tmp_path / "session-1.json").write_text(json.dumps(note))
+        assert orphans.end_orphans(tmp_path) == 1
+        assert workers["own"].wait(10) == -signal.SIGKILL
+        assert workers["other"].poll() is None
+    finally:
+        for worker in workers.values():
+            worker.kill()
+            worker.communicate()
