@@ -23,14 +23,28 @@ def main() -> None:
         published = [row for row in rows if row["protocol"] == "published"]
         tuned = {row["claim_id"]: row for row in rows if row["protocol"] == "tuned"}
         primary = [row for row in published if row["design"].get("family") == "primary"]
-        _table(("primary claim, arms", "on", "published", "tuned", "chosen", "rates"), (
-            (row["claim_id"] + _arms(row), _on(row), _found(row), _found(tuned.get(row["claim_id"])),
-             _chosen(tuned.get(row["claim_id"])), _rates(row)) for row in _tests(primary)
-        ))  # fmt: skip
-        _table(("intervention", "on", "found"), (
-            (row["claim_id"] + _arms(row), _on(row), _found(row))
-            for row in published if row["design"].get("family") == "intervention"
-        ))  # fmt: skip
+        _table(
+            ("primary claim, arms", "on", "published", "tuned", "chosen", "rates"),
+            (
+                (
+                    row["claim_id"] + _arms(row),
+                    _on(row),
+                    _found(row),
+                    _found(tuned.get(row["claim_id"])),
+                    _chosen(tuned.get(row["claim_id"])),
+                    _rates(row),
+                )
+                for row in _tests(primary)
+            ),
+        )
+        _table(
+            ("intervention", "on", "found"),
+            (
+                (row["claim_id"] + _arms(row), _on(row), _found(row))
+                for row in published
+                if row["design"].get("family") == "intervention"
+            ),
+        )
         for family in ORDER:
             words = Counter(row["verdict"] for row in published if row["design"].get("family") == family)
             if words:

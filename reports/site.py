@@ -56,8 +56,14 @@ def write_site(database: Path, suites: Sequence[Reported], out: Path, *, single_
     else:
         site = Site(pages, single=False, paths=made_of.keys())
         made = {path: MadePage(made_of[path], _files(site, page)) for path, page in pages.items()}
-        made[ASSETS] = MadePage("", {"assets/style.css": static("style.css"), "assets/site.js": static("site.js"),
-                                     "assets/plotly.min.js": PLOTLY})  # fmt: skip
+        made[ASSETS] = MadePage(
+            "",
+            {
+                "assets/style.css": static("style.css"),
+                "assets/site.js": static("site.js"),
+                "assets/plotly.min.js": PLOTLY,
+            },
+        )
     write_pages(out, made, kept, before)
     return out / "index.html"
 

@@ -33,9 +33,15 @@ FIRST_SEED = 100
 @click.option("--also", multiple=True, metavar="KEY=NUMBER", help="Another override, the same at every value.")
 @click.option("--seeds", default=2, show_default=True, help="How many.")
 def main(
-    suite: str, benchmark: str, arms: Sequence[str], key: str, values: str, scores: Sequence[str],
-    also: Sequence[str], seeds: int,
-) -> None:  # fmt: skip
+    suite: str,
+    benchmark: str,
+    arms: Sequence[str],
+    key: str,
+    values: str,
+    scores: Sequence[str],
+    also: Sequence[str],
+    seeds: int,
+) -> None:
     """Print a line for each value and arm: means of the scores over the seeds."""
     loaded = load_suite(suite)
     kept = {name: _number(number) for name, _, number in (one.partition("=") for one in also)}

@@ -39,8 +39,12 @@ LONGEST = 60
 @click.argument("first", metavar="RUN")
 @click.argument("second", metavar="RUN")
 @click.option("--metric", help="Only this final metric.")
-@click.option("--regression", type=FiniteRange(min=0), metavar="SIZE",
-              help="Exit code 1 where an arm is worse by more than this in --metric, in its unit.")  # fmt: skip
+@click.option(
+    "--regression",
+    type=FiniteRange(min=0),
+    metavar="SIZE",
+    help="Exit code 1 where an arm is worse by more than this in --metric, in its unit.",
+)
 @click.option("--better", type=click.Choice(["higher", "lower"]), help="Which way.  [default: as the benchmark says]")
 @click.option("--all", "everything", is_flag=True, help="Mechanisms, trivial predictors, other splits; every change.")
 @database_option
@@ -75,8 +79,13 @@ def _show(compared: RunDifference, *, everything: bool) -> None:
         f"{compared.first} → {compared.second}: {counted(compared.shared_trials, 'trial')} shared, "
         f"{compared.only_first} only in the first, {compared.only_second} only in the second"
     )
-    parts = (("asked", compared.asked), ("recipe", compared.recipe), ("code", compared.code),
-             ("environment", compared.environment), ("cells", compared.missing))  # fmt: skip
+    parts = (
+        ("asked", compared.asked),
+        ("recipe", compared.recipe),
+        ("code", compared.code),
+        ("environment", compared.environment),
+        ("cells", compared.missing),
+    )
     same = [name for name, changes in parts[1:4] if not changes] if compared.paired else []
     for name, changes in parts:
         _show_content(name, changes, everything=everything)

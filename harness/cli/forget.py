@@ -50,9 +50,15 @@ they were.
 @database_option
 @json_option
 def forget_command(
-    trials: tuple[str, ...], undo: str | None, listed: bool, reason: str | None, dry_run: bool, database: Path,
-    as_json: bool, **named: Any,
-) -> None:  # fmt: skip
+    trials: tuple[str, ...],
+    undo: str | None,
+    listed: bool,
+    reason: str | None,
+    dry_run: bool,
+    database: Path,
+    as_json: bool,
+    **named: Any,
+) -> None:
     """Let stored trials count as not stored. TRIAL is an id or its unique beginning; options narrow the choice."""
     from harness.results.forgetting import ForgetRequest, forget
 

@@ -36,8 +36,13 @@ SHOWN = 6
 @click.option("--benchmark", metavar="B", help="The benchmark of all of them, as the suite calls it.")
 @click.option("--map", "map_file", type=PATH, metavar="map.yaml", help="From their names to the suite's, as a file.")
 @click.option("--arm", "arms", multiple=True, metavar="THEIRS=OURS", help="An arm's name there; no OURS: left out.")
-@click.option("--metric", "metrics", multiple=True, metavar="THEIRS=OURS[@SPLIT][*FACTOR]",
-              help="A number there as a metric of the suite.")  # fmt: skip
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="THEIRS=OURS[@SPLIT][*FACTOR]",
+    help="A number there as a metric of the suite.",
+)
 @click.option("--benchmark-column", metavar="NAME", help="The column, parameter or tag with the benchmark.")
 @click.option("--arm-column", metavar="NAME", help="… with the arm.  [default: the one with the suite's arms]")
 @click.option("--seed-column", metavar="NAME", help="… with the seed.  [default: seed, fold or the like]")
@@ -45,10 +50,14 @@ SHOWN = 6
 @click.option("--step-column", metavar="NAME", help="… with the step of a table of curves.")
 @click.option("--metric-column", metavar="NAME", help="… with a number's name, in a table with a row a number.")
 @click.option("--value-column", metavar="NAME", help="… with the number, in such a table.")
-@click.option("--split", type=click.Choice(["train", "validation", "test"]),
-              help="The split of all of them.  [default: the metric's own]")  # fmt: skip
-@click.option("--pattern", "patterns", multiple=True, metavar="NAME=PATTERN",
-              help="Words within a text: 'path={arm}/seed{seed}'.")  # fmt: skip
+@click.option(
+    "--split",
+    type=click.Choice(["train", "validation", "test"]),
+    help="The split of all of them.  [default: the metric's own]",
+)
+@click.option(
+    "--pattern", "patterns", multiple=True, metavar="NAME=PATTERN", help="Words within a text: 'path={arm}/seed{seed}'."
+)
 @click.option("--where", multiple=True, metavar="NAME=VALUE", help="Only these.")
 @click.option("--table", metavar="NAME", help="Of a database of several tables.")
 @click.option("--as", "kind", type=KINDS, help="What the files are.  [default: as they look]")
@@ -56,9 +65,7 @@ SHOWN = 6
 @database_option
 @click.option("--dry-run", is_flag=True, help="Show what would be imported; nothing is stored.")
 @format_option
-def import_command(
-    files: tuple[Path, ...], suite: str, scale: str, database: Path, form: str, **given: Any
-) -> None:  # fmt: skip
+def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Path, form: str, **given: Any) -> None:
     """Take results from elsewhere as trials of a suite, labelled so; the same file twice imports nothing."""
     from harness.results.imports.mapping import ImportMap, read_map, with_flags
     from harness.results.imports.naming import ImportTarget

@@ -35,9 +35,18 @@ KINDS = ("script", "folder", "table")
 @click.option("--seeds", type=click.IntRange(3, 100), default=6, show_default=True, help="Of every arm.")
 @click.option("--force", is_flag=True, help="Write over a file that is there.")
 def init_command(
-    file: Path, script: Path | None, folder: Path | None, table: Path | None, arms: tuple[str, ...],
-    option: str | None, metric: str | None, better: str | None, unit: str, seeds: int, force: bool,
-) -> None:  # fmt: skip
+    file: Path,
+    script: Path | None,
+    folder: Path | None,
+    table: Path | None,
+    arms: tuple[str, ...],
+    option: str | None,
+    metric: str | None,
+    better: str | None,
+    unit: str,
+    seeds: int,
+    force: bool,
+) -> None:
     """Write a first suite of your own, for a script or a folder of images; for a table, say the command."""
     from harness.suite import load_suite
     from harness.suite.starting import (

@@ -36,21 +36,39 @@ NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %", "agai
 @click.option("--metric", required=True, metavar="M", help="The metric, as the table names it.")
 @click.option("--pair", metavar="COLUMN", help="What pairs results.  [default: seed, fold or the like]")
 @click.option("--by", multiple=True, metavar="COLUMN", help="Its values are benchmarks, each a test of its own.")
-@click.option("--scope", type=click.Choice(["each", "all", "mean"]), default="each", show_default=True,
-              help="each: a test a benchmark; all: in every one; mean: over them.")  # fmt: skip
+@click.option(
+    "--scope",
+    type=click.Choice(["each", "all", "mean"]),
+    default="each",
+    show_default=True,
+    help="each: a test a benchmark; all: in every one; mean: over them.",
+)
 @click.option(
     "--better", type=click.Choice(["higher", "lower"]), help="Which way.  [default: as the metric's name says]"
 )
 @click.option("--unit", default="", metavar="percent|fraction|…", help="Of the metric; seconds are compared as ratios.")
-@click.option("--primary", multiple=True, metavar="TEST",
-              help="A test announced before results, as BENCHMARK/A/B or a part of it; Holm among these.")  # fmt: skip
-@click.option("--smallest", type=FiniteRange(min=0, min_open=True), metavar="X",
-              help="The smallest effect worth having, in the metric's unit.")  # fmt: skip
+@click.option(
+    "--primary",
+    multiple=True,
+    metavar="TEST",
+    help="A test announced before results, as BENCHMARK/A/B or a part of it; Holm among these.",
+)
+@click.option(
+    "--smallest",
+    type=FiniteRange(min=0, min_open=True),
+    metavar="X",
+    help="The smallest effect worth having, in the metric's unit.",
+)
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Only these rows.")
 @click.option("--arm-column", metavar="COLUMN", help="The column of the arms, where several could be.")
 @click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True)
-@click.option("--on-divergence", type=click.Choice(["invalid", "worst"]), default="invalid", show_default=True,
-              help="A score that is missing or not finite: a failed training, or a lost pair.")  # fmt: skip
+@click.option(
+    "--on-divergence",
+    type=click.Choice(["invalid", "worst"]),
+    default="invalid",
+    show_default=True,
+    help="A score that is missing or not finite: a failed training, or a lost pair.",
+)
 @click.option("--table", metavar="NAME", help="Of a DuckDB or SQLite file.")
 @click.option("--out", type=PATH, metavar="FILE.html", help="The page.  [default: FILE-verdicts.html, where you are]")
 @click.option("--page/--no-page", default=True, show_default=True, help="Write the page.")
@@ -66,9 +84,16 @@ def judge_command(file: Path, table: str | None, out: Path | None, page: bool, f
 
     where = tuple(_filter(text) for text in given["where"])
     reading = TableReading(
-        given["methods"], given["against"], given["metric"], given["pair"], given["by"], given["arm_column"], where,
-        given["unit"], given["better"],
-    )  # fmt: skip
+        given["methods"],
+        given["against"],
+        given["metric"],
+        given["pair"],
+        given["by"],
+        given["arm_column"],
+        where,
+        given["unit"],
+        given["better"],
+    )
     asked = Asked(given["scope"], given["primary"], given["smallest"], given["alpha"], given["on_divergence"])
     verdicts = verdicts_of(read_table(file, table), reading, asked)
     written = verdicts.write_page(out or Path(f"{file.name.partition('.')[0]}-verdicts.html")) if page else None

@@ -19,9 +19,18 @@ if TYPE_CHECKING:
     from harness.preflight import CellResult, PreflightReport
 
 COLUMNS = (
-    "benchmark", "arm", "parameters", "step GB", "batch GB", "GFLOP/step", "steps", "hours", "loader", "missing",
+    "benchmark",
+    "arm",
+    "parameters",
+    "step GB",
+    "batch GB",
+    "GFLOP/step",
+    "steps",
+    "hours",
+    "loader",
+    "missing",
     "result",
-)  # fmt: skip
+)
 LEFT = ("benchmark", "arm", "missing", "result")
 _SHARE, _JOBS = FiniteRange(0, 1, min_open=True), click.IntRange(1, 64)
 _SECONDS = FiniteRange(0, min_open=True)

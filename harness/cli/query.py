@@ -36,8 +36,14 @@ WIDTH = 80
 @click.command("query", epilog=EXAMPLE)
 @click.argument("sql", metavar="SQL")
 @click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True)
-@click.option("--width", type=click.IntRange(min=0), metavar="N", default=WIDTH, show_default=True,
-              help="Cells of a table are cut at this many characters; 0: never.")  # fmt: skip
+@click.option(
+    "--width",
+    type=click.IntRange(min=0),
+    metavar="N",
+    default=WIDTH,
+    show_default=True,
+    help="Cells of a table are cut at this many characters; 0: never.",
+)
 @database_option
 def query_command(sql: str, form: str, width: int, database: Path) -> None:
     """Ask the database in SQL; it is only read. SQL of - is read from standard input."""

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 _out_option = click.option("--out", type=PATH, help="Folder.  [default: report/ beside the database]")
 _imported_option = click.option(
-    "--imported", type=click.Choice(["only", "beside"]),
+    "--imported",
+    type=click.Choice(["only", "beside"]),
     help="Imported results: nothing else, or in cells without trials of our own.  [default: not used]",
-)  # fmt: skip
+)
 LABELS = {"only": ", imported results only", "beside": ", imported results beside our own"}
 
 
@@ -31,9 +32,7 @@ LABELS = {"only": ", imported results only", "beside": ", imported results besid
 @database_option
 @_imported_option
 @format_option
-def claims_command(
-    suites: tuple[str, ...], chosen: Chosen, database: Path, imported: How | None, form: str
-) -> None:  # fmt: skip
+def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, imported: How | None, form: str) -> None:
     """Judge a suite's claims from the stored trials (without a name: of every suite that has run on the database)."""
     from harness.cli.terminal import counted, plain
     from harness.cli.verdicts import headline, print_ablations, print_claims, verdict_record

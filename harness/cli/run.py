@@ -54,8 +54,13 @@ Examples:
 @click.option("--scratch", is_flag=True, help="Store nothing: a database of its own, removed at the end.")
 @click.option("--keep", is_flag=True, help="With --scratch: leave its folder, and write the report in it.")
 @click.option("--quiet", is_flag=True, help="Only the verdicts and the report's path.")
-@click.option("--track", "trackers", multiple=True, metavar="mlflow:URI|tensorboard:DIR",
-              help="Also write each trial there as it ends; a folder.")  # fmt: skip
+@click.option(
+    "--track",
+    "trackers",
+    multiple=True,
+    metavar="mlflow:URI|tensorboard:DIR",
+    help="Also write each trial there as it ends; a folder.",
+)
 @shared.json_option
 def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **options: Any) -> int:
     """Run a suite; what is already stored is reused.
@@ -236,19 +241,22 @@ def _show_plan(
 def _tuned_row(cell: TunedCell, costs: StoredCosts, scale: str) -> dict[str, Any]:
     """An arm's trials under the tuned protocol, and what those that are not stored will cost at most."""
     return {
-        "benchmark": cell.benchmark, "arm": cell.arm, "configurations": cell.configurations,
-        "tuning_trials": cell.tuning_trials, "judged_trials": cell.judged_trials, "rate_trials": cell.rate_trials,
-        "stored": len(cell.known & costs.stored), "core_seconds": cell.core_seconds(costs, scale),
-    }  # fmt: skip
+        "benchmark": cell.benchmark,
+        "arm": cell.arm,
+        "configurations": cell.configurations,
+        "tuning_trials": cell.tuning_trials,
+        "judged_trials": cell.judged_trials,
+        "rate_trials": cell.rate_trials,
+        "stored": len(cell.known & costs.stored),
+        "core_seconds": cell.core_seconds(costs, scale),
+    }
 
 
 def _show_tuned(rows: list[dict[str, Any]]) -> None:
     from harness.cli.terminal import counted, print_table
 
     numbers = ("configurations", "tuning", "judged", "rates", "stored", "core-seconds")
-    shown = [
-        (row["benchmark"], row["arm"], *(str(round(value)) for value in list(row.values())[2:])) for row in rows
-    ]  # fmt: skip
+    shown = [(row["benchmark"], row["arm"], *(str(round(value)) for value in list(row.values())[2:])) for row in rows]
     print_table(("benchmark", "arm", *numbers), shown, right=numbers, title="tuned protocol, in trials")
     known = sum(row["tuning_trials"] + row["rate_trials"] for row in rows)
     judged = sum(row["judged_trials"] for row in rows)

@@ -12,12 +12,27 @@ from harness.cli.options import Chosen, json_option, selection_options
 @click.command(name="simulate", epilog="Example: harness simulate adamp --seeds 3..12 --law t3 --repeats 500")
 @click.argument("suite")
 @selection_options()
-@click.option("--law", type=click.Choice(["normal", "t3", "binomial", "skewed"]), default="normal", show_default=True,
-              help="Of a score; binomial: of 100 items; skewed: lognormal on the first arm.")  # fmt: skip
-@click.option("--correlation", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
-              help="Of one arm's scores between benchmarks, under one seed.")  # fmt: skip
-@click.option("--effect", type=float, default=0.0, show_default=True,
-              help="What each claim's first arm is better by, in standard deviations of a pair.")  # fmt: skip
+@click.option(
+    "--law",
+    type=click.Choice(["normal", "t3", "binomial", "skewed"]),
+    default="normal",
+    show_default=True,
+    help="Of a score; binomial: of 100 items; skewed: lognormal on the first arm.",
+)
+@click.option(
+    "--correlation",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.0,
+    show_default=True,
+    help="Of one arm's scores between benchmarks, under one seed.",
+)
+@click.option(
+    "--effect",
+    type=float,
+    default=0.0,
+    show_default=True,
+    help="What each claim's first arm is better by, in standard deviations of a pair.",
+)
 @click.option("--repeats", type=click.IntRange(1), default=200, show_default=True, help="Suites that are drawn.")
 @click.option("--random-seed", type=click.IntRange(0), default=0, show_default=True, help="Of the draws.")
 @json_option

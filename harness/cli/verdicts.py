@@ -25,9 +25,13 @@ TWO_WAY = "95 % seeds × items"
 NUMBERS = ("effect", "95 % interval", "n", "adj. p")
 
 STYLES = {
-    Tone.HOLDS: "bold green", Tone.PART: "green", Tone.NULL: "yellow", Tone.AGAINST: "bold red", Tone.IDLE: "magenta",
+    Tone.HOLDS: "bold green",
+    Tone.PART: "green",
+    Tone.NULL: "yellow",
+    Tone.AGAINST: "bold red",
+    Tone.IDLE: "magenta",
     Tone.VOID: "dim",
-}  # fmt: skip
+}
 
 
 def number(value: float | None, digits: int = 3) -> str:

@@ -80,9 +80,14 @@ class Dispatcher:
     """
 
     def __init__(
-        self, record: Recorder, run_id: str, executor: Executor, policy: Policy, watch: Watch,
+        self,
+        record: Recorder,
+        run_id: str,
+        executor: Executor,
+        policy: Policy,
+        watch: Watch,
         sharing: Sharing | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._record, self._run_id, self._executor = record, run_id, executor
         self._policy, self._watch = policy, watch
         self._sharing: Sharing = Alone() if sharing is None else sharing

@@ -12,8 +12,21 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("torch", "torchvision", "numpy", "ray", "duckdb", "optuna", "pandas", "plotly", "scipy", "scikit-learn",
-            "timm", "tokenizers", "pytorch-metric-learning")  # fmt: skip
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "ray",
+    "duckdb",
+    "optuna",
+    "pandas",
+    "plotly",
+    "scipy",
+    "scikit-learn",
+    "timm",
+    "tokenizers",
+    "pytorch-metric-learning",
+)
 
 
 @cache

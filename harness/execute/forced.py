@@ -138,9 +138,15 @@ class ForcedTrials:
             if key not in old or key not in new or not same(old[key], new[key])
         ]
         return ReplacedOutcome(
-            job.trial_id, job.label, before.status, outcome.status, replaced, len(old.keys() & new.keys()),
-            tuple(differing) if replaced else (), before.environment_id != outcome.environment_id,
-        )  # fmt: skip
+            job.trial_id,
+            job.label,
+            before.status,
+            outcome.status,
+            replaced,
+            len(old.keys() & new.keys()),
+            tuple(differing) if replaced else (),
+            before.environment_id != outcome.environment_id,
+        )
 
 
 def stored_outcomes(reader: Reader, trial_ids: Iterable[str]) -> list[Outcome]:

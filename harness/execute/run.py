@@ -128,10 +128,17 @@ def _announce(owner: Owner, suite: Suite, request: Request, result: Result) -> N
     commit, dirty = git_state()
     owner.record(EnvironmentEvent(environment_id(), environment()))
     run = {
-        "run_id": result.run_id, "suite": suite.name, "scale": plan.scale, "started_at": now(), "status": "running",
-        "git_commit": commit, "git_dirty": dirty, "command": request.command, "environment_id": environment_id(),
+        "run_id": result.run_id,
+        "suite": suite.name,
+        "scale": plan.scale,
+        "started_at": now(),
+        "status": "running",
+        "git_commit": commit,
+        "git_dirty": dirty,
+        "command": request.command,
+        "environment_id": environment_id(),
         "spec": suite_spec(suite, plan, request.selection),
-    }  # fmt: skip
+    }
     owner.record(RunEvent(run))
     owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
 
@@ -157,12 +164,19 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
         for name in sorted({name for name, _ in sources_of(plan.trials)})
     }
     benchmarks = {
-        name: {"title": suite.benchmarks[name].model.title, "about": setting.about, "task": setting.task,
-               "data": dict(setting.data), "model": dict(setting.model), "recipe": dict(setting.recipe),
-               "metrics": {key: one.model_dump() for key, one in suite.benchmarks[name].model.metrics.items()},
-               "stand_in": list(setting.stand_in), "stand_in_name": setting.stand_in_name}
+        name: {
+            "title": suite.benchmarks[name].model.title,
+            "about": setting.about,
+            "task": setting.task,
+            "data": dict(setting.data),
+            "model": dict(setting.model),
+            "recipe": dict(setting.recipe),
+            "metrics": {key: one.model_dump() for key, one in suite.benchmarks[name].model.metrics.items()},
+            "stand_in": list(setting.stand_in),
+            "stand_in_name": setting.stand_in_name,
+        }
         for name, setting in plan.settings.items()
-    }  # fmt: skip
+    }
     dumped = json.loads(suite.model.model_dump_json(exclude={"facts", "benchmarks"}))
     where: dict[str, Any] = {"path": str(suite.path.resolve()), "absent": list(plan.absent)}
     if not suite.path.is_file():  # built in Python: its pages and verdicts need it again

@@ -162,9 +162,12 @@ class Session:
         return stored
 
     def run(
-        self, plan: Plan, stored: Mapping[str, str], forced: ForcedTrials | None = None,
+        self,
+        plan: Plan,
+        stored: Mapping[str, str],
+        forced: ForcedTrials | None = None,
         pruning: Mapping[str, Pruning] | None = None,
-    ) -> Iterator[tuple[Job, Outcome]]:  # fmt: skip
+    ) -> Iterator[tuple[Job, Outcome]]:
         """Journal a plan and run what is not ``stored``; yields each trial's last outcome as it comes in.
 
         ``forced``: the trials that have a result and are not among the ``stored``. ``pruning``: trials that may be
@@ -236,10 +239,17 @@ def planned(run_id: str, plan: Plan, reused: Iterable[str], known: Collection[st
 def trial_row(trial: Trial) -> dict[str, Any]:
     """A trial's row of ``trials``, before it runs."""
     return {
-        "trial_id": trial.trial_id, "spec_id": trial.spec_id, "fingerprint": trial.fingerprint, "suite": trial.suite,
-        "benchmark": trial.benchmark, "arm": trial.arm, "seed": trial.seed, "scale": trial.scale,
-        "stand_in": list(trial.stand_in), "spec": trial.spec.to_json(),
-    }  # fmt: skip
+        "trial_id": trial.trial_id,
+        "spec_id": trial.spec_id,
+        "fingerprint": trial.fingerprint,
+        "suite": trial.suite,
+        "benchmark": trial.benchmark,
+        "arm": trial.arm,
+        "seed": trial.seed,
+        "scale": trial.scale,
+        "stand_in": list(trial.stand_in),
+        "spec": trial.spec.to_json(),
+    }
 
 
 def jobs_of(plan: Plan, stored: Mapping[str, str], request: SessionRequest) -> list[Job]:
@@ -271,9 +281,12 @@ def job_of(trial: Trial, request: SessionRequest, folder: Path, stored: Mapping[
     job = Job(trial.trial_id, trial.label, trial.spec, folder, timeout_seconds=timeout, prerequisites=products)
     code = "" if registry.entry("task", trial.spec.task).card.program else trial.fingerprint
     return replace(
-        job, own_methods=request.own_methods, code=code, data=data_root().absolute(),
+        job,
+        own_methods=request.own_methods,
+        code=code,
+        data=data_root().absolute(),
         checkpoint_seconds=checkpoint_seconds(),
-    )  # fmt: skip
+    )
 
 
 def checkpoint_seconds() -> float:

@@ -127,8 +127,13 @@ def verify(
                 for job, outcome in session.repeat(jobs, watch)
             )
         found = Verification(len(matches) - len(older), len(older), repetitions, uncovered)
-        detail = {"suite": suite.name, "sample": len(repetitions), "numbers": sum(one.numbers for one in repetitions),
-                  "differing": [one.label for one in repetitions if not one.equal], "older": len(older)}  # fmt: skip
+        detail = {
+            "suite": suite.name,
+            "sample": len(repetitions),
+            "numbers": sum(one.numbers for one in repetitions),
+            "differing": [one.label for one in repetitions if not one.equal],
+            "older": len(older),
+        }
         owner.record(LogEvent("verified", detail, str(owner.run_id)))
         if adopt and older and found.agrees and not uncovered:
             _adopt(owner, request, older, found)
@@ -173,7 +178,7 @@ def _content(trial_id: str, specs: Mapping[str, Mapping[str, Any]], known: dict[
 
 def sample_of(
     matches: Sequence[StoredMatch], sample: int, artifacts: Path, stored: Mapping[str, str]
-) -> tuple[list[StoredMatch], tuple[str, ...]]:  # fmt: skip
+) -> tuple[list[StoredMatch], tuple[str, ...]]:
     """The quickest trials that cover every task and family, then the quickest others; and what cannot be covered.
 
     Only trials can run whose prerequisites' products are still among the ``artifacts``, as they are ``stored``.
@@ -233,19 +238,36 @@ def stored_outcome(reader: Queries, trial_id: str) -> Outcome:
     results = tuple(Score(split, metric, value) for _, split, metric, value in reader.results([trial_id]).rows)
     started = row["started_at"].isoformat() if row.get("started_at") is not None else None
     return Outcome(
-        trial_id, Status(row["status"]), row["attempts"], started, row["environment_id"], row["device"], row["error"],
-        results, series, artifacts, row["wall_seconds"], row["cpu_seconds"], row["peak_memory_mb"],
-    )  # fmt: skip
+        trial_id,
+        Status(row["status"]),
+        row["attempts"],
+        started,
+        row["environment_id"],
+        row["device"],
+        row["error"],
+        results,
+        series,
+        artifacts,
+        row["wall_seconds"],
+        row["cpu_seconds"],
+        row["peak_memory_mb"],
+    )
 
 
 def _adopt(owner: Owner, request: SessionRequest, older: Sequence[StoredMatch], found: Verification) -> None:
     """Journal the numbers of older trials under today's identities; that they are adopted comes first."""
     run_id, numbers = str(owner.run_id), sum(one.numbers for one in found.repetitions)
     rows = [
-        {"trial_id": match.trial.trial_id, "adopted_from": match.stored_id, "fingerprint": match.fingerprint,
-         "verified_at": now(), "sample": len(found.repetitions), "numbers": numbers}
+        {
+            "trial_id": match.trial.trial_id,
+            "adopted_from": match.stored_id,
+            "fingerprint": match.fingerprint,
+            "verified_at": now(),
+            "sample": len(found.repetitions),
+            "numbers": numbers,
+        }
         for match in older
-    ]  # fmt: skip
+    ]
     owner.record(AdoptedEvent(rows, run_id))
     owner.record(PlannedEvent(run_id, [trial_row(match.trial) for match in older]))
     with open_reader(request.database) as reader:

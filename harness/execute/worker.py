@@ -78,9 +78,12 @@ Beat = Callable[[int, int, float], None]
 
 
 def run_job(
-    job: Job, beat: Beat, stop_at_deadline: bool = True, memory: MemoryLimit | None = None,
+    job: Job,
+    beat: Beat,
+    stop_at_deadline: bool = True,
+    memory: MemoryLimit | None = None,
     last_words: Callable[[Outcome], object] | None = None,
-) -> Outcome:  # fmt: skip
+) -> Outcome:
     """Run a trial in this process.
 
     Nothing is raised but KeyboardInterrupt: an error is an outcome (``failed``, ``timeout``), and so is ``sys.exit``.
@@ -172,9 +175,17 @@ def _train(job: Job, beat: Beat, stop_at_deadline: bool) -> Outcome:
     until = time.monotonic() + job.timeout_seconds if stop_at_deadline else math.inf
     data = job.data or data_root()
     runtime = Runtime(
-        job.folder, device, registry.load, data, beat, until, job.prerequisites, job.keep_product,
-        job.checkpoint_seconds, job.pruning,
-    )  # fmt: skip
+        job.folder,
+        device,
+        registry.load,
+        data,
+        beat,
+        until,
+        job.prerequisites,
+        job.keep_product,
+        job.checkpoint_seconds,
+        job.pruning,
+    )
     if registry.entry("task", job.spec.task).card.program:
         ended = registry.load("task", job.spec.task).target(job.spec, runtime)
     else:

@@ -170,9 +170,17 @@ class _AblatedBenchmark:
             return
         metric, described = self.metric
         block = DesignBlock(
-            self.benchmark, (), metric, described.split, described.better, described.unit,
-            1 if described.better == "higher" else -1, (name, parent), False, cells,
-        )  # fmt: skip
+            self.benchmark,
+            (),
+            metric,
+            described.split,
+            described.better,
+            described.unit,
+            1 if described.better == "higher" else -1,
+            (name, parent),
+            False,
+            cells,
+        )
         # the plainest question: a difference whose diverged trials are left out and counted
         pairs = pair(Pairing(), block, name, parent, self.evidence)
         specs = {trial.trial_id: trial.spec for trial in self.plan.trials}
@@ -198,10 +206,26 @@ class _AblatedBenchmark:
         setting, alpha = self.plan.settings[self.benchmark], self.suite.model.judge.alpha
         tested, size = stats.paired_t(measured.values, alpha), stats.effect_size_interval(measured.values, alpha)
         return AblationRow(
-            benchmark=self.benchmark, effect=effect, arm=arm, parent=parent, metric=metric, unit=described.unit,
-            better=described.better, n=tested.n, difference=finite(tested.estimate), ci_low=finite(tested.low),
-            ci_high=finite(tested.high), p=tested.p, d_z=finite(size.estimate), d_z_low=finite(size.low),
-            d_z_high=finite(size.high), differences=tuple(measured.values), stand_in=tuple(setting.stand_in),
-            stand_in_name=setting.stand_in_name, changes=tuple(changes),
-            missing=measured.missing, failed=measured.failed, diverged=measured.diverged,
-        )  # fmt: skip
+            benchmark=self.benchmark,
+            effect=effect,
+            arm=arm,
+            parent=parent,
+            metric=metric,
+            unit=described.unit,
+            better=described.better,
+            n=tested.n,
+            difference=finite(tested.estimate),
+            ci_low=finite(tested.low),
+            ci_high=finite(tested.high),
+            p=tested.p,
+            d_z=finite(size.estimate),
+            d_z_low=finite(size.low),
+            d_z_high=finite(size.high),
+            differences=tuple(measured.values),
+            stand_in=tuple(setting.stand_in),
+            stand_in_name=setting.stand_in_name,
+            changes=tuple(changes),
+            missing=measured.missing,
+            failed=measured.failed,
+            diverged=measured.diverged,
+        )

@@ -69,11 +69,19 @@ def examine_value(design: ClaimDesign, block: DesignBlock, evidence: Evidence) -
     interval = stats.paired_t([value - target for value in scores.values()], alpha)
     stopped = _stop_of(design, block, list(scores.values()), failed, diverged)
     return ExaminedValue(
-        block, target, scores, margin, origin,
+        block,
+        target,
+        scores,
+        margin,
+        origin,
         p=None if stopped else stats.equivalence(list(scores.values()), target, margin, alpha).p,
-        low=interval.low, high=interval.high, stopped=stopped,
-        missing=len(cell) - len(scores) - failed - diverged, failed=failed, diverged=diverged,
-    )  # fmt: skip
+        low=interval.low,
+        high=interval.high,
+        stopped=stopped,
+        missing=len(cell) - len(scores) - failed - diverged,
+        failed=failed,
+        diverged=diverged,
+    )
 
 
 def _margin(given: float | None, target: float, scores: list[float]) -> tuple[float, str]:

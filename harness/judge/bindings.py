@@ -73,19 +73,25 @@ class DesignBuilder:
         judging, seeds, question = self.suite.model.judge, self.suite.model.seeds, self._question()
         baselines = tuple(binding.baselines) if len(binding.baselines) == 2 else ()
         design = ClaimDesign(
-            scale=self.plan.scale, question=question,
+            scale=self.plan.scale,
+            question=question,
             pairing=Pairing(baselines, fact.unit.lower() in TIMES, binding.on_divergence),
             estimand=Estimand(
-                direction=fact.direction, metric=binding.metric or fact.metric, unit=fact.unit,
+                direction=fact.direction,
+                metric=binding.metric or fact.metric,
+                unit=fact.unit,
                 delta=None if fact.effect is None else abs(fact.effect),
-                m=binding.m, margin=binding.margin, target=fact.published.method, stated=fact.kind != "comparison",
+                m=binding.m,
+                margin=binding.margin,
+                target=fact.published.method,
+                stated=fact.kind != "comparison",
             ),
             rules=StatisticalRules(
                 **judging.model_dump(), seeds=(seeds.min, seeds.primary or seeds.min, seeds.max), sequential=sequential
             ),
             multiplicity=Multiplicity(self._family(question)),
             gates=tuple(binding.gates),
-        )  # fmt: skip
+        )
         if binding.unbound is not None:
             return replace(_stopped(design, binding.unbound), question=replace(question, mode="none"))
         if binding.check is not None:
@@ -117,14 +123,22 @@ class DesignBuilder:
         beside = dict.fromkeys((*binding.against[len(deciding) :], *binding.shown))
         mode: Mode = "absolute" if fact.kind == "absolute" and fact.published.method is not None else "difference"
         return Question(
-            claim_id=fact.id, suite=self.suite.name, kind=fact.kind,
-            mode="check" if binding.check is not None else mode, benchmarks=tuple(binding.benchmarks),
-            arm=binding.arm, against=tuple(binding.against), others=tuple(beside),
+            claim_id=fact.id,
+            suite=self.suite.name,
+            kind=fact.kind,
+            mode="check" if binding.check is not None else mode,
+            benchmarks=tuple(binding.benchmarks),
+            arm=binding.arm,
+            against=tuple(binding.against),
+            others=tuple(beside),
             scope=f"at_least: {scope.at_least}" if isinstance(scope, Threshold) else scope,
             k=scope.at_least if isinstance(scope, Threshold) else None,
-            order=binding.order or ("chain" if fact.kind == "ordering" else None), protocol=binding.protocol,
-            domains=binding.domains, check=binding.check, note=binding.note,
-        )  # fmt: skip
+            order=binding.order or ("chain" if fact.kind == "ordering" else None),
+            protocol=binding.protocol,
+            domains=binding.domains,
+            check=binding.check,
+            note=binding.note,
+        )
 
     def _with_blocks(self, design: ClaimDesign) -> ClaimDesign:
         blocks: dict[tuple[Any, ...], DesignBlock] = {}
@@ -194,20 +208,34 @@ class DesignBuilder:
         flipped = name != fact.metric and better != fact.better
         floor = metric.floor if metric is not None else None
         return DesignBlock(
-            benchmark=base.benchmark, shares=(), metric=name, split=metric.split if metric is not None else None,
-            better=better, unit=unit, direction=-fact.direction if flipped else fact.direction, chain=chain,
-            best=question.order == "best", cells=cells, stand_in=stand_in, named=base.named(stand_in),
+            benchmark=base.benchmark,
+            shares=(),
+            metric=name,
+            split=metric.split if metric is not None else None,
+            better=better,
+            unit=unit,
+            direction=-fact.direction if flipped else fact.direction,
+            chain=chain,
+            best=question.order == "best",
+            cells=cells,
+            stand_in=stand_in,
+            named=base.named(stand_in),
             floor=FLOORS.get(unit.lower()) if floor is None else floor,
             relative_floor=RELATIVE_FLOORS.get(unit.lower()),
             smallest=metric.smallest if metric is not None else None,
-            relative_smallest=metric.relative_smallest if metric is not None else None, perfect=_perfect(metric),
-            competent=None if isinstance(competent, str) else competent, bar=bar,
+            relative_smallest=metric.relative_smallest if metric is not None else None,
+            perfect=_perfect(metric),
+            competent=None if isinstance(competent, str) else competent,
+            bar=bar,
             trivial=metric.trivial if metric is not None else None,
-            teacher="teacher" if teacher_trials else None, teacher_trials=teacher_trials,
-            unequal=unequal, invalid=unpaired or invalid, stated=stated,
+            teacher="teacher" if teacher_trials else None,
+            teacher_trials=teacher_trials,
+            unequal=unequal,
+            invalid=unpaired or invalid,
+            stated=stated,
             # equal for benchmarks whose trials are the same
             place=f"{base.served_by} {sorted(overrides.items())}" if overrides else base.served_by,
-        )  # fmt: skip
+        )
 
     def _fairness(
         self, cells: Cells, chain: tuple[str, ...], own_baselines: tuple[str, ...]

@@ -112,38 +112,70 @@ def test_name(method: str, other: str, place: Iterable[str], scope: str, *, seve
 
 
 def _design(
-    asked: AskedComparison, arms: tuple[str, str], cells: Mapping[str, Mapping[str, Mapping[int, str]]], *, few: bool,
+    asked: AskedComparison,
+    arms: tuple[str, str],
+    cells: Mapping[str, Mapping[str, Mapping[int, str]]],
+    *,
+    few: bool,
     several: bool,
-) -> ClaimDesign:  # fmt: skip
+) -> ClaimDesign:
     direction = 1 if asked.better == "higher" else -1
     name = test_name(*arms, cells, asked.scope, several=several)
     family: Family = "primary" if (name in asked.primary if asked.primary else few) else "secondary"
     fewest = min(len(cell) for by_arm in cells.values() for cell in by_arm.values())
     blocks = tuple(
         DesignBlock(
-            benchmark=benchmark, shares=(), metric=asked.metric, split=Split.TEST, better=asked.better,
-            unit=asked.unit, direction=direction, chain=arms, best=False,
+            benchmark=benchmark,
+            shares=(),
+            metric=asked.metric,
+            split=Split.TEST,
+            better=asked.better,
+            unit=asked.unit,
+            direction=direction,
+            chain=arms,
+            best=False,
             cells={arm: by_arm.get(arm, {}) for arm in arms},
-            floor=asked.smallest, smallest=asked.smallest, perfect=asked.perfect, place=benchmark,
+            floor=asked.smallest,
+            smallest=asked.smallest,
+            perfect=asked.perfect,
+            place=benchmark,
         )
         for benchmark, by_arm in cells.items()
-    )  # fmt: skip
+    )
     return ClaimDesign(
         scale="",
         question=Question(
-            claim_id=name, suite="", kind="difference", mode="difference", benchmarks=tuple(cells), arm=arms[0],
-            against=arms[1:], others=(), scope=asked.scope, k=None, order=None, protocol="published", domains=None,
-            check=None, note="",
+            claim_id=name,
+            suite="",
+            kind="difference",
+            mode="difference",
+            benchmarks=tuple(cells),
+            arm=arms[0],
+            against=arms[1:],
+            others=(),
+            scope=asked.scope,
+            k=None,
+            order=None,
+            protocol="published",
+            domains=None,
+            check=None,
+            note="",
         ),
         pairing=Pairing(log_ratio=asked.unit.lower() in TIMES, on_divergence=asked.on_divergence),
         estimand=Estimand(
-            direction=direction, metric=asked.metric, unit=asked.unit, delta=None, m=asked.smallest, margin=None,
-            target=None, stated=False,
+            direction=direction,
+            metric=asked.metric,
+            unit=asked.unit,
+            delta=None,
+            m=asked.smallest,
+            margin=None,
+            target=None,
+            stated=False,
         ),
         rules=StatisticalRules(asked.alpha, KAPPA, G, TOLERATED, (fewest, fewest, fewest), sequential=False),
         multiplicity=Multiplicity(family),
         blocks=blocks,
-    )  # fmt: skip
+    )
 
 
 def _cells(scores: Sequence[ArmScore]) -> dict[str, dict[str, dict[int, str]]]:

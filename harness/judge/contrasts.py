@@ -104,10 +104,15 @@ def _test_key(design: ClaimDesign, blocks: tuple[DesignBlock, ...]) -> tuple[Any
     no_worse, absolute = question.scope == "no_worse", question.mode == "absolute"
     directed = not one_pair or len(blocks) > 1 or no_worse
     asked = (
-        question.mode, question.scope if len(blocks) > 1 or no_worse else "",
-        estimand.margin if no_worse or absolute else None, estimand.target if absolute else None,
-        pairing.log_ratio, question.order, estimand.direction if directed else None, question.domains,
-    )  # fmt: skip
+        question.mode,
+        question.scope if len(blocks) > 1 or no_worse else "",
+        estimand.margin if no_worse or absolute else None,
+        estimand.target if absolute else None,
+        pairing.log_ratio,
+        question.order,
+        estimand.direction if directed else None,
+        question.domains,
+    )
     return (*asked, tuple(sorted(each, key=repr)))
 
 

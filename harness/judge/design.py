@@ -19,10 +19,32 @@ PREFIX = 16
 """Digits of a trial_id in a stored design; ``verdict_trials`` has the whole ids."""
 
 REGISTERED = (
-    "kind", "mode", "direction", "metric", "unit", "benchmarks", "arm", "against", "own_baselines", "scope", "order",
-    "alpha", "kappa", "g", "delta", "m", "margin", "target", "on_divergence", "protocol", "family", "gates",
-    "tolerated_failures", "seeds", "members",
-)  # fmt: skip
+    "kind",
+    "mode",
+    "direction",
+    "metric",
+    "unit",
+    "benchmarks",
+    "arm",
+    "against",
+    "own_baselines",
+    "scope",
+    "order",
+    "alpha",
+    "kappa",
+    "g",
+    "delta",
+    "m",
+    "margin",
+    "target",
+    "on_divergence",
+    "protocol",
+    "family",
+    "gates",
+    "tolerated_failures",
+    "seeds",
+    "members",
+)
 """Fields whose change after results exist is a changed design."""
 
 
@@ -94,9 +116,7 @@ class DesignBlock:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON data; trial_ids are cut to ``PREFIX`` digits."""
-        cells = {
-            arm: {str(seed): trial[:PREFIX] for seed, trial in cell.items()} for arm, cell in self.cells.items()
-        }  # fmt: skip
+        cells = {arm: {str(seed): trial[:PREFIX] for seed, trial in cell.items()} for arm, cell in self.cells.items()}
         return asdict(self) | {"cells": cells, "teacher_trials": [trial[:PREFIX] for trial in self.teacher_trials]}
 
 

@@ -79,11 +79,15 @@ def read_evidence(reader: Queries, trial_ids: Iterable[str]) -> dict[str, Stored
     unstable = _unstable(reader, {row[0]: row[2] for row in rows if row[1] == Status.DONE}, results)
     return {
         trial: StoredTrial(
-            trial, status, classes.get(environment, environment or ""), results.get(trial, {}), seconds,
+            trial,
+            status,
+            classes.get(environment, environment or ""),
+            results.get(trial, {}),
+            seconds,
             unstable.get(trial, frozenset()),
         )
         for trial, status, environment, seconds in rows
-    }  # fmt: skip
+    }
 
 
 def _unstable(

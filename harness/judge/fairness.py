@@ -34,8 +34,10 @@ def compare(
     likewise = {} if own is None else _differing_keys(own[0].to_json(), own[1].to_json())
     keys = {name: pair for name, pair in _differing_keys(method, baseline).items() if likewise.get(name) != pair}
     before, after = set(baseline["prerequisites"]), set(method["prerequisites"])
-    extra = [f"prerequisite {name}: {'only the method' if name in after else 'only the baseline'}"
-             for name in sorted(before ^ after)]  # fmt: skip
+    extra = [
+        f"prerequisite {name}: {'only the method' if name in after else 'only the baseline'}"
+        for name in sorted(before ^ after)
+    ]
     one_key = not slots and len(keys) == 1
     told = [] if one_key else [_told(name, *pair) for name, pair in sorted(keys.items())]
     for slot, (other_method, hyper) in sorted(slots.items()):

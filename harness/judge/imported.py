@@ -228,7 +228,7 @@ def labelled(judgement: Judgement, plan: Plan, how: How) -> Judgement:
 
 def _with_origins(
     row: VerdictRow, trials: Collection[str], imported: Imported, cells: Mapping[str, Cell]
-) -> VerdictRow:  # fmt: skip
+) -> VerdictRow:
     """The row with where its trials come from: as warnings beside it, and as data under ``imported``."""
     counts: dict[Origin, int] = defaultdict(int)
     said: dict[str, None] = {}

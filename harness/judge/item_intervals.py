@@ -111,11 +111,12 @@ def interval_of(rows: NDArray[np.float64], row: VerdictRow, entry: Mapping[str, 
         low, high = -math.inf, math.inf
     if not math.isfinite(low + high):
         return None
-    shared = None if crossed else float(np.mean([(there & (there.sum(axis=0) > 1))[k].sum() / there[k].sum()
-                                                 for k in range(len(there))]))  # fmt: skip
-    return ItemInterval(
-        low, high, found.p, found.n, found.items, finite(found.seed_sd), finite(found.item_sd), shared
-    )  # fmt: skip
+    shared = (
+        None
+        if crossed
+        else float(np.mean([(there & (there.sum(axis=0) > 1))[k].sum() / there[k].sum() for k in range(len(there))]))
+    )
+    return ItemInterval(low, high, found.p, found.n, found.items, finite(found.seed_sd), finite(found.item_sd), shared)
 
 
 def differences_by_item(

@@ -37,9 +37,19 @@ from harness.suite import Suite
 from harness.vocabulary import Verdict
 
 FACT_COLUMNS = (
-    "benchmark", "model", "metric", "unit", "better", "method", "baseline", "setting", "kind", "statement", "source",
+    "benchmark",
+    "model",
+    "metric",
+    "unit",
+    "better",
+    "method",
+    "baseline",
+    "setting",
+    "kind",
+    "statement",
+    "source",
     "trust",
-)  # fmt: skip
+)
 """Columns of ``claims`` that are a fact's own."""
 
 
@@ -74,9 +84,14 @@ def moment_after(reader: Queries, suite: str) -> datetime:
 
 
 def judge(
-    suite: Suite, plan: Plan, reader: Queries, *, judged_at: datetime | None = None, sequential: bool = False,
+    suite: Suite,
+    plan: Plan,
+    reader: Queries,
+    *,
+    judged_at: datetime | None = None,
+    sequential: bool = False,
     compute_checks: bool = True,
-) -> Judgement:  # fmt: skip
+) -> Judgement:
     """Judge every claim of a suite from exactly the trials of its plan.
 
     Args:
@@ -222,16 +237,20 @@ def claim_rows(suite: Suite) -> list[dict[str, Any]]:
         scope = bound.scope if bound is not None else None
         p = fact.published
         rows.append(
-            {name: getattr(fact, name) for name in FACT_COLUMNS} | {
-                "claim_id": fact.id, "suite": suite.name,
-                "published_method": p.method, "published_baseline": p.baseline, "published_difference": p.difference,
+            {name: getattr(fact, name) for name in FACT_COLUMNS}
+            | {
+                "claim_id": fact.id,
+                "suite": suite.name,
+                "published_method": p.method,
+                "published_baseline": p.baseline,
+                "published_difference": p.difference,
                 "computed_difference": p.computed_difference,
                 "gain_difference": p.gain_difference if p.gain_difference is not None else fact.gain_difference,
                 "scope": scope if scope is None or isinstance(scope, str) else f"at_least: {scope.at_least}",
                 "is_primary": bool(binding is not None and binding.primary),
                 "unbound": None if binding is None else binding.unbound,
             }
-        )  # fmt: skip
+        )
     return rows
 
 

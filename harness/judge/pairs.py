@@ -86,9 +86,17 @@ def pair(pairing: Pairing, block: DesignBlock, upper: str, lower: str, evidence:
     every = [evidence.get(trial) for cell in cells for trial in cell.values()]
     failures = sum(each.failed for each in counted)
     return Pairs(
-        differences, method, baseline, len(every), missing, failures, sum(_lost(pairing, block, one) for one in every),
-        mismatched, lost, counted,
-    )  # fmt: skip
+        differences,
+        method,
+        baseline,
+        len(every),
+        missing,
+        failures,
+        sum(_lost(pairing, block, one) for one in every),
+        mismatched,
+        lost,
+        counted,
+    )
 
 
 def _failed(block: DesignBlock, trial: StoredTrial) -> bool:

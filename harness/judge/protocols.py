@@ -59,17 +59,21 @@ class SearchResult:
 
 
 def judge_protocols(
-    suite: Suite, plan: Plan, reader: Queries, selection: Selection, *, judged_at: datetime | None = None,
-    sequential: bool = False, compute_checks: bool = True,
-) -> Judgement:  # fmt: skip
+    suite: Suite,
+    plan: Plan,
+    reader: Queries,
+    selection: Selection,
+    *,
+    judged_at: datetime | None = None,
+    sequential: bool = False,
+    compute_checks: bool = True,
+) -> Judgement:
     """As :func:`judge`, with the tuned verdicts of the claims that ``tuned:`` names after the published ones.
 
     Without any stored configuration there are none. ``selection`` is what the plan was made from.
     """
     judged_at = judged_at or moment_after(reader, suite.name)
-    published = judge(
-        suite, plan, reader, judged_at=judged_at, sequential=sequential, compute_checks=compute_checks
-    )  # fmt: skip
+    published = judge(suite, plan, reader, judged_at=judged_at, sequential=sequential, compute_checks=compute_checks)
     curves = rate_curves(suite, plan, reader, selection.overrides)
     verdicts = [
         row.with_design(rate_curve=curves[row.claim_id]) if row.claim_id in curves else row
@@ -127,12 +131,16 @@ def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Map
     on = set(row.design["benchmarks"])
     tuning = {
         result.search.benchmark: {
-            "sweep_id": result.search.tuning.sweep_id, "budget": result.search.budget,
-            "seeds": result.search.tuning.trials, "told": dict(result.told), "chosen": result.params,
+            "sweep_id": result.search.tuning.sweep_id,
+            "budget": result.search.budget,
+            "seeds": result.search.tuning.trials,
+            "told": dict(result.told),
+            "chosen": result.params,
             "ends": result.ends,
         }
-        for result in results if result.search.benchmark in on
-    }  # fmt: skip
+        for result in results
+        if result.search.benchmark in on
+    }
     row = row.with_design(tuning=tuning)
     first = next((untuned[name] for name in sorted(on & untuned.keys())), None)
     if row.verdict == Verdict.NOT_RUN and first is not None:
@@ -159,9 +167,7 @@ def rate_curves(
         for design in designs[each.factor]:
             curves.setdefault(design.claim_id, []).append(_rate_entry(design, each, evidence))
     # the recipe's own rate needs no trial of the curve's: alone it is no curve
-    return {
-        name: entries for name, entries in curves.items() if sum(entry["measured"] for entry in entries) > 1
-    }  # fmt: skip
+    return {name: entries for name, entries in curves.items() if sum(entry["measured"] for entry in entries) > 1}
 
 
 def _exploratory(suite: Suite, plan: Plan) -> list[ClaimDesign]:
@@ -184,9 +190,9 @@ def _rate_entry(design: ClaimDesign, at: RatePlan, evidence: Evidence) -> dict[s
         "difference": None if reading is None else finite(reading.estimate),
         "low": None if reading is None else finite(reading.low),
         "high": None if reading is None else finite(reading.high),
-        "holds": bool(units) and stopped is None and all(
-            unit.reading is not None and unit.reading.above and unit.reading.p <= alpha for unit in units
-        ),
+        "holds": bool(units)
+        and stopped is None
+        and all(unit.reading is not None and unit.reading.above and unit.reading.p <= alpha for unit in units),
         "reason": None if stopped is None else stopped.reason,
         "measured": reading is not None or diverged > 0,
         "diverged": diverged,
@@ -194,7 +200,7 @@ def _rate_entry(design: ClaimDesign, at: RatePlan, evidence: Evidence) -> dict[s
             name: {arm: {str(seed): trial[:PREFIX] for seed, trial in cell.items()} for arm, cell in arms.items()}
             for name, arms in cells.items()
         },
-    }  # fmt: skip
+    }
 
 
 def _lower_end(unit: Unit) -> float:

@@ -21,9 +21,17 @@ from harness.trial.spec import TrialSpec
 from harness.vocabulary import FINAL, UNFINISHED
 
 OF_BLOCKS = (
-    "metric", "unit", "better", "split", "smallest", "relative_smallest", "floor", "relative_floor", "competent",
+    "metric",
+    "unit",
+    "better",
+    "split",
+    "smallest",
+    "relative_smallest",
+    "floor",
+    "relative_floor",
+    "competent",
     "perfect",
-)  # fmt: skip
+)
 """Fields of a benchmark that are registered."""
 
 Registration = Mapping[str, Any]
@@ -154,8 +162,10 @@ def _recipe(spec: TrialSpec) -> dict[str, Any]:
     plain = spec.to_json()
     started = plain.get("prerequisites") or {}
     parts = {name: plain[name] for name in ("task", "data", "model", "recipe")} | plain["slots"]
-    starts = {f"prerequisite {name}": {key: value for key, value in start.items() if key != "trial_id"}
-              for name, start in started.items()}  # fmt: skip
+    starts = {
+        f"prerequisite {name}": {key: value for key, value in start.items() if key != "trial_id"}
+        for name, start in started.items()
+    }
     return dict(_leaves({**parts, **starts}))
 
 

@@ -39,9 +39,14 @@ _ROWS = {
 
 
 def judge_once(
-    suite: Suite, plan: Plan, reader: Queries, selection: Selection, *, sequential: bool = False,
+    suite: Suite,
+    plan: Plan,
+    reader: Queries,
+    selection: Selection,
+    *,
+    sequential: bool = False,
     compute_checks: bool = True,
-) -> tuple[tuple[VerdictRow, ...], Judgement | None]:  # fmt: skip
+) -> tuple[tuple[VerdictRow, ...], Judgement | None]:
     """The verdicts as :func:`~harness.judge.protocols.judge_protocols` gives them, and what of it must be recorded.
 
     None: the stored verdicts stand, nothing is to be recorded.
@@ -68,10 +73,13 @@ def stored_verdicts(suite: Suite, plan: Plan, reader: Queries) -> tuple[VerdictR
     places = {name: place for place, name in enumerate(suite.facts)}
     names = [one.name for one in fields(VerdictRow)]
     found = [
-        VerdictRow(**{name: row[name] for name in names}
-                   | {"stand_in": tuple(row["stand_in"] or ()), "design": restored(row["design"] or {})})
-        for row in rows if row["judged_at"] == newest
-    ]  # fmt: skip
+        VerdictRow(
+            **{name: row[name] for name in names}
+            | {"stand_in": tuple(row["stand_in"] or ()), "design": restored(row["design"] or {})}
+        )
+        for row in rows
+        if row["judged_at"] == newest
+    ]
     return tuple(sorted(found, key=lambda row: (row.protocol, places.get(row.claim_id, len(places)), row.claim_id)))
 
 
@@ -105,10 +113,14 @@ def suite_texts(suite: Suite, plan: Plan) -> list[str]:
 
 def _state(reader: Queries) -> list[Any]:
     """What a judgement may read of the store, as sums of hashes, and the state of the files of items."""
-    asked = [f"SELECT '{table}', count(*), sum(hash({columns})::HUGEINT)::VARCHAR FROM {table}"
-             for table, columns in _ROWS.items()]  # fmt: skip
-    asked.append("SELECT 'events', count(*), sum(hash(run_id, kind, detail)::HUGEINT)::VARCHAR FROM events "
-                 "WHERE kind IN ('duplicate', 'determinism')")  # fmt: skip
+    asked = [
+        f"SELECT '{table}', count(*), sum(hash({columns})::HUGEINT)::VARCHAR FROM {table}"
+        for table, columns in _ROWS.items()
+    ]
+    asked.append(
+        "SELECT 'events', count(*), sum(hash(run_id, kind, detail)::HUGEINT)::VARCHAR FROM events "
+        "WHERE kind IN ('duplicate', 'determinism')"
+    )
     rows: list[Any] = reader.query(" UNION ALL ".join(asked) + " ORDER BY 1").rows
     files = reader.query("SELECT DISTINCT path FROM artifacts WHERE name = 'items' ORDER BY path").rows
     return [*rows, *(_file_state(path) for (path,) in files)]

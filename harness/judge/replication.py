@@ -56,8 +56,10 @@ def replication(
     alpha = criteria.alpha
     p = np.minimum(drawn.above, drawn.below)
     large = drawn.estimate >= criteria.kappa * (criteria.delta or 0.0)
-    seen = np.stack([p <= levels[0], drawn.smaller <= levels[1], drawn.above <= alpha, drawn.below <= alpha,
-                     drawn.fragile, large], axis=1)  # fmt: skip
+    seen = np.stack(
+        [p <= levels[0], drawn.smaller <= levels[1], drawn.above <= alpha, drawn.below <= alpha, drawn.fragile, large],
+        axis=1,
+    )
     kinds, counts = np.unique(seen, axis=0, return_counts=True)
     again = 0
     for (certain, small, above, below, fragile, reaches), count in zip(kinds, counts, strict=True):
@@ -122,10 +124,12 @@ def _drawn(test: Test, samples: Iterator[Floats], criteria: Criteria) -> DrawnTe
     up = np.stack([(part.above <= alpha / others) & ~part.fragile for part in parts]).sum(axis=0)
     down = np.stack([(part.below <= alpha / k) & ~part.fragile for part in parts]).sum(axis=0)
     return DrawnTests(
-        above, below, np.minimum(1.0, k * kth([part.smaller for part in parts], others)),
+        above,
+        below,
+        np.minimum(1.0, k * kth([part.smaller for part in parts], others)),
         kth([part.estimate for part in parts], others),
         np.where(above <= alpha, up < k, (below <= alpha) & (down < others)),
-    )  # fmt: skip
+    )
 
 
 def _drawn_pairs(test: Paired, sample: Floats, criteria: Criteria) -> DrawnTests:

@@ -90,13 +90,26 @@ def empty_row(design: ClaimDesign, judged_at: datetime, word: str, reason: str |
     """A verdict without numbers; its design has the names that reports use."""
     contrast = design.multiplicity.contrast
     stored = design.as_dict() | {
-        "registered": design.registered, "contrast": contrast, "contrast_id": contrast, "smallest": None,
-        "missing": 0, "failed": 0, "diverged": 0, "unequal": [], "reason": reason,
-    }  # fmt: skip
+        "registered": design.registered,
+        "contrast": contrast,
+        "contrast_id": contrast,
+        "smallest": None,
+        "missing": 0,
+        "failed": 0,
+        "diverged": 0,
+        "unequal": [],
+        "reason": reason,
+    }
     return VerdictRow(
-        claim_id=design.claim_id, scale=design.scale, protocol=design.question.protocol, judged_at=judged_at,
-        verdict=word, stand_in=design.stand_in, sequential=design.rules.sequential, design=stored,
-    )  # fmt: skip
+        claim_id=design.claim_id,
+        scale=design.scale,
+        protocol=design.question.protocol,
+        judged_at=judged_at,
+        verdict=word,
+        stand_in=design.stand_in,
+        sequential=design.rules.sequential,
+        design=stored,
+    )
 
 
 def identity_row(design: ClaimDesign, check: CheckResult | None, judged_at: datetime) -> VerdictRow:
@@ -114,9 +127,13 @@ def identity_row(design: ClaimDesign, check: CheckResult | None, judged_at: date
         row = empty_row(design, judged_at, Verdict.HOLDS if agree else Verdict.FAILS, check.detail)
         row = replace(row, difference=finite(check.ours - check.theirs))
     shown = {
-        "name": question.check, "ours": finite(check.ours), "theirs": finite(check.theirs),
-        "tolerance": check.tolerance, "unit": check.unit, "relation": check.relation,
-    }  # fmt: skip
+        "name": question.check,
+        "ours": finite(check.ours),
+        "theirs": finite(check.theirs),
+        "tolerance": check.tolerance,
+        "unit": check.unit,
+        "relation": check.relation,
+    }
     return row.with_design(check=shown, check_result=asdict(check))
 
 
@@ -166,18 +183,31 @@ def absolute_row(
     if value.p is not None:
         row = replace(row, p=value.p, adjusted_p=family.adjusted[value.block.contrast])
     entries = [
-        {"benchmark": each.block.benchmark, "stand_in_name": each.block.named, "contrast": each.block.contrast,
-         "n": len(each.scores), "difference": finite(each.difference),
-         "low": finite(each.low), "high": finite(each.high), "p": each.p, "verdict": said,
-         "method_mean": mean_of(each.scores), "baseline_mean": None,
-         "scores": {str(seed): score for seed, score in each.scores.items()}}
+        {
+            "benchmark": each.block.benchmark,
+            "stand_in_name": each.block.named,
+            "contrast": each.block.contrast,
+            "n": len(each.scores),
+            "difference": finite(each.difference),
+            "low": finite(each.low),
+            "high": finite(each.high),
+            "p": each.p,
+            "verdict": said,
+            "method_mean": mean_of(each.scores),
+            "baseline_mean": None,
+            "scores": {str(seed): score for seed, score in each.scores.items()},
+        }
         for each, said in zip(values, words, strict=True)
-    ]  # fmt: skip
+    ]
     return row.with_design(
         **_corrected(design, value.block.contrast, family),
-        equivalence_margin=value.margin, margin_from=value.margin_from,
-        missing=value.missing, failed=value.failed, diverged=value.diverged, per_benchmark=entries,
-    )  # fmt: skip
+        equivalence_margin=value.margin,
+        margin_from=value.margin_from,
+        missing=value.missing,
+        failed=value.failed,
+        diverged=value.diverged,
+        per_benchmark=entries,
+    )
 
 
 def _corrected(design: ClaimDesign, contrast: str, family: CorrectedFamily) -> dict[str, Any]:
@@ -243,8 +273,11 @@ def _level(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> float:
 def _replication(design: ClaimDesign, unit: Unit, word: str, family: CorrectedFamily) -> float | None:
     if unit.test is None or unit.reading is None or unit.stopped is not None:
         return None
-    smaller = [needed_p(design.multiplicity.family, family.bounds, bound, design.rules.alpha)
-               for bound in unit.p_smaller if bound in family.bounds]  # fmt: skip
+    smaller = [
+        needed_p(design.multiplicity.family, family.bounds, bound, design.rules.alpha)
+        for bound in unit.p_smaller
+        if bound in family.bounds
+    ]
     levels = (_level(design, unit, family), smaller[0] if smaller else 0.0)
     return replication(unit.test, unit.reading, unit.criteria(design), word, levels)
 
@@ -315,17 +348,24 @@ def _reduction(design: ClaimDesign, examined: ExaminedBlock, pairs: Pairs) -> fl
 def _entries(design: ClaimDesign, unit: Unit, word: str) -> list[dict[str, Any]]:
     """One entry a benchmark and comparison."""
     return [
-        _entry(design, pairs) | {
-            "benchmark": examined.block.benchmark, "shares": list(examined.block.shares), "arm": upper,
-            "against": lower, "metric": examined.block.metric, "contrast": examined.block.contrast,
-            "stand_in_name": examined.block.named, "verdict": word if len(unit.blocks) == 1 else None,
+        _entry(design, pairs)
+        | {
+            "benchmark": examined.block.benchmark,
+            "shares": list(examined.block.shares),
+            "arm": upper,
+            "against": lower,
+            "metric": examined.block.metric,
+            "contrast": examined.block.contrast,
+            "stand_in_name": examined.block.named,
+            "verdict": word if len(unit.blocks) == 1 else None,
             "reason": examined.stopped.reason if examined.stopped else None,
-            "unequal": list(examined.block.unequal), "active": examined.active if examined.gates else None,
+            "unequal": list(examined.block.unequal),
+            "active": examined.active if examined.gates else None,
             **{name: getattr(pairs, name) for name in COUNTS},
         }
         for examined in unit.blocks
         for (upper, lower), pairs in zip(examined.block.comparisons, examined.pairs, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 def _entry(design: ClaimDesign, pairs: Pairs) -> dict[str, Any]:
@@ -363,6 +403,15 @@ def _shown(design: ClaimDesign, examined: ExaminedBlock, evidence: Evidence) -> 
 
 def _gate_entry(gate: GateReading) -> dict[str, Any]:
     rule = gate.rule
-    return {"benchmark": gate.benchmark, "metric": rule.metric, "arm": rule.arm, "relative_to": rule.relative_to,
-            "minus": rule.minus, "op": rule.op, "threshold": rule.value, "value": gate.value,
-            "passed": gate.passed, "reason": gate.reason or None}  # fmt: skip
+    return {
+        "benchmark": gate.benchmark,
+        "metric": rule.metric,
+        "arm": rule.arm,
+        "relative_to": rule.relative_to,
+        "minus": rule.minus,
+        "op": rule.op,
+        "threshold": rule.value,
+        "value": gate.value,
+        "passed": gate.passed,
+        "reason": gate.reason or None,
+    }

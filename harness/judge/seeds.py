@@ -146,11 +146,17 @@ def pending_of(designs: Sequence[ClaimDesign], evidence: Evidence, cap: int) -> 
             comparisons = tuple(comparison for comparison in possible if comparison.next_seed < cap)
             if comparisons:
                 pending[unit.contrast] = Pending(
-                    design.claim_id, unit.contrast, unit.reading.n, adjusted_p,
+                    design.claim_id,
+                    unit.contrast,
+                    unit.reading.n,
+                    adjusted_p,
                     threshold=needed_p(design.multiplicity.family, family.p, unit.contrast, criteria.alpha),
-                    comparisons=comparisons, criteria=criteria, stopping=_stopping(design), cap=cap,
+                    comparisons=comparisons,
+                    criteria=criteria,
+                    stopping=_stopping(design),
+                    cap=cap,
                     margin=design.estimand.margin if design.question.scope == "no_worse" else None,
-                )  # fmt: skip
+                )
     return list(pending.values())
 
 

@@ -84,16 +84,22 @@ class FalseWords:
         counted = {family: (tests, self.suites[family], self.confirmed[family]) for family, tests in self.tests.items()}
         counted["any"] = (sum(self.tests.values()), self.anywhere, sum(self.confirmed.values()))
         return [
-            {"family": family, "tests": tests, "suites": share, "error": math.sqrt(share * (1 - share) / self.repeats),
-             "confirmed": confirmed / (tests * self.repeats)}
-            for family, (tests, suites, confirmed) in counted.items() if tests
+            {
+                "family": family,
+                "tests": tests,
+                "suites": share,
+                "error": math.sqrt(share * (1 - share) / self.repeats),
+                "confirmed": confirmed / (tests * self.repeats),
+            }
+            for family, (tests, suites, confirmed) in counted.items()
+            if tests
             for share in (suites / self.repeats,)
-        ]  # fmt: skip
+        ]
 
 
 def simulate_suite(
     suite: Suite, selection: Selection, noise: SimulatedNoise, repeats: int, *, seed: int = 0
-) -> FalseWords:  # fmt: skip
+) -> FalseWords:
     """Judge a suite as it would be with these seeds, on drawn scores; nothing is run, read or stored."""
     cap = selection.cap
     planned = selection if cap is None else replace(selection, seeds=tuple(range(cap)), cap=None)
@@ -120,14 +126,16 @@ def simulate(
 
 
 def _bare(design: ClaimDesign) -> ClaimDesign:
-    blocks = tuple(replace(block, competent=None, trivial=None, teacher=None, teacher_trials=(), invalid=None)
-                   for block in design.blocks)  # fmt: skip
+    blocks = tuple(
+        replace(block, competent=None, trivial=None, teacher=None, teacher_trials=(), invalid=None)
+        for block in design.blocks
+    )
     return replace(design, gates=(), blocks=blocks)
 
 
 def _evidence(
     designs: Sequence[ClaimDesign], noise: SimulatedNoise, rng: np.random.Generator
-) -> dict[str, StoredTrial]:  # fmt: skip
+) -> dict[str, StoredTrial]:
     """What the trials would store; a trial that several claims look at is drawn once for each metric."""
     shared: dict[tuple[str, int, str], float] = {}
     results: dict[str, dict[tuple[str, str], float]] = {}
@@ -151,8 +159,10 @@ def _bought(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial],
     """The designs with the seeds that the policy buys, all that are wanted in a round at once."""
     have: dict[tuple[str, str], int] = {
         (block.benchmark, arm): design.rules.seeds[0]
-        for design in designs for block in design.blocks for arm in block.cells
-    }  # fmt: skip
+        for design in designs
+        for block in design.blocks
+        for arm in block.cells
+    }
     while True:
         asked = [_cut(design, have) for design in designs]
         pending = pending_of(asked, evidence, cap)
@@ -167,10 +177,12 @@ def _bought(designs: Sequence[ClaimDesign], evidence: Mapping[str, StoredTrial],
 
 def _cut(design: ClaimDesign, have: Have) -> ClaimDesign:
     blocks = tuple(
-        replace(block, cells={arm: dict(sorted(cell.items())[: have[block.benchmark, arm]])
-                              for arm, cell in block.cells.items()})
+        replace(
+            block,
+            cells={arm: dict(sorted(cell.items())[: have[block.benchmark, arm]]) for arm, cell in block.cells.items()},
+        )
         for block in design.blocks
-    )  # fmt: skip
+    )
     return replace(design, blocks=blocks)
 
 

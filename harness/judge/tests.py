@@ -162,7 +162,7 @@ class NoWorse(Paired):
 
     def __init__(
         self, values: tuple[float, ...], rule: stats.SequentialRule | None = None, margin: float = 0.0
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(values, rule)
         self.margin, self._shifted = margin, Paired(tuple(value + margin for value in values), rule)
         self.p_above = self.p_below = 1.0
@@ -223,9 +223,7 @@ class Mean(Paired):
     correlation .6. A seed in which an arm diverged on some benchmark is lost, one lost both ways says nothing.
     """
 
-    def __init__(
-        self, parts: tuple[Paired, ...], seeds: tuple[tuple[int, ...], ...], units: tuple[float, ...]
-    ) -> None:  # fmt: skip
+    def __init__(self, parts: tuple[Paired, ...], seeds: tuple[tuple[int, ...], ...], units: tuple[float, ...]) -> None:
         strata = [
             {seed: value / unit for seed, value in zip(places, part.values, strict=True)}
             for part, places, unit in zip(parts, seeds, units, strict=True)

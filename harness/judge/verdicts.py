@@ -38,9 +38,19 @@ def read(test: Test, alpha: float, smallest: float | None = None, *, margin: boo
     low, high = test.interval(alpha)
     p_smaller = 1.0 if smallest is None or margin else test.p_smaller(smallest)
     return Reading(
-        test.n, test.estimate, low, high, p_smaller, test.p, test.e, test.above(alpha), test.below(alpha),
-        test.fragile(alpha), test.sized, margin,
-    )  # fmt: skip
+        test.n,
+        test.estimate,
+        low,
+        high,
+        p_smaller,
+        test.p,
+        test.e,
+        test.above(alpha),
+        test.below(alpha),
+        test.fragile(alpha),
+        test.sized,
+        margin,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,9 @@ class CellTrials:
         if cell.program:
             recipe = located(recipe, self._suite.path.parent)
         data = data_identity(cell.data.name, cell.data.values)
-        return TrialSpec(cell.task, cell.data, data, cell.model, recipe, cell.slots, 0, self._base.scale, {},
-                         self._reference)  # fmt: skip
+        return TrialSpec(
+            cell.task, cell.data, data, cell.model, recipe, cell.slots, 0, self._base.scale, {}, self._reference
+        )
 
     @cached_property
     def _text(self) -> tuple[str, str, str]:
@@ -124,8 +125,9 @@ class CellTrials:
         code = self._code(spec)
         trial_id = hashlib.sha256(f"{spec_id}/{code}".encode()).hexdigest()  # content and code together
         base = self._base
-        return Trial(trial_id, spec_id, code, self._suite.name, base.benchmark, self._arm, seed, base.scale,
-                     base.stand_in, spec)  # fmt: skip
+        return Trial(
+            trial_id, spec_id, code, self._suite.name, base.benchmark, self._arm, seed, base.scale, base.stand_in, spec
+        )
 
 
 class _Prerequisite:

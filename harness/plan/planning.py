@@ -87,10 +87,16 @@ class Plan:
         for link in self.links:
             names.setdefault(link.trial_id, []).append(f"{link.benchmark}/{link.arm}")
         return [
-            {"trial_id": trial.trial_id, "spec_id": trial.spec_id, "fingerprint": trial.fingerprint, "seed": trial.seed,
-             "label": trial.label, "cells": names.get(trial.trial_id, [])}
+            {
+                "trial_id": trial.trial_id,
+                "spec_id": trial.spec_id,
+                "fingerprint": trial.fingerprint,
+                "seed": trial.seed,
+                "label": trial.label,
+                "cells": names.get(trial.trial_id, []),
+            }
             for trial in self.trials
-        ]  # fmt: skip
+        ]
 
     @property
     def cells(self) -> tuple[tuple[str, str], ...]:

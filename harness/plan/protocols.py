@@ -143,10 +143,14 @@ def _as_sweep(
             spaces[name] = {**dict.fromkeys(declared(arm, fill)), **space}
             arms.append(name)
     return Sweep(
-        arms=arms, sampler=tuned.sampler, seeds=on.seeds or tuned.seeds, spaces=spaces,
+        arms=arms,
+        sampler=tuned.sampler,
+        seeds=on.seeds or tuned.seeds,
+        spaces=spaces,
         metric=next((metric for metric in named if metric in metrics), None),
-        selection_metric=on.selection_metric, selection_better=on.selection_better,
-    )  # fmt: skip
+        selection_metric=on.selection_metric,
+        selection_better=on.selection_better,
+    )
 
 
 def tuned_plan(
@@ -201,10 +205,14 @@ def _changed_plan(
         at = {name: sorted(plan.trial_ids(benchmark, name)) for name in arms}
         first = {name: tuple(given if seeds is None else given[: seeds[benchmark]]) for name, given in at.items()}
         wanted = Selection(
-            scale=plan.scale, benchmarks=(benchmark,), arms=(), seeds=(), overrides=overrides,
+            scale=plan.scale,
+            benchmarks=(benchmark,),
+            arms=(),
+            seeds=(),
+            overrides=overrides,
             bought={(benchmark, changed.name): first[name] for name, changed in arms.items()},
             added_arms=dict(arms.values()),
-        )  # fmt: skip
+        )
         part = make_plan(suite, wanted)
         run = together(run, part)
         place = {changed.name: name for name, changed in arms.items()}

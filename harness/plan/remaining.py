@@ -115,9 +115,7 @@ class Durations:
             return None
         return sum((one or 0.0) * count for one, count in each)
 
-    def left(
-        self, waiting: Mapping[Cell, int], running: Iterable[tuple[Cell, float]], elapsed: float
-    ) -> float | None:  # fmt: skip
+    def left(self, waiting: Mapping[Cell, int], running: Iterable[tuple[Cell, float]], elapsed: float) -> float | None:
         """Seconds until the last trial has ended.
 
         Args:

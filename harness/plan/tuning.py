@@ -115,8 +115,10 @@ def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = No
         HarnessError: an unknown benchmark, arm, sampler or pruner, a scale that the benchmark lacks, no space.
     """
     own = section or suite.model.sweep or Sweep()
-    for what, name, known in (("benchmark", request.benchmark, suite.benchmarks),
-                              *(("arm", arm, suite.model.arms) for arm in request.arms)):  # fmt: skip
+    for what, name, known in (
+        ("benchmark", request.benchmark, suite.benchmarks),
+        *(("arm", arm, suite.model.arms) for arm in request.arms),
+    ):
         if name not in known:
             raise HarnessError(f"no {what} '{name}' in this suite; {choices(list(known), name)}")
     base = setting(suite, request.benchmark, request.scale)
@@ -146,15 +148,36 @@ def make_tuning(suite: Suite, request: TuningRequest, section: Sweep | None = No
     spaces = {name: resolved(space, cells[name]) for name, space in spaces_of(arms, fill, own.spaces).items()}
     first = {name: {key: own_value(cells[name], key) for key in space} for name, space in spaces.items()}
     search = {
-        "suite": suite.name, "benchmark": request.benchmark, "scale": request.scale, "sampler": sampler,
-        "pruner": pruner, "seeds": seeds, "batch": own.batch, "metric": selected,
+        "suite": suite.name,
+        "benchmark": request.benchmark,
+        "scale": request.scale,
+        "sampler": sampler,
+        "pruner": pruner,
+        "seeds": seeds,
+        "batch": own.batch,
+        "metric": selected,
         "spaces": {n: {k: r.model_dump(exclude={"factors"}) for k, r in s.items()} for n, s in spaces.items()},
-    }  # fmt: skip
+    }
     return Tuning(
-        suite, request.benchmark, request.scale, arms, spaces, fill, sampler, pruner, seeds, own.batch, metric,
-        selected, better, overrides, request.fresh or own.fresh, first, sha256_of(search)[:16],
+        suite,
+        request.benchmark,
+        request.scale,
+        arms,
+        spaces,
+        fill,
+        sampler,
+        pruner,
+        seeds,
+        own.batch,
+        metric,
+        selected,
+        better,
+        overrides,
+        request.fresh or own.fresh,
+        first,
+        sha256_of(search)[:16],
         sha256_of({**search, "arms": trials})[:16],
-    )  # fmt: skip
+    )
 
 
 def _compared(suite: Suite, benchmark: str) -> tuple[str, ...]:
@@ -170,7 +193,11 @@ def _trials_of(
 ) -> dict[str, str]:
     """The trial that each arm is as it stands: its identity holds task, data, recipe, prerequisites and code."""
     chosen = Selection(
-        scale=request.scale, benchmarks=(request.benchmark,), arms=(), seeds=(TUNING_SEED,), overrides=overrides,
+        scale=request.scale,
+        benchmarks=(request.benchmark,),
+        arms=(),
+        seeds=(TUNING_SEED,),
+        overrides=overrides,
         added_arms=arms,
-    )  # fmt: skip
+    )
     return {link.arm: link.trial_id for link in make_plan(suite, chosen).links}

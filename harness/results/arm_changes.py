@@ -81,9 +81,13 @@ def asked_trials(reader: Queries, run_id: str) -> dict[Cell, dict[int, AskedTria
     for row in reader.query(_TRIALS, [run_id]).dicts():
         spec = row["spec"] if isinstance(row["spec"], Mapping) else {}
         found.setdefault((row["benchmark"], row["arm"]), {})[row["seed"]] = AskedTrial(
-            row["trial_id"], row["spec_id"] or "", row["fingerprint"] or "", row["status"] or "",
-            row["environment_id"] or "", spec,
-        )  # fmt: skip
+            row["trial_id"],
+            row["spec_id"] or "",
+            row["fingerprint"] or "",
+            row["status"] or "",
+            row["environment_id"] or "",
+            spec,
+        )
     return found
 
 
@@ -97,7 +101,7 @@ def seed_pairs(one: Asked, two: Asked) -> Iterator[tuple[Cell, AskedTrial, Asked
 
 def arm_changes(
     reader: Queries, runs: Sequence[StoredRun], asked: tuple[Asked, Asked], *, metric: str | None, everything: bool
-) -> list[ArmChange]:  # fmt: skip
+) -> list[ArmChange]:
     """Every cell of both runs and metric whose numbers differ in the least, or whose trials were lost.
 
     ``metric`` on test, or all scores on test but mechanisms and trivial predictors; with ``everything`` every split and
@@ -138,10 +142,22 @@ def _arm_change(
     tested = stats.paired_t(pairs) if len(pairs) > 1 else None
     before, after = (statistics.fmean(values.values()) if values else None for values in scores)
     return ArmChange(
-        *cell, split, fact.name, fact.unit, fact.better, before, after, len(first), len(second), len(pairs),
-        statistics.fmean(pairs) if pairs else None, None if tested is None else tested.low,
-        None if tested is None else tested.high, lost, pairs,
-    )  # fmt: skip
+        *cell,
+        split,
+        fact.name,
+        fact.unit,
+        fact.better,
+        before,
+        after,
+        len(first),
+        len(second),
+        len(pairs),
+        statistics.fmean(pairs) if pairs else None,
+        None if tested is None else tested.low,
+        None if tested is None else tested.high,
+        lost,
+        pairs,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +170,7 @@ class ArmRegression:
 
 def regressions(
     changes: Sequence[ArmChange], size: float, metric: str, better: str | None = None
-) -> list[ArmRegression]:  # fmt: skip
+) -> list[ArmRegression]:
     """The arms that are worse in a metric on test by more than ``size``, in its unit.
 
     The mean of the pairs must be worse by more than the size, and so must the whole 95 % interval or every single pair.

@@ -15,8 +15,20 @@ from harness.results.stored_runs import find_run
 from harness.store.queries import Queries
 from harness.vocabulary import Status
 
-CELL = ("suite", "scale", "benchmark", "arm", "protocol", "seed", "status", "trial_id", "run_id", "spec_id",
-        "fingerprint", "environment_id")  # fmt: skip
+CELL = (
+    "suite",
+    "scale",
+    "benchmark",
+    "arm",
+    "protocol",
+    "seed",
+    "status",
+    "trial_id",
+    "run_id",
+    "spec_id",
+    "fingerprint",
+    "environment_id",
+)
 RESULT = ("suite", "scale", "benchmark", "arm", "protocol", "seed", "split", "metric", "value", "trial_id", "run_id")
 
 
@@ -122,8 +134,14 @@ def results_statement(reader: Queries, wanted: ResultFilter) -> tuple[str, dict[
 
 def _conditions(wanted: ResultFilter) -> tuple[str, dict[str, Any]]:
     """A condition on the views with its parameters."""
-    named = {"suite": wanted.suite, "scale": wanted.scale, "metric": wanted.metric, "split": wanted.split,
-             "protocol": wanted.protocol, "run_id": wanted.run}  # fmt: skip
+    named = {
+        "suite": wanted.suite,
+        "scale": wanted.scale,
+        "metric": wanted.metric,
+        "split": wanted.split,
+        "protocol": wanted.protocol,
+        "run_id": wanted.run,
+    }
     lists = {"benchmark": list(wanted.benchmarks), "arm": list(wanted.arms)}
     given = {name: value for name, value in {**named, **lists}.items() if value}
     said = [f"{name} = ANY(${name})" if name in lists else f"{name} = ${name}" for name in given]
@@ -141,9 +159,13 @@ def _checked(reader: Queries, wanted: ResultFilter, more: tuple[str, ...]) -> Re
     if wanted.run is not None:
         wanted = replace(wanted, run=str(find_run(reader, wanted.run)["run_id"]))
     asked: Mapping[str, tuple[str, ...]] = {
-        "suite": _one(wanted.suite), "scale": _one(wanted.scale), "benchmark": wanted.benchmarks,
-        "arm": wanted.arms, "metric": _one(wanted.metric), "split": _one(wanted.split),
-    }  # fmt: skip
+        "suite": _one(wanted.suite),
+        "scale": _one(wanted.scale),
+        "benchmark": wanted.benchmarks,
+        "arm": wanted.arms,
+        "metric": _one(wanted.metric),
+        "split": _one(wanted.split),
+    }
     before = ResultFilter(run=wanted.run)
     for name, values in asked.items():
         if not values or (name in ("metric", "split") and name not in more):

@@ -91,24 +91,45 @@ class Database:
         return self._reader.frame(statement, params)
 
     def results(
-        self, *, suite: str | Suite | None = None, scale: str | None = None, run: str | None = None,
-        benchmark: str | None = None, arm: str | None = None, seed: int | None = None, metric: str | None = None,
+        self,
+        *,
+        suite: str | Suite | None = None,
+        scale: str | None = None,
+        run: str | None = None,
+        benchmark: str | None = None,
+        arm: str | None = None,
+        seed: int | None = None,
+        metric: str | None = None,
         split: str | None = None,
-    ) -> pd.DataFrame:  # fmt: skip
+    ) -> pd.DataFrame:
         """Final numbers, one row each: ``suite, scale, benchmark, arm, seed, split, metric, value, trial_id, run_id``.
 
         Raises:
             HarnessError: a name that nothing here has, or no such run.
         """
-        names = {"suite": suite, "scale": scale, "benchmark": benchmark, "arm": arm, "seed": seed, "metric": metric,
-                 "split": split}  # fmt: skip
+        names = {
+            "suite": suite,
+            "scale": scale,
+            "benchmark": benchmark,
+            "arm": arm,
+            "seed": seed,
+            "metric": metric,
+            "split": split,
+        }
         columns = "c.suite, c.scale, c.benchmark, c.arm, t.seed, r.split, r.metric, r.value, c.trial_id, c.run_id"
         return self._asked(columns, "JOIN results r USING (trial_id)", names, run)
 
     def trials(
-        self, *, suite: str | Suite | None = None, scale: str | None = None, run: str | None = None,
-        benchmark: str | None = None, arm: str | None = None, seed: int | None = None, status: str | None = None,
-    ) -> pd.DataFrame:  # fmt: skip
+        self,
+        *,
+        suite: str | Suite | None = None,
+        scale: str | None = None,
+        run: str | None = None,
+        benchmark: str | None = None,
+        arm: str | None = None,
+        seed: int | None = None,
+        status: str | None = None,
+    ) -> pd.DataFrame:
         """Trials, one row each: names, seed, status, ``wall_seconds``, ``cpu_seconds``, ``peak_memory_mb``, device, …
 
         ``stand_in`` lists what differs from the paper's setting. Raises as :meth:`results`.
@@ -121,18 +142,34 @@ class Database:
         return self._asked(columns, "", names, run)
 
     def series(
-        self, name: str | None = None, *, suite: str | Suite | None = None, scale: str | None = None,
-        run: str | None = None, benchmark: str | None = None, arm: str | None = None, seed: int | None = None,
+        self,
+        name: str | None = None,
+        *,
+        suite: str | Suite | None = None,
+        scale: str | None = None,
+        run: str | None = None,
+        benchmark: str | None = None,
+        arm: str | None = None,
+        seed: int | None = None,
         split: str | None = None,
-    ) -> pd.DataFrame:  # fmt: skip
+    ) -> pd.DataFrame:
         """Metrics over the training, one row a point: ``split, name, step, epoch, value, elapsed_seconds`` and names.
 
         Raises as :meth:`results`.
         """
-        names = {"suite": suite, "scale": scale, "benchmark": benchmark, "arm": arm, "seed": seed, "split": split,
-                 "name": name}  # fmt: skip
-        columns = ("c.suite, c.scale, c.benchmark, c.arm, t.seed, r.split, r.name, r.step, r.epoch, r.value, "
-                   "r.elapsed_seconds, c.trial_id, c.run_id")  # fmt: skip
+        names = {
+            "suite": suite,
+            "scale": scale,
+            "benchmark": benchmark,
+            "arm": arm,
+            "seed": seed,
+            "split": split,
+            "name": name,
+        }
+        columns = (
+            "c.suite, c.scale, c.benchmark, c.arm, t.seed, r.split, r.name, r.step, r.epoch, r.value, "
+            "r.elapsed_seconds, c.trial_id, c.run_id"
+        )
         return self._asked(columns, "JOIN metrics r USING (trial_id)", names, run)
 
     def verdicts(self, suite: str | Suite, *, scale: str | None = None) -> pd.DataFrame:

@@ -70,7 +70,7 @@ class RunDifference:
 
 def difference(
     reader: Reader, first: str, second: str, *, metric: str | None = None, everything: bool = False
-) -> RunDifference:  # fmt: skip
+) -> RunDifference:
     """Compare two runs; numbers that are equal to the last bit are left out.
 
     Without ``everything``: ``metric`` on test alone, or all scores on test but mechanisms and trivial predictors.
@@ -82,9 +82,12 @@ def difference(
     one, two = (asked_trials(reader, run.run_id) for run in runs)
     old, new = ({row["trial_id"] for row in reader.run_trials(run.run_id)} for run in runs)
     return RunDifference(
-        runs[0].run_id, runs[1].run_id,
+        runs[0].run_id,
+        runs[1].run_id,
         paired=sum(1 for _ in seed_pairs(one, two)),
-        shared_trials=len(old & new), only_first=len(old - new), only_second=len(new - old),
+        shared_trials=len(old & new),
+        only_first=len(old - new),
+        only_second=len(new - old),
         asked=_asked_changes(*runs),
         recipe=_recipe_changes(one, two),
         code=_code_changes(runs, one, two),
@@ -92,7 +95,7 @@ def difference(
         missing=_missing(one, two),
         verdicts=[VerdictChange(*row) for row in reader.query(_VERDICTS, [run.run_id for run in runs]).rows],
         cells=arm_changes(reader, runs, (one, two), metric=metric, everything=everything),
-    )  # fmt: skip
+    )
 
 
 def _asked_changes(one: StoredRun, two: StoredRun) -> list[ContentChange]:
@@ -133,9 +136,7 @@ def _code_changes(runs: Sequence[StoredRun], one: Asked, two: Asked) -> list[Con
     return git + _grouped(changes)
 
 
-def _environment_changes(
-    reader: Reader, runs: Sequence[StoredRun], one: Asked, two: Asked
-) -> list[ContentChange]:  # fmt: skip
+def _environment_changes(reader: Reader, runs: Sequence[StoredRun], one: Asked, two: Asked) -> list[ContentChange]:
     """What differs in versions and hardware between the trials that are paired, and between the runs themselves."""
     used = Counter((trial.environment_id, other.environment_id) for _, trial, other in seed_pairs(one, two))
     used[runs[0].environment_id, runs[1].environment_id] += 0

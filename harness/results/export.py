@@ -17,8 +17,19 @@ from harness.results.trackers.records import tracked_trials
 from harness.results.verdict_table import verdict_tables
 from harness.store import Reader, open_reader
 
-TABLES = ("runs", "trials", "run_trials", "results", "metrics", "claims", "verdicts", "gates", "artifacts", "sweeps",
-          "sweep_points")  # fmt: skip
+TABLES = (
+    "runs",
+    "trials",
+    "run_trials",
+    "results",
+    "metrics",
+    "claims",
+    "verdicts",
+    "gates",
+    "artifacts",
+    "sweeps",
+    "sweep_points",
+)
 CURRENT = "current_results"
 """The table of one plan a suite and scale; the only one that takes a filter."""
 
@@ -71,8 +82,9 @@ def _tables(reader: Reader, form: str, folder: Path, wanted: ResultFilter) -> li
     if not wanted.asks:
         statements = {table: (f"FROM {table}", {}) for table in TABLES} | statements
     _make(folder)
-    return [_TABLE_FORMS[form](reader, sql, given, folder / f"{name}.{form}")
-            for name, (sql, given) in statements.items()]  # fmt: skip
+    return [
+        _TABLE_FORMS[form](reader, sql, given, folder / f"{name}.{form}") for name, (sql, given) in statements.items()
+    ]
 
 
 def _parquet(reader: Reader, sql: str, given: Mapping[str, Any], path: Path) -> Path:

@@ -84,8 +84,12 @@ class Forgetting:
     def as_dict(self) -> dict[str, Any]:
         """Plain data."""
         named = [dict(zip(("suite", "claim_id", "scale", "protocol"), one, strict=True)) for one in self.verdicts]
-        return {"forget_id": self.forget_id or None, "trials": [asdict(trial) for trial in self.trials],
-                "unended": self.unended, "verdicts": named}  # fmt: skip
+        return {
+            "forget_id": self.forget_id or None,
+            "trials": [asdict(trial) for trial in self.trials],
+            "unended": self.unended,
+            "verdicts": named,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +101,14 @@ class Restored:
     ran_again: tuple[str, ...]
 
 
-def forget(database: Path, request: ForgetRequest, *, reason: str | None = None, command: str | None = None,
-           dry_run: bool = False) -> Forgetting:  # fmt: skip
+def forget(
+    database: Path,
+    request: ForgetRequest,
+    *,
+    reason: str | None = None,
+    command: str | None = None,
+    dry_run: bool = False,
+) -> Forgetting:
     """Let stored trials count as not stored: for plans, verdicts, pages, exports and queries.
 
     Their rows stand in the schema ``forgotten``, their files beside their folders, until :func:`undo`.
@@ -173,8 +183,11 @@ def _whole_id(reader: Reader, text: str) -> str:
 
 
 def _must_be_stored(reader: Reader, column: str, value: str) -> None:
-    more = {"suite": "SELECT suite FROM runs", "benchmark": "SELECT benchmark FROM run_trials",
-            "arm": "SELECT arm FROM run_trials"}.get(column, f"SELECT {column} FROM trials")  # fmt: skip
+    more = {
+        "suite": "SELECT suite FROM runs",
+        "benchmark": "SELECT benchmark FROM run_trials",
+        "arm": "SELECT arm FROM run_trials",
+    }.get(column, f"SELECT {column} FROM trials")
     rows = reader.query(f"SELECT DISTINCT {column} FROM (SELECT {column} FROM trials UNION {more})").rows
     known = [str(name) for (name,) in rows if name is not None]
     if value not in known:

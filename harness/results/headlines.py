@@ -89,8 +89,11 @@ def _group(kind: str, family: str, identity: bool) -> Group:
 
 def _tests(claim_id: str, word: str, design: Mapping[str, Any]) -> dict[str, str]:
     """Word by test: one a benchmark where the judge gave one each, else the claim's own."""
-    each = {str(entry["contrast"]): str(entry["verdict"]) for entry in design.get("per_benchmark") or ()
-            if entry.get("contrast") and entry.get("verdict")}  # fmt: skip
+    each = {
+        str(entry["contrast"]): str(entry["verdict"])
+        for entry in design.get("per_benchmark") or ()
+        if entry.get("contrast") and entry.get("verdict")
+    }
     if len(each) > 1:
         return {name: said for name, said in each.items() if base_of(said) not in UNTESTED}
     return {str(design.get("contrast_id") or claim_id): word}

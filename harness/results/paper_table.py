@@ -189,10 +189,18 @@ class _CellScores:
             return None
         names = [name for row in rows.values() for name in row.benchmarks]
         return PaperTable(
-            self.first.suite, self.first.scale, self.first.protocol, self.first.split, metric, part,
-            tuple(sorted(shown, key=order.arm)), tuple(rows.values()), tuple(runs), _stand_ins(runs, names),
+            self.first.suite,
+            self.first.scale,
+            self.first.protocol,
+            self.first.split,
+            metric,
+            part,
+            tuple(sorted(shown, key=order.arm)),
+            tuple(rows.values()),
+            tuple(runs),
+            _stand_ins(runs, names),
             tuple(self.left_out),
-        )  # fmt: skip
+        )
 
     def _stands(self, part: str, one: CurrentResult) -> bool:
         """Whether a cell stands in a part: ablations beside methods, on the benchmarks that have any; or all others."""
@@ -207,9 +215,15 @@ class _CellScores:
         if not finite:
             return None
         benchmark = given[0].benchmark
-        lost = len(given) - len(finite) + sum(
-            trial.status in _LOST for trial in self.trials if (trial.benchmark, trial.arm) == (benchmark, given[0].arm)
-        )  # fmt: skip
+        lost = (
+            len(given)
+            - len(finite)
+            + sum(
+                trial.status in _LOST
+                for trial in self.trials
+                if (trial.benchmark, trial.arm) == (benchmark, given[0].arm)
+            )
+        )
         mark = self.marks.of(benchmark, arm, metric.name, given[0].split, self.current)
         sd = statistics.stdev(finite) if len(finite) > 1 else None
         return TableCell(statistics.fmean(finite), sd, len(finite), lost, mark=mark)

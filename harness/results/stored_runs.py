@@ -49,11 +49,18 @@ class StoredRun:
         spec = row["spec"] if isinstance(row["spec"], Mapping) else {}
         given = spec.get("overrides")
         return cls(
-            str(row["run_id"]), str(row["suite"]), str(row["scale"]), str(row["started_at"] or ""),
-            str(row["git_commit"] or ""), bool(row["git_dirty"]), str(row["command"] or ""),
-            str(row["environment_id"] or ""), spec.get("arms") or {}, spec.get("benchmarks") or {},
+            str(row["run_id"]),
+            str(row["suite"]),
+            str(row["scale"]),
+            str(row["started_at"] or ""),
+            str(row["git_commit"] or ""),
+            bool(row["git_dirty"]),
+            str(row["command"] or ""),
+            str(row["environment_id"] or ""),
+            spec.get("arms") or {},
+            spec.get("benchmarks") or {},
             typed(str(row["command"] or "")) if given is None else given,
-        )  # fmt: skip
+        )
 
     @property
     def commit(self) -> str:
@@ -100,8 +107,9 @@ def _latest(runs: Iterable[dict[str, Any]]) -> dict[str, Any]:
 
 def _previous(runs: list[dict[str, Any]]) -> dict[str, Any]:
     newest = _latest(runs)
-    before = [run for run in runs if run is not newest
-              and (run["suite"], run["scale"]) == (newest["suite"], newest["scale"])]  # fmt: skip
+    before = [
+        run for run in runs if run is not newest and (run["suite"], run["scale"]) == (newest["suite"], newest["scale"])
+    ]
     if not before:
         raise HarnessError(
             f"there is no run before {newest['run_id']} of suite '{newest['suite']}' at {newest['scale']}; "

@@ -26,10 +26,21 @@ from harness.errors import HarnessError, choices
 MOST_ROWS = 2_000_000
 MOST_COLUMNS = 10_000
 FORMS = {
-    ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".txt": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl",
-    ".parquet": "parquet", ".pq": "parquet", ".duckdb": "duckdb", ".ddb": "duckdb", ".sqlite": "sqlite",
-    ".sqlite3": "sqlite", ".db": "sqlite",
-}  # fmt: skip
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".txt": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".duckdb": "duckdb",
+    ".ddb": "duckdb",
+    ".sqlite": "sqlite",
+    ".sqlite3": "sqlite",
+    ".db": "sqlite",
+}
 """How a file is read, by the end of its name."""
 ALONE = {"autoload_known_extensions": "false", "autoinstall_known_extensions": "false", "memory_limit": "2GB"}
 CLOSED = {"enable_external_access": "false", **ALONE}
@@ -79,9 +90,12 @@ def read_table(path: Path, table: str | None = None) -> ResultTable:
     if form is None:
         raise HarnessError(f"{path}: the end of its name says no kind of table; {choices(FORMS)} (also .gz of text)")
     readers: Mapping[str, Callable[[Path], ResultTable]] = {
-        "csv": _read_csv, "jsonl": _read_json, "parquet": _read_parquet,
-        "duckdb": lambda file: _read_duckdb(file, table), "sqlite": lambda file: _read_sqlite(file, table),
-    }  # fmt: skip
+        "csv": _read_csv,
+        "jsonl": _read_json,
+        "parquet": _read_parquet,
+        "duckdb": lambda file: _read_duckdb(file, table),
+        "sqlite": lambda file: _read_sqlite(file, table),
+    }
     if table is not None and form not in ("duckdb", "sqlite"):
         raise HarnessError(f"--table '{table}': {path} is one table")
     found = readers[form](path)

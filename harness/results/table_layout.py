@@ -118,7 +118,7 @@ def _no_arms(table: ResultTable, reading: TableReading) -> str:
 
 def _long(
     table: ResultTable, reading: TableReading, kept: Sequence[int], pair: str, arm_column: str
-) -> tuple[list[PlacedScore], str]:  # fmt: skip
+) -> tuple[list[PlacedScore], str]:
     """One row a result: arms in a column."""
     arms = table.column(arm_column)
     rows = [row for row in kept if as_text(arms[row]) in reading.arms]
@@ -163,7 +163,7 @@ def _is_number(value: object) -> bool:
 
 def _wide(
     table: ResultTable, reading: TableReading, kept: Sequence[int], pair: str, named: dict[str, str]
-) -> tuple[list[PlacedScore], str]:  # fmt: skip
+) -> tuple[list[PlacedScore], str]:
     """A column an arm."""
     lowered = {column.lower(): column for column in table.columns}
     metrics = next((lowered[name] for name in NAMES if name in lowered), None)

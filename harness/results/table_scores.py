@@ -120,8 +120,9 @@ def _check_duplicates(table: ResultTable, reading: TableReading, cells: Sequence
             f"they differ in {', '.join(repr(name) for name in apart[:LISTED])}: name what makes them different "
             f"benchmarks with --by {apart[0]}, or keep one with --where {apart[0]}="
             f"{as_text(table.rows[cell.row][table.columns.index(apart[0])])}"
-            if apart else "nothing tells them apart: keep one of them"
-        )  # fmt: skip
+            if apart
+            else "nothing tells them apart: keep one of them"
+        )
         raise HarnessError(
             f"{table.place(cell.row)}: a second {reading.metric} of {score.arm}{where} for {pair} {score.pair}, after "
             f"line {table.lines[other.row]}; {told}"

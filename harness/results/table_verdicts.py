@@ -123,8 +123,22 @@ class TableVerdicts:
 
     def records(self) -> list[dict[str, Any]]:
         """A mapping a verdict: its numbers, then the whole record."""
-        names = ("test", "benchmark", "method", "against", "word", "n", "difference", "low", "high", "p", "adjusted_p",
-                 "again", "detectable", "family")  # fmt: skip
+        names = (
+            "test",
+            "benchmark",
+            "method",
+            "against",
+            "word",
+            "n",
+            "difference",
+            "low",
+            "high",
+            "p",
+            "adjusted_p",
+            "again",
+            "detectable",
+            "family",
+        )
         return [{name: getattr(one, name) for name in names} | {"meaning": one.meaning} for one in self.verdicts]
 
     def frame(self) -> pd.DataFrame:
@@ -171,17 +185,36 @@ def verdicts_of(given: Any, reading: TableReading, asked: Asked | None = None) -
     read = read_scores(table, reading)
     scores = with_benchmark(read.scores, table.name)
     comparison = AskedComparison(
-        reading.methods, reading.against, reading.metric, read.better, read.unit, asked.smallest,
-        _perfect(read.better, read.unit), asked.scope, (), asked.alpha, asked.on_divergence,
-    )  # fmt: skip
+        reading.methods,
+        reading.against,
+        reading.metric,
+        read.better,
+        read.unit,
+        asked.smallest,
+        _perfect(read.better, read.unit),
+        asked.scope,
+        (),
+        asked.alpha,
+        asked.on_divergence,
+    )
     names = [design.claim_id for design in comparison_designs(comparison, scores)]
     primary = _announced(asked.primary, names)
     rows = judge_scores(replace(comparison, primary=primary), scores, datetime.now(UTC).replace(tzinfo=None))
     verdicts = tuple(map(_verdict, rows))
     return TableVerdicts(
-        table, reading, asked, reading.metric, read.better, read.unit, read.pair, read.layout, read.notes,
-        _correction(verdicts), verdicts, tuple(scores),
-    )  # fmt: skip
+        table,
+        reading,
+        asked,
+        reading.metric,
+        read.better,
+        read.unit,
+        read.pair,
+        read.layout,
+        read.notes,
+        _correction(verdicts),
+        verdicts,
+        tuple(scores),
+    )
 
 
 class ComparisonOptions(TypedDict, total=False):
@@ -240,13 +273,23 @@ def judge_table(
             raise HarnessError(f"no option '{name}'; {choices(ComparisonOptions.__annotations__, name)}")
     filters = tuple((str(column), as_text(value)) for column, value in options.get("where", {}).items())
     reading = TableReading(
-        _names(method), _names(against), metric, pair, _names(options.get("by", ())), options.get("arm_column"),
-        filters, options.get("unit", ""), options.get("better"),
-    )  # fmt: skip
+        _names(method),
+        _names(against),
+        metric,
+        pair,
+        _names(options.get("by", ())),
+        options.get("arm_column"),
+        filters,
+        options.get("unit", ""),
+        options.get("better"),
+    )
     asked = Asked(
-        options.get("scope", "each"), _names(options.get("primary", ())), options.get("smallest"),
-        options.get("alpha", 0.05), options.get("on_divergence", "invalid"),
-    )  # fmt: skip
+        options.get("scope", "each"),
+        _names(options.get("primary", ())),
+        options.get("smallest"),
+        options.get("alpha", 0.05),
+        options.get("on_divergence", "invalid"),
+    )
     return verdicts_of(table, reading, asked)
 
 
@@ -299,10 +342,20 @@ def _verdict(row: VerdictRow) -> TableVerdict:
     return TableVerdict(
         test=row.claim_id,
         benchmark=benchmarks[0] if len(benchmarks) == 1 else f"{design['scope']} of {len(benchmarks)}",
-        method=str(design["arm"]), against=str(design["against"][0]), word=row.verdict, n=row.n,
-        difference=row.difference, low=_end(row.ci_low), high=_end(row.ci_high), p=row.p, adjusted_p=row.adjusted_p,
-        again=design.get("replication"), detectable=design.get("mde"), family=str(design["family"]), row=row,
-    )  # fmt: skip
+        method=str(design["arm"]),
+        against=str(design["against"][0]),
+        word=row.verdict,
+        n=row.n,
+        difference=row.difference,
+        low=_end(row.ci_low),
+        high=_end(row.ci_high),
+        p=row.p,
+        adjusted_p=row.adjusted_p,
+        again=design.get("replication"),
+        detectable=design.get("mde"),
+        family=str(design["family"]),
+        row=row,
+    )
 
 
 def _end(value: float | None) -> float | None:

@@ -11,8 +11,14 @@ from harness.store.queries import Queries
 from harness.vocabulary import Tone, Verdict
 
 SIGNS = {
-    Tone.HOLDS: "↑", Tone.PART: "↗", Tone.OPEN: "·", Tone.NULL: "≈", Tone.AGAINST: "↓", Tone.IDLE: "○", Tone.VOID: "×",
-}  # fmt: skip
+    Tone.HOLDS: "↑",
+    Tone.PART: "↗",
+    Tone.OPEN: "·",
+    Tone.NULL: "≈",
+    Tone.AGAINST: "↓",
+    Tone.IDLE: "○",
+    Tone.VOID: "×",
+}
 SILENT = frozenset({Verdict.NOT_RUN, Verdict.NOT_COMPARABLE, Verdict.REPORTED})
 """Verdicts that rest on no trial of a cell."""
 

@@ -61,8 +61,17 @@ def verdict_frame(records: Iterable[Mapping[str, Any]], suite: str) -> pd.DataFr
     """
     import pandas as pd
 
-    columns = ["suite", *OF_VERDICT, "e_value", *OF_DESIGN, "stand_in", "replication", "reason", "sequential",
-               "judged_at"]  # fmt: skip
+    columns = [
+        "suite",
+        *OF_VERDICT,
+        "e_value",
+        *OF_DESIGN,
+        "stand_in",
+        "replication",
+        "reason",
+        "sequential",
+        "judged_at",
+    ]
     return pd.DataFrame([_cells(record, suite) for record in records], columns=columns)
 
 

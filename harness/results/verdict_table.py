@@ -36,11 +36,17 @@ def verdict_tables(reader: Queries, wanted: ResultFilter) -> dict[tuple[str, str
         place = (row["suite"], row["scale"])
         if place not in ran or row["verdict"] in SILENT or not _wanted(row, wanted):
             continue
-        rows.setdefault(place, []).append((
-            row["claim_id"], row["protocol"], row["verdict"], significant(row["difference"]),
-            interval_text(row["ci_low"], row["ci_high"], significant), str(row["n"] or ""),
-            significant(row["adjusted_p"]),
-        ))  # fmt: skip
+        rows.setdefault(place, []).append(
+            (
+                row["claim_id"],
+                row["protocol"],
+                row["verdict"],
+                significant(row["difference"]),
+                interval_text(row["ci_low"], row["ci_high"], significant),
+                str(row["n"] or ""),
+                significant(row["adjusted_p"]),
+            )
+        )
         if row["named"]:
             named.setdefault(place, {})[row["named"]] = None
     return {place: _table(place, given, list(named.get(place, {}))) for place, given in rows.items()}

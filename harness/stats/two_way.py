@@ -58,10 +58,12 @@ def _variances(values: Floats, there: NDArray[np.bool_], by_seed: Floats) -> tup
     within_seeds = float(np.sum(np.where(there, values - by_seed[:, None], 0.0) ** 2))
     within_items = float(np.sum(np.where(there, values - by_item[None, :], 0.0) ** 2))
     in_all = all_of * float(np.sum(np.where(there, values - filled.sum() / all_of, 0.0) ** 2))
-    equations = np.array([
-        [0.0, all_of - len(a_seed), all_of - len(a_seed)],
-        [all_of - len(an_item), 0.0, all_of - len(an_item)],
-        [all_of**2 - float(np.sum(a_seed**2)), all_of**2 - float(np.sum(an_item**2)), all_of**2 - all_of],
-    ])  # fmt: skip
+    equations = np.array(
+        [
+            [0.0, all_of - len(a_seed), all_of - len(a_seed)],
+            [all_of - len(an_item), 0.0, all_of - len(an_item)],
+            [all_of**2 - float(np.sum(a_seed**2)), all_of**2 - float(np.sum(an_item**2)), all_of**2 - all_of],
+        ]
+    )
     seed, item, error = np.linalg.solve(equations, np.array([within_seeds, within_items, in_all]))
     return max(float(seed), 0.0), max(float(item), 0.0), max(float(error), 0.0)

@@ -278,8 +278,13 @@ class OutcomeEvent(Event):
         parts = outcome.to_json()
         if known.get("status") in FINAL:
             # its numbers are kept aside, so that two outcomes of one trial can be compared
-            detail = {"trial_id": trial_id, "status": outcome.status, "kept": known["status"],
-                      "environment_id": outcome.environment_id, "results": parts["results"]}  # fmt: skip
+            detail = {
+                "trial_id": trial_id,
+                "status": outcome.status,
+                "kept": known["status"],
+                "environment_id": outcome.environment_id,
+                "results": parts["results"],
+            }
             rows.log(self, "duplicate", detail)
             return
         row = convert("trials", {name: parts[name] for name in COLUMNS if name in parts})

@@ -112,9 +112,12 @@ class ReplacedEvent(OutcomeEvent):
         rows.put("trials", known | {"status": None})
         super().fold(rows)
         detail = {
-            "trial_id": self.outcome.trial_id, "status": self.outcome.status, "replaced": known["status"],
-            "environment_id": self.outcome.environment_id, "replaced_environment_id": known.get("environment_id"),
+            "trial_id": self.outcome.trial_id,
+            "status": self.outcome.status,
+            "replaced": known["status"],
+            "environment_id": self.outcome.environment_id,
+            "replaced_environment_id": known.get("environment_id"),
             "results": self.to_json()["results"],
             "replaced_results": [dict(zip(("split", "metric", "value"), row, strict=True)) for row in before],
-        }  # fmt: skip
+        }
         rows.log(self, self.kind, detail)

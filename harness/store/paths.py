@@ -10,9 +10,12 @@ from pathlib import Path
 from harness.store.errors import StoreError
 
 _KINDS = {
-    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
-}  # fmt: skip
+}
 _MAGIC = b"DUCK"
 _MAGIC_PLACE = 8
 
@@ -81,13 +84,16 @@ class StorePaths:
         try:
             str(self.database).encode()
         except UnicodeEncodeError:
-            raise StoreError(f"{self.database}: the path of a database has to be UTF-8; "
-                             f"name another with --db") from None  # fmt: skip
+            raise StoreError(
+                f"{self.database}: the path of a database has to be UTF-8; name another with --db"
+            ) from None
         for path in (self.database, self.wal, self.snapshot, self.lock, self.turnstile):
             kind = _kind(path)
             if kind is not None and kind != stat.S_IFREG:
-                raise StoreError(f"{path} is {_KINDS.get(kind, 'no file')}, where a file is expected; "
-                                 f"name another database with --db")  # fmt: skip
+                raise StoreError(
+                    f"{path} is {_KINDS.get(kind, 'no file')}, where a file is expected; "
+                    f"name another database with --db"
+                )
         kind = _kind(self.journal)
         if kind is not None and kind != stat.S_IFDIR:
             raise StoreError(f"{self.journal} is {_KINDS.get(kind, 'a file')}, where the journal's folder is expected")

@@ -117,8 +117,10 @@ def _finished_in(paths: StorePaths) -> set[str]:
         except (StoreError, duckdb.Error):
             return set()
     if newer:
-        raise StoreError(f"a newer version of harness wrote {paths.database}, and this one would make an older file of "
-                         f"it; nothing was changed. Upgrade harness, or --force does it anyway")  # fmt: skip
+        raise StoreError(
+            f"a newer version of harness wrote {paths.database}, and this one would make an older file of "
+            f"it; nothing was changed. Upgrade harness, or --force does it anyway"
+        )
     return finished
 
 
@@ -230,9 +232,11 @@ def _damages(found: list[Segment]) -> list[StoreProblem]:
 _OF_TRIALS = ("run_trials", "metrics", "results", "artifacts", "progress")
 _KNOWN = "(SELECT trial_id FROM trials UNION SELECT trial_id FROM forgotten.trials)"
 _CHILDREN = {
-    **dict.fromkeys(_OF_TRIALS, ("trial_id", "trials")), "gates": ("claim_id", "verdicts"), "tags": ("run_id", "runs"),
+    **dict.fromkeys(_OF_TRIALS, ("trial_id", "trials")),
+    "gates": ("claim_id", "verdicts"),
+    "tags": ("run_id", "runs"),
     "verdict_trials": ("trial_id", _KNOWN),
-}  # fmt: skip
+}
 _UNFINISHED = f"FROM trials WHERE NOT {IS_FINAL}"
 
 

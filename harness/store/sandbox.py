@@ -38,8 +38,10 @@ def _explained(sql: str) -> str:
 
     text = sql.encode()
     places = [place for place, kind in duckdb.tokenize(sql) if kind != duckdb.token_type.comment]
-    words = [text[place:end].split(b"--")[0].split(b"/*")[0].strip().upper()
-             for place, end in zip(places, [*places[1:], len(text)], strict=True)]  # fmt: skip
+    words = [
+        text[place:end].split(b"--")[0].split(b"/*")[0].strip().upper()
+        for place, end in zip(places, [*places[1:], len(text)], strict=True)
+    ]
     at = 1
     if words[at : at + 1] == [b"("]:
         at = words.index(b")") + 1

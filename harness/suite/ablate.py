@@ -235,8 +235,9 @@ def expand(model: SuiteFile, node: Node) -> Node:
     except DesignError as error:
         raise SuiteError([Problem(node.find(m.path), m.message) for m in error.mistakes]) from error
     widened = node.value["arms"].copy()
-    running = {name: list(used.arms) if used.arms is not None else list(model.arms)
-               for name, used in model.benchmarks.items()}  # fmt: skip
+    running = {
+        name: list(used.arms) if used.arms is not None else list(model.arms) for name, used in model.benchmarks.items()
+    }
     for design, added in planned:
         path = design.path
         for cell, name in design.cells.items():

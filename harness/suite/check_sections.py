@@ -56,8 +56,14 @@ def _written(suite: Suite) -> int:
 def _entry_of(suite: Suite, binding: Binding) -> int:
     """Which entry of ``compare:`` a binding is of."""
     every = list(suite.benchmarks)
-    return next((i for i, one in enumerate(suite.model.compare)
-                 if any(other.id == binding.id for other in one.bindings(one.benchmarks or every))), 0)  # fmt: skip
+    return next(
+        (
+            i
+            for i, one in enumerate(suite.model.compare)
+            if any(other.id == binding.id for other in one.bindings(one.benchmarks or every))
+        ),
+        0,
+    )
 
 
 def _binding(suite: Suite, path: Path_, binding: Binding) -> Iterator[Problem]:

@@ -300,10 +300,20 @@ class Intervention(Strict):
     def fact(self, suite: str, metric: Metric) -> Fact:
         """What it says, in the form of a claim."""
         return Fact(
-            id=self.id, suite=suite, benchmark=self.benchmarks[0], metric=self.metric, unit=metric.unit,
-            better=metric.better, method=self.arm, baseline=self.against[0], published=Published(),
-            kind="intervention", statement=self.statement, source="an intervention of this suite", trust="derived",
-        )  # fmt: skip
+            id=self.id,
+            suite=suite,
+            benchmark=self.benchmarks[0],
+            metric=self.metric,
+            unit=metric.unit,
+            better=metric.better,
+            method=self.arm,
+            baseline=self.against[0],
+            published=Published(),
+            kind="intervention",
+            statement=self.statement,
+            source="an intervention of this suite",
+            trust="derived",
+        )
 
 
 class OwnComparison(Strict):
@@ -332,7 +342,7 @@ class OwnComparison(Strict):
         """What it is judged by: one binding, or one for each of ``against``."""
         given = self.model_dump(
             exclude={"id", "statement", "jointly", "against", "benchmarks"}, exclude_defaults=True
-        ) | {"metric": self.metric}  # fmt: skip
+        ) | {"metric": self.metric}
         joint = {"order": "best"} if self.jointly and len(self.against) > 1 else {}
         sides = [self.against] if self.jointly else [[other] for other in self.against]
         names = self.benchmarks or benchmarks
@@ -352,10 +362,20 @@ class OwnComparison(Strict):
         others = " and ".join(binding.against)
         said = f"{self.arm} is better than {others} in {self.metric}."
         return Fact(
-            id=binding.id, suite=suite, benchmark=binding.benchmarks[0], metric=self.metric, unit=metric.unit,
-            better=metric.better, method=self.arm, baseline=binding.against[0], published=Published(),
-            kind="comparison", statement=self.statement or said, source="a comparison of this suite", trust="derived",
-        )  # fmt: skip
+            id=binding.id,
+            suite=suite,
+            benchmark=binding.benchmarks[0],
+            metric=self.metric,
+            unit=metric.unit,
+            better=metric.better,
+            method=self.arm,
+            baseline=binding.against[0],
+            published=Published(),
+            kind="comparison",
+            statement=self.statement or said,
+            source="a comparison of this suite",
+            trust="derived",
+        )
 
 
 class Judging(Strict):

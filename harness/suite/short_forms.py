@@ -15,10 +15,31 @@ from harness.suite.models import Benchmark, UsedBenchmark
 from harness.suite.yamlfile import Node
 
 PROGRAM = {
-    **{key: key for key in ("command", "repository", "commit", "code", "environment", "python", "results", "values",
-                            "variables", "expects", "paired", "resumes", "memory_mb", "writes")},
-    "in": "folder", "folder": "folder", "timeout": "timeout_seconds", "cpus": "threads", "steps": "steps",
-}  # fmt: skip
+    **{
+        key: key
+        for key in (
+            "command",
+            "repository",
+            "commit",
+            "code",
+            "environment",
+            "python",
+            "results",
+            "values",
+            "variables",
+            "expects",
+            "paired",
+            "resumes",
+            "memory_mb",
+            "writes",
+        )
+    },
+    "in": "folder",
+    "folder": "folder",
+    "timeout": "timeout_seconds",
+    "cpus": "threads",
+    "steps": "steps",
+}
 """Keys of a program as a suite says them, and as its recipe calls them."""
 ELSEWHERE = "imported"
 """The task of a benchmark that only declares metrics, for results that ``harness import`` takes in."""

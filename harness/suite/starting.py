@@ -135,8 +135,13 @@ def _head(start: FirstSuite) -> list[str]:
 
 def _compared(start: FirstSuite) -> list[str]:
     baseline, *methods = start.arms
-    return ["compare:", *(f"  - {{arm: {method}, against: [{baseline}], metric: {start.metric}, primary: true}}"
-                          for method in methods[:5])]  # fmt: skip
+    return [
+        "compare:",
+        *(
+            f"  - {{arm: {method}, against: [{baseline}], metric: {start.metric}, primary: true}}"
+            for method in methods[:5]
+        ),
+    ]
 
 
 def _unit(start: FirstSuite) -> str:

@@ -36,9 +36,12 @@ def compare(
     }
     suite = derived_suite(tuning, arms)
     wanted = Selection(
-        scale=tuning.scale, benchmarks=(tuning.benchmark,), arms=tuple(arms), seeds=tuple(range(tuning.fresh)),
+        scale=tuning.scale,
+        benchmarks=(tuning.benchmark,),
+        arms=tuple(arms),
+        seeds=tuple(range(tuning.fresh)),
         overrides=tuning.overrides,
-    )  # fmt: skip
+    )
     plan = make_plan(suite, wanted)
     if all(chosen.values()):
         for _ in run(plan):
@@ -82,10 +85,19 @@ def derived_suite(tuning: Tuning, arms: Mapping[str, Arm]) -> Suite:
         plain, other = arm.removesuffix("-tuned"), baseline.removesuffix("-tuned")
         identifier = f"{tuning.suite.name}-tuned-{tuning.benchmark}-{plain}-{tuning.sweep_id[:8]}"
         facts[identifier] = Fact(
-            id=identifier, suite=name, benchmark=tuning.benchmark, metric=tuning.metric, unit=metric.unit,
-            better=metric.better, method=arm, baseline=baseline, published=Published(), kind="ordering",
-            statement=f"Tuned at equal budgets, {plain} beats {other} on {tuning.benchmark}.", source="this sweep",
-        )  # fmt: skip
+            id=identifier,
+            suite=name,
+            benchmark=tuning.benchmark,
+            metric=tuning.metric,
+            unit=metric.unit,
+            better=metric.better,
+            method=arm,
+            baseline=baseline,
+            published=Published(),
+            kind="ordering",
+            statement=f"Tuned at equal budgets, {plain} beats {other} on {tuning.benchmark}.",
+            source="this sweep",
+        )
         bindings.append(
             Binding(
                 id=identifier,

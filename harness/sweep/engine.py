@@ -119,9 +119,14 @@ class Search:
             points.sort(key=lambda point: point.number)
 
     def _run_group(
-        self, running: Sequence[tuple[str, Point]], seeds: tuple[int, ...], share: float, done: int, is_last: bool,
+        self,
+        running: Sequence[tuple[str, Point]],
+        seeds: tuple[int, ...],
+        share: float,
+        done: int,
+        is_last: bool,
         start: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Trials of points at some seeds; with the last ones a point is told as soon as all of its own have ended."""
         named = {f"{arm}#{point.number}": (arm, point) for arm, point in running}
         arms, fill = self.tuning.arms, self.tuning.fill
@@ -160,9 +165,13 @@ class Search:
                 raise HarnessError("--pruner hyperband needs a recipe whose length is given in steps")
             overrides["max_steps"] = max(1, round(share * steps))
         chosen = Selection(
-            scale=self.tuning.scale, benchmarks=(self.tuning.benchmark,), arms=(), seeds=tuple(seeds),
-            overrides=overrides, added_arms=arms,
-        )  # fmt: skip
+            scale=self.tuning.scale,
+            benchmarks=(self.tuning.benchmark,),
+            arms=(),
+            seeds=tuple(seeds),
+            overrides=overrides,
+            added_arms=arms,
+        )
         return make_plan(self.tuning.suite, chosen)
 
     def _bounds(self, arm: str, start: int) -> Pruning | None:
@@ -187,9 +196,7 @@ class Search:
         bounds = {int(step): float(value) for step, value, last in rows if step < last}  # at the last one all is paid
         return Pruning(self.tuning.selection_metric, self.tuning.better, bounds)
 
-    def run(
-        self, plan: Plan, pruning: Mapping[str, Pruning] | None = None
-    ) -> Iterator[tuple[str, str, float | None]]:  # fmt: skip
+    def run(self, plan: Plan, pruning: Mapping[str, Pruning] | None = None) -> Iterator[tuple[str, str, float | None]]:
         """Run what is missing of a plan; trials stand in the store as those of any run.
 
         Yields the id, the status and the score on validation of each trial, those first that are stored.
@@ -210,9 +217,15 @@ class Search:
         """Journal a finished point: its trials are on the disk already, so that nobody waits for this line."""
         self.points[arm].append(point)
         row = {
-            "sweep_id": self.tuning.sweep_id, "arm": arm, "number": point.number, "params": point.params,
-            "value": point.value, "status": point.status, "trial_ids": point.trial_ids, "told_at": now(),
-        }  # fmt: skip
+            "sweep_id": self.tuning.sweep_id,
+            "arm": arm,
+            "number": point.number,
+            "params": point.params,
+            "value": point.value,
+            "status": point.status,
+            "trial_ids": point.trial_ids,
+            "told_at": now(),
+        }
         self.owner.record(SweepPointEvent(row), durable=False)
 
 
@@ -259,16 +272,27 @@ def run_sweep(suite: Suite, request: SweepRequest, watch: Watch) -> SweepResult:
 def sweep_row(tuning: Tuning, budget: int, command: str) -> dict[str, Any]:
     """The sweep's row in the database."""
     spec = {
-        "metric": tuning.metric, "selection_metric": tuning.selection_metric, "better": tuning.better,
-        "pruner": tuning.pruner, "seeds": tuning.seeds, "fresh": tuning.fresh,
-        "batch": tuning.batch, "command": command, "overrides": dict(tuning.overrides),
+        "metric": tuning.metric,
+        "selection_metric": tuning.selection_metric,
+        "better": tuning.better,
+        "pruner": tuning.pruner,
+        "seeds": tuning.seeds,
+        "fresh": tuning.fresh,
+        "batch": tuning.batch,
+        "command": command,
+        "overrides": dict(tuning.overrides),
         "spaces": {n: {k: r.model_dump(exclude_none=True) for k, r in s.items()} for n, s in tuning.spaces.items()},
-    }  # fmt: skip
+    }
     return {
-        "sweep_id": tuning.sweep_id, "suite": tuning.suite.name, "benchmark": tuning.benchmark,
-        "arms": list(tuning.arms), "sampler": tuning.sampler, "budget": budget, "scale": tuning.scale,
+        "sweep_id": tuning.sweep_id,
+        "suite": tuning.suite.name,
+        "benchmark": tuning.benchmark,
+        "arms": list(tuning.arms),
+        "sampler": tuning.sampler,
+        "budget": budget,
+        "scale": tuning.scale,
         "spec": spec,
-    }  # fmt: skip
+    }
 
 
 def write_study(suite: Suite, request: SweepRequest, result: SweepResult, path: Path) -> None:

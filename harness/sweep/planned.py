@@ -77,9 +77,13 @@ def search_plan(suite: Suite, search: EqualSearch) -> Plan:
         for point in Drawing.of(tuning, name).draw(range(search.budget), [])
     }
     wanted = Selection(
-        scale=tuning.scale, benchmarks=(tuning.benchmark,), arms=(), seeds=seeds, overrides=tuning.overrides,
+        scale=tuning.scale,
+        benchmarks=(tuning.benchmark,),
+        arms=(),
+        seeds=seeds,
+        overrides=tuning.overrides,
         added_arms=added,
-    )  # fmt: skip
+    )
     return make_plan(suite, wanted)
 
 

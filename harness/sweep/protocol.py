@@ -68,11 +68,13 @@ def _run(running: RunningSuite, plan: Plan) -> None:
 
 def _judged(plan: Plan, asked: Sequence[EqualSearch]) -> Counter[Cell]:
     """The trials of what each arm will have chosen."""
-    return Counter({
-        (search.benchmark, arm): len(plan.trial_ids(search.benchmark, arm))
-        for search in asked
-        for arm in search.tuning.arms
-    })  # fmt: skip
+    return Counter(
+        {
+            (search.benchmark, arm): len(plan.trial_ids(search.benchmark, arm))
+            for search in asked
+            for arm in search.tuning.arms
+        }
+    )
 
 
 def _tune(running: RunningSuite, search: EqualSearch) -> None:

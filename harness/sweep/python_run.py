@@ -82,14 +82,27 @@ class SuiteRun:
 
 
 def run(
-    suite: Suite | str | Path | Mapping[str, Any], *, scale: str = "mini", seeds: Seeds = None,
-    benchmarks: Sequence[str] | None = None, arms: Sequence[str] | None = None,
-    overrides: Mapping[str, Any] | None = None, database: str | Path | None = None, executor: str = "ray",
-    address: str | None = None, gpus_per_trial: float | None = None, memory_per_trial: float | None = None,
-    tuned: bool = True, report: bool = False,
-    time_budget: float | None = None, exclusive: bool = False, fail_fast: bool = False, force: bool = False,
-    scratch: bool = False, watch: Watch | None = None,
-) -> SuiteRun:  # fmt: skip
+    suite: Suite | str | Path | Mapping[str, Any],
+    *,
+    scale: str = "mini",
+    seeds: Seeds = None,
+    benchmarks: Sequence[str] | None = None,
+    arms: Sequence[str] | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    database: str | Path | None = None,
+    executor: str = "ray",
+    address: str | None = None,
+    gpus_per_trial: float | None = None,
+    memory_per_trial: float | None = None,
+    tuned: bool = True,
+    report: bool = False,
+    time_budget: float | None = None,
+    exclusive: bool = False,
+    fail_fast: bool = False,
+    force: bool = False,
+    scratch: bool = False,
+    watch: Watch | None = None,
+) -> SuiteRun:
     """Run a suite; what is already stored is reused.
 
     Args:
@@ -116,20 +129,32 @@ def run(
     added = [user_arm(text) for text in names if "=" in text]
     numbers, cap = _seeds(seeds)
     selection = Selection(
-        scale=scale, benchmarks=None if benchmarks is None else tuple(benchmarks),
-        arms=tuple(name for name in names if "=" not in name) or None, seeds=numbers, cap=cap,
-        overrides=dict(overrides or {}), added_arms={name: arm for name, arm, _ in added},
-    )  # fmt: skip
+        scale=scale,
+        benchmarks=None if benchmarks is None else tuple(benchmarks),
+        arms=tuple(name for name in names if "=" not in name) or None,
+        seeds=numbers,
+        cap=cap,
+        overrides=dict(overrides or {}),
+        added_arms={name: arm for name, arm, _ in added},
+    )
     if scratch and database is not None:
         raise HarnessError("a scratch run touches no store, and 'database' names one; give one of them")
     with _store(database, scratch=scratch) as where:
         request = Request(
-            where, selection, time_budget, run_protocol if tuned else None, foreseen if tuned else None, force=force,
-            executor=executor, address=address, gpus_per_trial=gpus_per_trial, memory_per_trial=memory_per_trial,
+            where,
+            selection,
+            time_budget,
+            run_protocol if tuned else None,
+            foreseen if tuned else None,
+            force=force,
+            executor=executor,
+            address=address,
+            gpus_per_trial=gpus_per_trial,
+            memory_per_trial=memory_per_trial,
             policy=Policy(fail_fast=fail_fast, exclusive=exclusive),
             command=" ".join(["harness.run", loaded.name, *sys.argv[:1]]),
             own_methods=tuple(method for _, _, method in added),
-        )  # fmt: skip
+        )
         result = run_suite(loaded, request, watch or Watch())
         index = None
         if report and not scratch:

@@ -27,8 +27,15 @@ Record = TypeVar("Record")
 
 REQUIRED: Final = dataclasses.MISSING
 _NAMES: Mapping[Any, OptionType] = {
-    int: "int", float: "float", bool: "bool", str: "str", list: "list", tuple: "list", Mapping: "dict", Any: "any"
-}  # fmt: skip
+    int: "int",
+    float: "float",
+    bool: "bool",
+    str: "str",
+    list: "list",
+    tuple: "list",
+    Mapping: "dict",
+    Any: "any",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -115,10 +115,15 @@ class TrialSpec:
     def to_json(self) -> dict[str, Any]:
         """Plain data, as the store keeps it."""
         plain = {
-            "task": self.task, "data": {**self.data.to_json(), "content": self.content}, "model": self.model.to_json(),
-            "recipe": dict(self.recipe), "slots": self.slots.to_json(), "seed": self.seed, "scale": self.scale,
+            "task": self.task,
+            "data": {**self.data.to_json(), "content": self.content},
+            "model": self.model.to_json(),
+            "recipe": dict(self.recipe),
+            "slots": self.slots.to_json(),
+            "seed": self.seed,
+            "scale": self.scale,
             "prerequisites": {name: start.to_json() for name, start in self.prerequisites.items()},
-        }  # fmt: skip
+        }
         return plain if self.reference is None else {**plain, "reference": self.reference.to_json()}
 
     @classmethod
@@ -128,7 +133,14 @@ class TrialSpec:
         starts = {name: Start.from_json(one) for name, one in plain["prerequisites"].items()}
         reference = Start.from_json(plain["reference"]) if "reference" in plain else None
         return cls(
-            str(plain["task"]), data, plain["data"].get("content", {}), Part.from_json(plain["model"]),
-            plain["recipe"], FilledSlots.from_json(plain["slots"]), int(plain["seed"]), str(plain["scale"]), starts,
+            str(plain["task"]),
+            data,
+            plain["data"].get("content", {}),
+            Part.from_json(plain["model"]),
+            plain["recipe"],
+            FilledSlots.from_json(plain["slots"]),
+            int(plain["seed"]),
+            str(plain["scale"]),
+            starts,
             reference,
-        )  # fmt: skip
+        )

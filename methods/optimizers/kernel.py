@@ -47,12 +47,10 @@ class _Options(ctypes.Structure):
     _fields_ = (
         *(
             (name, ctypes.c_int64)
-            for name in (
-                "adam", "nesterov", "maximize", "project", "channel_view", "layer_view", "each_row", "strip",
-            )
+            for name in ("adam", "nesterov", "maximize", "project", "channel_view", "layer_view", "each_row", "strip")
         ),
         *((name, ctypes.c_double) for name in ("beta1", "beta2", "dampening", "decay", "delta", "wd_ratio", "eps")),
-    )  # fmt: skip
+    )
 
 
 class Weight(NamedTuple):

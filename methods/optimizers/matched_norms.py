@@ -63,8 +63,12 @@ class AdamWMatchedNorms(torch.optim.AdamW):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        before = {p: (p.detach().clone(), group) for group in self.param_groups for p in group["params"]
-                  if p.grad is not None and is_eligible(p)}  # fmt: skip
+        before = {
+            p: (p.detach().clone(), group)
+            for group in self.param_groups
+            for p in group["params"]
+            if p.grad is not None and is_eligible(p)
+        }
         for p in before:
             refuse_unsupported(type(self).__name__, p, p.grad)
         super().step()

@@ -149,10 +149,21 @@ def _ablation(reader: Reader, bench: BenchmarkResults, arm: str, parent: str, ch
         return None
     test = paired_t(list(seeds.values()))
     return Ablation(
-        label=f"{arm} − {parent}", unit=formatting.unit_of_difference(metric.unit), n=test.n, difference=test.estimate,
-        low=test.low, high=test.high, seeds=seeds, benchmark=bench.name, arm=arm, parent=parent, changed=changed,
-        metric=name, sql=asked.sql, stand_in_name=bench.stand_in_name,
-    )  # fmt: skip
+        label=f"{arm} − {parent}",
+        unit=formatting.unit_of_difference(metric.unit),
+        n=test.n,
+        difference=test.estimate,
+        low=test.low,
+        high=test.high,
+        seeds=seeds,
+        benchmark=bench.name,
+        arm=arm,
+        parent=parent,
+        changed=changed,
+        metric=name,
+        sql=asked.sql,
+        stand_in_name=bench.stand_in_name,
+    )
 
 
 def decisive_changes(rows: Sequence[Ablation]) -> list[tuple[str, str, Ablation | None]]:
@@ -163,8 +174,13 @@ def decisive_changes(rows: Sequence[Ablation]) -> list[tuple[str, str, Ablation 
     """
     told: list[tuple[str, str, Ablation | None]] = []
     for parent in dict.fromkeys(row.parent for row in rows):
-        own = list({row.test if row.test[0] else (row.benchmark, row.arm, row.parent): row
-                    for row in reversed(rows) if row.parent == parent}.values())  # fmt: skip
+        own = list(
+            {
+                row.test if row.test[0] else (row.benchmark, row.arm, row.parent): row
+                for row in reversed(rows)
+                if row.parent == parent
+            }.values()
+        )
         clear = [row for row in own if row.clear]
         if not clear:
             changes = formatting.count(len(own), "change")

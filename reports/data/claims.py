@@ -79,17 +79,33 @@ class Claim:
 
     def here(self, benchmark: str) -> ClaimHere:
         """What the page of a benchmark shows of it."""
-        entries = [{name: entry.get(name) for name in OF_ENTRY} for entry in self.per_benchmark
-                   if entry.get("benchmark") == benchmark]  # fmt: skip
+        entries = [
+            {name: entry.get(name) for name in OF_ENTRY}
+            for entry in self.per_benchmark
+            if entry.get("benchmark") == benchmark
+        ]
         return ClaimHere(
-            claim_id=self.claim_id, statement=str(self.fact["statement"]), kind=str(self.fact["kind"]), word=self.word,
-            tone=self.tone, contrast=self.contrast, family=self.family, arm=self.arm, against=self.against,
-            metric=str(self.design.get("metric") or self.fact["metric"]), unit=self.unit,
-            plain_unit=not self.design.get("log_ratio"), difference=self.value("difference"),
-            ci_low=self.value("ci_low"), ci_high=self.value("ci_high"), n=self.value("n"),
-            stand_in_name=self.stand_in_name, compared=self.compared, entries=entries,
+            claim_id=self.claim_id,
+            statement=str(self.fact["statement"]),
+            kind=str(self.fact["kind"]),
+            word=self.word,
+            tone=self.tone,
+            contrast=self.contrast,
+            family=self.family,
+            arm=self.arm,
+            against=self.against,
+            metric=str(self.design.get("metric") or self.fact["metric"]),
+            unit=self.unit,
+            plain_unit=not self.design.get("log_ratio"),
+            difference=self.value("difference"),
+            ci_low=self.value("ci_low"),
+            ci_high=self.value("ci_high"),
+            n=self.value("n"),
+            stand_in_name=self.stand_in_name,
+            compared=self.compared,
+            entries=entries,
             gates=[str(gate["metric"]) for gate in self.gates],
-        )  # fmt: skip
+        )
 
     @property
     def word(self) -> str:

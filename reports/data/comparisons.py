@@ -56,10 +56,15 @@ def wins(results: SuiteResults) -> tuple[Sequence[BenchmarkComparison], Sequence
             pair = entry.get("arm"), entry.get("against")
             label = f"{pair[0]} against {pair[1]}" if all(pair) else claim.contrast
             row = BenchmarkComparison(
-                label=label, unit=claim.unit, n=entry.get("n"), difference=entry["difference"],
-                low=formatting.finite(entry.get("low")), high=formatting.finite(entry.get("high")), claim=claim,
+                label=label,
+                unit=claim.unit,
+                n=entry.get("n"),
+                difference=entry["difference"],
+                low=formatting.finite(entry.get("low")),
+                high=formatting.finite(entry.get("high")),
+                claim=claim,
                 bench=bench,
-            )  # fmt: skip
+            )
             cells.setdefault((bench.name, label), row)
     if len({place for place, _ in cells}) < 2:
         return [], []
@@ -99,8 +104,16 @@ def _gain_left(claim: Claim, own: Ablation, other: Ablation) -> Ablation | None:
     if len(values) < 2:
         return None
     test = paired_t(values)
-    return replace(own, label=f"{own.arm} − {other.arm}", n=test.n, difference=test.estimate, low=test.low,
-                   high=test.high, seeds={}, of_gain=True)  # fmt: skip
+    return replace(
+        own,
+        label=f"{own.arm} − {other.arm}",
+        n=test.n,
+        difference=test.estimate,
+        low=test.low,
+        high=test.high,
+        seeds={},
+        of_gain=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,9 +26,18 @@ from reports.links import trial_path
 OF_TRIALS = ("trials", "results", "metrics", "artifacts")
 """Tables of which the rows of a page's trials are in its digest, hashed by the store."""
 OF_SUITES = (
-    "runs", "run_trials", "claims", "verdicts", "verdict_trials", "gates", "environments", "events", "sweeps",
-    "sweep_points", "adoptions",
-)  # fmt: skip
+    "runs",
+    "run_trials",
+    "claims",
+    "verdicts",
+    "verdict_trials",
+    "gates",
+    "environments",
+    "events",
+    "sweeps",
+    "sweep_points",
+    "adoptions",
+)
 """Tables of which the answers themselves are in the digests of the pages that show them."""
 
 
@@ -88,9 +97,14 @@ class Inputs:
         """Of the page of a trial."""
         trial, results = row["trial_id"], self.results
         return digest_of(
-            self._base, self._about(bench), row, self._state.get(trial), self.results.plan.names.get(trial),
-            provenance(results, bench.name, trial), results.environments.get(row["environment_id"]),
-        )  # fmt: skip
+            self._base,
+            self._about(bench),
+            row,
+            self._state.get(trial),
+            self.results.plan.names.get(trial),
+            provenance(results, bench.name, trial),
+            results.environments.get(row["environment_id"]),
+        )
 
     @cached_property
     def _benches(self) -> Mapping[str, str]:
@@ -104,14 +118,22 @@ class Inputs:
         results, suite = self.results, self.results.suite
         trials = [row["trial_id"] for row in bench.trials.rows]
         return digest_of(
-            self._base, self._about(bench), suite.benchmarks[bench.name].model.model_dump_json(),
-            [(arm, results.plan.arms[arm].model_dump_json()) for arm in bench.arms], bench.body, bench.planned,
-            bench.asked, bench.trials, bench.trials.rows, results.asked["verdicts"].sql,
+            self._base,
+            self._about(bench),
+            suite.benchmarks[bench.name].model.model_dump_json(),
+            [(arm, results.plan.arms[arm].model_dump_json()) for arm in bench.arms],
+            bench.body,
+            bench.planned,
+            bench.asked,
+            bench.trials,
+            bench.trials.rows,
+            results.asked["verdicts"].sql,
             [claim.here(bench.name) for claim in results.judged if bench.name in claim.benchmarks],
-            provenance(results, bench.name), results.absent(bench.name),
+            provenance(results, bench.name),
+            results.absent(bench.name),
             ask(self.reader, sql.costs_of(bench.body)).rows,
             [(self._state.get(trial), self._files.get(trial)) for trial in trials],
-        )  # fmt: skip
+        )
 
     @cached_property
     def _sweeps(self) -> Sequence[Row]:
@@ -122,32 +144,47 @@ class Inputs:
         results, place = self.results, str(row["benchmark"])
         bench, loaded = results.benches.get(place), results.suite.benchmarks.get(place)
         return digest_of(
-            self._base, _as_shown(row), self._sweeps, bench and self._about(bench),
-            loaded and loaded.model.model_dump_json(), provenance(results, place if bench else None),
-        )  # fmt: skip
+            self._base,
+            _as_shown(row),
+            self._sweeps,
+            bench and self._about(bench),
+            loaded and loaded.model.model_dump_json(),
+            provenance(results, place if bench else None),
+        )
 
     def of_suite(self, paths: Iterable[str]) -> str:
         """Of the suite's own page; ``paths`` are all pages to which it may link."""
         results, known = self.results, set(paths)
-        claims = [_as_shown(row) for name in ("claims", "verdicts", "gates", "sides")
-                  for row in results.asked[name].rows]  # fmt: skip
+        claims = [
+            _as_shown(row) for name in ("claims", "verdicts", "gates", "sides") for row in results.asked[name].rows
+        ]
         sides = {row["trial_id"] for row in results.asked["sides"].rows}
         return digest_of(
-            self._base, suite_texts(results.suite, results.plan), claims, provenance(results), results.runs.rows,
-            sorted(results.environments.items()), results.determinism.rows, list(map(_as_shown, results.sweeps)),
-            list(self._benches.items()), results.plan.links, results.plan.absent,
+            self._base,
+            suite_texts(results.suite, results.plan),
+            claims,
+            provenance(results),
+            results.runs.rows,
+            sorted(results.environments.items()),
+            results.determinism.rows,
+            list(map(_as_shown, results.sweeps)),
+            list(self._benches.items()),
+            results.plan.links,
+            results.plan.absent,
             sorted(trial for trial in sides if trial_path(trial) in known),
-            ask(self.reader, sql.bought_of(results.name, results.scale)).rows, self._sweeps,
+            ask(self.reader, sql.bought_of(results.name, results.scale)).rows,
+            self._sweeps,
             [_own_file(method.file) for method in results.suite.own_methods],
-        )  # fmt: skip
+        )
 
 
 def state_of(body: str) -> str:
     """The rows of each trial of a plan in the tables of trials, as counts and sums of hashes: any change shows."""
     texts = {
-        "results": "split, metric, value", "artifacts": "name, kind, path, caption",
+        "results": "split, metric, value",
+        "artifacts": "name, kind, path, caption",
         "metrics": "split, name, step, epoch, value, elapsed_seconds",
-    }  # fmt: skip
+    }
     hashed = [
         f"SELECT trial_id, {sql.literal(table)} AS part, count(*) AS many,\n"
         f"  sum(hash({columns})::HUGEINT)::VARCHAR AS state\n"

@@ -195,8 +195,11 @@ class SuiteResults:
     @cached_property
     def by_trial(self) -> dict[tuple[str, str], list[Row]]:
         """The stored rows by (benchmark, trial)."""
-        return {(name, trial): rows for name, bench in self.benches.items()
-                for trial, rows in grouped(bench.trials.rows, "trial_id").items()}  # fmt: skip
+        return {
+            (name, trial): rows
+            for name, bench in self.benches.items()
+            for trial, rows in grouped(bench.trials.rows, "trial_id").items()
+        }
 
     @cached_property
     def repeated(self) -> dict[str, list[Row]]:
@@ -270,8 +273,17 @@ def _bench(
     model, body = suite.benchmarks[name].model, sql.planned(plan, name, runs)
     links = plan.of_benchmark(name)
     arms, planned = list(dict.fromkeys(link.arm for link in links)), len({link.trial_id for link in links})
-    return BenchmarkResults(name, model.title, plan.settings[name], model.metrics, arms, body,
-                            ask(reader, sql.trials_of(body)), planned, len(links))  # fmt: skip
+    return BenchmarkResults(
+        name,
+        model.title,
+        plan.settings[name],
+        model.metrics,
+        arms,
+        body,
+        ask(reader, sql.trials_of(body)),
+        planned,
+        len(links),
+    )
 
 
 def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[Claim]:
@@ -288,8 +300,17 @@ def _claims(suite: Suite, plan: Plan, asked: Mapping[str, Answer]) -> list[Claim
 
     def under(fact: Row, protocol: Protocol, tuned: Claim | None = None) -> Claim:
         name = fact["claim_id"]
-        claim = Claim(name, plan.scale, fact, bindings.get(name), verdicts.get((name, protocol)),
-                      gates[name, protocol], sides[name, protocol], protocol, tuned)  # fmt: skip
+        claim = Claim(
+            name,
+            plan.scale,
+            fact,
+            bindings.get(name),
+            verdicts.get((name, protocol)),
+            gates[name, protocol],
+            sides[name, protocol],
+            protocol,
+            tuned,
+        )
         return replace(claim, stand_in_name=_measured_on(claim, plan))
 
     claims = [claim_of(fact) for fact in asked["claims"].rows]

@@ -73,6 +73,10 @@ class Mark:
         at = axis.place(middle)
         ends = (axis.place(low) if low is not None else 0.0, axis.place(high) if high is not None else 100.0)
         outside = axis.beyond(middle)
-        return cls(at if not outside else None, ends[0] or 0.0, ends[1] or 0.0,
-                   low is None or axis.beyond(low) < 0 or outside < 0,
-                   high is None or axis.beyond(high) > 0 or outside > 0)  # fmt: skip
+        return cls(
+            at if not outside else None,
+            ends[0] or 0.0,
+            ends[1] or 0.0,
+            low is None or axis.beyond(low) < 0 or outside < 0,
+            high is None or axis.beyond(high) > 0 or outside > 0,
+        )

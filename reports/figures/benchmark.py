@@ -61,25 +61,38 @@ def paired_seeds(compared: Compared, metric: str, unit: str, answer: Answer) -> 
     along, value = ("y", "x") if many else ("x", "y")
     traces = [
         figure.trace(
-            go.Scatter, **{along: places, value: [values.get((arm, seed)) for arm in shown]}, mode="lines",
-            showlegend=False, hoverinfo="skip", hovertemplate="" if many else None,
+            go.Scatter,
+            **{along: places, value: [values.get((arm, seed)) for arm in shown]},
+            mode="lines",
+            showlegend=False,
+            hoverinfo="skip",
+            hovertemplate="" if many else None,
             line={"color": "rgba(125,133,144,0.45)", "width": 1},
         )
         for seed in seeds
-    ]  # fmt: skip
+    ]
     for place, arm in enumerate(shown):
         own = [(seed, known) for seed in seeds if (known := values.get((arm, seed))) is not None]
         means.append(sum(known for _, known in own) / len(own) if own else None)
-        traces.append(dots(
-            f"%{{customdata[1]}}, seed %{{customdata[0]}}<br>%{{{value}:.4g}}", name=arm, showlegend=False,
-            **{along: [place] * len(own), value: [known for _, known in own]},
-            customdata=[[seed, arm] for seed, _ in own], marker={"size": 8, "color": colour(compared.place(arm))},
-        ))  # fmt: skip
+        traces.append(
+            dots(
+                f"%{{customdata[1]}}, seed %{{customdata[0]}}<br>%{{{value}:.4g}}",
+                name=arm,
+                showlegend=False,
+                **{along: [place] * len(own), value: [known for _, known in own]},
+                customdata=[[seed, arm] for seed, _ in own],
+                marker={"size": 8, "color": colour(compared.place(arm))},
+            )
+        )
     bar = {"symbol": "line-ns-open", "size": 16} if many else {"symbol": "line-ew-open", "size": 26}
-    traces.append(dots(
-        f"mean %{{{value}:.4g}}", **{along: places, value: means}, showlegend=False,
-        marker={**bar, "color": GREY, "line": {"width": 2.5}},
-    ))  # fmt: skip
+    traces.append(
+        dots(
+            f"mean %{{{value}:.4g}}",
+            **{along: places, value: means},
+            showlegend=False,
+            marker={**bar, "color": GREY, "line": {"width": 2.5}},
+        )
+    )
     names = {"tickvals": places, "ticktext": [escape(arm) for arm in shown], "showgrid": False, "zeroline": False}
     names |= {"automargin": True} | ({"autorange": "reversed"} if many else {"range": [-0.5, len(shown) - 0.5]})
     axes = {f"{along}axis": names, f"{value}axis": axis(f"{metric}, {unit}")}
@@ -104,10 +117,17 @@ def differences(
         return None
     unit, many = contrasts[0].unit, len(contrasts)
     labels = [
-        {"x": 0, "xref": "paper", "y": place - 0.38, "text": escape(formatting.short(contrast.label, 64)),
-         "showarrow": False, "xanchor": "left", "font": {"size": 11.5}}
+        {
+            "x": 0,
+            "xref": "paper",
+            "y": place - 0.38,
+            "text": escape(formatting.short(contrast.label, 64)),
+            "showarrow": False,
+            "xanchor": "left",
+            "font": {"size": 11.5},
+        }
         for place, contrast in enumerate(contrasts)
-    ]  # fmt: skip
+    ]
     told = [
         f"{one.label} {formatting.number(one.difference, sign=True)} {formatting.interval(one.low, one.high)}"
         for one in contrasts[:6]
@@ -144,21 +164,29 @@ def _difference(place: int, contrast: Contrast) -> tuple[dict[str, Any], dict[st
     tint, symbol = figure.TONES[contrast.tone]
     seeds = [(seed, known) for seed, value in contrast.seeds.items() if (known := formatting.finite(value)) is not None]
     low, high = formatting.finite(contrast.low), formatting.finite(contrast.high)
-    ends = {"array": [None if high is None else high - contrast.difference],
-            "arrayminus": [None if low is None else contrast.difference - low]}  # fmt: skip
+    ends = {
+        "array": [None if high is None else high - contrast.difference],
+        "arrayminus": [None if low is None else contrast.difference - low],
+    }
     return (
         dots(
-            "seed %{customdata[0]}: %{x:.3g}", showlegend=False, x=[known for _, known in seeds],
-            y=[place + 0.2] * len(seeds), customdata=[[seed] for seed, _ in seeds],
+            "seed %{customdata[0]}: %{x:.3g}",
+            showlegend=False,
+            x=[known for _, known in seeds],
+            y=[place + 0.2] * len(seeds),
+            customdata=[[seed] for seed, _ in seeds],
             marker={"size": 6, "color": figure.faded(GREY, 0.75)},
         ),
         dots(
-            "%{x:.3g} %{customdata[0]}<br>n = %{customdata[1]}", showlegend=False, x=[contrast.difference], y=[place],
+            "%{x:.3g} %{customdata[0]}<br>n = %{customdata[1]}",
+            showlegend=False,
+            x=[contrast.difference],
+            y=[place],
             customdata=[[formatting.interval(low, high), contrast.n or 0]],
             marker={"size": 10, "color": tint, "symbol": symbol, "line": {"width": 2, "color": tint}},
             error_x={"type": "data", "symmetric": False, "color": tint, "thickness": 2, "width": 4, **ends},
         ),
-    )  # fmt: skip
+    )
 
 
 def curve(compared: Compared, split: str, series: str, answer: Answer) -> Plot | None:
@@ -233,12 +261,15 @@ def dose(
         groups.append(("others", rest, {"size": 9, "color": figure.faded(GREY, 0.5), "symbol": "circle"}))
     traces = [
         dots(
-            "%{customdata[0]}, seed %{customdata[1]}<br>%{x:.4g} → %{y:.4g}", name=name, marker=mark,
-            x=[doses[cell] for cell in cells], y=[scores[cell] for cell in cells],
+            "%{customdata[0]}, seed %{customdata[1]}<br>%{x:.4g} → %{y:.4g}",
+            name=name,
+            marker=mark,
+            x=[doses[cell] for cell in cells],
+            y=[scores[cell] for cell in cells],
             customdata=[[escape(arm), seed] for arm, seed in cells],
         )
         for name, cells, mark in groups
-    ]  # fmt: skip
+    ]
     rank = figure.spearman([doses[cell] for cell in both], [scores[cell] for cell in both])
     quantity = mechanism.removeprefix("mechanism.")
     rows = [[*cell, doses[cell], scores[cell]] for cell in both]

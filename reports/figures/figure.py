@@ -175,15 +175,27 @@ NO_LEGEND = {"l": 8, "r": 12, "t": 8, "b": 40}
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
     """An axis with a quiet grid."""
-    return {"title": {"text": escape(title), "standoff": 8}, "automargin": True, "zeroline": False,
-            "exponentformat": "power", **more}  # fmt: skip
+    return {
+        "title": {"text": escape(title), "standoff": 8},
+        "automargin": True,
+        "zeroline": False,
+        "exponentformat": "power",
+        **more,
+    }
 
 
 def zero_line(along: str) -> dict[str, Any]:
     """A dotted line at zero, from one end of the drawing to the other along ``x`` or ``y``."""
     across = "y" if along == "x" else "x"
-    return {"type": "line", f"{across}0": 0, f"{across}1": 0, f"{along}0": 0, f"{along}1": 1, f"{along}ref": "paper",
-            "line": {"width": 1, "dash": "dot", "color": GREY}}  # fmt: skip
+    return {
+        "type": "line",
+        f"{across}0": 0,
+        f"{across}1": 0,
+        f"{along}0": 0,
+        f"{along}1": 1,
+        f"{along}ref": "paper",
+        "line": {"width": 1, "dash": "dot", "color": GREY},
+    }
 
 
 def marker(place: int, size: float) -> dict[str, Any]:
@@ -200,8 +212,14 @@ def line(place: int, name: str, x: Sequence[Any], y: Sequence[Any], told: str, *
 
 def band(place: int, name: str, x: Sequence[Any], low: Sequence[Any], high: Sequence[Any]) -> list[dict[str, Any]]:
     """The area between two curves in the faded colour of the arm at a place; it comes and goes with the arm's line."""
-    edge = {"legendgroup": name, "mode": "lines", "x": x, "showlegend": False, "hoverinfo": "skip",
-            "line": {"width": 0, "color": colour(place)}}  # fmt: skip
+    edge = {
+        "legendgroup": name,
+        "mode": "lines",
+        "x": x,
+        "showlegend": False,
+        "hoverinfo": "skip",
+        "line": {"width": 0, "color": colour(place)},
+    }
     fill = {"fill": "tonexty", "fillcolor": faded(colour(place), 0.16)}
     return [trace(go.Scatter, y=low, **edge), trace(go.Scatter, y=high, **edge, **fill)]
 

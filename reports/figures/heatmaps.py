@@ -33,10 +33,19 @@ def _confusion(confusion: Confusion, statement: str, stand_in: str) -> Plot:
     text = [[f"{cell:.0f}" if cell >= 0.5 else "" for cell in row] for row in shares]
     written = {"text": text, "texttemplate": "%{text}"} if few else {}
     cells = trace(
-        go.Heatmap, "%{y} taken for %{x}: %{z:.3g} %", z=shares.tolist(), x=names, y=names, colorscale="Cividis",
-        zmin=0, zmax=100, xgap=int(few), ygap=int(few), **written,
+        go.Heatmap,
+        "%{y} taken for %{x}: %{z:.3g} %",
+        z=shares.tolist(),
+        x=names,
+        y=names,
+        colorscale="Cividis",
+        zmin=0,
+        zmax=100,
+        xgap=int(few),
+        ygap=int(few),
+        **written,
         colorbar={"thickness": 8, "outlinewidth": 0, "title": {"text": "%"}},
-    )  # fmt: skip
+    )
     rows = [[arm, classes[t], classes[p], int(counts[t, p]), float(shares[t, p])] for t, p in np.argwhere(counts)]
     across = {"title": {"text": "predicted"}, "automargin": True, "showgrid": False, "type": "category"}
     down = {"title": {"text": "true"}, "automargin": True, "autorange": "reversed", "type": "category"}
@@ -79,11 +88,18 @@ def _factorial(
     table = [[means[row, column] for column in columns] for row in rows]
     numbers = [[*cell, arm, means[cell], len(values[arm])] for cell, arm in sorted(grid.items())]
     cells = trace(
-        go.Heatmap, "%{y}, %{x}<br>%{z:.4g}", x=[escape(f"{second} = {column}") for column in columns],
-        y=[escape(f"{first} = {row}") for row in rows], z=table, colorscale="Cividis", xgap=2, ygap=2,
-        text=[[formatting.score(value) for value in row] for row in table], texttemplate="%{text}",
+        go.Heatmap,
+        "%{y}, %{x}<br>%{z:.4g}",
+        x=[escape(f"{second} = {column}") for column in columns],
+        y=[escape(f"{first} = {row}") for row in rows],
+        z=table,
+        colorscale="Cividis",
+        xgap=2,
+        ygap=2,
+        text=[[formatting.score(value) for value in row] for row in table],
+        texttemplate="%{text}",
         colorbar={"thickness": 10, "outlinewidth": 0},
-    )  # fmt: skip
+    )
     down = {"automargin": True, "autorange": "reversed"}
     effects = f"{_effect(first, rows, table)}; {_effect(second, columns, list(zip(*table, strict=True)))}"
     return Plot(

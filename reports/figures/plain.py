@@ -96,20 +96,48 @@ def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
     for claim, *others in together.values():
         effect, low, high = effects[claim.claim_id]
         percent = percents[claim.claim_id]
-        lines.append(ForestLine(
-            claim, *_named(results, [claim, *others], claims), len(others), Mark.of(axis, effect, low, high),
-            f"{formatting.number(effect, 2, sign=True)} {formatting.interval(low, high, 2)}",
-            reduction=second.place(percent) if second else None,
-            reduction_told="" if percent is None else f"{formatting.number(percent, 2, sign=True)} %",
-            on=claim.stand_in_name,
-        ))  # fmt: skip
+        lines.append(
+            ForestLine(
+                claim,
+                *_named(results, [claim, *others], claims),
+                len(others),
+                Mark.of(axis, effect, low, high),
+                f"{formatting.number(effect, 2, sign=True)} {formatting.interval(low, high, 2)}",
+                reduction=second.place(percent) if second else None,
+                reduction_told="" if percent is None else f"{formatting.number(percent, 2, sign=True)} %",
+                on=claim.stand_in_name,
+            )
+        )
     rest = sum(bool(claim.stand_in) for claim in results.judged) - len(claims)  # too few pairs, or equal differences
     more = f" {formatting.count(rest, 'claim')} without a standardised effect: in the list below only." * bool(rest)
     confirmed = sum(claim.tone == Tone.HOLDS for claim in claims)
-    columns = ["claim", "comparison", "stand-in", "verdict", "n", "d_z", "low", "high", "relative error reduction",
-               "difference", "unit"]  # fmt: skip
-    rows = [[c.claim_id, c.label(results.titles), c.stand_in_name, c.word, c.value("n"), *effects[c.claim_id],
-             reductions[c.claim_id], c.value("difference"), c.unit] for c in claims]  # fmt: skip
+    columns = [
+        "claim",
+        "comparison",
+        "stand-in",
+        "verdict",
+        "n",
+        "d_z",
+        "low",
+        "high",
+        "relative error reduction",
+        "difference",
+        "unit",
+    ]
+    rows = [
+        [
+            c.claim_id,
+            c.label(results.titles),
+            c.stand_in_name,
+            c.word,
+            c.value("n"),
+            *effects[c.claim_id],
+            reductions[c.claim_id],
+            c.value("difference"),
+            c.unit,
+        ]
+        for c in claims
+    ]
     return Forest(
         "forest-stand-in",
         "Effects on stand-ins",
@@ -125,7 +153,7 @@ def _strip(results: SuiteResults, claims: Sequence[Claim]) -> Forest:
         measured="d_z",
         marks={name: Mark.of(axis, *effect) for name, effect in effects.items()},
         reductions=second,
-    )  # fmt: skip
+    )
 
 
 def _named(results: SuiteResults, own: Sequence[Claim], claims: Sequence[Claim]) -> tuple[str, str]:
@@ -150,11 +178,16 @@ def _as_published(results: SuiteResults, unit: str, claims: Sequence[Claim], pla
         told = f"{formatting.number(middle, sign=True)} {formatting.interval(low, high)}"
         if claim.published is not None:
             told += f", published {formatting.number(claim.published, sign=True)}"
-        lines.append(ForestLine(claim, *_named(results, [claim], claims), 0, marks[claim.claim_id], told,
-                                axis.place(claim.published)))  # fmt: skip
+        lines.append(
+            ForestLine(
+                claim, *_named(results, [claim], claims), 0, marks[claim.claim_id], told, axis.place(claim.published)
+            )
+        )
     columns = ["claim", "comparison", "verdict", "n", "difference", "low", "high", "published", "unit"]
-    rows = [[c.claim_id, c.label(results.titles), c.word, c.value("n"), *ends[c.claim_id], c.published, unit]
-            for c in claims]  # fmt: skip
+    rows = [
+        [c.claim_id, c.label(results.titles), c.word, c.value("n"), *ends[c.claim_id], c.published, unit]
+        for c in claims
+    ]
     return Forest(
         f"forest-{place}",
         f"Measured and published differences, {unit}" if unit else "Measured and published differences",
@@ -166,7 +199,7 @@ def _as_published(results: SuiteResults, unit: str, claims: Sequence[Claim], pla
         axis=axis,
         measured=f"difference, {unit}" if unit else "difference",
         marks=marks,
-    )  # fmt: skip
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +238,21 @@ def scatter(claim: Claim, given: DoseAndGain) -> Scatter:
     across, up = _range(doses), _range([*gains, 0.0])
 
     def at(dose: float, gain: float) -> tuple[float, float]:
-        return (6 + (WIDTH - 12) * (dose - across[0]) / (across[1] - across[0]),
-                HEIGHT - 6 - (HEIGHT - 12) * (gain - up[0]) / (up[1] - up[0]))  # fmt: skip
+        return (
+            6 + (WIDTH - 12) * (dose - across[0]) / (across[1] - across[0]),
+            HEIGHT - 6 - (HEIGHT - 12) * (gain - up[0]) / (up[1] - up[0]),
+        )
 
     def path(own: bool) -> str:
         chosen = [at(dose, gain) for arm, dose, gain in given.points if (arm == claim.arm) is own]
         return "".join(f"M{x:.1f} {y:.1f}h0" for x, y in chosen[:: max(1, len(chosen) * 2 // MOST)])
 
-    ends = (formatting.number(min(doses)), formatting.number(max(doses)),
-            formatting.number(min(gains), sign=True), formatting.number(max(gains), sign=True))  # fmt: skip
+    ends = (
+        formatting.number(min(doses)),
+        formatting.number(max(doses)),
+        formatting.number(min(gains), sign=True),
+        formatting.number(max(gains), sign=True),
+    )
     zero = round(at(doses[0], 0.0)[1], 1)
     return Scatter(given, claim.against, path(True), path(False), zero, ends, spearman(doses, gains))
 

@@ -119,12 +119,17 @@ def history(tuned: Tuned, points: Answer) -> Plot | None:
         drawn, best = [row["number"] + 1 for row in own], [row["best"] for row in own]
         hover = "%{x} tried, the best so far<br>%{y:.4g}"
         traces.append(line(place, arm, drawn, best, hover, legendgroup=arm, line={"shape": "hv"}))
-        traces.append(dots(
-            f"{escape(arm)}, configuration %{{customdata[0]}}, %{{customdata[1]}}<br>%{{y:.4g}}", legendgroup=arm,
-            showlegend=False, x=[row["number"] + 1 for row in known], y=[row["value"] for row in known],
-            customdata=[[row["number"], row["status"]] for row in known],
-            marker={**figure.marker(place, 6), "color": figure.faded(colour(place), 0.6)},
-        ))  # fmt: skip
+        traces.append(
+            dots(
+                f"{escape(arm)}, configuration %{{customdata[0]}}, %{{customdata[1]}}<br>%{{y:.4g}}",
+                legendgroup=arm,
+                showlegend=False,
+                x=[row["number"] + 1 for row in known],
+                y=[row["value"] for row in known],
+                customdata=[[row["number"], row["status"]] for row in known],
+                marker={**figure.marker(place, 6), "color": figure.faded(colour(place), 0.6)},
+            )
+        )
     diverged = [row["arm"] for row in rows if row["status"] == Status.DIVERGED]
     lost = [f"{arm} {diverged.count(arm)}" for arm in tuned.arms if arm in diverged]
     ends = [f"{arm} {formatting.score(by_arm[arm][-1]['best'])}" for arm in tuned.arms if by_arm[arm]]
@@ -150,11 +155,17 @@ def importance(tuned: Tuned, shares: Answer) -> Plot | None:
     traces, told = [], []
     for place, arm in enumerate(tuned.arms):
         if own := {row["hyper_parameter"]: row["share"] for row in by_arm[arm]}:
-            traces.append(figure.trace(
-                go.Bar, f"{escape(arm)}, %{{y}}: %{{x:.0f}} %", orientation="h", name=escape(arm),
-                y=[escape(key) for key in keys], x=[100 * own[key] if key in own else None for key in keys],
-                marker={"color": colour(place)},
-            ))  # fmt: skip
+            traces.append(
+                figure.trace(
+                    go.Bar,
+                    f"{escape(arm)}, %{{y}}: %{{x:.0f}} %",
+                    orientation="h",
+                    name=escape(arm),
+                    y=[escape(key) for key in keys],
+                    x=[100 * own[key] if key in own else None for key in keys],
+                    marker={"color": colour(place)},
+                )
+            )
             first, share = next(iter(own.items()))
             told.append(f"{arm}: {first} {100 * share:.0f} %")
     axes = axis("share, %", rangemode="tozero"), {"automargin": True, "showgrid": False}
@@ -213,8 +224,10 @@ def parallel(tuned: Tuned, arm: str, weights: Mapping[str, float]) -> Plot | Non
     sign = -1.0 if tuned.better == "lower" else 1.0
     ranked = sorted(rows, key=lambda row: -sign * row["value"])
     best = {row["number"] for row in ranked[: max(1, round(QUARTER * len(rows)))]}
-    scales = {key: scale_of([row["params"][key] for row in rows if key in row["params"]],
-                            tuned.spaces.get(arm, {}).get(key)) for key in keys}  # fmt: skip
+    scales = {
+        key: scale_of([row["params"][key] for row in rows if key in row["params"]], tuned.spaces.get(arm, {}).get(key))
+        for key in keys
+    }
     scales[""] = scale_of([row["value"] for row in rows], {"low": min(row["value"] for row in rows)})
     quiet = {"color": figure.faded(GREY, 0.35), "width": 1.0}
     strong = {"color": colour(list(tuned.arms).index(arm)), "width": 2.0}
@@ -241,15 +254,26 @@ def _lines(rows: Sequence[Row], scales: Mapping[str, AxisScale], name: str, styl
     points: list[tuple[float | None, int | None, list[Any] | None]] = []
     for row in rows:
         number, params = row["number"], row["params"]
-        points += [(scale.places[params[key]], at, [number, escape(f"{key} {_told(params[key])}")])
-                   for at, (key, scale) in enumerate(scales.items()) if key in params]  # fmt: skip
+        points += [
+            (scale.places[params[key]], at, [number, escape(f"{key} {_told(params[key])}")])
+            for at, (key, scale) in enumerate(scales.items())
+            if key in params
+        ]
         points.append((scales[""].places[row["value"]], len(scales) - 1, [number, formatting.score(row["value"])]))
         points.append((None, None, None))  # the pen is lifted
     x, y, said = ([point[part] for point in points] for part in range(3))
     return figure.trace(
-        go.Scatter, "configuration %{customdata[0]}<br>%{customdata[1]}", mode="lines+markers", name=name, x=x, y=y,
-        customdata=said, line=style, connectgaps=False, marker={"size": 4, "color": style["color"]},
-    )  # fmt: skip
+        go.Scatter,
+        "configuration %{customdata[0]}<br>%{customdata[1]}",
+        mode="lines+markers",
+        name=name,
+        x=x,
+        y=y,
+        customdata=said,
+        line=style,
+        connectgaps=False,
+        marker={"size": 4, "color": style["color"]},
+    )
 
 
 def _axes(labels: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
@@ -258,18 +282,32 @@ def _axes(labels: Sequence[tuple[str, str, str]]) -> dict[str, Any]:
     for at, (name, low, high) in enumerate(labels):
         small = {"y": at, "showarrow": False, "yanchor": "top", "yshift": -3, "font": {"size": 10.5}}
         notes += [
-            {"x": 0, "y": at, "text": escape(formatting.short(name, 44)), "showarrow": False, "xanchor": "left",
-             "yanchor": "bottom", "yshift": 3, "font": {"size": 11.5}},
+            {
+                "x": 0,
+                "y": at,
+                "text": escape(formatting.short(name, 44)),
+                "showarrow": False,
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "yshift": 3,
+                "font": {"size": 11.5},
+            },
             {**small, "x": 0, "text": escape(low), "xanchor": "left"},
             {**small, "x": 1, "text": escape(high), "xanchor": "right"},
-        ]  # fmt: skip
-    rules = [{"type": "line", "x0": 0, "x1": 1, "y0": at, "y1": at, "line": {"width": 1, "color": GREY},
-              "layer": "below"} for at in range(len(labels))]  # fmt: skip
+        ]
+    rules = [
+        {"type": "line", "x0": 0, "x1": 1, "y0": at, "y1": at, "line": {"width": 1, "color": GREY}, "layer": "below"}
+        for at in range(len(labels))
+    ]
     quiet = {"showticklabels": False, "showgrid": False, "zeroline": False, "showline": False, "ticks": ""}
     return {
-        "xaxis": {**quiet, "range": [-0.02, 1.02]}, "yaxis": {**quiet, "range": [len(labels) - 0.55, -0.6]},
-        "annotations": notes, "shapes": rules, "showlegend": True, "margin": {"l": 8, "r": 12, "t": 30, "b": 8},
-    }  # fmt: skip
+        "xaxis": {**quiet, "range": [-0.02, 1.02]},
+        "yaxis": {**quiet, "range": [len(labels) - 0.55, -0.6]},
+        "annotations": notes,
+        "shapes": rules,
+        "showlegend": True,
+        "margin": {"l": 8, "r": 12, "t": 30, "b": 8},
+    }
 
 
 def slices(tuned: Tuned) -> list[Plot]:
@@ -293,13 +331,20 @@ def _slice(tuned: Tuned, key: str, rows: Sequence[tuple[str, int, Any, float]]) 
     for place, arm in enumerate(tuned.arms):
         if own := [row for row in rows if row[0] == arm]:
             ringed = [row[1] == tuned.chosen.get(arm) for row in own]
-            traces.append(dots(
-                f"{escape(arm)}, configuration %{{customdata[0]}}<br>{escape(key)} %{{customdata[1]}}: %{{y:.4g}}",
-                x=[escape(_told(row[2])) if categories else row[2] for row in own], y=[row[3] for row in own],
-                customdata=[[row[1], escape(_told(row[2]))] for row in own], name=escape(arm),
-                marker={**figure.marker(place, 8), "size": [13 if ring else 8 for ring in ringed],
-                        "line": {"width": [2.5 if ring else 0 for ring in ringed], "color": GREY}},
-            ))  # fmt: skip
+            traces.append(
+                dots(
+                    f"{escape(arm)}, configuration %{{customdata[0]}}<br>{escape(key)} %{{customdata[1]}}: %{{y:.4g}}",
+                    x=[escape(_told(row[2])) if categories else row[2] for row in own],
+                    y=[row[3] for row in own],
+                    customdata=[[row[1], escape(_told(row[2]))] for row in own],
+                    name=escape(arm),
+                    marker={
+                        **figure.marker(place, 8),
+                        "size": [13 if ring else 8 for ring in ringed],
+                        "line": {"width": [2.5 if ring else 0 for ring in ringed], "color": GREY},
+                    },
+                )
+            )
     if categories:
         order = [escape(_told(value)) for value in distinct]
         sideways = axis(key, type="category", categoryorder="array", categoryarray=order)

@@ -134,17 +134,33 @@ def _differences(results: SuiteResults, numbers: _Numbers) -> list[Plot]:
                 about = numbers.bench.metrics.get(metric)
                 unit = formatting.unit_of_difference(about.unit) if about and claim.plain_unit else claim.unit
                 contrast = Contrast(
-                    label=f"{claim.contrast}: {claim.word}", unit=unit, n=entry.get("n"),
-                    difference=entry["difference"], low=entry.get("low"), high=entry.get("high"),
-                    seeds=entry.get("differences") or {}, verdict_tone=claim.tone,
-                )  # fmt: skip
+                    label=f"{claim.contrast}: {claim.word}",
+                    unit=unit,
+                    n=entry.get("n"),
+                    difference=entry["difference"],
+                    low=entry.get("low"),
+                    high=entry.get("high"),
+                    seeds=entry.get("differences") or {},
+                    verdict_tone=claim.tone,
+                )
                 groups[metric, unit].setdefault(claim.contrast, contrast)
     statement, note = results.asked["verdicts"].sql, "Right is the direction of the claim."
-    return list(filter(None, (
-        figures.differences(slug(metric), f"{metric}: differences of the claims", list(contrasts.values()), statement,
-                            numbers.bench.stand_in_name, note)
-        for (metric, _), contrasts in groups.items()
-    )))  # fmt: skip
+    return list(
+        filter(
+            None,
+            (
+                figures.differences(
+                    slug(metric),
+                    f"{metric}: differences of the claims",
+                    list(contrasts.values()),
+                    statement,
+                    numbers.bench.stand_in_name,
+                    note,
+                )
+                for (metric, _), contrasts in groups.items()
+            ),
+        )
+    )
 
 
 def _curves(numbers: _Numbers) -> list[Plot]:
@@ -155,8 +171,14 @@ def _curves(numbers: _Numbers) -> list[Plot]:
 
     def interest(key: tuple[str, str]) -> tuple[int, str, str]:
         split, name = key
-        kinds = (name in metrics and split != Split.TRAIN, name == "loss", name in gates,
-                 name.startswith("mechanism."), name != "learning_rate", True)  # fmt: skip
+        kinds = (
+            name in metrics and split != Split.TRAIN,
+            name == "loss",
+            name in gates,
+            name.startswith("mechanism."),
+            name != "learning_rate",
+            True,
+        )
         return kinds.index(True), name, split
 
     compared, body = numbers.compared, numbers.bench.body
@@ -197,11 +219,17 @@ def _scores(numbers: _Numbers) -> list[dict[str, Any]]:
         return not declared, metric.startswith("mechanism."), metric, split
 
     return [
-        {"split": split, "metric": metric, "unit": metrics[metric].unit if metric in metrics else "",
-         "cells": [_mean_and_sd([value for (own, _), value in values[split, metric].items() if own == arm])
-                   for arm in numbers.bench.arms]}
+        {
+            "split": split,
+            "metric": metric,
+            "unit": metrics[metric].unit if metric in metrics else "",
+            "cells": [
+                _mean_and_sd([value for (own, _), value in values[split, metric].items() if own == arm])
+                for arm in numbers.bench.arms
+            ],
+        }
         for split, metric in sorted(values, key=order)
-    ]  # fmt: skip
+    ]
 
 
 def _mean_and_sd(values: list[float]) -> tuple[float, float, int] | None:

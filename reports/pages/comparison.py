@@ -89,13 +89,20 @@ def comparison_page(verdicts: TableVerdicts) -> Page:
     axis = axis_of([(one.difference, one.low, one.high) for one in verdicts])
     lines = [_line(verdicts, one, axis) for one in _ordered(verdicts)]
     content = {
-        "verdicts": verdicts, "lines": lines, "axis": axis, "measured": measured(verdicts),
-        "headline": headline(verdicts), "arms": arm_lines(verdicts), "pairs": _pair_rows(verdicts),
-        "most": MOST_ROWS, "several": len({score.benchmark for score in verdicts.scores}) > 1,
+        "verdicts": verdicts,
+        "lines": lines,
+        "axis": axis,
+        "measured": measured(verdicts),
+        "headline": headline(verdicts),
+        "arms": arm_lines(verdicts),
+        "pairs": _pair_rows(verdicts),
+        "most": MOST_ROWS,
+        "several": len({score.benchmark for score in verdicts.scores}) > 1,
         "footer": "Written by harness judge from the table alone; nothing else was read.",
-        "how": _how(verdicts), "verdicts_pair": verdicts.pair,
+        "how": _how(verdicts),
+        "verdicts_pair": verdicts.pair,
         "words": [word for word in Verdict if word in {Verdict.of(one.word) for one in verdicts}],
-    }  # fmt: skip
+    }
     methods, others = (formatting.listed(list(names)) for names in (verdicts.reading.methods, verdicts.reading.against))
     return Page("index.html", "comparison.html", f"{methods} against {others}: {verdicts.metric}", content)
 
@@ -126,14 +133,18 @@ def _how(verdicts: TableVerdicts) -> list[tuple[str, str]]:
     smallest = "none was named" if asked.smallest is None else f"{formatting.setting(asked.smallest)} {verdicts.unit}"
     announced = formatting.listed(list(asked.primary)) if asked.primary else "none: every test counts alike"
     pairs = [
-        ("table", table.name), ("sha256", table.sha256), ("read as", verdicts.layout),
+        ("table", table.name),
+        ("sha256", table.sha256),
+        ("read as", verdicts.layout),
         ("metric", f"{verdicts.metric}{f', {verdicts.unit}' if verdicts.unit else ''}, {verdicts.better} is better"),
         ("rows", "; ".join(f"{column} = {value}" for column, value in verdicts.reading.where) or "all"),
         ("test", "paired t, and beside it the exact sign-flip test: where they disagree, no word rests on the t test"),
-        ("α", formatting.setting(asked.alpha)), ("correction", verdicts.correction), ("announced tests", announced),
+        ("α", formatting.setting(asked.alpha)),
+        ("correction", verdicts.correction),
+        ("announced tests", announced),
         ("smallest effect worth having", smallest.strip()),
         ("scores that are missing or not finite", MISSING[asked.on_divergence]),
-    ]  # fmt: skip
+    ]
     return [(name, told) for name, told in pairs if told]
 
 

@@ -144,14 +144,21 @@ def _card(results: SuiteResults, ablated: bool) -> dict[str, Any]:
 
 def _claim(results: SuiteResults, claim: Claim) -> IndexEntry:
     return IndexEntry(
-        results=results, tone=claim.tone, word=formatting.shown(claim.word).text, text=str(claim.fact["statement"]),
-        where=f"{_where(results, claim.benchmarks)}{_whose(claim)}", contrast=claim.contrast,
-        n=claim.value("n"), unit=claim.unit,
+        results=results,
+        tone=claim.tone,
+        word=formatting.shown(claim.word).text,
+        text=str(claim.fact["statement"]),
+        where=f"{_where(results, claim.benchmarks)}{_whose(claim)}",
+        contrast=claim.contrast,
+        n=claim.value("n"),
+        unit=claim.unit,
         difference=None if claim.identity else claim.value("difference"),
-        interval=(claim.value("ci_low"), claim.value("ci_high")), anchor=f"claim-{slug(claim.claim_id)}",
-        stand_in_name=claim.stand_in_name, family="" if claim.identity else claim.family,
+        interval=(claim.value("ci_low"), claim.value("ci_high")),
+        anchor=f"claim-{slug(claim.claim_id)}",
+        stand_in_name=claim.stand_in_name,
+        family="" if claim.identity else claim.family,
         several=() if claim.identity or claim.tone == Tone.VOID else claim.differences,
-    )  # fmt: skip
+    )
 
 
 def _whose(claim: Claim) -> str:
@@ -164,11 +171,19 @@ def _whose(claim: Claim) -> str:
 
 def _ablation(results: SuiteResults, row: Ablation) -> IndexEntry:
     return IndexEntry(
-        results=results, tone=Tone.VOID, word="exploratory", text=f"Ablation {row.arm}: {row.changed}",
-        where=f"{_where(results, [row.benchmark])}, {row.metric}", contrast=row.label, n=row.n, unit=row.unit,
-        difference=row.difference, interval=(row.low, row.high), anchor="ablations",
+        results=results,
+        tone=Tone.VOID,
+        word="exploratory",
+        text=f"Ablation {row.arm}: {row.changed}",
+        where=f"{_where(results, [row.benchmark])}, {row.metric}",
+        contrast=row.label,
+        n=row.n,
+        unit=row.unit,
+        difference=row.difference,
+        interval=(row.low, row.high),
+        anchor="ablations",
         stand_in_name=row.stand_in_name,
-    )  # fmt: skip
+    )
 
 
 def _where(results: SuiteResults, benchmarks: Sequence[str]) -> str:

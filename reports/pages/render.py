@@ -23,13 +23,29 @@ ROOT = Path(__file__).parents[1]
 """Where templates and static files lie."""
 PLOTLY = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
 FILTERS = {
-    **{told.__name__: told for told in (
-        formatting.count, formatting.duration, formatting.interval, formatting.moment, formatting.number,
-        formatting.plain, formatting.probability, formatting.score, formatting.setting, formatting.short,
-        formatting.shown, slug, address, command,
-    )},
-    "difference": formatting.unit_of_difference, "in_words": formatting.stand_in, "base_verdict": formatting.base_of,
-}  # fmt: skip
+    **{
+        told.__name__: told
+        for told in (
+            formatting.count,
+            formatting.duration,
+            formatting.interval,
+            formatting.moment,
+            formatting.number,
+            formatting.plain,
+            formatting.probability,
+            formatting.score,
+            formatting.setting,
+            formatting.short,
+            formatting.shown,
+            slug,
+            address,
+            command,
+        )
+    },
+    "difference": formatting.unit_of_difference,
+    "in_words": formatting.stand_in,
+    "base_verdict": formatting.base_of,
+}
 """What templates may call."""
 
 
@@ -117,9 +133,18 @@ class Site:
                 return f"data:image/{shown.kind};base64," + base64.b64encode(shown.file.read_bytes()).decode()
             return f"{root}pictures/{shown.name}"
 
-        return {"picture": picture, "ident": ident, "href": href, "download": download, "root": root,
-                "has": self.paths.__contains__, "inline": self.single, "page_path": page.path,
-                "trial_path": trial_path, "sweep_path": sweep_path}  # fmt: skip
+        return {
+            "picture": picture,
+            "ident": ident,
+            "href": href,
+            "download": download,
+            "root": root,
+            "has": self.paths.__contains__,
+            "inline": self.single,
+            "page_path": page.path,
+            "trial_path": trial_path,
+            "sweep_path": sweep_path,
+        }
 
 
 def csv_path(page: Page, name: str) -> str:

@@ -77,9 +77,12 @@ def _more_seeds(claim: Claim, n: int) -> str:
     needed, detectable = claim.seeds_needed, finite(claim.design.get("mde"))
     told = []
     if detectable is not None:
-        told.append(f"With {count(n, 'seed')} an effect of {number(detectable)} {claim.unit} would be seen "
-                    "with 80 % power.")  # fmt: skip
+        told.append(
+            f"With {count(n, 'seed')} an effect of {number(detectable)} {claim.unit} would be seen with 80 % power."
+        )
     if needed is not None:
-        told.append(f"{count(needed, 'paired seed')} would decide an effect as small as the interval allows, "
-                    "with 80 % power at the corrected level.")  # fmt: skip
+        told.append(
+            f"{count(needed, 'paired seed')} would decide an effect as small as the interval allows, "
+            "with 80 % power at the corrected level."
+        )
     return " ".join(told) or claim.reason or "More paired seeds."

@@ -102,9 +102,14 @@ def _sweep_page(reader: Reader, results: SuiteResults, row: Row) -> Page:
     arms = [str(arm) for arm in row["arms"] or sorted({point["arm"] for point in points.rows})]
     by_arm = {best["arm"]: best for best in chosen.rows}
     tuned = figures.Tuned(
-        arms, _unit(results, place, spec), str(spec.get("better") or "higher"), points.rows, points.sql,
-        {arm: best["number"] for arm, best in by_arm.items()}, spec.get("spaces") or {},
-    )  # fmt: skip
+        arms,
+        _unit(results, place, spec),
+        str(spec.get("better") or "higher"),
+        points.rows,
+        points.sql,
+        {arm: best["number"] for arm, best in by_arm.items()},
+        spec.get("spaces") or {},
+    )
     by_weight = sql.grouped(weights.rows, "arm")
     shares = {arm: {weight["hyper_parameter"]: weight["share"] for weight in by_weight[arm]} for arm in arms}
     plots: list[Plot | None] = [

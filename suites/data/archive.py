@@ -113,8 +113,9 @@ def _entry(members: Mapping[str, EntryT], name: str, archive: object) -> EntryT:
 class _Zip:
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self.archive = archive
-        self.members = {_tidy(info.filename): info for info in archive.infolist()
-                        if info.filename and not info.is_dir()}  # fmt: skip
+        self.members = {
+            _tidy(info.filename): info for info in archive.infolist() if info.filename and not info.is_dir()
+        }
 
     def names(self) -> list[str]:
         return list(self.members)
@@ -175,8 +176,16 @@ def open_tree(path: Path, source: str) -> Iterator[Tree]:
         else:
             with tarfile.open(path) as tar:
                 yield _Tar(tar, path.stat().st_size)
-    except (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, EOFError, zlib.error, lzma.LZMAError,
-            RuntimeError, NotImplementedError) as error:  # the last two: encrypted, an unknown compression  # fmt: skip
+    except (
+        zipfile.BadZipFile,
+        tarfile.TarError,
+        gzip.BadGzipFile,
+        EOFError,
+        zlib.error,
+        lzma.LZMAError,
+        RuntimeError,
+        NotImplementedError,
+    ) as error:  # the last two: encrypted, an unknown compression
         reason = str(error).partition("\n")[0]
         raise HarnessError(f"{source}: {path} is damaged or neither folder, zip nor tar: {reason}") from error
 

@@ -29,9 +29,17 @@ NAMES = (
     "Anna Peter Maria Lukas Sofia Jonas Emma Paul Clara Felix Laura David Nina Simon Julia Martin Eva Thomas Lena Max"
 ).split()
 THINGS = (
-    ("Briefe", "letters"), ("Bücher", "books"), ("Karten", "cards"), ("Bilder", "pictures"), ("Äpfel", "apples"),
-    ("Stühle", "chairs"), ("Lampen", "lamps"), ("Hefte", "notebooks"), ("Uhren", "clocks"), ("Rosen", "roses"),
-)  # fmt: skip
+    ("Briefe", "letters"),
+    ("Bücher", "books"),
+    ("Karten", "cards"),
+    ("Bilder", "pictures"),
+    ("Äpfel", "apples"),
+    ("Stühle", "chairs"),
+    ("Lampen", "lamps"),
+    ("Hefte", "notebooks"),
+    ("Uhren", "clocks"),
+    ("Rosen", "roses"),
+)
 # Countries without an article in German, and languages, by their codes in CLDR.
 COUNTRIES = (
     "FR DE AT IT ES PT PL DK SE NO FI GR HU BG RO HR RS JP CN IN BR MX CA EG KE MA PE CL KR AU NZ IS IE "

@@ -152,8 +152,11 @@ def _by_column(rows: Rows, name: str) -> dict[str, Labels]:
     if wrong is not None:
         valid = choices(["train", "validation", "test"], str(cells[wrong]))
         raise HarnessError(f"{rows.source}: {rows.where(wrong)}: '{name}' is '{cells[wrong]}', no split; {valid}")
-    return {split: np.array([row for row, word in enumerate(words) if word == split])
-            for split in ("train", *HELD) if split in words}  # fmt: skip
+    return {
+        split: np.array([row for row, word in enumerate(words) if word == split])
+        for split in ("train", *HELD)
+        if split in words
+    }
 
 
 def _groups(rows: Rows, name: str) -> Labels | None:

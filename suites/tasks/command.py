@@ -107,7 +107,7 @@ def _prepared(folder: Path, resumes: bool) -> bool:
 
 def _program(
     spec: TrialSpec, options: CommandOptions, folder: Path, data: str, resuming: bool, deadline: float
-) -> Program:  # fmt: skip
+) -> Program:
     """The command line with everything filled in."""
     where = _checkout(options, folder) if options.repository else Path(options.folder)
     if not where.is_dir():
@@ -117,10 +117,13 @@ def _program(
     if options.python and words[0] in ("python", "python3"):
         words[0] = options.python
     own = {
-        "HARNESS_SEED": str(spec.seed), "HARNESS_FOLDER": str(folder), "HARNESS_RESUME": str(int(resuming)),
-        "HARNESS_RESULTS": str(folder / RESULTS), "PYTHONUNBUFFERED": "1",
+        "HARNESS_SEED": str(spec.seed),
+        "HARNESS_FOLDER": str(folder),
+        "HARNESS_RESUME": str(int(resuming)),
+        "HARNESS_RESULTS": str(folder / RESULTS),
+        "PYTHONUNBUFFERED": "1",
         "OMP_NUM_THREADS": str(spec.recipe.get("threads", COMMON_KEYS["threads"].default)),
-    }  # fmt: skip
+    }
     variables = {key: filled(str(value), known) for key, value in options.variables.items()}
     fence = _fence(folder, where, options.writes)
     return Program(
@@ -151,8 +154,10 @@ def _checkout(options: CommandOptions, folder: Path) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     own = target.with_name(f"{options.commit}.{os.getpid()}.{time.monotonic_ns()}")
     try:
-        for words in (("clone", "--quiet", options.repository, str(own)),
-                      ("-C", str(own), "checkout", "--quiet", "--detach", options.commit)):  # fmt: skip
+        for words in (
+            ("clone", "--quiet", options.repository, str(own)),
+            ("-C", str(own), "checkout", "--quiet", "--detach", options.commit),
+        ):
             done = subprocess.run(("git", *words), capture_output=True, text=True, check=False)
             if done.returncode:
                 raise HarnessError(f"git {words[0]} of {options.repository} failed: {done.stderr.strip()[-500:]}")

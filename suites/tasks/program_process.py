@@ -130,9 +130,14 @@ def run_program(program: Program, reader: RecordReader, beat: Callable[[int, flo
 def _run(program: Program, reader: RecordReader, beat: Callable[[int, float], None]) -> Ended:
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            program.words, cwd=program.folder, env=program.variables, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-        )  # fmt: skip
+            program.words,
+            cwd=program.folder,
+            env=program.variables,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     try:
         process, unfenced = started_within(program.fence, start)
@@ -140,9 +145,11 @@ def _run(program: Program, reader: RecordReader, beat: Callable[[int, float], No
         raise HarnessError(f"'{program.words[0]}' cannot be started in {program.folder}: {error.strerror}") from error
     assert process.stdout is not None
     guard = subprocess.Popen(
-        (sys.executable, "-S", "-E", "-c", _GUARD, str(process.pid)), stdin=subprocess.PIPE, start_new_session=True,
+        (sys.executable, "-S", "-E", "-c", _GUARD, str(process.pid)),
+        stdin=subprocess.PIPE,
+        start_new_session=True,
         stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    )
     output = _Output(process.stdout, program.output, reader)
     try:
         cause = _watched(process, program, reader, beat)
@@ -158,7 +165,7 @@ def _run(program: Program, reader: RecordReader, beat: Callable[[int, float], No
 
 def _watched(
     process: subprocess.Popen[bytes], program: Program, reader: RecordReader, beat: Callable[[int, float], None]
-) -> Literal["", "time", "memory"]:  # fmt: skip
+) -> Literal["", "time", "memory"]:
     """Wait for its end; ends it where it is over time or memory."""
     looked = 0.0
     while True:

@@ -64,9 +64,13 @@ class _Process:
         }
         self.complaints = tempfile.TemporaryFile()  # noqa: SIM115 (open for as long as the process)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", __name__], env=around, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=self.complaints, text=True,
-        )  # fmt: skip
+            [sys.executable, "-m", __name__],
+            env=around,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.complaints,
+            text=True,
+        )
 
     def ask(self, line: str) -> str:
         """What went wrong with an embedding, '' where nothing did."""

@@ -279,10 +279,14 @@ class Translation(Task):
 def _samples(text: Encoded, hypotheses: Sequence[str], each: np.ndarray) -> list[dict[str, Any]]:
     places = np.linspace(0, len(text) - 1, min(SHOWN, len(text))).astype(int).tolist()
     return [
-        {"source": text.originals[place], "reference": text.references[place], "translation": hypotheses[place],
-         "chrf": round(float(each[place]), 1)}
+        {
+            "source": text.originals[place],
+            "reference": text.references[place],
+            "translation": hypotheses[place],
+            "chrf": round(float(each[place]), 1),
+        }
         for place in places
-    ]  # fmt: skip
+    ]
 
 
 def side_by_side(

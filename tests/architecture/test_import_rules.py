@@ -114,8 +114,11 @@ def test_the_engine_names_no_other_package_even_in_strings() -> None:
         texts = [
             node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)
         ]
-        docs = {ast.get_docstring(node, clean=False) for node in ast.walk(tree)
-                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)}  # fmt: skip
+        docs = {
+            ast.get_docstring(node, clean=False)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        }
         found += [
             f"{path.relative_to(ROOT)}: {text!r}"
             for text in texts
@@ -139,18 +142,26 @@ def test_no_function_takes_more_than_seven_arguments() -> None:
     """But for the public signatures of published methods, which are those of their papers' released code, and of the
     Python API, whose filters are keywords, and of one command, whose options are questions that it would ask."""
     published = {
-        "methods/optimizers/adamp.py:AdamP.__init__", "methods/optimizers/sgdp.py:SGDP.__init__",
-        "methods/optimizers/published_adamp.py:adamp_package", "methods/norms/powernorm.py:PowerNorm.__init__",
-        "methods/distillation/uskd.py:USKD.__init__", "harness/results/database.py:Database.results",
-        "harness/results/database.py:Database.series", "harness/sweep/python_run.py:run",
+        "methods/optimizers/adamp.py:AdamP.__init__",
+        "methods/optimizers/sgdp.py:SGDP.__init__",
+        "methods/optimizers/published_adamp.py:adamp_package",
+        "methods/norms/powernorm.py:PowerNorm.__init__",
+        "methods/distillation/uskd.py:USKD.__init__",
+        "harness/results/database.py:Database.results",
+        "harness/results/database.py:Database.series",
+        "harness/sweep/python_run.py:run",
         "harness/cli/init.py:init_command",
-    }  # fmt: skip
+    }
     long = set()
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             tree = ast.parse(path.read_bytes())
-            owners = {id(inner): f"{node.name}." for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
-                      for inner in node.body}  # fmt: skip
+            owners = {
+                id(inner): f"{node.name}."
+                for node in ast.walk(tree)
+                if isinstance(node, ast.ClassDef)
+                for inner in node.body
+            }
             for node in ast.walk(tree):
                 if isinstance(node, ast.FunctionDef):
                     arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]

@@ -54,32 +54,44 @@ CELLS = {
     ),
     "audio": Cell("adamp", "mtat", "adam", "roc-auc", least=0.3, learning={"steps": 100}),
     "classification": Cell("adamp", "imagenet-resnet18", "sgd", "top1-accuracy", least=0.6, learning={"steps": 150}),
-    "debiasing": Cell(
-        "adamp", "biased-mnist-rho999", "adam", "unbiased-accuracy", least=0.25, learning={"steps": 150}
-    ),
+    "debiasing": Cell("adamp", "biased-mnist-rho999", "adam", "unbiased-accuracy", least=0.25, learning={"steps": 150}),
     "detection": Cell(
         "adamp", "coco-centernet-scratch", "adam", "average-precision", least=0.2, learning={"steps": 80}
     ),
     "distillation": Cell("nkd", "imagenet-resnet18", "nkd", "top1-accuracy", least=0.1, learning={"steps": 400}),
     "inpainting": Cell(
-        "region_norm", "places2", "bn", "hole-ssim", 1.0, least=0.1,
+        "region_norm",
+        "places2",
+        "bn",
+        "hole-ssim",
+        1.0,
+        least=0.1,
         learning={"steps": 450, "adversarial": 0.0, "data.test": 192},
     ),
     "language-modelling": Cell("powernorm", "ptb", "layer", "perplexity", 1.0, least=0.2, learning={"steps": 200}),
     "retrieval": Cell("adamp", "cub-triplet", "adam", "recall-at-1", least=0.25, learning={"steps": 100}),
     "sensing": Cell(
-        "knn_mmd", "wigesture-gesture", "mmd", "balanced-accuracy", least=0.3,
-        learning={"epochs": 12, "stop": "last", "data.shift": 0.0, "data.fingerprint": 0.0}, always={"reduce": "none"},
+        "knn_mmd",
+        "wigesture-gesture",
+        "mmd",
+        "balanced-accuracy",
+        least=0.3,
+        learning={"epochs": 12, "stop": "last", "data.shift": 0.0, "data.fingerprint": 0.0},
+        always={"reduce": "none"},
     ),
     "synthetic": Cell(str(SYNTHETIC), "known", "better", untaught="its score is drawn, not learnt"),
     "tabular-classification": Cell(GENERAL, "cancer", "adam", "accuracy", least=0.6, learning={"steps": 100}),
     "tabular-regression": Cell(GENERAL, "diabetes", "adam", "r2", 1.0, least=0.3, learning={"steps": 100}),
     "text-classification": Cell(GENERAL, "paragraphs", "adam", "accuracy", least=0.4, learning={"steps": 100}),
     "translation": Cell(
-        "powernorm", "iwslt14-de-en", "layer", "chrf", least=0.03,
+        "powernorm",
+        "iwslt14-de-en",
+        "layer",
+        "chrf",
+        least=0.03,
         learning={"steps": 180, "data.held_out": 60, "decode_limit": 40},
     ),
-}  # fmt: skip
+}
 
 
 @cache
@@ -113,9 +125,13 @@ def prepared(
         short = replace(spec, recipe={**spec.recipe, "max_steps": 4, "evaluations": 1})
         train(short, Runtime(products[name], device, registry.load, Path("/nowhere"), keep_product=True))
     return Runtime(
-        folder / "trial", device, components, Path("/nowhere"), prerequisites=products,
+        folder / "trial",
+        device,
+        components,
+        Path("/nowhere"),
+        prerequisites=products,
         checkpoint_seconds=checkpoint_seconds,
-    )  # fmt: skip
+    )
 
 
 def run(

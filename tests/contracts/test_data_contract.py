@@ -149,14 +149,32 @@ OWN: Mapping[str, Layout] = {
 }
 # Which file of a layout is overwritten to damage it: tables and lists where there are, else an item.
 DAMAGED = {
-    "audiofolder": "test/*/*.wav", "audiotags": "test.csv", "cars196": "cars_annos.mat", "celeba": "*.txt",
-    "cifar": "*/test*", "coco": "*.json", "csi": "*.csv", "cub": "images.txt", "dcase2017-task4": "*.csv",
-    "huggingface": "*.parquet", "idx": "train-images*", "imagefolder": "train/*/*.*", "imagepairs": "test/*.png",
-    "inshop": "list_eval_partition.txt", "magnatagatune": "*.csv", "paralleltext": "train*.de",
-    "paris-streetview": "*.png", "places365": "*.jpg", "sop": "Ebay_train.txt",
-    "speech-commands": "a_nohash_0.wav", "table": "test.csv", "textfolder": "test/*/*.txt", "texttable": "test.csv",
-    "tokens": "*train*", "voc": "Annotations/*.xml",
-}  # fmt: skip
+    "audiofolder": "test/*/*.wav",
+    "audiotags": "test.csv",
+    "cars196": "cars_annos.mat",
+    "celeba": "*.txt",
+    "cifar": "*/test*",
+    "coco": "*.json",
+    "csi": "*.csv",
+    "cub": "images.txt",
+    "dcase2017-task4": "*.csv",
+    "huggingface": "*.parquet",
+    "idx": "train-images*",
+    "imagefolder": "train/*/*.*",
+    "imagepairs": "test/*.png",
+    "inshop": "list_eval_partition.txt",
+    "magnatagatune": "*.csv",
+    "paralleltext": "train*.de",
+    "paris-streetview": "*.png",
+    "places365": "*.jpg",
+    "sop": "Ebay_train.txt",
+    "speech-commands": "a_nohash_0.wav",
+    "table": "test.csv",
+    "textfolder": "test/*/*.txt",
+    "texttable": "test.csv",
+    "tokens": "*train*",
+    "voc": "Annotations/*.xml",
+}
 
 
 @pytest.fixture(autouse=True)

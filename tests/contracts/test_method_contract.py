@@ -77,8 +77,9 @@ class Normalising:
             mask[:, :, 2:4, 2:5] = 1
         out = module(x, mask)
         assert out.shape == x.shape
-        return torch.cat([out.detach().flatten(), gradient_of((out * torch.sin(torch.arange(out.numel()).view_as(out)))
-                                                              .sum(), [x])])  # fmt: skip
+        return torch.cat(
+            [out.detach().flatten(), gradient_of((out * torch.sin(torch.arange(out.numel()).view_as(out))).sum(), [x])]
+        )
 
 
 def distilling(module: Any, seed: int) -> Tensor:
@@ -108,10 +109,17 @@ def adapting(module: Any, seed: int) -> Tensor:
         assert labels.shape == (ITEMS,)
         return torch.tensor(labels)
     generator = drawn(seed)
-    rows = {name: normal(ITEMS, width, generator=generator) for name, width in (
-        ("source_features", WIDTH), ("source_logits", CLASSES), ("target_features", WIDTH), ("help_features", WIDTH),
-        ("support_features", WIDTH), ("support_logits", CLASSES),
-    )}  # fmt: skip
+    rows = {
+        name: normal(ITEMS, width, generator=generator)
+        for name, width in (
+            ("source_features", WIDTH),
+            ("source_logits", CLASSES),
+            ("target_features", WIDTH),
+            ("help_features", WIDTH),
+            ("support_features", WIDTH),
+            ("support_logits", CLASSES),
+        )
+    }
     labels = {f"{name}_labels": torch.arange(ITEMS) % CLASSES for name in ("source", "help", "support")}
     return gradient_of(module(AdaptationBatch(**rows, **labels, progress=0.5)).total, list(rows.values()))
 

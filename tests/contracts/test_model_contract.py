@@ -64,34 +64,47 @@ MODELS = {
     "bag-of-embeddings": Tiny(words, ((3, 5),), LABELLED, {"width": 8}),
     "bn-cnn": Tiny(images(2, 1, 8), ((2, 5),), GREY, {"widths": (4, 8), "strides": (1, 2)}),
     "cifar-pairs": Tiny(images(2, 3, 32), ((2, 5),), COLOUR, {"arch": "vgg8"}),
-    "csi-resnet18": Tiny(lambda: (torch.rand(2, 1, 25, 52),), ((2, 8), (2, 5)), {"classes": 5, "channels": 1},
-                         {"width": 4, "dimension": 8}),
-    "detector": Tiny(images(2, 3, 32), ((2, 5, 8, 8), (2, 2, 8, 8), (2, 2, 8, 8)), COLOUR,
-                     {"widths": (4, 8, 8), "head": 8}),
+    "csi-resnet18": Tiny(
+        lambda: (torch.rand(2, 1, 25, 52),),
+        ((2, 8), (2, 5)),
+        {"classes": 5, "channels": 1},
+        {"width": 4, "dimension": 8},
+    ),
+    "detector": Tiny(
+        images(2, 3, 32), ((2, 5, 8, 8), (2, 2, 8, 8), (2, 2, 8, 8)), COLOUR, {"widths": (4, 8, 8), "head": 8}
+    ),
     "embedding": Tiny(images(2, 1, 8), ((2, 6),), GREY, {"widths": (4, 8), "dimension": 6}),
-    "fine-tuned": Tiny(images(2, 3, 32), ((2, 5),), COLOUR,
-                       {"arch": "bn-cnn", "options": {"widths": (4, 8), "strides": (1, 2)}}),
-    "harmonic-cnn": Tiny(lambda: (torch.randn(2, 4096),), ((2, 5),), {"classes": 5, "rate": 8000},
-                         {"layers": 2, "channels": 8}),
+    "fine-tuned": Tiny(
+        images(2, 3, 32), ((2, 5),), COLOUR, {"arch": "bn-cnn", "options": {"widths": (4, 8), "strides": (1, 2)}}
+    ),
+    "harmonic-cnn": Tiny(
+        lambda: (torch.randn(2, 4096),), ((2, 5),), {"classes": 5, "rate": 8000}, {"layers": 2, "channels": 8}
+    ),
     "imagenet-zoo": Tiny(images(2, 3, 32), ((2, 5),), COLOUR),
     "linear": Tiny(rows, ((4, 3),), ROWS),
     "mlp": Tiny(rows, ((4, 3),), ROWS, {"hidden": (8,)}),
     "rebias": Tiny(images(2, 3, 8), ((2, 5),), {**COLOUR, "size": 8}, {"widths": (4, 8)}),
     "resnet-cifar": Tiny(images(2, 1, 8), ((2, 5),), GREY, {"width": 4}),
-    "rn-inpainting": Tiny(lambda: (torch.rand(2, 3, 16, 16), torch.ones(2, 1, 16, 16)), ((2, 3, 16, 16),), {"size": 16},
-                          {"width": 4, "blocks": 1, "discriminator_width": 0}, ("encoder", "blocks", "decoder")),
+    "rn-inpainting": Tiny(
+        lambda: (torch.rand(2, 3, 16, 16), torch.ones(2, 1, 16, 16)),
+        ((2, 3, 16, 16),),
+        {"size": 16},
+        {"width": 4, "blocks": 1, "discriminator_width": 0},
+        ("encoder", "blocks", "decoder"),
+    ),
     "scalar": Tiny(tuple, ((1,),)),
     "sklearn": Tiny(rows, (), ROWS, {"estimator": "sklearn.linear_model.LogisticRegression"}),
     "small-vit": Tiny(images(2, 1, 8), ((2, 5),), GREY, {"width": 16, "depth": 1}),
-    "tensorized-lm": Tiny(tokens, ((3, 8),), TEXT,
-                          {"layers": 1, "width": 16, "head_width": 8, "inner": 16, "length": 8}),
+    "tensorized-lm": Tiny(
+        tokens, ((3, 8),), TEXT, {"layers": 1, "width": 16, "head_width": 8, "inner": 16, "length": 8}
+    ),
     "text-transformer": Tiny(words, ((3, 5),), LABELLED, SMALL),
     "torchvision": Tiny(images(2, 3, 32), ((2, 5),), COLOUR),
     "transformer": Tiny(tokens, ((3, 8, 40),), TEXT, SMALL),
     "transformer-lm": Tiny(tokens, ((3, 8),), TEXT, SMALL),
     "transformer-xl": Tiny(tokens, ((3, 8),), TEXT, {**SMALL, "head_width": 8, "memory": 8}),
     "wide-resnet": Tiny(images(2, 3, 32), ((2, 5),), COLOUR, {"width": 1}),
-}  # fmt: skip
+}
 NONE = {"none"}
 """No network at all: for programs that bring their own."""
 FITTED = {"sklearn"}

@@ -175,8 +175,20 @@ def test_a_key_of_the_recipe_is_one_file(grown: Grown) -> None:
         "SELECT DISTINCT arm, CAST(spec->'recipe'->'patience' AS INTEGER) FROM trials WHERE suite = 'tiny' ORDER BY arm"
     )
     assert stored == [("base", 1), ("better", 2)]
-    told = tree.call("harness", "run", "tiny.yaml", "--set", "patience=3", "--seeds", "1", "--executor", "inline",
-                     "--no-report", "--json", HARNESS_DB="set.duckdb")  # fmt: skip
+    told = tree.call(
+        "harness",
+        "run",
+        "tiny.yaml",
+        "--set",
+        "patience=3",
+        "--seeds",
+        "1",
+        "--executor",
+        "inline",
+        "--no-report",
+        "--json",
+        HARNESS_DB="set.duckdb",
+    )
     assert json.loads(told)["runs"][0]["counts"] == {"done": 2}
     with open_reader(tree.folder / "set.duckdb") as reader:
         asked = "SELECT DISTINCT CAST(spec->'recipe'->'patience' AS INTEGER) FROM trials"

@@ -46,9 +46,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def harness(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(installed), *filter(None, [os.environ.get("PYTHONPATH")])])
     return subprocess.run(
-        [sys.executable, "-m", "harness", *arguments], cwd=installed, env={**os.environ, "PYTHONPATH": path},
-        capture_output=True, text=True, timeout=200, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "harness", *arguments],
+        cwd=installed,
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize(

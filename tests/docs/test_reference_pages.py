@@ -49,10 +49,18 @@ def test_the_architecture_names_functions_that_exist() -> None:
     text = (DOCS / "architecture.md").read_text(encoding="utf-8")
     for folder in re.findall(r"`(harness/\w+|reports)`", text):
         assert (DOCS.parent / folder).is_dir(), folder
-    places = {"load_suite": "harness.suite", "make_plan": "harness.plan.planning", "run_suite": "harness.execute.run",
-              "train": "harness.trial.loop", "open_reader": "harness.store", "judge": "harness.judge",
-              "measured_costs": "harness.results.listing", "judge_suite": "harness.judge.stored",
-              "write_report": "harness.results.reporting", "write_site": "reports.site"}  # fmt: skip
+    places = {
+        "load_suite": "harness.suite",
+        "make_plan": "harness.plan.planning",
+        "run_suite": "harness.execute.run",
+        "train": "harness.trial.loop",
+        "open_reader": "harness.store",
+        "judge": "harness.judge",
+        "measured_costs": "harness.results.listing",
+        "judge_suite": "harness.judge.stored",
+        "write_report": "harness.results.reporting",
+        "write_site": "reports.site",
+    }
     for name, module in places.items():
         assert f"{name}" in text
         assert hasattr(importlib.import_module(module), name), f"{module}:{name}"

@@ -43,8 +43,11 @@ def test_the_examples_run_in_their_order(
     (code,) = blocks(PAGE, "python")
     done = subprocess.run(
         [sys.executable, "-c", code.replace('"results/harness.duckdb"', repr(str(database)))],
-        cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split()[:3] == ["digits", "adam", "0"]
 

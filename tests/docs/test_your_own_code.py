@@ -28,8 +28,12 @@ def files() -> dict[str, str]:
 
 def commands() -> list[list[str]]:
     """Every line that calls the harness."""
-    lines = [line for language, text in FENCE.findall(PAGE.read_text(encoding="utf-8")) if language == "sh"
-             for line in text.splitlines()]  # fmt: skip
+    lines = [
+        line
+        for language, text in FENCE.findall(PAGE.read_text(encoding="utf-8"))
+        if language == "sh"
+        for line in text.splitlines()
+    ]
     return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("harness ")]
 
 
@@ -73,7 +77,7 @@ LINES = {
     "powernorm-released.yaml": ("Generate test with beam=5: BLEU4 = 35.87, 69.2/43.5/29.4/20.1 (BP=0.967)", 35.87),
     "cls-kd-released.yaml": ("mmcls - INFO - Epoch(val) [100][196]\taccuracy_top-1: 71.9620, top-5: 90", 71.962),
     "rn-released.yaml": ("PSNR:  24.97123", 24.97123),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", sorted(LINES))

@@ -151,10 +151,21 @@ def lab(root: Path) -> None:
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
-    "imagefolder": photos, "coco": street, "voc": cells, "idx": glyphs, "tokens": notes, "paralleltext": letters,
-    "audiofolder": birds, "audiotags": tunes, "imagepairs": scenes, "csi": lab, "huggingface": pets, "table": patients,
-    "texttable": letters_to_us, "textfolder": notices,
-}  # fmt: skip
+    "imagefolder": photos,
+    "coco": street,
+    "voc": cells,
+    "idx": glyphs,
+    "tokens": notes,
+    "paralleltext": letters,
+    "audiofolder": birds,
+    "audiotags": tunes,
+    "imagepairs": scenes,
+    "csi": lab,
+    "huggingface": pets,
+    "table": patients,
+    "texttable": letters_to_us,
+    "textfolder": notices,
+}
 # So few steps, and batches that the tiny folders can fill.
 SHORT = {
     "": ["max_steps=2", "batch_size=4", "evaluations=1"],
@@ -362,15 +373,31 @@ def no_target(folder: Path) -> str:
 @pytest.mark.parametrize(
     ("layout", "damage"),
     [
-        ("imagefolder", absent), ("imagefolder", no_split), ("imagefolder", damaged_image),
-        ("imagepairs", another_size), ("imagepairs", all_hole), ("coco", no_json), ("coco", listed_but_gone),
-        ("voc", no_xml), ("voc", nothing_to_score), ("idx", cut_short), ("idx", fewer_labels),
-        ("tokens", a_file_is_missing), ("tokens", not_utf8), ("paralleltext", a_line_is_missing),
-        ("audiofolder", no_recording), ("audiotags", no_tag), ("audiotags", table_not_utf8),
-        ("csi", no_bracket), ("csi", no_target), ("huggingface", no_such_picture), ("table", one_field_less),
-        ("texttable", no_letter), ("textfolder", no_notice),
+        ("imagefolder", absent),
+        ("imagefolder", no_split),
+        ("imagefolder", damaged_image),
+        ("imagepairs", another_size),
+        ("imagepairs", all_hole),
+        ("coco", no_json),
+        ("coco", listed_but_gone),
+        ("voc", no_xml),
+        ("voc", nothing_to_score),
+        ("idx", cut_short),
+        ("idx", fewer_labels),
+        ("tokens", a_file_is_missing),
+        ("tokens", not_utf8),
+        ("paralleltext", a_line_is_missing),
+        ("audiofolder", no_recording),
+        ("audiotags", no_tag),
+        ("audiotags", table_not_utf8),
+        ("csi", no_bracket),
+        ("csi", no_target),
+        ("huggingface", no_such_picture),
+        ("table", one_field_less),
+        ("texttable", no_letter),
+        ("textfolder", no_notice),
     ],
-)  # fmt: skip
+)
 def test_a_broken_folder_is_one_message_before_anything_runs(
     layout: str, damage: Callable[[Path], str], place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -23,10 +23,25 @@ def test_a_changed_teacher_is_told_and_made_again(tmp_path: Path, capsys: pytest
     database = tmp_path / "h.duckdb"
 
     def run(arm: str) -> int:
-        return run_main([
-            "run", "nkd", "--scale", "smoke", "--benchmark", BENCHMARK, "--arm", arm, "--executor", "inline",
-            "--no-report", "--no-tuned", "--quiet", "--db", str(database),
-        ])  # fmt: skip
+        return run_main(
+            [
+                "run",
+                "nkd",
+                "--scale",
+                "smoke",
+                "--benchmark",
+                BENCHMARK,
+                "--arm",
+                arm,
+                "--executor",
+                "inline",
+                "--no-report",
+                "--no-tuned",
+                "--quiet",
+                "--db",
+                str(database),
+            ]
+        )
 
     def done() -> int:
         with open_reader(database) as reader:

@@ -21,9 +21,13 @@ from harness.store import open_reader
 ROOT = Path(__file__).resolve().parents[2]
 TOKEN = "a" * 64
 NODE = {
-    "RAY_AUTH_MODE": "token", "PYTHONPATH": str(ROOT), "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_health_check_period_ms": "500", "RAY_health_check_failure_threshold": "4",
-}  # fmt: skip
+    "RAY_AUTH_MODE": "token",
+    "PYTHONPATH": str(ROOT),
+    "RAY_worker_niceness": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_health_check_period_ms": "500",
+    "RAY_health_check_failure_threshold": "4",
+}
 """Environment of every node: one that dies is noticed within seconds."""
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(400)]
@@ -49,11 +53,22 @@ class Cluster:
         where = ["--address", f"127.0.0.1:{self.port}"] if self.nodes else head
         size = ["--num-cpus", "1", "--num-gpus", str(gpus), "--object-store-memory", str(100 * 2**20)]
         node = subprocess.Popen(
-            [sys.executable, "-m", "ray.scripts.scripts", "start", *where, *size, "--node-ip-address", "127.0.0.1",
-             "--block"],
-            env={**self.environment, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            [
+                sys.executable,
+                "-m",
+                "ray.scripts.scripts",
+                "start",
+                *where,
+                *size,
+                "--node-ip-address",
+                "127.0.0.1",
+                "--block",
+            ],
+            env={**self.environment, **environment},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
-        )  # fmt: skip
+        )
         self.nodes.append(node)
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not self._has_raylet(node):
@@ -79,9 +94,13 @@ class Cluster:
         """``harness run`` on it."""
         command = [sys.executable, "-m", "harness", "run", str(suite), "--no-report", "--quiet", "--db", str(database)]
         return subprocess.Popen(
-            [*command, "--address", f"127.0.0.1:{self.port}", *more], cwd=suite.parent, env=self.environment,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+            [*command, "--address", f"127.0.0.1:{self.port}", *more],
+            cwd=suite.parent,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
 
 @pytest.fixture
@@ -136,8 +155,24 @@ def ended(process: subprocess.Popen[str], code: int = 0) -> str:
 def test_trials_spread_a_node_dies_and_one_joins_late(cluster: Cluster, slow: Path, tmp_path: Path) -> None:
     """Numbers are those of one machine throughout; a killed node costs its unfinished trials an attempt."""
     alone = subprocess.run(
-        [sys.executable, "-m", "harness", "run", str(slow), "--no-report", "--quiet", "--executor", "inline", "--db",
-         str(tmp_path / "alone.duckdb"), "--seeds", "12"], check=False, env=cluster.environment)  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "harness",
+            "run",
+            str(slow),
+            "--no-report",
+            "--quiet",
+            "--executor",
+            "inline",
+            "--db",
+            str(tmp_path / "alone.duckdb"),
+            "--seeds",
+            "12",
+        ],
+        check=False,
+        env=cluster.environment,
+    )
     assert alone.returncode == 0
     alone_gave = numbers(tmp_path / "alone.duckdb")
     cluster.add()
@@ -198,11 +233,23 @@ def test_a_node_with_other_code_is_refused(cluster: Cluster, slow: Path, tmp_pat
 def test_a_plain_run_leaves_a_ray_that_runs_here_alone(cluster: Cluster, slow: Path, tmp_path: Path) -> None:
     head = cluster.add()
     done = subprocess.run(
-        [sys.executable, "-m", "harness", "run", str(slow), "--no-report", "--quiet", "--db",
-         str(tmp_path / "h.duckdb")],
-        env={**cluster.environment, "RAY_ADDRESS": f"127.0.0.1:{cluster.port}"}, capture_output=True, text=True,
-        timeout=200, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "harness",
+            "run",
+            str(slow),
+            "--no-report",
+            "--quiet",
+            "--db",
+            str(tmp_path / "h.duckdb"),
+        ],
+        env={**cluster.environment, "RAY_ADDRESS": f"127.0.0.1:{cluster.port}"},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert head.poll() is None
     assert len(numbers(tmp_path / "h.duckdb")) > 0
@@ -211,8 +258,11 @@ def test_a_plain_run_leaves_a_ray_that_runs_here_alone(cluster: Cluster, slow: P
 def test_ray_without_authentication_is_refused(slow: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "harness", "run", str(slow), "--db", str(tmp_path / "h.duckdb")],
-        env={**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
-        timeout=100, check=False,
-    )  # fmt: skip
+        env={**os.environ, "RAY_AUTH_MODE": "disabled", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
     assert done.returncode == 2, done.stderr
     assert "RAY_AUTH_MODE=disabled" in done.stderr

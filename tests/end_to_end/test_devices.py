@@ -20,9 +20,23 @@ def test_two_devices_train_as_one(
     """Twenty steps of PowerNorm's LayerNorm language model; its stand-in has no dropout, whose masks would differ."""
     for devices, executor in ((1, "inline"), (2, "ray")):
         done = harness(
-            "run", "powernorm", "--benchmark", "ptb", "--arm", "layer", "--seeds", "1", "--set", f"devices={devices}",
-            "--set", "steps=20", "--executor", executor, "--no-report", "--json",
-        )  # fmt: skip
+            "run",
+            "powernorm",
+            "--benchmark",
+            "ptb",
+            "--arm",
+            "layer",
+            "--seeds",
+            "1",
+            "--set",
+            f"devices={devices}",
+            "--set",
+            "steps=20",
+            "--executor",
+            executor,
+            "--no-report",
+            "--json",
+        )
         assert done.returncode == 0, done.stderr + done.stdout
         assert json.loads(done.stdout.splitlines()[-1])["runs"][0]["counts"] == {"done": 1}
     with open_reader(database) as reader:
@@ -50,9 +64,25 @@ def test_each_process_of_a_trial_has_the_limit_of_memory(
 ) -> None:
     """Less than torch itself takes: whichever process is ended, the trial fails with the figures, once."""
     done = harness(
-        "run", "powernorm", "--benchmark", "ptb", "--arm", "layer", "--seeds", "1", "--set", "devices=2", "--set",
-        "steps=20", "--executor", "ray", "--no-report", "--json", "--memory-per-trial", "150",
-    )  # fmt: skip
+        "run",
+        "powernorm",
+        "--benchmark",
+        "ptb",
+        "--arm",
+        "layer",
+        "--seeds",
+        "1",
+        "--set",
+        "devices=2",
+        "--set",
+        "steps=20",
+        "--executor",
+        "ray",
+        "--no-report",
+        "--json",
+        "--memory-per-trial",
+        "150",
+    )
     assert done.returncode == 1, done.stderr + done.stdout
     with open_reader(database) as reader:
         ((status, error, attempts),) = reader.query("SELECT status, error, attempts FROM trials").rows

@@ -82,9 +82,14 @@ FORMATS: list[tuple[str, Any, Sequence[str], bool]] = [
 
 @pytest.mark.parametrize(("name", "write", "flags", "curves"), FORMATS, ids=[one[0] for one in FORMATS])
 def test_each_kind_of_tracker_becomes_trials_and_a_verdict(
-    suite: Path, database: Path, capsys: pytest.CaptureFixture[str],
-    name: str, write: Any, flags: Sequence[str], curves: bool,
-) -> None:  # fmt: skip
+    suite: Path,
+    database: Path,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    write: Any,
+    flags: Sequence[str],
+    curves: bool,
+) -> None:
     path = write(suite.parent / name)
     (file,) = imported(suite, path, *flags)["files"]
     assert (file["new"], file["known"], file["failed"]) == (12, 0, [])
@@ -231,11 +236,15 @@ compare:
 
 def foreign(path: Path, gain: float, benchmark: str = "known", arms: Sequence[str] = ("base", "better")) -> Path:
     table = [
-        {"benchmark": benchmark, "arm": arm, "seed": seed, "score": 10 + seed + made.score("adam", seed) / 100
-         + (gain + 0.01 * seed if arm == "better" else 0)}
+        {
+            "benchmark": benchmark,
+            "arm": arm,
+            "seed": seed,
+            "score": 10 + seed + made.score("adam", seed) / 100 + (gain + 0.01 * seed if arm == "better" else 0),
+        }
         for seed in range(3)
         for arm in arms
-    ]  # fmt: skip
+    ]
     return made.write_csv(path, table)
 
 
@@ -479,7 +488,7 @@ def test_arms_of_an_imported_benchmark_may_say_anything(tmp_path: Path, capsys: 
         (("import", "r.csv", "--suite", "SUITE", "--map", "none.yaml"), "no file none.yaml (--map)"),
         (("import", "r.csv", "--suite", "SUITE"), "none of its numbers is called like a metric"),
     ],
-)  # fmt: skip
+)
 def test_messages(
     suite: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path, arguments: Sequence[str], told: str
 ) -> None:

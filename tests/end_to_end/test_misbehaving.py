@@ -172,9 +172,21 @@ def test_each_is_a_row_with_its_cause(
     names = tuple(EXPECTED) if executor == "ray" else ALONE
     arms = [text for name in names for text in ("--arm", f"{name.lower()}=./bad.py:{name}")]
     done = harness(
-        "run", tiny, "--seeds", "1", "--arm", "base", *arms, "--set", "timeout_seconds=8", "--no-report", "--json",
-        "--executor", executor, timeout=350,
-    )  # fmt: skip
+        "run",
+        tiny,
+        "--seeds",
+        "1",
+        "--arm",
+        "base",
+        *arms,
+        "--set",
+        "timeout_seconds=8",
+        "--no-report",
+        "--json",
+        "--executor",
+        executor,
+        timeout=350,
+    )
     assert done.returncode == 1, done.stderr
     assert len(done.stderr) < 200_000
     run = json.loads(done.stdout.splitlines()[-1])["runs"][0]
@@ -204,9 +216,25 @@ def test_what_grows_beyond_its_memory_is_ended_and_the_others_finish(
     names = ("Grows", "Swallows", "Breeds")
     arms = [text for name in names for text in ("--arm", f"{name.lower()}=./bad.py:{name}")]
     done = harness(
-        "run", tiny, "--seeds", "1", "--arm", "base", "--arm", "better", *arms, "--set", "steps=300",
-        "--memory-per-trial", "2000", "--no-report", "--json", "--executor", executor, timeout=280,
-    )  # fmt: skip
+        "run",
+        tiny,
+        "--seeds",
+        "1",
+        "--arm",
+        "base",
+        "--arm",
+        "better",
+        *arms,
+        "--set",
+        "steps=300",
+        "--memory-per-trial",
+        "2000",
+        "--no-report",
+        "--json",
+        "--executor",
+        executor,
+        timeout=280,
+    )
     assert done.returncode == 1, done.stderr
     with open_reader(database) as reader:
         rows = reader.query("SELECT arm, status, error, attempts, peak_memory_mb FROM trials").rows

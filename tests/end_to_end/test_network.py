@@ -73,19 +73,35 @@ class Network:
         environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_AUTH")}
         environment |= {**NODE, "HOME": str(self.folder)} | ({} if token is None else {"RAY_AUTH_TOKEN": token})
         return subprocess.Popen(
-            ["ip", "netns", "exec", self.space(name), *map(str, words)], env=environment, text=True,
-            stdout=out, stderr=out,
-        )  # fmt: skip
+            ["ip", "netns", "exec", self.space(name), *map(str, words)],
+            env=environment,
+            text=True,
+            stdout=out,
+            stderr=out,
+        )
 
     def start(self, name: str, gpus: int) -> None:
         """A Ray node; it is there when this returns."""
         where = ["--head", "--port", PORT, "--include-dashboard=false", "--temp-dir", self.folder / "ray"]
         where = where if name == HEAD else ["--address", self.head]
         node = self.inside(
-            name, sys.executable, "-m", "ray.scripts.scripts", "start", *where, "--num-cpus", 1, "--num-gpus", gpus,
-            "--object-store-memory", 100 * 2**20, "--node-ip-address", self.addresses[name], "--block",
+            name,
+            sys.executable,
+            "-m",
+            "ray.scripts.scripts",
+            "start",
+            *where,
+            "--num-cpus",
+            1,
+            "--num-gpus",
+            gpus,
+            "--object-store-memory",
+            100 * 2**20,
+            "--node-ip-address",
+            self.addresses[name],
+            "--block",
             mute=True,
-        )  # fmt: skip
+        )
         until(lambda: "raylet" in self.programs(name) or node.poll() is not None)
         assert node.poll() is None, f"the node {name} did not start"
         time.sleep(3)
@@ -207,9 +223,7 @@ def test_each_trial_sees_its_node_s_gpus(network: Network, tmp_path: Path) -> No
     assert {device for _, device in seen} <= {0.0, 1.0}
 
 
-def test_a_node_that_loses_its_power_costs_its_unfinished_trials(
-    network: Network, tiny: Path, tmp_path: Path
-) -> None:  # fmt: skip
+def test_a_node_that_loses_its_power_costs_its_unfinished_trials(network: Network, tiny: Path, tmp_path: Path) -> None:
     text = tiny.read_text().replace("own_sd: 0.3}", "own_sd: 0.3, step_seconds: 0.05}")
     tiny.write_text(text.replace("seeds: {min: 3", "seeds: {min: 8"))
     alone = tmp_path / "alone.duckdb"

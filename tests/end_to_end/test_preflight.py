@@ -25,9 +25,22 @@ def cells(done: subprocess.CompletedProcess[str]) -> dict[str, dict[str, Any]]:
 
 def test_cells_with_a_teacher_are_built_with_it_and_it_is_a_cell_itself(harness: Harness, tmp_path: Path) -> None:
     done = harness(
-        "preflight", "nkd", "--benchmark", "cifar100-wrn40-2-vgg8", "--arm", "kd", "--arm", "nkd", "--jobs", 1,
-        "--device", "a100", "--format", "json", HARNESS_DATA=str(tmp_path / "no-data"),
-    )  # fmt: skip
+        "preflight",
+        "nkd",
+        "--benchmark",
+        "cifar100-wrn40-2-vgg8",
+        "--arm",
+        "kd",
+        "--arm",
+        "nkd",
+        "--jobs",
+        1,
+        "--device",
+        "a100",
+        "--format",
+        "json",
+        HARNESS_DATA=str(tmp_path / "no-data"),
+    )
     assert done.returncode == 0, done.stderr
     rows = cells(done)
     assert set(rows) == {f"cifar100-wrn40-2-vgg8/{arm}" for arm in ("prerequisite:teacher", "kd", "nkd")}
@@ -62,9 +75,23 @@ def test_equal_steps_are_taken_once_and_a_cell_that_fails_is_named(harness: Harn
         "        recipe: {epochs: 3, batch_size: 20}\n"
     )
     done = harness(
-        "preflight", suite, "--scale", "mini", "--jobs", 1, "--format", "json", "--arm", "slow", "--arm", "fast",
-        "--arm", "heavy", "--arm", f"mine={tmp_path / 'mine.py'}:Broken",
-    )  # fmt: skip
+        "preflight",
+        suite,
+        "--scale",
+        "mini",
+        "--jobs",
+        1,
+        "--format",
+        "json",
+        "--arm",
+        "slow",
+        "--arm",
+        "fast",
+        "--arm",
+        "heavy",
+        "--arm",
+        f"mine={tmp_path / 'mine.py'}:Broken",
+    )
     assert done.returncode == 1, done.stderr
     rows = cells(done)
     assert rows["digits/fast"]["shared_with"] == "digits/slow"
@@ -113,9 +140,11 @@ def test_every_cell_of_the_five_suites_builds_at_paper_scale(harness: Harness, t
     assert 2 * found["highest_gb"] < 12
     sizes = {f"{row['suite']}/{row['benchmark']}": row["parameters"] for row in found["cells"]}
     published = {
-        "adamp/imagenet-resnet50": 25.6, "nkd/imagenet-swin-tiny": 28.3, "nkd/imagenet-deit-base": 86.6,
+        "adamp/imagenet-resnet50": 25.6,
+        "nkd/imagenet-swin-tiny": 28.3,
+        "nkd/imagenet-deit-base": 86.6,
         "adamp/wikitext103-transformer-xl": 151.1,
-    }  # fmt: skip
+    }
     assert {name: round(sizes[name] / 1e6, 1) for name in published} == published
 
 
@@ -124,8 +153,11 @@ def test_a_schedulers_signal_leaves_neither_processes_nor_folders(tmp_path: Path
     held.mkdir()
     process = subprocess.Popen(
         [sys.executable, "-m", "harness", "preflight", "adamp", "--benchmark", "coco-ssd-scratch", "--jobs", "1"],
-        env={**os.environ, "TMPDIR": str(held)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True,
-    )  # fmt: skip
+        env={**os.environ, "TMPDIR": str(held)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
     deadline = time.monotonic() + 60
     while not list(held.glob("harness-preflight-*/*")):
         assert time.monotonic() < deadline, "no worker began"

@@ -115,9 +115,21 @@ def test_a_worker_that_dies_or_hangs_is_an_outcome(tmp_path: Path, tiny: Path, h
         "class Hangs(torch.optim.SGD):\n    def step(self, closure=None):\n        time.sleep(600)\n"
     )
     done = harness(
-        "run", tiny, "--seeds", "1", "--arm", "base", "--arm", "dies=./deadly.py:Dies",
-        "--arm", "hangs=./deadly.py:Hangs", "--set", "timeout_seconds=10", "--no-report", "--json",
-    )  # fmt: skip
+        "run",
+        tiny,
+        "--seeds",
+        "1",
+        "--arm",
+        "base",
+        "--arm",
+        "dies=./deadly.py:Dies",
+        "--arm",
+        "hangs=./deadly.py:Hangs",
+        "--set",
+        "timeout_seconds=10",
+        "--no-report",
+        "--json",
+    )
     assert done.returncode == 1, done.stderr
     run = last_json(done)["runs"][0]
     assert run["counts"] == {"done": 1, "failed": 1, "timeout": 1}

@@ -67,11 +67,17 @@ class Slurm:
         self.requeued, self.port = folder / "requeued", free_port()
         self.environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("RAY_AUTH")},
-            "PATH": f"{self._programs()}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), "HOME": str(folder),
-            "RAY_TMPDIR": str(folder), "RAY_worker_niceness": "0", "RAY_USAGE_STATS_ENABLED": "0",
-            "SLURM_JOB_ID": str(self.port), "SLURM_JOB_NODELIST": "node[1-2]", "SLURM_NNODES": "2",
+            "PATH": f"{self._programs()}:{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "HOME": str(folder),
+            "RAY_TMPDIR": str(folder),
+            "RAY_worker_niceness": "0",
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "SLURM_JOB_ID": str(self.port),
+            "SLURM_JOB_NODELIST": "node[1-2]",
+            "SLURM_NNODES": "2",
             "FAKE_REQUEUED": str(self.requeued),
-        }  # fmt: skip
+        }
         (folder / "data").mkdir()
         script = script_of_the_documents()
         for there, here in {
@@ -174,7 +180,8 @@ def test_a_job_is_preempted_asks_to_run_again_and_finishes(slurm: Slurm, tmp_pat
     with open_reader(database) as reader:
         assert reader.query("SELECT count(*) FROM trials WHERE status = 'done'").rows == [(10,)]
         assert [status for (status,) in reader.query("SELECT status FROM runs ORDER BY started_at").rows] == [
-            "cancelled", "done",
-        ]  # fmt: skip
+            "cancelled",
+            "done",
+        ]
         reused = "SELECT trial_id FROM run_trials WHERE reused"
         assert {str(trial) for (trial,) in reader.query(reused).rows} == first

@@ -85,8 +85,11 @@ def test_an_effect_of_an_untuned_baseline_is_gone_when_both_are_tuned(
 
     curve = published["design"]["rate_curve"]
     assert [(entry["rates"]["known"]["base"], entry["holds"]) for entry in curve] == [
-        (0.1, False), (0.3, False), (0.9, True), (2.7, True),
-    ]  # fmt: skip
+        (0.1, False),
+        (0.3, False),
+        (0.9, True),
+        (2.7, True),
+    ]
     assert {entry["n"] for entry in curve} == {3}
 
     with open_reader(database) as reader:
@@ -151,8 +154,9 @@ def test_a_killed_run_goes_on_and_reruns_nothing(
         assert {trial: now[trial] for trial in outcomes} == outcomes
         assert reader.query("SELECT count(*) FROM events WHERE kind = 'duplicate'").rows == [(0,)]
         assert reader.query("SELECT arm, count(*) FROM sweep_points GROUP BY 1 ORDER BY 1").rows == [
-            ("base", 4), ("better", 4),
-        ]  # fmt: skip
+            ("base", 4),
+            ("better", 4),
+        ]
 
 
 def test_an_arm_that_no_configuration_trains_is_not_compared(misset: Path, command: Command) -> None:
@@ -166,7 +170,10 @@ def test_a_rate_at_which_trials_diverge_counts_as_measured(misset: Path, command
     misset.write_text(misset.read_text().replace("noise_key: better,", "noise_key: better, diverges_above: 0.2,"))
     curve = by_protocol(run(command, misset)["verdicts"])["published"]["design"]["rate_curve"]
     assert [(entry["n"], entry["diverged"], entry["measured"]) for entry in curve] == [
-        (3, 0, True), (3, 0, True), (3, 0, True), (0, 3, True),
-    ]  # fmt: skip
+        (3, 0, True),
+        (3, 0, True),
+        (3, 0, True),
+        (0, 3, True),
+    ]
     (line,) = [line for line in command("claims", misset).splitlines() if "direction confirmed" in line]
     assert "holds at 1 of 4" in line

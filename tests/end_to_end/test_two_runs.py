@@ -43,9 +43,14 @@ def start(tiny: Path, database: Path, tmp_path: Path) -> Iterator[Start]:
         words = command or ("run", str(tiny), "--no-report", "--json", "--executor", "inline")
         with (tmp_path / f"{name}.out").open("w") as out, (tmp_path / f"{name}.err").open("w") as err:
             process = subprocess.Popen(
-                [sys.executable, "-m", "harness", *words, "--db", str(database), *more], cwd=tmp_path, stdout=out,
-                stderr=err, text=True, start_new_session=True, env=dict(os.environ),
-            )  # fmt: skip
+                [sys.executable, "-m", "harness", *words, "--db", str(database), *more],
+                cwd=tmp_path,
+                stdout=out,
+                stderr=err,
+                text=True,
+                start_new_session=True,
+                env=dict(os.environ),
+            )
         started.append(process)
         return process
 

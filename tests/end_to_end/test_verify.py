@@ -90,9 +90,14 @@ def test_a_refactored_core_adopts_and_a_changed_number_refuses(measured: Tree) -
     said = measured.call("query", "SELECT count(*), count(DISTINCT adopted_from), min(sample) FROM adoptions")
     assert "4" in said
     # an adopted trial has its numbers, series and origin
-    said = measured.call("query", "SELECT count(*) FROM adoptions a JOIN metrics m USING (trial_id) "
-                         "JOIN metrics o ON o.trial_id = a.adopted_from AND o.name = m.name AND o.step = m.step "
-                         "AND o.split = m.split AND o.value = m.value", "--format", "csv")  # fmt: skip
+    said = measured.call(
+        "query",
+        "SELECT count(*) FROM adoptions a JOIN metrics m USING (trial_id) "
+        "JOIN metrics o ON o.trial_id = a.adopted_from AND o.name = m.name AND o.step = m.step "
+        "AND o.split = m.split AND o.value = m.value",
+        "--format",
+        "csv",
+    )
     assert int(said.split()[-1]) > 20
     # every place that shows its verdicts says so
     measured.call("report", "own.yaml")

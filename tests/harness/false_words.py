@@ -19,9 +19,12 @@ from harness.suite import Suite
 SUITES = {1: 2_000, 10: 2_000, 60: 1_000}
 """Drawn by number of claims; bought seeds are judged at every look, which takes longer, and a quarter as often."""
 NOISES = {
-    "normal": SimulatedNoise(), "normal, correlated .6": SimulatedNoise(correlation=0.6), "t₃": SimulatedNoise("t3"),
-    "binomial(100)": SimulatedNoise("binomial"), "skewed": SimulatedNoise("skewed"),
-}  # fmt: skip
+    "normal": SimulatedNoise(),
+    "normal, correlated .6": SimulatedNoise(correlation=0.6),
+    "t₃": SimulatedNoise("t3"),
+    "binomial(100)": SimulatedNoise("binomial"),
+    "skewed": SimulatedNoise("skewed"),
+}
 SEEDS = ("3", "6", "3..20")
 
 

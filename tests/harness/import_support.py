@@ -203,8 +203,13 @@ def write_wandb_run(
         f"    desc: null\n    value: {arm}\nseed:\n    desc: null\n    value: {seed}\ntrain:\n    desc: null\n"
         "    value:\n        lr: 0.1\n"
     )
-    summary = {"acc": score(arm, seed, steps - 1), "_step": steps - 1, "_runtime": 12.5, "note": "text",
-               "nested": {"f1": 0.5}}  # fmt: skip
+    summary = {
+        "acc": score(arm, seed, steps - 1),
+        "_step": steps - 1,
+        "_runtime": 12.5,
+        "note": "text",
+        "nested": {"f1": 0.5},
+    }
     (folder / "files" / "wandb-summary.json").write_text(json.dumps(summary))
     if log:
         about = message((1, f"{arm}{seed}x"), (3, "digits"), (6, "sweep-a"), (8, f"{arm}-s{seed}"))
@@ -228,11 +233,21 @@ def write_wandb(root: Path, seeds: int = SEEDS) -> Path:
 def write_wandb_table(path: Path, seeds: int = SEEDS, crashed: tuple[str, int] | None = None) -> Path:
     """The table of runs that the web page exports."""
     given = [
-        {"Name": f"{arm}-s{seed}", "State": "crashed" if (arm, seed) == crashed else "finished", "Notes": "-",
-         "User": "me", "Tags": "", "Created": "2026-01-02T03:04:05.000Z", "Runtime": 12, "Sweep": "",
-         "optimizer": arm, "seed": seed, "acc": score(arm, seed)}
+        {
+            "Name": f"{arm}-s{seed}",
+            "State": "crashed" if (arm, seed) == crashed else "finished",
+            "Notes": "-",
+            "User": "me",
+            "Tags": "",
+            "Created": "2026-01-02T03:04:05.000Z",
+            "Runtime": 12,
+            "Sweep": "",
+            "optimizer": arm,
+            "seed": seed,
+            "acc": score(arm, seed),
+        }
         for arm, seed in each(seeds)
-    ]  # fmt: skip
+    ]
     return write_csv(path, given)
 
 

@@ -53,10 +53,18 @@ ARMS = {
 def fact(claim: str, **changes: Any) -> dict[str, Any]:
     """A fact: ours is 2 points above base."""
     row = {
-        "id": claim, "suite": "known", "benchmark": "a", "metric": "score", "unit": "percent", "better": "higher",
-        "method": "ours", "baseline": "base", "published": {"difference": 2.0}, "kind": "difference",
+        "id": claim,
+        "suite": "known",
+        "benchmark": "a",
+        "metric": "score",
+        "unit": "percent",
+        "better": "higher",
+        "method": "ours",
+        "baseline": "base",
+        "published": {"difference": 2.0},
+        "kind": "difference",
         "statement": "ours is above base",
-    }  # fmt: skip
+    }
     return row | changes
 
 
@@ -168,10 +176,21 @@ class World:
             kept = [{"name": "items", "kind": "npz", "path": str(paths[trial])}] if trial in paths else []
             rows = [{"split": split_of(name), "metric": name, "value": value} for name, value in results.items()]
             owner.record(
-                read_event({"v": 1, "kind": "outcome", "run_id": run_id, "trial_id": trial, "status": status,
-                            "attempts": 1, "wall_seconds": 1.0, "environment_id": where, "results": rows,
-                            "artifacts": kept})
-            )  # fmt: skip
+                read_event(
+                    {
+                        "v": 1,
+                        "kind": "outcome",
+                        "run_id": run_id,
+                        "trial_id": trial,
+                        "status": status,
+                        "attempts": 1,
+                        "wall_seconds": 1.0,
+                        "environment_id": where,
+                        "results": rows,
+                        "artifacts": kept,
+                    }
+                )
+            )
 
 
 def record_verdicts(database: Path, suite: Suite, scale: str, judgement: Judgement) -> None:

@@ -68,12 +68,18 @@ def design_from(stored: Mapping[str, Any], trial_ids: Mapping[str, str]) -> Clai
 
     stopped = flat["stopped"]
     return ClaimDesign(
-        flat["scale"], part(Question), part(Pairing), part(Estimand), part(StatisticalRules), part(Multiplicity),
+        flat["scale"],
+        part(Question),
+        part(Pairing),
+        part(Estimand),
+        part(StatisticalRules),
+        part(Multiplicity),
         gates=tuple(Gate(**gate) for gate in stored["gates"]),
         blocks=tuple(_block(block, trial_ids) for block in stored["blocks"]),
-        absent=flat["absent"], stand_in=flat["stand_in"],
+        absent=flat["absent"],
+        stand_in=flat["stand_in"],
         stopped=None if stopped is None else Stop(Verdict.of(stopped[0]), stopped[1]),
-    )  # fmt: skip
+    )
 
 
 def _block(stored: Mapping[str, Any], trial_ids: Mapping[str, str]) -> DesignBlock:

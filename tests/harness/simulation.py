@@ -104,23 +104,50 @@ def suite_text(case: Case) -> str:
             arms[arm] = {"role": side, "optimizer": {"name": "sgd", "lr": 0.1}, "set": case.task(truth, side)}
         paper = {"data": {"name": "nothing"}, "model": {"name": "scalar"}, "recipe": {"steps": 1, "evaluations": 1}}
         define = {
-            "benchmark": truth.name, "title": truth.name, "task": "synthetic", "paper": paper,
+            "benchmark": truth.name,
+            "title": truth.name,
+            "task": "synthetic",
+            "paper": paper,
             "metrics": {"score": {"unit": "percent", "better": better}},
             "sources": {"recipe.steps": source, "recipe.evaluations": source},
-        }  # fmt: skip
+        }
         benchmarks[truth.name] = {"arms": list(sides.values()), "define": define}
         facts.append(
-            {"id": truth.name, "suite": name, "benchmark": truth.name, "metric": "score", "unit": "percent",
-             "better": better, "method": sides["method"], "baseline": sides["baseline"], "kind": "difference",
-             "published": {"difference": case.sign * case.delta}, "statement": f"truth: {truth.share} of it"}
-        )  # fmt: skip
+            {
+                "id": truth.name,
+                "suite": name,
+                "benchmark": truth.name,
+                "metric": "score",
+                "unit": "percent",
+                "better": better,
+                "method": sides["method"],
+                "baseline": sides["baseline"],
+                "kind": "difference",
+                "published": {"difference": case.sign * case.delta},
+                "statement": f"truth: {truth.share} of it",
+            }
+        )
         claims.append(
-            {"id": truth.name, "benchmarks": [truth.name], "arm": sides["method"], "against": [sides["baseline"]],
-             "primary": True}
-        )  # fmt: skip
+            {
+                "id": truth.name,
+                "benchmarks": [truth.name],
+                "arm": sides["method"],
+                "against": [sides["baseline"]],
+                "primary": True,
+            }
+        )
     seeds = {"min": MINIMUM, "max": CAP}
-    return json.dumps({"suite": name, "title": name, "seeds": seeds, "arms": arms, "benchmarks": benchmarks,
-                       "facts": facts, "claims": claims})  # fmt: skip
+    return json.dumps(
+        {
+            "suite": name,
+            "title": name,
+            "seeds": seeds,
+            "arms": arms,
+            "benchmarks": benchmarks,
+            "facts": facts,
+            "claims": claims,
+        }
+    )
 
 
 @lru_cache(maxsize=SUITES * 2)
@@ -200,9 +227,22 @@ def really(case: Case, folder: Path, executor: str) -> list[str]:
     path = folder / f"simulated-{case.number}-{case.repeat}.yaml"
     path.write_text(suite_text(case), encoding="utf-8")
     command = [
-        sys.executable, "-m", "harness", "run", str(path), "--scale", "paper", "--seeds", f"{MINIMUM}..{CAP}",
-        "--executor", executor, "--db", str(path.with_suffix(".duckdb")), "--no-report", "--json",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "harness",
+        "run",
+        str(path),
+        "--scale",
+        "paper",
+        "--seeds",
+        f"{MINIMUM}..{CAP}",
+        "--executor",
+        executor,
+        "--db",
+        str(path.with_suffix(".duckdb")),
+        "--no-report",
+        "--json",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise HarnessError(f"'harness run' of {path.name} ended with {done.returncode}: {done.stderr.strip()[-500:]}")
@@ -303,8 +343,13 @@ def tabulate(cases: Sequence[Case], processes: int, told: Callable[[str], None])
 @click.command(epilog="Example: python tests/harness/simulation.py --repeats 20 --sd half")
 @click.option("--repeats", type=click.IntRange(1), default=200, show_default=True, help="Repeats of the ten suites.")
 @click.option("--sd", type=click.Choice(list(SPREADS)), default=None, help="sd of a pair, in Δ.  [default: both]")
-@click.option("--real", type=click.IntRange(0, SUITES), default=3, show_default=True,
-              help="Suites of the first repeat that really run: two on Ray, the rest in this process.")  # fmt: skip
+@click.option(
+    "--real",
+    type=click.IntRange(0, SUITES),
+    default=3,
+    show_default=True,
+    help="Suites of the first repeat that really run: two on Ray, the rest in this process.",
+)
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="Simulate side by side.")
 def main(repeats: int, sd: str | None, real: int, processes: int) -> None:
     """Judge suites whose truth is known and print how often the verdicts are right, and at what cost."""

@@ -20,9 +20,18 @@ from methods.norms import (
 
 EVERY = [PowerNorm, PowerNormVanilla, BatchNormReleased, BatchNormVanilla, LayerNorm, RMSNorm, GroupRMSNorm]
 MODULES = [
-    "powernorm", "power_vanilla", "batch_released", "batch_vanilla", "layer", "rms", "group_rms",
-    "region_basic", "region_learned", "batch_image", "instance_image",
-]  # fmt: skip
+    "powernorm",
+    "power_vanilla",
+    "batch_released",
+    "batch_vanilla",
+    "layer",
+    "rms",
+    "group_rms",
+    "region_basic",
+    "region_learned",
+    "batch_image",
+    "instance_image",
+]
 
 
 def random_mask(batch, length, seed=0):
@@ -249,6 +258,15 @@ def test_records_describe_the_classes(name):
 def test_registered_names():
     names = [importlib.import_module(f"methods.norms.{name}").CARD.name for name in MODULES]
     assert names == [
-        "power", "power-vanilla", "batch-released", "batch-vanilla", "layer", "rms", "group-rms",
-        "region-basic", "region-learned", "batch-image", "instance-image",
-    ]  # fmt: skip
+        "power",
+        "power-vanilla",
+        "batch-released",
+        "batch-vanilla",
+        "layer",
+        "rms",
+        "group-rms",
+        "region-basic",
+        "region-learned",
+        "batch-image",
+        "instance-image",
+    ]

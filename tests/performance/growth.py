@@ -53,8 +53,10 @@ def write_suite(folder: Path) -> Path:
     lines = ["suite: growing", "title: A growing suite", "seeds: {min: 3, max: 60}", "arms:"]
     for place, arm in enumerate(arms):
         role = "baseline" if place == 0 else "method" if place < 4 else "ablation"
-        lines.append(f"  {arm}: {{role: {role}, optimizer: {{name: sgd, lr: 0.1}}, "
-                     f"set: {{noise_key: '{arm}', effect: {place / 4}}}}}")  # fmt: skip
+        lines.append(
+            f"  {arm}: {{role: {role}, optimizer: {{name: sgd, lr: 0.1}}, "
+            f"set: {{noise_key: '{arm}', effect: {place / 4}}}}}"
+        )
     lines.append("benchmarks:")
     facts, claims = ["facts:"], ["claims:"]
     for number in range(BENCHMARKS):
@@ -64,9 +66,11 @@ def write_suite(folder: Path) -> Path:
         lines.append(f"  bench-{number}: {{define: {{{named}, {metrics}, {mini}}}}}")
         for arm in arms[1:]:
             name = f"{arm}-above-plain-{number}"
-            facts.append(f"  - {{id: {name}, suite: growing, benchmark: b{number}, metric: score, unit: points, "
-                         f"better: higher, method: {arm}, baseline: Plain, published: {{difference: 1.0}}, "
-                         f"kind: difference, statement: '{arm} is above.', source: 'table {number}'}}")  # fmt: skip
+            facts.append(
+                f"  - {{id: {name}, suite: growing, benchmark: b{number}, metric: score, unit: points, "
+                f"better: higher, method: {arm}, baseline: Plain, published: {{difference: 1.0}}, "
+                f"kind: difference, statement: '{arm} is above.', source: 'table {number}'}}"
+            )
             claims.append(f"  - {{id: {name}, benchmarks: [bench-{number}], arm: {arm}, against: [plain]}}")
     path = folder / "growing.yaml"
     path.write_text("\n".join([*lines, *facts, *claims]) + "\n", encoding="utf-8")
@@ -91,24 +95,50 @@ def journal(folder: Path, size: Size) -> None:
     plan = make_plan(suite, selection)
     draw, steps = random.Random(1), list(range(1, size.rows // len(SERIES) + 1))
     curve = [3 * math.exp(-3 * step / len(steps)) for step in steps]
-    beside = {"step": tuple(steps), "epoch": tuple(step / 10 for step in steps),
-              "elapsed_seconds": tuple(step / 100 for step in steps)}  # fmt: skip
+    beside = {
+        "step": tuple(steps),
+        "epoch": tuple(step / 10 for step in steps),
+        "elapsed_seconds": tuple(step / 100 for step in steps),
+    }
     segment = Journal(folder / "growing.duckdb.journal", RUN)
     info = {"python": "3.11", "cpu": "test", "cores": 2, "packages": {"torch": "2"}, "class": {"torch": "2"}}
-    began = {"run_id": RUN, "suite": suite.name, "scale": plan.scale, "started_at": "2026-03-04T05:00:00",
-             "status": "running", "git_commit": "0" * 40, "git_dirty": False, "command": "harness run growing.yaml",
-             "environment_id": "env-1", "spec": suite_spec(suite, plan, selection)}  # fmt: skip
-    for event in (EnvironmentEvent("env-1", info), RunEvent(began), ClaimsEvent(suite.name, claim_rows(suite)),
-                  planned(RUN, plan, ())):  # fmt: skip
+    began = {
+        "run_id": RUN,
+        "suite": suite.name,
+        "scale": plan.scale,
+        "started_at": "2026-03-04T05:00:00",
+        "status": "running",
+        "git_commit": "0" * 40,
+        "git_dirty": False,
+        "command": "harness run growing.yaml",
+        "environment_id": "env-1",
+        "spec": suite_spec(suite, plan, selection),
+    }
+    for event in (
+        EnvironmentEvent("env-1", info),
+        RunEvent(began),
+        ClaimsEvent(suite.name, claim_rows(suite)),
+        planned(RUN, plan, ()),
+    ):
         segment.append(event, durable=False)
     for trial in plan.trials[:-1]:
         shift = draw.gauss(0, 0.01)
         values = tuple(value + shift for value in curve)
         series = tuple(MetricSeries(*name.split(), value=values, **beside) for name in SERIES)
-        scores = (Score("test", "score", 50 + float(trial.spec.recipe["effect"]) + draw.gauss(0, 1)),
-                  Score("train", "mechanism.share", draw.random()))  # fmt: skip
-        outcome = Outcome(trial.trial_id, Status.DONE, wall_seconds=2.0, peak_memory_mb=300.0, device="cpu",
-                          environment_id="env-1", results=scores, series=series)  # fmt: skip
+        scores = (
+            Score("test", "score", 50 + float(trial.spec.recipe["effect"]) + draw.gauss(0, 1)),
+            Score("train", "mechanism.share", draw.random()),
+        )
+        outcome = Outcome(
+            trial.trial_id,
+            Status.DONE,
+            wall_seconds=2.0,
+            peak_memory_mb=300.0,
+            device="cpu",
+            environment_id="env-1",
+            results=scores,
+            series=series,
+        )
         segment.append(OutcomeEvent(outcome, RUN), durable=False)
     segment.append(RunEvent({"run_id": RUN, "status": "done", "finished_at": "2026-03-04T05:06:00"}))
     segment.close()
@@ -147,8 +177,10 @@ def query(folder: Path, size: Size) -> None:
 
     with open_reader(folder / "growing.duckdb") as reader:
         cells = reader.query("SELECT benchmark, arm, metric, avg(value), count(*) FROM current_results GROUP BY ALL")
-        ends = reader.query("SELECT name, count(*), avg(v) FROM (SELECT trial_id, name, arg_max(value, step) AS v "
-                            "FROM metrics GROUP BY ALL) GROUP BY ALL")  # fmt: skip
+        ends = reader.query(
+            "SELECT name, count(*), avg(v) FROM (SELECT trial_id, name, arg_max(value, step) AS v "
+            "FROM metrics GROUP BY ALL) GROUP BY ALL"
+        )
     assert len(cells.rows) >= 2 * BENCHMARKS * ARMS
     assert len(ends.rows) >= len(SERIES)
 
@@ -220,8 +252,10 @@ def dispatch(folder: Path, size: Size) -> None:
 
     spec = make_plan(load_suite(folder / "growing.yaml"), Selection(seeds=(0,))).trials[0].spec
     half = size.trials // 2
-    jobs = [Job(f"{number:064x}", f"job {number}", spec, folder, needs=(f"{number - half:064x}",) * (number >= half))
-            for number in range(size.trials)]  # fmt: skip
+    jobs = [
+        Job(f"{number:064x}", f"job {number}", spec, folder, needs=(f"{number - half:064x}",) * (number >= half))
+        for number in range(size.trials)
+    ]
     dispatcher = Dispatcher(lambda event: None, RUN, Instant(), Policy(), Watch())
     began = time.perf_counter()
     dispatcher.submit(reversed(jobs))
@@ -230,9 +264,18 @@ def dispatch(folder: Path, size: Size) -> None:
 
 
 STAGES: dict[str, Callable[[Path, Size], None]] = {
-    "plan": plan, "journal": journal, "ingest": ingest, "report": report, "report again": report, "finish": finish,
-    "report after one": report, "re-check": run, "query": query, "claims": claims, "dispatch": dispatch,
-}  # fmt: skip
+    "plan": plan,
+    "journal": journal,
+    "ingest": ingest,
+    "report": report,
+    "report again": report,
+    "finish": finish,
+    "report after one": report,
+    "re-check": run,
+    "query": query,
+    "claims": claims,
+    "dispatch": dispatch,
+}
 UNTOLD = ("finish",)
 """Stages that only prepare the next one."""
 
@@ -272,8 +315,11 @@ def measured(folder: Path, size: Size, stages: list[str]) -> dict[str, dict[str,
         if stage not in UNTOLD:
             row = found[stage]
             more = f"{row['a decision, ms']:10.4f} ms a decision" if "a decision, ms" in row else ""
-            print(f"{size.trials:9,}{size.trials * size.rows:13,}  {stage:18}{row['seconds']:9.2f}"
-                  f"{row['processor']:11.2f}{row['whole']:9.2f}{row['MB']:9.0f}{more}", flush=True)  # fmt: skip
+            print(
+                f"{size.trials:9,}{size.trials * size.rows:13,}  {stage:18}{row['seconds']:9.2f}"
+                f"{row['processor']:11.2f}{row['whole']:9.2f}{row['MB']:9.0f}{more}",
+                flush=True,
+            )
     return found
 
 
@@ -291,8 +337,10 @@ def main() -> None:
         one_stage(given.stage, given.folder, Size(given.trials[0], given.rows))
         return
     heads = (("trials", 9), ("metric rows", 13))
-    print("".join(f"{text:>{width}}" for text, width in heads) + f"  {'stage':18}{'seconds':>9}{'processor':>11}"
-          f"{'whole':>9}{'MB':>9}")  # fmt: skip
+    print(
+        "".join(f"{text:>{width}}" for text, width in heads) + f"  {'stage':18}{'seconds':>9}{'processor':>11}"
+        f"{'whole':>9}{'MB':>9}"
+    )
     for trials in given.trials:
         place = given.folder / str(trials)
         measured(place, Size(trials, given.rows), given.stages)

@@ -30,10 +30,17 @@ CPU = torch.device("cpu")
 def cnn(width: int = 8) -> nn.Module:
     """Two convolutions with BatchNorm, for pictures of 8 × 8 × 1."""
     return nn.Sequential(
-        nn.Conv2d(1, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(width, 2 * width, 3, padding=1), nn.BatchNorm2d(2 * width), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(8 * width, 10),
-    )  # fmt: skip
+        nn.Conv2d(1, width, 3, padding=1),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(width, 2 * width, 3, padding=1),
+        nn.BatchNorm2d(2 * width),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(8 * width, 10),
+    )
 
 
 class Transformer(nn.Module):
@@ -127,9 +134,17 @@ def by_the_loop(model: nn.Module, given: list[Batch], steps: int, window: int) -
     recipe = Recipe(steps=steps, schedule="cosine", evaluations=1, diagnostics="off")
     slots = {"optimizer": Slot("adam", torch.optim.Adam, {"lr": 1e-3, "fused": True})}
     context = TrialContext(
-        recipe=recipe, options=None, load_data=lambda: None, build_model=lambda facts: model, slots=slots,
-        streams=Streams(0), device=CPU, scale="mini", folder=Path(), load_prerequisite=lambda name, facts: model,
-    )  # fmt: skip
+        recipe=recipe,
+        options=None,
+        load_data=lambda: None,
+        build_model=lambda facts: model,
+        slots=slots,
+        streams=Streams(0),
+        device=CPU,
+        scale="mini",
+        folder=Path(),
+        load_prerequisite=lambda name, facts: model,
+    )
     clock = Clock(window)
     loop = Loop(Given(context, model, given, clock), model, Runtime(Path("nowhere"), CPU, nothing, Path()))
     assert loop.run().status == "done"

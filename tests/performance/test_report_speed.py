@@ -42,8 +42,10 @@ def write_suite(folder: Path) -> Suite:
     lines = ["suite: large", "title: A large suite", "seeds: {min: 3, max: 60}", "arms:"]
     for place, arm in enumerate(arms):
         role = "baseline" if place == 0 else "method" if place < 4 else "ablation"
-        lines.append(f"  {arm}: {{role: {role}, optimizer: {{name: sgd, lr: 0.1}}, "
-                     f"set: {{noise_key: '{arm}', effect: {place / 4}}}}}")  # fmt: skip
+        lines.append(
+            f"  {arm}: {{role: {role}, optimizer: {{name: sgd, lr: 0.1}}, "
+            f"set: {{noise_key: '{arm}', effect: {place / 4}}}}}"
+        )
     lines.append("benchmarks:")
     for number in range(BENCHMARKS):
         metrics = "task: synthetic, metrics: {score: {unit: points, better: higher}}"
@@ -55,12 +57,16 @@ def write_suite(folder: Path) -> Suite:
         for place in range(ARMS):
             arm = arms[1 + place % (ARMS - 1)]
             name = f"large-{number}-{place}"
-            facts.append(f"  - {{id: {name}, suite: large, benchmark: b{number}, metric: score, unit: points, "
-                         f"better: higher, method: M{place}, baseline: Plain, published: {{difference: 1.0}}, "
-                         f"kind: difference, statement: 'M{place} is one point above Plain on benchmark {number}, as "
-                         f"table {place} of the paper has it.', source: 'table {place}'}}")  # fmt: skip
-            claims.append(f"  - {{id: {name}, benchmarks: [bench-{number}], arm: {arm}, against: [plain], mechanism: "
-                          f"{{metric: mechanism.share, arm: {arm}, op: '>=', value: 0.1}}}}")  # fmt: skip
+            facts.append(
+                f"  - {{id: {name}, suite: large, benchmark: b{number}, metric: score, unit: points, "
+                f"better: higher, method: M{place}, baseline: Plain, published: {{difference: 1.0}}, "
+                f"kind: difference, statement: 'M{place} is one point above Plain on benchmark {number}, as "
+                f"table {place} of the paper has it.', source: 'table {place}'}}"
+            )
+            claims.append(
+                f"  - {{id: {name}, benchmarks: [bench-{number}], arm: {arm}, against: [plain], mechanism: "
+                f"{{metric: mechanism.share, arm: {arm}, op: '>=', value: 0.1}}}}"
+            )
     path = folder / "large.yaml"
     path.write_text("\n".join([*lines, *facts, *claims]) + "\n", encoding="utf-8")
     return load_suite(path)
@@ -73,24 +79,49 @@ def fill(database: Path, suite: Suite, plan: Plan) -> None:
     with Owner(database, RUN) as owner:
         info = {"python": "3.11", "cpu": "test", "cores": 2, "packages": {"torch": "2"}, "class": {"torch": "2"}}
         owner.record(EnvironmentEvent(environment_id="env-1", info=info))
-        run = {"run_id": RUN, "suite": suite.name, "scale": plan.scale, "started_at": "2026-03-04T05:00:00",
-               "finished_at": "2026-03-04T05:06:00", "status": "done", "git_commit": "0" * 40, "git_dirty": False,
-               "command": "harness run large.yaml", "environment_id": "env-1",
-               "spec": {"path": str(suite.path)}}  # fmt: skip
+        run = {
+            "run_id": RUN,
+            "suite": suite.name,
+            "scale": plan.scale,
+            "started_at": "2026-03-04T05:00:00",
+            "finished_at": "2026-03-04T05:06:00",
+            "status": "done",
+            "git_commit": "0" * 40,
+            "git_dirty": False,
+            "command": "harness run large.yaml",
+            "environment_id": "env-1",
+            "spec": {"path": str(suite.path)},
+        }
         owner.record(RunEvent(run=run))
         owner.record(ClaimsEvent(suite=suite.name, claims=claim_rows(suite)))
-        links = [{"trial_id": one.trial_id, "benchmark": one.benchmark, "arm": one.arm, "reused": False}
-                 for one in plan.links]  # fmt: skip
+        links = [
+            {"trial_id": one.trial_id, "benchmark": one.benchmark, "arm": one.arm, "reused": False}
+            for one in plan.links
+        ]
         rows = [trial_row(trial) for trial in plan.trials]
         owner.record(PlannedEvent(run_id=RUN, trials=rows, links=links))
         for trial in plan.trials:
-            results = [{"split": "test", "metric": "score", "value": scores[trial.trial_id]},
-                       {"split": "train", "metric": "mechanism.share", "value": draw.random()}]  # fmt: skip
+            results = [
+                {"split": "test", "metric": "score", "value": scores[trial.trial_id]},
+                {"split": "train", "metric": "mechanism.share", "value": draw.random()},
+            ]
             owner.record(
-                read_event({"v": 1, "kind": "outcome", "run_id": RUN, "trial_id": trial.trial_id, "status": "done",
-                            "attempts": 1, "wall_seconds": 2.0, "peak_memory_mb": 300.0, "device": "cpu",
-                            "environment_id": "env-1", "results": results})
-            )  # fmt: skip
+                read_event(
+                    {
+                        "v": 1,
+                        "kind": "outcome",
+                        "run_id": RUN,
+                        "trial_id": trial.trial_id,
+                        "status": "done",
+                        "attempts": 1,
+                        "wall_seconds": 2.0,
+                        "peak_memory_mb": 300.0,
+                        "device": "cpu",
+                        "environment_id": "env-1",
+                        "results": results,
+                    }
+                )
+            )
         owner.record(VerdictsEvent(suite=suite.name, scale=plan.scale, **verdicts(suite, plan, scores)))
     _metrics(database)
 
@@ -104,19 +135,59 @@ def verdicts(suite: Suite, plan: Plan, scores: dict[str, float]) -> dict[str, li
         differences = {seed: scores[ours[seed]] - scores[theirs[seed]] for seed in ours}
         test = paired_t(list(differences.values()))
         base = {"claim_id": binding.id, "scale": plan.scale, "judged_at": JUDGED_AT}
-        entry = {"benchmark": benchmark, "n": test.n, "difference": test.estimate, "low": test.low, "high": test.high,
-                 "differences": {str(seed): value for seed, value in differences.items()}}  # fmt: skip
-        design = {"direction": 1, "metric": "score", "unit": "points", "benchmarks": [benchmark], "arm": arm,
-                  "against": ["plain"], "alpha": 0.05, "kappa": 0.5, "g": 2.0, "family": "secondary", "d_z": 0.3,
-                  "mde": 0.6, "relative_error_reduction": test.estimate / 50, "per_benchmark": [entry]}  # fmt: skip
+        entry = {
+            "benchmark": benchmark,
+            "n": test.n,
+            "difference": test.estimate,
+            "low": test.low,
+            "high": test.high,
+            "differences": {str(seed): value for seed, value in differences.items()},
+        }
+        design = {
+            "direction": 1,
+            "metric": "score",
+            "unit": "points",
+            "benchmarks": [benchmark],
+            "arm": arm,
+            "against": ["plain"],
+            "alpha": 0.05,
+            "kappa": 0.5,
+            "g": 2.0,
+            "family": "secondary",
+            "d_z": 0.3,
+            "mde": 0.6,
+            "relative_error_reduction": test.estimate / 50,
+            "per_benchmark": [entry],
+        }
         word = "direction confirmed" if test.low > 0 else "undecided"
-        found["verdicts"].append({**base, "n": test.n, "difference": test.estimate, "ci_low": test.low,
-                                  "ci_high": test.high, "p": test.p, "adjusted_p": test.p, "verdict": word,
-                                  "stand_in": ["recipe"], "sequential": False, "design": design})  # fmt: skip
+        found["verdicts"].append(
+            {
+                **base,
+                "n": test.n,
+                "difference": test.estimate,
+                "ci_low": test.low,
+                "ci_high": test.high,
+                "p": test.p,
+                "adjusted_p": test.p,
+                "verdict": word,
+                "stand_in": ["recipe"],
+                "sequential": False,
+                "design": design,
+            }
+        )
         for side, ids in (("method", ours), ("baseline", theirs)):
             found["trials"] += [{**base, "trial_id": trial, "side": side} for trial in ids.values()]
-        found["gates"].append({"claim_id": binding.id, "scale": plan.scale, "metric": "mechanism.share", "arm": arm,
-                               "value": 0.5, "threshold": 0.1, "passed": True})  # fmt: skip
+        found["gates"].append(
+            {
+                "claim_id": binding.id,
+                "scale": plan.scale,
+                "metric": "mechanism.share",
+                "arm": arm,
+                "value": 0.5,
+                "threshold": 0.1,
+                "passed": True,
+            }
+        )
     return found
 
 
@@ -155,12 +226,18 @@ def measure(folder: Path) -> dict[str, float]:
     planned = time.perf_counter() - before
     before, busy = time.perf_counter(), time.process_time()
     write_site(database, [Reported(suite, plan)], out)
-    found = {"plan seconds": planned, "write seconds": time.perf_counter() - before,
-             "write processor seconds": time.process_time() - busy}  # fmt: skip
+    found = {
+        "plan seconds": planned,
+        "write seconds": time.perf_counter() - before,
+        "write processor seconds": time.process_time() - busy,
+    }
     pages = sorted(out.rglob("*.html"), key=lambda path: path.stat().st_size)
     page = out / "suites" / "large" / "mini" / "index.html"
-    found |= {"pages": len(pages), "suite page MB": page.stat().st_size / 2**20,
-              "largest page MB": pages[-1].stat().st_size / 2**20}  # fmt: skip
+    found |= {
+        "pages": len(pages),
+        "suite page MB": page.stat().st_size / 2**20,
+        "largest page MB": pages[-1].stat().st_size / 2**20,
+    }
     return found | opened(page)
 
 

@@ -51,9 +51,16 @@ def nothing(job: Any, heartbeats: Any, home: str = "", asked: float | None = Non
     """A trial that returns its score at once, in the form of a real one."""
     score = -((math.log10(job.spec.slots.methods["optimizer"].values["lr"]) + 1) ** 2)
     return Outcome(
-        job.trial_id, Status.DONE, job.attempt, "2026-01-01T00:00:00", device="cpu", wall_seconds=0.0,
-        cpu_seconds=0.0, peak_memory_mb=1.0, results=(Score("validation", "score", score),),
-    )  # fmt: skip
+        job.trial_id,
+        Status.DONE,
+        job.attempt,
+        "2026-01-01T00:00:00",
+        device="cpu",
+        wall_seconds=0.0,
+        cpu_seconds=0.0,
+        peak_memory_mb=1.0,
+        results=(Score("validation", "score", score),),
+    )
 
 
 class Instant:

@@ -123,9 +123,17 @@ def outcome(trial: Trial, tie: bool, steps: int = 60) -> dict[str, Any]:
     share = 0.6 + 0.05 * EFFECTS.get(trial.arm, 1.4) + 0.004 * trial.seed
     one = {"epoch": [step / 10 for step in at], "elapsed_seconds": [0.01 * step for step in at], "step": at}
     return {
-        "kind": "outcome", "run_id": RUN, "trial_id": trial.trial_id, "status": "done", "attempts": 1,
-        "started_at": "2026-03-04T05:00:10", "wall_seconds": 2.5, "cpu_seconds": 2.4, "peak_memory_mb": 310.0,
-        "device": "cpu", "environment_id": "env-1",
+        "kind": "outcome",
+        "run_id": RUN,
+        "trial_id": trial.trial_id,
+        "status": "done",
+        "attempts": 1,
+        "started_at": "2026-03-04T05:00:10",
+        "wall_seconds": 2.5,
+        "cpu_seconds": 2.4,
+        "peak_memory_mb": 310.0,
+        "device": "cpu",
+        "environment_id": "env-1",
         "results": [
             {"split": "test", "metric": "score", "value": score},
             {"split": "validation", "metric": "distance", "value": loss[-1]},
@@ -137,7 +145,7 @@ def outcome(trial: Trial, tie: bool, steps: int = 60) -> dict[str, Any]:
             {"split": "validation", "name": "score", "value": [score - 5 + 5 * step / steps for step in at], **one},
         ],
         "artifacts": [],
-    }  # fmt: skip
+    }
 
 
 def trial_row(trial: Trial) -> dict[str, Any]:
@@ -154,23 +162,42 @@ def claim_rows(suite: Suite) -> list[dict[str, Any]]:
     bindings = {binding.id: binding for binding in suite.model.claims}
     return [
         {
-            "claim_id": fact.id, "suite": suite.name, "benchmark": fact.benchmark, "model": fact.model,
-            "metric": fact.metric, "unit": fact.unit, "better": fact.better, "method": fact.method,
-            "baseline": fact.baseline, "published_method": fact.published.method,
-            "published_baseline": fact.published.baseline, "published_difference": fact.published.difference,
-            "computed_difference": fact.published.computed_difference, "kind": fact.kind,
-            "statement": fact.statement, "source": fact.source, "trust": fact.trust,
-            "is_primary": bindings[fact.id].primary, "unbound": bindings[fact.id].unbound,
+            "claim_id": fact.id,
+            "suite": suite.name,
+            "benchmark": fact.benchmark,
+            "model": fact.model,
+            "metric": fact.metric,
+            "unit": fact.unit,
+            "better": fact.better,
+            "method": fact.method,
+            "baseline": fact.baseline,
+            "published_method": fact.published.method,
+            "published_baseline": fact.published.baseline,
+            "published_difference": fact.published.difference,
+            "computed_difference": fact.published.computed_difference,
+            "kind": fact.kind,
+            "statement": fact.statement,
+            "source": fact.source,
+            "trust": fact.trust,
+            "is_primary": bindings[fact.id].primary,
+            "unbound": bindings[fact.id].unbound,
         }
         for fact in suite.facts.values()
-    ]  # fmt: skip
+    ]
 
 
 def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fail_one: bool = True) -> None:
     """Write runs, trials, verdicts and gates of the plans."""
     with Owner(database) as owner:
-        info = {"python": "3.11.2", "cpu": "A processor", "cores": 2, "memory_gb": 8, "gpu": "",
-                "packages": {"torch": "2.14.1", "numpy": "2.4.0"}, "class": {"torch": "2.14.1"}}  # fmt: skip
+        info = {
+            "python": "3.11.2",
+            "cpu": "A processor",
+            "cores": 2,
+            "memory_gb": 8,
+            "gpu": "",
+            "packages": {"torch": "2.14.1", "numpy": "2.4.0"},
+            "class": {"torch": "2.14.1"},
+        }
         owner.record(EnvironmentEvent(environment_id="env-1", info=info))
         for one in reported:
             _run(owner, one, tie, fail_one)
@@ -182,13 +209,25 @@ def fill(database: Path, reported: Sequence[Reported], *, tie: str = HOSTILE, fa
 
 def _run(owner: Owner, one: Reported, tie: str, fail_one: bool) -> None:
     run = f"{RUN}-{one.plan.scale}"
-    row = {"run_id": run, "suite": one.suite.name, "scale": one.plan.scale, "started_at": "2026-03-04T05:00:00",
-           "finished_at": "2026-03-04T05:05:00", "status": "done", "git_commit": "0123456789abcdef", "git_dirty": True,
-           "command": "harness run demo --exclusive", "environment_id": "env-1", "spec": {}}  # fmt: skip
+    row = {
+        "run_id": run,
+        "suite": one.suite.name,
+        "scale": one.plan.scale,
+        "started_at": "2026-03-04T05:00:00",
+        "finished_at": "2026-03-04T05:05:00",
+        "status": "done",
+        "git_commit": "0123456789abcdef",
+        "git_dirty": True,
+        "command": "harness run demo --exclusive",
+        "environment_id": "env-1",
+        "spec": {},
+    }
     owner.record(RunEvent(run=row))
     owner.record(ClaimsEvent(suite=one.suite.name, claims=claim_rows(one.suite)))
-    links = [{"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
-             for link in one.plan.links]  # fmt: skip
+    links = [
+        {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
+        for link in one.plan.links
+    ]
     trials = [trial_row(trial) for trial in one.plan.trials]
     owner.record(PlannedEvent(run_id=run, trials=trials, links=links))
     for trial in one.plan.trials:
@@ -203,14 +242,26 @@ def _beside(owner: Owner, one: Reported) -> None:
     """A trial that ran twice, joules of every trial, and a bought seed."""
     run = f"{RUN}-{one.plan.scale}"
     twice = next(trial for trial in one.plan.trials if trial.arm == "plain")
-    detail = {"trial_id": twice.trial_id, "label": twice.label, "status": "done", "numbers": 3, "differing": [],
-              "equal": True, "results": []}  # fmt: skip
+    detail = {
+        "trial_id": twice.trial_id,
+        "label": twice.label,
+        "status": "done",
+        "numbers": 3,
+        "differing": [],
+        "equal": True,
+        "results": [],
+    }
     owner.record(LogEvent(run_id=run, event_kind="determinism", detail=detail))
     for trial in one.plan.trials:
         joules = {"cpu": 30.0 + len(trial.arm)}
         owner.record(LogEvent(run_id=run, event_kind="energy", detail={"trial_id": trial.trial_id, "joules": joules}))
-    bought = {"claim_id": "demo-gain", "benchmark": "digits-known", "arms": ["plain", "ours"], "seed": 4,
-              "reason": f"unresolved after 4 pairs {SCRIPT}"}  # fmt: skip
+    bought = {
+        "claim_id": "demo-gain",
+        "benchmark": "digits-known",
+        "arms": ["plain", "ours"],
+        "seed": 4,
+        "reason": f"unresolved after 4 pairs {SCRIPT}",
+    }
     owner.record(LogEvent(run_id=run, event_kind="seed-bought", detail=bought))
 
 
@@ -246,10 +297,23 @@ def _judge(owner: Owner, one: Reported, tie: str) -> None:
     for binding in one.suite.model.claims:
         base = {"claim_id": binding.id, "scale": one.plan.scale, "judged_at": JUDGED_AT}
         if binding.id == "demo-files":  # as the judge stores an identity; checks come with shipped suites only
-            check = {"name": "demo_check", "ours": 1.25, "theirs": 1.5, "tolerance": 0.5, "unit": "points",
-                     "relation": "equal"}  # fmt: skip
-            verdicts.append({**base, "n": 0, "difference": -0.25, "verdict": "holds",
-                             "design": {"mode": "check", "check": check, "reason": "both were computed"}})  # fmt: skip
+            check = {
+                "name": "demo_check",
+                "ours": 1.25,
+                "theirs": 1.5,
+                "tolerance": 0.5,
+                "unit": "points",
+                "relation": "equal",
+            }
+            verdicts.append(
+                {
+                    **base,
+                    "n": 0,
+                    "difference": -0.25,
+                    "verdict": "holds",
+                    "design": {"mode": "check", "check": check, "reason": "both were computed"},
+                }
+            )
             continue
         if binding.unbound is not None:
             verdicts.append({**base, "n": 0, "verdict": "not run", "design": {"reason": binding.unbound}})
@@ -260,10 +324,21 @@ def _judge(owner: Owner, one: Reported, tie: str) -> None:
         gate = binding.mechanism if not isinstance(binding.mechanism, list) else None
         passed = gate is None or gate.value < 0.9
         if gate is not None:
-            gates.append({"claim_id": binding.id, "scale": one.plan.scale, "metric": gate.metric, "arm": gate.arm,
-                          "value": 0.683, "threshold": gate.value, "passed": passed})  # fmt: skip
-        published = {**base, **verdict(one, benchmark, differences, passed, binding.primary, str(binding.arm),
-                                       list(binding.against))}  # fmt: skip
+            gates.append(
+                {
+                    "claim_id": binding.id,
+                    "scale": one.plan.scale,
+                    "metric": gate.metric,
+                    "arm": gate.arm,
+                    "value": 0.683,
+                    "threshold": gate.value,
+                    "passed": passed,
+                }
+            )
+        published = {
+            **base,
+            **verdict(one, benchmark, differences, passed, binding.primary, str(binding.arm), list(binding.against)),
+        }
         if binding.id == "demo-gain":
             verdicts.append(tuned(published))
             published["design"]["rate_curve"] = RATES
@@ -276,21 +351,44 @@ def _judge(owner: Owner, one: Reported, tie: str) -> None:
 
 
 RATES = [
-    {"factor": factor, "rates": {"digits-known": {"ours": rate, "plain": rate}}, "n": 3, "difference": difference,
-     "low": difference - 1.0, "high": difference + 1.0, "holds": difference > 1, "reason": None,
-     "measured": True, "diverged": 0, "trials": {}}
+    {
+        "factor": factor,
+        "rates": {"digits-known": {"ours": rate, "plain": rate}},
+        "n": 3,
+        "difference": difference,
+        "low": difference - 1.0,
+        "high": difference + 1.0,
+        "holds": difference > 1,
+        "reason": None,
+        "measured": True,
+        "diverged": 0,
+        "trials": {},
+    }
     for factor, rate, difference in ((1 / 3, 0.033, 0.2), (1.0, 0.1, 1.5), (3.0, 0.3, 2.5))
-]  # fmt: skip
+]
 
 
 def tuned(published: dict[str, Any]) -> dict[str, Any]:
     """The claim's verdict under the tuned protocol: nothing is left of the effect."""
-    search = {"sweep_id": "sweep-1", "budget": 8, "seeds": 1, "told": {"ours": 8, "plain": 8},
-              "chosen": {"ours": {"optimizer.lr": 0.1}, "plain": {"optimizer.lr": 0.3}},
-              "ends": {"plain": {"optimizer.lr": "largest"}}}  # fmt: skip
+    search = {
+        "sweep_id": "sweep-1",
+        "budget": 8,
+        "seeds": 1,
+        "told": {"ours": 8, "plain": 8},
+        "chosen": {"ours": {"optimizer.lr": 0.1}, "plain": {"optimizer.lr": 0.3}},
+        "ends": {"plain": {"optimizer.lr": "largest"}},
+    }
     design = {**published["design"], "protocol": "tuned", "tuning": {"digits-known": search}}
-    return {**published, "protocol": "tuned", "verdict": "undecided", "difference": 0.125, "ci_low": -0.5,
-            "ci_high": 0.75, "adjusted_p": 0.4, "design": design}  # fmt: skip
+    return {
+        **published,
+        "protocol": "tuned",
+        "verdict": "undecided",
+        "difference": 0.125,
+        "ci_low": -0.5,
+        "ci_high": 0.75,
+        "adjusted_p": 0.4,
+        "design": design,
+    }
 
 
 def scores(plan: Plan, benchmark: str, arm: str, tie: str) -> dict[int, tuple[str, float]]:
@@ -303,32 +401,70 @@ def scores(plan: Plan, benchmark: str, arm: str, tie: str) -> dict[int, tuple[st
     }
 
 
-def verdict(one: Reported, benchmark: str, differences: dict[int, float], passed: bool, primary: bool, arm: str,
-            against: list[str]) -> dict[str, Any]:  # fmt: skip
+def verdict(
+    one: Reported,
+    benchmark: str,
+    differences: dict[int, float],
+    passed: bool,
+    primary: bool,
+    arm: str,
+    against: list[str],
+) -> dict[str, Any]:
     """A verdict's row by the rules of the judge, as far as these cases go."""
     values = list(differences.values())
     found, effect = stats.paired_t(values), stats.effect_size_interval(values)
     stand_in = list(one.plan.settings[benchmark].stand_in)
     confirmed, open_ = ("direction confirmed", "undecided") if stand_in else ("reproduced", "inconclusive")
     word = "inactive" if not passed else confirmed if found.p <= 0.05 and found.low > 0 else open_
-    entry = {"benchmark": benchmark, "n": found.n, "difference": found.estimate, "low": finite(found.low),
-             "high": finite(found.high),
-             "differences": {str(seed): value for seed, value in differences.items()}}  # fmt: skip
+    entry = {
+        "benchmark": benchmark,
+        "n": found.n,
+        "difference": found.estimate,
+        "low": finite(found.low),
+        "high": finite(found.high),
+        "differences": {str(seed): value for seed, value in differences.items()},
+    }
     design = {
-        "direction": 1, "metric": "score", "unit": "points", "benchmarks": [benchmark], "arm": arm, "against": against,
-        "alpha": 0.05, "kappa": 0.5, "g": 2.0, "family": "primary" if primary else "secondary",
-        "d_z": effect.estimate, "d_z_low": finite(effect.low), "d_z_high": finite(effect.high), "level": 0.025,
-        "replication": 0.973 if passed else None, "mechanism": "acted" if passed else "did not act",
-        "mde": stats.minimum_detectable_effect(values), "seeds_needed": 9,
-        "seeds_won": sum(value > 0 for value in values), "sign_flip_p": stats.sign_flip_p(values),
-        "relative_error_reduction": found.estimate / 50, "per_benchmark": [entry], "missing": 0, "failed": 0,
-        "diverged": 0, "shown": [{"against": other, "n": 4, "difference": 1.1, "low": 0.4, "high": 1.8}
-                                 for other in against[1:]],
-    }  # fmt: skip
-    return {"n": found.n, "difference": found.estimate, "ci_low": found.low, "ci_high": found.high,
-            "p": found.p if passed else None, "adjusted_p": min(1.0, 2 * found.p) if passed else None,
-            "e_value": None, "verdict": word, "stand_in": stand_in,
-            "sequential": False, "design": design}  # fmt: skip
+        "direction": 1,
+        "metric": "score",
+        "unit": "points",
+        "benchmarks": [benchmark],
+        "arm": arm,
+        "against": against,
+        "alpha": 0.05,
+        "kappa": 0.5,
+        "g": 2.0,
+        "family": "primary" if primary else "secondary",
+        "d_z": effect.estimate,
+        "d_z_low": finite(effect.low),
+        "d_z_high": finite(effect.high),
+        "level": 0.025,
+        "replication": 0.973 if passed else None,
+        "mechanism": "acted" if passed else "did not act",
+        "mde": stats.minimum_detectable_effect(values),
+        "seeds_needed": 9,
+        "seeds_won": sum(value > 0 for value in values),
+        "sign_flip_p": stats.sign_flip_p(values),
+        "relative_error_reduction": found.estimate / 50,
+        "per_benchmark": [entry],
+        "missing": 0,
+        "failed": 0,
+        "diverged": 0,
+        "shown": [{"against": other, "n": 4, "difference": 1.1, "low": 0.4, "high": 1.8} for other in against[1:]],
+    }
+    return {
+        "n": found.n,
+        "difference": found.estimate,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "p": found.p if passed else None,
+        "adjusted_p": min(1.0, 2 * found.p) if passed else None,
+        "e_value": None,
+        "verdict": word,
+        "stand_in": stand_in,
+        "sequential": False,
+        "design": design,
+    }
 
 
 def _sweep(owner: Owner) -> None:
@@ -338,23 +474,53 @@ def _sweep(owner: Owner) -> None:
     values = {arm: [60 + top - (math.log10(lr) + 1.5) ** 2 for lr in lrs] for arm, top in (("plain", 0), ("ours", 1))}
     best = {arm: max(range(8), key=own.__getitem__) for arm, own in values.items()}
     curve = {
-        arm: {"budget": list(range(1, 9)), "expected": [stats.expected_best(own, b) for b in range(1, 9)],
-              "low": [min(own)] * 8, "high": [max(own)] * 7 + [float("inf")]}
+        arm: {
+            "budget": list(range(1, 9)),
+            "expected": [stats.expected_best(own, b) for b in range(1, 9)],
+            "low": [min(own)] * 8,
+            "high": [max(own)] * 7 + [float("inf")],
+        }
         for arm, own in values.items()
-    }  # fmt: skip
-    spec = {"metric": "score", "better": "higher", "pruner": "none", "seeds": 1, "equal": True, "curves": curve,
-            "told": {"plain": 8, "ours": 8}, "importances": {"ours": {"optimizer.lr": 0.9, "optimizer.momentum": 0.1}},
-            "differences": {"ours − plain": [1.0] * 8},
-            "chosen": {arm: {"number": best[arm], "params": {"optimizer.lr": lrs[best[arm]]},
-                             "value": max(values[arm])} for arm in values}}  # fmt: skip
-    row = {"sweep_id": "sweep-1", "suite": "demo", "benchmark": "digits-known", "arms": ["plain", "ours"],
-           "sampler": "random", "budget": 8, "scale": "mini", "status": "done", "started_at": "2026-03-04T04:00:00",
-           "spec": spec}  # fmt: skip
+    }
+    spec = {
+        "metric": "score",
+        "better": "higher",
+        "pruner": "none",
+        "seeds": 1,
+        "equal": True,
+        "curves": curve,
+        "told": {"plain": 8, "ours": 8},
+        "importances": {"ours": {"optimizer.lr": 0.9, "optimizer.momentum": 0.1}},
+        "differences": {"ours − plain": [1.0] * 8},
+        "chosen": {
+            arm: {"number": best[arm], "params": {"optimizer.lr": lrs[best[arm]]}, "value": max(values[arm])}
+            for arm in values
+        },
+    }
+    row = {
+        "sweep_id": "sweep-1",
+        "suite": "demo",
+        "benchmark": "digits-known",
+        "arms": ["plain", "ours"],
+        "sampler": "random",
+        "budget": 8,
+        "scale": "mini",
+        "status": "done",
+        "started_at": "2026-03-04T04:00:00",
+        "spec": spec,
+    }
     owner.record(SweepEvent(row=row))
     for arm, own in values.items():
         for number, value in enumerate(own):
-            point = {"sweep_id": "sweep-1", "arm": arm, "number": number, "params": {"optimizer.lr": lrs[number]},
-                     "value": value, "status": "told", "trial_ids": []}  # fmt: skip
+            point = {
+                "sweep_id": "sweep-1",
+                "arm": arm,
+                "number": number,
+                "params": {"optimizer.lr": lrs[number]},
+                "value": value,
+                "status": "told",
+                "trial_ids": [],
+            }
             owner.record(SweepPointEvent(row=point))
 
 

@@ -31,8 +31,17 @@ SUITES: Mapping[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
 }
 """Of each suite a scale and some benchmarks; those that a suite does not have are replaced by its first."""
 
-EFFECTS = {"adamp": 2.0, "sgdp": 1.5, "nkd": 3.0, "nkd-unnormalised": -1.5, "nkd-target-only": 1.8, "uskd": 1.0,
-           "released-leak": 9.0, "oracle-labels": 6.0, "knn-mmd": 2.0}  # fmt: skip
+EFFECTS = {
+    "adamp": 2.0,
+    "sgdp": 1.5,
+    "nkd": 3.0,
+    "nkd-unnormalised": -1.5,
+    "nkd-target-only": 1.8,
+    "uskd": 1.0,
+    "released-leak": 9.0,
+    "oracle-labels": 6.0,
+    "knn-mmd": 2.0,
+}
 """By how many units of a metric an arm is better; all others 0."""
 SEEDS = tuple(range(5))
 RUN = "20260304T050000-5678abcd"
@@ -85,28 +94,57 @@ def fill_shipped(owner: Owner, suite: Suite, plan: Plan) -> None:
     """A run of the suite, every trial done."""
     run = f"{RUN}-{suite.name}-{plan.scale}"
     owner.record(EnvironmentEvent(environment_id=environment_id(), info=environment()))
-    row = {"run_id": run, "suite": suite.name, "scale": plan.scale, "started_at": "2026-03-04T05:00:00",
-           "finished_at": "2026-03-04T05:05:00", "status": "done", "git_commit": "0123456789abcdef", "git_dirty": False,
-           "command": f"harness run {suite.name}", "environment_id": environment_id(),
-           "spec": {"path": str(suite.path)}}  # fmt: skip
+    row = {
+        "run_id": run,
+        "suite": suite.name,
+        "scale": plan.scale,
+        "started_at": "2026-03-04T05:00:00",
+        "finished_at": "2026-03-04T05:05:00",
+        "status": "done",
+        "git_commit": "0123456789abcdef",
+        "git_dirty": False,
+        "command": f"harness run {suite.name}",
+        "environment_id": environment_id(),
+        "spec": {"path": str(suite.path)},
+    }
     owner.record(RunEvent(run=row))
     owner.record(ClaimsEvent(suite=suite.name, claims=claim_rows(suite)))
-    links = [{"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
-             for link in plan.links]  # fmt: skip
+    links = [
+        {"trial_id": link.trial_id, "benchmark": link.benchmark, "arm": link.arm, "reused": False}
+        for link in plan.links
+    ]
     trials = [trial_row(trial) for trial in plan.trials]
     owner.record(PlannedEvent(run_id=run, trials=trials, links=links))
     gates = rules_of(suite)
     steps = list(range(1, 31))
     for trial in plan.trials:
-        loss = {"split": "train", "name": "loss", "step": steps, "epoch": [step / 10 for step in steps],
-                "value": [3 / step + 0.01 * trial.seed for step in steps],
-                "elapsed_seconds": [0.02 * step for step in steps]}  # fmt: skip
+        loss = {
+            "split": "train",
+            "name": "loss",
+            "step": steps,
+            "epoch": [step / 10 for step in steps],
+            "value": [3 / step + 0.01 * trial.seed for step in steps],
+            "elapsed_seconds": [0.02 * step for step in steps],
+        }
         owner.record(
-            read_event({"v": 1, "kind": "outcome", "run_id": run, "trial_id": trial.trial_id, "status": "done",
-                        "attempts": 1, "started_at": "2026-03-04T05:00:10", "wall_seconds": 2.0,
-                        "peak_memory_mb": 300.0, "device": "cpu", "environment_id": environment_id(),
-                        "series": [loss], "results": results_of(suite, trial, gates)})
-        )  # fmt: skip
+            read_event(
+                {
+                    "v": 1,
+                    "kind": "outcome",
+                    "run_id": run,
+                    "trial_id": trial.trial_id,
+                    "status": "done",
+                    "attempts": 1,
+                    "started_at": "2026-03-04T05:00:10",
+                    "wall_seconds": 2.0,
+                    "peak_memory_mb": 300.0,
+                    "device": "cpu",
+                    "environment_id": environment_id(),
+                    "series": [loss],
+                    "results": results_of(suite, trial, gates),
+                }
+            )
+        )
 
 
 def write_shipped(folder: Path, seeds: tuple[int, ...] = SEEDS) -> Path:

@@ -44,7 +44,7 @@ CHANGES = {
     "a point of a sweep": "UPDATE sweep_points SET value = 3.25 WHERE number = 1",
     "what a sweep chose": """UPDATE sweeps SET spec = json_merge_patch(spec, '{"told": {"ours": 3}}')""",
     "the side of a trial": "UPDATE verdict_trials SET side = 'baseline'",
-}  # fmt: skip
+}
 
 
 @pytest.fixture
@@ -88,8 +88,11 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def times(folder: Path) -> dict[str, int]:
     """When each page was written."""
-    return {path.relative_to(folder).as_posix(): path.stat().st_mtime_ns for path in folder.rglob("*.*")
-            if path.is_file() and path.name != MANIFEST}  # fmt: skip
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_mtime_ns
+        for path in folder.rglob("*.*")
+        if path.is_file() and path.name != MANIFEST
+    }
 
 
 def test_what_nothing_changed_is_neither_drawn_nor_written(written: Written, tmp_path: Path, drawn: list[str]) -> None:
@@ -149,8 +152,17 @@ def changed(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [removed, cut, changed])
-@pytest.mark.parametrize("pattern", ["index.html", "suites/demo/mini/index.html", "suites/**/on-digits-known.html",
-                                     "trials/*.html", "csv/**/*.csv", "assets/site.js"])  # fmt: skip
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "index.html",
+        "suites/demo/mini/index.html",
+        "suites/**/on-digits-known.html",
+        "trials/*.html",
+        "csv/**/*.csv",
+        "assets/site.js",
+    ],
+)
 def test_a_damaged_page_is_made_again(
     written: Written, tmp_path: Path, pattern: str, damage: Callable[[Path], None]
 ) -> None:

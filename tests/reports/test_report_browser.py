@@ -142,11 +142,23 @@ def test_without_scripts_everything_but_the_drawings_is_there(written: Written, 
 def test_a_run_that_goes_on_is_shown_and_a_page_renews_itself(written: Written, browser: Browser) -> None:
     hostile = "<img src=x onerror=alert(1)>"
     run = RunProgress(
-        run_id="r", suite=hostile, scale="mini", elapsed_seconds=30.0, total=6, reused=1, done=2, failed=1,
-        per_minute=4.0, left_seconds=45.0, silent=False, quiet_seconds=1.0,
-        running=(RunningTrial(f"{hostile}/a/3", 7, 20, 0.5),), failures=(FailedTrial("b/a/2", "failed", hostile),),
-        bought=(BoughtSeed("2026-03-04T05:00:00", "c", "b", ("a",), 5, "because"),), bought_count=1,
-    )  # fmt: skip
+        run_id="r",
+        suite=hostile,
+        scale="mini",
+        elapsed_seconds=30.0,
+        total=6,
+        reused=1,
+        done=2,
+        failed=1,
+        per_minute=4.0,
+        left_seconds=45.0,
+        silent=False,
+        quiet_seconds=1.0,
+        running=(RunningTrial(f"{hostile}/a/3", 7, 20, 0.5),),
+        failures=(FailedTrial("b/a/2", "failed", hostile),),
+        bought=(BoughtSeed("2026-03-04T05:00:00", "c", "b", ("a",), 5, "because"),),
+        bought_count=1,
+    )
     site = ServedReport(written.database, lambda: written.folder / "index.html", lambda: run)
     server = make_server(site)
     threading.Thread(target=server.serve_forever, daemon=True).start()

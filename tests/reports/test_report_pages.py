@@ -56,8 +56,9 @@ def test_names_of_users_are_text_everywhere(written: Written) -> None:
     seen = 0
     for path in [*written.pages(), written.single]:
         page = Parsed(path)
-        assert "alert(1)" not in "".join(element.text for element in page.of("script") if "json" not in str(
-            element.attributes))  # fmt: skip
+        assert "alert(1)" not in "".join(
+            element.text for element in page.of("script") if "json" not in str(element.attributes)
+        )
         assert not [image for image in page.of("img") if "onerror" in image.attributes]
         assert "<script>alert" not in path.read_text(encoding="utf-8")
         assert not [a for a in page.of("a") if a.attributes.get("href", "").startswith("javascript:")]
@@ -122,8 +123,14 @@ def test_a_statement_pasted_into_the_shell_gives_the_pages_number(written: Writt
     command = shown.replace(
         "harness query", f"{sys.executable} -m harness query --db '{written.database}' --format csv"
     )
-    done = subprocess.run(["/bin/sh", "-c", command], capture_output=True, text=True, check=True, timeout=60,
-                          cwd=Path(__file__).resolve().parents[2])  # fmt: skip
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        cwd=Path(__file__).resolve().parents[2],
+    )
     row = next(csv.DictReader(io.StringIO(done.stdout)))
     assert row["verdict"] == "direction confirmed"
     assert f"+{float(row['difference']):.2f} points" in page.text
@@ -225,12 +232,28 @@ def test_the_latest_verdict_counts_and_absent_keys_are_no_matter(tmp_path: Path)
     fill(database, reported)
     with Owner(database) as owner:
         verdicts = [
-            {"claim_id": "demo-gain", "scale": "mini", "judged_at": "2026-05-01T00:00:00", "n": 2,
-             "difference": -1.0, "ci_low": float("-inf"), "ci_high": float("inf"), "p": 1.0,
-             "verdict": "undecided (distribution-sensitive)", "stand_in": ["recipe"], "design": {}},
-            {"claim_id": "demo-tie", "scale": "mini", "judged_at": "2026-05-01T00:00:00", "n": 0,
-             "verdict": "a word of tomorrow", "design": {"per_benchmark": [{"benchmark": "gone"}]}},
-        ]  # fmt: skip
+            {
+                "claim_id": "demo-gain",
+                "scale": "mini",
+                "judged_at": "2026-05-01T00:00:00",
+                "n": 2,
+                "difference": -1.0,
+                "ci_low": float("-inf"),
+                "ci_high": float("inf"),
+                "p": 1.0,
+                "verdict": "undecided (distribution-sensitive)",
+                "stand_in": ["recipe"],
+                "design": {},
+            },
+            {
+                "claim_id": "demo-tie",
+                "scale": "mini",
+                "judged_at": "2026-05-01T00:00:00",
+                "n": 0,
+                "verdict": "a word of tomorrow",
+                "design": {"per_benchmark": [{"benchmark": "gone"}]},
+            },
+        ]
         owner.record(VerdictsEvent(suite="demo", scale="mini", verdicts=verdicts))
     page = suite_of(write_site(database, reported, tmp_path / "site").parent)
     assert "undecided (distribution-sensitive)" in page.text
@@ -306,9 +329,15 @@ def test_a_weak_baseline_stands_among_the_claims_with_its_reason(tmp_path: Path)
     database = tmp_path / "harness.duckdb"
     fill(database, reported)
     with Owner(database) as owner:
-        weak = {"claim_id": "demo-tie", "scale": "mini", "judged_at": "2026-05-01T00:00:00", "n": 0,
-                "verdict": "weak baseline", "stand_in": ["recipe"],
-                "design": {"reason": "plain reaches 3 points; competent is 40", "family": "secondary"}}  # fmt: skip
+        weak = {
+            "claim_id": "demo-tie",
+            "scale": "mini",
+            "judged_at": "2026-05-01T00:00:00",
+            "n": 0,
+            "verdict": "weak baseline",
+            "stand_in": ["recipe"],
+            "design": {"reason": "plain reaches 3 points; competent is 40", "family": "secondary"},
+        }
         owner.record(VerdictsEvent(suite="demo", scale="mini", verdicts=[weak]))
     page = suite_of(write_site(database, reported, tmp_path / "site").parent)
     line = next(e for e in page.classed("claim") if e.attributes["id"] == "claim-demo-tie")
@@ -419,10 +448,20 @@ def test_the_first_page_finds_every_claim_and_ablation(written: Written) -> None
 
 def test_a_claim_of_several_comparisons_shows_what_they_span() -> None:
     line = IndexEntry(
-        results=None, tone="", word="undecided", text="", where="", contrast="", difference=None,  # type: ignore[arg-type]
-        interval=(None, None), n=None, unit="points", anchor="", stand_in_name="digits, not ImageNet",
+        results=None,
+        tone="",
+        word="undecided",
+        text="",
+        where="",
+        contrast="",
+        difference=None,  # type: ignore[arg-type]
+        interval=(None, None),
+        n=None,
+        unit="points",
+        anchor="",
+        stand_in_name="digits, not ImageNet",
         several=(1.5, -0.25, 0.75),
-    )  # fmt: skip
+    )
     (column,) = [column for column in COLUMNS if column.title == "Difference"]
     cell = column.cell(line)
     assert (cell.text, cell.order) == ("−0.250 to +1.50 points", -0.25)

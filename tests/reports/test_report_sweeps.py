@@ -105,8 +105,9 @@ def test_figures_are_drawn_and_hold_every_number(swept: tuple[Suite, SweepResult
     assert len(plots[5].table.rows) == len(told)
 
 
-def test_parallel_coordinates_rank_by_the_direction_of_the_metric(swept: tuple[Suite, SweepResult], database: Path,
-                                                                  ) -> None:  # fmt: skip
+def test_parallel_coordinates_rank_by_the_direction_of_the_metric(
+    swept: tuple[Suite, SweepResult], database: Path
+) -> None:
     _, result = swept
     with open_reader(database) as reader:
         tuned = tuned_of(reader, result)

@@ -39,12 +39,22 @@ def mini(written: Written) -> SuiteResults:
 @pytest.mark.parametrize(
     ("value", "sign", "text"),
     [
-        (1.234567, False, "1.23"), (-0.5, True, "−0.500"), (0.0, False, "0.00"), (12345.6, False, "12346"),
-        (1e-9, False, "1.00e−09"), (2.5e7, True, "+2.50e+07"), (math.inf, False, "∞"), (-math.inf, True, "−∞"),
-        (math.nan, False, "–"), (None, False, "–"), (1234567, False, "1\u202f234\u202f567"), (True, False, "yes"),
-        (999.96, False, "1000"), (0.00012, False, "0.000120"),
+        (1.234567, False, "1.23"),
+        (-0.5, True, "−0.500"),
+        (0.0, False, "0.00"),
+        (12345.6, False, "12346"),
+        (1e-9, False, "1.00e−09"),
+        (2.5e7, True, "+2.50e+07"),
+        (math.inf, False, "∞"),
+        (-math.inf, True, "−∞"),
+        (math.nan, False, "–"),
+        (None, False, "–"),
+        (1234567, False, "1\u202f234\u202f567"),
+        (True, False, "yes"),
+        (999.96, False, "1000"),
+        (0.00012, False, "0.000120"),
     ],
-)  # fmt: skip
+)
 def test_numbers_read_as_people_write_them(value: Any, sign: bool, text: str) -> None:
     assert formatting.number(value, sign=sign) == text
 
@@ -58,9 +68,16 @@ def test_a_number_keeps_three_digits(value: float) -> None:
 
 @pytest.mark.parametrize(
     ("word", "tone"),
-    [("reproduced", "holds"), ("inconclusive (distribution-sensitive)", "open"), ("contradicted", "against"),
-     ("not run", "void"), ("inactive", "idle"), ("no effect worth having", "null"), ("never heard of", "unknown")],
-)  # fmt: skip
+    [
+        ("reproduced", "holds"),
+        ("inconclusive (distribution-sensitive)", "open"),
+        ("contradicted", "against"),
+        ("not run", "void"),
+        ("inactive", "idle"),
+        ("no effect worth having", "null"),
+        ("never heard of", "unknown"),
+    ],
+)
 def test_verdicts_have_tones(word: str, tone: str) -> None:
     assert formatting.shown(word).tone == tone
 
@@ -136,11 +153,13 @@ def test_the_headline_counts_tests_and_keeps_kinds_apart(mini: SuiteResults) -> 
     assert sentences.headline(mini) == [
         ("Measured on stand-ins: directions are judged, no published size is.", ()),
         ("Primary scores: of 1 test, 1 holds in direction.", (("direction confirmed", 1),)),
-        ("Other scores: of 2 tests, 1 stays open and 1 has a mechanism that did not act.",
-         (("undecided", 1), ("inactive", 1))),
+        (
+            "Other scores: of 2 tests, 1 stays open and 1 has a mechanism that did not act.",
+            (("undecided", 1), ("inactive", 1)),
+        ),
         ("Formulas and code: of 1 check, 1 holds.", (("holds", 1),)),
         ("Without a test: 1 claim not run.", (("not run", 1),)),
-    ]  # fmt: skip
+    ]
     assert [claim.claim_id for claim, _ in sentences.leading(mini)] == ["demo-gain"]
 
 
@@ -148,10 +167,17 @@ def judged_as(results: SuiteResults, *claims: tuple[str, str, dict[str, Any]]) -
     """The suite with copies of its first claim: id, verdict, and what the design says otherwise."""
     (first,) = (claim for claim in results.claims if claim.claim_id == "demo-gain")
     made = [
-        replace(first, claim_id=name, verdict={**(first.verdict or {}), "verdict": word,
-                "design": {**first.design, "contrast_id": name, **design}})
+        replace(
+            first,
+            claim_id=name,
+            verdict={
+                **(first.verdict or {}),
+                "verdict": word,
+                "design": {**first.design, "contrast_id": name, **design},
+            },
+        )
         for name, word, design in claims
-    ]  # fmt: skip
+    ]
     return replace(results, claims=made)
 
 
@@ -163,8 +189,12 @@ def test_every_primary_claim_leads_and_what_points_the_other_way_is_first(mini: 
     results = judged_as(mini, *primary, *others, *shared)
     told = sentences.leading(results)
     assert [claim.word for claim, _ in told] == [
-        "direction reversed", "direction confirmed", "no effect worth having", "undecided", "not run",
-    ]  # fmt: skip
+        "direction reversed",
+        "direction confirmed",
+        "no effect worth having",
+        "undecided",
+        "not run",
+    ]
     assert "2 claims share this test" in told[1][1][1]
     assert all("on not the paper's recipe: a tenth of the steps" in text for _, (_, text) in told)
     assert sentences.headline(results)[1][0] == (
@@ -199,15 +229,26 @@ def test_matters_most_is_the_largest_effect_of_those_that_survive_the_correction
         ends = None if corrected is None else (difference - corrected, difference + corrected)
         given = {"metric": "accuracy", "unit": "points", "n": 5, "benchmark": "digits", **more}
         return ablations.Ablation(
-            label=arm, difference=difference, low=difference - half, high=difference + half, arm=arm, parent="ours",
-            changed="a part", sql="", stand_in_name="noisy digits, not ImageNet", corrected=ends,
-            test=(given["benchmark"], arm, "ours"), **given,
-        )  # fmt: skip
+            label=arm,
+            difference=difference,
+            low=difference - half,
+            high=difference + half,
+            arm=arm,
+            parent="ours",
+            changed="a part",
+            sql="",
+            stand_in_name="noisy digits, not ImageNet",
+            corrected=ends,
+            test=(given["benchmark"], arm, "ours"),
+            **given,
+        )
 
     clearest, largest, noisy, alone = (
-        row("clearest", -1.0, 0.05, 0.08), row("largest", -3.0, 0.8, 1.2), row("noisy", -9.0, 8.0, 12.0),
+        row("clearest", -1.0, 0.05, 0.08),
+        row("largest", -3.0, 0.8, 1.2),
+        row("noisy", -9.0, 8.0, 12.0),
         row("alone", -20.0, 1.0, None),
-    )  # fmt: skip
+    )
     [(parent, told, top)] = ablations.decisive_changes([clearest, largest, noisy, alone])
     assert (parent, top) == ("ours", largest)
     assert told == (
@@ -271,9 +312,12 @@ def test_factorials_are_found_where_all_else_is_equal() -> None:
         return Arm.model_validate({"role": role, "optimizer": "sgd", "set": settings})
 
     arms = {
-        "full": arm("method", a=1, b=1), "no-a": arm("ablation", a=0, b=1), "no-b": arm("ablation", a=1, b=0),
-        "none": arm("ablation", a=0, b=0), "else": arm("baseline", a=0, b=0, c=1),
-    }  # fmt: skip
+        "full": arm("method", a=1, b=1),
+        "no-a": arm("ablation", a=0, b=1),
+        "no-b": arm("ablation", a=1, b=0),
+        "none": arm("ablation", a=0, b=0),
+        "else": arm("baseline", a=0, b=0, c=1),
+    }
     [(first, second, grid)] = ablations.grids(arms)
     assert (first, second) == ("a", "b")
     assert grid == {("1", "1"): "full", ("0", "1"): "no-a", ("1", "0"): "no-b", ("0", "0"): "none"}

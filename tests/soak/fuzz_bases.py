@@ -49,8 +49,9 @@ def _coco(folder: Path) -> None:
         ]
         content = {
             "images": [{"id": n, "file_name": f"{n}.png", "width": 16, "height": 16} for n in range(3)],
-            "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}], "annotations": boxes,
-        }  # fmt: skip
+            "categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}],
+            "annotations": boxes,
+        }
         (folder / "annotations").mkdir(exist_ok=True)
         (folder / "annotations" / f"instances_{part}.json").write_text(json.dumps(content))
 
@@ -129,9 +130,15 @@ def _pairs(folder: Path) -> None:
 
 
 def _rows() -> list[dict[str, Any]]:
-    return [{"x": 0.5 * number, "kind": "ab"[number % 2], "label": "yes" if number % 3 else "no",
-    "text": f"some text {number}"}
-            for number in range(24)]  # fmt: skip
+    return [
+        {
+            "x": 0.5 * number,
+            "kind": "ab"[number % 2],
+            "label": "yes" if number % 3 else "no",
+            "text": f"some text {number}",
+        }
+        for number in range(24)
+    ]
 
 
 def _csv(folder: Path) -> None:
@@ -190,9 +197,20 @@ def _idx(folder: Path) -> None:
     made.rename(folder)
 
 
-PUBLISHED = ("cifar10", "cifar100", "cub", "cars196", "inshop", "sop", "ptb", "mnist", "speech-commands",
-"magnatagatune",
-             "dcase2017-task4", "iwslt14-de-en")  # fmt: skip
+PUBLISHED = (
+    "cifar10",
+    "cifar100",
+    "cub",
+    "cars196",
+    "inshop",
+    "sop",
+    "ptb",
+    "mnist",
+    "speech-commands",
+    "magnatagatune",
+    "dcase2017-task4",
+    "iwslt14-de-en",
+)
 LAYOUTS: dict[str, Layout] = {
     "imagefolder": Layout(classes, "imagefolder", {"size": 8}),
     "imagefolder by class": Layout(classes, "imagefolder", {"size": 8, "split": {"validation": 0.3}}),

@@ -24,25 +24,114 @@ Draws = random.Random
 """Hypothesis's own, where it draws; Python's elsewhere."""
 
 TEXTS = (
-    "", " ", "\n", "a", "-1", "0", "1e309", "nan", "inf", "null", "true", "~", "..", "../../x", "/etc/passwd",
-    "/dev/zero", "%s%n",
-    "[red]x[/]", "[/x]", "\x1b[31mx\x1b]0;t\x07", "\x9b31m", "\u202egnp", "é", "日本", "\ud800", "\udcff", "a" * 300,
-    "x" * 5000, "'; DROP TABLE trials; --",
-    "$(touch ../pwned)", "`touch ../pwned`", "!!python/object/apply:os.system ['touch ../pwned']", "{{7*7}}",
+    "",
+    " ",
+    "\n",
+    "a",
+    "-1",
+    "0",
+    "1e309",
+    "nan",
+    "inf",
+    "null",
+    "true",
+    "~",
+    "..",
+    "../../x",
+    "/etc/passwd",
+    "/dev/zero",
+    "%s%n",
+    "[red]x[/]",
+    "[/x]",
+    "\x1b[31mx\x1b]0;t\x07",
+    "\x9b31m",
+    "\u202egnp",
+    "é",
+    "日本",
+    "\ud800",
+    "\udcff",
+    "a" * 300,
+    "x" * 5000,
+    "'; DROP TABLE trials; --",
+    "$(touch ../pwned)",
+    "`touch ../pwned`",
+    "!!python/object/apply:os.system ['touch ../pwned']",
+    "{{7*7}}",
     "<script>alert(1)</script>",
-    "__import__('os').system('touch ../pwned')", "a=b", "=", "a=", "x=tiny.yaml:A", "*", "?", "(", "(?P<x>",
-    "0..3", "3..1", "0..99999999999",
-    "99999999999999999999", "1_0", "١٢", "1 ", "latest", "tiny", "known", "base", "better", "score", "test",
-    "seed", "arm", "mini",
-)  # fmt: skip
+    "__import__('os').system('touch ../pwned')",
+    "a=b",
+    "=",
+    "a=",
+    "x=tiny.yaml:A",
+    "*",
+    "?",
+    "(",
+    "(?P<x>",
+    "0..3",
+    "3..1",
+    "0..99999999999",
+    "99999999999999999999",
+    "1_0",
+    "١٢",
+    "1 ",
+    "latest",
+    "tiny",
+    "known",
+    "base",
+    "better",
+    "score",
+    "test",
+    "seed",
+    "arm",
+    "mini",
+)
 VALUES: tuple[Any, ...] = (
-    None, True, False, 0, 1, -1, 3, 2**63, -(2**70), 1e308, float("inf"), float("nan"), 0.5, [], {}, [[]], [None],
+    None,
+    True,
+    False,
+    0,
+    1,
+    -1,
+    3,
+    2**63,
+    -(2**70),
+    1e308,
+    float("inf"),
+    float("nan"),
+    0.5,
+    [],
+    {},
+    [[]],
+    [None],
     {"": None},
-    {"file": "pipe"}, {"name": "sgd"}, [1, "a", None], *TEXTS,
-)  # fmt: skip
-BYTES = (b"\0", b"\xff", b"\xfe\xff", b"\n", b"\r", b"[" * 200, b"{" * 200, b'"', b"'", b",", b"\t", b"&a *a",
-b"!!", b"\x80\x04\x95", b"<!ENTITY x 'y'>",
-         b"1e999", b"-1", b"99999999999999999999", b"\xe2\x80\xae", b"\x1b[2J", b"\xed\xa0\x80")  # fmt: skip
+    {"file": "pipe"},
+    {"name": "sgd"},
+    [1, "a", None],
+    *TEXTS,
+)
+BYTES = (
+    b"\0",
+    b"\xff",
+    b"\xfe\xff",
+    b"\n",
+    b"\r",
+    b"[" * 200,
+    b"{" * 200,
+    b'"',
+    b"'",
+    b",",
+    b"\t",
+    b"&a *a",
+    b"!!",
+    b"\x80\x04\x95",
+    b"<!ENTITY x 'y'>",
+    b"1e999",
+    b"-1",
+    b"99999999999999999999",
+    b"\xe2\x80\xae",
+    b"\x1b[2J",
+    b"\xed\xa0\x80",
+)
 
 
 def mutated(draws: Draws, content: bytes, most: int = 4) -> bytes:
@@ -132,24 +221,55 @@ def parameters_of(group: click.Group) -> dict[tuple[str, ...], list[click.Parame
 
 
 HINTS: dict[str, tuple[str, ...]] = {
-    "suites": ("tiny.yaml",), "suite": ("tiny.yaml", "tiny"), "benchmarks": ("known",), "benchmark": ("known",),
-    "arms": ("base", "better", "x=own.py:A"), "arm": ("base",), "against": ("base",), "methods": ("better",),
+    "suites": ("tiny.yaml",),
+    "suite": ("tiny.yaml", "tiny"),
+    "benchmarks": ("known",),
+    "benchmark": ("known",),
+    "arms": ("base", "better", "x=own.py:A"),
+    "arm": ("base",),
+    "against": ("base",),
+    "methods": ("better",),
     "metric": ("score",),
-    "seeds": ("2", "1..3"), "overrides": ("steps=3", "own_sd=0.1", "data.x=1"), "files": ("table.csv",),
+    "seeds": ("2", "1..3"),
+    "overrides": ("steps=3", "own_sd=0.1", "data.x=1"),
+    "files": ("table.csv",),
     "file": ("table.csv",),
-    "trial": ("a",), "run": ("latest",), "first": ("latest",), "second": ("latest",),
+    "trial": ("a",),
+    "run": ("latest",),
+    "first": ("latest",),
+    "second": ("latest",),
     "database": ("results/harness.duckdb",),
-    "sql": ("SELECT 1", "FROM trials", "EXPLAIN ANALYZE SELECT 1"), "kind": ("runs", "trials", "suites"),
+    "sql": ("SELECT 1", "FROM trials", "EXPLAIN ANALYZE SELECT 1"),
+    "kind": ("runs", "trials", "suites"),
     "time_budget": ("30s",),
-    "out": ("made",), "folder": ("made",), "metrics": ("score=score",), "by": ("bench",), "pair": ("seed",),
+    "out": ("made",),
+    "folder": ("made",),
+    "metrics": ("score=score",),
+    "by": ("bench",),
+    "pair": ("seed",),
     "arm_column": ("arm",),
-}  # fmt: skip
+}
 FILES = (
-    "tiny.yaml", "table.csv", "pipe", "loop", "folder", "text.txt", "gone", "/dev/null", "/dev/zero", "/dev/stdin",
+    "tiny.yaml",
+    "table.csv",
+    "pipe",
+    "loop",
+    "folder",
+    "text.txt",
+    "gone",
+    "/dev/null",
+    "/dev/zero",
+    "/dev/stdin",
     "/proc/self/mem",
-    "results/harness.duckdb", "results/harness.duckdb.journal", "text.txt/below", "folder/below", "own.py",
-    "é\udcff", "n" * 300, "",
-)  # fmt: skip
+    "results/harness.duckdb",
+    "results/harness.duckdb.journal",
+    "text.txt/below",
+    "folder/below",
+    "own.py",
+    "é\udcff",
+    "n" * 300,
+    "",
+)
 NUMBERS = ("0", "1", "2", "-1", "3.5", "nan", "inf", "-inf", "1e308", "99999999999", "٣", "0x10", "", "1e-320")
 SKIPPED = {("doctor",), ("preflight",)}
 """They start Ray, or a process a cell: seconds each, and they take no content of others but what ``plan`` takes too."""
@@ -193,9 +313,12 @@ def _value(draws: Draws, parameter: click.Parameter, odd: float) -> str:
 # tables of results
 
 
-TABLE = [{"arm": arm, "bench": bench, "seed": seed,
-"score": 50 + seed + (3 if arm == "better" else 0) + 0.1 * len(bench)}
-         for arm in ("base", "better") for bench in ("known", "other") for seed in range(4)]  # fmt: skip
+TABLE = [
+    {"arm": arm, "bench": bench, "seed": seed, "score": 50 + seed + (3 if arm == "better" else 0) + 0.1 * len(bench)}
+    for arm in ("base", "better")
+    for bench in ("known", "other")
+    for seed in range(4)
+]
 
 
 def table(draws: Draws, folder: Path) -> Path:
@@ -323,10 +446,21 @@ def _put(file: Path, what: str) -> None:
             made.truncate(200 << 20)
 
 
-NAMES = ("../../../pwned", "/tmp/pwned-by-an-archive", "a/../../../pwned", "train/a/\x1b[31m.png",
-"train/a/" + "n" * 300 + ".png",
-         "train//a/x.png", "./train/a/y.png", "train/a", "", "/", "train/a/\u202egnp.png", "C:\\pwned",
-         "train/\udcff\udcfe/x.png")  # fmt: skip
+NAMES = (
+    "../../../pwned",
+    "/tmp/pwned-by-an-archive",
+    "a/../../../pwned",
+    "train/a/\x1b[31m.png",
+    "train/a/" + "n" * 300 + ".png",
+    "train//a/x.png",
+    "./train/a/y.png",
+    "train/a",
+    "",
+    "/",
+    "train/a/\u202egnp.png",
+    "C:\\pwned",
+    "train/\udcff\udcfe/x.png",
+)
 
 
 def archive(draws: Draws, folder: Path, target: Path, evil: bytes) -> Path:

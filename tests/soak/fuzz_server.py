@@ -48,8 +48,13 @@ class Server:
 
     def ask(self, kind: str, folder: Path, given: Any, environment: Mapping[str, str], seconds: float) -> Answer:
         """Run an example of a kind of ``KINDS`` in a folder; one that takes longer is killed."""
-        request = {"kind": kind, "folder": os.fsencode(folder).hex(), "given": given,
-                   "environment": dict(environment), "seconds": seconds}  # fmt: skip
+        request = {
+            "kind": kind,
+            "folder": os.fsencode(folder).hex(),
+            "given": given,
+            "environment": dict(environment),
+            "seconds": seconds,
+        }
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(request).encode() + b"\n")

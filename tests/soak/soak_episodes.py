@@ -24,9 +24,15 @@ class Episode:
     """One of them; ``struck`` counts blows over all, of which there are no more than ``most``."""
 
     def __init__(
-        self, work: Work, weather: Weather, executor: str, database: Path, struck: Counter[str], most: int,
+        self,
+        work: Work,
+        weather: Weather,
+        executor: str,
+        database: Path,
+        struck: Counter[str],
+        most: int,
         pauses: tuple[float, ...] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.work, self.weather, self.executor, self.database = work, weather, executor, database
         self.struck, self.most, self.pauses = struck, most, pauses
         self.chance = weather.chance
@@ -100,9 +106,14 @@ def possible() -> list[type[Weather]]:
 
 
 def soak(
-    works: list[Work], folder: Path, most: int, seed: int, tell: Tell, weathers: list[type[Weather]] | None = None,
+    works: list[Work],
+    folder: Path,
+    most: int,
+    seed: int,
+    tell: Tell,
+    weathers: list[type[Weather]] | None = None,
     pauses: tuple[float, ...] = (),
-) -> Counter[str]:  # fmt: skip
+) -> Counter[str]:
     """Episodes in turn over works, weathers and executors, until there were ``most`` blows; how many of which."""
     chance, struck = random.Random(seed), Counter[str]()
     for number, (work, weather_kind) in enumerate(_turns(works, weathers or possible())):

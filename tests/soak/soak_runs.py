@@ -111,9 +111,13 @@ def started(
     ours = {**os.environ, "HARNESS_CHECKPOINT_SECONDS": CHECKPOINT_SECONDS, **(environment or {})}
     with log.open("wb") as out:
         process = Started(
-            [*command, "--db", str(database), "--executor", executor], cwd=work.folder, env=ours,
-            start_new_session=True, stdout=subprocess.DEVNULL, stderr=out,
-        )  # fmt: skip
+            [*command, "--db", str(database), "--executor", executor],
+            cwd=work.folder,
+            env=ours,
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+            stderr=out,
+        )
     if largest is not None:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (largest, largest))
     process.log, process.database = log, database

@@ -178,5 +178,10 @@ class HalfWrittenCheckpoints(Weather):
 
 
 WEATHERS: tuple[type[Weather], ...] = (
-    Weather, FullDisk, ReadOnlyFolder, JumpingClock, HeldDatabase, HalfWrittenCheckpoints,
-)  # fmt: skip
+    Weather,
+    FullDisk,
+    ReadOnlyFolder,
+    JumpingClock,
+    HeldDatabase,
+    HalfWrittenCheckpoints,
+)

@@ -75,14 +75,19 @@ class Box:
         if kind == "command":  # what no shell can hand over is not handed over
             given = [word if _can_be_typed(word) else word.encode("utf-8", "replace").decode() for word in given]
         environment = {
-            "HOME": str(self.root / "home"), "HARNESS_CACHE": str(self.root / "cache"),
+            "HOME": str(self.root / "home"),
+            "HARNESS_CACHE": str(self.root / "cache"),
             "TMPDIR": str(self.root / "tmp"),
-            "HARNESS_DATA": str(data or self.root / "data"), "HARNESS_DB": "results/harness.duckdb",
+            "HARNESS_DATA": str(data or self.root / "data"),
+            "HARNESS_DB": "results/harness.duckdb",
             "XDG_CACHE_HOME": str(self.root / "cache"),
-            "http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9",
+            "http_proxy": "http://127.0.0.1:9",
+            "https_proxy": "http://127.0.0.1:9",
             "HTTP_PROXY": "http://127.0.0.1:9",
-            "HTTPS_PROXY": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "1", **more,
-        }  # fmt: skip
+            "HTTPS_PROXY": "http://127.0.0.1:9",
+            "HF_HUB_OFFLINE": "1",
+            **more,
+        }
         return self.server.ask(kind, self.work, given, environment, HANG_SECONDS)
 
     def _outside(self) -> set[str]:
@@ -336,19 +341,28 @@ def _renamed(value: Any, old: str, new: str) -> Any:
 
 
 DOORS: dict[str, tuple[Callable[[doors.Draws, Box, Path], None], int]] = {
-    "suites": (suites, 6), "options": (options, 12), "tables": (tables, 8), "layouts": (layouts, 15),
+    "suites": (suites, 6),
+    "options": (options, 12),
+    "tables": (tables, 8),
+    "layouts": (layouts, 15),
     "weights": (weights, 10),
-    "archives": (archives, 10), "names": (names, 5),
-}  # fmt: skip
+    "archives": (archives, 10),
+    "names": (names, 5),
+}
 """Each with the examples of the gate."""
 
 
 def run(door: str, box: Box, bases: Path, examples: int, **more: Any) -> None:
     """So many examples of a door."""
     send, _ = DOORS[door]
-    options = {"max_examples": examples, "deadline": None, "database": None, "phases": [Phase.explicit,
-    Phase.generate],
-               "suppress_health_check": list(HealthCheck), **more}  # fmt: skip
+    options = {
+        "max_examples": examples,
+        "deadline": None,
+        "database": None,
+        "phases": [Phase.explicit, Phase.generate],
+        "suppress_health_check": list(HealthCheck),
+        **more,
+    }
 
     @settings(**options)
     @given(st.randoms(use_true_random=False))

@@ -52,8 +52,10 @@ def told(kind: str, answers: list[list[tuple[float, float, int]]]) -> str:
     seconds = sorted(one for reader in answers for one, _, _ in reader)
     waited = max(one for reader in answers for _, one, _ in reader)
     late = sum(one > 2 for one in seconds)
-    return (f"{kind}: {len(answers)} readers, {len(seconds)} answers, median {median(seconds):.2f} s, slowest "
-            f"{seconds[-1]:.2f} s, {late} over two seconds; longest wait for a lock {waited:.2f} s")  # fmt: skip
+    return (
+        f"{kind}: {len(answers)} readers, {len(seconds)} answers, median {median(seconds):.2f} s, slowest "
+        f"{seconds[-1]:.2f} s, {late} over two seconds; longest wait for a lock {waited:.2f} s"
+    )
 
 
 @pytest.mark.timeout(600)
@@ -84,10 +86,14 @@ def many_at_once(folder: Path, tiny_text: str, seeds: int, budget: int) -> None:
         time.sleep(0.05)
     script = str(Path(soak_readers.__file__))
     library = [
-        subprocess.Popen([sys.executable, script, str(database), kind, str(stop)],
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, script, str(database), kind, str(stop)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for kind in LIBRARY
-    ]  # fmt: skip
+    ]
     with ThreadPoolExecutor(COMMANDS) as pool:
         asked = [pool.submit(asking, database, stop) for _ in range(COMMANDS)]
         try:

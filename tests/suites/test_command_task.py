@@ -143,9 +143,10 @@ FAILURES: dict[str, tuple[str, str]] = {
         "left 1 process running, now ended",
     ),
     "broken lines": (
-        "import os\nopen(os.environ['HARNESS_RESULTS'], 'w').write('{\"accuracy\": 1}\\nnot json\\n')\n", ":2: not JSON"
+        "import os\nopen(os.environ['HARNESS_RESULTS'], 'w').write('{\"accuracy\": 1}\\nnot json\\n')\n",
+        ":2: not JSON",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("failure", FAILURES)
@@ -249,30 +250,33 @@ MISTAKES: dict[str, tuple[Callable[[str], str], str]] = {
     "a name in braces": (lambda t: t.replace("{arm.opt}", "{arm.optt}"), "no '{arm.optt}'; did you mean 'arm.opt'"),
     "a key": (lambda t: t.replace("    metrics:", "    resluts: {}\n    metrics:"), "unknown key 'resluts'"),
     "a key of results": (
-        lambda t: t.replace("    metrics:", "    results: {patern: x}\n    metrics:"), "did you mean 'pattern'"
+        lambda t: t.replace("    metrics:", "    results: {patern: x}\n    metrics:"),
+        "did you mean 'pattern'",
     ),
     "a pattern without a number": (
-        lambda t: t.replace("    metrics:", "    results: {pattern: 'acc'}\n    metrics:"), "pattern names no number"
+        lambda t: t.replace("    metrics:", "    results: {pattern: 'acc'}\n    metrics:"),
+        "pattern names no number",
     ),
     "a broken pattern": (
-        lambda t: t.replace("    metrics:", "    results: {pattern: '('}\n    metrics:"), "not a regular expression"
+        lambda t: t.replace("    metrics:", "    results: {pattern: '('}\n    metrics:"),
+        "not a regular expression",
     ),
     "a folder": (lambda t: t.replace("    metrics:", "    in: nowhere\n    metrics:"), "nowhere does not exist"),
     "code that is not there": (
-        lambda t: t.replace("    metrics:", "    code: ['*.rs']\n    metrics:"), "none matches *.rs"
+        lambda t: t.replace("    metrics:", "    code: ['*.rs']\n    metrics:"),
+        "none matches *.rs",
     ),
     "an arm": (lambda t: t.replace("arm: adamp,", "arm: adamq,"), "no arm 'adamq'; did you mean"),
     "a metric": (lambda t: t.replace("metric: accuracy,", "metric: acc,"), "did you mean 'accuracy'"),
     "a repository without a commit": (
-        lambda t: t.replace("    metrics:", "    repository: there\n    metrics:"), "given together"
+        lambda t: t.replace("    metrics:", "    repository: there\n    metrics:"),
+        "given together",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_told_with_its_place(
-    mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:  # fmt: skip
+def test_a_mistake_is_told_with_its_place(mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     change, message = MISTAKES[mistake]
     path = own_suite(tmp_path, "print(1)\n")
     path.write_text(change(path.read_text()))

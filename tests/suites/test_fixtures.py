@@ -44,9 +44,19 @@ def test_every_source_of_a_published_recipe_has_a_copy(suite: str) -> None:
 
 
 CLASSES = {
-    "imagenet": 1000, "imagenet9": 9, "cifar10": 10, "cifar100": 100, "coco2017": 80, "mnist": 10, "biased-mnist": 10,
-    "speech-commands": 35, "magnatagatune": 50, "dcase2017-task4": 17, "wifall": 5, "wigesture": 6,
-}  # fmt: skip
+    "imagenet": 1000,
+    "imagenet9": 9,
+    "cifar10": 10,
+    "cifar100": 100,
+    "coco2017": 80,
+    "mnist": 10,
+    "biased-mnist": 10,
+    "speech-commands": 35,
+    "magnatagatune": 50,
+    "dcase2017-task4": 17,
+    "wifall": 5,
+    "wigesture": 6,
+}
 
 
 @pytest.mark.parametrize("name", CLASSES)

@@ -74,8 +74,23 @@ def test_an_arm_may_name_a_file(folder: Path, capsys: pytest.CaptureFixture[str]
 
 def test_an_added_arm_is_trained_and_judged(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own = f"mine={folder / 'my.py'}:SignSGD"
-    chosen = ("--benchmark", "imagenet-resnet18", "--arm", own, "--arm", "adamw", "--seeds", "3", "--no-tuned",
-              "--set", "steps=4", "--set", "data.train=40", "--set", "optimizer.sgd.lr=0.01")  # fmt: skip
+    chosen = (
+        "--benchmark",
+        "imagenet-resnet18",
+        "--arm",
+        own,
+        "--arm",
+        "adamw",
+        "--seeds",
+        "3",
+        "--no-tuned",
+        "--set",
+        "steps=4",
+        "--set",
+        "data.train=40",
+        "--set",
+        "optimizer.sgd.lr=0.01",
+    )
     found = verdicts(folder, capsys, "adamp", *chosen, "--against", "adamw")
     (verdict,) = [one for one in found if one["claim_id"] == "mine-over-adamw-top1-accuracy"]
     assert verdict["n"] == 3

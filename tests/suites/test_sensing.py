@@ -175,9 +175,19 @@ def test_permuted_hidden_labels_through_the_command_line(suite: Path, tmp_path: 
     for flag in ("false", "true"):
         database = tmp_path / flag / "h.duckdb"
         done = harness(
-            "run", suite, "--executor", "inline", "--no-report", "--arm", "knn-mmd", "--db", database,
-            "--set", f"permute_hidden={flag}", OMP_NUM_THREADS="1",
-        )  # fmt: skip
+            "run",
+            suite,
+            "--executor",
+            "inline",
+            "--no-report",
+            "--arm",
+            "knn-mmd",
+            "--db",
+            database,
+            "--set",
+            f"permute_hidden={flag}",
+            OMP_NUM_THREADS="1",
+        )
         assert done.returncode == 0, done.stderr
         with open_reader(database) as reader:
             series = reader.query("SELECT split, name, step, value FROM metrics ORDER BY ALL").rows

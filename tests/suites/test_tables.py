@@ -148,7 +148,7 @@ def test_categories_that_training_never_saw_share_one_feature(tmp_path: Path) ->
         (flowers(), {"split_column": "colour"}, r"own\.csv:2: 'colour' is 'red', no split"),
         ("kind\na\nb\n", {}, r"no column to predict 'kind' from"),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, keys: dict[str, Any], expected: str) -> None:
     with pytest.raises(HarnessError, match=expected) as refused:
         table(written(tmp_path / "own.csv", text), **keys)

@@ -311,11 +311,20 @@ def test_probe_measures_the_batch_and_leaves_the_norms_alone() -> None:
 
 def test_numbers_in_words() -> None:
     assert [german_number(n) for n in (2, 16, 21, 30, 100, 101, 999)] == [
-        "zwei", "sechzehn", "einundzwanzig", "dreißig", "einhundert", "einhunderteins", "neunhundertneunundneunzig",
-    ]  # fmt: skip
+        "zwei",
+        "sechzehn",
+        "einundzwanzig",
+        "dreißig",
+        "einhundert",
+        "einhunderteins",
+        "neunhundertneunundneunzig",
+    ]
     assert [english_number(n) for n in (16, 21, 100, 342)] == [
-        "sixteen", "twenty-one", "one hundred", "three hundred and forty-two",
-    ]  # fmt: skip
+        "sixteen",
+        "twenty-one",
+        "one hundred",
+        "three hundred and forty-two",
+    ]
     assert len({german_number(n) for n in range(2, 1000)}) == len({english_number(n) for n in range(2, 1000)}) == 998
 
 
@@ -399,8 +408,10 @@ def test_ptb_is_read_as_its_text_files_are(tmp_path: Path) -> None:
 def test_multi30k_has_its_published_sizes() -> None:
     data = load("suites.data.parallel:multi30k", Path(os.environ["HARNESS_DATA"]))
     assert {split: len(sides[0]) for split, sides in data.splits.items()} == {
-        "train": 29000, "validation": 1014, "test": 1000,
-    }  # fmt: skip
+        "train": 29000,
+        "validation": 1014,
+        "test": 1000,
+    }
     assert data.splits["train"][0][0].startswith("zwei junge weiße männer")
     assert data.splits["train"][1][0].startswith("two young, white males")
 

@@ -170,9 +170,13 @@ class RayExecutor:
                 "RAY_AUTH_MODE=disabled: whoever reaches Ray's ports could run code here as you; unset it"
             )
         # "local": never a cluster that happens to run on this machine; that one is joined by --address alone.
-        own = {"address": "local", "include_dashboard": False, "_node_ip_address": "127.0.0.1",
-               "_temp_dir": None if self._folder is None else str(self._folder / "ray"),
-               "object_store_memory": OBJECT_STORE_BYTES}  # fmt: skip
+        own = {
+            "address": "local",
+            "include_dashboard": False,
+            "_node_ip_address": "127.0.0.1",
+            "_temp_dir": None if self._folder is None else str(self._folder / "ray"),
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
         options = own if address is None else {"address": address}
         try:
             self._ray.init(**options, logging_level=logging.ERROR, log_to_driver=False)
@@ -199,8 +203,10 @@ class RayExecutor:
             HarnessError: it died too often.
         """
         told = "Ray's own processes died, and with them the worker"
-        lost = [Outcome(job.trial_id, Status.FAILED, job.attempt, error=told, crashed=True)
-                for job in self._running.values()]  # fmt: skip
+        lost = [
+            Outcome(job.trial_id, Status.FAILED, job.attempt, error=told, crashed=True)
+            for job in self._running.values()
+        ]
         self._running.clear()
         self._cancelled.clear()
         self._restarts += 1

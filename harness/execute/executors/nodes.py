@@ -65,8 +65,12 @@ def check_nodes(ray: Any, state: Path, data: Path) -> None:
     nodes = {node["NodeID"]: node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
     try:
         own = traits(str(data), str(token))
-        asked = {ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(name, soft=False)).remote(
-            str(data), str(token)): host for name, host in nodes.items()}  # fmt: skip
+        asked = {
+            ask.options(scheduling_strategy=NodeAffinitySchedulingStrategy(name, soft=False)).remote(
+                str(data), str(token)
+            ): host
+            for name, host in nodes.items()
+        }
         ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=PATIENCE_SECONDS)
         problems = [f"{asked[one]} does not answer within {PATIENCE_SECONDS:g} s" for one in late]
         for one in ready:
@@ -94,8 +98,10 @@ def _differences(host: str, own: dict[str, Any], there: dict[str, Any] | str, da
     elif own["the data"] != there["the data"]:
         told.append(f"{host}: HARNESS_DATA {data} has other folders than here")
     if there["the results"] != own["the results"]:
-        told.append(f"{host}: the folder of results {state.parent.absolute()} is not shared; weights of one node would "
-                    f"not be found by another")  # fmt: skip
+        told.append(
+            f"{host}: the folder of results {state.parent.absolute()} is not shared; weights of one node would "
+            f"not be found by another"
+        )
     if there["code"] != own["code"]:
         told.append(f"{host}: its harness, methods or suites are other code than here; install the same version on it")
     for name in ("python", *SHARED_VERSIONS):

@@ -228,8 +228,10 @@ def matched(pattern: str, text: str) -> dict[str, str] | None:
 def in_words(plain: Mapping[str, Any]) -> str:
     """A resolved mapping in a clause: ``arm from 'optimizer', seed from 'seed', accuracy from 'acc' (× 100)``."""
     said = [_word_told(word, plain[word]) for word in WORDS if word in plain]
-    said += [f"{' and '.join(PLACEHOLDER.findall(text))} from '{name}' by '{text}'"
-             for name, text in plain.get("patterns", {}).items()]  # fmt: skip
+    said += [
+        f"{' and '.join(PLACEHOLDER.findall(text))} from '{name}' by '{text}'"
+        for name, text in plain.get("patterns", {}).items()
+    ]
     if "metric" in plain:
         said.append(f"numbers from '{plain['value']}', named by '{plain['metric']}'")
     for name, one in plain.get("metrics", {}).items():

@@ -104,7 +104,7 @@ def _lines(file: Path) -> dict[int, float]:
 
 def _fields(
     params: Mapping[str, Any], tags: Mapping[str, Any], experiment: str, name: str, run_id: str, status: str
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Parameters by their names, tags as ``tags.NAME``, and what the run itself has."""
     own = {"experiment": experiment, "run": name, "run_id": run_id, "status": status}
     return {**own, **{f"tags.{key}": value for key, value in tags.items()}, **params}

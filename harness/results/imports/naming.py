@@ -16,9 +16,13 @@ from harness.suite.cells import Setting, setting
 from harness.vocabulary import Split
 
 SPLITS = {
-    **{split.value: split for split in Split}, "training": Split.TRAIN, "val": Split.VALIDATION,
-    "valid": Split.VALIDATION, "dev": Split.VALIDATION, "testing": Split.TEST,
-}  # fmt: skip
+    **{split.value: split for split in Split},
+    "training": Split.TRAIN,
+    "val": Split.VALIDATION,
+    "valid": Split.VALIDATION,
+    "dev": Split.VALIDATION,
+    "testing": Split.TEST,
+}
 """Splits as others call them."""
 STEPS = ("step", "_step", "global_step", "epoch", "iteration")
 """Columns of a table that count its steps, if it has one and none is named."""
@@ -100,9 +104,12 @@ class Naming:
             return given
         names = {} if given is None else given.names
         find: Mapping[Word, Callable[[Mapping[str, str]], Theirs | None]] = {
-            "benchmark": self._benchmark, "arm": self._arm, "seed": self._seed, "split": self._split,
+            "benchmark": self._benchmark,
+            "arm": self._arm,
+            "seed": self._seed,
+            "split": self._split,
             "step": lambda names: self._called(STEPS) if self.source.rows else None,
-        }  # fmt: skip
+        }
         found = find[word](names)
         return None if found is None else found.model_copy(update={"names": dict(names)})
 

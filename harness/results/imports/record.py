@@ -99,10 +99,19 @@ def _store(read: ReadFile, database: Path, command: str, dry_run: bool) -> Impor
     failed = [(_label(trial), trial.error) for trial in trials if trial.error is not None]
     source, matched = read.source, read.matched
     return ImportedFile(
-        source.name, source.kind, source.sha256, in_words(matched.mapping), run_id, len(new),
-        len(trials) - len(new), cells, failed, sum(len(trial.series) for trial in trials), matched.left_out,
+        source.name,
+        source.kind,
+        source.sha256,
+        in_words(matched.mapping),
+        run_id,
+        len(new),
+        len(trials) - len(new),
+        cells,
+        failed,
+        sum(len(trial.series) for trial in trials),
+        matched.left_out,
         matched.notes,
-    )  # fmt: skip
+    )
 
 
 def _label(trial: ImportedTrial) -> str:
@@ -133,19 +142,29 @@ def _place(source: ForeignSource) -> str:
 
 def _journal(
     read: ReadFile, new: Sequence[ImportedTrial], there: set[str], database: Path, command: str, run_id: str
-) -> None:  # fmt: skip
+) -> None:
     suite, scale, source = read.target.suite, read.target.scale, read.source
     words = in_words(read.matched.mapping)
     about = {
-        "file": source.name, "path": _place(source), "kind": source.kind, "sha256": source.sha256,
-        "mapping": dict(read.matched.mapping), "words": words, "notes": list(read.matched.notes),
-    }  # fmt: skip
+        "file": source.name,
+        "path": _place(source),
+        "kind": source.kind,
+        "sha256": source.sha256,
+        "mapping": dict(read.matched.mapping),
+        "words": words,
+        "notes": list(read.matched.notes),
+    }
     began = _now()
     run = {
-        "run_id": run_id, "suite": suite.name, "scale": scale, "started_at": began, "status": "running",
-        "command": command, "environment_id": ENVIRONMENT,
+        "run_id": run_id,
+        "suite": suite.name,
+        "scale": scale,
+        "started_at": began,
+        "status": "running",
+        "command": command,
+        "environment_id": ENVIRONMENT,
         "spec": {"title": suite.model.title, "path": str(suite.path.resolve()), "imported": about},
-    }  # fmt: skip
+    }
     links = [
         {"trial_id": one.trial_id, "benchmark": one.benchmark, "arm": one.arm, "reused": one.trial_id in there}
         for one in read.matched.trials
@@ -170,18 +189,29 @@ def _row(read: ReadFile, trial: ImportedTrial, about: Mapping[str, Any], at: str
     told = {key: about[key] for key in ("file", "sha256", "kind", "mapping")} | {"at": at, "row": trial.place}
     spec = imported_spec(trial.arm, trial.seed, read.target.scale)
     return {
-        "trial_id": trial.trial_id, "spec_id": sha256_of({"source": about["sha256"], "mapping": about["mapping"]}),
-        "fingerprint": FINGERPRINT, "suite": read.target.suite.name, "benchmark": trial.benchmark, "arm": trial.arm,
-        "seed": trial.seed, "scale": read.target.scale, "stand_in": list(base.stand_in),
+        "trial_id": trial.trial_id,
+        "spec_id": sha256_of({"source": about["sha256"], "mapping": about["mapping"]}),
+        "fingerprint": FINGERPRINT,
+        "suite": read.target.suite.name,
+        "benchmark": trial.benchmark,
+        "arm": trial.arm,
+        "seed": trial.seed,
+        "scale": read.target.scale,
+        "stand_in": list(base.stand_in),
         "spec": {"imported": told, **spec.to_json()},
-    }  # fmt: skip
+    }
 
 
 def _outcome(trial: ImportedTrial) -> Outcome:
     return Outcome(
-        trial.trial_id, trial.status, attempts=1, environment_id=ENVIRONMENT, error=trial.error,
-        results=trial.results, series=trial.series,
-    )  # fmt: skip
+        trial.trial_id,
+        trial.status,
+        attempts=1,
+        environment_id=ENVIRONMENT,
+        error=trial.error,
+        results=trial.results,
+        series=trial.series,
+    )
 
 
 def totals(files: Sequence[ImportedFile]) -> Counter[str]:

@@ -229,15 +229,18 @@ def _trial(
     source: ForeignSource, mapping: Mapping[str, Any], cell: Cell, found: _Gathered, target: ImportTarget
 ) -> ImportedTrial:
     benchmark, arm, seed = cell
-    results = tuple(
-        Score(split, metric, found.final((split, metric))) for split, metric in sorted(found.numbers)
-    )  # fmt: skip
+    results = tuple(Score(split, metric, found.final((split, metric))) for split, metric in sorted(found.numbers))
     series = tuple(filter(None, (_series(number, points) for number, points in sorted(found.numbers.items()))))
     error = found.ended or _without_score(found, cell, target)
     content = {
-        "source": source.sha256, "mapping": mapping, "suite": target.suite.name, "benchmark": benchmark, "arm": arm,
-        "seed": seed, "scale": target.scale,
-    }  # fmt: skip
+        "source": source.sha256,
+        "mapping": mapping,
+        "suite": target.suite.name,
+        "benchmark": benchmark,
+        "arm": arm,
+        "seed": seed,
+        "scale": target.scale,
+    }
     status = Status.FAILED if error else Status.DONE
     return ImportedTrial(sha256_of(content), benchmark, arm, seed, status, error or None, results, series, found.place)
 
@@ -266,7 +269,7 @@ def _without_score(found: _Gathered, cell: Cell, target: ImportTarget) -> str:
 
 def _check_shares(
     source: ForeignSource, gathered: Mapping[Cell, _Gathered], target: ImportTarget, metrics: _Metrics
-) -> None:  # fmt: skip
+) -> None:
     """Refuse percentages that all lie in [0, 1], unless a factor was said."""
     said = {one.metric for one in metrics.taken.values() if one.times is not None}
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)

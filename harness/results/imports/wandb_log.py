@@ -104,8 +104,11 @@ def _take(log: WandbLog, record: bytes, number: int) -> None:
         elif kind == CONFIG:
             log.config |= _config(message)
         elif kind == RUN:
-            known = {one: value.decode("utf-8", "replace") for one, value in fields_of(message)
-                     if isinstance(value, bytes) and one in (6, 7, 8)}  # fmt: skip
+            known = {
+                one: value.decode("utf-8", "replace")
+                for one, value in fields_of(message)
+                if isinstance(value, bytes) and one in (6, 7, 8)
+            }
             log.group, log.job_type, log.name = (known.get(one, "") for one in (6, 7, 8))
             for one, value in fields_of(message):
                 if one == 4 and isinstance(value, bytes):

@@ -58,10 +58,17 @@ class MLflowFolder:
             number = str(int(hashlib.sha256(trial.group.encode()).hexdigest(), 16) % 10**18).zfill(18)
             place, moment = self.folder / number, round(trial.began * 1000)
             place.mkdir(exist_ok=True)
-            _write_yaml(place / "meta.yaml", {
-                "artifact_location": place.as_uri(), "creation_time": moment, "experiment_id": number,
-                "last_update_time": moment, "lifecycle_stage": "active", "name": trial.group,
-            })  # fmt: skip
+            _write_yaml(
+                place / "meta.yaml",
+                {
+                    "artifact_location": place.as_uri(),
+                    "creation_time": moment,
+                    "experiment_id": number,
+                    "last_update_time": moment,
+                    "lifecycle_stage": "active",
+                    "name": trial.group,
+                },
+            )
             self._experiments[trial.group] = number
         return self._experiments[trial.group]
 
@@ -81,18 +88,36 @@ def _named(meta: Path) -> list[tuple[str, Path]]:
 def _fill(made: Path, trial: TrackedTrial, experiment: str, place: Path) -> None:
     for part in ("params", "tags", "metrics", "artifacts"):
         (made / part).mkdir()
-    _write_yaml(made / "meta.yaml", {
-        "artifact_uri": f"{place.as_uri()}/artifacts", "end_time": round(trial.ended * 1000), "entry_point_name": "",
-        "experiment_id": experiment, "lifecycle_stage": "active", "run_id": trial.key, "run_name": trial.name,
-        "run_uuid": trial.key, "source_name": "harness", "source_type": _LOCAL, "source_version": "",
-        "start_time": round(trial.began * 1000), "status": _STATUS.get(Status(trial.status), _FAILED), "tags": [],
-        "user_id": "harness",
-    })  # fmt: skip
+    _write_yaml(
+        made / "meta.yaml",
+        {
+            "artifact_uri": f"{place.as_uri()}/artifacts",
+            "end_time": round(trial.ended * 1000),
+            "entry_point_name": "",
+            "experiment_id": experiment,
+            "lifecycle_stage": "active",
+            "run_id": trial.key,
+            "run_name": trial.name,
+            "run_uuid": trial.key,
+            "source_name": "harness",
+            "source_type": _LOCAL,
+            "source_version": "",
+            "start_time": round(trial.began * 1000),
+            "status": _STATUS.get(Status(trial.status), _FAILED),
+            "tags": [],
+            "user_id": "harness",
+        },
+    )
     for key, value in trial.params.items():
         _put(made / "params", key, value[:LONGEST_PARAM])
     commit = {"mlflow.source.git.commit": trial.run.git_commit} if trial.run and trial.run.git_commit else {}
-    own = {"mlflow.runName": trial.name, "mlflow.user": "harness", "mlflow.source.name": "harness",
-           "mlflow.source.type": "LOCAL", **commit}  # fmt: skip
+    own = {
+        "mlflow.runName": trial.name,
+        "mlflow.user": "harness",
+        "mlflow.source.name": "harness",
+        "mlflow.source.type": "LOCAL",
+        **commit,
+    }
     for key, value in (own | trial.tags).items():
         _put(made / "tags", key, value)
     for name, points in trial.curves():

@@ -95,11 +95,14 @@ class TrackedTrial:
     def tags(self) -> dict[str, str]:
         """What identifies it here."""
         told = {
-            "harness.trial_id": self.trial_id, "harness.status": self.status, "harness.kind": self.kind,
-            "harness.fingerprint": self.fingerprint, "harness.error": self.error or "",
+            "harness.trial_id": self.trial_id,
+            "harness.status": self.status,
+            "harness.kind": self.kind,
+            "harness.fingerprint": self.fingerprint,
+            "harness.error": self.error or "",
             "harness.run_id": self.run.run_id if self.run else "",
             "harness.git_commit": self.run.git_commit if self.run else "",
-        }  # fmt: skip
+        }
         return {key: value for key, value in told.items() if value}
 
     @property
@@ -173,10 +176,23 @@ def _stored(reader: Queries, trial: CellTrial, run: StoredRun | None, wanted: Re
         one.value.append(value)
     row = reader.trial(trial.trial_id) or {}
     return TrackedTrial(
-        trial.suite, trial.scale, trial.benchmark, trial.arm, trial.protocol, trial.seed, trial.trial_id, trial.status,
-        row.get("started_at"), row.get("wall_seconds"), row.get("error"), row.get("spec") or {},
-        tuple(Score(*score) for score in scores.rows), tuple(series.values()), run, trial.fingerprint,
-    )  # fmt: skip
+        trial.suite,
+        trial.scale,
+        trial.benchmark,
+        trial.arm,
+        trial.protocol,
+        trial.seed,
+        trial.trial_id,
+        trial.status,
+        row.get("started_at"),
+        row.get("wall_seconds"),
+        row.get("error"),
+        row.get("spec") or {},
+        tuple(Score(*score) for score in scores.rows),
+        tuple(series.values()),
+        run,
+        trial.fingerprint,
+    )
 
 
 def cell_of_label(label: str, benchmarks: Collection[str]) -> tuple[str, str]:
@@ -191,6 +207,17 @@ def as_ended(suite: str, cell: tuple[str, str], kind: str, spec: TrialSpec, outc
     """A trial of a cell (benchmark and arm) at its end."""
     began = None if outcome.started_at is None else datetime.fromisoformat(outcome.started_at)
     return TrackedTrial(
-        suite, spec.scale, *cell, kind, spec.seed, outcome.trial_id, str(outcome.status), began,
-        outcome.wall_seconds, outcome.error, spec.to_json(), outcome.results, outcome.series,
-    )  # fmt: skip
+        suite,
+        spec.scale,
+        *cell,
+        kind,
+        spec.seed,
+        outcome.trial_id,
+        str(outcome.status),
+        began,
+        outcome.wall_seconds,
+        outcome.error,
+        spec.to_json(),
+        outcome.results,
+        outcome.series,
+    )

@@ -77,8 +77,12 @@ def test_set_reads_values_as_yaml_does() -> None:
     from harness.cli.options import parse_overrides
 
     assert parse_overrides(("lr=1e-3", "name=x", "flag=true", "list=[1, 2]", "empty=")) == {
-        "lr": 1e-3, "name": "x", "flag": True, "list": [1, 2], "empty": None,
-    }  # fmt: skip
+        "lr": 1e-3,
+        "name": "x",
+        "flag": True,
+        "list": [1, 2],
+        "empty": None,
+    }
 
 
 def test_time_budgets() -> None:

@@ -93,9 +93,15 @@ def called(
     given = [[words.get(word, word) for word in arguments] for arguments in commands]
     environment = {**os.environ, "HARNESS_DB": "results/harness.duckdb"}
     done = subprocess.run(
-        [sys.executable, "-c", SEVERAL, json.dumps(given)], cwd=folder, env=environment, capture_output=True, text=True,
-        timeout=300, check=False, preexec_fn=begin,
-    )  # fmt: skip
+        [sys.executable, "-c", SEVERAL, json.dumps(given)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        preexec_fn=begin,
+    )
     assert done.returncode == 0, done.stderr
     answers = json.loads(done.stdout.splitlines()[-1])
     return [subprocess.CompletedProcess(arguments, *answer) for arguments, answer in zip(given, answers, strict=True)]
@@ -171,8 +177,11 @@ ODD = {
 }
 
 
-CASES = [*((odd, form) for odd in ODD for form in ("csv", "report")), ("a folder where a file goes", "parquet"),
-         *(("a file", form) for form in ("latex", "mlflow", "tensorboard", "wandb-csv", "single"))]  # fmt: skip
+CASES = [
+    *((odd, form) for odd in ODD for form in ("csv", "report")),
+    ("a folder where a file goes", "parquet"),
+    *(("a file", form) for form in ("latex", "mlflow", "tensorboard", "wandb-csv", "single")),
+]
 
 
 @pytest.mark.timeout(200)

@@ -30,9 +30,12 @@ def world(folder: Path, scale: str = "mini", share: float = 0.95) -> World:
     where = where.replace("title: a\n", "title: 'ImageNet, ResNet-18'\n")
     suite = write_suite(folder, facts, bound, benchmarks=where, arms=ABLATION)
     known: dict[tuple[str, str], Any] = {
-        ("a", "ours"): around(2.0, 0.3, 5), ("a", "base"): flat(5), ("a", "other"): around(0.5, 0.3, 5)[::-1],
-        ("a", "third"): around(-2.0, 0.3, 5), ("a", "weak"): around(-1.0, 0.2, 5),
-    }  # fmt: skip
+        ("a", "ours"): around(2.0, 0.3, 5),
+        ("a", "base"): flat(5),
+        ("a", "other"): around(0.5, 0.3, 5)[::-1],
+        ("a", "third"): around(-2.0, 0.3, 5),
+        ("a", "weak"): around(-1.0, 0.2, 5),
+    }
     return World(suite, known, scale, {("a", "ours"): {"mechanism.share": share}})
 
 

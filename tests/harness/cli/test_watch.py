@@ -30,9 +30,14 @@ def in_a_terminal(arguments: list[str], folder: Path, **environment: str) -> str
     variables = {name: value for name, value in os.environ.items() if name not in ("CI", "NO_COLOR")}
     variables |= {"TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30", **environment}
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness", *arguments], cwd=folder, env=variables, stdin=theirs, stdout=theirs,
-        stderr=theirs, close_fds=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "harness", *arguments],
+        cwd=folder,
+        env=variables,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        close_fds=True,
+    )
     os.close(theirs)
     found = b""
     deadline = time.monotonic() + 200

@@ -59,8 +59,15 @@ class Told:
                 parts = {"status": "cancelled", "error": "killed", "crashed": True}
             if parts is not None:
                 del self.running[name]
-                return [Outcome(name, Status(parts["status"]), one.attempt, error=parts.get("error"),
-                                crashed=parts.get("crashed", False))]  # fmt: skip
+                return [
+                    Outcome(
+                        name,
+                        Status(parts["status"]),
+                        one.attempt,
+                        error=parts.get("error"),
+                        crashed=parts.get("crashed", False),
+                    )
+                ]
         time.sleep(0.01)
         return []
 

@@ -127,9 +127,11 @@ def test_a_run_s_ray_is_private_and_leaves_nothing(tmp_path: Path, tiny: Path, p
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_AUTH")}
     process = subprocess.Popen(
         [sys.executable, "-m", "harness", "run", str(tiny), "--no-report", "--quiet", "--db", str(database)],
-        env={**environment, "TMPDIR": str(place), "HOME": str(home)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**environment, "TMPDIR": str(place), "HOME": str(home)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-    )  # fmt: skip
+    )
     try:
         until(lambda: list(place.glob("hr-*/ray/session_*/sockets/raylet*")) or process.poll() is not None)
         until(lambda: running(process) or process.poll() is not None)

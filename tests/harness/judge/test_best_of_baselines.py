@@ -34,9 +34,7 @@ def test_a_difference_with_the_order_best_must_hold_against_each(tmp_path: Path)
 
 
 def test_what_is_shown_never_decides(tmp_path: Path) -> None:
-    suite = write_suite(
-        tmp_path, [fact("c")], [binding("c", against=["base", "other"], shown=["third"], order="best")]
-    )  # fmt: skip
+    suite = write_suite(tmp_path, [fact("c")], [binding("c", against=["base", "other"], shown=["third"], order="best")])
     ahead = [score + 5 for score in GAIN]
     scores = {("a", "ours"): GAIN, ("a", "base"): NONE, ("a", "other"): NONE, ("a", "third"): ahead}
     row = World(suite, scores).verdicts()["c"]

@@ -77,8 +77,10 @@ class TestScopes:
         row = several(tmp_path, [STRONG, AGAINST, NULL], "each")
         assert row["verdict"] == "contradicted"
         assert [one["verdict"] for one in row["design"]["per_benchmark"]] == [
-            "reproduced", "contradicted", "inconclusive",
-        ]  # fmt: skip
+            "reproduced",
+            "contradicted",
+            "inconclusive",
+        ]
         assert row["difference"] == pytest.approx(-2.0)
         assert row["design"]["deciding"] == ["b"]
         assert row["design"]["family_size"] == 3
@@ -100,8 +102,9 @@ class TestScopes:
         assert row["e_value"] > 20
         assert row["p"] <= 0.01
         assert several(tmp_path, [one[:3] for one in long], scope, sequential=True, margin=0.5)["verdict"] in (
-            "inconclusive", "reproduced",
-        )  # fmt: skip
+            "inconclusive",
+            "reproduced",
+        )
 
     def test_a_benchmark_without_results_is_no_evidence(self, tmp_path: Path) -> None:
         suite = write_suite(tmp_path, [fact("c")], [binding("c", benchmarks=["a", "b"], scope="all")], benchmarks=THREE)
@@ -150,8 +153,16 @@ def test_mean_over_several_metrics_divides_by_their_floors() -> None:
 
 
 class TestKinds:
-    def judged(self, folder: Path, kind: str, scores: dict[str, list[Any]], *, scale: str = "paper",
-               published: Any = None, **bound: Any) -> dict[str, Any]:  # fmt: skip
+    def judged(
+        self,
+        folder: Path,
+        kind: str,
+        scores: dict[str, list[Any]],
+        *,
+        scale: str = "paper",
+        published: Any = None,
+        **bound: Any,
+    ) -> dict[str, Any]:
         described = fact("c", kind=kind, published=published or {})
         suite = write_suite(
             folder, [described], [binding("c", **bound)], benchmarks=benchmark("a", paper=scale == "paper")
@@ -164,8 +175,11 @@ class TestKinds:
         near, far = around(1.0, 0.4, 6), around(3.0, 0.5, 6)
 
         def judged(other: list[float]) -> dict[str, Any]:
-            scores = {(name, arm): values for name in "ab" for arm, values in
-                      (("ours", near if name == "a" else far), ("base", flat(6)), ("other", other))}  # fmt: skip
+            scores = {
+                (name, arm): values
+                for name in "ab"
+                for arm, values in (("ours", near if name == "a" else far), ("base", flat(6)), ("other", other))
+            }
             return World(suite, scores, "paper").verdicts()["c"]
 
         def found(other: list[float]) -> stats.Inference:
@@ -214,8 +228,11 @@ class TestKinds:
         described = fact("c", kind="mechanism", metric="mechanism.decay", better="lower", unit="ratio", published={})
         suite = write_suite(tmp_path, [described], [binding("c")])
         plan_scores = {("a", "ours"): flat(5), ("a", "base"): flat(5)}
-        world = World(suite, plan_scores, mechanisms={("a", "ours"): {"mechanism.decay": 1.0},
-                                                      ("a", "base"): {"mechanism.decay": 3.0}})  # fmt: skip
+        world = World(
+            suite,
+            plan_scores,
+            mechanisms={("a", "ours"): {"mechanism.decay": 1.0}, ("a", "base"): {"mechanism.decay": 3.0}},
+        )
         row = world.verdicts()["c"]
         assert row["difference"] == pytest.approx(2.0)
         assert row["p"] < 1e-9  # five equal differences: the limit of ever smaller noise
@@ -225,14 +242,17 @@ class TestKinds:
         facts = [fact("gone"), fact("absent"), fact("home", kind="provenance"), fact("file", kind="identity")]
         bindings = [
             {"id": "gone", "unbound": "the comparator is not built"},
-            binding("absent"), {"id": "home", "unbound": "others' files only"},
+            binding("absent"),
+            {"id": "home", "unbound": "others' files only"},
             {"id": "file", "check": "reported", "note": "read off the authors' repository"},
-        ]  # fmt: skip
+        ]
         suite = write_suite(tmp_path, facts, bindings, benchmarks=benchmark("a", paper=True) + benchmark("z"))
         rows = World(suite, {("z", "ours"): flat(3)}, "mini").verdicts()
         assert {name: row["verdict"] for name, row in rows.items()} == {
-            "gone": "not run", "absent": "not run", "file": "reported",
-        }  # fmt: skip
+            "gone": "not run",
+            "absent": "not run",
+            "file": "reported",
+        }
         assert rows["gone"]["design"]["reason"] == "the comparator is not built"
         assert "no block at the scale mini" in rows["absent"]["design"]["reason"]
         listed = {row["claim_id"]: row for row in claim_rows(suite)}
@@ -270,9 +290,11 @@ class TestFamilies:
     def test_claims_that_share_a_test_count_once(self, tmp_path: Path) -> None:
         facts = [fact("up"), fact("again"), fact("down", published={"difference": -1.0}), fact("else")]
         bindings = [
-            binding("up", primary=True), binding("again"), binding("down", arm="base", against=["ours"]),
+            binding("up", primary=True),
+            binding("again"),
+            binding("down", arm="base", against=["ours"]),
             binding("else", against=["other"]),
-        ]  # fmt: skip
+        ]
         suite = write_suite(tmp_path, facts, bindings)
         rows = World(suite, {("a", "ours"): STRONG, ("a", "base"): flat(6), ("a", "other"): NULL}).verdicts()
         for name in ("up", "again", "down"):

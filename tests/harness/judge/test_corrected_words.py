@@ -70,18 +70,24 @@ class TestFamiliesApart:
     def rows(self, folder: Path) -> dict[str, Any]:
         arms = {"removed": "{role: ablation, optimizer: {name: sgd, lr: 0.5}}"}
         facts = [
-            fact("score"), fact("first"),
+            fact("score"),
+            fact("first"),
             fact("mechanism", kind="mechanism", metric="mechanism.share", unit="ratio", published={}),
-            fact("without"), fact("order", kind="ordering", published={}),
-        ]  # fmt: skip
+            fact("without"),
+            fact("order", kind="ordering", published={}),
+        ]
         bindings = [
-            binding("score"), binding("first", arm="other", primary=True), binding("mechanism", primary=True),
+            binding("score"),
+            binding("first", arm="other", primary=True),
+            binding("mechanism", primary=True),
             binding("without", against=["removed"]),
             binding("order", against=["base", "removed"], order="best"),
-        ]  # fmt: skip
+        ]
         suite = write_suite(folder, facts, bindings, arms=arms)
-        scores = {("a", arm): around(mean, 1.0, 6) for arm, mean in
-                  (("ours", 1.0), ("base", 0.0), ("other", 2.0), ("removed", -1.0))}  # fmt: skip
+        scores = {
+            ("a", arm): around(mean, 1.0, 6)
+            for arm, mean in (("ours", 1.0), ("base", 0.0), ("other", 2.0), ("removed", -1.0))
+        }
         shares = {("a", arm): {"mechanism.share": value} for arm, value in (("ours", 2.0), ("base", 1.0))}
         return World(suite, scores, mechanisms=shares).verdicts()
 
@@ -89,9 +95,12 @@ class TestFamiliesApart:
         rows = self.rows(tmp_path)
         family = {name: row["design"]["family"] for name, row in rows.items()}
         assert family == {
-            "score": "secondary", "first": "primary", "mechanism": "mechanism", "without": "ablation",
+            "score": "secondary",
+            "first": "primary",
+            "mechanism": "mechanism",
+            "without": "ablation",
             "order": "ablation",
-        }  # fmt: skip
+        }
         sizes = {name: row["design"]["family_size"] for name, row in rows.items()}
         assert sizes == {"score": 1, "first": 1, "mechanism": 1, "without": 2, "order": 2}
         assert rows["score"]["adjusted_p"] == rows["score"]["p"]
@@ -100,12 +109,15 @@ class TestFamiliesApart:
         """Twenty certain mechanism claims loosened the correction of ten nulls from .05/10 to about .05/1.4."""
         names = [f"x{i}" for i in range(3)]
         where = "".join(benchmark(name, level=60 + i) for i, name in enumerate(names))
-        kinds = [fact("null"), *(fact(f"m{i}", kind="mechanism", metric="mechanism.s", unit="ratio", published={})
-                                 for i in (1, 2))]  # fmt: skip
+        kinds = [
+            fact("null"),
+            *(fact(f"m{i}", kind="mechanism", metric="mechanism.s", unit="ratio", published={}) for i in (1, 2)),
+        ]
         bindings = [binding("null", benchmarks=["x0"]), *(binding(f"m{i}", benchmarks=[f"x{i}"]) for i in (1, 2))]
         suite = write_suite(tmp_path, kinds, bindings, benchmarks=where)
-        scores = {(name, arm): around(0.3, 1.0, 6) if arm == "ours" else flat(6) for name in names
-                  for arm in ("ours", "base")}  # fmt: skip
+        scores = {
+            (name, arm): around(0.3, 1.0, 6) if arm == "ours" else flat(6) for name in names for arm in ("ours", "base")
+        }
         shares = {(name, arm): {"mechanism.s": 2.0 if arm == "ours" else 1.0} for name, arm in scores}
         rows = World(suite, scores, mechanisms=shares).verdicts()
         assert rows["m1"]["adjusted_p"] < 1e-9
@@ -142,8 +154,12 @@ class TestFewestPairs:
     @pytest.mark.parametrize("sequential", [False, True])
     @pytest.mark.parametrize("scale", ["paper", "mini"])
     def test_two_pairs_decide_nothing(self, tmp_path: Path, scale: str, sequential: bool) -> None:
-        suite = write_suite(tmp_path, [fact("c")], [binding("c", primary=True)], benchmarks=benchmark("a", paper=True)
-                            if scale == "paper" else benchmark("a"))  # fmt: skip
+        suite = write_suite(
+            tmp_path,
+            [fact("c")],
+            [binding("c", primary=True)],
+            benchmarks=benchmark("a", paper=True) if scale == "paper" else benchmark("a"),
+        )
         for ours in ([52.0, 52.0 + 1e-6], [48.0, 48.0 - 1e-6], [50.0, 50.0]):
             row = World(suite, {("a", "ours"): ours, ("a", "base"): flat(2)}, scale).verdicts(sequential=sequential)[
                 "c"
@@ -214,8 +230,9 @@ def test_six_seeds_with_one_small_loss_decide(tmp_path: Path) -> None:
     suite = write_suite(tmp_path, [fact("c")], [binding("c")])
 
     def word(differences: list[float]) -> str:
-        return World(suite, {("a", "ours"): [50 + d for d in differences], ("a", "base"): flat(len(differences))}
-                     ).verdicts()["c"]["verdict"]  # fmt: skip
+        return World(
+            suite, {("a", "ours"): [50 + d for d in differences], ("a", "base"): flat(len(differences))}
+        ).verdicts()["c"]["verdict"]
 
     assert word([1.0, 1.1, 0.9, 1.0, 1.2, -0.001]) == "direction confirmed"
     assert word([1.0, 1.1, 0.9, 1.0, -0.001]) == SENSITIVE

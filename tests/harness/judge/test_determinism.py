@@ -20,9 +20,22 @@ def again(world: World, database: Path, metric: str, change: float, environment:
     rows = [{"split": "test", "metric": metric, "value": value + change}]
     with Owner(database) as owner:
         owner.record(
-            read_event({"v": 1, "kind": "outcome", "run_id": "r2", "trial_id": trial, "status": "done", "attempts": 1,
-             "wall_seconds": 1.0, "environment_id": environment, "results": rows, "series": [], "artifacts": []})
-        )  # fmt: skip
+            read_event(
+                {
+                    "v": 1,
+                    "kind": "outcome",
+                    "run_id": "r2",
+                    "trial_id": trial,
+                    "status": "done",
+                    "attempts": 1,
+                    "wall_seconds": 1.0,
+                    "environment_id": environment,
+                    "results": rows,
+                    "series": [],
+                    "artifacts": [],
+                }
+            )
+        )
         owner.flush()
 
 

@@ -14,9 +14,14 @@ from harness.suite import Suite, load_suite
 from harness.vocabulary import Verdict
 
 INTERVENTION = {
-    "id": "holes-filled", "benchmarks": ["a"], "arm": "ours", "against": ["other"], "baselines": ["base", "third"],
-    "metric": "score", "statement": "With the cause removed from both arms the gain shrinks.",
-}  # fmt: skip
+    "id": "holes-filled",
+    "benchmarks": ["a"],
+    "arm": "ours",
+    "against": ["other"],
+    "baselines": ["base", "third"],
+    "metric": "score",
+    "statement": "With the cause removed from both arms the gain shrinks.",
+}
 
 
 def with_interventions(folder: Path, *given: dict[str, object]) -> Suite:
@@ -41,9 +46,11 @@ def test_the_word_says_whether_a_gain_shrank(
     suite = with_interventions(tmp_path, INTERVENTION)
     (first, second), low = gains, (50.0, 60.0, 55.0)
     scores = {
-        ("a", "ours"): [x + g for x, g in zip(low, first, strict=True)], ("a", "base"): low,
-        ("a", "other"): [x + g for x, g in zip(low, second, strict=True)], ("a", "third"): low,
-    }  # fmt: skip
+        ("a", "ours"): [x + g for x, g in zip(low, first, strict=True)],
+        ("a", "base"): low,
+        ("a", "other"): [x + g for x, g in zip(low, second, strict=True)],
+        ("a", "third"): low,
+    }
     rows = World(suite, scores).verdicts()
     row = rows["holes-filled"]
     assert row["verdict"] == word

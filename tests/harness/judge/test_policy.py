@@ -39,8 +39,11 @@ def pending(suite: Suite, values: dict[str, list[float]], cap: int = 20, scale: 
 
 def test_resolved_claims_get_no_seeds(tmp_path: Path) -> None:
     values = {
-        "x0": around(2.0, 0.1, 6), "x1": around(-2.0, 0.1, 6), "x2": around(0.1, 0.1, 6), "x3": around(1.0, 2.0, 6),
-    }  # fmt: skip
+        "x0": around(2.0, 0.1, 6),
+        "x1": around(-2.0, 0.1, 6),
+        "x2": around(0.1, 0.1, 6),
+        "x3": around(1.0, 2.0, 6),
+    }
     assert [one.claim_id for one in pending(four(tmp_path), values)] == ["c-x3"]
 
 
@@ -102,20 +105,39 @@ def test_an_arm_with_more_seeds_leaves_no_gap(tmp_path: Path) -> None:
     world = World(suite, scores)
     designs = claim_designs(suite, world.plan, sequential=True)
     short = [
-        replace(design, blocks=tuple(
-            replace(block, cells={arm: {s: t for s, t in cell.items() if arm != "other" or s < 4}
-                                  for arm, cell in block.cells.items()}) for block in design.blocks))
+        replace(
+            design,
+            blocks=tuple(
+                replace(
+                    block,
+                    cells={
+                        arm: {s: t for s, t in cell.items() if arm != "other" or s < 4}
+                        for arm, cell in block.cells.items()
+                    },
+                )
+                for block in design.blocks
+            ),
+        )
         for design in designs
-    ]  # fmt: skip
+    ]
     found = {one.claim_id: one.comparisons[0].next_seed for one in pending_of(short, world.evidence(), 12)}
     assert found == {"one": 8, "two": 4}
 
 
 def reading(**changes: Any) -> Reading:
     values: dict[str, Any] = {
-        "n": 6, "estimate": 2.0, "low": 0.5, "high": 3.5, "p_smaller": 1.0, "p": 0.01, "e": 100.0, "above": True,
-        "below": False, "fragile": False, "sized": True,
-    }  # fmt: skip
+        "n": 6,
+        "estimate": 2.0,
+        "low": 0.5,
+        "high": 3.5,
+        "p_smaller": 1.0,
+        "p": 0.01,
+        "e": 100.0,
+        "above": True,
+        "below": False,
+        "fragile": False,
+        "sized": True,
+    }
     return Reading(**(values | changes))
 
 
@@ -139,7 +161,7 @@ def reading(**changes: Any) -> Reading:
 )
 def test_resolution_rule(
     changes: dict[str, Any], adjusted: float, smaller: float, stand_in: bool, settled: bool
-) -> None:  # fmt: skip
+) -> None:
     criteria = Criteria(0.05, 0.5, delta=2.0, smallest=0.4, sizeless=stand_in)
     assert (resolved(reading(**changes), adjusted, criteria, smaller) is not None) == settled
 
@@ -185,10 +207,14 @@ def simulate(suite: Suite, truths: dict[str, float], sd: float, cap: int, rng: n
 def planned(design: Any, bought: dict[str, int]) -> Any:
     """The design with as many seeds as were asked for."""
     blocks = tuple(
-        replace(block, cells={arm: {s: t for s, t in cell.items() if s < bought[block.benchmark]}
-                              for arm, cell in block.cells.items()})
+        replace(
+            block,
+            cells={
+                arm: {s: t for s, t in cell.items() if s < bought[block.benchmark]} for arm, cell in block.cells.items()
+            },
+        )
         for block in design.blocks
-    )  # fmt: skip
+    )
     return replace(design, blocks=blocks)
 
 

@@ -106,9 +106,15 @@ class TestRegistration:
         assert "registration" not in judged(nothing, database, 0, 3).design
         fixed = judged(here, database, 1, 6).design["registration"]
         assert {
-            "family": "primary", "m": 0.7, "a: competent": 40.0, "gate 1": "mechanism.share of ours >= 0.5",
-            "a/ours: optimizer.lr": 0.1, "a/base: optimizer.lr": 0.2, "a/ours: recipe.steps": 20, "against": ["base"],
-        }.items() <= fixed.items()  # fmt: skip
+            "family": "primary",
+            "m": 0.7,
+            "a: competent": 40.0,
+            "gate 1": "mechanism.share of ours >= 0.5",
+            "a/ours: optimizer.lr": 0.1,
+            "a/base: optimizer.lr": 0.2,
+            "a/ours: recipe.steps": 20,
+            "against": ["base"],
+        }.items() <= fixed.items()
         again = judged(here, database, 2, 6).design
         assert "registration" not in again
         assert "changed" not in again
@@ -124,12 +130,16 @@ class TestRegistration:
             ({"judge": "{kappa: 0.9}"}, "kappa 0.5 → 0.9"),
             ({"seeds": "{min: 3, max: 12}"}, "seeds 3, 3, 20 → 3, 3, 12"),
             ({"benchmarks": benchmark("a", competent={"score": 40.0})}, "a: competent nothing → 40"),
-            ({"benchmarks": benchmark("a", metric="{unit: percent, better: higher, smallest: 0.5}")},
-             "a: smallest nothing → 0.5"),
-            ({"bound": {"mechanism": {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.1}}},
-             "gate 1 mechanism.share of ours >= 0.5 → mechanism.share of ours >= 0.1"),
+            (
+                {"benchmarks": benchmark("a", metric="{unit: percent, better: higher, smallest: 0.5}")},
+                "a: smallest nothing → 0.5",
+            ),
+            (
+                {"bound": {"mechanism": {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.1}}},
+                "gate 1 mechanism.share of ours >= 0.5 → mechanism.share of ours >= 0.1",
+            ),
         ],
-    )  # fmt: skip
+    )
     def test_whatever_differs_later_is_listed(
         self, tmp_path: Path, database: Path, given: dict[str, Any], told: str
     ) -> None:

@@ -67,8 +67,11 @@ def test_a_run_that_judged_nothing_new_ends_with_the_verdicts_that_stand(
         owner.record(VerdictsEvent([row], suite="tiny", scale="mini"))
     with open_reader(database) as reader:
         assert difference(reader, judged.run_id, second.run_id).verdicts == []
-        for run, word in ((judged.run_id, "direction confirmed"), (second.run_id, "direction confirmed"),
-                          (None, "contradicted")):  # fmt: skip
+        for run, word in (
+            (judged.run_id, "direction confirmed"),
+            (second.run_id, "direction confirmed"),
+            (None, "contradicted"),
+        ):
             (table,) = verdict_tables(reader, ResultFilter(suite="tiny", run=run)).values()
             assert [row[2] for row in table.rows] == [word]
 

@@ -44,11 +44,15 @@ def test_scores_are_those_that_trials_report(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [0, 1])
 def test_the_truth_is_as_stated(number: int) -> None:
     """Over many repeats: mean and sd of the differences, and contrasts that do not share their noise."""
-    differences = np.array([
-        [simulate.score(case.task(truth, "method"), 0) - simulate.score(case.task(truth, "baseline"), 0)
-         for truth in TRUTHS]
-        for case in (Case(number, repeat, 0.25) for repeat in range(1000))
-    ])  # fmt: skip
+    differences = np.array(
+        [
+            [
+                simulate.score(case.task(truth, "method"), 0) - simulate.score(case.task(truth, "baseline"), 0)
+                for truth in TRUTHS
+            ]
+            for case in (Case(number, repeat, 0.25) for repeat in range(1000))
+        ]
+    )
     case = Case(number, 0, 0.25)
     expected = np.array([truth.share for truth in TRUTHS]) * case.sign * case.delta
     assert differences.mean(axis=0) == pytest.approx(expected, abs=4 * 0.25 * case.delta / 1000**0.5)

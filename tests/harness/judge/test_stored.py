@@ -29,29 +29,47 @@ def many_kinds(folder: Path, judging: str = "{}") -> World:
     where = "".join(benchmark(name, paper=True, level=level) for name, level in (("a", 50), ("b", 51), ("d", 52)))
     gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
     facts = [
-        fact("plain"), fact("reversed", published={"difference": -1.0}), fact("everywhere"), fact("some"),
-        fact("average"), fact("not-worse"), fact("per-benchmark"), fact("gated"), fact("dead"),
-        fact("order", kind="ordering", published={}), fact("value", kind="absolute", published={"method": 52.0}),
-        fact("gain", setting="mixed", gain_difference=1.0), fact("lost"), fact("unbound"),
-    ]  # fmt: skip
+        fact("plain"),
+        fact("reversed", published={"difference": -1.0}),
+        fact("everywhere"),
+        fact("some"),
+        fact("average"),
+        fact("not-worse"),
+        fact("per-benchmark"),
+        fact("gated"),
+        fact("dead"),
+        fact("order", kind="ordering", published={}),
+        fact("value", kind="absolute", published={"method": 52.0}),
+        fact("gain", setting="mixed", gain_difference=1.0),
+        fact("lost"),
+        fact("unbound"),
+    ]
     all_three: dict[str, Any] = {"benchmarks": ["a", "b", "d"]}
     bindings = [
-        binding("plain", primary=True, against=["base", "other"]), binding("reversed", arm="base", against=["ours"]),
+        binding("plain", primary=True, against=["base", "other"]),
+        binding("reversed", arm="base", against=["ours"]),
         binding("everywhere", scope="all", primary=True, **all_three),
         binding("some", scope={"at_least": 2}, **all_three),
-        binding("average", scope="mean", **all_three), binding("not-worse", scope="no_worse", margin=0.5),
-        binding("per-benchmark", **all_three), binding("gated", mechanism=gate, benchmarks=["b"]),
-        binding("dead", mechanism={**gate, "value": 0.99}), binding("order", against=["base", "other"], order="chain"),
-        binding("value", against=[], margin=0.6), binding("gain", baselines=["other", "third"]),
-        binding("lost", arm="third", on_divergence="worst"), {"id": "unbound", "unbound": "no comparator is built"},
-    ]  # fmt: skip
+        binding("average", scope="mean", **all_three),
+        binding("not-worse", scope="no_worse", margin=0.5),
+        binding("per-benchmark", **all_three),
+        binding("gated", mechanism=gate, benchmarks=["b"]),
+        binding("dead", mechanism={**gate, "value": 0.99}),
+        binding("order", against=["base", "other"], order="chain"),
+        binding("value", against=[], margin=0.6),
+        binding("gain", baselines=["other", "third"]),
+        binding("lost", arm="third", on_divergence="worst"),
+        {"id": "unbound", "unbound": "no comparator is built"},
+    ]
     suite = write_suite(folder, facts, bindings, benchmarks=where, judge=judging)
     scores: dict[tuple[str, str], Any] = {}
     for shift, name in enumerate("abd"):
         scores |= {
-            (name, "ours"): around(2.0 - 0.5 * shift, 0.5, 6), (name, "base"): around(0.0, 0.4, 6)[::-1],
-            (name, "other"): around(-1.0, 0.3, 6), (name, "third"): [*around(-0.5, 0.2, 5), "diverged"],
-        }  # fmt: skip
+            (name, "ours"): around(2.0 - 0.5 * shift, 0.5, 6),
+            (name, "base"): around(0.0, 0.4, 6)[::-1],
+            (name, "other"): around(-1.0, 0.3, 6),
+            (name, "third"): [*around(-0.5, 0.2, 5), "diverged"],
+        }
     scores["a", "other"][5] = None
     mechanisms = {(name, "ours"): {"mechanism.share": 0.95} for name in "abd"}
     return World(suite, scores, "paper", mechanisms, frozenset({("b", "base", 3)}))
@@ -262,9 +280,11 @@ def test_ablations(tmp_path: Path, database: Path) -> None:
     where = benchmark("a", metric="{unit: percent, better: lower}")
     suite = write_suite(tmp_path, [fact("c", better="lower")], [binding("c")], arms=arms, benchmarks=where)
     scores = {
-        ("a", "ours"): flat(6), ("a", "base"): flat(6), ("a", "less"): around(2.0, 0.2, 6),
+        ("a", "ours"): flat(6),
+        ("a", "base"): flat(6),
+        ("a", "less"): around(2.0, 0.2, 6),
         ("a", "same"): around(0.0, 0.5, 6),
-    }  # fmt: skip
+    }
     world = World(suite, scores)
     world.store(database)
     with open_reader(database) as reader:

@@ -159,9 +159,11 @@ def test_mixed_setting_is_judged_on_the_gains(tmp_path: Path) -> None:
     bound = binding("c", baselines=["other", "third"])
     suite = write_suite(tmp_path, [described], [bound], benchmarks=PAPER)
     scores = {
-        ("a", "ours"): around(3.0, 0.02, 5), ("a", "other"): flat(5, 50.0),
-        ("a", "base"): flat(5, 52.9), ("a", "third"): flat(5, 49.5),
-    }  # fmt: skip
+        ("a", "ours"): around(3.0, 0.02, 5),
+        ("a", "other"): flat(5, 50.0),
+        ("a", "base"): flat(5, 52.9),
+        ("a", "third"): flat(5, 49.5),
+    }
     row = World(suite, scores, "paper").verdicts()["c"]
     assert row["design"]["direction"] == -1
     assert row["difference"] == pytest.approx(0.4)  # gains 3.0 and 3.4, although the plain difference is +0.1
@@ -246,8 +248,9 @@ class TestGates:
         scores = {("a", "ours"): around(2.0, 0.5, 5), ("a", "base"): flat(5)}
         return World(suite, scores, mechanisms=mechanisms).verdicts()["c"]
 
-    @pytest.mark.parametrize(("share", "word"), [(0.95, "direction confirmed"), (0.9, "direction confirmed"),
-                                                 (0.89, "inactive")])  # fmt: skip
+    @pytest.mark.parametrize(
+        ("share", "word"), [(0.95, "direction confirmed"), (0.9, "direction confirmed"), (0.89, "inactive")]
+    )
     def test_threshold(self, tmp_path: Path, share: float, word: str) -> None:
         gate = {"metric": "mechanism.share", "arm": "ours", "op": ">=", "value": 0.9}
         row = self.judged(tmp_path, gate, {("a", "ours"): {"mechanism.share": share}})
@@ -443,9 +446,18 @@ def test_log_ratio_of_times(tmp_path: Path) -> None:
 
 def reading(**changes: Any) -> Reading:
     values: dict[str, Any] = {
-        "n": 5, "estimate": 2.0, "low": 1.0, "high": 3.0, "p_smaller": 1.0, "p": 0.01, "e": 9.0, "above": True,
-        "below": False, "fragile": False, "sized": True,
-    }  # fmt: skip
+        "n": 5,
+        "estimate": 2.0,
+        "low": 1.0,
+        "high": 3.0,
+        "p_smaller": 1.0,
+        "p": 0.01,
+        "e": 9.0,
+        "above": True,
+        "below": False,
+        "fragile": False,
+        "sized": True,
+    }
     return Reading(**(values | changes))
 
 
@@ -467,9 +479,21 @@ def test_every_verdict_has_a_rank_of_its_own() -> None:
     for worse, better in pairwise(ranked):
         assert least_favourable([better, worse]) == 1
         assert least_favourable([worse, better]) == 0
-    published = ("invalid", "not run", "inactive", "contradicted", "direction reversed", "not reproduced",
-                 "no effect worth having", "inconclusive", "undecided", "not comparable", "direction only",
-                 "direction confirmed", "reproduced")  # fmt: skip
+    published = (
+        "invalid",
+        "not run",
+        "inactive",
+        "contradicted",
+        "direction reversed",
+        "not reproduced",
+        "no effect worth having",
+        "inconclusive",
+        "undecided",
+        "not comparable",
+        "direction only",
+        "direction confirmed",
+        "reproduced",
+    )
     assert [str(verdict) for verdict in ranked if verdict in published] == list(published)
 
 

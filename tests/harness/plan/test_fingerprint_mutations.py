@@ -179,8 +179,9 @@ def test_names_and_places_of_files_move_no_trial(tmp_path: Path) -> None:
 
     def planned() -> dict[str, str]:
         environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-        done = subprocess.run([sys.executable, "-c", RENAME], cwd=tmp_path, env=environment, capture_output=True,
-                              text=True, check=False)  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", RENAME], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
         assert done.returncode == 0, done.stderr
         found: dict[str, str] = json.loads(done.stdout)
         return found

@@ -49,8 +49,9 @@ def test_names_titles_and_claims_are_no_identity(tiny: Path) -> None:
 
 
 def test_equal_content_under_two_names_runs_once(tiny: Path) -> None:
-    text = tiny.read_text().replace("arms:\n", "arms:\n  again: {role: ablation, optimizer: {name: sgd, lr: 0.1}, "
-                                               "set: {noise_key: base}}\n")  # fmt: skip
+    text = tiny.read_text().replace(
+        "arms:\n", "arms:\n  again: {role: ablation, optimizer: {name: sgd, lr: 0.1}, set: {noise_key: base}}\n"
+    )
     tiny.write_text(text)
     plan = plan_of(tiny)
     assert len(plan.links) == 9

@@ -17,18 +17,22 @@ def digest(source: str) -> str:
 
 SAYS = [
     ("def f(x):\n    return x", 'def f(x: int) -> int:\n    """One."""\n    return x  # same'),
-    ('raise ValueError(f"no {x}")', 'raise ValueError("none " + str(x) * 0)'.replace(' + str(x) * 0', "")),
-    ('why = f"{x}"\ndef f(x):\n    why = f"a {x}"\n    raise ValueError(why)',
-     'why = f"{x}"\ndef f(x):\n    why = "b"\n    raise ValueError(why)'),
+    ('raise ValueError(f"no {x}")', 'raise ValueError("none " + str(x) * 0)'.replace(" + str(x) * 0", "")),
+    (
+        'why = f"{x}"\ndef f(x):\n    why = f"a {x}"\n    raise ValueError(why)',
+        'why = f"{x}"\ndef f(x):\n    why = "b"\n    raise ValueError(why)',
+    ),
     ('CARD = TaskCard(name="a")\nx = 1', 'CARD = TaskCard(name="b", summary="c")\nx = 1'),
-    ('class T:\n    card: ClassVar[TaskCard] = TaskCard(name="a")\n    y = 1',
-     'class T:\n    card: ClassVar[TaskCard] = TaskCard(name="b")\n    y = 1'),
+    (
+        'class T:\n    card: ClassVar[TaskCard] = TaskCard(name="a")\n    y = 1',
+        'class T:\n    card: ClassVar[TaskCard] = TaskCard(name="b")\n    y = 1',
+    ),
     ('class O:\n    a: int = option(1, "words")', 'class O:\n    a: int | None = option(1, "others", low=0)'),
     ("from suites.data.digits import read\nread()", "from suites.data.numerals import read\nread()"),
     ("from suites.data import digits\ndigits.read()", "from suites.data import numerals as digits\ndigits.read()"),
     ("from harness.errors import HarnessError\nx = 1", "from harness.errors import HarnessError, choices\nx = 1"),
     ("import math\nif TYPE_CHECKING:\n    import torch", "import math\nif TYPE_CHECKING:\n    import numpy"),
-]  # fmt: skip
+]
 DOES = [
     ("x = 1", "x = 2"),
     ("def f(x=1):\n    return x", "def f(x=2):\n    return x"),
@@ -37,15 +41,17 @@ DOES = [
     ("raise Stop(step + 1)", "raise Stop(step + 2)"),
     ('name = "a"\nraise ValueError(name)', 'name = "b"\nraise ValueError(name)'),
     ('def f(x):\n    key = f"{x}"\n    return table[key]', 'def f(x):\n    key = f"{x}a"\n    return table[key]'),
-    ('def f(x):\n    key = "a"\n    if table[key]:\n        raise ValueError(key)',
-     'def f(x):\n    key = "b"\n    if table[key]:\n        raise ValueError(key)'),
+    (
+        'def f(x):\n    key = "a"\n    if table[key]:\n        raise ValueError(key)',
+        'def f(x):\n    key = "b"\n    if table[key]:\n        raise ValueError(key)',
+    ),
     ("class O:\n    a: int = option(1)", "class O:\n    a: float = option(1)"),
     ("class D:\n    a: ClassVar[int] = 1", "class D:\n    a: int = 1"),
     ("import math\nmath.sin(x)", "import cmath as math\nmath.sin(x)"),
     ("from suites.a import f\nf(x)", "from suites.a import f as g\nf(x)"),
     ("from numpy import sin\nsin(x)", "from torch import sin\nsin(x)"),
     ("Key(1)", "Key(2)"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("before", "after"), SAYS)

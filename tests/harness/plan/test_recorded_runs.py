@@ -68,13 +68,21 @@ def replay(trials: Sequence[Recorded], slots: int, *, ordered: bool = True) -> l
     durations, ran, now = learned(trials), list[Ran](), 0.0
     for phases in PHASES:
         group = [trial for trial in trials if trial.phase in phases]
-        first = {trial.benchmark: str(place) for place, trial in reversed(list(enumerate(group)))
-                 if trial.arm.startswith("prerequisite:")}  # fmt: skip
+        first = {
+            trial.benchmark: str(place)
+            for place, trial in reversed(list(enumerate(group)))
+            if trial.arm.startswith("prerequisite:")
+        }
         asked = [
-            Waiting(str(place), trial.benchmark, trial.arm, trial.seed,
-                  () if trial.arm.startswith("prerequisite:") else tuple(filter(None, [first.get(trial.benchmark)])))
+            Waiting(
+                str(place),
+                trial.benchmark,
+                trial.arm,
+                trial.seed,
+                () if trial.arm.startswith("prerequisite:") else tuple(filter(None, [first.get(trial.benchmark)])),
+            )
             for place, trial in enumerate(group)
-        ]  # fmt: skip
+        ]
         waiting = in_order(asked, durations) if ordered else asked
         ended: set[str] = set()
         running: list[tuple[float, str]] = []

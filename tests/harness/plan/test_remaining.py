@@ -10,9 +10,17 @@ from harness.plan.remaining import Durations, base_arm
 
 def test_an_arm_under_another_name_counts_as_the_arm() -> None:
     known = {"adam", "adamp", "power", "power-alpha-05"}
-    names = {"adamp#12": "adamp", "adamp-tuned": "adamp", "adamp-lr-0.01": "adamp", "adam-lr-1e-05": "adam",
-             "power-alpha-05-tuned": "power-alpha-05", "power-alpha-05": "power-alpha-05", "other": "other",
-             "other#3": "other", "prerequisite:teacher": "prerequisite:teacher"}  # fmt: skip
+    names = {
+        "adamp#12": "adamp",
+        "adamp-tuned": "adamp",
+        "adamp-lr-0.01": "adamp",
+        "adam-lr-1e-05": "adam",
+        "power-alpha-05-tuned": "power-alpha-05",
+        "power-alpha-05": "power-alpha-05",
+        "other": "other",
+        "other#3": "other",
+        "prerequisite:teacher": "prerequisite:teacher",
+    }
     assert {name: base_arm(name, known) for name in names} == names
 
 
@@ -63,9 +71,13 @@ def test_seeds_follow_each_other_and_long_trials_come_first() -> None:
     durations = Durations({("b", "short"): 1.0, ("b", "long"): 5.0, ("c", "mid"): 3.0})
     trials = [Waiting(f"{b}{a}{seed}", b, a, seed) for seed in (0, 1) for b, a in durations.prices]
     assert [trial.trial_id for trial in in_order(trials, durations)] == [
-        "blong0", "cmid0", "bshort0",  # the benchmarks take turns
-        "blong1", "cmid1", "bshort1",
-    ]  # fmt: skip
+        "blong0",
+        "cmid0",
+        "bshort0",  # the benchmarks take turns
+        "blong1",
+        "cmid1",
+        "bshort1",
+    ]
 
 
 def test_in_the_first_seed_each_benchmark_comes_early() -> None:
@@ -79,8 +91,11 @@ def test_in_the_first_seed_each_benchmark_comes_early() -> None:
 
 def test_what_others_wait_for_comes_with_their_time() -> None:
     durations = Durations({("b", "teacher"): 1.0, ("b", "student"): 4.0, ("b", "alone"): 3.0})
-    trials = [Waiting("alone", "b", "alone", 1), Waiting("teacher", "b", "teacher", 1),
-              Waiting("student", "b", "student", 1, ("teacher",))]  # fmt: skip
+    trials = [
+        Waiting("alone", "b", "alone", 1),
+        Waiting("teacher", "b", "teacher", 1),
+        Waiting("student", "b", "student", 1, ("teacher",)),
+    ]
     assert [trial.trial_id for trial in in_order(trials, durations)] == ["teacher", "student", "alone"]
 
 

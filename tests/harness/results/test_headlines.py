@@ -91,14 +91,20 @@ def test_every_claim_of_a_suite_stands_in_one_line(tmp_path: Path) -> None:
     value = fact("value", kind="absolute", published={"method": 52.0})
     facts = [fact("won"), fact("lost"), value, fact("very"), fact("un")]
     bindings = [
-        binding("won", primary=True), binding("lost", arm="other"), binding("value", against=[]),
-        binding("very", benchmarks=["b"], stand_in=False), {"id": "un", "unbound": "no comparator is built"},
-    ]  # fmt: skip
+        binding("won", primary=True),
+        binding("lost", arm="other"),
+        binding("value", against=[]),
+        binding("very", benchmarks=["b"], stand_in=False),
+        {"id": "un", "unbound": "no comparator is built"},
+    ]
     suite = write_suite(tmp_path, facts, bindings, benchmarks=where)
     scores: dict[tuple[str, str], Any] = {
-        ("a", "ours"): around(2.0, 0.3, 5), ("a", "base"): flat(5), ("a", "other"): around(-2.0, 0.3, 5),
-        ("b", "ours"): around(2.0, 0.3, 5), ("b", "base"): flat(5),
-    }  # fmt: skip
+        ("a", "ours"): around(2.0, 0.3, 5),
+        ("a", "base"): flat(5),
+        ("a", "other"): around(-2.0, 0.3, 5),
+        ("b", "ours"): around(2.0, 0.3, 5),
+        ("b", "base"): flat(5),
+    }
     rows = World(suite, scores).verdicts()
     told = [ToldVerdict.of(name, row["verdict"], row["design"]) for name, row in rows.items()]
     found = headline_lines(told, stand_in=True)
@@ -112,11 +118,17 @@ def test_every_claim_of_a_suite_stands_in_one_line(tmp_path: Path) -> None:
     ("share", "said"),
     [
         (None, ""),
-        (0.514, "The same design would give this word again in about 51 % of repetitions, if what was measured is the "
-                "true effect and spread."),
-        (1.0, "The same design would give this word again in all of 1,000 repetitions, if what was measured is the "
-              "true effect and spread."),
+        (
+            0.514,
+            "The same design would give this word again in about 51 % of repetitions, if what was measured is the "
+            "true effect and spread.",
+        ),
+        (
+            1.0,
+            "The same design would give this word again in all of 1,000 repetitions, if what was measured is the "
+            "true effect and spread.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_how_often_the_word_would_come_again_is_one_sentence(share: float | None, said: str) -> None:
     assert replication_sentence(share) == said

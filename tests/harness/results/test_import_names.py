@@ -48,9 +48,11 @@ def scores(trial: ImportedTrial) -> dict[tuple[str, str], float | None]:
 def test_what_leaves_no_doubt_needs_no_mapping(tmp_path: Path) -> None:
     found = of(tmp_path, [{"algo": arm, "Seed": seed, "accuracy": made.score(arm, seed)} for arm, seed in made.each(2)])
     assert found.mapping == {
-        "benchmark": {"value": "digits"}, "arm": {"column": "algo"}, "seed": {"column": "Seed"},
+        "benchmark": {"value": "digits"},
+        "arm": {"column": "algo"},
+        "seed": {"column": "Seed"},
         "metrics": {"accuracy": {"metric": "accuracy"}},
-    }  # fmt: skip
+    }
     assert scores(one(found, "adamp", 1)) == {("test", "accuracy"): made.score("adamp", 1)}
     assert one(found, "adamp", 1).place.endswith("r.csv:5")
     assert len({trial.trial_id for trial in found.trials}) == 4
@@ -59,9 +61,10 @@ def test_what_leaves_no_doubt_needs_no_mapping(tmp_path: Path) -> None:
 def test_names_splits_and_factors(tmp_path: Path) -> None:
     rows = [{"m": name, "rep": seed, "val": 0.8 + seed / 100} for name, seed in (("AdamP", 0), ("Adam", 0), ("SGD", 0))]
     given = {
-        "arm": {"column": "m", "names": {"AdamP": "adamp", "Adam": "adam", "SGD": ""}}, "seed": "rep",
+        "arm": {"column": "m", "names": {"AdamP": "adamp", "Adam": "adam", "SGD": ""}},
+        "seed": "rep",
         "metrics": {"val": {"metric": "accuracy", "split": "validation", "times": 100}},
-    }  # fmt: skip
+    }
     found = of(tmp_path, rows, given)
     assert [trial.arm for trial in found.trials] == ["adam", "adamp"]
     assert scores(one(found, "adamp", 0)) == {("validation", "accuracy"): pytest.approx(80.0)}
@@ -70,9 +73,10 @@ def test_names_splits_and_factors(tmp_path: Path) -> None:
     assert "arm from 'm' (AdamP → adamp, Adam → adam, SGD → left out)" in words
     assert "accuracy on validation × 100 from 'val'" in words
     flags: dict[str, Any] = {
-        "arms": ("AdamP=adamp", "Adam=adam", "SGD="), "columns": {"arm": "m", "seed": "rep"},
+        "arms": ("AdamP=adamp", "Adam=adam", "SGD="),
+        "columns": {"arm": "m", "seed": "rep"},
         "metrics": ("val=accuracy@validation*100",),
-    }  # fmt: skip
+    }
     assert of(tmp_path, rows, **flags).trials == found.trials, "flags say the same as the file"
 
 
@@ -88,8 +92,9 @@ def test_a_row_a_number_with_splits_and_steps(tmp_path: Path) -> None:
     trial = one(found, "adam", 0)
     assert scores(trial) == {("test", "accuracy"): 73.0, ("validation", "accuracy"): 73.0}
     assert {(s.split, tuple(s.step), tuple(s.value)) for s in trial.series} == {
-        ("test", (1, 2, 3), (71.0, 72.0, 73.0)), ("validation", (1, 2, 3), (71.0, 72.0, 73.0)),
-    }  # fmt: skip
+        ("test", (1, 2, 3), (71.0, 72.0, 73.0)),
+        ("validation", (1, 2, 3), (71.0, 72.0, 73.0)),
+    }
     assert "numbers from 'value', named by 'metric'" in in_words(found.mapping)
 
 
@@ -126,38 +131,62 @@ def test_a_pattern_with_anything_and_a_word_twice() -> None:
 @pytest.mark.parametrize(
     ("rows", "flags", "told"),
     [
-        ([{"x": "sgd", "seed": 0, "accuracy": 1.5}], {"columns": {"arm": "x"}},
-         r"r.csv:2: no arm 'sgd' in 'mine'; valid: adam, adamp\ntranslate a name with --arm 'sgd=OURS'"),
+        (
+            [{"x": "sgd", "seed": 0, "accuracy": 1.5}],
+            {"columns": {"arm": "x"}},
+            r"r.csv:2: no arm 'sgd' in 'mine'; valid: adam, adamp\ntranslate a name with --arm 'sgd=OURS'",
+        ),
         ([{"x": name, "seed": 0, "accuracy": 1.5} for name in ("adam", "sgd")], {}, r"r.csv:3: no arm 'sgd' in 'mine'"),
-        ([{"x": "sgd", "seed": 0, "accuracy": 1.5}], {},
-         r"nothing says the arm of a result; name its column with --arm-column.*Columns: x, seed, accuracy. Arms of "
-         r"'mine': adam, adamp"),
+        (
+            [{"x": "sgd", "seed": 0, "accuracy": 1.5}],
+            {},
+            r"nothing says the arm of a result; name its column with --arm-column.*Columns: x, seed, accuracy. Arms of "
+            r"'mine': adam, adamp",
+        ),
         ([{"a": "adam", "b": "adam", "seed": 0, "accuracy": 1.5}], {}, r"'a' and 'b' both could be the arm"),
         ([{"arm": "adam", "accuracy": 1.5}], {}, r"nothing says the seed.*--seed-column.*cannot be paired"),
         ([{"arm": "adam", "seed": "one", "accuracy": 1.5}], {}, r"r.csv:2: the seed 'one' is no whole number"),
         ([{"arm": "adam", "seed": "", "accuracy": 1.5}], {}, r"r.csv:2: no seed \('seed' is empty there\)"),
-        ([{"arm": "adam", "seed": 0, "acc": 1.5}], {},
-         r"none of its numbers is called like a metric of the benchmarks \(digits: accuracy, loss\).*--metric "
-         r"THEIRS=OURS. There are: acc, arm, seed"),
+        (
+            [{"arm": "adam", "seed": 0, "acc": 1.5}],
+            {},
+            r"none of its numbers is called like a metric of the benchmarks \(digits: accuracy, loss\).*--metric "
+            r"THEIRS=OURS. There are: acc, arm, seed",
+        ),
         ([{"arm": "adam", "seed": 0, "accuracy": "good"}], {}, r"r.csv:2: 'good' is no number \('accuracy'\)"),
-        ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"metrics": ("acc=accuracy",)},
-         r"has no number 'acc'; did you mean 'accuracy'\?"),
-        ([{"arm": "adam", "seed": 0, "acc": 1.5}], {"metrics": ("acc=acuracy",)},
-         r"no benchmark of 'mine' has the metric 'acuracy'; did you mean 'accuracy'\?"),
-        ([{"arm": "adam", "seed": 0, "accuracy": 1.5}] * 2, {},
-         r"r.csv:3: a second accuracy of adam on digits \(test\) for seed 0, after .*r.csv:2"),
+        (
+            [{"arm": "adam", "seed": 0, "accuracy": 1.5}],
+            {"metrics": ("acc=accuracy",)},
+            r"has no number 'acc'; did you mean 'accuracy'\?",
+        ),
+        (
+            [{"arm": "adam", "seed": 0, "acc": 1.5}],
+            {"metrics": ("acc=acuracy",)},
+            r"no benchmark of 'mine' has the metric 'acuracy'; did you mean 'accuracy'\?",
+        ),
+        (
+            [{"arm": "adam", "seed": 0, "accuracy": 1.5}] * 2,
+            {},
+            r"r.csv:3: a second accuracy of adam on digits \(test\) for seed 0, after .*r.csv:2",
+        ),
         ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"where": ("state=x",)}, r"has no column 'state'; valid"),
         ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"where": ("seed=7",)}, r"no result has '7' in the column"),
         ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"arms": ("adam=",)}, r"the mapping leaves out every result"),
         ([{"arm": "adam", "seed": 0, "accuracy": 0.93}], {}, r"accuracy is in percent.*lies in \[0, 1\].*\*100'"),
         ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"columns": {"seed": "sead"}}, r"has no column 'sead'; did"),
         ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"patterns": ("nme={arm}",)}, r"has no column 'nme'"),
-        ([{"arm": "adam", "seed": 0, "split": "x", "accuracy": 1.5}], {"columns": {"split": "split"}},
-         r"r.csv:2: no split 'x' in 'mine'; valid: test, train, validation"),
-        ([{"arm": "adam", "seed": 0, "accuracy": 1.5}], {"benchmark": "digit"},
-         r"no benchmark 'digit' in 'mine'; did you mean 'digits'\?"),
+        (
+            [{"arm": "adam", "seed": 0, "split": "x", "accuracy": 1.5}],
+            {"columns": {"split": "split"}},
+            r"r.csv:2: no split 'x' in 'mine'; valid: test, train, validation",
+        ),
+        (
+            [{"arm": "adam", "seed": 0, "accuracy": 1.5}],
+            {"benchmark": "digit"},
+            r"no benchmark 'digit' in 'mine'; did you mean 'digits'\?",
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_doubt_is_one_message(tmp_path: Path, rows: Rows, flags: dict[str, Any], told: str) -> None:
     with pytest.raises(HarnessError, match=rf"(?s){told}"):
         of(tmp_path, rows, **flags)

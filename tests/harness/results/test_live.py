@@ -188,8 +188,12 @@ def test_nothing_but_the_pages_is_served(tmp_path: Path) -> None:
 def process(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
     started = subprocess.Popen(
         [sys.executable, "-u", "-m", "harness", *arguments],
-        cwd=folder, env=dict(os.environ), text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+        cwd=folder,
+        env=dict(os.environ),
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
     try:
         yield started
     finally:

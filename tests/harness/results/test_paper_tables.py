@@ -51,9 +51,12 @@ def compiled(text: str, folder: Path) -> None:
         page = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{text}\end{{document}}"
         (folder / "page.tex").write_text(page)
         done = subprocess.run(
-            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"], cwd=folder, check=False,
-            capture_output=True, text=True,
-        )  # fmt: skip
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
+            cwd=folder,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
         assert done.returncode == 0, done.stdout[-2000:]
 
 
@@ -76,8 +79,14 @@ def test_arms_are_columns_with_mean_sd_best_and_mark(tiny: Path, database: Path,
     assert cells["better"].endswith(sign)
     assert not cells["base"].endswith(sign)
     caption = text.splitlines()[0]
-    for said in ("score (points, higher is better) on test", "suite tiny at scale mini", "(n = 3)", f"{sign} {word}",
-                 "Bold: the best mean of a row", run_id(database)):  # fmt: skip
+    for said in (
+        "score (points, higher is better) on test",
+        "suite tiny at scale mini",
+        "(n = 3)",
+        f"{sign} {word}",
+        "Bold: the best mean of a row",
+        run_id(database),
+    ):
         assert said in caption, said
 
 
@@ -103,8 +112,13 @@ def test_lower_can_be_better_and_an_unknown_direction_has_no_best(tiny: Path, da
 
 def test_seeds_of_unequal_number_and_lost_ones_are_said(tiny: Path, tmp_path: Path) -> None:
     text = tiny.read_text().replace("seeds: {min: 3", "seeds: {min: 2")
-    tiny.write_text(text.replace("better: {role: method", "third: {role: baseline, optimizer: {name: sgd, lr: 0.3}, "
-                                 "set: {diverges_above: 0.2}}\n  better: {role: method"))  # fmt: skip
+    tiny.write_text(
+        text.replace(
+            "better: {role: method",
+            "third: {role: baseline, optimizer: {name: sgd, lr: 0.3}, "
+            "set: {diverges_above: 0.2}}\n  better: {role: method",
+        )
+    )
     run(tiny)
     run(tiny, "--arm", "better", "--seeds", 3)
     written = export(tmp_path / "md", "markdown")["tiny-mini-score.md"]

@@ -37,10 +37,14 @@ def scores(benchmarks: int = 1, seeds: int = 6, gain: float = 1.0) -> Rows:
         for seed in range(seeds):
             shared = rng.gauss(0, 2)
             rows += [
-                {"dataset": f"d{i}", "optimizer": name, "seed": seed,
-                 "accuracy": round(80 + shared + shift + rng.gauss(0, 0.3), 3)}
+                {
+                    "dataset": f"d{i}",
+                    "optimizer": name,
+                    "seed": seed,
+                    "accuracy": round(80 + shared + shift + rng.gauss(0, 0.3), 3),
+                }
                 for name, shift in (("adam", 0.0), ("adamw", 0.1), ("adamp", gain))
-            ]  # fmt: skip
+            ]
     return rows
 
 
@@ -118,8 +122,11 @@ def test_nothing_is_said_of_equal_arms() -> None:
 
 
 def test_lower_is_better_by_name_and_times_are_ratios() -> None:
-    rows: Rows = [{"arm": arm, "seed": seed, "loss": 1 + 0.01 * seed + shift} for seed in range(5)
-                  for arm, shift in (("a", 0.0), ("b", 0.3 + 0.001 * seed))]  # fmt: skip
+    rows: Rows = [
+        {"arm": arm, "seed": seed, "loss": 1 + 0.01 * seed + shift}
+        for seed in range(5)
+        for arm, shift in (("a", 0.0), ("b", 0.3 + 0.001 * seed))
+    ]
     (one,) = harness.judge(rows, method="a", against="b", metric="loss")
     assert one.word == "direction confirmed"
     assert one.difference == pytest.approx(0.302)
@@ -140,10 +147,25 @@ def layouts(folder: Path) -> dict[str, Path]:
     wide = frame.pivot(index="seed", columns="optimizer", values="accuracy").reset_index()
     tidy = frame.rename(columns={"accuracy": "value"}).assign(metric="accuracy")
     joined = wide.rename(columns={"adam": "adam_accuracy", "adamp": "adamp_accuracy"})
-    files = {name: folder / name for name in (
-        "long.csv", "wide.csv", "tidy.csv", "joined.csv", "long.tsv", "semicolon.csv", "long.jsonl", "list.json",
-        "long.parquet", "long.csv.gz", "long.duckdb", "long.sqlite", "percent.csv", "shuffled.csv",
-    )}  # fmt: skip
+    files = {
+        name: folder / name
+        for name in (
+            "long.csv",
+            "wide.csv",
+            "tidy.csv",
+            "joined.csv",
+            "long.tsv",
+            "semicolon.csv",
+            "long.jsonl",
+            "list.json",
+            "long.parquet",
+            "long.csv.gz",
+            "long.duckdb",
+            "long.sqlite",
+            "percent.csv",
+            "shuffled.csv",
+        )
+    }
     frame.to_csv(files["long.csv"], index=False)
     wide.to_csv(files["wide.csv"], index=False)
     pd.concat([tidy, tidy.assign(metric="loss", value=1.0)]).to_csv(files["tidy.csv"], index=False)
@@ -187,43 +209,54 @@ MESSAGES: dict[str, tuple[Callable[[Rows], object], dict[str, object], str]] = {
     "an unknown metric": (lambda rows: rows, {"metric": "acuracy"}, "no column 'acuracy'; did you mean 'accuracy'"),
     "an unknown pair": (lambda rows: rows, {"pair": "sed"}, "no column 'sed'; did you mean 'seed'"),
     "nothing that pairs": (
-        lambda rows: [{k: v for k, v in row.items() if k != "seed"} for row in rows], {},
+        lambda rows: [{k: v for k, v in row.items() if k != "seed"} for row in rows],
+        {},
         "name the column that pairs them with --pair",
     ),
     "two rows of one seed": (
-        lambda rows: [*rows, {**rows[0], "dataset": "d9"}], {},
+        lambda rows: [*rows, {**rows[0], "dataset": "d9"}],
+        {},
         "a second accuracy of adam for seed 0, after line 1; they differ in 'dataset': name what makes them different "
         "benchmarks with --by dataset",
     ),
     "the same row twice": (lambda rows: [*rows, rows[0]], {}, "nothing tells them apart"),
     "no common seed": (
-        lambda rows: [{**row, "seed": int(str(row["seed"])) + 10 * (row["optimizer"] == "adam")} for row in rows], {},
+        lambda rows: [{**row, "seed": int(str(row["seed"])) + 10 * (row["optimizer"] == "adam")} for row in rows],
+        {},
         "no seed is common to adamp and adam: adamp has 0, 1, 2, 3, 4 and 1 more; adam has 10, 11",
     ),
     "text for a number": (
-        lambda rows: [{**rows[0], "accuracy": "ok"}, *rows[1:]], {}, r":1: 'ok' in the column 'accuracy' is no number"
+        lambda rows: [{**rows[0], "accuracy": "ok"}, *rows[1:]],
+        {},
+        r":1: 'ok' in the column 'accuracy' is no number",
     ),
     "a decimal comma": (lambda rows: [{**rows[0], "accuracy": "80,5"}, *rows[1:]], {}, "a decimal comma"),
     "fractions and percent": (
-        lambda rows: [{**rows[0], "accuracy": 0.805}, *rows[1:]], {},
+        lambda rows: [{**rows[0], "accuracy": 0.805}, *rows[1:]],
+        {},
         "accuracy is 0.805 here and .* in line .*: fractions and percent mixed",
     ),
     "percent that are fractions": (
-        lambda rows: [{**row, "accuracy": float(str(row["accuracy"])) / 100} for row in rows], {"unit": "percent"},
+        lambda rows: [{**row, "accuracy": float(str(row["accuracy"])) / 100} for row in rows],
+        {"unit": "percent"},
         "say --unit fraction",
     ),
     "fractions that are percent": (lambda rows: rows, {"unit": "fraction"}, "say --unit percent"),
     "some percent signs": (
-        lambda rows: [{**rows[0], "accuracy": "80.5%"}, *rows[1:]], {}, "has a percent sign, .* has none"
+        lambda rows: [{**rows[0], "accuracy": "80.5%"}, *rows[1:]],
+        {},
+        "has a percent sign, .* has none",
     ),
     "an unknown direction": (
-        lambda rows: [{**row, "zeal": row["accuracy"]} for row in rows], {"metric": "zeal"}, "say --better higher",
+        lambda rows: [{**row, "zeal": row["accuracy"]} for row in rows],
+        {"metric": "zeal"},
+        "say --better higher",
     ),
     "an arm against itself": (lambda rows: rows, {"against": "adamp"}, "compared with itself"),
     "an unknown filter": (lambda rows: rows, {"where": {"dataset": "d7"}}, "no row has 'd7' in the column 'dataset'"),
     "no numbers": (lambda rows: [{**row, "accuracy": None} for row in rows], {}, "has a number for accuracy"),
     "an empty pair": (lambda rows: [{**rows[0], "seed": None}, *rows[1:]], {}, "'seed', which pairs results, is empty"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("doubt", MESSAGES)
@@ -294,8 +327,10 @@ def test_a_score_that_is_missing_is_a_failure_and_no_win() -> None:
     assert verdicts.notes == ("adamp has no finite number in line 9: counted as failed",)
     assert verdicts[0].word != "direction confirmed"
     assert verdicts[0].n == 5
-    lost = [{**row, "accuracy": ""} if row["optimizer"] == "adamp" and int(str(row["seed"])) < 3 else row
-            for row in scores()]  # fmt: skip
+    lost = [
+        {**row, "accuracy": ""} if row["optimizer"] == "adamp" and int(str(row["seed"])) < 3 else row
+        for row in scores()
+    ]
     (one,) = judged(lost)
     assert one.word == "invalid"
     assert "3 of 6 trials of adamp failed" in one.meaning

@@ -38,8 +38,14 @@ def mlflow_runs(store: Path) -> dict[tuple[str, str], dict[str, Any]]:
             meta = YAML(typ="safe", pure=True).load((place / "meta.yaml").read_text())
             assert meta["run_id"] == meta["run_uuid"] == place.name
             assert meta["experiment_id"] == experiment.name
-            parts = {kind: {str(path.relative_to(place / kind)): path.read_text() for path in (place / kind).rglob("*")
-                            if path.is_file()} for kind in ("params", "tags", "metrics")}  # fmt: skip
+            parts = {
+                kind: {
+                    str(path.relative_to(place / kind)): path.read_text()
+                    for path in (place / kind).rglob("*")
+                    if path.is_file()
+                }
+                for kind in ("params", "tags", "metrics")
+            }
             metrics: dict[str, Points] = {}
             for key, text in parts["metrics"].items():
                 split = [line.split(" ") for line in text.splitlines()]
@@ -83,9 +89,12 @@ def test_mlflow_file_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert one["meta"]["end_time"] >= one["meta"]["start_time"] > 1_500_000_000_000
     (trial,) = rows(capsys, "SELECT trial_id, run_id FROM cell_trials WHERE arm = 'better' AND seed = 1")
     assert (one["tags"]["harness.trial_id"], one["tags"]["harness.run_id"]) == (trial["trial_id"], trial["run_id"])
-    curve = rows(capsys, "SELECT m.split || '/' || name AS key, list(step ORDER BY step) AS steps, "
-                         "list(m.value ORDER BY step) AS points FROM metrics m "
-                         f"WHERE trial_id = '{trial['trial_id']}' GROUP BY ALL")  # fmt: skip
+    curve = rows(
+        capsys,
+        "SELECT m.split || '/' || name AS key, list(step ORDER BY step) AS steps, "
+        "list(m.value ORDER BY step) AS points FROM metrics m "
+        f"WHERE trial_id = '{trial['trial_id']}' GROUP BY ALL",
+    )
     assert curve
     for series in curve:
         points = one["metrics"][series["key"]]
@@ -268,17 +277,19 @@ def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
 def test_names_with_slashes_are_told_apart() -> None:
     assert cell_of_label("a/b/c/0", ["a", "a/b"]) == ("a/b", "c")
     assert cell_of_label("a/b/c/0", ["a"]) == ("a", "b/c")
-    assert [kind_of(arm, {"x", "x-tuned-once"}) for arm in ("x", "x#3", "prerequisite:t", "x-tuned", "x-lr-0.1",
-                                                            "x-tuned-once")] == [
-        "published", "sweep points", "prerequisites", "tuned", "rates", "published",
-    ]  # fmt: skip
+    assert [
+        kind_of(arm, {"x", "x-tuned-once"})
+        for arm in ("x", "x#3", "prerequisite:t", "x-tuned", "x-lr-0.1", "x-tuned-once")
+    ] == ["published", "sweep points", "prerequisites", "tuned", "rates", "published"]
 
 
 def test_single_precision_does_not_break_on_large_numbers(store: Path, tmp_path: Path) -> None:
     with open_reader(store) as reader:
         trial = next(tracked_trials(reader, ResultFilter()))
-    scores = tuple(Score("test", name, value) for name, value in
-                   (("huge", 1e300), ("low", -1e300), ("inf", math.inf), ("nan", math.nan)))  # fmt: skip
+    scores = tuple(
+        Score("test", name, value)
+        for name, value in (("huge", 1e300), ("low", -1e300), ("inf", math.inf), ("nan", math.nan))
+    )
     file = tmp_path / "events"
     file.write_bytes(events_of(dataclasses.replace(trial, results=scores, series=())))
     found = {tag: value for _, tag, value in scalars_of(file)}

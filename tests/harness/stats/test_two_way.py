@@ -39,9 +39,15 @@ def test_coverage_with_two_thirds_shared(seeds: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "matrix", [np.full((3, 4), np.nan), np.ones((1, 5)), np.eye(3) + np.where(np.eye(3) > 0, 0.0, np.nan),
-               np.array([[1.0, math.inf], [1.0, 2.0]]), np.ones((4, 4))],
-)  # fmt: skip
+    "matrix",
+    [
+        np.full((3, 4), np.nan),
+        np.ones((1, 5)),
+        np.eye(3) + np.where(np.eye(3) > 0, 0.0, np.nan),
+        np.array([[1.0, math.inf], [1.0, 2.0]]),
+        np.ones((4, 4)),
+    ],
+)
 def test_without_information_the_whole_line(matrix: np.ndarray) -> None:
     found = stats.overlapping_two_way(matrix)
     assert (found.low, found.high, found.p) == (-math.inf, math.inf, 1.0)

@@ -40,12 +40,16 @@ def filled(database: Path) -> None:
     gate = {"claim_id": "k", "metric": "mechanism.x", "value": 1.0}
     sides = [{"claim_id": "k", "trial_id": trial, "side": "method"} for trial in "ab"]
     record(
-        database, run_event("r1"), planned("r1", "a", "b", "c"), *map(outcome, "abc"),
+        database,
+        run_event("r1"),
+        planned("r1", "a", "b", "c"),
+        *map(outcome, "abc"),
         outcome("a", results=[{"split": "test", "metric": "top1-accuracy", "value": float("nan")}]),
         LogEvent("energy", {"trial_id": "a", "joules": {"cpu": 3.0}}, "r1"),
         SweepPointEvent({"sweep_id": "w", "arm": "x", "number": 1, "trial_ids": ["a", "b"], "status": "told"}),
-        VerdictsEvent([{"claim_id": "k", "verdict": "undecided", "n": 2}], sides, [gate], "s", "mini"), run="r1",
-    )  # fmt: skip
+        VerdictsEvent([{"claim_id": "k", "verdict": "undecided", "n": 2}], sides, [gate], "s", "mini"),
+        run="r1",
+    )
 
 
 def forgotten(*trials: str, name: str = "F1") -> ForgottenEvent:
@@ -167,8 +171,12 @@ def test_an_outcome_without_a_result_replaces_nothing(database: Path, status: st
 
 
 def test_tags_come_and_go_in_order(database: Path) -> None:
-    tagged = [TaggedEvent("r1", ["x", "y"]), TaggedEvent("r1", (), ["x", "none"]), TaggedEvent("r1", ["x"]),
-              TaggedEvent("r1", (), ["y"])]  # fmt: skip
+    tagged = [
+        TaggedEvent("r1", ["x", "y"]),
+        TaggedEvent("r1", (), ["x", "none"]),
+        TaggedEvent("r1", ["x"]),
+        TaggedEvent("r1", (), ["y"]),
+    ]
     record(database, run_event("r1"), *tagged)
     with open_reader(database) as reader:
         assert reader.query("SELECT run_id, tag FROM tags").rows == [("r1", "x")]
@@ -178,8 +186,16 @@ def test_tags_come_and_go_in_order(database: Path) -> None:
 def test_events_that_stand_alone_do_so_in_every_batch(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything at once, or event by event: the same state."""
     filled(database)
-    record(database, forgotten("a"), planned("r2", "a"), outcome("a", steps=1), RestoredEvent("F1"),
-           forgotten("b", "a", name="F2"), outcome("b", steps=5), RestoredEvent("F2"))  # fmt: skip
+    record(
+        database,
+        forgotten("a"),
+        planned("r2", "a"),
+        outcome("a", steps=1),
+        RestoredEvent("F1"),
+        forgotten("b", "a", name="F2"),
+        outcome("b", steps=5),
+        RestoredEvent("F2"),
+    )
     live = dump(database)
     rebuild(database)
     assert dump(database) == live

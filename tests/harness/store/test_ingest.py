@@ -248,8 +248,10 @@ def test_a_claim_has_a_verdict_and_gates_under_each_protocol(paths: StorePaths) 
         write(paths, [{**said, **parts}])
     write(paths, [{**said, "verdicts": [{"claim_id": "b", "verdict": "undecided"}]}])
     assert rows(paths, "SELECT claim_id, protocol, verdict FROM verdicts ORDER BY ALL") == [
-        ("a", "published", "undecided"), ("a", "tuned", "undecided"), ("b", "published", "undecided"),
-    ]  # fmt: skip
+        ("a", "published", "undecided"),
+        ("a", "tuned", "undecided"),
+        ("b", "published", "undecided"),
+    ]
     assert rows(paths, "SELECT protocol FROM verdict_trials ORDER BY 1") == [("published",), ("tuned",)]
     assert rows(paths, "SELECT protocol FROM gates ORDER BY 1") == [("published",), ("tuned",)]
 
@@ -373,8 +375,9 @@ def test_a_kind_without_a_fold_loses_no_row(paths: StorePaths, monkeypatch: pyte
     class MovedEvent(Event):
         kind = "moved"
         parts: ClassVar[Parts] = {
-            "row": ("trials", ("trial_id",)), "adoptions": ("adoptions", ("trial_id", "adopted_from"))
-        }  # fmt: skip
+            "row": ("trials", ("trial_id",)),
+            "adoptions": ("adoptions", ("trial_id", "adopted_from")),
+        }
 
         row: Mapping[str, Any]
         adoptions: Sequence[Mapping[str, Any]]
@@ -415,22 +418,42 @@ def test_a_new_kind_of_event_is_one_class(paths: StorePaths, monkeypatch: pytest
 def test_every_kind_of_event_comes_back_from_its_line(paths: StorePaths) -> None:
     row = {"sweep_id": "w", "arm": "a", "number": 1}
     events = [
-        SessionEvent("r", 7, "host"), RunEvent({"run_id": "r"}), EnvironmentEvent("e", {"torch": "2"}),
+        SessionEvent("r", 7, "host"),
+        RunEvent({"run_id": "r"}),
+        EnvironmentEvent("e", {"torch": "2"}),
         PlannedEvent("r", [{"trial_id": "t"}], [{"trial_id": "t", "benchmark": "b", "arm": "a"}]),
-        StartedEvent("t", "r", 2), HeartbeatEvent("t", 1, 2, 0.5), LogEvent("retry", {"trial_id": "t"}, "r"),
+        StartedEvent("t", "r", 2),
+        HeartbeatEvent("t", 1, 2, 0.5),
+        LogEvent("retry", {"trial_id": "t"}, "r"),
         OutcomeEvent(
-            Outcome("t", Status.DONE, 2, "2026-01-01T00:00:00", "e", "cpu", None, (Score("test", "m", 1.0),),
-                    (MetricSeries("train", "loss", [1], [0.5], [2.0], [0.1]),),
-                    (Artifact("items", "npz", Path("a/b.npz"), "c"),), 1.0, 2.0, 3.0),
+            Outcome(
+                "t",
+                Status.DONE,
+                2,
+                "2026-01-01T00:00:00",
+                "e",
+                "cpu",
+                None,
+                (Score("test", "m", 1.0),),
+                (MetricSeries("train", "loss", [1], [0.5], [2.0], [0.1]),),
+                (Artifact("items", "npz", Path("a/b.npz"), "c"),),
+                1.0,
+                2.0,
+                3.0,
+            ),
             "r",
         ),
         ClaimsEvent("s", [{"claim_id": "c"}]),
         VerdictsEvent([{"claim_id": "c"}], [{"claim_id": "c", "trial_id": "t", "side": "method"}], [], "s", "mini"),
-        SweepEvent({"sweep_id": "w"}), SweepPointEvent(row), AbandonedEvent("r", ["t"]),
+        SweepEvent({"sweep_id": "w"}),
+        SweepPointEvent(row),
+        AbandonedEvent("r", ["t"]),
         AdoptedEvent([{"trial_id": "t", "adopted_from": "s"}], "r"),
-        TaggedEvent("r", ["a"], ["b"]), ForgottenEvent("f", ["t"], [], "why", "harness forget t"), RestoredEvent("f"),
+        TaggedEvent("r", ["a"], ["b"]),
+        ForgottenEvent("f", ["t"], [], "why", "harness forget t"),
+        RestoredEvent("f"),
         ReplacedEvent(Outcome("t", Status.DONE, results=(Score("test", "m", 1.0),)), "r"),
-    ]  # fmt: skip
+    ]
     assert {event.kind for event in events} == set(KINDS)
     journal = Journal(paths.journal, "s")
     for event in events:

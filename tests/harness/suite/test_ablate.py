@@ -41,15 +41,32 @@ def generated(suite: Suite) -> dict[str, str | None]:
     ("design", "factors", "expected"),
     [
         ("leave-one-out", ONE_LEVEL, {"better-no-momentum": "better", "better-level-low": "better"}),
-        ("one-change", FACTORS,
-         {"better-no-momentum": "better", "better-level-low": "better", "better-level-high": "better"}),
-        ("cumulative", ONE_LEVEL,
-         {"better-no-momentum": "better", "better-no-momentum-level-low": "better-no-momentum"}),
-        ("factorial", FACTORS,
-         dict.fromkeys(["better-level-low", "better-level-high", "better-no-momentum", "better-no-momentum-level-low",
-                        "better-no-momentum-level-high"], "better")),
+        (
+            "one-change",
+            FACTORS,
+            {"better-no-momentum": "better", "better-level-low": "better", "better-level-high": "better"},
+        ),
+        (
+            "cumulative",
+            ONE_LEVEL,
+            {"better-no-momentum": "better", "better-no-momentum-level-low": "better-no-momentum"},
+        ),
+        (
+            "factorial",
+            FACTORS,
+            dict.fromkeys(
+                [
+                    "better-level-low",
+                    "better-level-high",
+                    "better-no-momentum",
+                    "better-no-momentum-level-low",
+                    "better-no-momentum-level-high",
+                ],
+                "better",
+            ),
+        ),
     ],
-)  # fmt: skip
+)
 def test_designs(tmp_path: Path, tiny_text: str, design: str, factors: str, expected: dict[str, str]) -> None:
     suite = with_ablation(tmp_path, tiny_text, f"better: {{design: {design}, factors: {factors}}}")
     assert generated(suite) == expected
@@ -89,32 +106,55 @@ BROKEN = {
     "no such arm": ("bettr: {design: factorial, factors: {a: {off: {level: 1.0}}}}", "did you mean 'better'", "bettr"),
     "no such design": ("better: {design: factorail, factors: {a: {off: {level: 1.0}}}}", "valid: ", "design"),
     "no such benchmark": (
-        "better: {design: factorial, benchmarks: [knwn], factors: {a: {off: {level: 1.0}}}}", "did you mean 'known'",
-        "benchmarks:"),
+        "better: {design: factorial, benchmarks: [knwn], factors: {a: {off: {level: 1.0}}}}",
+        "did you mean 'known'",
+        "benchmarks:",
+    ),
     "no factors": ("better: {design: factorial, factors: {}}", "factors", "factors"),
     "no changes": ("better: {design: factorial, factors: {a: {off: {}}}}", "at least 1", "off"),
     "two levels": (
-        "better: {design: leave-one-out, factors: {a: {off: {level: 1.0}, on: {level: 2.0}}}}", "one level a factor",
-        "a: {off"),
+        "better: {design: leave-one-out, factors: {a: {off: {level: 1.0}, on: {level: 2.0}}}}",
+        "one level a factor",
+        "a: {off",
+    ),
     "unknown hyper-parameter": (
-        "better: {design: factorial, factors: {a: {off: {optimizer.momentun: 0.0}}}}", "did you mean 'momentum'",
-        "optimizer.momentun"),
+        "better: {design: factorial, factors: {a: {off: {optimizer.momentun: 0.0}}}}",
+        "did you mean 'momentum'",
+        "optimizer.momentun",
+    ),
     "unknown recipe key": (
-        "better: {design: factorial, factors: {a: {off: {levle: 0.0}}}}", "did you mean 'level'", "levle"),
+        "better: {design: factorial, factors: {a: {off: {levle: 0.0}}}}",
+        "did you mean 'level'",
+        "levle",
+    ),
     "a wrong type": (
-        "better: {design: factorial, factors: {a: {off: {optimizer.momentum: fast}}}}", "a number is expected",
-        "optimizer.momentum"),
+        "better: {design: factorial, factors: {a: {off: {optimizer.momentum: fast}}}}",
+        "a number is expected",
+        "optimizer.momentum",
+    ),
     "an open slot": (
-        "better: {design: factorial, factors: {a: {off: {norm.momentum: 0.5}}}}", "does not fill the slot 'norm'",
-        "off"),
+        "better: {design: factorial, factors: {a: {off: {norm.momentum: 0.5}}}}",
+        "does not fill the slot 'norm'",
+        "off",
+    ),
     "nothing changed": (
-        "better: {design: factorial, factors: {a: {off: {optimizer.momentum: 0.9}}}}", "change nothing", "off"),
+        "better: {design: factorial, factors: {a: {off: {optimizer.momentum: 0.9}}}}",
+        "change nothing",
+        "off",
+    ),
     "one key twice": (
-        "better: {design: factorial, factors: {a: {off: {level: 1.0}}, b: {off: {level: 2.0}}}}", "told apart",
-        "level: 2.0"),
-    "too large": ("better: {design: factorial, factors: {" + ", ".join(
-        f"f{i}: {{off: {{optimizer.k{i}: 1}}}}" for i in range(7)) + "}}", "at most 64", "factors"),
-}  # fmt: skip
+        "better: {design: factorial, factors: {a: {off: {level: 1.0}}, b: {off: {level: 2.0}}}}",
+        "told apart",
+        "level: 2.0",
+    ),
+    "too large": (
+        "better: {design: factorial, factors: {"
+        + ", ".join(f"f{i}: {{off: {{optimizer.k{i}: 1}}}}" for i in range(7))
+        + "}}",
+        "at most 64",
+        "factors",
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", BROKEN)
@@ -150,9 +190,13 @@ ABLATE = (
     "size: {small: {optimizer.weight_decay: 0.1}, large: {optimizer.weight_decay: 0.3}}}}\n"
 )
 TRUTH: dict[tuple[str | None, str | None], float] = {
-    (None, None): 4.0, ("off", None): 3.0, (None, "small"): 2.0, ("off", "small"): -1.0,
-    (None, "large"): 1.0, ("off", "large"): 0.0,
-}  # fmt: skip
+    (None, None): 4.0,
+    ("off", None): 3.0,
+    (None, "small"): 2.0,
+    ("off", "small"): -1.0,
+    (None, "large"): 1.0,
+    ("off", "large"): 0.0,
+}
 
 
 def factorial_world(folder: Path, better: str = "higher") -> tuple[World, np.ndarray]:
@@ -169,8 +213,9 @@ def factorial_world(folder: Path, better: str = "higher") -> tuple[World, np.nda
         for cell, arm in design.cells.items()
     }
     scores["a", "base"] = around(0.0, 0.1, 6)
-    table = np.array([[scores["a", design.cells[row, size]] for size in (None, "small", "large")]
-                      for row in (None, "off")])  # fmt: skip
+    table = np.array(
+        [[scores["a", design.cells[row, size]] for size in (None, "small", "large")] for row in (None, "off")]
+    )
     return World(suite, scores), table
 
 
@@ -179,8 +224,12 @@ def test_weights_are_those_of_contrasts(tmp_path: Path) -> None:
     (design,) = designs_of(world.suite.model)
     effects = {effect.name: effect for effect in effects_of(design)}
     assert list(effects) == [
-        "momentum: off", "size: small", "size: large", "momentum: off × size: small", "momentum: off × size: large",
-    ]  # fmt: skip
+        "momentum: off",
+        "size: small",
+        "size: large",
+        "momentum: off × size: small",
+        "momentum: off × size: large",
+    ]
     assert all(sum(effect.weights.values()) == pytest.approx(0) for effect in effects.values())
     assert effects["momentum: off"].weights["off", "large"] == pytest.approx(1 / 3)
 

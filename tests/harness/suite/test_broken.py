@@ -52,9 +52,12 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "claim neither bound nor unbound": (lambda t: t[: t.index("claims:")], "neither bound nor unbound"),
     "an ordering of unknown form": (
         lambda t: re.sub(r"kind: \w+", "kind: ordering", t).replace("against: [base]", "against: [base, worse]"),
-        "has 2 arms in 'against:' and no 'order:'; say 'chain'"),
-    "unbound without a reason": (swap(", benchmarks: [known], arm: better, against: [base], primary: true",
-                                      ", unbound: ''"), "unbound"),
+        "has 2 arms in 'against:' and no 'order:'; say 'chain'",
+    ),
+    "unbound without a reason": (
+        swap(", benchmarks: [known], arm: better, against: [base], primary: true", ", unbound: ''"),
+        "unbound",
+    ),
     "unbound and bound": (swap("primary: true", "unbound: there is no such arm"), "an unbound claim takes no"),
     "negative seeds": (swap("min: 3", "min: -3"), "seeds.min"),
     "seeds out of order": (swap("max: 12", "max: 2"), "min ≤ primary ≤ max"),
@@ -63,24 +66,36 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "set of an unknown key": (swap("set: {noise_key: base}", "set: {noise_kee: base}"), "did you mean 'noise_key'"),
     "set of a wrong type": (swap("set: {noise_key: base}", "set: {steps: few}"), "a whole number is expected"),
     "a list where a mapping is due": (swap("seeds: {min: 3, max: 12}", "seeds: [3]"), "seeds"),
-    "null arms": (lambda t: t.replace(t[t.index("arms:"):t.index("benchmarks:")], "arms:\n"), "arms"),
-    "missing benchmark file": (swap("  known:\n    define:", "  other: {file: other.yaml}\n  known:\n    define:"),
-                               "no such file"),
-    "a missing file of facts": (lambda t: t[: t.index("facts:")] + "facts: gone.yaml\n" + t[t.index("claims:") :],
-                                "no such file of facts"),
+    "null arms": (lambda t: t.replace(t[t.index("arms:") : t.index("benchmarks:")], "arms:\n"), "arms"),
+    "missing benchmark file": (
+        swap("  known:\n    define:", "  other: {file: other.yaml}\n  known:\n    define:"),
+        "no such file",
+    ),
+    "a missing file of facts": (
+        lambda t: t[: t.index("facts:")] + "facts: gone.yaml\n" + t[t.index("claims:") :],
+        "no such file of facts",
+    ),
     "inherits what is not there": (swap("suite: tiny", "inherits: gone.yaml\nsuite: tiny"), "does not exist"),
     "inherits itself": (swap("suite: tiny", "inherits: tiny.yaml\nsuite: tiny"), "in a circle"),
     "inherits a folder": (swap("suite: tiny", "inherits: .\nsuite: tiny"), "which is a folder"),
     "inherits a number": (swap("suite: tiny", "inherits: 3\nsuite: tiny"), "path of a file"),
     "a Python tag": (swap("title: A", "title: !!python/name:os.system A"), "tag"),
     "3,000 nested lists": (lambda t: t + "x: " + "[" * 3000, "deeper than 50"),
-    "an alias bomb": (lambda t: t + "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
-        f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]\n" for k in range(1, 9)), "more than 100,000"),
+    "an alias bomb": (
+        lambda t: (
+            t
+            + "a0: &a0 [1, 1, 1, 1, 1, 1, 1, 1, 1, 1]\n"
+            + "".join(f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]\n" for k in range(1, 9))
+        ),
+        "more than 100,000",
+    ),
     "truncated": (lambda t: t[: len(t) // 2] + "\n  - {", "tiny.yaml:"),
-    "a fact twice": (lambda t: t.replace("claims:", t[t.index("  - id: tiny-better"):t.index("claims:")] + "claims:"),
-                     "stands twice"),
+    "a fact twice": (
+        lambda t: t.replace("claims:", t[t.index("  - id: tiny-better") : t.index("claims:")] + "claims:"),
+        "stands twice",
+    ),
     "a fact of another suite": (swap("    suite: tiny", "    suite: huge"), "belongs to suite 'huge'"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", BROKEN)

@@ -11,9 +11,19 @@ from harness.suite import load_suite
 from harness.suite.cells import Setting, setting, stand_in_names
 
 DIGITS = Setting(
-    "imagenet-resnet18", "mini", "classification", {"name": "digits"}, {}, {}, ("data:real", "model", "recipe"),
-    "noisy 8×8 digits, a small network", "imagenet-resnet18", {}, None, published_data="ImageNet",
-)  # fmt: skip
+    "imagenet-resnet18",
+    "mini",
+    "classification",
+    {"name": "digits"},
+    {},
+    {},
+    ("data:real", "model", "recipe"),
+    "noisy 8×8 digits, a small network",
+    "imagenet-resnet18",
+    {},
+    None,
+    published_data="ImageNet",
+)
 
 
 def test_other_data_are_named_and_what_they_are_not() -> None:

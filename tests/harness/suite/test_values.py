@@ -34,7 +34,7 @@ MISTAKES = {
     "a mapping where a number is due": ("steps.first", "3", "'steps' is {'first': 3}; a whole number is expected"),
     "an unknown slot": ("slots.optimiser", "sgd", "no slot 'optimiser'; did you mean 'optimizer'?"),
     "an unknown method in a slot": ("slots.optimizer", "sdg", "no optimizer 'sdg'; did you mean 'sgd'?"),
-}  # fmt: skip
+}
 
 
 def edited(tiny: Path, old: str, new: str) -> Path:

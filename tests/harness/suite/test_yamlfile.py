@@ -22,11 +22,25 @@ def message(text: str) -> str:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("1e-3", 1e-3), ("1E3", 1000.0), (".5", 0.5), ("0x1f", 31), ("0o17", 15), ("010", 10), ("-7", -7),
-        ("yes", "yes"), ("no", "no"), ("on", "on"), ("true", True), ("~", None), (".inf", float("inf")),
-        ("2020-01-01", "2020-01-01"), ("'1'", "1"), ("1:30", "1:30"), ("1_000", "1_000"),
+        ("1e-3", 1e-3),
+        ("1E3", 1000.0),
+        (".5", 0.5),
+        ("0x1f", 31),
+        ("0o17", 15),
+        ("010", 10),
+        ("-7", -7),
+        ("yes", "yes"),
+        ("no", "no"),
+        ("on", "on"),
+        ("true", True),
+        ("~", None),
+        (".inf", float("inf")),
+        ("2020-01-01", "2020-01-01"),
+        ("'1'", "1"),
+        ("1:30", "1:30"),
+        ("1_000", "1_000"),
     ],
-)  # fmt: skip
+)
 def test_plain_values_follow_yaml_1_2(text: str, value: object) -> None:
     found = parse(f"key: {text}", HERE).plain()["key"]
     assert found == value
@@ -47,10 +61,10 @@ def test_plain_values_follow_yaml_1_2(text: str, value: object) -> None:
         ("", "empty"),
         ("a: 1\n---\nb: 2", "more than one YAML document"),
         ("a: [1, 2", "not valid YAML"),
-        ("a: \"\\ud800\"", "surrogate"),
+        ('a: "\\ud800"', "surrogate"),
         ("%YAML 3.0\n---\na: 1", "not valid YAML"),
     ],
-)  # fmt: skip
+)
 def test_each_limit_has_its_message(text: str, says: str | None) -> None:
     if says is None:
         assert parse(text, HERE).plain()["c"]

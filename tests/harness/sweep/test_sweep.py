@@ -218,8 +218,11 @@ def test_a_sweep_in_pieces_is_what_a_whole_one_is(
 
 
 def test_an_infinite_choice_survives_the_store(surface: Path, database: Path) -> None:
-    surface.write_text(surface.read_text().replace("optimizer.momentum: {choices: [0.0]}",
-                                                   "optimizer.momentum: {choices: [0.0, .inf]}"))  # fmt: skip
+    surface.write_text(
+        surface.read_text().replace(
+            "optimizer.momentum: {choices: [0.0]}", "optimizer.momentum: {choices: [0.0, .inf]}"
+        )
+    )
     first, again = sweep(surface, database, 4), sweep(surface, database, 4)
     assert again.ran == 0
     assert draws(again) == draws(first)
@@ -242,11 +245,18 @@ ARM = Arm(role="method", optimizer="adam", norm={"encoder": "power", "decoder": 
 
 def test_a_space_is_what_methods_declare_and_the_suite_changes() -> None:
     lr = SpaceRange(low=0.1, high=0.2)
-    spaces = spaces_of({"one": ARM}, {}, {"*": {"optimizer.lr": lr, "batch_size": SpaceRange(choices=[1, 2])},
-                                          "one": {"optimizer.weight_decay": None}})  # fmt: skip
+    spaces = spaces_of(
+        {"one": ARM},
+        {},
+        {"*": {"optimizer.lr": lr, "batch_size": SpaceRange(choices=[1, 2])}, "one": {"optimizer.weight_decay": None}},
+    )
     assert set(spaces["one"]) == {
-        "optimizer.lr", "batch_size", "norm.power.alpha_fwd", "norm.power.alpha_bkw", "norm.power.warmup_fraction",
-    }  # fmt: skip
+        "optimizer.lr",
+        "batch_size",
+        "norm.power.alpha_fwd",
+        "norm.power.alpha_bkw",
+        "norm.power.warmup_fraction",
+    }
     assert spaces["one"]["optimizer.lr"] == lr
     fixed = Arm(role="ablation", optimizer={"name": "adam", "weight_decay": 0.0})
     assert set(spaces_of({"one": fixed}, {}, {})["one"]) == {"optimizer.lr"}
@@ -268,9 +278,12 @@ def test_a_point_fills_slots_places_and_recipe_keys() -> None:
         "name": "sgd",
         "lr": 1.0,
     }
-    for key, told in (("norm.alpha_fwd", "norm.power.alpha_fwd"), ("norm.rms.eps", "filled per place"),
-                      ("objective.x", "leaves that slot open"),
-                      ("optimizer.sgd.lr", "the slot has 'adam'")):  # fmt: skip
+    for key, told in (
+        ("norm.alpha_fwd", "norm.power.alpha_fwd"),
+        ("norm.rms.eps", "filled per place"),
+        ("objective.x", "leaves that slot open"),
+        ("optimizer.sgd.lr", "the slot has 'adam'"),
+    ):
         with pytest.raises(HarnessError, match=told):
             with_point(ARM, {}, {key: 1.0})
 
@@ -461,8 +474,24 @@ def test_a_study_that_optuna_opens(surface: Path, database: Path, tmp_path: Path
 
 
 def start(surface: Path, database: Path) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "harness", "sweep", str(surface), "--benchmark", "known", "--budget", "8",
-               "--sampler", "tpe", "--executor", "inline", "--quiet", "--db", str(database)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "harness",
+        "sweep",
+        str(surface),
+        "--benchmark",
+        "known",
+        "--budget",
+        "8",
+        "--sampler",
+        "tpe",
+        "--executor",
+        "inline",
+        "--quiet",
+        "--db",
+        str(database),
+    ]
     return subprocess.Popen(
         command, cwd=surface.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={**os.environ}
     )

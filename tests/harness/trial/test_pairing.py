@@ -88,9 +88,7 @@ def leaves(batch: Any) -> list[Any]:
 def trials_of(suite: str, benchmark: str, arms: tuple[str, ...], more: Mapping[str, Arm], **recipe: Any) -> Any:
     """Trials by (arm, seed)."""
     overrides = {"steps": STEPS, "evaluations": 1, "diagnostics": "off", **recipe}
-    chosen = Selection(
-        benchmarks=(benchmark,), arms=arms, seeds=(0, 1), overrides=overrides, added_arms=dict(more)
-    )  # fmt: skip
+    chosen = Selection(benchmarks=(benchmark,), arms=arms, seeds=(0, 1), overrides=overrides, added_arms=dict(more))
     plan = make_plan(load_suite(suite), chosen)
     by_id = {trial.trial_id: trial for trial in plan.trials}
     return {(link.arm, link.seed): by_id[link.trial_id] for link in plan.links}
@@ -103,8 +101,11 @@ def same_batches(one: Seen, other: Seen) -> bool:
 
 def shared(one: Seen, other: Seen) -> list[str]:
     """Names of parameters that both have in one shape."""
-    return [name for name, tensor in one.weights.items()
-            if name in other.weights and other.weights[name].shape == tensor.shape]  # fmt: skip
+    return [
+        name
+        for name, tensor in one.weights.items()
+        if name in other.weights and other.weights[name].shape == tensor.shape
+    ]
 
 
 def differing(one: Seen, other: Seen) -> list[str]:

@@ -61,18 +61,39 @@ def _spec(devices: int) -> TrialSpec:
         return {"name": name, **defaults(registry.entry(kind, name).options), **keys}
 
     recipe = {**defaults(COMMON_KEYS), **defaults(registry.entry("task", "language-modelling").options)}
-    return TrialSpec.from_json({
-        "task": "language-modelling",
-        "data": part("data", "help-topics", min_count=10),
-        "model": part("model", "transformer-xl", layers=1, width=32, heads=2, head_width=16, inner=32, memory=16,
-                      eval_memory=16, dropout=0.0, deviation=0.1),
-        "recipe": {**recipe, "steps": 6, "batch_size": 4, "length": 8, "eval_length": 64, "evaluations": 1,
-                   "diagnostics": "off", "devices": devices},
-        "slots": {"optimizer": part("method", "adam", lr=3e-3)},
-        "seed": 0,
-        "scale": "mini",
-        "prerequisites": {},
-    })  # fmt: skip
+    return TrialSpec.from_json(
+        {
+            "task": "language-modelling",
+            "data": part("data", "help-topics", min_count=10),
+            "model": part(
+                "model",
+                "transformer-xl",
+                layers=1,
+                width=32,
+                heads=2,
+                head_width=16,
+                inner=32,
+                memory=16,
+                eval_memory=16,
+                dropout=0.0,
+                deviation=0.1,
+            ),
+            "recipe": {
+                **recipe,
+                "steps": 6,
+                "batch_size": 4,
+                "length": 8,
+                "eval_length": 64,
+                "evaluations": 1,
+                "diagnostics": "off",
+                "devices": devices,
+            },
+            "slots": {"optimizer": part("method", "adam", lr=3e-3)},
+            "seed": 0,
+            "scale": "mini",
+            "prerequisites": {},
+        }
+    )
 
 
 def _train(rank: int, count: int, folder: str, killed_at: int | None = None) -> None:

@@ -50,24 +50,52 @@ sweep:
 def commands(folder: Path, python: str, suite: Path) -> dict[str, Callable[[int], list[str]]]:
     """The command of each peer by name, for a number of trials; what it writes lies in the folder."""
     ours = [python, "-m", "harness", "run", str(suite), "--quiet", "--no-report", "--db", str(folder / "ours.duckdb")]
-    hydra = [python, str(HERE / "hydra_joblib.py"), "--multirun", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2",
-             f"hydra.sweep.dir={folder / 'hydra'}"]  # fmt: skip
+    hydra = [
+        python,
+        str(HERE / "hydra_joblib.py"),
+        "--multirun",
+        "hydra/launcher=joblib",
+        "hydra.launcher.n_jobs=2",
+        f"hydra.sweep.dir={folder / 'hydra'}",
+    ]
     return {
         "harness run, ray": lambda n: [*ours, "--executor", "ray", "--seeds", str(n // 2)],
         "harness run, inline": lambda n: [*ours, "--executor", "inline", "--seeds", str(n // 2)],
         "Hydra, joblib launcher": lambda n: [*hydra, f"number=range({n})"],
         "ray.remote, MLflow in SQLite": lambda n: [
-            python, str(HERE / "ray_mlflow.py"), str(n), f"sqlite:///{folder / 'mlflow.db'}"],
+            python,
+            str(HERE / "ray_mlflow.py"),
+            str(n),
+            f"sqlite:///{folder / 'mlflow.db'}",
+        ],
         "ray.remote, MLflow in files": lambda n: [
-            python, str(HERE / "ray_mlflow.py"), str(n), f"file:{folder / 'mlruns'}"],
+            python,
+            str(HERE / "ray_mlflow.py"),
+            str(n),
+            f"file:{folder / 'mlruns'}",
+        ],
         "Ray Tune, reused actors": lambda n: [python, str(HERE / "ray_tune.py"), str(n), str(folder / "tune")],
-    }  # fmt: skip
+    }
 
 
 def searches(folder: Path, python: str, suite: Path) -> dict[str, Callable[[int], list[str]]]:
     """The command of a sweep by each, for a number of points."""
-    ours = [python, "-m", "harness", "sweep", str(suite), "--benchmark", "known", "--quiet", "--fresh", "2",
-            "--db", str(folder / "ours.duckdb"), "--sampler", "tpe"]  # fmt: skip
+    ours = [
+        python,
+        "-m",
+        "harness",
+        "sweep",
+        str(suite),
+        "--benchmark",
+        "known",
+        "--quiet",
+        "--fresh",
+        "2",
+        "--db",
+        str(folder / "ours.duckdb"),
+        "--sampler",
+        "tpe",
+    ]
     tune = [python, str(HERE / "ray_tune.py")]
     return {
         "harness sweep, tpe": lambda n: [*ours, "--budget", str(n // 2)],
