@@ -1,0 +1,1 @@
+"""One function a command, for the command line and Python alike."""

@@ -1,0 +1,1 @@
+"""Tables and files written from stored results."""

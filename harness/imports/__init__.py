@@ -1,0 +1,1 @@
+"""Results from elsewhere as trials of a suite."""
