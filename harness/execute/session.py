@@ -19,7 +19,6 @@ from harness.data.roots import data_root
 from harness.errors import HarnessError, MissingDataError
 from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
-from harness.execute.forced import ForcedTrials
 from harness.execute.shared_trials import SharedTrials, Sharing
 from harness.execute.worker import CHECKPOINT_SECONDS, Job
 from harness.plan.order import Waiting, in_order
@@ -161,17 +160,17 @@ class Session:
         check_folders(trial for trial in plan.trials if trial.trial_id not in stored)
         return stored
 
+    def discard(self, trial_ids: Collection[str]) -> None:
+        """Ignore results of trials that other commands measured until now; call after :meth:`stored`."""
+        if self._shared is not None:
+            self._shared.discard(trial_ids)
+
     def run(
-        self,
-        plan: Plan,
-        stored: Mapping[str, str],
-        forced: ForcedTrials | None = None,
-        pruning: Mapping[str, Pruning] | None = None,
+        self, plan: Plan, stored: Mapping[str, str], pruning: Mapping[str, Pruning] | None = None
     ) -> Iterator[tuple[Job, Outcome]]:
         """Journal a plan and run what is not ``stored``; yields each trial's last outcome as it comes in.
 
-        ``forced``: the trials that have a result and are not among the ``stored``. ``pruning``: trials that may be
-        ended within their training.
+        ``pruning``: trials that may be ended within their training.
 
         Raises:
             HarnessError: the executor cannot be had.
@@ -179,17 +178,13 @@ class Session:
         known = stored.keys() - self.owner.nameless(stored)
         self.owner.record(planned(self.run_id, plan, stored.keys() - self._ran, known))
         if jobs := jobs_of(plan, stored, self.request):
-            record: Recorder = self.owner.record
-            if forced is not None:
-                jobs, record = [forced.job(job) for job in jobs], forced.record
             if pruning:
                 jobs = [replace(job, pruning=pruning.get(job.trial_id)) for job in jobs]
             shared = self._shared
             if shared is None:
                 raise RuntimeError("what is stored has to be asked for before anything runs")
             shared.begin()
-            shared.again = () if forced is None else forced.stored.keys()
-            self._dispatcher = self._dispatching(arranged(jobs, self.durations), record, self.watch, shared)
+            self._dispatcher = self._dispatching(arranged(jobs, self.durations), self.owner.record, self.watch, shared)
             for job, outcome in self._dispatcher.outcomes():
                 if job.trial_id not in shared.taken:
                     self._ran.add(job.trial_id)
