@@ -52,7 +52,7 @@ def test_the_architecture_names_functions_that_exist() -> None:
     places = {
         "load_suite": "harness.suite",
         "make_plan": "harness.plan.planning",
-        "run_suite": "harness.execute.run",
+        "run_suite": "harness.app.run",
         "train": "harness.trial.loop",
         "open_reader": "harness.store",
         "judge": "harness.judge",

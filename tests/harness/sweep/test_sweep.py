@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from harness.app.sweep import SweepRequest, SweepResult, run_sweep
 from harness.cli.group import run_main
 from harness.errors import HarnessError, SuiteError
 from harness.execute.dispatch import Watch
@@ -23,7 +24,6 @@ from harness.suite import load_suite
 from harness.suite.models import Arm
 from harness.suite.search_models import SpaceRange
 from harness.suite.spaces import spaces_of, with_point
-from harness.sweep import SweepRequest, SweepResult, run_sweep
 from harness.sweep.study import Drawing, should_prune, worst_value
 from harness.sweep.summary import summarise
 
@@ -460,7 +460,7 @@ def test_wrong_requests_are_told_before_anything_runs(surface: Path, database: P
 def test_a_study_that_optuna_opens(surface: Path, database: Path, tmp_path: Path) -> None:
     import optuna
 
-    from harness.sweep.engine import write_study
+    from harness.app.sweep import write_study
 
     request = SweepRequest(database=database, benchmark="known", budget=3, executor="inline")
     result = run_sweep(load_suite(surface), request, Watch())
