@@ -13,6 +13,8 @@ from harness import vocabulary
 from harness.cli import reference
 
 DOCS = Path(__file__).parents[2] / "docs"
+pytestmark = pytest.mark.default
+
 ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \| `([^`]+)` \|$", re.MULTILINE)
 
 

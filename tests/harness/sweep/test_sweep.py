@@ -497,6 +497,7 @@ def start(surface: Path, database: Path) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.full
 def test_kills_lose_no_point_and_change_no_draw(surface: Path, tmp_path: Path) -> None:
     surface.write_text(surface.read_text().replace("steps: 2", "steps: 10, step_seconds: 0.02"))
     whole = sweep(surface, tmp_path / "whole.duckdb", 8, sampler="tpe")
@@ -518,6 +519,7 @@ def test_kills_lose_no_point_and_change_no_draw(surface: Path, tmp_path: Path) -
     assert values == {arm: [point.value for point in points] for arm, points in whole.points.items()}
 
 
+@pytest.mark.full
 def test_two_sweeps_at_once_on_one_database_both_finish(surface: Path, database: Path) -> None:
     other = surface.with_name("other.yaml")
     other.write_text(surface.read_text().replace("curvature: 4.0", "curvature: 2.0"))
