@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.base.folders import remove
 from harness.errors import HarnessError, choices
 from harness.judge.withdrawal import Withdrawn, withdrawn_verdicts
 from harness.results.tagging import run_of
 from harness.store import Owner, Reader, StorePaths, open_reader
 from harness.store.deletion_events import DeletedEvent, RestoredEvent
-from harness.store.folders import remove
 from harness.vocabulary import Status
 
 ENDED = tuple(status.value for status in Status if status not in (Status.QUEUED, Status.RUNNING))

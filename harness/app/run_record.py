@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.execute.run import Result
+from harness.app.run import Result
 from harness.results.verdict_records import headline, verdict_record
 
 
