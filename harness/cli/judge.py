@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
+from harness.base.text import interval, number, probability
 from harness.cli.options import PATH, FiniteRange, format_option
 from harness.cli.terminal import note, plain, print_table
 from harness.errors import HarnessError
@@ -26,7 +27,7 @@ Examples:
 A row a result (a column names the arm) or a column an arm. Results are paired by seed, fold or another column, and
 every comparison of the table goes through one correction.
 """
-NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %", "again")
+NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %")
 
 
 @click.command("judge", epilog=EXAMPLE)
@@ -151,12 +152,10 @@ def print_table_verdicts(verdicts: TableVerdicts) -> None:
         for text in (one.row.design.get("reason"), *(one.row.design.get("warnings") or ())):
             if text:
                 note(f"{one.test}: {text}", "yellow")
-    if len(verdicts) == 1 and verdicts[0].again is not None:
-        note(verdicts[0].again_in_words)
 
 
 def _row(one: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
-    from harness.cli.verdicts import interval, number, verdict_text
+    from harness.cli.verdicts import verdict_text
 
     design = one.row.design
     return (
@@ -164,10 +163,9 @@ def _row(one: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
         verdict_text(one.word),
         *(("yes" if one.family == "primary" else "",) if announced else ()),
         str(one.n or ""),
-        number(one.difference),
+        number(one.difference, sign=True),
         interval(one.low, one.high),
-        "" if one.adjusted_p is None else f"{one.adjusted_p:.3f}",
-        number(design.get("d_z")),
-        number(one.detectable).lstrip("+"),
-        "" if one.again is None else f"{100 * one.again:.0f} %",
+        probability(one.adjusted_p),
+        number(design.get("d_z"), sign=True),
+        number(one.detectable),
     )
