@@ -115,7 +115,7 @@ def test_a_regression_of_a_given_size_is_exit_code_1(tiny: Path, capsys: pytest.
     first, second = run_ids(capsys)
     more = ("--metric", "score")
     shown = diff(capsys, first, second, "--regression", 0.5, *more, code=1)
-    assert "REGRESSION  known/better score (-1): the whole interval is worse by more than 0.5" in shown
+    assert "REGRESSION  known/better score (−1.000): the whole interval is worse by more than 0.5" in shown
     assert "6 pairs of seeds compared" in shown
     assert "no regression: score: 6 pairs" in diff(capsys, first, second, "--regression", 1.5, *more)
     assert "no regression" in diff(capsys, second, first, "--regression", 0.5, *more), "better is no regression"
