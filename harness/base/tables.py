@@ -141,7 +141,7 @@ def check_rows(name: str, rows: int, most: int | None) -> None:
 
 
 def read_parquet(path: Path, most_rows: int | None = None) -> Any:
-    """A Parquet file as a ``pyarrow.DataTable``.
+    """A Parquet file as a ``pyarrow.Table``.
 
     Raises:
         HarnessError: it is damaged, or claims more cells than a table has.

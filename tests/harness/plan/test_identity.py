@@ -217,13 +217,6 @@ def test_editing_a_base_module_changes_what_reaches_it_and_nothing_else(monkeypa
     assert before["digits"] == after["digits"]
 
 
-def test_the_committed_index_is_what_the_records_give() -> None:
-    from harness.registry.generate import collect, render
-    from harness.registry.index import INDEX
-
-    assert INDEX.read_text(encoding="utf-8") == render(collect())
-
-
 TEACHER = """        prerequisites:
           teacher:
             task: synthetic
