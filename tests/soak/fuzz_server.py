@@ -201,10 +201,10 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in COMMANDS:
         harness.get_command(None, name)  # type: ignore[arg-type]
+    import harness.imports.table_verdicts
     import harness.judge.stored
     import harness.plan.planning
     import harness.results.reporting
-    import harness.results.table_verdicts
     import harness.suite
 
     answers = os.fdopen(os.dup(1), "wb")
