@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -71,42 +71,6 @@ class Suite:
     def name(self) -> str:
         """The suite's name, unique in a database."""
         return self.model.suite
-
-    @classmethod
-    def read(cls, which: str | Path) -> Suite:
-        """The suite of a file, or of the name of a shipped one, checked as a whole.
-
-        Raises:
-            SuiteError: with every problem that there is, each at its place.
-        """
-        from harness.suite import load_suite
-
-        return load_suite(which)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any], folder: str | Path = ".") -> Suite:
-        """A suite of plain data, as a file would have it (short forms too), checked as a whole.
-
-        Args:
-            data: mappings, lists, text, numbers, booleans and None.
-            folder: where its relative paths begin.
-
-        Raises:
-            SuiteError: with every problem, each at its keys: ``suite (Python), arms.adamp.optimizer: …``.
-        """
-        from harness.suite import checked
-        from harness.suite.python_suites import PLACE, node_of
-
-        return checked(assembled(node_of(data), Path(folder) / PLACE))
-
-    def to_yaml(self) -> str:
-        """The whole suite as one file: its benchmarks, claims and what it inherits stand in it; read again it is equal.
-
-        Relative paths of data and programs stay as they are, and begin at the folder of the file.
-        """
-        from harness.suite.python_suites import yaml_of
-
-        return yaml_of(self)
 
     @property
     def tuned_claims(self) -> list[Binding]:
