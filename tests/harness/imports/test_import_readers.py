@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError
-from harness.results.imports.foreign import ForeignRun, ForeignSource
-from harness.results.imports.sources import read_source
-from harness.results.imports.wandb_log import read_log
+from harness.imports.foreign import ForeignRun, ForeignSource
+from harness.imports.sources import read_source
+from harness.imports.wandb_log import read_log
 
 
 def run_of(source: ForeignSource, **fields: object) -> ForeignRun:
@@ -182,7 +182,7 @@ def test_a_wandb_run_that_crashed(tmp_path: Path) -> None:
 @given(st.lists(st.binary(max_size=70_000), max_size=4))
 @settings(max_examples=25, deadline=None)
 def test_every_record_comes_out_of_the_log_as_it_went_in(bodies: list[bytes]) -> None:
-    from harness.results.imports.wandb_log import _records
+    from harness.imports.wandb_log import _records
 
     assert list(_records(made.wandb_log(bodies))) == bodies
 
@@ -301,7 +301,7 @@ def test_what_is_of_no_known_kind(tmp_path: Path) -> None:
         with pytest.raises(HarnessError, match=told):
             read_source(path)
     (tmp_path / "notes.md").write_text("x")
-    with pytest.raises(HarnessError, match="says no kind of results"):
+    with pytest.raises(HarnessError, match="unsupported file extension"):
         read_source(tmp_path / "notes.md")
     (tmp_path / "run-x.wandb").write_bytes(b"x")
     with pytest.raises(HarnessError, match="name the folder that it is in"):

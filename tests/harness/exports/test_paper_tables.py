@@ -13,9 +13,9 @@ from store_support import event_of, outcome, planned_line, run_event
 from tables_support import run, run_ids, table_of
 
 from harness.cli.group import run_main
+from harness.exports.paper_text import NumberText, TextTable, latex, latex_text, markdown
+from harness.exports.verdict_marks import SIGNS
 from harness.results.current import ResultFilter, current_results
-from harness.results.paper_text import NumberText, TextTable, latex, latex_text, markdown
-from harness.results.verdict_marks import SIGNS
 from harness.store import Owner, open_reader
 from harness.vocabulary import Tone, Verdict
 

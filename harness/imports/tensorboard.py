@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.results.imports.folders import sha256_of_files
-from harness.results.imports.foreign import ForeignRun, ForeignSource, by_step
+from harness.imports.folders import sha256_of_files
+from harness.imports.foreign import ForeignRun, ForeignSource, by_step
 from harness.trial.event_files import scalars_of
 
 EVENTS = "*tfevents*"

@@ -16,8 +16,8 @@ from typing import Any
 
 from harness.data.checksums import checksum
 from harness.errors import HarnessError
-from harness.results.imports.folders import plain_yaml, sha256_of_files, text_of
-from harness.results.imports.foreign import ForeignRun, ForeignSource, by_step
+from harness.imports.folders import plain_yaml, sha256_of_files, text_of
+from harness.imports.foreign import ForeignRun, ForeignSource, by_step
 
 TABLES = {"experiments", "runs", "params", "tags", "metrics"}
 """Tables of a database that is a store of MLflow."""

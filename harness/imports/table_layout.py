@@ -7,9 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from harness.base.tables import DataTable
+from harness.base.values import name_of, names_in
 from harness.errors import HarnessError, choices
+from harness.imports.result_files import score_of
 from harness.judge.comparing import ArmScore
-from harness.results.table_file import ResultTable, as_number, as_text, names_in
 
 NAMES, VALUES = ("metric", "name", "measure"), ("value", "score", "result")
 """Columns of a table with one row a number."""
@@ -56,7 +58,7 @@ class PlacedScore:
 
 
 def placed_scores(
-    table: ResultTable, reading: TableReading, kept: Sequence[int], pair: str
+    table: DataTable, reading: TableReading, kept: Sequence[int], pair: str
 ) -> tuple[list[PlacedScore], str]:
     """Every number of a compared arm, and how the table was understood."""
     arms, columns = reading.arms, set(table.columns)
@@ -71,17 +73,17 @@ def placed_scores(
     raise HarnessError(_no_arms(table, reading))
 
 
-def _composite(table: ResultTable, metric: str, arm: str) -> str | None:
+def _composite(table: DataTable, metric: str, arm: str) -> str | None:
     """``adam_accuracy``, ``accuracy/adam`` and the like."""
     joined = {f"{one}{sign}{other}" for sign in "_-./ :" for one, other in ((arm, metric), (metric, arm))}
     found = [column for column in table.columns if column in joined]
     return found[0] if len(found) == 1 else None
 
 
-def _arm_column(table: ResultTable, reading: TableReading, kept: Sequence[int]) -> str | None:
+def _arm_column(table: DataTable, reading: TableReading, kept: Sequence[int]) -> str | None:
     if reading.arm_column is not None:
-        must_have(table, reading.arm_column)
-        values = set(map(as_text, table.column(reading.arm_column)))
+        table.must_have(reading.arm_column)
+        values = set(map(name_of, table.column(reading.arm_column)))
         for arm in reading.arms:
             if arm not in values:
                 found = choices(sorted(values), arm)
@@ -90,7 +92,7 @@ def _arm_column(table: ResultTable, reading: TableReading, kept: Sequence[int]) 
     wanted = set(reading.arms)
     holding = []
     for at, column in enumerate(table.columns):
-        if wanted <= {as_text(table.rows[row][at]) for row in kept}:
+        if wanted <= {name_of(table.rows[row][at]) for row in kept}:
             holding.append(column)
     if len(holding) > 1:
         listed = " and ".join(f"'{name}'" for name in holding)
@@ -98,7 +100,7 @@ def _arm_column(table: ResultTable, reading: TableReading, kept: Sequence[int]) 
     return holding[0] if holding else None
 
 
-def _no_arms(table: ResultTable, reading: TableReading) -> str:
+def _no_arms(table: DataTable, reading: TableReading) -> str:
     """Which of the arms the table does not have, and what it has instead."""
     few: dict[str, list[str]] = {}
     best: tuple[int, str] = (0, "")
@@ -117,22 +119,22 @@ def _no_arms(table: ResultTable, reading: TableReading) -> str:
 
 
 def _long(
-    table: ResultTable, reading: TableReading, kept: Sequence[int], pair: str, arm_column: str
+    table: DataTable, reading: TableReading, kept: Sequence[int], pair: str, arm_column: str
 ) -> tuple[list[PlacedScore], str]:
     """One row a result: arms in a column."""
     arms = table.column(arm_column)
-    rows = [row for row in kept if as_text(arms[row]) in reading.arms]
+    rows = [row for row in kept if name_of(arms[row]) in reading.arms]
     if reading.metric in table.columns:
         value_column, layout = reading.metric, f"a row a result, arms in '{arm_column}'"
     else:
         name_column, value_column = _metric_columns(table, reading)
         names = table.column(name_column)
-        rows = [row for row in rows if as_text(names[row]) == reading.metric]
+        rows = [row for row in rows if name_of(names[row]) == reading.metric]
         layout = f"a row a number, arms in '{arm_column}', metrics in '{name_column}', numbers in '{value_column}'"
     values = table.column(value_column)
     cells = [
         PlacedScore(
-            ArmScore(as_text(arms[row]), *_place(table, reading, row, pair), _number(table, value_column, values, row)),
+            ArmScore(name_of(arms[row]), *_place(table, reading, row, pair), _number(table, value_column, values, row)),
             row,
         )
         for row in rows
@@ -140,7 +142,7 @@ def _long(
     return _in_one_scale(table, value_column, cells), layout
 
 
-def _metric_columns(table: ResultTable, reading: TableReading) -> tuple[str, str]:
+def _metric_columns(table: DataTable, reading: TableReading) -> tuple[str, str]:
     lowered = {column.lower(): column for column in table.columns}
     values = [lowered[name] for name in VALUES if name in lowered]
     for name in NAMES:
@@ -157,12 +159,12 @@ def _metric_columns(table: ResultTable, reading: TableReading) -> tuple[str, str
 
 
 def _is_number(value: object) -> bool:
-    number = as_number(value)
+    number = score_of(value)
     return number is not None and not math.isnan(number)
 
 
 def _wide(
-    table: ResultTable, reading: TableReading, kept: Sequence[int], pair: str, named: dict[str, str]
+    table: DataTable, reading: TableReading, kept: Sequence[int], pair: str, named: dict[str, str]
 ) -> tuple[list[PlacedScore], str]:
     """A column an arm."""
     lowered = {column.lower(): column for column in table.columns}
@@ -174,7 +176,7 @@ def _wide(
             raise HarnessError(
                 f"{table.name}: the column '{metrics}' has no '{reading.metric}'; {choices(found, reading.metric)}"
             )
-        kept = [row for row in kept if as_text(names[row]) == reading.metric]
+        kept = [row for row in kept if name_of(names[row]) == reading.metric]
     cells: list[PlacedScore] = []
     for arm, column in named.items():
         values = table.column(column)
@@ -185,28 +187,28 @@ def _wide(
     return cells, "a column an arm"
 
 
-def _place(table: ResultTable, reading: TableReading, row: int, pair: str) -> tuple[str, str]:
+def _place(table: DataTable, reading: TableReading, row: int, pair: str) -> tuple[str, str]:
     """Benchmark and pair of a row."""
     by_name = dict(zip(table.columns, table.rows[row], strict=True)) if reading.by else {}
-    benchmark = " · ".join(as_text(by_name[column]) for column in reading.by)
-    key = as_text(table.rows[row][table.columns.index(pair)])
+    benchmark = " · ".join(name_of(by_name[column]) for column in reading.by)
+    key = name_of(table.rows[row][table.columns.index(pair)])
     if not key:
         raise HarnessError(f"{table.place(row)}: the column '{pair}', which pairs results, is empty")
     return benchmark or EVERYTHING, key
 
 
-def _number(table: ResultTable, column: str, values: Sequence[object], row: int) -> float:
+def _number(table: DataTable, column: str, values: Sequence[object], row: int) -> float:
     value = values[row]
-    number = as_number(value)
+    number = score_of(value)
     if number is None and isinstance(value, str) and value.strip().endswith("%"):
-        number = as_number(value.strip()[:-1])
+        number = score_of(value.strip()[:-1])
     if number is None:
         hint = "; a decimal comma? write a point" if re.fullmatch(r"-?\d+,\d+ ?%?", str(value).strip()) else ""
         raise HarnessError(f"{table.place(row)}: '{value}' in the column '{column}' is no number{hint}")
     return number
 
 
-def _in_one_scale(table: ResultTable, column: str, cells: list[PlacedScore]) -> list[PlacedScore]:
+def _in_one_scale(table: DataTable, column: str, cells: list[PlacedScore]) -> list[PlacedScore]:
     """Refuses a column in which some numbers have a percent sign and others have none."""
     values = table.column(column)
     signed = [cell for cell in cells if isinstance(values[cell.row], str) and values[cell.row].strip().endswith("%")]
@@ -218,13 +220,3 @@ def _in_one_scale(table: ResultTable, column: str, cells: list[PlacedScore]) -> 
             f"'{values[plain[0].row]}' in line {table.lines[plain[0].row]} has none; write all in one way"
         )
     return cells
-
-
-def must_have(table: ResultTable, column: str) -> None:
-    """Refuse a column that the table does not have.
-
-    Raises:
-        HarnessError: naming the nearest ones.
-    """
-    if column not in table.columns:
-        raise HarnessError(f"{table.name} has no column '{column}'; {choices(table.columns, column)}")

@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
+from harness.base.tables import DataTable
+from harness.base.values import name_of
 from harness.errors import HarnessError, choices
+from harness.imports.result_files import table_of
+from harness.imports.table_layout import TableReading
+from harness.imports.table_scores import read_scores, with_benchmark
 from harness.judge.comparing import ArmScore, AskedComparison, comparison_designs, judge_scores, pair_numbers
 from harness.judge.correction import correction_name
 from harness.judge.rows import VerdictRow
-from harness.results.table_file import ResultTable, as_text, table_of
-from harness.results.table_layout import TableReading
-from harness.results.table_scores import read_scores, with_benchmark
 from harness.vocabulary import Verdict
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ class TableVerdicts:
         correction: of the one family, or of the announced tests and the others.
     """
 
-    table: ResultTable = field(repr=False)
+    table: DataTable = field(repr=False)
     reading: TableReading
     asked: Asked
     metric: str
@@ -262,7 +264,7 @@ def judge_table(
     for name in options:
         if name not in ComparisonOptions.__annotations__:
             raise HarnessError(f"no option '{name}'; {choices(ComparisonOptions.__annotations__, name)}")
-    filters = tuple((str(column), as_text(value)) for column, value in options.get("where", {}).items())
+    filters = tuple((str(column), name_of(value)) for column, value in options.get("where", {}).items())
     reading = TableReading(
         _names(method),
         _names(against),

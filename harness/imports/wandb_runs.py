@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
-from harness.results.imports.folders import plain_yaml, sha256_of_files, text_of
-from harness.results.imports.foreign import ForeignRun, ForeignSource, Point, by_step, flat, number_of
-from harness.results.imports.wandb_log import WandbLog, read_log
+from harness.imports.folders import plain_yaml, sha256_of_files, text_of
+from harness.imports.foreign import ForeignRun, ForeignSource, Point, by_step, flat, number_of
+from harness.imports.wandb_log import WandbLog, read_log
 
 RUN = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(?P<id>.+)")
 """The name of a run's folder."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.results.imports.foreign import flat, number_of
+from harness.imports.foreign import flat, number_of
 
 HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 BLOCK, HEAD = 32768, 7

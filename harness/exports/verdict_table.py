@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from harness.base.text import interval, number, probability
+from harness.exports.paper_text import TextTable, slug
+from harness.exports.verdict_marks import SILENT
 from harness.results.current import ResultFilter
-from harness.results.paper_text import TextTable, slug
 from harness.results.stored_runs import JUDGED_BY_ITS_END, find_run
-from harness.results.verdict_marks import SILENT
 from harness.store.queries import Queries
 from harness.vocabulary import Verdict
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.exports.paper_table import paper_tables
+from harness.exports.paper_text import WRITERS, as_text, name_of, slug
+from harness.exports.verdict_table import verdict_tables
 from harness.results.current import ResultFilter, results_statement
-from harness.results.paper_table import paper_tables
-from harness.results.paper_text import WRITERS, as_text, name_of, slug
 from harness.results.trackers import EXPORTERS
 from harness.results.trackers.records import tracked_trials
-from harness.results.verdict_table import verdict_tables
 from harness.store import Reader, open_reader
 
 TABLES = (

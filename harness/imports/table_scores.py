@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from harness.base.tables import DataTable
+from harness.base.values import name_of, names_in
 from harness.errors import HarnessError, choices
+from harness.imports.table_layout import VALUES, PlacedScore, TableReading, placed_scores
 from harness.judge.comparing import ArmScore
-from harness.results.table_file import ResultTable, as_text, names_in
-from harness.results.table_layout import VALUES, PlacedScore, TableReading, must_have, placed_scores
 
 PAIRS = ("seed", "random_seed", "rng_seed", "random_state", "fold", "split_seed", "repeat", "repetition", "replicate")
 """Columns that pair results, if the table has one and none is named."""
@@ -45,7 +46,7 @@ class ReadScores:
     notes: tuple[str, ...]
 
 
-def read_scores(table: ResultTable, reading: TableReading) -> ReadScores:
+def read_scores(table: DataTable, reading: TableReading) -> ReadScores:
     """The scores of the compared arms.
 
     Raises:
@@ -53,7 +54,7 @@ def read_scores(table: ResultTable, reading: TableReading) -> ReadScores:
     """
     _check_arms(reading)
     for column in (*reading.by, *(name for name, _ in reading.where)):
-        must_have(table, column)
+        table.must_have(column)
     kept = _kept(table, reading)
     pair = _pair_column(table, reading)
     cells, layout = placed_scores(table, reading, kept, pair)
@@ -75,21 +76,21 @@ def _check_arms(reading: TableReading) -> None:
         raise HarnessError("a method and what it is held against are needed: --method A --against B")
 
 
-def _kept(table: ResultTable, reading: TableReading) -> list[int]:
+def _kept(table: DataTable, reading: TableReading) -> list[int]:
     """The rows that are read."""
     kept = list(range(len(table.rows)))
     for column, value in reading.where:
         values = table.column(column)
-        kept = [row for row in kept if as_text(values[row]) == value]
+        kept = [row for row in kept if name_of(values[row]) == value]
         if not kept:
             found = choices(names_in(values), value)
             raise HarnessError(f"{table.name}: no row has '{value}' in the column '{column}'; {found}")
     return kept
 
 
-def _pair_column(table: ResultTable, reading: TableReading) -> str:
+def _pair_column(table: DataTable, reading: TableReading) -> str:
     if reading.pair is not None:
-        must_have(table, reading.pair)
+        table.must_have(reading.pair)
         return reading.pair
     lowered = {column.lower(): column for column in table.columns}
     found = [lowered[name] for name in PAIRS if name in lowered]
@@ -102,7 +103,7 @@ def _pair_column(table: ResultTable, reading: TableReading) -> str:
     return found[0]
 
 
-def _check_duplicates(table: ResultTable, reading: TableReading, cells: Sequence[PlacedScore], pair: str) -> None:
+def _check_duplicates(table: DataTable, reading: TableReading, cells: Sequence[PlacedScore], pair: str) -> None:
     first: dict[tuple[str, str, str], PlacedScore] = {}
     for cell in cells:
         score = cell.score
@@ -119,7 +120,7 @@ def _check_duplicates(table: ResultTable, reading: TableReading, cells: Sequence
         told = (
             f"they differ in {', '.join(repr(name) for name in apart[:LISTED])}: name what makes them different "
             f"benchmarks with --by {apart[0]}, or keep one with --where {apart[0]}="
-            f"{as_text(table.rows[cell.row][table.columns.index(apart[0])])}"
+            f"{name_of(table.rows[cell.row][table.columns.index(apart[0])])}"
             if apart
             else "nothing tells them apart: keep one of them"
         )
@@ -129,7 +130,7 @@ def _check_duplicates(table: ResultTable, reading: TableReading, cells: Sequence
         )
 
 
-def _checked_unit(table: ResultTable, reading: TableReading, cells: Sequence[PlacedScore]) -> str:
+def _checked_unit(table: DataTable, reading: TableReading, cells: Sequence[PlacedScore]) -> str:
     """The unit that was said, or that the numbers of a share leave no doubt of."""
     known = [cell for cell in cells if math.isfinite(cell.score.value)]
     if not known:
@@ -170,7 +171,7 @@ def better_of(metric: str) -> str:
     return "higher" if higher else "lower"
 
 
-def _missing(table: ResultTable, cells: Sequence[PlacedScore]) -> list[str]:
+def _missing(table: DataTable, cells: Sequence[PlacedScore]) -> list[str]:
     """A line an arm: where it has no number."""
     told = []
     for arm in dict.fromkeys(cell.score.arm for cell in cells):
@@ -185,7 +186,7 @@ def _missing(table: ResultTable, cells: Sequence[PlacedScore]) -> list[str]:
     return told
 
 
-def _unpaired(table: ResultTable, reading: TableReading, cells: Sequence[PlacedScore], pair: str) -> list[str]:
+def _unpaired(table: DataTable, reading: TableReading, cells: Sequence[PlacedScore], pair: str) -> list[str]:
     """What has no partner is dropped; a comparison without any pair is refused."""
     seen: dict[str, dict[str, set[str]]] = {}
     for cell in cells:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from harness.base.text import MINUS, number
-from harness.results.paper_table import ABLATIONS, PaperTable, TableCell
+from harness.exports.paper_table import ABLATIONS, PaperTable, TableCell
 from harness.results.stored_runs import StoredRun
 from harness.vocabulary import Protocol, Split, Verdict
 

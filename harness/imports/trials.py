@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from harness.base.values import name_of
 from harness.data.checksums import sha256_of
 from harness.errors import HarnessError, choices
+from harness.imports.foreign import ForeignRun, ForeignSource
+from harness.imports.mapping import ImportMap, MetricFrom, fields_told
+from harness.imports.naming import Filed, ImportTarget, Naming, Unknown, kept
+from harness.imports.result_files import score_of
 from harness.judge.fairness import are_shares
-from harness.results.imports.foreign import ForeignRun, ForeignSource
-from harness.results.imports.mapping import ImportMap, MetricFrom, fields_told
-from harness.results.imports.naming import Filed, ImportTarget, Naming, Unknown, kept
-from harness.results.table_file import as_number, as_text
 from harness.suite import Suite
 from harness.trial.result import MetricSeries, Score
 from harness.vocabulary import Status
@@ -143,7 +144,7 @@ class _Metrics:
 
     def _names(self, runs: Sequence[ForeignRun]) -> set[str]:
         if self.name_column is not None:
-            return {as_text(run.fields.get(self.name_column)) for run in runs} - {""}
+            return {name_of(run.fields.get(self.name_column)) for run in runs} - {""}
         return set(self.source.numbers)
 
     def of(self, run: ForeignRun, filed: Filed) -> Iterator[tuple[str, MetricFrom, int | None, float]]:
@@ -152,7 +153,7 @@ class _Metrics:
             one = self.taken[theirs]
             if one.metric not in self.models[filed.benchmark] and not one.metric.startswith("mechanism."):
                 continue
-            value = as_number(cell)
+            value = score_of(cell)
             if value is None:
                 raise HarnessError(f"{run.place}: '{cell}' is no number ('{theirs}')")
             self.used.add(theirs)
@@ -163,13 +164,13 @@ class _Metrics:
             for theirs in self.taken.keys() & run.series.keys():
                 yield from ((theirs, step, value) for step, value in run.series[theirs])
         elif self.name_column is not None and self.value_column is not None:
-            theirs = as_text(run.fields.get(self.name_column))
+            theirs = name_of(run.fields.get(self.name_column))
             if theirs in self.taken:
                 yield theirs, filed.step, run.fields.get(self.value_column)
         else:
             for theirs in self.taken:
                 cell = run.fields.get(theirs)
-                if filed.step is None or as_text(cell):  # at most steps a table of curves has only some of the numbers
+                if filed.step is None or name_of(cell):  # at most steps a table of curves has only some of the numbers
                     yield theirs, filed.step, cell
 
     def refuse_if_none(self, gathered: Mapping[Cell, _Gathered]) -> None:

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import HarnessError, SuiteError
-from harness.results.imports.foreign import ForeignRun, ForeignSource
-from harness.results.imports.mapping import Flags, ImportMap, in_words, matched, read_map, with_flags
-from harness.results.imports.naming import ImportTarget
-from harness.results.imports.sources import read_source
-from harness.results.imports.trials import ImportedTrial, Matched, trials_of
+from harness.imports.foreign import ForeignRun, ForeignSource
+from harness.imports.mapping import Flags, ImportMap, in_words, matched, read_map, with_flags
+from harness.imports.naming import ImportTarget
+from harness.imports.sources import read_source
+from harness.imports.trials import ImportedTrial, Matched, trials_of
 from harness.suite import load_suite
 from harness.vocabulary import Status
 

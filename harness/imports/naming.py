@@ -6,11 +6,12 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from harness.base.values import name_of
 from harness.errors import HarnessError, choices
-from harness.results.imports.foreign import ForeignRun, ForeignSource
-from harness.results.imports.mapping import PLACEHOLDER, WORDS, ImportMap, Theirs, Word, fields_told, matched
-from harness.results.table_file import as_number, as_text
-from harness.results.table_scores import PAIRS
+from harness.imports.foreign import ForeignRun, ForeignSource
+from harness.imports.mapping import PLACEHOLDER, WORDS, ImportMap, Theirs, Word, fields_told, matched
+from harness.imports.result_files import score_of
+from harness.imports.table_scores import PAIRS
 from harness.suite import Suite
 from harness.suite.cells import Setting, setting
 from harness.vocabulary import Split
@@ -152,12 +153,12 @@ class Naming:
 
     def _within(self, field: str, known: Collection[str]) -> bool:
         """Whether a field has values, all of them known ones."""
-        values = (text for run in self.runs if (text := as_text(run.fields.get(field))))
+        values = (text for run in self.runs if (text := name_of(run.fields.get(field))))
         first = next(values, None)
         return first in known and all(value in known for value in values)
 
     def _holds(self, field: str, known: Collection[str]) -> bool:
-        return any(as_text(run.fields.get(field)) in known for run in self.runs)
+        return any(name_of(run.fields.get(field)) in known for run in self.runs)
 
     def _seed(self, names: Mapping[str, str]) -> Theirs:
         found = self._called(PAIRS)
@@ -198,16 +199,16 @@ class Naming:
         """The words of a run as text, translated; '' where it is left out."""
         said: dict[str, str] = {}
         for name, pattern in self.given.patterns.items():
-            found = matched(pattern, as_text(run.fields.get(name)))
+            found = matched(pattern, name_of(run.fields.get(name)))
             if found is None:
-                told = f"'{as_text(run.fields.get(name))}' in '{name}' does not fit the pattern '{pattern}'"
+                told = f"'{name_of(run.fields.get(name))}' in '{name}' does not fit the pattern '{pattern}'"
                 raise HarnessError(f"{run.place}: {told}; leave such results out with --where, or change the pattern")
             said |= {word: self._translated(word, text) for word, text in found.items()}
         for word, theirs in self.words.items():
             if theirs.value is not None:
                 said[word] = theirs.value
             elif theirs.column is not None:
-                text = as_text(run.fields.get(theirs.column))
+                text = name_of(run.fields.get(theirs.column))
                 if not text and word != "step":
                     raise HarnessError(f"{run.place}: no {word} ('{theirs.column}' is empty there)")
                 said[word] = theirs.names.get(text, text)
@@ -281,7 +282,7 @@ def kept(source: ForeignSource, where: Mapping[str, Any]) -> list[ForeignRun]:
     """
     found = list(source.runs)
     for name, value in where.items():
-        values = list(dict.fromkeys(as_text(run.fields.get(name)) for run in found))
+        values = list(dict.fromkeys(name_of(run.fields.get(name)) for run in found))
         found = [run for run in found if same(run.fields.get(name), value)]
         if not found:
             told = f"no result has '{value}' in the {source.field_word} '{name}'"
@@ -291,7 +292,7 @@ def kept(source: ForeignSource, where: Mapping[str, Any]) -> list[ForeignRun]:
 
 def same(cell: Any, wanted: Any) -> bool:
     """Whether a cell has a value: equal as text, or as a number."""
-    if as_text(cell) == as_text(wanted) or (isinstance(wanted, bool) and as_text(cell).lower() == str(wanted).lower()):
+    if name_of(cell) == name_of(wanted) or (isinstance(wanted, bool) and name_of(cell).lower() == str(wanted).lower()):
         return True
-    one, other = as_number(cell), as_number(wanted)
+    one, other = score_of(cell), score_of(wanted)
     return one is not None and one == other

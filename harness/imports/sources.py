@@ -7,10 +7,10 @@ from contextlib import closing
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.results.imports import mlflow_store, optuna_studies, tensorboard, wandb_runs
-from harness.results.imports.foreign import ForeignSource
-from harness.results.imports.tables import read_rows
-from harness.results.table_file import FORMS
+from harness.imports import mlflow_store, optuna_studies, tensorboard, wandb_runs
+from harness.imports.foreign import ForeignSource
+from harness.imports.result_files import SUFFIXES
+from harness.imports.tables import read_rows
 
 KINDS = ("table", "mlflow", "wandb", "tensorboard", "optuna")
 """What ``--as`` may say."""
@@ -73,10 +73,10 @@ def _kind_of(path: Path, table: str | None) -> str:
             return "mlflow"
         if tables >= optuna_studies.TABLES:
             return "optuna"
-    if Path(path.name.removesuffix(".gz")).suffix.lower() not in FORMS:
+    if Path(path.name.removesuffix(".gz")).suffix.lower() not in SUFFIXES:
         raise HarnessError(
-            f"{path}: the end of its name says no kind of results; read are tables ({', '.join(FORMS)}), databases of "
-            "MLflow and Optuna, Optuna's journals and TensorBoard's event files; say which with --as"
+            f"{path}: unsupported file extension; supported are tables ({', '.join(SUFFIXES)}), databases of MLflow "
+            "and Optuna, Optuna's journals and TensorBoard's event files; name the kind with --as"
         )
     return "table"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from harness.data.checksums import checksum
 from harness.errors import HarnessError, first_line
-from harness.results.imports.foreign import ForeignRun, ForeignSource, Point, number_of
+from harness.imports.foreign import ForeignRun, ForeignSource, Point, number_of
 
 if TYPE_CHECKING:
     from optuna.storages import BaseStorage

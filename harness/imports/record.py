@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from harness.data.checksums import sha256_of
+from harness.imports.foreign import ForeignSource
+from harness.imports.mapping import ImportMap, in_words
+from harness.imports.naming import ImportTarget
+from harness.imports.sources import read_source
+from harness.imports.trials import ImportedTrial, Matched, trials_of
 from harness.judge.judging import claim_rows
 from harness.plan.imported import ENVIRONMENT, FINGERPRINT, imported_spec
-from harness.results.imports.foreign import ForeignSource
-from harness.results.imports.mapping import ImportMap, in_words
-from harness.results.imports.naming import ImportTarget
-from harness.results.imports.sources import read_source
-from harness.results.imports.trials import ImportedTrial, Matched, trials_of
 from harness.store import Outcome, Owner, open_reader
 from harness.store.events import ClaimsEvent, EnvironmentEvent, OutcomeEvent, PlannedEvent, RunEvent
 from harness.vocabulary import Status

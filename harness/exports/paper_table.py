@@ -7,9 +7,10 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 
+from harness.exports.verdict_marks import CellMark, Marks, marks_of
 from harness.results.current import CellTrial, CurrentResult, ResultFilter, cell_trials, current_results
+from harness.results.metric_facts import BESIDE, MetricFacts, metric_facts
 from harness.results.stored_runs import StoredRun, stored_runs
-from harness.results.verdict_marks import CellMark, Marks, marks_of
 from harness.store.queries import Queries
 from harness.vocabulary import UNFINISHED, Protocol, Role, Split, Status
 
@@ -17,17 +18,6 @@ SHOWN = (Protocol.PUBLISHED, Protocol.TUNED)
 """Protocols that have a table; the rate curve is no arm of a paper."""
 ABLATIONS, EVERY = "ablations", "every"
 _LOST = frozenset({Status.DIVERGED, *UNFINISHED})
-BESIDE = ("mechanism.", "trivial.")
-"""Metrics that are measured beside the scores: a table has them where they are asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class MetricFacts:
-    """What is known of a metric: unit and direction; ``better`` is empty where nobody says it."""
-
-    name: str
-    unit: str = ""
-    better: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,17 +222,6 @@ class _CellScores:
 def _plain(arm: str, protocol: str) -> str:
     """The arm's own name: under the tuned protocol it runs as ``ARM-tuned``."""
     return arm.removesuffix("-tuned") if protocol == Protocol.TUNED else arm
-
-
-def metric_facts(reader: Queries, suite: str, runs: Iterable[StoredRun]) -> dict[str, MetricFacts]:
-    """Unit and direction by metric: what the newest runs' benchmarks declare, else what the suite's claims say."""
-    sql = "SELECT DISTINCT metric, unit, better FROM claims WHERE suite = ? AND metric IS NOT NULL ORDER BY ALL"
-    facts = {row[0]: MetricFacts(row[0], row[1] or "", row[2] or "") for row in reader.query(sql, [suite]).rows}
-    for run in reversed(list(runs)):
-        for benchmark in run.benchmarks.values():
-            for name, metric in (benchmark.get("metrics") or {}).items():
-                facts[name] = MetricFacts(name, str(metric.get("unit") or ""), str(metric.get("better") or ""))
-    return facts
 
 
 def _with_best(cells: Mapping[str, TableCell], better: str) -> dict[str, TableCell]:

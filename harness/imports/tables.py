@@ -6,9 +6,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.base.tables import DataTable
+from harness.base.values import name_of
 from harness.errors import HarnessError
-from harness.results.imports.foreign import ForeignRun, ForeignSource, Point
-from harness.results.table_file import ResultTable, as_number, as_text, read_table
+from harness.imports.foreign import ForeignRun, ForeignSource, Point
+from harness.imports.result_files import read_table, score_of
 
 PANEL = re.compile(r"(?P<run>.+) - (?P<metric>.+?)(?P<range>__M(?:IN|AX))?")
 """A column of a chart's export: ``sweet-dawn-7 - val/accuracy``, and the ends of its range."""
@@ -21,7 +23,7 @@ def read_rows(path: Path, name: str | None) -> ForeignSource:
     """A table's rows.
 
     Raises:
-        HarnessError: as :func:`harness.results.table_file.read_table`.
+        HarnessError: as :func:`harness.imports.result_files.read_table`.
     """
     table = read_table(path, name)
     if _is_panel(table):
@@ -37,21 +39,21 @@ def read_rows(path: Path, name: str | None) -> ForeignSource:
     return ForeignSource(path, kind, table.sha256, runs, rows=True, part=part)
 
 
-def _states(table: ResultTable) -> list[str] | None:
+def _states(table: DataTable) -> list[str] | None:
     """How each run of an export ended; None where the table is no export of runs."""
     if not {STATE, "Name"} <= set(table.columns):
         return None
-    states = [as_text(cell).lower() for cell in table.column(STATE)]
+    states = [name_of(cell).lower() for cell in table.column(STATE)]
     return states if set(states) <= STATES else None
 
 
-def _is_panel(table: ResultTable) -> bool:
+def _is_panel(table: DataTable) -> bool:
     """Whether all columns but the first, which counts steps, are ``RUN - METRIC``, with the ends of their ranges."""
     found = [PANEL.fullmatch(column) for column in table.columns[1:]]
     return all(found) and any(one is not None and one["range"] for one in found)
 
 
-def _panel(table: ResultTable) -> Iterator[ForeignRun]:
+def _panel(table: DataTable) -> Iterator[ForeignRun]:
     series: dict[str, dict[str, list[Point]]] = {}
     steps = [_step(table, row) for row in range(len(table.rows))]
     for column in table.columns[1:]:
@@ -60,18 +62,18 @@ def _panel(table: ResultTable) -> Iterator[ForeignRun]:
             continue
         points: list[Point] = []
         for row, cell in enumerate(table.column(column)):
-            value = as_number(cell)
+            value = score_of(cell)
             if value is None:
                 raise HarnessError(f"{table.place(row)}: '{cell}' in the column '{column}' is no number")
-            if as_text(cell):  # a chart has a line for every step of any run
+            if name_of(cell):  # a chart has a line for every step of any run
                 points.append((steps[row], value))
         series.setdefault(told["run"], {})[told["metric"]] = points
     for run, numbers in series.items():
         yield ForeignRun(f"{table.name}, run '{run}'", {"Name": run}, numbers)
 
 
-def _step(table: ResultTable, row: int) -> int:
-    value = as_number(table.rows[row][0])
+def _step(table: DataTable, row: int) -> int:
+    value = score_of(table.rows[row][0])
     if value is None or not value.is_integer():
         told = f"'{table.rows[row][0]}' in the column '{table.columns[0]}' is no step (a whole number)"
         raise HarnessError(f"{table.place(row)}: {told}; export the chart over its steps")
