@@ -116,7 +116,7 @@ def _chosen(
 
 def parse_overrides(texts: tuple[str, ...]) -> dict[str, Any]:
     """``--set lr=1e-3``: values are read as YAML reads them."""
-    from harness.suite.yamlfile import parse
+    from harness.base.yaml_nodes import parse
 
     overrides = {}
     for text in texts:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from harness.base.yaml_nodes import read
 from harness.data.checksums import checksum
-from harness.errors import HarnessError, first_line
+from harness.errors import HarnessError
 
 MOST_YAML = 2 << 20
 
@@ -44,16 +45,4 @@ def plain_yaml(path: Path) -> dict[str, Any]:
     Raises:
         HarnessError: it is no such file.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
-    if path.is_file() and path.stat().st_size > MOST_YAML:
-        raise HarnessError(f"{path}: {path.stat().st_size:,} bytes of YAML; at most {MOST_YAML:,} are read")
-    try:
-        found = YAML(typ="safe", pure=True).load(text_of(path))
-    except (YAMLError, ValueError, RecursionError, AttributeError, TypeError, IndexError, KeyError) as error:
-        # The parser gives up in its own ways on hostile text.
-        raise HarnessError(f"{path}: not YAML: {first_line(error)}") from None
-    if not isinstance(found, dict):
-        raise HarnessError(f"{path}: a mapping (key: value) is expected")
-    return {str(key): value for key, value in found.items()}
+    return dict(read(path).plain())

@@ -11,8 +11,8 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
+from harness.base import yaml_nodes
 from harness.errors import HarnessError, SuiteError, choices
-from harness.suite import yamlfile
 from harness.suite.schema_errors import schema_problem
 from harness.suite.strict import Identifier, Strict
 
@@ -115,7 +115,7 @@ def read_map(path: Path) -> ImportMap:
     """
     if not path.is_file():
         raise HarnessError(f"no file {path} (--map)")
-    node = yamlfile.read(path)
+    node = yaml_nodes.read(path)
     try:
         return ImportMap.model_validate(node.plain())
     except ValidationError as error:

@@ -188,13 +188,13 @@ def main() -> None:
     import plotly.graph_objects  # noqa: F401
     import pyarrow.parquet  # noqa: F401
     import rich.console  # noqa: F401
-    import ruamel.yaml  # noqa: F401
     import safetensors.torch  # noqa: F401
     import scipy.stats  # noqa: F401
     import torch
     import torch._dynamo
     import torch._inductor
     import torchvision  # noqa: F401
+    import yaml  # noqa: F401
 
     from harness.cli.group import COMMANDS, harness
 
