@@ -26,7 +26,7 @@ from harness.store.events import ClaimsEvent
 from harness.store.queries import Queries
 from harness.suite import Suite
 from harness.suite.cells import Setting, setting
-from harness.suite.models import Binding
+from harness.suite.models import Claim
 from harness.vocabulary import Protocol
 
 PROTOCOLS: Mapping[How, Protocol] = {"only": Protocol.IMPORTED, "beside": Protocol.BESIDE}
@@ -178,7 +178,7 @@ def imported_suite(suite: Suite, how: How) -> Suite:
     """The suite whose claims are judged under the protocol of imports; without sweeps and tuned claims."""
     protocol = PROTOCOLS[how].value
     claims = [
-        Binding(id=binding.id, unbound=CHECKED)
+        Claim(id=binding.id, unbound=CHECKED)
         if binding.check is not None
         else binding.model_copy(update={"protocol": protocol})
         for binding in suite.model.claims

@@ -19,8 +19,6 @@ from harness.suite.models import Benchmark, Fact, SuiteFile
 PYTHON = "suite (Python)"
 STORED = "suite (stored)"
 """Shown in messages in place of a file's name."""
-OWN_KINDS = ("intervention", "comparison")
-"""Kinds of facts that a suite states itself, in sections of their own."""
 VERSION = 1
 """Version of the stored form."""
 
@@ -142,7 +140,8 @@ def _plain_suite(suite: Suite) -> dict[str, Any]:
         define = {key: value for key, value in loaded.node.plain().items() if key not in ("inherits", "abstract")}
         benchmarks[name] = {"define": define} | {key: used[key] for key in ("arms", "set") if key in used}
     whole["benchmarks"] = benchmarks
-    facts = [fact for fact in suite.facts.values() if fact.kind not in OWN_KINDS]
+    own = {claim.id for claim in suite.model.claims if claim.kind is not None}
+    facts = [fact for fact in suite.facts.values() if fact.id not in own]
     whole.pop("facts", None)
     if facts:
         whole["facts"] = [fact.model_dump(mode="json", exclude_defaults=True) for fact in facts]
