@@ -141,7 +141,7 @@ def test_two_way_coverage(seeds, seed_sd, item_sd, noise, least):
 # known answers
 
 
-@settings(max_examples=25, deadline=None)  # statsmodels takes 50 ms for one Holm
+@settings(max_examples=10, deadline=None)  # statsmodels takes 50 ms for one Holm
 @given(FAMILY)
 def test_holm_equals_statsmodels(p):
     assert holm(p) == pytest.approx(multipletests(p, method="holm")[1], abs=1e-12)
