@@ -121,3 +121,18 @@ def _show_list(database: Path, as_json: bool) -> None:
         columns = ("deletion_id", "deleted_at", "trials", "restored_at", "reason")
         shown = [["" if row[column] is None else str(row[column])[:60] for column in columns] for row in rows]
         print_table(("which", "deleted at", "still deleted", "restored at", "reason"), shown, right=("still deleted",))
+
+
+@click.command("restore", epilog="Example: harness db restore latest")
+@click.argument("deletion", required=False, metavar="[DELETION]")
+@database_option
+@json_option
+def restore_command(deletion: str | None, database: Path, as_json: bool) -> None:
+    """Restore the trials of a deletion; without an argument, list all deletions.
+
+    DELETION is an id, its unique beginning, or 'latest'. Trials that were rerun since keep their new results.
+    """
+    if deletion is None:
+        _show_list(database, as_json)
+    else:
+        _undo(database, deletion, as_json)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli import options as shared
+from harness.cli.simulate import print_simulation, simulation_of, simulation_options
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -158,16 +159,36 @@ def _show_results(results: list[tuple[Suite, Result]], index: Path | None, as_js
         click.echo(str(index))
 
 
-@click.command(name="plan", epilog="Example: harness plan adamp --scale small")
+PLAN_EXAMPLES = """
+\b
+Examples:
+  harness plan adamp --scale small
+  harness plan adamp --simulate --seeds 3..12 --law t3 --repeats 500
+
+With --simulate the suite is judged many times on random scores without any effect: the share of suites with a finding
+is the false-positive rate of its design (statistics, seeds, corrections). --law, --correlation, --effect, --repeats
+and --random-seed belong to it.
+"""
+
+
+@click.command(name="plan", epilog=PLAN_EXAMPLES)
 @click.argument("suite", metavar="SUITE")
 @shared.selection_options()
 @shared.database_option
+@simulation_options
 @shared.json_option
-def plan_command(suite: str, chosen: shared.Chosen, database: Path, as_json: bool) -> None:
-    """Show the cells and trials of a suite, what is stored already, and what the rest costs; nothing is run."""
+def plan_command(
+    suite: str, chosen: shared.Chosen, database: Path, as_json: bool, simulate: bool, **options: Any
+) -> None:
+    """Show the trials of a suite, those already stored, and the cost of the rest; nothing is run."""
     from harness.suite import load_suite
 
-    _show_plan(load_suite(suite), chosen.selection, database, as_json)
+    simulation = simulation_of(simulate, **options)
+    loaded = load_suite(suite)
+    if simulation is not None:
+        print_simulation(loaded, chosen.selection, simulation, as_json)
+    else:
+        _show_plan(loaded, chosen.selection, database, as_json)
 
 
 def _show_plan(
