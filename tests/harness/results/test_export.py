@@ -11,18 +11,17 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from tables_support import run
 
 from harness.cli.group import run_main
 from harness.results.serve import HOST, LIVE_SECONDS, ServedReport, make_server
 
 
 @pytest.fixture
-def stored(tiny: Path, database: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+def stored(ran: Path, database: Path, capsys: pytest.CaptureFixture[str]) -> Path:
     """A database with two runs: the second has another effect in one arm."""
-    arguments = ["run", str(tiny), "--executor", "inline", "--no-report", "--quiet"]
-    assert run_main(arguments) == 0
-    tiny.write_text(tiny.read_text().replace("effect: 3.0", "effect: -3.0"))
-    assert run_main(arguments) == 0
+    ran.write_text(ran.read_text().replace("effect: 3.0", "effect: -3.0"))
+    run(ran)
     capsys.readouterr()
     return database
 
