@@ -13,7 +13,7 @@ from harness.cli.terminal import counted
 
 COMMANDS = {
     "tag": Entry("Add tags to a run, remove or show them.", "tag:tag_command"),
-    "delete": Entry("Delete stored trials; they can be restored.", "forget:forget_command"),
+    "delete": Entry("Delete stored trials; they can be restored.", "forget:delete_command"),
     "restore": Entry("Restore deleted trials, or list all deletions.", "forget:restore_command"),
     "check": Entry("Compare the database with its event log.", "db:check_command"),
     "rebuild": Entry("Rebuild the database from its event log.", "db:rebuild_command"),

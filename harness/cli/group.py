@@ -69,10 +69,10 @@ COMMANDS = {
     "import": Entry("Import external results as trials of a suite.", "importing:import_command", _STORE),
     "db": Entry("Tag runs; delete and restore trials; check the database.", "db:db_command", _STORE),
 }
-# Commands that keep their name and are described beside another: show beside list, conformance beside doctor.
+# Commands without a line in the listing; the last field names the command that they belong to.
 UNLISTED = {
-    "show": Entry("Show one trial: its content, results and artifacts.", "stored:show_command"),
-    "conformance": Entry("Check the methods against reference vectors.", "check:conformance_command"),
+    "show": Entry("Show one trial: its content, results and artifacts.", "stored:show_command", "list"),
+    "conformance": Entry("Check the methods against reference vectors.", "check:conformance_command", "doctor"),
 }
 ALIASES = (
     Alias("browse", ("report", "--serve")),

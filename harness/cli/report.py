@@ -23,7 +23,7 @@ _out_option = click.option(
 _imported_option = click.option(
     "--imported",
     type=click.Choice(["only", "beside"]),
-    help="Use imported results: only these, or in configurations without own trials.  [default: not used]",
+    help="Use imported results: only these, or where a configuration has no other trials.  [default: not used]",
 )
 UPDATE_SECONDS = 5.0
 REPORT_EXAMPLES = """
