@@ -43,8 +43,8 @@ def export_command(form: str, folder: Path, database: Path, **given: Any) -> Non
     latex and markdown: a paper's tables, arms as columns, and the verdicts. parquet and csv: every table of the store
     and current_results, or with a filter the latter alone. mlflow, tensorboard, wandb-csv: current trials with curves.
     """
+    from harness.exports.export import export
     from harness.results.current import ResultFilter
-    from harness.results.export import export
 
     for path in export(database, form, folder, ResultFilter(**given)):
         click.echo(str(path))

@@ -12,8 +12,8 @@ import click
 from harness.cli.options import PATH, command_line, database_option, format_option, scale_option
 
 if TYPE_CHECKING:
-    from harness.results.imports.mapping import Flags
-    from harness.results.imports.record import ImportedFile
+    from harness.imports.mapping import Flags
+    from harness.imports.record import ImportedFile
 
 EXAMPLE = """
 \b
@@ -80,9 +80,10 @@ def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Pa
 
     Importing the same file again adds nothing.
     """
-    from harness.results.imports.mapping import ImportMap, read_map, with_flags
-    from harness.results.imports.naming import ImportTarget
-    from harness.results.imports.record import read_file, store_files
+    """Take results from elsewhere as trials of a suite, labelled so; the same file twice imports nothing."""
+    from harness.imports.mapping import ImportMap, read_map, with_flags
+    from harness.imports.naming import ImportTarget
+    from harness.imports.record import read_file, store_files
     from harness.suite import load_suite
 
     map_file, kind, dry_run = (given[name] for name in ("map_file", "kind", "dry_run"))
@@ -103,7 +104,7 @@ def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Pa
 
 
 def _flags(given: dict[str, Any]) -> Flags:
-    from harness.results.imports.mapping import WORDS, Flags
+    from harness.imports.mapping import WORDS, Flags
 
     columns = {word: column for word in WORDS if (column := given[f"{word}_column"]) is not None}
     names = ("benchmark", "arms", "metrics", "metric_column", "value_column", "patterns", "where", "split", "table")

@@ -112,7 +112,7 @@ def init_command(
 
 
 def _better(metric: str) -> str:
-    from harness.results.table_scores import better_of
+    from harness.imports.table_scores import better_of
 
     try:
         return better_of(metric)
@@ -134,7 +134,7 @@ def _ask(question: str, default: str | None, valid: tuple[str, ...], flag: str) 
 
 def _judging(table: Path) -> str:
     """The command that judges a table, as far as the table itself says it."""
-    from harness.results.table_file import read_table
+    from harness.imports.result_files import read_table
 
     found = read_table(table)
     return (

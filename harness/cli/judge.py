@@ -15,7 +15,7 @@ from harness.cli.terminal import note, plain, print_table
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.results.table_verdicts import TableVerdict, TableVerdicts
+    from harness.imports.table_verdicts import TableVerdict, TableVerdicts
 
 EXAMPLE = """
 \b
@@ -97,9 +97,9 @@ def judge_command(file: Path, table: str | None, out: Path | None, page: bool, f
 
     FILE is CSV, TSV, JSON lines, Parquet, or a DuckDB or SQLite file. Nothing is trained and nothing is stored.
     """
-    from harness.results.table_file import read_table
-    from harness.results.table_layout import TableReading
-    from harness.results.table_verdicts import Asked, verdicts_of
+    from harness.imports.result_files import read_table
+    from harness.imports.table_layout import TableReading
+    from harness.imports.table_verdicts import Asked, verdicts_of
 
     where = tuple(_filter(text) for text in given["where"])
     reading = TableReading(

@@ -125,7 +125,7 @@ def _chosen(
 
 def parse_overrides(texts: tuple[str, ...]) -> dict[str, Any]:
     """Parse overrides such as ``lr=1e-3``; values are YAML."""
-    from harness.suite.yamlfile import parse
+    from harness.base.yaml_nodes import parse
 
     overrides = {}
     for text in texts:
