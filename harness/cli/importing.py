@@ -80,7 +80,6 @@ def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Pa
 
     Importing the same file again adds nothing.
     """
-    """Take results from elsewhere as trials of a suite, labelled so; the same file twice imports nothing."""
     from harness.imports.mapping import ImportMap, read_map, with_flags
     from harness.imports.naming import ImportTarget
     from harness.imports.record import read_file, store_files

@@ -112,14 +112,14 @@ def test_a_dry_run_and_a_wrong_name_change_nothing(store: Path, capsys: pytest.C
         (["zzz"], "no trial begins with 'zzz'"),
         (["--run", "nothing"], "no run begins with 'nothing'"),
         (["--arm", "better", "--seed", "77"], "no ended trial matches"),
-        (["--undo", "latest"], "unknown deletion 'latest'"),
-        (["--undo", "latest", "--arm", "better"], "take no trials"),
     ):
         assert run_main(["db", "delete", *arguments]) == 2
         said = capsys.readouterr().err
         assert message in said
         assert len(said.splitlines()) == 1
     assert dump(store) == before
+    assert run_main(["db", "restore", "latest"]) == 2
+    assert "unknown deletion 'latest'" in capsys.readouterr().err
 
 
 def test_of_a_run_what_it_ran_itself(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
