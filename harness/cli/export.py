@@ -19,7 +19,7 @@ Examples:
 Every table is of one plan: of each cell the trials of the newest run that asked for it, or of --run. Without --suite
 every suite and scale has files of its own.
 """
-FORMS = ("parquet", "csv", "latex", "markdown", "mlflow", "tensorboard", "wandb-csv")
+FORMS = ("parquet", "csv", "latex", "markdown", "mlflow", "tensorboard")
 
 
 @click.command(name="export", epilog=EXAMPLE)
@@ -37,7 +37,8 @@ def export_command(form: str, folder: Path, database: Path, **given: Any) -> Non
     """Export tables of one plan, the whole store, or trials for a tracker.
 
     latex and markdown: a paper's tables, arms as columns, and the verdicts. parquet and csv: every table of the store
-    and current_results, or with a filter the latter alone. mlflow, tensorboard, wandb-csv: current trials with curves.
+    and current_results, or with a filter the latter alone. mlflow and
+    tensorboard: current trials with curves, written through these tools (paper-harness[trackers]).
     """
     from harness.exports.export import export
     from harness.results.current import ResultFilter
