@@ -320,7 +320,7 @@ def names(draws: doors.Draws, box: Box, bases: Path) -> None:
                 ],
             )
     elif what == "tag":
-        box.send("names", "command", ["tag", "latest", "--", odd])
+        box.send("names", "command", ["db", "tag", "latest", "--", odd])
         box.send("names", "command", ["list", "runs"])
     elif what == "file":
         with contextlib.suppress(OSError, ValueError):

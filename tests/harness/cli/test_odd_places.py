@@ -37,8 +37,8 @@ READING = {
 }
 WRITING = {
     "run": ("run", "tiny.yaml", "--executor", "inline"),
-    "tag": ("tag", "latest", "x"),
-    "forget": ("forget", "TRIAL"),
+    "tag": ("db", "tag", "latest", "x"),
+    "forget": ("db", "delete", "TRIAL"),
     "rebuild": ("db", "rebuild"),
     "report beside it": ("report", "tiny.yaml"),
 }
