@@ -165,9 +165,9 @@ def _markdown(entry: Entry) -> str:
 
 def latex(table: TextTable) -> str:
     r"""A floating table for ``\usepackage{booktabs}``: caption, label, one line a row."""
-    head = [latex_text(name) for name in table.head]
+    head: dict[object, str] = {column: latex_text(name) for column, name in enumerate(table.head)}
     styler = pd.DataFrame([[_latex(entry) for entry in row] for row in table.rows]).style.hide(axis="index")
-    text = styler.format_index(lambda column: head[column], axis="columns").to_latex(
+    text = styler.format_index(head.__getitem__, axis="columns").to_latex(
         hrules=True,
         caption=latex_text(table.caption),
         label=table.label,
