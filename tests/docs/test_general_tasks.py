@@ -140,7 +140,7 @@ def test_a_mistake_is_one_message_without_a_traceback(
 def test_weights_that_are_not_there_are_one_message_before_anything_runs(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    suite = prepared("Weights that are given", place)
+    suite = prepared("Given weights", place)
     (place / "data" / "given.safetensors").unlink()
     capsys.readouterr()
     assert run_main(["run", str(suite), "--executor", "inline", "--no-report"]) == 2
