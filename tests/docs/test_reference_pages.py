@@ -45,7 +45,7 @@ def test_every_word_is_in_the_code(place: str) -> None:
 
 
 def test_every_kind_of_word_of_the_vocabulary_is_explained() -> None:
-    kinds = {name for name, one in vars(vocabulary).items() if isinstance(one, type) and issubclass(one, Enum)}
+    kinds = {name for name, item in vars(vocabulary).items() if isinstance(item, type) and issubclass(item, Enum)}
     explained = {place.partition(":")[2] for _, _, place in rows()}
     assert {name for name in kinds if name != "StrEnum"} <= explained
 
