@@ -76,13 +76,13 @@ class TrackingWatch(Watch):
         if given_up:
             del self.trackers[name]
         if self._failed[name] == 1 or given_up:
-            told = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
             more = (
                 f"; given up after {self.ATTEMPTS} trials in a row, 'harness export' writes them later"
                 if given_up
                 else ""
             )
-            click.echo(f"warning: --track {name}: {job.label} was not written ({told}){more}", err=True)
+            click.echo(f"warning: --track {name}: {job.label} was not written ({reason}){more}", err=True)
 
 
 def tracking_watch(watch: Watch, trackers: Mapping[str, Tracker], suite: Suite, selection: Selection) -> Watch:

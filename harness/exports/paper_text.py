@@ -96,14 +96,14 @@ def _written(value: float, decimals: int | None) -> str:
 def _caption(table: PaperTable, counts: set[int]) -> str:
     """What a reader must know to read the table alone."""
     facts = table.metric
-    told = ", ".join(filter(None, (facts.unit, f"{facts.better} is better" if facts.better else "")))
+    unit = ", ".join(filter(None, (facts.unit, f"{facts.better} is better" if facts.better else "")))
     tuned = table.protocol == Protocol.TUNED
     protocol = ", each arm with the hyper-parameters that it chose at equal budgets" if tuned else ""
     spread = any(cell.sd is not None for cell in table.cells)
     what = "mean ± standard deviation over seeds" if spread else "one seed"
     n = f" (n = {next(iter(counts))})" if len(counts) == 1 and spread else ""
     sentences = [
-        f"{facts.name}{f' ({told})' if told else ''} on {table.split}, suite {table.suite} at scale {table.scale}"
+        f"{facts.name}{f' ({unit})' if unit else ''} on {table.split}, suite {table.suite} at scale {table.scale}"
         f"{', ablations' if table.part == ABLATIONS else ''}"
         f"{protocol}: {what}{n}.",
         "Bold: the best mean of a row; it is no verdict." if any(cell.best for cell in table.cells) else "",
@@ -130,8 +130,8 @@ def _signs(table: PaperTable) -> str:
     words: dict[str, dict[Verdict, None]] = {}
     for mark in sorted(marks, key=lambda mark: -mark.verdict.rank):
         words.setdefault(mark.sign, {})[mark.verdict] = None
-    told = "; ".join(f"{sign} {' or '.join(verdicts)}" for sign, verdicts in words.items())
-    return f"Beside a number, the verdict of the claim about the arm: {told}."
+    legend = "; ".join(f"{sign} {' or '.join(verdicts)}" for sign, verdicts in words.items())
+    return f"Beside a number, the verdict of the claim about the arm: {legend}."
 
 
 def markdown(table: TextTable) -> str:

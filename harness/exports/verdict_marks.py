@@ -87,12 +87,12 @@ class Marks:
 
 def marks_of(reader: Queries, suite: str, scale: str, protocol: str) -> Marks:
     """What the newest verdicts say of cells; those that rest on no trial say nothing."""
-    found: list[_Judged] = []
+    judged: list[_Judged] = []
     for row in reader.query(_NEWEST, {"suite": suite, "scale": scale, "protocol": protocol}).dicts():
         verdict = _verdict(row["verdict"])
         if verdict is not None:
-            found += _judged(verdict, bool(row["is_primary"]), row["blocks"] or (), row["entries"] or ())
-    return Marks(tuple(found))
+            judged += _judged(verdict, bool(row["is_primary"]), row["blocks"] or (), row["entries"] or ())
+    return Marks(tuple(judged))
 
 
 def _verdict(word: str | None) -> Verdict | None:
@@ -113,9 +113,9 @@ def _judged(
         if not chain:
             continue
         name = str(block["benchmark"])
-        said = own.get(name, verdict)
-        if said is not None:
-            mark = CellMark(said, chain[1:], primary)
+        own_verdict = own.get(name, verdict)
+        if own_verdict is not None:
+            mark = CellMark(own_verdict, chain[1:], primary)
             trials = {arm: frozenset((block["cells"].get(arm) or {}).values()) for arm in chain}
             places = (name, *map(str, block.get("shares") or ()))
             split = str(block.get("split") or "test")

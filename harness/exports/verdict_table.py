@@ -50,7 +50,7 @@ def verdict_tables(reader: Queries, wanted: ResultFilter) -> dict[tuple[str, str
         )
         if row["named"]:
             named.setdefault(place, {})[row["named"]] = None
-    return {place: _table(place, given, list(named.get(place, {}))) for place, given in rows.items()}
+    return {place: _table(place, lines, list(named.get(place, {}))) for place, lines in rows.items()}
 
 
 def _wanted(row: dict[str, object], wanted: ResultFilter) -> bool:

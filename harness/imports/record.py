@@ -67,14 +67,14 @@ class ReadFile:
     target: ImportTarget
 
 
-def read_file(path: Path, given: ImportMap, target: ImportTarget, kind: str | None = None) -> ReadFile:
+def read_file(path: Path, mapping: ImportMap, target: ImportTarget, kind: str | None = None) -> ReadFile:
     """Read a file as trials of a suite; nothing is stored.
 
     Raises:
         HarnessError: it cannot be read, or something in it is not known.
     """
-    source = read_source(path, kind, given.table)
-    return ReadFile(source, trials_of(source, given, target), target)
+    source = read_source(path, kind, mapping.table)
+    return ReadFile(source, trials_of(source, mapping, target), target)
 
 
 def store_files(read: Sequence[ReadFile], database: Path, command: str, dry_run: bool = False) -> list[ImportedFile]:
@@ -82,7 +82,7 @@ def store_files(read: Sequence[ReadFile], database: Path, command: str, dry_run:
 
     With ``dry_run`` nothing is written, and no database is made.
     """
-    return [_store(one, database, command, dry_run) for one in read]
+    return [_store(file, database, command, dry_run) for file in read]
 
 
 def _store(read: ReadFile, database: Path, command: str, dry_run: bool) -> ImportedFile:
@@ -166,16 +166,16 @@ def _journal(
         "spec": {"title": suite.model.title, "path": str(suite.path.resolve()), "imported": about},
     }
     links = [
-        {"trial_id": one.trial_id, "benchmark": one.benchmark, "arm": one.arm, "reused": one.trial_id in there}
-        for one in read.matched.trials
+        {"trial_id": trial.trial_id, "benchmark": trial.benchmark, "arm": trial.arm, "reused": trial.trial_id in there}
+        for trial in read.matched.trials
     ]
     with Owner(database, run_id) as owner:
         owner.record(EnvironmentEvent(ENVIRONMENT, ABOUT))
         owner.record(RunEvent(run))
         owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
-        owner.record(PlannedEvent(run_id, [_row(read, one, about, began) for one in new], links))
-        for one in new:  # the run's last line waits for the disk, and with it all before it
-            owner.record(OutcomeEvent(_outcome(one), run_id), durable=False)
+        owner.record(PlannedEvent(run_id, [_row(read, trial, about, began) for trial in new], links))
+        for trial in new:  # the run's last line waits for the disk, and with it all before it
+            owner.record(OutcomeEvent(_outcome(trial), run_id), durable=False)
         owner.record(RunEvent({"run_id": run_id, "status": "done", "finished_at": _now()}))
 
 
@@ -186,7 +186,7 @@ def _now() -> str:
 def _row(read: ReadFile, trial: ImportedTrial, about: Mapping[str, Any], at: str) -> dict[str, Any]:
     """A trial's row of ``trials``: its content is where it comes from."""
     base = read.target.settings[trial.benchmark]
-    told = {key: about[key] for key in ("file", "sha256", "kind", "mapping")} | {"at": at, "row": trial.place}
+    source = {key: about[key] for key in ("file", "sha256", "kind", "mapping")} | {"at": at, "row": trial.place}
     spec = imported_spec(trial.arm, trial.seed, read.target.scale)
     return {
         "trial_id": trial.trial_id,
@@ -198,7 +198,7 @@ def _row(read: ReadFile, trial: ImportedTrial, about: Mapping[str, Any], at: str
         "seed": trial.seed,
         "scale": read.target.scale,
         "stand_in": list(base.stand_in),
-        "spec": {"imported": told, **spec.to_json()},
+        "spec": {"imported": source, **spec.to_json()},
     }
 
 
@@ -217,6 +217,6 @@ def _outcome(trial: ImportedTrial) -> Outcome:
 def totals(files: Sequence[ImportedFile]) -> Counter[str]:
     """Counts over several files: ``new``, ``known``, ``failed``."""
     counts: Counter[str] = Counter()
-    for one in files:
-        counts.update(new=one.new, known=one.known, failed=len(one.failed))
+    for file in files:
+        counts.update(new=file.new, known=file.known, failed=len(file.failed))
     return counts

@@ -29,10 +29,10 @@ def read_source(path: Path, kind: str | None = None, table: str | None = None) -
         raise HarnessError(f"no file or folder {path}")
     if not (path.is_file() or path.is_dir()):
         raise HarnessError(f"{path} is neither a file nor a folder")
-    found = kind or _kind_of(path, table)
-    if table is not None and found != "table":
-        raise HarnessError(f"--table '{table}': {path} is read as {found}; '--as table' reads one of its tables")
-    source = _read(path, found, table)
+    detected = kind or _kind_of(path, table)
+    if table is not None and detected != "table":
+        raise HarnessError(f"--table '{table}': {path} is read as {detected}; '--as table' reads one of its tables")
+    source = _read(path, detected, table)
     if not source.runs:
         raise HarnessError(f"{path}: no run in it ({source.kind})")
     return source

@@ -86,12 +86,12 @@ def find_tables(path: Path, source: str) -> dict[str, tuple[Path, ...]]:
             raise HarnessError(f"{source}: {path} is no table; {', '.join(SUFFIXES)} are read")
         return {"": (path,)}
     files = sorted(file for file in path.rglob("*") if file.is_file() and file.name.lower().endswith(SUFFIXES))
-    found: dict[str, list[Path]] = {}
+    by_split: dict[str, list[Path]] = {}
     for file in files:
         split = split_of(file.relative_to(path).as_posix())
         if split is not None:
-            found.setdefault(split, []).append(file)
-    if "train" not in found:
+            by_split.setdefault(split, []).append(file)
+    if "train" not in by_split:
         if len(files) == 1:
             return {"": tuple(files)}
         listed = ", ".join(file.name for file in files[:5]) or "no table"
@@ -99,7 +99,7 @@ def find_tables(path: Path, source: str) -> dict[str, tuple[Path, ...]]:
             f"{source}: {path} has no train.csv (also .tsv, .parquet, or train-00000-of-00001.parquet) but {listed}; "
             f"name the files train, validation and test, or point path at one file"
         )
-    return {split: tuple(parts) for split, parts in found.items()}
+    return {split: tuple(parts) for split, parts in by_split.items()}
 
 
 def split_of(name: str) -> str | None:
@@ -160,8 +160,8 @@ def as_numbers(cells: Cells) -> Cells | None:
     if cells.dtype != object:
         return cells
     numbers = _numbers(cells)
-    said = np.array([cell is not None for cell in cells], dtype=bool)
-    return numbers if np.isfinite(numbers[said]).all() else None
+    present = np.array([cell is not None for cell in cells], dtype=bool)
+    return numbers if np.isfinite(numbers[present]).all() else None
 
 
 def _numbers(cells: Cells) -> npt.NDArray[np.float64]:
@@ -173,9 +173,9 @@ def _numbers(cells: Cells) -> npt.NDArray[np.float64]:
 def odd_number(cells: Cells) -> int | None:
     """The first row that is no number in a column that was meant to be of numbers; None of other columns."""
     numbers = _numbers(cells)
-    said = np.array([cell is not None for cell in cells], dtype=bool)
-    odd = (said & ~np.isfinite(numbers)).nonzero()[0]
-    return int(odd[0]) if len(odd) and len(odd) <= (1 - MEANT_AS_NUMBERS) * said.sum() else None
+    present = np.array([cell is not None for cell in cells], dtype=bool)
+    odd = (present & ~np.isfinite(numbers)).nonzero()[0]
+    return int(odd[0]) if len(odd) and len(odd) <= (1 - MEANT_AS_NUMBERS) * present.sum() else None
 
 
 def _joined(parts: Sequence[Cells]) -> Cells:
@@ -186,7 +186,7 @@ def _joined(parts: Sequence[Cells]) -> Cells:
 
 
 def _texts(numbers: Cells) -> Cells:
-    return np.array([None if np.isnan(one) else f"{one:g}" for one in numbers], dtype=object)
+    return np.array([None if np.isnan(number) else f"{number:g}" for number in numbers], dtype=object)
 
 
 def _piece(file: Path, source: str, separator: str, empty: Sequence[str]) -> tuple[dict[str, Cells], Labels]:
@@ -217,6 +217,6 @@ def _objects(values: Sequence[str | None]) -> Cells:
 def distinct(cells: Cells) -> Iterator[str]:
     """What a column says, each once, sorted: numbers by size and in their shortest form, texts by letters."""
     if cells.dtype != object:
-        yield from (f"{one:.15g}" for one in np.unique(cells[~np.isnan(cells)]))
+        yield from (f"{value:.15g}" for value in np.unique(cells[~np.isnan(cells)]))
     else:
-        yield from sorted({str(one) for one in cells if one is not None})
+        yield from sorted({str(value) for value in cells if value is not None})

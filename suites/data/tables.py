@@ -95,14 +95,14 @@ def rows_for(request: DataRequest[Any]) -> Rows:
     path = request.root / options.path
     rows = read_rows(find_tables(path, request.name), request.name, options.separator, options.missing)
     target = rows.column(options.target, "target")
-    absent = np.array([one is None for one in target]) if target.dtype == object else np.isnan(target)
+    absent = np.array([value is None for value in target]) if target.dtype == object else np.isnan(target)
     if not absent.any():
         return rows
     first = rows.where(int(absent.argmax()))
-    said = f"{request.name}: {first}: {int(absent.sum())} rows have no '{options.target}' and are left out"
+    message = f"{request.name}: {first}: {int(absent.sum())} rows have no '{options.target}' and are left out"
     if absent.all():
         raise HarnessError(f"{request.name}: no row of {path} has a '{options.target}'")
-    warnings.warn(said, stacklevel=2)
+    warnings.warn(message, stacklevel=2)
     kept = (~absent).nonzero()[0]
     renumbered = np.cumsum(~absent) - 1
     parts = {name: renumbered[part[~absent[part]]] for name, part in rows.parts.items()}
@@ -147,7 +147,7 @@ def places_of(rows: Rows, strata: Labels, request: DataRequest[Any]) -> dict[str
 
 def _by_column(rows: Rows, name: str) -> dict[str, Labels]:
     cells = rows.column(name, "split_column")
-    words = [None if one is None else SPELLED.get(str(one).lower()) for one in cells]
+    words = [None if value is None else SPELLED.get(str(value).lower()) for value in cells]
     wrong = next((row for row, word in enumerate(words) if word is None), None)
     if wrong is not None:
         valid = choices(["train", "validation", "test"], str(cells[wrong]))
@@ -227,20 +227,20 @@ def _coded(texts: Mapping[str, Cells], length: int) -> tuple[tuple[tuple[str, ..
         names = tuple(distinct(cells))
         number: dict[str | None, int] = {name: place for place, name in enumerate(names)}
         levels.append(names)
-        said = cells if cells.dtype == object else [None if np.isnan(one) else f"{one:.15g}" for one in cells]
-        columns.append(np.array([number.get(one, -1) for one in said], dtype=np.int64))
+        labels = cells if cells.dtype == object else [None if np.isnan(value) else f"{value:.15g}" for value in cells]
+        columns.append(np.array([number.get(value, -1) for value in labels], dtype=np.int64))
     return tuple(levels), np.stack(columns, 1) if columns else np.empty((length, 0), dtype=np.int64)
 
 
 def _say_missing(source: str, columns: Mapping[str, Cells]) -> None:
     counts = {name: _absent(cells) for name, cells in columns.items()}
-    told = [f"{name} {count}" for name, count in counts.items() if count]
-    if told:
-        more = f", … ({len(told)} columns)" if len(told) > 6 else ""
+    counted = [f"{name} {count}" for name, count in counts.items() if count]
+    if counted:
+        more = f", … ({len(counted)} columns)" if len(counted) > 6 else ""
         filled = "numbers become the training median beside a column that marks them, categories one of their own"
-        warnings.warn(f"{source}: missing values: {', '.join(told[:6])}{more}; {filled}", stacklevel=3)
+        warnings.warn(f"{source}: missing values: {', '.join(counted[:6])}{more}; {filled}", stacklevel=3)
 
 
 def _absent(cells: Cells | Sequence[str | None]) -> int:
     array = np.asarray(cells)
-    return int(sum(one is None for one in array) if array.dtype == object else np.isnan(array).sum())
+    return int(sum(value is None for value in array) if array.dtype == object else np.isnan(array).sum())
