@@ -111,7 +111,7 @@ def _flags(options: dict[str, Any]) -> Flags:
 
 
 def _show(imported: ImportedFile, dry_run: bool) -> None:
-    """The cells of a file, what failed, and what it came to."""
+    """Print a file's imported configurations, its failures and a summary."""
     from harness.cli.terminal import counted, note, print_table
 
     rows = [(benchmark, arm, str(len(seeds)), _seeds(seeds)) for (benchmark, arm), seeds in imported.cells.items()]

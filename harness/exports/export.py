@@ -77,7 +77,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HarnessError(f"{folder} is no folder that can be written: {error.strerror}") from error
+        raise HarnessError(f"{folder} cannot be created as a folder: {error.strerror}") from error
 
 
 def _tables(reader: Reader, form: str, folder: Path, wanted: ResultFilter) -> list[Path]:

@@ -15,7 +15,7 @@ from harness.store.queries import Queries
 from harness.vocabulary import UNFINISHED, Protocol, Role, Split, Status
 
 SHOWN = (Protocol.PUBLISHED, Protocol.TUNED)
-"""Protocols that have a table; the rate curve is no arm of a paper."""
+"""Protocols that have a table; points of the learning-rate sensitivity are not arms of a paper."""
 ABLATIONS, EVERY = "ablations", "every"
 _LOST = frozenset({Status.DIVERGED, *UNFINISHED})
 
@@ -50,10 +50,10 @@ class PaperTable:
     """One metric of one suite at one scale under one protocol.
 
     Attributes:
-        part: ``ablations`` where these have a table of their own, beside the methods; ``every`` where the arms were
+        part: ``ablations`` where these have a separate table; ``every`` where the arms were
             chosen; else empty.
         arms: the columns, in the order of the suite.
-        runs: those that asked for the trials, the newest first.
+        runs: those that requested the trials, the newest first.
         stand_ins: what the rows were measured on, where that is not the paper's setting.
         left_out: sentences about arms that another plan measured.
     """
@@ -77,9 +77,9 @@ class PaperTable:
 
 
 def paper_tables(reader: Queries, wanted: ResultFilter) -> list[PaperTable]:
-    """The tables of every suite, scale, metric and protocol that a filter leaves; nothing is pooled.
+    """One table for each suite, scale, metric and protocol of a filter.
 
-    Without ``metric``: those that the suite's benchmarks declare, else all but mechanisms and trivial predictors.
+    Without ``metric``: those that the suite's benchmarks declare, else all but mechanisms and dummy baselines.
     Without ``split``: test.
 
     Raises:
@@ -147,7 +147,7 @@ class _CellScores:
         return self.results[0]
 
     def newest_first(self) -> list[StoredRun]:
-        """The runs that asked for what is shown."""
+        """The runs whose trials are shown, the newest first."""
         used = {trial.run_id for trial in self.trials} & self.runs.keys()
         return sorted((self.runs[run] for run in used), key=lambda run: (run.started_at, run.run_id), reverse=True)
 
@@ -200,7 +200,7 @@ class _CellScores:
         )
 
     def _stands(self, part: str, result: CurrentResult) -> bool:
-        """Whether a cell stands in a part: ablations beside methods, on the benchmarks that have any; or all others."""
+        """True where a result belongs to a part: ablations with methods, or all others."""
         role = self.roles.get(_plain(result.arm, result.protocol))
         if part == ABLATIONS:
             return result.benchmark in self.ablated and role in (Role.METHOD, Role.ABLATION)
@@ -232,7 +232,7 @@ def _plain(arm: str, protocol: str) -> str:
 
 
 def _with_best(cells: Mapping[str, TableCell], better: str) -> dict[str, TableCell]:
-    """The cells with the best marked, and all that are equal to it; none where the direction is not known."""
+    """The cells with the best ones marked; none where the direction is unknown."""
     if better not in ("higher", "lower") or len(cells) < 2:
         return dict(cells)
     best = (max if better == "higher" else min)(cell.mean for cell in cells.values())
@@ -260,7 +260,7 @@ def _order(runs: Sequence[StoredRun]) -> _Order:
 
 
 def _stand_ins(runs: Sequence[StoredRun], benchmarks: Iterable[str]) -> tuple[str, ...]:
-    """What the benchmarks were measured on, each once."""
+    """The stand-ins that the benchmarks were measured on."""
     named = []
     for name in benchmarks:
         facts = next((run.benchmarks[name] for run in runs if name in run.benchmarks), {})
@@ -272,8 +272,10 @@ def _stand_ins(runs: Sequence[StoredRun], benchmarks: Iterable[str]) -> tuple[st
 def _of_one_plan(
     cells: Mapping[tuple[str, str], str], runs: Mapping[str, StoredRun], left_out: list[str]
 ) -> Iterator[tuple[str, str]]:
-    """Of cells (benchmark, arm) with their runs, those that stand side by side: on a benchmark, those of the newest run
-    and of older ones that measured it by the same data, model, recipe and ``--set``; what is left out is said.
+    """The cells (benchmark, arm) that are comparable, of all with their runs.
+
+    On a benchmark these are those of the newest run, and of older ones that measured it by the same data, model, recipe
+    and ``--set``; sentences about the others go to ``left_out``.
     """
     reasons: dict[tuple[str, str], list[str]] = {}
     for benchmark in dict.fromkeys(name for name, _ in cells):
@@ -291,7 +293,7 @@ def _of_one_plan(
 
 
 def _other_plan(newest: StoredRun, run: StoredRun, benchmark: str) -> str:
-    """Why a run's cells cannot stand beside those of the newest; empty where they can."""
+    """The difference of a run's plan from the newest; '' if comparable."""
     if run.run_id == newest.run_id:
         return ""
     if run.overrides != newest.overrides:

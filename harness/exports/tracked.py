@@ -36,8 +36,8 @@ class TrackedTrial:
     """A trial under the name of its cell.
 
     Attributes:
-        kind: ``published``, ``tuned``, ``rates``, ``sweep points`` or ``prerequisites``: never pooled, each has a group
-            of its own.
+        kind: ``published``, ``tuned``, ``rates``, ``sweep points`` or ``prerequisites``: never pooled, each has
+            its own group.
         spec: the content as the store keeps it.
     """
 
@@ -60,12 +60,12 @@ class TrackedTrial:
 
     @property
     def group(self) -> str:
-        """Suite and scale, and what is no trial of the plan itself apart."""
+        """Suite and scale; other kinds than published trials are groups apart."""
         return f"{self.suite}/{self.scale}" + (f"/{self.kind}" if self.kind != Protocol.PUBLISHED else "")
 
     @property
     def name(self) -> str:
-        """How people read it."""
+        """``benchmark/arm/seed``."""
         return f"{self.benchmark}/{self.arm}/{self.seed}"
 
     @property
@@ -94,7 +94,7 @@ class TrackedTrial:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What identifies it here."""
+        """Identity and status as tags."""
         values = {
             "harness.trial_id": self.trial_id,
             "harness.status": self.status,
@@ -130,7 +130,7 @@ class TrackedTrial:
 
 
 def kind_of(arm: str, own: Collection[str]) -> str:
-    """What an arm's trials are, given the arms of the suite and of the command line."""
+    """The kind of an arm's trials; ``own`` are the suite's arms."""
     if arm in own:
         return Protocol.PUBLISHED.value
     if re.search(r"#\d+$", arm):

@@ -1,4 +1,4 @@
-"""The mark beside a method's number: what the judge said of it, of exactly these trials."""
+"""The mark beside a method's number: the verdict about exactly these trials."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Marks:
 
 
 def marks_of(reader: Queries, suite: str, scale: str, protocol: str) -> Marks:
-    """What the newest verdicts say of cells; those that rest on no trial say nothing."""
+    """The newest verdicts by cell, without those that rest on no trial."""
     judged: list[_Judged] = []
     for row in reader.query(_NEWEST, {"suite": suite, "scale": scale, "protocol": protocol}).dicts():
         verdict = _verdict(row["verdict"])
@@ -106,7 +106,7 @@ def _verdict(word: str | None) -> Verdict | None:
 def _judged(
     verdict: Verdict, primary: bool, blocks: Iterable[Mapping[str, Any]], entries: Iterable[Mapping[str, Any]]
 ) -> Iterator[_Judged]:
-    """A claim's blocks; where each benchmark is a test of its own, with the word of that test."""
+    """A claim's blocks; benchmarks with a separate test have its verdict."""
     own = {str(entry["benchmark"]): _verdict(str(entry["verdict"])) for entry in entries if entry.get("verdict")}
     for block in blocks:
         chain = tuple(map(str, block["chain"]))

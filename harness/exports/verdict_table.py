@@ -24,7 +24,7 @@ ORDER BY c.suite, v.scale, v.claim_id, v.protocol"""
 
 
 def verdict_tables(reader: Queries, wanted: ResultFilter) -> dict[tuple[str, str], TextTable]:
-    """The newest verdict of each claim and protocol, a table a suite and scale.
+    """The newest verdicts, a table for each suite and scale.
 
     Only suites that ran: claims that were looked at without a run have no row. The filter's benchmarks, arms and metric
     keep the claims about them, its run those that stood when it ended.

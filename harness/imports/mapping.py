@@ -17,16 +17,16 @@ from harness.suite.schema_errors import schema_problem
 from harness.suite.strict import Identifier, Strict
 
 Word = Literal["benchmark", "arm", "seed", "split", "step"]
-"""What a result is filed under, but its metric."""
+"""The words under which a result is stored, besides its metric."""
 WORDS: tuple[Word, ...] = get_args(Word)
 SplitName = Literal["train", "validation", "test"]
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 METRIC = re.compile(r"(?P<ours>[A-Za-z0-9][\w.-]*)(?:@(?P<split>\w+))?(?:\*(?P<times>.+))?")
-"""What follows ``--metric THEIRS=``: OURS[@SPLIT][*FACTOR]."""
+"""The value of ``--metric THEIRS=``: OURS[@SPLIT][*FACTOR]."""
 
 
 class Theirs(Strict):
-    """Where a word of ours comes from: a column (parameter, tag), or one value for all; ``names`` translates values.
+    """The source of a word: a column (parameter, tag) or a constant; ``names`` translates values.
 
     An empty translation leaves out what has the value.
     """
@@ -102,7 +102,7 @@ class ImportMap(Strict):
         return self
 
     def of(self, word: Word) -> Theirs | None:
-        """Where a word comes from, if that is said."""
+        """The source of a word, if it is named."""
         value: Theirs | None = getattr(self, word)
         return value
 
@@ -124,7 +124,7 @@ def read_map(path: Path) -> ImportMap:
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What the command line says of the mapping; it wins over ``map.yaml``.
+    """The mapping's options on the command line; they override ``map.yaml``.
 
     Attributes:
         benchmark: one for all results, as the suite calls it.
@@ -195,7 +195,7 @@ def _metric(text: str) -> tuple[str, dict[str, Any]]:
         try:
             target["times"] = float(match["times"])
         except ValueError:
-            raise HarnessError(f"--metric '{text}': '{match['times']}' is no number to multiply by") from None
+            raise HarnessError(f"--metric '{text}': '{match['times']}' is not a number to multiply by") from None
     return theirs or match["ours"], target
 
 

@@ -62,7 +62,7 @@ class ImportTarget:
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """Where a run's numbers belong; None for a split or step that nothing says."""
+    """The place of a run's numbers; None for an unnamed split or step."""
 
     benchmark: str
     arm: str
@@ -115,7 +115,7 @@ class Naming:
         return None if detected is None else detected.model_copy(update={"names": dict(names)})
 
     def _called(self, names: Iterable[str]) -> Theirs | None:
-        """The first field of these names, in any case."""
+        """The first field of these names, ignoring case."""
         lowered = {field.lower(): field for field in reversed(self.source.fields)}
         return next((Theirs(column=lowered[name]) for name in names if name in lowered), None)
 
@@ -129,9 +129,9 @@ class Naming:
         return self._holding("arm", self.target.arms(), names)
 
     def _holding(self, word: str, valid: Sequence[str], names: Mapping[str, str]) -> Theirs:
-        """The one field all of whose values are names of the suite, or translated to them.
+        """The field whose values are names of the suite, translated or not.
 
-        Where none is, the one that has such a value, or is called like the word: what else it has is told by itself.
+        Otherwise the one that has such a value, or the word's name; its other values are reported later.
         """
         fits = set(valid) | set(names)
         fields = [name for name in self.source.fields if self._within(name, fits)]
@@ -152,7 +152,7 @@ class Naming:
         return Theirs(column=fields[0])
 
     def _within(self, field: str, valid: Collection[str]) -> bool:
-        """Whether a field has values, all of them known ones."""
+        """True where a field has values, all of them valid."""
         values = (text for run in self.runs if (text := name_of(run.fields.get(field))))
         first = next(values, None)
         return first in valid and all(value in valid for value in values)
@@ -181,7 +181,7 @@ class Naming:
     # one run
 
     def filed(self, run: ForeignRun, unknown: Unknown) -> Filed | None:
-        """Where a run's numbers belong; None where the mapping leaves it out, or a name is unknown (which is noted)."""
+        """The place of a run's numbers; None if it is skipped or a name is unknown (which is noted)."""
         words = self._said(run)
         if any(value == "" for word, value in words.items() if word != "step"):
             return None
@@ -223,7 +223,7 @@ class Naming:
         try:
             return int(text)
         except ValueError:
-            message = f"{run.place}: the {word} '{text}' is no whole number"
+            message = f"{run.place}: the {word} '{text}' is not a whole number"
             raise HarnessError(
                 f"{message}; translate it in a map: {word}: {{column: …, names: {{{text}: '0'}}}}"
             ) from None
@@ -232,7 +232,7 @@ class Naming:
         return self._whole(run, "step", words) if words.get("step") else None
 
     def plain(self) -> dict[str, Any]:
-        """What was resolved, as plain data."""
+        """The resolved mapping as plain data."""
         words: dict[str, Any] = {
             word: {key: value for key, value in theirs.model_dump().items() if value not in (None, {})}
             for word, theirs in self.words.items()
@@ -242,7 +242,7 @@ class Naming:
 
 
 class Unknown:
-    """Names that a suite does not have, told all at once."""
+    """Names that a suite does not have, reported together."""
 
     def __init__(self, naming: Naming) -> None:
         self._naming = naming
@@ -291,7 +291,7 @@ def kept(source: ForeignSource, where: Mapping[str, Any]) -> list[ForeignRun]:
 
 
 def same(cell: Any, wanted: Any) -> bool:
-    """Whether a cell has a value: equal as text, or as a number."""
+    """True where two values are equal as text or as numbers."""
     if name_of(cell) == name_of(wanted) or (isinstance(wanted, bool) and name_of(cell).lower() == str(wanted).lower()):
         return True
     value, other = score_of(cell), score_of(wanted)

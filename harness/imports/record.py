@@ -1,4 +1,4 @@
-"""Journals what was imported: a run of its own for each file, whose trials are those that the file gives."""
+"""Stores imported results: one run for each file, with the file's trials."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ABOUT = {"class": "imported", "about": "results from elsewhere: nothing is known
 
 @dataclass(frozen=True, slots=True)
 class ImportedFile:
-    """What became of a file.
+    """The result of importing a file.
 
     Attributes:
         run_id: the run that has its trials; None where the newest import of this file has them already.
         new: trials that were not there; ``known``: those that were.
-        cells: trials by (benchmark, arm), and ``failed`` those of them without a score, with why.
+        cells: seeds by (benchmark, arm); ``failed``: trials without a score, with the reason.
     """
 
     file: str
@@ -78,7 +78,7 @@ def read_file(path: Path, mapping: ImportMap, target: ImportTarget, kind: str | 
 
 
 def store_files(read: Sequence[ReadFile], database: Path, command: str, dry_run: bool = False) -> list[ImportedFile]:
-    """Journal files that were read, each as a run that is done; what is stored already is not stored again.
+    """Store each file as a finished run, without trials already stored.
 
     With ``dry_run`` nothing is written, and no database is made.
     """
@@ -119,7 +119,7 @@ def _label(trial: ImportedTrial) -> str:
 
 
 def _stored(read: ReadFile, database: Path) -> tuple[set[str], set[str]]:
-    """Those of its trials that are stored, and the trials of the newest import of a file in its place."""
+    """A file's stored trials, and those of its newest import."""
     if not database.exists():
         return set(), set()
     with open_reader(database) as reader:

@@ -29,7 +29,7 @@ CLOSED = {
 
 
 def score_of(cell: Any) -> float | None:
-    """A cell as a score: NaN where it is missing, None where it is not a number."""
+    """A value as a score: NaN where it is missing, None where it is not a number."""
     return number_of(cell, MISSING)
 
 
@@ -40,7 +40,7 @@ def read_table(path: Path, table: str | None = None) -> DataTable:
         table: its name, in a database of several.
 
     Raises:
-        HarnessError: there is no such file, it is of an unsupported kind, or it is damaged.
+        HarnessError: the file is missing, of an unsupported kind, or damaged.
     """
     database = DATABASES.get(path.suffix.lower())
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Which column of a table says what: a row a result, a row a number, or a column an arm."""
+"""Layouts of a table: a row a result, a row a number, or a column an arm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERYTHING = ""
 
 @dataclass(frozen=True, slots=True)
 class TableReading:
-    """How a table is read.
+    """Options for reading a table.
 
     Attributes:
         methods: arms, as the table names them; so ``against``.
@@ -29,7 +29,7 @@ class TableReading:
         by: columns whose values make benchmarks.
         arm_column: the column of the arms, where several could be.
         where: rows that are read: column and value.
-        unit: of the metric; '' where nothing was said.
+        unit: of the metric; '' where it is unknown.
         better: ``higher`` or ``lower``; None: as the metric's name says.
     """
 
@@ -101,7 +101,7 @@ def _arm_column(table: DataTable, reading: TableReading, kept: Sequence[int]) ->
 
 
 def _no_arms(table: DataTable, reading: TableReading) -> str:
-    """Which of the arms the table does not have, and what it has instead."""
+    """Name the arms that the table lacks, and those that it has."""
     few: dict[str, list[str]] = {}
     best: tuple[int, str] = (0, "")
     for column in table.columns:
@@ -204,12 +204,12 @@ def _number(table: DataTable, column: str, values: Sequence[object], row: int) -
         number = score_of(value.strip()[:-1])
     if number is None:
         hint = "; a decimal comma? write a point" if re.fullmatch(r"-?\d+,\d+ ?%?", str(value).strip()) else ""
-        raise HarnessError(f"{table.place(row)}: '{value}' in the column '{column}' is no number{hint}")
+        raise HarnessError(f"{table.place(row)}: '{value}' in the column '{column}' is not a number{hint}")
     return number
 
 
 def _in_one_scale(table: DataTable, column: str, cells: list[PlacedScore]) -> list[PlacedScore]:
-    """Refuses a column in which some numbers have a percent sign and others have none."""
+    """Refuse a column in which only some numbers have a percent sign."""
     values = table.column(column)
     signed = [cell for cell in cells if isinstance(values[cell.row], str) and values[cell.row].strip().endswith("%")]
     numbers = [cell for cell in cells if not math.isnan(cell.score.value)]

@@ -1,4 +1,4 @@
-"""From a table to scores: which column says what, and every doubt told with its line."""
+"""Scores from a table; every doubt is reported with its line."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def _check_duplicates(table: DataTable, reading: TableReading, cells: Sequence[P
 
 
 def _checked_unit(table: DataTable, reading: TableReading, cells: Sequence[PlacedScore]) -> str:
-    """The unit that was said, or that the numbers of a share leave no doubt of."""
+    """The named unit, or the one that the numbers prove."""
     finite = [cell for cell in cells if math.isfinite(cell.score.value)]
     if not finite:
         raise HarnessError(f"{table.name}: no row of {', '.join(reading.arms)} has a number for {reading.metric}")
@@ -187,7 +187,7 @@ def _missing(table: DataTable, cells: Sequence[PlacedScore]) -> list[str]:
 
 
 def _unpaired(table: DataTable, reading: TableReading, cells: Sequence[PlacedScore], pair: str) -> list[str]:
-    """What has no partner is dropped; a comparison without any pair is refused."""
+    """Notes on results without a partner, which are dropped."""
     seen: dict[str, dict[str, set[str]]] = {}
     for cell in cells:
         seen.setdefault(cell.score.benchmark, {}).setdefault(cell.score.arm, set()).add(cell.score.pair)
@@ -222,5 +222,5 @@ def _listed(names: set[str]) -> str:
 
 
 def with_benchmark(scores: Sequence[ArmScore], name: str) -> list[ArmScore]:
-    """Scores of a table without benchmarks under a name of their own."""
+    """Scores of a table without benchmarks, under another benchmark's name."""
     return [replace(score, benchmark=score.benchmark or name) for score in scores]

@@ -31,10 +31,10 @@ MOST_PRIMARY = 5
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of a table, beside how it is read.
+    """The question put to a table.
 
     Attributes:
-        smallest: the smallest effect worth having, in the metric's unit; without it no word says that there is none.
+        smallest: the smallest effect size of interest, in the metric's unit; without it no verdict is 'no effect'.
         primary: tests that were announced before results: a benchmark, an arm, or several of them with ``/`` between.
     """
 
@@ -47,7 +47,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class TableVerdict:
-    """What the results say of one comparison.
+    """The verdict of one comparison.
 
     Attributes:
         test: its name, as ``cifar10: adamp − adam``.
@@ -216,15 +216,15 @@ def verdicts_of(data: Any, reading: TableReading, question: Asked | None = None)
 
 
 class ComparisonOptions(TypedDict, total=False):
-    """What else may be asked of a table.
+    """Judge a table; these are the options.
 
     Attributes:
-        by: columns whose values are benchmarks; with ``scope="each"`` each is a test of its own, with ``"all"`` the
+        by: columns whose values are benchmarks; with ``scope="each"`` each is a separate test, with ``"all"`` the
             effect must be in every one, with ``"mean"`` it is averaged within each pair.
         better: ``higher`` or ``lower``; not given: as the metric's name says.
         unit: ``percent``, ``fraction`` or any other; ``seconds`` are compared as ratios.
         primary: tests that were announced before results, as ``cifar10/adamp/adam`` or a part of it.
-        smallest: the smallest effect worth having, in the metric's unit.
+        smallest: the smallest effect size of interest, in the metric's unit.
         where: column and value of the rows that count.
         arm_column: the column of the arms, where several could be.
         alpha: the level, 0.05 unless given.

@@ -1,4 +1,4 @@
-"""From foreign runs to trials of a suite: numbers named as its metrics, gathered by benchmark, arm and seed."""
+"""Trials of a suite from external runs, by benchmark, arm and seed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Number = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ImportedTrial:
-    """A trial made of results from elsewhere; ``place`` is where its first number stands."""
+    """A trial made of external results; ``place`` is where its first number stands."""
 
     trial_id: str
     benchmark: str
@@ -78,7 +78,7 @@ def trials_of(source: ForeignSource, import_map: ImportMap, target: ImportTarget
     """The trials of a source.
 
     Raises:
-        HarnessError: a name that the suite does not have, a number that is none, one that stands twice, or a percentage
+        HarnessError: an unknown name, an invalid number, a duplicate result, or a percentage
             that looks like a share.
     """
     for name in import_map.where:
@@ -155,7 +155,7 @@ class _Metrics:
                 continue
             value = score_of(cell)
             if value is None:
-                raise HarnessError(f"{run.place}: '{cell}' is no number ('{theirs}')")
+                raise HarnessError(f"{run.place}: '{cell}' is not a number ('{theirs}')")
             self.used.add(theirs)
             yield theirs, meaning, step, value * (1.0 if meaning.times is None else meaning.times)
 
@@ -190,7 +190,7 @@ class _Metrics:
         )
 
     def plain(self) -> dict[str, Any]:
-        """What was resolved, as plain data."""
+        """The resolved metrics as plain data."""
         named: dict[str, Any] = {}
         if self.name_column is not None:
             named = {"metric": self.name_column, "value": self.value_column}
@@ -255,7 +255,7 @@ def _series(number: Number, points: Mapping[int | None, tuple[float, str]]) -> M
 
 
 def _without_score(entry: _Gathered, cell: Cell, target: ImportTarget) -> str:
-    """Why a trial has no score by which a claim could judge it; '' where it has one."""
+    """The reason why a trial has no score for its claims; '' where it has one."""
     benchmark, arm, _ = cell
     metrics, reasons = target.suite.benchmarks[benchmark].model.metrics, []
     for name in claim_metrics(target.suite, benchmark, arm):
@@ -271,7 +271,7 @@ def _without_score(entry: _Gathered, cell: Cell, target: ImportTarget) -> str:
 def _check_shares(
     source: ForeignSource, gathered: Mapping[Cell, _Gathered], target: ImportTarget, metrics: _Metrics
 ) -> None:
-    """Refuse percentages that all lie in [0, 1], unless a factor was said."""
+    """Refuse percentages that all lie in [0, 1] without a factor."""
     scaled = {meaning.metric for meaning in metrics.taken.values() if meaning.times is not None}
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
     for (benchmark, _, _), entry in gathered.items():

@@ -30,12 +30,12 @@ STEP = "_step"
 
 @dataclass(slots=True)
 class WandbLog:
-    """What a log holds.
+    """The contents of a log.
 
     Attributes:
         history: value by step by name, as they were logged; of a step that was logged twice the last one.
         summary: the last value of each name.
-        unread: names whose values are no numbers.
+        unread: names with other values than numbers.
         broken: why it was read only in part; empty where it was read to its end.
     """
 
@@ -54,7 +54,7 @@ def read_log(file: Path) -> WandbLog:
     """Read a log as far as it goes.
 
     Raises:
-        ValueError: it is no such log.
+        ValueError: it is not a log of W&B.
     """
     data = file.read_bytes()
     if not data.startswith(HEADER):
@@ -120,7 +120,7 @@ def _take(log: WandbLog, record: bytes, number: int) -> None:
 
 
 def _history(log: WandbLog, message: bytes, number: int) -> None:
-    """One call of ``wandb.log``; its step is among its items, or a message of its own (2)."""
+    """One call of ``wandb.log``; its step is among its items or a separate message (2)."""
     items = dict(flat(_items(message)))
     step = items.get(STEP)
     if step is None:
@@ -173,10 +173,10 @@ def fields_of(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             yield number, value
             continue
         if kind not in (1, 2, 5):
-            raise ValueError("a record is no message")
+            raise ValueError("a record is not a message")
         size, at = (8, at) if kind == 1 else (4, at) if kind == 5 else _varint(data, at)
         if at + size > len(data):
-            raise ValueError("a record is no whole message")
+            raise ValueError("a record is incomplete")
         yield number, data[at : at + size]
         at += size
 

@@ -45,16 +45,16 @@ def read_runs(root: Path) -> ForeignSource:
     """
     runs, files, notes = [], [], []
     for folder in run_folders(root):
-        run = _read(folder)
-        runs.append(run.made)
-        files += run.files
-        notes += run.notes
+        read = _read(folder)
+        runs.append(read.run)
+        files += read.files
+        notes += read.notes
     return ForeignSource(root, "W&B run folder", sha256_of_files(root, files), runs, notes=tuple(dict.fromkeys(notes)))
 
 
 @dataclass(frozen=True, slots=True)
 class _ReadRun:
-    made: ForeignRun
+    run: ForeignRun
     files: list[Path]
     notes: list[str]
 
@@ -79,7 +79,7 @@ def _read(folder: Path) -> _ReadRun:
 
 
 def _log(folder: Path, logs: list[Path]) -> tuple[WandbLog, list[str]]:
-    """What the log holds, and what is lost where it cannot be read."""
+    """The log's contents, and notes on missing data."""
     lost = "its curves, its name and how it ended are not known: only final numbers are taken"
     if not logs:
         return WandbLog(), [f"{folder.name} has no run-….wandb: {lost}"]

@@ -1,4 +1,4 @@
-"""Tables of one's own: a target column, columns of numbers and of categories, split by files, a column or at random."""
+"""User tables: a target, numeric and categorical columns, split into parts."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TableData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOptions:
-    """How the rows of a file of one's own are read and split."""
+    """Options for reading and splitting a user's rows."""
 
     path: str = option(REQUIRED, "file or folder of train and test files, absolute or below HARNESS_DATA")
     target: str = option(REQUIRED, "column that is predicted")
@@ -73,7 +73,7 @@ class RowOptions:
     split_column: str = option("", "column that says train, validation or test")
     group: str = option("", "column whose equal values stay on one side of a random split (a person, a place)")
     separator: str = option("", "between the fields of CSV; empty: by the first line")
-    missing: tuple[str, ...] = option(MISSING, "what stands for a missing value in CSV")
+    missing: tuple[str, ...] = option(MISSING, "texts of CSV that mean a missing value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ def places_of(rows: Rows, strata: Labels, request: DataRequest[Any]) -> dict[str
     """Rows by split: by a column, else by files, else at random; validation is drawn from training where it is asked.
 
     Raises:
-        HarnessError: a word that is no split, a split that is asked for twice, none left to train or score on.
+        HarnessError: an unknown split, a split that is defined twice, no rows left to train or score on.
     """
     options, source = request.options, request.name
     shares = shares_of(options.split, source)
@@ -176,7 +176,7 @@ def strata_of(target: Cells) -> Labels:
 
 
 def load_table(request: DataRequest[TableOptions]) -> TableData:
-    """A user's own table at ``path``: columns of numbers and of categories told apart, split.
+    """A user's table at ``path``, split; columns are numbers or categories.
 
     Raises:
         MissingDataError: there is nothing.
@@ -211,7 +211,7 @@ def load_table(request: DataRequest[TableOptions]) -> TableData:
 
 
 def _check_meant(rows: Rows, name: str, cells: Cells) -> None:
-    """A column of numbers in which a few values are none is a mistake, not a column of categories."""
+    """Refuse a numeric column with a few texts: it is not categorical."""
     row = odd_number(cells)
     if row is not None:
         raise HarnessError(
@@ -237,7 +237,7 @@ def _say_missing(source: str, columns: Mapping[str, Cells]) -> None:
     counted = [f"{name} {count}" for name, count in counts.items() if count]
     if counted:
         more = f", … ({len(counted)} columns)" if len(counted) > 6 else ""
-        filled = "numbers become the training median beside a column that marks them, categories one of their own"
+        filled = "numbers become the training median beside a column that marks them, categories a separate level"
         warnings.warn(f"{source}: missing values: {', '.join(counted[:6])}{more}; {filled}", stacklevel=3)
 
 
