@@ -1,4 +1,4 @@
-"""Tables of one's own: a target column, columns of numbers and of categories, split by files, a column or at random."""
+"""User tables: a target, numeric and categorical columns, split into parts."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TableData:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOptions:
-    """How the rows of a file of one's own are read and split."""
+    """Options for reading and splitting a user's rows."""
 
     path: str = option(REQUIRED, "file or folder of train and test files, absolute or below HARNESS_DATA")
     target: str = option(REQUIRED, "column that is predicted")
@@ -73,7 +73,7 @@ class RowOptions:
     split_column: str = option("", "column that says train, validation or test")
     group: str = option("", "column whose equal values stay on one side of a random split (a person, a place)")
     separator: str = option("", "between the fields of CSV; empty: by the first line")
-    missing: tuple[str, ...] = option(MISSING, "what stands for a missing value in CSV")
+    missing: tuple[str, ...] = option(MISSING, "texts of CSV that mean a missing value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,14 +95,14 @@ def rows_for(request: DataRequest[Any]) -> Rows:
     path = request.root / options.path
     rows = read_rows(find_tables(path, request.name), request.name, options.separator, options.missing)
     target = rows.column(options.target, "target")
-    absent = np.array([one is None for one in target]) if target.dtype == object else np.isnan(target)
+    absent = np.array([value is None for value in target]) if target.dtype == object else np.isnan(target)
     if not absent.any():
         return rows
     first = rows.where(int(absent.argmax()))
-    said = f"{request.name}: {first}: {int(absent.sum())} rows have no '{options.target}' and are left out"
+    message = f"{request.name}: {first}: {int(absent.sum())} rows have no '{options.target}' and are left out"
     if absent.all():
         raise HarnessError(f"{request.name}: no row of {path} has a '{options.target}'")
-    warnings.warn(said, stacklevel=2)
+    warnings.warn(message, stacklevel=2)
     kept = (~absent).nonzero()[0]
     renumbered = np.cumsum(~absent) - 1
     parts = {name: renumbered[part[~absent[part]]] for name, part in rows.parts.items()}
@@ -121,7 +121,7 @@ def places_of(rows: Rows, strata: Labels, request: DataRequest[Any]) -> dict[str
     """Rows by split: by a column, else by files, else at random; validation is drawn from training where it is asked.
 
     Raises:
-        HarnessError: a word that is no split, a split that is asked for twice, none left to train or score on.
+        HarnessError: an unknown split, a split that is defined twice, no rows left to train or score on.
     """
     options, source = request.options, request.name
     shares = shares_of(options.split, source)
@@ -147,7 +147,7 @@ def places_of(rows: Rows, strata: Labels, request: DataRequest[Any]) -> dict[str
 
 def _by_column(rows: Rows, name: str) -> dict[str, Labels]:
     cells = rows.column(name, "split_column")
-    words = [None if one is None else SPELLED.get(str(one).lower()) for one in cells]
+    words = [None if value is None else SPELLED.get(str(value).lower()) for value in cells]
     wrong = next((row for row, word in enumerate(words) if word is None), None)
     if wrong is not None:
         valid = choices(["train", "validation", "test"], str(cells[wrong]))
@@ -176,7 +176,7 @@ def strata_of(target: Cells) -> Labels:
 
 
 def load_table(request: DataRequest[TableOptions]) -> TableData:
-    """A user's own table at ``path``: columns of numbers and of categories told apart, split.
+    """A user's table at ``path``, split; columns are numbers or categories.
 
     Raises:
         MissingDataError: there is nothing.
@@ -211,7 +211,7 @@ def load_table(request: DataRequest[TableOptions]) -> TableData:
 
 
 def _check_meant(rows: Rows, name: str, cells: Cells) -> None:
-    """A column of numbers in which a few values are none is a mistake, not a column of categories."""
+    """Refuse a numeric column with a few texts: it is not categorical."""
     row = odd_number(cells)
     if row is not None:
         raise HarnessError(
@@ -227,20 +227,20 @@ def _coded(texts: Mapping[str, Cells], length: int) -> tuple[tuple[tuple[str, ..
         names = tuple(distinct(cells))
         number: dict[str | None, int] = {name: place for place, name in enumerate(names)}
         levels.append(names)
-        said = cells if cells.dtype == object else [None if np.isnan(one) else f"{one:.15g}" for one in cells]
-        columns.append(np.array([number.get(one, -1) for one in said], dtype=np.int64))
+        labels = cells if cells.dtype == object else [None if np.isnan(value) else f"{value:.15g}" for value in cells]
+        columns.append(np.array([number.get(value, -1) for value in labels], dtype=np.int64))
     return tuple(levels), np.stack(columns, 1) if columns else np.empty((length, 0), dtype=np.int64)
 
 
 def _say_missing(source: str, columns: Mapping[str, Cells]) -> None:
     counts = {name: _absent(cells) for name, cells in columns.items()}
-    told = [f"{name} {count}" for name, count in counts.items() if count]
-    if told:
-        more = f", … ({len(told)} columns)" if len(told) > 6 else ""
-        filled = "numbers become the training median beside a column that marks them, categories one of their own"
-        warnings.warn(f"{source}: missing values: {', '.join(told[:6])}{more}; {filled}", stacklevel=3)
+    counted = [f"{name} {count}" for name, count in counts.items() if count]
+    if counted:
+        more = f", … ({len(counted)} columns)" if len(counted) > 6 else ""
+        filled = "numbers become the training median beside a column that marks them, categories a separate level"
+        warnings.warn(f"{source}: missing values: {', '.join(counted[:6])}{more}; {filled}", stacklevel=3)
 
 
 def _absent(cells: Cells | Sequence[str | None]) -> int:
     array = np.asarray(cells)
-    return int(sum(one is None for one in array) if array.dtype == object else np.isnan(array).sum())
+    return int(sum(value is None for value in array) if array.dtype == object else np.isnan(array).sum())
