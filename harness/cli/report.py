@@ -136,7 +136,7 @@ def report_command(
     port: int | None,
     every: float | None,
 ) -> None:
-    """Write the HTML report of suites and print its path, or serve it.
+    """Write the HTML report and print its path, or serve it.
 
     Without SUITE: every suite in the database. Without --scale: every scale at which a suite has run. A served report
     shows what runs, the time left, failures and added seeds, and updates its pages while results come in.
