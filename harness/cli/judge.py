@@ -26,7 +26,7 @@ Examples:
 A row a result (a column names the arm) or a column an arm. Results are paired by seed, fold or another column, and
 every comparison of the table goes through one correction.
 """
-NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %", "again")
+NUMBERS = ("n", "difference", "interval", "adj. p", "d_z", "seen at 80 %")
 
 
 @click.command("judge", epilog=EXAMPLE)
@@ -151,8 +151,6 @@ def print_table_verdicts(verdicts: TableVerdicts) -> None:
         for text in (one.row.design.get("reason"), *(one.row.design.get("warnings") or ())):
             if text:
                 note(f"{one.test}: {text}", "yellow")
-    if len(verdicts) == 1 and verdicts[0].again is not None:
-        note(verdicts[0].again_in_words)
 
 
 def _row(one: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
@@ -169,5 +167,4 @@ def _row(one: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
         "" if one.adjusted_p is None else f"{one.adjusted_p:.3f}",
         number(design.get("d_z")),
         number(one.detectable).lstrip("+"),
-        "" if one.again is None else f"{100 * one.again:.0f} %",
     )

@@ -13,8 +13,8 @@ from harness.cli import options as shared
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
-    from harness.execute.run import Result
-    from harness.execute.verify import Verification
+    from harness.app.run import Result
+    from harness.app.verify import Verification
     from harness.plan.estimate import StoredCosts
     from harness.plan.planning import Selection
     from harness.suite import Suite
@@ -98,14 +98,14 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
             tuned, force = options["tuned"], options["force"]
             _show_plan(suite, chosen.selection, database, options["as_json"], tuned=tuned, force=force)
         return 0
+    from harness.app.run import Request, run_suite
+    from harness.app.session import KeptExecutor
+    from harness.app.tuned import foreseen, run_protocol
     from harness.cli.tracking import tracking_watch
     from harness.cli.watch import make_watch
     from harness.execute.dispatch import Policy
-    from harness.execute.run import Request, run_suite
-    from harness.execute.session import KeptExecutor
     from harness.preflight.known import step_costs
     from harness.results.trackers import tracker_of
-    from harness.sweep.protocol import foreseen, run_protocol
 
     trackers = {text: tracker_of(text) for text in options["trackers"]}
     results = []
@@ -141,8 +141,8 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
 
 
 def _show_results(results: list[tuple[Suite, Result]], index: Path | None, as_json: bool) -> None:
+    from harness.app.run_record import run_record
     from harness.cli.verdicts import print_verdicts
-    from harness.execute.run_record import run_record
 
     if as_json:
         rows = [run_record(suite.name, result) for suite, result in results]
@@ -190,8 +190,8 @@ def _show_plan(
     suite: Suite, selection: Selection, database: Path, as_json: bool, *, tuned: bool = True, force: bool = False
 ) -> None:
     """Print a plan, and what the tuned protocol adds to it, as tables or as JSON; ``force``: as if none were stored."""
+    from harness.app.session import missing_data
     from harness.cli.terminal import counted, note, print_table
-    from harness.execute.session import missing_data
     from harness.plan.estimate import estimate
     from harness.plan.planning import make_plan
     from harness.preflight.known import step_costs
@@ -281,9 +281,9 @@ def verify_command(suite: str, chosen: shared.Chosen, database: Path, as_json: b
     The sample has every task and family of the suite among it, trials of older code first. Exit code 1 where a number
     differs or nothing could be compared.
     """
+    from harness.app.session import SessionRequest
+    from harness.app.verify import verify
     from harness.cli.watch import make_watch
-    from harness.execute.session import SessionRequest
-    from harness.execute.verify import verify
     from harness.suite import load_suite
 
     command, adopt = shared.command_line(), options["adopt"]

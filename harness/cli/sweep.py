@@ -11,7 +11,7 @@ import click
 from harness.cli import options as shared
 
 if TYPE_CHECKING:
-    from harness.sweep import SweepResult
+    from harness.app.sweep import SweepResult
 
 
 @click.command(name="sweep", epilog="Example: harness sweep adamp --benchmark imagenet-resnet18 --budget 24")
@@ -46,11 +46,11 @@ def sweep_command(
 
     Points that are stored are not run again; a larger budget goes on from a smaller one.
     """
+    from harness.app.sweep import SweepRequest, run_sweep
     from harness.cli.verdicts import print_verdicts, verdict_record
     from harness.cli.watch import make_watch
     from harness.plan.user_arms import with_user_arms
     from harness.suite import load_suite
-    from harness.sweep import SweepRequest, run_sweep
 
     loaded, options["arms"] = with_user_arms(load_suite(suite), options["arms"])
     # all other options have the names of the request's fields
@@ -58,9 +58,9 @@ def sweep_command(
     with make_watch(f"sweep of {loaded.name}", quiet=quiet or as_json) as watch:
         result = run_sweep(loaded, request, watch)
     if write_study is not None:
-        from harness.sweep import engine
+        from harness.app.sweep import write_study as write
 
-        engine.write_study(loaded, request, result, write_study)
+        write(loaded, request, result, write_study)
     if as_json:
         verdicts = list(map(verdict_record, result.verdicts))
         click.echo(json.dumps({"sweep_id": result.sweep_id, "ran": result.ran, **result.summary, "verdicts": verdicts}))

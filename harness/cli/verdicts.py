@@ -73,11 +73,9 @@ def _print_judged(suite: Suite, scale: str, verdicts: Sequence[VerdictRow], tune
     on = (ON,) if any(map(measured_on, shown)) else ()
     caveat = " · stand-ins: the published sizes do not apply" if on else ""
     beside = ("tuned", "rates") if tuned else ()
-    columns = ("claim", "family", "verdict", *on, *NUMBERS, "again", *beside)
+    columns = ("claim", "family", "verdict", *on, *NUMBERS, *beside)
     rows = [(*_row(verdict, on), *(_beside(verdict, tuned) if tuned else ())) for verdict in shown]
-    print_table(columns, rows, right=(*NUMBERS, "again"), title=f"{suite.name} at {scale}{caveat}")
-    if any(verdict.design.get("replication") is not None for verdict in shown):
-        note("again: how often the same design would give the same word again, if what was measured is the true effect")
+    print_table(columns, rows, right=NUMBERS, title=f"{suite.name} at {scale}{caveat}")
     _print_sizes(shown, on)
     print_beside(verdicts)
     missing = sum(verdict.verdict == Verdict.NOT_RUN for verdict in verdicts)
@@ -120,10 +118,10 @@ def _print_tuned(tuned: Sequence[VerdictRow]) -> None:
     judged = [verdict for verdict in tuned if verdict.verdict != Verdict.NOT_RUN]
     if judged:
         on = (ON,) if any(map(measured_on, judged)) else ()
-        columns = ("claim", "family", "verdict, tuned", *on, *NUMBERS, "again", "chosen")
+        columns = ("claim", "family", "verdict, tuned", *on, *NUMBERS, "chosen")
         rows = [(*_row(verdict, on), chosen_in_words(verdict)) for verdict in judged]
         title = "tuned: each arm's own choice at equal budgets, families of their own"
-        print_table(columns, rows, right=(*NUMBERS, "again"), title=title)
+        print_table(columns, rows, right=NUMBERS, title=title)
     for reason in dict.fromkeys(str(v.design.get("reason") or "") for v in tuned if v.verdict == Verdict.NOT_RUN):
         note(f"tuned: {reason}")
 
@@ -151,7 +149,7 @@ def verdict_text(verdict: str) -> Text:
 
 
 def _row(verdict: VerdictRow, on: tuple[str, ...]) -> tuple[str | Text, ...]:
-    adjusted, again = verdict.adjusted_p, verdict.design.get("replication")
+    adjusted = verdict.adjusted_p
     word, mechanism = verdict_text(verdict.verdict), verdict.design.get("mechanism")
     if not verdict.stand_in and mechanism in ("did not act", "not measured"):
         word = word + Text(f"; mechanism {mechanism}", style=STYLES[Tone.IDLE])
@@ -164,7 +162,6 @@ def _row(verdict: VerdictRow, on: tuple[str, ...]) -> tuple[str | Text, ...]:
         interval(verdict.ci_low, verdict.ci_high),
         str(verdict.n or ""),
         "" if adjusted is None or math.isnan(adjusted) else f"{adjusted:.3f}",
-        "" if again is None else f"{100 * again:.0f} %",
     )
 
 

@@ -18,9 +18,9 @@ from harness.cli.streams import raw_of, visible
 from harness.cli.terminal import counted
 from harness.execute.dispatch import Watch
 from harness.execute.executors.base import Progress
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
 from harness.plan.remaining import Cell, Durations
-from harness.store.outcome import Outcome
 from harness.vocabulary import Status
 
 

@@ -16,7 +16,6 @@ from harness.judge.design import ClaimDesign
 from harness.judge.evidence import Evidence
 from harness.judge.gates import GateReading, mechanism_in_words
 from harness.judge.pairs import Pairs, mean_of, pair
-from harness.judge.replication import replication
 from harness.judge.tests import inference
 from harness.judge.units import ExaminedBlock, Unit
 from harness.judge.verdicts import decide, least_favourable
@@ -157,7 +156,6 @@ def difference_row(
     return row.with_design(
         **_numbers(design, unit, family),
         **_rule_in_use(design, unit),
-        replication=_replication(design, unit, word, family),
         **_corrected(design, unit.contrast, family),
         **unit.method,
         deciding=[examined.block.benchmark for examined in unit.blocks],
@@ -268,18 +266,6 @@ def _level(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> float:
     if unit.contrast not in family.p:
         return design.rules.alpha
     return needed_p(design.multiplicity.family, family.p, unit.contrast, design.rules.alpha)
-
-
-def _replication(design: ClaimDesign, unit: Unit, word: str, family: CorrectedFamily) -> float | None:
-    if unit.test is None or unit.reading is None or unit.stopped is not None:
-        return None
-    smaller = [
-        needed_p(design.multiplicity.family, family.bounds, bound, design.rules.alpha)
-        for bound in unit.p_smaller
-        if bound in family.bounds
-    ]
-    levels = (_level(design, unit, family), smaller[0] if smaller else 0.0)
-    return replication(unit.test, unit.reading, unit.criteria(design), word, levels)
 
 
 def _numbers(design: ClaimDesign, unit: Unit, family: CorrectedFamily) -> dict[str, Any]:

@@ -50,7 +50,7 @@ Bound = tuple[str, float | None, bool]
 class Unit:
     """What gets one verdict: a benchmark under scope ``each``, else all of the claim's benchmarks together.
 
-    ``method`` says how several benchmarks were brought together, where that needs saying; ``test`` is what was read.
+    ``method`` says how several benchmarks were brought together, where that needs saying.
     """
 
     contrast: str
@@ -59,7 +59,6 @@ class Unit:
     smallest: float | None
     stopped: Stop | None
     method: Mapping[str, str] = field(default_factory=dict)
-    test: Test | None = None
 
     @property
     def p(self) -> float | None:
@@ -177,7 +176,7 @@ def _unit(design: ClaimDesign, blocks: tuple[ExaminedBlock, ...], contrast: str)
         test = tests[0] if len(tests) == 1 else Conjunction(tests, k)
     smallest = smallest_effect(design, blocks)
     reading = read(test, design.rules.alpha, smallest, margin=question.scope == "no_worse")
-    return Unit(contrast, blocks, reading, smallest, stopped, method, test)
+    return Unit(contrast, blocks, reading, smallest, stopped, method)
 
 
 def _unit_stop(k: int | None, blocks: tuple[ExaminedBlock, ...]) -> Stop | None:

@@ -9,11 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from harness.base.folders import remove
 from harness.errors import HarnessError, choices
 from harness.judge.withdrawal import withdrawn_verdicts
 from harness.results.tagging import run_of
 from harness.store import Owner, Reader, StorePaths, open_reader
-from harness.store.folders import remove
 from harness.store.hygiene_events import ForgottenEvent, RestoredEvent
 from harness.vocabulary import Status
 

@@ -174,15 +174,6 @@ def headline_text(lines: Iterable[HeadlineLine], stand_in: bool) -> Iterator[str
     yield from told
 
 
-def replication_sentence(share: float | None) -> str:
-    """How often the same design would give the same word again, in one sentence; empty where nothing says it."""
-    if share is None:
-        return ""
-    percent = f"{100 * share:.0f} %"
-    told = "in all of 1,000 repetitions" if share == 1 else f"in about {percent} of repetitions"
-    return f"The same design would give this word again {told}, if what was measured is the true effect and spread."
-
-
 def listed(items: list[str]) -> str:
     """``a, b and c``."""
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

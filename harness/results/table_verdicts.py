@@ -14,7 +14,6 @@ from harness.errors import HarnessError, choices
 from harness.judge.comparing import ArmScore, AskedComparison, comparison_designs, judge_scores, pair_numbers
 from harness.judge.correction import correction_name
 from harness.judge.rows import VerdictRow
-from harness.results.headlines import replication_sentence
 from harness.results.table_file import ResultTable, as_text, table_of
 from harness.results.table_layout import TableReading
 from harness.results.table_scores import read_scores, with_benchmark
@@ -54,7 +53,6 @@ class TableVerdict:
         difference: method against baseline, up = better, in the metric's unit (times: mean logarithm of the ratio).
         low: lower end of its 95 % interval (1 − α), unadjusted; ``high`` the upper one.
         p: of the test; ``adjusted_p`` after the correction of its family, which decides.
-        again: the share of repetitions of the same design that would give the same word.
         detectable: the difference that this many pairs would show with 80 % power.
         row: the whole record, as a suite's verdict has it.
     """
@@ -70,7 +68,6 @@ class TableVerdict:
     high: float | None
     p: float | None
     adjusted_p: float | None
-    again: float | None
     detectable: float | None
     family: str
     row: VerdictRow = field(repr=False)
@@ -79,11 +76,6 @@ class TableVerdict:
     def meaning(self) -> str:
         """The word in one clause; of an invalid comparison its reason."""
         return str(self.row.design.get("reason") or Verdict.of(self.word).meaning)
-
-    @property
-    def again_in_words(self) -> str:
-        """How often the same design would give the word again, as a sentence."""
-        return replication_sentence(self.again)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +127,6 @@ class TableVerdicts:
             "high",
             "p",
             "adjusted_p",
-            "again",
             "detectable",
             "family",
         )
@@ -351,7 +342,6 @@ def _verdict(row: VerdictRow) -> TableVerdict:
         high=_end(row.ci_high),
         p=row.p,
         adjusted_p=row.adjusted_p,
-        again=design.get("replication"),
         detectable=design.get("mde"),
         family=str(design["family"]),
         row=row,

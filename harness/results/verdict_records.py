@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.judge.rows import VerdictRow
-from harness.results.headlines import ToldVerdict, headline_lines, headline_text, replication_sentence
+from harness.results.headlines import ToldVerdict, headline_lines, headline_text
 from harness.results.plain_values import plain
 from harness.vocabulary import Protocol
 
@@ -26,10 +26,8 @@ def headline(verdicts: Sequence[VerdictRow]) -> list[str]:
 
 
 def verdict_record(verdict: VerdictRow) -> dict[str, Any]:
-    """A verdict as JSON: its columns, what it was measured on, and how often it would come again, in a sentence."""
-    again = replication_sentence(verdict.design.get("replication"))
-    record = verdict.columns() | {"stand_in_name": measured_on(verdict), "replication_sentence": again or None}
-    return dict(plain(record))
+    """A verdict as JSON: its columns and what it was measured on."""
+    return dict(plain(verdict.columns() | {"stand_in_name": measured_on(verdict)}))
 
 
 def by_protocol(verdicts: Sequence[VerdictRow]) -> tuple[list[VerdictRow], list[VerdictRow]]:
@@ -55,23 +53,12 @@ def verdict_frame(records: Iterable[Mapping[str, Any]], suite: str) -> pd.DataFr
     Args:
         records: rows of ``verdicts``, or records of :func:`verdict_record`.
 
-    ``difference`` and its interval are in the metric's unit, up in the claimed direction; ``replication`` is the share
-    of repetitions of the same design that would give the same word; ``stand_in`` names what stands in for the paper's
-    setting, and is empty as published.
+    ``difference`` and its interval are in the metric's unit, up in the claimed direction; ``stand_in`` names what
+    stands in for the paper's setting, and is empty as published.
     """
     import pandas as pd
 
-    columns = [
-        "suite",
-        *OF_VERDICT,
-        "e_value",
-        *OF_DESIGN,
-        "stand_in",
-        "replication",
-        "reason",
-        "sequential",
-        "judged_at",
-    ]
+    columns = ["suite", *OF_VERDICT, "e_value", *OF_DESIGN, "stand_in", "reason", "sequential", "judged_at"]
     return pd.DataFrame([_cells(record, suite) for record in records], columns=columns)
 
 
@@ -82,5 +69,5 @@ def _cells(record: Mapping[str, Any], suite: str) -> dict[str, Any]:
         value = design.get(name)
         cells[name] = ", ".join(map(str, value)) if isinstance(value, list | tuple) else value
     stand_in = design.get("stand_in_name") or ""
-    cells |= {"stand_in": stand_in, "replication": design.get("replication"), "reason": design.get("reason")}
+    cells |= {"stand_in": stand_in, "reason": design.get("reason")}
     return cells

@@ -12,8 +12,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from harness.execute.outcome import COLUMNS, Outcome
 from harness.store.errors import StoreError
-from harness.store.outcome import COLUMNS, Outcome
 from harness.store.rows import Key, Row, arrow_series, convert, converted, moment
 from harness.store.tables import TABLES
 from harness.vocabulary import FINAL, Protocol, Status

@@ -7,11 +7,11 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from harness.execute.outcome import Outcome
 from harness.store.errors import StoreError
 from harness.store.events import OutcomeEvent, SessionEvent, read_event
 from harness.store.fold import REJECTABLE
 from harness.store.journal import Segment, segments
-from harness.store.outcome import Outcome
 from harness.store.paths import StorePaths
 from harness.vocabulary import FINAL
 

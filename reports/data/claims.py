@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from harness.results.headlines import ToldVerdict, place_of, replication_sentence
+from harness.results.headlines import ToldVerdict, place_of
 from harness.suite.models import Binding
 from harness.vocabulary import Protocol, Tone, Verdict
 from reports import formatting
@@ -131,11 +131,6 @@ class Claim:
     def test(self) -> str:
         """The name of the test that decides it, which other claims may share."""
         return str(self.design.get("contrast_id") or self.claim_id)
-
-    @property
-    def again(self) -> str:
-        """How often the same design would give its word again, in a sentence; '' where nothing says it."""
-        return replication_sentence(formatting.finite(self.design.get("replication")))
 
     @property
     def judged(self) -> bool:

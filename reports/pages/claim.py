@@ -205,7 +205,6 @@ def _facts(claim: Claim) -> list[tuple[str, str]]:
         ("sign-flip p", _told(design.get("sign_flip_p"), probability)),
         ("seen with 80 % power", _told(design.get("mde"), number, claim.unit)),
         ("seeds needed, at the corrected level", _known(claim.seeds_needed, str(claim.seeds_needed))),
-        ("the same word again", _told(_percent(design.get("replication")), setting, "%")),
         ("correlation of the pairs", _told(design.get("correlation"), number)),
         ("design", "sequential, valid at any time" if value("sequential") else "fixed number of seeds"),
         ("looks", _looks(design)),
@@ -227,11 +226,6 @@ def _effect_size(claim: Claim) -> str | None:
     effect, low, high = claim.standardised
     ends = formatting.interval(-math.inf if low is None else low, math.inf if high is None else high)
     return f"{formatting.number(effect)} {ends}"
-
-
-def _percent(share: Any) -> float | None:
-    known = formatting.finite(share)
-    return None if known is None else round(100 * known)
 
 
 def _known(value: Any, told: str) -> str | None:

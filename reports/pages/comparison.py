@@ -122,7 +122,7 @@ def headline(verdicts: TableVerdicts) -> list[str]:
     if len(words) == 1:
         one = verdicts[0]
         size = f": {_told(verdicts, one)}" if one.difference is not None else ""
-        return [f"{one.method} against {one.against}, {verdicts.metric}: {one.word}{size}.", one.again_in_words]
+        return [f"{one.method} against {one.against}, {verdicts.metric}: {one.word}{size}."]
     counted = [f"{words.count(word)} {word}" for word in ranked]
     return [f"Of {len(words)} tests: {formatting.listed(counted)}."]
 
@@ -190,7 +190,6 @@ def _facts(verdicts: TableVerdicts, one: TableVerdict) -> list[tuple[str, str]]:
         ("correlation of the pairs", _known(design.get("correlation"), number)),
         ("seen with 80 % power", _known(one.detectable, lambda value: f"{number(value)} {unit}".strip())),
         ("pairs needed, at the corrected level", _known(design.get("seeds_needed"), formatting.plain)),
-        ("the same word again", _known(one.again, lambda value: f"{100 * value:.0f} %")),
         ("without a partner, failed", _lost(design)),
     ]
     return [(name, told) for name, told in facts if told]

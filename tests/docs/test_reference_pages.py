@@ -13,6 +13,8 @@ from harness import vocabulary
 from harness.cli import reference
 
 DOCS = Path(__file__).parents[2] / "docs"
+pytestmark = pytest.mark.default
+
 ROW = re.compile(r"^\| ([^|]+) \| ([^|]+) \| `([^`]+)` \|$", re.MULTILINE)
 
 
@@ -52,7 +54,7 @@ def test_the_architecture_names_functions_that_exist() -> None:
     places = {
         "load_suite": "harness.suite",
         "make_plan": "harness.plan.planning",
-        "run_suite": "harness.execute.run",
+        "run_suite": "harness.app.run",
         "train": "harness.trial.loop",
         "open_reader": "harness.store",
         "judge": "harness.judge",

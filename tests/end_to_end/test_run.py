@@ -39,6 +39,7 @@ def slow_suite(tiny: Path, pause: float, seeds: int) -> None:
     tiny.write_text(text.replace("seeds: {min: 3", f"seeds: {{min: {seeds}"))
 
 
+@pytest.mark.default
 def test_a_run_ends_with_its_verdicts_and_the_reports_path(tiny: Path, database: Path, harness: Harness) -> None:
     done = harness("run", tiny, "--executor", "inline", fresh=True)
     assert done.returncode == 0, done.stderr
@@ -49,6 +50,7 @@ def test_a_run_ends_with_its_verdicts_and_the_reports_path(tiny: Path, database:
     assert len({trial for trial, _, _ in results(database)}) == 6
 
 
+@pytest.mark.default
 def test_the_second_run_runs_nothing_and_one_change_runs_its_trials(tiny: Path, harness: Harness) -> None:
     arguments = ("run", tiny, "--executor", "inline", "--no-report", "--json")
     first = last_json(harness(*arguments))["runs"][0]
@@ -58,6 +60,7 @@ def test_the_second_run_runs_nothing_and_one_change_runs_its_trials(tiny: Path, 
     assert last_json(harness(*arguments))["runs"][0]["reused"] == 3
 
 
+@pytest.mark.default
 def test_failures_are_told_and_the_rest_goes_on(tiny: Path, harness: Harness, database: Path) -> None:
     tiny.write_text(tiny.read_text().replace("noise_key: base}", "noise_key: base, fails: true}"))
     done = harness("run", tiny, "--executor", "inline", "--no-report")
@@ -72,6 +75,7 @@ def test_failures_are_told_and_the_rest_goes_on(tiny: Path, harness: Harness, da
     assert "--fail-fast" in last_json(stopped)["runs"][0]["stopped"]
 
 
+@pytest.mark.default
 def test_missing_data_is_told_before_anything_runs(tmp_path: Path, harness: Harness) -> None:
     done = harness("run", "adamp", "--scale", "small", "--no-report", HARNESS_DATA=str(tmp_path / "nothing"))
     assert done.returncode == 2
@@ -79,6 +83,7 @@ def test_missing_data_is_told_before_anything_runs(tmp_path: Path, harness: Harn
     assert str(tmp_path / "nothing") in done.stderr
 
 
+@pytest.mark.default
 def test_a_method_of_ones_own(tmp_path: Path, tiny: Path, harness: Harness) -> None:
     (tmp_path / "my.py").write_text(
         "import torch\n\n\nclass MySGD(torch.optim.SGD):\n"
@@ -95,6 +100,7 @@ def test_a_method_of_ones_own(tmp_path: Path, tiny: Path, harness: Harness) -> N
     assert harness("run", tiny, "--arm", "mine=./my.py:Mine").returncode == 2
 
 
+@pytest.mark.default
 @pytest.mark.ray
 def test_ray_and_inline_agree_to_the_last_bit(tmp_path: Path, harness: Harness) -> None:
     chosen = ("--benchmark", "imagenet-resnet18", "--arm", "sgd", "--arm", "adamp", "--seeds", "2", "--set", "steps=40")

@@ -79,8 +79,8 @@ def write_suite(folder: Path) -> Path:
 
 def journal(folder: Path, size: Size) -> None:
     """The segment of a run that ended without an owner to take it in: every trial done, but the very last one."""
-    from harness.execute.run import suite_spec
-    from harness.execute.session import planned
+    from harness.app.run import suite_spec
+    from harness.app.session import planned
     from harness.judge import claim_rows
     from harness.plan.planning import Selection, make_plan
     from harness.store import Outcome
@@ -213,7 +213,7 @@ def command(name: str, *arguments: object, database: Path) -> None:
 
 def dispatch(folder: Path, size: Size) -> None:
     """As many jobs wait as there are trials, of which the second half start from the first."""
-    from harness.execute.dispatch import Dispatcher, Policy, Watch
+    from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
     from harness.execute.worker import Job
     from harness.plan.planning import Selection, make_plan
     from harness.store import Outcome
@@ -256,7 +256,7 @@ def dispatch(folder: Path, size: Size) -> None:
         Job(f"{number:064x}", f"job {number}", spec, folder, needs=(f"{number - half:064x}",) * (number >= half))
         for number in range(size.trials)
     ]
-    dispatcher = Dispatcher(lambda event: None, RUN, Instant(), Policy(), Watch())
+    dispatcher = Dispatcher(Recorder(), Instant(), Policy(), Watch())
     began = time.perf_counter()
     dispatcher.submit(reversed(jobs))
     assert sum(1 for _ in dispatcher.outcomes()) == size.trials

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from harness.execute.session import trial_row
+from harness.app.session import trial_row
 from harness.judge import claim_rows
 from harness.plan.planning import Plan, Selection, make_plan
 from harness.results.reporting import Reported

@@ -24,13 +24,14 @@ from typing import Any
 import psutil
 import pytest
 
+from harness.app import sweep as engine
+from harness.app.session import Session
+from harness.app.sweep import SweepRequest
 from harness.execute.dispatch import Policy, Watch
 from harness.execute.executors import ExecutorOptions, RayExecutor
-from harness.execute.session import Session
 from harness.plan.tuning import make_tuning
 from harness.store import Outcome, Owner
 from harness.suite import load_suite
-from harness.sweep import SweepRequest, engine
 from harness.sweep.summary import summarise
 from harness.trial.result import Score
 from harness.vocabulary import Status

@@ -439,7 +439,6 @@ def verdict(
         "d_z_low": finite(effect.low),
         "d_z_high": finite(effect.high),
         "level": 0.025,
-        "replication": 0.973 if passed else None,
         "mechanism": "acted" if passed else "did not act",
         "mde": stats.minimum_detectable_effect(values),
         "seeds_needed": 9,

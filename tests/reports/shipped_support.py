@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.app.session import trial_row
 from harness.execute.environment import environment, environment_id
-from harness.execute.session import trial_row
 from harness.judge import claim_rows
 from harness.judge.stored import judge_now
 from harness.plan.planning import Plan, Selection, Trial, make_plan

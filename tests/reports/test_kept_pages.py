@@ -18,6 +18,8 @@ from reports.kept import MANIFEST
 from reports.pages.render import Page, Site
 from reports.site import write_site
 
+pytestmark = pytest.mark.full
+
 ONE = "(SELECT min(trial_id) FROM trials WHERE scale = 'mini')"
 CHANGES = {
     "a final number": f"UPDATE results SET value = value + 1 WHERE trial_id = {ONE}",

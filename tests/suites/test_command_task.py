@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from harness.cli.group import run_main
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job, run_job
 from harness.plan.planning import make_plan
 from harness.store import open_reader
-from harness.store.outcome import Outcome
 from harness.suite import load_suite
 from harness.vocabulary import Status
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from harness.execute.outcome import Outcome
 from harness.results.current import CellTrial, ResultFilter, cell_trials
 from harness.results.stored_runs import StoredRun, stored_runs
-from harness.store.outcome import Outcome
 from harness.store.queries import Queries
 from harness.trial.result import MetricSeries, Score
 from harness.trial.spec import TrialSpec

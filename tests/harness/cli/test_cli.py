@@ -119,7 +119,7 @@ def test_a_json_schema_for_editors(capsys: pytest.CaptureFixture[str]) -> None:
 def test_suites_of_one_command_share_its_executor(
     tiny: Path, database: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from harness.execute import session
+    from harness.app import session
     from harness.execute.executors import ExecutorOptions, InlineExecutor
 
     told: list[str] = []

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from harness.cli.group import run_main
+from harness.execute.outcome import Outcome
 from harness.plan.planning import Selection, make_plan
 from harness.store import TABLES, Owner, check, open_reader, rebuild
 from harness.store.events import OutcomeEvent, PlannedEvent
-from harness.store.outcome import Outcome
 from harness.suite import load_suite
 from harness.trial.result import Score
 from harness.vocabulary import Status

@@ -16,8 +16,8 @@ from harness.cli.streams import visible
 from harness.cli.terminal import note, print_table
 from harness.cli.watch import Live
 from harness.execute.executors.base import Progress
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
-from harness.store.outcome import Outcome
 from harness.vocabulary import Status
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202egnp"

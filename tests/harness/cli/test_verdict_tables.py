@@ -102,12 +102,10 @@ def test_at_paper_scale_the_word_stands_and_says_that_the_mechanism_did_not_act(
     assert "reproduced; mechanism did not act" in next(line for line in lines if line.startswith("gated"))
 
 
-def test_the_record_says_how_often_the_word_would_come_again(tmp_path: Path) -> None:
+def test_the_record_names_the_stand_in(tmp_path: Path) -> None:
     row = next(row for row in rows_of(world(tmp_path)) if row.claim_id == "won")
     record = json.loads(json.dumps(verdict_record(row)))
     assert record["stand_in_name"] == STAND_IN
-    assert record["design"]["replication"] > 0.9
-    assert record["replication_sentence"].startswith("The same design would give this word again in ")
     assert record["verdict"] == "direction confirmed"
     assert headline([row])[1] == "Primary scores: of 1 test, 1 holds in direction."
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from harness.app.run import Request, Result, run_suite
 from harness.execute.dispatch import Watch
-from harness.execute.run import Request, Result, run_suite
 from harness.judge import judging, remembered
 from harness.judge.rows import VerdictRow
 from harness.judge.stored import judge_now

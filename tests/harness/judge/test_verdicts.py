@@ -265,7 +265,7 @@ class TestGates:
             assert row["design"]["mechanism"] == mechanism
             assert (row["n"], row["difference"]) == (5, pytest.approx(2.0))
             assert (row["ci_low"], row["ci_high"]) == pytest.approx((found.low, found.high))
-            decided = [row["p"], row["adjusted_p"], row["design"]["replication"]]
+            decided = [row["p"], row["adjusted_p"]]
             assert all(value is None for value in decided) == (mechanism == "did not act")
 
     @pytest.mark.parametrize(("share", "mechanism"), [(0.95, "acted"), (0.5, "did not act"), (None, "not measured")])

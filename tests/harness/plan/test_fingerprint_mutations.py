@@ -258,6 +258,7 @@ def _sites(tree: ast.AST) -> list[Callable[[], None]]:
     return found
 
 
+@pytest.mark.full
 def test_a_change_of_what_computes_moves_exactly_the_trials_that_reach_it(
     trials: Reached, edited: Callable[[Path, str], None]
 ) -> None:

@@ -5,19 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
 from judge_support import World, around, benchmark, binding, fact, flat, write_suite
 
-from harness.results.headlines import (
-    FIRST,
-    SAID,
-    Group,
-    ToldVerdict,
-    headline_lines,
-    headline_text,
-    place_of,
-    replication_sentence,
-)
+from harness.results.headlines import FIRST, SAID, Group, ToldVerdict, headline_lines, headline_text, place_of
 from harness.vocabulary import Tone, Verdict
 
 Given = tuple[str, str, dict[str, Any]]
@@ -112,23 +102,3 @@ def test_every_claim_of_a_suite_stands_in_one_line(tmp_path: Path) -> None:
     assert [line.group for line in found] == [Group.PRIMARY, Group.SCORES, None]
     assert dict(found[-1].words) == {"not comparable": 2, "not run": 1}
     assert str(found[1]) == "Other scores: of 1 test, 1 goes the other way."
-
-
-@pytest.mark.parametrize(
-    ("share", "said"),
-    [
-        (None, ""),
-        (
-            0.514,
-            "The same design would give this word again in about 51 % of repetitions, if what was measured is the "
-            "true effect and spread.",
-        ),
-        (
-            1.0,
-            "The same design would give this word again in all of 1,000 repetitions, if what was measured is the "
-            "true effect and spread.",
-        ),
-    ],
-)
-def test_how_often_the_word_would_come_again_is_one_sentence(share: float | None, said: str) -> None:
-    assert replication_sentence(share) == said

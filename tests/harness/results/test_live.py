@@ -201,6 +201,7 @@ def process(folder: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
         started.wait(timeout=30)
 
 
+@pytest.mark.full
 def test_browse_follows_a_run_that_buys_seeds(tiny: Path, database: Path) -> None:
     text = tiny.read_text().replace("own_sd: 0.3}", "own_sd: 6.0, step_seconds: 0.02}")
     tiny.write_text(text)

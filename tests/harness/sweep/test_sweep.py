@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from harness.app.sweep import SweepRequest, SweepResult, run_sweep
 from harness.cli.group import run_main
 from harness.errors import HarnessError, SuiteError
 from harness.execute.dispatch import Watch
@@ -23,7 +24,6 @@ from harness.suite import load_suite
 from harness.suite.models import Arm
 from harness.suite.search_models import SpaceRange
 from harness.suite.spaces import spaces_of, with_point
-from harness.sweep import SweepRequest, SweepResult, run_sweep
 from harness.sweep.study import Drawing, should_prune, worst_value
 from harness.sweep.summary import summarise
 
@@ -460,7 +460,7 @@ def test_wrong_requests_are_told_before_anything_runs(surface: Path, database: P
 def test_a_study_that_optuna_opens(surface: Path, database: Path, tmp_path: Path) -> None:
     import optuna
 
-    from harness.sweep.engine import write_study
+    from harness.app.sweep import write_study
 
     request = SweepRequest(database=database, benchmark="known", budget=3, executor="inline")
     result = run_sweep(load_suite(surface), request, Watch())
@@ -497,6 +497,7 @@ def start(surface: Path, database: Path) -> subprocess.Popen[bytes]:
     )
 
 
+@pytest.mark.full
 def test_kills_lose_no_point_and_change_no_draw(surface: Path, tmp_path: Path) -> None:
     surface.write_text(surface.read_text().replace("steps: 2", "steps: 10, step_seconds: 0.02"))
     whole = sweep(surface, tmp_path / "whole.duckdb", 8, sampler="tpe")
@@ -518,6 +519,7 @@ def test_kills_lose_no_point_and_change_no_draw(surface: Path, tmp_path: Path) -
     assert values == {arm: [point.value for point in points] for arm, points in whole.points.items()}
 
 
+@pytest.mark.full
 def test_two_sweeps_at_once_on_one_database_both_finish(surface: Path, database: Path) -> None:
     other = surface.with_name("other.yaml")
     other.write_text(surface.read_text().replace("curvature: 4.0", "curvature: 2.0"))

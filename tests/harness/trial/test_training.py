@@ -15,9 +15,9 @@ from torch import nn
 from harness import registry
 from harness.data.roots import data_root
 from harness.errors import HarnessError
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job, run_job
 from harness.plan.planning import Selection, Trial, make_plan
-from harness.store.outcome import Outcome
 from harness.suite import load_suite
 from harness.trial.assembly import assemble, share_weights
 from harness.trial.loop import Loop, train

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from harness.app.forced import ForcedTrials, ReplacedOutcome, stored_outcomes
+from harness.app.session import Session, SessionRequest, check_data, now
+from harness.base.folders import remove
 from harness.errors import HarnessError
 from harness.execute.determinism import FinishedTrial, again, chosen, compared
 from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id, git_state
-from harness.execute.forced import ForcedTrials, ReplacedOutcome, stored_outcomes
-from harness.execute.session import Session, SessionRequest, check_data, now
 from harness.execute.worker import Job
 from harness.judge import claim_rows
 from harness.judge.judging import record_judgement
@@ -29,7 +30,6 @@ from harness.results.listing import measured_costs
 from harness.store import Outcome, Owner, open_reader
 from harness.store.errors import StoreHeldError
 from harness.store.events import ClaimsEvent, EnvironmentEvent, LogEvent, RunEvent
-from harness.store.folders import remove
 from harness.suite import Suite
 from harness.vocabulary import FINAL, Status
 
@@ -40,7 +40,7 @@ class Request(SessionRequest):
 
     Attributes:
         time_budget: in seconds.
-        further: what runs after the suite's plan, in the same run: the tuned protocol (``harness.sweep.protocol``).
+        further: what runs after the suite's plan, in the same run: the tuned protocol (``harness.app.tuned``).
         foresee: how many trials of each cell ``further`` will ask for, as far as it is known before.
         stepped: seconds of a plan's cells by a step that was taken of each; the cells given are known better.
         force: the trials of the suite's plan run although they are stored, and their new results replace the old ones.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from harness.execute.run import Result
+from harness.app.run import Result
 from harness.results.verdict_records import headline, verdict_record
 
 

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from harness import registry
+from harness.app.run import new_run_id
+from harness.app.session import Session, SessionRequest, check_data, job_of, now, products_of, trial_row
 from harness.data.checksums import sha256_of
 from harness.execute.determinism import same
 from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id
-from harness.execute.run import new_run_id
-from harness.execute.session import Session, SessionRequest, check_data, job_of, now, products_of, trial_row
 from harness.plan.imported import FINGERPRINT
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.store import Outcome, Owner, Queries, open_reader

@@ -10,10 +10,10 @@ import pytest
 
 import harness
 from harness.execute.dispatch import Watch
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
 from harness.plan.remaining import Cell
 from harness.store import open_reader
-from harness.store.outcome import Outcome
 
 TUNED = """
 tuned:

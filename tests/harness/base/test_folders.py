@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from harness.base.folders import remove, seal, unseal
 from harness.errors import MissingDataError
 from harness.execute.worker import Job, run_job, sealed
 from harness.plan.planning import Selection, make_plan
-from harness.store.folders import remove, seal, unseal
 from harness.suite import load_suite
 from harness.trial.saved import has_product, load_product, save_product
 from harness.vocabulary import Status

@@ -1,4 +1,4 @@
-"""How a trial ended, as it travels from a worker to the journal."""
+"""The outcome of a trial, as it travels from a worker to the journal."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
-from harness.store.errors import StoreError
-from harness.store.tables import TABLES
+from harness.errors import HarnessError
 from harness.trial.result import Artifact, MetricSeries, Score
 from harness.vocabulary import FINAL, UNFINISHED, Status
 
@@ -18,7 +17,7 @@ _NUMBERS = _SERIES[2:]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one attempt at a trial ended: plain data. None: not known, and what the store has of it stays.
+    """One ended attempt at a trial: plain data. None: unknown, and the stored value stays.
 
     Attributes:
         attempts: which attempt it was, from 1.
@@ -54,22 +53,22 @@ class Outcome:
         return next((one.value for one in self.results if (one.split, one.metric) == (split, metric)), None)
 
     def check(self) -> None:
-        """Refuse what could not be ingested as it is meant.
+        """Reject an outcome that could not be ingested.
 
         Raises:
-            StoreError: no status of an outcome, an unnamed number, or a series whose columns are of unequal length.
+            HarnessError: a status that no outcome has, an unnamed number, or series columns of unequal length.
         """
         allowed = FINAL | UNFINISHED
         if self.status not in allowed:
-            raise StoreError(f"an outcome's status is one of {', '.join(sorted(allowed))}, not {self.status!r}")
+            raise HarnessError(f"an outcome's status is one of {', '.join(sorted(allowed))}, not {self.status!r}")
         for score in self.results:
             if score.split is None or score.metric is None:
-                raise StoreError(f"a row of results of trial {self.trial_id} needs split and metric: {tuple(score)}")
+                raise HarnessError(f"a row of results of trial {self.trial_id} needs split and metric: {tuple(score)}")
         for series in self.series:
             lengths = {name: len(getattr(series, name)) for name in _NUMBERS}
             if any(length not in (0, len(series.value)) for length in lengths.values()):
-                told = ", ".join(f"{column} {length}" for column, length in lengths.items())
-                raise StoreError(f"series {series.name!r} of trial {self.trial_id} has unequal lengths: {told}")
+                each = ", ".join(f"{column} {length}" for column, length in lengths.items())
+                raise HarnessError(f"series {series.name!r} of trial {self.trial_id} has unequal lengths: {each}")
 
     def to_json(self) -> dict[str, Any]:
         """The parts of the journal's event."""
@@ -103,8 +102,9 @@ class Outcome:
         )
 
 
-COLUMNS = tuple(part.name for part in fields(Outcome) if part.name in TABLES["trials"])
-"""Columns of ``trials`` that an outcome sets; the names of the trial are not its to change."""
+_OTHER_TABLES = ("results", "series", "artifacts", "joules", "crashed")
+COLUMNS = tuple(part.name for part in fields(Outcome) if part.name not in _OTHER_TABLES)
+"""Columns of the table ``trials`` that an outcome sets."""
 
 
 def _series(parts: Mapping[str, Any]) -> MetricSeries:

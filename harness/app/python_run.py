@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.app.run import Request, run_suite
+from harness.app.run_record import run_record
+from harness.app.tuned import foreseen, run_protocol
 from harness.errors import HarnessError, choices
 from harness.execute.dispatch import Policy, Watch
 from harness.execute.executors import EXECUTORS
-from harness.execute.run import Request, run_suite
-from harness.execute.run_record import run_record
 from harness.plan.planning import Selection, parse_seeds
 from harness.plan.user_arms import user_arm
 from harness.results.scratch import scratch_store
 from harness.results.verdict_records import verdict_frame
 from harness.store import default_database
 from harness.suite import Suite, load_suite
-from harness.sweep.protocol import foreseen, run_protocol
 
 if TYPE_CHECKING:
     import pandas as pd

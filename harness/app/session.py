@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness import registry
+from harness.app.forced import ForcedTrials
+from harness.app.recording import StoreRecorder
+from harness.app.shared_trials import SharedTrials
 from harness.data.checksums import sha256_of
 from harness.data.folders import check_folders
 from harness.data.locate import require_data, require_model_files, weights_file
@@ -19,8 +22,7 @@ from harness.data.roots import data_root
 from harness.errors import HarnessError, MissingDataError
 from harness.execute.dispatch import Dispatcher, Policy, Recorder, Watch
 from harness.execute.executors import EXECUTORS, Executor, ExecutorOptions
-from harness.execute.forced import ForcedTrials
-from harness.execute.shared_trials import SharedTrials, Sharing
+from harness.execute.sharing import Sharing
 from harness.execute.worker import CHECKPOINT_SECONDS, Job
 from harness.plan.order import Waiting, in_order
 from harness.plan.planning import Plan, Trial, sources_of
@@ -179,9 +181,10 @@ class Session:
         known = stored.keys() - self.owner.nameless(stored)
         self.owner.record(planned(self.run_id, plan, stored.keys() - self._ran, known))
         if jobs := jobs_of(plan, stored, self.request):
-            record: Recorder = self.owner.record
+            recorder = StoreRecorder(self.owner.record, self.run_id)
             if forced is not None:
-                jobs, record = [forced.job(job) for job in jobs], forced.record
+                jobs = [forced.job(job) for job in jobs]
+                recorder = StoreRecorder(forced.record, self.run_id)
             if pruning:
                 jobs = [replace(job, pruning=pruning.get(job.trial_id)) for job in jobs]
             shared = self._shared
@@ -189,7 +192,7 @@ class Session:
                 raise RuntimeError("what is stored has to be asked for before anything runs")
             shared.begin()
             shared.again = () if forced is None else forced.stored.keys()
-            self._dispatcher = self._dispatching(arranged(jobs, self.durations), record, self.watch, shared)
+            self._dispatcher = self._dispatching(arranged(jobs, self.durations), recorder, self.watch, shared)
             for job, outcome in self._dispatcher.outcomes():
                 if job.trial_id not in shared.taken:
                     self._ran.add(job.trial_id)
@@ -201,10 +204,10 @@ class Session:
     def repeat(self, jobs: Iterable[Job], watch: Watch | None = None) -> Iterator[tuple[Job, Outcome]]:
         """Run jobs whose trials have their outcome already: nothing is journalled, and shown only to ``watch``."""
         if waiting := list(jobs):
-            yield from self._dispatching(waiting, lambda event: None, watch or Watch()).outcomes()
+            yield from self._dispatching(waiting, Recorder(), watch or Watch()).outcomes()
 
     def _dispatching(
-        self, jobs: Sequence[Job], record: Recorder, watch: Watch, sharing: Sharing | None = None
+        self, jobs: Sequence[Job], recorder: Recorder, watch: Watch, sharing: Sharing | None = None
     ) -> Dispatcher:
         """A dispatcher of jobs; the executor is made when it is first needed."""
         if self._kept.executor is None:
@@ -213,7 +216,7 @@ class Session:
                 self.owner.paths.sessions, asked.address, asked.gpus_per_trial, asked.memory_per_trial
             )
             self._kept.executor = EXECUTORS[self.request.executor](options)
-        dispatcher = Dispatcher(record, self.run_id, self._kept.executor, self.policy, watch, sharing)
+        dispatcher = Dispatcher(recorder, self._kept.executor, self.policy, watch, sharing)
         dispatcher.submit(jobs)
         watch.asked(jobs)
         return dispatcher

@@ -5,27 +5,26 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from harness.app.session import Session, SessionRequest, now
 from harness.errors import HarnessError
 from harness.execute.dispatch import Watch
 from harness.execute.environment import environment, environment_id
-from harness.execute.session import Session, now
 from harness.execute.worker import Job
 from harness.judge.protocols import told_points
 from harness.judge.rows import VerdictRow
 from harness.plan.planning import Plan, Selection, make_plan
-from harness.plan.tuning import Point, Tuning, make_tuning
+from harness.plan.tuning import Point, Tuning, TuningRequest, make_tuning
 from harness.store import Outcome, Owner, Reader, open_reader
 from harness.store.events import EnvironmentEvent, SweepEvent, SweepPointEvent
 from harness.suite import Suite
 from harness.suite.cells import setting
 from harness.suite.models import Arm
 from harness.suite.spaces import with_point
-from harness.sweep.request import SweepRequest
 from harness.sweep.study import Drawing, should_prune
 from harness.trial.pruning import Pruning
 
@@ -33,6 +32,26 @@ CURVES = 4
 """Points that ran to their end, before one is ended within its training."""
 Outcomes = Callable[[Plan, Mapping[str, str]], Iterator[tuple[Job, Outcome]]]
 """Runs the trials of a plan that are not among the stored ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRequest(SessionRequest):
+    """The options of ``harness sweep``; None takes the suite's own."""
+
+    benchmark: str
+    budget: int
+    arms: tuple[str, ...] = ()
+    scale: str = "mini"
+    sampler: str | None = None
+    pruner: str | None = None
+    seeds: int | None = None
+    fresh: int | None = None
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tuning(self) -> TuningRequest:
+        """What is tuned, without where and how it runs."""
+        return TuningRequest(**{each.name: getattr(self, each.name) for each in fields(TuningRequest)})
 
 
 @dataclass(slots=True)

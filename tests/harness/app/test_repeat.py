@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.app.run import Request, run_suite
 from harness.execute import energy
 from harness.execute.determinism import FinishedTrial, again, chosen, compared
 from harness.execute.dispatch import Watch
-from harness.execute.run import Request, run_suite
 from harness.execute.worker import Job
 from harness.judge.stored import judge_now
 from harness.plan.planning import Selection

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from harness.base.folders import remove
 from harness.execute.determinism import same
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
 from harness.store import Reader
 from harness.store.events import Event, OutcomeEvent, StartedEvent
-from harness.store.folders import remove
 from harness.store.hygiene_events import ReplacedEvent
-from harness.store.outcome import Outcome
 from harness.trial.result import Score
 from harness.vocabulary import FINAL, Status
 

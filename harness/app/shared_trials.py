@@ -9,61 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterator
-from typing import Protocol
 
+from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
 from harness.store.following import OtherSessions
-from harness.store.outcome import Outcome
 from harness.store.paths import StorePaths
 from harness.store.trial_locks import TrialLocks
 from harness.trial.saved import has_product
 
 LOOK_SECONDS = 1.0
 """Between two looks whether a trial of another command was let go without a result."""
-
-
-class Sharing(Protocol):
-    """What the dispatcher asks before it starts a trial."""
-
-    def take(self, job: Job) -> bool:
-        """Whether the trial is this command's to run now; otherwise ``ended`` gives the job back."""
-        ...
-
-    def release(self, trial_id: str) -> None:
-        """The trial's outcome is journalled."""
-        ...
-
-    def ended(self) -> Iterator[tuple[Job, Outcome | None]]:
-        """Jobs that were not this command's and need no more waiting: with their result, or None: nobody runs them."""
-        ...
-
-    @property
-    def waiting(self) -> int:
-        """How many trials are waited for."""
-        ...
-
-    @property
-    def holder(self) -> str:
-        """Who may have them, in words; empty where that is not known."""
-        ...
-
-
-class Alone:
-    """Every trial is this command's: for trials that leave nothing in the store."""
-
-    waiting = 0
-    holder = ""
-
-    def take(self, job: Job) -> bool:
-        """It is."""
-        return True
-
-    def release(self, trial_id: str) -> None:
-        """Nothing was locked."""
-
-    def ended(self) -> Iterator[tuple[Job, Outcome | None]]:
-        """Nothing is waited for."""
-        return iter(())
 
 
 class SharedTrials:

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
-from harness.execute.run import RunningSuite
-from harness.execute.session import now
+from harness.app.run import RunningSuite
+from harness.app.session import now
+from harness.app.sweep import Search, sweep_row
 from harness.judge.protocols import search_results
 from harness.plan.planning import Plan
 from harness.plan.protocols import EqualSearch, rate_plans, searches, together, tuned_plan, tuned_section
 from harness.plan.remaining import Cell
 from harness.store.events import SweepEvent
-from harness.sweep.engine import Search, sweep_row
 from harness.sweep.planned import search_plan, tuned_cells
 from harness.sweep.summary import summarise
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from harness.app.recording import StoreRecorder
+from harness.app.shared_trials import SharedTrials
 from harness.execute.dispatch import Dispatcher, Policy, Watch
 from harness.execute.executors import Progress
-from harness.execute.shared_trials import SharedTrials
 from harness.execute.worker import Job
 from harness.store import Outcome, Owner, StorePaths
 from harness.trial.saved import PRODUCT
@@ -88,7 +89,9 @@ class Command:
         self.shared.begin()
         self.shared.again = again
         self.executor, self.watch = Scripted(ends, room), Seen()
-        self.dispatcher = Dispatcher(self.owner.record, name, self.executor, Policy(), self.watch, self.shared)
+        self.dispatcher = Dispatcher(
+            StoreRecorder(self.owner.record, name), self.executor, Policy(), self.watch, self.shared
+        )
         self.ended: dict[str, str] = {}
         self.thread = threading.Thread(target=self._work, daemon=True)
 
