@@ -40,7 +40,7 @@ class AdversarialOptions(AugmentOptions):
 
 
 class Adversarial(Classification):
-    """Training on the worst point of a ball around each image, by PGD.
+    """Training on the worst point of a ball around each image.
 
     Madry et al. 2018, equation 2.1. The network gets pixels in 0–1, not standardised: radii are in pixels. The attack
     runs the network in evaluation mode, so it leaves the running statistics of BatchNorm unchanged. Random starts
