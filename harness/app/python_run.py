@@ -115,7 +115,7 @@ def run(
         memory_per_trial: MiB above which a trial is ended; None: the machine's memory decides.
         tuned: also tune the arms of the suite's ``tuned:`` claims.
         time_budget: seconds after which no further trial begins.
-        force: run the plan's stored trials again; their new results replace the old ones.
+        force: delete the plan's stored results first, so that all its trials run.
         scratch: store nothing; the database is removed at the end.
         watch: is told what happens.
 

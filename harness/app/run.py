@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from harness.app.forced import ForcedTrials, ReplacedOutcome, stored_outcomes
 from harness.app.session import Session, SessionRequest, check_data, now
 from harness.base.folders import remove
 from harness.errors import HarnessError
@@ -26,8 +25,9 @@ from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.planning import Plan, Selection, make_plan, nothing_to_run, sources_of
 from harness.plan.remaining import Cell
+from harness.results.deletion import delete_trials
 from harness.results.listing import measured_costs
-from harness.store import Outcome, Owner, open_reader
+from harness.store import Outcome, Owner
 from harness.store.errors import StoreHeldError
 from harness.store.events import ClaimsEvent, EnvironmentEvent, LogEvent, RunEvent
 from harness.suite import Suite
@@ -43,7 +43,7 @@ class Request(SessionRequest):
         further: what runs after the suite's plan, in the same run: the tuned protocol (``harness.app.tuned``).
         foresee: how many trials of each cell ``further`` will ask for, as far as it is known before.
         stepped: seconds of a plan's cells by a step that was taken of each; the cells given are known better.
-        force: the trials of the suite's plan run although they are stored, and their new results replace the old ones.
+        force: delete the plan's stored results first, so that all its trials run.
     """
 
     selection: Selection = field(default_factory=Selection)
@@ -56,7 +56,7 @@ class Request(SessionRequest):
 
 @dataclass(slots=True)
 class Result:
-    """What a run did: counts of trials by status, which were reused, and which ran although they were stored.
+    """Counts of a run's trials by status, how many were reused, failures and verdicts.
 
     ``reused`` counts the results that were stored already, or that another command measured meanwhile.
     """
@@ -67,7 +67,6 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[str, str]] = field(default_factory=list)
     stopped: str | None = None
-    replaced: list[ReplacedOutcome] = field(default_factory=list)
     verdicts: tuple[VerdictRow, ...] = ()
 
     @property
@@ -217,20 +216,17 @@ class RunningSuite:
         self.session.owner.record(LogEvent("foreseen", detail, self.result.run_id))
 
     def run(self, plan: Plan) -> None:
-        """Run what is missing of the suite's plan; what is stored is reused, or with ``force`` runs again."""
+        """Run the trials of the suite's plan that have no result, or with ``force`` all of them."""
         self.result.plan = plan
-        if not self.request.force:
-            self.run_further(plan)
-            return
-        stored = self.session.stored(plan)
-        again = stored.keys() - self.seen
-        with open_reader(self.request.database) as reader:
-            forced = ForcedTrials(stored_outcomes(reader, again), self.session.owner.record)
-        rest = {trial: status for trial, status in stored.items() if trial not in forced.stored}
-        for job, outcome in self.outcomes(plan, rest, forced):
-            replaced = forced.ended(job, outcome)
-            if replaced is not None:
-                self.result.replaced.append(replaced)
+        if self.request.force:
+            self._delete_stored(plan)
+        self.run_further(plan)
+
+    def _delete_stored(self, plan: Plan) -> None:
+        """Delete the plan's results of earlier runs, so that its trials run again."""
+        if again := sorted(self.session.stored(plan).keys() - self.seen):
+            delete_trials(self.session.owner, again, "run again by --force", self.request.command)
+            self.session.discard(again)
 
     def run_further(self, plan: Plan) -> None:
         """Run what is missing of a plan beside the suite's."""
@@ -243,22 +239,19 @@ class RunningSuite:
         yield from again
         yield from self.outcomes(plan, {**stored, **{job.trial_id: outcome.status for job, outcome in again}})
 
-    def outcomes(
-        self, plan: Plan, stored: Mapping[str, str], forced: ForcedTrials | None = None
-    ) -> Iterator[tuple[Job, Outcome]]:
+    def outcomes(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
         """Run a plan's trials that are not ``stored``, and count all of them for the run."""
         new = {trial.trial_id for trial in plan.trials} - self.seen
         self.seen |= new
         for trial_id in new & stored.keys():
             self.result.reused += 1
             self.result.counts[stored[trial_id]] += 1
-        for job, outcome in self.session.run(plan, stored, forced):
+        for job, outcome in self.session.run(plan, stored):
             self.result.counts[outcome.status] += 1
             if job.trial_id in self.session.taken:
                 self.result.reused += 1
             elif outcome.status == Status.DONE:
-                home = job if forced is None else forced.home(job)
-                self.finished.append((home, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
+                self.finished.append((job, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
             if outcome.status not in FINAL:
                 self.lost[job.trial_id] = job, outcome
                 self.result.failures.append((job.label, str(outcome.error)))

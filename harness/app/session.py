@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from harness import registry
-from harness.app.forced import ForcedTrials
 from harness.app.recording import StoreRecorder
 from harness.app.shared_trials import SharedTrials
 from harness.data.checksums import sha256_of
@@ -163,17 +162,17 @@ class Session:
         check_folders(trial for trial in plan.trials if trial.trial_id not in stored)
         return stored
 
+    def discard(self, trial_ids: Collection[str]) -> None:
+        """Ignore results of trials that other commands measured until now; call after :meth:`stored`."""
+        if self._shared is not None:
+            self._shared.discard(trial_ids)
+
     def run(
-        self,
-        plan: Plan,
-        stored: Mapping[str, str],
-        forced: ForcedTrials | None = None,
-        pruning: Mapping[str, Pruning] | None = None,
+        self, plan: Plan, stored: Mapping[str, str], pruning: Mapping[str, Pruning] | None = None
     ) -> Iterator[tuple[Job, Outcome]]:
         """Journal a plan and run what is not ``stored``; yields each trial's last outcome as it comes in.
 
-        ``forced``: the trials that have a result and are not among the ``stored``. ``pruning``: trials that may be
-        ended within their training.
+        ``pruning``: trials that may be ended within their training.
 
         Raises:
             HarnessError: the executor cannot be had.
@@ -182,16 +181,12 @@ class Session:
         self.owner.record(planned(self.run_id, plan, stored.keys() - self._ran, known))
         if jobs := jobs_of(plan, stored, self.request):
             recorder = StoreRecorder(self.owner.record, self.run_id)
-            if forced is not None:
-                jobs = [forced.job(job) for job in jobs]
-                recorder = StoreRecorder(forced.record, self.run_id)
             if pruning:
                 jobs = [replace(job, pruning=pruning.get(job.trial_id)) for job in jobs]
             shared = self._shared
             if shared is None:
                 raise RuntimeError("what is stored has to be asked for before anything runs")
             shared.begin()
-            shared.again = () if forced is None else forced.stored.keys()
             self._dispatcher = self._dispatching(arranged(jobs, self.durations), recorder, self.watch, shared)
             for job, outcome in self._dispatcher.outcomes():
                 if job.trial_id not in shared.taken:

@@ -50,7 +50,7 @@ Examples:
 @click.option("--report/--no-report", default=True, help="Write the HTML report at the end.", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Show the plan; run nothing.")
 @click.option("--fail-fast", is_flag=True, help="Begin no further trial after a failure.")
-@click.option("--force", is_flag=True, help="Run the plan's stored trials again; new results replace the old ones.")
+@click.option("--force", is_flag=True, help="Delete the plan's stored results, then run.")
 @click.option("--scratch", is_flag=True, help="Store nothing: a database of its own, removed at the end.")
 @click.option("--keep", is_flag=True, help="With --scratch: leave its folder, and write the report in it.")
 @click.option("--quiet", is_flag=True, help="Only the verdicts and the report's path.")
@@ -153,25 +153,9 @@ def _show_results(results: list[tuple[Suite, Result]], index: Path | None, as_js
             click.echo(f"failed: {label}: {error}", err=True)
         if result.stopped:
             click.echo(f"stopped early: {result.stopped}", err=True)
-        _show_replaced(result)
         print_verdicts(suite, result.plan.scale, result.verdicts)
     if index is not None:
         click.echo(str(index))
-
-
-def _show_replaced(result: Result) -> None:
-    """What came out of trials that ran although they were stored: each that differs, and how many do not."""
-    from harness.cli.terminal import counted
-
-    told = [one for one in result.replaced if not one.equal]
-    for one in told:
-        click.echo(f"{'differs' if one.replaced else 'kept'}: {one}", err=True)
-    if result.replaced:
-        same = len(result.replaced) - len(told)
-        click.echo(
-            f"{counted(len(result.replaced), 'stored trial')} ran again (--force): {same} gave the same numbers",
-            err=True,
-        )
 
 
 @click.command(name="plan", epilog="Example: harness plan adamp --scale small")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.base.text import number, score, setting
 from harness.cli import options as shared
 
 if TYPE_CHECKING:
@@ -76,12 +77,12 @@ def _print(result: SweepResult) -> None:
     rows = []
     for arm, chosen in result.chosen.items():
         given = chosen.get("params", {}).items()
-        parameters = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in given)
-        best = f"{chosen['value']:.4g}" if chosen else "none"
+        parameters = ", ".join(f"{k}={setting(v)}" if isinstance(v, float) else f"{k}={v}" for k, v in given)
+        best = score(chosen["value"]) if chosen else "none"
         rows.append((arm, str(result.summary["told"][arm]), best, parameters))
     title = f"sweep {result.sweep_id}: {counted(result.ran, 'trial')} ran"
     print_table(("arm", "told", "best on validation", "chosen"), rows, title=title)
     for pair, differences in result.summary.get("differences", {}).items():
         picked = sorted({0, len(differences) // 4, len(differences) // 2, len(differences) - 1})
-        line = ", ".join(f"{differences[k]:+.3g} at {k + 1}" for k in picked)
+        line = ", ".join(f"{number(differences[k], sign=True)} at {k + 1}" for k in picked)
         click.echo(f"expected best of B, {pair} (up is better): {line}")
