@@ -46,7 +46,7 @@ class FineTune(Adaptation):
 CARD = MethodCard(
     of=FineTune,
     title="fine-tuning on the shots",
-    paper="common practice; no paper of its own",
+    paper="common practice; no paper",
     summary="training on the source, then on the few labelled target items",
     search_space={"start": Uniform(0.5, 0.95)},
     needs=("support_set",),

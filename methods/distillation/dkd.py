@@ -113,7 +113,7 @@ CARD = MethodCard(
     of=DKD,
     title="DKD",
     paper="Zhao, Cui, Song, Qiu, Liang: Decoupled Knowledge Distillation, CVPR 2022, arXiv 2203.08679",
-    summary="target and non-target knowledge distilled by two KL divergences with weights of their own",
+    summary="target and non-target knowledge distilled by two KL divergences, each with its weight",
     search_space={"temperature": Uniform(1.0, 8.0), "beta": Uniform(0.25, 10.0, log=True)},
     diagnostics=(*gradient_names("cross_entropy", "target", "non_target"), *TEACHER_QUANTITIES),
 )

@@ -216,7 +216,7 @@ class StepStatistics(SequenceNorm):
         pooled = merge(torch.where(step.opens, step.before, self._pooled), earlier_tokens, batch, tokens)
         total = earlier_tokens + tokens
         updated = update(step.before, pooled, total)
-        # An overflowed batch (a loss scaler probing its limits) must not spoil the statistics.
+        # An overflowed batch (a loss scaler above its limit) must not spoil the statistics.
         sound = step.counts & torch.isfinite(updated).all()
         usable = sound & (total > 0)
         for row, name in enumerate(self._statistics):

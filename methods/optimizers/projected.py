@@ -58,7 +58,7 @@ class ProjectedOptimizer(Optimizer):
         if defaults["differentiable"] and defaults["foreach"]:
             raise ValueError("foreach=True has no autograd: use foreach=False or None with differentiable=True")
         if defaults["native"] and (defaults["foreach"] is not None or defaults["differentiable"]):
-            raise ValueError("native=True is a form of its own: leave foreach at None and differentiable at False")
+            raise ValueError("native=True is a separate form: leave foreach at None and differentiable at False")
         super().__init__(params, defaults)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:

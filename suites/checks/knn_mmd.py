@@ -74,7 +74,7 @@ def mmd_nan_gradient(root: str = "released") -> Check:
 
 
 def mmd_vanishing_gradient(sigmas: Sequence[float] = SIGMAS) -> Check:
-    """Batches of N(0, 9) in 64 dimensions have a loss but no gradient."""
+    """Batches of N(0, 9) in 64 dimensions give no gradient."""
     generator = torch.Generator().manual_seed(0)
     x, y = (3 * torch.randn(34, 64, generator=generator) for _ in range(2))
     x.requires_grad_()

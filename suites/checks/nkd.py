@@ -145,7 +145,7 @@ def nontarget_sums_equal(normalise: bool = True) -> Check:
 
 
 def negligible_cost(classes: int = 1000, tolerance: float = 0.05) -> Check:
-    """A step of USKD costs at most 5 % above one of cross-entropy.
+    """A step of USKD costs at most 5 % above cross-entropy.
 
     Counted, not timed, so that the result is portable: multiplications of forward and backward pass, and bytes of
     parameters (with gradient and momentum) and of tensors saved for the backward, for a ResNet-18 on 32 images of 224

@@ -122,7 +122,7 @@ def empty_region_safe(naive: bool = False) -> Check:
             out = normalize_regions(x, hole, Rules(EPS, fixed_eps=False, per_image=False))
         (gradient,) = torch.autograd.grad(out.sum(), x)
         count += int(out.isnan().sum()) + int(gradient.isnan().sum())
-    return Check.exact(count, 0.0, "count", f"no hole and all hole: {count} values or gradients are no numbers")
+    return Check.exact(count, 0.0, "count", f"no hole and all hole: {count} values or gradients are NaN")
 
 
 def bias_init_std_one(deviation: float = 1.0) -> Check:

@@ -76,7 +76,7 @@ class Tree(Protocol):
         """Read a file's content.
 
         Raises:
-            HarnessError: the tree has no such file.
+            HarnessError: the tree lacks the file.
         """
         ...
 

@@ -249,7 +249,7 @@ def list_coco(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[s
     Images lie in ``<split>/``; year suffixes are kept.
 
     Raises:
-        HarnessError: no such file for train and val, or different categories.
+        HarnessError: train and val lack the file or differ in categories.
     """
     images: dict[str, list[Listed]] = {}
     classes: tuple[str, ...] = ()
@@ -258,7 +258,7 @@ def list_coco(tree: Tree, source: str) -> tuple[dict[str, list[Listed]], tuple[s
         if path.parent.name != "annotations" or not path.name.startswith("instances_") or path.suffix != ".json":
             continue
         split = path.stem.removeprefix("instances_")
-        part = next((known for known in ("train", "val", "test") if split.startswith(known)), None)
+        part = next((prefix for prefix in ("train", "val", "test") if split.startswith(prefix)), None)
         if part is None:
             continue
         prefix = name[: name.index("annotations/")]

@@ -1,7 +1,7 @@
 """Generated coloured gratings and plaids with wide holes.
 
 The area around a hole determines a picture's phase, orientation and colours, so a network can gain much over
-filling with a mean, and holes of a fifth to a half of the picture affect every pixel's neighbourhood.
+a mean, and holes of a fifth to a half of the picture affect every pixel's neighbourhood.
 """
 
 from __future__ import annotations

@@ -65,8 +65,8 @@ def find_texts(path: Path, source: str, cut: Iterable[str]) -> dict[str, Path]:
         if split not in files and (split == "train" or split not in cut):
             listed = ", ".join(sorted(file.name for file in path.iterdir())[:6]) or "nothing"
             raise MissingDataError(
-                f"{source}: {path} lacks {name}.txt (or {name}.tokens, each also with .gz); it has {listed}; to cut one "
-                f"text in three, set path to the file"
+                f"{source}: {path} lacks {name}.txt (or {name}.tokens, each also with .gz); it has {listed}; to cut "
+                "one text in three, set path to the file"
             )
     return files
 

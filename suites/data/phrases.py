@@ -99,7 +99,7 @@ def _names_of(codes: tuple[str, ...], kind: str) -> tuple[Pair, ...]:
 
 
 class Filler:
-    """Draws the fillings of a template, as pairs of German and English."""
+    """Draws values for a template, as pairs of German and English."""
 
     def __init__(self, draws: Draws) -> None:
         self.draws = draws

@@ -103,7 +103,7 @@ def _by_strata(strata: Labels, draws: np.random.Generator) -> Labels:
 
 
 def _by_group(groups: Labels, order: Labels, counts: Mapping[str, int]) -> dict[str, Labels]:
-    """Assign whole groups in order, filling each split up to its count."""
+    """Assign whole groups in order, each split up to its count."""
     chosen: dict[str, list[Labels]] = {name: [] for name in (*HELD, "train")}
     names, first = np.unique(groups, return_index=True)
     for group in names[np.argsort(first)]:

@@ -16,4 +16,4 @@ def load(request: DataRequest[Any]) -> None:
     Raises:
         HarnessError: always.
     """
-    raise HarnessError(f"{request.name} contains weights: use it as 'weights:' of a prerequisite, not as data")
+    raise HarnessError(f"{request.name} contains weights: use it as 'weights:' of a dependency, not as data")

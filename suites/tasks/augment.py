@@ -62,7 +62,7 @@ def augment(images: Tensor, kind: str, generator: Generator) -> Tensor:
 
 
 def translate(images: Tensor, most: int, generator: Generator) -> Tensor:
-    """Move images by up to ``most`` pixels along both axes, filling zeros."""
+    """Move images by up to ``most`` pixels on each axis, zero padded."""
     batch, _, height, width = images.shape
     moves = torch.randint(0, 2 * most + 1, (2, batch), generator=generator).to(images.device)
     padded = F.pad(images, (most, most, most, most))

@@ -36,12 +36,12 @@ def targets(boxes: Sequence[Target], classes: int, side: int, stride: int) -> tu
     Args:
         boxes: an image's boxes (M, 4) in pixels and labels (M,).
         classes: number of classes.
-        side: of the maps, in cells.
-        stride: pixels a cell.
+        side: of the maps.
+        stride: pixels a map position.
 
     Returns:
         Heat maps (B, classes, side, side) with Gaussian bumps of height 1; and per box: places (K, 3) image, row,
-        column; sizes (K, 2) in cells; offsets (K, 2) of the centre within its cell, x first.
+        column; sizes (K, 2) in map positions; offsets (K, 2) of the centre within its position, x first.
     """
     heat = torch.zeros(len(boxes), classes, side, side)
     places, sizes, offsets = [], [], []

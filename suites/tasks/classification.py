@@ -75,7 +75,7 @@ class Classification(ImageTask):
         return self.model
 
     def readings(self, epoch: int) -> Iterator[PendingBatch[ClassificationBatch]]:
-        """Pending batches of a fresh permutation, augmented from streams of their own."""
+        """Pending batches of a fresh permutation, augmented from separate streams."""
         train = self.splits["train"]
         for places, generator in self.shuffled(epoch):
             yield train.reading(places, self.options.augment, generator).then(partial(self._batch, generator))

@@ -338,7 +338,7 @@ def batch_norm_momentum(model: nn.Module, momentum: float | None) -> AbstractCon
 
 
 def calibrate_batch_norms(model: nn.Module, inputs: Iterable[Tensor]) -> None:
-    """Set the running statistics of every BatchNorm to their average over ``inputs``, weights unchanged.
+    """Set running statistics of BatchNorm to their average over ``inputs``.
 
     One forward pass in training mode normalises each layer by its batch, as in training, so the
     averages are those of the initial network.

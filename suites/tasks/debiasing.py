@@ -37,8 +37,8 @@ class DebiasingOptions(AugmentOptions):
     sigma: float = option(1.0, "width of both kernels with the fixed rule", low=1e-6)
     sigma_rule: str = option("fixed", "median: of the features' distances, each epoch", choices=SIGMAS)
     estimator: str = option("unbiased", "estimator of HSIC", choices=ESTIMATORS)
-    cells: bool = option(False, "unbiased accuracy: mean over cells of class and bias instead of items")
-    cell_items: int = option(10, "fewest items of a counted cell", low=1)
+    cells: bool = option(False, "unbiased accuracy: mean over pairs of class and bias instead of items")
+    cell_items: int = option(10, "fewest items of a counted pair of class and bias", low=1)
 
 
 class Debiasing(ImageTask):
@@ -53,7 +53,7 @@ class Debiasing(ImageTask):
     card = TaskCard(
         name="debiasing",
         target="Debiasing",
-        summary="ReBias: accuracy on images whose bias says nothing of the class",
+        summary="ReBias: accuracy on images whose bias is independent of the class",
         slots=("optimizer",),
         metrics=("unbiased-accuracy", "biased-accuracy", "imagenet-a-accuracy", "loss", "trivial.unbiased-accuracy"),
         reads=("biased-images",),
@@ -196,23 +196,23 @@ class TargetProbe(WeightProbe):
 
 
 def cell_accuracy(correct: np.ndarray, labels: np.ndarray, groups: np.ndarray, least: int) -> float:
-    """Unbiased accuracy in percent: mean over groupings of the mean cell accuracy.
+    """Unbiased accuracy in percent: mean over groupings of the mean accuracy of a pair.
 
     Args:
         correct: (N,), true for items classified correctly.
         labels: (N,) classes.
-        groups: (N, R) bias of each item under R groupings (texture clusters), as in the released evaluator. A cell is a
-            pair of class and group.
-        least: fewest items of a counted cell; HarnessError if no cell has so many.
+        groups: (N, R) bias of each item under R groupings (texture clusters), as in the released evaluator; a
+            pair is of class and group.
+        least: fewest items of a counted pair; HarnessError if no pair has so many.
     """
     means = []
     for grouping in groups.T:
-        cells = labels * (int(grouping.max()) + 1) + grouping
-        counts = np.bincount(cells)
-        right = np.bincount(cells, weights=correct.astype(np.float64))
+        pairs = labels * (int(grouping.max()) + 1) + grouping
+        counts = np.bincount(pairs)
+        right = np.bincount(pairs, weights=correct.astype(np.float64))
         enough = counts >= least
         if not enough.any():
-            raise HarnessError(f"debiasing: no cell of class and bias has {least} items; lower cell_items")
+            raise HarnessError(f"debiasing: no pair of class and bias has {least} items; lower cell_items")
         means.append(float((right[enough] / counts[enough]).mean()))
     return 100 * float(np.mean(means))
 

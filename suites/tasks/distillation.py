@@ -110,7 +110,7 @@ class Distillation(ImageTask):
         self.needs_teacher = bool(needs & NEEDS_TEACHER)
         if self.needs_teacher and self.teacher is None:
             raise HarnessError(
-                f"distillation: '{slot.name}' needs a teacher; add the prerequisite 'teacher' to the benchmark"
+                f"distillation: '{slot.name}' needs a teacher; add the dependency 'teacher' to the benchmark"
             )
         # Feature losses compare the last maps; a weak head reads the stage before last.
         self.reads = "last" if "teacher_feature" in needs else "middle" if "feature" in needs else None
@@ -196,7 +196,7 @@ class Distillation(ImageTask):
         return classified(self, self.model, split)
 
     def probe(self, model: nn.Module) -> Probe | None:
-        """The objective's own quantities on the batches of probed steps."""
+        """The objective's own quantities on the batches of recorded steps."""
         return ObjectiveProbe(self)
 
     def product(self, model: nn.Module) -> Mapping[str, Tensor]:

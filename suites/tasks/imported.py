@@ -27,7 +27,7 @@ def run(spec: TrialSpec, runtime: Runtime) -> TrainingResult:
     """Refuse to run.
 
     Raises:
-        HarnessError: always; plans contain no such trial.
+        HarnessError: always; plans contain no trial of this task.
     """
     raise HarnessError("these results are imported: use 'harness import FILE --suite SUITE'")
 

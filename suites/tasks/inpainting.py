@@ -97,7 +97,7 @@ class InpaintingOptions:
     fill: str = option("white", "input of the network in a hole", choices=("white", "mean"))
     flip: bool = option(True, "mirror image and mask in half of the training items")
     initialisation: str = option("torch", "released: weights ×0.1, biases of sd 1", choices=("torch", "released"))
-    predictor: str = option("network", "filling of the holes; mean and diffusion need no training", choices=FILLS)
+    predictor: str = option("network", "how holes are filled; mean and diffusion need no training", choices=FILLS)
     region: str = option(
         "learned", "region whose overlap with the hole is reported; random: of RN-L's share", choices=REGIONS
     )

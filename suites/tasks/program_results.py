@@ -195,13 +195,13 @@ class CsvLines(_Growing):
         """Parse the header or a record.
 
         Raises:
-            HarnessError: it has more cells than the header.
+            HarnessError: it has more fields than the header.
         """
         cells = [cell.strip() for cell in next(csv.reader([text]))]
         if not self._head:
             self._head = cells
         elif len(cells) > len(self._head):
-            raise self.refuse(f"{len(cells)} cells, but the header has {len(self._head)}")
+            raise self.refuse(f"{len(cells)} fields, but the header has {len(self._head)}")
         else:
             self.take(dict(zip(self._head, cells, strict=False)))
 

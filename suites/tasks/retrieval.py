@@ -116,7 +116,7 @@ class Retrieval(ImageTask):
         from pytorch_metric_learning.losses import ProxyAnchorLoss
 
         dimension = embedding.project.out_features
-        # a stream of its own: proxies do not depend on the number of the network's draws
+        # a separate stream: proxies do not depend on the number of the network's draws
         seed_torch(self.streams.number("init", "proxies"))
         return ProxyAnchorLoss(classes, dimension, margin=self.options.margin, alpha=self.options.alpha)
 

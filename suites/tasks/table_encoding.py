@@ -22,7 +22,7 @@ class Encoding:
     """Columns as features, fitted to the training rows.
 
     A missing number becomes the training median, with an extra column of 0 and 1 that marks gaps if training has any.
-    A missing category is a category of its own. Each column keeps its ``categories`` most frequent in training; all
+    A missing category is a separate category. Each column keeps its ``categories`` most frequent in training; all
     others, and those unseen in training, share one.
     """
 
