@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from harness.base.limits import room_for, too_large
 from harness.errors import HarnessError, MissingDataError
 from suites.data.cache import checksum
 
@@ -29,37 +30,6 @@ if TYPE_CHECKING:
 SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test", "testing")}
 )
-
-
-_ROOM = 64 << 20
-_RATIO = 100
-"""Limits of unpacking: bytes, and a multiple of the packed size; real data are never packed tighter."""
-
-
-def content_of(path: Path) -> bytes:
-    """Read a file's content, unpacking ``.gz``.
-
-    Raises:
-        OSError, EOFError, zlib.error: the file cannot be read, or is damaged.
-        HarnessError: it is not a regular file, or unpacks to more than real data would.
-    """
-    if not path.is_file():
-        raise HarnessError(f"{path} is not a file")
-    if path.suffix != ".gz":
-        return path.read_bytes()
-    room = _ROOM + _RATIO * path.stat().st_size
-    with gzip.open(path) as file:
-        content = file.read(room + 1)
-    if len(content) > room:
-        raise _too_large(str(path), path.stat().st_size)
-    return content
-
-
-def _too_large(name: str, packed: int) -> HarnessError:
-    return HarnessError(
-        f"{name} unpacks to more than {_RATIO} times its {packed} bytes, which real data never do; if you trust the "
-        f"file, unpack it yourself"
-    )
 
 
 EntryT = TypeVar("EntryT")
@@ -125,8 +95,8 @@ class _Zip:
 
     def read(self, name: str) -> bytes:
         info = _entry(self.members, name, self.archive.filename)
-        if info.file_size > _ROOM + _RATIO * info.compress_size:
-            raise _too_large(name, info.compress_size)
+        if info.file_size > room_for(info.compress_size):
+            raise too_large(name, info.compress_size)
         try:
             return self.archive.read(info)
         except (OSError, ValueError, OverflowError, struct.error) as error:  # invalid offsets, for example
@@ -142,8 +112,8 @@ class _Tar:
             if member.isfile():
                 self.members[_tidy(member.name)] = member
                 total += member.size
-                if total > _ROOM + _RATIO * packed:
-                    raise _too_large(str(archive.name), packed)
+                if total > room_for(packed):
+                    raise too_large(str(archive.name), packed)
 
     def names(self) -> list[str]:
         return list(self.members)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from harness.base.values import number_of
 from harness.errors import HarnessError
 from harness.trial.event_files import scalars_of
 from harness.trial.programs import SPLITS, final_of
@@ -297,11 +298,6 @@ def final_scores(reader: RecordReader, results: Mapping[str, Any]) -> list[Score
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or value is None:
+    if value is None:
         return None
-    if isinstance(value, str):
-        value = value.strip().rstrip("%")
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
+    return number_of(value.strip().rstrip("%") if isinstance(value, str) else value)

@@ -10,7 +10,7 @@ import pytest
 from click import Command
 
 from harness.cli.group import harness, run_main
-from harness.results.imports.mapping import ImportMap
+from harness.imports.mapping import ImportMap
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "imported-results.md"
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)

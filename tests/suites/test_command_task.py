@@ -57,6 +57,7 @@ def ran(path: Path, folder: Path, arm: str = "adamp", attempt: int = 1, seconds:
     return run_job(job, lambda *_: None)
 
 
+@pytest.mark.full
 def test_a_suite_of_ones_own_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     script = CLIENT + (
         "import random, sys\n"

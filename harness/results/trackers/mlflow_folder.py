@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from harness.base.yaml_nodes import read
+from harness.errors import HarnessError
 from harness.results.trackers.records import TrackedTrial
 from harness.vocabulary import Status
 
@@ -75,14 +77,11 @@ class MLflowFolder:
 
 def _named(meta: Path) -> list[tuple[str, Path]]:
     """Name and folder of an experiment; none where the file is no experiment's."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
     try:
-        found = YAML(typ="safe", pure=True).load(meta.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, YAMLError):
+        found = read(meta).plain()
+    except HarnessError:
         return []
-    return [(str(found["name"]), meta.parent)] if isinstance(found, Mapping) and "name" in found else []
+    return [(str(found["name"]), meta.parent)] if "name" in found else []
 
 
 def _fill(made: Path, trial: TrackedTrial, experiment: str, place: Path) -> None:

@@ -212,7 +212,7 @@ def test_browse_follows_a_run_that_buys_seeds(tiny: Path, database: Path) -> Non
         while not database.exists() and time.monotonic() < deadline:
             time.sleep(0.1)
         time.sleep(1)
-        with process(tiny.parent, "browse", str(tiny), "--db", str(database), "--every", "1") as browsing:
+        with process(tiny.parent, "report", "--serve", str(tiny), "--db", str(database), "--every", "1") as browsing:
             assert browsing.stdout is not None
             address = re.search(r"http://127\.0\.0\.1:\d+/", browsing.stdout.readline())
             assert address

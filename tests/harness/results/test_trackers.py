@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
+import yaml
 from tables_support import rows, run
 
 from harness.cli.group import run_main
@@ -31,11 +31,11 @@ def mlflow_runs(store: Path) -> dict[tuple[str, str], dict[str, Any]]:
     """Every run of a file store by experiment and name, read as MLflow's FileStore does."""
     found = {}
     for experiment in store.iterdir():
-        about = YAML(typ="safe", pure=True).load((experiment / "meta.yaml").read_text())
+        about = yaml.safe_load((experiment / "meta.yaml").read_text())
         assert about["experiment_id"] == experiment.name
         assert about["artifact_location"] == experiment.as_uri()
         for place in (path for path in experiment.iterdir() if path.is_dir()):
-            meta = YAML(typ="safe", pure=True).load((place / "meta.yaml").read_text())
+            meta = yaml.safe_load((place / "meta.yaml").read_text())
             assert meta["run_id"] == meta["run_uuid"] == place.name
             assert meta["experiment_id"] == experiment.name
             parts = {

@@ -201,7 +201,12 @@ def test_the_same_sweep_runs_nothing_and_a_larger_one_goes_on(surface: Path, dat
 
 
 @pytest.mark.parametrize(
-    ("sampler", "pruner", "seeds"), [("random", "none", 2), ("tpe", "none", 1), ("tpe", "median", 3)]
+    ("sampler", "pruner", "seeds"),
+    [
+        ("random", "none", 2),
+        pytest.param("tpe", "none", 1, marks=pytest.mark.full),
+        pytest.param("tpe", "median", 3, marks=pytest.mark.full),
+    ],
 )
 def test_a_sweep_in_pieces_is_what_a_whole_one_is(
     surface: Path, tmp_path: Path, sampler: str, pruner: str, seeds: int
