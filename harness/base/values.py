@@ -53,3 +53,8 @@ def flat(nested: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any
             yield from flat(value, f"{before}{key}.")
         else:
             yield f"{before}{key}", value
+
+
+def texts_of(nested: Mapping[str, Any]) -> dict[str, str]:
+    """The leaves of nested mappings as text by dotted name."""
+    return {name: "" if value is None else str(value) for name, value in flat(nested)}

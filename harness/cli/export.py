@@ -19,7 +19,7 @@ Examples:
 A table has the trials of one plan: for each configuration those of the newest run, or of --run. Without --suite there
 are separate files for every suite and scale.
 """
-FORMS = ("parquet", "csv", "latex", "markdown", "mlflow", "tensorboard", "wandb-csv")
+FORMS = ("parquet", "csv", "latex", "markdown", "mlflow", "tensorboard")
 
 
 @click.command(name="export", epilog=EXAMPLE)
@@ -41,7 +41,8 @@ def export_command(form: str, folder: Path, database: Path, **given: Any) -> Non
     """Export tables for a paper, data frames or trackers.
 
     latex and markdown: a paper's tables, arms as columns, and the verdicts. parquet and csv: every table of the store
-    and current_results, or with a filter the latter alone. mlflow, tensorboard, wandb-csv: current trials with curves.
+    and current_results, or with a filter the latter alone. mlflow and
+    tensorboard: current trials with curves, written through these tools (paper-harness[trackers]).
     """
     from harness.exports.export import export
     from harness.results.current import ResultFilter

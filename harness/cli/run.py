@@ -105,8 +105,8 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
     from harness.cli.tracking import tracking_watch
     from harness.cli.watch import make_watch
     from harness.execute.dispatch import Policy
+    from harness.exports.trackers import tracker_of
     from harness.preflight.known import step_costs
-    from harness.results.trackers import tracker_of
 
     trackers = {text: tracker_of(text) for text in options["trackers"]}
     results = []

@@ -11,10 +11,10 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.exports.paper_table import paper_tables
 from harness.exports.paper_text import WRITERS, as_text, name_of, slug
+from harness.exports.tracked import tracked_trials
+from harness.exports.trackers import TRACKERS
 from harness.exports.verdict_table import verdict_tables
 from harness.results.current import ResultFilter, results_statement
-from harness.results.trackers import EXPORTERS
-from harness.results.trackers.records import tracked_trials
 from harness.store import Reader, open_reader
 
 TABLES = (
@@ -38,8 +38,8 @@ def export(database: Path, form: str, folder: Path, wanted: ResultFilter | None 
     """Write files of a form into a folder.
 
     ``parquet`` and ``csv``: every table of the store and ``current_results``, or with a filter the latter alone.
-    ``latex`` and ``markdown``: a paper's tables, a file a suite, scale and metric, and the verdicts. ``mlflow``,
-    ``tensorboard`` and ``wandb-csv``: the current trials as these tools read them.
+    ``latex`` and ``markdown``: a paper's tables, a file a suite, scale and metric, and the verdicts. ``mlflow``
+    and ``tensorboard``: the current trials, written through these tools.
 
     Raises:
         HarnessError: the filter names what is not stored, or leaves nothing; the folder cannot be written.
@@ -58,16 +58,19 @@ def _export(database: Path, form: str, folder: Path, asked: ResultFilter) -> lis
             for path, text in texts.items():
                 (folder / path).write_text(text, encoding="utf-8")
             return [folder / path for path in texts]
-        if form in EXPORTERS:
+        if form in TRACKERS:
             trials = tracked_trials(reader, asked)
             if (first := next(trials, None)) is None:
                 raise HarnessError("none of these trials has ended; 'harness list runs' shows what ran")
             _make(folder)
-            return EXPORTERS[form](itertools.chain([first], trials), folder)
+            tracker = TRACKERS[form](folder)
+            for trial in itertools.chain([first], trials):
+                tracker.write(trial)
+            return [folder]
         return _tables(reader, form, folder, asked)
 
 
-FORMS = ("parquet", "csv", *WRITERS, *EXPORTERS)
+FORMS = ("parquet", "csv", *WRITERS, *TRACKERS)
 
 
 def _make(folder: Path) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from harness.base.values import number_of
 
 Point = tuple[int | None, float]
 """A step and a value; without a step the value is a final one."""
@@ -78,22 +79,9 @@ def by_step(points: Mapping[int, float]) -> list[Point]:
     return [(step, points[step]) for step in sorted(points)]
 
 
-def flat(record: Mapping[Any, Any], before: str = "") -> dict[str, Any]:
-    """Objects within an object as names with dots: ``optimizer.lr``."""
-    found: dict[str, Any] = {}
-    for key, value in record.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{before}{key}.")
-        else:
-            found[f"{before}{key}"] = value
-    return found
-
-
-def number_of(value: Any) -> float | None:
-    """A number of a tracker's JSON, or the word that it writes for one that is not finite; None for anything else."""
-    if isinstance(value, bool):
+def logged_number(value: Any) -> float | None:
+    """A number that a tracker logged, or the word that it writes for NaN and infinities; None for anything else."""
+    words = ("nan", "infinity", "-infinity")
+    if value is None or (isinstance(value, str) and value.strip().lower() not in words):
         return None
-    if isinstance(value, int | float):
-        return float(value)
-    words = {"nan": math.nan, "infinity": math.inf, "-infinity": -math.inf}
-    return words.get(value.strip().lower()) if isinstance(value, str) else None
+    return number_of(value)

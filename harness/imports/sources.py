@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 
 from harness.errors import HarnessError
-from harness.imports import mlflow_store, optuna_studies, tensorboard, wandb_runs
+from harness.imports import trackers, wandb_runs
 from harness.imports.foreign import ForeignSource
 from harness.imports.result_files import SUFFIXES
 from harness.imports.tables import read_rows
@@ -42,15 +40,15 @@ def read_source(path: Path, kind: str | None = None, table: str | None = None) -
 
 def _read(path: Path, kind: str, table: str | None) -> ForeignSource:
     if kind == "mlflow":
-        return mlflow_store.read_folder(path) if path.is_dir() else mlflow_store.read_database(path)
+        return trackers.read_mlflow(path)
     if kind == "wandb":
         if not path.is_dir():
             raise HarnessError(f"{path}: name the run's folder (wandb/offline-run-…), or the export as a table")
         return wandb_runs.read_runs(path)
     if kind == "tensorboard":
-        return tensorboard.read_events(path)
+        return trackers.read_tensorboard(path)
     if kind == "optuna":
-        return optuna_studies.read_studies(path, "journal" if optuna_studies.is_journal(path) else "sqlite")
+        return trackers.read_optuna(path)
     if path.is_dir():
         raise HarnessError(f"{path} is a folder, no table")
     return read_rows(path, table)
@@ -59,20 +57,17 @@ def _read(path: Path, kind: str, table: str | None) -> ForeignSource:
 def _kind_of(path: Path, table: str | None) -> str:
     if path.is_dir():
         return _kind_of_folder(path)
-    if tensorboard.has_events(path):
+    if trackers.has_events(path):
         return "tensorboard"
     if path.suffix == ".wandb":
         raise HarnessError(
             f"{path}: name the folder that it is in ({path.parent}): its summary and configuration count too"
         )
-    if path.suffix.lower() in (".log", ".journal", ".jsonl", ".json") and optuna_studies.is_journal(path):
+    if path.suffix.lower() in (".log", ".journal", ".jsonl", ".json") and trackers.is_optuna_journal(path):
         return "optuna"
-    if table is None and _is_sqlite(path):
-        tables = _tables(path)
-        if tables >= mlflow_store.TABLES:
-            return "mlflow"
-        if tables >= optuna_studies.TABLES:
-            return "optuna"
+    database = trackers.kind_of_database(path) if table is None else None
+    if database is not None:
+        return database
     if Path(path.name.removesuffix(".gz")).suffix.lower() not in SUFFIXES:
         raise HarnessError(
             f"{path}: unsupported file extension; supported are tables ({', '.join(SUFFIXES)}), databases of MLflow "
@@ -82,24 +77,10 @@ def _kind_of(path: Path, table: str | None) -> str:
 
 
 def _kind_of_folder(path: Path) -> str:
-    if mlflow_store.is_store(path):
+    if trackers.is_mlflow(path):
         return "mlflow"
     if wandb_runs.run_folders(path):
         return "wandb"
-    if tensorboard.has_events(path):
+    if trackers.has_events(path):
         return "tensorboard"
     raise HarnessError(f"{path}: nothing in it is known; a folder of results is {FOLDERS}")
-
-
-def _is_sqlite(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(15) == b"SQLite format 3"
-
-
-def _tables(path: Path) -> set[str]:
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    except sqlite3.Error as error:
-        raise HarnessError(f"{path}: cannot be read as an SQLite file: {error}") from None
-    return {name for (name,) in rows}

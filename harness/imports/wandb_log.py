@@ -15,7 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from harness.imports.foreign import flat, number_of
+from harness.base.values import flat
+from harness.imports.foreign import logged_number
 
 HEADER = struct.pack("<4sHB", b":W&B", 0xBEE1, 0)
 BLOCK, HEAD = 32768, 7
@@ -100,7 +101,7 @@ def _take(log: WandbLog, record: bytes, number: int) -> None:
         if kind == HISTORY:
             _history(log, message, number)
         elif kind == SUMMARY:
-            log.summary |= flat(_items(message))
+            log.summary |= dict(flat(_items(message)))
         elif kind == CONFIG:
             log.config |= _config(message)
         elif kind == RUN:
@@ -120,7 +121,7 @@ def _take(log: WandbLog, record: bytes, number: int) -> None:
 
 def _history(log: WandbLog, message: bytes, number: int) -> None:
     """One call of ``wandb.log``; its step is among its items, or a message of its own (2)."""
-    items = flat(_items(message))
+    items = dict(flat(_items(message)))
     step = items.get(STEP)
     if step is None:
         given = [value for one, value in fields_of(message) if one == 2 and isinstance(value, bytes)]
@@ -129,7 +130,7 @@ def _history(log: WandbLog, message: bytes, number: int) -> None:
     for name, value in items.items():
         if name.startswith("_"):
             continue
-        if (told := number_of(value)) is None:
+        if (told := logged_number(value)) is None:
             log.unread.add(name)
         else:
             log.history.setdefault(name, {})[int(step)] = told

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from harness.base.values import flat
 from harness.errors import HarnessError
 from harness.imports.folders import plain_yaml, sha256_of_files, text_of
-from harness.imports.foreign import ForeignRun, ForeignSource, Point, by_step, flat, number_of
+from harness.imports.foreign import ForeignRun, ForeignSource, Point, by_step, logged_number
 from harness.imports.wandb_log import WandbLog, read_log
 
 RUN = re.compile(r"(?:offline-)?run-\d{8}_\d{6}-(?P<id>.+)")
@@ -64,10 +65,10 @@ def _read(folder: Path) -> _ReadRun:
     files = [file for file in (summary_file, config_file, *logs[:1]) if file.is_file()]
     log, notes = _log(folder, logs)
     summary = _summary(summary_file) if summary_file.is_file() else {}
-    config = _config(config_file) if config_file.is_file() else flat(log.config)
+    config = _config(config_file) if config_file.is_file() else dict(flat(log.config))
     series: dict[str, list[Point]] = {name: by_step(points) for name, points in log.history.items()}
     for name, value in summary.items() if summary_file.is_file() else log.summary.items():
-        if (number := number_of(value)) is not None:
+        if (number := logged_number(value)) is not None:
             series.setdefault(name, []).append((None, number))
     told = RUN.fullmatch(folder.resolve().name)
     own = {"Name": log.name or folder.name, "id": told["id"] if told else folder.name, "folder": folder.name}
@@ -99,7 +100,7 @@ def _summary(file: Path) -> dict[str, Any]:
         raise HarnessError(f"{file}: not JSON: {error}") from None
     if not isinstance(found, Mapping):
         raise HarnessError(f"{file}: an object of final numbers is expected")
-    return flat(found)
+    return dict(flat(found))
 
 
 def _config(file: Path) -> dict[str, Any]:
@@ -108,4 +109,4 @@ def _config(file: Path) -> dict[str, Any]:
     for key, entry in plain_yaml(file).items():
         if key not in ("_wandb", "wandb_version"):
             found[key] = entry["value"] if isinstance(entry, Mapping) and "value" in entry else entry
-    return flat(found)
+    return dict(flat(found))

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from harness.base.event_files import PATTERN, scalars_of
 from harness.base.values import number_of
 from harness.errors import HarnessError
-from harness.trial.event_files import scalars_of
 from harness.trial.programs import SPLITS, final_of
 from harness.trial.result import MetricSeries, Score
 
@@ -260,7 +260,7 @@ class TensorBoard(RecordReader):
 
     def finish(self) -> None:
         """Read all scalars, in the order of files and time."""
-        for file in sorted(self.path.rglob("*tfevents*")):
+        for file in sorted(self.path.rglob(PATTERN)):
             for step, name, value in scalars_of(file):
                 self.take({"step": step, name: value})
 

@@ -85,15 +85,13 @@ def test_what_a_folder_lacks_may_be_cut_from_its_training_text(tmp_path: Path) -
     data = load(tmp_path, level="characters", min_count=1, split={"validation": 0.1})
     assert said(data, "train") + said(data, "validation") == BOOK
     assert said(data, "test") == "line 7\n"
-    with pytest.raises(HarnessError, match=r"test\.txt is the test already; leave 'test' out"):
+    with pytest.raises(HarnessError, match=r"test\.txt is the test already; remove 'test'"):
         load(tmp_path, split={"validation": 0.1, "test": 0.1})
 
 
 def test_messages_name_the_files_that_the_page_names(tmp_path: Path) -> None:
     (tmp_path / "train.txt").write_text(BOOK, encoding="utf-8")
-    with pytest.raises(
-        MissingDataError, match=r"has no valid\.txt \(or valid\.tokens.* but train\.txt; .*point path at"
-    ):
+    with pytest.raises(MissingDataError, match=r"lacks valid\.txt \(or valid\.tokens.* has train\.txt; .*set path to"):
         load(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(MissingDataError, match=r"has no train\.txt .* but nothing"):

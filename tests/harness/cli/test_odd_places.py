@@ -160,7 +160,7 @@ ODD = {
 CASES = [
     *((odd, form) for odd in ODD for form in ("csv", "report")),
     ("a folder where a file goes", "parquet"),
-    *(("a file", form) for form in ("latex", "mlflow", "tensorboard", "wandb-csv", "single")),
+    *(("a file", form) for form in ("latex", "mlflow", "tensorboard", "single")),
 ]
 
 

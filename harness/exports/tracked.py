@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from harness.base.values import texts_of
 from harness.execute.outcome import Outcome
 from harness.results.current import CellTrial, ResultFilter, cell_trials
 from harness.results.stored_runs import StoredRun, stored_runs
@@ -89,7 +90,7 @@ class TrackedTrial:
         parts = {part: self.spec.get(part) or {} for part in ("data", "model", "recipe", "slots")}
         parts["data"] = {key: value for key, value in parts["data"].items() if key != "content"}
         cell = {"suite": self.suite, "scale": self.scale, "benchmark": self.benchmark, "arm": self.arm}
-        return {**cell, "seed": str(self.seed), "task": str(self.spec.get("task", "")), **flat(parts)}
+        return {**cell, "seed": str(self.seed), "task": str(self.spec.get("task", "")), **texts_of(parts)}
 
     @property
     def tags(self) -> dict[str, str]:
@@ -126,14 +127,6 @@ class TrackedTrial:
     def last_step(self) -> int:
         """The last step of any curve."""
         return max((int(step) for one in self.series for step in one.step), default=0)
-
-
-def flat(value: Any, key: str = "") -> dict[str, str]:
-    """Nested mappings as dotted keys, every other value as text."""
-    if not isinstance(value, Mapping):
-        return {key: "" if value is None else str(value)}
-    parts = (flat(one, f"{key}.{part}" if key else str(part)) for part, one in value.items())
-    return {name: text for part in parts for name, text in part.items()}
 
 
 def kind_of(arm: str, own: Collection[str]) -> str:
