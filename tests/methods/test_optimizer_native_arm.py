@@ -97,5 +97,5 @@ def test_the_choice_is_closed(suite: Path) -> None:
 
 @pytest.mark.parametrize("options", [{"foreach": False}, {"foreach": True}, {"differentiable": True}], ids=str)
 def test_native_is_a_form_of_its_own(options: dict[str, bool]) -> None:
-    with pytest.raises(ValueError, match="form of its own"):
+    with pytest.raises(ValueError, match="separate form"):
         AdamP([nn.Parameter(torch.ones(2, 3))], native=True, **options)

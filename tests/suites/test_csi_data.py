@@ -101,7 +101,7 @@ def test_labels_are_actions_people_or_falls(tmp_path: Path) -> None:
     assert names == ["0", "1", "2", "0"]
     with pytest.raises(HarnessError, match="unknown domain '9'"):
         load(CSI, tmp_path, **keys, target="9")
-    with pytest.raises(HarnessError, match="cannot be shared out evenly"):
+    with pytest.raises(HarnessError, match="cannot be divided evenly"):
         load(CSI, tmp_path, path="WiFall", packets=10, steps=3)
 
 

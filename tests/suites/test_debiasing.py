@@ -274,7 +274,7 @@ def test_imagenet9_joins_classes_and_reads_the_published_clusters(tmp_path: Path
         (lines[:-1], "lacks it"),
         (["a,b", *lines[1:]], "columns"),
         ([lines[0], lines[1].replace(",0,0,1", ",x,0,1"), *lines[2:]], "not a number"),
-        ([lines[0], lines[1].replace("dog", "cat"), *lines[2:]], "says 'cat'"),
+        ([lines[0], lines[1].replace("dog", "cat"), *lines[2:]], "states 'cat'"),
     ):
         file.write_text("\n".join(damaged) + "\n")
         with pytest.raises(HarnessError, match=message):

@@ -337,5 +337,5 @@ def test_a_head_line_without_end(tmp_path: Path) -> None:
         audiofolder.read_tags(wide, "here")
     (tmp_path / "magnatagatune").mkdir()
     (tmp_path / "magnatagatune" / "annotations_final.csv").write_bytes(wide)
-    with pytest.raises(HarnessError, match="is no csv"):
+    with pytest.raises(HarnessError, match="is not valid csv"):
         audio_published.load_magnatagatune(request_for(audio_published.load_magnatagatune, tmp_path))

@@ -77,7 +77,7 @@ def test_the_split_may_be_asked_for_in_shares_or_counts(tmp_path: Path) -> None:
     assert sizes(read(root, validation=3)) == {"train": 13, "validation": 3, "test": 4}
     with pytest.raises(HarnessError, match="set 'validation' or 'split"):
         read(root, validation=3, split={"val": 0.1})
-    with pytest.raises(HarnessError, match="split: no 'tset'; did you mean 'test'"):
+    with pytest.raises(HarnessError, match="split: unknown name 'tset'; did you mean 'test'"):
         read(root, split={"tset": 0.1})
 
 
@@ -267,7 +267,7 @@ def test_columns_may_be_named_and_a_wrong_name_is_refused(tmp_path: Path) -> Non
     ):
         read(tmp_path / "all.parquet", layout=HUB)
     assert read(tmp_path / "all.parquet", layout=HUB, label="kind").classes == ("0", "1")
-    with pytest.raises(HarnessError, match="has no column 'kidn'; did you mean 'kind'"):
+    with pytest.raises(HarnessError, match="lacks the column 'kidn'; did you mean 'kind'"):
         read(tmp_path / "all.parquet", layout=HUB, label="kidn")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
     with pytest.raises(HarnessError, match=r"bad\.parquet is not a readable Parquet file"):

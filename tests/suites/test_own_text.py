@@ -94,9 +94,9 @@ def test_messages_name_the_files_that_the_page_names(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match=r"lacks valid\.txt \(or valid\.tokens.* has train\.txt; .*set path to"):
         load(tmp_path)
     (tmp_path / "empty").mkdir()
-    with pytest.raises(MissingDataError, match=r"has no train\.txt .* but nothing"):
+    with pytest.raises(MissingDataError, match=r"lacks train\.txt .* has nothing"):
         load(tmp_path / "empty")
-    with pytest.raises(HarnessError, match=r"split: no 'tset'"):
+    with pytest.raises(HarnessError, match=r"split: unknown name 'tset'"):
         load(tmp_path / "train.txt", split={"tset": 0.1})
     (tmp_path / "bad.txt").write_bytes(b"\xff\xfe book")
     with pytest.raises(HarnessError, match=r"bad\.txt cannot be read as text in UTF-8"):

@@ -310,7 +310,7 @@ def test_what_an_estimator_draws_is_a_function_of_the_seed() -> None:
         (
             "sklearn.tree.DecisionTreeClassifier",
             {"max_dept": 3},
-            "unknown parameter 'max_dept' did you mean 'max_depth'",
+            "unknown parameter 'max_dept' of .*; did you mean 'max_depth'",
         ),
         ("sklearn.ensemble.RandomForestClassifier", {"random_state": 1}, "remove 'random_state' of"),
     ],
