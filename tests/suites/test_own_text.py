@@ -102,7 +102,7 @@ def test_messages_name_the_files_that_the_page_names(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"bad\.txt cannot be read as text in UTF-8"):
         load(tmp_path / "bad.txt")
     (tmp_path / "blank.txt").write_text(" \n", encoding="utf-8")
-    with pytest.raises(HarnessError, match=r"blank\.txt holds no text"):
+    with pytest.raises(HarnessError, match=r"blank\.txt contains no text"):
         load(tmp_path / "blank.txt")
     (tmp_path / "short.txt").write_text("ab", encoding="utf-8")
     with pytest.raises(HarnessError, match=r"short\.txt: 2 characters are too few to cut off validation 0\.1"):

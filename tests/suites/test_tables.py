@@ -158,7 +158,7 @@ def test_what_is_wrong_is_named_with_its_place(tmp_path: Path, text: str, keys: 
 def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingDataError, match="none does not exist"):
         table(tmp_path / "none")
-    with pytest.raises(HarnessError, match=r"own\.txt is no table; \.csv"):
+    with pytest.raises(HarnessError, match=r"own\.txt: unsupported file extension; valid: \.csv"):
         table(written(tmp_path / "own.txt", "a b"))
     written(tmp_path / "folder" / "first.csv", flowers())
     written(tmp_path / "folder" / "second.csv", flowers())
