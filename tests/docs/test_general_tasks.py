@@ -118,7 +118,7 @@ def test_estimators_take_no_step_and_every_arm_beats_the_trivial_predictor(
         ("target: kind", "target: knid", r"table: .*cancer\.csv:1: no column 'knid' .*did you mean '"),
         ("path: cancer.csv", "path: cancer.xlsx", r"pointed at .*cancer\.xlsx, which does not exist"),
         ("target: kind", "target: mean radius", r""),
-        ("target: kind}", "target: kind, split: {tset: 0.1}}", r"split: no 'tset'; did you mean 'test'"),
+        ("target: kind}", "target: kind, split: {tset: 0.1}}", r"split: unknown name 'tset'; did you mean 'test'"),
         ("name: linear", "name: bn-cnn", r""),
     ],
 )
