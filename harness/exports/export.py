@@ -11,10 +11,10 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.exports.paper_table import paper_tables
 from harness.exports.paper_text import WRITERS, as_text, name_of, slug
+from harness.exports.tracked import tracked_trials
+from harness.exports.trackers import TRACKERS
 from harness.exports.verdict_table import verdict_tables
 from harness.results.current import ResultFilter, results_statement
-from harness.results.trackers import EXPORTERS
-from harness.results.trackers.records import tracked_trials
 from harness.store import Reader, open_reader
 
 TABLES = (
@@ -38,8 +38,8 @@ def export(database: Path, form: str, folder: Path, wanted: ResultFilter | None 
     """Write files of a form into a folder.
 
     ``parquet`` and ``csv``: every table of the store and ``current_results``, or with a filter the latter alone.
-    ``latex`` and ``markdown``: a paper's tables, a file a suite, scale and metric, and the verdicts. ``mlflow``,
-    ``tensorboard`` and ``wandb-csv``: the current trials as these tools read them.
+    ``latex`` and ``markdown``: a paper's tables, a file a suite, scale and metric, and the verdicts. ``mlflow``
+    and ``tensorboard``: the current trials, written through these tools.
 
     Raises:
         HarnessError: the filter names what is not stored, or leaves nothing; the folder cannot be written.
@@ -50,31 +50,34 @@ def export(database: Path, form: str, folder: Path, wanted: ResultFilter | None 
         raise HarnessError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
 
 
-def _export(database: Path, form: str, folder: Path, asked: ResultFilter) -> list[Path]:
+def _export(database: Path, form: str, folder: Path, wanted: ResultFilter) -> list[Path]:
     with open_reader(database, consistent=True) as reader:
         if form in WRITERS:
-            texts = _paper(reader, form, asked)
+            texts = _paper(reader, form, wanted)
             _make(folder)
             for path, text in texts.items():
                 (folder / path).write_text(text, encoding="utf-8")
             return [folder / path for path in texts]
-        if form in EXPORTERS:
-            trials = tracked_trials(reader, asked)
+        if form in TRACKERS:
+            trials = tracked_trials(reader, wanted)
             if (first := next(trials, None)) is None:
                 raise HarnessError("none of these trials has ended; 'harness list runs' shows what ran")
             _make(folder)
-            return EXPORTERS[form](itertools.chain([first], trials), folder)
-        return _tables(reader, form, folder, asked)
+            tracker = TRACKERS[form](folder)
+            for trial in itertools.chain([first], trials):
+                tracker.write(trial)
+            return [folder]
+        return _tables(reader, form, folder, wanted)
 
 
-FORMS = ("parquet", "csv", *WRITERS, *EXPORTERS)
+FORMS = ("parquet", "csv", *WRITERS, *TRACKERS)
 
 
 def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HarnessError(f"{folder} is no folder that can be written: {error.strerror}") from error
+        raise HarnessError(f"{folder} cannot be created as a folder: {error.strerror}") from error
 
 
 def _tables(reader: Reader, form: str, folder: Path, wanted: ResultFilter) -> list[Path]:
@@ -82,20 +85,19 @@ def _tables(reader: Reader, form: str, folder: Path, wanted: ResultFilter) -> li
     if not wanted.asks:
         statements = {table: (f"FROM {table}", {}) for table in TABLES} | statements
     _make(folder)
-    return [
-        _TABLE_FORMS[form](reader, sql, given, folder / f"{name}.{form}") for name, (sql, given) in statements.items()
-    ]
+    write = _TABLE_FORMS[form]
+    return [write(reader, sql, parameters, folder / f"{name}.{form}") for name, (sql, parameters) in statements.items()]
 
 
-def _parquet(reader: Reader, sql: str, given: Mapping[str, Any], path: Path) -> Path:
+def _parquet(reader: Reader, sql: str, parameters: Mapping[str, Any], path: Path) -> Path:
     from pyarrow import parquet
 
-    parquet.write_table(reader.arrow(sql, dict(given)), path)
+    parquet.write_table(reader.arrow(sql, dict(parameters)), path)
     return path
 
 
-def _csv(reader: Reader, sql: str, given: Mapping[str, Any], path: Path) -> Path:
-    answer = reader.query(sql, dict(given))
+def _csv(reader: Reader, sql: str, parameters: Mapping[str, Any], path: Path) -> Path:
+    answer = reader.query(sql, dict(parameters))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(answer.columns)
@@ -123,4 +125,4 @@ def _free(name: str, taken: Iterable[str]) -> str:
     """The name, numbered where another one has become the same."""
     stem, dot, suffix = name.rpartition(".")
     names = [name, *(f"{stem}-{number}{dot}{suffix}" for number in range(2, 10_000))]
-    return next(one for one in names if one not in set(taken))
+    return next(free for free in names if free not in set(taken))

@@ -1,4 +1,4 @@
-"""Tables as LaTeX (booktabs) and Markdown: text from users is escaped, numbers are typeset, no −∞ or NaN is printed."""
+"""Tables as LaTeX (booktabs) and Markdown, written by pandas; text from users is escaped."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import pandas as pd
+
 from harness.base.text import MINUS, number
 from harness.exports.paper_table import ABLATIONS, PaperTable, TableCell
 from harness.results.stored_runs import StoredRun
@@ -16,7 +18,7 @@ from harness.vocabulary import Protocol, Split, Verdict
 
 @dataclass(frozen=True, slots=True)
 class NumberText:
-    """A cell's number: ``mean`` and ``sd`` as text of equal decimals, ``n`` where it is to be said, lost trials."""
+    """A cell's number: ``mean`` and ``sd`` as text of equal decimals, ``n`` where it is printed, lost trials."""
 
     mean: str
     sd: str = ""
@@ -27,12 +29,12 @@ class NumberText:
 
 
 Entry = str | NumberText
-"""A cell: text as somebody gave it, or a number."""
+"""A cell: a user's text, or a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """Head, rows and a caption of sentences, before they are written in a language."""
+    """Head, rows and caption, independent of the output format."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
@@ -85,24 +87,26 @@ def _decimals(cells: Iterable[TableCell]) -> int | None:
 
 
 def _written(value: float, decimals: int | None) -> str:
-    text = number(value).replace(MINUS, "-") if decimals is None else f"{value:.{decimals}f}"
-    return text.removeprefix("-") if float(text) == 0 else text  # no −0.00
+    if decimals is None:
+        return number(value)
+    text = f"{value:.{decimals}f}"
+    return text.replace("-", "" if float(text) == 0 else MINUS)  # no −0.00
 
 
 def _caption(table: PaperTable, counts: set[int]) -> str:
-    """What a reader must know to read the table alone."""
+    """The facts that make a table readable by itself."""
     facts = table.metric
-    told = ", ".join(filter(None, (facts.unit, f"{facts.better} is better" if facts.better else "")))
+    unit = ", ".join(filter(None, (facts.unit, f"{facts.better} is better" if facts.better else "")))
     tuned = table.protocol == Protocol.TUNED
     protocol = ", each arm with the hyper-parameters that it chose at equal budgets" if tuned else ""
     spread = any(cell.sd is not None for cell in table.cells)
     what = "mean ± standard deviation over seeds" if spread else "one seed"
     n = f" (n = {next(iter(counts))})" if len(counts) == 1 and spread else ""
     sentences = [
-        f"{facts.name}{f' ({told})' if told else ''} on {table.split}, suite {table.suite} at scale {table.scale}"
+        f"{facts.name}{f' ({unit})' if unit else ''} on {table.split}, suite {table.suite} at scale {table.scale}"
         f"{', ablations' if table.part == ABLATIONS else ''}"
         f"{protocol}: {what}{n}.",
-        "Bold: the best mean of a row; it is no verdict." if any(cell.best for cell in table.cells) else "",
+        "Bold: the best mean of a row; not a verdict." if any(cell.best for cell in table.cells) else "",
         _signs(table),
         "A dagger counts trials that diverged or failed." if any(cell.lost for cell in table.cells) else "",
         f"Measured on stand-ins: {'; '.join(table.stand_ins)}." if table.stand_ins else "",
@@ -119,24 +123,27 @@ def _run(run: StoredRun) -> str:
 
 
 def _signs(table: PaperTable) -> str:
-    """What the marks of this table mean, the most favourable verdict first."""
+    """The legend of a table's marks, the most favourable verdict first."""
     marks = [cell.mark for cell in table.cells if cell.mark is not None]
     if not marks:
         return ""
     words: dict[str, dict[Verdict, None]] = {}
     for mark in sorted(marks, key=lambda mark: -mark.verdict.rank):
         words.setdefault(mark.sign, {})[mark.verdict] = None
-    told = "; ".join(f"{sign} {' or '.join(verdicts)}" for sign, verdicts in words.items())
-    return f"Beside a number, the verdict of the claim about the arm: {told}."
+    legend = "; ".join(f"{sign} {' or '.join(verdicts)}" for sign, verdicts in words.items())
+    return f"Beside a number, the verdict of the claim about the arm: {legend}."
 
 
 def markdown(table: TextTable) -> str:
     """A Markdown table with its caption above; bars and markup in names are escaped."""
-    head = [_markdown_text(name) for name in table.head]
     cells = [[_markdown(entry) for entry in row] for row in table.rows]
-    rule = ["---" if at < table.right else "---:" for at in range(len(head))]
-    lines = [f"| {' | '.join(row)} |" for row in (head, rule, *cells)]
-    return "\n".join([*([_markdown_text(table.caption), ""] if table.caption else []), *lines]) + "\n"
+    text = pd.DataFrame(cells).to_markdown(
+        index=False,
+        headers=[_markdown_text(name) for name in table.head],
+        colalign=["left"] * table.right + ["right"] * (len(table.head) - table.right),
+        disable_numparse=True,
+    )
+    return "\n".join([*([_markdown_text(table.caption), ""] if table.caption else []), text]) + "\n"
 
 
 def _markdown_text(text: str) -> str:
@@ -147,7 +154,6 @@ def _markdown(entry: Entry) -> str:
     if isinstance(entry, str):
         return _markdown_text(entry)
     number = f"{entry.mean} ± {entry.sd}" if entry.sd else entry.mean
-    number = number.replace("-", "−")
     parts = [
         f"**{number}**" if entry.bold else number,
         entry.sign,
@@ -159,48 +165,21 @@ def _markdown(entry: Entry) -> str:
 
 def latex(table: TextTable) -> str:
     r"""A floating table for ``\usepackage{booktabs}``: caption, label, one line a row."""
-    columns = "l" * table.right + "r" * (len(table.head) - table.right)
-    rows = [" & ".join(map(_latex, row)) + r" \\" for row in table.rows]
-    lines = [
-        r"% needs \usepackage{booktabs}",
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{latex_text(table.caption)}}}",
-        rf"\label{{{table.label}}}",
-        rf"\begin{{tabular}}{{{columns}}}",
-        r"\toprule",
-        " & ".join(map(latex_text, table.head)) + r" \\",
-        r"\midrule",
-        *rows,
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
+    head: dict[object, str] = {column: latex_text(name) for column, name in enumerate(table.head)}
+    styler = pd.DataFrame([[_latex(entry) for entry in row] for row in table.rows]).style.hide(axis="index")
+    text = styler.format_index(head.__getitem__, axis="columns").to_latex(
+        hrules=True,
+        caption=latex_text(table.caption),
+        label=table.label,
+        position_float="centering",
+        column_format="l" * table.right + "r" * (len(head) - table.right),
+    )
+    return "% needs \\usepackage{booktabs}\n" + text
 
 
-_ESCAPED = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    '"': "''",
-    "*": "{*}",
-    "`": r"\textasciigrave{}",
-    "'": "'",
-    "[": "{[}",
-    "]": "{]}",
+_SYMBOLS = {
+    MINUS: "$-$",
     "±": r"$\pm$",
-    "−": "$-$",
     "×": r"$\times$",
     "·": r"$\cdot$",
     "≈": r"$\approx$",
@@ -212,102 +191,49 @@ _ESCAPED = {
     "≥": r"$\geq$",
     "∞": r"$\infty$",
     "→": r"$\rightarrow$",
+    "†": r"$\dagger$",
     "–": "--",
     "—": "---",
     "…": r"\dots{}",
-    "’": "'",
-    "‘": "`",
-    "“": "``",
-    "”": "''",
-    "ß": r"\ss{}",
-    "æ": r"\ae{}",
-    "Æ": r"\AE{}",
-    "ø": r"\o{}",
-    "Ø": r"\O{}",
-    "œ": r"\oe{}",
-    "ł": r"\l{}",
-    "Ł": r"\L{}",
-    "ı": r"\i{}",
-    "†": r"$\dagger$",
-    "²": "$^2$",
-    "³": "$^3$",
-    "°": r"$^\circ$",
-    "µ": r"$\mu$",
-    "α": r"$\alpha$",
-    "β": r"$\beta$",
-    "γ": r"$\gamma$",
-    "δ": r"$\delta$",
-    "ε": r"$\epsilon$",
-    "η": r"$\eta$",
-    "θ": r"$\theta$",
-    "κ": r"$\kappa$",
-    "λ": r"$\lambda$",
-    "μ": r"$\mu$",
-    "ν": r"$\nu$",
-    "π": r"$\pi$",
-    "ρ": r"$\rho$",
-    "σ": r"$\sigma$",
-    "τ": r"$\tau$",
-    "φ": r"$\phi$",
-    "χ": r"$\chi$",
-    "ψ": r"$\psi$",
-    "ω": r"$\omega$",
-    "Δ": r"$\Delta$",
-    "Σ": r"$\Sigma$",
+    "\u202f": r"\,",
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "[": "{[}",
+    "]": "{]}",
+    "*": "{*}",
+    **{special: f"\\{special}" for special in "&%$#_{}"},
 }
-
-
-_ACCENTS = {
-    "\u0300": "`",
-    "\u0301": "'",
-    "\u0302": "^",
-    "\u0303": "~",
-    "\u0304": "=",
-    "\u0306": "u",
-    "\u0307": ".",
-    "\u0308": '"',
-    "\u030a": "r",
-    "\u030b": "H",
-    "\u030c": "v",
-    "\u0327": "c",
-}
+"""Characters with a meaning in LaTeX, and symbols that text fonts lack; other letters stay as they are."""
 
 
 def latex_text(text: str) -> str:
-    """Text in ASCII that any engine and font encoding prints; what has no such form is named by its number."""
-    return "".join(map(_latex_character, one_line(text)))
-
-
-def _latex_character(character: str) -> str:
-    if character in _ESCAPED:
-        return _ESCAPED[character]
-    if character.isascii():
-        return character
-    apart = unicodedata.normalize("NFKD", character)
-    letter, accent = apart[:1], apart[1:]
-    if letter.isascii() and letter.isalnum() and accent in _ACCENTS:
-        return rf"\{_ACCENTS[accent]}{{{letter}}}"
-    return letter if letter.isascii() and letter.isalnum() and not accent else f"(U+{ord(character):04X})"
+    """Text that LaTeX prints as it stands; letters of other alphabets need a font that has them."""
+    return "".join(_SYMBOLS.get(character, character) for character in one_line(text))
 
 
 def _latex(entry: Entry) -> str:
     if isinstance(entry, str):
         return latex_text(entry)
     number = _latex_number(entry.mean) + (rf" \pm {_latex_number(entry.sd)}" if entry.sd else "")
-    sign = _ESCAPED[entry.sign].strip("$") if entry.sign else ""
+    sign = _SYMBOLS[entry.sign].strip("$") if entry.sign else ""
     parts = [rf"\mathbf{{{number}}}" if entry.bold else number, rf"^{{{sign}}}" if sign else ""]
     beside = ([] if entry.n is None else [f"n={entry.n}"]) + ([rf"\dagger {entry.lost}"] if entry.lost else [])
     return f"${''.join(parts)}$" + (rf" {{\scriptsize $({', '.join(beside)})$}}" if beside else "")
 
 
 def _latex_number(text: str) -> str:
-    mantissa, power, exponent = text.partition("e")
+    """A number's text within mathematics: 1.00e−09 has a power of ten."""
+    mantissa, power, exponent = text.replace(MINUS, "-").partition("e")
     return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if power else mantissa
 
 
 def one_line(text: str) -> str:
     """Text without line breaks and control characters."""
-    flat = re.sub(r"\s+", " ", text)
+    flat = re.sub(r"[^\S\u202f]+", " ", text)
     return "".join(letter for letter in flat if unicodedata.category(letter) not in ("Cc", "Cf", "Cs"))
 
 

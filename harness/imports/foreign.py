@@ -1,12 +1,13 @@
-"""What every reader of results from elsewhere gives: runs with fields and numbers, under their own names."""
+"""External runs with fields and numbers under their original names."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from harness.base.values import number_of
 
 Point = tuple[int | None, float]
 """A step and a value; without a step the value is a final one."""
@@ -14,12 +15,12 @@ Point = tuple[int | None, float]
 
 @dataclass(frozen=True, slots=True)
 class ForeignRun:
-    """A run of somebody's tracker, or a row of a table.
+    """A run of a tracker, or a row of a table.
 
     Attributes:
         place: where it stands, for messages: ``results.csv:17``, ``mlruns/0/5f3a``.
-        fields: parameters, tags and names by name; of a table's row, every cell by its column.
-        series: numbers by name, in the order of their steps; empty for a table's row, whose cells are its numbers.
+        fields: parameters, tags and names by name; of a table's row, every value by its column.
+        series: numbers by name, in the order of their steps; empty for a table's row, whose values are its numbers.
         ended: why it counts as failed, in words (``is 'crashed' there``); empty for a run that ended well.
     """
 
@@ -69,7 +70,7 @@ class ForeignSource:
 
     @property
     def field_word(self) -> str:
-        """What its fields are called: a table's are columns."""
+        """``column`` for a table, else ``field``."""
         return "column" if self.rows else "field"
 
 
@@ -78,22 +79,9 @@ def by_step(points: Mapping[int, float]) -> list[Point]:
     return [(step, points[step]) for step in sorted(points)]
 
 
-def flat(record: Mapping[Any, Any], before: str = "") -> dict[str, Any]:
-    """Objects within an object as names with dots: ``optimizer.lr``."""
-    found: dict[str, Any] = {}
-    for key, value in record.items():
-        if isinstance(value, Mapping):
-            found |= flat(value, f"{before}{key}.")
-        else:
-            found[f"{before}{key}"] = value
-    return found
-
-
-def number_of(value: Any) -> float | None:
-    """A number of a tracker's JSON, or the word that it writes for one that is not finite; None for anything else."""
-    if isinstance(value, bool):
+def logged_number(value: Any) -> float | None:
+    """A logged number, NaN and infinities in words too; None otherwise."""
+    words = ("nan", "infinity", "-infinity")
+    if value is None or (isinstance(value, str) and value.strip().lower() not in words):
         return None
-    if isinstance(value, int | float):
-        return float(value)
-    words = {"nan": math.nan, "infinity": math.inf, "-infinity": -math.inf}
-    return words.get(value.strip().lower()) if isinstance(value, str) else None
+    return number_of(value)

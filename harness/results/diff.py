@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from harness.base.values import flat
+from harness.base.values import texts_of
 from harness.results.arm_changes import ArmChange, Asked, Cell, arm_changes, asked_trials, seed_pairs
 from harness.results.stored_runs import JUDGED_BY_ITS_END, StoredRun, find_run
 from harness.store import Reader
@@ -118,7 +117,7 @@ def _recipe_changes(one: Asked, two: Asked) -> list[ContentChange]:
     changes = []
     for cell, trial, other in seed_pairs(one, two):
         if trial.spec_id != other.spec_id:
-            before, after = _texts(trial.spec), _texts(other.spec)
+            before, after = texts_of(trial.spec), texts_of(other.spec)
             for key in sorted(before.keys() | after.keys()):
                 if before.get(key) != after.get(key):
                     changes.append((key, before.get(key, "(none)"), after.get(key, "(none)"), cell))
@@ -145,7 +144,7 @@ def _environment_changes(reader: Reader, runs: Sequence[StoredRun], one: Asked, 
     known = reader.environments({name for pair in differing for name in pair})
     changes: dict[ContentChange, None] = {}
     for first, second in differing:
-        before, after = _texts(known.get(first) or {}), _texts(known.get(second) or {})
+        before, after = texts_of(known.get(first) or {}), texts_of(known.get(second) or {})
         for key in sorted(before.keys() | after.keys()):
             if before.get(key) != after.get(key) and not key.startswith("class."):  # said by versions and device
                 changes[ContentChange(key, before.get(key, "(none)"), after.get(key, "(none)"))] = None
@@ -168,8 +167,3 @@ def _seeds(trials: Collection[int]) -> str:
     if len(seeds) > 2 and seeds == list(range(seeds[0], seeds[-1] + 1)):
         return f"{seeds[0]}–{seeds[-1]}"
     return ", ".join(map(str, seeds)) or "none"
-
-
-def _texts(nested: Mapping[str, Any]) -> dict[str, str]:
-    """The leaves of nested mappings as text."""
-    return {name: "" if value is None else str(value) for name, value in flat(nested)}

@@ -177,7 +177,7 @@ def bases(tmp_path_factory: pytest.TempPathFactory, tiny_text: str, server: Serv
     shutil.copy(root / "store" / "tiny.yaml", made.fresh())
     ran = made.send("base", "command", ["run", "tiny.yaml", "--executor", "inline", "--no-report", "--quiet"])
     assert ran.code == 0, ran
-    for form in ("mlflow", "tensorboard", "wandb-csv"):
+    for form in ("mlflow", "tensorboard"):
         assert made.send("base", "command", ["export", "--to", form, f"exported/{form}"]).code == 0
     shutil.move(made.work / "exported", root / "exported")
     shutil.copytree(made.work / "results", root / "store" / "results")
@@ -250,7 +250,7 @@ def tables(draws: doors.Draws, box: Box, bases: Path) -> None:
         )
         more = ["--arm-column", "arm", *draws.choice((["--benchmark", "known"], ["--where", "bench=known"]))]
     else:
-        name = draws.choice(("mlflow", "tensorboard", "wandb-csv"))
+        name = draws.choice(("mlflow", "tensorboard"))
         shutil.copytree(bases / "exported" / name, work / name)
         doors.spoilt(draws, work / name)
         if name == "wandb-csv":
@@ -320,7 +320,7 @@ def names(draws: doors.Draws, box: Box, bases: Path) -> None:
                 ],
             )
     elif what == "tag":
-        box.send("names", "command", ["tag", "latest", "--", odd])
+        box.send("names", "command", ["db", "tag", "latest", "--", odd])
         box.send("names", "command", ["list", "runs"])
     elif what == "file":
         with contextlib.suppress(OSError, ValueError):

@@ -28,9 +28,9 @@ OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "an address where nobody is": (("run", "tiny.yaml", "--address", "127.0.0.1:1"), "nothing answers there"),
     "no address": (("run", "tiny.yaml", "--address", "nowhere"), "HOST:PORT is expected"),
     "a budget without end": (("sweep", "tiny.yaml", "--benchmark", "known", "--budget", "99999999999"), "--budget"),
-    "looks that are no number": (("browse", "tiny.yaml", "--every", "nan"), "--every"),
-    "browse without a database": (("browse", "tiny.yaml", "--db", "gone.duckdb"), "gone.duckdb"),
-    "browse a loop of links": (("browse", "tiny.yaml", "--db", "loop.duckdb"), "loop.duckdb"),
+    "looks that are no number": (("report", "--serve", "tiny.yaml", "--every", "nan"), "--every"),
+    "browse without a database": (("report", "--serve", "tiny.yaml", "--db", "gone.duckdb"), "gone.duckdb"),
+    "browse a loop of links": (("report", "--serve", "tiny.yaml", "--db", "loop.duckdb"), "loop.duckdb"),
     "an arm whose file ends the process": (
         ("run", "tiny.yaml", "--arm", "x=exits.py:A", "--against", "base"),
         "exits.py",

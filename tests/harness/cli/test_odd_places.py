@@ -37,8 +37,8 @@ READING = {
 }
 WRITING = {
     "run": ("run", "tiny.yaml", "--executor", "inline"),
-    "tag": ("tag", "latest", "x"),
-    "forget": ("forget", "TRIAL"),
+    "tag": ("db", "tag", "latest", "x"),
+    "forget": ("db", "delete", "TRIAL"),
     "rebuild": ("db", "rebuild"),
     "report beside it": ("report", "tiny.yaml"),
 }
@@ -160,7 +160,7 @@ ODD = {
 CASES = [
     *((odd, form) for odd in ODD for form in ("csv", "report")),
     ("a folder where a file goes", "parquet"),
-    *(("a file", form) for form in ("latex", "mlflow", "tensorboard", "wandb-csv", "single")),
+    *(("a file", form) for form in ("latex", "mlflow", "tensorboard", "single")),
 ]
 
 

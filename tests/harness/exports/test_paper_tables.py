@@ -28,8 +28,7 @@ def export(folder: Path, form: str, *more: str, code: int = 0) -> dict[str, str]
 
 
 def sound_latex(text: str) -> None:
-    """What LaTeX would refuse: unbalanced braces, bare specials, rows of unequal length, anything but ASCII."""
-    assert text.isascii()
+    """What LaTeX would refuse: unbalanced braces, bare specials, rows of unequal length."""
     bare = re.sub(r"\\[^A-Za-z]", "", text.replace("\\\\", "")).replace("\n% needs", "")
     depth = 0
     for letter in bare:
@@ -220,16 +219,16 @@ def test_every_text_of_a_user_is_escaped(tiny: Path, tmp_path: Path) -> None:
         in shown["tiny-mini-score.tex"]
     )
     head = export(tmp_path / "md", "markdown")["tiny-mini-score.md"].splitlines()[2]
-    assert r"| ba\_se & 1% | be\$t \#{1} \~^\|x\* |".replace("{1}", r"\{1\}") in head
+    assert head.split()[3:-1] == [r"ba\_se", r"&", r"1%", r"|", r"be\$t", r"\#\{1\}", r"\~^\|x\*"]
 
 
 def test_tables_of_any_text_are_whole() -> None:
-    number = NumberText("-1.50", "0.25", 3, 1, True, "↑")
+    number = NumberText("−1.50", "0.25", 3, 1, True, "↑")
     table = TextTable(("x", NASTY), ((NASTY, number), ("*starred", "")), f"{NASTY}\n\nlast", "tab:x")
     shown = latex(table)
     sound_latex(shown)
     assert r"$\mathbf{-1.50 \pm 0.25}^{\uparrow}$ {\scriptsize $(n=3, \dagger 1)$}" in shown
-    assert r"\'{e} \ss{} \l{} (U+4E2D) $\alpha$ $\pm$ $-$" in shown
+    assert r"é ß ł 中 α $\pm$ $-$" in shown
     lines = markdown(table).splitlines()
     assert [len(re.findall(r"(?<!\\)\|", line)) for line in lines if line.startswith("|")] == [3] * 4
     assert "**−1.50 ± 0.25** ↑ (n 3) †1" in lines[-2]

@@ -1,56 +1,42 @@
-"""Trials as other tools keep them: MLflow's file store, TensorBoard's event files, W&B's table; exported and live."""
+"""Trials written to MLflow and TensorBoard through their clients, exported and live, and read back by them."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import math
 import struct
 from pathlib import Path
 from typing import Any
 
+import import_support as made
 import pytest
-import yaml
 from tables_support import rows, run
 
+from harness.base.event_files import scalars_of
 from harness.cli.group import run_main
 from harness.errors import HarnessError
+from harness.exports.tracked import cell_of_label, kind_of, tracked_trials
+from harness.exports.trackers import TRACKERS, MLflowStore, TensorBoardFolder, tracker_of
 from harness.results.current import ResultFilter
-from harness.results.trackers import TRACKERS, tracker_of
-from harness.results.trackers.mlflow_folder import MLflowFolder
-from harness.results.trackers.records import cell_of_label, kind_of, tracked_trials
-from harness.results.trackers.tensorboard_folder import TensorBoardFolder, crc32c, events_of, masked_crc
 from harness.store import open_reader
-from harness.trial.event_files import scalars_of
 from harness.trial.result import Score
 
+pytestmark = pytest.mark.full
 Points = list[tuple[int, float, int]]
 
 
 def mlflow_runs(store: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """Every run of a file store by experiment and name, read as MLflow's FileStore does."""
+    """Every run of a store by experiment and name, read by MLflow."""
+    client = made.mlflow().MlflowClient(store.as_uri())
     found = {}
-    for experiment in store.iterdir():
-        about = yaml.safe_load((experiment / "meta.yaml").read_text())
-        assert about["experiment_id"] == experiment.name
-        assert about["artifact_location"] == experiment.as_uri()
-        for place in (path for path in experiment.iterdir() if path.is_dir()):
-            meta = yaml.safe_load((place / "meta.yaml").read_text())
-            assert meta["run_id"] == meta["run_uuid"] == place.name
-            assert meta["experiment_id"] == experiment.name
-            parts = {
-                kind: {
-                    str(path.relative_to(place / kind)): path.read_text()
-                    for path in (place / kind).rglob("*")
-                    if path.is_file()
-                }
-                for kind in ("params", "tags", "metrics")
-            }
+    for experiment in client.search_experiments():
+        for each in client.search_runs([experiment.experiment_id]):
             metrics: dict[str, Points] = {}
-            for key, text in parts["metrics"].items():
-                split = [line.split(" ") for line in text.splitlines()]
-                metrics[key] = [(int(moment), float(value), int(step)) for moment, value, step in split]
-            found[about["name"], meta["run_name"]] = {**parts, "metrics": metrics, "meta": meta}
+            for key in each.data.metrics:
+                history = client.get_metric_history(each.info.run_id, key)
+                metrics[key] = [(point.timestamp, point.value, point.step) for point in history]
+            parts = {"params": each.data.params, "tags": each.data.tags, "metrics": metrics, "info": each.info}
+            found[experiment.name, each.info.run_name] = parts
     return found
 
 
@@ -85,8 +71,8 @@ def test_mlflow_file_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFi
     one = runs["tiny/mini", "known/better/1"]
     assert (one["params"]["arm"], one["params"]["seed"], one["params"]["recipe.effect"]) == ("better", "1", "3.0")
     assert one["params"]["slots.optimizer.lr"] == "0.1"
-    assert one["meta"]["status"] == 3
-    assert one["meta"]["end_time"] >= one["meta"]["start_time"] > 1_500_000_000_000
+    assert one["info"].status == "FINISHED"
+    assert one["info"].end_time >= one["info"].start_time > 1_500_000_000_000
     (trial,) = rows(capsys, "SELECT trial_id, run_id FROM cell_trials WHERE arm = 'better' AND seed = 1")
     assert (one["tags"]["harness.trial_id"], one["tags"]["harness.run_id"]) == (trial["trial_id"], trial["run_id"])
     curve = rows(
@@ -102,18 +88,16 @@ def test_mlflow_file_store(store: Path, tmp_path: Path, capsys: pytest.CaptureFi
         assert [value for _, value, _ in points] == series["points"]
 
 
-def test_written_again_nothing_doubles_and_other_experiments_stay(store: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "mlruns"
-    own = folder / "7"
-    own.mkdir(parents=True)
-    (own / "meta.yaml").write_text(
-        f"artifact_location: {own.as_uri()}\nexperiment_id: '7'\nlifecycle_stage: active\nname: tiny/mini\n"
-    )
+def test_written_again_nothing_doubles(store: Path, tmp_path: Path) -> None:
     for _ in range(2):
-        assert run_main(["export", "--to", "mlflow", str(folder)]) == 0
-        assert len(mlflow_runs(folder)) == 4
-    assert [path.name for path in folder.iterdir()] == ["7"], "an experiment of that name is gone on with"
-    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+        assert run_main(["export", "--to", "mlflow", str(tmp_path / "mlruns")]) == 0
+        assert len(mlflow_runs(tmp_path / "mlruns")) == 4
+
+
+@pytest.fixture(autouse=True)
+def _trackers() -> None:
+    made.mlflow()
+    pytest.importorskip("tensorboard", reason="needs the extra 'trackers'")
 
 
 def test_tensorboard_event_files(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,56 +126,10 @@ def test_no_name_leads_out_of_the_folder(store: Path, tmp_path: Path, name: str)
     with open_reader(store) as reader:
         trial = next(tracked_trials(reader, ResultFilter()))
     folder = TensorBoardFolder(tmp_path / "a" / "tb")
-    for odd in (
-        dataclasses.replace(trial, benchmark=name),
-        dataclasses.replace(trial, arm=name),
-        dataclasses.replace(trial, suite=name),
-    ):
-        assert folder.write(odd).resolve().is_relative_to(tmp_path / "a" / "tb")
+    for part in ("benchmark", "arm", "suite"):
+        folder.write(dataclasses.replace(trial, **{part: name}))
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["tb"]
     assert not (tmp_path / "x").exists()
-
-
-def test_checksums_are_those_of_the_format(store: Path) -> None:
-    assert crc32c(b"123456789") == 0xE3069283  # RFC 3720
-    assert crc32c(bytes(32)) == 0x8A9136AA
-    with open_reader(store) as reader:
-        data = events_of(next(tracked_trials(reader, ResultFilter())))
-    at = records = 0
-    while at < len(data):
-        (length,) = struct.unpack_from("<Q", data, at)
-        checked = struct.unpack_from("<I", data, at + 8)[0], struct.unpack_from("<I", data, at + 12 + length)[0]
-        assert checked == (masked_crc(data[at : at + 8]), masked_crc(data[at + 12 : at + 12 + length]))
-        at, records = at + 16 + length, records + 1
-    assert at == len(data)
-    assert records > 3
-    theirs = pytest.importorskip("tensorboardX.crc32c")
-    assert theirs.crc32c(data) == crc32c(data)
-    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
-    (length,) = struct.unpack_from("<Q", data, 0)
-    first = event_pb2.Event.FromString(data[12 : 12 + length])
-    assert first.file_version == "brain.Event:2"
-    (second,) = struct.unpack_from("<Q", data, 16 + length)
-    event = event_pb2.Event.FromString(data[28 + length : 28 + length + second])
-    assert event.wall_time >= first.wall_time > 1e9
-    assert len(event.summary.value) == 1
-
-
-def test_wandb_table(tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    run(tiny, "--seeds", 2)
-    run(tiny, "--scale", "smoke")
-    assert run_main(["export", "--to", "wandb-csv", str(tmp_path / "w")]) == 0
-    assert sorted(path.name for path in (tmp_path / "w").iterdir()) == ["tiny-mini.csv", "tiny-smoke.csv"]
-    text = (tmp_path / "w" / "tiny-mini.csv").read_text()
-    assert text.startswith('"Name","State","Notes","User","Tags","Created","Runtime","Sweep",')
-    with (tmp_path / "w" / "tiny-mini.csv").open(newline="") as file:
-        table = {row["Name"]: row for row in csv.DictReader(file)}
-    sql = "SELECT arm, seed, value FROM current_results WHERE scale = 'mini' AND split = 'test' AND metric = 'score'"
-    for row in rows(capsys, sql):
-        found = table[f"known/{row['arm']}/{row['seed']}"]
-        assert float(found["test/score"]) == row["value"]
-        assert (found["State"], found["arm"], found["seed"]) == ("finished", row["arm"], str(row["seed"]))
-    assert set(next(iter(table.values()))) >= {"recipe.steps", "slots.optimizer.name", "validation/score"}
 
 
 def test_a_filter_keeps_what_it_names(store: Path, tmp_path: Path) -> None:
@@ -226,13 +164,13 @@ def test_live_writes_failures_and_keeps_what_is_no_trial_of_the_plan_apart(tiny:
     assert {group for group, _ in runs} >= {"tiny/mini", "tiny/mini/sweep points"}
     diverged = [one for one in runs.values() if one["tags"]["harness.status"] == "diverged"]
     assert diverged
-    assert {one["meta"]["status"] for one in diverged} == {4}
+    assert {one["info"].status for one in diverged} == {"FAILED"}
 
 
 def test_a_tracker_that_fails_is_a_warning(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(self: object, trial: object) -> Path:
+    def full(self: object, trial: object) -> None:
         raise OSError("No space left on device")
 
     monkeypatch.setattr(TensorBoardFolder, "write", full)
@@ -248,9 +186,9 @@ def test_a_tracker_that_fails_is_a_warning(
 @pytest.mark.parametrize(
     ("target", "told"),
     [
-        ("comet:x", "no tracker 'comet'; valid: mlflow, tensorboard"),
+        ("comet:x", "unknown tracker 'comet'; valid: mlflow, tensorboard"),
         ("mlflw:x", "did you mean 'mlflow'"),
-        ("mlflow", "a folder is expected after 'mlflow:'"),
+        ("mlflow", "expected a folder after 'mlflow:'"),
         ("mlflow:http://localhost:5000", "only folders are written, not http"),
         ("mlflow:sqlite:///x.db", "only folders are written, not sqlite"),
         ("mlflow:file://elsewhere/x", "only folders are written"),
@@ -268,9 +206,9 @@ def test_a_target_that_cannot_be_is_one_message_before_anything_runs(
 
 def test_a_file_in_the_place_of_the_folder_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(HarnessError, match="is no folder that can be written"):
+    with pytest.raises(HarnessError, match="cannot be written"):
         tracker_of(f"mlflow:{tmp_path / 'file'}")
-    assert isinstance(tracker_of(f"mlflow:{tmp_path / 'a' / 'b'}"), MLflowFolder)
+    assert isinstance(tracker_of(f"mlflow:{tmp_path / 'a' / 'b'}"), MLflowStore)
     assert set(TRACKERS) == {"mlflow", "tensorboard"}
 
 
@@ -290,8 +228,8 @@ def test_single_precision_does_not_break_on_large_numbers(store: Path, tmp_path:
         Score("test", name, value)
         for name, value in (("huge", 1e300), ("low", -1e300), ("inf", math.inf), ("nan", math.nan))
     )
-    file = tmp_path / "events"
-    file.write_bytes(events_of(dataclasses.replace(trial, results=scores, series=())))
+    TensorBoardFolder(tmp_path).write(dataclasses.replace(trial, results=scores, series=()))
+    (file,) = tmp_path.rglob("events.out.tfevents.*")
     found = {tag: value for _, tag, value in scalars_of(file)}
     assert found["final/test/huge"] == -found["final/test/low"] == pytest.approx(3.4028235e38)
     assert found["final/test/inf"] == math.inf
