@@ -117,9 +117,14 @@ def parse(text: str, path: Path, top: type = dict) -> Node:
     return node
 
 
-def write(data: object) -> str:
-    """The text of plain data, which :func:`parse` reads as the same data; keys keep their order."""
-    return yaml.dump(data, Dumper=_Dumper, width=120, allow_unicode=True, sort_keys=False, default_flow_style=None)
+def write(data: object, width: int = 120, flow: bool | None = None) -> str:
+    """The text of plain data, which :func:`parse` reads as the same data; keys keep their order.
+
+    Args:
+        width: of a line.
+        flow: whether collections stand in brackets; None: those without collections inside.
+    """
+    return yaml.dump(data, Dumper=_Dumper, width=width, allow_unicode=True, sort_keys=False, default_flow_style=flow)
 
 
 def merge(base: Node, over: Node) -> Node:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
@@ -16,10 +15,7 @@ Examples:
   harness init mine.yaml --script train.py --option opt --arm adam --arm adamp --metric accuracy
   harness init photos.yaml --data photos/
   harness init --table results.csv
-
-Without options the command asks for them.
 """
-KINDS = ("script", "folder", "table")
 
 
 @click.command("init", epilog=EXAMPLE)
@@ -68,68 +64,31 @@ def init_command(
 
     With --table, print the 'harness judge' command for a table of results instead.
     """
+    from harness.imports.table_scores import better_of
     from harness.suite import load_suite
-    from harness.suite.starting import (
-        FOLDER_ARMS,
-        FirstSuite,
-        checked_arms,
-        flags_of,
-        for_folder,
-        for_script,
-        suite_name,
-    )
+    from harness.suite.starting import FOLDER_ARMS, FOLDER_METRIC, FirstSuite, for_folder, for_script, suite_name
 
-    if sum(path is not None for path in (script, folder, table)) > 1:
-        raise HarnessError("--script, --data and --table exclude each other")
-    if script is None and folder is None and table is None:
-        kind = _ask("Start from", "script", KINDS, "--script FILE, --data DIR or --table FILE")
-        where = Path(_ask("Where is it", None, (), f"--{kind} PATH"))
-        script, folder, table = (where if kind == each else None for each in KINDS)
+    if sum(path is not None for path in (script, folder, table)) != 1:
+        raise HarnessError("give one of --script FILE, --data DIR and --table FILE")
     if table is not None:
         click.echo(_judging(table))
         return
     if file.exists() and not force:
         raise HarnessError(f"{file} exists; choose another name or --force")
+    name = suite_name(file)
     if script is not None:
-        flags = ", ".join(flags_of(script)) if script.is_file() else ""
-        option = option or _ask(
-            f"Which option tells the arms apart ({flags or 'none seen'})", "opt", (), "--option NAME"
-        )
-        named = arms or tuple(_ask("The arms, baseline first", None, (), "--arm A --arm B").replace(",", " ").split())
-        metric = metric or _ask("The metric that it reports", "accuracy", (), "--metric M")
-        better = better or _better(metric)
-        start = FirstSuite(suite_name(file), checked_arms(named), metric, better, unit, seeds, option)
+        needed = {"--option NAME": option, "--arm A --arm B": arms, "--metric M": metric}
+        if missing := [flag for flag, value in needed.items() if not value]:
+            raise HarnessError(f"--script needs {', '.join(missing)}; an example: {EXAMPLE.splitlines()[3].strip()}")
+        start = FirstSuite(name, arms, str(metric), better or better_of(str(metric)), unit, seeds, str(option))
         text = for_script(script, start, file.resolve().parent)
     else:
         assert folder is not None
-        chosen = checked_arms(arms or FOLDER_ARMS)
-        start = FirstSuite(suite_name(file), chosen, "top1-accuracy", "higher", "percent", seeds)
-        text = for_folder(folder, start)
+        text = for_folder(folder, FirstSuite(name, arms or FOLDER_ARMS, FOLDER_METRIC, "higher", "percent", seeds))
     file.write_text(text, encoding="utf-8")
-    load_suite(file)  # what this writes is valid, or says where it is not
+    load_suite(file)  # reports where the file is not valid
     click.echo(text, nl=False)
     click.echo(f"\nwritten to {file}; next: harness run {file}", err=True)
-
-
-def _better(metric: str) -> str:
-    from harness.imports.table_scores import better_of
-
-    try:
-        return better_of(metric)
-    except HarnessError:
-        return _ask(f"Is a higher or a lower {metric} better", "higher", ("higher", "lower"), "--better higher|lower")
-
-
-def _ask(question: str, default: str | None, valid: tuple[str, ...], flag: str) -> str:
-    """An answer from the terminal.
-
-    Raises:
-        HarnessError: nobody can be asked.
-    """
-    if not sys.stdin.isatty():
-        raise HarnessError(f"{question.lower()}? Give {flag}")
-    kind = click.Choice(valid) if valid else None
-    return str(click.prompt(question, default=default, type=kind))
 
 
 def _judging(table: Path) -> str:

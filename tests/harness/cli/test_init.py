@@ -58,12 +58,12 @@ def test_for_a_table(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 MISTAKES = {
-    "nobody to ask": ((), "Give --script FILE, --data DIR or --table FILE"),
+    "no source": ((), "give one of --script FILE, --data DIR and --table FILE"),
     "no script": (("--script", "nothing.py", *FLAGS[2:]), "no script nothing.py"),
-    "one arm": ((*FLAGS[:6], *FLAGS[8:]), "two arms at least"),
-    "no metric": (FLAGS[:-2], "Give --metric M"),
-    "an unknown direction": ((*FLAGS[:-1], "zeal"), "Give --better"),
-    "two sources": ((*FLAGS, "--data", "x"), "--script, --data and --table exclude"),
+    "one arm": ((*FLAGS[:6], *FLAGS[8:]), "at least two different arms"),
+    "no metric": (FLAGS[:-2], "--script needs --metric M; an example: harness init"),
+    "an unknown direction": ((*FLAGS[:-1], "zeal"), "--better higher or --better lower"),
+    "two sources": ((*FLAGS, "--data", "x"), "give one of --script FILE"),
     "no folder": (("--data", "x"), "no folder x"),
     "no splits": (("--data", "code"), "has no train/CLASS/"),
 }
