@@ -169,6 +169,9 @@ def assert_nothing_is_lost(database: Path, before: Counter[str]) -> Counter[str]
 def assert_whole(work: Work, database: Path) -> None:
     """Assert that every number is that of the undisturbed run, and the database valid."""
     assert numbers(database) == work.expected
+    doubled = "SELECT trial_id FROM metrics GROUP BY trial_id, split, name, step HAVING count(*) > 1"
+    with open_reader(database) as reader:
+        assert reader.query(doubled).rows == []
     assert check(database) == []
 
 
