@@ -64,7 +64,7 @@ def test_failures_are_told_and_the_rest_goes_on(tiny: Path, command: Harness, da
     tiny.write_text(tiny.read_text().replace("noise_key: base}", "noise_key: base, fails: true}"))
     done = command("run", tiny, "--executor", "inline", "--no-report")
     assert done.returncode == 1
-    assert "told to fail" in done.stderr
+    assert "this arm fails because" in done.stderr
     assert "Traceback" not in done.stderr
     with open_reader(database) as reader:
         counts = dict(reader.query("SELECT status, count(*) FROM trials GROUP BY 1").rows)
