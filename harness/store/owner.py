@@ -181,6 +181,10 @@ class Owner:
             self._ingest_all()
             release(self.paths)
 
+    def release(self) -> None:
+        """Let other processes have the file now, not a moment after its last use."""
+        release(self.paths)
+
     def refused(self) -> list[str]:
         """Why events of this session are not in the database, one text each; they stay in the journal.
 

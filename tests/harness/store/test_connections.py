@@ -37,17 +37,17 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def test_a_run_of_two_trials_opens_the_database_once(
+def test_a_run_of_two_trials_opens_the_database_before_and_after_them(
     tiny: Path, database: Path, opened: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Owner, "_keep_up", lambda owner: owner._stop.wait())  # opens by the clock
     command = ["run", str(tiny), "--executor", "inline", "--no-report", "--no-tuned", "--db", str(database)]
     assert run_main([*command, "--seeds", "1"]) == 0
     created = [name for name in opened if ".new-" in name]
-    assert (len(created), len(opened) - len(created)) == (1, 1)
+    assert (len(created), len(opened) - len(created)) == (1, 2)
     opened.clear()
     assert run_main([*command, "--seeds", "2"]) == 0
-    assert len(opened) == 1
+    assert len(opened) == 2
 
 
 def test_uses_share_a_connection_and_copies_close_it(paths: StorePaths, opened: list[str]) -> None:
