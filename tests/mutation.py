@@ -173,7 +173,7 @@ def cover(folder: Path, tier: str, only: Sequence[str]) -> None:
     """Run a tier on a fresh copy of the tree and record the lines of each test."""
     tree = folder / "tree"
     shutil.rmtree(tree, ignore_errors=True)
-    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns("__pycache__", ".git", "*_cache", "results"))
+    shutil.copytree(ROOT, tree, ignore=shutil.ignore_patterns("__pycache__", ".git", "*_cache"))
     data = folder / f"{tier}.coverage"
     call_pytest(tree, "-p", "mutation", "-m", TIERS[tier], *only, MUTATION_DATA=str(data))
     subprocess.run([sys.executable, "-m", "coverage", "combine", f"--data-file={data}", str(folder)], check=True)

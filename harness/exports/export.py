@@ -6,7 +6,6 @@ import csv
 import itertools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from harness.errors import HarnessError
 from harness.exports.paper_table import paper_tables
@@ -14,7 +13,7 @@ from harness.exports.paper_text import WRITERS, as_text, name_of, slug
 from harness.exports.tracked import tracked_trials
 from harness.exports.trackers import TRACKERS
 from harness.exports.verdict_table import verdict_tables
-from harness.results.current import ResultFilter, results_statement
+from harness.results.current import ResultFilter, Statement, results_statement
 from harness.store import Reader, open_reader
 
 TABLES = (
@@ -50,16 +49,16 @@ def export(database: Path, form: str, folder: Path, wanted: ResultFilter | None 
         raise HarnessError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
 
 
-def _export(database: Path, form: str, folder: Path, asked: ResultFilter) -> list[Path]:
+def _export(database: Path, form: str, folder: Path, wanted: ResultFilter) -> list[Path]:
     with open_reader(database, consistent=True) as reader:
         if form in WRITERS:
-            texts = _paper(reader, form, asked)
+            texts = _paper(reader, form, wanted)
             _make(folder)
             for path, text in texts.items():
                 (folder / path).write_text(text, encoding="utf-8")
             return [folder / path for path in texts]
         if form in TRACKERS:
-            trials = tracked_trials(reader, asked)
+            trials = tracked_trials(reader, wanted)
             if (first := next(trials, None)) is None:
                 raise HarnessError("none of these trials has ended; 'harness list runs' shows what ran")
             _make(folder)
@@ -67,7 +66,7 @@ def _export(database: Path, form: str, folder: Path, asked: ResultFilter) -> lis
             for trial in itertools.chain([first], trials):
                 tracker.write(trial)
             return [folder]
-        return _tables(reader, form, folder, asked)
+        return _tables(reader, form, folder, wanted)
 
 
 FORMS = ("parquet", "csv", *WRITERS, *TRACKERS)
@@ -77,28 +76,27 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HarnessError(f"{folder} is no folder that can be written: {error.strerror}") from error
+        raise HarnessError(f"{folder} cannot be created as a folder: {error.strerror}") from error
 
 
 def _tables(reader: Reader, form: str, folder: Path, wanted: ResultFilter) -> list[Path]:
-    statements: dict[str, tuple[str, Mapping[str, Any]]] = {CURRENT: results_statement(reader, wanted)}
+    statements = {CURRENT: results_statement(reader, wanted)}
     if not wanted.asks:
-        statements = {table: (f"FROM {table}", {}) for table in TABLES} | statements
+        statements = {table: Statement(f"FROM {table}") for table in TABLES} | statements
     _make(folder)
-    return [
-        _TABLE_FORMS[form](reader, sql, given, folder / f"{name}.{form}") for name, (sql, given) in statements.items()
-    ]
+    write = _TABLE_FORMS[form]
+    return [write(reader, statement, folder / f"{name}.{form}") for name, statement in statements.items()]
 
 
-def _parquet(reader: Reader, sql: str, given: Mapping[str, Any], path: Path) -> Path:
+def _parquet(reader: Reader, statement: Statement, path: Path) -> Path:
     from pyarrow import parquet
 
-    parquet.write_table(reader.arrow(sql, dict(given)), path)
+    parquet.write_table(reader.arrow(statement.sql, statement.parameters), path)
     return path
 
 
-def _csv(reader: Reader, sql: str, given: Mapping[str, Any], path: Path) -> Path:
-    answer = reader.query(sql, dict(given))
+def _csv(reader: Reader, statement: Statement, path: Path) -> Path:
+    answer = reader.query(statement.sql, statement.parameters)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(answer.columns)
@@ -106,7 +104,7 @@ def _csv(reader: Reader, sql: str, given: Mapping[str, Any], path: Path) -> Path
     return path
 
 
-_TABLE_FORMS: Mapping[str, Callable[[Reader, str, Mapping[str, Any], Path], Path]] = {"parquet": _parquet, "csv": _csv}
+_TABLE_FORMS: Mapping[str, Callable[[Reader, Statement, Path], Path]] = {"parquet": _parquet, "csv": _csv}
 
 
 def _paper(reader: Reader, form: str, wanted: ResultFilter) -> dict[str, str]:
@@ -126,4 +124,4 @@ def _free(name: str, taken: Iterable[str]) -> str:
     """The name, numbered where another one has become the same."""
     stem, dot, suffix = name.rpartition(".")
     names = [name, *(f"{stem}-{number}{dot}{suffix}" for number in range(2, 10_000))]
-    return next(one for one in names if one not in set(taken))
+    return next(free for free in names if free not in set(taken))
