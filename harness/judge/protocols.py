@@ -133,7 +133,7 @@ def _with_choices(row: VerdictRow, results: Sequence[SearchResult], untuned: Map
         result.search.benchmark: {
             "sweep_id": result.search.tuning.sweep_id,
             "budget": result.search.budget,
-            "seeds": result.search.tuning.trials,
+            "seeds": result.search.tuning.seeds,
             "told": dict(result.told),
             "chosen": result.params,
             "ends": result.ends,
