@@ -90,7 +90,7 @@ class Request(SessionRequest):
     Attributes:
         time_budget: seconds after which no further trial begins.
         tuned: also tune the arms of the suite's ``tuned:`` claims.
-        force: rerun the stored trials of the suite's plan; their new results replace the old ones.
+        force: delete the plan's stored results first, so that all its trials run.
     """
 
     selection: Selection = field(default_factory=Selection)

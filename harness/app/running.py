@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from harness.app.forced import ForcedTrials, ReplacedOutcome, stored_outcomes
 from harness.app.request import Request
 from harness.app.session import Session
 from harness.base.folders import remove
@@ -16,7 +15,7 @@ from harness.execute.worker import Job
 from harness.judge.rows import VerdictRow
 from harness.judge.seeds import next_seeds, pending_claims, with_bought
 from harness.plan.planning import Plan, make_plan
-from harness.store import open_reader
+from harness.results.deletion import delete_trials
 from harness.store.events import LogEvent
 from harness.suite import Suite
 from harness.vocabulary import FINAL, Status
@@ -31,7 +30,6 @@ class Result:
         counts: trials by status.
         failures: label and error of each trial without a result.
         stopped: the reason for which no further trial was begun, or None.
-        replaced: trials that ran although they were stored.
         warnings: what is valid in the suite and probably not meant, and what added seeds cost.
     """
 
@@ -41,7 +39,6 @@ class Result:
     counts: Counter[str] = field(default_factory=Counter)
     failures: list[tuple[str, str]] = field(default_factory=list)
     stopped: str | None = None
-    replaced: list[ReplacedOutcome] = field(default_factory=list)
     verdicts: tuple[VerdictRow, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -61,21 +58,15 @@ class RunningSuite:
         self.lost: dict[str, tuple[Job, Outcome]] = {}  # ended here without a result
 
     def run(self, plan: Plan, stored: Mapping[str, str] | None = None) -> None:
-        """Run the trials of the suite's plan that are not ``stored``, or with ``force`` all of them."""
+        """Run the trials of the suite's plan that are not ``stored``, or with ``force`` delete these and run all."""
         self.result.plan = plan
         stored = self.session.stored(plan) if stored is None else stored
-        if not self.request.force:
-            for _ in self.outcomes(plan, stored):
-                pass  # they are counted
-            return
-        again = stored.keys() - self.seen
-        with open_reader(self.request.database) as reader:
-            forced = ForcedTrials(stored_outcomes(reader, again), self.session.owner.record)
-        rest = {trial: status for trial, status in stored.items() if trial not in forced.stored}
-        for job, outcome in self.outcomes(plan, rest, forced):
-            replaced = forced.ended(job, outcome)
-            if replaced is not None:
-                self.result.replaced.append(replaced)
+        again = sorted(stored.keys() - self.seen) if self.request.force else []
+        if again:
+            delete_trials(self.session.owner, again, "run again by --force", self.request.command)
+            self.session.discard(again)
+        for _ in self.outcomes(plan, {name: status for name, status in stored.items() if name not in again}):
+            pass  # they are counted
 
     def once(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
         """As :meth:`outcomes`, but yield trials that ended here without a result again instead of rerunning them."""
@@ -83,22 +74,19 @@ class RunningSuite:
         yield from again
         yield from self.outcomes(plan, {**stored, **{job.trial_id: outcome.status for job, outcome in again}})
 
-    def outcomes(
-        self, plan: Plan, stored: Mapping[str, str], forced: ForcedTrials | None = None
-    ) -> Iterator[tuple[Job, Outcome]]:
+    def outcomes(self, plan: Plan, stored: Mapping[str, str]) -> Iterator[tuple[Job, Outcome]]:
         """Run a plan's trials that are not ``stored``, and count all of its trials for the run."""
         new = {trial.trial_id for trial in plan.trials} - self.seen
         self.seen |= new
         for trial_id in new & stored.keys():
             self.result.reused += 1
             self.result.counts[stored[trial_id]] += 1
-        for job, outcome in self.session.run(plan, stored, forced):
+        for job, outcome in self.session.run(plan, stored):
             self.result.counts[outcome.status] += 1
             if job.trial_id in self.session.taken:
                 self.result.reused += 1
             elif outcome.status == Status.DONE:
-                home = job if forced is None else forced.home(job)
-                self.finished.append((home, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
+                self.finished.append((job, replace(outcome, series=(), artifacts=())))  # its final numbers are enough
             if outcome.status not in FINAL:
                 self.lost[job.trial_id] = job, outcome
                 self.result.failures.append((job.label, str(outcome.error)))

@@ -97,7 +97,9 @@ class Search:
     ) -> None:
         """Run points at some seeds; in the last group each point is recorded as soon as its trials have ended."""
         named = {f"{arm}#{point.number}": (arm, point) for arm, point in running}
-        plan = configurations_plan(self.tuning, {name: (arm, point.params) for name, (arm, point) in named.items()}, seeds)
+        plan = configurations_plan(
+            self.tuning, {name: (arm, point.params) for name, (arm, point) in named.items()}, seeds
+        )
         asked: dict[str, list[tuple[str, int]]] = {}
         left = dict.fromkeys(named, len(seeds))
         for link in plan.links:

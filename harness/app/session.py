@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from harness.app.forced import ForcedTrials
 from harness.app.jobs import arranged, check_data, jobs_of
 from harness.app.recording import StoreRecorder
 from harness.app.request import SessionRequest, SharedExecutor
@@ -85,17 +84,15 @@ class Session:
         check_folders(trial for trial in plan.trials if trial.trial_id not in stored)
         return stored
 
-    def run(
-        self,
-        plan: Plan,
-        stored: Mapping[str, str] | None = None,
-        forced: ForcedTrials | None = None,
-    ) -> Iterator[tuple[Job, Outcome]]:
+    def discard(self, trial_ids: Collection[str]) -> None:
+        """Ignore results of trials that other commands measured until now."""
+        self._sharing().discard(trial_ids)
+
+    def run(self, plan: Plan, stored: Mapping[str, str] | None = None) -> Iterator[tuple[Job, Outcome]]:
         """Record a plan and run its trials; yields the last outcome of each as it comes in.
 
         Args:
             stored: trials that have a result and do not run, with their status; None: those of :meth:`stored`.
-            forced: trials that have a result and run again; they are not among ``stored``.
 
         Raises:
             HarnessError: the executor cannot be started, or as :meth:`stored`.
@@ -105,12 +102,8 @@ class Session:
         self.owner.record(planned(self.run_id, plan, stored.keys() - self._ran, complete))
         if jobs := jobs_of(plan, stored, self.request):
             recorder = StoreRecorder(self.owner.record, self.run_id)
-            if forced is not None:
-                jobs = [forced.job(job) for job in jobs]
-                recorder = StoreRecorder(forced.record, self.run_id)
             shared = self._sharing()
             shared.begin()
-            shared.again = () if forced is None else forced.stored.keys()
             self._dispatcher = self._dispatching(arranged(jobs, self.durations), recorder, self.watch, shared)
             for job, outcome in self._dispatcher.outcomes():
                 if job.trial_id not in shared.taken:

@@ -35,8 +35,6 @@ class SharedTrials:
         self._elsewhere: dict[str, Job] = {}
         self._next_look = 0.0
         self._begun = False
-        self.again: Collection[str] = ()
-        """Trials that run here whatever others measured."""
         self.taken: set[str] = set()
         """Trials whose result came from another command."""
 
@@ -49,6 +47,10 @@ class SharedTrials:
         if not self._begun:
             self._others.announce()
             self._begun = True
+
+    def discard(self, trial_ids: Collection[str]) -> None:
+        """Ignore what others measured of trials until now: this session deletes them."""
+        self._others.discard(trial_ids)
 
     def take(self, job: Job) -> bool:
         """Lock a trial that starts now; raises as :meth:`begin`."""
@@ -86,7 +88,7 @@ class SharedTrials:
 
     def _result(self, job: Job) -> Outcome | None:
         """What another measured of a trial, where that is all that is asked for: the weights too where others start."""
-        if job.trial_id in self.again or (job.keep_product and not has_product(job.folder)):
+        if job.keep_product and not has_product(job.folder):
             return None
         return self._others.result(job.trial_id)
 

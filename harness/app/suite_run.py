@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +67,6 @@ class SuiteRun:
             "stopped": result.stopped,
             "failures": result.failures,
             "warnings": list(result.warnings),
-            "replaced": [asdict(outcome) | {"equal": outcome.equal} for outcome in result.replaced],
             "headline": self.headline,
             "verdicts": list(map(verdict_record, result.verdicts)),
         }

@@ -61,7 +61,7 @@ def _missing_data(suite: Suite) -> list[str]:
     Of published sets it says nothing: hardly anybody has all of them, and a run says what it lacks.
     """
     from harness import registry
-    from harness.app.session import missing_data
+    from harness.app.jobs import missing_data
     from harness.plan.planning import Selection, make_plan
     from harness.vocabulary import WRITTEN_SCALES
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.base.text import interval, number
 from harness.cli.options import FiniteRange, database_option, json_option
 from harness.cli.terminal import counted, plain, print_table
 from harness.errors import HarnessError
@@ -130,15 +131,13 @@ def _cut(text: str) -> str:
 
 
 def _show_arms(changes: Iterable[ArmChange]) -> None:
-    from harness.cli.verdicts import interval, number
-
     rows = []
     for one in changes:
-        means = ("none" if mean is None else f"{mean:.6g}" for mean in (one.first, one.second))
+        means = (number(mean, 6) for mean in (one.first, one.second))
         n = str(one.n) if one.first_n == one.second_n == one.n else f"{one.n} of {one.first_n}, {one.second_n}"
-        held = "" if one.low is None or one.high is None else interval(one.low, one.high)
+        held = interval(one.low, one.high)
         place = f"{one.benchmark}/{one.arm}"
-        rows.append((place, f"{one.split}.{one.metric}", *means, n, number(one.difference), held))
+        rows.append((place, f"{one.split}.{one.metric}", *means, n, number(one.difference, sign=True), held))
     if rows:
         title = "changed arms: second − first, paired by seed"
         print_table(("arm", "metric", *NUMBERS), rows, right=NUMBERS, title=title)
@@ -149,6 +148,6 @@ def _show_arms(changes: Iterable[ArmChange]) -> None:
 def _show_regressions(worse: Sequence[ArmRegression], counted_pairs: str) -> None:
     for one in worse:
         change = one.change
-        by = "" if change.difference is None else f" ({change.difference:+.4g})"
+        by = "" if change.difference is None else f" ({number(change.difference, 4, sign=True)})"
         click.echo(f"REGRESSION  {change.benchmark}/{change.arm} {change.metric}{by}: {one.reason}")
     click.echo(f"{'no regression' if not worse else counted(len(worse), 'regression')}: {counted_pairs}")

@@ -31,7 +31,7 @@ COMMANDS = {
     "show": "Show one trial: its content, results and artifacts.",
     "diff": "Compare two runs: recipe, code and environment, then arms, paired.",
     "tag": "Give a run names.",
-    "forget": "Let stored trials count as not stored; the journal keeps them.",
+    "forget": "Delete stored trials, or restore them; the event log keeps them.",
     "query": "Ask the database in SQL, read-only.",
     "export": "Export tables of one plan, the whole store, or trials for a tracker.",
     "verify": "Run stored trials again and compare every number to the last bit.",

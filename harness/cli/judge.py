@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.text import Text
 
+from harness.base.text import interval, number, probability
 from harness.cli.options import PATH, FiniteRange, format_option
 from harness.cli.terminal import note, plain, print_table
 from harness.errors import HarnessError
@@ -154,7 +155,7 @@ def print_table_verdicts(verdicts: TableVerdicts) -> None:
 
 
 def _row(one: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
-    from harness.cli.verdicts import interval, number, verdict_text
+    from harness.cli.verdicts import verdict_text
 
     design = one.row.design
     return (
@@ -162,9 +163,9 @@ def _row(one: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
         verdict_text(one.word),
         *(("yes" if one.family == "primary" else "",) if announced else ()),
         str(one.n or ""),
-        number(one.difference),
+        number(one.difference, sign=True),
         interval(one.low, one.high),
-        "" if one.adjusted_p is None else f"{one.adjusted_p:.3f}",
-        number(design.get("d_z")),
-        number(one.detectable).lstrip("+"),
+        probability(one.adjusted_p),
+        number(design.get("d_z"), sign=True),
+        number(one.detectable),
     )

@@ -9,7 +9,6 @@ from pathlib import Path
 import click
 
 from harness.cli.group import COMMANDS, harness
-from harness.registry.generate import write_or_check
 
 PAGE = Path(__file__).parents[2] / "docs" / "commands.md"
 WIDTH = 100
@@ -44,5 +43,17 @@ def _pages(command: click.Command, name: str, parent: click.Context) -> Iterator
                 yield from _pages(found, own, context)
 
 
+def write_or_check(check: bool) -> int:
+    """Write the page, or compare it with the committed one; returns an exit code."""
+    text = render()
+    if not check:
+        PAGE.write_text(text, encoding="utf-8")
+        sys.stdout.write(f"wrote {PAGE.name}\n")
+        return 0
+    same = PAGE.is_file() and PAGE.read_text(encoding="utf-8") == text
+    sys.stdout.write(f"{PAGE.name} is {'up to date' if same else 'stale: run python -m harness.cli.reference'}\n")
+    return 0 if same else 1
+
+
 if __name__ == "__main__":
-    sys.exit(write_or_check(PAGE, render(), "python -m harness.cli.reference", sys.argv[1:]))
+    sys.exit(write_or_check("--check" in sys.argv[1:]))

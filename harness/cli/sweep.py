@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from harness.base.text import number, score, setting
 from harness.cli import options as shared
 
 if TYPE_CHECKING:
@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     "--budget", type=click.IntRange(1, 100_000), required=True, metavar="N", help="Configurations of each arm."
 )
 @shared.scale_option()
-@click.option("--sampler", type=click.Choice(["random", "tpe", "gp", "grid"]), help="[default: the suite's]")
-@click.option(
-    "--pruner", type=click.Choice(["none", "median", "wilcoxon", "hyperband", "curve"]), help="[default: the suite's]"
-)
+@click.option("--sampler", metavar="random|tpe|grid", help="[default: the suite's]")
+@click.option("--pruner", metavar="none|median", help="[default: the suite's]")
 @click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds of a configuration.")
 @click.option("--fresh", type=click.IntRange(min=2), metavar="N", help="Seeds of the comparison at the end.")
 @shared.override_option
@@ -35,13 +33,10 @@ if TYPE_CHECKING:
 @shared.address_option
 @shared.gpus_option
 @shared.memory_option
-@click.option("--write-study", type=shared.PATH, metavar="FILE", help="Also write an Optuna SQLite storage.")
 @shared.database_option
 @click.option("--quiet", is_flag=True, help="Only the result.")
 @shared.json_option
-def sweep_command(
-    suite: str, overrides: tuple[str, ...], write_study: Path | None, quiet: bool, as_json: bool, **options: Any
-) -> int:
+def sweep_command(suite: str, overrides: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -> int:
     """Tune arms at equal budgets, and compare the chosen configurations on fresh seeds.
 
     Points that are stored are not run again; a larger budget goes on from a smaller one.
@@ -57,10 +52,6 @@ def sweep_command(
     request = SweepRequest(**options, overrides=shared.parse_overrides(overrides), command=shared.command_line())
     with make_watch(f"sweep of {loaded.name}", quiet=quiet or as_json) as watch:
         result = run_sweep(loaded, request, watch)
-    if write_study is not None:
-        from harness.app.sweep import write_study as write
-
-        write(loaded, request, result, write_study)
     if as_json:
         verdicts = list(map(verdict_record, result.verdicts))
         click.echo(json.dumps({"sweep_id": result.sweep_id, "ran": result.ran, **result.summary, "verdicts": verdicts}))
@@ -76,12 +67,12 @@ def _print(result: SweepResult) -> None:
     rows = []
     for arm, chosen in result.chosen.items():
         given = chosen.get("params", {}).items()
-        parameters = ", ".join(f"{k}={v:.4g}" if isinstance(v, float) else f"{k}={v}" for k, v in given)
-        best = f"{chosen['value']:.4g}" if chosen else "none"
+        parameters = ", ".join(f"{k}={setting(v)}" if isinstance(v, float) else f"{k}={v}" for k, v in given)
+        best = score(chosen["value"]) if chosen else "none"
         rows.append((arm, str(result.summary["told"][arm]), best, parameters))
     title = f"sweep {result.sweep_id}: {counted(result.ran, 'trial')} ran"
     print_table(("arm", "told", "best on validation", "chosen"), rows, title=title)
     for pair, differences in result.summary.get("differences", {}).items():
         picked = sorted({0, len(differences) // 4, len(differences) // 2, len(differences) - 1})
-        line = ", ".join(f"{differences[k]:+.3g} at {k + 1}" for k in picked)
+        line = ", ".join(f"{number(differences[k], sign=True)} at {k + 1}" for k in picked)
         click.echo(f"expected best of B, {pair} (up is better): {line}")

@@ -9,15 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from harness.base.text import count
 from harness.cli.streams import raw_of, visible
 from harness.results.plain_values import plain as plain
 
+counted = count
 PIPED_WIDTH = 240  # a pipe has no width; tables that wrap at 80 columns cannot be searched
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 cell``, ``2 cells``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def note(text: str, style: str = "dim") -> None:

@@ -1,9 +1,9 @@
-"""What stands in the place of verdicts whose trials are forgotten: the same question, not run, and why."""
+"""Verdicts that replace those whose trials are deleted: the same question, not run, with the reason."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from harness.judge.design import Estimand, Multiplicity, Pairing, Question, StatisticalRules
@@ -15,7 +15,7 @@ ASKED = frozenset(
     {each.name for part in (Question, Pairing, Estimand, StatisticalRules, Multiplicity) for each in fields(part)}
     | {"scale", "gates", "blocks", "absent", "stand_in", "stand_in_name", "stopped", "registered", "changed_since"}
 )
-"""Of a stored design what was asked; the rest was found."""
+"""Keys of a stored design that pose the question; the others hold findings."""
 
 _RESTING = """
 SELECT v.*, count(DISTINCT s.trial_id) AS resting FROM verdicts v JOIN verdict_trials s
@@ -27,22 +27,33 @@ WHERE s.trial_id = ANY(?) AND v.judged_at = (SELECT max(o.judged_at) FROM verdic
 GROUP BY ALL ORDER BY v.suite, v.claim_id, v.scale, v.protocol"""
 
 
-def withdrawn_verdicts(reader: Queries, trial_ids: Sequence[str], forget_id: str) -> list[dict[str, Any]]:
-    """Rows of ``verdicts`` for the newest verdicts that rest on some of these trials.
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """A claim whose newest verdict rests on deleted trials."""
 
-    Nothing is judged: a verdict from the trials that are left would be one more look at them.
+    suite: str
+    claim_id: str
+    scale: str
+    protocol: str
+
+
+def withdrawn_verdicts(reader: Queries, trial_ids: Sequence[str]) -> tuple[list[dict[str, Any]], list[Withdrawn]]:
+    """Rows of ``verdicts`` that replace the newest verdicts resting on some of these trials, and their claims.
+
+    Nothing is judged: a verdict from the remaining trials would be another interim analysis of them.
     """
-    rows = []
+    rows, claims = [], []
     for stored in reader.query(_RESTING, [list(trial_ids)]).dicts():
         design: Mapping[str, Any] = stored["design"] or {}
         reason = (
             f"{trials_in_words(stored['resting'])} of this verdict {'was' if stored['resting'] == 1 else 'were'} "
-            "forgotten; 'harness run' measures them again, 'harness claims' judges what is left"
+            "deleted; 'harness run' measures them again, 'harness claims' judges the remaining ones"
         )
-        asked = {name: value for name, value in design.items() if name in ASKED}
+        question = {name: value for name, value in design.items() if name in ASKED}
         contrast = design.get("contrast_id") or ""
-        found: dict[str, Any] = {"contrast": contrast, "contrast_id": contrast, "smallest": None, "unequal": []}
-        found |= {"missing": 0, "failed": 0, "diverged": 0, "reason": reason, "forget_id": forget_id}
+        findings: dict[str, Any] = {"contrast": contrast, "contrast_id": contrast, "smallest": None, "unequal": []}
+        findings |= {"missing": 0, "failed": 0, "diverged": 0, "reason": reason}
         kept = {name: stored[name] for name in ("claim_id", "scale", "protocol", "suite", "stand_in", "sequential")}
-        rows.append({**kept, "n": 0, "verdict": Verdict.NOT_RUN.value, "design": asked | found})
-    return rows
+        rows.append({**kept, "n": 0, "verdict": Verdict.NOT_RUN.value, "design": question | findings})
+        claims.append(Withdrawn(stored["suite"] or "", stored["claim_id"], stored["scale"], stored["protocol"]))
+    return rows, claims

@@ -47,7 +47,7 @@ class Durations:
         running = list(running)
         each = self.medians({*waiting, *(cell for cell, _ in running)})
         worked = sum(map(sum, list(self._seconds.values()))) + sum(so_far for _, so_far in running)
-        if not each and (waiting or running) or worked <= 0 or elapsed <= 0:
+        if (not each and (waiting or running)) or worked <= 0 or elapsed <= 0:
             return None
         rest = sum(each[cell] * count for cell, count in waiting.items())
         rest += sum(max(0.0, each[cell] - so_far) for cell, so_far in running)

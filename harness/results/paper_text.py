@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from harness.base.text import MINUS, number
 from harness.results.paper_table import ABLATIONS, PaperTable, TableCell
 from harness.results.stored_runs import StoredRun
 from harness.vocabulary import Protocol, Split, Verdict
@@ -84,7 +85,7 @@ def _decimals(cells: Iterable[TableCell]) -> int | None:
 
 
 def _written(value: float, decimals: int | None) -> str:
-    text = f"{value:.3g}" if decimals is None else f"{value:.{decimals}f}"
+    text = number(value).replace(MINUS, "-") if decimals is None else f"{value:.{decimals}f}"
     return text.removeprefix("-") if float(text) == 0 else text  # no −0.00
 
 
@@ -317,18 +318,3 @@ def slug(text: str) -> str:
 
 WRITERS: dict[str, tuple[str, Callable[[TextTable], str]]] = {"latex": ("tex", latex), "markdown": ("md", markdown)}
 """Suffix and function by form."""
-
-
-def interval_text(low: float | None, high: float | None, write: Callable[[float], str]) -> str:
-    """``[low, high]``; of a half line the end that it has, of the whole line nothing."""
-    ends = [None if end is None or not math.isfinite(end) else write(end) for end in (low, high)]
-    if ends[0] is None and ends[1] is None:
-        return ""
-    if ends[0] is None or ends[1] is None:
-        return f"≥ {ends[0]}" if ends[0] is not None else f"≤ {ends[1]}"
-    return f"[{ends[0]}, {ends[1]}]"
-
-
-def significant(value: float | None, digits: int = 4) -> str:
-    """A number in significant digits; empty for nothing and for what is not finite."""
-    return "" if value is None or not math.isfinite(value) else f"{value:.{digits}g}".replace("-", "−")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from harness.base.text import interval, number, probability
 from harness.results.current import ResultFilter
-from harness.results.paper_text import TextTable, interval_text, significant, slug
+from harness.results.paper_text import TextTable, slug
 from harness.results.stored_runs import JUDGED_BY_ITS_END, find_run
 from harness.results.verdict_marks import SILENT
 from harness.store.queries import Queries
@@ -41,10 +42,10 @@ def verdict_tables(reader: Queries, wanted: ResultFilter) -> dict[tuple[str, str
                 row["claim_id"],
                 row["protocol"],
                 row["verdict"],
-                significant(row["difference"]),
-                interval_text(row["ci_low"], row["ci_high"], significant),
+                number(row["difference"], sign=True),
+                interval(row["ci_low"], row["ci_high"]),
                 str(row["n"] or ""),
-                significant(row["adjusted_p"]),
+                probability(row["adjusted_p"]),
             )
         )
         if row["named"]:

@@ -39,10 +39,17 @@ def _benchmarks(suite: Suite) -> Iterator[Problem]:
                 yield from _block(suite, benchmark, scale, block, tasks[model.task])
         card = tasks[model.task].card
         if not card.program and not card.elsewhere:  # these report what they like
-            yield from absent(node, ("metrics",), "no metric", model.metrics, card.metrics)
+            for metric in (metric for metric in model.metrics if metric not in card.metrics):
+                yield Problem(node.find(("metrics", metric)), _unknown_metric(metric, tasks[model.task]))
         yield from absent(node, ("reference_arm",), "no arm", [model.reference_arm], suite.model.arms)
         yield from _sources(benchmark)
         yield from absent(suite.node, ("benchmarks", name, "arms"), "no arm", used, suite.model.arms)
+
+
+def _unknown_metric(metric: str, task: registry.Entry[TaskCard]) -> str:
+    file = f"{task.module.replace('.', '/')}.py" if not task.module.endswith(".py") else task.module
+    valid = choices(task.card.metrics, metric)
+    return f"unknown metric '{metric}'; {valid}; to add one, compute it in {file} and name it in the task's 'metrics'"
 
 
 def _stand_ins(suite: Suite) -> Iterator[Problem]:

@@ -65,7 +65,9 @@ def tuned_cells(suite: Suite, plan: Plan, overrides: Mapping[str, Any]) -> list[
     return cells
 
 
-def configurations_plan(tuning: Tuning, tried: Mapping[str, tuple[str, Mapping[str, Any]]], seeds: Sequence[int]) -> Plan:
+def configurations_plan(
+    tuning: Tuning, tried: Mapping[str, tuple[str, Mapping[str, Any]]], seeds: Sequence[int]
+) -> Plan:
     """The plan of configurations; ``tried`` has their arm and hyper-parameters by name."""
     added = {name: with_point(tuning.arms[arm], tuning.fill, params) for name, (arm, params) in tried.items()}
     selection = Selection(

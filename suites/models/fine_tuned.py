@@ -21,6 +21,7 @@ from harness.trial.contracts import ModelRequest
 from harness.trial.options import build as build_options
 from harness.trial.options import option
 from suites.models import cnn, imagenet_zoo, resnet
+from suites.models.imagenet_zoo import TIMM, TORCHVISION
 
 NAME = "fine-tuned"
 SUFFIX = ".safetensors"
@@ -28,7 +29,7 @@ OWN: Mapping[str, tuple[Callable[..., nn.Module], type[Any]]] = MappingProxyType
     {"bn-cnn": (cnn.build, cnn.ConvNetOptions), "resnet-cifar": (resnet.build_small, resnet.SmallResNetOptions)}
 )
 """Architectures of ours: what builds them, and their options."""
-ARCHITECTURES = (*OWN, *imagenet_zoo.TORCHVISION, *imagenet_zoo.TIMM)
+ARCHITECTURES = ("bn-cnn", "resnet-cifar", *TORCHVISION, *TIMM)
 COUNTER = "num_batches_tracked"  # of BatchNorm: old files lack it, and nothing is computed from it
 LISTED = 5
 

@@ -26,7 +26,7 @@ EXERCISES = {
     "Add a verdict": {"harness/vocabulary.py", "harness/judge/verdicts.py"},
     "Add a column to the first page": {"reports/pages/index.py"},
 }
-"""The files that differ afterwards, beside the index that ``python -m harness.registry`` writes."""
+"""The files that differ afterwards."""
 KEY = '    patience: int = option(0, "evaluations without progress that are borne", low=0)\n'
 
 
@@ -63,7 +63,6 @@ def grown(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Grown:
     before = tree.content()
     tree.edit("harness/trial/recipe.py", "    memory_layout: str", f"{KEY}    memory_layout: str")
     touched["a key of the recipe"] = {name for name, text in tree.content().items() if before.get(name) != text}
-    tree.call("harness.registry")
     tree.call("harness", "validate", "stripes-suite.yaml")  # as it stands in the page
     suite = with_every_claim((tree.folder / "stripes-suite.yaml").read_text(encoding="utf-8"))
     (tree.folder / "stripes-suite.yaml").write_text(suite, encoding="utf-8")

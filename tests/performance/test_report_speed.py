@@ -199,8 +199,8 @@ def _metrics(database: Path) -> None:
     with duckdb.connect(str(database)) as connection:
         connection.execute("SET threads = 2")
         connection.execute(
-            "INSERT INTO metrics SELECT t.trial_id, s.split, s.name, k.step, k.step / 10.0, "
-            "3 * exp(-k.step / 60.0) + (hash(t.trial_id) % 100) / 200.0, k.step * 0.01 "
+            "INSERT INTO metrics_with_deleted SELECT t.trial_id, s.split, s.name, k.step, k.step / 10.0, "
+            "3 * exp(-k.step / 60.0) + (hash(t.trial_id) % 100) / 200.0, k.step * 0.01, NULL "
             f"FROM trials t CROSS JOIN (VALUES {rows}) s(split, name) CROSS JOIN range(1, {STEPS + 1}) k(step) "
             "ORDER BY t.trial_id"
         )

@@ -22,28 +22,28 @@ pytestmark = pytest.mark.full
 
 ONE = "(SELECT min(trial_id) FROM trials WHERE scale = 'mini')"
 CHANGES = {
-    "a final number": f"UPDATE results SET value = value + 1 WHERE trial_id = {ONE}",
-    "the split of a number": "UPDATE results SET metric = 'other' WHERE metric = 'distance'",
-    "a step of a series": "UPDATE metrics SET value = value * 2 WHERE step = 7 AND name = 'loss'",
-    "a time of a series": "UPDATE metrics SET elapsed_seconds = 9 WHERE step = 60 AND name = 'score'",
-    "a trial's error": f"UPDATE trials SET error = 'odd' WHERE trial_id = {ONE}",
-    "a trial's status": "UPDATE trials SET status = 'failed' WHERE seed = 3",
-    "a trial's memory": "UPDATE trials SET peak_memory_mb = 411 WHERE seed = 1",
+    "a final number": f"UPDATE results_with_deleted SET value = value + 1 WHERE trial_id = {ONE}",
+    "the split of a number": "UPDATE results_with_deleted SET metric = 'other' WHERE metric = 'distance'",
+    "a step of a series": "UPDATE metrics_with_deleted SET value = value * 2 WHERE step = 7 AND name = 'loss'",
+    "a time of a series": "UPDATE metrics_with_deleted SET elapsed_seconds = 9 WHERE step = 60 AND name = 'score'",
+    "a trial's error": f"UPDATE trials_with_deleted SET error = 'odd' WHERE trial_id = {ONE}",
+    "a trial's status": "UPDATE trials_with_deleted SET status = 'failed' WHERE seed = 3",
+    "a trial's memory": "UPDATE trials_with_deleted SET peak_memory_mb = 411 WHERE seed = 1",
     "a verdict's word": "UPDATE verdicts SET verdict = 'contradicted' WHERE claim_id = 'demo-gain'",
     "a difference": "UPDATE verdicts SET difference = 0.125 WHERE claim_id = 'demo-tie'",
-    "a gate": "UPDATE gates SET value = 0.01, passed = false",
+    "a gate": "UPDATE gates_with_deleted SET value = 0.01, passed = false",
     "a claim's sentence": "UPDATE claims SET statement = 'Otherwise.' WHERE claim_id = 'demo-gain'",
     "a printed number": "UPDATE claims SET published_difference = 9 WHERE claim_id = 'demo-gain'",
     "a claim that is gone": "DELETE FROM claims WHERE claim_id = 'demo-tie'",
     "a run's command": "UPDATE runs SET command = 'harness run otherwise.yaml'",
     "an environment": """UPDATE environments SET info = '{"python": "3.12", "cpu": "another"}'""",
-    "the determinism check": """UPDATE events SET detail = json_merge_patch(detail, '{"equal": false}')
+    "the determinism check": """UPDATE events_with_deleted SET detail = json_merge_patch(detail, '{"equal": false}')
         WHERE kind = 'determinism'""",
-    "a bought seed": """UPDATE events SET detail = json_merge_patch(detail, '{"reason": "another"}')
+    "a bought seed": """UPDATE events_with_deleted SET detail = json_merge_patch(detail, '{"reason": "another"}')
         WHERE kind = 'seed-bought'""",
-    "joules": """UPDATE events SET detail = json_merge_patch(detail, '{"joules": {"cpu": 77}}')
+    "joules": """UPDATE events_with_deleted SET detail = json_merge_patch(detail, '{"joules": {"cpu": 77}}')
         WHERE kind = 'energy'""",
-    "a point of a sweep": "UPDATE sweep_points SET value = 3.25 WHERE number = 1",
+    "a point of a sweep": "UPDATE sweep_points_with_deleted SET value = 3.25 WHERE number = 1",
     "what a sweep chose": """UPDATE sweeps SET spec = json_merge_patch(spec, '{"told": {"ours": 3}}')""",
     "the side of a trial": "UPDATE verdict_trials SET side = 'baseline'",
 }

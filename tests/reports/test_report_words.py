@@ -37,36 +37,6 @@ def mini(written: Written) -> SuiteResults:
 
 
 @pytest.mark.parametrize(
-    ("value", "sign", "text"),
-    [
-        (1.234567, False, "1.23"),
-        (-0.5, True, "−0.500"),
-        (0.0, False, "0.00"),
-        (12345.6, False, "12346"),
-        (1e-9, False, "1.00e−09"),
-        (2.5e7, True, "+2.50e+07"),
-        (math.inf, False, "∞"),
-        (-math.inf, True, "−∞"),
-        (math.nan, False, "–"),
-        (None, False, "–"),
-        (1234567, False, "1\u202f234\u202f567"),
-        (True, False, "yes"),
-        (999.96, False, "1000"),
-        (0.00012, False, "0.000120"),
-    ],
-)
-def test_numbers_read_as_people_write_them(value: Any, sign: bool, text: str) -> None:
-    assert formatting.number(value, sign=sign) == text
-
-
-@settings(deadline=None)
-@given(st.floats(allow_nan=False, allow_infinity=False, min_value=-1e12, max_value=1e12))
-def test_a_number_keeps_three_digits(value: float) -> None:
-    shown = float(formatting.number(value).replace("−", "-"))
-    assert shown == pytest.approx(value, rel=0.006, abs=1e-300)
-
-
-@pytest.mark.parametrize(
     ("word", "tone"),
     [
         ("reproduced", "holds"),

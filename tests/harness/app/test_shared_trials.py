@@ -83,11 +83,10 @@ class Seen(Watch):
 class Command:
     """What one command does: an owner, its shared trials, a dispatcher over a scripted executor, in its own thread."""
 
-    def __init__(self, database: Path, name: str, ends: Ends, room: int = 1, again: tuple[str, ...] = ()) -> None:
+    def __init__(self, database: Path, name: str, ends: Ends, room: int = 1) -> None:
         self.owner = Owner(database, name).open()
         self.shared = SharedTrials(StorePaths.of(database), self.owner.journal.segment)
         self.shared.begin()
-        self.shared.again = again
         self.executor, self.watch = Scripted(ends, room), Seen()
         self.dispatcher = Dispatcher(
             StoreRecorder(self.owner.record, name), self.executor, Policy(), self.watch, self.shared
@@ -228,12 +227,12 @@ def test_what_diverged_elsewhere_cancels_what_starts_from_it(make: Make) -> None
     assert second.executor.started == []
 
 
-def test_trials_that_have_to_run_again_wait_and_then_run(make: Make) -> None:
-    first, second = make("first", after(0.3)), make("second", after(0.0), again=("a",))
+def test_results_from_before_a_deletion_are_not_taken(make: Make) -> None:
+    first, second = make("first", after(0.0)), make("second", after(0.0))
     first.start(job("a"), job("b"))
-    until(lambda: first.executor.started == ["a"])
-    second.start(job("a"))
     first.finish()
+    second.shared.discard(["a"])
+    second.start(job("a"), job("b"))
     second.finish()
     assert second.executor.started == ["a"]
 

@@ -54,25 +54,24 @@ def told(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 
 def dump(database: Path) -> dict[str, list[str]]:
     with open_reader(database, consistent=True) as reader:
-        tables = (table for table in TABLES if table not in ("ingested", "forgettings"))
+        tables = (table for table in TABLES if table not in ("ingested", "deletions"))
         return {table: sorted(map(repr, reader.query(f"FROM {table}").rows)) for table in tables}
 
 
-def test_a_forgotten_trial_counts_as_not_stored(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_deleted_trial_counts_as_not_stored(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = dump(store)
     said = call(capsys, "forget", "--arm", "better", "--seed", "1", "--reason", "another file on that node")
-    assert "tiny-better (tiny) now says 'not run'" in said
-    assert "1 trial forgotten; 'harness forget --undo " in said
+    assert "the verdict of tiny-better (tiny) is now 'not run'" in said
+    assert "1 trial deleted; 'harness forget --undo " in said
     plan = told(capsys, "plan", "tiny.yaml", "--seeds", "4")
     assert (plan["trials"], plan["reused"]) == (8, 7)
     assert len(told(capsys, "list", "trials")) == 7
-    assert told(capsys, "list", "runs")[0]["trials"] == 5
     (count,) = json.loads(call(capsys, "query", "SELECT count(*) AS n FROM results", "--format", "json"))
     assert count["n"] == 7 * len(before["results"]) // 8
     with open_reader(store) as reader:
         (verdict,) = reader.verdicts(suite="tiny")
     assert (verdict["verdict"], verdict["n"], verdict["difference"]) == ("not run", 0, None)
-    assert "1 trial of this verdict was forgotten" in verdict["design"]["reason"]
+    assert "1 trial of this verdict was deleted" in verdict["design"]["reason"]
     assert "look" not in verdict["design"]
     assert check(store) == []
     now = dump(store)
@@ -91,7 +90,7 @@ def test_pages_and_judge_do_not_see_it(store: Path, capsys: pytest.CaptureFixtur
     assert (judged["verdicts"][0]["n"], judged["verdicts"][0]["design"]["missing"]) == (3, 1)
     suite = load_suite("tiny.yaml")
     with open_reader(store, consistent=True) as reader:
-        ((gone,),) = reader.query("SELECT trial_id FROM forgotten.trials").rows
+        ((gone,),) = reader.query("SELECT trial_id FROM trials_with_deleted WHERE deleted_at IS NOT NULL").rows
         shown = gather(reader, suite, make_plan(suite, Selection(seeds=(0, 1, 2, 3))))
     assert [link.trial_id for link in shown.absent()] == [gone]
     for _ in range(2):
@@ -104,17 +103,17 @@ def test_pages_and_judge_do_not_see_it(store: Path, capsys: pytest.CaptureFixtur
 def test_a_dry_run_and_a_wrong_name_change_nothing(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = dump(store)
     found = told(capsys, "forget", "--suite", "tiny", "--dry-run")
-    assert (len(found["trials"]), found["forget_id"]) == (8, None)
+    assert (len(found["trials"]), found["deletion_id"]) == (8, None)
     assert [one["claim_id"] for one in found["verdicts"]] == ["tiny-better"]
     for arguments, message in (
-        ([], "say which trials"),
+        ([], "name trials: their ids"),
         (["--arm", "bettter"], "did you mean 'better'"),
         (["--benchmark", "unknown"], "did you mean 'known'"),
         (["zzz"], "no trial begins with 'zzz'"),
         (["--run", "nothing"], "no run begins with 'nothing'"),
-        (["--arm", "better", "--seed", "77"], "no ended trial fits"),
-        (["--undo", "latest"], "nothing was forgotten under 'latest'"),
-        (["--undo", "latest", "--arm", "better"], "stand alone"),
+        (["--arm", "better", "--seed", "77"], "no ended trial matches"),
+        (["--undo", "latest"], "unknown deletion 'latest'"),
+        (["--undo", "latest", "--arm", "better"], "take no trials"),
     ):
         assert run_main(["forget", *arguments]) == 2
         said = capsys.readouterr().err
@@ -127,12 +126,12 @@ def test_of_a_run_what_it_ran_itself(store: Path, capsys: pytest.CaptureFixture[
     call(capsys, "tag", "latest", "fourth")
     found = told(capsys, "forget", "--run", "fourth")
     assert sorted((one["arm"], one["seed"]) for one in found["trials"]) == [("base", 3), ("better", 3)]
-    assert run_main(["forget", "--undo", found["forget_id"]]) == 0
-    assert run_main(["forget", "--undo", found["forget_id"]]) == 2
-    assert "was undone already" in capsys.readouterr().err
+    assert run_main(["forget", "--undo", found["deletion_id"]]) == 0
+    assert run_main(["forget", "--undo", found["deletion_id"]]) == 2
+    assert "was undone before" in capsys.readouterr().err
 
 
-def test_files_of_a_forgotten_trial_wait_beside(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_files_of_a_deleted_trial_wait_beside(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with open_reader(store) as reader:
         ((trial,), *_) = reader.query("SELECT trial_id FROM trials WHERE arm = 'base' ORDER BY seed").rows
     folder = store.parent / "artifacts" / trial
@@ -187,54 +186,34 @@ def with_a_wrong_number(database: Path, suite: Path) -> str:
     return trial.trial_id
 
 
-def test_a_forced_run_replaces_and_says_what_differs(
+def test_a_forced_run_deletes_and_runs(
     tiny: Path, database: Path, ran: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trial = with_a_wrong_number(database, tiny)
     assert told(capsys, "run", str(tiny), *INLINE)["runs"][0]["reused"] == 1
-    assert run_main(["run", str(tiny), *INLINE, "--force"]) == 0
-    said = capsys.readouterr().err
-    assert "differs: known/better/0: test.distance none → " in said
-    assert "test.score 999 → 5" in said
-    assert "6 stored trials ran again (--force): 5 gave the same numbers" in said
+    assert told(capsys, "run", str(tiny), *INLINE, "--force")["runs"][0]["reused"] == 0
     with open_reader(database) as reader, open_reader(ran / "results" / "harness.duckdb") as other:
         sql = "SELECT metric, value FROM results WHERE trial_id = ? ORDER BY ALL"
         assert reader.query(sql, [trial]).rows == other.query(sql, [trial]).rows
         (verdict,) = reader.verdicts(suite="tiny")
-        told_events = reader.query("SELECT count(*) FROM events WHERE kind = 'replaced'").rows
-    assert (verdict["verdict"], told_events) == ("direction confirmed", [(6,)])
+    assert verdict["verdict"] == "direction confirmed"
+    (deletion,) = told(capsys, "forget", "--list")
+    assert (deletion["reason"], deletion["trials"]) == ("run again by --force", 6)
     lines = b"".join(gzip.decompress(path.read_bytes()) for path in database.parent.rglob("*.jsonl.gz"))
-    assert b'"value":999.0' in lines, "the journal keeps what was replaced"
+    assert b'"value":999.0' in lines, "the event log keeps what was deleted"
     assert check(database) == []
     assert told(capsys, "run", str(tiny), "--no-tuned", "--force", "--dry-run")["reused"] == 0
-    again = told(capsys, "run", str(tiny), *INLINE, "--force")["runs"][0]
-    assert [(one["equal"], one["replaced"]) for one in again["replaced"]] == [(True, True)] * 6
     assert told(capsys, "run", str(tiny), *INLINE)["runs"][0]["reused"] == 6
 
 
-def test_a_forced_trial_that_does_not_end_leaves_what_is_stored(
-    store: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_results_of_a_forced_run_that_fails_can_be_restored(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = dump(store)
-    arguments = [
-        "run",
-        "tiny.yaml",
-        *INLINE,
-        "--seeds",
-        "4",
-        "--arm",
-        "base",
-        "--force",
-        "--set",
-        "timeout_seconds=1e-6",
-    ]
-    assert run_main(arguments) == 1
-    said = capsys.readouterr().err
-    assert "kept: known/base/0: ended as timeout this time; its stored result (done) stays" in said
+    short = ("--arm", "base", "--force", "--set", "timeout_seconds=1e-6")
+    assert run_main(["run", "tiny.yaml", *INLINE, "--seeds", "4", *short]) == 1
+    assert len(told(capsys, "forget", "--undo", "latest")["trials"]) == 4
     after = dump(store)
     for table in ("trials", "results", "metrics", "artifacts"):
         assert after[table] == before[table]
-    assert not list(store.parent.rglob("*.again"))
 
 
 def test_a_scratch_run_leaves_nothing(

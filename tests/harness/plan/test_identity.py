@@ -200,13 +200,6 @@ def test_re_exports_are_looked_through() -> None:
     assert not {name for name in reached if name.startswith(("harness.store", "harness.cli", "reports"))}
 
 
-def test_the_committed_index_is_what_the_records_give() -> None:
-    from harness.registry.generate import collect, render
-    from harness.registry.index import INDEX
-
-    assert INDEX.read_text(encoding="utf-8") == render(collect())
-
-
 TEACHER = """        prerequisites:
           teacher:
             task: synthetic

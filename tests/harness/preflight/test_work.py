@@ -103,7 +103,7 @@ def test_a_process_that_dies_fails_its_own_work_and_is_replaced(spec: TrialSpec,
     answers = {work.key: answer for work, answer in measured(works, jobs=1, timeout=120)}
     assert "exit 3" in str(answers["a"].error)
     assert answers["a"].stage == "process"
-    assert "no task 'no-such-task'" in str(answers["b"].error)
+    assert "unknown task 'no-such-task'" in str(answers["b"].error)
     assert answers["b"].stage == "build"
 
 

@@ -14,7 +14,7 @@ from tables_support import run, run_ids, table_of
 
 from harness.cli.group import run_main
 from harness.results.current import ResultFilter, current_results
-from harness.results.paper_text import NumberText, TextTable, interval_text, latex, latex_text, markdown, significant
+from harness.results.paper_text import NumberText, TextTable, latex, latex_text, markdown
 from harness.results.verdict_marks import SIGNS
 from harness.store import Owner, open_reader
 from harness.vocabulary import Tone, Verdict
@@ -235,11 +235,5 @@ def test_tables_of_any_text_are_whole() -> None:
     assert "**−1.50 ± 0.25** ↑ (n 3) †1" in lines[-2]
 
 
-def test_no_infinite_end_and_no_missing_number_is_printed() -> None:
-    infinite = float("inf")
-    assert interval_text(-infinite, 2.0, significant) == "≤ 2"
-    assert interval_text(1.0, infinite, significant) == "≥ 1"
-    assert interval_text(-infinite, infinite, significant) == ""
-    assert interval_text(-1.0, float("nan"), significant) == "≥ −1"
-    assert significant(float("nan")) == significant(None) == ""
+def test_control_characters_are_dropped() -> None:
     assert latex_text("a\u200bb\x00c") == "abc"

@@ -35,7 +35,7 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "wrong type of a hyper-parameter": (swap("lr: 0.1}", "lr: 0.1, momentum: fast}"), "a number is expected"),
     "unknown task": (swap("task: synthetic", "task: synthetics"), "did you mean 'synthetic'"),
     "unknown data": (swap("name: nothing", "name: nothin"), "did you mean 'nothing'"),
-    "unknown model": (swap("name: scalar", "name: vector"), "no model 'vector'"),
+    "unknown model": (swap("name: scalar", "name: vector"), "unknown model 'vector'"),
     "unknown metric": (swap("metrics: {score", "metrics: {scores"), "did you mean 'score'"),
     "wrong type": (swap("steps: 20", "steps: many"), "a whole number is expected"),
     "a fraction for a whole number": (swap("steps: 20", "steps: 1.5"), "a whole number is expected"),

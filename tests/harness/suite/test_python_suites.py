@@ -117,7 +117,7 @@ def test_values_of_numpy_paths_words_and_tuples_are_plain(tmp_path: Path) -> Non
         (
             ("arms", "adam", "optimizer"),
             "adm",
-            r"^suite \(Python\), arms\.adam\.optimizer: no optimizer 'adm'; did you",
+            r"^suite \(Python\), arms\.adam\.optimizer: unknown optimizer 'adm'; did you",
         ),
         (
             ("arms", "adam", "optimizer"),

@@ -296,7 +296,7 @@ def test_a_point_fills_slots_places_and_recipe_keys() -> None:
         ("metric: scor", "no metric 'scor'; did you mean 'score'"),
         ("selection_metric: distanc", "no metric 'distanc'; did you mean 'distance'"),
         ("set: {stepz: 3}", "unknown recipe key 'stepz'; did you mean 'steps'"),
-        ('spaces: {"*": {optimizer.sgdd.lr: null}}', "no optimizer 'sgdd'; did you mean 'sgd'"),
+        ('spaces: {"*": {optimizer.sgdd.lr: null}}', "unknown optimizer 'sgdd'; did you mean 'sgd'"),
         ('spaces: {"*": {batch_size: {choices: [0]}}}', "at least 1 is expected"),
         ('spaces: {"*": {evaluation: {choices: [1]}}}', "did you mean 'evaluations'"),
         ("spaces: {bettr: {optimizer.lr: null}}", "no arm 'bettr'"),

@@ -1,22 +1,20 @@
-"""Tags, forgotten and replaced trials in the journal and the tables; a rebuild arrives at the same state."""
+"""Tags, deleted and replaced trials in the event log and the tables; a rebuild arrives at the same state."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from store_support import event_of, outcome, outcome_line, planned, run_event
 
 from harness.store import TABLES, Owner, StorePaths, check, ingest, open_reader, rebuild
-from harness.store.events import Event, LogEvent, OutcomeEvent, SweepPointEvent, VerdictsEvent
-from harness.store.forgotten import MOVED
-from harness.store.hygiene_events import ForgottenEvent, ReplacedEvent, RestoredEvent, TaggedEvent
+from harness.store.deletion_events import DeletedEvent, ReplacedEvent, RestoredEvent
+from harness.store.events import Event, LogEvent, OutcomeEvent, SweepPointEvent, TaggedEvent, VerdictsEvent, read_event
 from harness.store.schema import migrations, open_for_writing
+from harness.store.tables import KEYS, STORED
 
-PUBLIC = tuple(table for table in TABLES if table not in ("ingested", "forgettings"))
-BESIDE = tuple(f"forgotten.{table}" for table in (*MOVED, "gates"))
+PUBLIC = tuple(table for table in TABLES if table not in ("ingested", "deletions"))
 
 
 @pytest.fixture
@@ -24,7 +22,7 @@ def database(tmp_path: Path) -> Path:
     return tmp_path / "h.duckdb"
 
 
-def dump(database: Path, tables: Sequence[str] = (*PUBLIC, *BESIDE)) -> dict[str, list[str]]:
+def dump(database: Path, tables: Sequence[str] = (*PUBLIC, *STORED.values())) -> dict[str, list[str]]:
     with open_reader(database, consistent=True) as reader:
         return {table: sorted(map(repr, reader.query(f"FROM {table}").rows)) for table in tables}
 
@@ -52,9 +50,9 @@ def filled(database: Path) -> None:
     )
 
 
-def forgotten(*trials: str, name: str = "F1") -> ForgottenEvent:
-    row = {"claim_id": "k", "scale": "mini", "suite": "s", "verdict": "not run", "design": {"forget_id": name}}
-    return ForgottenEvent(name, trials, [row], "why")
+def deleted(*trials: str, name: str = "D1") -> DeletedEvent:
+    row = {"claim_id": "k", "scale": "mini", "suite": "s", "verdict": "not run", "design": {}}
+    return DeletedEvent(name, trials, [row], "why")
 
 
 def agrees(database: Path) -> None:
@@ -65,80 +63,80 @@ def agrees(database: Path) -> None:
     assert dump(database) == before
 
 
-def test_a_forgotten_trial_is_in_no_public_table(database: Path) -> None:
+def test_a_deleted_trial_is_in_no_public_table(database: Path) -> None:
     filled(database)
-    record(database, forgotten("a"))
+    record(database, deleted("a"))
     found = dump(database)
-    kept = ("verdict_trials", "verdicts", "forgettings")  # what was judged is history
+    kept = ("verdict_trials", "verdicts", "run_trials")  # history
     assert [table for table in PUBLIC if table not in kept and any("'a'" in row for row in found[table])] == []
     assert len(found["trials"]) == 2
     assert (found["sweep_points"], found["gates"]) == ([], []), "a configuration and a gate that rested on it"
-    assert all(row.startswith("('F1'") for table in BESIDE for row in found[table])
-    assert {table for table in BESIDE if found[table]} == set(BESIDE) - {"forgotten.adoptions"}
+    marked = {table for table, stored in STORED.items() if len(found[stored]) > len(found[table])}
+    assert marked == STORED.keys() - {"adoptions"}
     with open_reader(database) as reader:
         assert reader.finished(["a", "b"]) == {"b": "done"}
         assert [row["verdict"] for row in reader.verdicts(["k"])] == ["not run"]
     agrees(database)
 
 
-def test_what_is_brought_back_is_what_was(database: Path) -> None:
+def test_what_is_restored_is_what_was(database: Path) -> None:
     filled(database)
     before = dump(database)
-    record(database, forgotten("a"), forgotten("c", name="F2"))
-    record(database, RestoredEvent("F1"))
+    record(database, deleted("a"), deleted("c", name="D2"))
+    record(database, RestoredEvent("D1"))
     assert len(dump(database)["trials"]) == 2
-    record(database, RestoredEvent("F2"))
+    record(database, RestoredEvent("D2"))
     assert dump(database) == before
     with open_reader(database) as reader:
-        told = reader.query("SELECT forget_id, reason, restored_at > forgotten_at FROM forgettings ORDER BY 1").rows
-    assert told == [("F1", "why", True), ("F2", "why", True)]
+        told = reader.query("SELECT deletion_id, reason, restored_at > deleted_at FROM deletions ORDER BY 1").rows
+    assert told == [("D1", "why", True), ("D2", "why", True)]
     agrees(database)
 
 
 def test_a_configuration_comes_back_with_the_last_of_its_trials(database: Path) -> None:
     filled(database)
     before = dump(database)["sweep_points"]
-    record(database, forgotten("a", "b"), outcome("b"))
-    record(database, RestoredEvent("F1"))
+    record(database, deleted("a", "b"), outcome("b"))
+    record(database, RestoredEvent("D1"))
     assert dump(database)["sweep_points"] == before, "its other trial is there again, though measured anew"
     agrees(database)
 
 
 def test_a_trial_that_ran_again_stays_as_it_is(database: Path) -> None:
     filled(database)
-    record(database, forgotten("a", "b"))
+    record(database, deleted("a", "b"))
     again = outcome("a", results=[{"split": "test", "metric": "top1-accuracy", "value": 7.0}])
     record(database, planned("r2", "a", "b"), again, outcome("b", "failed", error="x"), run="r2")
-    record(database, RestoredEvent("F1"))
+    record(database, RestoredEvent("D1"))
     with open_reader(database) as reader:
         assert reader.query("SELECT value FROM results WHERE trial_id = 'a'").rows == [(7.0,)]
         assert reader.statuses(["a", "b"]) == {"a": "done", "b": "done"}, "a failed attempt is no result"
-        assert reader.query("SELECT trial_id FROM forgotten.trials").rows == [("a",)]
-        assert reader.query("SELECT restored_at FROM forgettings").rows == [(None,)]
+        assert reader.query("SELECT trial_id FROM trials_with_deleted WHERE deleted_at IS NOT NULL").rows == [("a",)]
+        assert reader.query("SELECT restored_at FROM deletions").rows == [(None,)]
         assert reader.query("SELECT count(*) FROM run_trials WHERE trial_id = 'b'").rows == [(2,)]
     agrees(database)
-    record(database, forgotten("a", name="F2"), RestoredEvent("F1"))
+    record(database, deleted("a", name="D2"), RestoredEvent("D1"))
     with open_reader(database) as reader:
         assert reader.query("SELECT value = ord('a') FROM results WHERE trial_id = 'a'").rows == [(True,)]
     agrees(database)
 
 
-def test_comparisons_with_forgotten_numbers_are_forgotten_with_them(database: Path) -> None:
+def test_comparisons_with_deleted_numbers_are_deleted_with_them(database: Path) -> None:
     """A second outcome that differs makes a claim invalid; not that of a trial measured anew."""
     filled(database)
-    record(database, forgotten("a"), planned("r2", "a"), outcome("a"))
+    record(database, deleted("a"), planned("r2", "a"), outcome("a"))
     with open_reader(database) as reader:
         assert reader.query("SELECT kind FROM events").rows == []
-        assert reader.query("SELECT kind FROM forgotten.events ORDER BY 1").rows == [("duplicate",), ("energy",)]
+        assert reader.query("SELECT kind FROM events_with_deleted ORDER BY 1").rows == [("duplicate",), ("energy",)]
 
 
 def test_an_undo_of_nothing_is_set_aside(database: Path) -> None:
     filled(database)
-    before = dump(database)
-    record(database, RestoredEvent("F9"))
-    after = dump(database)
+    before = dump(database, PUBLIC)
+    record(database, RestoredEvent("D9"))
+    after = dump(database, PUBLIC)
     (rejected,) = set(after.pop("events")) - set(before.pop("events"))
-    assert "nothing was forgotten under" in rejected
+    assert "unknown deletion" in rejected
     assert after == before
 
 
@@ -161,11 +159,11 @@ def test_a_replaced_outcome_leaves_nothing_of_the_one_before(database: Path) -> 
 @pytest.mark.parametrize("status", ["failed", "timeout", "cancelled"])
 def test_an_outcome_without_a_result_replaces_nothing(database: Path, status: str) -> None:
     filled(database)
-    before = dump(database)
+    before = dump(database, PUBLIC)
     event = event_of(outcome_line("b", status))
     assert isinstance(event, OutcomeEvent)
     record(database, ReplacedEvent(event.outcome, "r2"))
-    after = dump(database)
+    after = dump(database, PUBLIC)
     assert len(after.pop("events")) == len(before.pop("events")) + 1
     assert after == before
 
@@ -188,13 +186,13 @@ def test_events_that_stand_alone_do_so_in_every_batch(database: Path, monkeypatc
     filled(database)
     record(
         database,
-        forgotten("a"),
+        deleted("a"),
         planned("r2", "a"),
         outcome("a", steps=1),
-        RestoredEvent("F1"),
-        forgotten("b", "a", name="F2"),
+        RestoredEvent("D1"),
+        deleted("b", "a", name="D2"),
         outcome("b", steps=5),
-        RestoredEvent("F2"),
+        RestoredEvent("D2"),
     )
     live = dump(database)
     rebuild(database)
@@ -204,15 +202,60 @@ def test_events_that_stand_alone_do_so_in_every_batch(database: Path, monkeypatc
     assert dump(database) == live
 
 
-def test_the_schema_of_what_is_forgotten_is_that_of_the_tables(database: Path) -> None:
-    """A migration that changes a table changes the one beside it."""
+def test_a_view_shows_the_columns_of_its_table(database: Path) -> None:
+    """A migration that changes a stored table creates its view again."""
     with open_for_writing(StorePaths.of(database)) as connection:
-        found: dict[str, list[Any]] = {}
-        sql = "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE schema_name = 'forgotten'"
-        for table, column, kind in connection.execute(f"{sql} ORDER BY table_name, column_index").fetchall():
-            found.setdefault(table, []).append((column, kind))
-    expected = {table: [("forget_id", "VARCHAR"), *TABLES[table].items()] for table in (*MOVED, "gates")}
-    assert {table: dict(columns) for table, columns in found.items()} == {t: dict(c) for t, c in expected.items()}
+        for table, stored in STORED.items():
+            columns = [name for name, *_ in connection.execute(f"FROM {stored} LIMIT 0").description or ()]
+            shown = [name for name, *_ in connection.execute(f"FROM {table} LIMIT 0").description or ()]
+            assert (sorted(columns), sorted(shown)) == (sorted([*TABLES[table], "deleted_at"]), sorted(TABLES[table]))
+    assert {"metrics", "events", "gates"} == STORED.keys() - KEYS.keys()
+
+
+OF_SCHEMA_6 = (
+    {"kind": "forgotten", "forget_id": "F1", "trials": ["a"], "verdicts": [], "reason": "why"},
+    {"kind": "restored", "forget_id": "F1"},
+)
+
+
+def test_lines_of_before_schema_7_are_read(database: Path) -> None:
+    filled(database)
+    before = dump(database)
+    first, second = (read_event({"v": 1, **line}) for line in OF_SCHEMA_6)
+    assert first == DeletedEvent("F1", ["a"], [], "why")
+    record(database, first)
+    assert len(dump(database)["trials"]) == 2
+    record(database, second)
+    assert dump(database) == before
+
+
+def test_the_migration_marks_what_was_forgotten(database: Path) -> None:
+    """A file of schema 6 with a trial that was forgotten and ran again, and one that was forgotten for good."""
+    steps = [step for step in migrations() if step.name != "deletions" and step.number < 7]
+    with open_for_writing(StorePaths.of(database), steps) as connection:
+        connection.execute("INSERT INTO forgettings VALUES ('F1', '2026-01-02', NULL, 'why', 'harness forget')")
+        for schema, trials in (("main", "ab"), ("forgotten", "bc")):
+            forget_id = "" if schema == "main" else ", 'F1' AS forget_id"
+            for trial in trials:
+                row = f"SELECT '{trial}' AS trial_id{forget_id}"
+                connection.execute(f"INSERT INTO {schema}.trials BY NAME {row}, 'done' AS status")
+                connection.execute(
+                    f"INSERT INTO {schema}.results BY NAME {row}, 'test' AS split, 'm' AS metric, 1 AS value"
+                )
+                connection.execute(f"INSERT INTO {schema}.metrics BY NAME {row}, 'loss' AS name, 2 AS value")
+                link = f"{row}, 'r' AS run_id, 'b' AS benchmark, 'x' AS arm"
+                connection.execute(f"INSERT INTO {schema}.run_trials BY NAME {link}")
+    with open_reader(database, consistent=True) as reader:
+        for table in ("trials", "results", "metrics"):
+            assert reader.query(f"SELECT trial_id FROM {table} ORDER BY 1").rows == [("a",), ("b",)]
+            marked = f"FROM {STORED[table]} WHERE deleted_at IS NOT NULL"
+            sql = f"SELECT trial_id, CAST(deleted_at AS VARCHAR) {marked} ORDER BY 1"
+            assert reader.query(sql).rows == [("b", "2026-01-02 00:00:00"), ("c", "2026-01-02 00:00:00")]
+        assert reader.query("SELECT trial_id FROM run_trials ORDER BY 1").rows == [("a",), ("b",), ("c",)]
+        assert reader.query("SELECT deletion_id, reason FROM deletions").rows == [("F1", "why")]
+    record(database, RestoredEvent("F1"))
+    with open_reader(database) as reader:
+        assert reader.query("SELECT trial_id, value FROM results ORDER BY 1").rows == [("a", 1), ("b", 1), ("c", 1)]
 
 
 def test_verdicts_of_before_get_the_suite_that_alone_has_their_claim(database: Path) -> None:
