@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from harness.app.run import run_suite as run_suite
     from harness.app.suite_run import SuiteRun as SuiteRun
     from harness.errors import HarnessError as HarnessError
+    from harness.imports.table_verdicts import judge_table as judge_table
     from harness.judge.stored import judge_suite as judge_suite
     from harness.plan.planning import Selection as Selection
     from harness.plan.planning import make_plan as make_plan
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from harness.results.database import open as open
     from harness.results.reporting import ReportRequest as ReportRequest
     from harness.results.reporting import write_report as write_report
-    from harness.results.table_verdicts import judge_table as judge_table
     from harness.store import open_reader as open_reader
     from harness.suite import Suite as Suite
     from harness.suite import load_suite as load_suite
@@ -34,7 +34,7 @@ _HOMES = {
     "Suite": "harness.suite",
     "SuiteRun": "harness.app.suite_run",
     "judge_suite": "harness.judge.stored",
-    "judge_table": "harness.results.table_verdicts",
+    "judge_table": "harness.imports.table_verdicts",
     "load_suite": "harness.suite",
     "make_plan": "harness.plan.planning",
     "open": "harness.results.database",

@@ -130,6 +130,49 @@ def database(tmp_path: Path) -> Path:
     return tmp_path / "results" / "harness.duckdb"
 
 
+def run_inline(*arguments: object) -> None:
+    """Call a command that runs trials, in this process, without a report."""
+    from harness.cli.group import run_main
+
+    inline = ["--executor", "inline", "--quiet"]
+    if arguments[0] == "run":
+        inline.append("--no-report")
+    assert run_main([*map(str, arguments), *inline]) == 0
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
+    """A folder with ``tiny.yaml`` and the store of one run of it; tests only read it."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "tiny.yaml").write_text(tiny_text, encoding="utf-8")
+    run_inline("run", folder / "tiny.yaml", "--db", folder / "results" / "harness.duckdb")
+    return folder
+
+
+@pytest.fixture
+def ran(finished: Path, tiny: Path, database: Path) -> Path:
+    """The suite as a file of the test, its default database with one run of it: both may be changed."""
+    shutil.copytree(finished / "results", database.parent)
+    return tiny
+
+
+@pytest.fixture(scope="session")
+def mixed_store(tmp_path_factory: pytest.TempPathFactory, tiny_text: str) -> Path:
+    """One database with two recipes, a sweep, two scales and another suite whose benchmark has the same name."""
+    folder = tmp_path_factory.mktemp("mixed")
+    tiny, other, database = folder / "tiny.yaml", folder / "other.yaml", folder / "results" / "harness.duckdb"
+    tiny.write_text(tiny_text)
+    text = tiny_text.replace("suite: tiny", "suite: other").replace("tiny-better", "other-better")
+    other.write_text(text.replace("own_sd: 0.3}", "own_sd: 0.3, level: 90}"))
+    at = ("--db", database)
+    run_inline("run", tiny, "--set", "level=10", "--seeds", 1, *at)
+    run_inline("run", tiny, *at)
+    run_inline("sweep", tiny, "--benchmark", "known", "--budget", 2, *at)
+    run_inline("run", other, *at)
+    run_inline("run", tiny, "--scale", "smoke", *at)
+    return database
+
+
 @pytest.fixture(autouse=True)
 def _own_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep tests from writing into the results of the working folder."""
@@ -164,6 +207,20 @@ def harness(tmp_path: Path) -> Harness:
         return subprocess.run(
             command, cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=timeout, check=False
         )
+
+    return call
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Harness:
+    """The command line in this process, in the folder of the test: ``command("plan", "tiny.yaml")``."""
+    from harness.cli.group import run_main
+
+    def call(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.chdir(tmp_path)
+        capsys.readouterr()
+        code = run_main([*map(str, arguments)])
+        return subprocess.CompletedProcess(arguments, code, *capsys.readouterr())
 
     return call
 

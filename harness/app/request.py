@@ -101,7 +101,17 @@ class Request(SessionRequest):
     @classmethod
     def of(cls, database: Path, chosen: Chosen, command: str, **options: Unpack[RunOptions]) -> Self:
         """The request of a command line or of a call from Python."""
-        policy = Policy(fail_fast=options.pop("fail_fast", False), exclusive=options.pop("exclusive", False))
         return cls(
-            database, selection=chosen.selection, own_methods=chosen.methods, command=command, policy=policy, **options
+            database,
+            selection=chosen.selection,
+            own_methods=chosen.methods,
+            command=command,
+            policy=Policy(fail_fast=options.get("fail_fast", False), exclusive=options.get("exclusive", False)),
+            executor=options.get("executor", "ray"),
+            address=options.get("address"),
+            gpus_per_trial=options.get("gpus_per_trial"),
+            memory_per_trial=options.get("memory_per_trial"),
+            time_budget=options.get("time_budget"),
+            tuned=options.get("tuned", False),
+            force=options.get("force", False),
         )

@@ -1,4 +1,4 @@
-"""``harness validate``, ``conformance`` and ``doctor``: whether suite files, methods and this machine are sound."""
+"""``harness validate``, ``harness conformance`` and ``harness doctor``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.option("--schema", is_flag=True, help="Print the JSON Schema of suite files, for editors.")
 @json_option
 def validate_command(suites: tuple[str, ...], schema: bool, as_json: bool) -> int:
-    """Check suite files: every problem with file:line:column and the valid choices."""
+    """Check suite files and show every problem with file:line:column and valid choices."""
     from harness.cli.terminal import counted
     from harness.errors import Problem, SuiteError
     from harness.suite import load_suite
@@ -76,7 +76,7 @@ def _missing_data(suite: Suite) -> list[str]:
 @click.command(name="conformance", epilog="Example: harness conformance tests/vectors")
 @click.argument("directory", type=click.Path(path_type=Path))
 def conformance_command(directory: Path) -> int:
-    """Check the methods against reference vectors: one line a vector, exit code 1 on a miss."""
+    """Check the methods against reference vectors; the exit code is 1 on a miss."""
     from harness.errors import HarnessError
     from harness.registry.shipped import conformance
 
@@ -100,7 +100,10 @@ def conformance_command(directory: Path) -> int:
 @click.option("--ray/--no-ray", default=True, help="Start Ray and run one task.", show_default=True)
 @json_option
 def doctor_command(database: Path, ray: bool, as_json: bool) -> int:
-    """Versions, devices, Ray, data, database: what works here, and what to do about what does not."""
+    """Check versions, devices, Ray, data and database, with advice.
+
+    'harness conformance DIR' checks the methods against reference vectors.
+    """
     from harness.preflight.doctor import examine
 
     findings = examine(database, with_ray=ray)

@@ -1,4 +1,4 @@
-"""``harness diff``: what differs between two runs, and whether an arm has become worse."""
+"""``harness diff``: compare two runs."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ Examples:
   harness diff 20261124T0930 latest
   harness diff previous latest --regression 0.5 --metric top1-accuracy
 
-RUN is an id, its unique beginning, 'latest', or 'previous': the run before it of the same suite and scale.
-docs/tables.md has a job of continuous integration.
+RUN is an id, its unique beginning, 'latest', or 'previous' (the run of the same suite and scale before it).
+docs/tables.md has a job for continuous integration.
 """
 NUMBERS = ("first", "second", "n", "difference", "95 % interval")
 SHOWN = 8
@@ -39,29 +39,38 @@ LONGEST = 60
 @click.command(name="diff", epilog=EXAMPLE)
 @click.argument("first", metavar="RUN")
 @click.argument("second", metavar="RUN")
-@click.option("--metric", help="Only this final metric.")
+@click.option("--metric", metavar="M", help="Compare only this final metric.")
 @click.option(
     "--regression",
     type=FiniteRange(min=0),
     metavar="SIZE",
-    help="Exit code 1 where an arm is worse by more than this in --metric, in its unit.",
+    help="Exit with code 1 if an arm is worse by more than this in --metric, in its unit.",
 )
-@click.option("--better", type=click.Choice(["higher", "lower"]), help="Which way.  [default: as the benchmark says]")
-@click.option("--all", "everything", is_flag=True, help="Mechanisms, trivial predictors, other splits; every change.")
+@click.option(
+    "--better",
+    type=click.Choice(["higher", "lower"]),
+    help="State which values are better.  [default: from the benchmark]",
+)
+@click.option(
+    "--all",
+    "everything",
+    is_flag=True,
+    help="Also compare mechanisms, dummy baselines and other splits; show every change.",
+)
 @database_option
 @json_option
 def diff_command(first: str, second: str, metric: str | None, database: Path, as_json: bool, **given: Any) -> int:
-    """Compare two runs: what differs in recipe, code and environment, then arms, paired by seed.
+    """Compare two runs: settings, code, environment and scores, paired by seed.
 
-    With --regression: an arm fails where the mean of its pairs is worse by more than SIZE and so is the whole 95 %
-    interval, or every single pair; or where a seed that had a score has none any more.
+    With --regression an arm fails if the mean of its pairs is worse by more than SIZE and so is the whole 95 % interval
+    or every single pair, or if a seed has lost its score.
     """
     from harness.results.arm_changes import compared_seeds, regressions
     from harness.results.diff import difference
 
     size, better = given["regression"], given["better"]
     if size is not None and metric is None:
-        raise HarnessError("--regression needs --metric: the size is in its unit")
+        raise HarnessError("--regression requires --metric: the size is in its unit")
     with open_reader(database, consistent=True) as reader:
         compared = difference(reader, first, second, metric=metric, everything=given["everything"])
         seeds = 0 if size is None else compared_seeds(reader, (compared.first, compared.second), str(metric))

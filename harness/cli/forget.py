@@ -1,4 +1,4 @@
-"""``harness forget``: delete stored trials, and restore them."""
+"""``harness db delete`` and ``harness db restore``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ import click
 
 from harness.cli.options import command_line, database_option, json_option
 from harness.cli.terminal import counted, print_table
-from harness.errors import HarnessError
 from harness.store.paths import default_database
 
 if TYPE_CHECKING:
@@ -22,58 +21,43 @@ if TYPE_CHECKING:
 EXAMPLE = """
 \b
 Examples:
-  harness forget 3f2a91 --reason "wrong file on that node"
-  harness forget --suite adamp --arm adamp --seed 2 --dry-run
-  harness forget --run latest
-  harness forget --undo latest
+  harness db delete 3f2a91 --reason "wrong file on that node"
+  harness db delete --suite adamp --arm adamp --seed 2 --dry-run
+  harness db delete --run latest
 
 Deleted trials are no longer judged, shown, exported or queried, and a run measures them again. The event log keeps
 them. Their rows are marked in the tables NAME_with_deleted (harness query "FROM trials_with_deleted WHERE deleted_at IS
-NOT NULL"), and --undo restores them as they were.
+NOT NULL"), and 'harness db restore' restores them.
 """
 
 
-@click.command("forget", epilog=EXAMPLE)
+@click.command("delete", epilog=EXAMPLE)
 @click.argument("trials", nargs=-1, metavar="[TRIAL…]")
-@click.option("--run", metavar="RUN", help="Trials that this run ran itself: an id, its beginning, a tag, 'latest'.")
-@click.option("--suite", metavar="S", help="Only of this suite.")
-@click.option("--benchmark", metavar="B", help="Only of this benchmark.")
-@click.option("--arm", metavar="A", help="Only of this arm.")
-@click.option("--seed", "seeds", type=int, multiple=True, metavar="N", help="Only of this seed.")
-@click.option("--scale", metavar="S", help="Only at this scale.")
-@click.option("--status", metavar="W", help="Only with this status, as failed.")
+@click.option(
+    "--run", metavar="RUN", help="Delete trials that this run ran itself: an id, its beginning, a tag, 'latest'."
+)
+@click.option("--suite", metavar="S", help="Delete only trials of this suite.")
+@click.option("--benchmark", metavar="B", help="… of this benchmark.")
+@click.option("--arm", metavar="A", help="… of this arm.")
+@click.option("--seed", "seeds", type=int, multiple=True, metavar="N", help="… of this seed.")
+@click.option("--scale", metavar="S", help="… at this scale.")
+@click.option("--status", metavar="W", help="… with this status, for example failed.")
 @click.option("--reason", metavar="TEXT", help="Store a reason.")
 @click.option("--dry-run", is_flag=True, help="Show what would be deleted.")
-@click.option("--undo", metavar="WHICH", help="Restore a deletion: an id, its beginning, or 'latest'.")
-@click.option("--list", "listed", is_flag=True, help="List all deletions.")
 @database_option
 @json_option
-def forget_command(
-    trials: tuple[str, ...],
-    undo: str | None,
-    listed: bool,
-    reason: str | None,
-    dry_run: bool,
-    database: Path,
-    as_json: bool,
-    **names: Any,
+def delete_command(
+    trials: tuple[str, ...], reason: str | None, dry_run: bool, database: Path, as_json: bool, **names: Any
 ) -> None:
     """Delete stored trials. TRIAL is an id or its unique beginning; options narrow the selection."""
     from harness.results.deletion import TrialFilter, delete
 
     which = TrialFilter(trials, **names)
-    if (undo is not None) + listed + (not which.is_empty) > 1:
-        raise HarnessError("--undo and --list take no trials and no other selection")
-    if listed:
-        _show_list(database, as_json)
-    elif undo is not None:
-        _undo(database, undo, as_json)
+    deletion = delete(database, which, reason=reason, command=command_line(), dry_run=dry_run)
+    if as_json:
+        click.echo(json.dumps(deletion.as_dict()))
     else:
-        deletion = delete(database, which, reason=reason, command=command_line(), dry_run=dry_run)
-        if as_json:
-            click.echo(json.dumps(deletion.as_dict()))
-        else:
-            _show(deletion, database)
+        _show(deletion, database)
 
 
 def _show(deletion: Deletion, database: Path) -> None:
@@ -92,10 +76,10 @@ def _show(deletion: Deletion, database: Path) -> None:
     if deletion.deletion_id:
         where = "" if database == default_database() else f" --db {shlex.quote(str(database))}"
         trials = counted(len(deletion.trials), "trial")
-        click.echo(f"{trials} deleted; 'harness forget --undo {deletion.deletion_id}{where}' restores them")
+        click.echo(f"{trials} deleted; 'harness db restore {deletion.deletion_id}{where}' restores them")
 
 
-def _undo(database: Path, which: str, as_json: bool) -> None:
+def _restore(database: Path, which: str, as_json: bool) -> None:
     from harness.results.deletion import restore
 
     restored = restore(database, which)
@@ -121,3 +105,18 @@ def _show_list(database: Path, as_json: bool) -> None:
         columns = ("deletion_id", "deleted_at", "trials", "restored_at", "reason")
         shown = [["" if row[column] is None else str(row[column])[:60] for column in columns] for row in rows]
         print_table(("which", "deleted at", "still deleted", "restored at", "reason"), shown, right=("still deleted",))
+
+
+@click.command("restore", epilog="Example: harness db restore latest")
+@click.argument("deletion", required=False, metavar="[DELETION]")
+@database_option
+@json_option
+def restore_command(deletion: str | None, database: Path, as_json: bool) -> None:
+    """Restore the trials of a deletion; without an argument, list all deletions.
+
+    DELETION is an id, its unique beginning, or 'latest'. Trials that were rerun since keep their new results.
+    """
+    if deletion is None:
+        _show_list(database, as_json)
+    else:
+        _restore(database, deletion, as_json)

@@ -1,4 +1,4 @@
-"""``harness import``: results from elsewhere as trials of a suite, labelled so."""
+"""``harness import``: external results as trials of a suite."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import click
 from harness.cli.options import PATH, command_line, database_option, format_option, scale_option
 
 if TYPE_CHECKING:
-    from harness.results.imports.mapping import Flags
-    from harness.results.imports.record import ImportedFile
+    from harness.imports.mapping import Flags
+    from harness.imports.record import ImportedFile
 
 EXAMPLE = """
 \b
@@ -32,44 +32,57 @@ SHOWN = 6
 
 @click.command("import", epilog=EXAMPLE)
 @click.argument("files", nargs=-1, required=True, type=PATH, metavar="FILE…")
-@click.option("--suite", required=True, metavar="SUITE", help="Whose trials they become.")
-@click.option("--benchmark", metavar="B", help="The benchmark of all of them, as the suite calls it.")
-@click.option("--map", "map_file", type=PATH, metavar="map.yaml", help="From their names to the suite's, as a file.")
-@click.option("--arm", "arms", multiple=True, metavar="THEIRS=OURS", help="An arm's name there; no OURS: left out.")
+@click.option("--suite", required=True, metavar="SUITE", help="Import the results as trials of this suite.")
+@click.option("--benchmark", metavar="B", help="Assign all results to this benchmark of the suite.")
+@click.option("--map", "map_file", type=PATH, metavar="map.yaml", help="Read the mapping of names from this file.")
+@click.option(
+    "--arm",
+    "arms",
+    multiple=True,
+    metavar="THEIRS=OURS",
+    help="Map an external arm to one of the suite; without OURS, skip it.",
+)
 @click.option(
     "--metric",
     "metrics",
     multiple=True,
     metavar="THEIRS=OURS[@SPLIT][*FACTOR]",
-    help="A number there as a metric of the suite.",
+    help="Map an external number to a metric of the suite.",
 )
-@click.option("--benchmark-column", metavar="NAME", help="The column, parameter or tag with the benchmark.")
-@click.option("--arm-column", metavar="NAME", help="… with the arm.  [default: the one with the suite's arms]")
-@click.option("--seed-column", metavar="NAME", help="… with the seed.  [default: seed, fold or the like]")
-@click.option("--split-column", metavar="NAME", help="… with the split.")
-@click.option("--step-column", metavar="NAME", help="… with the step of a table of curves.")
-@click.option("--metric-column", metavar="NAME", help="… with a number's name, in a table with a row a number.")
-@click.option("--value-column", metavar="NAME", help="… with the number, in such a table.")
+@click.option("--benchmark-column", metavar="NAME", help="Read the benchmark from this column, parameter or tag.")
+@click.option("--arm-column", metavar="NAME", help="… the arm.  [default: the column that has the suite's arms]")
+@click.option("--seed-column", metavar="NAME", help="… the seed.  [default: seed, fold or similar]")
+@click.option("--split-column", metavar="NAME", help="… the split.")
+@click.option("--step-column", metavar="NAME", help="… the step, in a table of curves.")
+@click.option("--metric-column", metavar="NAME", help="… the metric's name, in a table with one row for each number.")
+@click.option("--value-column", metavar="NAME", help="… the number, in such a table.")
 @click.option(
     "--split",
     type=click.Choice(["train", "validation", "test"]),
-    help="The split of all of them.  [default: the metric's own]",
+    help="Assign all results to this split.  [default: from the metric]",
 )
 @click.option(
-    "--pattern", "patterns", multiple=True, metavar="NAME=PATTERN", help="Words within a text: 'path={arm}/seed{seed}'."
+    "--pattern",
+    "patterns",
+    multiple=True,
+    metavar="NAME=PATTERN",
+    help="Extract fields from a text: 'path={arm}/seed{seed}'.",
 )
-@click.option("--where", multiple=True, metavar="NAME=VALUE", help="Only these.")
-@click.option("--table", metavar="NAME", help="Of a database of several tables.")
-@click.option("--as", "kind", type=KINDS, help="What the files are.  [default: as they look]")
+@click.option("--where", multiple=True, metavar="NAME=VALUE", help="Import only these results.")
+@click.option("--table", metavar="NAME", help="Read this table of a database.")
+@click.option("--as", "kind", type=KINDS, help="Read files as this kind.  [default: detected]")
 @scale_option()
 @database_option
-@click.option("--dry-run", is_flag=True, help="Show what would be imported; nothing is stored.")
+@click.option("--dry-run", is_flag=True, help="Show the trials to import and store nothing.")
 @format_option
 def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Path, form: str, **given: Any) -> None:
-    """Take results from elsewhere as trials of a suite, labelled so; the same file twice imports nothing."""
-    from harness.results.imports.mapping import ImportMap, read_map, with_flags
-    from harness.results.imports.naming import ImportTarget
-    from harness.results.imports.record import read_file, store_files
+    """Import external results as trials of a suite; they are marked as imported.
+
+    Importing the same file again adds nothing.
+    """
+    from harness.imports.mapping import ImportMap, read_map, with_flags
+    from harness.imports.naming import ImportTarget
+    from harness.imports.record import read_file, store_files
     from harness.suite import load_suite
 
     map_file, kind, dry_run = (given[name] for name in ("map_file", "kind", "dry_run"))
@@ -86,11 +99,11 @@ def import_command(files: tuple[Path, ...], suite: str, scale: str, database: Pa
         _show(one, dry_run)
     if not dry_run:
         scaled = "" if scale == "mini" else f" --scale {scale}"
-        click.echo(f"'harness claims {suite}{scaled} --imported only' judges what is imported")
+        click.echo(f"'harness claims {suite}{scaled} --imported only' judges the imported results")
 
 
 def _flags(given: dict[str, Any]) -> Flags:
-    from harness.results.imports.mapping import WORDS, Flags
+    from harness.imports.mapping import WORDS, Flags
 
     columns = {word: column for word in WORDS if (column := given[f"{word}_column"]) is not None}
     names = ("benchmark", "arms", "metrics", "metric_column", "value_column", "patterns", "where", "split", "table")

@@ -34,25 +34,27 @@ COLUMNS = (
 LEFT = ("benchmark", "arm", "missing", "result")
 _SHARE, _JOBS = FiniteRange(0, 1, min_open=True), click.IntRange(1, 64)
 _SECONDS = FiniteRange(0, min_open=True)
-_UTILISATION = "The share of the device's peak that the training is taken to reach."
-_TIMEOUT = "Seconds after which a cell has failed."
+_UTILISATION = "Assume that training reaches this share of the device's peak."
+_TIMEOUT = "Fail a configuration after this many seconds."
 
 
 @click.command(name="preflight", epilog="Example: harness preflight adamp --device a100 --utilisation 0.4")
 @click.argument("suites", nargs=-1, required=True, metavar="SUITE…")
 @selection_options(Scale.PAPER, seeds="1")
-@click.option("--device", "device_name", default="h100", show_default=True, metavar="D", help="Hours on this device.")
+@click.option(
+    "--device", "device_name", default="h100", show_default=True, metavar="D", help="Estimate the hours on this device."
+)
 @click.option("--utilisation", type=_SHARE, default=0.4, show_default=True, metavar="F", help=_UTILISATION)
-@click.option("--jobs", type=_JOBS, default=2, show_default=True, metavar="N", help="Processes side by side.")
+@click.option("--jobs", type=_JOBS, default=2, show_default=True, metavar="N", help="Use this many processes.")
 @click.option("--timeout", type=_SECONDS, default=300.0, show_default=True, metavar="S", help=_TIMEOUT)
 @format_option
 def preflight_command(suites: tuple[str, ...], chosen: Chosen, form: str, device_name: str, **options: Any) -> int:
-    """Build every cell for real, take its training step on tiny data and score it; nothing is stored.
+    """Build every configuration, take one training step on tiny data and score it; nothing is stored.
 
-    The networks have their published sizes and the data its published format, two items of it. Hours are those of the
-    steps' matrix products and convolutions at the stated share of the device's peak. The column loader tells how many
-    times faster a device could be before it waits for files, read by threads of this machine. Published weights that
-    are not here are reported as missing; random ones stand in for their shapes.
+    Networks have their published sizes, and data has its published format with two items. Hours count the matrix
+    multiplications and convolutions of all steps at the stated share of the device's peak. The column loader shows how
+    many times faster a device could be before it waits for files read by this machine. Missing published weights are
+    reported and replaced by random ones.
     """
     from harness.errors import HarnessError
     from harness.plan.planning import make_plan

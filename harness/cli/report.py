@@ -1,4 +1,4 @@
-"""``harness claims``, ``harness report`` and ``harness browse``: what is concluded from the stored trials."""
+"""``harness claims`` and ``harness report``: conclusions from stored trials."""
 
 from __future__ import annotations
 
@@ -17,12 +17,21 @@ if TYPE_CHECKING:
     from harness.plan.imported import How
     from harness.results.reporting import ReportRequest
 
-_out_option = click.option("--out", type=PATH, help="Folder.  [default: report/ beside the database]")
+_out_option = click.option(
+    "--out", type=PATH, help="Write the report to this folder.  [default: report/ next to the database]"
+)
 _imported_option = click.option(
     "--imported",
     type=click.Choice(["only", "beside"]),
-    help="Imported results: nothing else, or in cells without trials of our own.  [default: not used]",
+    help="Use imported results: only these, or where a configuration has no other trials.  [default: not used]",
 )
+UPDATE_SECONDS = 5.0
+REPORT_EXAMPLES = """
+\b
+Examples:
+  harness report adamp --single-file
+  harness report adamp --serve --port 8000
+"""
 LABELS = {"only": ", imported results only", "beside": ", imported results beside our own"}
 
 
@@ -33,7 +42,10 @@ LABELS = {"only": ", imported results only", "beside": ", imported results besid
 @_imported_option
 @format_option
 def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, imported: How | None, form: str) -> None:
-    """Judge a suite's claims from the stored trials (without a name: of every suite that has run on the database)."""
+    """Judge the claims of a suite from stored trials.
+
+    Without SUITE: of every suite in the database.
+    """
     from harness.cli.terminal import counted, plain
     from harness.cli.verdicts import headline, print_ablations, print_claims, verdict_record
     from harness.judge.stored import judge_suite
@@ -45,14 +57,14 @@ def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, impo
     for name in [suite_file(suite, database) for suite in suites] or suites_in(database):
         if imported is None:
             judged = judge_suite(name, chosen.selection, database)
-            _tell_unused(name, judged.suite.name, judged.plan.scale, database)
+            _print_unused(name, judged.suite.name, judged.plan.scale, database)
         else:
             judged = _imported(name, chosen, database, imported)
         suite, scale = judged.suite, judged.plan.scale
         if form == "json":
-            told = {"headline": headline(judged.verdicts), "verdicts": list(map(verdict_record, judged.verdicts))}
+            verdicts = {"headline": headline(judged.verdicts), "verdicts": list(map(verdict_record, judged.verdicts))}
             removed = [plain(asdict(row)) for row in judged.ablations]
-            rows.append({"suite": suite.name, "scale": scale, "imported": imported, **told, "ablations": removed})
+            rows.append({"suite": suite.name, "scale": scale, "imported": imported, **verdicts, "ablations": removed})
         else:
             print_claims(suite, f"{scale}{LABELS[imported]}" if imported else scale, judged.verdicts)
             print_ablations(judged.ablations)
@@ -60,8 +72,8 @@ def claims_command(suites: tuple[str, ...], chosen: Chosen, database: Path, impo
             trials = counted(judged.superseded, "stored trial")
             were, are = ("was", "is") if judged.superseded == 1 else ("were", "are")
             click.echo(
-                f"{suite.name}: {trials} of these cells {were} made by other code, recipes or data and {are} not "
-                f"judged; 'harness run {name} --scale {scale}' runs today's",
+                f"{suite.name}: {trials} of these configurations {were} measured with other code, recipes or data and "
+                f"{are} not judged; 'harness run {name} --scale {scale}' runs the current ones",
                 err=True,
             )
         if judged.adopted:
@@ -77,7 +89,7 @@ def _must_name(suites: tuple[str, ...]) -> None:
 
 
 def _imported(name: str, chosen: Chosen, database: Path, how: How) -> JudgedSuite:
-    """A suite's verdicts from imported trials."""
+    """Judge a suite on imported trials."""
     from harness.judge.imported import imported_suite, judge_imported
     from harness.judge.stored import judged_suite
     from harness.suite import load_suite
@@ -88,8 +100,8 @@ def _imported(name: str, chosen: Chosen, database: Path, how: How) -> JudgedSuit
     return replace(judged, superseded=0)  # of trials that ran here; what is asked of is another matter
 
 
-def _tell_unused(name: str, suite: str, scale: str, database: Path) -> None:
-    """Imported trials are not used without being asked for; that there are some is told."""
+def _print_unused(name: str, suite: str, scale: str, database: Path) -> None:
+    """Print how many imported trials were not used."""
     from harness.cli.terminal import counted
     from harness.judge.imported import unused_imports
 
@@ -101,51 +113,55 @@ def _tell_unused(name: str, suite: str, scale: str, database: Path) -> None:
         )
 
 
-@click.command(name="report", epilog="Example: harness report adamp --single-file")
+@click.command(name="report", epilog=REPORT_EXAMPLES)
 @click.argument("suites", nargs=-1, metavar="[SUITE…]")
 @selection_options()
 @database_option
 @_out_option
 @_imported_option
-@click.option("--single-file", is_flag=True, help="One HTML file that can be mailed.")
+@click.option("--single-file", is_flag=True, help="Write one HTML file instead of a folder.")
+@click.option("--serve", is_flag=True, help="Serve the report on this machine and follow runs until interrupted.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Serve on this port.  [default: a free port]")
+@click.option(
+    "--every", type=FiniteRange(min=1), metavar="SECONDS", help="Update the served pages this often.  [default: 5]"
+)
 def report_command(
-    suites: tuple[str, ...], chosen: Chosen, database: Path, out: Path | None, imported: How | None, single_file: bool
+    suites: tuple[str, ...],
+    chosen: Chosen,
+    database: Path,
+    out: Path | None,
+    imported: How | None,
+    single_file: bool,
+    serve: bool,
+    port: int | None,
+    every: float | None,
 ) -> None:
-    """Write the HTML site of suites (without names: of every suite in the database) and print its path.
+    """Write the HTML report of suites and print its path, or serve it.
 
-    Without --scale, of every scale at which a suite has run.
+    Without SUITE: every suite in the database. Without --scale: every scale at which a suite has run. A served report
+    shows what runs, the time left, failures and added seeds, and updates its pages while results come in.
     """
     from harness.results.reporting import write_report
 
     if imported is not None:
         _must_name(suites)
     requested = _requested(suites, chosen, database, out, single_file)
-    click.echo(str(write_report(replace(requested, imported=imported))))
-
-
-@click.command(name="browse", epilog="Example: harness browse adamp --port 8000")
-@click.argument("suites", nargs=-1, metavar="[SUITE…]")
-@selection_options()
-@database_option
-@_out_option
-@click.option("--port", type=click.IntRange(0, 65535), default=0, help="[default: a free one]")
-@click.option("--every", type=FiniteRange(min=1), default=5.0, show_default=True, help="Seconds between looks.")
-def browse_command(
-    suites: tuple[str, ...], chosen: Chosen, database: Path, out: Path | None, port: int, every: float
-) -> None:
-    """Serve the report on this machine and follow a run: progress, time left, what runs, failures, bought seeds.
-
-    Pages renew themselves while results come in.
-    """
+    if not serve:
+        if port is not None or every is not None:
+            raise click.UsageError("--port and --every require --serve")
+        click.echo(str(write_report(replace(requested, imported=imported))))
+        return
+    if imported is not None or single_file:
+        raise click.UsageError("--serve excludes --imported and --single-file")
     from harness.results.serve import browse
 
-    browse(_requested(suites, chosen, database, out), port, every, click.echo)
+    browse(requested, port or 0, every or UPDATE_SECONDS, click.echo)
 
 
 def _requested(
     suites: tuple[str, ...], chosen: Chosen, database: Path, out: Path | None, single_file: bool = False
 ) -> ReportRequest:
-    """The pages that the command now running asks for: without --scale, of every scale that ran."""
+    """Return the requested pages, by default of every scale that ran."""
     from harness.results.reporting import ReportRequest
 
     source = click.get_current_context().get_parameter_source("scale")

@@ -1,4 +1,4 @@
-"""``harness run``, ``harness plan`` and ``harness verify``: the trials of suites."""
+"""``harness run``, ``harness plan`` and ``harness verify``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from harness.cli import options as shared
+from harness.cli.simulate import print_simulation, simulation_of, simulation_options
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -41,40 +42,40 @@ Examples:
 @shared.gpus_option
 @shared.memory_option
 @shared.database_option
-@click.option("--time-budget", metavar="30m", help="Begin no further trial after this time.")
-@click.option("--exclusive", is_flag=True, help="One trial at a time, so that its time is a cost.")
+@click.option("--time-budget", metavar="30m", help="Start no further trial after this time.")
+@click.option("--exclusive", is_flag=True, help="Run one trial at a time, so that timings are comparable.")
 @click.option(
     "--tuned/--no-tuned",
     default=True,
     show_default=True,
-    help="Also tune the arms of the suite's 'tuned:' claims, and judge those claims again.",
+    help="Also tune the arms of claims marked 'tuned:', and judge these claims with tuned settings.",
 )
-@click.option("--against", multiple=True, metavar="B", help="Judge the arms that --arm adds against this one.")
+@click.option("--against", multiple=True, metavar="B", help="Compare the arms added by --arm with this arm.")
 @click.option("--report/--no-report", default=True, help="Write the HTML report at the end.", show_default=True)
-@click.option("--dry-run", is_flag=True, help="Show the plan; run nothing.")
-@click.option("--fail-fast", is_flag=True, help="Begin no further trial after a failure.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and run nothing.")
+@click.option("--fail-fast", is_flag=True, help="Stop after the first failure.")
 @click.option("--force", is_flag=True, help="Delete the plan's stored results, then run.")
-@click.option("--scratch", is_flag=True, help="Store nothing: a database of its own, removed at the end.")
-@click.option("--quiet", is_flag=True, help="Only the verdicts and the report's path.")
+@click.option("--scratch", is_flag=True, help="Use a temporary database, removed at the end.")
+@click.option("--quiet", is_flag=True, help="Print only the verdicts and the path of the report.")
 @click.option(
     "--track",
     "trackers",
     multiple=True,
     metavar="mlflow:URI|tensorboard:DIR",
-    help="Also write each trial there as it ends; a folder.",
+    help="Also log each finished trial to this tracker.",
 )
 @shared.json_option
 def run_command(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **options: Any) -> int:
-    """Run a suite; what is already stored is reused.
+    """Run a suite; stored trials are reused.
 
-    SUITE is a path, or the name of a shipped suite. Trials are identified by their content: the same command again
-    runs nothing, and after an interruption it goes on where it stopped.
+    SUITE is a path or the name of a shipped suite. Trials are identified by their content: the same command again
+    runs nothing, and after an interruption it continues where it stopped.
     """
     if not options.pop("scratch"):
         return _run(suites, chosen, database, **options)
     source = click.get_current_context().get_parameter_source("database")
     if source is click.core.ParameterSource.COMMANDLINE:
-        raise HarnessError("--scratch touches no store, and --db names one; give one of them")
+        raise HarnessError("--scratch and --db exclude each other")
     from harness.results.scratch import scratch_store
 
     with scratch_store() as own:
@@ -100,7 +101,7 @@ def _run(suites: tuple[str, ...], chosen: shared.Chosen, database: Path, **optio
     from harness.app.run import run_suites
     from harness.cli.tracking import tracking_watch
     from harness.cli.watch import make_watch
-    from harness.results.trackers import tracker_of
+    from harness.exports.trackers import tracker_of
 
     trackers = {text: tracker_of(text) for text in options["trackers"]}
     request = Request.of(
@@ -145,16 +146,36 @@ def _show_runs(runs: list[SuiteRun], as_json: bool) -> None:
         click.echo(str(index))
 
 
-@click.command(name="plan", epilog="Example: harness plan adamp --scale small")
+PLAN_EXAMPLES = """
+\b
+Examples:
+  harness plan adamp --scale small
+  harness plan adamp --simulate --seeds 3..12 --law t3 --repeats 500
+
+With --simulate the suite is judged many times on random scores without any effect: the share of suites with a finding
+is the false-positive rate of its design (statistics, seeds, corrections). --law, --correlation, --effect, --repeats
+and --random-seed belong to it.
+"""
+
+
+@click.command(name="plan", epilog=PLAN_EXAMPLES)
 @click.argument("suite", metavar="SUITE")
 @shared.selection_options()
 @shared.database_option
+@simulation_options
 @shared.json_option
-def plan_command(suite: str, chosen: shared.Chosen, database: Path, as_json: bool) -> None:
-    """Show the cells and trials of a suite, what is stored already, and what the rest costs; nothing is run."""
+def plan_command(
+    suite: str, chosen: shared.Chosen, database: Path, as_json: bool, simulate: bool, **options: Any
+) -> None:
+    """Show the trials of a suite, those already stored, and the cost of the rest; nothing is run."""
     from harness.suite import load_suite
 
-    _show_plan(load_suite(suite), chosen.selection, database, as_json)
+    simulation = simulation_of(simulate, **options)
+    loaded = load_suite(suite)
+    if simulation is not None:
+        print_simulation(loaded, chosen.selection, simulation, as_json)
+    else:
+        _show_plan(loaded, chosen.selection, database, as_json)
 
 
 def _show_plan(
@@ -182,13 +203,13 @@ def _show_plan(
     columns = ("benchmark", "arm", "stand-in", *numbers)
     print_table(columns, rows, right=numbers, title=f"{suite.name} at {selection.scale}")
     for name in cost.absent:
-        note(f"{name}: no such scale")
+        note(f"{name}: not defined at this scale")
     for name, base in plan.settings.items():
         if base.elsewhere:
-            note(f"{name}: its results come from elsewhere; 'harness import FILE --suite {suite.path}' takes them in")
+            note(f"{name}: its results are imported: 'harness import FILE --suite {suite.path}'")
     click.echo(
         f"{counted(len(cost.cells), 'cell')}, {counted(cost.trials, 'trial')}, {cost.reused} stored already; "
-        f"about {cost.core_seconds:.0f} core-seconds to run" + (" (~: a guess)" if cost.guessed else "")
+        f"about {cost.core_seconds:.0f} core-seconds to run" + (" (~: estimated)" if cost.guessed else "")
     )
     if tuning:
         _show_tuned(tuning)
@@ -228,16 +249,20 @@ def _show_tuned(rows: list[dict[str, Any]]) -> None:
 @click.argument("suite", metavar="SUITE")
 @shared.selection_options()
 @shared.database_option
-@click.option("--sample", type=click.IntRange(min=1), default=12, show_default=True, help="Trials that run again.")
-@click.option("--adopt", is_flag=True, help="Where all agree, trials of older code count as this code's.")
+@click.option(
+    "--sample", type=click.IntRange(min=1), default=12, show_default=True, help="Run this many stored trials again."
+)
+@click.option(
+    "--adopt", is_flag=True, help="If all numbers agree, accept the trials of older code as trials of this code."
+)
 @shared.executor_option
-@click.option("--quiet", is_flag=True, help="No progress.")
+@click.option("--quiet", is_flag=True, help="Show no progress.")
 @shared.json_option
 def verify_command(suite: str, chosen: shared.Chosen, database: Path, as_json: bool, **options: Any) -> int:
     """Run stored trials again and compare every number to the last bit.
 
-    The sample has every task and family of the suite among it, trials of older code first. Exit code 1 where a number
-    differs or nothing could be compared.
+    The sample covers every task and method family of the suite, trials of older code first. The exit code is 1 if a
+    number differs or nothing could be compared.
     """
     from harness.app.request import SessionRequest
     from harness.app.verify import verify
@@ -276,7 +301,7 @@ def _show_verified(verified: Verification, *, adopt: bool) -> None:
         f"{counted(numbers, 'number')} compared; stored: {current} of this code, {older} of older code"
     )
     if not current + older:
-        click.echo("nothing is stored that could be verified; 'harness run' measures it")
+        click.echo("no stored trials to verify; run them with 'harness run'")
     elif adopt:
         differs = any(not again.equal for again in verified.repetitions)
         reason = "not all agree" if differs else "not all is covered" if older else "nothing of older code is stored"

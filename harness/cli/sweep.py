@@ -16,30 +16,38 @@ if TYPE_CHECKING:
 
 @click.command(name="sweep", epilog="Example: harness sweep adamp --benchmark imagenet-resnet18 --budget 24")
 @click.argument("suite", metavar="SUITE")
-@click.option("--benchmark", required=True, metavar="B", help="The benchmark to tune on.")
+@click.option("--benchmark", required=True, metavar="B", help="Tune on this benchmark.")
 @click.option(
     "--arm", "arms", multiple=True, metavar="A", help="Tune this arm, or NAME=FILE.py:CLASS; the first is the baseline."
 )
 @click.option(
-    "--budget", type=click.IntRange(1, 100_000), required=True, metavar="N", help="Configurations of each arm."
+    "--budget",
+    type=click.IntRange(1, 100_000),
+    required=True,
+    metavar="N",
+    help="Try this many configurations of each arm.",
 )
 @shared.scale_option()
-@click.option("--sampler", metavar="random|tpe|grid", help="[default: the suite's]")
-@click.option("--pruner", metavar="none|median", help="[default: the suite's]")
-@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Seeds of a configuration.")
-@click.option("--fresh", type=click.IntRange(min=2), metavar="N", help="Seeds of the comparison at the end.")
+@click.option("--sampler", metavar="random|tpe|grid", help="Choose configurations this way.  [default: from the suite]")
+@click.option(
+    "--pruner", metavar="none|median", help="Stop weak configurations early this way.  [default: from the suite]"
+)
+@click.option("--seeds", type=click.IntRange(min=1), metavar="N", help="Run this many seeds of each configuration.")
+@click.option(
+    "--fresh", type=click.IntRange(min=2), metavar="N", help="Compare the chosen configurations on this many new seeds."
+)
 @shared.override_option
 @shared.executor_option
 @shared.address_option
 @shared.gpus_option
 @shared.memory_option
 @shared.database_option
-@click.option("--quiet", is_flag=True, help="Only the result.")
+@click.option("--quiet", is_flag=True, help="Print only the result.")
 @shared.json_option
 def sweep_command(suite: str, overrides: tuple[str, ...], quiet: bool, as_json: bool, **options: Any) -> int:
-    """Tune arms at equal budgets, and compare the chosen configurations on fresh seeds.
+    """Tune arms at equal budgets, and compare the chosen settings on new seeds.
 
-    Points that are stored are not run again; a larger budget goes on from a smaller one.
+    Stored trials are reused; a larger budget continues a smaller one.
     """
     from harness.app.sweep import SweepRequest, run_sweep
     from harness.cli.verdicts import print_verdicts, verdict_record

@@ -10,9 +10,9 @@ from harness.execute.dispatch import Watch
 from harness.execute.executors.base import Progress
 from harness.execute.outcome import Outcome
 from harness.execute.worker import Job
+from harness.exports.tracked import as_ended, kind_of
+from harness.exports.trackers import Tracker
 from harness.plan.planning import Selection
-from harness.results.trackers import Tracker
-from harness.results.trackers.records import as_ended, kind_of
 from harness.suite import Suite
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
+from harness.base.yaml_nodes import read
 from harness.registry.shipped import METHOD_CARDS
 from harness.trial.options import Option, OptionType, option, options_of
 from harness.vocabulary import Kind
@@ -128,9 +129,7 @@ def named_sources(module: Path, record: Callable[[str], Any]) -> tuple[DataCard,
     file = sources_file(module)
     if not file.is_file():
         return ()
-    from ruamel.yaml import YAML
-
-    declared = YAML(typ="safe").load(file)
+    declared = read(file).plain()
     shared = declared.get("shared", {})
     return tuple(_source(name, {**shared, **fields}, record) for name, fields in declared["sources"].items())
 

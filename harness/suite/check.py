@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from harness import registry
+from harness.base.yaml_nodes import Node
 from harness.errors import Place, Problem, choices
 from harness.registry.cards import TaskCard
 from harness.suite.cells import CellError, Setting, content, override_at, replaced, setting
@@ -14,7 +15,6 @@ from harness.suite.load import LoadedBenchmark, Suite, absent
 from harness.suite.models import Prerequisite, ScaleBlock
 from harness.suite.programs import check_program
 from harness.suite.values import Mistake, part_mistakes, recipe_mistakes, slot_mistakes
-from harness.suite.yamlfile import Node
 from harness.vocabulary import SLOTS, WRITTEN_SCALES
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HarnessError
+from harness.imports.table_verdicts import TableVerdict, TableVerdicts, differences
 from harness.judge.comparing import ArmScore
-from harness.results.table_verdicts import TableVerdict, TableVerdicts, differences
 from harness.vocabulary import Verdict
 from reports import formatting
 from reports.figures.axis import Axis, Mark, axis_of

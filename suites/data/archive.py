@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from harness.base.limits import room_for, too_large
 from harness.errors import HarnessError, MissingDataError
 from suites.data.cache import checksum
 
@@ -26,37 +27,6 @@ if TYPE_CHECKING:
 SPLITS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {"train": ("train", "training"), "validation": ("validation", "val", "valid"), "test": ("test", "testing")}
 )
-
-
-_ROOM = 64 << 20
-_RATIO = 100
-"""What is packed may unpack to so many bytes, and so many times its size beside: no real data are packed tighter."""
-
-
-def content_of(path: Path) -> bytes:
-    """A file's content, unpacked where its name ends in ``.gz``.
-
-    Raises:
-        OSError, EOFError, zlib.error: it cannot be read, or is damaged.
-        HarnessError: it is no regular file, or unpacks to what no real data would.
-    """
-    if not path.is_file():
-        raise HarnessError(f"{path} is no file")
-    if path.suffix != ".gz":
-        return path.read_bytes()
-    room = _ROOM + _RATIO * path.stat().st_size
-    with gzip.open(path) as file:
-        content = file.read(room + 1)
-    if len(content) > room:
-        raise _too_large(str(path), path.stat().st_size)
-    return content
-
-
-def _too_large(name: str, packed: int) -> HarnessError:
-    return HarnessError(
-        f"{name} unpacks to more than {_RATIO} times its {packed} bytes: no data are packed so tight; unpack it "
-        f"yourself if it is yours"
-    )
 
 
 EntryT = TypeVar("EntryT")
@@ -122,8 +92,8 @@ class _Zip:
 
     def read(self, name: str) -> bytes:
         info = _entry(self.members, name, self.archive.filename)
-        if info.file_size > _ROOM + _RATIO * info.compress_size:
-            raise _too_large(name, info.compress_size)
+        if info.file_size > room_for(info.compress_size):
+            raise too_large(name, info.compress_size)
         try:
             return self.archive.read(info)
         except (OSError, ValueError, OverflowError, struct.error) as error:  # places that do not exist, and the like
@@ -139,8 +109,8 @@ class _Tar:
             if member.isfile():
                 self.members[_tidy(member.name)] = member
                 total += member.size
-                if total > _ROOM + _RATIO * packed:
-                    raise _too_large(str(archive.name), packed)
+                if total > room_for(packed):
+                    raise too_large(str(archive.name), packed)
 
     def names(self) -> list[str]:
         return list(self.members)

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.base.tables import read_parquet
 from harness.errors import HarnessError, choices
 from harness.trial.options import REQUIRED, option
 from suites.data.archive import SourcePath, place_of
 from suites.data.cache import cached
 from suites.data.imagefolder import PARTS, Listing, decode
 from suites.data.own_images import ARRAYS, UNSPLIT, as_arrays, from_arrays, of_places, own_splits
-from suites.data.table_files import Rows, distinct, read_parquet, read_rows, split_of
+from suites.data.table_files import Rows, distinct, read_rows, split_of
 from suites.data.types import Array, Images
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _in_parquet(root: Path, files: Sequence[Path], source: str, options: HubImag
     found = _Found([], {}, [], [], ())
     names: tuple[str, ...] | None = None
     for file in files:
-        table = read_parquet(file, source)
+        table = read_parquet(file)
         image = options.image or _image_column(table, f"{source}: {file}")
         label = _label_column(
             options.label, [name for name in table.column_names if name != image], f"{source}: {file}"

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from harness.base.limits import content_of
 from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import content_of, folder_of, missing
+from suites.data.archive import folder_of, missing
 from suites.data.biased import TEXTURES, BiasedImages, Pixels, biased_splits, on_colours, on_textures
 from suites.data.types import Images, ImageSplit, Labels
 

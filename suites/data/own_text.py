@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.base.limits import content_of
 from harness.errors import HarnessError, MissingDataError
 from harness.trial.options import option
-from suites.data.archive import content_of, missing
+from suites.data.archive import missing
 from suites.data.cache import cached, checksum
 from suites.data.splitting import shares_of
 from suites.data.types import Array, Text, vocabulary_of

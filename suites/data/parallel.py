@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from harness.base.limits import content_of
 from harness.errors import HarnessError
 from harness.trial.options import REQUIRED, option
-from suites.data.archive import content_of, folder_of, missing
+from suites.data.archive import folder_of, missing
 
 if TYPE_CHECKING:
     from harness.trial.contracts import DataRequest

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from harness.base.event_files import PATTERN, scalars_of
+from harness.base.values import number_of
 from harness.errors import HarnessError
-from harness.trial.event_files import scalars_of
 from harness.trial.programs import SPLITS, final_of
 from harness.trial.result import MetricSeries, Score
 
@@ -256,7 +257,7 @@ class TensorBoard(RecordReader):
 
     def finish(self) -> None:
         """Every scalar of every event file, in the order of files and of time."""
-        for file in sorted(self.path.rglob("*tfevents*")):
+        for file in sorted(self.path.rglob(PATTERN)):
             for step, name, value in scalars_of(file):
                 self.take({"step": step, name: value})
 
@@ -294,11 +295,6 @@ def final_scores(reader: RecordReader, results: Mapping[str, Any]) -> list[Score
 
 
 def _number(value: object) -> float | None:
-    if isinstance(value, bool) or value is None:
+    if value is None:
         return None
-    if isinstance(value, str):
-        value = value.strip().rstrip("%")
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return None
+    return number_of(value.strip().rstrip("%") if isinstance(value, str) else value)

@@ -10,7 +10,7 @@ import pytest
 from click import Command
 
 from harness.cli.group import harness, run_main
-from harness.results.imports.mapping import ImportMap
+from harness.imports.mapping import ImportMap
 
 PAGE = Path(__file__).parent.parent.parent / "docs" / "imported-results.md"
 FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
@@ -74,5 +74,5 @@ def test_every_key_and_flag_of_the_table_exists() -> None:
     command = harness.get_command(None, "import")  # type: ignore[arg-type]
     assert isinstance(command, Command)
     options = {name for one in command.params for name in one.opts}
-    flags = set(re.findall(r"--[a-z][a-z-]+", text.partition("| in `map.yaml` |")[2].partition("## What is read")[0]))
+    flags = set(re.findall(r"--[a-z][a-z-]+", text.partition("| in `map.yaml` |")[2].partition("## Sources")[0]))
     assert flags <= options

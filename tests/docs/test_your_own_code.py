@@ -17,8 +17,8 @@ FENCE = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
 def files() -> dict[str, str]:
-    """The files of the page by name: blocks that begin with it in a comment."""
-    found = {}
+    """Files by name: blocks of the page that begin with it in a comment, and the suites of released code."""
+    found = {path.name: path.read_text(encoding="utf-8") for path in PAGE.parent.glob("released/*.yaml")}
     for language, text in FENCE.findall(PAGE.read_text(encoding="utf-8")):
         first, _, rest = text.partition("\n")
         if language in ("csv", "python", "yaml") and re.fullmatch(r"# [\w.-]+\.\w+", first):

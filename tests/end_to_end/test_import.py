@@ -80,6 +80,7 @@ FORMATS: list[tuple[str, Any, Sequence[str], bool]] = [
 ]
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("name", "write", "flags", "curves"), FORMATS, ids=[one[0] for one in FORMATS])
 def test_each_kind_of_tracker_becomes_trials_and_a_verdict(
     suite: Path,

@@ -130,6 +130,7 @@ def pipeline(hidden_of_rest: NDArray[np.int64], oracle: bool) -> module.HelpSet:
 
 
 # The first UMAP of a process compiles for half a minute on a busy machine; the next take a tenth of a second.
+@pytest.mark.full
 def test_permuting_the_hidden_labels_changes_nothing_but_the_oracle() -> None:
     hidden = np.repeat(np.arange(CLASSES), 11)
     permuted = np.random.default_rng(1).permutation(hidden)

@@ -125,6 +125,7 @@ def test_too_many_harmonics_are_refused() -> None:
 # task
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", CELLS)
 def test_learns_what_it_hears(kind: str) -> None:
     cell, metric = CELLS[kind], HEADLINE[kind]

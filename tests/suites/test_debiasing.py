@@ -325,6 +325,7 @@ def test_without_weights_it_is_a_plain_training_of_the_target() -> None:
     assert all(same)
 
 
+@pytest.mark.full
 def test_learns_the_digits_only_where_the_colour_denies_itself() -> None:
     task = CELL.build(0)
     run(task, 150)

@@ -435,6 +435,7 @@ def test_a_pretrained_backbone_is_taken_over(tmp_path: Path, kind: str) -> None:
         detectors.build(replace(request, prerequisites={}))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", CELLS)
 def test_learns_boxes_and_classes(name: str) -> None:
     cell = CELLS[name]

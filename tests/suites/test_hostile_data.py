@@ -19,8 +19,9 @@ import pytest
 from PIL import Image
 from task_lab import request_for
 
+from harness.base import tables
 from harness.errors import HarnessError
-from suites.data import audio_published, audiofolder, boxes, csi_csv, idx, own_images, table_files
+from suites.data import audio_published, audiofolder, boxes, csi_csv, idx, own_images
 from suites.data.archive import open_tree
 
 MOST_GROWTH = 700 << 10
@@ -308,15 +309,15 @@ def test_parquet_of_odd_names_and_endless_rows(tmp_path: Path) -> None:
     odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.parquet"))
     parquet.write_table(pa.table({"x": [1, 2]}), tmp_path / "x.parquet")
     (tmp_path / "x.parquet").rename(odd)
-    assert table_files.read_parquet(odd, "own").num_rows == 2
+    assert tables.read_parquet(odd).num_rows == 2
     endless = pa.table({f"c{number}": pa.array([0] * 1_000_000, pa.int8()) for number in range(1)})
     with parquet.ParquetWriter(tmp_path / "endless.parquet", endless.schema, compression="zstd") as writer:
         for _ in range(3):
             writer.write_table(endless)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(table_files, "MOST_CELLS", 2_000_000)
+        patched.setattr(tables, "MOST_CELLS", 2_000_000)
         with pytest.raises(HarnessError, match="claims 3,000,000 rows"):
-            table_files.read_parquet(tmp_path / "endless.parquet", "own")
+            tables.read_parquet(tmp_path / "endless.parquet")
 
 
 @pytest.mark.parametrize("content", ["", "clip_id\tdrum\tmp3_path\n"])

@@ -246,7 +246,7 @@ def nothing(root: Path) -> str:
 
 def no_json(root: Path) -> str:
     (root / "train" / "metadata.csv").rename(root / "train" / "metadata.jsonl")
-    return r"metadata\.jsonl:1: no JSON"
+    return r"metadata\.jsonl:1: not valid JSON"
 
 
 @pytest.mark.parametrize("damage", [lost, no_label, two_columns, nothing, no_json])
@@ -268,5 +268,5 @@ def test_columns_may_be_named_and_a_wrong_name_is_refused(tmp_path: Path) -> Non
     with pytest.raises(HarnessError, match="has no column 'kidn'; did you mean 'kind'"):
         read(tmp_path / "all.parquet", layout=HUB, label="kidn")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1")
-    with pytest.raises(HarnessError, match=r"bad\.parquet is not a Parquet file"):
+    with pytest.raises(HarnessError, match=r"bad\.parquet is not a readable Parquet file"):
         read(tmp_path / "bad.parquet", layout=HUB)

@@ -170,6 +170,7 @@ def test_the_arms_that_say_they_leak_do(suite: Path, tmp_path: Path, arm: str) -
 Harness = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.mark.full
 def test_permuted_hidden_labels_through_the_command_line(suite: Path, tmp_path: Path, harness: Harness) -> None:
     stored = []
     for flag in ("false", "true"):
@@ -293,6 +294,7 @@ def test_umap_runs_beside_the_trial_and_is_taken_from_the_cache(
     np.testing.assert_array_equal(reduction.embedding(rows, 4, 1), first)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("learns", [True, False])
 def test_learns_from_source_labels_and_not_from_shuffled_ones(
     suite: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, learns: bool

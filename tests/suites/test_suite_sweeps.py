@@ -124,6 +124,7 @@ def test_the_threshold_reaches_every_layer_of_rn() -> None:
     }
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "on"),
     [

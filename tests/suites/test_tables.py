@@ -136,8 +136,8 @@ def test_categories_that_training_never_saw_share_one_feature(tmp_path: Path) ->
     ("text", "keys", "expected"),
     [
         ("a,b\n1,2\n1,2,3\n", {"target": "b"}, r"own\.csv:3: 3 fields, but the header has 2 columns"),
-        ("a,a\n1,2\n", {"target": "a"}, r"own\.csv:1: two columns are called 'a'"),
-        ("", {"target": "a"}, r"own\.csv:1: the first line must name the columns"),
+        ("a,a\n1,2\n", {"target": "a"}, r"own\.csv:1: duplicate column 'a'"),
+        ("", {"target": "a"}, r"own\.csv:1: the file is empty; its first line must name the columns"),
         ("a,b\n", {"target": "b"}, r"own\.csv has no rows"),
         (flowers(), {"target": "knid"}, r"own\.csv:1: no column 'knid' \(target\); did you mean 'kind'"),
         (flowers(), {"ignore": ["lenght"]}, r"no column 'lenght' \(ignore\); did you mean 'length'"),
@@ -165,7 +165,7 @@ def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(HarnessError, match=r"has no train\.csv .* but first\.csv, second\.csv"):
         table(tmp_path / "folder")
     (tmp_path / "bad.parquet").write_bytes(b"PAR1 nothing")
-    with pytest.raises(HarnessError, match=r"bad\.parquet is not a Parquet file"):
+    with pytest.raises(HarnessError, match=r"bad\.parquet is not a readable Parquet file"):
         table(tmp_path / "bad.parquet")
 
 

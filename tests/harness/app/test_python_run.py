@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 import harness
+from harness.base.yaml_nodes import parse
 from harness.cli.group import run_main
 from harness.errors import HarnessError
-from harness.suite.yamlfile import parse
 
 INLINE: dict[str, Any] = {"executor": "inline", "tuned": False}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from harness.app.recording import StoreRecorder
 from harness.app.shared_trials import SharedTrials
@@ -136,13 +137,6 @@ def after(seconds: float, status: Status = Status.DONE) -> Ends:
         return status if time.monotonic() - began.setdefault(one.trial_id, time.monotonic()) >= seconds else None
 
     return ends
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not true():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
 
 
 def test_every_trial_starts_in_one_of_them_and_ends_in_all(make: Make) -> None:

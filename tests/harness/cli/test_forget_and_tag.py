@@ -1,4 +1,4 @@
-"""``harness tag``, ``forget``, ``run --force`` and ``run --scratch`` as a person types them."""
+"""``harness db tag``, ``db delete``, ``run --force`` and ``run --scratch`` as a person types them."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ def dump(database: Path) -> dict[str, list[str]]:
 
 def test_a_deleted_trial_counts_as_not_stored(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = dump(store)
-    said = call(capsys, "forget", "--arm", "better", "--seed", "1", "--reason", "another file on that node")
+    said = call(capsys, "db", "delete", "--arm", "better", "--seed", "1", "--reason", "another file on that node")
     assert "the verdict of tiny-better (tiny) is now 'not run'" in said
-    assert "1 trial deleted; 'harness forget --undo " in said
+    assert "1 trial deleted; 'harness db restore " in said
     plan = told(capsys, "plan", "tiny.yaml", "--seeds", "4")
     assert (plan["trials"], plan["reused"]) == (8, 7)
     assert len(told(capsys, "list", "trials")) == 7
@@ -77,15 +77,15 @@ def test_a_deleted_trial_counts_as_not_stored(store: Path, capsys: pytest.Captur
     now = dump(store)
     rebuild(store)
     assert dump(store) == now
-    (held,) = told(capsys, "forget", "--list")
+    (held,) = told(capsys, "db", "restore")
     assert (held["trials"], held["reason"]) == (1, "another file on that node")
-    assert "1 trial of" in call(capsys, "forget", "--undo", "latest")
+    assert "1 trial of" in call(capsys, "db", "restore", "latest")
     assert dump(store) == before
     assert told(capsys, "plan", "tiny.yaml", "--seeds", "4")["reused"] == 8
 
 
 def test_pages_and_judge_do_not_see_it(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    call(capsys, "forget", "--arm", "better", "--seed", "1")
+    call(capsys, "db", "delete", "--arm", "better", "--seed", "1")
     (judged,) = json.loads(call(capsys, "claims", "tiny.yaml", "--format", "json"))
     assert (judged["verdicts"][0]["n"], judged["verdicts"][0]["design"]["missing"]) == (3, 1)
     suite = load_suite("tiny.yaml")
@@ -96,13 +96,13 @@ def test_pages_and_judge_do_not_see_it(store: Path, capsys: pytest.CaptureFixtur
     for _ in range(2):
         done = told(capsys, "run", "tiny.yaml", *INLINE, "--seeds", "4")["runs"][0]
     assert done["reused"] == 8
-    undone = told(capsys, "forget", "--undo", "latest")
+    undone = told(capsys, "db", "restore", "latest")
     assert (undone["trials"], undone["ran_again"]) == ([], [gone])
 
 
 def test_a_dry_run_and_a_wrong_name_change_nothing(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = dump(store)
-    found = told(capsys, "forget", "--suite", "tiny", "--dry-run")
+    found = told(capsys, "db", "delete", "--suite", "tiny", "--dry-run")
     assert (len(found["trials"]), found["deletion_id"]) == (8, None)
     assert [one["claim_id"] for one in found["verdicts"]] == ["tiny-better"]
     for arguments, message in (
@@ -112,22 +112,22 @@ def test_a_dry_run_and_a_wrong_name_change_nothing(store: Path, capsys: pytest.C
         (["zzz"], "no trial begins with 'zzz'"),
         (["--run", "nothing"], "no run begins with 'nothing'"),
         (["--arm", "better", "--seed", "77"], "no ended trial matches"),
-        (["--undo", "latest"], "unknown deletion 'latest'"),
-        (["--undo", "latest", "--arm", "better"], "take no trials"),
     ):
-        assert run_main(["forget", *arguments]) == 2
+        assert run_main(["db", "delete", *arguments]) == 2
         said = capsys.readouterr().err
         assert message in said
         assert len(said.splitlines()) == 1
     assert dump(store) == before
+    assert run_main(["db", "restore", "latest"]) == 2
+    assert "unknown deletion 'latest'" in capsys.readouterr().err
 
 
 def test_of_a_run_what_it_ran_itself(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    call(capsys, "tag", "latest", "fourth")
-    found = told(capsys, "forget", "--run", "fourth")
+    call(capsys, "db", "tag", "latest", "fourth")
+    found = told(capsys, "db", "delete", "--run", "fourth")
     assert sorted((one["arm"], one["seed"]) for one in found["trials"]) == [("base", 3), ("better", 3)]
-    assert run_main(["forget", "--undo", found["deletion_id"]]) == 0
-    assert run_main(["forget", "--undo", found["deletion_id"]]) == 2
+    assert run_main(["db", "restore", found["deletion_id"]]) == 0
+    assert run_main(["db", "restore", found["deletion_id"]]) == 2
     assert "was undone before" in capsys.readouterr().err
 
 
@@ -137,24 +137,24 @@ def test_files_of_a_deleted_trial_wait_beside(store: Path, capsys: pytest.Captur
     folder = store.parent / "artifacts" / trial
     folder.mkdir(parents=True)
     (folder / "state").write_text("of the first time")
-    call(capsys, "forget", trial[:12])
+    call(capsys, "db", "delete", trial[:12])
     assert not folder.exists(), "what runs again must not go on from it"
     folder.mkdir()
     (folder / "state").write_text("of a run that did not end")
-    call(capsys, "forget", "--undo", "latest")
+    call(capsys, "db", "restore", "latest")
     assert (folder / "state").read_text() == "of the first time"
     assert [path.name for path in folder.parent.iterdir()] == [trial]
 
 
 def test_tags(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, second = (row["run_id"] for row in told(capsys, "list", "runs"))
-    assert call(capsys, "tag", first, "camera-ready", "base").strip() == f"{first}: base camera-ready"
-    call(capsys, "tag", second, "base")
+    assert call(capsys, "db", "tag", first, "camera-ready", "base").strip() == f"{first}: base camera-ready"
+    call(capsys, "db", "tag", second, "base")
     assert [row["tags"] for row in told(capsys, "list", "runs")] == ["base camera-ready", "base"]
-    assert call(capsys, "tag", "camera-ready").strip() == f"{first}: base camera-ready"
-    call(capsys, "tag", "camera-ready", "base", "--remove")
+    assert call(capsys, "db", "tag", "camera-ready").strip() == f"{first}: base camera-ready"
+    call(capsys, "db", "tag", "camera-ready", "base", "--remove")
     assert [row["tags"] for row in told(capsys, "list", "runs")] == ["camera-ready", "base"]
-    call(capsys, "tag", first, "base")
+    call(capsys, "db", "tag", first, "base")
     for arguments, message in (
         (["nothing", "x"], "no run begins with 'nothing'"),
         (["base", "x"], "2 runs have the tag 'base'"),
@@ -162,7 +162,7 @@ def test_tags(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ([first, "latest"], "'latest' is no tag"),
         ([first, "camera", "--remove"], "did you mean 'camera-ready'"),
     ):
-        assert run_main(["tag", *arguments]) == 2
+        assert run_main(["db", "tag", *arguments]) == 2
         assert message in capsys.readouterr().err
 
 
@@ -197,7 +197,7 @@ def test_a_forced_run_deletes_and_runs(
         assert reader.query(sql, [trial]).rows == other.query(sql, [trial]).rows
         (verdict,) = reader.verdicts(suite="tiny")
     assert verdict["verdict"] == "direction confirmed"
-    (deletion,) = told(capsys, "forget", "--list")
+    (deletion,) = told(capsys, "db", "restore")
     assert (deletion["reason"], deletion["trials"]) == ("run again by --force", 6)
     lines = b"".join(gzip.decompress(path.read_bytes()) for path in database.parent.rglob("*.jsonl.gz"))
     assert b'"value":999.0' in lines, "the event log keeps what was deleted"
@@ -210,7 +210,7 @@ def test_results_of_a_forced_run_that_fails_can_be_restored(store: Path, capsys:
     before = dump(store)
     short = ("--arm", "base", "--force", "--set", "timeout_seconds=1e-6")
     assert run_main(["run", "tiny.yaml", *INLINE, "--seeds", "4", *short]) == 1
-    assert len(told(capsys, "forget", "--undo", "latest")["trials"]) == 4
+    assert len(told(capsys, "db", "restore", "latest")["trials"]) == 4
     after = dump(store)
     for table in ("trials", "results", "metrics", "artifacts"):
         assert after[table] == before[table]
@@ -240,7 +240,7 @@ def test_a_scratch_run_leaves_nothing(
 
 @pytest.mark.parametrize(
     ("more", "message"),
-    [(["--scratch", "--db", "x.duckdb"], "--scratch touches no store"), (["--keep"], "--keep is of --scratch")],
+    [(["--scratch", "--db", "x.duckdb"], "--scratch and --db exclude"), (["--keep"], "--keep requires --scratch")],
 )
 def test_options_that_contradict(tiny: Path, more: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_main(["run", str(tiny), *more]) == 2

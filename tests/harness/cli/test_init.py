@@ -80,6 +80,6 @@ def test_what_is_missing_is_said(mistake: str, here: Path, capsys: pytest.Captur
 def test_nothing_is_written_over(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (here / "mine.yaml").write_text("precious")
     assert run_main(["init", "mine.yaml", *FLAGS]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "mine.yaml exists" in capsys.readouterr().err
     assert (here / "mine.yaml").read_text() == "precious"
     assert run_main(["init", "mine.yaml", *FLAGS, "--force"]) == 0

@@ -13,13 +13,13 @@ import pytest
 
 from harness.app.run import Request, Result, run_suite
 from harness.execute.dispatch import Watch
+from harness.exports.verdict_table import verdict_tables
 from harness.judge import judging, remembered
 from harness.judge.rows import VerdictRow
 from harness.judge.stored import judge_now
 from harness.plan.planning import Selection
 from harness.results.current import ResultFilter
 from harness.results.diff import difference
-from harness.results.verdict_table import verdict_tables
 from harness.store import Owner, open_reader
 from harness.store.deletion_events import DeletedEvent
 from harness.store.events import EnvironmentEvent, LogEvent, PlannedEvent, VerdictsEvent

@@ -95,6 +95,7 @@ def test_a_table_counts_false_reproductions_and_costs() -> None:
     assert any("reproduced 100.0 %" in line and line.startswith("null") for line in table.lines())
 
 
+@pytest.mark.full
 def test_a_run_stores_and_judges_what_is_simulated(tmp_path: Path) -> None:
     assert simulate.really(Case(1, 0, 0.25), tmp_path, "inline") == []
 

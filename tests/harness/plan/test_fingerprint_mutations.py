@@ -143,6 +143,7 @@ def _cards(tree: ast.AST) -> int:
 WORDS = {"docstring": _docstrings, "annotation": _annotations, "message": _messages, "card": _cards}
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("kind", WORDS)
 def test_words_move_no_trial(trials: Reached, edited: Callable[[Path, str], None], kind: str) -> None:
     before = trials.fingerprints()

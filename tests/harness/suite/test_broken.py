@@ -61,7 +61,7 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "unbound and bound": (swap("primary: true", "unbound: there is no such arm"), "an unbound claim takes no"),
     "negative seeds": (swap("min: 3", "min: -3"), "seeds.min"),
     "seeds out of order": (swap("max: 12", "max: 2"), "min ≤ primary ≤ max"),
-    "duplicate keys": (swap("seeds:", "title: again\nseeds:"), "stands twice"),
+    "duplicate keys": (swap("seeds:", "title: again\nseeds:"), "duplicate key 'title'"),
     "bad role": (swap("role: baseline", "role: base"), "valid: 'method', 'baseline' or 'ablation'"),
     "set of an unknown key": (swap("set: {noise_key: base}", "set: {noise_kee: base}"), "did you mean 'noise_key'"),
     "set of a wrong type": (swap("set: {noise_key: base}", "set: {steps: few}"), "a whole number is expected"),
@@ -80,7 +80,7 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     "inherits a folder": (swap("suite: tiny", "inherits: .\nsuite: tiny"), "which is a folder"),
     "inherits a number": (swap("suite: tiny", "inherits: 3\nsuite: tiny"), "path of a file"),
     "a Python tag": (swap("title: A", "title: !!python/name:os.system A"), "tag"),
-    "3,000 nested lists": (lambda t: t + "x: " + "[" * 3000, "deeper than 50"),
+    "3,000 nested lists": (lambda t: t + "x: " + "[" * 3000, "nesting depth"),
     "an alias bomb": (
         lambda t: (
             t

@@ -13,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import harness
+from harness.base.yaml_nodes import parse
 from harness.errors import HarnessError, SuiteError
 from harness.plan.planning import Selection, make_plan
 from harness.registry.shipped import suite_files
 from harness.suite import Suite, load_suite
 from harness.suite.python_suites import node_of
-from harness.suite.yamlfile import parse
 from harness.vocabulary import Role
 
 MINE: dict[str, Any] = {

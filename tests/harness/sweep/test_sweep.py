@@ -8,11 +8,11 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from waiting import until
 
 from harness.app.sweep import SweepRequest, SweepResult, run_sweep
 from harness.cli.group import run_main
@@ -201,7 +201,12 @@ def test_the_same_sweep_runs_nothing_and_a_larger_one_goes_on(surface: Path, dat
 
 
 @pytest.mark.parametrize(
-    ("sampler", "pruner", "seeds"), [("random", "none", 2), ("tpe", "none", 1), ("tpe", "median", 3)]
+    ("sampler", "pruner", "seeds"),
+    [
+        ("random", "none", 2),
+        pytest.param("tpe", "none", 1, marks=pytest.mark.full),
+        pytest.param("tpe", "median", 3, marks=pytest.mark.full),
+    ],
 )
 def test_a_sweep_in_pieces_is_what_a_whole_one_is(
     surface: Path, tmp_path: Path, sampler: str, pruner: str, seeds: int
@@ -502,17 +507,20 @@ def test_kills_lose_no_point_and_change_no_draw(surface: Path, tmp_path: Path) -
     surface.write_text(surface.read_text().replace("steps: 2", "steps: 10, step_seconds: 0.02"))
     whole = sweep(surface, tmp_path / "whole.duckdb", 8, sampler="tpe")
     database = tmp_path / "killed.duckdb"
-    told = 0
-    for pause in (4.0, 6.0):
+
+    def points() -> int:
+        if not database.exists():
+            return 0
+        with open_reader(database) as reader:
+            return int(reader.query("SELECT count(*) FROM sweep_points").rows[0][0])
+
+    for more in (2, 4):
+        before = points()
         process = start(surface, database)
-        time.sleep(pause)
+        until(lambda: process.poll() is not None or points() >= before + more)  # noqa: B023
         process.send_signal(signal.SIGKILL)
         process.wait()
-        if database.exists():
-            with open_reader(database) as reader:
-                now = reader.query("SELECT count(*) FROM sweep_points").rows[0][0]
-            assert now >= told
-            told = now
+        assert points() >= before
     resumed = sweep(surface, database, 8, sampler="tpe")
     assert draws(resumed) == draws(whole)
     values = {arm: [point.value for point in points] for arm, points in resumed.points.items()}

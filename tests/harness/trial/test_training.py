@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-import time
 from pathlib import Path
 
 import pytest
@@ -130,10 +129,9 @@ def test_an_error_is_an_outcome_with_its_place(tiny: Path, tmp_path: Path) -> No
 
 
 def test_the_deadline_is_checked_between_steps(tiny: Path, tmp_path: Path) -> None:
-    started = time.monotonic()
     outcome = outcome_of(trial_of(tiny, "base", step_seconds=0.2), tmp_path, timeout_seconds=0.3)
     assert outcome.status == "timeout"
-    assert time.monotonic() - started < 3.5
+    assert outcome.results == ()
 
 
 def test_the_best_weights_on_validation_are_reported(tmp_path: Path) -> None:
