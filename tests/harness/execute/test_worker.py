@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from harness import errors
-from harness.app.session import checkpoint_seconds
+from harness.app.jobs import checkpoint_seconds
 from harness.execute import memory, worker
 from harness.execute.worker import Job, run_job
 from harness.trial.files import replacing
