@@ -223,7 +223,7 @@ def _columns(place: str, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _records(path: Path, text: str) -> tuple[list[Mapping[str, Any]], list[int]]:
-    """The objects of a JSON list, or of JSON lines, and their lines."""
+    """The objects of a JSON list or of JSON lines; their lines."""
     if text.lstrip().startswith("["):
         listed = _json(str(path), text)
         numbered = list(enumerate(listed, 1))

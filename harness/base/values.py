@@ -1,4 +1,4 @@
-"""Plain values: text to number, cell to name, nested to flat."""
+"""Conversion of plain values: text to number, value to name, nested to flat."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def number_of(value: Any, missing: Collection[str] = ()) -> float | None:
 
 
 def name_of(value: Any) -> str:
-    """A cell as a name: whole numbers without a fraction, since tables store seeds as floats; '' for a missing one."""
+    """A value as a name: whole numbers without a fraction, since tables store seeds as floats; '' for a missing one."""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, str) and value.endswith(".0") and value[:-2].lstrip("-").isdecimal():

@@ -60,7 +60,7 @@ class TrackingWatch(Watch):
             try:
                 cell = (job.benchmark, job.arm)
                 tracker.write(as_ended(self.suite.name, cell, kind_of(cell[1], self.own), job.spec, outcome))
-            except Exception as error:  # somebody else's disk or server must not end a run
+            except Exception as error:  # a full disk or a tracker's fault must not end a run
                 self._warn(name, job, error)
             else:
                 self._failed[name] = 0
@@ -71,13 +71,13 @@ class TrackingWatch(Watch):
         if given_up:
             del self.trackers[name]
         if self._failed[name] == 1 or given_up:
-            told = f"{type(error).__name__}: {error}"
+            reason = f"{type(error).__name__}: {error}"
             more = (
                 f"; given up after {self.ATTEMPTS} trials in a row, 'harness export' writes them later"
                 if given_up
                 else ""
             )
-            click.echo(f"warning: --track {name}: {job.label} was not written ({told}){more}", err=True)
+            click.echo(f"warning: --track {name}: {job.label} was not written ({reason}){more}", err=True)
 
 
 def tracking_watch(watch: Watch, trackers: Mapping[str, Tracker], suite: Suite, selection: Selection) -> Watch:

@@ -50,16 +50,16 @@ def export(database: Path, form: str, folder: Path, wanted: ResultFilter | None 
         raise HarnessError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
 
 
-def _export(database: Path, form: str, folder: Path, asked: ResultFilter) -> list[Path]:
+def _export(database: Path, form: str, folder: Path, wanted: ResultFilter) -> list[Path]:
     with open_reader(database, consistent=True) as reader:
         if form in WRITERS:
-            texts = _paper(reader, form, asked)
+            texts = _paper(reader, form, wanted)
             _make(folder)
             for path, text in texts.items():
                 (folder / path).write_text(text, encoding="utf-8")
             return [folder / path for path in texts]
         if form in TRACKERS:
-            trials = tracked_trials(reader, asked)
+            trials = tracked_trials(reader, wanted)
             if (first := next(trials, None)) is None:
                 raise HarnessError("none of these trials has ended; 'harness list runs' shows what ran")
             _make(folder)
@@ -67,7 +67,7 @@ def _export(database: Path, form: str, folder: Path, asked: ResultFilter) -> lis
             for trial in itertools.chain([first], trials):
                 tracker.write(trial)
             return [folder]
-        return _tables(reader, form, folder, asked)
+        return _tables(reader, form, folder, wanted)
 
 
 FORMS = ("parquet", "csv", *WRITERS, *TRACKERS)
@@ -77,7 +77,7 @@ def _make(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HarnessError(f"{folder} is no folder that can be written: {error.strerror}") from error
+        raise HarnessError(f"{folder} cannot be created as a folder: {error.strerror}") from error
 
 
 def _tables(reader: Reader, form: str, folder: Path, wanted: ResultFilter) -> list[Path]:
@@ -85,20 +85,19 @@ def _tables(reader: Reader, form: str, folder: Path, wanted: ResultFilter) -> li
     if not wanted.asks:
         statements = {table: (f"FROM {table}", {}) for table in TABLES} | statements
     _make(folder)
-    return [
-        _TABLE_FORMS[form](reader, sql, given, folder / f"{name}.{form}") for name, (sql, given) in statements.items()
-    ]
+    write = _TABLE_FORMS[form]
+    return [write(reader, sql, parameters, folder / f"{name}.{form}") for name, (sql, parameters) in statements.items()]
 
 
-def _parquet(reader: Reader, sql: str, given: Mapping[str, Any], path: Path) -> Path:
+def _parquet(reader: Reader, sql: str, parameters: Mapping[str, Any], path: Path) -> Path:
     from pyarrow import parquet
 
-    parquet.write_table(reader.arrow(sql, dict(given)), path)
+    parquet.write_table(reader.arrow(sql, dict(parameters)), path)
     return path
 
 
-def _csv(reader: Reader, sql: str, given: Mapping[str, Any], path: Path) -> Path:
-    answer = reader.query(sql, dict(given))
+def _csv(reader: Reader, sql: str, parameters: Mapping[str, Any], path: Path) -> Path:
+    answer = reader.query(sql, dict(parameters))
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(answer.columns)
@@ -126,4 +125,4 @@ def _free(name: str, taken: Iterable[str]) -> str:
     """The name, numbered where another one has become the same."""
     stem, dot, suffix = name.rpartition(".")
     names = [name, *(f"{stem}-{number}{dot}{suffix}" for number in range(2, 10_000))]
-    return next(one for one in names if one not in set(taken))
+    return next(free for free in names if free not in set(taken))

@@ -15,7 +15,7 @@ from harness.store.queries import Queries
 from harness.vocabulary import UNFINISHED, Protocol, Role, Split, Status
 
 SHOWN = (Protocol.PUBLISHED, Protocol.TUNED)
-"""Protocols that have a table; the rate curve is no arm of a paper."""
+"""Protocols that have a table; points of the learning-rate sensitivity are not arms of a paper."""
 ABLATIONS, EVERY = "ablations", "every"
 _LOST = frozenset({Status.DIVERGED, *UNFINISHED})
 
@@ -50,10 +50,10 @@ class PaperTable:
     """One metric of one suite at one scale under one protocol.
 
     Attributes:
-        part: ``ablations`` where these have a table of their own, beside the methods; ``every`` where the arms were
+        part: ``ablations`` where these have a separate table; ``every`` where the arms were
             chosen; else empty.
         arms: the columns, in the order of the suite.
-        runs: those that asked for the trials, the newest first.
+        runs: those that requested the trials, the newest first.
         stand_ins: what the rows were measured on, where that is not the paper's setting.
         left_out: sentences about arms that another plan measured.
     """
@@ -77,9 +77,9 @@ class PaperTable:
 
 
 def paper_tables(reader: Queries, wanted: ResultFilter) -> list[PaperTable]:
-    """The tables of every suite, scale, metric and protocol that a filter leaves; nothing is pooled.
+    """One table for each suite, scale, metric and protocol of a filter.
 
-    Without ``metric``: those that the suite's benchmarks declare, else all but mechanisms and trivial predictors.
+    Without ``metric``: those that the suite's benchmarks declare, else all but mechanisms and dummy baselines.
     Without ``split``: test.
 
     Raises:
@@ -89,28 +89,33 @@ def paper_tables(reader: Queries, wanted: ResultFilter) -> list[PaperTable]:
     results, trials = current_results(reader, wanted), cell_trials(reader, wanted)
     beside = cell_trials(reader, replace(wanted, benchmarks=(), arms=(), protocol=None))  # verdicts rest on rivals too
     runs = stored_runs(reader, [trial.run_id for trial in trials])
-    made = []
-    for suite, scale, protocol in sorted({(one.suite, one.scale, one.protocol) for one in results}):
+    tables = []
+    for place in sorted(set(map(_place, results))):
+        suite, scale, protocol = place
         if protocol in SHOWN:
-            here = [one for one in results if (one.suite, one.scale, one.protocol) == (suite, scale, protocol)]
-            asked = [one for one in trials if (one.suite, one.scale, one.protocol) == (suite, scale, protocol)]
-            current = _current([one for one in beside if (one.suite, one.scale) == (suite, scale)], protocol)
-            gathered = _CellScores(reader, here, asked, runs, marks_of(reader, suite, scale, protocol), current)
+            here = [result for result in results if _place(result) == place]
+            requested = [trial for trial in trials if _place(trial) == place]
+            current = _current([trial for trial in beside if _place(trial)[:2] == (suite, scale)], protocol)
+            gathered = _CellScores(reader, here, requested, runs, marks_of(reader, suite, scale, protocol), current)
             for metric in gathered.metrics(wanted.metric):
                 parts = (EVERY,) if wanted.arms else ("", ABLATIONS)
-                made += [table for part in parts if (table := gathered.table(metric, part)) is not None]
-    return made
+                tables += [table for part in parts if (table := gathered.table(metric, part)) is not None]
+    return tables
+
+
+def _place(trial: CurrentResult | CellTrial) -> tuple[str, str, str]:
+    return trial.suite, trial.scale, trial.protocol
 
 
 def _current(trials: Sequence[CellTrial], protocol: str) -> dict[tuple[str, str], set[str]]:
     """The trials of every cell by the arm's own name; an arm that is not tuned is judged as it is."""
     cells: dict[tuple[str, str], set[str]] = {}
     for shown in dict.fromkeys((Protocol.PUBLISHED.value, protocol)):
-        found: dict[tuple[str, str], set[str]] = {}
+        by_cell: dict[tuple[str, str], set[str]] = {}
         for trial in trials:
             if trial.protocol == shown:
-                found.setdefault((trial.benchmark, _plain(trial.arm, shown)), set()).add(trial.trial_id)
-        cells |= found
+                by_cell.setdefault((trial.benchmark, _plain(trial.arm, shown)), set()).add(trial.trial_id)
+        cells |= by_cell
     return cells
 
 
@@ -129,29 +134,29 @@ class _CellScores:
     ablated: Set[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        cells = {(one.benchmark, one.arm): one.run_id for one in self.results}  # what has no score decides nothing
+        cells = {(score.benchmark, score.arm): score.run_id for score in self.results}  # others decide nothing
         kept = set(_of_one_plan(cells, self.runs, self.left_out))
         self.trials = [trial for trial in self.trials if (trial.benchmark, trial.arm) in kept]
         self.results = [result for result in self.results if (result.benchmark, result.arm) in kept]
         runs = reversed(self.newest_first())
-        self.roles = {name: str(told.get("role")) for run in runs for name, told in run.arms.items()}
-        self.ablated = {one.benchmark for one in self.results if self.roles.get(one.arm) == Role.ABLATION}
+        self.roles = {name: str(arm.get("role")) for run in runs for name, arm in run.arms.items()}
+        self.ablated = {score.benchmark for score in self.results if self.roles.get(score.arm) == Role.ABLATION}
 
     @property
     def first(self) -> CurrentResult:
         return self.results[0]
 
     def newest_first(self) -> list[StoredRun]:
-        """The runs that asked for what is shown."""
+        """The runs whose trials are shown, the newest first."""
         used = {trial.run_id for trial in self.trials} & self.runs.keys()
         return sorted((self.runs[run] for run in used), key=lambda run: (run.started_at, run.run_id), reverse=True)
 
-    def metrics(self, asked: str | None) -> list[MetricFacts]:
+    def metrics(self, requested: str | None) -> list[MetricFacts]:
         """The metrics that have a table."""
         facts = metric_facts(self.reader, self.first.suite, self.newest_first())
         stored = sorted({result.metric for result in self.results})
-        if asked is not None:
-            return [facts.get(asked, MetricFacts(asked))] if asked in stored else []
+        if requested is not None:
+            return [facts.get(requested, MetricFacts(requested))] if requested in stored else []
         declared = [name for name in stored if name in facts]
         names = declared or [name for name in stored if not name.startswith(BESIDE)]
         return [facts.get(name, MetricFacts(name)) for name in names]
@@ -159,19 +164,21 @@ class _CellScores:
     def table(self, metric: MetricFacts, part: str) -> PaperTable | None:
         """The table of a metric, or of its ablations; None where no cell has it."""
         values: dict[str, dict[str, list[CurrentResult]]] = {}
-        for one in self.results:
-            if one.metric == metric.name and self._stands(part, one):
-                values.setdefault(one.benchmark, {}).setdefault(_plain(one.arm, one.protocol), []).append(one)
+        for result in self.results:
+            if result.metric == metric.name and self._stands(part, result):
+                arm = _plain(result.arm, result.protocol)
+                values.setdefault(result.benchmark, {}).setdefault(arm, []).append(result)
         runs = self.newest_first()
         order = _order(runs)
         rows: dict[frozenset[tuple[str, str]], TableRow] = {}
         for benchmark in sorted(values, key=order.benchmark):
             here = {arm: values[benchmark][arm] for arm in sorted(values[benchmark], key=order.arm)}
-            same = frozenset((arm, one.trial_id) for arm, given in here.items() for one in given)
+            same = frozenset((arm, result.trial_id) for arm, results in here.items() for result in results)
             if same in rows:  # one stand-in serves several benchmarks: one row
                 rows[same] = replace(rows[same], benchmarks=(*rows[same].benchmarks, benchmark))
                 continue
-            cells = {arm: cell for arm, given in here.items() if (cell := self._cell(arm, metric, given)) is not None}
+            by_arm = {arm: self._cell(arm, metric, results) for arm, results in here.items()}
+            cells = {arm: cell for arm, cell in by_arm.items() if cell is not None}
             if cells:
                 rows[same] = TableRow((benchmark,), _with_best(cells, metric.better))
         shown = {arm for row in rows.values() for arm in row.cells}
@@ -192,29 +199,29 @@ class _CellScores:
             tuple(self.left_out),
         )
 
-    def _stands(self, part: str, one: CurrentResult) -> bool:
-        """Whether a cell stands in a part: ablations beside methods, on the benchmarks that have any; or all others."""
-        role = self.roles.get(_plain(one.arm, one.protocol))
+    def _stands(self, part: str, result: CurrentResult) -> bool:
+        """True where a result belongs to a part: ablations with methods, or all others."""
+        role = self.roles.get(_plain(result.arm, result.protocol))
         if part == ABLATIONS:
-            return one.benchmark in self.ablated and role in (Role.METHOD, Role.ABLATION)
+            return result.benchmark in self.ablated and role in (Role.METHOD, Role.ABLATION)
         return role != Role.ABLATION or part == EVERY
 
-    def _cell(self, arm: str, metric: MetricFacts, given: Sequence[CurrentResult]) -> TableCell | None:
+    def _cell(self, arm: str, metric: MetricFacts, results: Sequence[CurrentResult]) -> TableCell | None:
         """A cell of the finite values; None without any."""
-        finite = [one.value for one in given if one.value is not None and math.isfinite(one.value)]
+        finite = [result.value for result in results if result.value is not None and math.isfinite(result.value)]
         if not finite:
             return None
-        benchmark = given[0].benchmark
+        benchmark = results[0].benchmark
         lost = (
-            len(given)
+            len(results)
             - len(finite)
             + sum(
                 trial.status in _LOST
                 for trial in self.trials
-                if (trial.benchmark, trial.arm) == (benchmark, given[0].arm)
+                if (trial.benchmark, trial.arm) == (benchmark, results[0].arm)
             )
         )
-        mark = self.marks.of(benchmark, arm, metric.name, given[0].split, self.current)
+        mark = self.marks.of(benchmark, arm, metric.name, results[0].split, self.current)
         sd = statistics.stdev(finite) if len(finite) > 1 else None
         return TableCell(statistics.fmean(finite), sd, len(finite), lost, mark=mark)
 
@@ -225,7 +232,7 @@ def _plain(arm: str, protocol: str) -> str:
 
 
 def _with_best(cells: Mapping[str, TableCell], better: str) -> dict[str, TableCell]:
-    """The cells with the best marked, and all that are equal to it; none where the direction is not known."""
+    """The cells with the best ones marked; none where the direction is unknown."""
     if better not in ("higher", "lower") or len(cells) < 2:
         return dict(cells)
     best = (max if better == "higher" else min)(cell.mean for cell in cells.values())
@@ -253,20 +260,22 @@ def _order(runs: Sequence[StoredRun]) -> _Order:
 
 
 def _stand_ins(runs: Sequence[StoredRun], benchmarks: Iterable[str]) -> tuple[str, ...]:
-    """What the benchmarks were measured on, each once."""
+    """The stand-ins that the benchmarks were measured on."""
     named = []
     for name in benchmarks:
-        told = next((run.benchmarks[name] for run in runs if name in run.benchmarks), {})
-        changed = ", ".join(told.get("stand_in") or ())  # older runs have no name of it
-        named.append(str(told.get("stand_in_name") or (changed and f"not the paper's {changed}")))
+        facts = next((run.benchmarks[name] for run in runs if name in run.benchmarks), {})
+        changed = ", ".join(facts.get("stand_in") or ())  # older runs have no name of it
+        named.append(str(facts.get("stand_in_name") or (changed and f"not the paper's {changed}")))
     return tuple(dict.fromkeys(filter(None, named)))
 
 
 def _of_one_plan(
     cells: Mapping[tuple[str, str], str], runs: Mapping[str, StoredRun], left_out: list[str]
 ) -> Iterator[tuple[str, str]]:
-    """Of cells (benchmark, arm) with their runs, those that stand side by side: on a benchmark, those of the newest run
-    and of older ones that measured it by the same data, model, recipe and ``--set``; what is left out is said.
+    """The cells (benchmark, arm) that are comparable, of all with their runs.
+
+    On a benchmark these are those of the newest run, and of older ones that measured it by the same data, model, recipe
+    and ``--set``; sentences about the others go to ``left_out``.
     """
     reasons: dict[tuple[str, str], list[str]] = {}
     for benchmark in dict.fromkeys(name for name, _ in cells):
@@ -284,11 +293,11 @@ def _of_one_plan(
 
 
 def _other_plan(newest: StoredRun, run: StoredRun, benchmark: str) -> str:
-    """Why a run's cells cannot stand beside those of the newest; empty where they can."""
+    """The difference of a run's plan from the newest; '' if comparable."""
     if run.run_id == newest.run_id:
         return ""
     if run.overrides != newest.overrides:
         return f"with --set {run.changed}" if run.overrides else f"without --set {newest.changed}"
-    one, other = run.benchmarks.get(benchmark) or {}, newest.benchmarks.get(benchmark) or {}
-    differing = [key for key in ("data", "model", "recipe") if one.get(key) != other.get(key)]
+    own, other = run.benchmarks.get(benchmark) or {}, newest.benchmarks.get(benchmark) or {}
+    differing = [key for key in ("data", "model", "recipe") if own.get(key) != other.get(key)]
     return f"by another {' and '.join(differing)}" if differing else ""

@@ -18,7 +18,7 @@ from harness.vocabulary import Protocol, Split, Verdict
 
 @dataclass(frozen=True, slots=True)
 class NumberText:
-    """A cell's number: ``mean`` and ``sd`` as text of equal decimals, ``n`` where it is to be said, lost trials."""
+    """A cell's number: ``mean`` and ``sd`` as text of equal decimals, ``n`` where it is printed, lost trials."""
 
     mean: str
     sd: str = ""
@@ -29,12 +29,12 @@ class NumberText:
 
 
 Entry = str | NumberText
-"""A cell: text as somebody gave it, or a number."""
+"""A cell: a user's text, or a number."""
 
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """Head, rows and a caption of sentences, before they are written in a language."""
+    """Head, rows and caption, independent of the output format."""
 
     head: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
@@ -94,19 +94,19 @@ def _written(value: float, decimals: int | None) -> str:
 
 
 def _caption(table: PaperTable, counts: set[int]) -> str:
-    """What a reader must know to read the table alone."""
+    """The facts that make a table readable by itself."""
     facts = table.metric
-    told = ", ".join(filter(None, (facts.unit, f"{facts.better} is better" if facts.better else "")))
+    unit = ", ".join(filter(None, (facts.unit, f"{facts.better} is better" if facts.better else "")))
     tuned = table.protocol == Protocol.TUNED
     protocol = ", each arm with the hyper-parameters that it chose at equal budgets" if tuned else ""
     spread = any(cell.sd is not None for cell in table.cells)
     what = "mean ± standard deviation over seeds" if spread else "one seed"
     n = f" (n = {next(iter(counts))})" if len(counts) == 1 and spread else ""
     sentences = [
-        f"{facts.name}{f' ({told})' if told else ''} on {table.split}, suite {table.suite} at scale {table.scale}"
+        f"{facts.name}{f' ({unit})' if unit else ''} on {table.split}, suite {table.suite} at scale {table.scale}"
         f"{', ablations' if table.part == ABLATIONS else ''}"
         f"{protocol}: {what}{n}.",
-        "Bold: the best mean of a row; it is no verdict." if any(cell.best for cell in table.cells) else "",
+        "Bold: the best mean of a row; not a verdict." if any(cell.best for cell in table.cells) else "",
         _signs(table),
         "A dagger counts trials that diverged or failed." if any(cell.lost for cell in table.cells) else "",
         f"Measured on stand-ins: {'; '.join(table.stand_ins)}." if table.stand_ins else "",
@@ -123,15 +123,15 @@ def _run(run: StoredRun) -> str:
 
 
 def _signs(table: PaperTable) -> str:
-    """What the marks of this table mean, the most favourable verdict first."""
+    """The legend of a table's marks, the most favourable verdict first."""
     marks = [cell.mark for cell in table.cells if cell.mark is not None]
     if not marks:
         return ""
     words: dict[str, dict[Verdict, None]] = {}
     for mark in sorted(marks, key=lambda mark: -mark.verdict.rank):
         words.setdefault(mark.sign, {})[mark.verdict] = None
-    told = "; ".join(f"{sign} {' or '.join(verdicts)}" for sign, verdicts in words.items())
-    return f"Beside a number, the verdict of the claim about the arm: {told}."
+    legend = "; ".join(f"{sign} {' or '.join(verdicts)}" for sign, verdicts in words.items())
+    return f"Beside a number, the verdict of the claim about the arm: {legend}."
 
 
 def markdown(table: TextTable) -> str:
@@ -207,7 +207,7 @@ _SYMBOLS = {
     "*": "{*}",
     **{special: f"\\{special}" for special in "&%$#_{}"},
 }
-"""Characters with a meaning in LaTeX, and those of ours that a font of text lacks; other letters stay as they are."""
+"""Characters with a meaning in LaTeX, and symbols that text fonts lack; other letters stay as they are."""
 
 
 def latex_text(text: str) -> str:

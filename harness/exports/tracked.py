@@ -36,8 +36,8 @@ class TrackedTrial:
     """A trial under the name of its cell.
 
     Attributes:
-        kind: ``published``, ``tuned``, ``rates``, ``sweep points`` or ``prerequisites``: never pooled, each has a group
-            of its own.
+        kind: ``published``, ``tuned``, ``rates``, ``sweep points`` or ``prerequisites``: never pooled, each has
+            its own group.
         spec: the content as the store keeps it.
     """
 
@@ -60,12 +60,12 @@ class TrackedTrial:
 
     @property
     def group(self) -> str:
-        """Suite and scale, and what is no trial of the plan itself apart."""
+        """Suite and scale; other kinds than published trials are groups apart."""
         return f"{self.suite}/{self.scale}" + (f"/{self.kind}" if self.kind != Protocol.PUBLISHED else "")
 
     @property
     def name(self) -> str:
-        """How people read it."""
+        """``benchmark/arm/seed``."""
         return f"{self.benchmark}/{self.arm}/{self.seed}"
 
     @property
@@ -94,8 +94,8 @@ class TrackedTrial:
 
     @property
     def tags(self) -> dict[str, str]:
-        """What identifies it here."""
-        told = {
+        """Identity and status as tags."""
+        values = {
             "harness.trial_id": self.trial_id,
             "harness.status": self.status,
             "harness.kind": self.kind,
@@ -104,33 +104,33 @@ class TrackedTrial:
             "harness.run_id": self.run.run_id if self.run else "",
             "harness.git_commit": self.run.git_commit if self.run else "",
         }
-        return {key: value for key, value in told.items() if value}
+        return {key: value for key, value in values.items() if value}
 
     @property
     def finals(self) -> dict[str, float]:
         """Final numbers by ``split/metric``."""
-        return {f"{one.split}/{one.metric}": one.value for one in self.results if one.value is not None}
+        return {f"{score.split}/{score.metric}": score.value for score in self.results if score.value is not None}
 
     def curves(self) -> Iterator[tuple[str, list[TrackedPoint]]]:
         """Every series by ``split/name``, in the order of its steps."""
-        for one in self.series:
-            steps = one.step or list(range(len(one.value)))
-            seconds = one.elapsed_seconds or [0.0] * len(one.value)
+        for curve in self.series:
+            steps = curve.step or list(range(len(curve.value)))
+            seconds = curve.elapsed_seconds or [0.0] * len(curve.value)
             points = [
                 TrackedPoint(int(step), float(value), self.began + float(after or 0.0))
-                for step, value, after in zip(steps, one.value, seconds, strict=True)
+                for step, value, after in zip(steps, curve.value, seconds, strict=True)
                 if value is not None
             ]
-            yield "/".join(filter(None, (one.split, one.name))), points
+            yield "/".join(filter(None, (curve.split, curve.name))), points
 
     @property
     def last_step(self) -> int:
         """The last step of any curve."""
-        return max((int(step) for one in self.series for step in one.step), default=0)
+        return max((int(step) for curve in self.series for step in curve.step), default=0)
 
 
 def kind_of(arm: str, own: Collection[str]) -> str:
-    """What an arm's trials are, given the arms of the suite and of the command line."""
+    """The kind of an arm's trials; ``own`` are the suite's arms."""
     if arm in own:
         return Protocol.PUBLISHED.value
     if re.search(r"#\d+$", arm):
@@ -163,10 +163,10 @@ def _stored(reader: Queries, trial: CellTrial, run: StoredRun | None, wanted: Re
     ).rows
     series: dict[tuple[str, str], MetricSeries] = {}
     for split, name, step, epoch, value, seconds in points:
-        one = series.setdefault((split, name), MetricSeries(split, name))
-        for column, given in ((one.step, step), (one.epoch, epoch), (one.elapsed_seconds, seconds)):
-            column.append(0 if given is None else given)
-        one.value.append(value)
+        curve = series.setdefault((split, name), MetricSeries(split, name))
+        for column, entry in ((curve.step, step), (curve.epoch, epoch), (curve.elapsed_seconds, seconds)):
+            column.append(0 if entry is None else entry)
+        curve.value.append(value)
     row = reader.trial(trial.trial_id) or {}
     return TrackedTrial(
         trial.suite,
@@ -186,14 +186,6 @@ def _stored(reader: Queries, trial: CellTrial, run: StoredRun | None, wanted: Re
         run,
         trial.fingerprint,
     )
-
-
-def cell_of_label(label: str, benchmarks: Collection[str]) -> tuple[str, str]:
-    """Benchmark and arm of ``benchmark/arm/seed``; names may have slashes too."""
-    cell = label.rpartition("/")[0]
-    fitting = [name for name in benchmarks if cell.startswith(f"{name}/")]
-    name = max(fitting, key=len, default=cell.partition("/")[0])
-    return name, cell[len(name) + 1 :]
 
 
 def as_ended(suite: str, cell: tuple[str, str], kind: str, spec: TrialSpec, outcome: Outcome) -> TrackedTrial:

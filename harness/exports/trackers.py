@@ -1,4 +1,4 @@
-"""Trials written to MLflow and TensorBoard through these tools' own clients, as they end or from the store."""
+"""Trials written to MLflow and TensorBoard by their own clients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGEST = 3.4028234663852886e38
 
 
 class Tracker(Protocol):
-    """Accepts trials one by one; a trial that is written again replaces its earlier run."""
+    """Accepts trials one by one; writing a trial replaces its earlier run."""
 
     def write(self, trial: TrackedTrial) -> None:
         """Write a trial."""
@@ -66,7 +66,7 @@ class MLflowStore:
         self._client.set_terminated(run, STATUS.get(Status(trial.status), "FAILED"), end_time=ended)
 
     def _experiment(self, name: str) -> str:
-        """The id of the experiment of that name, which is created where it is missing."""
+        """The id of an experiment, which is created where it is missing."""
         if name not in self._experiments:
             stored = self._client.get_experiment_by_name(name)
             self._experiments[name] = stored.experiment_id if stored else self._client.create_experiment(name)

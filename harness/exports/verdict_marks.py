@@ -1,4 +1,4 @@
-"""The mark beside a method's number: what the judge said of it, of exactly these trials."""
+"""The mark beside a method's number: the verdict about exactly these trials."""
 
 from __future__ import annotations
 
@@ -86,13 +86,13 @@ class Marks:
 
 
 def marks_of(reader: Queries, suite: str, scale: str, protocol: str) -> Marks:
-    """What the newest verdicts say of cells; those that rest on no trial say nothing."""
-    found: list[_Judged] = []
+    """The newest verdicts by cell, without those that rest on no trial."""
+    judged: list[_Judged] = []
     for row in reader.query(_NEWEST, {"suite": suite, "scale": scale, "protocol": protocol}).dicts():
         verdict = _verdict(row["verdict"])
         if verdict is not None:
-            found += _judged(verdict, bool(row["is_primary"]), row["blocks"] or (), row["entries"] or ())
-    return Marks(tuple(found))
+            judged += _judged(verdict, bool(row["is_primary"]), row["blocks"] or (), row["entries"] or ())
+    return Marks(tuple(judged))
 
 
 def _verdict(word: str | None) -> Verdict | None:
@@ -106,16 +106,16 @@ def _verdict(word: str | None) -> Verdict | None:
 def _judged(
     verdict: Verdict, primary: bool, blocks: Iterable[Mapping[str, Any]], entries: Iterable[Mapping[str, Any]]
 ) -> Iterator[_Judged]:
-    """A claim's blocks; where each benchmark is a test of its own, with the word of that test."""
+    """A claim's blocks; benchmarks with a separate test have its verdict."""
     own = {str(entry["benchmark"]): _verdict(str(entry["verdict"])) for entry in entries if entry.get("verdict")}
     for block in blocks:
         chain = tuple(map(str, block["chain"]))
         if not chain:
             continue
         name = str(block["benchmark"])
-        said = own.get(name, verdict)
-        if said is not None:
-            mark = CellMark(said, chain[1:], primary)
+        own_verdict = own.get(name, verdict)
+        if own_verdict is not None:
+            mark = CellMark(own_verdict, chain[1:], primary)
             trials = {arm: frozenset((block["cells"].get(arm) or {}).values()) for arm in chain}
             places = (name, *map(str, block.get("shares") or ()))
             split = str(block.get("split") or "test")

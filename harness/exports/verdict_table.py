@@ -24,7 +24,7 @@ ORDER BY c.suite, v.scale, v.claim_id, v.protocol"""
 
 
 def verdict_tables(reader: Queries, wanted: ResultFilter) -> dict[tuple[str, str], TextTable]:
-    """The newest verdict of each claim and protocol, a table a suite and scale.
+    """The newest verdicts, a table for each suite and scale.
 
     Only suites that ran: claims that were looked at without a run have no row. The filter's benchmarks, arms and metric
     keep the claims about them, its run those that stood when it ended.
@@ -50,7 +50,7 @@ def verdict_tables(reader: Queries, wanted: ResultFilter) -> dict[tuple[str, str
         )
         if row["named"]:
             named.setdefault(place, {})[row["named"]] = None
-    return {place: _table(place, given, list(named.get(place, {}))) for place, given in rows.items()}
+    return {place: _table(place, lines, list(named.get(place, {}))) for place, lines in rows.items()}
 
 
 def _wanted(row: dict[str, object], wanted: ResultFilter) -> bool:

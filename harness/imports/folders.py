@@ -1,4 +1,4 @@
-"""What readers of folders share: checksums over the files that were read, and YAML that others wrote."""
+"""Checksums of folders, and third-party text and YAML files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def text_of(path: Path) -> str:
     """The text of a file of another program.
 
     Raises:
-        HarnessError: it is no file, cannot be read, or is not UTF-8.
+        HarnessError: it is not a file, cannot be read, or is not UTF-8.
     """
     if not path.is_file():
         raise HarnessError(f"{path}: a file is expected")
@@ -43,6 +43,6 @@ def plain_yaml(path: Path) -> dict[str, Any]:
     """A mapping of a YAML file of another program: plain data only, no tags and no objects.
 
     Raises:
-        HarnessError: it is no such file.
+        HarnessError: it is not a mapping of plain data.
     """
     return dict(read(path).plain())

@@ -1,4 +1,4 @@
-"""What every reader of results from elsewhere gives: runs with fields and numbers, under their own names."""
+"""External runs with fields and numbers under their original names."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Point = tuple[int | None, float]
 
 @dataclass(frozen=True, slots=True)
 class ForeignRun:
-    """A run of somebody's tracker, or a row of a table.
+    """A run of a tracker, or a row of a table.
 
     Attributes:
         place: where it stands, for messages: ``results.csv:17``, ``mlruns/0/5f3a``.
-        fields: parameters, tags and names by name; of a table's row, every cell by its column.
-        series: numbers by name, in the order of their steps; empty for a table's row, whose cells are its numbers.
+        fields: parameters, tags and names by name; of a table's row, every value by its column.
+        series: numbers by name, in the order of their steps; empty for a table's row, whose values are its numbers.
         ended: why it counts as failed, in words (``is 'crashed' there``); empty for a run that ended well.
     """
 
@@ -70,7 +70,7 @@ class ForeignSource:
 
     @property
     def field_word(self) -> str:
-        """What its fields are called: a table's are columns."""
+        """``column`` for a table, else ``field``."""
         return "column" if self.rows else "field"
 
 
@@ -80,7 +80,7 @@ def by_step(points: Mapping[int, float]) -> list[Point]:
 
 
 def logged_number(value: Any) -> float | None:
-    """A number that a tracker logged, or the word that it writes for NaN and infinities; None for anything else."""
+    """A logged number, NaN and infinities in words too; None otherwise."""
     words = ("nan", "infinity", "-infinity")
     if value is None or (isinstance(value, str) and value.strip().lower() not in words):
         return None

@@ -17,16 +17,16 @@ from harness.suite.schema_errors import schema_problem
 from harness.suite.strict import Identifier, Strict
 
 Word = Literal["benchmark", "arm", "seed", "split", "step"]
-"""What a result is filed under, but its metric."""
+"""The words under which a result is stored, besides its metric."""
 WORDS: tuple[Word, ...] = get_args(Word)
 SplitName = Literal["train", "validation", "test"]
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 METRIC = re.compile(r"(?P<ours>[A-Za-z0-9][\w.-]*)(?:@(?P<split>\w+))?(?:\*(?P<times>.+))?")
-"""What follows ``--metric THEIRS=``: OURS[@SPLIT][*FACTOR]."""
+"""The value of ``--metric THEIRS=``: OURS[@SPLIT][*FACTOR]."""
 
 
 class Theirs(Strict):
-    """Where a word of ours comes from: a column (parameter, tag), or one value for all; ``names`` translates values.
+    """The source of a word: a column (parameter, tag) or a constant; ``names`` translates values.
 
     An empty translation leaves out what has the value.
     """
@@ -75,17 +75,17 @@ class ImportMap(Strict):
 
     @field_validator(*WORDS, mode="before")
     @classmethod
-    def _column(cls, given: Any) -> Any:
+    def _column(cls, value: Any) -> Any:
         """``arm: optimizer`` names the column."""
-        return {"column": given} if isinstance(given, str) else given
+        return {"column": value} if isinstance(value, str) else value
 
     @field_validator("metrics", mode="before")
     @classmethod
-    def _same(cls, given: Any) -> Any:
+    def _same(cls, value: Any) -> Any:
         """``acc: accuracy`` says no split."""
-        if not isinstance(given, dict):
-            return given
-        return {key: {"metric": one} if isinstance(one, str) else one for key, one in given.items()}
+        if not isinstance(value, dict):
+            return value
+        return {key: {"metric": target} if isinstance(target, str) else target for key, target in value.items()}
 
     @model_validator(mode="after")
     def _known(self) -> ImportMap:
@@ -102,9 +102,9 @@ class ImportMap(Strict):
         return self
 
     def of(self, word: Word) -> Theirs | None:
-        """Where a word comes from, if that is said."""
-        given: Theirs | None = getattr(self, word)
-        return given
+        """The source of a word, if it is named."""
+        value: Theirs | None = getattr(self, word)
+        return value
 
 
 def read_map(path: Path) -> ImportMap:
@@ -124,7 +124,7 @@ def read_map(path: Path) -> ImportMap:
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """What the command line says of the mapping; it wins over ``map.yaml``.
+    """The mapping's options on the command line; they override ``map.yaml``.
 
     Attributes:
         benchmark: one for all results, as the suite calls it.
@@ -146,13 +146,13 @@ class Flags:
     table: str | None = None
 
 
-def with_flags(given: ImportMap, flags: Flags) -> ImportMap:
+def with_flags(mapping: ImportMap, flags: Flags) -> ImportMap:
     """The mapping with what the command line says.
 
     Raises:
         HarnessError: a flag that says nothing.
     """
-    changed: dict[str, Any] = given.model_dump(exclude_none=True)
+    changed: dict[str, Any] = mapping.model_dump(exclude_none=True)
     for word, column in flags.columns.items():
         changed[word] = {**changed.get(word, {}), "column": column}
         changed[word].pop("value", None)
@@ -185,23 +185,23 @@ def _pair(flag: str, text: str, example: str, empty: bool = False) -> tuple[str,
 
 def _metric(text: str) -> tuple[str, dict[str, Any]]:
     theirs, _, rest = text.rpartition("=")
-    found = METRIC.fullmatch(rest)
-    if found is None:
+    match = METRIC.fullmatch(rest)
+    if match is None:
         raise HarnessError(f"--metric '{text}': THEIRS=OURS[@SPLIT][*FACTOR] is expected, as in acc=accuracy@test*100")
-    told: dict[str, Any] = {"metric": found["ours"]}
-    if found["split"]:
-        told["split"] = found["split"]
-    if found["times"]:
+    target: dict[str, Any] = {"metric": match["ours"]}
+    if match["split"]:
+        target["split"] = match["split"]
+    if match["times"]:
         try:
-            told["times"] = float(found["times"])
+            target["times"] = float(match["times"])
         except ValueError:
-            raise HarnessError(f"--metric '{text}': '{found['times']}' is no number to multiply by") from None
-    return theirs or found["ours"], told
+            raise HarnessError(f"--metric '{text}': '{match['times']}' is not a number to multiply by") from None
+    return theirs or match["ours"], target
 
 
 def _told(detail: Any) -> str:
-    where, told = ".".join(map(str, detail["loc"])), str(detail.get("ctx", {}).get("error", detail["msg"]))
-    return f"{where}: {told}" if where else told
+    where, message = ".".join(map(str, detail["loc"])), str(detail.get("ctx", {}).get("error", detail["msg"]))
+    return f"{where}: {message}" if where else message
 
 
 def matched(pattern: str, text: str) -> dict[str, str] | None:
@@ -211,40 +211,41 @@ def matched(pattern: str, text: str) -> dict[str, str] | None:
     """
     parts = re.split(r"(\{\w+\}|\*)", pattern)
     seen: set[str] = set()
-    made = ""
+    expression = ""
     for part in parts:
         name = part[1:-1] if PLACEHOLDER.fullmatch(part) else ""
         if name in seen:
-            made += f"(?P={name})"
+            expression += f"(?P={name})"
         elif name:
-            made += rf"(?P<{name}>-?\d+)" if name in ("seed", "step") else rf"(?P<{name}>[^/]+?)"
+            expression += rf"(?P<{name}>-?\d+)" if name in ("seed", "step") else rf"(?P<{name}>[^/]+?)"
             seen.add(name)
         else:
-            made += ".*?" if part == "*" else re.escape(part)
-    found = re.fullmatch(made, text)
-    return None if found is None else found.groupdict()
+            expression += ".*?" if part == "*" else re.escape(part)
+    match = re.fullmatch(expression, text)
+    return None if match is None else match.groupdict()
 
 
 def in_words(plain: Mapping[str, Any]) -> str:
     """A resolved mapping in a clause: ``arm from 'optimizer', seed from 'seed', accuracy from 'acc' (× 100)``."""
-    said = [_word_told(word, plain[word]) for word in WORDS if word in plain]
-    said += [
+    parts = [_word_told(word, plain[word]) for word in WORDS if word in plain]
+    parts += [
         f"{' and '.join(PLACEHOLDER.findall(text))} from '{name}' by '{text}'"
         for name, text in plain.get("patterns", {}).items()
     ]
     if "metric" in plain:
-        said.append(f"numbers from '{plain['value']}', named by '{plain['metric']}'")
-    for name, one in plain.get("metrics", {}).items():
-        more = (f" on {one['split']}" if one.get("split") else "") + (f" × {one['times']:g}" if "times" in one else "")
-        said.append(f"{one['metric']}{more} from '{name}'")
-    said += [f"where {name} = {value}" for name, value in plain.get("where", {}).items()]
-    return ", ".join(said)
+        parts.append(f"numbers from '{plain['value']}', named by '{plain['metric']}'")
+    for name, target in plain.get("metrics", {}).items():
+        more = f" on {target['split']}" if target.get("split") else ""
+        more += f" × {target['times']:g}" if "times" in target else ""
+        parts.append(f"{target['metric']}{more} from '{name}'")
+    parts += [f"where {name} = {value}" for name, value in plain.get("where", {}).items()]
+    return ", ".join(parts)
 
 
 def _word_told(word: str, theirs: Mapping[str, Any]) -> str:
-    names = [f"{one} → {other or 'left out'}" for one, other in theirs.get("names", {}).items()]
-    told = f"{word} {theirs['value']}" if "value" in theirs else f"{word} from '{theirs['column']}'"
-    return told + (f" ({', '.join(names)})" if names else "")
+    names = [f"{theirs_name} → {other or 'left out'}" for theirs_name, other in theirs.get("names", {}).items()]
+    text = f"{word} {theirs['value']}" if "value" in theirs else f"{word} from '{theirs['column']}'"
+    return text + (f" ({', '.join(names)})" if names else "")
 
 
 def fields_told(names: Iterable[str]) -> str:

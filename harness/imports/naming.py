@@ -49,10 +49,10 @@ class ImportTarget:
         Raises:
             HarnessError: there is none.
         """
-        found = {name: base for name in suite.benchmarks if (base := setting(suite, name, scale)) is not None}
-        if not found:
+        settings = {name: base for name in suite.benchmarks if (base := setting(suite, name, scale)) is not None}
+        if not settings:
             raise HarnessError(f"no benchmark of '{suite.name}' has the scale '{scale}'; name another with --scale")
-        return cls(suite, scale, found)
+        return cls(suite, scale, settings)
 
     def arms(self, benchmark: str | None = None) -> list[str]:
         """The arms of a benchmark, or of all."""
@@ -62,7 +62,7 @@ class ImportTarget:
 
 @dataclass(frozen=True, slots=True)
 class Filed:
-    """Where a run's numbers belong; None for a split or step that nothing says."""
+    """The place of a run's numbers; None for an unnamed split or step."""
 
     benchmark: str
     arm: str
@@ -79,31 +79,31 @@ class Naming:
     """
 
     def __init__(
-        self, source: ForeignSource, given: ImportMap, target: ImportTarget, runs: Sequence[ForeignRun]
+        self, source: ForeignSource, mapping: ImportMap, target: ImportTarget, runs: Sequence[ForeignRun]
     ) -> None:
-        self.source, self.given, self.target, self.runs = source, given, target, runs
-        for name in (*given.patterns, *given.where):
+        self.source, self.given, self.target, self.runs = source, mapping, target, runs
+        for name in (*mapping.patterns, *mapping.where):
             self._must_have(name)
-        self._by_pattern = {word for text in given.patterns.values() for word in PLACEHOLDER.findall(text)}
+        self._by_pattern = {word for text in mapping.patterns.values() for word in PLACEHOLDER.findall(text)}
         self.words: dict[Word, Theirs] = {}
         for word in WORDS:
-            if (found := self._resolved(word)) is not None:
-                self.words[word] = found
+            if (resolved := self._resolved(word)) is not None:
+                self.words[word] = resolved
 
     def _must_have(self, name: str) -> None:
         fields = self.source.fields
         if name not in fields:
-            told = f"{self.source.path} has no {self.source.field_word} '{name}'; {choices(fields, name)}"
-            raise HarnessError(told)
+            message = f"{self.source.path} has no {self.source.field_word} '{name}'; {choices(fields, name)}"
+            raise HarnessError(message)
 
     def _resolved(self, word: Word) -> Theirs | None:
-        given = self.given.of(word)
-        if given is not None and given.column is not None:
-            self._must_have(given.column)
-            return given
-        if (given is not None and given.value is not None) or word in self._by_pattern:
-            return given
-        names = {} if given is None else given.names
+        source_of = self.given.of(word)
+        if source_of is not None and source_of.column is not None:
+            self._must_have(source_of.column)
+            return source_of
+        if (source_of is not None and source_of.value is not None) or word in self._by_pattern:
+            return source_of
+        names = {} if source_of is None else source_of.names
         find: Mapping[Word, Callable[[Mapping[str, str]], Theirs | None]] = {
             "benchmark": self._benchmark,
             "arm": self._arm,
@@ -111,11 +111,11 @@ class Naming:
             "split": self._split,
             "step": lambda names: self._called(STEPS) if self.source.rows else None,
         }
-        found = find[word](names)
-        return None if found is None else found.model_copy(update={"names": dict(names)})
+        detected = find[word](names)
+        return None if detected is None else detected.model_copy(update={"names": dict(names)})
 
     def _called(self, names: Iterable[str]) -> Theirs | None:
-        """The first field of these names, in any case."""
+        """The first field of these names, ignoring case."""
         lowered = {field.lower(): field for field in reversed(self.source.fields)}
         return next((Theirs(column=lowered[name]) for name in names if name in lowered), None)
 
@@ -128,15 +128,15 @@ class Naming:
     def _arm(self, names: Mapping[str, str]) -> Theirs | None:
         return self._holding("arm", self.target.arms(), names)
 
-    def _holding(self, word: str, known: Sequence[str], names: Mapping[str, str]) -> Theirs:
-        """The one field all of whose values are names of the suite, or translated to them.
+    def _holding(self, word: str, valid: Sequence[str], names: Mapping[str, str]) -> Theirs:
+        """The field whose values are names of the suite, translated or not.
 
-        Where none is, the one that has such a value, or is called like the word: what else it has is told by itself.
+        Otherwise the one that has such a value, or the word's name; its other values are reported later.
         """
-        fits = set(known) | set(names)
-        found = [name for name in self.source.fields if self._within(name, fits)]
-        found = found or [name for name in self.source.fields if self._holds(name, fits)]
-        if not found:
+        fits = set(valid) | set(names)
+        fields = [name for name in self.source.fields if self._within(name, fits)]
+        fields = fields or [name for name in self.source.fields if self._holds(name, fits)]
+        if not fields:
             called = self._called((word,))
             if called is not None:
                 return called
@@ -144,114 +144,114 @@ class Naming:
             raise HarnessError(
                 f"{self.source.path}: nothing says the {word} of a result; name its {self.source.field_word} with "
                 f"{FLAG[word]}, or both in a --map. {self.source.field_word.capitalize()}s: {listed}. "
-                f"{word.capitalize()}s of '{self.target.suite.name}': {', '.join(known)}"
+                f"{word.capitalize()}s of '{self.target.suite.name}': {', '.join(valid)}"
             )
-        if len(found) > 1:
-            listed = " and ".join(f"'{name}'" for name in found)
+        if len(fields) > 1:
+            listed = " and ".join(f"'{name}'" for name in fields)
             raise HarnessError(f"{self.source.path}: {listed} both could be the {word}; name one with {FLAG[word]}")
-        return Theirs(column=found[0])
+        return Theirs(column=fields[0])
 
-    def _within(self, field: str, known: Collection[str]) -> bool:
-        """Whether a field has values, all of them known ones."""
+    def _within(self, field: str, valid: Collection[str]) -> bool:
+        """True where a field has values, all of them valid."""
         values = (text for run in self.runs if (text := name_of(run.fields.get(field))))
         first = next(values, None)
-        return first in known and all(value in known for value in values)
+        return first in valid and all(value in valid for value in values)
 
-    def _holds(self, field: str, known: Collection[str]) -> bool:
-        return any(name_of(run.fields.get(field)) in known for run in self.runs)
+    def _holds(self, field: str, valid: Collection[str]) -> bool:
+        return any(name_of(run.fields.get(field)) in valid for run in self.runs)
 
     def _seed(self, names: Mapping[str, str]) -> Theirs:
-        found = self._called(PAIRS)
-        if found is None:
+        column = self._called(PAIRS)
+        if column is None:
             raise HarnessError(
                 f"{self.source.path}: nothing says the seed of a result; name its {self.source.field_word} with "
                 f"--seed-column, or take it out of a name with --pattern, as in --pattern '{self._example()}="
                 f"{{arm}}-s{{seed}}'. {self.source.field_word.capitalize()}s: {fields_told(self.source.fields)}. "
                 "Results that share nothing (no seed, no fold) cannot be paired, and are not judged here"
             )
-        return found
+        return column
 
     def _example(self) -> str:
         return next((name for name in ("path", "run", "Name", "name") if name in self.source.fields), "name")
 
     def _split(self, names: Mapping[str, str]) -> Theirs | None:
-        found = self._called(("split",))
-        return found if found is not None and self._within(str(found.column), {*SPLITS, *names}) else None
+        column = self._called(("split",))
+        return column if column is not None and self._within(str(column.column), {*SPLITS, *names}) else None
 
     # one run
 
     def filed(self, run: ForeignRun, unknown: Unknown) -> Filed | None:
-        """Where a run's numbers belong; None where the mapping leaves it out, or a name is unknown (which is noted)."""
-        said = self._said(run)
-        if any(value == "" for word, value in said.items() if word != "step"):
+        """The place of a run's numbers; None if it is skipped or a name is unknown (which is noted)."""
+        words = self._said(run)
+        if any(value == "" for word, value in words.items() if word != "step"):
             return None
-        benchmark = unknown.checked(run, "benchmark", said.get("benchmark"), list(self.target.settings))
-        known = self.target.arms(benchmark) if benchmark else self.target.arms()
-        arm = unknown.checked(run, "arm", said.get("arm"), known)
-        split = said.get("split")
+        benchmark = unknown.checked(run, "benchmark", words.get("benchmark"), list(self.target.settings))
+        arms = self.target.arms(benchmark) if benchmark else self.target.arms()
+        arm = unknown.checked(run, "arm", words.get("arm"), arms)
+        split = words.get("split")
         if split is not None:
             split = unknown.checked(run, "split", SPLITS.get(split.lower(), split), list(Split))
-        if benchmark is None or arm is None or (said.get("split") is not None and split is None):
+        if benchmark is None or arm is None or (words.get("split") is not None and split is None):
             return None
-        return Filed(benchmark, arm, self._whole(run, "seed", said), split, self._step(run, said))
+        return Filed(benchmark, arm, self._whole(run, "seed", words), split, self._step(run, words))
 
     def _said(self, run: ForeignRun) -> dict[str, str]:
         """The words of a run as text, translated; '' where it is left out."""
-        said: dict[str, str] = {}
+        words: dict[str, str] = {}
         for name, pattern in self.given.patterns.items():
-            found = matched(pattern, name_of(run.fields.get(name)))
-            if found is None:
-                told = f"'{name_of(run.fields.get(name))}' in '{name}' does not fit the pattern '{pattern}'"
-                raise HarnessError(f"{run.place}: {told}; leave such results out with --where, or change the pattern")
-            said |= {word: self._translated(word, text) for word, text in found.items()}
+            match = matched(pattern, name_of(run.fields.get(name)))
+            if match is None:
+                message = f"'{name_of(run.fields.get(name))}' in '{name}' does not fit the pattern '{pattern}'"
+                raise HarnessError(f"{run.place}: {message}; skip such results with --where, or change the pattern")
+            words |= {word: self._translated(word, text) for word, text in match.items()}
         for word, theirs in self.words.items():
             if theirs.value is not None:
-                said[word] = theirs.value
+                words[word] = theirs.value
             elif theirs.column is not None:
                 text = name_of(run.fields.get(theirs.column))
                 if not text and word != "step":
                     raise HarnessError(f"{run.place}: no {word} ('{theirs.column}' is empty there)")
-                said[word] = theirs.names.get(text, text)
-        return said
+                words[word] = theirs.names.get(text, text)
+        return words
 
     def _translated(self, word: str, text: str) -> str:
         theirs = self.words.get(word)  # type: ignore[call-overload]
         return text if theirs is None else str(theirs.names.get(text, text))
 
-    def _whole(self, run: ForeignRun, word: str, said: Mapping[str, str]) -> int:
-        text = said[word]
+    def _whole(self, run: ForeignRun, word: str, words: Mapping[str, str]) -> int:
+        text = words[word]
         try:
             return int(text)
         except ValueError:
-            told = f"{run.place}: the {word} '{text}' is no whole number"
+            message = f"{run.place}: the {word} '{text}' is not a whole number"
             raise HarnessError(
-                f"{told}; translate it in a map: {word}: {{column: …, names: {{{text}: '0'}}}}"
+                f"{message}; translate it in a map: {word}: {{column: …, names: {{{text}: '0'}}}}"
             ) from None
 
-    def _step(self, run: ForeignRun, said: Mapping[str, str]) -> int | None:
-        return self._whole(run, "step", said) if said.get("step") else None
+    def _step(self, run: ForeignRun, words: Mapping[str, str]) -> int | None:
+        return self._whole(run, "step", words) if words.get("step") else None
 
     def plain(self) -> dict[str, Any]:
-        """What was resolved, as plain data."""
-        told: dict[str, Any] = {
+        """The resolved mapping as plain data."""
+        words: dict[str, Any] = {
             word: {key: value for key, value in theirs.model_dump().items() if value not in (None, {})}
             for word, theirs in self.words.items()
         }
         named: dict[str, Mapping[str, Any]] = {"patterns": self.given.patterns, "where": self.given.where}
-        return told | {key: dict(value) for key, value in named.items() if value}
+        return words | {key: dict(value) for key, value in named.items() if value}
 
 
 class Unknown:
-    """Names that a suite does not have, told all at once."""
+    """Names that a suite does not have, reported together."""
 
     def __init__(self, naming: Naming) -> None:
         self._naming = naming
         self._found: dict[tuple[str, str], tuple[str, list[str]]] = {}
 
-    def checked(self, run: ForeignRun, word: str, name: str | None, known: Sequence[str]) -> str | None:
+    def checked(self, run: ForeignRun, word: str, name: str | None, valid: Sequence[str]) -> str | None:
         """The name, if there is one of it."""
-        if name is not None and name not in known:
-            self._found.setdefault((word, name), (run.place, list(known)))
+        if name is not None and name not in valid:
+            self._found.setdefault((word, name), (run.place, list(valid)))
             return None
         return name
 
@@ -264,8 +264,8 @@ class Unknown:
         if not self._found:
             return
         lines = []
-        for (word, name), (place, known) in list(self._found.items())[:8]:
-            lines.append(f"{place}: no {word} '{name}' in '{self._naming.target.suite.name}'; {choices(known, name)}")
+        for (word, name), (place, valid) in list(self._found.items())[:8]:
+            lines.append(f"{place}: no {word} '{name}' in '{self._naming.target.suite.name}'; {choices(valid, name)}")
         if len(self._found) > 8:
             lines.append(f"and {len(self._found) - 8} more names that are unknown")
         word, name = next(iter(self._found))
@@ -280,19 +280,19 @@ def kept(source: ForeignSource, where: Mapping[str, Any]) -> list[ForeignRun]:
     Raises:
         HarnessError: none has.
     """
-    found = list(source.runs)
+    runs = list(source.runs)
     for name, value in where.items():
-        values = list(dict.fromkeys(name_of(run.fields.get(name)) for run in found))
-        found = [run for run in found if same(run.fields.get(name), value)]
-        if not found:
-            told = f"no result has '{value}' in the {source.field_word} '{name}'"
-            raise HarnessError(f"{source.path}: {told}; {choices(values, str(value))}")
-    return found
+        values = list(dict.fromkeys(name_of(run.fields.get(name)) for run in runs))
+        runs = [run for run in runs if same(run.fields.get(name), value)]
+        if not runs:
+            message = f"no result has '{value}' in the {source.field_word} '{name}'"
+            raise HarnessError(f"{source.path}: {message}; {choices(values, str(value))}")
+    return runs
 
 
 def same(cell: Any, wanted: Any) -> bool:
-    """Whether a cell has a value: equal as text, or as a number."""
+    """True where two values are equal as text or as numbers."""
     if name_of(cell) == name_of(wanted) or (isinstance(wanted, bool) and name_of(cell).lower() == str(wanted).lower()):
         return True
-    one, other = score_of(cell), score_of(wanted)
-    return one is not None and one == other
+    value, other = score_of(cell), score_of(wanted)
+    return value is not None and value == other

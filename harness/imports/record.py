@@ -1,4 +1,4 @@
-"""Journals what was imported: a run of its own for each file, whose trials are those that the file gives."""
+"""Stores imported results: one run for each file, with the file's trials."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ABOUT = {"class": "imported", "about": "results from elsewhere: nothing is known
 
 @dataclass(frozen=True, slots=True)
 class ImportedFile:
-    """What became of a file.
+    """The result of importing a file.
 
     Attributes:
         run_id: the run that has its trials; None where the newest import of this file has them already.
         new: trials that were not there; ``known``: those that were.
-        cells: trials by (benchmark, arm), and ``failed`` those of them without a score, with why.
+        cells: seeds by (benchmark, arm); ``failed``: trials without a score, with the reason.
     """
 
     file: str
@@ -67,22 +67,22 @@ class ReadFile:
     target: ImportTarget
 
 
-def read_file(path: Path, given: ImportMap, target: ImportTarget, kind: str | None = None) -> ReadFile:
+def read_file(path: Path, mapping: ImportMap, target: ImportTarget, kind: str | None = None) -> ReadFile:
     """Read a file as trials of a suite; nothing is stored.
 
     Raises:
         HarnessError: it cannot be read, or something in it is not known.
     """
-    source = read_source(path, kind, given.table)
-    return ReadFile(source, trials_of(source, given, target), target)
+    source = read_source(path, kind, mapping.table)
+    return ReadFile(source, trials_of(source, mapping, target), target)
 
 
 def store_files(read: Sequence[ReadFile], database: Path, command: str, dry_run: bool = False) -> list[ImportedFile]:
-    """Journal files that were read, each as a run that is done; what is stored already is not stored again.
+    """Store each file as a finished run, without trials already stored.
 
     With ``dry_run`` nothing is written, and no database is made.
     """
-    return [_store(one, database, command, dry_run) for one in read]
+    return [_store(file, database, command, dry_run) for file in read]
 
 
 def _store(read: ReadFile, database: Path, command: str, dry_run: bool) -> ImportedFile:
@@ -119,7 +119,7 @@ def _label(trial: ImportedTrial) -> str:
 
 
 def _stored(read: ReadFile, database: Path) -> tuple[set[str], set[str]]:
-    """Those of its trials that are stored, and the trials of the newest import of a file in its place."""
+    """A file's stored trials, and those of its newest import."""
     if not database.exists():
         return set(), set()
     with open_reader(database) as reader:
@@ -166,16 +166,16 @@ def _journal(
         "spec": {"title": suite.model.title, "path": str(suite.path.resolve()), "imported": about},
     }
     links = [
-        {"trial_id": one.trial_id, "benchmark": one.benchmark, "arm": one.arm, "reused": one.trial_id in there}
-        for one in read.matched.trials
+        {"trial_id": trial.trial_id, "benchmark": trial.benchmark, "arm": trial.arm, "reused": trial.trial_id in there}
+        for trial in read.matched.trials
     ]
     with Owner(database, run_id) as owner:
         owner.record(EnvironmentEvent(ENVIRONMENT, ABOUT))
         owner.record(RunEvent(run))
         owner.record(ClaimsEvent(suite.name, claim_rows(suite)))
-        owner.record(PlannedEvent(run_id, [_row(read, one, about, began) for one in new], links))
-        for one in new:  # the run's last line waits for the disk, and with it all before it
-            owner.record(OutcomeEvent(_outcome(one), run_id), durable=False)
+        owner.record(PlannedEvent(run_id, [_row(read, trial, about, began) for trial in new], links))
+        for trial in new:  # the run's last line waits for the disk, and with it all before it
+            owner.record(OutcomeEvent(_outcome(trial), run_id), durable=False)
         owner.record(RunEvent({"run_id": run_id, "status": "done", "finished_at": _now()}))
 
 
@@ -186,7 +186,7 @@ def _now() -> str:
 def _row(read: ReadFile, trial: ImportedTrial, about: Mapping[str, Any], at: str) -> dict[str, Any]:
     """A trial's row of ``trials``: its content is where it comes from."""
     base = read.target.settings[trial.benchmark]
-    told = {key: about[key] for key in ("file", "sha256", "kind", "mapping")} | {"at": at, "row": trial.place}
+    source = {key: about[key] for key in ("file", "sha256", "kind", "mapping")} | {"at": at, "row": trial.place}
     spec = imported_spec(trial.arm, trial.seed, read.target.scale)
     return {
         "trial_id": trial.trial_id,
@@ -198,7 +198,7 @@ def _row(read: ReadFile, trial: ImportedTrial, about: Mapping[str, Any], at: str
         "seed": trial.seed,
         "scale": read.target.scale,
         "stand_in": list(base.stand_in),
-        "spec": {"imported": told, **spec.to_json()},
+        "spec": {"imported": source, **spec.to_json()},
     }
 
 
@@ -217,6 +217,6 @@ def _outcome(trial: ImportedTrial) -> Outcome:
 def totals(files: Sequence[ImportedFile]) -> Counter[str]:
     """Counts over several files: ``new``, ``known``, ``failed``."""
     counts: Counter[str] = Counter()
-    for one in files:
-        counts.update(new=one.new, known=one.known, failed=len(one.failed))
+    for file in files:
+        counts.update(new=file.new, known=file.known, failed=len(file.failed))
     return counts

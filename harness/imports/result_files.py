@@ -29,7 +29,7 @@ CLOSED = {
 
 
 def score_of(cell: Any) -> float | None:
-    """A cell as a score: NaN where it is missing, None where it is not a number."""
+    """A value as a score: NaN where it is missing, None where it is not a number."""
     return number_of(cell, MISSING)
 
 
@@ -40,7 +40,7 @@ def read_table(path: Path, table: str | None = None) -> DataTable:
         table: its name, in a database of several.
 
     Raises:
-        HarnessError: there is no such file, it is of an unsupported kind, or it is damaged.
+        HarnessError: the file is missing, of an unsupported kind, or damaged.
     """
     database = DATABASES.get(path.suffix.lower())
     if not path.is_file():
@@ -50,13 +50,13 @@ def read_table(path: Path, table: str | None = None) -> DataTable:
     if database is None and table is not None:
         raise HarnessError(f"--table '{table}': {path} is one table")
     if database is None:
-        found = read_file(path, most_rows=MOST_ROWS)
+        table_read = read_file(path, most_rows=MOST_ROWS)
     else:
-        found = _read_duckdb(path, table) if database == "duckdb" else _read_sqlite(path, table)
-    found = _within_limits(found)
-    if not found.rows:
+        table_read = _read_duckdb(path, table) if database == "duckdb" else _read_sqlite(path, table)
+    table_read = _within_limits(table_read)
+    if not table_read.rows:
         raise HarnessError(f"{path}: the table has no rows")
-    return found
+    return table_read
 
 
 def _within_limits(table: DataTable) -> DataTable:
@@ -66,32 +66,32 @@ def _within_limits(table: DataTable) -> DataTable:
     return table
 
 
-def table_of(given: Any, name: str = "the table") -> DataTable:
+def table_of(data: Any, name: str = "the table") -> DataTable:
     """A table from what Python has: a data frame (pandas, Polars, Arrow), columns by name, or a list of rows by name.
 
     Raises:
         HarnessError: it is none of these.
     """
-    if isinstance(given, DataTable):
-        return given
-    if isinstance(given, str | Path):
-        return read_table(Path(given))
-    if hasattr(given, "to_pylist"):
-        given = given.to_pylist()
-    elif hasattr(given, "to_dicts"):
-        given = given.to_dicts()
-    elif hasattr(given, "to_dict") and hasattr(given, "columns"):
-        given = given.to_dict(orient="records")
-    elif isinstance(given, Mapping):
-        columns = {str(key): list(values) for key, values in given.items()}
+    if isinstance(data, DataTable):
+        return data
+    if isinstance(data, str | Path):
+        return read_table(Path(data))
+    if hasattr(data, "to_pylist"):
+        data = data.to_pylist()
+    elif hasattr(data, "to_dicts"):
+        data = data.to_dicts()
+    elif hasattr(data, "to_dict") and hasattr(data, "columns"):
+        data = data.to_dict(orient="records")
+    elif isinstance(data, Mapping):
+        columns = {str(key): list(values) for key, values in data.items()}
         if len({len(values) for values in columns.values()}) > 1:
             raise HarnessError(f"{name}: the columns differ in length")
-        given = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    if not isinstance(given, list) or not all(isinstance(row, Mapping) for row in given):
+        data = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    if not isinstance(data, list) or not all(isinstance(row, Mapping) for row in data):
         raise HarnessError(f"{name}: a data frame, columns by name, a list of rows by name or a file is expected")
-    if not given:
+    if not data:
         raise HarnessError(f"{name} has no rows")
-    return _within_limits(from_records(name, given, range(1, len(given) + 1)))
+    return _within_limits(from_records(name, data, range(1, len(data) + 1)))
 
 
 def _read_duckdb(path: Path, table: str | None) -> DataTable:

@@ -1,4 +1,4 @@
-"""What a file or folder of results is, and its reader."""
+"""Detection of a source's kind, and its reader."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.imports.result_files import SUFFIXES
 from harness.imports.tables import read_rows
 
 KINDS = ("table", "mlflow", "wandb", "tensorboard", "optuna")
-"""What ``--as`` may say."""
+"""Valid values of ``--as``."""
 FOLDERS = "an MLflow store (mlruns), W&B runs (wandb/offline-run-…) or a folder with TensorBoard's event files below it"
 
 
@@ -23,18 +23,18 @@ def read_source(path: Path, kind: str | None = None, table: str | None = None) -
         table: its name, in a database of several tables.
 
     Raises:
-        HarnessError: there is nothing, it is of no known kind, or it is not what it says.
+        HarnessError: there is nothing, it is of an unknown kind, or damaged.
     """
     if not path.exists():
         raise HarnessError(f"no file or folder {path}")
     if not (path.is_file() or path.is_dir()):
         raise HarnessError(f"{path} is neither a file nor a folder")
-    found = kind or _kind_of(path, table)
-    if table is not None and found != "table":
-        raise HarnessError(f"--table '{table}': {path} is read as {found}; '--as table' reads one of its tables")
-    source = _read(path, found, table)
+    detected = kind or _kind_of(path, table)
+    if table is not None and detected != "table":
+        raise HarnessError(f"--table '{table}': {path} is read as {detected}; '--as table' reads one of its tables")
+    source = _read(path, detected, table)
     if not source.runs:
-        raise HarnessError(f"{path}: no run in it ({source.kind})")
+        raise HarnessError(f"{path}: it has no run ({source.kind})")
     return source
 
 
@@ -50,7 +50,7 @@ def _read(path: Path, kind: str, table: str | None) -> ForeignSource:
     if kind == "optuna":
         return trackers.read_optuna(path)
     if path.is_dir():
-        raise HarnessError(f"{path} is a folder, no table")
+        raise HarnessError(f"{path} is a folder, not a table")
     return read_rows(path, table)
 
 
@@ -71,7 +71,7 @@ def _kind_of(path: Path, table: str | None) -> str:
     if Path(path.name.removesuffix(".gz")).suffix.lower() not in SUFFIXES:
         raise HarnessError(
             f"{path}: unsupported file extension; supported are tables ({', '.join(SUFFIXES)}), databases of MLflow "
-            "and Optuna, Optuna's journals and TensorBoard's event files; name the kind with --as"
+            "and Optuna, Optuna's log files and TensorBoard's event files; name the kind with --as"
         )
     return "table"
 
@@ -83,4 +83,4 @@ def _kind_of_folder(path: Path) -> str:
         return "wandb"
     if trackers.has_events(path):
         return "tensorboard"
-    raise HarnessError(f"{path}: nothing in it is known; a folder of results is {FOLDERS}")
+    raise HarnessError(f"{path}: unknown contents; a folder of results is {FOLDERS}")

@@ -1,4 +1,4 @@
-"""Which column of a table says what: a row a result, a row a number, or a column an arm."""
+"""Layouts of a table: a row a result, a row a number, or a column an arm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EVERYTHING = ""
 
 @dataclass(frozen=True, slots=True)
 class TableReading:
-    """How a table is read.
+    """Options for reading a table.
 
     Attributes:
         methods: arms, as the table names them; so ``against``.
@@ -29,7 +29,7 @@ class TableReading:
         by: columns whose values make benchmarks.
         arm_column: the column of the arms, where several could be.
         where: rows that are read: column and value.
-        unit: of the metric; '' where nothing was said.
+        unit: of the metric; '' where it is unknown.
         better: ``higher`` or ``lower``; None: as the metric's name says.
     """
 
@@ -75,9 +75,9 @@ def placed_scores(
 
 def _composite(table: DataTable, metric: str, arm: str) -> str | None:
     """``adam_accuracy``, ``accuracy/adam`` and the like."""
-    joined = {f"{one}{sign}{other}" for sign in "_-./ :" for one, other in ((arm, metric), (metric, arm))}
-    found = [column for column in table.columns if column in joined]
-    return found[0] if len(found) == 1 else None
+    joined = {f"{first}{sign}{other}" for sign in "_-./ :" for first, other in ((arm, metric), (metric, arm))}
+    listed = [column for column in table.columns if column in joined]
+    return listed[0] if len(listed) == 1 else None
 
 
 def _arm_column(table: DataTable, reading: TableReading, kept: Sequence[int]) -> str | None:
@@ -86,8 +86,8 @@ def _arm_column(table: DataTable, reading: TableReading, kept: Sequence[int]) ->
         values = set(map(name_of, table.column(reading.arm_column)))
         for arm in reading.arms:
             if arm not in values:
-                found = choices(sorted(values), arm)
-                raise HarnessError(f"{table.name}: the column '{reading.arm_column}' has no '{arm}'; {found}")
+                valid = choices(sorted(values), arm)
+                raise HarnessError(f"{table.name}: the column '{reading.arm_column}' has no '{arm}'; {valid}")
         return reading.arm_column
     wanted = set(reading.arms)
     holding = []
@@ -101,7 +101,7 @@ def _arm_column(table: DataTable, reading: TableReading, kept: Sequence[int]) ->
 
 
 def _no_arms(table: DataTable, reading: TableReading) -> str:
-    """Which of the arms the table does not have, and what it has instead."""
+    """Name the arms that the table lacks, and those that it has."""
     few: dict[str, list[str]] = {}
     best: tuple[int, str] = (0, "")
     for column in table.columns:
@@ -147,11 +147,11 @@ def _metric_columns(table: DataTable, reading: TableReading) -> tuple[str, str]:
     values = [lowered[name] for name in VALUES if name in lowered]
     for name in NAMES:
         if name in lowered and values:
-            found = names_in(table.column(lowered[name]))
-            if reading.metric in found:
+            listed = names_in(table.column(lowered[name]))
+            if reading.metric in listed:
                 return lowered[name], values[0]
             where = f"{table.name}: the column '{lowered[name]}'"
-            raise HarnessError(f"{where} has no '{reading.metric}'; {choices(found, reading.metric)}")
+            raise HarnessError(f"{where} has no '{reading.metric}'; {choices(listed, reading.metric)}")
     numeric = [c for c in table.columns if any(_is_number(value) for value in table.column(c)[:100])]
     raise HarnessError(
         f"{table.name} has no column '{reading.metric}'; {choices(numeric or table.columns, reading.metric)}"
@@ -171,10 +171,10 @@ def _wide(
     metrics = next((lowered[name] for name in NAMES if name in lowered), None)
     if metrics is not None and metrics not in reading.by:
         names = table.column(metrics)
-        found = names_in(names[row] for row in kept)
-        if reading.metric not in found:
+        measures = names_in(names[row] for row in kept)
+        if reading.metric not in measures:
             raise HarnessError(
-                f"{table.name}: the column '{metrics}' has no '{reading.metric}'; {choices(found, reading.metric)}"
+                f"{table.name}: the column '{metrics}' has no '{reading.metric}'; {choices(measures, reading.metric)}"
             )
         kept = [row for row in kept if name_of(names[row]) == reading.metric]
     cells: list[PlacedScore] = []
@@ -204,12 +204,12 @@ def _number(table: DataTable, column: str, values: Sequence[object], row: int) -
         number = score_of(value.strip()[:-1])
     if number is None:
         hint = "; a decimal comma? write a point" if re.fullmatch(r"-?\d+,\d+ ?%?", str(value).strip()) else ""
-        raise HarnessError(f"{table.place(row)}: '{value}' in the column '{column}' is no number{hint}")
+        raise HarnessError(f"{table.place(row)}: '{value}' in the column '{column}' is not a number{hint}")
     return number
 
 
 def _in_one_scale(table: DataTable, column: str, cells: list[PlacedScore]) -> list[PlacedScore]:
-    """Refuses a column in which some numbers have a percent sign and others have none."""
+    """Refuse a column in which only some numbers have a percent sign."""
     values = table.column(column)
     signed = [cell for cell in cells if isinstance(values[cell.row], str) and values[cell.row].strip().endswith("%")]
     numbers = [cell for cell in cells if not math.isnan(cell.score.value)]

@@ -1,4 +1,4 @@
-"""From a table to scores: which column says what, and every doubt told with its line."""
+"""Scores from a table; every doubt is reported with its line."""
 
 from __future__ import annotations
 
@@ -62,10 +62,10 @@ def read_scores(table: DataTable, reading: TableReading) -> ReadScores:
     unit = _checked_unit(table, reading, cells)
     better = reading.better or better_of(reading.metric)
     notes = [*_missing(table, cells), *_unpaired(table, reading, cells, pair)]
-    told = f"{layout}; paired by '{pair}'"
+    description = f"{layout}; paired by '{pair}'"
     if reading.by:
-        told += f"; a benchmark for each {' and '.join(reading.by)}"
-    return ReadScores(tuple(cell.score for cell in cells), pair, told, better, unit, tuple(notes))
+        description += f"; a benchmark for each {' and '.join(reading.by)}"
+    return ReadScores(tuple(cell.score for cell in cells), pair, description, better, unit, tuple(notes))
 
 
 def _check_arms(reading: TableReading) -> None:
@@ -83,8 +83,8 @@ def _kept(table: DataTable, reading: TableReading) -> list[int]:
         values = table.column(column)
         kept = [row for row in kept if name_of(values[row]) == value]
         if not kept:
-            found = choices(names_in(values), value)
-            raise HarnessError(f"{table.name}: no row has '{value}' in the column '{column}'; {found}")
+            valid = choices(names_in(values), value)
+            raise HarnessError(f"{table.name}: no row has '{value}' in the column '{column}'; {valid}")
     return kept
 
 
@@ -93,14 +93,14 @@ def _pair_column(table: DataTable, reading: TableReading) -> str:
         table.must_have(reading.pair)
         return reading.pair
     lowered = {column.lower(): column for column in table.columns}
-    found = [lowered[name] for name in PAIRS if name in lowered]
-    if not found:
+    columns = [lowered[name] for name in PAIRS if name in lowered]
+    if not columns:
         raise HarnessError(
             f"{table.name}: nothing says which results belong together; name the column that pairs them with --pair, "
             f"as in --pair seed. Columns: {', '.join(table.columns)}. Results that share nothing (no seed, no fold, "
             "no split) cannot be judged here: run both arms under common seeds"
         )
-    return found[0]
+    return columns[0]
 
 
 def _check_duplicates(table: DataTable, reading: TableReading, cells: Sequence[PlacedScore], pair: str) -> None:
@@ -113,11 +113,11 @@ def _check_duplicates(table: DataTable, reading: TableReading, cells: Sequence[P
             continue
         apart = [
             name
-            for name, one, two in zip(table.columns, table.rows[other.row], table.rows[cell.row], strict=True)
-            if one != two and name not in (reading.metric, *VALUES)
+            for name, value, two in zip(table.columns, table.rows[other.row], table.rows[cell.row], strict=True)
+            if value != two and name not in (reading.metric, *VALUES)
         ]
         where = f" on {score.benchmark}" if score.benchmark else ""
-        told = (
+        notes = (
             f"they differ in {', '.join(repr(name) for name in apart[:LISTED])}: name what makes them different "
             f"benchmarks with --by {apart[0]}, or keep one with --where {apart[0]}="
             f"{name_of(table.rows[cell.row][table.columns.index(apart[0])])}"
@@ -126,24 +126,24 @@ def _check_duplicates(table: DataTable, reading: TableReading, cells: Sequence[P
         )
         raise HarnessError(
             f"{table.place(cell.row)}: a second {reading.metric} of {score.arm}{where} for {pair} {score.pair}, after "
-            f"line {table.lines[other.row]}; {told}"
+            f"line {table.lines[other.row]}; {notes}"
         )
 
 
 def _checked_unit(table: DataTable, reading: TableReading, cells: Sequence[PlacedScore]) -> str:
-    """The unit that was said, or that the numbers of a share leave no doubt of."""
-    known = [cell for cell in cells if math.isfinite(cell.score.value)]
-    if not known:
+    """The named unit, or the one that the numbers prove."""
+    finite = [cell for cell in cells if math.isfinite(cell.score.value)]
+    if not finite:
         raise HarnessError(f"{table.name}: no row of {', '.join(reading.arms)} has a number for {reading.metric}")
     unit, share = reading.unit.lower(), SHARE.search(reading.metric.lower()) is not None
-    small = [cell for cell in known if 0 < cell.score.value <= 1]
-    large = [cell for cell in known if cell.score.value > 1]
+    small = [cell for cell in finite if 0 < cell.score.value <= 1]
+    large = [cell for cell in finite if cell.score.value > 1]
     if unit == "percent" and not large:
         raise HarnessError(
             f"{table.name}: --unit percent, and every {reading.metric} lies in [0, 1]; say --unit fraction"
         )
-    if unit == "fraction" and (large or any(cell.score.value < 0 for cell in known)):
-        odd = next(cell for cell in known if not 0 <= cell.score.value <= 1)
+    if unit == "fraction" and (large or any(cell.score.value < 0 for cell in finite)):
+        odd = next(cell for cell in finite if not 0 <= cell.score.value <= 1)
         raise HarnessError(
             f"{table.place(odd.row)}: --unit fraction, and {reading.metric} is {odd.score.value:g}; say --unit percent"
         )
@@ -173,7 +173,7 @@ def better_of(metric: str) -> str:
 
 def _missing(table: DataTable, cells: Sequence[PlacedScore]) -> list[str]:
     """A line an arm: where it has no number."""
-    told = []
+    notes = []
     for arm in dict.fromkeys(cell.score.arm for cell in cells):
         lines = [
             table.lines[cell.row] for cell in cells if cell.score.arm == arm and not math.isfinite(cell.score.value)
@@ -182,25 +182,25 @@ def _missing(table: DataTable, cells: Sequence[PlacedScore]) -> list[str]:
             where = ", ".join(map(str, lines[:LISTED])) + (
                 f" and {len(lines) - LISTED} more" if len(lines) > LISTED else ""
             )
-            told.append(f"{arm} has no finite number in line{'s' * (len(lines) > 1)} {where}: counted as failed")
-    return told
+            notes.append(f"{arm} has no finite number in line{'s' * (len(lines) > 1)} {where}: counted as failed")
+    return notes
 
 
 def _unpaired(table: DataTable, reading: TableReading, cells: Sequence[PlacedScore], pair: str) -> list[str]:
-    """What has no partner is dropped; a comparison without any pair is refused."""
+    """Notes on results without a partner, which are dropped."""
     seen: dict[str, dict[str, set[str]]] = {}
     for cell in cells:
         seen.setdefault(cell.score.benchmark, {}).setdefault(cell.score.arm, set()).add(cell.score.pair)
-    told, common = [], 0
+    notes, common = [], 0
     for benchmark, by_arm in seen.items():
         where = f" on {benchmark}" if benchmark else ""
         for method in reading.methods:
             for other in reading.against:
-                one, two = by_arm.get(method, set()), by_arm.get(other, set())
-                common += len(one & two) if method != other else 0
-                for arm, partner, alone in ((method, other, one - two), (other, method, two - one)):
+                first, two = by_arm.get(method, set()), by_arm.get(other, set())
+                common += len(first & two) if method != other else 0
+                for arm, partner, alone in ((method, other, first - two), (other, method, two - first)):
                     if alone and method != other:
-                        told.append(f"{arm} has {pair} {_listed(alone)}{where}, {partner} has not: dropped")
+                        notes.append(f"{arm} has {pair} {_listed(alone)}{where}, {partner} has not: dropped")
     if not common:
         sides = {
             arm: sorted({pair for by_arm in seen.values() for pair in by_arm.get(arm, ())}) for arm in reading.arms
@@ -210,7 +210,7 @@ def _unpaired(table: DataTable, reading: TableReading, cells: Sequence[PlacedSco
             f"{table.name}: no {pair} is common to {' and '.join(reading.arms)}: {listed}. Unpaired results are not "
             "judged: run both under the same seeds, or name another column with --pair"
         )
-    return list(dict.fromkeys(told))
+    return list(dict.fromkeys(notes))
 
 
 def _listed(names: set[str]) -> str:
@@ -222,5 +222,5 @@ def _listed(names: set[str]) -> str:
 
 
 def with_benchmark(scores: Sequence[ArmScore], name: str) -> list[ArmScore]:
-    """Scores of a table without benchmarks under a name of their own."""
+    """Scores of a table without benchmarks, under another benchmark's name."""
     return [replace(score, benchmark=score.benchmark or name) for score in scores]

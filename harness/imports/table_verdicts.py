@@ -31,10 +31,10 @@ MOST_PRIMARY = 5
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of a table, beside how it is read.
+    """The question put to a table.
 
     Attributes:
-        smallest: the smallest effect worth having, in the metric's unit; without it no word says that there is none.
+        smallest: the smallest effect size of interest, in the metric's unit; without it no verdict is 'no effect'.
         primary: tests that were announced before results: a benchmark, an arm, or several of them with ``/`` between.
     """
 
@@ -47,7 +47,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class TableVerdict:
-    """What the results say of one comparison.
+    """The verdict of one comparison.
 
     Attributes:
         test: its name, as ``cifar10: adamp − adam``.
@@ -132,7 +132,9 @@ class TableVerdicts:
             "detectable",
             "family",
         )
-        return [{name: getattr(one, name) for name in names} | {"meaning": one.meaning} for one in self.verdicts]
+        return [
+            {name: getattr(verdict, name) for name in names} | {"meaning": verdict.meaning} for verdict in self.verdicts
+        ]
 
     def frame(self) -> pd.DataFrame:
         """The verdicts as a data frame, one row each."""
@@ -157,10 +159,13 @@ class TableVerdicts:
             return f"<pre>{html.escape(str(self))}</pre>"
 
     def __str__(self) -> str:
-        return "\n".join(f"{one.test}: {one.word} (n {one.n}, adjusted p {one.adjusted_p})" for one in self.verdicts)
+        return "\n".join(
+            f"{verdict.test}: {verdict.word} (n {verdict.n}, adjusted p {verdict.adjusted_p})"
+            for verdict in self.verdicts
+        )
 
 
-def verdicts_of(given: Any, reading: TableReading, asked: Asked | None = None) -> TableVerdicts:
+def verdicts_of(data: Any, reading: TableReading, question: Asked | None = None) -> TableVerdicts:
     """Judge a table: every method against every baseline, on every benchmark or over all.
 
     Args:
@@ -169,12 +174,12 @@ def verdicts_of(given: Any, reading: TableReading, asked: Asked | None = None) -
     Raises:
         HarnessError: the table does not say what is asked, or leaves a doubt that an option can settle.
     """
-    asked = asked or Asked()
-    if asked.scope not in SCOPES:
-        raise HarnessError(f"--scope '{asked.scope}': {choices(SCOPES, asked.scope)}")
-    if not 0 < asked.alpha < 1:
-        raise HarnessError(f"--alpha {asked.alpha:g}: a level between 0 and 1 is expected, as 0.05")
-    table = table_of(given)
+    question = question or Asked()
+    if question.scope not in SCOPES:
+        raise HarnessError(f"--scope '{question.scope}': {choices(SCOPES, question.scope)}")
+    if not 0 < question.alpha < 1:
+        raise HarnessError(f"--alpha {question.alpha:g}: a level between 0 and 1 is expected, as 0.05")
+    table = table_of(data)
     read = read_scores(table, reading)
     scores = with_benchmark(read.scores, table.name)
     comparison = AskedComparison(
@@ -183,21 +188,21 @@ def verdicts_of(given: Any, reading: TableReading, asked: Asked | None = None) -
         reading.metric,
         read.better,
         read.unit,
-        asked.smallest,
+        question.smallest,
         _perfect(read.better, read.unit),
-        asked.scope,
+        question.scope,
         (),
-        asked.alpha,
-        asked.on_divergence,
+        question.alpha,
+        question.on_divergence,
     )
     names = [design.claim_id for design in comparison_designs(comparison, scores)]
-    primary = _announced(asked.primary, names)
+    primary = _announced(question.primary, names)
     rows = judge_scores(replace(comparison, primary=primary), scores, datetime.now(UTC).replace(tzinfo=None))
     verdicts = tuple(map(_verdict, rows))
     return TableVerdicts(
         table,
         reading,
-        asked,
+        question,
         reading.metric,
         read.better,
         read.unit,
@@ -211,15 +216,15 @@ def verdicts_of(given: Any, reading: TableReading, asked: Asked | None = None) -
 
 
 class ComparisonOptions(TypedDict, total=False):
-    """What else may be asked of a table.
+    """Judge a table; these are the options.
 
     Attributes:
-        by: columns whose values are benchmarks; with ``scope="each"`` each is a test of its own, with ``"all"`` the
+        by: columns whose values are benchmarks; with ``scope="each"`` each is a separate test, with ``"all"`` the
             effect must be in every one, with ``"mean"`` it is averaged within each pair.
         better: ``higher`` or ``lower``; not given: as the metric's name says.
         unit: ``percent``, ``fraction`` or any other; ``seconds`` are compared as ratios.
         primary: tests that were announced before results, as ``cifar10/adamp/adam`` or a part of it.
-        smallest: the smallest effect worth having, in the metric's unit.
+        smallest: the smallest effect size of interest, in the metric's unit.
         where: column and value of the rows that count.
         arm_column: the column of the arms, where several could be.
         alpha: the level, 0.05 unless given.
@@ -276,18 +281,18 @@ def judge_table(
         options.get("unit", ""),
         options.get("better"),
     )
-    asked = Asked(
+    question = Asked(
         options.get("scope", "each"),
         _names(options.get("primary", ())),
         options.get("smallest"),
         options.get("alpha", 0.05),
         options.get("on_divergence", "invalid"),
     )
-    return verdicts_of(table, reading, asked)
+    return verdicts_of(table, reading, question)
 
 
-def _names(given: str | Sequence[str]) -> tuple[str, ...]:
-    return (given,) if isinstance(given, str) else tuple(map(str, given))
+def _names(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(map(str, names))
 
 
 def _perfect(better: str, unit: str) -> float | None:
@@ -296,15 +301,15 @@ def _perfect(better: str, unit: str) -> float | None:
     return 0.0 if unit in ("percent", "fraction") else None
 
 
-def _announced(given: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+def _announced(requested: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
     """The tests that ``--primary`` names: each one whose name has all the parts."""
     chosen: dict[str, None] = {}
-    for text in given:
+    for text in requested:
         parts = [part.strip() for part in text.split("/")]
-        found = [name for name in names if name == text or all(part in _parts(name) for part in parts)]
-        if not found:
+        matching = [name for name in names if name == text or all(part in _parts(name) for part in parts)]
+        if not matching:
             raise HarnessError(f"--primary '{text}': no test has it; {choices(names, text)}")
-        chosen |= dict.fromkeys(found)
+        chosen |= dict.fromkeys(matching)
     if len(chosen) > MOST_PRIMARY:
         raise HarnessError(
             f"--primary names {len(chosen)} tests, at most {MOST_PRIMARY} are announced: {', '.join(chosen)}"
@@ -319,14 +324,14 @@ def _parts(name: str) -> list[str]:
 
 def _correction(verdicts: Sequence[TableVerdict]) -> str:
     """``Holm over 4 tests``; of two families both."""
-    told = []
+    corrections = []
     for family in sorted({verdict.family for verdict in verdicts}, key="primary".__ne__):
         many = sum(verdict.family == family for verdict in verdicts)
         name = correction_name(family)
-        told.append(f"{name} over {many} test{'s' * (many > 1)}" if many > 1 else "one test, no correction")
-    if len(told) == 2:
-        return f"announced: {told[0]}; others: {told[1]}"
-    return told[0] if told else ""
+        corrections.append(f"{name} over {many} test{'s' * (many > 1)}" if many > 1 else "one test, no correction")
+    if len(corrections) == 2:
+        return f"announced: {corrections[0]}; others: {corrections[1]}"
+    return corrections[0] if corrections else ""
 
 
 def _verdict(row: VerdictRow) -> TableVerdict:

@@ -40,7 +40,7 @@ def read_rows(path: Path, name: str | None) -> ForeignSource:
 
 
 def _states(table: DataTable) -> list[str] | None:
-    """How each run of an export ended; None where the table is no export of runs."""
+    """The final states of an export's runs; None for another table."""
     if not {STATE, "Name"} <= set(table.columns):
         return None
     states = [name_of(cell).lower() for cell in table.column(STATE)]
@@ -48,26 +48,26 @@ def _states(table: DataTable) -> list[str] | None:
 
 
 def _is_panel(table: DataTable) -> bool:
-    """Whether all columns but the first, which counts steps, are ``RUN - METRIC``, with the ends of their ranges."""
-    found = [PANEL.fullmatch(column) for column in table.columns[1:]]
-    return all(found) and any(one is not None and one["range"] for one in found)
+    """True for a chart's export: steps, then columns ``RUN - METRIC`` with ranges."""
+    panels = [PANEL.fullmatch(column) for column in table.columns[1:]]
+    return all(panels) and any(panel is not None and panel["range"] for panel in panels)
 
 
 def _panel(table: DataTable) -> Iterator[ForeignRun]:
     series: dict[str, dict[str, list[Point]]] = {}
     steps = [_step(table, row) for row in range(len(table.rows))]
     for column in table.columns[1:]:
-        told = PANEL.fullmatch(column)
-        if told is None or told["range"]:
+        panel = PANEL.fullmatch(column)
+        if panel is None or panel["range"]:
             continue
         points: list[Point] = []
         for row, cell in enumerate(table.column(column)):
             value = score_of(cell)
             if value is None:
-                raise HarnessError(f"{table.place(row)}: '{cell}' in the column '{column}' is no number")
+                raise HarnessError(f"{table.place(row)}: '{cell}' in the column '{column}' is not a number")
             if name_of(cell):  # a chart has a line for every step of any run
                 points.append((steps[row], value))
-        series.setdefault(told["run"], {})[told["metric"]] = points
+        series.setdefault(panel["run"], {})[panel["metric"]] = points
     for run, numbers in series.items():
         yield ForeignRun(f"{table.name}, run '{run}'", {"Name": run}, numbers)
 
@@ -75,6 +75,6 @@ def _panel(table: DataTable) -> Iterator[ForeignRun]:
 def _step(table: DataTable, row: int) -> int:
     value = score_of(table.rows[row][0])
     if value is None or not value.is_integer():
-        told = f"'{table.rows[row][0]}' in the column '{table.columns[0]}' is no step (a whole number)"
-        raise HarnessError(f"{table.place(row)}: {told}; export the chart over its steps")
+        message = f"'{table.rows[row][0]}' in the column '{table.columns[0]}' is not a step (a whole number)"
+        raise HarnessError(f"{table.place(row)}: {message}; export the chart over its steps")
     return int(value)

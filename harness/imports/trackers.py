@@ -47,7 +47,7 @@ def kind_of_database(path: Path) -> str | None:
 
 @contextmanager
 def _copied(path: Path) -> Iterator[Path]:
-    """A copy of a database or log, with what SQLite has not yet moved into the file itself."""
+    """A copy of a database with its write-ahead log, or a log."""
     with tempfile.TemporaryDirectory(prefix="harness-import-") as folder:
         copy = Path(folder) / "store"
         for end in ("", "-wal"):
@@ -60,12 +60,12 @@ def _copied(path: Path) -> Iterator[Path]:
 
 
 def is_mlflow(folder: Path) -> bool:
-    """True for a store ``mlruns``, and for an experiment or a run of one."""
+    """True for a folder ``mlruns``, or an experiment or run of one."""
     return any(_metadata(folder))
 
 
 def _metadata(folder: Path) -> Iterator[Path]:
-    """The ``meta.yaml`` of every run in a store, an experiment or a run."""
+    """The ``meta.yaml`` of every run below a folder."""
     for pattern in ("meta.yaml", "*/meta.yaml", "*/*/meta.yaml"):
         for meta in sorted(folder.glob(pattern)):
             if (meta.parent / "metrics").is_dir() or (meta.parent / "params").is_dir():
@@ -153,7 +153,7 @@ def _finite(value: float) -> float:
 
 
 def has_events(path: Path) -> bool:
-    """True for an event file, and for a folder with one below it."""
+    """True for an event file or a folder with one."""
     return ".tfevents." in path.name if path.is_file() else next(path.rglob(PATTERN), None) is not None
 
 
@@ -190,14 +190,14 @@ def read_tensorboard(path: Path) -> ForeignSource:
 
 
 def is_optuna_journal(path: Path) -> bool:
-    """True where the first line of a file is an operation of Optuna's journal."""
+    """True for a file of Optuna's JournalStorage."""
     with path.open("rb") as file:
         first = file.readline(4096)
     return first.startswith(b"{") and b'"op_code"' in first and b'"worker_id"' in first
 
 
 def read_optuna(path: Path) -> ForeignSource:
-    """Every trial of every study of an SQLite database or a journal file.
+    """Every trial of an SQLite database or a JournalStorage file.
 
     Raises:
         HarnessError: Optuna cannot read it.
@@ -219,7 +219,7 @@ def read_optuna(path: Path) -> ForeignSource:
                 study = optuna.load_study(study_name=summary.study_name, storage=storage)
                 for trial in study.get_trials(deepcopy=False):
                     runs.append(_optuna_run(path, summary.study_name, study.metric_names, trial))
-        except Exception as error:  # of Optuna, SQLAlchemy or the journal: whatever the file provokes
+        except Exception as error:  # of Optuna, SQLAlchemy or JSON: whatever the file provokes
             raise HarnessError(f"{path}: Optuna cannot read it: {first_line(error)[:200]}") from None
         finally:
             optuna.logging.set_verbosity(before)

@@ -1,4 +1,4 @@
-"""From foreign runs to trials of a suite: numbers named as its metrics, gathered by benchmark, arm and seed."""
+"""Trials of a suite from external runs, by benchmark, arm and seed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Number = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class ImportedTrial:
-    """A trial made of results from elsewhere; ``place`` is where its first number stands."""
+    """A trial made of external results; ``place`` is where its first number stands."""
 
     trial_id: str
     benchmark: str
@@ -74,19 +74,19 @@ class _Gathered:
         return points[last][0]
 
 
-def trials_of(source: ForeignSource, given: ImportMap, target: ImportTarget) -> Matched:
+def trials_of(source: ForeignSource, import_map: ImportMap, target: ImportTarget) -> Matched:
     """The trials of a source.
 
     Raises:
-        HarnessError: a name that the suite does not have, a number that is none, one that stands twice, or a percentage
+        HarnessError: an unknown name, an invalid number, a duplicate result, or a percentage
             that looks like a share.
     """
-    for name in given.where:
+    for name in import_map.where:
         if name not in source.fields:
             raise HarnessError(f"{source.path} has no {source.field_word} '{name}'; {choices(source.fields, name)}")
-    runs = kept(source, given.where)
-    naming = Naming(source, given, target, runs)
-    metrics = _Metrics(source, given, target, naming)
+    runs = kept(source, import_map.where)
+    naming = Naming(source, import_map, target, runs)
+    metrics = _Metrics(source, import_map, target, naming)
     unknown = Unknown(naming)
     gathered: dict[Cell, _Gathered] = {}
     left_out = len(source.runs) - len(runs)
@@ -104,36 +104,36 @@ def trials_of(source: ForeignSource, given: ImportMap, target: ImportTarget) -> 
     metrics.refuse_if_none(gathered)
     mapping = naming.plain() | metrics.plain() | ({"table": source.part} if source.part else {})
     _check_shares(source, gathered, target, metrics)
-    trials = [_trial(source, mapping, cell, found, target) for cell, found in sorted(gathered.items())]
+    trials = [_trial(source, mapping, cell, entry, target) for cell, entry in sorted(gathered.items())]
     return Matched(trials, mapping, left_out, source.notes)
 
 
 class _Metrics:
     """Which numbers are which metrics."""
 
-    def __init__(self, source: ForeignSource, given: ImportMap, target: ImportTarget, naming: Naming) -> None:
+    def __init__(self, source: ForeignSource, import_map: ImportMap, target: ImportTarget, naming: Naming) -> None:
         self.source, self.target = source, target
-        self.name_column, self.value_column = given.metric, given.value
+        self.name_column, self.value_column = import_map.metric, import_map.value
         models = {name: target.suite.benchmarks[name].model.metrics for name in target.settings}
         ours = {metric for metrics in models.values() for metric in metrics}
         self.models = models
-        for column in filter(None, (given.metric, given.value)):
+        for column in filter(None, (import_map.metric, import_map.value)):
             if column not in source.fields:
                 raise HarnessError(f"{source.path} has no column '{column}'; {choices(source.fields, column)}")
-        if given.metric is None and source.rows:
-            self._find_long(ours | set(given.metrics), given)
+        if import_map.metric is None and source.rows:
+            self._find_long(ours | set(import_map.metrics), import_map)
         there = self._names(naming.runs)
-        for theirs, one in given.metrics.items():
+        for theirs, meaning in import_map.metrics.items():
             if theirs not in there:
                 raise HarnessError(f"{source.path} has no number '{theirs}'; {choices(sorted(there), theirs)}")
-            if one.metric not in ours and not one.metric.startswith("mechanism."):
-                known = f"no benchmark of '{target.suite.name}' has the metric '{one.metric}'"
-                raise HarnessError(f"{known}; {choices(ours, one.metric)}")
-        named = {one.metric for one in given.metrics.values()}
-        self.taken = {**{name: MetricFrom(metric=name) for name in there if name in ours - named}, **given.metrics}
+            if meaning.metric not in ours and not meaning.metric.startswith("mechanism."):
+                message = f"no benchmark of '{target.suite.name}' has the metric '{meaning.metric}'"
+                raise HarnessError(f"{message}; {choices(ours, meaning.metric)}")
+        named = {meaning.metric for meaning in import_map.metrics.values()}
+        self.taken = {**{name: MetricFrom(metric=name) for name in there if name in ours - named}, **import_map.metrics}
         self.used: set[str] = set()
 
-    def _find_long(self, wanted: set[str], given: ImportMap) -> None:
+    def _find_long(self, wanted: set[str], import_map: ImportMap) -> None:
         """A table with one row a number: columns ``metric`` and ``value``, and no column called like a metric."""
         lowered = {name.lower(): name for name in self.source.fields}
         if wanted & set(self.source.fields) or "metric" not in lowered:
@@ -150,14 +150,14 @@ class _Metrics:
     def of(self, run: ForeignRun, filed: Filed) -> Iterator[tuple[str, MetricFrom, int | None, float]]:
         """The numbers of a run that are metrics of its benchmark: their name, what it is, step and value."""
         for theirs, step, cell in self._cells(run, filed):
-            one = self.taken[theirs]
-            if one.metric not in self.models[filed.benchmark] and not one.metric.startswith("mechanism."):
+            meaning = self.taken[theirs]
+            if meaning.metric not in self.models[filed.benchmark] and not meaning.metric.startswith("mechanism."):
                 continue
             value = score_of(cell)
             if value is None:
-                raise HarnessError(f"{run.place}: '{cell}' is no number ('{theirs}')")
+                raise HarnessError(f"{run.place}: '{cell}' is not a number ('{theirs}')")
             self.used.add(theirs)
-            yield theirs, one, step, value * (1.0 if one.times is None else one.times)
+            yield theirs, meaning, step, value * (1.0 if meaning.times is None else meaning.times)
 
     def _cells(self, run: ForeignRun, filed: Filed) -> Iterator[tuple[str, int | None, Any]]:
         if not self.source.rows:
@@ -190,7 +190,7 @@ class _Metrics:
         )
 
     def plain(self) -> dict[str, Any]:
-        """What was resolved, as plain data."""
+        """The resolved metrics as plain data."""
         named: dict[str, Any] = {}
         if self.name_column is not None:
             named = {"metric": self.name_column, "value": self.value_column}
@@ -198,13 +198,13 @@ class _Metrics:
 
 
 def _gather(cell: _Gathered, run: ForeignRun, filed: Filed, metrics: _Metrics, target: ImportTarget) -> None:
-    for _, one, step, value in metrics.of(run, filed):
-        declared = target.suite.benchmarks[filed.benchmark].model.metrics.get(one.metric)
-        split = one.split or filed.split or (declared.split if declared is not None else "test")
-        points = cell.numbers[split, one.metric]
+    for _, meaning, step, value in metrics.of(run, filed):
+        declared = target.suite.benchmarks[filed.benchmark].model.metrics.get(meaning.metric)
+        split = meaning.split or filed.split or (declared.split if declared is not None else "test")
+        points = cell.numbers[split, meaning.metric]
         if step in points:
             at = "" if step is None else f" at step {step}"
-            what = f"a second {one.metric} of {filed.arm} on {filed.benchmark} ({split}) for seed {filed.seed}{at}"
+            what = f"a second {meaning.metric} of {filed.arm} on {filed.benchmark} ({split}) for seed {filed.seed}{at}"
             raise HarnessError(
                 f"{run.place}: {what}, after {points[step][1]}; take one of them with --where, or say what tells them "
                 "apart (--split-column, --step-column, --benchmark-column)"
@@ -214,7 +214,7 @@ def _gather(cell: _Gathered, run: ForeignRun, filed: Filed, metrics: _Metrics, t
 
 def claim_metrics(suite: Suite, benchmark: str, arm: str) -> list[str]:
     """The metrics by which claims judge an arm on a benchmark; all of the benchmark's where none does."""
-    known, found = suite.benchmarks[benchmark].model.metrics, []
+    metrics, judged = suite.benchmarks[benchmark].model.metrics, []
     for binding in suite.model.claims:
         if benchmark in binding.benchmarks and arm in (
             binding.arm,
@@ -222,17 +222,17 @@ def claim_metrics(suite: Suite, benchmark: str, arm: str) -> list[str]:
             *binding.baselines,
             *binding.shown,
         ):
-            found.append(binding.metric or suite.facts[binding.id].metric)
-    return [name for name in dict.fromkeys(found) if name in known] or list(known)
+            judged.append(binding.metric or suite.facts[binding.id].metric)
+    return [name for name in dict.fromkeys(judged) if name in metrics] or list(metrics)
 
 
 def _trial(
-    source: ForeignSource, mapping: Mapping[str, Any], cell: Cell, found: _Gathered, target: ImportTarget
+    source: ForeignSource, mapping: Mapping[str, Any], cell: Cell, entry: _Gathered, target: ImportTarget
 ) -> ImportedTrial:
     benchmark, arm, seed = cell
-    results = tuple(Score(split, metric, found.final((split, metric))) for split, metric in sorted(found.numbers))
-    series = tuple(filter(None, (_series(number, points) for number, points in sorted(found.numbers.items()))))
-    error = found.ended or _without_score(found, cell, target)
+    results = tuple(Score(split, metric, entry.final((split, metric))) for split, metric in sorted(entry.numbers))
+    series = tuple(filter(None, (_series(number, points) for number, points in sorted(entry.numbers.items()))))
+    error = entry.ended or _without_score(entry, cell, target)
     content = {
         "source": source.sha256,
         "mapping": mapping,
@@ -243,7 +243,7 @@ def _trial(
         "scale": target.scale,
     }
     status = Status.FAILED if error else Status.DONE
-    return ImportedTrial(sha256_of(content), benchmark, arm, seed, status, error or None, results, series, found.place)
+    return ImportedTrial(sha256_of(content), benchmark, arm, seed, status, error or None, results, series, entry.place)
 
 
 def _series(number: Number, points: Mapping[int | None, tuple[float, str]]) -> MetricSeries | None:
@@ -254,39 +254,39 @@ def _series(number: Number, points: Mapping[int | None, tuple[float, str]]) -> M
     return MetricSeries(*number, step=steps, value=[points[step][0] for step in steps])
 
 
-def _without_score(found: _Gathered, cell: Cell, target: ImportTarget) -> str:
-    """Why a trial has no score by which a claim could judge it; '' where it has one."""
+def _without_score(entry: _Gathered, cell: Cell, target: ImportTarget) -> str:
+    """The reason why a trial has no score for its claims; '' where it has one."""
     benchmark, arm, _ = cell
-    metrics, told = target.suite.benchmarks[benchmark].model.metrics, []
+    metrics, reasons = target.suite.benchmarks[benchmark].model.metrics, []
     for name in claim_metrics(target.suite, benchmark, arm):
         number = (metrics[name].split, name)
-        value = found.final(number)
+        value = entry.final(number)
         if value is not None and math.isfinite(value):
             return ""
-        said = "missing" if value is None else "empty or NaN" if math.isnan(value) else f"{value:g}"
-        told.append(f"{name} on {number[0]} is {said}")
-    return f"{', '.join(told)} ({found.place})"
+        shown = "missing" if value is None else "empty or NaN" if math.isnan(value) else f"{value:g}"
+        reasons.append(f"{name} on {number[0]} is {shown}")
+    return f"{', '.join(reasons)} ({entry.place})"
 
 
 def _check_shares(
     source: ForeignSource, gathered: Mapping[Cell, _Gathered], target: ImportTarget, metrics: _Metrics
 ) -> None:
-    """Refuse percentages that all lie in [0, 1], unless a factor was said."""
-    said = {one.metric for one in metrics.taken.values() if one.times is not None}
+    """Refuse percentages that all lie in [0, 1] without a factor."""
+    scaled = {meaning.metric for meaning in metrics.taken.values() if meaning.times is not None}
     scores: dict[tuple[str, str], list[float]] = defaultdict(list)
-    for (benchmark, _, _), found in gathered.items():
+    for (benchmark, _, _), entry in gathered.items():
         for name, metric in target.suite.benchmarks[benchmark].model.metrics.items():
-            value = found.final((metric.split, name))
+            value = entry.final((metric.split, name))
             if (
                 metric.unit.lower() == "percent"
                 and metric.better == "higher"
-                and name not in said
+                and name not in scaled
                 and value is not None
             ):
                 scores[benchmark, name] += [value] * math.isfinite(value)
     for (benchmark, name), values in scores.items():
         if values and are_shares(values):
-            theirs = next(their for their, one in metrics.taken.items() if one.metric == name)
+            theirs = next(their for their, meaning in metrics.taken.items() if meaning.metric == name)
             raise HarnessError(
                 f"{source.path}: {name} is in percent (0 to 100) on '{benchmark}', and every score lies in [0, 1]; say "
                 f"--metric '{theirs}={name}*100' for shares (or '*1' if they are percent)"

@@ -30,12 +30,12 @@ STEP = "_step"
 
 @dataclass(slots=True)
 class WandbLog:
-    """What a log holds.
+    """The contents of a log.
 
     Attributes:
         history: value by step by name, as they were logged; of a step that was logged twice the last one.
         summary: the last value of each name.
-        unread: names whose values are no numbers.
+        unread: names with other values than numbers.
         broken: why it was read only in part; empty where it was read to its end.
     """
 
@@ -54,7 +54,7 @@ def read_log(file: Path) -> WandbLog:
     """Read a log as far as it goes.
 
     Raises:
-        ValueError: it is no such log.
+        ValueError: it is not a log of W&B.
     """
     data = file.read_bytes()
     if not data.startswith(HEADER):
@@ -105,36 +105,36 @@ def _take(log: WandbLog, record: bytes, number: int) -> None:
         elif kind == CONFIG:
             log.config |= _config(message)
         elif kind == RUN:
-            known = {
-                one: value.decode("utf-8", "replace")
-                for one, value in fields_of(message)
-                if isinstance(value, bytes) and one in (6, 7, 8)
+            texts = {
+                tag: value.decode("utf-8", "replace")
+                for tag, value in fields_of(message)
+                if isinstance(value, bytes) and tag in (6, 7, 8)
             }
-            log.group, log.job_type, log.name = (known.get(one, "") for one in (6, 7, 8))
-            for one, value in fields_of(message):
-                if one == 4 and isinstance(value, bytes):
+            log.group, log.job_type, log.name = (texts.get(tag, "") for tag in (6, 7, 8))
+            for tag, value in fields_of(message):
+                if tag == 4 and isinstance(value, bytes):
                     log.config |= _config(value)
         elif kind == EXIT:
-            codes = [value for one, value in fields_of(message) if one == 1 and isinstance(value, int)]
+            codes = [value for tag, value in fields_of(message) if tag == 1 and isinstance(value, int)]
             log.exit_code = codes[0] if codes else 0
 
 
 def _history(log: WandbLog, message: bytes, number: int) -> None:
-    """One call of ``wandb.log``; its step is among its items, or a message of its own (2)."""
+    """One call of ``wandb.log``; its step is among its items or a separate message (2)."""
     items = dict(flat(_items(message)))
     step = items.get(STEP)
     if step is None:
-        given = [value for one, value in fields_of(message) if one == 2 and isinstance(value, bytes)]
-        found = [value for one, value in fields_of(given[0]) if one == 1] if given else []
-        step = found[0] if found else 0
+        steps = [value for tag, value in fields_of(message) if tag == 2 and isinstance(value, bytes)]
+        counts = [value for tag, value in fields_of(steps[0]) if tag == 1] if steps else []
+        step = counts[0] if counts else 0
     for name, value in items.items():
         if name.startswith("_"):
             continue
-        if (told := logged_number(value)) is None:
+        if (logged := logged_number(value)) is None:
             log.unread.add(name)
         else:
-            log.history.setdefault(name, {})[int(step)] = told
-            log.summary[name] = told
+            log.history.setdefault(name, {})[int(step)] = logged
+            log.summary[name] = logged
 
 
 def _config(message: bytes) -> dict[str, Any]:
@@ -143,19 +143,19 @@ def _config(message: bytes) -> dict[str, Any]:
 
 def _items(message: bytes) -> dict[str, Any]:
     """The items (1) of a message: name and value, which is JSON."""
-    found: dict[str, Any] = {}
+    items: dict[str, Any] = {}
     for kind, item in fields_of(message):
         if kind != 1 or not isinstance(item, bytes):
             continue
         name, nested, text = "", [], "null"
-        for one, value in fields_of(item):
+        for tag, value in fields_of(item):
             if isinstance(value, bytes):
-                told = value.decode("utf-8", "replace")
-                name = told if one == KEY else name
-                nested += [told] if one == NESTED else []
-                text = told if one == VALUE else text
-        found[".".join(nested) if nested else name] = json.loads(text)
-    return found
+                logged = value.decode("utf-8", "replace")
+                name = logged if tag == KEY else name
+                nested += [logged] if tag == NESTED else []
+                text = logged if tag == VALUE else text
+        items[".".join(nested) if nested else name] = json.loads(text)
+    return items
 
 
 def fields_of(data: bytes) -> Iterator[tuple[int, int | bytes]]:
@@ -173,10 +173,10 @@ def fields_of(data: bytes) -> Iterator[tuple[int, int | bytes]]:
             yield number, value
             continue
         if kind not in (1, 2, 5):
-            raise ValueError("a record is no message")
+            raise ValueError("a record is not a message")
         size, at = (8, at) if kind == 1 else (4, at) if kind == 5 else _varint(data, at)
         if at + size > len(data):
-            raise ValueError("a record is no whole message")
+            raise ValueError("a record is incomplete")
         yield number, data[at : at + size]
         at += size
 

@@ -28,7 +28,7 @@ def run_folders(folder: Path) -> list[Path]:
     if _is_run(folder):
         return [folder]
     inside = [*folder.glob("*run-*"), *folder.glob("wandb/*run-*")]
-    return sorted(one for one in inside if one.is_dir() and not one.is_symlink() and _is_run(one))
+    return sorted(path for path in inside if path.is_dir() and not path.is_symlink() and _is_run(path))
 
 
 def _is_run(folder: Path) -> bool:
@@ -45,16 +45,16 @@ def read_runs(root: Path) -> ForeignSource:
     """
     runs, files, notes = [], [], []
     for folder in run_folders(root):
-        run = _read(folder)
-        runs.append(run.made)
-        files += run.files
-        notes += run.notes
+        read = _read(folder)
+        runs.append(read.run)
+        files += read.files
+        notes += read.notes
     return ForeignSource(root, "W&B run folder", sha256_of_files(root, files), runs, notes=tuple(dict.fromkeys(notes)))
 
 
 @dataclass(frozen=True, slots=True)
 class _ReadRun:
-    made: ForeignRun
+    run: ForeignRun
     files: list[Path]
     notes: list[str]
 
@@ -70,8 +70,8 @@ def _read(folder: Path) -> _ReadRun:
     for name, value in summary.items() if summary_file.is_file() else log.summary.items():
         if (number := logged_number(value)) is not None:
             series.setdefault(name, []).append((None, number))
-    told = RUN.fullmatch(folder.resolve().name)
-    own = {"Name": log.name or folder.name, "id": told["id"] if told else folder.name, "folder": folder.name}
+    match = RUN.fullmatch(folder.resolve().name)
+    own = {"Name": log.name or folder.name, "id": match["id"] if match else folder.name, "folder": folder.name}
     own |= {key: value for key, value in (("group", log.group), ("job_type", log.job_type)) if value}
     ended = f"ended with exit code {log.exit_code}" if log.exit_code else ""
     numbers = {name: points for name, points in series.items() if not name.startswith("_")}
@@ -79,7 +79,7 @@ def _read(folder: Path) -> _ReadRun:
 
 
 def _log(folder: Path, logs: list[Path]) -> tuple[WandbLog, list[str]]:
-    """What the log holds, and what is lost where it cannot be read."""
+    """The log's contents, and notes on missing data."""
     lost = "its curves, its name and how it ended are not known: only final numbers are taken"
     if not logs:
         return WandbLog(), [f"{folder.name} has no run-….wandb: {lost}"]
@@ -95,18 +95,18 @@ def _log(folder: Path, logs: list[Path]) -> tuple[WandbLog, list[str]]:
 
 def _summary(file: Path) -> dict[str, Any]:
     try:
-        found = json.loads(text_of(file))
+        content = json.loads(text_of(file))
     except (ValueError, RecursionError) as error:
         raise HarnessError(f"{file}: not JSON: {error}") from None
-    if not isinstance(found, Mapping):
+    if not isinstance(content, Mapping):
         raise HarnessError(f"{file}: an object of final numbers is expected")
-    return dict(flat(found))
+    return dict(flat(content))
 
 
 def _config(file: Path) -> dict[str, Any]:
     """``lr: {desc: null, value: 0.1}`` as ``lr: 0.1``; what W&B itself adds is left out."""
-    found = {}
+    content = {}
     for key, entry in plain_yaml(file).items():
         if key not in ("_wandb", "wandb_version"):
-            found[key] = entry["value"] if isinstance(entry, Mapping) and "value" in entry else entry
-    return dict(flat(found))
+            content[key] = entry["value"] if isinstance(entry, Mapping) and "value" in entry else entry
+    return dict(flat(content))

@@ -1,4 +1,4 @@
-"""Files of rows and columns, CSV, JSON lines or Parquet, read so that every mistake has its file and line."""
+"""Tables of data sets: columns of numbers and texts from one or more files."""
 
 from __future__ import annotations
 
@@ -83,15 +83,15 @@ def find_tables(path: Path, source: str) -> dict[str, tuple[Path, ...]]:
         raise missing(source, path)
     if path.is_file():
         if not path.name.lower().endswith(SUFFIXES):
-            raise HarnessError(f"{source}: {path} is no table; {', '.join(SUFFIXES)} are read")
+            raise HarnessError(f"{source}: {path}: unsupported file extension; valid: {', '.join(SUFFIXES)}")
         return {"": (path,)}
     files = sorted(file for file in path.rglob("*") if file.is_file() and file.name.lower().endswith(SUFFIXES))
-    found: dict[str, list[Path]] = {}
+    by_split: dict[str, list[Path]] = {}
     for file in files:
         split = split_of(file.relative_to(path).as_posix())
         if split is not None:
-            found.setdefault(split, []).append(file)
-    if "train" not in found:
+            by_split.setdefault(split, []).append(file)
+    if "train" not in by_split:
         if len(files) == 1:
             return {"": tuple(files)}
         listed = ", ".join(file.name for file in files[:5]) or "no table"
@@ -99,7 +99,7 @@ def find_tables(path: Path, source: str) -> dict[str, tuple[Path, ...]]:
             f"{source}: {path} has no train.csv (also .tsv, .parquet, or train-00000-of-00001.parquet) but {listed}; "
             f"name the files train, validation and test, or point path at one file"
         )
-    return {split: tuple(parts) for split, parts in found.items()}
+    return {split: tuple(parts) for split, parts in by_split.items()}
 
 
 def split_of(name: str) -> str | None:
@@ -115,13 +115,13 @@ def split_of(name: str) -> str | None:
 def read_rows(
     tables: Mapping[str, Sequence[Path]], source: str, separator: str = "", empty: Sequence[str] = MISSING
 ) -> Rows:
-    """Every row of the files; a column is of numbers where all that is said in it is one.
+    """Every row of the files; a column without any text is float64.
 
     Args:
         tables: as of ``find_tables``; all have the same columns.
         source: for messages.
         separator: of CSV; "": by the file's first line.
-        empty: what stands for a missing value.
+        empty: texts that mean a missing value.
 
     Raises:
         HarnessError: a file that is damaged, a row with more or fewer fields than the header, files whose columns
@@ -156,12 +156,12 @@ def read_rows(
 
 
 def as_numbers(cells: Cells) -> Cells | None:
-    """A column of texts as float64 with NaN; None where one of them is no finite number."""
+    """A column of texts as float64 with NaN; None if one is not finite."""
     if cells.dtype != object:
         return cells
     numbers = _numbers(cells)
-    said = np.array([cell is not None for cell in cells], dtype=bool)
-    return numbers if np.isfinite(numbers[said]).all() else None
+    present = np.array([cell is not None for cell in cells], dtype=bool)
+    return numbers if np.isfinite(numbers[present]).all() else None
 
 
 def _numbers(cells: Cells) -> npt.NDArray[np.float64]:
@@ -171,11 +171,11 @@ def _numbers(cells: Cells) -> npt.NDArray[np.float64]:
 
 
 def odd_number(cells: Cells) -> int | None:
-    """The first row that is no number in a column that was meant to be of numbers; None of other columns."""
+    """The first text in a column of mostly numbers; None for other columns."""
     numbers = _numbers(cells)
-    said = np.array([cell is not None for cell in cells], dtype=bool)
-    odd = (said & ~np.isfinite(numbers)).nonzero()[0]
-    return int(odd[0]) if len(odd) and len(odd) <= (1 - MEANT_AS_NUMBERS) * said.sum() else None
+    present = np.array([cell is not None for cell in cells], dtype=bool)
+    odd = (present & ~np.isfinite(numbers)).nonzero()[0]
+    return int(odd[0]) if len(odd) and len(odd) <= (1 - MEANT_AS_NUMBERS) * present.sum() else None
 
 
 def _joined(parts: Sequence[Cells]) -> Cells:
@@ -186,7 +186,7 @@ def _joined(parts: Sequence[Cells]) -> Cells:
 
 
 def _texts(numbers: Cells) -> Cells:
-    return np.array([None if np.isnan(one) else f"{one:g}" for one in numbers], dtype=object)
+    return np.array([None if np.isnan(number) else f"{number:g}" for number in numbers], dtype=object)
 
 
 def _piece(file: Path, source: str, separator: str, empty: Sequence[str]) -> tuple[dict[str, Cells], Labels]:
@@ -202,7 +202,7 @@ def _piece(file: Path, source: str, separator: str, empty: Sequence[str]) -> tup
 
 
 def _values(values: Sequence[Any], write: Callable[[Any], str]) -> Cells:
-    """Plain values as float64 where all are numbers or truth values, else as texts."""
+    """Values as float64 where all are numbers, else as texts."""
     if all(value is None or isinstance(value, Real | Decimal) for value in values):
         return np.array([np.nan if value is None else float(value) for value in values], dtype=np.float64)
     return _objects([value if value is None or isinstance(value, str) else write(value) for value in values])
@@ -215,8 +215,8 @@ def _objects(values: Sequence[str | None]) -> Cells:
 
 
 def distinct(cells: Cells) -> Iterator[str]:
-    """What a column says, each once, sorted: numbers by size and in their shortest form, texts by letters."""
+    """A column's distinct values, sorted: numbers in their shortest form, or texts."""
     if cells.dtype != object:
-        yield from (f"{one:.15g}" for one in np.unique(cells[~np.isnan(cells)]))
+        yield from (f"{value:.15g}" for value in np.unique(cells[~np.isnan(cells)]))
     else:
-        yield from sorted({str(one) for one in cells if one is not None})
+        yield from sorted({str(value) for value in cells if value is not None})

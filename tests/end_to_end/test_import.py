@@ -466,7 +466,7 @@ def test_a_benchmark_of_imported_results_is_valid_and_does_not_run(
     assert f"'harness import FILE --suite {suite}'" in said
     assert not database.exists()
     assert call("plan", suite) == 0
-    assert "digits: its results come from elsewhere" in capsys.readouterr().out
+    assert "digits: its results are imported" in capsys.readouterr().out
 
 
 def test_arms_of_an_imported_benchmark_may_say_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

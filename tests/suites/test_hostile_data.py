@@ -65,7 +65,7 @@ def zeros(width: int, height: int) -> bytes:
 
 
 PICTURES: dict[str, tuple[Callable[[], bytes], str]] = {
-    "a strip": (lambda: zeros(1, 60_000), "1 × 60000 pixels: no photograph is so narrow"),
+    "a strip": (lambda: zeros(1, 60_000), "1 × 60000 pixels: too narrow for a photograph"),
     "gigabytes of zeros": (lambda: zeros(12_000, 12_000), "pixels, more than 100000000"),
     "no picture": (lambda: b"\x89PNG\r\n\x1a\nnothing", "cannot|can be decoded"),
     "half a picture": (lambda: zeros(500, 500)[:200], "can be decoded"),
@@ -191,15 +191,15 @@ def head(*shape: int) -> bytes:
 LABELS = head(20) + bytes(number % 2 for number in range(20))
 ZEROS = b"zeros"  # made in the test itself: it takes 400 MB
 IDX: dict[str, tuple[bytes, str]] = {
-    "no pixels": (head(20, 0, 0), "there is nothing in it"),
-    "no pictures": (head(0, 8, 8), "there is nothing in it"),
+    "no pixels": (head(20, 0, 0), "it is empty"),
+    "no pictures": (head(0, 8, 8), "it is empty"),
     "more than there can be": (
         head(2**31, 2**31 - 1, 2**31 - 1) + b"x",
-        "which is 9903520305059670164485701632 bytes, and",
+        "which is 9903520305059670164485701632 bytes, but",
     ),
     "zeros without end": (ZEROS, "unpacks to more than 100 times"),
-    "short": (head(20, 8, 8) + bytes(99), "1280 bytes, and holds 99"),
-    "nothing": (b"", "no IDX file"),
+    "short": (head(20, 8, 8) + bytes(99), "1280 bytes, but has 99"),
+    "nothing": (b"", "is not an IDX file"),
 }
 
 
@@ -254,7 +254,7 @@ def test_coco(kind: str, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(60)
 @pytest.mark.parametrize(
-    ("content", "told"), [(b"0\n\xff\xfe\n", "no list of names"), (None, "names: one of 209,715,")]
+    ("content", "told"), [(b"0\n\xff\xfe\n", "not a list of names"), (None, "names: one has 209,715,")]
 )
 def test_a_list_of_voc_that_is_none(content: bytes | None, told: str, tmp_path: Path) -> None:
     """200 MB of nothing in one line made a message of gigabytes."""
@@ -298,7 +298,7 @@ def test_a_listed_pipe_is_no_file(tmp_path: Path) -> None:
     folder(tmp_path / "own")
     (tmp_path / "own" / "train" / "a" / "0.png").unlink()
     os.mkfifo(tmp_path / "own" / "train" / "a" / "0.png")
-    with open_tree(tmp_path / "own", "own") as tree, pytest.raises(HarnessError, match=r"own: .* is no file"):
+    with open_tree(tmp_path / "own", "own") as tree, pytest.raises(HarnessError, match=r"own: .* is not a file"):
         tree.read("train/a/0.png")
 
 
@@ -331,11 +331,11 @@ def test_a_list_of_no_clips(content: str, tmp_path: Path) -> None:
 def test_a_head_line_without_end(tmp_path: Path) -> None:
     """The csv reader gives up in the head line already."""
     wide = b'"' + b"x" * 200_000 + b'"\n'
-    with pytest.raises(HarnessError, match="here is no csv"):
+    with pytest.raises(HarnessError, match="here is not valid csv"):
         csi_csv.parse(wide, "here")
-    with pytest.raises(HarnessError, match="here is no csv"):
+    with pytest.raises(HarnessError, match="here is not valid csv"):
         audiofolder.read_tags(wide, "here")
     (tmp_path / "magnatagatune").mkdir()
     (tmp_path / "magnatagatune" / "annotations_final.csv").write_bytes(wide)
-    with pytest.raises(HarnessError, match="is no csv"):
+    with pytest.raises(HarnessError, match="is not valid csv"):
         audio_published.load_magnatagatune(request_for(audio_published.load_magnatagatune, tmp_path))

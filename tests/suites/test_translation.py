@@ -71,7 +71,7 @@ def test_batches_are_a_function_of_the_epoch_alone_and_keep_their_size() -> None
     assert sum(len(parts[0].tokens) for parts in first) == 400
     for (batch,) in first:
         assert max(batch.tokens.numel(), batch.wanted.numel()) <= 256
-        assert torch.equal(batch.given[:, 1:], torch.where(batch.wanted == END, PADDING, batch.wanted)[:, :-1])
+        assert torch.equal(batch.inputs[:, 1:], torch.where(batch.wanted == END, PADDING, batch.wanted)[:, :-1])
 
 
 def test_accumulated_batches_give_the_gradient_of_one_batch() -> None:

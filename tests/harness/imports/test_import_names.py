@@ -145,7 +145,7 @@ def test_a_pattern_with_anything_and_a_word_twice() -> None:
         ),
         ([{"a": "adam", "b": "adam", "seed": 0, "accuracy": 1.5}], {}, r"'a' and 'b' both could be the arm"),
         ([{"arm": "adam", "accuracy": 1.5}], {}, r"nothing says the seed.*--seed-column.*cannot be paired"),
-        ([{"arm": "adam", "seed": "one", "accuracy": 1.5}], {}, r"r.csv:2: the seed 'one' is no whole number"),
+        ([{"arm": "adam", "seed": "one", "accuracy": 1.5}], {}, r"r.csv:2: the seed 'one' is not a whole number"),
         ([{"arm": "adam", "seed": "", "accuracy": 1.5}], {}, r"r.csv:2: no seed \('seed' is empty there\)"),
         (
             [{"arm": "adam", "seed": 0, "acc": 1.5}],
@@ -153,7 +153,7 @@ def test_a_pattern_with_anything_and_a_word_twice() -> None:
             r"none of its numbers is called like a metric of the benchmarks \(digits: accuracy, loss\).*--metric "
             r"THEIRS=OURS. There are: acc, arm, seed",
         ),
-        ([{"arm": "adam", "seed": 0, "accuracy": "good"}], {}, r"r.csv:2: 'good' is no number \('accuracy'\)"),
+        ([{"arm": "adam", "seed": 0, "accuracy": "good"}], {}, r"r.csv:2: 'good' is not a number \('accuracy'\)"),
         (
             [{"arm": "adam", "seed": 0, "accuracy": 1.5}],
             {"metrics": ("acc=accuracy",)},
@@ -206,7 +206,7 @@ def test_several_unknown_names_are_told_at_once(tmp_path: Path) -> None:
     ("flags", "told"),
     [
         ({"arms": ("adamp",)}, "--arm THEIRS=OURS is expected"),
-        ({"metrics": ("acc=accuracy*x",)}, "'x' is no number to multiply by"),
+        ({"metrics": ("acc=accuracy*x",)}, "'x' is not a number to multiply by"),
         ({"metrics": ("val/acc",)}, r"--metric 'val/acc': THEIRS=OURS\[@SPLIT\]"),
         ({"metrics": ("acc=accuracy*-1",)}, "metrics.acc.times"),
         ({"metrics": ("acc=accuracy@eval",)}, "metrics.acc.split"),

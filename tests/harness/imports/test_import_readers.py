@@ -297,7 +297,7 @@ def test_what_is_of_no_known_kind(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for path, told in (
         (tmp_path / "none.csv", "no file or folder"),
-        (tmp_path / "empty", "nothing in it is known; a folder of results is an MLflow store"),
+        (tmp_path / "empty", "unknown contents; a folder of results is an MLflow store"),
     ):
         with pytest.raises(HarnessError, match=told):
             read_source(path)
@@ -307,7 +307,7 @@ def test_what_is_of_no_known_kind(tmp_path: Path) -> None:
     (tmp_path / "run-x.wandb").write_bytes(b"x")
     with pytest.raises(HarnessError, match="name the folder that it is in"):
         read_source(tmp_path / "run-x.wandb")
-    with pytest.raises(HarnessError, match="is a folder, no table"):
+    with pytest.raises(HarnessError, match="is a folder, not a table"):
         read_source(tmp_path / "empty", "table")
     with closing(sqlite3.connect(tmp_path / "m.db")) as db:
         for table in ("experiments", "runs", "params", "tags", "metrics"):

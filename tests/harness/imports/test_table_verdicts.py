@@ -226,7 +226,7 @@ MESSAGES: dict[str, tuple[Callable[[Rows], object], dict[str, object], str]] = {
     "text for a number": (
         lambda rows: [{**rows[0], "accuracy": "ok"}, *rows[1:]],
         {},
-        r":1: 'ok' in the column 'accuracy' is no number",
+        r":1: 'ok' in the column 'accuracy' is not a number",
     ),
     "a decimal comma": (lambda rows: [{**rows[0], "accuracy": "80,5"}, *rows[1:]], {}, "a decimal comma"),
     "fractions and percent": (

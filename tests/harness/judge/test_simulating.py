@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 from false_words import SUITES, drawn, suite_of
 
-from harness.cli.simulate import simulate_command
+from harness.cli.group import harness as program
 from harness.judge.simulating import LAWS, SimulatedNoise
 
 
@@ -45,11 +45,11 @@ def test_every_law_has_the_variance_that_its_shares_say(law: str) -> None:
 
 def test_the_command_prints_a_row_a_family(tmp_path: Path) -> None:
     suite_of(tmp_path, 2, primary=1)
-    arguments = [str(tmp_path / "known.yaml"), "--seeds", "3", "--repeats", "3"]
-    told = CliRunner().invoke(simulate_command, arguments)
+    arguments = ["plan", "--simulate", str(tmp_path / "known.yaml"), "--seeds", "3", "--repeats", "3"]
+    told = CliRunner().invoke(program, arguments)
     assert told.exit_code == 0, told.output
     assert [line.split()[0] for line in told.output.splitlines()[1:]] == ["primary", "secondary", "any"]
-    answer = json.loads(CliRunner().invoke(simulate_command, [*arguments, "--json"]).output)
+    answer = json.loads(CliRunner().invoke(program, [*arguments, "--json"]).output)
     assert [row["family"] for row in answer["families"]] == ["primary", "secondary", "any"]
     assert answer["mean_pairs"] == 3.0
 

@@ -142,7 +142,7 @@ def test_a_file_in_the_place_of_the_folder_is_wrong_usage(
     for form in ("csv", "latex", "mlflow"):
         capsys.readouterr()
         assert run_main(["export", "--to", form, str(ran)]) == 2
-        assert f"{ran} is no folder that can be written" in capsys.readouterr().err
+        assert f"{ran} cannot be created as a folder" in capsys.readouterr().err
 
 
 def test_tuned_arms_and_rates_are_protocols_of_their_own(tiny: Path, database: Path) -> None:
