@@ -36,7 +36,7 @@ from harness.results.scratch import scratch_store
 from harness.store import Owner, default_database
 from harness.store.errors import StoreHeldError
 from harness.store.events import ClaimsEvent, EnvironmentEvent, RunEvent
-from harness.suite import Suite, load_suite
+from harness.suite import Suite, load_suite, suite_from_dict, suite_to_json
 
 
 def run(
@@ -56,7 +56,7 @@ def run(
     """Run a suite from Python, as ``harness run`` does; stored trials are not rerun.
 
     Args:
-        suite: a suite, a file, the name of a shipped one, or plain data as for ``Suite.from_dict``.
+        suite: a suite, a file, the name of a shipped one, or plain data as for ``suite_from_dict``.
         seeds: a number of seeds (0…N−1), the seeds, or ``"MIN..MAX"`` to add them one by one; None: the suite's own.
         arms: only these; ``NAME=FILE.py:CLASS`` adds one.
         overrides: recipe keys in every arm, as ``--set``.
@@ -73,11 +73,14 @@ def run(
     loaded = _suite(suite)
     chosen = choose(scale, benchmarks, arms, seeds, overrides)
     if scratch and database is not None:
-        raise HarnessError("a scratch run touches no store, and 'database' names one; give one of them")
+        raise HarnessError("'scratch' and 'database' exclude each other")
     with _store(database, scratch=scratch) as place:
         options.setdefault("tuned", True)
         request = Request.of(place, chosen, " ".join(["harness.run", loaded.name, *sys.argv[:1]]), **options)
-        watch_of = lambda suite: contextlib.nullcontext(watch or Watch())  # noqa: E731
+
+        def watch_of(_: Suite) -> AbstractContextManager[Watch]:
+            return contextlib.nullcontext(watch or Watch())
+
         return run_suites([loaded], request, watch_of, report=report and not scratch)[0]
 
 
@@ -225,8 +228,7 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
     }
     dumped = json.loads(suite.model.model_dump_json(exclude={"facts", "benchmarks"}))
     where: dict[str, Any] = {"path": str(suite.path.resolve()), "absent": list(plan.absent)}
-    if not suite.path.is_file():  # built in Python: its pages and verdicts need it again
-        where["file"] = suite.to_yaml()
+    where["resolved"] = suite_to_json(suite)  # judging and pages read it there
     requested = {
         "seeds_asked": {"seeds": selection.seeds, "cap": selection.cap},
         "overrides": dict(selection.overrides),
@@ -237,7 +239,7 @@ def suite_spec(suite: Suite, plan: Plan, selection: Selection) -> dict[str, Any]
 def _suite(suite: Suite | str | Path | Mapping[str, Any]) -> Suite:
     if isinstance(suite, Suite):
         return suite
-    return Suite.from_dict(suite) if isinstance(suite, Mapping) else load_suite(suite)
+    return suite_from_dict(suite) if isinstance(suite, Mapping) else load_suite(suite)
 
 
 @contextlib.contextmanager

@@ -105,6 +105,7 @@ class Session:
             shared = self._sharing()
             shared.begin()
             self._dispatcher = self._dispatching(arranged(jobs, self.durations), recorder, self.watch, shared)
+            self.owner.release()  # a command that is stopped while a trial runs must not hold the file
             for job, outcome in self._dispatcher.outcomes():
                 if job.trial_id not in shared.taken:
                     self._ran.add(job.trial_id)

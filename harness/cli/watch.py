@@ -1,4 +1,4 @@
-"""What the terminal shows while trials run: a live table on a terminal, plain lines elsewhere, or nothing."""
+"""Progress of running trials: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ from harness.vocabulary import Status
 
 
 def waiting_for(jobs: int, holder: str) -> str:
-    """That trials of another command are waited for, and which command that is."""
+    """Describe trials of another command that this one waits for."""
     return f"waiting for {counted(jobs, 'trial')} of another run" + (f" ({holder})" if holder else "")
 
 
 class Counting(Watch):
-    """Counts trials and estimates what is left: by cells, each at what its trials took."""
+    """Counts trials and estimates the time left, by configuration."""
 
     def __init__(self, suite: str) -> None:
         self.suite = suite
@@ -38,7 +38,7 @@ class Counting(Watch):
         self.began = time.monotonic()
         self.running: dict[str, Job] = {}
         self.newest: dict[str, Progress] = {}
-        self.ended: Counter[str] = Counter()  # seeds by cell
+        self.ended: Counter[str] = Counter()  # seeds by configuration
         self.other = 0  # trials that another command runs
         self._durations = Durations()
         self._waiting: Counter[Cell] = Counter()
@@ -61,7 +61,7 @@ class Counting(Watch):
 
     def progressed(self, progress: list[Progress]) -> None:
         """Heartbeats."""
-        self.newest.update({one.trial_id: one for one in progress})
+        self.newest.update({heartbeat.trial_id: heartbeat for heartbeat in progress})
 
     def finished(self, job: Job, outcome: Outcome) -> None:
         """A trial ended."""
@@ -102,7 +102,7 @@ class Counting(Watch):
 
 
 class Plain(Counting):
-    """One line an ended trial, at most one a second; failures always."""
+    """Prints one line for each finished trial, at most one a second; failures always."""
 
     def __init__(self, suite: str) -> None:
         super().__init__(suite)
@@ -124,14 +124,14 @@ class Plain(Counting):
         print(f"warning: {message}", file=sys.stderr, flush=True)
 
     def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
-        """Print what is waited for, where there is nothing else to do."""
+        """Print the wait for another command when idle."""
         super().elsewhere(jobs, holder, idle=idle)
         if jobs and idle:
             print(waiting_for(jobs, holder), file=sys.stderr, flush=True)
 
 
 class Live(Counting):
-    """A live table of what runs, with progress, throughput, time left and failures as they happen."""
+    """A live table of running trials, throughput, time left and failures."""
 
     def __init__(self, suite: str) -> None:
         super().__init__(suite)
@@ -163,7 +163,7 @@ class Live(Counting):
         self._console.print(visible(f"warning: {message}"), markup=False, highlight=False)
 
     def elsewhere(self, jobs: int, holder: str, *, idle: bool) -> None:
-        """Show below the table that another command runs trials."""
+        """Show trials of another command below the table."""
         super().elsewhere(jobs, holder, idle=idle)
         self.holder = holder
 
@@ -177,7 +177,7 @@ class Live(Counting):
 
 @contextlib.contextmanager
 def make_watch(suite: str, quiet: bool = False) -> Iterator[Watch]:
-    """The watch that fits the terminal."""
+    """Yield the watch that fits the terminal."""
     if quiet:
         yield Watch()
     elif sys.stderr.isatty() and not os.environ.get("CI"):
