@@ -165,7 +165,7 @@ def test_a_schedulers_signal_ends_as_ctrl_c(tiny: Path, database: Path, executor
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate()
     assert process.returncode == 1
-    assert b"interrupted; what had finished is stored" in err
+    assert b"interrupted; finished trials are stored" in err
     assert b"SIGTERM" not in out + err
 
 
