@@ -126,7 +126,7 @@ def _record(verdicts: TableVerdicts, written: Path | None) -> Any:
             "notes": list(verdicts.notes),
             "page": None if written is None else str(written),
             "verdicts": [
-                record | {"design": dict(one.row.design)}
+                record | {"design": one.row.detail.to_json()}
                 for record, one in zip(verdicts.records(), verdicts, strict=True)
             ],
         }
@@ -148,15 +148,14 @@ def print_table_verdicts(verdicts: TableVerdicts) -> None:
     for text in verdicts.notes:
         note(text, "yellow")
     for one in verdicts:
-        for text in (one.row.design.get("reason"), *(one.row.design.get("warnings") or ())):
-            if text:
-                note(f"{one.test}: {text}", "yellow")
+        for text in filter(None, (one.row.detail.reason, *one.row.detail.warnings)):
+            note(f"{one.test}: {text}", "yellow")
 
 
 def _row(one: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
     from harness.cli.verdicts import interval, number, verdict_text
 
-    design = one.row.design
+    effect = one.row.detail.effect
     return (
         one.test,
         verdict_text(one.word),
@@ -165,6 +164,6 @@ def _row(one: TableVerdict, announced: bool) -> tuple[str | Text, ...]:
         number(one.difference),
         interval(one.low, one.high),
         "" if one.adjusted_p is None else f"{one.adjusted_p:.3f}",
-        number(design.get("d_z")),
+        number(None if effect is None else effect.d_z),
         number(one.detectable).lstrip("+"),
     )

@@ -107,9 +107,16 @@ def _tell_unused(name: str, suite: str, scale: str, database: Path) -> None:
 @database_option
 @_out_option
 @_imported_option
-@click.option("--single-file", is_flag=True, help="One HTML file that can be mailed.")
+@click.option("--single-file", is_flag=True, help="Write one HTML file that can be mailed.")
+@click.option("--trial-pages", is_flag=True, help="Write a page for every trial, too.")
 def report_command(
-    suites: tuple[str, ...], chosen: Chosen, database: Path, out: Path | None, imported: How | None, single_file: bool
+    suites: tuple[str, ...],
+    chosen: Chosen,
+    database: Path,
+    out: Path | None,
+    imported: How | None,
+    single_file: bool,
+    trial_pages: bool,
 ) -> None:
     """Write the HTML site of suites (without names: of every suite in the database) and print its path.
 
@@ -120,7 +127,7 @@ def report_command(
     if imported is not None:
         _must_name(suites)
     requested = _requested(suites, chosen, database, out, single_file)
-    click.echo(str(write_report(replace(requested, imported=imported))))
+    click.echo(str(write_report(replace(requested, imported=imported, trial_pages=trial_pages))))
 
 
 @click.command(name="browse", epilog="Example: harness browse adamp --port 8000")

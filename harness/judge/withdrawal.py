@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Sequence
 from typing import Any
 
-from harness.judge.design import Estimand, Multiplicity, Pairing, Question, StatisticalRules
+from harness.judge.detail import from_json, without_results
 from harness.judge.evidence import trials_in_words
 from harness.store.queries import Queries
 from harness.vocabulary import Verdict
-
-ASKED = frozenset(
-    {each.name for part in (Question, Pairing, Estimand, StatisticalRules, Multiplicity) for each in fields(part)}
-    | {"scale", "gates", "blocks", "absent", "stand_in", "stand_in_name", "stopped", "registered", "changed_since"}
-)
-"""Of a stored design what was asked; the rest was found."""
 
 _RESTING = """
 SELECT v.*, count(DISTINCT s.trial_id) AS resting FROM verdicts v JOIN verdict_trials s
@@ -34,15 +27,11 @@ def withdrawn_verdicts(reader: Queries, trial_ids: Sequence[str], forget_id: str
     """
     rows = []
     for stored in reader.query(_RESTING, [list(trial_ids)]).dicts():
-        design: Mapping[str, Any] = stored["design"] or {}
         reason = (
             f"{trials_in_words(stored['resting'])} of this verdict {'was' if stored['resting'] == 1 else 'were'} "
             "forgotten; 'harness run' measures them again, 'harness claims' judges what is left"
         )
-        asked = {name: value for name, value in design.items() if name in ASKED}
-        contrast = design.get("contrast_id") or ""
-        found: dict[str, Any] = {"contrast": contrast, "contrast_id": contrast, "smallest": None, "unequal": []}
-        found |= {"missing": 0, "failed": 0, "diverged": 0, "reason": reason, "forget_id": forget_id}
+        detail = without_results(from_json(stored["design"] or {}), reason, forget_id)
         kept = {name: stored[name] for name in ("claim_id", "scale", "protocol", "suite", "stand_in", "sequential")}
-        rows.append({**kept, "n": 0, "verdict": Verdict.NOT_RUN.value, "design": asked | found})
+        rows.append({**kept, "n": 0, "verdict": Verdict.NOT_RUN.value, "design": detail.to_json()})
     return rows

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from harness import stats
-from harness.judge.rows import finite
+from harness.judge.detail import finite
 from harness.plan.planning import Plan, Selection, Trial, make_plan
 from harness.results.reporting import Reported
 from harness.store import Owner

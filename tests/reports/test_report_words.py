@@ -169,12 +169,7 @@ def judged_as(results: SuiteResults, *claims: tuple[str, str, dict[str, Any]]) -
     made = [
         replace(
             first,
-            claim_id=name,
-            verdict={
-                **(first.verdict or {}),
-                "verdict": word,
-                "design": {**first.design, "contrast_id": name, **design},
-            },
+            verdict=replace(first.verdict, claim_id=name, verdict=word, detail=design(first.detail, name)),
         )
         for name, word, design in claims
     ]

@@ -73,7 +73,7 @@ def test_a_forgotten_trial_counts_as_not_stored(store: Path, capsys: pytest.Capt
         (verdict,) = reader.verdicts(suite="tiny")
     assert (verdict["verdict"], verdict["n"], verdict["difference"]) == ("not run", 0, None)
     assert "1 trial of this verdict was forgotten" in verdict["design"]["reason"]
-    assert "look" not in verdict["design"]
+    assert verdict["design"]["look"] is None
     assert check(store) == []
     now = dump(store)
     rebuild(store)
